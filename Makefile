@@ -1,0 +1,85 @@
+# What people, README and CI call. `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make .venv with everything, from the hash-locked requirements
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "tvfeast needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Replay a week of real bars through the whole flow, then train and select
+	$(BIN)/tvfeast demo
+
+.PHONY: test
+test: setup ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## Run the linter, the formatter's check and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: setup ## Format the code
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: setup ## Generate docs/lakehouse_schema_registry.md from the catalog
+	$(BIN)/python -m feature_repo.catalog.registry > docs/lakehouse_schema_registry.md
+
+.PHONY: apply
+apply: setup ## Register the feature definitions with Feast
+	cd feature_repo && ../$(BIN)/feast apply
+
+# `make flow-data ARGS="--candidates my.json"`, and so on: the commands of the same names.
+.PHONY: feature-ingest
+feature-ingest: setup ## Fetch one snapshot from the scanner (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: materialize
+materialize: setup ## Load the newest valid rows into the online store
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: flow-data
+flow-data: setup ## Run the daily flow (ARGS="--candidates FILE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: select
+select: setup ## Rank the candidates by a feature (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: training-set
+training-set: setup ## Join labels to features (ARGS="--labels FILE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: replay-scanner
+replay-scanner: setup ## Stand in for TradingView's scanner on this machine (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: bench-ingest
+bench-ingest: setup ## Measure feature-ingest of 20,000 symbols against the replay scanner
+	$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+.PHONY: lock
+lock: setup ## Pin the requirements anew, with hashes and without any index's address
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove .venv, caches and the demo; leaves the lakehouse alone
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis data/demo

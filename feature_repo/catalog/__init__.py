@@ -1,0 +1,18 @@
+"""Which feature groups exist.
+
+A feature is declared here and nowhere else: its name, type, unit, bounds and meaning. Derived
+from the declaration are the Arrow schema (:mod:`ingestion.lakehouse.schema`), the Feast fields
+(:mod:`feature_repo.views`), the columns asked of the scanner, and
+``docs/lakehouse_schema_registry.md`` (:mod:`feature_repo.catalog.registry`).
+
+To add a feature, add a :class:`Column` to its group. To add a group, add a module beside
+``tv_technicals_1d`` and list it in :data:`GROUPS`.
+"""
+
+from feature_repo.catalog.model import Column, Dtype, FeatureGroup
+from feature_repo.catalog.tv_technicals_1d import TV_TECHNICALS_1D
+
+GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D,)
+"""Every feature group, in the order in which the documentation lists them."""
+
+__all__ = ["GROUPS", "TV_TECHNICALS_1D", "Column", "Dtype", "FeatureGroup"]

@@ -1,0 +1,96 @@
+"""The vocabulary of the catalog: a column, a group of columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+
+class Dtype(Enum):
+    """What a column holds. Timestamps are UTC, in microseconds."""
+
+    INT64 = "int64"
+    STRING = "string"
+    DOUBLE = "double"
+    TIMESTAMP = "timestamp[us, UTC]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a feature group, under the same name at every layer."""
+
+    name: str
+    dtype: Dtype
+    meaning: str
+    unit: str = ""
+    low: float | None = None
+    """Smallest possible value, inclusive; none if unbounded."""
+    high: float | None = None
+    """Largest possible value, inclusive; none if unbounded."""
+    nullable: bool = True
+    scanner: str | None = None
+    """The scanner's name for it; none if the scanner is not where it comes from."""
+
+    @property
+    def bounds(self) -> str:
+        """The interval of possible values, for people."""
+        if self.dtype is not Dtype.DOUBLE:
+            return ""
+        if self.low is None and self.high is None:
+            return "finite"
+        if self.high is None:
+            return f"≥ {self.low:g}"
+        return f"{self.low:g} … {self.high:g}"
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    """A dataset of the lakehouse and the Feast view on it.
+
+    Rows are unique on (``timestamp``, ``symbol``) within one ``created_timestamp``; features may
+    be null and are never NaN or infinite.
+    """
+
+    name: str
+    meaning: str
+    storage: str
+    """Folder below the lakehouse's root, with ``/`` between its parts."""
+    ttl: timedelta
+    """How long a row counts as current after its event time, inclusive."""
+    schema_version: int
+    features: tuple[Column, ...]
+    served_times: tuple[Column, ...] = ()
+    """Instants that travel with the features: which bar they describe."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns in the order in which files hold them."""
+        stamps = (EVENT_TIMESTAMP, CREATED_TIMESTAMP)
+        return (TIMESTAMP, SYMBOL, *self.features, *stamps, *self.served_times)
+
+    @property
+    def served(self) -> tuple[Column, ...]:
+        """The columns that Feast serves."""
+        return self.features + self.served_times
+
+    @property
+    def scanned(self) -> tuple[Column, ...]:
+        """The columns whose values come from the scanner, in the order in which to ask."""
+        return tuple(column for column in self.columns if column.scanner)
+
+
+SYMBOL = Column("symbol", Dtype.STRING, "unified symbol, `EXCHANGE:TICKER`", nullable=False)
+TIMESTAMP = Column(
+    "timestamp",
+    Dtype.INT64,
+    "the same instant as `event_timestamp`",
+    unit="Unix s",
+    nullable=False,
+)
+EVENT_TIMESTAMP = Column(
+    "event_timestamp", Dtype.TIMESTAMP, "when the values were known", nullable=False
+)
+CREATED_TIMESTAMP = Column(
+    "created_timestamp", Dtype.TIMESTAMP, "when the row was written", nullable=False
+)

@@ -1,0 +1,60 @@
+"""The schema registry, generated from the catalog: ``python -m feature_repo.catalog.registry``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+from feature_repo.catalog import GROUPS
+from feature_repo.catalog.model import Column, FeatureGroup
+
+_PREFACE = """\
+# Lakehouse schema registry
+
+Generated from `feature_repo/catalog/` by `make docs`; do not edit. Every file of a group holds all
+columns, in this order and with these types. Features may be null and are never NaN or infinite.
+Rows of a file are sorted by `symbol`. `date=` is the UTC date of `event_timestamp`.
+"""
+
+
+def registry_markdown() -> str:
+    """Return the whole document."""
+    return "\n".join([_PREFACE, *(line for group in GROUPS for line in _group(group))]) + "\n"
+
+
+def _group(group: FeatureGroup) -> Iterator[str]:
+    yield f"## {group.name}"
+    yield ""
+    yield f"{group.meaning[0].upper()}{group.meaning[1:]}."
+    yield ""
+    yield f"- path: `{group.storage}/date=YYYY-MM-DD/part-<n>.parquet`"
+    yield f"- schema version: {group.schema_version}"
+    yield f"- time to live: {_days(group.ttl)}"
+    yield ""
+    yield "| column | type | null | unit | values | scanner column | meaning |"
+    yield "|---|---|---|---|---|---|---|"
+    yield from map(_row, group.columns)
+
+
+def _row(column: Column) -> str:
+    null = "yes" if column.nullable else "no"
+    scanner = f"`{column.scanner}`" if column.scanner else ""
+    cells = (
+        f"`{column.name}`",
+        column.dtype.value,
+        null,
+        column.unit,
+        column.bounds,
+        scanner,
+        column.meaning,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _days(ttl: timedelta) -> str:
+    return f"{ttl / timedelta(days=1):g} days, inclusive"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(registry_markdown())

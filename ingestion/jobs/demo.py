@@ -1,0 +1,127 @@
+"""A week of real bars through the whole flow: the tour of the project, in one process.
+
+A replay scanner on loopback answers from the sample's bars, and ``TVFEAST_NOW`` moves from day to
+day, as if the daily job had run each evening. Everything else is what runs against TradingView.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ingestion import clock
+from ingestion.candidates import read_candidates
+from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.flow_data import flow_data
+from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.training_set import TrainingSetRequest, training_set
+from ingestion.render import selection_text
+from ingestion.replay import Panel, ReplayScanner
+from ingestion.sessions import bar_closes
+from ingestion.settings import Settings
+from ingestion.workspace import make_workspace
+
+# New York closes at 20:00 UTC in April; the delayed feed has caught up by then.
+_FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
+_DAYS = 8
+_SETTINGS = ("TVFEAST_PROJECT", "TVFEAST_SCANNER_URL", "TVFEAST_NOW")
+
+
+def demo(folder: Path, sample: Path, say: Callable[[str], None]) -> None:
+    """Build a lakehouse, a Feast repository, a training set and a selection in a folder.
+
+    Parameters
+    ----------
+    folder
+        A workspace to make; see :func:`ingestion.workspace.make_workspace`.
+    sample
+        Folder with ``bars.parquet``, ``symbols.csv`` and ``portfolio_candidates.json``.
+    say
+        Takes each line of the story.
+    """
+    folder = make_workspace(folder)
+    before = {name: os.environ.get(name) for name in (*_SETTINGS, "TVFEAST_LAKEHOUSE")}
+    os.environ.pop("TVFEAST_LAKEHOUSE", None)
+    os.environ["TVFEAST_PROJECT"] = str(folder)
+    try:
+        with ReplayScanner(Panel.from_folder(sample)) as scanner:
+            _tour(replace(Settings.from_environment(), scanner_url=scanner.url), sample, say)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _tour(settings: Settings, sample: Path, say: Callable[[str], None]) -> None:
+    candidates = read_candidates(sample / "portfolio_candidates.json")
+    say(
+        f"tvfeast demo: {len(candidates.symbols)} candidates, {_DAYS} evenings from "
+        f"{_FIRST:%d %B %Y}\n"
+        "The scanner is a replay on this machine. No public recording holds the technical columns\n"
+        "for many symbols, so it computes them from real daily bars by TradingView's formulas.\n"
+    )
+    evenings = [_FIRST + timedelta(days=day) for day in range(_DAYS)]
+    for evening in evenings:
+        os.environ["TVFEAST_NOW"] = evening.isoformat()
+        result = flow_data(settings, FeatureIngestRequest(candidates))
+        report, part = result.ingest.report, result.ingest.part
+        say(
+            f"  {evening:%a %d %b}  {report.fetched} rows, coverage {report.coverage:.0%} "
+            f"→ {part.relative_to(settings.lakehouse) if part else 'nothing new'} → online store"
+        )
+    labels = settings.project / "labels.parquet"
+    _next_day_returns(sample, evenings).to_parquet(labels, index=False)
+    trained = training_set(
+        settings, TrainingSetRequest(labels, settings.project / "training_set.parquet")
+    )
+    say(
+        f"\nTraining set: {trained.rows} labels (return of the next bar), {trained.matched} with "
+        f"the {len(trained.features)} features\nas they were known at that evening, and not later."
+    )
+    selection = select(settings, SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True))
+    say(f"\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
+    say(selection_text(selection))
+    say(_where(settings, clock.now()))
+
+
+def _next_day_returns(sample: Path, evenings: list[datetime]) -> pd.DataFrame:
+    """Return, for each evening, the change from the last closed bar's close to the next one's."""
+    bars = pd.read_parquet(sample / "bars.parquet")
+    parts = []
+    for symbol, own in bars.groupby("symbol", sort=True):
+        closed = bar_closes(str(symbol), own["timestamp"].to_numpy())
+        last = np.searchsorted(closed, [int(t.timestamp()) for t in evenings], side="right") - 1
+        known = [(t, i) for t, i in zip(evenings, last, strict=True) if 0 <= i < len(own) - 1]
+        close, ratio = own["close"].to_numpy(), own["split_ratio"].to_numpy()
+        parts.append(
+            pd.DataFrame(
+                {
+                    "symbol": symbol,
+                    "event_timestamp": [t for t, _ in known],
+                    "fwd_return_1bar": [
+                        close[i + 1] * ratio[i + 1] / close[i] - 1 for _, i in known
+                    ],
+                }
+            )
+        )
+    return pd.concat(parts).sort_values(["event_timestamp", "symbol"], ignore_index=True)
+
+
+def _where(settings: Settings, now: datetime) -> str:
+    root = settings.project
+    return f"""
+Built in {root}:
+  data/lakehouse         Parquet, a part a day      data/registry.db       what Feast knows
+  training_set.parquet   labels and features        data/online.db         what is served now
+
+Go on from there:
+  export TVFEAST_PROJECT={root} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
+  .venv/bin/tvfeast select --by RSI --max RSI=35 --ascending
+  .venv/bin/tvfeast select --as-of 2021-04-14T22:00Z"""

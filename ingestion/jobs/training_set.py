@@ -1,0 +1,131 @@
+"""Join labels to the features that were known at their time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingestion.errors import InputError
+from ingestion.jobs.feast_repository import open_repository, quiet, references
+from ingestion.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_KEYS = ["symbol", "event_timestamp"]
+
+
+@dataclass(frozen=True)
+class TrainingSetRequest:
+    """Which labels to join to which features."""
+
+    labels: Path
+    """CSV or Parquet with ``symbol``, ``event_timestamp`` and targets."""
+    out: Path
+    """Parquet file to write."""
+    service: str = "served_history_v1"
+    as_recorded: bool = False
+    """Join only rows that had been written by the label's time, not all that were knowable."""
+
+
+@dataclass(frozen=True)
+class TrainingSetResult:
+    """What was written."""
+
+    out: Path
+    rows: int
+    matched: int
+    """Label rows with at least one feature value."""
+    features: tuple[str, ...]
+
+
+def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSetResult:
+    """Join a label file point-in-time and write the training set.
+
+    Every label row is kept, in the file's order, with its columns untouched; features that were
+    not known at its time are null.
+
+    Raises
+    ------
+    InputError
+        If the label file cannot be read, lacks a column, holds a time that cannot be read, or a
+        column of a feature's name; if the service is not registered.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = _read_labels(request.labels)
+    store = open_repository(settings)
+    with quiet():
+        services = {service.name: service for service in store.list_feature_services()}
+        if request.service not in services:
+            raise InputError(f'no service "{request.service}"; there are {", ".join(services)}')
+        service = services[request.service]
+        names = [reference.partition(":")[2] for reference in references(service)]
+        if clash := sorted(set(names) & set(labels.column_names)):
+            raise InputError(f"{request.labels}: {clash[0]} is a feature's name; rename the column")
+        keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
+        keys["event_timestamp"] = _instants(request.labels, keys["event_timestamp"])
+        # The store keeps neither the order nor equal rows apart, so it is asked for each distinct
+        # (symbol, time) once, and the labels are matched to its answer here.
+        answer = store.get_historical_features(
+            entity_df=keys.drop_duplicates().reset_index(drop=True),
+            features=service,
+            filter_by_created_timestamp=request.as_recorded,
+        ).to_df()
+    answer["event_timestamp"] = pd.to_datetime(answer["event_timestamp"], utc=True).astype(
+        "datetime64[us, UTC]"
+    )
+    joined = keys.merge(answer[_KEYS + names], on=_KEYS, how="left", validate="m:1")
+    for name in names:
+        labels = labels.append_column(name, pa.array(joined[name], from_pandas=True))
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(labels, request.out, compression="zstd")
+    return TrainingSetResult(
+        out=request.out,
+        rows=labels.num_rows,
+        matched=int(joined[names].notna().any(axis=1).sum()),
+        features=tuple(names),
+    )
+
+
+def _read_labels(path: Path) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() == ".csv":
+            labels = pa.Table.from_pandas(pd.read_csv(path), preserve_index=False)
+        else:
+            labels = pq.read_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"the label file {path} cannot be read: {error}") from None
+    for key in _KEYS:
+        if key not in labels.column_names:
+            raise InputError(f"{path} has no column {key}; it has {', '.join(labels.column_names)}")
+    if not labels.num_rows:
+        raise InputError(f"{path} holds no rows")
+    if missing := labels["symbol"].null_count:
+        raise InputError(f"{path}: {missing} rows have no symbol")
+    return labels
+
+
+def _instants(path: Path, times: pd.Series) -> pd.Series:
+    """Read times in whatever form; those without a zone are UTC."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(times):
+        raise InputError(
+            f"{path}: event_timestamp is a number; give ISO 8601 times, such as 2026-01-16T21:30Z"
+        )
+    instants = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601")
+    if (bad := instants.isna()).any():
+        row = int(bad.to_numpy().argmax())
+        raise InputError(
+            f"{path}, row {row + 1}: event_timestamp {times.iloc[row]!r} is not an ISO 8601 time"
+        )
+    return instants.astype("datetime64[us, UTC]")

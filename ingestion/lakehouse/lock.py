@@ -1,0 +1,46 @@
+"""One writing run at a time.
+
+The lock is the kernel's (``flock``): it ends with its process, however that dies, so there is no
+stale lock to clear. The file's text only tells people who holds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ingestion.errors import LakehouseLocked
+
+LOCK_FILE = "_lock"
+
+
+@contextmanager
+def lakehouse_lock(root: Path, run_id: str) -> Iterator[None]:
+    """Hold the lakehouse for one run; makes the root where it is missing.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another process holds it; at once, without waiting.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / LOCK_FILE
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another run"
+            raise LakehouseLocked(
+                f"{holder} is writing to {root}; wait for it to end, then run again"
+            ) from None
+        file.truncate(0)
+        file.write(f"run {run_id} (process {os.getpid()})")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

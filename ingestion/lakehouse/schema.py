@@ -1,0 +1,23 @@
+"""Arrow schemas, derived from the catalog."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from feature_repo.catalog import Dtype, FeatureGroup
+
+_ARROW_TYPES: dict[Dtype, pa.DataType] = {
+    Dtype.INT64: pa.int64(),
+    Dtype.STRING: pa.string(),
+    Dtype.DOUBLE: pa.float64(),
+    Dtype.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+}
+
+
+def arrow_schema(group: FeatureGroup) -> pa.Schema:
+    """Return the schema of every file of a group.
+
+    Fields are nullable in the Parquet sense even where the catalog forbids nulls: readers differ
+    in what they make of required columns, and :func:`append_part` checks the values.
+    """
+    return pa.schema([(column.name, _ARROW_TYPES[column.dtype]) for column in group.columns])

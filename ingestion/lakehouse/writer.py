@@ -1,0 +1,145 @@
+"""The one primitive that adds a file to the lakehouse.
+
+A part is written below ``_tmp/<run_id>/`` on the same file system, synced, and linked into its
+partition under the next free number. ``link`` is atomic and cannot overwrite, so a reader sees a
+whole part or none, at whatever instant the run dies.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo.catalog import Dtype, FeatureGroup
+from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder, utc_date
+from ingestion.lakehouse.schema import arrow_schema
+
+
+def append_part(root: Path, group: FeatureGroup, rows: pa.Table, run_id: str) -> Path:
+    """Add one part to the partition of the rows' UTC event date.
+
+    The caller holds the lakehouse lock.
+
+    Parameters
+    ----------
+    root
+        The lakehouse's root.
+    group
+        The group that the rows belong to.
+    rows
+        In the group's schema, in any order; at least one row, all of one UTC event date, unique on
+        (``symbol``, ``timestamp``), no null where the catalog forbids it, no NaN, no infinity.
+    run_id
+        Goes into the file's metadata, beside the schema version.
+
+    Returns
+    -------
+    Path
+        The part, sorted by symbol and then timestamp.
+
+    Raises
+    ------
+    ValueError
+        If the rows break the contract: a fault of the calling code, so nothing is written.
+    """
+    schema = arrow_schema(group)
+    day = _checked_date(group, rows, schema)
+    rows = rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+    rows = rows.replace_schema_metadata(
+        {"tvfeast.schema_version": str(group.schema_version), "tvfeast.run_id": run_id}
+    )
+    folder = partition_folder(root, group, day)
+    with _Staging(root, run_id) as staging:
+        staged = staging / f"{group.name}.parquet"
+        pq.write_table(rows, staged, compression="zstd")
+        _sync(staged)
+        _make_folder(folder, root)
+        return _link_next(staged, folder)
+
+
+def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
+    """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke."""
+    folder = root / "_runs" / run_id
+    with _Staging(root, run_id) as staging:
+        staged = staging / name
+        staged.write_bytes(content)
+        _sync(staged)
+        _make_folder(folder, root)
+        target = folder / name
+        staged.replace(target)
+        _sync(folder)
+    return target
+
+
+def sweep_staging(root: Path) -> None:
+    """Remove what killed runs left under ``_tmp``; only while the lakehouse lock is held."""
+    shutil.rmtree(root / "_tmp", ignore_errors=True)
+
+
+class _Staging:
+    """The run's folder below ``_tmp``, there while something is being written."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self._folder = root / "_tmp" / run_id
+
+    def __enter__(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _link_next(staged: Path, folder: Path) -> Path:
+    number = max(part_numbers(folder), default=-1) + 1
+    while True:
+        target = folder / part_name(number)
+        try:
+            target.hardlink_to(staged)
+        except FileExistsError:
+            number += 1
+        else:
+            _sync(folder)
+            return target
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    """Make a folder below the root; each new level is synced into the one above."""
+    if folder.is_dir():
+        return
+    if folder != root:
+        _make_folder(folder.parent, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checked_date(group: FeatureGroup, rows: pa.Table, schema: pa.Schema) -> date:
+    if not rows.schema.equals(schema):
+        raise ValueError(f"rows are not in the schema of {group.name}: {rows.schema}")
+    for column in group.columns:
+        values = rows[column.name]
+        if not column.nullable and values.null_count:
+            raise ValueError(f"{group.name}: null in {column.name}")
+        if column.dtype is Dtype.DOUBLE and pc.any(pc.invert(pc.is_finite(values))).as_py():
+            raise ValueError(f"{group.name}: NaN or infinity in {column.name}")
+    keys = rows.group_by(["symbol", "timestamp"]).aggregate([([], "count_all")])
+    if keys.num_rows != rows.num_rows:
+        raise ValueError(f"{group.name}: (symbol, timestamp) is not unique")
+    days = {utc_date(timestamp) for timestamp in pc.unique(rows["timestamp"]).to_pylist()}
+    if len(days) != 1:
+        raise ValueError(f"{group.name}: a part holds one UTC date, got {len(days)}")
+    return days.pop()

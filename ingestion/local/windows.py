@@ -1,0 +1,219 @@
+"""Moving windows and recursions over bars: what every formula is built from.
+
+A matrix has shape (bars, symbols) and dtype float64: row k is the k-th bar of each symbol, NaN
+stands for "undefined", and the rows behind a symbol's last bar are NaN. Every function is pure and
+treats each symbol alone.
+
+**Reproducible to the bit.** A value depends on the numbers in its window and on nothing else. Sums
+are built from windows of 1, 2, 4, 8 … bars by elementwise additions, in an order that the length
+fixes. A running total would carry the rounding of all of history along, and ``np.sum`` picks its
+order by memory layout: either way a day computed alone would differ from the same day of a batch.
+
+**Equal values average to themselves.** (x + … + x) / n may miss x by the last bit, which would
+turn a halted symbol's "price equals average" into a buy or a sell, and 0/0 into a number. A mean
+over bars that are all equal is therefore that value, and the recursions move by ``alpha * (x -
+previous)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+def shift(x: Matrix, bars: int) -> Matrix:
+    """Return the value of ``bars`` bars ago, Pine's ``x[bars]``; NaN in the first rows."""
+    moved = np.full_like(x, np.nan)
+    if bars < len(x):
+        moved[bars:] = x[: len(x) - bars]
+    return moved
+
+
+def ratio(numerator: Matrix, denominator: Matrix) -> Matrix:
+    """Return the quotient, and NaN where the denominator is 0 or either side is undefined."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient = numerator / denominator
+    quotient[denominator == 0] = np.nan
+    return quotient
+
+
+def rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
+    """Return the sum over the last n bars, for each n in ``lengths``.
+
+    Parameters
+    ----------
+    x
+        Shape (bars, symbols).
+    lengths
+        Window lengths in bars, each at least 1.
+
+    Returns
+    -------
+    list of Matrix
+        One a length; NaN where the window reaches before the first bar or holds a NaN.
+    """
+    dyadic = [x]
+    while 2 ** len(dyadic) <= max(lengths):
+        dyadic.append(dyadic[-1] + shift(dyadic[-1], 2 ** (len(dyadic) - 1)))
+    return [_combine(dyadic, n) for n in lengths]
+
+
+def _combine(dyadic: Sequence[Matrix], n: int) -> Matrix:
+    """Add up the power-of-two windows that tile the last ``n`` bars, the newest bars first."""
+    total: Matrix | None = None
+    covered = 0
+    for power, window in enumerate(dyadic):
+        if n >> power & 1:
+            total = window.copy() if total is None else total + shift(window, covered)
+            covered += 2**power
+    if total is None:
+        raise ValueError(f"a window has at least one bar, not {n}")
+    return total
+
+
+def bars_unchanged(x: Matrix) -> NDArray[np.int64]:
+    """Return how many bars in a row, the present one included, have had the present value."""
+    row = np.arange(len(x), dtype=np.int64)[:, None]
+    changed_at = np.where(x != shift(x, 1), row, 0)
+    return row - np.maximum.accumulate(changed_at, axis=0) + 1
+
+
+def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
+    """Return the simple moving average of the last n bars, for each n in ``lengths``.
+
+    Source: Pine reference, ``ta.sma``. Defined from the n-th defined bar on.
+    """
+    run = bars_unchanged(x)
+    sums = rolling_sums(x, lengths)
+    return [np.where(run >= n, x, total / n) for n, total in zip(lengths, sums, strict=True)]
+
+
+def sma(x: Matrix, n: int) -> Matrix:
+    """Return the simple moving average of the last ``n`` bars; see :func:`smas`."""
+    return smas(x, (n,))[0]
+
+
+def wma(x: Matrix, n: int) -> Matrix:
+    """Return the linearly weighted average: weight n for the present bar, 1 for the oldest.
+
+    Source: Pine reference, ``ta.wma``. Defined from the n-th defined bar on.
+    """
+    total = n * x
+    for back in range(1, n):
+        total += (n - back) * shift(x, back)
+    return np.where(bars_unchanged(x) >= n, x, total / (n * (n + 1) // 2))
+
+
+def hma(x: Matrix, n: int) -> Matrix:
+    """Return Hull's moving average.
+
+    Source: ``links/common.pine.link`` of TradingView's scanner_data, ``HullMA9``:
+    WMA(2 * WMA(n / 2) - WMA(n), floor(sqrt(n))), where n / 2 is an integer division in Pine.
+    """
+    return wma(2 * wma(x, n // 2) - wma(x, n), int(n**0.5))
+
+
+def vwma(price: Matrix, volume: Matrix, n: int) -> Matrix:
+    """Return the volume-weighted average price of the last ``n`` bars.
+
+    Source: Pine reference, ``ta.vwma``. Undefined while no volume was traded in the window.
+    """
+    traded = rolling_sums(volume, (n,))[0]
+    average = ratio(rolling_sums(price * volume, (n,))[0], traded)
+    return np.where((bars_unchanged(price) >= n) & (traded != 0), price, average)
+
+
+def highest(x: Matrix, n: int) -> Matrix:
+    """Return the highest of the last ``n`` values. Source: Pine reference, ``ta.highest``."""
+    return _extreme(x, n, np.maximum)
+
+
+def lowest(x: Matrix, n: int) -> Matrix:
+    """Return the lowest of the last ``n`` values. Source: Pine reference, ``ta.lowest``."""
+    return _extreme(x, n, np.minimum)
+
+
+def _extreme(x: Matrix, n: int, pick: np.ufunc) -> Matrix:
+    """Widen the window by doubling; the last step may overlap, which an extreme does not mind."""
+    best, covered = x, 1
+    while covered < n:
+        step = min(covered, n - covered)
+        best = pick(best, shift(best, step))
+        covered += step
+    return best
+
+
+def emas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
+    """Return the exponential moving average with alpha = 2 / (n + 1), for each n in ``lengths``.
+
+    Source: Pine reference, ``ta.ema``; seeded with the SMA of the first n defined values, as
+    TradingView's exports are. Defined from the n-th defined bar on.
+    """
+    return _recursions([x] * len(lengths), lengths, [2 / (n + 1) for n in lengths])
+
+
+def ema(x: Matrix, n: int) -> Matrix:
+    """Return the exponential moving average of length ``n``; see :func:`emas`."""
+    return emas(x, (n,))[0]
+
+
+def rmas(series: Sequence[Matrix], n: int) -> list[Matrix]:
+    """Return Wilder's moving average (alpha = 1 / n) of each of several matrices of one shape.
+
+    Source: Pine reference, ``ta.rma``; seeded with the SMA of the first n defined values.
+    """
+    return _recursions(series, [n] * len(series), [1 / n] * len(series))
+
+
+def rma(x: Matrix, n: int) -> Matrix:
+    """Return Wilder's moving average of length ``n``; see :func:`rmas`."""
+    return rmas([x], n)[0]
+
+
+def _recursions(
+    series: Sequence[Matrix], lengths: Sequence[int], alphas: Sequence[float]
+) -> list[Matrix]:
+    """Run several recursions side by side: the loop over bars is paid once for all of them.
+
+    The input may begin with NaN; each symbol is seeded n - 1 bars after its own first defined
+    value.
+    """
+    bars, symbols = series[0].shape
+    wide = np.concatenate(series, axis=1)
+    alpha = np.repeat(np.asarray(alphas, dtype=np.float64), symbols)
+    parts = [_seeds(x, n) for x, n in zip(series, lengths, strict=True)]
+    seed_rows = np.concatenate([rows for rows, _ in parts])
+    seeds = np.concatenate([values for _, values in parts])
+    seeded_at = {int(row): np.flatnonzero(seed_rows == row) for row in np.unique(seed_rows)}
+
+    out = np.full_like(wide, np.nan)
+    state = np.full(wide.shape[1], np.nan)
+    step = np.empty_like(state)
+    for row in range(min(seeded_at, default=bars), bars):
+        np.subtract(wide[row], state, out=step)
+        step *= alpha
+        state += step
+        if row in seeded_at:
+            columns = seeded_at[row]
+            state[columns] = seeds[columns]
+        out[row] = state
+    return [out[:, k * symbols : (k + 1) * symbols] for k in range(len(series))]
+
+
+def _seeds(x: Matrix, n: int) -> tuple[NDArray[np.int64], Matrix]:
+    """Return, per symbol, the row of the n-th defined value and the mean of the first n."""
+    first = np.argmax(np.isfinite(x), axis=0)
+    window = np.minimum(first + np.arange(n)[:, None], len(x) - 1)
+    values = sma(np.take_along_axis(x, window, axis=0), n)[-1]
+    return first + n - 1, values
+
+
+def carry_forward(x: Matrix) -> Matrix:
+    """Replace NaN by the last defined value. Source: Pine reference, ``fixnan``."""
+    row = np.arange(len(x), dtype=np.int64)[:, None]
+    source = np.maximum.accumulate(np.where(np.isnan(x), 0, row), axis=0)
+    return np.take_along_axis(x, source, axis=0)

@@ -1,0 +1,145 @@
+"""Command-line options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ingestion.clock import parse_instant
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Duration(click.ParamType[timedelta]):
+    """``90s``, ``30m``, ``2h`` or ``4d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        """Read a number and its unit."""
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration such as 30m, 2h or 4d", param, ctx)
+        try:
+            return timedelta(**{_UNITS[match[2]]: float(match[1])})
+        except OverflowError:
+            self.fail(f"{value!r} is too long", param, ctx)
+
+
+class Instant(click.ParamType[datetime]):
+    """ISO 8601, UTC unless it carries an offset."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        """Read an instant."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_instant(value)
+        except ValueError:
+            self.fail(f"{value!r} is not ISO 8601, such as 2026-01-16T21:30:00Z", param, ctx)
+
+
+class Limit(click.ParamType[tuple[str, float]]):
+    """``FEATURE=NUMBER``."""
+
+    name = "feature=number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
+        """Read a feature's name and a limit."""
+        if isinstance(value, tuple):
+            return value
+        name, _, number = str(value).partition("=")
+        try:
+            return name, float(number)
+        except ValueError:
+            self.fail(f"{value!r} is not a limit such as ADX=25", param, ctx)
+
+
+class Header(click.ParamType[tuple[str, str]]):
+    """``Name: value``."""
+
+    name = "header"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        """Read a request header."""
+        if isinstance(value, tuple):
+            return value
+        name, colon, text = str(value).partition(":")
+        if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+            self.fail(f"{value!r} is not a header such as 'Referer: …'", param, ctx)
+        return name, text.strip()
+
+
+DURATION, INSTANT, LIMIT, HEADER = Duration(), Instant(), Limit(), Header()
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+_SOURCE = (
+    click.option(
+        "--candidates",
+        type=click.Path(path_type=Path),
+        help="JSON file of symbols to fetch, such as portfolio_candidates.json.",
+    ),
+    click.option("--universe", metavar="MARKET", help="Fetch a whole market: america, crypto, …"),
+    click.option(
+        "--min-coverage",
+        type=click.FloatRange(0, 1),
+        default=0.95,
+        show_default=True,
+        help="Publish nothing below this share of symbols.",
+    ),
+    click.option(
+        "--resume-window",
+        type=DURATION,
+        default="2h",
+        show_default=True,
+        help="Skip symbols with a row younger than this.",
+    ),
+    click.option("--refresh", is_flag=True, help="Fetch those too."),
+)
+
+_SCANNER = (
+    click.option("--batch-size", type=click.IntRange(1, 5000), help="Symbols a request [500]."),
+    click.option("--in-flight", type=click.IntRange(1, 16), help="Requests at once [2]."),
+    click.option("--read-timeout", type=float, help="Seconds of silence to bear [30]."),
+    click.option("--retries", type=click.IntRange(0), help="Fruitless rounds to bear [8]."),
+    click.option("--backoff", type=float, help="Seconds to wait after the first [1]; it doubles."),
+    click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),
+)
+
+
+def source_options(command: CommandT) -> CommandT:
+    """Add the options that say what to fetch and when to be content."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_SOURCE), command)
+
+
+def scanner_options(command: CommandT) -> CommandT:
+    """Add the options that say how to ask the scanner."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_SCANNER), command)
+
+
+def source_arguments(arguments: dict[str, Any]) -> tuple[Path | None, str | None]:
+    """Take the candidates file and the universe out of a command's arguments."""
+    return arguments.pop("candidates"), arguments.pop("universe")
+
+
+def scanner_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Take the given :class:`ScannerOptions` fields out of a command's arguments."""
+    names = ("batch_size", "in_flight", "read_timeout", "retries", "backoff")
+    given = {name: arguments.pop(name) for name in names}
+    headers = dict(arguments.pop("headers"))
+    return {name: value for name, value in given.items() if value is not None} | (
+        {"headers": headers} if headers else {}
+    )

@@ -1,0 +1,200 @@
+"""Results as people and machines read them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from datetime import datetime, timedelta
+from typing import Any
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from ingestion.jobs.feature_ingest import FeatureIngestResult, Progress
+from ingestion.jobs.flow_data import FlowResult
+from ingestion.jobs.materialize import MaterializeResult
+from ingestion.jobs.select import REASONS, Selected, Selection
+from ingestion.jobs.training_set import TrainingSetResult
+
+_SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
+
+
+class _Bar(Progress):
+    """A progress bar on stderr."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, total: int) -> None:
+        if total:
+            self._bar = tqdm(total=total, unit=" symbols", desc="scanner", file=sys.stderr)
+
+    def advance(self, rows: int) -> None:
+        if self._bar is not None:
+            self._bar.update(rows)
+            if self._bar.n >= self._bar.total:
+                self._bar.close()
+
+
+def progress() -> Progress:
+    """Return a progress bar on a terminal, and silence elsewhere."""
+    return _Bar() if sys.stderr.isatty() else Progress()
+
+
+def ingest_document(result: FeatureIngestResult) -> dict[str, Any]:
+    """Return a snapshot's outcome for ``--json``."""
+    report = result.report
+    return {
+        "run_id": report.run_id,
+        "known_at": report.known_at.isoformat(),
+        "asked": report.asked,
+        "fetched": report.fetched,
+        "resumed": report.resumed,
+        "failed": len(report.failed_symbols),
+        "absent": len(report.absent),
+        "shortfall": report.shortfall,
+        "coverage": round(report.coverage, 6),
+        "part": str(result.part) if result.part else None,
+        "receipt": str(result.receipt),
+    }
+
+
+def ingest_text(result: FeatureIngestResult) -> str:
+    """Return a snapshot's outcome for people."""
+    report = result.report
+    if result.part is None:
+        return f"nothing to add: {report}, all inside the resume window"
+    resumed = f", {report.resumed:,} had a row already" if report.resumed else ""
+    return (
+        f"{report.fetched:,} rows known at {_minute(report.known_at)}{resumed}\n"
+        f"{report}\n{result.part}"
+    )
+
+
+def materialize_document(result: MaterializeResult) -> dict[str, Any]:
+    """Return a materialization's outcome for ``--json``."""
+    return {
+        "views": list(result.views),
+        "until": result.until.isoformat(),
+        "duration_s": result.duration_s,
+    }
+
+
+def materialize_text(result: MaterializeResult) -> str:
+    """Return a materialization's outcome for people."""
+    return (
+        f"online store holds {', '.join(result.views)} as of {_minute(result.until)} "
+        f"({result.duration_s:.1f} s)"
+    )
+
+
+def flow_document(result: FlowResult) -> dict[str, Any]:
+    """Return a flow's outcome for ``--json``, a member a job."""
+    return {
+        "feature_ingest": ingest_document(result.ingest),
+        "materialize": materialize_document(result.materialize),
+    }
+
+
+def flow_text(result: FlowResult) -> str:
+    """Return a flow's outcome for people."""
+    return f"{ingest_text(result.ingest)}\n{materialize_text(result.materialize)}"
+
+
+def selection_document(selection: Selection) -> dict[str, Any]:
+    """Return a ranking for ``--json``: all features, ages in seconds."""
+    return {
+        "at": selection.at.isoformat(),
+        "source": selection.source,
+        "by": selection.by,
+        "asked": selection.asked,
+        "left_out": selection.left_out,
+        "selection": [_selected_document(row, selection.at) for row in selection.rows],
+    }
+
+
+def selection_csv(selection: Selection) -> str:
+    """Return a ranking as CSV: all features, ages in seconds."""
+    out = io.StringIO()
+    records = [_selected_document(row, selection.at) for row in selection.rows]
+    if records:
+        writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    return out.getvalue()
+
+
+def selection_text(selection: Selection) -> str:
+    """Return a ranking as a table: the feature ranked by, and a few beside it."""
+    names = list(dict.fromkeys((selection.by, *_SHOWN_ANYWAY)))
+    rows = [
+        [
+            place,
+            row.symbol,
+            *(_figure(row.features.get(name)) for name in names),
+            age(selection.at - row.known_at),
+            age(selection.at - row.bar_open) if row.bar_open else "unknown",
+            row.bar_state.value,
+        ]
+        for place, row in enumerate(selection.rows, start=1)
+    ]
+    headers = ["#", "symbol", *names, "snapshot age", "bar age", "bar"]
+    align = ["right", "left", *["right"] * (len(names) + 2), "left"]
+    table = tabulate(rows, headers, disable_numparse=True, colalign=align) if rows else ""
+    return f"{table}\n{selection_footer(selection)}".lstrip("\n")
+
+
+def selection_footer(selection: Selection) -> str:
+    """Return where a ranking comes from and what it leaves out."""
+    left_out = [f"{count:,} {REASONS[reason]}" for reason, count in selection.left_out.items()]
+    return (
+        f"{len(selection.rows):,} of {selection.asked:,} symbols by {selection.by}, "
+        f"{selection.source} at {_minute(selection.at)}"
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    )
+
+
+def training_document(result: TrainingSetResult) -> dict[str, Any]:
+    """Return a training set's outcome for ``--json``."""
+    return {
+        "out": str(result.out),
+        "rows": result.rows,
+        "matched": result.matched,
+        "features": list(result.features),
+    }
+
+
+def training_text(result: TrainingSetResult) -> str:
+    """Return a training set's outcome for people."""
+    return (
+        f"{result.rows:,} label rows, {result.matched:,} of them with features known at their "
+        f"time ({len(result.features)} columns)\n{result.out}"
+    )
+
+
+def age(duration: timedelta) -> str:
+    """Return a duration in its two largest units: ``3 d 17 h``, ``1 h 05 m``."""
+    minutes = int(duration.total_seconds() // 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    return f"{days} d {hours:02} h" if days else f"{hours} h {minutes:02} m"
+
+
+def _selected_document(row: Selected, at: datetime) -> dict[str, Any]:
+    return {
+        "symbol": row.symbol,
+        **row.features,
+        "snapshot": row.known_at.isoformat(),
+        "snapshot_age_s": int((at - row.known_at).total_seconds()),
+        "bar_open": row.bar_open.isoformat() if row.bar_open else None,
+        "bar_age_s": int((at - row.bar_open).total_seconds()) if row.bar_open else None,
+        "bar_state": row.bar_state.value,
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _minute(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,163 @@
+"""Fetch rows for given tickers, or for a whole market.
+
+Both account for everything they asked: a row, a reason, or the scanner's word that it does not
+know the symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from feature_repo.catalog import Column
+from ingestion.scanner.market import MarketCampaign
+from ingestion.scanner.rounds import Attempt, run_rounds
+from ingestion.scanner.tickers import TickerCampaign
+from ingestion.scanner.transport import ScannerOptions, Transport
+from ingestion.scanner.values import Value
+from ingestion.scanner.wire import Answer, Page, Tickers
+
+_MOST_PASSES = 2
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the scanner said, and what it left unsaid."""
+
+    columns: tuple[Column, ...]
+    rows: dict[str, tuple[Value, ...]]
+    """By symbol, a value a column; see :func:`ingestion.scanner.values.read_values`."""
+    failed: dict[str, str]
+    """By symbol, why there is no row."""
+    absent: tuple[str, ...]
+    """Symbols that the scanner does not know."""
+    asked: int
+    """Symbols asked for; of a market, as many as it says it has."""
+    attempts: tuple[Attempt, ...]
+    duplicates: int
+    """Rows beyond the first for their symbol."""
+    unasked: int
+    """Rows for symbols that were not asked for; dropped."""
+    lost_pages: tuple[str, ...] = ()
+    """Pages of a market that were given up, with the reason."""
+
+    @property
+    def shortfall(self) -> int:
+        """Symbols of a market that no page showed."""
+        return max(0, self.asked - len(self.rows) - len(self.failed) - len(self.absent))
+
+
+def _no_progress(_: int) -> None:
+    """Show nothing."""
+
+
+class ScannerClient:
+    """Bulk access to the scanner; a context manager that keeps one session.
+
+    Parameters
+    ----------
+    url
+        The scanner's URL without a trailing slash.
+    session_id
+        TradingView session cookie, for real-time data; sent to that URL only.
+    """
+
+    def __init__(
+        self, url: str, options: ScannerOptions | None = None, session_id: str | None = None
+    ) -> None:
+        self._options = options or ScannerOptions()
+        self._transport = Transport(url, self._options, session_id)
+
+    def __enter__(self) -> ScannerClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._transport.close()
+
+    def fetch(
+        self,
+        tickers: Sequence[str],
+        columns: Sequence[Column],
+        progress: Callable[[int], None] = _no_progress,
+    ) -> Snapshot:
+        """Fetch one row a ticker, of whatever exchanges, from ``global/scan``.
+
+        Raises
+        ------
+        UnknownColumn, ScannerRefused
+            If asking on would not help. Failures of single tickers or batches end in
+            :attr:`Snapshot.failed` instead.
+        """
+        distinct = tuple(dict.fromkeys(tickers))
+        size = self._options.batch_size
+        batches = [Tickers(distinct[at : at + size]) for at in range(0, len(distinct), size)]
+        campaign = TickerCampaign(columns, most_splits=self._options.most_splits)
+        attempts = run_rounds(
+            campaign, batches, self._asker("global", columns), self._options, progress
+        )
+        return Snapshot(
+            columns=tuple(columns),
+            rows=campaign.rows,
+            failed=campaign.failed,
+            absent=tuple(campaign.absent),
+            asked=len(distinct),
+            attempts=tuple(attempts),
+            duplicates=campaign.duplicates,
+            unasked=campaign.unasked,
+        )
+
+    def fetch_market(
+        self,
+        market: str,
+        columns: Sequence[Column],
+        progress: Callable[[int], None] = _no_progress,
+        announce: Callable[[int], None] = _no_progress,
+    ) -> Snapshot:
+        """Fetch every symbol of a market (``america``, ``crypto``, …), page by page.
+
+        A listing may move from one page to the next between two requests, so the pages are read
+        again, half a page apart, when they show fewer distinct symbols than the market counts.
+
+        Parameters
+        ----------
+        announce
+            Called with the number of symbols once it is known.
+
+        Raises
+        ------
+        UnknownColumn, ScannerRefused
+            If asking on would not help; an unknown market is a refusal.
+        """
+        ask = self._asker(market, columns)
+        size = self._options.batch_size
+        campaign = MarketCampaign(columns)
+        attempts = run_rounds(campaign, [Page(0, size)], ask, self._options, progress)
+        announce(campaign.total)
+        start = size
+        for _ in range(_MOST_PASSES):
+            if campaign.is_complete or campaign.lost_pages:
+                break
+            pages = [Page(max(at, 0), at + size) for at in range(start, campaign.total, size)]
+            attempts += run_rounds(campaign, pages, ask, self._options, progress)
+            start = size // 2 - size
+        return Snapshot(
+            columns=tuple(columns),
+            rows=campaign.rows,
+            failed=campaign.failed,
+            absent=(),
+            asked=campaign.total,
+            attempts=tuple(replace(attempt, idx=idx) for idx, attempt in enumerate(attempts)),
+            duplicates=campaign.duplicates,
+            unasked=0,
+            lost_pages=tuple(campaign.lost_pages),
+        )
+
+    def _asker(self, market: str, columns: Sequence[Column]) -> Callable[[Tickers | Page], Answer]:
+        names = [column.scanner or column.name for column in columns]
+        return lambda question: self._transport.scan(market, question, names)

@@ -1,0 +1,209 @@
+"""One POST to the scanner: an answer, or a failure that says whether asking again can help.
+
+=====================================================  ==============================
+what comes back                                        becomes
+=====================================================  ==============================
+200 with rows                                          :class:`~.wire.Answer`
+200 empty, HTML, truncated; 403; 408; 5xx; no answer   :class:`Transient`
+429                                                    :class:`Transient`, with its wait
+400 naming an unknown column (or that body with 200)   :class:`UnknownColumn`
+400 for another cause                                  :class:`Rejected`
+a redirect; 404; any other status                      :class:`ScannerRefused`
+=====================================================  ==============================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from ingestion.errors import ScannerRefused, UnknownColumn
+from ingestion.scanner import wire
+from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
+
+_CHUNK = 1 << 16
+_TRANSIENT_STATUS = {403, 408, 425}
+
+
+@dataclass(frozen=True)
+class ScannerOptions:
+    """How to ask. The defaults stay inside what others have found the scanner to bear."""
+
+    batch_size: int = 500
+    """Tickers or rows a request; 500 to 1,000 is the tested zone."""
+    in_flight: int = 2
+    """Requests under way at once."""
+    connect_timeout: float = 5.0
+    """Seconds to wait for a connection."""
+    read_timeout: float = 30.0
+    """Seconds of silence after which a request is given up."""
+    total_timeout: float = 60.0
+    """Seconds after which a request is given up even if bytes still trickle in."""
+    retries: int = 8
+    """Rounds in a row that may bring no new row before what is missing is given up. With the
+    default back-off that is two minutes: outages of 30 to 90 seconds are the common kind."""
+    backoff: float = 1.0
+    """Seconds to wait after the first failing round; doubles with each further one."""
+    longest_backoff: float = 30.0
+    """Seconds at which the doubling stops."""
+    longest_retry_after: float = 120.0
+    """The longest Retry-After, in seconds, that is waited for; a longer one is taken for a no."""
+    most_splits: int = 128
+    """Rejected requests that are split in the search for bad tickers, a run."""
+    largest_answer: int = 64 << 20
+    """Bytes, decompressed, beyond which an answer is not read on."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with each request, over the default ones."""
+
+
+class Transient(Exception):
+    """Asking again may help; ``str()`` says what happened.
+
+    Attributes
+    ----------
+    retry_after
+        Seconds to wait that the scanner asked for, if it did.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class Rejected(Exception):
+    """The scanner refuses this very request (400); a smaller one may pass."""
+
+
+class Transport:
+    """A session with the scanner; safe to use from several threads."""
+
+    def __init__(self, url: str, options: ScannerOptions, session_id: str | None = None) -> None:
+        self._url = url
+        self._options = options
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = (
+            f"Mozilla/5.0 (compatible; tvfeast/{version('tvfeast')})"
+        )
+        self._session.headers.update(options.headers)
+        if session_id:
+            self._session.headers["Cookie"] = f"sessionid={session_id}"
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def close(self) -> None:
+        """Close the session's connections."""
+        self._session.close()
+
+    def scan(self, market: str, question: Tickers | Page, columns: Sequence[str]) -> Answer:
+        """Ask one question.
+
+        Raises
+        ------
+        Transient, Rejected, UnknownColumn, ScannerRefused
+            As in the module's table.
+        """
+        url = f"{self._url}/{market}/scan"
+        status, headers, body = self._post(url, question.body(columns))
+        if status == 200:
+            return _read_200(body)
+        if status == 429:
+            raise Transient("rate limited (429)", _retry_after(headers))
+        if status == 400:
+            raise _rejection(body)
+        if status in _TRANSIENT_STATUS or status >= 500:
+            raise Transient(f"status {status}: {wire.excerpt(body)}", _retry_after(headers))
+        raise ScannerRefused(_refusal(url, market, status, headers, body))
+
+    def _post(self, url: str, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        options = self._options
+        deadline = time.monotonic() + options.total_timeout
+        try:
+            with self._session.post(
+                url,
+                json=body,
+                timeout=(options.connect_timeout, options.read_timeout),
+                # A redirect would carry the session cookie to another host.
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return response.status_code, response.headers, self._read(response.raw, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise Transient(_cause(error)) from error
+
+    def _read(self, raw: urllib3.HTTPResponse, deadline: float) -> bytes:
+        """Read a body piece by piece: the socket's timeout restarts with every byte received."""
+        pieces = bytearray()
+        while piece := raw.read1(_CHUNK, decode_content=True):
+            pieces += piece
+            if len(pieces) > self._options.largest_answer:
+                raise Transient(f"the answer is larger than {self._options.largest_answer:,} bytes")
+            if time.monotonic() > deadline:
+                raise Transient(f"no whole answer within {self._options.total_timeout:g} s")
+        return bytes(pieces)
+
+
+def _read_200(body: bytes) -> Answer:
+    if error := wire.error_text(body):
+        raise _classified(error)
+    try:
+        return wire.parse_answer(body)
+    except MalformedAnswer as error:
+        raise Transient(str(error)) from None
+
+
+def _rejection(body: bytes) -> Exception:
+    return _classified(wire.error_text(body) or wire.excerpt(body) or "no reason given")
+
+
+def _classified(error: str) -> Exception:
+    column = wire.unknown_column(error)
+    return UnknownColumn(column) if column else Rejected(f"rejected (400): {error}")
+
+
+def _refusal(url: str, market: str, status: int, headers: Mapping[str, str], body: bytes) -> str:
+    if 300 <= status < 400:
+        return (
+            f"{url} redirects to {headers.get('Location', 'nowhere')}, which is not followed; "
+            "set TVFEAST_SCANNER_URL to the scanner itself"
+        )
+    if status == 404:
+        return f'the scanner has no market "{market}" ({url} answered 404)'
+    if status == 401:
+        return f"{url} answered 401: the session in TVFEAST_SESSION_ID is not accepted"
+    return f"{url} answered {status}: {wire.excerpt(body) or 'nothing'}"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a Retry-After header, which gives seconds or an HTTP date.
+
+    A date is measured from the answer's own Date: the two come from one clock.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, wait.total_seconds())
+
+
+def _cause(error: Exception) -> str:
+    """Say in a few words why no answer came; the libraries' own texts nest four levels deep."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return "no answer in time"
+    innermost: BaseException = error
+    while (cause := innermost.__cause__ or innermost.__context__) is not None:
+        innermost = cause
+    return f"connection failed: {innermost}"

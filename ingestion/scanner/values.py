@@ -1,0 +1,69 @@
+"""One row's values, checked against the columns that were asked for.
+
+A row is taken whole or not at all: a text in place of a number means that something upstream has
+changed, and a null in its stead would pass for the scanner's own "no value".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from feature_repo.catalog import Column, Dtype
+
+_LATEST_SECOND = 4_102_444_800  # 2100-01-01: beyond it, it is not seconds
+
+Value = float | int | None
+
+
+class BadRow(Exception):
+    """A row cannot be used; ``str()`` says which column and why."""
+
+
+def read_values(columns: Sequence[Column], values: list[Any]) -> tuple[Value, ...]:
+    """Convert a row's JSON values.
+
+    Returns
+    -------
+    tuple
+        One value a column: float or None for numbers; for timestamps, which come as Unix seconds,
+        int microseconds or None.
+
+    Raises
+    ------
+    BadRow
+        If the row has another width, or a value is not of its column's type.
+    """
+    if len(values) != len(columns):
+        raise BadRow(f"{len(values)} values for {len(columns)} columns")
+    return tuple(map(_read, columns, values))
+
+
+def _read(column: Column, value: Any) -> Value:
+    if value is None:
+        return None
+    number = _finite(column, value)
+    if column.dtype is not Dtype.TIMESTAMP:
+        return number
+    if not 0 < number < _LATEST_SECOND:
+        raise BadRow(f"{column.scanner}: {value!r} is not a time in Unix seconds")
+    return round(number * 1_000_000)
+
+
+def _finite(column: Column, value: Any) -> float:
+    # bool is an int to Python, not to the scanner.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadRow(f"{column.scanner}: {_short(value)} where a number belongs")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise BadRow(f"{column.scanner}: {number} where a number belongs")
+    return number
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,0 +1,152 @@
+"""The scanner's wire format: request bodies and answers.
+
+``POST /{market}/scan`` with ``{"symbols": …, "columns": [c1, c2], "range": [start, end]}`` answers
+``{"totalCount": N, "data": [{"s": "NASDAQ:AAPL", "d": [v1, v2]}, …]}``. Rows come in the scanner's
+order, not the asked one; unknown tickers are simply not there. Without ``range`` it answers a page
+of 50 rows and does not say so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_UNKNOWN_FIELD = re.compile(r'unknown field\s+"?([^"]+)"?', re.IGNORECASE)
+
+
+class MalformedAnswer(Exception):
+    """The body is not what the protocol promises; ``str()`` says how."""
+
+
+@dataclass(frozen=True)
+class Tickers:
+    """A question for given symbols."""
+
+    tickers: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.tickers)
+
+    def body(self, columns: Sequence[str]) -> dict[str, Any]:
+        """Return the request's JSON."""
+        return {
+            "symbols": {"tickers": list(self.tickers), "query": {"types": []}},
+            "columns": list(columns),
+            "range": [0, len(self.tickers)],
+        }
+
+    def halves(self) -> tuple[Tickers, Tickers]:
+        """Split in two; for looking for the ticker that the scanner rejects."""
+        middle = len(self.tickers) // 2
+        return Tickers(self.tickers[:middle]), Tickers(self.tickers[middle:])
+
+
+@dataclass(frozen=True)
+class Page:
+    """A question for the rows ``start`` to ``end`` (exclusive) of a market, sorted by name."""
+
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def body(self, columns: Sequence[str]) -> dict[str, Any]:
+        """Return the request's JSON."""
+        return {
+            "symbols": {"query": {"types": []}},
+            "columns": list(columns),
+            "sort": {"sortBy": "name", "sortOrder": "asc"},
+            "range": [self.start, self.end],
+        }
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row as it came; the values are in the order of the requested columns."""
+
+    symbol: str
+    values: list[Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page of rows.
+
+    ``total`` counts the matches before paging, so it may exceed the rows. ``illegible`` counts the
+    entries that carry no symbol and no list of values.
+    """
+
+    total: int
+    rows: list[RawRow]
+    illegible: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is not in it is not known to the scanner."""
+        distinct = {row.symbol for row in self.rows}
+        return len(distinct) >= self.total and not self.illegible
+
+
+def parse_answer(body: bytes) -> Answer:
+    """Read the body of a scan.
+
+    NaN and infinity, which JSON does not have, pass through to the value they stand for, so that
+    they cost their own row and not the whole answer.
+
+    Raises
+    ------
+    MalformedAnswer
+        If the body is empty, not JSON, or not of this shape.
+    """
+    document = _json(body)
+    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
+        raise MalformedAnswer(f"the answer has no list of rows: {excerpt(body)}")
+    data = document["data"]
+    rows = list(_rows(data))
+    total = document.get("totalCount")
+    if not isinstance(total, int) or isinstance(total, bool):
+        total = len(data)
+    return Answer(total, rows, illegible=len(data) - len(rows))
+
+
+def error_text(body: bytes) -> str | None:
+    """Return the scanner's own words from ``{"error": "…", "data": null}``; none if not that."""
+    try:
+        document = _json(body)
+    except MalformedAnswer:
+        return None
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, str) and error else None
+
+
+def unknown_column(error: str) -> str | None:
+    """Return the column that an error text calls unknown, if it does."""
+    match = _UNKNOWN_FIELD.search(error)
+    return match[1].strip() if match else None
+
+
+def excerpt(body: bytes, length: int = 120) -> str:
+    """Return the beginning of a body on one line, for messages."""
+    text = " ".join(body[: 4 * length].decode("utf-8", "replace").split())
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _json(body: bytes) -> Any:
+    if not body.strip():
+        raise MalformedAnswer("the answer is empty")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedAnswer(f"the answer is not JSON: {excerpt(body)}") from None
+
+
+def _rows(data: list[Any]) -> Iterator[RawRow]:
+    for entry in data:
+        if isinstance(entry, dict):
+            symbol, values = entry.get("s"), entry.get("d")
+            if isinstance(symbol, str) and isinstance(values, list):
+                yield RawRow(symbol, values)

@@ -1,0 +1,74 @@
+"""Configuration: the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ingestion.errors import InputError
+
+TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def variable(name: str) -> str | None:
+    """Return an environment variable; empty counts as unset."""
+    return os.environ.get(name) or None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and whom to ask.
+
+    Relative paths are relative to the project, never to the current directory.
+    """
+
+    project: Path
+    """Folder that holds ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
+    lakehouse: Path
+    """Root of the lakehouse (``TVFEAST_LAKEHOUSE``)."""
+    scanner_url: str
+    """Scheme and host of the scanner, without a trailing slash (``TVFEAST_SCANNER_URL``)."""
+    session_id: str | None = field(default=None, repr=False)
+    """TradingView session cookie (``TVFEAST_SESSION_ID``); never logged or stored."""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read the ``TVFEAST_…`` variables.
+
+        Raises
+        ------
+        InputError
+            If the scanner's URL is neither https nor on this machine.
+        """
+        project = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
+        lakehouse = project / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
+        return cls(
+            project=project,
+            lakehouse=lakehouse.resolve(),
+            scanner_url=_scanner_url(variable("TVFEAST_SCANNER_URL") or TRADINGVIEW_SCANNER),
+            session_id=variable("TVFEAST_SESSION_ID"),
+        )
+
+    @property
+    def feast_repository(self) -> Path:
+        """Folder of ``feature_store.yaml``."""
+        return self.project / "feature_repo"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the traceback of an internal error is written."""
+        return self.project / "data" / "logs"
+
+
+def _scanner_url(text: str) -> str:
+    parts = urlsplit(text)
+    loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+        raise InputError(
+            f'TVFEAST_SCANNER_URL is "{text}"; it must be an https URL, such as '
+            f"{TRADINGVIEW_SCANNER}, or an http URL of this machine (127.0.0.1)"
+        )
+    return text.rstrip("/")

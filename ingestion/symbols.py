@@ -1,0 +1,43 @@
+"""The unified symbol, ``EXCHANGE:TICKER``, as TradingView writes it."""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+UnifiedSymbol = NewType("UnifiedSymbol", str)
+"""A symbol that passed :func:`symbol_problem`: ``NASDAQ:AAPL``, ``NYSE:BRK.B``, ``COMEX:GC1!``."""
+
+_EXCHANGE = re.compile(r"[A-Z0-9_]{1,32}")
+_LONGEST_TICKER = 64
+
+
+def symbol_problem(text: object) -> str | None:
+    """Say what keeps a value from being a unified symbol; none if it is one.
+
+    The ticker may hold anything printable but blanks and colons: preferred shares have slashes
+    (``NYSE:BAC/PB``), futures exclamation marks, Indian stocks ampersands, and some coins are named
+    in Chinese. It is upper case: how the scanner reads lower case is not known, and features are
+    keyed by the exact text.
+    """
+    if not isinstance(text, str):
+        return f"a symbol is text, this is {type(text).__name__}"
+    exchange, colon, ticker = text.partition(":")
+    if not colon:
+        return "no exchange: write EXCHANGE:TICKER, such as NASDAQ:AAPL"
+    if text != text.upper() and symbol_problem(text.upper()) is None:
+        return f"lower case: write {text.upper()}"
+    if not _EXCHANGE.fullmatch(exchange):
+        return f"{exchange!r} is not an exchange code (A-Z, 0-9 and _)"
+    if not any(character.isalnum() for character in ticker):
+        return "no ticker after the colon"
+    if len(ticker) > _LONGEST_TICKER:
+        return f"the ticker is longer than {_LONGEST_TICKER} characters"
+    if not ticker.isprintable() or " " in ticker or ":" in ticker or "\\" in ticker:
+        return f"{ticker!r} is not a ticker (no blanks, colons, backslashes, control characters)"
+    return None
+
+
+def exchange_of(symbol: str) -> str:
+    """Return the exchange code of a unified symbol."""
+    return symbol.partition(":")[0]
