@@ -208,7 +208,7 @@ def replay_scanner_command(port: int, bars: Path | None, latency: float, faults:
     """Stand in for TradingView's scanner on this machine, over recorded bars."""
     from ingestion.replay import serve
 
-    serve(bars or _sample(), port=port, latency=latency, faults=faults)
+    serve(bars or _sample(), port=port, latency=latency, fail=faults)
 
 
 @cli.command("demo")

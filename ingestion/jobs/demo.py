@@ -86,7 +86,7 @@ def _tour(settings: Settings, sample: Path, say: Callable[[str], None]) -> None:
         f"the {len(trained.features)} features\nas they were known at that evening, and not later."
     )
     selection = select(settings, SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True))
-    say(f"\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
+    say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
     say(selection_text(selection))
     say(_where(settings, clock.now()))
 

@@ -1,0 +1,18 @@
+"""A stand-in for TradingView's scanner: a loopback server over recorded bars.
+
+It speaks the scanner's protocol, serves at its clock each symbol's last closed bar, and can be told
+to fail in every way the scanner is known to. What it serves is real prices and, since nobody
+publishes the technical columns of many symbols, columns computed from them by
+:mod:`ingestion.local`.
+
+``panel``     bars and their columns, and which of them are known at an instant
+``protocol``  from a request's body to an answer's document
+``faults``    the ways to fail, and the plan that says when
+``server``    HTTP
+"""
+
+from ingestion.replay.faults import FAULTS, FaultPlan
+from ingestion.replay.panel import Panel
+from ingestion.replay.server import ReplayScanner, serve
+
+__all__ = ["FAULTS", "FaultPlan", "Panel", "ReplayScanner", "serve"]

@@ -1,0 +1,183 @@
+"""Bars with their scanner columns, and which of them are known at an instant."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.errors import InputError
+from ingestion.local import compute_local_features
+from ingestion.sessions import ClosingRule, bar_closes, hours_of
+
+_BAR_COLUMNS = ("open", "high", "low", "close", "volume")
+_TECHNICALS = tuple(column.name for column in TV_TECHNICALS_1D.features)
+_DESCRIPTIVE = ("name", "description", "exchange", "type", "currency", "update_mode")
+COLUMNS = frozenset(
+    (*_BAR_COLUMNS, *_TECHNICALS, *_DESCRIPTIVE, "change", "time", "last_bar_update_time")
+)
+"""Every column that the replay serves; any other is an unknown field."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A symbol, and where its bars lie in the panel's columns."""
+
+    symbol: str
+    market: str
+    texts: Mapping[str, str]
+    first: int
+    end: int
+
+
+class Panel:
+    """All bars of all symbols, with the columns that the scanner would show at their close.
+
+    Parameters
+    ----------
+    instruments
+        Each with its own range of rows.
+    closes
+        Shape ``(rows,)``: when each bar closes, Unix s; ascending within an instrument.
+    columns
+        By name, a JSON value a row.
+    """
+
+    def __init__(
+        self,
+        instruments: Iterable[Instrument],
+        closes: np.ndarray[Any, np.dtype[np.int64]],
+        columns: Mapping[str, list[Any]],
+    ) -> None:
+        self._instruments = {instrument.symbol: instrument for instrument in instruments}
+        self._closes = closes
+        self._columns = columns
+        self.markets = frozenset(each.market for each in self._instruments.values())
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Panel:
+        """Read ``bars.parquet`` and ``symbols.csv``.
+
+        Raises
+        ------
+        InputError
+            If one of them is missing or not of the sample's form.
+        """
+        try:
+            bars = pq.read_table(folder / "bars.parquet")
+            with (folder / "symbols.csv").open(newline="", encoding="utf-8") as file:
+                symbols = {row["symbol"]: row for row in csv.DictReader(file)}
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise InputError(f"{folder} holds no bars to replay: {error}") from None
+        return cls.from_bars(bars, symbols)
+
+    @classmethod
+    def from_bars(cls, bars: pa.Table, symbols: Mapping[str, Mapping[str, str]]) -> Panel:
+        """Compute the columns of every bar.
+
+        Parameters
+        ----------
+        bars
+            In the form of :func:`ingestion.local.compute_local_features`.
+        symbols
+            By symbol: ``market``, ``type``, ``currency``, ``description``.
+        """
+        bars = bars.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+        names = np.asarray(bars["symbol"].to_pylist(), dtype=object)
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist()
+        ends = [*starts[1:], len(names)]
+        opens = bars["timestamp"].to_numpy()
+        instruments = [
+            _instrument(names[first], symbols.get(names[first], {}), first, end)
+            for first, end in zip(starts, ends, strict=True)
+        ]
+        closes = np.concatenate(
+            [bar_closes(each.symbol, opens[each.first : each.end]) for each in instruments]
+        )
+        bars = bars.append_column("close_timestamp", pa.array(closes))
+        features = compute_local_features(bars)
+        columns = {name: bars[name].to_pylist() for name in _BAR_COLUMNS}
+        columns |= {name: features[name].to_pylist() for name in _TECHNICALS}
+        columns["change"] = _changes(bars, instruments)
+        columns = {name: [_integral(value) for value in cells] for name, cells in columns.items()}
+        columns |= {"time": opens.tolist(), "last_bar_update_time": closes.tolist()}
+        return cls(instruments, closes, columns)
+
+    def with_aliases(self, count: int, exchange: str = "BENCH") -> Panel:
+        """Return a panel of ``count`` symbols that repeat these under other names."""
+        originals = list(self._instruments.values())
+        aliases = (
+            replace(
+                original,
+                symbol=f"{exchange}:{ticker}",
+                texts={**original.texts, "name": ticker, "exchange": exchange},
+            )
+            for number in range(count)
+            for original in (originals[number % len(originals)],)
+            for ticker in (f"S{number:06}",)
+        )
+        return Panel(islice(aliases, count), self._closes, self._columns)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All symbols, in the panel's order."""
+        return tuple(self._instruments)
+
+    def known(self, now: int, market: str | None = None) -> dict[str, int]:
+        """Return each symbol's last bar that had closed by ``now`` (Unix s), as a row number.
+
+        A symbol without one is not known yet.
+        """
+        rows: dict[str, int] = {}
+        found: dict[int, int] = {}
+        for each in self._instruments.values():
+            if market is not None and each.market != market:
+                continue
+            if each.first not in found:  # aliases share their original's bars
+                closed = self._closes[each.first : each.end].searchsorted(now, side="right")
+                found[each.first] = each.first + int(closed) - 1
+            if found[each.first] >= each.first:
+                rows[each.symbol] = found[each.first]
+        return rows
+
+    def values(self, symbol: str, row: int, columns: Iterable[str]) -> list[Any]:
+        """Return a bar's JSON values."""
+        texts = self._instruments[symbol].texts
+        return [texts[name] if name in texts else self._columns[name][row] for name in columns]
+
+
+def _instrument(symbol: str, about: Mapping[str, str], first: int, end: int) -> Instrument:
+    exchange, _, ticker = symbol.partition(":")
+    streams = hours_of(symbol).rule is ClosingRule.MIDNIGHT_UTC
+    texts = {
+        "name": ticker,
+        "exchange": exchange,
+        "description": about.get("description", ticker),
+        "type": about.get("type", "stock"),
+        "currency": about.get("currency", "USD"),
+        "update_mode": "streaming" if streams else "delayed_streaming_900",
+    }
+    return Instrument(symbol, about.get("market", "america"), texts, first, end)
+
+
+def _changes(bars: pa.Table, instruments: Iterable[Instrument]) -> list[float | None]:
+    """Return % against the previous close, in the money of the bar's own day."""
+    close = bars["close"].to_numpy()
+    split = bars["split_ratio"].to_numpy() if "split_ratio" in bars.column_names else 1.0
+    previous = np.r_[np.nan, close[:-1]] / split
+    change = (close / previous - 1) * 100
+    change[[each.first for each in instruments]] = np.nan
+    return [None if np.isnan(value) else float(value) for value in change]
+
+
+def _integral(value: float | None) -> float | int | None:
+    """Write whole numbers without a decimal point, as the scanner does."""
+    return int(value) if value is not None and value.is_integer() else value

@@ -1,0 +1,119 @@
+"""From a request's body to an answer's document, as the scanner does it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from ingestion.replay.panel import COLUMNS, Panel
+
+PAGE = 50
+"""Rows of an answer to a question without ``range``."""
+
+_UNDERSTOOD = {
+    "symbols",
+    "columns",
+    "range",
+    "sort",
+    "options",
+    "markets",
+    "ignore_unknown_fields",
+    "filter",
+}
+
+
+class BadQuestion(Exception):
+    """The scanner answers 400; ``str()`` is the text of its error."""
+
+
+def scan(panel: Panel, market: str, question: Any, now: int, page: int = PAGE) -> dict[str, Any]:
+    """Answer ``POST /{market}/scan``.
+
+    Parameters
+    ----------
+    market
+        A market of the panel, or ``global``.
+    question
+        The request's JSON.
+    now
+        The replay's clock, Unix s.
+
+    Raises
+    ------
+    BadQuestion
+        If a column is unknown or the question is not understood.
+    """
+    if not isinstance(question, dict):
+        raise BadQuestion("Expected a JSON object")
+    for key in question.keys() - _UNDERSTOOD:
+        raise BadQuestion(f"The replay does not understand {key}")
+    if question.get("filter"):
+        raise BadQuestion("The replay does not filter")
+    columns = _columns(question.get("columns", []))
+    known = panel.known(now, None if market == "global" else market)
+    tickers = (question.get("symbols") or {}).get("tickers")
+    if tickers is not None:
+        known = {ticker: known[ticker] for ticker in dict.fromkeys(tickers) if ticker in known}
+    order = _ordered(panel, known, question.get("sort"))
+    start, end = _range(question.get("range"), page)
+    return {
+        "totalCount": len(order),
+        "data": [
+            {"s": symbol, "d": panel.values(symbol, known[symbol], columns)}
+            for symbol in order[start:end]
+        ],
+    }
+
+
+def symbol_fields(panel: Panel, symbol: str, fields: list[str], now: int) -> dict[str, Any] | None:
+    """Answer ``GET /symbol``: unknown fields are null; an unknown symbol is None."""
+    row = panel.known(now).get(symbol)
+    if row is None:
+        return None
+    served = [name for name in fields if name in COLUMNS]
+    return dict.fromkeys(fields) | dict(zip(served, panel.values(symbol, row, served), strict=True))
+
+
+def metainfo() -> dict[str, Any]:
+    """Answer ``/{market}/metainfo``."""
+    fields = [{"n": name, "t": "number", "r": None} for name in sorted(COLUMNS)]
+    return {"financial_currency": "USD", "fields": fields}
+
+
+def _columns(columns: Any) -> list[str]:
+    if not isinstance(columns, list):
+        raise BadQuestion("columns must be a list")
+    for name in columns:
+        if name not in COLUMNS:
+            raise BadQuestion(f'Unknown field "{name}"')
+    return columns
+
+
+def _range(bounds: Any, page: int) -> tuple[int, int]:
+    if bounds is None:
+        return 0, page
+    if (
+        not isinstance(bounds, list)
+        or len(bounds) != 2
+        or not all(isinstance(bound, int) for bound in bounds)
+    ):
+        raise BadQuestion("range must be [start, end]")
+    return bounds[0], bounds[1]
+
+
+def _ordered(panel: Panel, known: Mapping[str, int], sort: Any) -> list[str]:
+    """Sort as asked; without that, by an order of the scanner's own."""
+    if not sort:
+        return sorted(known, key=lambda symbol: zlib.crc32(symbol.encode()))
+    by = sort.get("sortBy")
+    if by not in COLUMNS:
+        raise BadQuestion(f'Unknown field "{by}"')
+    keyed = [(panel.values(symbol, known[symbol], [by])[0], symbol) for symbol in known]
+    nulls = [symbol for value, symbol in keyed if value is None]
+    rest = sorted(
+        ((value, symbol) for value, symbol in keyed if value is not None),
+        reverse=sort.get("sortOrder") == "desc",
+    )
+    ordered = [symbol for _, symbol in rest]
+    return nulls + ordered if sort.get("nullsFirst") else ordered + nulls

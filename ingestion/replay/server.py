@@ -1,0 +1,285 @@
+"""HTTP: the replay scanner's sockets, on loopback only."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from ingestion import clock
+from ingestion.errors import InputError
+from ingestion.replay import faults, protocol
+from ingestion.replay.faults import FaultPlan
+from ingestion.replay.panel import Panel
+
+_LOOPBACK = "127.0.0.1"
+_UNKNOWN_FIELD_BODY = b'{"totalCount":0,"error":"Unknown field \\"RSI\\"","data":null}'
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    method: str
+    path: str
+    body: Any
+    headers: Mapping[str, str]
+    at: float
+    """``time.monotonic()`` of its arrival."""
+
+
+class ReplayScanner:
+    """A scanner on loopback; a context manager that serves from a thread of its own.
+
+    Parameters
+    ----------
+    panel
+        What it knows.
+    now
+        Its clock.
+    latency
+        Seconds before each answer.
+    plan
+        When to fail.
+    spoiled
+        By symbol, a row fault that hits its row in every answer.
+    poison
+        Tickers that make the scanner reject a whole request (400).
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        *,
+        now: Callable[[], datetime] = clock.now,
+        latency: float = 0.0,
+        plan: FaultPlan | None = None,
+        spoiled: Mapping[str, str] | None = None,
+        poison: Iterable[str] = (),
+        port: int = 0,
+    ) -> None:
+        self.panel = panel
+        self.now = now
+        self.latency = latency
+        self.plan = plan or FaultPlan()
+        self.spoiled = dict(spoiled or {})
+        self.poison = frozenset(poison)
+        self.requests: list[Asked] = []
+        self.stopping = threading.Event()
+        self._server = _Server((_LOOPBACK, port), _Handler, self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def url(self) -> str:
+        """What to set ``TVFEAST_SCANNER_URL`` to."""
+        return f"http://{_LOOPBACK}:{self._server.server_address[1]}"
+
+    def __enter__(self) -> ReplayScanner:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def serve(folder: Path, *, port: int, latency: float, fail: Iterable[str]) -> None:
+    """Serve a folder's bars until SIGINT or SIGTERM; say where on stderr.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no bars, a fault has no such name, or the port is taken.
+    """
+    plan = FaultPlan.parse(fail)
+    panel = Panel.from_folder(folder)
+    try:
+        scanner = ReplayScanner(panel, latency=latency, plan=plan, port=port)
+    except OSError as error:
+        raise InputError(f"port {port} cannot be used ({error.strerror}); try --port 0") from None
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with scanner:
+        print(  # noqa: T201 - the one line that says where it is
+            f"replay scanner: TVFEAST_SCANNER_URL={scanner.url} ({len(panel.symbols)} symbols)",
+            file=sys.stderr,
+            flush=True,
+        )
+        stop.wait()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(
+        self, address: tuple[str, int], handler: type[_Handler], scanner: ReplayScanner
+    ) -> None:
+        self.scanner = scanner
+        super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over clients that hang up; anything else is a fault of the replay itself."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def version_string(self) -> str:
+        return "tv"
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet: tests and the demo have their own say."""
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        scanner = self.server.scanner
+        question = self._question()
+        scanner.requests.append(
+            Asked(self.command, self.path, question, dict(self.headers), time.monotonic())
+        )
+        if scanner.latency:
+            scanner.stopping.wait(scanner.latency)
+        fault = scanner.plan.draw()
+        if fault in _SPOILERS:
+            _SPOILERS[fault](self)
+            return
+        status, document = self._document(question, fault)
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        self.send(status, body[: len(body) // 2] if fault == "truncated" else body)
+
+    def _question(self) -> Any:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            return json.loads(body) if body else None
+        except ValueError:
+            return None
+
+    def _document(self, question: Any, fault: str | None) -> tuple[int, Any]:
+        scanner = self.server.scanner
+        now = int(scanner.now().timestamp())
+        url = urlsplit(self.path)
+        market, _, kind = url.path.strip("/").partition("/")
+        if self.command == "GET" and url.path == "/symbol":
+            query = parse_qs(url.query)
+            fields = query.get("fields", [""])[0].split(",")
+            symbol = query.get("symbol", [""])[0]
+            found = protocol.symbol_fields(scanner.panel, symbol, fields, now)
+            if found is None and query.get("no_404") != ["true"]:
+                return 404, {"code": "symbol_not_exists", "errmsg": "empty response"}
+            return 200, found or {}
+        if market not in ("global", *scanner.panel.markets):
+            return 404, {"error": f'Unknown market "{market}"'}
+        if kind == "metainfo":
+            return 200, protocol.metainfo()
+        if kind != "scan" or self.command != "POST":
+            return 404, {"error": "Not found"}
+        return self._scan(market, question, now, fault)
+
+    def _scan(self, market: str, question: Any, now: int, fault: str | None) -> tuple[int, Any]:
+        scanner = self.server.scanner
+        try:
+            if scanner.poison.intersection(_tickers(question)):
+                raise protocol.BadQuestion("Invalid symbol")
+            if fault == "short-page" and isinstance(question, dict):
+                start = (question.get("range") or [0])[0]
+                question = {**question, "range": [start, start + protocol.PAGE]}
+            document = protocol.scan(scanner.panel, market, question, now)
+        except protocol.BadQuestion as error:
+            return 400, {"totalCount": 0, "error": str(error), "data": None}
+        rows = document["data"]
+        for symbol, spoiled in scanner.spoiled.items():
+            faults.spoil_rows(spoiled, rows, symbol)
+        if fault is not None and fault not in faults.WHOLE_ANSWER:
+            faults.spoil_rows(fault, rows)
+        return 200, document
+
+    def send(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str = "application/json; charset=utf-8",
+        **headers: str,
+    ) -> None:
+        """Send a whole answer, compressed where the client takes it."""
+        self.send_response(status)
+        if "gzip" in self.headers.get("Accept-Encoding", "") and len(body) > 256:
+            body = gzip.compress(body, 1)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def stall(self) -> None:
+        """Keep the connection open and say nothing."""
+        self.server.scanner.stopping.wait()
+        self.close_connection = True
+
+    def trickle(self) -> None:
+        """Promise a body and send it a blank at a time."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while not self.server.scanner.stopping.wait(0.05):
+            self.wfile.write(b" ")
+        self.close_connection = True
+
+    def reset(self) -> None:
+        """Close so that the peer gets a reset: with nothing lingering."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.rfile.close()
+        self.connection.close()
+
+
+def _tickers(question: Any) -> list[str]:
+    symbols = question.get("symbols") if isinstance(question, dict) else None
+    tickers = symbols.get("tickers") if isinstance(symbols, dict) else None
+    return [ticker for ticker in tickers or [] if isinstance(ticker, str)]
+
+
+_SPOILERS: dict[str | None, Callable[[_Handler], None]] = {
+    "rate-limited": lambda handler: handler.send(429, b"Too many requests", "text/plain"),
+    "rate-limited-retry-after": lambda handler: handler.send(
+        429, b"Too many requests", "text/plain", Retry_After="1"
+    ),
+    "server-error": lambda handler: handler.send(502, faults.HTML, "text/html"),
+    "forbidden-html": lambda handler: handler.send(403, faults.HTML, "text/html"),
+    "html": lambda handler: handler.send(200, faults.HTML, "text/html"),
+    "empty": lambda handler: handler.send(200, b""),
+    "redirect": lambda handler: handler.send(
+        302, b"", "text/html", Location="https://elsewhere.example/scan"
+    ),
+    "error-in-200": lambda handler: handler.send(200, _UNKNOWN_FIELD_BODY),
+    "stall": _Handler.stall,
+    "trickle": _Handler.trickle,
+    "reset": _Handler.reset,
+}
