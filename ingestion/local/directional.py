@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ingestion.local.windows import Matrix, carry_forward, ratio, rma, rmas, shift
+from ingestion.local.windows import Matrix, ratio, rma, rmas, shift
 
 
 def true_range(high: Matrix, low: Matrix, close: Matrix) -> Matrix:
@@ -26,8 +26,8 @@ def directional_movement(
 
     Source: scanner_data ``links/common.pine.link``, ``dirmov``: Wilder averages of the movements
     over that of the true range ``ranged``, each seeded from the second bar on, where a movement
-    exists. A bar without any range repeats the last value (``fixnan``); before the first range
-    there is none.
+    exists. Undefined until there was a range; Pine's ``fixnan`` has nothing to fix after that,
+    for an average of ranges that was once above 0 stays above 0.
     """
     up = high - shift(high, 1)
     down = shift(low, 1) - low
@@ -35,8 +35,8 @@ def directional_movement(
     rise = np.where((up > down) & (up > 0), up, exists)
     fall = np.where((down > up) & (down > 0), down, exists)
     rise_average, fall_average, range_average = rmas([rise, fall, ranged], n)
-    plus = carry_forward(100 * ratio(rise_average, range_average))
-    minus = carry_forward(100 * ratio(fall_average, range_average))
+    plus = 100 * ratio(rise_average, range_average)
+    minus = 100 * ratio(fall_average, range_average)
     return plus, minus
 
 

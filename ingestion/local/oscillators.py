@@ -31,7 +31,6 @@ def rsi(close: Matrix, n: int = 14) -> Matrix:
     change = close - shift(close, 1)
     up, down = rmas([np.maximum(change, 0), np.maximum(-change, 0)], n)
     index = 100 - 100 / (1 + ratio(up, down))
-    index[up == 0] = 0
     index[down == 0] = 100
     index[np.isnan(up)] = np.nan
     return index

@@ -210,10 +210,3 @@ def _seeds(x: Matrix, n: int) -> tuple[NDArray[np.int64], Matrix]:
     window = np.minimum(first + np.arange(n)[:, None], len(x) - 1)
     values = sma(np.take_along_axis(x, window, axis=0), n)[-1]
     return first + n - 1, values
-
-
-def carry_forward(x: Matrix) -> Matrix:
-    """Replace NaN by the last defined value. Source: Pine reference, ``fixnan``."""
-    row = np.arange(len(x), dtype=np.int64)[:, None]
-    source = np.maximum.accumulate(np.where(np.isnan(x), 0, row), axis=0)
-    return np.take_along_axis(x, source, axis=0)

@@ -88,6 +88,7 @@ def test_recorded_oscillators_give_the_recorded_rating() -> None:
         (ratings.adx_vote(series(21, 22), series(5, 30), series(5, 10)), 1),
         (ratings.adx_vote(series(21, 22), series(5, 10), series(5, 30)), -1),
         (ratings.adx_vote(series(22, 21), series(5, 30), series(5, 10)), 0),
+        (ratings.adx_vote(series(22, 22), series(5, 30), series(5, 10)), 0),
         (ratings.adx_vote(series(19, 20), series(5, 30), series(5, 10)), 0),
         (ratings.awesome_vote(series(0.0, 1.0)), 1),
         (ratings.awesome_vote(series(1.0, -1.0)), -1),

@@ -72,3 +72,11 @@ def test_prices_on_a_tick_grid_equal_the_reference() -> None:
     rounded = {n: np.round(bars[n].to_numpy(), 1) for n in ("open", "high", "low", "close")}
     names = tuple(name for name in FEATURES if not name.startswith("Recommend."))
     assert_equals_reference(with_columns(bars, **rounded), names)
+
+
+def test_a_symbol_that_starts_to_trade_late_equals_the_reference() -> None:
+    bars = random_walk(120, 8)
+    waiting = {name: bars[name].to_numpy().copy() for name in ("open", "high", "low", "close")}
+    for prices in waiting.values():
+        prices[:30] = 90.0
+    assert_equals_reference(with_columns(bars, **waiting))

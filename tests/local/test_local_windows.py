@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ingestion.local.windows import (
-    carry_forward,
     ema,
     highest,
     lowest,
@@ -15,6 +14,7 @@ from ingestion.local.windows import (
     rolling_sums,
     shift,
     sma,
+    vwma,
     wma,
 )
 
@@ -66,12 +66,6 @@ def test_a_window_longer_than_history_is_undefined(moving: object) -> None:
 
 def test_a_series_without_values_stays_undefined() -> None:
     assert np.isnan(ema(np.full((30, 1), np.nan), 5)).all()
-    assert np.isnan(carry_forward(np.full((3, 1), np.nan))).all()
-
-
-def test_carry_forward_repeats_the_last_defined_value() -> None:
-    x = np.array([[np.nan], [1.0], [np.nan], [2.0]])
-    np.testing.assert_array_equal(carry_forward(x)[:, 0], [np.nan, 1, 1, 2])
 
 
 def test_shift_beyond_history_is_undefined() -> None:
@@ -86,3 +80,11 @@ def test_a_quotient_by_zero_is_undefined() -> None:
 def test_a_window_has_at_least_one_bar() -> None:
     with pytest.raises(ValueError, match="at least one bar"):
         rolling_sums(np.ones((3, 1)), (0, 2))
+
+
+def test_no_volume_means_no_volume_weighted_average_even_of_equal_prices() -> None:
+    price = np.full((6, 1), 0.1)
+    volume = np.array([[1.0], [0.0], [0.0], [0.0], [0.0], [3.0]])
+    np.testing.assert_array_equal(
+        vwma(price, volume, 3)[:, 0], [np.nan, np.nan, 0.1, np.nan, np.nan, 0.1]
+    )
