@@ -1,0 +1,57 @@
+"""What tests of several folders share: the sample's panel, a workspace, a lakehouse to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingestion.replay import Panel, ReplayScanner
+from ingestion.scanner import ScannerOptions
+from ingestion.settings import Settings
+from ingestion.workspace import make_workspace
+
+SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
+MONDAY = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
+QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.05, retries=3, read_timeout=5)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of the shell it was started from."""
+    for name in ("PROJECT", "LAKEHOUSE", "SCANNER_URL", "NOW", "SESSION_ID"):
+        monkeypatch.delenv(f"TVFEAST_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def sample_panel() -> Panel:
+    return Panel.from_folder(SAMPLE)
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Set what now is, for the jobs and for the replay alike."""
+
+    def set_now(instant: datetime) -> None:
+        monkeypatch.setenv("TVFEAST_NOW", instant.isoformat())
+
+    set_now(MONDAY)
+    return set_now
+
+
+@pytest.fixture
+def scanner(sample_panel: Panel, at: Callable[[datetime], None]) -> Iterator[ReplayScanner]:
+    with ReplayScanner(sample_panel) as replay:
+        yield replay
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """A workspace of its own, asking the replay scanner."""
+    monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "workspace")))
+    return replace(Settings.from_environment(), scanner_url=scanner.url)
