@@ -260,3 +260,6 @@ def _show(as_json: bool, document: dict[str, Any], text: str) -> None:
 
 
 __all__ = ["cli", "main"]
+
+if __name__ == "__main__":
+    main()

@@ -49,9 +49,7 @@ def scanner(sample_panel: Panel, at: Callable[[datetime], None]) -> Iterator[Rep
 
 
 @pytest.fixture
-def settings(
-    tmp_path: Path, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
+def settings(tmp_path: Path, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A workspace of its own, asking the replay scanner."""
     monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "workspace")))
     return replace(Settings.from_environment(), scanner_url=scanner.url)

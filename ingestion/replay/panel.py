@@ -89,18 +89,29 @@ class Panel:
             In the form of :func:`ingestion.local.compute_local_features`.
         symbols
             By symbol: ``market``, ``type``, ``currency``, ``description``.
+
+        Raises
+        ------
+        InputError
+            If ``symbols`` lacks a symbol of the bars.
         """
         bars = bars.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
         names = np.asarray(bars["symbol"].to_pylist(), dtype=object)
         starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist()
         ends = [*starts[1:], len(names)]
         opens = bars["timestamp"].to_numpy()
+        if missing := set(names) - symbols.keys():
+            raise InputError(f"symbols.csv lacks {min(missing)}, which has bars")
         instruments = [
-            _instrument(names[first], symbols.get(names[first], {}), first, end)
+            _instrument(names[first], symbols[names[first]], first, end)
             for first, end in zip(starts, ends, strict=True)
         ]
+        # Where a close is only a rule of thumb, a bar may seem to outlast its successor.
         closes = np.concatenate(
-            [bar_closes(each.symbol, opens[each.first : each.end]) for each in instruments]
+            [
+                np.maximum.accumulate(bar_closes(each.symbol, opens[each.first : each.end]))
+                for each in instruments
+            ]
         )
         bars = bars.append_column("close_timestamp", pa.array(closes))
         features = compute_local_features(bars)
@@ -160,12 +171,12 @@ def _instrument(symbol: str, about: Mapping[str, str], first: int, end: int) -> 
     texts = {
         "name": ticker,
         "exchange": exchange,
-        "description": about.get("description", ticker),
-        "type": about.get("type", "stock"),
-        "currency": about.get("currency", "USD"),
+        "description": about["description"],
+        "type": about["type"],
+        "currency": about["currency"],
         "update_mode": "streaming" if streams else "delayed_streaming_900",
     }
-    return Instrument(symbol, about.get("market", "america"), texts, first, end)
+    return Instrument(symbol, about["market"], texts, first, end)
 
 
 def _changes(bars: pa.Table, instruments: Iterable[Instrument]) -> list[float | None]:

@@ -11,16 +11,8 @@ from ingestion.replay.panel import COLUMNS, Panel
 PAGE = 50
 """Rows of an answer to a question without ``range``."""
 
-_UNDERSTOOD = {
-    "symbols",
-    "columns",
-    "range",
-    "sort",
-    "options",
-    "markets",
-    "ignore_unknown_fields",
-    "filter",
-}
+_UNDERSTOOD = {"symbols", "columns", "range", "sort", "options"}
+_SYMBOLS_UNDERSTOOD = {"tickers", "query"}
 
 
 class BadQuestion(Exception):
@@ -48,11 +40,9 @@ def scan(panel: Panel, market: str, question: Any, now: int, page: int = PAGE) -
         raise BadQuestion("Expected a JSON object")
     for key in question.keys() - _UNDERSTOOD:
         raise BadQuestion(f"The replay does not understand {key}")
-    if question.get("filter"):
-        raise BadQuestion("The replay does not filter")
     columns = _columns(question.get("columns", []))
     known = panel.known(now, None if market == "global" else market)
-    tickers = (question.get("symbols") or {}).get("tickers")
+    tickers = _tickers(question.get("symbols"))
     if tickers is not None:
         known = {ticker: known[ticker] for ticker in dict.fromkeys(tickers) if ticker in known}
     order = _ordered(panel, known, question.get("sort"))
@@ -90,13 +80,29 @@ def _columns(columns: Any) -> list[str]:
     return columns
 
 
+def _tickers(symbols: Any) -> list[str] | None:
+    """Return the tickers asked for; None if the question is for all."""
+    if symbols is None:
+        return None
+    if not isinstance(symbols, dict) or symbols.keys() - _SYMBOLS_UNDERSTOOD:
+        raise BadQuestion("The replay understands tickers alone, of symbols")
+    if (symbols.get("query") or {}).get("types"):
+        raise BadQuestion("The replay does not narrow types")
+    tickers = symbols.get("tickers")
+    if tickers is not None and not (
+        isinstance(tickers, list) and all(isinstance(ticker, str) for ticker in tickers)
+    ):
+        raise BadQuestion("tickers must be a list of texts")
+    return tickers
+
+
 def _range(bounds: Any, page: int) -> tuple[int, int]:
     if bounds is None:
         return 0, page
     if (
         not isinstance(bounds, list)
         or len(bounds) != 2
-        or not all(isinstance(bound, int) for bound in bounds)
+        or not all(isinstance(bound, int) and bound >= 0 for bound in bounds)
     ):
         raise BadQuestion("range must be [start, end]")
     return bounds[0], bounds[1]
@@ -106,8 +112,8 @@ def _ordered(panel: Panel, known: Mapping[str, int], sort: Any) -> list[str]:
     """Sort as asked; without that, by an order of the scanner's own."""
     if not sort:
         return sorted(known, key=lambda symbol: zlib.crc32(symbol.encode()))
-    by = sort.get("sortBy")
-    if by not in COLUMNS:
+    by = sort.get("sortBy") if isinstance(sort, dict) else None
+    if not isinstance(by, str) or by not in COLUMNS:
         raise BadQuestion(f'Unknown field "{by}"')
     keyed = [(panel.values(symbol, known[symbol], [by])[0], symbol) for symbol in known]
     nulls = [symbol for value, symbol in keyed if value is None]

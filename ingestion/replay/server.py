@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import signal
 import socket
+import socketserver
 import struct
 import sys
 import threading
@@ -132,7 +134,28 @@ class _Server(ThreadingHTTPServer):
         self, address: tuple[str, int], handler: type[_Handler], scanner: ReplayScanner
     ) -> None:
         self.scanner = scanner
+        self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without looking the host's name up, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = _LOOPBACK, self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Close the listening socket, and the connections that clients keep alive."""
+        super().server_close()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over clients that hang up; anything else is a fault of the replay itself."""
@@ -143,6 +166,9 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    # One packet an answer: headers and body apart wait for the client's delayed acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def version_string(self) -> str:
         return "tv"
@@ -158,19 +184,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         scanner = self.server.scanner
+        arrived = time.monotonic()
         question = self._question()
         scanner.requests.append(
-            Asked(self.command, self.path, question, dict(self.headers), time.monotonic())
+            Asked(self.command, self.path, question, dict(self.headers), arrived)
         )
-        if scanner.latency:
-            scanner.stopping.wait(scanner.latency)
         fault = scanner.plan.draw()
-        if fault in _SPOILERS:
-            _SPOILERS[fault](self)
-            return
         status, document = self._document(question, fault)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        self.send(status, body[: len(body) // 2] if fault == "truncated" else body)
+        # The latency covers the replay's own work, as a real scanner's does.
+        scanner.stopping.wait(arrived + scanner.latency - time.monotonic())
+        if fault in _SPOILERS:
+            _SPOILERS[fault](self)
+        else:
+            self.send(status, body[: len(body) // 2] if fault == "truncated" else body)
 
     def _question(self) -> Any:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -250,6 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         while not self.server.scanner.stopping.wait(0.05):
             self.wfile.write(b" ")
+            self.wfile.flush()
         self.close_connection = True
 
     def reset(self) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol, TypeVar
 
+from ingestion.errors import ScannerRefused
 from ingestion.scanner.transport import Rejected, ScannerOptions, Transient
 from ingestion.scanner.wire import Answer, Page, Tickers
 
@@ -167,10 +168,19 @@ def _ask_all(
     def outcome_of(question: QuestionT) -> Answer | Transient | Rejected | None:
         if halt.is_set():
             return None
+        # The thread that fails halts the others: it would ask its next question before the caller
+        # has read this outcome.
         try:
             return ask(question)
-        except (Transient, Rejected) as failure:
+        except Rejected as failure:
             return failure
+        except Transient as failure:
+            if failure.retry_after is not None:
+                halt.set()
+            return failure
+        except ScannerRefused:
+            halt.set()
+            raise
 
     failures_in_a_row = 0
     with ThreadPoolExecutor(in_flight) as pool, _set_on_exit(halt):
@@ -179,7 +189,7 @@ def _ask_all(
             outcome = future.result()
             if isinstance(outcome, Transient):
                 failures_in_a_row += 1
-                if outcome.retry_after is not None or failures_in_a_row > in_flight:
+                if failures_in_a_row > in_flight:
                     halt.set()
             elif outcome is not None:
                 failures_in_a_row = 0

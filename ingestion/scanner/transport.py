@@ -14,6 +14,7 @@ a redirect; 404; any other status                      :class:`ScannerRefused`
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +26,13 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from ingestion.errors import ScannerRefused, UnknownColumn
+from ingestion.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.scanner import wire
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
 
 _CHUNK = 1 << 16
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?:[!-~\xa1-\xff][\t -~\xa0-\xff]*)?")
 _TRANSIENT_STATUS = {403, 408, 425}
 
 
@@ -60,7 +63,7 @@ class ScannerOptions:
     """Rejected requests that are split in the search for bad tickers, a run."""
     largest_answer: int = 64 << 20
     """Bytes, decompressed, beyond which an answer is not read on."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with each request, over the default ones."""
 
 
@@ -83,7 +86,13 @@ class Rejected(Exception):
 
 
 class Transport:
-    """A session with the scanner; safe to use from several threads."""
+    """A session with the scanner; safe to use from several threads.
+
+    Raises
+    ------
+    InputError
+        If a header, or the session cookie, holds what no HTTP header can.
+    """
 
     def __init__(self, url: str, options: ScannerOptions, session_id: str | None = None) -> None:
         self._url = url
@@ -95,6 +104,7 @@ class Transport:
         self._session.headers.update(options.headers)
         if session_id:
             self._session.headers["Cookie"] = f"sessionid={session_id}"
+        _check_headers(self._session.headers)
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -151,6 +161,18 @@ class Transport:
         return bytes(pieces)
 
 
+def _check_headers(headers: Mapping[str, str | bytes]) -> None:
+    """Refuse what ``requests`` would refuse later, in a text that shows the value."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise InputError(f"{name!r} is not the name of a header")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise InputError(
+                f"the header {name} has a leading blank, a line break or another character that "
+                "HTTP does not allow"
+            )
+
+
 def _read_200(body: bytes) -> Answer:
     if error := wire.error_text(body):
         raise _classified(error)
@@ -188,11 +210,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     A date is measured from the answer's own Date: the two come from one clock.
     """
     text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())
 

@@ -47,7 +47,7 @@ def _read(column: Column, value: Any) -> Value:
     if column.dtype is not Dtype.TIMESTAMP:
         return number
     if not 0 < number < _LATEST_SECOND:
-        raise BadRow(f"{column.scanner}: {value!r} is not a time in Unix seconds")
+        raise BadRow(f"{column.scanner}: {_short(value)} is not a time in Unix seconds")
     return round(number * 1_000_000)
 
 
@@ -65,5 +65,7 @@ def _finite(column: Column, value: Any) -> float:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list | dict):  # the repr of a deep one exceeds Python's recursion limit
+        return f"a {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -105,11 +105,11 @@ def parse_answer(body: bytes) -> Answer:
     document = _json(body)
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
         raise MalformedAnswer(f"the answer has no list of rows: {excerpt(body)}")
-    data = document["data"]
+    data, total = document["data"], document.get("totalCount")
+    # Without it, a short page would pass for all that the scanner knows.
+    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+        raise MalformedAnswer(f"the answer has no totalCount: {excerpt(body)}")
     rows = list(_rows(data))
-    total = document.get("totalCount")
-    if not isinstance(total, int) or isinstance(total, bool):
-        total = len(data)
     return Answer(total, rows, illegible=len(data) - len(rows))
 
 

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import InputError
+from ingestion.jobs.materialize import materialize
+from ingestion.jobs.select import SelectRequest, select
+from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.sessions import BarState, bar_close
+from ingestion.settings import Settings
+from tests.feast_repository.conftest import WEEK
+from tests.lakehouse.technicals import technicals
+
+FRIDAY = WEEK[-1]
+
+
+def snapshot(settings: Settings, evening: datetime) -> dict[str, dict]:
+    """Read a day's rows straight from its file: the oracle."""
+    (part,) = [p for p in list_parts(settings.lakehouse, GROUP) if p.date == evening.date()]
+    return {row["symbol"]: row for row in read_part(part.path).to_pylist()}
+
+
+@pytest.fixture(autouse=True)
+def now_is_friday_evening(at):
+    at(FRIDAY)
+
+
+def test_the_online_ranking_is_that_of_the_newest_snapshot(week: Settings):
+    selection = select(week, SelectRequest(by="RSI", top=None))
+    expected = sorted(snapshot(week, FRIDAY).values(), key=lambda row: (-row["RSI"], row["symbol"]))
+    assert [row.symbol for row in selection.rows] == [row["symbol"] for row in expected]
+    for row, oracle in zip(selection.rows, expected, strict=True):
+        assert row.features == {column.name: oracle[column.name] for column in GROUP.features}
+        assert row.known_at == FRIDAY
+        assert row.bar_open == oracle["bar_timestamp"]
+    assert selection.source == "online store"
+    assert selection.left_out == {}
+
+
+def test_limits_and_top_leave_out_and_count(week: Settings):
+    selection = select(
+        week, SelectRequest(minimum={"ADX": 25}, maximum={"RSI": 65}, top=3, by="Perf.W")
+    )
+    rows = snapshot(week, FRIDAY).values()
+    inside = [row for row in rows if row["ADX"] >= 25 and row["RSI"] <= 65]
+    best = sorted(inside, key=lambda row: -row["Perf.W"])[:3]
+    assert [row.symbol for row in selection.rows] == [row["symbol"] for row in best]
+    assert selection.left_out == {"filtered": 60 - len(inside), "beyond_top": len(inside) - 3}
+
+
+def test_ascending_puts_the_smallest_first(week: Settings):
+    selection = select(week, SelectRequest(by="RSI", ascending=True, top=1))
+    smallest = min(snapshot(week, FRIDAY).values(), key=lambda row: row["RSI"])
+    assert selection.rows[0].symbol == smallest["symbol"]
+
+
+def test_candidates_without_a_row_are_counted(week: Settings):
+    selection = select(week, SelectRequest(symbols=["NASDAQ:AAPL", "X:GONE", "NASDAQ:AAPL"]))
+    assert selection.asked == 2
+    assert selection.left_out == {"unknown": 1}
+
+
+def test_a_row_is_served_to_the_last_microsecond_of_its_ttl_and_no_longer(week: Settings, at):
+    symbols = ["NASDAQ:AAPL"]
+    forever = timedelta(days=999)
+    at(FRIDAY + GROUP.ttl)
+    assert select(week, SelectRequest(symbols=symbols, max_bar_age=forever)).rows
+    at(FRIDAY + GROUP.ttl + timedelta(microseconds=1))
+    selection = select(week, SelectRequest(symbols=symbols, max_bar_age=forever))
+    assert not selection.rows
+    assert selection.left_out == {"expired": 1}
+
+
+def test_a_bar_that_opened_too_long_ago_is_left_out(week: Settings, at):
+    at(FRIDAY + timedelta(days=3, hours=20))  # Tuesday: the snapshot is inside its TTL
+    selection = select(week, SelectRequest())
+    assert selection.left_out == {"stale_bar": 60}
+    assert len(select(week, SelectRequest(max_bar_age=timedelta(days=7), top=99)).rows) == 60
+
+
+class TestAsOf:
+    def test_it_ranks_what_was_known_then(self, week: Settings):
+        selection = select(week, SelectRequest(by="RSI", as_of=WEEK[2] + timedelta(hours=1)))
+        expected = sorted(snapshot(week, WEEK[2]).values(), key=lambda row: -row["RSI"])[:20]
+        assert [(row.symbol, row.features["RSI"]) for row in selection.rows] == [
+            (row["symbol"], row["RSI"]) for row in expected
+        ]
+        assert {row.known_at for row in selection.rows} == {WEEK[2]}
+        assert selection.source == "offline store"
+
+    def test_at_the_very_instant_of_a_snapshot_it_is_known(self, week: Settings):
+        selection = select(week, SelectRequest(as_of=WEEK[2], top=1))
+        assert selection.rows[0].known_at == WEEK[2]
+
+    def test_a_microsecond_earlier_it_is_not(self, week: Settings):
+        selection = select(week, SelectRequest(as_of=WEEK[2] - timedelta(microseconds=1), top=1))
+        assert selection.rows[0].known_at == WEEK[1]
+
+    def test_before_the_first_snapshot_nothing_is_known(self, week: Settings):
+        before = WEEK[0] - timedelta(seconds=1)
+        selection = select(week, SelectRequest(symbols=["NASDAQ:AAPL"], as_of=before))
+        assert selection.left_out == {"unknown": 1}
+
+    def test_the_future_is_refused(self, week: Settings):
+        with pytest.raises(InputError, match="in the future") as error:
+            select(week, SelectRequest(as_of=FRIDAY + timedelta(microseconds=1)))
+        assert error.value.exit_code == 2
+
+    def test_rows_written_later_are_not_used(self, writable_week: Settings):
+        """A row of Wednesday that was only written on Friday was not there on Thursday."""
+        late = technicals(["NASDAQ:AAPL"], WEEK[2] + timedelta(hours=1), created=FRIDAY, RSI=[99.0])
+        append_part(writable_week.lakehouse, GROUP, late, "late")
+        materialize(writable_week)
+        selection = select(
+            writable_week,
+            SelectRequest(symbols=["NASDAQ:AAPL"], as_of=WEEK[2] + timedelta(hours=2)),
+        )
+        assert selection.rows[0].known_at == WEEK[2]
+        assert selection.rows[0].features["RSI"] != 99.0
+
+    def test_the_online_store_is_not_touched(self, week: Settings):
+        online = week.project / "data" / "online.db"
+        hidden = online.rename(online.with_suffix(".hidden"))
+        try:
+            assert select(week, SelectRequest(as_of=WEEK[1])).rows
+            assert not online.exists()
+        finally:
+            hidden.rename(online)
+
+    def test_the_ttl_counts_from_that_instant(self, week: Settings, at):
+        at(FRIDAY + timedelta(days=30))
+        as_of = FRIDAY + GROUP.ttl + timedelta(microseconds=1)
+        request = SelectRequest(
+            symbols=["NASDAQ:AAPL"], as_of=as_of, max_bar_age=timedelta(days=99)
+        )
+        assert select(week, request).left_out == {"expired": 1}
+
+
+class TestBarState:
+    def test_every_rows_state_follows_from_its_close(self, week: Settings):
+        for row in select(week, SelectRequest(top=None)).rows:
+            close = bar_close(row.symbol, int(row.bar_open.timestamp()))
+            assert row.bar_state is BarState.CLOSED
+            assert close <= row.known_at.timestamp()
+
+    @pytest.fixture
+    def with_states(self, writable_week: Settings, at) -> Settings:
+        """Saturday: a running coin, an exchange nobody knows, and a row without a bar."""
+        known_at = datetime.fromisoformat("2021-04-17T12:00Z")
+        rows = technicals(["BINANCE:BTCUSDT", "NOWHERE:X", "NASDAQ:AAPL"], known_at)
+        opens = [known_at.replace(hour=0), known_at.replace(hour=0), None]
+        column = pa.array(opens, pa.timestamp("us", tz="UTC"))
+        rows = rows.set_column(rows.column_names.index("bar_timestamp"), "bar_timestamp", column)
+        append_part(writable_week.lakehouse, GROUP, rows, "saturday")
+        at(known_at)
+        materialize(writable_week)
+        return writable_week
+
+    def test_open_and_unknown_bars_are_shown_as_such(self, with_states: Settings):
+        symbols = ["BINANCE:BTCUSDT", "NOWHERE:X", "NASDAQ:AAPL", "NASDAQ:MSFT"]
+        states = {
+            row.symbol: row.bar_state.value
+            for row in select(with_states, SelectRequest(symbols=symbols)).rows
+        }
+        assert (
+            states
+            == {
+                "BINANCE:BTCUSDT": "open",
+                "NOWHERE:X": "unknown",
+                "NASDAQ:AAPL": "unknown",
+                "NYSE:IBM": "closed",
+            }
+            or "NYSE:IBM" not in states
+        )
+
+    def test_closed_only_leaves_them_out_and_counts_them_apart(self, with_states: Settings):
+        symbols = ["BINANCE:BTCUSDT", "NOWHERE:X", "NASDAQ:AAPL", "NASDAQ:MSFT"]
+        selection = select(with_states, SelectRequest(symbols=symbols, closed_only=True))
+        assert [row.symbol for row in selection.rows] == ["NASDAQ:MSFT"]
+        assert selection.left_out == {"open_bar": 1, "unsure_bar": 2}
+
+
+def test_an_unknown_feature_is_refused_with_the_known_ones(week: Settings):
+    for request in (SelectRequest(by="rsi"), SelectRequest(minimum={"Nope": 1.0})):
+        with pytest.raises(InputError, match=r"has no feature.*Recommend\.All"):
+            select(week, request)
+
+
+def test_without_fresh_snapshots_and_candidates_it_says_what_to_do(week: Settings, at):
+    at(FRIDAY + timedelta(days=60))
+    with pytest.raises(InputError, match="flow-data"):
+        select(week, SelectRequest())
+
+
+def test_a_null_to_rank_by_is_counted(writable_week: Settings, at):
+    rows = technicals(["A:A", "B:B"], FRIDAY, RSI=[None, 50.0])
+    append_part(writable_week.lakehouse, GROUP, rows, "nulls")
+    materialize(writable_week)
+    selection = select(writable_week, SelectRequest(symbols=["A:A", "B:B"], by="RSI"))
+    assert [row.symbol for row in selection.rows] == ["B:B"]
+    assert selection.left_out == {"no_value": 1}
+
+
+def test_more_symbols_than_sqlite_binds_variables(week: Settings):
+    many = ["NASDAQ:AAPL", *(f"X:S{number}" for number in range(40_000)), "NASDAQ:MSFT"]
+    selection = select(week, SelectRequest(symbols=many))
+    assert {row.symbol for row in selection.rows} == {"NASDAQ:AAPL", "NASDAQ:MSFT"}
+    assert selection.left_out == {"unknown": 40_000}

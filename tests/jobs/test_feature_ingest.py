@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.candidates import Candidates, read_candidates
+from ingestion.errors import (
+    ClockError,
+    GateRefused,
+    LakehouseLocked,
+    NothingFetched,
+    ScannerRefused,
+    UnknownColumn,
+)
+from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
+from ingestion.local import compute_local_features
+from ingestion.replay import FaultPlan, ReplayScanner
+from ingestion.sessions import bar_close, bar_closes
+from ingestion.settings import Settings
+from tests.conftest import MONDAY, QUICK, SAMPLE
+
+ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
+TEN = ALL.symbols[:10]
+
+
+def of(*symbols: str) -> Candidates:
+    return Candidates("some.json", symbols, (), 0)
+
+
+def request(*symbols: str, **changes) -> FeatureIngestRequest:
+    scanner = replace(QUICK, batch_size=changes.pop("batch_size", 500))
+    return FeatureIngestRequest(of(*(symbols or TEN)), scanner=scanner, **changes)
+
+
+def rows(settings: Settings) -> pa.Table:
+    return pa.concat_tables(
+        [read_part(part.path) for part in list_parts(settings.lakehouse, GROUP)]
+    )
+
+
+def keys(settings: Settings) -> list[tuple[str, int]]:
+    table = rows(settings)
+    return list(zip(table["symbol"].to_pylist(), table["timestamp"].to_pylist(), strict=True))
+
+
+def receipts(settings: Settings) -> list[dict]:
+    files = sorted((settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json"))
+    return [json.loads(file.read_bytes()) for file in files]
+
+
+def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Settings):
+    result = feature_ingest(settings, FeatureIngestRequest(ALL))
+    assert result.part == (
+        settings.lakehouse / "features/tv_technicals_1d/date=2021-04-12/part-0.parquet"
+    )
+    table = read_part(result.part)
+    assert table["symbol"].to_pylist() == sorted(ALL.symbols)
+    assert set(table["timestamp"].to_pylist()) == {int(MONDAY.timestamp())}
+    assert set(table["event_timestamp"].to_pylist()) == {MONDAY}
+
+
+def test_rows_hold_what_the_formulas_give_for_the_last_closed_bar(settings: Settings):
+    """The oracle goes around scanner, HTTP and job: straight from the bars."""
+    feature_ingest(settings, FeatureIngestRequest(ALL))
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    symbols = np.asarray(bars["symbol"].to_pylist())
+    closes = np.zeros(len(symbols), dtype=np.int64)
+    for symbol in ALL.symbols:
+        own = symbols == symbol
+        closes[own] = bar_closes(symbol, bars["timestamp"].to_numpy()[own])
+    computed = compute_local_features(bars.append_column("close_timestamp", pa.array(closes)))
+    expected = {
+        row["symbol"]: row
+        for row, close in zip(computed.to_pylist(), closes, strict=True)
+        if close <= MONDAY.timestamp()
+    }
+    for row in rows(settings).to_pylist():
+        oracle = expected[row["symbol"]]
+        assert {c.name: row[c.name] for c in GROUP.features} == {
+            c.name: oracle[c.name] for c in GROUP.features
+        }
+        opened = int(row["bar_timestamp"].timestamp())
+        assert opened == oracle["timestamp"]
+        assert row["bar_update_timestamp"].timestamp() == bar_close(row["symbol"], opened)
+
+
+def test_the_stamp_is_taken_when_the_last_answer_has_come(sample_panel, settings, monkeypatch):
+    """On the wall clock, with a slow scanner: a stamp from the start would be before the answer."""
+    monkeypatch.delenv("TVFEAST_NOW")
+    with ReplayScanner(sample_panel, now=lambda: MONDAY, latency=0.2) as slow:
+        result = feature_ingest(
+            replace(settings, scanner_url=slow.url), request(*TEN, batch_size=4)
+        )
+    assert len(slow.requests) == 3
+    row = read_part(result.part).to_pylist()[0]
+    written = datetime.fromtimestamp(result.part.stat().st_mtime, row["event_timestamp"].tzinfo)
+    assert row["event_timestamp"] <= row["created_timestamp"] <= written
+    newest_receipt = json.loads(result.receipt.read_bytes())
+    took = sum(attempt["duration_s"] for attempt in newest_receipt["attempts"])
+    started = datetime.strptime(newest_receipt["run_id"][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
+    assert row["event_timestamp"] - started >= timedelta(seconds=took - 1)
+
+
+class TestReceipt:
+    def test_it_accounts_for_every_symbol(self, settings: Settings, scanner: ReplayScanner):
+        scanner.spoiled = {TEN[0]: "text-value"}
+        asked = (*TEN, "NASDAQ:GONE")
+        feature_ingest(settings, request(*asked, min_coverage=0.5, batch_size=6))
+        (receipt,) = receipts(settings)
+        assert receipt["profile"] == "some.json"
+        assert receipt["asked"] == 11
+        assert receipt["fetched"] == 9
+        assert receipt["coverage"] == pytest.approx(9 / 11, abs=1e-6)
+        assert receipt["absent"] == ["NASDAQ:GONE"]
+        assert list(receipt["failed_symbols"]) == [TEN[0]]
+        assert "Recommend.All" in receipt["failed_symbols"][TEN[0]]
+        for attempt in receipt["attempts"]:
+            assert attempt.keys() >= {"idx", "requested", "fetched", "failed", "duration_s"}
+        assert [attempt["idx"] for attempt in receipt["attempts"]] == [0, 1]
+        assert [attempt["requested"] for attempt in receipt["attempts"]] == [11, 1]
+        assert [attempt["fetched"] for attempt in receipt["attempts"]] == [9, 0]
+        assert [attempt["failed"] for attempt in receipt["attempts"]] == [1, 1]
+
+    def test_it_is_written_before_the_data(self, settings: Settings, monkeypatch):
+        monkeypatch.setattr(
+            "ingestion.jobs.feature_ingest.append_part",
+            lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            feature_ingest(settings, request())
+        assert len(receipts(settings)) == 1
+        assert not list_parts(settings.lakehouse, GROUP)
+
+    def test_it_names_the_universe(self, settings: Settings):
+        feature_ingest(settings, FeatureIngestRequest("crypto", scanner=QUICK))
+        (receipt,) = receipts(settings)
+        assert receipt["profile"] == "crypto"
+        assert receipt["asked"] == receipt["fetched"] == 4
+        assert receipt["shortfall"] == 0
+
+    def test_it_does_not_hold_the_session_cookie(self, settings: Settings):
+        feature_ingest(replace(settings, session_id="s3cret"), request())
+        for file in settings.lakehouse.rglob("*.*"):
+            assert b"s3cret" not in file.read_bytes()
+
+
+class TestGates:
+    def test_below_the_least_coverage_nothing_is_published(self, settings: Settings):
+        with pytest.raises(GateRefused, match=r"coverage 83\.3%.*0\.95") as refused:
+            feature_ingest(settings, request(*TEN, "X:GONE", "X:LOST"))
+        assert refused.value.exit_code == 3
+        assert not list_parts(settings.lakehouse, GROUP)
+        assert receipts(settings)[0]["verdict"] == "refuse"
+
+    def test_at_the_least_coverage_it_is_published(self, settings: Settings):
+        feature_ingest(settings, request(*TEN, "X:GONE", "X:LOST", min_coverage=10 / 12))
+        assert rows(settings).num_rows == 10
+
+    def test_no_rows_at_all_is_an_error_of_its_own(self, settings: Settings):
+        with pytest.raises(NothingFetched) as error:
+            feature_ingest(settings, request("X:GONE", min_coverage=0))
+        assert error.value.exit_code == 4
+        assert not list_parts(settings.lakehouse, GROUP)
+        assert receipts(settings)[0]["absent"] == ["X:GONE"]
+
+    def test_a_scanner_that_is_down_publishes_nothing(self, settings: Settings):
+        with pytest.raises(NothingFetched):
+            feature_ingest(replace(settings, scanner_url="http://127.0.0.1:9"), request())
+        assert "connection" in receipts(settings)[0]["failed_symbols"][TEN[0]]
+
+    def test_an_unknown_column_is_named(self, settings: Settings, scanner: ReplayScanner):
+        scanner.plan = FaultPlan(["error-in-200"])
+        with pytest.raises(UnknownColumn, match="RSI") as error:
+            feature_ingest(settings, request())
+        assert error.value.exit_code == 2
+        assert not list_parts(settings.lakehouse, GROUP)
+
+    def test_an_unknown_market_is_refused(self, settings: Settings):
+        with pytest.raises(ScannerRefused, match="germay"):
+            feature_ingest(settings, FeatureIngestRequest("germay", scanner=QUICK))
+
+    def test_another_run_in_the_lakehouse_is_not_disturbed(self, settings: Settings, scanner):
+        with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked):
+            feature_ingest(settings, request())
+        assert not scanner.requests
+
+
+class TestResume:
+    def test_a_second_run_inside_the_window_asks_for_nothing(self, settings, scanner, at):
+        feature_ingest(settings, request())
+        asked = len(scanner.requests)
+        at(MONDAY + timedelta(hours=1, minutes=59))
+        result = feature_ingest(settings, request())
+        assert result.part is None
+        assert result.report.resumed == 10
+        assert result.report.coverage == 1
+        assert len(scanner.requests) == asked
+        assert rows(settings).num_rows == 10
+
+    def test_it_fetches_only_what_is_missing(self, settings, scanner, at):
+        feature_ingest(settings, request(*TEN[:7]))
+        at(MONDAY + timedelta(minutes=30))
+        feature_ingest(settings, request())
+        assert scanner.requests[-1].body["symbols"]["tickers"] == list(TEN[7:])
+        assert rows(settings).num_rows == 10
+
+    def test_it_holds_across_midnight(self, settings, at):
+        at(datetime.fromisoformat("2021-04-12T23:50Z"))
+        feature_ingest(settings, request(*TEN[:7]))
+        at(datetime.fromisoformat("2021-04-13T00:10Z"))
+        result = feature_ingest(settings, request())
+        assert result.report.resumed == 7
+        assert result.part.parent.name == "date=2021-04-13"
+        assert sorted(rows(settings)["symbol"].to_pylist()) == sorted(TEN)
+
+    def test_the_evening_is_not_blocked_by_the_morning(self, settings, at):
+        at(MONDAY - timedelta(hours=12))
+        feature_ingest(settings, request())
+        at(MONDAY)
+        result = feature_ingest(settings, request())
+        assert result.report.fetched == 10
+        assert len(set(keys(settings))) == 20
+
+    def test_exactly_at_the_windows_end_a_row_is_no_longer_young(self, settings, at):
+        feature_ingest(settings, request())
+        at(MONDAY + timedelta(hours=2))
+        assert feature_ingest(settings, request()).report.fetched == 10
+
+    def test_the_window_can_be_chosen(self, settings, at):
+        feature_ingest(settings, request())
+        at(MONDAY + timedelta(minutes=20))
+        window = timedelta(minutes=10)
+        assert feature_ingest(settings, request(resume_window=window)).report.fetched == 10
+
+    def test_refresh_ignores_it(self, settings, at):
+        feature_ingest(settings, request())
+        at(MONDAY + timedelta(minutes=5))
+        result = feature_ingest(settings, request(refresh=True))
+        assert result.part.name == "part-1.parquet"
+        assert len(set(keys(settings))) == 20
+
+    def test_refresh_within_the_same_second_is_refused(self, settings):
+        feature_ingest(settings, request())
+        with pytest.raises(ClockError, match="already holds 10"):
+            feature_ingest(settings, request(refresh=True))
+        assert len(keys(settings)) == 10
+
+    def test_a_clock_set_back_a_little_adds_nothing_twice(self, settings, at):
+        feature_ingest(settings, request())
+        at(MONDAY - timedelta(minutes=1))
+        assert feature_ingest(settings, request()).part is None
+
+    def test_a_day_replayed_after_a_later_one_is_fetched(self, settings, at):
+        feature_ingest(settings, request())
+        at(MONDAY - timedelta(days=3))
+        assert feature_ingest(settings, request()).report.fetched == 10
+
+    def test_a_symbol_that_stays_unknown_does_not_fail_the_retry(self, settings, at):
+        asked = (*ALL.symbols, "X:GONE")
+        feature_ingest(settings, request(*asked))
+        at(MONDAY + timedelta(minutes=5))
+        result = feature_ingest(settings, request(*asked))
+        assert result.part is None
+        assert result.report.absent == ("X:GONE",)
+
+    def test_a_universe_resumes_too(self, settings, at):
+        feature_ingest(settings, request("BINANCE:BTCUSDT"))
+        at(MONDAY + timedelta(minutes=5))
+        result = feature_ingest(settings, FeatureIngestRequest("crypto", scanner=QUICK))
+        assert (result.report.fetched, result.report.resumed) == (3, 1)
+        assert result.report.shortfall == 0
+        assert result.report.coverage == 1
+        assert len(keys(settings)) == 4
+
+
+def test_what_a_killed_run_left_in_staging_is_removed(settings: Settings):
+    left = settings.lakehouse / "_tmp" / "dead" / "tv_technicals_1d.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1")
+    feature_ingest(settings, request())
+    assert not left.exists()
+
+
+def test_paths_in_the_result_exist(settings: Settings):
+    result = feature_ingest(settings, request())
+    assert isinstance(result.part, Path)
+    assert result.part.is_file()
+    assert result.receipt.is_file()

@@ -1,0 +1,151 @@
+"""``kill -9`` at any instant: readers see whole parts only, and a repeated run completes."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion import clock
+from ingestion.candidates import read_candidates
+from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.lakehouse import arrow_schema
+from ingestion.replay import ReplayScanner
+from ingestion.settings import Settings
+from tests.conftest import MONDAY, SAMPLE
+
+CANDIDATES = SAMPLE / "portfolio_candidates.json"
+COMMAND = ("feature-ingest", "--candidates", str(CANDIDATES), "--batch-size", "20")
+KILLS = 50
+
+# Runs the command and kills its own process before the n-th call of whatever touches the disk.
+DIE_AT = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+import ingestion.lakehouse.writer as writer
+
+left = [int(sys.argv.pop(1))]
+
+def deadly(function):
+    def call(*arguments, **named):
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return function(*arguments, **named)
+    return call
+
+for owner, name in (
+    (os, "fsync"), (Path, "hardlink_to"), (Path, "mkdir"), (Path, "replace"),
+    (Path, "write_bytes"), (pq, "write_table"), (writer.shutil, "rmtree"),
+):
+    setattr(owner, name, deadly(getattr(owner, name)))
+
+from ingestion.cli import main
+main()
+"""
+
+
+def whole_parts(settings: Settings) -> list[tuple[str, int]]:
+    """Read the folder as any reader would; every file must be a whole snapshot."""
+    keys: list[tuple[str, int]] = []
+    for path in sorted((settings.lakehouse / GROUP.storage).rglob("*")):
+        if path.is_dir():
+            continue
+        table = pq.ParquetFile(path).read()
+        assert path.name.startswith("part-")
+        assert table.schema.equals(arrow_schema(GROUP))
+        assert table.num_rows == 60
+        keys += zip(table["symbol"].to_pylist(), table["timestamp"].to_pylist(), strict=True)
+    return keys
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Iterator[None]:
+    """Read all the time while runs are being killed."""
+    stop, failures = Event(), []
+
+    def read() -> None:
+        while not stop.wait(0.01):
+            try:
+                whole_parts(settings)
+            except Exception as failure:  # noqa: BLE001 - told after the kills
+                failures.append(failure)
+                return
+
+    thread = Thread(target=read)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    assert not failures
+
+
+def start(settings: Settings, *python: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *python, *COMMAND],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "TVFEAST_PROJECT": str(settings.project),
+            "TVFEAST_SCANNER_URL": settings.scanner_url,
+            "TVFEAST_NOW": os.environ["TVFEAST_NOW"],
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def complete(settings: Settings, snapshots: int) -> None:
+    feature_ingest(settings, FeatureIngestRequest(read_candidates(CANDIDATES)))
+    keys = whole_parts(settings)
+    assert len(keys) == len(set(keys)) == 60 * snapshots
+
+
+def test_fifty_kills_at_random_lose_nothing_and_double_nothing(
+    settings: Settings, scanner: ReplayScanner, at, reader
+):
+    scanner.latency = 0.05
+    lasts = []
+    for _ in range(2):
+        began = time.monotonic()
+        assert start(settings, "-m", "ingestion.cli").wait() == 0
+        lasts.append(time.monotonic() - began)
+        at(clock.now() + timedelta(hours=3))
+    instants = random.Random(20260116)
+    snapshots, killed = 2, 0
+    while killed < KILLS:
+        process = start(settings, "-m", "ingestion.cli")
+        time.sleep(instants.uniform(0, min(lasts)))
+        process.kill()
+        killed += process.wait() == -9
+        whole_parts(settings)
+        snapshots += 1
+        complete(settings, snapshots)
+        at(clock.now() + timedelta(hours=3))
+
+
+def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
+    settings: Settings, scanner: ReplayScanner, at, reader, tmp_path: Path
+):
+    script = tmp_path / "die_at.py"
+    script.write_text(DIE_AT)
+    touch = 0
+    while True:
+        at(MONDAY + timedelta(hours=3 * touch))
+        status = start(settings, str(script), str(touch)).wait()
+        touch += 1
+        complete(settings, touch)
+        if status == 0:
+            break
+        assert status == -9
+    assert touch > 10, "the run was to touch the disk more often"

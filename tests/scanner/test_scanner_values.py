@@ -1,0 +1,117 @@
+"""One row's values, by the type of their column."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.catalog import Column, Dtype
+from ingestion.scanner.values import BadRow, read_values
+
+NUMBER = Column("rsi", Dtype.DOUBLE, "a number", scanner="RSI")
+TIME = Column("bar_timestamp", Dtype.TIMESTAMP, "a time", scanner="time")
+YEAR_2100 = 4_102_444_800
+
+
+def read(column: Column, value: Any) -> Any:
+    (result,) = read_values([column], [value])
+    return result
+
+
+@pytest.mark.parametrize("column", [NUMBER, TIME])
+def test_null_stays_null(column: Column) -> None:
+    assert read(column, None) is None
+
+
+@pytest.mark.parametrize(
+    "value", [0, -0.0, 351, 1.5, -0.18181818, 5e-324, 1.7e308, 2**53, -(2**1000)]
+)
+def test_a_number_becomes_a_float(value: float) -> None:
+    result = read(NUMBER, value)
+    assert type(result) is float
+    assert result == value
+
+
+@pytest.mark.parametrize("column", [NUMBER, TIME])
+@pytest.mark.parametrize(
+    "value", [True, False, "49.36", "", "n/a", [], [49.36], {}, {"v": 1}, ["x" * 1000]]
+)
+def test_what_is_not_a_number_costs_the_row_and_is_named(column: Column, value: Any) -> None:
+    with pytest.raises(BadRow, match=f"^{column.scanner}: .* where a number belongs$") as caught:
+        read(column, value)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("column", [NUMBER, TIME])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 10**400, -(10**400), 10**4299, 2**1024]
+)
+def test_what_is_not_finite_costs_the_row_and_is_named(column: Column, value: float) -> None:
+    with pytest.raises(BadRow, match=f"^{column.scanner}: .* where a number belongs$") as caught:
+        read(column, value)
+    assert len(str(caught.value)) < 100
+
+
+def test_a_value_nested_deeper_than_python_recurses_costs_the_row() -> None:
+    """A parser in a thread of its own has more stack left than who writes the message."""
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(BadRow, match="^RSI: "):
+        read(NUMBER, value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "microseconds"),
+    [
+        (1_618_234_200, 1_618_234_200_000_000),
+        (1_618_234_200.0, 1_618_234_200_000_000),
+        (1_618_234_200.123456, 1_618_234_200_123_456),
+        (1_618_234_200.999999, 1_618_234_200_999_999),
+        (0.000001, 1),
+        (1, 1_000_000),
+        (YEAR_2100 - 1, (YEAR_2100 - 1) * 1_000_000),
+    ],
+)
+def test_a_time_becomes_whole_microseconds(seconds: float, microseconds: int) -> None:
+    result = read(TIME, seconds)
+    assert type(result) is int
+    assert result == microseconds
+
+
+@given(st.integers(1, YEAR_2100 * 1_000_000 - 1))
+def test_every_microsecond_survives_the_way_as_fractional_seconds(microseconds: int) -> None:
+    seconds = float(f"{microseconds // 1_000_000}.{microseconds % 1_000_000:06}")
+    assert read(TIME, seconds) == microseconds
+
+
+@pytest.mark.parametrize(
+    "seconds", [0, -1, -0.0, YEAR_2100, 1_618_234_200_000, 1_618_234_200_000_000, 1e300, 10**300]
+)
+def test_what_is_not_unix_seconds_costs_the_row(seconds: float) -> None:
+    with pytest.raises(BadRow, match=r"^time: .* is not a time in Unix seconds$") as caught:
+        read(TIME, seconds)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2, 3]])
+def test_a_row_of_another_width_is_refused(values: list[Any]) -> None:
+    with pytest.raises(BadRow, match=f"{len(values)} values for 2 columns"):
+        read_values([NUMBER, TIME], values)
+
+
+def test_values_come_in_the_order_of_the_columns() -> None:
+    columns = [TIME, NUMBER, NUMBER, TIME]
+    assert read_values(columns, [5, None, 0, None]) == (5_000_000, None, 0.0, None)
+
+
+@given(st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), max_size=3))
+def test_any_row_is_read_or_refused(values: list[Any]) -> None:
+    try:
+        number, time = read_values([NUMBER, TIME], values)
+    except BadRow:
+        return
+    assert number is None or math.isfinite(number)
+    assert time is None or 0 <= time <= YEAR_2100 * 1_000_000

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingestion.candidates import read_candidates
+from ingestion.errors import CandidatesError
+from ingestion.symbols import symbol_problem
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "portfolio_candidates.json"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["NASDAQ:AAPL", "BINANCE:BTCUSDT"]',
+        '{"data": ["NASDAQ:AAPL", "BINANCE:BTCUSDT"]}',
+        '{"meta": {"data": [1]}, "data": [{"symbol": "NASDAQ:AAPL", "rank": 1},'
+        ' {"physical_symbol": "BINANCE:BTCUSDT"}], "more": null}',
+        '[{"symbol": "AAPL", "physical_symbol": "NASDAQ:AAPL"}, {"symbol": "BINANCE:BTCUSDT"}]',
+        '\ufeff["NASDAQ:AAPL", "BINANCE:BTCUSDT", "NASDAQ:AAPL"]',
+    ],
+)
+def test_lists_and_objects_of_strings_and_objects_are_read(tmp_path: Path, text: str):
+    candidates = read_candidates(write(tmp_path, text))
+    assert candidates.symbols == ("NASDAQ:AAPL", "BINANCE:BTCUSDT")
+    assert candidates.problems == ()
+    assert candidates.profile == "portfolio_candidates.json"
+
+
+def test_repeated_symbols_are_asked_once_and_counted(tmp_path: Path):
+    candidates = read_candidates(write(tmp_path, '["A:A", "B:B", "A:A", "A:A"]'))
+    assert candidates.symbols == ("A:A", "B:B")
+    assert candidates.repeated == 2
+
+
+def test_bad_entries_are_reported_by_line_and_cost_no_other(tmp_path: Path):
+    text = '[\n "NASDAQ:AAPL",\n "AAPL",\n\n {"name": "x"}, 7,\n "nasdaq:msft", "NYSE:IBM"\n]'
+    candidates = read_candidates(write(tmp_path, text))
+    assert candidates.symbols == ("NASDAQ:AAPL", "NYSE:IBM")
+    assert [problem.split(": ")[0] for problem in candidates.problems] == [
+        "line 3",
+        "line 5",
+        "line 5",
+        "line 6",
+    ]
+    assert "write NASDAQ:MSFT" in candidates.problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "line 1"),
+        ("[]", "no usable symbol"),
+        ("{}", "data"),
+        ('{"data": {}}', "data"),
+        ('["AAPL"]', "no exchange"),
+        ('["A:A"', "line 1"),
+        ('["A:A",\n\n "B:B" "C:C"]', "line 3"),
+        ('["A:A"] trailing', "after the end"),
+        ("7", "neither a list nor an object"),
+        ("[" * 100_000, "deeply"),
+    ],
+)
+def test_an_empty_or_broken_file_is_an_input_error(tmp_path: Path, text: str, told: str):
+    with pytest.raises(CandidatesError, match=told) as error:
+        read_candidates(write(tmp_path, text))
+    assert error.value.exit_code == 2
+    assert "portfolio_candidates.json" in str(error.value)
+
+
+def test_a_missing_file_a_folder_and_binary_are_input_errors(tmp_path: Path):
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00\x01")
+    for name in ("missing.json", ".", "binary.json"):
+        with pytest.raises(CandidatesError, match="cannot be read"):
+            read_candidates(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "NASDAQ:AAPL",
+        "NYSE:BRK.B",
+        "NYSE:BAC/PB",
+        "COMEX:GC1!",
+        "NSE:M&M",
+        "FX_IDC:EURUSD",
+        "A:中文",
+    ],
+)
+def test_symbols_as_tradingview_writes_them_are_accepted(symbol: str):
+    assert symbol_problem(symbol) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":", "AAPL", ":AAPL", "NASDAQ:", "NASDAQ: AAPL", "NAS DAQ:AAPL", "A:B:C", "A:.."),
+        *("a:b", "A:B\0", "A:B\n", "A:" + "B" * 65, "../A:B", "A:B\\C", None, 7, ["A:B"]),
+    ],
+)
+def test_anything_else_is_refused_with_a_reason(text: object):
+    assert symbol_problem(text)
+
+
+fuzz = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.just("NASDAQ:AAPL"),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["symbol", "physical_symbol", "data", "x"]), inner)
+    ),
+)
+
+
+@fuzz
+@given(json_values)
+def test_any_json_gives_symbols_or_an_input_error(tmp_path: Path, value):
+    entries = value.get("data") if isinstance(value, dict) else value
+    try:
+        candidates = read_candidates(write(tmp_path, json.dumps(value)))
+    except CandidatesError:
+        return
+    assert len(entries) == (
+        len(candidates.symbols) + len(candidates.problems) + candidates.repeated
+    )
+    assert all(symbol_problem(symbol) is None for symbol in candidates.symbols)
+
+
+@fuzz
+@given(st.binary())
+def test_any_bytes_give_symbols_or_an_input_error(tmp_path: Path, content: bytes):
+    path = tmp_path / "candidates.json"
+    path.write_bytes(content)
+    with contextlib.suppress(CandidatesError):
+        assert read_candidates(path).symbols

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ingestion.cli import cli
+from ingestion.options import DURATION, HEADER, INSTANT, LIMIT
+from ingestion.replay import FaultPlan, ReplayScanner
+from ingestion.settings import Settings
+from tests.conftest import MONDAY, SAMPLE
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = sorted(cli.commands)
+CANDIDATES = str(SAMPLE / "portfolio_candidates.json")
+
+
+def run(settings: Settings, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command as a shell would."""
+    return subprocess.run(
+        [sys.executable, "-m", "ingestion.cli", *arguments],
+        env={
+            "PATH": os.environ["PATH"],
+            "TVFEAST_PROJECT": str(settings.project),
+            "TVFEAST_SCANNER_URL": settings.scanner_url,
+            "TVFEAST_NOW": MONDAY.isoformat(),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_has_help(command: str):
+    result = CliRunner().invoke(cli, [command, "--help"])
+    assert result.exit_code == 0
+    assert cli.commands[command].help
+    for parameter in cli.commands[command].params:
+        documented = getattr(parameter, "help", None) or parameter.name in ("port",)
+        assert documented, f"{command} {parameter.name}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_a_target_of_the_makefile_and_in_the_readme(command: str):
+    assert re.search(rf"^{command}: .*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert command in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])
+def test_help_imports_nothing_heavy(arguments: list[str]):
+    """What keeps `--help` under half a second, told without a clock."""
+    script = (
+        "import sys\n"
+        f"sys.argv = ['tvfeast', *{arguments!r}, '--help']\n"
+        "from ingestion.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'feast', 'pyarrow', 'pandas', 'numpy', 'requests', 'exchange_calendars'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(settings: Settings):
+    done = run(settings, "feature-ingest", "--candidates", CANDIDATES, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fetched"] == 60
+    assert done.stderr == ""
+
+
+def test_no_progress_bar_but_on_a_terminal(settings: Settings):
+    done = run(settings, "feature-ingest", "--candidates", CANDIDATES)
+    assert done.stderr == ""
+    assert "60 rows known at 2021-04-12 21:30 UTC" in done.stdout
+
+
+def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
+    settings: Settings, tmp_path: Path
+):
+    path = tmp_path / "mine.json"
+    path.write_text('["NASDAQ:AAPL",\n"aapl"]')
+    done = run(settings, "feature-ingest", "--candidates", str(path))
+    assert done.returncode == 0
+    assert "mine.json, line 2: 'aapl'" in done.stderr
+    assert "1 rows" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "told"),
+    [
+        (["feature-ingest"], {}, 2, "--candidates"),
+        (["feature-ingest", "--candidates", "/none.json"], {}, 2, "/none.json"),
+        (["feature-ingest", "--candidates", CANDIDATES, "--universe", "x"], {}, 2, "either"),
+        (["feature-ingest", "--universe", "germay"], {}, 2, "germay"),
+        (["feature-ingest", "--candidates", CANDIDATES, "--resume-window", "2"], {}, 2, "2h"),
+        (["feature-ingest", "--candidates", CANDIDATES], {"TVFEAST_NOW": "x"}, 2, "TVFEAST_NOW"),
+        (["feature-ingest", "--universe", "x"], {"TVFEAST_SCANNER_URL": "x"}, 2, "SCANNER_URL"),
+        (["select", "--min", "ADX"], {}, 2, "ADX=25"),
+        (["select", "--as-of", "2031-01-01"], {}, 2, "in the future"),
+        (["select"], {}, 2, "flow-data"),
+        (["materialize"], {}, 2, "feature-ingest"),
+        (["training-set", "--labels", "/none.csv"], {}, 2, "/none.csv"),
+        (["replay-scanner", "--fail", "nonsense"], {}, 2, "nonsense"),
+        (["replay-scanner", "--bars", "/none"], {}, 2, "/none"),
+        (["nonsense"], {}, 2, "nonsense"),
+    ],
+)
+def test_bad_usage_is_told_in_a_line_with_exit_code_2(
+    settings: Settings, arguments, environment, code, told
+):
+    done = run(settings, *arguments, **environment)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_gate_ends_with_3_no_rows_with_4_and_a_lock_with_5(
+    settings: Settings, scanner: ReplayScanner, tmp_path: Path
+):
+    from ingestion.lakehouse import lakehouse_lock
+
+    path = tmp_path / "mine.json"
+    ask = ("feature-ingest", "--candidates", str(path))
+    path.write_text('["NASDAQ:AAPL", "X:GONE"]')
+    assert run(settings, *ask).returncode == 3
+    path.write_text('["X:GONE"]')
+    assert run(settings, *ask).returncode == 4
+    with lakehouse_lock(settings.lakehouse, "other"):
+        assert run(settings, *ask).returncode == 5
+
+
+def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: Path):
+    script = tmp_path / "broken.py"
+    script.write_text(
+        "import sys\nimport ingestion.jobs.feature_ingest as job\n"
+        "job.feature_ingest = lambda *_: 1 / 0\n"
+        "from ingestion.cli import main\n"
+        f"sys.argv = ['tvfeast', 'feature-ingest', '--candidates', {CANDIDATES!r}]\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"TVFEAST_PROJECT": str(settings.project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    log = settings.project / "data" / "logs" / "tvfeast.log"
+    assert str(log) in done.stderr
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_scanner_options_reach_the_scanner(settings: Settings, scanner: ReplayScanner):
+    scanner.plan = FaultPlan(["empty"])
+    done = run(
+        settings,
+        *("feature-ingest", "--candidates", CANDIDATES, "--batch-size", "25"),
+        *("--header", "Referer: https://www.example.com/", "--backoff", "0.01"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(len(asked.body["symbols"]["tickers"]) for asked in scanner.requests) == [
+        *(10, 25, 25, 25),
+    ]
+    assert {asked.headers["Referer"] for asked in scanner.requests} == {"https://www.example.com/"}
+
+
+def test_the_replay_scanner_serves_until_it_is_told_to_stop(settings: Settings):
+    with subprocess.Popen(
+        [sys.executable, "-m", "ingestion.cli", "replay-scanner", "--port", "0"],
+        env={"TVFEAST_NOW": MONDAY.isoformat()},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as replay:
+        assert replay.stderr is not None
+        url = re.search(r"TVFEAST_SCANNER_URL=(http://127\.0\.0\.1:\d+)", replay.stderr.readline())
+        assert url
+        done = run(settings, "feature-ingest", "--universe", "crypto", TVFEAST_SCANNER_URL=url[1])
+        assert "4 rows" in done.stdout
+        replay.terminate()
+        assert replay.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (DURATION, "90s", timedelta(seconds=90)),
+        (DURATION, "1.5h", timedelta(minutes=90)),
+        (DURATION, "4d", timedelta(days=4)),
+        (INSTANT, "2021-04-12T21:30Z", MONDAY),
+        (LIMIT, "Stoch.K=-1e2", ("Stoch.K", -100.0)),
+        (HEADER, "Referer: a:b", ("Referer", "a:b")),
+    ],
+)
+def test_option_values_are_read(kind: click.ParamType, text: str, value: object):
+    assert kind.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((DURATION, text) for text in ("", "2", "-2h", "2w", "9999999999d")),
+        (INSTANT, "noon"),
+        *((LIMIT, text) for text in ("ADX", "ADX=", "ADX=x")),
+        *((HEADER, text) for text in ("Referer", ": x", "Re ferer: x")),
+    ],
+)
+def test_option_values_that_make_no_sense_are_refused(kind: click.ParamType, text: str):
+    with pytest.raises(click.BadParameter):
+        kind.convert(text, None, None)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ingestion import clock
+from ingestion.errors import ClockError, InputError
+from ingestion.settings import TRADINGVIEW_SCANNER, Settings
+
+
+def test_defaults_are_the_checkouts_lakehouse_and_tradingview():
+    settings = Settings.from_environment()
+    assert settings.lakehouse == Path(__file__).resolve().parent.parent / "data" / "lakehouse"
+    assert settings.scanner_url == TRADINGVIEW_SCANNER
+    assert settings.session_id is None
+
+
+def test_a_relative_lakehouse_is_relative_to_the_project(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
+    monkeypatch.setenv("TVFEAST_LAKEHOUSE", "elsewhere/lake")
+    monkeypatch.chdir("/")
+    assert Settings.from_environment().lakehouse == tmp_path / "elsewhere" / "lake"
+
+
+def test_the_session_cookie_is_not_shown(monkeypatch):
+    monkeypatch.setenv("TVFEAST_SESSION_ID", "s3cret")
+    settings = Settings.from_environment()
+    assert settings.session_id == "s3cret"
+    assert "s3cret" not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize(
+    "url", ["scanner.tradingview.com", "ftp://x", "http://example.com", "https://", "http://[::2]"]
+)
+def test_a_scanner_url_is_https_or_on_this_machine(monkeypatch, url: str):
+    monkeypatch.setenv("TVFEAST_SCANNER_URL", url)
+    with pytest.raises(InputError, match="TVFEAST_SCANNER_URL"):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8787/", "http://[::1]:80", "https://x.example"])
+def test_a_good_scanner_url_loses_its_trailing_slash(monkeypatch, url: str):
+    monkeypatch.setenv("TVFEAST_SCANNER_URL", url)
+    assert Settings.from_environment().scanner_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-16T21:30:00Z", "2026-01-16 21:30", "2026-01-16T16:30:00-05:00", "20260116T213000"],
+)
+def test_now_can_be_replayed_in_utc(monkeypatch, text: str):
+    monkeypatch.setenv("TVFEAST_NOW", text)
+    assert clock.now() == datetime(2026, 1, 16, 21, 30, tzinfo=UTC)
+    assert clock.now().utcoffset() == timedelta(0)
+
+
+def test_a_now_that_is_no_time_is_an_input_error(monkeypatch):
+    monkeypatch.setenv("TVFEAST_NOW", "yesterday")
+    with pytest.raises(ClockError, match=r"yesterday.*ISO 8601"):
+        clock.now()
+
+
+def test_the_wall_clock_is_utc():
+    before = datetime.now(UTC)
+    assert before <= clock.now() <= datetime.now(UTC)
+
+
+def test_a_stamp_is_a_whole_second_that_has_come():
+    before = clock.now()
+    stamp = clock.next_whole_second()
+    assert before <= stamp <= clock.now()
+    assert stamp.microsecond == 0
+
+
+def test_a_stamp_is_rounded_up_never_back(monkeypatch):
+    monkeypatch.setenv("TVFEAST_NOW", "2026-01-16T21:30:00.000001Z")
+    assert clock.next_whole_second() == datetime(2026, 1, 16, 21, 30, 1, tzinfo=UTC)
