@@ -109,8 +109,8 @@ def stub_scanner(answer: Callable[[int, Any], Reply]) -> Iterator[Stub]:
                 stub.headers.append(dict(self.headers))
             reply = answer(number, question)
             self.send_response_only(reply.status)
-            self.send_header("Content-Length", str(len(reply.body)))
-            for name, value in reply.headers.items():
+            headers = {"Content-Length": str(len(reply.body)), **reply.headers}
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(reply.body)

@@ -1,0 +1,160 @@
+"""``feature-ingest`` of many symbols against a slow scanner: ``make bench-ingest``.
+
+Side by side in one run: ours (the command itself, in a process of its own), the floor that the
+network sets (⌈symbols / batch⌉ ÷ in flight × latency), and one GET a symbol with a pause of half a
+second in each of three threads, as ingestors commonly do. That takes an hour for 20,000 symbols, so
+it is measured on a few and scaled up, and labelled so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+
+from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.replay import Panel, ReplayScanner
+from ingestion.scanner import ScannerOptions
+
+SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
+NOW = datetime(2021, 4, 19, 21, 30, tzinfo=UTC)
+PAUSE, WORKERS = 0.5, 3
+
+# The scanner runs apart, so that neither process waits for the other's interpreter.
+_SERVE = """
+import sys
+from benchmarks.ingest import served
+with served(int(sys.argv[1]), float(sys.argv[2])) as scanner:
+    print(scanner.url, flush=True)
+    sys.stdin.readline()
+    print(len(scanner.requests), flush=True)
+"""
+
+
+def served(symbols: int, latency: float) -> ReplayScanner:
+    """Return a replay of that many symbols that takes its time."""
+    panel = Panel.from_folder(SAMPLE).with_aliases(symbols)
+    return ReplayScanner(panel, now=lambda: NOW, latency=latency)
+
+
+@contextmanager
+def _scanner(symbols: int, latency: float) -> Iterator[tuple[str, Callable[[], int]]]:
+    """Serve from a process of its own; gives the URL, and stops it for the count of requests."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE, str(symbols), str(latency)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+
+        def stop() -> int:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield url, stop
+
+
+def _ours(url: str, candidates: Path, folder: Path) -> tuple[float, float, float]:
+    """Return seconds of fetching, seconds of the whole command, and its peak memory in MB."""
+    environment = {
+        **os.environ,
+        "TVFEAST_PROJECT": str(folder),
+        "TVFEAST_SCANNER_URL": url,
+        "TVFEAST_NOW": NOW.isoformat(),
+    }
+    command = [sys.executable, "-m", "ingestion.cli", "feature-ingest", "--json"]
+    began = time.monotonic()
+    with subprocess.Popen(
+        [*command, "--candidates", str(candidates)], env=environment, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        result = json.loads(process.stdout.read())
+        _, _, usage = os.wait4(process.pid, 0)
+        process.returncode = 0
+    took = time.monotonic() - began
+    receipt = json.loads(Path(result["receipt"]).read_bytes())
+    fetching = sum(attempt["duration_s"] for attempt in receipt["attempts"])
+    return fetching, took, usage.ru_maxrss / 1024
+
+
+def _one_by_one(url: str, symbols: list[str]) -> float:
+    """Return the seconds that the usual way takes for these symbols."""
+    fields = ",".join(column.scanner or "" for column in TV_TECHNICALS_1D.scanned)
+
+    def fetch(symbol: str) -> None:
+        query = {"symbol": symbol, "fields": fields, "no_404": "true"}
+        response = requests.get(f"{url}/symbol", params=query, timeout=30)
+        response.raise_for_status()
+        time.sleep(PAUSE)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(fetch, symbols))
+    return time.monotonic() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--symbols", type=int, default=20_000)
+    parser.add_argument("--latency", type=float, default=0.3, help="seconds before each answer")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--one-by-one", type=int, default=200, help="symbols to measure that way")
+    arguments = parser.parse_args()
+    options = ScannerOptions()
+    symbols = [f"BENCH:S{number:06}" for number in range(arguments.symbols)]
+    batches = math.ceil(len(symbols) / options.batch_size)
+    floor = batches / options.in_flight * arguments.latency
+    with tempfile.TemporaryDirectory() as temporary:
+        candidates = Path(temporary) / "candidates.json"
+        candidates.write_text(json.dumps(symbols))
+        runs = []
+        for run in range(arguments.runs):
+            with _scanner(len(symbols), arguments.latency) as (url, stop):
+                runs.append((*_ours(url, candidates, Path(temporary) / str(run)), stop()))
+        with _scanner(len(symbols), arguments.latency) as (url, stop):
+            some = symbols[: arguments.one_by_one]
+            slow = _one_by_one(url, some)
+            stop()
+    fetching, whole, memory, sent = (
+        statistics.median(column) for column in zip(*runs, strict=True)
+    )
+    scaled = slow * len(symbols) / len(some)
+    lines = (
+        (f"{len(symbols):,} symbols, {arguments.latency * 1000:.0f} ms latency", ""),
+        ("requests sent", f"{sent:,.0f} ({batches} batches of {options.batch_size})"),
+        (f"floor: {batches} ÷ {options.in_flight} × latency", f"{floor:.2f} s"),
+        (
+            f"fetching, median of {len(runs)}",
+            f"{fetching:.2f} s = {fetching / floor:.2f} × the floor (goal ≤ 1.3)",
+        ),
+        ("whole command, start to exit", f"{whole:.2f} s = {whole / floor:.2f} × the floor"),
+        ("peak memory of the command", f"{memory:.0f} MB"),
+        (f"one GET a symbol, measured on {len(some)}", f"{slow:.1f} s"),
+        ("… scaled to all, not measured", f"{scaled:,.0f} s = {scaled / whole:,.0f} × ours"),
+    )
+    for name, figure in lines:
+        print(f"{name:<40} {figure}")
+
+
+if __name__ == "__main__":
+    main()
