@@ -124,7 +124,7 @@ def _instants(path: Path, times: pd.Series) -> pd.Series:
         )
     instants = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601")
     if (bad := instants.isna()).any():
-        row = int(bad.to_numpy().argmax())
+        row = bad.tolist().index(True)
         raise InputError(
             f"{path}, row {row + 1}: event_timestamp {times.iloc[row]!r} is not an ISO 8601 time"
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def start_scanner(sample_panel: Panel) -> Iterator[StartScanner]:
     """Start replay scanners that stop with the test."""
     with ExitStack() as stack:
 
-        def start(panel: Panel = sample_panel, **options: Any) -> ReplayScanner:
-            return stack.enter_context(ReplayScanner(panel, now=lambda: NOW, **options))
+        def start(now: datetime = NOW, **options: Any) -> ReplayScanner:
+            return stack.enter_context(ReplayScanner(sample_panel, now=lambda: now, **options))
 
         yield start
 
