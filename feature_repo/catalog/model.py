@@ -45,39 +45,41 @@ class Column:
 
 
 @dataclass(frozen=True)
-class FeatureGroup:
-    """A dataset of the lakehouse and the Feast view on it.
+class Dataset:
+    """A folder of the lakehouse: daily partitions of one schema.
 
-    Rows are unique on (``timestamp``, ``symbol``) within one ``created_timestamp``; features may
-    be null and are never NaN or infinite.
+    Rows are unique on (``symbol``, ``timestamp``) within one ``created_timestamp``: a later one
+    restates the row.
     """
 
     name: str
     meaning: str
     storage: str
     """Folder below the lakehouse's root, with ``/`` between its parts."""
-    ttl: timedelta
-    """How long a row counts as current after its event time, inclusive."""
     schema_version: int
-    features: tuple[Column, ...]
-    served_times: tuple[Column, ...] = ()
-    """Instants that travel with the features: which bar they describe."""
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """All columns in the order in which files hold them."""
-        stamps = (EVENT_TIMESTAMP, CREATED_TIMESTAMP)
-        return (TIMESTAMP, SYMBOL, *self.features, *stamps, *self.served_times)
-
-    @property
-    def served(self) -> tuple[Column, ...]:
-        """The columns that Feast serves."""
-        return self.features + self.served_times
+    columns: tuple[Column, ...]
+    """All columns in the order in which files hold them."""
 
     @property
     def scanned(self) -> tuple[Column, ...]:
         """The columns whose values come from the scanner, in the order in which to ask."""
         return tuple(column for column in self.columns if column.scanner)
+
+
+@dataclass(frozen=True)
+class FeatureGroup(Dataset):
+    """A dataset that Feast serves; features may be null and are never NaN or infinite."""
+
+    ttl: timedelta
+    """How long a row counts as current after its event time, inclusive."""
+    features: tuple[Column, ...]
+    served_times: tuple[Column, ...] = ()
+    """Instants that are served with the features: which bar they describe."""
+
+    @property
+    def served(self) -> tuple[Column, ...]:
+        """The columns that Feast serves."""
+        return self.features + self.served_times
 
 
 SYMBOL = Column("symbol", Dtype.STRING, "unified symbol, `EXCHANGE:TICKER`", nullable=False)
@@ -93,4 +95,7 @@ EVENT_TIMESTAMP = Column(
 )
 CREATED_TIMESTAMP = Column(
     "created_timestamp", Dtype.TIMESTAMP, "when the row was written", nullable=False
+)
+BAR_TIMESTAMP = Column(
+    "bar_timestamp", Dtype.TIMESTAMP, "open of the daily bar that the values describe"
 )

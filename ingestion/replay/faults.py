@@ -90,8 +90,7 @@ class FaultPlan:
         self._random = random.Random(seed)
         self._lock = Lock()
         for fault in {*self._script, *self._chances} - {None}:
-            if fault not in FAULTS:
-                raise InputError(f"no fault {fault!r}; there are {', '.join(sorted(FAULTS))}")
+            _check_name(fault)
 
     @classmethod
     def parse(cls, texts: Iterable[str], seed: int = 0) -> FaultPlan:
@@ -109,6 +108,7 @@ class FaultPlan:
             if match is None:
                 raise InputError(f"{text!r} is not a fault such as empty, empty:3 or empty@0.1")
             name, count, chance = match.groups()
+            _check_name(name)
             if chance is None:
                 script += [name] * int(count or 1)
             else:
@@ -124,6 +124,11 @@ class FaultPlan:
                 if self._random.random() < chance:
                     return fault
         return None
+
+
+def _check_name(fault: str | None) -> None:
+    if fault not in FAULTS:
+        raise InputError(f"no fault {fault!r}; there are {', '.join(sorted(FAULTS))}")
 
 
 def spoil_rows(fault: str, rows: list[Row], symbol: str | None = None) -> None:

@@ -75,7 +75,7 @@ def _columns(columns: Any) -> list[str]:
     if not isinstance(columns, list):
         raise BadQuestion("columns must be a list")
     for name in columns:
-        if name not in COLUMNS:
+        if not isinstance(name, str) or name not in COLUMNS:
             raise BadQuestion(f'Unknown field "{name}"')
     return columns
 

@@ -73,7 +73,7 @@ class Transient(Exception):
     Attributes
     ----------
     retry_after
-        Seconds to wait that the scanner asked for, if it did.
+        Seconds to wait that the scanner asked for, if it asked for a pause; 0 leaves them open.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
@@ -126,7 +126,8 @@ class Transport:
         if status == 200:
             return _read_200(body)
         if status == 429:
-            raise Transient("rate limited (429)", _retry_after(headers))
+            # Even without Retry-After it asks for a pause; how long is left to the back-off.
+            raise Transient("rate limited (429)", _retry_after(headers) or 0.0)
         if status == 400:
             raise _rejection(body)
         if status in _TRANSIENT_STATUS or status >= 500:

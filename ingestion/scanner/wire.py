@@ -17,6 +17,9 @@ from typing import Any
 _UNKNOWN_FIELD = re.compile(r'unknown field\s+"?([^"]+)"?', re.IGNORECASE)
 
 
+_MOST_MATCHES = 10_000_000  # the largest market has some 60,000 symbols
+
+
 class MalformedAnswer(Exception):
     """The body is not what the protocol promises; ``str()`` says how."""
 
@@ -107,8 +110,8 @@ def parse_answer(body: bytes) -> Answer:
         raise MalformedAnswer(f"the answer has no list of rows: {excerpt(body)}")
     data, total = document["data"], document.get("totalCount")
     # Without it, a short page would pass for all that the scanner knows.
-    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
-        raise MalformedAnswer(f"the answer has no totalCount: {excerpt(body)}")
+    if not isinstance(total, int) or isinstance(total, bool) or not 0 <= total <= _MOST_MATCHES:
+        raise MalformedAnswer(f"the answer has no sensible totalCount: {excerpt(body)}")
     rows = list(_rows(data))
     return Answer(total, rows, illegible=len(data) - len(rows))
 

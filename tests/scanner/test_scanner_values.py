@@ -59,7 +59,7 @@ def test_a_value_nested_deeper_than_python_recurses_costs_the_row() -> None:
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
-    with pytest.raises(BadRow, match="^RSI: "):
+    with pytest.raises(BadRow, match=r"^RSI: "):
         read(NUMBER, value)
 
 

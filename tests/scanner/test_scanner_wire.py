@@ -186,7 +186,7 @@ def test_json_of_another_shape_is_malformed(document: Any) -> None:
         parse_answer(json.dumps(document).encode())
 
 
-@pytest.mark.parametrize("total", [None, "2", True, 1.5, [], -1])
+@pytest.mark.parametrize("total", [None, "2", True, 1.5, [], -1, 10**12])
 def test_a_count_that_is_no_count_is_malformed(total: Any) -> None:
     """Without it nobody can tell a short page from unknown symbols."""
     row = {"s": "NASDAQ:AAPL", "d": []}
@@ -306,8 +306,7 @@ def read_or_malformed(body: bytes) -> None:
     wire.excerpt(body)
     try:
         answer = parse_answer(body)
-    except MalformedAnswer as error:
-        assert "\n" not in str(error)
+    except MalformedAnswer:
         return
     assert answer.total >= 0
     assert all(isinstance(row.symbol, str) for row in answer.rows)
