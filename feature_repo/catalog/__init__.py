@@ -1,4 +1,4 @@
-"""Which feature groups exist.
+"""Which datasets and feature groups exist.
 
 A feature is declared here and nowhere else: its name, type, unit, bounds and meaning. Derived
 from the declaration are the Arrow schema (:mod:`ingestion.lakehouse.schema`), the Feast fields
@@ -9,10 +9,25 @@ To add a feature, add a :class:`Column` to its group. To add a group, add a modu
 ``tv_technicals_1d`` and list it in :data:`GROUPS`.
 """
 
-from feature_repo.catalog.model import Column, Dtype, FeatureGroup
+from feature_repo.catalog.local_1d import LOCAL_1D
+from feature_repo.catalog.model import Column, Dataset, Dtype, FeatureGroup
+from feature_repo.catalog.ohlcv_1d import OHLCV_1D
 from feature_repo.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 
 GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D,)
-"""Every feature group, in the order in which the documentation lists them."""
+"""Every feature group: what Feast serves."""
 
-__all__ = ["GROUPS", "TV_TECHNICALS_1D", "Column", "Dtype", "FeatureGroup"]
+DATASETS: tuple[Dataset, ...] = (TV_TECHNICALS_1D, LOCAL_1D, OHLCV_1D)
+"""Everything that the lakehouse holds in daily partitions."""
+
+__all__ = [
+    "DATASETS",
+    "GROUPS",
+    "LOCAL_1D",
+    "OHLCV_1D",
+    "TV_TECHNICALS_1D",
+    "Column",
+    "Dataset",
+    "Dtype",
+    "FeatureGroup",
+]

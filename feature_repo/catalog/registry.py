@@ -6,35 +6,39 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
-from feature_repo.catalog import GROUPS
-from feature_repo.catalog.model import Column, FeatureGroup
+from feature_repo.catalog import DATASETS
+from feature_repo.catalog.model import Column, Dataset, FeatureGroup
 
 _PREFACE = """\
 # Lakehouse schema registry
 
-Generated from `feature_repo/catalog/` by `make docs`; do not edit. Every file of a group holds all
-columns, in this order and with these types. Features may be null and are never NaN or infinite.
+Generated from `feature_repo/catalog/` by `make docs`; do not edit. Every file of a dataset holds
+all columns, in this order and with these types. Features may be null and are never NaN or infinite.
 Rows of a file are sorted by `symbol`. `date=` is the UTC date of `event_timestamp`.
 """
 
 
 def registry_markdown() -> str:
     """Return the whole document."""
-    return "\n".join([_PREFACE, *(line for group in GROUPS for line in _group(group))]) + "\n"
+    return (
+        "\n".join([_PREFACE, *(line for dataset in DATASETS for line in _dataset(dataset))]) + "\n"
+    )
 
 
-def _group(group: FeatureGroup) -> Iterator[str]:
-    yield f"## {group.name}"
+def _dataset(dataset: Dataset) -> Iterator[str]:
+    yield f"## {dataset.name}"
     yield ""
-    yield f"{group.meaning[0].upper()}{group.meaning[1:]}."
+    yield f"{dataset.meaning[0].upper()}{dataset.meaning[1:]}."
     yield ""
-    yield f"- path: `{group.storage}/date=YYYY-MM-DD/part-<n>.parquet`"
-    yield f"- schema version: {group.schema_version}"
-    yield f"- time to live: {_days(group.ttl)}"
+    yield f"- path: `{dataset.storage}/date=YYYY-MM-DD/part-<n>.parquet`"
+    yield f"- schema version: {dataset.schema_version}"
+    if isinstance(dataset, FeatureGroup):
+        yield f"- time to live: {_days(dataset.ttl)}"
     yield ""
     yield "| column | type | null | unit | values | scanner column | meaning |"
     yield "|---|---|---|---|---|---|---|"
-    yield from map(_row, group.columns)
+    yield from map(_row, dataset.columns)
+    yield ""
 
 
 def _row(column: Column) -> str:

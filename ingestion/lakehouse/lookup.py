@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import date, datetime
 from pathlib import Path
 
-from feature_repo.catalog import FeatureGroup
+from feature_repo.catalog import Dataset
 from ingestion.lakehouse.parts import list_parts, read_part, utc_date
 
 
-def newest_between(root: Path, group: FeatureGroup, first: int, last: int) -> dict[str, int]:
+def newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[str, int]:
     """Return each symbol's newest ``timestamp`` from ``first`` to ``last``, inclusive, Unix s."""
     newest: dict[str, int] = {}
-    for part in list_parts(root, group, utc_date(first)):
+    for part in list_parts(root, dataset, utc_date(first)):
         if part.date > utc_date(last):
             break
         rows = read_part(part.path, ["symbol", "timestamp"]).to_pydict()
@@ -23,7 +23,7 @@ def newest_between(root: Path, group: FeatureGroup, first: int, last: int) -> di
 
 
 def newest_known(
-    root: Path, group: FeatureGroup, at: datetime, symbols: set[str]
+    root: Path, dataset: Dataset, at: datetime, symbols: set[str]
 ) -> dict[str, datetime]:
     """Return when each symbol's newest row became knowable, as this installation knew it ``at``.
 
@@ -32,7 +32,7 @@ def newest_known(
     """
     newest: dict[str, datetime] = {}
     day: date | None = None
-    for part in reversed(list_parts(root, group)):
+    for part in reversed(list_parts(root, dataset)):
         if part.date > at.date():
             continue
         if part.date != day and len(newest) == len(symbols):

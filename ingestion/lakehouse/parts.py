@@ -1,4 +1,4 @@
-"""Where the parts of a group lie, and reading them.
+"""Where the parts of a dataset lie, and reading them.
 
 ``<root>/<storage>/date=YYYY-MM-DD/part-<n>.parquet``; anything else in these folders is not ours
 and is left alone.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import FeatureGroup
+from feature_repo.catalog import Dataset
 from ingestion.errors import CorruptPart
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
@@ -22,16 +22,16 @@ _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
 
 
 class Part(NamedTuple):
-    """One immutable file of a group; parts order by date, then by number."""
+    """One immutable file of a dataset; parts order by date, then by number."""
 
     date: date
     number: int
     path: Path
 
 
-def partition_folder(root: Path, group: FeatureGroup, day: date) -> Path:
+def partition_folder(root: Path, dataset: Dataset, day: date) -> Path:
     """Return the folder that holds a UTC day's parts."""
-    return root / group.storage / f"date={day:%Y-%m-%d}"
+    return root / dataset.storage / f"date={day:%Y-%m-%d}"
 
 
 def part_name(number: int) -> str:
@@ -39,9 +39,9 @@ def part_name(number: int) -> str:
     return f"part-{number}.parquet"
 
 
-def list_parts(root: Path, group: FeatureGroup, since: date = date.min) -> list[Part]:
-    """Return the parts of a group from a partition date on, oldest first."""
-    folder = root / group.storage
+def list_parts(root: Path, dataset: Dataset, since: date = date.min) -> list[Part]:
+    """Return the parts of a dataset from a partition date on, oldest first."""
+    folder = root / dataset.storage
     if not folder.is_dir():
         return []
     return sorted(

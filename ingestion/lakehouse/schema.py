@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from feature_repo.catalog import Dtype, FeatureGroup
+from feature_repo.catalog import Dataset, Dtype
 
 _ARROW_TYPES: dict[Dtype, pa.DataType] = {
     Dtype.INT64: pa.int64(),
@@ -14,10 +14,10 @@ _ARROW_TYPES: dict[Dtype, pa.DataType] = {
 }
 
 
-def arrow_schema(group: FeatureGroup) -> pa.Schema:
-    """Return the schema of every file of a group.
+def arrow_schema(dataset: Dataset) -> pa.Schema:
+    """Return the schema of every file of a dataset.
 
     Fields are nullable in the Parquet sense even where the catalog forbids nulls: readers differ
     in what they make of required columns, and :func:`append_part` checks the values.
     """
-    return pa.schema([(column.name, _ARROW_TYPES[column.dtype]) for column in group.columns])
+    return pa.schema([(column.name, _ARROW_TYPES[column.dtype]) for column in dataset.columns])

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import Dtype, FeatureGroup
-from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder, utc_date
+from feature_repo.catalog import Dataset, Dtype
+from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 
 
-def append_part(root: Path, group: FeatureGroup, rows: pa.Table, run_id: str) -> Path:
+def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
     """Add one part to the partition of the rows' UTC event date.
 
     The caller holds the lakehouse lock.
@@ -30,11 +30,11 @@ def append_part(root: Path, group: FeatureGroup, rows: pa.Table, run_id: str) ->
     ----------
     root
         The lakehouse's root.
-    group
-        The group that the rows belong to.
+    dataset
+        The dataset that the rows belong to.
     rows
-        In the group's schema, in any order; at least one row, all of one UTC event date, unique on
-        (``symbol``, ``timestamp``), no null where the catalog forbids it, no NaN, no infinity.
+        In the dataset's schema, in any order; at least one row, all of one UTC event date, unique
+        on (``symbol``, ``timestamp``), no null where the catalog forbids it, no NaN, no infinity.
     run_id
         Goes into the file's metadata, beside the schema version.
 
@@ -48,15 +48,15 @@ def append_part(root: Path, group: FeatureGroup, rows: pa.Table, run_id: str) ->
     ValueError
         If the rows break the contract: a fault of the calling code, so nothing is written.
     """
-    schema = arrow_schema(group)
-    day = _checked_date(group, rows, schema)
+    schema = arrow_schema(dataset)
+    day = _checked_date(dataset, rows, schema)
     rows = rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
     rows = rows.replace_schema_metadata(
-        {"tvfeast.schema_version": str(group.schema_version), "tvfeast.run_id": run_id}
+        {"tvfeast.schema_version": str(dataset.schema_version), "tvfeast.run_id": run_id}
     )
-    folder = partition_folder(root, group, day)
+    folder = partition_folder(root, dataset, day)
     with _Staging(root, run_id) as staging:
-        staged = staging / f"{group.name}.parquet"
+        staged = staging / f"{dataset.name}.parquet"
         pq.write_table(rows, staged, compression="zstd")
         _sync(staged)
         _make_folder(folder, root)
@@ -127,19 +127,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _checked_date(group: FeatureGroup, rows: pa.Table, schema: pa.Schema) -> date:
+def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
     if not rows.schema.equals(schema):
-        raise ValueError(f"rows are not in the schema of {group.name}: {rows.schema}")
-    for column in group.columns:
+        raise ValueError(f"rows are not in the schema of {dataset.name}: {rows.schema}")
+    for column in dataset.columns:
         values = rows[column.name]
         if not column.nullable and values.null_count:
-            raise ValueError(f"{group.name}: null in {column.name}")
+            raise ValueError(f"{dataset.name}: null in {column.name}")
         if column.dtype is Dtype.DOUBLE and pc.any(pc.invert(pc.is_finite(values))).as_py():
-            raise ValueError(f"{group.name}: NaN or infinity in {column.name}")
+            raise ValueError(f"{dataset.name}: NaN or infinity in {column.name}")
     keys = rows.group_by(["symbol", "timestamp"]).aggregate([([], "count_all")])
     if keys.num_rows != rows.num_rows:
-        raise ValueError(f"{group.name}: (symbol, timestamp) is not unique")
-    days = {utc_date(timestamp) for timestamp in pc.unique(rows["timestamp"]).to_pylist()}
+        raise ValueError(f"{dataset.name}: (symbol, timestamp) is not unique")
+    days: set[date] = {event.date() for event in pc.unique(rows["event_timestamp"]).to_pylist()}
     if len(days) != 1:
-        raise ValueError(f"{group.name}: a part holds one UTC date, got {len(days)}")
+        raise ValueError(f"{dataset.name}: a part holds one UTC date, got {len(days)}")
     return days.pop()

@@ -1,0 +1,64 @@
+"""What a partition says now: of restated rows, the version that was written last."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import Dataset
+from ingestion.lakehouse.parts import Part, read_part
+from ingestion.lakehouse.schema import arrow_schema
+
+KEYS = ("symbol", "timestamp")
+
+
+def read_current(parts: list[Part], dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
+    """Read the current version of every row of some parts.
+
+    Parameters
+    ----------
+    parts
+        Parts of one partition date or of several; a row is restated within its own date.
+    columns
+        Names to read, in that order; all if none are given. The keys must be among them.
+
+    Returns
+    -------
+    pa.Table
+        Unique on and sorted by (``symbol``, ``timestamp``).
+    """
+    names = columns or arrow_schema(dataset).names
+    wanted = list(dict.fromkeys([*names, "created_timestamp"]))
+    if not parts:
+        return arrow_schema(dataset).empty_table().select(names)
+    return current(pa.concat_tables([read_part(part.path, wanted) for part in parts])).select(names)
+
+
+def current(rows: pa.Table) -> pa.Table:
+    """Keep, of rows with equal (``symbol``, ``timestamp``), the one created last.
+
+    Returns
+    -------
+    pa.Table
+        Sorted by (``symbol``, ``timestamp``).
+    """
+    order = pc.sort_indices(rows, [(name, "ascending") for name in (*KEYS, "created_timestamp")])
+    rows = rows.take(order)
+    if rows.num_rows < 2:
+        return rows
+    same = np.ones(rows.num_rows - 1, dtype=bool)
+    for name in KEYS:
+        column = rows[name].combine_chunks()
+        same &= pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return rows.filter(pa.array(np.append(~same, True)))
+
+
+def by_date(parts: list[Part]) -> dict[date, list[Part]]:
+    """Group parts by their partition date, in order."""
+    dates: dict[date, list[Part]] = {}
+    for part in parts:
+        dates.setdefault(part.date, []).append(part)
+    return dates
