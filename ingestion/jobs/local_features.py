@@ -1,0 +1,268 @@
+"""Recompute ``local_1d`` from the bars: what is new, or any span of history.
+
+One function for both, so that a day computed live equals the same day of a backfill bit for bit:
+every feature is computed on all of its symbol's history, and only the rows of the wanted dates
+that differ from the stored ones are written, as restatements.
+
+Bars lie by date and formulas need them by symbol, so a run turns them around twice, on disk:
+
+1. read the bars' partitions, a month at a time, and spill the rows by symbol
+2. compute a few hundred symbols at a time, and spill the wanted rows by month
+3. take each date's rows, drop what is stored already, write one part
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
+from ingestion import clock
+from ingestion.errors import InputError
+from ingestion.jobs.run import new_run_id
+from ingestion.jobs.spill import Spill
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    by_date,
+    lakehouse_lock,
+    list_parts,
+    read_current,
+    sweep_staging,
+)
+from ingestion.lakehouse.parts import Part
+from ingestion.local import compute_local_features
+from ingestion.settings import Settings
+
+ROWS_AT_ONCE = 750_000
+"""Bars whose features are computed together; about 150 bytes each in and out."""
+
+_BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
+_KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class LocalFeaturesResult:
+    """What a run did."""
+
+    run_id: str
+    bars: int
+    """Bars read."""
+    dates: int
+    """Dates looked at."""
+    rows_written: int
+    rows_unchanged: int
+    parts: tuple[Path, ...]
+
+
+def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult:
+    """Bring ``local_1d`` up to date for bars that closed on these UTC dates, both included.
+
+    Raises
+    ------
+    InputError
+        If there are no bars, or the dates are the wrong way round.
+    LakehouseLocked
+        If another run is writing.
+    """
+    if first > last:
+        raise InputError(f"--from {first} is after --to {last}")
+    run_id = new_run_id()
+    with lakehouse_lock(settings.lakehouse, run_id):
+        sweep_staging(settings.lakehouse)
+        return _recompute(settings.lakehouse, run_id, first, last)
+
+
+def local_features(settings: Settings) -> LocalFeaturesResult:
+    """Bring ``local_1d`` up to date with the bars written since it was.
+
+    An old bar that was restated changes what follows it, so everything from the earliest new bar on
+    is looked at.
+
+    Raises
+    ------
+    InputError
+        If there are no bars.
+    LakehouseLocked
+        If another run is writing.
+    """
+    run_id = new_run_id()
+    with lakehouse_lock(settings.lakehouse, run_id):
+        sweep_staging(settings.lakehouse)
+        first = _first_news(settings.lakehouse)
+        if first is None:
+            return LocalFeaturesResult(run_id, 0, 0, 0, 0, ())
+        return _recompute(settings.lakehouse, run_id, first, date.max)
+
+
+def _first_news(lakehouse: Path) -> date | None:
+    """Return the earliest date with a bar that the stored features may not know."""
+    bars = _require_bars(lakehouse)
+    done = max((_newest_created(part) for part in list_parts(lakehouse, LOCAL_1D)), default=None)
+    news = [part.date for part in bars if done is None or _newest_created(part) >= done]
+    return min(news, default=None)
+
+
+def _newest_created(part: Part) -> datetime:
+    """Return when a part's newest row was written, from the file's statistics."""
+    metadata = pq.read_metadata(part.path)
+    column = metadata.schema.names.index("created_timestamp")
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    newest: datetime = max(group.column(column).statistics.max for group in groups)
+    return newest
+
+
+def _require_bars(lakehouse: Path) -> list[Part]:
+    parts = list_parts(lakehouse, OHLCV_1D)
+    if not parts:
+        raise InputError(f"{lakehouse} holds no bars yet: run `tvfeast import-bars FILE`")
+    return parts
+
+
+def _recompute(lakehouse: Path, run_id: str, first: date, last: date) -> LocalFeaturesResult:
+    bars = [part for part in _require_bars(lakehouse) if part.date <= last]
+    # Beside the run's own staging folder, which goes with each part written.
+    staging = lakehouse / "_tmp"
+    created = clock.now()
+    count = 0
+    written: list[Path] = []
+    kept = dates = 0
+    with (
+        Spill(staging / f"{run_id}-symbols") as symbols,
+        Spill(staging / f"{run_id}-months") as months,
+    ):
+        names, count = _spill_by_symbol(bars, symbols)
+        for _, rows in symbols.drain():
+            _spill_by_month(_features(rows, names), first, last, months)
+        stored = by_date(list_parts(lakehouse, LOCAL_1D))
+        rows_written = 0
+        for _, rows in months.drain():
+            for day, of_day in _days(rows):
+                dates += 1
+                new = _stamped(of_day, created)
+                changed = _differing(new, stored.get(day, []))
+                kept += new.num_rows - changed.num_rows
+                if changed.num_rows:
+                    rows_written += changed.num_rows
+                    written.append(append_part(lakehouse, LOCAL_1D, changed, run_id))
+    return LocalFeaturesResult(run_id, count, dates, rows_written, kept, tuple(written))
+
+
+def _spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
+    """Spill all bars by symbol; returns the names of the symbol codes, and the number of bars."""
+    total = sum(pq.read_metadata(part.path).num_rows for part in parts)
+    files = math.ceil(total / ROWS_AT_ONCE)
+    codes: dict[str, int] = {}
+    count = 0
+    columns = ["timestamp", "symbol", *_BAR_VALUES, "event_timestamp"]
+    for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
+        tables = [
+            read_current(of_day, OHLCV_1D, columns) for of_day in by_date(list(month)).values()
+        ]
+        bars = pa.concat_tables(tables)
+        count += bars.num_rows
+        symbols = bars["symbol"].combine_chunks().dictionary_encode()
+        local = symbols.dictionary.to_pylist()
+        for name in local:
+            codes.setdefault(name, len(codes))
+        of_symbol = np.array([codes[name] for name in local], dtype=np.int32)
+        file_of = np.array([zlib.crc32(name.encode()) % files for name in local], dtype=np.int32)
+        index = symbols.indices.to_numpy()
+        bars = bars.drop_columns(["symbol"]).append_column("code", pa.array(of_symbol[index]))
+        for number, rows in _split(bars, file_of[index]):
+            spill.append(number, rows)
+    return list(codes), count
+
+
+def _features(rows: pa.Table, names: list[str]) -> pa.Table:
+    """Compute all features of some symbols' whole history, with the bars' closes."""
+    symbols = pa.DictionaryArray.from_arrays(rows["code"].combine_chunks(), pa.array(names))
+    closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000)
+    bars = (
+        rows.drop_columns(["code", "event_timestamp"])
+        .append_column("symbol", symbols.cast(pa.string()))
+        .append_column("close_timestamp", closes)
+    ).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+    features = compute_local_features(bars)
+    return features.rename_columns(
+        ["bar_open" if name == "timestamp" else name for name in features.column_names]
+    ).append_column("timestamp", bars["close_timestamp"])
+
+
+def _spill_by_month(features: pa.Table, first: date, last: date, spill: Spill) -> None:
+    closes = features["timestamp"].to_numpy()
+    days = closes // _DAY
+    wanted = (days >= _day_number(first)) & (days <= _day_number(last))
+    if not wanted.all():
+        features, days = features.filter(pa.array(wanted)), days[wanted]
+    for number, rows in _split(features, days // 30):
+        spill.append(number, rows)
+
+
+def _days(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
+    """Take a month's rows apart by UTC date."""
+    for number, of_day in _split(rows, rows["timestamp"].to_numpy() // _DAY):
+        yield datetime.fromtimestamp(number * _DAY, UTC).date(), of_day
+
+
+def _split(rows: pa.Table, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of each number; their order within it stays."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
+    rows = rows.take(pa.array(order))
+    for start, end in pairwise(bounds):
+        yield int(ordered[start]), rows.slice(start, end - start)
+
+
+def _stamped(rows: pa.Table, created: datetime) -> pa.Table:
+    """Return one date's rows in the schema of ``local_1d``."""
+    schema = arrow_schema(LOCAL_1D)
+    closes, opens = rows["timestamp"], rows["bar_open"]
+    columns = {name: rows[name] for name in rows.column_names} | {
+        "event_timestamp": pc.multiply(closes, 1_000_000),
+        "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
+        "bar_timestamp": pc.multiply(opens, 1_000_000),
+    }
+    table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
+    return table.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+
+
+def _differing(new: pa.Table, stored: list[Part]) -> pa.Table:
+    """Return the rows whose features are not stored yet, or differ in any bit that shows."""
+    if not stored:
+        return new
+    old = read_current(stored, LOCAL_1D)
+    position = {key: i for i, key in enumerate(_keys(old))}
+    places = np.array([position.get(key, -1) for key in _keys(new)], dtype=np.int64)
+    changed = places < 0
+    old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
+    for name in _compared(LOCAL_1D):
+        a, b = new[name].combine_chunks(), old[name].combine_chunks()
+        same = pc.fill_null(pc.equal(a, b), False)
+        same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
+        changed |= ~same.to_numpy(zero_copy_only=False)
+    return new.filter(pa.array(changed))
+
+
+def _compared(dataset: Dataset) -> list[str]:
+    return [c.name for c in dataset.columns if c.name not in _KEYS_AND_CREATED]
+
+
+def _keys(rows: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
+
+
+def _day_number(day: date) -> int:
+    return day.toordinal() - date(1970, 1, 1).toordinal()

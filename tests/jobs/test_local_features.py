@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.errors import InputError
+from ingestion.jobs import local_features as job
+from ingestion.jobs.local_features import backfill, local_features
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
+from ingestion.local import compute_local_features
+from ingestion.sessions import bar_closes
+from ingestion.settings import Settings
+from tests.conftest import SAMPLE
+
+SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM"]
+FIRST = datetime(2020, 8, 20, tzinfo=UTC)
+WRITTEN = datetime(2021, 5, 1, tzinfo=UTC)
+EVER = (date(1990, 1, 1), date(2100, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def bars() -> pa.Table:
+    """Eight months of four symbols, across a split of two of them, in the schema of the bars."""
+    table = pq.read_table(SAMPLE / "bars.parquet")
+    wanted = pc.and_(
+        pc.is_in(table["symbol"], pa.array(SYMBOLS)),
+        pc.greater_equal(table["timestamp"], int(FIRST.timestamp())),
+    )
+    table = table.filter(wanted)
+    names = np.asarray(table["symbol"].to_pylist())
+    closes = np.zeros(len(names), dtype=np.int64)
+    for symbol in SYMBOLS:
+        own = names == symbol
+        closes[own] = bar_closes(symbol, table["timestamp"].to_numpy()[own])
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    columns["event_timestamp"] = pa.array(closes * 1_000_000)
+    columns["created_timestamp"] = pa.array([WRITTEN] * len(names), pa.timestamp("us", "UTC"))
+    columns["source"] = pa.array(["sample"] * len(names))
+    schema = arrow_schema(OHLCV_1D)
+    arrays = [columns[field.name].cast(field.type) for field in schema]
+    return pa.table(arrays, schema=schema).sort_by([("event_timestamp", "ascending")])
+
+
+def load(
+    settings: Settings, bars: pa.Table, after: date = date.min, until: date = date.max
+) -> None:
+    days = np.asarray([stamp.date() for stamp in bars["event_timestamp"].to_pylist()])
+    for day in sorted(set(days)):
+        if after < day <= until:
+            append_part(settings.lakehouse, OHLCV_1D, bars.filter(pa.array(days == day)), "bars")
+
+
+def stored(settings: Settings) -> pa.Table:
+    rows = read_current(list_parts(settings.lakehouse, LOCAL_1D), LOCAL_1D)
+    return rows.drop_columns(["created_timestamp"])
+
+
+def every_version(settings: Settings) -> int:
+    return sum(read_part(part.path).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
+
+
+@pytest.fixture
+def lakehouse(tmp_path: Path, at) -> Settings:
+    at(WRITTEN)
+    return replace(Settings.from_environment(), lakehouse=tmp_path / "lakehouse")
+
+
+@pytest.fixture
+def another(lakehouse: Settings, tmp_path: Path) -> Settings:
+    return replace(lakehouse, lakehouse=tmp_path / "another")
+
+
+def test_a_backfill_stores_what_the_formulas_give(lakehouse: Settings, bars: pa.Table):
+    load(lakehouse, bars)
+    result = backfill(lakehouse, *EVER)
+    seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
+    expected = compute_local_features(bars.append_column("close_timestamp", seconds))
+    rows = stored(lakehouse).sort_by([("symbol", "ascending"), ("bar_timestamp", "ascending")])
+    for column in LOCAL_1D.features:
+        assert rows[column.name].to_pylist() == expected[column.name].to_pylist()
+    opens = pc.divide(rows["bar_timestamp"].cast(pa.int64()), 1_000_000)
+    assert opens.to_pylist() == expected["timestamp"].to_pylist()
+    assert result.rows_written == result.bars == bars.num_rows
+    for part in result.parts:
+        for row in read_part(part).to_pylist():
+            assert row["timestamp"] == row["event_timestamp"].timestamp()
+            assert f"date={row['event_timestamp'].date()}" == part.parent.name
+
+
+def test_days_computed_live_equal_the_same_days_of_a_backfill_bit_for_bit(
+    lakehouse: Settings, another: Settings, bars: pa.Table, at
+):
+    start = date(2021, 4, 11)
+    load(lakehouse, bars, until=start)
+    local_features(lakehouse)
+    for offset in range(1, 11):
+        day = start + timedelta(days=offset)
+        at(datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=60))
+        load(lakehouse, restamped(bars, day), after=day - timedelta(days=1), until=day)
+        local_features(lakehouse)
+    load(another, bars)
+    backfill(another, *EVER)
+    assert stored(lakehouse).equals(stored(another))
+    assert every_version(lakehouse) == bars.num_rows, "nothing was written twice"
+
+
+def restamped(bars: pa.Table, day: date) -> pa.Table:
+    """The same bars as if they had been written on that day."""
+    created = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=60)
+    column = pa.array([created] * bars.num_rows, pa.timestamp("us", "UTC"))
+    place = bars.column_names.index("created_timestamp")
+    return bars.set_column(place, "created_timestamp", column)
+
+
+def test_a_second_backfill_over_unchanged_bars_writes_nothing(lakehouse: Settings, bars):
+    load(lakehouse, bars)
+    backfill(lakehouse, *EVER)
+    parts = list_parts(lakehouse.lakehouse, LOCAL_1D)
+    result = backfill(lakehouse, *EVER)
+    assert (result.rows_written, result.rows_unchanged) == (0, bars.num_rows)
+    assert list_parts(lakehouse.lakehouse, LOCAL_1D) == parts
+
+
+def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Settings, bars, at):
+    load(lakehouse, bars)
+    local_features(lakehouse)
+    before = stored(lakehouse)
+    at(WRITTEN + timedelta(days=1))
+    aapl = pc.equal(bars["symbol"], "NASDAQ:AAPL")
+    last = bars.filter(aapl).slice(bars.filter(aapl).num_rows - 3, 1)
+    place = last.column_names.index("volume")
+    restated = last.set_column(place, "volume", pc.multiply(last["volume"], 0.5))
+    place = last.column_names.index("created_timestamp")
+    column = pa.array([WRITTEN + timedelta(days=1)], pa.timestamp("us", "UTC"))
+    append_part(
+        lakehouse.lakehouse,
+        OHLCV_1D,
+        restated.set_column(place, "created_timestamp", column),
+        "restatement",
+    )
+    result = local_features(lakehouse)
+    after = stored(lakehouse)
+    changed = [
+        a["symbol"] for a, b in zip(after.to_pylist(), before.to_pylist(), strict=True) if a != b
+    ]
+    assert result.rows_written == len(changed) <= 3, "only volume's users can differ"
+    assert set(changed) <= {"NASDAQ:AAPL"}
+    assert every_version(lakehouse) == bars.num_rows + len(changed)
+
+
+def test_how_the_rows_are_spilled_does_not_show(lakehouse, another, bars, monkeypatch):
+    for settings, at_once in ((lakehouse, 750_000), (another, 100)):
+        monkeypatch.setattr(job, "ROWS_AT_ONCE", at_once)
+        load(settings, bars)
+        backfill(settings, *EVER)
+    assert stored(lakehouse).equals(stored(another))
+
+
+def test_only_the_wanted_dates_are_written(lakehouse: Settings, bars: pa.Table):
+    load(lakehouse, bars)
+    backfill(lakehouse, date(2021, 2, 1), date(2021, 2, 28))
+    dates = [part.date for part in list_parts(lakehouse.lakehouse, LOCAL_1D)]
+    assert dates[0] == date(2021, 2, 1)
+    assert dates[-1] == date(2021, 2, 28)
+    everything = replace(lakehouse, lakehouse=lakehouse.lakehouse.with_name("all"))
+    load(everything, bars)
+    backfill(everything, *EVER)
+    inside = pc.is_in(
+        stored(everything)["timestamp"], stored(lakehouse)["timestamp"].combine_chunks()
+    )
+    assert stored(everything).filter(inside).equals(stored(lakehouse))
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from ingestion.jobs.local_features import backfill
+from ingestion.settings import Settings
+print("started", flush=True)
+settings = replace(Settings.from_environment(), lakehouse=Path(sys.argv[1]))
+backfill(settings, date(1990, 1, 1), date(2100, 1, 1))
+"""
+
+
+def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Settings, another, bars):
+    load(lakehouse, bars)
+    for pause in (0.1, 0.5, 0.9):
+        with subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(lakehouse.lakehouse)],
+            env={"TVFEAST_NOW": WRITTEN.isoformat()},
+            stdout=subprocess.PIPE,
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(pause)
+            process.kill()
+    backfill(lakehouse, *EVER)
+    load(another, bars)
+    backfill(another, *EVER)
+    assert stored(lakehouse).equals(stored(another))
+    assert every_version(lakehouse) == bars.num_rows
+    assert not list((lakehouse.lakehouse / "_tmp").iterdir())
+
+
+def test_without_bars_it_says_what_to_do(lakehouse: Settings):
+    with pytest.raises(InputError, match="import-bars"):
+        backfill(lakehouse, *EVER)
+    with pytest.raises(InputError, match="import-bars"):
+        local_features(lakehouse)
+
+
+def test_dates_the_wrong_way_round_are_refused(lakehouse: Settings):
+    with pytest.raises(InputError, match="after"):
+        backfill(lakehouse, date(2021, 1, 2), date(2021, 1, 1))
+
+
+def test_nothing_new_looks_at_nothing(lakehouse: Settings, bars: pa.Table, at):
+    load(lakehouse, bars)
+    at(WRITTEN + timedelta(hours=1))
+    local_features(lakehouse)
+    assert local_features(lakehouse).dates == 0
