@@ -22,9 +22,8 @@ from pathlib import Path
 from feature_repo.definitions import define
 
 _LAKEHOUSE = Path(__file__).resolve().parent.parent / "data" / "lakehouse"
-{names} = define(_LAKEHOUSE)
+globals().update(define(_LAKEHOUSE)._asdict())
 '''
-_NAMES = "symbol, tv_technicals_1d_source, tv_technicals_1d, selection_v1, served_history_v1"
 
 
 def make_workspace(folder: Path) -> Path:
@@ -44,5 +43,5 @@ def make_workspace(folder: Path) -> Path:
     (folder / "data").mkdir()
     (folder / _MARKER).touch()
     shutil.copy(_CHECKOUT_REPOSITORY / "feature_store.yaml", repository)
-    (repository / "definitions.py").write_text(_DEFINITIONS.format(names=_NAMES))
+    (repository / "definitions.py").write_text(_DEFINITIONS)
     return folder

@@ -14,10 +14,10 @@ from feature_repo.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from feature_repo.catalog.ohlcv_1d import OHLCV_1D
 from feature_repo.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 
-GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D,)
+GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D, LOCAL_1D)
 """Every feature group: what Feast serves."""
 
-DATASETS: tuple[Dataset, ...] = (TV_TECHNICALS_1D, LOCAL_1D, OHLCV_1D)
+DATASETS: tuple[Dataset, ...] = (*GROUPS, OHLCV_1D)
 """Everything that the lakehouse holds in daily partitions."""
 
 __all__ = [

@@ -9,11 +9,12 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feature_repo.catalog import GROUPS, FeatureGroup
-from ingestion.errors import FeastRepositoryError
+from ingestion.errors import FeastRepositoryError, InputError
+from ingestion.lakehouse import list_parts
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,13 +54,36 @@ def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> Fe
     return store
 
 
-def references(service: FeatureService) -> list[str]:
-    """Return a service's features as ``view:feature``, in the service's order."""
+class Reference(NamedTuple):
+    """A feature of a view."""
+
+    view: str
+    feature: str
+
+    def __str__(self) -> str:
+        return f"{self.view}:{self.feature}"
+
+
+def references(service: FeatureService) -> list[Reference]:
+    """Return a service's features, in the service's order."""
     return [
-        f"{projection.name_to_use()}:{feature.name}"
+        Reference(projection.name_to_use(), feature.name)
         for projection in service.feature_view_projections
         for feature in projection.features
     ]
+
+
+def require_data(settings: Settings, views: Iterable[str]) -> None:
+    """Refuse to read views that have no file yet, which Feast's store answers with a traceback.
+
+    Raises
+    ------
+    InputError
+        If one of the groups has no part.
+    """
+    for group in GROUPS:
+        if group.name in views and not list_parts(settings.lakehouse, group):
+            raise InputError(f"{settings.lakehouse} holds no {group.name}: run `tvfeast flow-data`")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.catalog import TV_TECHNICALS_1D, Dtype
+from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D, Dtype
 from ingestion import clock
 from ingestion.candidates import Candidates
 from ingestion.errors import ClockError, GateRefused, NothingFetched
@@ -17,6 +17,7 @@ from ingestion.lakehouse import (
     append_part,
     arrow_schema,
     lakehouse_lock,
+    make_readable,
     newest_between,
     sweep_staging,
     write_run_file,
@@ -100,6 +101,8 @@ def feature_ingest(
         part = None
         if rows.num_rows:
             _refuse_same_second(settings.lakehouse, rows, known_at)
+            others = [group for group in GROUPS if group is not GROUP]
+            make_readable(settings.lakehouse, others, run_id)
             part = append_part(settings.lakehouse, GROUP, rows, run_id)
     return FeatureIngestResult(report, receipt, part)
 

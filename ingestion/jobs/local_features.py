@@ -50,6 +50,7 @@ ROWS_AT_ONCE = 750_000
 _BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
 _KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
 _DAY = 86_400
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -109,18 +110,22 @@ def local_features(settings: Settings) -> LocalFeaturesResult:
 def _first_news(lakehouse: Path) -> date | None:
     """Return the earliest date with a bar that the stored features may not know."""
     bars = _require_bars(lakehouse)
-    done = max((_newest_created(part) for part in list_parts(lakehouse, LOCAL_1D)), default=None)
-    news = [part.date for part in bars if done is None or _newest_created(part) >= done]
+    stored = list_parts(lakehouse, LOCAL_1D)
+    done = max(map(_newest_created, stored), default=_LONG_AGO)
+    news = [part.date for part in bars if _newest_created(part) >= done]
     return min(news, default=None)
 
 
 def _newest_created(part: Part) -> datetime:
-    """Return when a part's newest row was written, from the file's statistics."""
+    """Return when a part's newest row was written, from the file's statistics.
+
+    An empty part's is long ago.
+    """
     metadata = pq.read_metadata(part.path)
     column = metadata.schema.names.index("created_timestamp")
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    newest: datetime = max(group.column(column).statistics.max for group in groups)
-    return newest
+    newest = (group.column(column).statistics.max for group in groups if group.num_rows)
+    return max(newest, default=_LONG_AGO)
 
 
 def _require_bars(lakehouse: Path) -> list[Part]:

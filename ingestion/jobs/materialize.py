@@ -11,7 +11,7 @@ from ingestion import clock
 from ingestion.errors import InputError
 from ingestion.jobs.feast_repository import open_repository, quiet
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.lakehouse import lakehouse_lock, list_parts, make_readable
 from ingestion.settings import Settings
 
 
@@ -33,18 +33,19 @@ def materialize(settings: Settings) -> MaterializeResult:
     Raises
     ------
     InputError
-        If the lakehouse holds no snapshot yet.
+        If the lakehouse holds no features yet.
     FeastRepositoryError
         If the registry describes another lakehouse.
     LakehouseLocked
         If another run is writing.
     """
-    with lakehouse_lock(settings.lakehouse, new_run_id()):
-        for group in GROUPS:
-            if not list_parts(settings.lakehouse, group):
-                raise InputError(
-                    f"{settings.lakehouse} holds no {group.name} yet: run `tvfeast feature-ingest`"
-                )
+    run_id = new_run_id()
+    with lakehouse_lock(settings.lakehouse, run_id):
+        if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
+            raise InputError(
+                f"{settings.lakehouse} holds no features yet: run `tvfeast feature-ingest`"
+            )
+        make_readable(settings.lakehouse, GROUPS, run_id)
         store = open_repository(settings, apply_if_missing=True)
         started, until = time.monotonic(), clock.now()
         with quiet():

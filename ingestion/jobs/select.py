@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feature_repo.catalog import TV_TECHNICALS_1D
+from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D
 from ingestion import clock
 from ingestion.errors import InputError
-from ingestion.jobs.feast_repository import open_repository, quiet, references
+from ingestion.jobs.feast_repository import Reference, open_repository, quiet, references
 from ingestion.lakehouse import newest_between, newest_known
 from ingestion.sessions import BarState, bar_state
 from ingestion.settings import Settings
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 GROUP = TV_TECHNICALS_1D
 SERVICE = "selection_v1"
-_BAR = f"{GROUP.name}:bar_timestamp"
+_BAR = Reference(GROUP.name, "bar_timestamp")
+_TTL = {group.name: group.ttl for group in GROUPS}
 _KEYS_A_READ = 5_000  # Feast's SQLite store binds a variable a key, and SQLite has a limit.
 
 REASONS = {
@@ -105,12 +106,11 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
     store = open_repository(settings)
     with quiet():
         wanted = references(store.get_feature_service(SERVICE))
-        names = [reference.partition(":")[2] for reference in wanted]
-        _check_features(request, names)
+        _check_features(request, [reference.feature for reference in wanted])
         if request.as_of is None:
-            rows = _read_online(store, symbols, names)
+            rows = _read_online(store, symbols, wanted, at)
         else:
-            rows = _read_as_of(settings, store, symbols, names, at)
+            rows = _read_as_of(settings, store, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
     kept: list[Selected] = []
     for symbol in symbols:
@@ -153,10 +153,10 @@ def _check_features(request: SelectRequest, names: list[str]) -> None:
 
 
 def _read_online(
-    store: FeatureStore, symbols: Sequence[str], names: Sequence[str]
+    store: FeatureStore, symbols: Sequence[str], wanted: Sequence[Reference], at: datetime
 ) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
-    features = [*(f"{GROUP.name}:{name}" for name in names), _BAR]
+    features = [str(reference) for reference in (*wanted, _BAR)]
     for start in range(0, len(symbols), _KEYS_A_READ):
         keys = symbols[start : start + _KEYS_A_READ]
         answer = store.get_online_features(
@@ -164,20 +164,32 @@ def _read_online(
         ).to_dict(include_event_timestamps=True)
         for i, symbol in enumerate(keys):
             # Feast gives second 0 where there is no row.
-            if seconds := answer[f"{names[0]}__ts"][i]:
+            if seconds := answer[f"{_BAR.feature}__ts"][i]:
                 rows[symbol] = _Row(
                     datetime.fromtimestamp(seconds, UTC),
-                    _utc(answer["bar_timestamp"][i]),
-                    {name: answer[name][i] for name in names},
+                    _utc(answer[_BAR.feature][i]),
+                    {each.feature: _fresh(answer, each, i, at) for each in wanted},
                 )
     return rows
+
+
+def _fresh(answer: dict[str, Any], each: Reference, i: int, at: datetime) -> float | None:
+    """Return a value of the other views only inside their TTL, which Feast does not look at.
+
+    The snapshot's own age is judged, and counted, with its row.
+    """
+    known_at = datetime.fromtimestamp(answer[f"{each.feature}__ts"][i], UTC)
+    if each.view != GROUP.name and at - known_at > _TTL[each.view]:
+        return None
+    value: float | None = answer[each.feature][i]
+    return value
 
 
 def _read_as_of(
     settings: Settings,
     store: FeatureStore,
     symbols: Sequence[str],
-    names: Sequence[str],
+    wanted: Sequence[Reference],
     at: datetime,
 ) -> dict[str, _Row]:
     import pandas as pd
@@ -189,14 +201,14 @@ def _read_as_of(
     stamps = pd.Series([at] * len(keys)).astype("datetime64[us, UTC]")
     frame = store.get_historical_features(
         entity_df=pd.DataFrame({"symbol": keys, "event_timestamp": stamps}),
-        features=[*(f"{GROUP.name}:{name}" for name in names), _BAR],
+        features=[str(each) for each in (*wanted, _BAR)],
         filter_by_created_timestamp=True,
     ).to_df()
     return {
         row["symbol"]: _Row(
             known[row["symbol"]],
-            _utc(row["bar_timestamp"]),
-            {name: _number(row[name]) for name in names},
+            _utc(row[_BAR.feature]),
+            {each.feature: _number(row.get(each.feature)) for each in wanted},
         )
         for row in frame.to_dict("records")
     }

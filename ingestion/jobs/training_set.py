@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.errors import InputError
-from ingestion.jobs.feast_repository import open_repository, quiet, references
+from ingestion.jobs.feast_repository import open_repository, quiet, references, require_data
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     ------
     InputError
         If the label file cannot be read, lacks a column, holds a time that cannot be read, or a
-        column of a feature's name; if the service is not registered.
+        column of a feature's name; if the service is not registered, or a view of it has no data.
     """
     import pandas as pd
     import pyarrow as pa
@@ -64,7 +64,13 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
         if request.service not in services:
             raise InputError(f'no service "{request.service}"; there are {", ".join(services)}')
         service = services[request.service]
-        names = [reference.partition(":")[2] for reference in references(service)]
+        wanted = references(service)
+        require_data(settings, {reference.view for reference in wanted})
+        names = [reference.feature for reference in wanted]
+        # Views of one service may share a feature's name; then each is told by its view's.
+        full = len(set(names)) < len(names)
+        if full:
+            names = [f"{reference.view}__{reference.feature}" for reference in wanted]
         if clash := sorted(set(names) & set(labels.column_names)):
             raise InputError(f"{request.labels}: {clash[0]} is a feature's name; rename the column")
         keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
@@ -74,6 +80,7 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
         answer = store.get_historical_features(
             entity_df=keys.drop_duplicates().reset_index(drop=True),
             features=service,
+            full_feature_names=full,
             filter_by_created_timestamp=request.as_recorded,
         ).to_df()
     answer["event_timestamp"] = pd.to_datetime(answer["event_timestamp"], utc=True).astype(

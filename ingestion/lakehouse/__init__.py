@@ -15,7 +15,7 @@ from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.writer import append_part, sweep_staging, write_run_file
+from ingestion.lakehouse.writer import append_part, make_readable, sweep_staging, write_run_file
 
 __all__ = [
     "append_part",
@@ -24,6 +24,7 @@ __all__ = [
     "current",
     "lakehouse_lock",
     "list_parts",
+    "make_readable",
     "newest_between",
     "newest_known",
     "read_current",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -17,8 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset, Dtype
-from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
+from ingestion.lakehouse.parts import list_parts, part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
+
+_EMPTY_DAY = date(1970, 1, 1)
 
 
 def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
@@ -51,16 +54,17 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     schema = arrow_schema(dataset)
     day = _checked_date(dataset, rows, schema)
     rows = rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
-    rows = rows.replace_schema_metadata(
-        {"tvfeast.schema_version": str(dataset.schema_version), "tvfeast.run_id": run_id}
-    )
-    folder = partition_folder(root, dataset, day)
-    with _Staging(root, run_id) as staging:
-        staged = staging / f"{dataset.name}.parquet"
-        pq.write_table(rows, staged, compression="zstd")
-        _sync(staged)
-        _make_folder(folder, root)
-        return _link_next(staged, folder)
+    return _publish(root, dataset, rows, day, run_id)
+
+
+def make_readable(root: Path, datasets: Iterable[Dataset], run_id: str) -> None:
+    """Give each dataset without a part an empty one, dated 1970, that carries the schema.
+
+    Feast's DuckDB store fails on a view whose folder holds no file, and with it on all others.
+    """
+    for dataset in datasets:
+        if not list_parts(root, dataset):
+            _publish(root, dataset, arrow_schema(dataset).empty_table(), _EMPTY_DAY, run_id)
 
 
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
@@ -80,6 +84,19 @@ def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
 def sweep_staging(root: Path) -> None:
     """Remove what killed runs left under ``_tmp``; only while the lakehouse lock is held."""
     shutil.rmtree(root / "_tmp", ignore_errors=True)
+
+
+def _publish(root: Path, dataset: Dataset, rows: pa.Table, day: date, run_id: str) -> Path:
+    rows = rows.replace_schema_metadata(
+        {"tvfeast.schema_version": str(dataset.schema_version), "tvfeast.run_id": run_id}
+    )
+    folder = partition_folder(root, dataset, day)
+    with _Staging(root, run_id) as staging:
+        staged = staging / f"{dataset.name}.parquet"
+        pq.write_table(rows, staged, compression="zstd")
+        _sync(staged)
+        _make_folder(folder, root)
+        return _link_next(staged, folder)
 
 
 class _Staging:
