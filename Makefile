@@ -67,6 +67,22 @@ select: setup ## Rank the candidates by a feature (ARGS=…)
 training-set: setup ## Join labels to features (ARGS="--labels FILE")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: import-bars
+import-bars: setup ## Load daily bars from vendors' files (ARGS="FILE…")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: local-features
+local-features: setup ## Compute local_1d for the bars that are new
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: backfill
+backfill: setup ## Compute local_1d for a span of history (ARGS="--from … --to …")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: verify
+verify: setup ## Check what the lakehouse holds (ARGS=--lookahead)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: replay-scanner
 replay-scanner: setup ## Stand in for TradingView's scanner on this machine (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)

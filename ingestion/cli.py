@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
-from ingestion.errors import InputError, TvfeastError
+from ingestion.errors import GateRefused, InputError, TvfeastError
 from ingestion.options import (
+    DAY,
     DURATION,
     INSTANT,
     LIMIT,
@@ -164,10 +165,20 @@ def select_command(
 @cli.command("training-set")
 @click.option(
     "--labels",
-    required=True,
     type=click.Path(path_type=Path),
     help="CSV or Parquet with symbol, event_timestamp and targets.",
 )
+@click.option("--target", help="Make the labels from the bars instead: fwd_return_5d.")
+@click.option("--from", "first", type=DAY, help="Date of the first decision, for --target.")
+@click.option("--to", "last", type=DAY, help="Date of the last decision, for --target.")
+@click.option(
+    "--entry",
+    type=click.Choice(["open", "close"]),
+    default="open",
+    show_default=True,
+    help="Where the position is entered: the next open, or the decision's own close.",
+)
+@click.option("--candidates", type=click.Path(path_type=Path), help="Label only these symbols.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -175,22 +186,121 @@ def select_command(
     show_default=True,
     help="Parquet file to write.",
 )
-@click.option("--service", default="served_history_v1", show_default=True, help="Feature service.")
+@click.option(
+    "--service", help="Feature service [served_history_v1 for --labels, training_v1 for --target]."
+)
 @click.option(
     "--as-recorded", is_flag=True, help="Join only rows that had been written by the label's time."
 )
 @json_option
-def training_set_command(as_json: bool, **arguments: Any) -> None:
+def training_set_command(
+    as_json: bool,
+    labels: Path | None,
+    target: str | None,
+    candidates: Path | None,
+    **arguments: Any,
+) -> None:
     """Join labels to the features that were known at their time."""
     from ingestion import render
     from ingestion.jobs.training_set import TrainingSetRequest, training_set
 
-    result = training_set(Settings.from_environment(), TrainingSetRequest(**arguments))
-    _show(as_json, render.training_document(result), render.training_text(result))
+    span = {name: arguments.pop(name) for name in ("first", "last", "entry")}
+    service = arguments.pop("service")
+    settings = Settings.from_environment()
+    made = None
+    if labels is not None and target is None:
+        given: Any = labels
+        service = service or "served_history_v1"
+    elif target is not None and labels is None:
+        made = _labels(settings, target, candidates, **span)
+        given = made.labels.table
+        service = service or "training_v1"
+    else:
+        raise InputError("name either --labels FILE or --target fwd_return_5d")
+    request = TrainingSetRequest(labels=given, service=service, **arguments)
+    result = training_set(settings, request)
+    _show(as_json, render.training_document(result, made), render.training_text(result, made))
+
+
+@cli.command("import-bars")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--exchange", help="Exchange of bare tickers.")
+@click.option(
+    "--symbol-map",
+    type=click.Path(path_type=Path),
+    help="JSON object or two-column CSV: vendor's name → EXCHANGE:TICKER.",
+)
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet with symbol, ex-date and ratio; also without FILES.",
+)
+@click.option("--adjusted", is_flag=True, help="The files' prices are split-adjusted.")
+@click.option(
+    "--max-return",
+    type=float,
+    default=5.0,
+    show_default=True,
+    help="Refuse bars whose one-day return is larger, as a fraction.",
+)
+@json_option
+def import_bars_command(as_json: bool, **arguments: Any) -> None:
+    """Load daily bars from vendors' FILES: CSV or Parquet, long or one a symbol."""
+    from ingestion import render
+    from ingestion.jobs.import_bars import ImportRequest, import_bars
+
+    result = import_bars(Settings.from_environment(), ImportRequest(**arguments))
+    _show(as_json, render.import_document(result), render.import_text(result))
+
+
+@cli.command("local-features")
+@json_option
+def local_features_command(as_json: bool) -> None:
+    """Compute local_1d for the bars that are new."""
+    from ingestion import render
+    from ingestion.jobs.local_features import local_features
+
+    result = local_features(Settings.from_environment())
+    _show(as_json, render.local_document(result), render.local_text(result))
+
+
+@cli.command("backfill")
+@click.option("--from", "first", type=DAY, required=True, help="First date of bars' closes, UTC.")
+@click.option("--to", "last", type=DAY, required=True, help="Last date, included.")
+@json_option
+def backfill_command(as_json: bool, **arguments: Any) -> None:
+    """Compute local_1d for a span of history; writes only what differs."""
+    from ingestion import render
+    from ingestion.jobs.local_features import backfill
+
+    result = backfill(Settings.from_environment(), **arguments)
+    _show(as_json, render.local_document(result), render.local_text(result))
+
+
+@cli.command("verify")
+@click.option("--lookahead", is_flag=True, help="Prove that no feature of a bar looks past it.")
+@json_option
+def verify_command(as_json: bool, lookahead: bool) -> None:
+    """Check what the lakehouse holds; exit 3 if something does not hold."""
+    from ingestion import render
+    from ingestion.jobs.lookahead import verify_lakehouse
+
+    if not lookahead:
+        raise InputError("name what to verify: --lookahead")
+    report = verify_lakehouse(Settings.from_environment())
+    _show(as_json, render.lookahead_document(report), render.lookahead_text(report))
+    if not report.passed:
+        raise GateRefused(f"{len(report.leaks)} features look ahead")
 
 
 @cli.command("replay-scanner")
-@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 for a free one.",
+)
 @click.option(
     "--bars",
     type=click.Path(path_type=Path),
@@ -238,6 +348,18 @@ def _candidates(path: Path) -> Any:
     for problem in candidates.problems:
         click.echo(f"{path}, {problem}; left out", err=True)
     return candidates
+
+
+def _labels(settings: Settings, target: str, candidates: Path | None, **span: Any) -> Any:
+    from ingestion.jobs.targets import training_labels
+
+    if span["first"] is None or span["last"] is None:
+        raise InputError("--target needs --from DATE and --to DATE")
+    symbols = _candidates(candidates).symbols if candidates else None
+    made = training_labels(settings, target, **span, symbols=symbols)
+    for warning in made.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return made
 
 
 def _ingest_request(arguments: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +51,21 @@ class Instant(click.ParamType[datetime]):
             self.fail(f"{value!r} is not ISO 8601, such as 2026-01-16T21:30:00Z", param, ctx)
 
 
+class Day(click.ParamType[date]):
+    """ISO 8601 date."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> date:
+        """Read a date."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date such as 2026-01-16", param, ctx)
+
+
 class Limit(click.ParamType[tuple[str, float]]):
     """``FEATURE=NUMBER``."""
 
@@ -82,7 +97,7 @@ class Header(click.ParamType[tuple[str, str]]):
         return name, text.strip()
 
 
-DURATION, INSTANT, LIMIT, HEADER = Duration(), Instant(), Limit(), Header()
+DAY, DURATION, INSTANT, LIMIT, HEADER = Day(), Duration(), Instant(), Limit(), Header()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

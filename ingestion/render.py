@@ -13,8 +13,12 @@ from tqdm import tqdm
 
 from ingestion.jobs.feature_ingest import FeatureIngestResult, Progress
 from ingestion.jobs.flow_data import FlowResult
+from ingestion.jobs.import_bars import ImportResult
+from ingestion.jobs.local_features import LocalFeaturesResult
+from ingestion.jobs.lookahead import LookaheadReport
 from ingestion.jobs.materialize import MaterializeResult
 from ingestion.jobs.select import REASONS, Selected, Selection
+from ingestion.jobs.targets import TrainingLabels
 from ingestion.jobs.training_set import TrainingSetResult
 
 _SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
@@ -155,22 +159,111 @@ def selection_footer(selection: Selection) -> str:
     )
 
 
-def training_document(result: TrainingSetResult) -> dict[str, Any]:
+def training_document(
+    result: TrainingSetResult, made: TrainingLabels | None = None
+) -> dict[str, Any]:
     """Return a training set's outcome for ``--json``."""
-    return {
+    document: dict[str, Any] = {
         "out": str(result.out),
         "rows": result.rows,
         "matched": result.matched,
         "features": list(result.features),
     }
+    if made is not None:
+        document["decisions"] = made.labels.decisions
+        document["dropped"] = {reason.value: n for reason, n in made.labels.dropped.items()}
+        document["warnings"] = list(made.warnings)
+    return document
 
 
-def training_text(result: TrainingSetResult) -> str:
+def training_text(result: TrainingSetResult, made: TrainingLabels | None = None) -> str:
     """Return a training set's outcome for people."""
+    dropped = ""
+    if made is not None:
+        counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
+        dropped = f" of {made.labels.decisions:,} decisions"
+        dropped += f" (dropped: {', '.join(counts)})" if counts else ""
     return (
-        f"{result.rows:,} label rows, {result.matched:,} of them with features known at their "
-        f"time ({len(result.features)} columns)\n{result.out}"
+        f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
+        f"their time ({len(result.features)} columns)\n{result.out}"
     )
+
+
+def import_document(result: ImportResult) -> dict[str, Any]:
+    """Return an import's outcome for ``--json``."""
+    return {
+        "run_id": result.run_id,
+        "read": result.read,
+        "accepted": result.accepted,
+        "refused": result.refused,
+        "refused_by_reason": {str(why): n for why, n in result.refused_by_reason.items()},
+        "written": result.written,
+        "restated": result.restated,
+        "unchanged": result.unchanged,
+        "symbols": result.symbols,
+        "still_adjusted": list(result.still_adjusted),
+        "parts": len(result.parts),
+        "receipt": str(result.receipt),
+    }
+
+
+def import_text(result: ImportResult) -> str:
+    """Return an import's outcome for people."""
+    lines = [
+        f"{result.read:,} rows read: {result.written:,} written in {len(result.parts):,} parts, "
+        f"{result.unchanged:,} there already, {result.refused:,} refused; "
+        f"{result.symbols:,} symbols"
+    ]
+    lines += [f"  refused {n:,}: {why}" for why, n in result.refused_by_reason.items()]
+    if adjusted := result.still_adjusted:
+        lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
+    return "\n".join([*lines, str(result.receipt)])
+
+
+def local_document(result: LocalFeaturesResult) -> dict[str, Any]:
+    """Return a recomputation's outcome for ``--json``."""
+    return {
+        "run_id": result.run_id,
+        "bars": result.bars,
+        "dates": result.dates,
+        "rows_written": result.rows_written,
+        "rows_unchanged": result.rows_unchanged,
+        "parts": len(result.parts),
+    }
+
+
+def local_text(result: LocalFeaturesResult) -> str:
+    """Return a recomputation's outcome for people."""
+    if not result.dates:
+        return "nothing new: no bar was written since local_1d was computed"
+    return (
+        f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
+        f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged"
+    )
+
+
+def lookahead_document(report: LookaheadReport) -> dict[str, Any]:
+    """Return a lookahead proof for ``--json``."""
+    return {
+        "passed": report.passed,
+        "features": list(report.features),
+        "bars": report.bars,
+        "symbols": report.symbols,
+        "recomputations": report.recomputations,
+        "rows_compared": report.rows_compared,
+        "leaks": [str(leak) for leak in report.leaks],
+    }
+
+
+def lookahead_text(report: LookaheadReport) -> str:
+    """Return a lookahead proof for people."""
+    verdict = "no feature looks ahead" if report.passed else "FEATURES LOOK AHEAD"
+    lines = [
+        f"{verdict}: {len(report.features)} features of {report.bars:,} bars, {report.symbols:,} "
+        f"symbols; {report.rows_compared:,} rows of {report.recomputations} recomputations "
+        "compared bit for bit"
+    ]
+    return "\n".join([*lines, *(f"  {leak}" for leak in report.leaks)])
 
 
 def age(duration: timedelta) -> str:

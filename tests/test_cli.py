@@ -47,8 +47,8 @@ def test_every_command_and_option_has_help(command: str):
     assert result.exit_code == 0
     assert cli.commands[command].help
     for parameter in cli.commands[command].params:
-        documented = getattr(parameter, "help", None) or parameter.name in ("port",)
-        assert documented, f"{command} {parameter.name}"
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{command} --{parameter.name}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,27 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from ingestion import clock
 from ingestion.candidates import read_candidates
 from ingestion.jobs.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.flow_data import flow_data
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import local_features
+from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.targets import training_labels
 from ingestion.jobs.training_set import TrainingSetRequest, training_set
 from ingestion.render import selection_text
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.sessions import bar_closes
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 
 # New York closes at 20:00 UTC in April; the delayed feed has caught up by then.
 _FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 _DAYS = 8
+_TARGET = "fwd_return_5d"
+_TRAINING = (date(2020, 7, 1), date(2021, 4, 9))
 _SETTINGS = ("TVFEAST_PROJECT", "TVFEAST_SCANNER_URL", "TVFEAST_NOW")
 
 
@@ -67,8 +69,9 @@ def _tour(settings: Settings, sample: Path, say: Callable[[str], None]) -> None:
         "The scanner is a replay on this machine. No public recording holds the technical columns\n"
         "for many symbols, so it computes them from real daily bars by TradingView's formulas.\n"
     )
-    evenings = [_FIRST + timedelta(days=day) for day in range(_DAYS)]
-    for evening in evenings:
+    os.environ["TVFEAST_NOW"] = _FIRST.isoformat()
+    say(f"  bars       {_load_bars(settings, sample)}")
+    for evening in (_FIRST + timedelta(days=day) for day in range(_DAYS)):
         os.environ["TVFEAST_NOW"] = evening.isoformat()
         result = flow_data(settings, FeatureIngestRequest(candidates))
         report, part = result.ingest.report, result.ingest.part
@@ -76,42 +79,30 @@ def _tour(settings: Settings, sample: Path, say: Callable[[str], None]) -> None:
             f"  {evening:%a %d %b}  {report.fetched} rows, coverage {report.coverage:.0%} "
             f"→ {part.relative_to(settings.lakehouse) if part else 'nothing new'} → online store"
         )
-    labels = settings.project / "labels.parquet"
-    _next_day_returns(sample, evenings).to_parquet(labels, index=False)
-    trained = training_set(
-        settings, TrainingSetRequest(labels, settings.project / "training_set.parquet")
-    )
+    say(f"  bars       {_load_bars(settings, sample)}")
+    materialize(settings)
+    made = training_labels(settings, _TARGET, *_TRAINING)
+    out = settings.project / "training_set.parquet"
+    trained = training_set(settings, TrainingSetRequest(made.labels.table, out, "training_v1"))
     say(
-        f"\nTraining set: {trained.rows} labels (return of the next bar), {trained.matched} with "
-        f"the {len(trained.features)} features\nas they were known at that evening, and not later."
+        f"\nTraining set: {trained.rows:,} decisions with {_TARGET} from {_TRAINING[0]} to "
+        f"{_TRAINING[1]}, {trained.matched:,} with the\n{len(trained.features)} features of "
+        "local_1d as they were known at that close, and not later."
     )
-    selection = select(settings, SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True))
+    request = SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True)
     say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
-    say(selection_text(selection))
+    say(selection_text(select(settings, request)))
     say(_where(settings, clock.now()))
 
 
-def _next_day_returns(sample: Path, evenings: list[datetime]) -> pd.DataFrame:
-    """Return, for each evening, the change from the last closed bar's close to the next one's."""
-    bars = pd.read_parquet(sample / "bars.parquet")
-    parts = []
-    for symbol, own in bars.groupby("symbol", sort=True):
-        closed = bar_closes(str(symbol), own["timestamp"].to_numpy())
-        last = np.searchsorted(closed, [int(t.timestamp()) for t in evenings], side="right") - 1
-        known = [(t, i) for t, i in zip(evenings, last, strict=True) if 0 <= i < len(own) - 1]
-        close, ratio = own["close"].to_numpy(), own["split_ratio"].to_numpy()
-        parts.append(
-            pd.DataFrame(
-                {
-                    "symbol": symbol,
-                    "event_timestamp": [t for t, _ in known],
-                    "fwd_return_1bar": [
-                        close[i + 1] * ratio[i + 1] / close[i] - 1 for _, i in known
-                    ],
-                }
-            )
-        )
-    return pd.concat(parts).sort_values(["event_timestamp", "symbol"], ignore_index=True)
+def _load_bars(settings: Settings, sample: Path) -> str:
+    """Import the bars that have closed by now, and compute their features."""
+    imported = import_bars(settings, ImportRequest((sample / "bars.parquet",)))
+    computed = local_features(settings)
+    return (
+        f"{imported.written:,} closed bars imported → ohlcv_1d, {computed.rows_written:,} rows of "
+        "17 features → local_1d"
+    )
 
 
 def _where(settings: Settings, now: datetime) -> str:

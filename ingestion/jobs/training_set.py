@@ -21,8 +21,8 @@ _KEYS = ["symbol", "event_timestamp"]
 class TrainingSetRequest:
     """Which labels to join to which features."""
 
-    labels: Path
-    """CSV or Parquet with ``symbol``, ``event_timestamp`` and targets."""
+    labels: Path | pa.Table
+    """CSV or Parquet with ``symbol``, ``event_timestamp`` and targets; or the rows themselves."""
     out: Path
     """Parquet file to write."""
     service: str = "served_history_v1"
@@ -57,7 +57,9 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    labels = _read_labels(request.labels)
+    given = request.labels
+    origin = str(given) if isinstance(given, Path) else "the labels"
+    labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(settings)
     with quiet():
         services = {service.name: service for service in store.list_feature_services()}
@@ -72,9 +74,9 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
         if full:
             names = [f"{reference.view}__{reference.feature}" for reference in wanted]
         if clash := sorted(set(names) & set(labels.column_names)):
-            raise InputError(f"{request.labels}: {clash[0]} is a feature's name; rename the column")
+            raise InputError(f"{origin}: {clash[0]} is a feature's name; rename the column")
         keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
-        keys["event_timestamp"] = _instants(request.labels, keys["event_timestamp"])
+        keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
         # The store keeps neither the order nor equal rows apart, so it is asked for each distinct
         # (symbol, time) once, and the labels are matched to its answer here.
         answer = store.get_historical_features(
@@ -99,40 +101,44 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     )
 
 
-def _read_labels(path: Path) -> pa.Table:
+def _read(path: Path) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         if path.suffix.lower() == ".csv":
-            labels = pa.Table.from_pandas(pd.read_csv(path), preserve_index=False)
-        else:
-            labels = pq.read_table(path)
+            return pa.Table.from_pandas(pd.read_csv(path), preserve_index=False)
+        return pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"the label file {path} cannot be read: {error}") from None
+
+
+def _checked(origin: str, labels: pa.Table) -> pa.Table:
     for key in _KEYS:
         if key not in labels.column_names:
-            raise InputError(f"{path} has no column {key}; it has {', '.join(labels.column_names)}")
+            raise InputError(
+                f"{origin} has no column {key}; it has {', '.join(labels.column_names)}"
+            )
     if not labels.num_rows:
-        raise InputError(f"{path} holds no rows")
+        raise InputError(f"{origin} holds no rows")
     if missing := labels["symbol"].null_count:
-        raise InputError(f"{path}: {missing} rows have no symbol")
+        raise InputError(f"{origin}: {missing} rows have no symbol")
     return labels
 
 
-def _instants(path: Path, times: pd.Series) -> pd.Series:
+def _instants(origin: str, times: pd.Series) -> pd.Series:
     """Read times in whatever form; those without a zone are UTC."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(times):
         raise InputError(
-            f"{path}: event_timestamp is a number; give ISO 8601 times, such as 2026-01-16T21:30Z"
+            f"{origin}: event_timestamp is a number; give ISO 8601 times, such as 2026-01-16T21:30Z"
         )
     instants = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601")
     if (bad := instants.isna()).any():
         row = bad.tolist().index(True)
         raise InputError(
-            f"{path}, row {row + 1}: event_timestamp {times.iloc[row]!r} is not an ISO 8601 time"
+            f"{origin}, row {row + 1}: event_timestamp {times.iloc[row]!r} is not an ISO 8601 time"
         )
     return instants.astype("datetime64[us, UTC]")

@@ -1,0 +1,53 @@
+"""Importing daily bars from vendors' files.
+
+In: CSV and Parquet under many column names. Out: rows of ``ohlcv_1d``, one a symbol and session, as
+traded, and a list of what was refused.
+
+``vendors``   what vendors call columns and files
+``times``     session labels and instants, told apart
+``read``      a file's columns, by role
+``names``     vendor's name → unified symbol
+``closing``   open and close of each bar
+``checks``    what a single bar must satisfy
+``gather``    the above, for one file
+``splits``    reading splits; split-adjusted prices back to as traded
+``series``    duplicates and leaps among a symbol's bars
+``prepare``   the above, for all files together
+``store``     comparing with the lakehouse, appending what is new
+``receipt``   counts and refusals, as JSON
+``model`` ``refusals``   what is passed between them
+
+What a file says about splits: a column for them is a full account, 1 or 0 meaning none that day. A
+file without one leaves ratios that the lakehouse holds as they are.
+"""
+
+from ingestion.bars.gather import Gathered, Gatherer
+from ingestion.bars.model import Bars, Split, SymbolTable
+from ingestion.bars.names import Naming
+from ingestion.bars.prepare import Prepared, prepare
+from ingestion.bars.receipt import FileCounts, receipt_json
+from ingestion.bars.refusals import Reason, Refusal, Refusals
+from ingestion.bars.splits import SplitsFile, read_splits
+from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
+
+__all__ = [
+    "ADJUSTED",
+    "Bars",
+    "FileCounts",
+    "Gathered",
+    "Gatherer",
+    "Incoming",
+    "Naming",
+    "Prepared",
+    "Reason",
+    "Refusal",
+    "Refusals",
+    "Split",
+    "SplitsFile",
+    "SymbolTable",
+    "Written",
+    "prepare",
+    "read_splits",
+    "receipt_json",
+    "write_bars",
+]

@@ -1,0 +1,88 @@
+"""What the bars of one symbol must satisfy together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingestion.bars.model import Bars
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_VALUES = ("open", "high", "low", "close", "volume")
+
+
+def in_order(bars: Bars) -> Bars:
+    """Sort by symbol and close; of equal ones that which knows its split ratio comes first."""
+    order = np.lexsort((bars.row, bars.file, np.isnan(bars.split_ratio), bars.event, bars.symbol))
+    # Most files are in this order already, and a copy of millions of bars is not small.
+    return bars.take(order) if (np.diff(order) != 1).any() else bars
+
+
+def repeats(bars: Bars) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find bars of one symbol that close at the same instant: there is one a session.
+
+    Parameters
+    ----------
+    bars
+        As :func:`in_order` leaves them.
+
+    Returns
+    -------
+    tuple[NDArray[np.bool_], NDArray[np.bool_]]
+        Shape ``(n,)`` each: which bars repeat one before them and can go, and which belong to a
+        session whose bars disagree, so that none can be trusted.
+    """
+    size = len(bars)
+    again = np.zeros(size, dtype=bool)
+    again[1:] = (bars.symbol[1:] == bars.symbol[:-1]) & (bars.event[1:] == bars.event[:-1])
+    session = np.cumsum(~again) - 1
+    first = np.flatnonzero(~again)[session]
+    differs = np.zeros(size, dtype=bool)
+    for name in _VALUES:
+        values = getattr(bars, name)
+        differs |= values != values[first]
+    ratio = bars.split_ratio
+    differs |= ~np.isnan(ratio) & (ratio != ratio[first])
+    disputed = np.zeros(session[-1] + 1 if size else 0, dtype=bool)
+    disputed[session[differs]] = True
+    return again, disputed[session]
+
+
+def wild(bars: Bars, limit: float) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Find bars whose split-adjusted close leaps by more than ``limit`` from one bar to the next.
+
+    A leap back after one as large condemns the bar between them, not the one that follows it: the
+    good rows around a bad one stay.
+
+    Parameters
+    ----------
+    bars
+        As :func:`in_order` leaves them, one a session, prices as traded.
+    limit
+        Largest absolute return, as a fraction.
+
+    Returns
+    -------
+    tuple[NDArray[np.bool_], NDArray[np.float64]]
+        Shape ``(n,)`` each: the bars at fault, and the return from the bar before (NaN for the
+        first of a symbol).
+    """
+    size = len(bars)
+    returns = np.full(size, np.nan)
+    ratio = np.where(np.isnan(bars.split_ratio), 1.0, bars.split_ratio)
+    follows = bars.symbol[1:] == bars.symbol[:-1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = bars.close[1:] * ratio[1:] / bars.close[:-1]
+        returns[1:] = np.where(follows, step - 1, np.nan)
+        leaps = np.abs(returns) > limit
+        # Over two bars: i-2 to i.
+        back = np.zeros(size, dtype=bool)
+        back[2:] = leaps[2:] & follows[:-1]
+        back[2:] &= leaps[1:-1] | (step[:-1] < 1 / (1 + limit))
+        back[2:] &= np.abs(step[1:] * step[:-1] - 1) <= limit
+    at_fault = leaps & ~back
+    at_fault[:-1] |= back[1:]
+    return at_fault, returns

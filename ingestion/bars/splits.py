@@ -1,0 +1,159 @@
+"""Splits: reading them, and undoing a vendor's adjustment for them.
+
+The lakehouse holds prices as traded, with the ratio on the ex-date. A vendor's split-adjusted price
+of a day is the traded one divided by the product of all later ratios; its volume is multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ingestion.bars.closing import NONE, opens_and_closes
+from ingestion.bars.model import Bars, Split
+from ingestion.bars.names import Naming
+from ingestion.bars.read import VendorFile, read_vendor_file
+from ingestion.bars.refusals import Reason, Refusals
+from ingestion.bars.times import Kind
+from ingestion.bars.vendors import Role, name_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NEEDED = (Role.TIME, Role.SPLIT_RATIO)
+
+
+@dataclass(frozen=True)
+class SplitsFile:
+    """What a file of splits says."""
+
+    read: int
+    """Its rows, the refused ones too."""
+    repeated: int
+    """Rows that say the same as one before them."""
+    splits: list[Split]
+    """One a symbol and ex-date."""
+
+
+def read_splits(path: Path, naming: Naming, refusals: Refusals) -> SplitsFile:
+    """Read a file of splits: symbol, ex-date, ratio (``4``, ``4:1`` or ``4/1``).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or names tickers of no exchange.
+    """
+    file = read_vendor_file(path, _NEEDED)
+    refusals.add(Reason.CELLS, str(path), file.broken, lambda _: ("", ""))
+    names, which = file.symbols() or ([name_in(path)], np.zeros(len(file), dtype=np.int64))
+    unified = [*naming.unify(path, names), (None, "no symbol")]
+    times = file.times()
+    _, closes = opens_and_closes(times, [symbol for symbol, _ in unified], which)
+    days: dict[tuple[str, int], list[Split]] = {}
+    for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios(file), strict=True)):
+        symbol, problem = unified[which[at]]
+        if symbol is None:
+            reason, detail = Reason.SYMBOL, problem
+        elif times.kinds[at] == Kind.UNREADABLE:
+            reason, detail = Reason.TIME, f"{file.columns[Role.TIME][at]}"[:80]
+        elif not (np.isfinite(ratio) and ratio > 0):
+            reason, detail = Reason.SPLIT, f"{file.columns[Role.SPLIT_RATIO][at]}"[:80]
+        elif closes[at] == NONE:
+            reason, detail = Reason.SESSION, f"{file.columns[Role.TIME][at]}"
+        else:
+            split = Split(symbol, int(closes[at]), ratio, row)
+            days.setdefault((symbol, split.event), []).append(split)
+            continue
+        answer = (symbol or "", detail)
+        refusals.add(reason, str(path), [row], lambda _, answer=answer: answer)  # type: ignore[misc]
+    repeated = 0
+    for (symbol, _), rows in list(days.items()):
+        if len({split.ratio for split in rows}) > 1:
+            del days[symbol, rows[0].event]
+            answers = [(split.symbol, f"ratio {split.ratio:g}") for split in rows]
+            disputed = [split.row for split in rows]
+            refusals.add(Reason.DUPLICATE, str(path), disputed, answers.__getitem__)
+        else:
+            repeated += len(rows) - 1
+    splits = [rows[0] for rows in days.values()]
+    return SplitsFile(len(file) + len(file.broken), repeated, splits)
+
+
+def turn_back(bars: Bars, names: list[str], splits: Iterable[Split]) -> None:
+    """Turn split-adjusted prices and volumes into those that were traded, in place.
+
+    Parameters
+    ----------
+    bars
+        Split-adjusted, of any symbols in any order.
+    names
+        Symbols by number.
+    splits
+        Of any symbols, unique on (symbol, ex-date); later ones than the last bar count too. An
+        absurd ratio leaves infinities and zeros, for the caller to refuse.
+    """
+    of_symbol: dict[str, list[Split]] = {}
+    for split in splits:
+        of_symbol.setdefault(split.symbol, []).append(split)
+    for number, name in enumerate(names):
+        if name not in of_symbol:
+            continue
+        ordered = sorted(of_symbol[name], key=lambda split: split.event)
+        at = np.flatnonzero(bars.symbol == number)
+        factor = _later(ordered, bars.event[at])
+        with np.errstate(all="ignore"):
+            for price in (bars.open, bars.high, bars.low, bars.close):
+                price[at] *= factor
+            bars.volume[at] /= factor
+
+
+def _later(ordered: list[Split], closes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return, for each bar, the product of the ratios whose ex-date is after it."""
+    ratios = np.array([split.ratio for split in ordered])
+    with np.errstate(all="ignore"):
+        products = np.append(np.cumprod(ratios[::-1])[::-1], 1.0)
+    ex_dates = np.array([split.event for split in ordered])
+    factors: NDArray[np.float64] = products[np.searchsorted(ex_dates, closes, side="right")]
+    return factors
+
+
+def place(bars: Bars, names: list[str], splits: Iterable[Split]) -> list[Split]:
+    """Write the ratios on the bars of their ex-dates, in place.
+
+    Returns
+    -------
+    list[Split]
+        The splits that have no bar here.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    unplaced: list[Split] = []
+    by_event: dict[int, NDArray[np.intp]] = {}
+    for split in splits:
+        number = numbers.get(split.symbol)
+        if number is not None:
+            if split.event not in by_event:
+                by_event[split.event] = np.flatnonzero(bars.event == split.event)
+            at = by_event[split.event]
+            at = at[bars.symbol[at] == number]
+            bars.split_ratio[at] = split.ratio
+            if len(at):
+                continue
+        unplaced.append(split)
+    return unplaced
+
+
+def _ratios(file: VendorFile) -> list[float]:
+    column = file.columns[Role.SPLIT_RATIO]
+    return [_ratio(value) for value in column.to_pylist()]
+
+
+def _ratio(value: Any) -> float:
+    new, _, old = str(value).replace("/", ":").partition(":")
+    try:
+        return float(new) / float(old or 1)
+    except (ValueError, ZeroDivisionError):
+        return float("nan")

@@ -1,0 +1,178 @@
+"""Bars into the lakehouse: only what is new or says something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion.bars.model import Bars, Split
+from ingestion.bars.times import DAY
+from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
+ADJUSTED = ";adjusted"
+"""Ends the source of a bar whose prices are split-adjusted, for want of its splits."""
+_SPLITS = ";splits:"
+_EPOCH = date(1970, 1, 1)
+_SCHEMA = arrow_schema(OHLCV_1D)
+_CREATED = "created_timestamp"
+
+
+@dataclass
+class Written:
+    """What became of the bars."""
+
+    is_new: NDArray[np.bool_]
+    """Shape ``(n,)``, in the order of the bars: written, not already there."""
+    restated: int = 0
+    """Rows among the written that replace an earlier version, recorded splits included."""
+    split_rows: int = 0
+    """Rows that were written only to record a split."""
+    parts: list[Path] = field(default_factory=list)
+    barless: list[Split] = field(default_factory=list)
+    """Splits without a stored bar on their ex-date."""
+    adjusted: list[Split] = field(default_factory=list)
+    """Splits of bars that are stored split-adjusted: recorded, they would count twice."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What an import brings to the lakehouse."""
+
+    bars: Bars
+    """One a symbol and close, as :func:`ingestion.bars.series.in_order` leaves them."""
+    names: list[str]
+    """Symbols by number."""
+    source: Callable[[NDArray[np.intp]], list[str]]
+    """The source of the bars at some positions."""
+    splits: list[Split]
+    """Splits for stored bars, none of them in ``bars``."""
+    splits_file: str = ""
+
+
+def write_bars(root: Path, incoming: Incoming, now: datetime, run_id: str) -> Written:
+    """Append what the lakehouse does not hold yet; the caller holds its lock.
+
+    Of each partition date, one at a time:
+
+    1. read its current rows;
+    2. find each bar's own by symbol and close; a stored open stays, so that vendors who stamp the
+       opening bell differently restate one bar instead of making two;
+    3. take the stored split ratio where the import says nothing about splits, else 1;
+    4. leave out what is equal in prices, volume and split ratio;
+    5. append the rest as one part, created after what it restates.
+    """
+    bars = incoming.bars
+    written = Written(np.zeros(len(bars), dtype=bool))
+    stored_parts = by_date(list_parts(root, OHLCV_1D))
+    for day, at, splits in _days(bars, incoming.splits):
+        stored = _Stored(read_current(stored_parts.get(day, []), OHLCV_1D))
+        rows = _changed(incoming, at, stored, written)
+        rows = pa.concat_tables([rows, _record(splits, stored, incoming.splits_file, written)])
+        if not rows.num_rows:
+            continue
+        # Two versions of a row must differ in when they were created, on a clock that stands, too.
+        created = max(now, stored.newest + timedelta(microseconds=1)) if stored.newest else now
+        at_once = pa.repeat(pa.scalar(created, _SCHEMA.field(_CREATED).type), rows.num_rows)
+        rows = rows.set_column(_SCHEMA.get_field_index(_CREATED), _SCHEMA.field(_CREATED), at_once)
+        written.parts.append(append_part(root, OHLCV_1D, rows, run_id))
+    return written
+
+
+class _Stored:
+    """The current rows of one partition date."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self.values = {name: rows[name].to_numpy() for name in ("timestamp", *_VALUES)}
+        symbols = rows["symbol"].to_pylist()
+        events = rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
+        opens = zip(symbols, self.values["timestamp"].tolist(), strict=True)
+        self.at_event = {
+            key: at for at, key in enumerate(zip(symbols, events.tolist(), strict=True))
+        }
+        self.at_open = {key: at for at, key in enumerate(opens)}
+        self.newest: datetime | None = pc.max(rows[_CREATED]).as_py()
+        self._rows = rows
+
+    def find(self, symbol: str, opened: int, event: int) -> int:
+        """Return the position of a bar's row, −1 for none."""
+        return self.at_open.get((symbol, opened), self.at_event.get((symbol, event), -1))
+
+    def row(self, at: int) -> dict[str, Any]:
+        """Return a whole row."""
+        row: dict[str, Any] = self._rows.slice(at, 1).to_pylist()[0]
+        return row
+
+
+def _days(bars: Bars, splits: list[Split]) -> Iterator[tuple[date, NDArray[np.intp], list[Split]]]:
+    """Yield partition dates in order, each with its bars' positions and its splits."""
+    days = bars.event // DAY
+    order = np.argsort(days, kind="stable")
+    starts = np.flatnonzero(np.diff(days[order])) + 1
+    groups = {int(days[group[0]]): group for group in np.split(order, starts) if len(group)}
+    of_day: dict[int, list[Split]] = {}
+    for split in splits:
+        of_day.setdefault(split.event // DAY, []).append(split)
+    for day in sorted(groups.keys() | of_day.keys()):
+        at = groups.get(day, np.array([], dtype=np.intp))
+        yield _EPOCH + timedelta(day), at, of_day.get(day, [])
+
+
+def _changed(
+    incoming: Incoming, at: NDArray[np.intp], stored: _Stored, written: Written
+) -> pa.Table:
+    """Return the rows of a day's bars that differ from what is stored, not created yet."""
+    day = incoming.bars.take(at)
+    names = [incoming.names[number] for number in day.symbol]
+    keys = zip(names, day.timestamp.tolist(), day.event.tolist(), strict=True)
+    match = np.array([stored.find(*key) for key in keys], dtype=np.intp)
+    known = match >= 0
+    unsaid = np.isnan(day.split_ratio)
+    day.split_ratio[unsaid] = 1.0
+    day.split_ratio[unsaid & known] = stored.values["split_ratio"][match[unsaid & known]]
+    day.timestamp[known] = stored.values["timestamp"][match[known]]
+    same = known.copy()
+    for name in _VALUES:
+        same[known] &= getattr(day, name)[known] == stored.values[name][match[known]]
+    written.is_new[at] = ~same
+    written.restated += int((known & ~same).sum())
+    fresh = np.flatnonzero(~same)
+    columns: dict[str, Any] = {name: getattr(day, name)[fresh] for name in ("timestamp", *_VALUES)}
+    columns["symbol"] = [names[n] for n in fresh]
+    columns["event_timestamp"] = day.event[fresh] * 1_000_000
+    columns[_CREATED] = pa.nulls(len(fresh))
+    columns["source"] = incoming.source(at[fresh])
+    return pa.table(
+        [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names],
+        schema=_SCHEMA,
+    )
+
+
+def _record(splits: list[Split], stored: _Stored, splits_file: str, written: Written) -> pa.Table:
+    """Return the stored rows of a day with the split ratios that they lack."""
+    rows = []
+    for split in splits:
+        at = stored.at_event.get((split.symbol, split.event))
+        if at is None:
+            written.barless.append(split)
+            continue
+        row = stored.row(at)
+        if ADJUSTED in row["source"]:
+            written.adjusted.append(split)
+        elif row["split_ratio"] != split.ratio:
+            source = f"{row['source'].partition(_SPLITS)[0]}{_SPLITS}{splits_file}"
+            rows.append(row | {"split_ratio": split.ratio, "source": source})
+    written.split_rows += len(rows)
+    written.restated += len(rows)
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)

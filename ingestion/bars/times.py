@@ -1,0 +1,142 @@
+"""Reading a vendor's times: session labels and instants, kept apart.
+
+A date without a time names a session; anything else is the instant at which a bar opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAY = 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_DAY = date(1900, 1, 1)
+_LAST_DAY = date(2199, 12, 31)
+_NUMBER = re.compile(r"[0-9]{1,20}(\.0*)?")
+_DATE_NUMBERS = range(19_000_101, 22_000_101)
+_EARLIEST_UNIX = 100_000_000
+"""March 1973; a smaller number is a row index or a spreadsheet's day count, not Unix seconds."""
+
+
+class Kind(IntEnum):
+    """How a time is to be taken."""
+
+    UNREADABLE = 0
+    INSTANT = 1
+    LABEL = 2
+    LOCAL_MIDNIGHT = 3
+    """Midnight with an offset: where sessions are known no bar opens then, so it is their label."""
+
+
+class ReadTime(NamedTuple):
+    """One time of a vendor."""
+
+    kind: Kind
+    seconds: int = 0
+    """Unix seconds of the instant; of 00:00 UTC of a label."""
+    day: int = 0
+    """Days from 1970-01-01 to the date as written."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """The times of a file: parallel arrays of shape ``(n,)``, see :class:`ReadTime`."""
+
+    kinds: NDArray[np.int8]
+    seconds: NDArray[np.int64]
+    days: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Sequence[object], indices: NDArray[np.int64]) -> Times:
+        """Read distinct values, and repeat them as a column does.
+
+        Parameters
+        ----------
+        values
+            Distinct texts, numbers, dates or datetimes.
+        indices
+            Shape ``(n,)``: which value stands in each row; −1 for none.
+        """
+        read = [*(read_time(value) for value in values), ReadTime(Kind.UNREADABLE)]
+        kinds, seconds, days = (
+            np.array(part, dtype=dtype)
+            for part, dtype in zip(
+                zip(*read, strict=True), (np.int8, np.int64, np.int64), strict=True
+            )
+        )
+        return cls(kinds[indices], seconds[indices], days[indices])
+
+
+def read_time(value: object) -> ReadTime:
+    """Read one time.
+
+    ======================================  =====================================================
+    ``2021-03-03``, ``20210303``, a date    label
+    ``2021-03-03 00:00:00``, no offset      label: what data frames make of a date
+    ``2021-03-03 00:00:00-05:00``           label where sessions are known, else an instant
+    any other ISO 8601 time                 instant; UTC where there is no offset
+    a number                                Unix seconds, ms, µs or ns, by its size
+    ======================================  =====================================================
+
+    Years before 1900 and after 2199 are unreadable, and so are forms that two countries read
+    differently, such as 03/04/2021.
+    """
+    try:
+        read = _read(value)
+    except (ValueError, OverflowError):
+        return ReadTime(Kind.UNREADABLE)
+    first, last = ((day - date(1970, 1, 1)).days for day in (_FIRST_DAY, _LAST_DAY))
+    return read if first <= read.day <= last else ReadTime(Kind.UNREADABLE)
+
+
+def _read(value: object) -> ReadTime:
+    if isinstance(value, str):
+        text = value.strip()
+        if _NUMBER.fullmatch(text):
+            return _number(int(text.partition(".")[0]))
+        if text.endswith(" UTC"):
+            text = f"{text[:-4]}+00:00"
+        return _instant(datetime.fromisoformat(text))
+    if isinstance(value, datetime):
+        return _instant(value)
+    if isinstance(value, date):
+        return _label(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(int(value))
+    return ReadTime(Kind.UNREADABLE)
+
+
+def _number(number: int) -> ReadTime:
+    if number in _DATE_NUMBERS:
+        return _label(datetime.strptime(str(number), "%Y%m%d").replace(tzinfo=UTC).date())
+    if number < _EARLIEST_UNIX:
+        return ReadTime(Kind.UNREADABLE)
+    for _ in ("ms", "µs", "ns"):
+        if number >= _EARLIEST_UNIX * 1000:
+            number //= 1000
+    return ReadTime(Kind.INSTANT, number, number // DAY)
+
+
+def _label(day: date) -> ReadTime:
+    days = (day - date(1970, 1, 1)).days
+    return ReadTime(Kind.LABEL, days * DAY, days)
+
+
+def _instant(when: datetime) -> ReadTime:
+    midnight = (when.hour, when.minute, when.second, when.microsecond) == (0, 0, 0, 0)
+    offset = when.utcoffset()
+    if offset is None and midnight:
+        return _label(when.date())
+    utc = when.replace(tzinfo=UTC) if offset is None else when
+    seconds = (utc - _EPOCH) // timedelta(seconds=1)
+    kind = Kind.LOCAL_MIDNIGHT if midnight and offset else Kind.INSTANT
+    return ReadTime(kind, seconds, _label(when.date()).day)

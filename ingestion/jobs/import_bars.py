@@ -1,0 +1,238 @@
+"""Bar history from vendors' files becomes parts of ``ohlcv_1d``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingestion import clock
+from ingestion.bars import (
+    ADJUSTED,
+    FileCounts,
+    Gatherer,
+    Incoming,
+    Naming,
+    Prepared,
+    Reason,
+    Refusal,
+    Refusals,
+    Split,
+    SplitsFile,
+    SymbolTable,
+    Written,
+    prepare,
+    read_splits,
+    receipt_json,
+    write_bars,
+)
+from ingestion.errors import InputError
+from ingestion.jobs.run import new_run_id
+from ingestion.lakehouse import lakehouse_lock, sweep_staging, write_run_file
+from ingestion.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RECEIPT_FILE = "import_bars.json"
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """Which files to import, and how to read them."""
+
+    files: tuple[Path, ...] = ()
+    """Bars, CSV or Parquet; none to record splits alone."""
+    exchange: str | None = None
+    """Exchange of bare tickers."""
+    symbol_map: Path | None = None
+    """JSON object or two-column CSV: vendor name → unified symbol."""
+    splits: Path | None = None
+    """CSV or Parquet: symbol, ex-date, ratio."""
+    adjusted: bool = False
+    """Whether the files' prices and volumes are split-adjusted."""
+    max_return: float = 5.0
+    """Largest absolute one-day return that is believed, as a fraction."""
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What became of an import."""
+
+    run_id: str
+    files: tuple[FileCounts, ...]
+    """The files of bars in the request's order, then the splits file."""
+    restated: int
+    """Rows among the written that replace an earlier version."""
+    symbols: int
+    """Symbols among the accepted bars."""
+    still_adjusted: tuple[str, ...]
+    """Symbols that were taken split-adjusted, because nothing gives their splits."""
+    refused_by_reason: dict[Reason, int]
+    refusals: tuple[Refusal, ...]
+    """The first 1,000."""
+    parts: tuple[Path, ...]
+    receipt: Path
+
+    @property
+    def read(self) -> int:
+        """Rows in all files."""
+        return sum(counts.read for counts in self.files)
+
+    @property
+    def accepted(self) -> int:
+        """Rows that are in the lakehouse now."""
+        return sum(counts.accepted for counts in self.files)
+
+    @property
+    def refused(self) -> int:
+        """Rows that are not, for a reason."""
+        return sum(counts.refused for counts in self.files)
+
+    @property
+    def written(self) -> int:
+        """Rows that this run added."""
+        return sum(counts.written for counts in self.files)
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that the lakehouse already held."""
+        return sum(counts.unchanged for counts in self.files)
+
+
+def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
+    """Import bars, or record splits on stored ones.
+
+    Good rows are kept whatever else is in a file; each refused one goes into the receipt. What the
+    lakehouse already holds is not written again, so a repeated import writes nothing and a killed
+    one is picked up where it died. A bar that differs is a restatement, created later.
+
+    Raises
+    ------
+    InputError
+        If the request names no file, a file cannot be read, a ticker has no exchange, or not a
+        single row was accepted; nothing is published then.
+    LakehouseLocked
+        If another run is writing.
+    """
+    paths = tuple(dict.fromkeys(request.files))
+    if not paths and request.splits is None:
+        raise InputError("name files of bars to import, or --splits FILE")
+    if not request.max_return > 0:
+        raise InputError(f"--max-return {request.max_return:g}: a return is limited above 0")
+    run_id, now, refusals = new_run_id(), clock.now(), Refusals()
+    naming = Naming.of(request.exchange, request.symbol_map)
+    table = SymbolTable()
+    gatherer = Gatherer(naming, table, refusals, now.timestamp())
+    splits = SplitsFile(0, 0, [])
+    if request.splits is not None:
+        splits = read_splits(request.splits, naming, refusals)
+    files = [(path, gatherer.gather(number, path)) for number, path in enumerate(paths)]
+    prepared = prepare(
+        files,
+        table.names,
+        splits.splits,
+        refusals,
+        adjusted=request.adjusted,
+        max_return=request.max_return,
+    )
+    reads = [(path, gathered.read) for path, gathered in files]
+    files.clear()  # the bars are in `prepared` now; twice in memory is once too often
+    incoming = _incoming(request, paths, prepared, table.names)
+    with lakehouse_lock(settings.lakehouse, run_id):
+        sweep_staging(settings.lakehouse)
+        written = write_bars(settings.lakehouse, incoming, now, run_id)
+        _refuse_splits(request, written, refusals)
+        counts = _counts(reads, prepared, written, refusals)
+        if request.splits is not None:
+            counts.append(_split_counts(request.splits, splits, written, refusals))
+        options = {name: value for name, value in asdict(request).items() if name != "files"}
+        document = receipt_json(run_id, now, options, counts, refusals, written)
+        receipt = write_run_file(settings.lakehouse, run_id, RECEIPT_FILE, document)
+    if refusals.commonest and not any(count.accepted for count in counts):
+        first = refusals.listed[0]
+        raise InputError(
+            f"not one of {sum(count.read for count in counts):,} rows was accepted, most often for "
+            f'"{refusals.commonest}"; the first is {first.file}, row {first.row}: {first.reason}'
+            f"{f' ({first.detail})' if first.detail else ''}; see {receipt}"
+        )
+    names = np.array(table.names, dtype=object)
+    return ImportResult(
+        run_id=run_id,
+        files=tuple(counts),
+        restated=written.restated,
+        symbols=len(np.unique(prepared.bars.symbol)),
+        still_adjusted=tuple(names[prepared.still_adjusted]),
+        refused_by_reason=dict(refusals.by_reason.most_common()),
+        refusals=tuple(refusals.listed),
+        parts=tuple(written.parts),
+        receipt=receipt,
+    )
+
+
+def _incoming(
+    request: ImportRequest, paths: Sequence[Path], prepared: Prepared, names: list[str]
+) -> Incoming:
+    bars = prepared.bars
+    sources = [(f"import:{path.name}", f"import:{path.name}{ADJUSTED}") for path in paths]
+
+    def source(at: NDArray[np.intp]) -> list[str]:
+        adjusted = prepared.still_adjusted[bars.symbol[at]].tolist()
+        files = bars.file[at].tolist()
+        return [sources[file][adjusted] for file, adjusted in zip(files, adjusted, strict=True)]
+
+    name = request.splits.name if request.splits else ""
+    return Incoming(bars, names, source, prepared.unplaced, name)
+
+
+def _refuse_splits(request: ImportRequest, written: Written, refusals: Refusals) -> None:
+    """Record the splits that found no bar to stand on."""
+    unused: tuple[tuple[Reason, list[Split]], ...] = (
+        (Reason.EX_DATE, written.barless),
+        (Reason.ADJUSTED, written.adjusted),
+    )
+    for reason, splits in unused:
+        answers = [(split.symbol, f"ratio {split.ratio:g}") for split in splits]
+        rows = [split.row for split in splits]
+        refusals.add(reason, str(request.splits), rows, answers.__getitem__)
+
+
+def _counts(
+    reads: Sequence[tuple[Path, int]],
+    prepared: Prepared,
+    written: Written,
+    refusals: Refusals,
+) -> list[FileCounts]:
+    accepted = np.bincount(prepared.bars.file, minlength=len(reads)).tolist()
+    new = np.bincount(prepared.bars.file[written.is_new], minlength=len(reads)).tolist()
+    return [
+        FileCounts(
+            file=str(path),
+            read=read,
+            accepted=accepted[number],
+            repeated=int(prepared.repeated[number]),
+            refused=refusals.by_file[str(path)],
+            written=new[number],
+            unchanged=accepted[number] - new[number],
+        )
+        for number, (path, read) in enumerate(reads)
+    ]
+
+
+def _split_counts(
+    path: Path, splits: SplitsFile, written: Written, refusals: Refusals
+) -> FileCounts:
+    refused = refusals.by_file[str(path)]
+    accepted = splits.read - splits.repeated - refused
+    return FileCounts(
+        file=str(path),
+        read=splits.read,
+        accepted=accepted,
+        repeated=splits.repeated,
+        refused=refused,
+        written=written.split_rows,
+        unchanged=accepted - written.split_rows,
+    )

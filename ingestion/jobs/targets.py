@@ -1,0 +1,180 @@
+"""Labels for a training set, from the lakehouse's own bars."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion.errors import InputError
+from ingestion.labels import (
+    DropReason,
+    Entry,
+    Labels,
+    forward_returns,
+    longest_window,
+    target_sessions,
+)
+from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_current
+from ingestion.settings import Settings
+
+LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
+"""The columns of ``ohlcv_1d`` that forward returns need."""
+
+_NAMED = 5
+"""How many symbols a message names."""
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """Labels, and what to know before believing in them."""
+
+    labels: Labels
+    symbols: int
+    """Symbols with at least one decision in the range."""
+    warnings: tuple[str, ...]
+
+
+def training_labels(
+    settings: Settings,
+    target: str,
+    first: date,
+    last: date,
+    entry: Entry = "open",
+    universe_as_of: bool | datetime = False,
+    symbols: Collection[str] | None = None,
+) -> TrainingLabels:
+    """Label the decisions of a date range by the current bars of the lakehouse.
+
+    Parameters
+    ----------
+    target
+        ``fwd_return_<n>d``.
+    first, last
+        UTC dates of the first and last decision, both inclusive.
+    entry
+        As in :func:`~ingestion.labels.forward_returns`.
+    universe_as_of
+        Whether to keep only symbols that were active at the decision's time, or at the given one.
+    symbols
+        Unified symbols to label; all that have bars if none are given.
+
+    Raises
+    ------
+    InputError
+        No such target; no bar closed in the range; ``universe_as_of``, as long as the lakehouse
+        does not keep when a symbol was active.
+    """
+    sessions = target_sessions(target)
+    if universe_as_of is not False:
+        raise InputError(
+            "--universe-as-of needs to know when each symbol was active, and the lakehouse keeps "
+            "no symbols dataset yet; leave the option away, and mind the survivors"
+        )
+    bars = read_bars(settings.lakehouse, first, _end_of_windows(last, sessions), symbols)
+    labels = forward_returns(bars, sessions, entry=entry, first=first, last=last)
+    if not labels.decisions:
+        raise InputError(
+            f"no bar{'' if symbols is None else ' of these symbols'} in {settings.lakehouse} "
+            f"closed from {first} to {last}; load history with tvfeast import-bars"
+        )
+    decided = _decided(bars, last)
+    return TrainingLabels(labels, len(decided), tuple(_warnings(labels, decided, symbols)))
+
+
+def read_bars(
+    lakehouse: Path,
+    first: date,
+    last: date,
+    symbols: Collection[str] | None = None,
+    columns: Sequence[str] = LABEL_COLUMNS,
+) -> pa.Table:
+    """Read the current bars of a range of partition dates, both inclusive.
+
+    A date at a time, and symbols as codes: above the result's own size, memory holds one date.
+
+    Parameters
+    ----------
+    symbols
+        Symbols to read; all if none are given.
+    columns
+        Columns of ``ohlcv_1d``, ``symbol`` and ``timestamp`` among them.
+
+    Returns
+    -------
+    pa.Table
+        Unique on (``symbol``, ``timestamp``), ordered by partition date and within it by symbol.
+        ``symbol`` is ``dictionary<int32, string>``, the rest in the dataset's types. A restated bar
+        is there once, as written last.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    """
+    parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+    wanted = None if symbols is None else pa.array(sorted(set(symbols)), pa.string())
+    names = pa.array([], pa.string())
+    tables = []
+    for day in by_date(parts).values():
+        rows = read_current(day, OHLCV_1D, list(columns))
+        if wanted is not None:
+            rows = rows.filter(pc.is_in(rows["symbol"], value_set=wanted))
+        names = _extended(names, rows["symbol"])
+        position = rows.column_names.index("symbol")
+        codes = pc.index_in(rows["symbol"], value_set=names)
+        tables.append(rows.set_column(position, "symbol", codes))
+    if not tables:
+        empty = arrow_schema(OHLCV_1D).empty_table().select(list(columns))
+        position = empty.column_names.index("symbol")
+        return empty.set_column(position, "symbol", empty["symbol"].dictionary_encode())
+    table = pa.concat_tables(tables)
+    encoded = pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(codes, names) for codes in table["symbol"].chunks],
+        pa.dictionary(pa.int32(), pa.string()),
+    )
+    return table.set_column(table.column_names.index("symbol"), "symbol", encoded)
+
+
+def _extended(names: pa.Array, symbols: pa.ChunkedArray) -> pa.Array:
+    """Return the names with those symbols behind them that are not among them."""
+    unknown = symbols.filter(pc.invert(pc.is_in(symbols, value_set=names)))
+    return pa.concat_arrays([names, pc.unique(unknown)]) if len(unknown) else names
+
+
+def _end_of_windows(last: date, sessions: int) -> date:
+    reach = longest_window(sessions)
+    return last + reach if reach < date.max - last else date.max
+
+
+def _decided(bars: pa.Table, last: date) -> set[str]:
+    """Return the symbols with a bar that closed by the last decision's date."""
+    closed = bars["event_timestamp"].cast(pa.date32())
+    return set(bars["symbol"].filter(pc.less_equal(closed, last)).unique().to_pylist())
+
+
+def _warnings(labels: Labels, decided: set[str], symbols: Collection[str] | None) -> list[str]:
+    warnings = [
+        f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of today; "
+        "what was delisted before it was asked for is missing, so returns measured on them are too "
+        "good; --universe-as-of uses the symbols active at each decision"
+    ]
+    if missing := sorted(set(symbols or ()) - decided):
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        warnings.append(f"no bars in the range: {', '.join(missing[:_NAMED])}{more}")
+    if gaps := labels.dropped[DropReason.GAP_IN_WINDOW]:
+        warnings.append(
+            f"{gaps} rows were dropped because their window holds a gap: the symbol was halted or "
+            "delisted, or its bars are missing; where it was, returns are too good without them"
+        )
+    if early := labels.dropped[DropReason.ENTRY_BEFORE_DECISION]:
+        warnings.append(
+            f"{early} rows were dropped because the next session opened before the decision's bar "
+            "was known to have closed: the hours of these exchanges are not known"
+        )
+    return warnings

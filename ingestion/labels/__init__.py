@@ -1,0 +1,30 @@
+"""Training targets from daily bars: what happened after a decision.
+
+A table of bars goes in, a row a decision comes out, with the target and the instants between which
+the position is held. No file, no clock, no Feast.
+
+``target``   the names of targets
+``series``   the table's checks, and its way into sorted arrays
+``forward``  forward returns; start reading there
+"""
+
+from ingestion.labels.forward import (
+    MAX_GAP,
+    DropReason,
+    Entry,
+    Labels,
+    forward_returns,
+    longest_window,
+)
+from ingestion.labels.target import target_name, target_sessions
+
+__all__ = [
+    "MAX_GAP",
+    "DropReason",
+    "Entry",
+    "Labels",
+    "forward_returns",
+    "longest_window",
+    "target_name",
+    "target_sessions",
+]

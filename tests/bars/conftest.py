@@ -1,0 +1,62 @@
+"""A lakehouse to import into, and vendor files that are written on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from bars_tools import NOW, Import, Rows, Write
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion.jobs.import_bars import ImportRequest, ImportResult, import_bars
+from ingestion.lakehouse import list_parts, read_current
+from ingestion.settings import Settings
+
+
+@pytest.fixture
+def lakehouse(
+    tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Settings of an empty lakehouse; now is June 2021."""
+    # Hundreds of parts a test, and no power cut to outlive.
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    at(NOW)
+    return Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a vendor file."""
+
+    def write_text(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write_text
+
+
+@pytest.fixture
+def run(lakehouse: Settings) -> Import:
+    """Import files with the request's other fields as keywords."""
+
+    def import_files(*files: Path, **options: Any) -> ImportResult:
+        return import_bars(lakehouse, ImportRequest(files, **options))
+
+    return import_files
+
+
+@pytest.fixture
+def stored(lakehouse: Settings) -> Rows:
+    """Return the current rows of the lakehouse, by symbol and open."""
+
+    def rows() -> list[dict[str, Any]]:
+        table: pa.Table = read_current(list_parts(lakehouse.lakehouse, OHLCV_1D), OHLCV_1D)
+        found: list[dict[str, Any]] = table.to_pylist()
+        return found
+
+    return rows

@@ -1,0 +1,196 @@
+"""Labels from the lakehouse: which bars are read, and what the result warns of."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from target_bars import daily, sample_bars
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion.errors import CorruptPart, InputError
+from ingestion.jobs.targets import LABEL_COLUMNS, read_bars, training_labels
+from ingestion.labels import forward_returns
+from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.settings import Settings
+
+WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
+SYMBOLS = ("BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:NEE")
+FIRST, LAST = date(2020, 8, 20), date(2020, 9, 10)
+
+
+def settings_in(folder: Path) -> Settings:
+    return Settings(folder, folder / "lakehouse", "https://scanner.test")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The sample's bars of some weeks around AAPL's and TSLA's splits; only to be read."""
+    settings = settings_in(tmp_path_factory.mktemp("stocked"))
+    bars = sample_bars(*SYMBOLS)
+    closed = bars["event_timestamp"].cast(pa.date32())
+    span = pc.and_(
+        pc.greater_equal(closed, date(2020, 8, 1)), pc.less_equal(closed, date(2020, 10, 31))
+    )
+    write(settings, bars.filter(span))
+    return settings
+
+
+def write(settings: Settings, bars: pa.Table, created: datetime = WRITTEN) -> None:
+    """Append bars, a part a date; highs, lows and volumes that are not given are made up."""
+    size = bars.num_rows
+    made_up = {
+        "high": bars["close"],
+        "low": bars["close"],
+        "volume": pa.array(np.ones(size)),
+        "created_timestamp": pa.array([created] * size, pa.timestamp("us", tz="UTC")),
+        "source": pa.array(["test"] * size),
+    }
+    schema = arrow_schema(OHLCV_1D)
+    rows = pa.table(
+        {n: bars[n] if n in bars.column_names else made_up[n] for n in schema.names}, schema=schema
+    )
+    dates = rows["event_timestamp"].cast(pa.date32())
+    for day in pc.unique(dates).to_pylist():
+        append_part(settings.lakehouse, OHLCV_1D, rows.filter(pc.equal(dates, day)), "run")
+
+
+def spoil(settings: Settings, day: date) -> None:
+    """Put a part that cannot be read into a partition."""
+    folder = settings.lakehouse / OHLCV_1D.storage / f"date={day}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "part-99.parquet").write_bytes(b"no Parquet")
+
+
+def test_bars_of_a_date_range_are_read_once_with_the_asked_columns(stocked: Settings) -> None:
+    bars = read_bars(stocked.lakehouse, FIRST, LAST)
+    assert tuple(bars.column_names) == LABEL_COLUMNS
+    days = bars["event_timestamp"].cast(pa.date32()).to_pylist()
+    assert (min(days), max(days)) == (FIRST, LAST)
+    assert days == sorted(days)
+    keys = bars.select(["symbol", "timestamp"]).to_pylist()
+    assert len({tuple(key.values()) for key in keys}) == len(keys)
+    assert set(bars["symbol"].unique().to_pylist()) == set(SYMBOLS)
+    only = read_bars(stocked.lakehouse, FIRST, LAST, ["NYSE:NEE"], ["timestamp", "symbol", "low"])
+    assert only.column_names == ["timestamp", "symbol", "low"]
+    assert only["symbol"].unique().to_pylist() == ["NYSE:NEE"]
+
+
+def test_symbols_that_appear_later_keep_their_names(empty: Settings) -> None:
+    start = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
+    write(empty, daily([1, 2], symbol="TEST:M", start=start))
+    write(empty, daily([3, 4], symbol="TEST:Z", start=start + timedelta(days=1)))
+    write(empty, daily([5], symbol="TEST:A", start=start + timedelta(days=2)))
+    bars = read_bars(empty.lakehouse, date.min, date.max)
+    assert bars["symbol"].to_pylist() == ["TEST:M", "TEST:M", "TEST:Z", "TEST:A", "TEST:Z"]
+    assert bars["close"].to_pylist() == [1, 2, 3, 5, 4]
+
+
+def test_a_restated_bar_is_read_as_written_last(empty: Settings) -> None:
+    write(empty, daily([10, 11, 12]))
+    write(empty, daily([10, 22, 12]), WRITTEN + timedelta(days=1))
+    write(empty, daily([10, 33, 12]), WRITTEN - timedelta(days=1))
+    assert read_bars(empty.lakehouse, date.min, date.max)["close"].to_pylist() == [10, 22, 12]
+    labels = training_labels(empty, "fwd_return_1d", date.min, date.max, "close").labels
+    assert labels.table["fwd_return_1d"].to_pylist() == [22 / 10 - 1, 12 / 22 - 1]
+
+
+def test_no_bars_are_an_empty_table_of_the_same_columns(stocked: Settings) -> None:
+    there = read_bars(stocked.lakehouse, FIRST, LAST)
+    for nothing in (
+        read_bars(stocked.lakehouse, date(1999, 1, 1), date(1999, 12, 31)),
+        read_bars(stocked.lakehouse / "elsewhere", FIRST, LAST),
+        read_bars(stocked.lakehouse, FIRST, LAST, ["TEST:NONE"]),
+        read_bars(stocked.lakehouse, FIRST, LAST, []),
+    ):
+        assert nothing.num_rows == 0
+        assert nothing.schema == there.schema
+
+
+@pytest.mark.parametrize("entry", ["open", "close"])
+def test_labels_are_the_forward_returns_of_all_bars(stocked: Settings, entry: str) -> None:
+    result = training_labels(stocked, "fwd_return_5d", FIRST, LAST, entry)
+    bars = sample_bars(*SYMBOLS)
+    wanted = forward_returns(bars, 5, entry=entry, first=FIRST, last=LAST)
+    assert result.labels == wanted
+    assert result.labels.table.num_rows == wanted.decisions == 16 * 3 - 3 + 22
+    assert result.symbols == 4
+
+
+def test_only_the_partitions_of_the_windows_are_read(stocked: Settings, empty: Settings) -> None:
+    wanted = training_labels(stocked, "fwd_return_1d", FIRST, LAST)
+    copytree(stocked.lakehouse, empty.lakehouse)
+    spoil(empty, FIRST - timedelta(days=1))
+    spoil(empty, LAST + timedelta(days=13))
+    assert training_labels(empty, "fwd_return_1d", FIRST, LAST) == wanted
+    spoil(empty, LAST + timedelta(days=12))
+    with pytest.raises(CorruptPart, match="part-99"):
+        training_labels(empty, "fwd_return_1d", FIRST, LAST)
+
+
+def test_a_range_to_the_end_of_time_is_allowed(stocked: Settings) -> None:
+    labels = training_labels(stocked, "fwd_return_9999d", date.min, date.max).labels
+    assert labels.table.num_rows == 0
+    assert sum(labels.dropped.values()) == labels.decisions > 0
+
+
+def test_the_result_warns_of_survivors(stocked: Settings) -> None:
+    (survivors,) = training_labels(stocked, "fwd_return_5d", FIRST, LAST).warnings
+    assert survivors.startswith("survivors: these 4 symbols")
+    assert "--universe-as-of" in survivors
+
+
+def test_symbols_without_bars_are_named(stocked: Settings) -> None:
+    asked = ["NYSE:NEE", *(f"TEST:{letter}" for letter in "ABCDEFG")]
+    result = training_labels(stocked, "fwd_return_5d", FIRST, LAST, symbols=asked)
+    assert result.symbols == 1
+    assert result.warnings[1] == (
+        "no bars in the range: TEST:A, TEST:B, TEST:C, TEST:D, TEST:E and 2 more"
+    )
+
+
+def test_dropped_halts_and_early_opens_are_warned_of(empty: Settings) -> None:
+    halted = daily([1.0] * 40, symbol="TEST:HALT", missing=tuple(range(5, 30)))
+    early = daily([1.0] * 40, symbol="TEST:EARLY")
+    stamps = [t + timedelta(hours=18) for t in early["event_timestamp"].to_pylist()]
+    early = early.set_column(5, "event_timestamp", pa.array(stamps, pa.timestamp("us", tz="UTC")))
+    write(empty, pa.concat_tables([halted, early]))
+    result = training_labels(empty, "fwd_return_2d", date(2026, 1, 1), date(2026, 1, 31))
+    assert [text.split(" because")[0] for text in result.warnings[1:]] == [
+        "2 rows were dropped",
+        "26 rows were dropped",
+    ]
+    assert "halted or delisted" in result.warnings[1]
+    assert "hours of these exchanges" in result.warnings[2]
+
+
+@pytest.mark.parametrize("universe", [True, datetime(2026, 1, 1, tzinfo=UTC)])
+def test_the_universe_as_of_is_refused_until_it_is_known(
+    stocked: Settings, universe: bool | datetime
+) -> None:
+    with pytest.raises(InputError, match="no symbols dataset yet"):
+        training_labels(stocked, "fwd_return_5d", FIRST, LAST, universe_as_of=universe)
+
+
+def test_no_decision_in_the_range_is_refused(stocked: Settings) -> None:
+    with pytest.raises(InputError, match=r"closed from 1999-01-01 to 1999-12-31.*import-bars"):
+        training_labels(stocked, "fwd_return_5d", date(1999, 1, 1), date(1999, 12, 31))
+    with pytest.raises(InputError, match="no bar of these symbols"):
+        training_labels(stocked, "fwd_return_5d", FIRST, LAST, symbols=["TEST:NONE"])
+    with pytest.raises(InputError, match="2020-09-10, is after the last, 2020-08-20"):
+        training_labels(stocked, "fwd_return_5d", LAST, FIRST)
+
+
+def test_an_unknown_target_is_refused_before_anything_is_read(empty: Settings) -> None:
+    with pytest.raises(InputError, match="fwd_return_<n>d"):
+        training_labels(empty, "alpha", FIRST, LAST)
