@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
+# Feast's SQLite store goes through local time.
+export TZ := UTC
 
 .PHONY: help
 help: ## List the targets

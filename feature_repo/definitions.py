@@ -26,6 +26,16 @@ class Definitions(NamedTuple):
     served_history_v1: FeatureService
     parity_v1: FeatureService
 
+    @property
+    def views(self) -> tuple[FeatureView, ...]:
+        """The feature views."""
+        return self.tv_technicals_1d, self.local_1d
+
+    @property
+    def services(self) -> tuple[FeatureService, ...]:
+        """The feature services."""
+        return self.training_v1, self.selection_v1, self.served_history_v1, self.parity_v1
+
 
 def define(lakehouse: Path) -> Definitions:
     """Describe a lakehouse to Feast."""

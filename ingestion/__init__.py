@@ -4,18 +4,24 @@ The rooms, each importing only those above it:
 
 ``errors`` ``settings`` ``clock``
     the error tree, the configuration, and what "now" is
+``symbols`` ``candidates`` ``exchanges`` ``sessions``
+    unified symbols, the file that lists them, and when their markets close
 ``lakehouse``
     date-partitioned Parquet: atomic append, read, lock
 ``scanner``
     TradingView's wire format, batching and retries
-``sessions`` ``local``
-    market hours; formulas computed from daily bars
+``bars`` ``local`` ``labels``
+    vendors' bars; formulas computed from daily bars; forward returns
 ``quality``
     coverage and receipts
 ``replay``
     a loopback server that speaks the scanner's protocol over recorded bars
-``jobs`` ``cli``
-    the daily flow, a module a job, and the command line
+``workspace``
+    a project's folder of its own
+``jobs``
+    the daily flow, a module a job
+``options`` ``render`` ``cli``
+    the command line
 
 Features are declared in :mod:`feature_repo.catalog`; start reading there.
 """

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import traceback
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -21,6 +22,7 @@ from ingestion.options import (
     DURATION,
     INSTANT,
     LIMIT,
+    Number,
     json_option,
     scanner_arguments,
     scanner_options,
@@ -35,7 +37,8 @@ def main() -> None:
     try:
         status = cli(standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit("interrupted")
+        click.echo("interrupted", err=True)
+        sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -44,20 +47,34 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            _internal(error)
+        click.echo(f"tvfeast: {error.filename}: {error.strerror}", err=True)
+        sys.exit(InputError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a line and where to look
-        click.echo(f"tvfeast: internal error: {error!r}; traceback in {_log(error)}", err=True)
-        sys.exit(1)
+        _internal(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _log(error: Exception) -> Path:
-    folder = Settings.from_environment().log_folder
-    folder.mkdir(parents=True, exist_ok=True)
+def _internal(error: Exception) -> NoReturn:
+    """Say that it is our fault and where the traceback is; the options may hold secrets."""
+    text = "".join(traceback.format_exception(error))
+    command = next((word for word in sys.argv[1:2] if word in cli.commands), "")
+    entry = f"--- {datetime.now().astimezone().isoformat()} tvfeast {command}\n{text}"
+    try:
+        folder = Settings.from_environment().log_folder
+        folder.mkdir(parents=True, exist_ok=True)
+    except (TvfeastError, OSError):
+        folder = Path(tempfile.gettempdir())
     path = folder / "tvfeast.log"
-    with path.open("a") as file:
-        file.write(f"--- {datetime.now().astimezone().isoformat()} {' '.join(sys.argv)}\n")
-        traceback.print_exception(error, file=file)
-    return path
+    try:
+        with path.open("a") as file:
+            file.write(entry)
+    except OSError:
+        click.echo(text, err=True)
+    click.echo(f"tvfeast: internal error: {error!r}; traceback in {path}", err=True)
+    sys.exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -238,7 +255,7 @@ def training_set_command(
 @click.option("--adjusted", is_flag=True, help="The files' prices are split-adjusted.")
 @click.option(
     "--max-return",
-    type=float,
+    type=Number(0.001, 1e9),
     default=5.0,
     show_default=True,
     help="Refuse bars whose one-day return is larger, as a fraction.",
@@ -306,7 +323,7 @@ def verify_command(as_json: bool, lookahead: bool) -> None:
     type=click.Path(path_type=Path),
     help="Folder with bars.parquet and symbols.csv; the sample if not given.",
 )
-@click.option("--latency", type=float, default=0.0, help="Seconds before each answer.")
+@click.option("--latency", type=Number(0, 600), default=0.0, help="Seconds before each answer.")
 @click.option(
     "--fail",
     "faults",
@@ -331,10 +348,11 @@ def replay_scanner_command(port: int, bars: Path | None, latency: float, faults:
 )
 def demo_command(folder: Path) -> None:
     """Replay a week of real bars through the whole flow, then train and select."""
+    from ingestion import render
     from ingestion.jobs.demo import demo
 
     project = Settings.from_environment().project
-    demo(project / folder, _sample(), click.echo)
+    demo(project / folder, _sample(), click.echo, render.selection_text)
 
 
 def _sample() -> Path:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from ingestion.errors import ClockError
 from ingestion.settings import variable
 
+_FIRST_YEAR, _LAST_YEAR = 1900, 2199  # beyond them, stores and time zones fail in their own ways
+
 
 def parse_instant(text: str) -> datetime:
     """Read an ISO 8601 instant; one without an offset is UTC.
@@ -19,9 +21,11 @@ def parse_instant(text: str) -> datetime:
     Raises
     ------
     ValueError
-        If the text is not ISO 8601.
+        If the text is not ISO 8601, or of a year that no market data has.
     """
     instant = datetime.fromisoformat(text)
+    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise ValueError(f"the year {instant.year} is not between {_FIRST_YEAR} and {_LAST_YEAR}")
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
@@ -54,11 +58,21 @@ def next_whole_second() -> datetime:
 
     A snapshot is stamped in whole seconds. Rounding down would claim that its values were known
     earlier than they were, so the stamp is rounded up and, on the wall clock, waited for.
+
+    Raises
+    ------
+    ClockError
+        If a replayed clock stands between two seconds, where waiting does not help.
     """
     instant = now()
+    if is_replayed() and instant.microsecond:
+        raise ClockError(
+            f"TVFEAST_NOW is {instant.isoformat()}, but a snapshot is stamped in whole seconds: "
+            "give one"
+        )
     stamp = instant.replace(microsecond=0)
     if stamp < instant:
         stamp += timedelta(seconds=1)
-    while not is_replayed() and (remaining := (stamp - now()).total_seconds()) > 0:
+    while (remaining := (stamp - now()).total_seconds()) > 0:
         time.sleep(remaining)
     return stamp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -15,7 +16,13 @@ from ingestion.clock import parse_instant
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_LONGEST = timedelta(days=3653)
 
 
 class Duration(click.ParamType[timedelta]):
@@ -27,13 +34,13 @@ class Duration(click.ParamType[timedelta]):
         """Read a number and its unit."""
         if isinstance(value, timedelta):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", str(value))
         if match is None:
             self.fail(f"{value!r} is not a duration such as 30m, 2h or 4d", param, ctx)
-        try:
-            return timedelta(**{_UNITS[match[2]]: float(match[1])})
-        except OverflowError:
-            self.fail(f"{value!r} is too long", param, ctx)
+        duration = float(match[1]) * _UNITS[match[2]]
+        if duration > _LONGEST:
+            self.fail(f"{value!r} is longer than ten years", param, ctx)
+        return duration
 
 
 class Instant(click.ParamType[datetime]):
@@ -75,11 +82,33 @@ class Limit(click.ParamType[tuple[str, float]]):
         """Read a feature's name and a limit."""
         if isinstance(value, tuple):
             return value
-        name, _, number = str(value).partition("=")
+        name, _, text = str(value).partition("=")
         try:
-            return name, float(number)
+            number = float(text)
         except ValueError:
+            number = math.nan
+        if math.isnan(number):
             self.fail(f"{value!r} is not a limit such as ADX=25", param, ctx)
+        return name, number
+
+
+class Number(click.ParamType[float]):
+    """A finite number inside bounds; not-a-number would pass any comparison."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = low, high
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read a number."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not self._low <= number <= self._high:
+            self.fail(f"{value!r} is not between {self._low:g} and {self._high:g}", param, ctx)
+        return number
 
 
 class Header(click.ParamType[tuple[str, str]]):
@@ -110,7 +139,7 @@ _SOURCE = (
     click.option("--universe", metavar="MARKET", help="Fetch a whole market: america, crypto, …"),
     click.option(
         "--min-coverage",
-        type=click.FloatRange(0, 1),
+        type=Number(0, 1),
         default=0.95,
         show_default=True,
         help="Publish nothing below this share of symbols.",
@@ -128,9 +157,11 @@ _SOURCE = (
 _SCANNER = (
     click.option("--batch-size", type=click.IntRange(1, 5000), help="Symbols a request [500]."),
     click.option("--in-flight", type=click.IntRange(1, 16), help="Requests at once [2]."),
-    click.option("--read-timeout", type=float, help="Seconds of silence to bear [30]."),
+    click.option("--read-timeout", type=Number(0.01, 600), help="Seconds of silence to bear [30]."),
     click.option("--retries", type=click.IntRange(0), help="Fruitless rounds to bear [8]."),
-    click.option("--backoff", type=float, help="Seconds to wait after the first [1]; it doubles."),
+    click.option(
+        "--backoff", type=Number(0, 600), help="Seconds to wait after the first [1]; it doubles."
+    ),
     click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),
 )
 

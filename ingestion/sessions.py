@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
 from enum import Enum, StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -279,6 +279,7 @@ def _sessions(calendar: str) -> _Sessions:
     )
 
 
+@lru_cache(maxsize=1 << 14)  # most symbols of a snapshot share hours and bar
 def _close_and_certainty(hours: MarketHours, bar_open: int) -> tuple[int, bool]:
     import numpy as np
 

@@ -41,13 +41,20 @@ class Settings:
         Raises
         ------
         InputError
-            If the scanner's URL is neither https nor on this machine.
+            If the scanner's URL is neither https nor on this machine, or the lakehouse's path holds
+            characters that stores read as a pattern.
         """
         project = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
         lakehouse = project / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
+        lakehouse = lakehouse.resolve()
+        if pattern := set("*?[") & set(str(lakehouse)):
+            raise InputError(
+                f"the lakehouse's path {lakehouse} holds {pattern.pop()!r}, which Feast's stores "
+                "read as a pattern; move it, or set TVFEAST_LAKEHOUSE"
+            )
         return cls(
             project=project,
-            lakehouse=lakehouse.resolve(),
+            lakehouse=lakehouse,
             scanner_url=_scanner_url(variable("TVFEAST_SCANNER_URL") or TRADINGVIEW_SCANNER),
             session_id=variable("TVFEAST_SESSION_ID"),
         )
@@ -64,7 +71,10 @@ class Settings:
 
 
 def _scanner_url(text: str) -> str:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # an unclosed bracket
+        parts = urlsplit("")
     loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
         raise InputError(

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NewType
-
-UnifiedSymbol = NewType("UnifiedSymbol", str)
-"""A symbol that passed :func:`symbol_problem`: ``NASDAQ:AAPL``, ``NYSE:BRK.B``, ``COMEX:GC1!``."""
 
 _EXCHANGE = re.compile(r"[A-Z0-9_]{1,32}")
 _LONGEST_TICKER = 64

@@ -17,12 +17,15 @@ _MARKER = ".tvfeast-workspace"
 _DEFINITIONS = '''\
 """The checkout's definitions, on this folder's own lakehouse."""
 
+import os
 from pathlib import Path
 
-from feature_repo.definitions import define
+os.environ.setdefault("TVFEAST_PROJECT", str(Path(__file__).resolve().parent.parent))
 
-_LAKEHOUSE = Path(__file__).resolve().parent.parent / "data" / "lakehouse"
-globals().update(define(_LAKEHOUSE)._asdict())
+from feature_repo.definitions import define
+from ingestion.settings import Settings
+
+globals().update(define(Settings.from_environment().lakehouse)._asdict())
 '''
 
 

@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from ingestion.cli import cli
-from ingestion.options import DURATION, HEADER, INSTANT, LIMIT
+from ingestion.options import DAY, DURATION, HEADER, INSTANT, LIMIT
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
@@ -117,6 +118,19 @@ def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
         (["replay-scanner", "--fail", "nonsense"], {}, 2, "nonsense"),
         (["replay-scanner", "--bars", "/none"], {}, 2, "/none"),
         (["nonsense"], {}, 2, "nonsense"),
+        (["feature-ingest", "--universe", "x", "--read-timeout", "0"], {}, 2, "read-timeout"),
+        (["feature-ingest", "--universe", "x", "--min-coverage", "nan"], {}, 2, "min-coverage"),
+        (["feature-ingest", "--universe", "x", "--backoff", "-1"], {}, 2, "backoff"),
+        (["feature-ingest", "--universe", "x"], {"TVFEAST_SCANNER_URL": "http://["}, 2, "http://["),
+        (["feature-ingest", "--universe", "x"], {"TVFEAST_LAKEHOUSE": "/etc/passwd"}, 2, "passwd"),
+        (["select", "--as-of", "0001-01-01"], {}, 2, "0001-01-01"),
+        (["training-set"], {}, 2, "--target"),
+        (["training-set", "--target", "fwd_return_5d"], {}, 2, "--from"),
+        (["import-bars"], {}, 2, "files"),
+        (["backfill", "--from", "2021-01-01", "--to", "2021-02-30"], {}, 2, "2021-02-30"),
+        (["backfill", "--from", "2021-01-01", "--to", "2021-02-01"], {}, 2, "import-bars"),
+        (["verify"], {}, 2, "--lookahead"),
+        (["verify", "--lookahead"], {}, 2, "import-bars"),
     ],
 )
 def test_bad_usage_is_told_in_a_line_with_exit_code_2(
@@ -150,7 +164,8 @@ def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: P
         "import sys\nimport ingestion.jobs.feature_ingest as job\n"
         "job.feature_ingest = lambda *_: 1 / 0\n"
         "from ingestion.cli import main\n"
-        f"sys.argv = ['tvfeast', 'feature-ingest', '--candidates', {CANDIDATES!r}]\nmain()"
+        "sys.argv = ['tvfeast', 'feature-ingest', '--header', 'Cookie: s3cret',"
+        f" '--candidates', {CANDIDATES!r}]\nmain()"
     )
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -164,6 +179,52 @@ def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: P
     log = settings.project / "data" / "logs" / "tvfeast.log"
     assert str(log) in done.stderr
     assert "ZeroDivisionError" in log.read_text()
+    assert "s3cret" not in log.read_text()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_the_hosts_time_zone_does_not_show(settings: Settings, zone: str):
+    """From ingest to selection: the same instants as on a host in UTC."""
+    assert run(settings, "flow-data", "--candidates", CANDIDATES, TZ=zone).returncode == 0
+    for arguments in (["select"], ["select", "--as-of", MONDAY.isoformat()]):
+        done = run(settings, *arguments, "--json", "--top", "60", TZ=zone)
+        rows = json.loads(done.stdout)["selection"]
+        assert len(rows) == 60
+        assert {row["snapshot"] for row in rows} == {MONDAY.isoformat()}
+        assert {row["bar_open"] for row in rows} == {
+            "2021-04-12T13:30:00+00:00",
+            "2021-04-11T00:00:00+00:00",
+        }
+
+
+def test_a_csv_without_rows_still_has_its_header(settings: Settings):
+    run(settings, "flow-data", "--candidates", CANDIDATES)
+    done = run(settings, "select", "--min", "RSI=100", "--format", "csv")
+    assert done.stdout.startswith("symbol,Recommend.All,")
+    assert len(done.stdout.splitlines()) == 1
+    assert "left out" in done.stderr
+
+
+def test_bars_become_features_and_a_training_set(settings: Settings, tmp_path: Path):
+    out = tmp_path / "training.parquet"
+    imported = run(settings, "import-bars", str(SAMPLE / "bars.parquet"), "--json")
+    assert json.loads(imported.stdout)["written"] == 27_564, imported.stderr
+    span = ("--from", "2021-03-01", "--to", "2021-03-31")
+    filled = json.loads(run(settings, "backfill", *span, "--json").stdout)
+    assert filled["rows_written"] > 1_000
+    assert run(settings, "materialize").returncode == 0
+    done = run(
+        settings, "training-set", "--target", "fwd_return_5d", *span, "--out", str(out), "--json"
+    )
+    document = json.loads(done.stdout)
+    assert document["rows"] == document["matched"] == filled["rows_written"]
+    assert "survivors" in done.stderr
+    table = pq.read_table(out)
+    assert table.column_names[:5] == [
+        *("symbol", "event_timestamp", "fwd_return_5d"),
+        *("label_start_timestamp", "label_end_timestamp"),
+    ]
+    assert len(table.column_names) == 5 + 17
 
 
 def test_scanner_options_reach_the_scanner(settings: Settings, scanner: ReplayScanner):
@@ -203,6 +264,7 @@ def test_the_replay_scanner_serves_until_it_is_told_to_stop(settings: Settings):
         (DURATION, "1.5h", timedelta(minutes=90)),
         (DURATION, "4d", timedelta(days=4)),
         (INSTANT, "2021-04-12T21:30Z", MONDAY),
+        (DAY, "2021-04-12", MONDAY.date()),
         (LIMIT, "Stoch.K=-1e2", ("Stoch.K", -100.0)),
         (HEADER, "Referer: a:b", ("Referer", "a:b")),
     ],
@@ -216,7 +278,9 @@ def test_option_values_are_read(kind: click.ParamType, text: str, value: object)
     [
         *((DURATION, text) for text in ("", "2", "-2h", "2w", "9999999999d")),
         (INSTANT, "noon"),
-        *((LIMIT, text) for text in ("ADX", "ADX=", "ADX=x")),
+        (DURATION, "999999d"),
+        (DAY, "2021-13-01"),
+        *((LIMIT, text) for text in ("ADX", "ADX=", "ADX=x", "ADX=nan")),
         *((HEADER, text) for text in ("Referer", ": x", "Re ferer: x")),
     ],
 )

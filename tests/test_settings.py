@@ -32,7 +32,15 @@ def test_the_session_cookie_is_not_shown(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["scanner.tradingview.com", "ftp://x", "http://example.com", "https://", "http://[::2]"]
+    "url",
+    [
+        "scanner.tradingview.com",
+        "ftp://x",
+        "http://example.com",
+        "https://",
+        "http://[::2]",
+        "http://[",
+    ],
 )
 def test_a_scanner_url_is_https_or_on_this_machine(monkeypatch, url: str):
     monkeypatch.setenv("TVFEAST_SCANNER_URL", url)
@@ -74,6 +82,21 @@ def test_a_stamp_is_a_whole_second_that_has_come():
     assert stamp.microsecond == 0
 
 
-def test_a_stamp_is_rounded_up_never_back(monkeypatch):
+def test_a_replayed_clock_between_two_seconds_cannot_stamp(monkeypatch):
     monkeypatch.setenv("TVFEAST_NOW", "2026-01-16T21:30:00.000001Z")
-    assert clock.next_whole_second() == datetime(2026, 1, 16, 21, 30, 1, tzinfo=UTC)
+    with pytest.raises(ClockError, match="whole seconds"):
+        clock.next_whole_second()
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "0001-01-01T00:00+10:00", "9999-12-31"])
+def test_years_without_markets_are_no_times(monkeypatch, text: str):
+    monkeypatch.setenv("TVFEAST_NOW", text)
+    with pytest.raises(ClockError):
+        clock.now()
+
+
+@pytest.mark.parametrize("path", ["/data/lake[1]", "lake*", "lake?"])
+def test_a_lakehouse_path_that_reads_as_a_pattern_is_refused(monkeypatch, path: str):
+    monkeypatch.setenv("TVFEAST_LAKEHOUSE", path)
+    with pytest.raises(InputError, match="pattern"):
+        Settings.from_environment()

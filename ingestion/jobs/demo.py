@@ -19,10 +19,9 @@ from ingestion.jobs.flow_data import flow_data
 from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.local_features import local_features
 from ingestion.jobs.materialize import materialize
-from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.select import Selection, SelectRequest, select
 from ingestion.jobs.targets import training_labels
 from ingestion.jobs.training_set import TrainingSetRequest, training_set
-from ingestion.render import selection_text
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
@@ -35,7 +34,9 @@ _TRAINING = (date(2020, 7, 1), date(2021, 4, 9))
 _SETTINGS = ("TVFEAST_PROJECT", "TVFEAST_SCANNER_URL", "TVFEAST_NOW")
 
 
-def demo(folder: Path, sample: Path, say: Callable[[str], None]) -> None:
+def demo(
+    folder: Path, sample: Path, say: Callable[[str], None], show: Callable[[Selection], str]
+) -> None:
     """Build a lakehouse, a Feast repository, a training set and a selection in a folder.
 
     Parameters
@@ -46,6 +47,8 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None]) -> None:
         Folder with ``bars.parquet``, ``symbols.csv`` and ``portfolio_candidates.json``.
     say
         Takes each line of the story.
+    show
+        Makes a table of the ranking.
     """
     folder = make_workspace(folder)
     before = {name: os.environ.get(name) for name in (*_SETTINGS, "TVFEAST_LAKEHOUSE")}
@@ -53,7 +56,7 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None]) -> None:
     os.environ["TVFEAST_PROJECT"] = str(folder)
     try:
         with ReplayScanner(Panel.from_folder(sample)) as scanner:
-            _tour(replace(Settings.from_environment(), scanner_url=scanner.url), sample, say)
+            _tour(replace(Settings.from_environment(), scanner_url=scanner.url), sample, say, show)
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
@@ -61,7 +64,9 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None]) -> None:
                 os.environ[name] = value
 
 
-def _tour(settings: Settings, sample: Path, say: Callable[[str], None]) -> None:
+def _tour(
+    settings: Settings, sample: Path, say: Callable[[str], None], show: Callable[[Selection], str]
+) -> None:
     candidates = read_candidates(sample / "portfolio_candidates.json")
     say(
         f"tvfeast demo: {len(candidates.symbols)} candidates, {_DAYS} evenings from "
@@ -91,7 +96,7 @@ def _tour(settings: Settings, sample: Path, say: Callable[[str], None]) -> None:
     )
     request = SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True)
     say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
-    say(selection_text(select(settings, request)))
+    say(show(select(settings, request)))
     say(_where(settings, clock.now()))
 
 

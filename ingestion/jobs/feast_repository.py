@@ -6,15 +6,16 @@ import contextlib
 import io
 import logging
 import os
+import sqlite3
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feature_repo.catalog import GROUPS, FeatureGroup
+from feature_repo.catalog import GROUPS
 from ingestion.errors import FeastRepositoryError, InputError
-from ingestion.lakehouse import list_parts
+from ingestion.lakehouse import list_parts, read_part
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,30 +28,32 @@ def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> Fe
     Parameters
     ----------
     apply_if_missing
-        Register the definitions first where the registry does not hold them yet.
+        Register the definitions first where the registry does not hold all views yet.
 
     Raises
     ------
     FeastRepositoryError
-        If there is no ``feature_store.yaml``, nothing is registered, or the registered sources lie
-        in another lakehouse than the configured one.
+        If there is no ``feature_store.yaml``, the registry cannot be read, or it describes other
+        definitions or another lakehouse than the configured ones.
     """
     yaml = settings.feast_repository / "feature_store.yaml"
     if not yaml.is_file():
         raise FeastRepositoryError(f"{yaml} is missing; TVFEAST_PROJECT names the project's folder")
     _use_utc()
-    with quiet():
+    with feast_calls(settings):
         from feast import FeatureStore
 
-        store = FeatureStore(repo_path=str(settings.feast_repository))
-        registered = {view.name: view for view in _registered_views(store)}
-        if apply_if_missing and any(group.name not in registered for group in GROUPS):
-            from feature_repo.definitions import define
+        from feature_repo.definitions import define
 
-            store.apply(list(define(settings.lakehouse)))
-            registered = {view.name: view for view in _registered_views(store)}
-    for group in GROUPS:
-        _check(settings, group, registered.get(group.name))
+        store = FeatureStore(repo_path=str(settings.feast_repository))
+        defined = define(settings.lakehouse)
+        registered = _registered(store)
+        views = {view.name for view in defined.views}
+        if apply_if_missing and not views <= registered.keys():
+            store.apply(list(defined))
+            registered = _registered(store)
+        for expected in (*defined.views, *defined.services):
+            _check(settings, expected, registered.get(expected.name))
     return store
 
 
@@ -87,37 +90,92 @@ def require_data(settings: Settings, views: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Feast's prints off stdout, which belongs to the command's own answer.
+def feast_calls(settings: Settings) -> Iterator[None]:
+    """Call Feast: its prints stay off stdout, and its stores' errors become ours.
 
     Its progress bars go to stderr and stay, on a terminal.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of the lakehouse cannot be read.
+    FeastRepositoryError
+        If the registry or the online store cannot be read.
     """
     os.environ.setdefault("TQDM_DISABLE", "" if sys.stderr.isatty() else "1")
     # The registry's file type makes it doubt a setting that we want all the same.
     logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
     logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    import duckdb
+    from google.protobuf.message import DecodeError
 
-
-def _registered_views(store: FeatureStore) -> list[Any]:
+    data = settings.project / "data"
     try:
-        return list(store.list_feature_views())
-    except FileNotFoundError:
-        return []
-
-
-def _check(settings: Settings, group: FeatureGroup, view: Any) -> None:
-    remedy = f"run `feast apply` in {settings.feast_repository}"
-    if view is None:
-        raise FeastRepositoryError(f"{group.name} is not registered with Feast: {remedy}")
-    expected = str(settings.lakehouse / group.storage)
-    if view.batch_source.path != expected:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except duckdb.Error as error:
+        _find_corrupt_part(settings)
+        raise FeastRepositoryError(f"the offline store cannot answer: {_line(error)}") from error
+    except sqlite3.OperationalError as error:
         raise FeastRepositoryError(
-            f"the Feast registry reads {group.name} from {view.batch_source.path}, but the "
-            f"configured lakehouse has it at {expected}: {remedy}, or mend TVFEAST_LAKEHOUSE"
+            f"{data / 'online.db'} is incomplete ({error}): run `tvfeast materialize`"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise FeastRepositoryError(
+            f"{data / 'online.db'} cannot be read ({error}): move it away and run "
+            "`tvfeast materialize`"
+        ) from error
+    except DecodeError as error:
+        raise FeastRepositoryError(
+            f"{data / 'registry.db'} cannot be read: move it away, and online.db with it, and run "
+            "`tvfeast materialize`"
+        ) from error
+
+
+def _find_corrupt_part(settings: Settings) -> None:
+    """Name the part that a store stumbled over, if it is one of ours; that takes a look at all."""
+    for group in GROUPS:
+        for part in list_parts(settings.lakehouse, group):
+            read_part(part.path)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _registered(store: FeatureStore) -> dict[str, Any]:
+    """Return the registered views and services by name; the two do not share names."""
+    try:
+        objects = (*store.list_feature_views(), *store.list_feature_services())
+    except FileNotFoundError:
+        return {}
+    return {each.name: each for each in objects}
+
+
+def _check(settings: Settings, expected: Any, registered: Any) -> None:
+    """Refuse a registry that does not say what the definitions say."""
+    remedy = f"run `feast apply` in {settings.feast_repository}"
+    if registered is None:
+        raise FeastRepositoryError(f"{expected.name} is not registered with Feast: {remedy}")
+    if hasattr(expected, "batch_source"):
+        path, wanted = registered.batch_source.path, expected.batch_source.path
+        if path != wanted:
+            raise FeastRepositoryError(
+                f"the Feast registry reads {expected.name} from {path}, but the configured "
+                f"lakehouse has it at {wanted}: {remedy}, or mend TVFEAST_LAKEHOUSE"
+            )
+    if _gist(registered) != _gist(expected):
+        raise FeastRepositoryError(
+            f"the definition of {expected.name} has changed since it was registered: {remedy}"
         )
+
+
+def _gist(each: Any) -> object:
+    """Return what must agree: a view's features and TTL, a service's references."""
+    if hasattr(each, "feature_view_projections"):
+        return references(each)
+    return {feature.name: feature.dtype for feature in each.features}, each.ttl
 
 
 def _use_utc() -> None:

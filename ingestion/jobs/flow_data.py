@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingestion.jobs.feast_repository import open_repository
 from ingestion.jobs.feature_ingest import (
     FeatureIngestRequest,
     FeatureIngestResult,
@@ -26,4 +27,6 @@ def flow_data(
     settings: Settings, request: FeatureIngestRequest, progress: Progress | None = None
 ) -> FlowResult:
     """Run feature-ingest, then materialize; the first that fails ends the flow with its error."""
+    if (settings.project / "data" / "registry.db").exists():
+        open_repository(settings, apply_if_missing=True)  # before anything is published
     return FlowResult(feature_ingest(settings, request, progress), materialize(settings))

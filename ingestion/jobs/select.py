@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D
 from ingestion import clock
 from ingestion.errors import InputError
-from ingestion.jobs.feast_repository import Reference, open_repository, quiet, references
+from ingestion.jobs.feast_repository import Reference, feast_calls, open_repository, references
 from ingestion.lakehouse import newest_between, newest_known
 from ingestion.sessions import BarState, bar_state
 from ingestion.settings import Settings
@@ -26,6 +26,7 @@ _KEYS_A_READ = 5_000  # Feast's SQLite store binds a variable a key, and SQLite 
 
 REASONS = {
     "unknown": "without a row",
+    "future": "snapshot later than that instant",
     "expired": f"snapshot older than {GROUP.ttl.days} days",
     "stale_bar": "bar opened too long ago",
     "open_bar": "bar still open",
@@ -74,6 +75,8 @@ class Selection:
     source: str
     by: str
     asked: int
+    features: tuple[str, ...]
+    """Names of the service's features, in its order."""
     rows: tuple[Selected, ...]
     left_out: dict[str, int]
 
@@ -104,7 +107,7 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
         raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
     symbols = _symbols(settings, request, at)
     store = open_repository(settings)
-    with quiet():
+    with feast_calls(settings):
         wanted = references(store.get_feature_service(SERVICE))
         _check_features(request, [reference.feature for reference in wanted])
         if request.as_of is None:
@@ -128,6 +131,7 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
         source="online store" if request.as_of is None else "offline store",
         by=request.by,
         asked=len(symbols),
+        features=tuple(reference.feature for reference in wanted),
         rows=tuple(listed),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
@@ -220,6 +224,8 @@ def _judge(
     """Return the row to list, or why it is not listed."""
     if row is None:
         return "unknown", None
+    if row.known_at > at:
+        return "future", None
     if at - row.known_at > GROUP.ttl:
         return "expired", None
     if row.bar_open is not None and at - row.bar_open > request.max_bar_age:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.errors import InputError
-from ingestion.jobs.feast_repository import open_repository, quiet, references, require_data
+from ingestion.jobs.feast_repository import feast_calls, open_repository, references, require_data
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class TrainingSetRequest:
     """Which labels to join to which features."""
 
     labels: Path | pa.Table
-    """CSV or Parquet with ``symbol``, ``event_timestamp`` and targets; or the rows themselves."""
+    """CSV or Parquet with ``symbol``, ``event_timestamp`` and targets; or the rows themselves. What
+    looks like a number in a CSV becomes one."""
     out: Path
     """Parquet file to write."""
     service: str = "served_history_v1"
@@ -59,9 +60,11 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
 
     given = request.labels
     origin = str(given) if isinstance(given, Path) else "the labels"
+    if isinstance(given, Path) and given.resolve() == request.out.resolve():
+        raise InputError(f"--out {request.out} is the label file itself; name another")
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(settings)
-    with quiet():
+    with feast_calls(settings):
         services = {service.name: service for service in store.list_feature_services()}
         if request.service not in services:
             raise InputError(f'no service "{request.service}"; there are {", ".join(services)}')
@@ -92,7 +95,9 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     for name in names:
         labels = labels.append_column(name, pa.array(joined[name], from_pandas=True))
     request.out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(labels, request.out, compression="zstd")
+    unfinished = request.out.with_name(f".{request.out.name}.unfinished")
+    pq.write_table(labels, unfinished, compression="zstd")
+    unfinished.replace(request.out)
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
@@ -108,13 +113,17 @@ def _read(path: Path) -> pa.Table:
 
     try:
         if path.suffix.lower() == ".csv":
-            return pa.Table.from_pandas(pd.read_csv(path), preserve_index=False)
+            return pa.Table.from_pandas(
+                pd.read_csv(path, keep_default_na=False, na_values=[""]), preserve_index=False
+            )
         return pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"the label file {path} cannot be read: {error}") from None
 
 
 def _checked(origin: str, labels: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
     for key in _KEYS:
         if key not in labels.column_names:
             raise InputError(
@@ -122,6 +131,10 @@ def _checked(origin: str, labels: pa.Table) -> pa.Table:
             )
     if not labels.num_rows:
         raise InputError(f"{origin} holds no rows")
+    if not pa.types.is_string(labels.schema.field("symbol").type) and not pa.types.is_large_string(
+        labels.schema.field("symbol").type
+    ):
+        raise InputError(f"{origin}: symbol is no text, but {labels.schema.field('symbol').type}")
     if missing := labels["symbol"].null_count:
         raise InputError(f"{origin}: {missing} rows have no symbol")
     return labels

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,13 @@ import pytest
 
 from feature_repo.catalog import GROUPS
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import FeastRepositoryError, InputError, LakehouseLocked
+from ingestion.errors import (
+    ClockError,
+    CorruptPart,
+    FeastRepositoryError,
+    InputError,
+    LakehouseLocked,
+)
 from ingestion.jobs.feast_repository import open_repository
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import SelectRequest, select
@@ -94,3 +101,64 @@ def test_a_project_without_a_feature_store_is_an_input_error(week: Settings, tmp
 def test_it_takes_the_lakehouse_lock(writable_week: Settings):
     with lakehouse_lock(writable_week.lakehouse, "other"), pytest.raises(LakehouseLocked):
         materialize(writable_week)
+
+
+class TestRepair:
+    """What Feast leaves broken for ever is mended by the next run, or told with its remedy."""
+
+    def test_a_deleted_online_store_is_made_again(self, writable_week: Settings):
+        materialize(writable_week)
+        (writable_week.project / "data" / "online.db").unlink()
+        with pytest.raises(FeastRepositoryError, match="tvfeast materialize"):
+            select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
+        materialize(writable_week)
+        assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
+
+    def test_a_failed_run_leaves_the_previous_values_served(
+        self, writable_week: Settings, monkeypatch
+    ):
+        materialize(writable_week)
+        before = served(writable_week, "NASDAQ:AAPL")
+        from feast.infra.online_stores.sqlite import SqliteOnlineStore
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("the disk is on fire")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteOnlineStore, "online_write_batch", fail)
+            for _ in range(2):
+                with pytest.raises(Exception, match="on fire"):
+                    materialize(writable_week)
+        assert served(writable_week, "NASDAQ:AAPL") == before
+
+    def test_a_corrupt_part_is_named_wherever_it_lies(self, writable_week: Settings):
+        materialize(writable_week)
+        part = list_parts(writable_week.lakehouse, GROUP)[0].path
+        part.write_bytes(part.read_bytes()[:-20])
+        with pytest.raises(CorruptPart, match=str(part)) as error:
+            materialize(writable_week)
+        assert error.value.exit_code == 2
+
+    @pytest.mark.parametrize("name", ["registry.db", "online.db"])
+    def test_a_corrupt_database_is_told_with_the_remedy(self, writable_week: Settings, name: str):
+        materialize(writable_week)
+        path = writable_week.project / "data" / name
+        path.write_bytes(b"\xff" * 5000)
+        with pytest.raises(FeastRepositoryError, match=f"{name} cannot be read.*materialize"):
+            select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
+
+    def test_a_changed_definition_is_noticed(self, writable_week: Settings, monkeypatch):
+        materialize(writable_week)
+        changed = dataclasses.replace(GROUP, ttl=timedelta(days=9))
+        monkeypatch.setattr("feature_repo.definitions.TV_TECHNICALS_1D", changed)
+        with pytest.raises(FeastRepositoryError, match=r"has changed.*feast apply"):
+            materialize(writable_week)
+
+
+def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Settings, at):
+    materialize(writable_week)
+    at(FRIDAY - timedelta(days=1))
+    with pytest.raises(ClockError, match="TVFEAST_NOW"):
+        materialize(writable_week)
+    at(FRIDAY)
+    assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None

@@ -77,6 +77,13 @@ def test_a_row_is_served_to_the_last_microsecond_of_its_ttl_and_no_longer(week: 
     assert selection.left_out == {"expired": 1}
 
 
+def test_what_the_online_store_knows_from_later_is_not_shown_earlier(week: Settings, at):
+    at(FRIDAY - timedelta(days=2))
+    selection = select(week, SelectRequest(symbols=["NASDAQ:AAPL", "NYSE:UPS"]))
+    assert not selection.rows
+    assert selection.left_out == {"future": 2}
+
+
 def test_a_bar_that_opened_too_long_ago_is_left_out(week: Settings, at):
     at(FRIDAY + timedelta(days=3, hours=20))  # Tuesday: the snapshot is inside its TTL
     selection = select(week, SelectRequest())
