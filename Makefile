@@ -93,6 +93,10 @@ replay-scanner: setup ## Stand in for TradingView's scanner on this machine (ARG
 bench-ingest: setup ## Measure feature-ingest of 20,000 symbols against the replay scanner
 	$(BIN)/python -m benchmarks.ingest $(ARGS)
 
+.PHONY: bench-local
+bench-local: setup ## Measure backfill of 10,000 symbols × 2,520 days against its floor
+	$(BIN)/python -m benchmarks.local $(ARGS)
+
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -5,7 +5,7 @@ and what to do, and carries the exit code of the command that it ends::
 
     TvfeastError                1  internal
     ├── InputError              2  bad usage, configuration or input file
-    │   ├── ClockError             TVFEAST_NOW, or a clock behind the lakehouse
+    │   ├── ClockError             TVFEAST_NOW, or a clock behind what is stored
     │   ├── CandidatesError        the candidates file
     │   ├── CorruptPart            a file in the lakehouse that cannot be read
     │   ├── FeastRepositoryError   the registry does not fit the settings
@@ -32,7 +32,7 @@ class InputError(TvfeastError):
 
 
 class ClockError(InputError):
-    """``TVFEAST_NOW`` cannot be read, or the clock is behind what the lakehouse holds."""
+    """``TVFEAST_NOW`` cannot be used, or the clock is not past what is stored already."""
 
 
 class CandidatesError(InputError):

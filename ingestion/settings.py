@@ -1,4 +1,4 @@
-"""Configuration: the only place that reads the environment."""
+"""Configuration: the only place that reads the ``TVFEAST_…`` variables."""
 
 from __future__ import annotations
 

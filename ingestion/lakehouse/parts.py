@@ -1,7 +1,7 @@
 """Where the parts of a dataset lie, and reading them.
 
 ``<root>/<storage>/date=YYYY-MM-DD/part-<n>.parquet``; anything else in these folders is not ours
-and is left alone.
+and is neither read nor touched here. (Feast's DuckDB store reads every Parquet file it finds.)
 """
 
 from __future__ import annotations

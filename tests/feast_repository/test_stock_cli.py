@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,47 +65,49 @@ def feast(repository: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def free_port() -> int:
+@contextmanager
+def server(repository: Path, command: str) -> Iterator[Callable[..., requests.Response]]:
+    """Run a server of Feast's; gives a function that asks it, once it has come up."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answer(process: subprocess.Popen[bytes], method: str, url: str, **body) -> requests.Response:
-    """Ask a server that is starting up until it answers."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return requests.request(method, url, timeout=10, **body)
-        except requests.ConnectionError:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server did not come up"
-            time.sleep(0.2)
-
-
-def test_incremental_materialization_and_the_feature_server_give_the_newest_row(repository: Path):
-    feast(repository, "materialize-incremental", datetime.now(UTC).isoformat())
-    port = free_port()
+        port = int(probe.getsockname()[1])
     with subprocess.Popen(
-        [FEAST, "serve", "--port", str(port), "--host", "127.0.0.1"],
+        [FEAST, command, "--port", str(port), "--host", "127.0.0.1"],
         cwd=repository,
         env=environment(repository),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    ) as server:
+    ) as process:
+
+        def ask(method: str, path: str, **body) -> requests.Response:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    return requests.request(
+                        method, f"http://127.0.0.1:{port}{path}", timeout=10, **body
+                    )
+                except requests.ConnectionError:
+                    assert process.poll() is None, "the server ended"
+                    assert time.monotonic() < deadline, "the server did not come up"
+                    time.sleep(0.2)
+
         try:
-            response = answer(
-                server,
-                "POST",
-                f"http://127.0.0.1:{port}/get-online-features",
-                json={
-                    "feature_service": "selection_v1",
-                    "entities": {"symbol": ["NASDAQ:AAPL", "NYSE:IBM", "X:GONE"]},
-                },
-            )
+            yield ask
         finally:
-            server.terminate()
-    document = response.json()
+            process.terminate()
+
+
+def test_incremental_materialization_and_the_feature_server_give_the_newest_row(repository: Path):
+    feast(repository, "materialize-incremental", datetime.now(UTC).isoformat())
+    with server(repository, "serve") as ask:
+        document = ask(
+            "POST",
+            "/get-online-features",
+            json={
+                "feature_service": "selection_v1",
+                "entities": {"symbol": ["NASDAQ:AAPL", "NYSE:IBM", "X:GONE"]},
+            },
+        ).json()
     served = dict(zip(document["metadata"]["feature_names"], document["results"], strict=True))
     assert served["RSI"]["values"] == [61.5, None, None]
     assert served["AO"]["values"] == [0.0, 1.0, None]
@@ -111,18 +115,6 @@ def test_incremental_materialization_and_the_feature_server_give_the_newest_row(
 
 
 def test_the_user_interface_comes_up(repository: Path):
-    port = free_port()
-    with subprocess.Popen(
-        [FEAST, "ui", "--port", str(port), "--host", "127.0.0.1"],
-        cwd=repository,
-        env=environment(repository),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        try:
-            page = answer(server, "GET", f"http://127.0.0.1:{port}/")
-            projects = answer(server, "GET", f"http://127.0.0.1:{port}/projects-list.json")
-        finally:
-            server.terminate()
-    assert "<title>" in page.text
-    assert "tvfeast" in projects.text
+    with server(repository, "ui") as ask:
+        assert "<title>" in ask("GET", "/").text
+        assert "tvfeast" in ask("GET", "/projects-list.json").text
