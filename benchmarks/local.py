@@ -1,4 +1,4 @@
-"""``backfill`` of generated bars against the floor of its reading and writing: ``make bench-local``.
+"""``backfill`` of generated bars against the floor of its I/O: ``make bench-local``.
 
 Side by side in one run, each in a process of its own: ours, from the bars' partitions to the
 features' partitions; and the floor, which reads the same bars and writes the same rows with the

@@ -20,7 +20,7 @@ The rooms, each importing only those above it:
     a project's folder of its own
 ``jobs``
     the daily flow, a module a job
-``options`` ``render`` ``cli``
+``options`` ``render`` ``commands`` ``cli``
     the command line
 
 Features are declared in :mod:`feature_repo.catalog`; start reading there.

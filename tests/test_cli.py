@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ingestion.cli import cli
+from ingestion.commands import cli
 from ingestion.options import DAY, DURATION, HEADER, INSTANT, LIMIT
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.settings import Settings

@@ -22,6 +22,7 @@ ROOMS = (
     ("feature_repo.definitions", "ingestion.workspace"),
     ("ingestion.jobs",),
     ("ingestion.render", "ingestion.options"),
+    ("ingestion.commands",),
     ("ingestion.cli",),
 )
 """From the top down; rooms of one line may import each other."""
