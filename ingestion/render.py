@@ -21,6 +21,7 @@ from ingestion.jobs.select import REASONS, Selected, Selection
 from ingestion.jobs.targets import TrainingLabels
 from ingestion.jobs.training_set import TrainingSetResult
 
+_SELECTED_TIMES = ("snapshot", "snapshot_age_s", "bar_open", "bar_age_s", "bar_state")
 _SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
 
 
@@ -31,14 +32,18 @@ class _Bar(Progress):
         self._bar: Any = None
 
     def start(self, total: int) -> None:
-        if total:
+        if self._bar is not None:
+            self._bar.total = total
+        elif total:
             self._bar = tqdm(total=total, unit=" symbols", desc="scanner", file=sys.stderr)
 
-    def advance(self, rows: int) -> None:
+    def advance(self, symbols: int) -> None:
         if self._bar is not None:
-            self._bar.update(rows)
-            if self._bar.n >= self._bar.total:
-                self._bar.close()
+            self._bar.update(symbols)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def progress() -> Progress:
@@ -68,7 +73,11 @@ def ingest_text(result: FeatureIngestResult) -> str:
     """Return a snapshot's outcome for people."""
     report = result.report
     if result.part is None:
-        return f"nothing to add: {report}, all inside the resume window"
+        missing = f"; {report.missing}" if report.missing else ""
+        return (
+            f"nothing to add: {report.resumed:,} of {report.asked:,} symbols had a row inside the "
+            f"resume window{missing}"
+        )
     resumed = f", {report.resumed:,} had a row already" if report.resumed else ""
     return (
         f"{report.fetched:,} rows known at {_minute(report.known_at)}{resumed}\n"
@@ -121,11 +130,10 @@ def selection_document(selection: Selection) -> dict[str, Any]:
 def selection_csv(selection: Selection) -> str:
     """Return a ranking as CSV: all features, ages in seconds."""
     out = io.StringIO()
-    records = [_selected_document(row, selection.at) for row in selection.rows]
-    if records:
-        writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    names = ["symbol", *selection.features, *_SELECTED_TIMES]
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_selected_document(row, selection.at) for row in selection.rows)
     return out.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import TracebackType
 
 import pyarrow as pa
 
@@ -26,18 +27,33 @@ from ingestion.quality import CoverageReport
 from ingestion.quality.coverage import COVERAGE_FILE
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
 from ingestion.settings import Settings
+from ingestion.symbols import exchange_of
 
 GROUP = TV_TECHNICALS_1D
 
 
 class Progress:
-    """Where a job reports how far it is; this one says nothing."""
+    """Where a job reports how far it is, a context manager; this one says nothing."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def start(self, total: int) -> None:
-        """Take the number of symbols to fetch, once it is known."""
+        """Take the number of symbols to fetch, once it is known and whenever it grows."""
 
-    def advance(self, rows: int) -> None:
-        """Take the number of rows that just came."""
+    def advance(self, symbols: int) -> None:
+        """Take the number of symbols that were just settled: a row, a reason, or unknown."""
+
+    def close(self) -> None:
+        """End the report, whether all was fetched or not."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +102,18 @@ def feature_ingest(
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
         recent = {} if request.refresh else _recent(settings.lakehouse, request.resume_window)
-        snapshot, resumed = _fetch(settings, request, recent, progress or Progress())
+        with progress or Progress() as shown:
+            snapshot, resumed = _fetch(settings, request, recent, shown)
         known_at = clock.next_whole_second()
         rows = _table(snapshot, known_at)
         report = _report(run_id, request, snapshot, resumed, known_at)
+        if report.is_enough:
+            # Before the receipt, which says that the rows are published.
+            _refuse_same_second(settings.lakehouse, rows, known_at)
         receipt = write_run_file(settings.lakehouse, run_id, COVERAGE_FILE, report.to_json())
-        if not report.fetched and not resumed:
-            raise NothingFetched(f"no rows came from the scanner: {report}; see {receipt}")
+        if not report.covered:
+            reason = f"; mostly: {report.commonest_reason}" if report.commonest_reason else ""
+            raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {receipt}")
         if not report.is_enough:
             raise GateRefused(
                 f"{report} is below --min-coverage {request.min_coverage:g}: nothing was "
@@ -100,7 +121,6 @@ def feature_ingest(
             )
         part = None
         if rows.num_rows:
-            _refuse_same_second(settings.lakehouse, rows, known_at)
             others = [group for group in GROUPS if group is not GROUP]
             make_readable(settings.lakehouse, others, run_id)
             part = append_part(settings.lakehouse, GROUP, rows, run_id)
@@ -133,10 +153,24 @@ def _fetch(
         snapshot = client.fetch_market(
             request.source, GROUP.scanned, progress.advance, progress.start
         )
-    resumed = [symbol for symbol in snapshot.rows if symbol in recent]
-    for symbol in resumed:
-        del snapshot.rows[symbol]
-    return snapshot, len(resumed)
+    return snapshot, _thin_out(snapshot, recent)
+
+
+def _thin_out(snapshot: Snapshot, recent: dict[str, int]) -> int:
+    """Take recent symbols out of a market's rows and failures; return how many it has in all.
+
+    No row says of which market it is. So of the symbols that a market counts but has not shown,
+    those are taken for recent that are so and are of an exchange that it has shown.
+    """
+    shown = snapshot.rows.keys() | snapshot.failed.keys()
+    exchanges = set(map(exchange_of, shown))
+    hidden = sum(exchange_of(symbol) in exchanges for symbol in recent.keys() - shown)
+    resumed = min(hidden, snapshot.shortfall)
+    for symbol in shown & recent.keys():
+        snapshot.rows.pop(symbol, None)
+        snapshot.failed.pop(symbol, None)
+        resumed += 1
+    return resumed
 
 
 def _report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -42,12 +43,34 @@ class CoverageReport:
     @property
     def coverage(self) -> float:
         """Symbols with a row here or inside the resume window ÷ symbols asked."""
-        return (self.fetched + self.resumed) / self.asked if self.asked else 0.0
+        # A market that changes while it is read may show more symbols than it ever counts.
+        return min(1.0, self.covered / self.asked) if self.asked else 0.0
+
+    @property
+    def covered(self) -> int:
+        """Symbols with a row here or inside the resume window."""
+        return self.fetched + self.resumed
 
     @property
     def is_enough(self) -> bool:
         """Whether the snapshot may be published."""
-        return self.coverage >= self.min_coverage
+        return self.covered > 0 and self.coverage >= self.min_coverage
+
+    @property
+    def commonest_reason(self) -> str | None:
+        """What most symbols, or else pages, failed of; none if nothing did."""
+        reasons = Counter(self.failed_symbols.values() or self.lost_pages)
+        return reasons.most_common(1)[0][0] if reasons else None
+
+    @property
+    def missing(self) -> str:
+        """What has no row, counted by cause; empty if all have one."""
+        counts = (
+            (len(self.failed_symbols), "failed"),
+            (len(self.absent), "unknown to the scanner"),
+            (self.shortfall, "on no page"),
+        )
+        return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
     def to_json(self) -> bytes:
         """Return the receipt as an indented JSON document."""
@@ -58,11 +81,5 @@ class CoverageReport:
         return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
     def __str__(self) -> str:
-        missing = (
-            (len(self.failed_symbols), "failed"),
-            (len(self.absent), "unknown to the scanner"),
-            (self.shortfall, "on no page"),
-        )
-        parts = [f"{self.fetched + self.resumed:,} of {self.asked:,} symbols"]
-        parts += [f"{count:,} {what}" for count, what in missing if count]
-        return f"coverage {self.coverage:.1%} ({', '.join(parts)})"
+        missing = f", {self.missing}" if self.missing else ""
+        return f"coverage {self.coverage:.1%} ({self.covered:,} of {self.asked:,} symbols{missing})"

@@ -29,6 +29,7 @@ WHOLE_ANSWER: dict[str, str] = {
     "truncated": "200 with the first half of the JSON",
     "stall": "no answer, and the connection stays open",
     "trickle": "a byte now and then, without end",
+    "trickle-headers": "a letter of a header now and then, without end",
     "reset": "the connection is reset",
     "short-page": "50 rows, whatever the range",
     "redirect": "302 to another host",

@@ -59,6 +59,8 @@ class ReplayScanner:
         By symbol, a row fault that hits its row in every answer.
     poison
         Tickers that make the scanner reject a whole request (400).
+    record
+        Whether to keep what was asked in ``requests``, cookies included.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ReplayScanner:
         spoiled: Mapping[str, str] | None = None,
         poison: Iterable[str] = (),
         port: int = 0,
+        record: bool = True,
     ) -> None:
         self.panel = panel
         self.now = now
@@ -78,6 +81,7 @@ class ReplayScanner:
         self.plan = plan or FaultPlan()
         self.spoiled = dict(spoiled or {})
         self.poison = frozenset(poison)
+        self.record = record
         self.requests: list[Asked] = []
         self.stopping = threading.Event()
         self._server = _Server((_LOOPBACK, port), _Handler, self)
@@ -110,7 +114,7 @@ def serve(folder: Path, *, port: int, latency: float, fail: Iterable[str]) -> No
     plan = FaultPlan.parse(fail)
     panel = Panel.from_folder(folder)
     try:
-        scanner = ReplayScanner(panel, latency=latency, plan=plan, port=port)
+        scanner = ReplayScanner(panel, latency=latency, plan=plan, port=port, record=False)
     except OSError as error:
         raise InputError(f"port {port} cannot be used ({error.strerror}); try --port 0") from None
     stop = threading.Event()
@@ -186,9 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
         scanner = self.server.scanner
         arrived = time.monotonic()
         question = self._question()
-        scanner.requests.append(
-            Asked(self.command, self.path, question, dict(self.headers), arrived)
-        )
+        if scanner.record:
+            scanner.requests.append(
+                Asked(self.command, self.path, question, dict(self.headers), arrived)
+            )
         fault = scanner.plan.draw()
         status, document = self._document(question, fault)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
@@ -280,6 +285,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         self.close_connection = True
 
+    def trickle_headers(self) -> None:
+        """Send a header a letter at a time, and never its end."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not self.server.scanner.stopping.wait(0.05):
+            self.wfile.write(b"y")
+            self.wfile.flush()
+        self.close_connection = True
+
     def reset(self) -> None:
         """Close so that the peer gets a reset: with nothing lingering."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -309,5 +322,6 @@ _SPOILERS: dict[str | None, Callable[[_Handler], None]] = {
     "error-in-200": lambda handler: handler.send(200, _UNKNOWN_FIELD_BODY),
     "stall": _Handler.stall,
     "trickle": _Handler.trickle,
+    "trickle-headers": _Handler.trickle_headers,
     "reset": _Handler.reset,
 }

@@ -6,19 +6,22 @@ know the symbol.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from feature_repo.catalog import Column
+from ingestion.errors import InputError
 from ingestion.scanner.market import MarketCampaign
 from ingestion.scanner.rounds import Attempt, run_rounds
-from ingestion.scanner.tickers import TickerCampaign
+from ingestion.scanner.tickers import TickerCampaign, batches
 from ingestion.scanner.transport import ScannerOptions, Transport
 from ingestion.scanner.values import Value
 from ingestion.scanner.wire import Answer, Page, Tickers
 
 _MOST_PASSES = 2
+_MARKET = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -88,26 +91,25 @@ class ScannerClient:
     ) -> Snapshot:
         """Fetch one row a ticker, of whatever exchanges, from ``global/scan``.
 
+        A ticker that an answer leaves out is asked for once more: one empty answer must not pass
+        for the scanner's word that it does not know a whole batch.
+
         Raises
         ------
         UnknownColumn, ScannerRefused
-            If asking on would not help. Failures of single tickers or batches end in
-            :attr:`Snapshot.failed` instead.
+            If asking on would not help, as when every request is rejected. Failures of single
+            tickers or batches end in :attr:`Snapshot.failed` instead.
         """
         distinct = tuple(dict.fromkeys(tickers))
-        size = self._options.batch_size
-        batches = [Tickers(distinct[at : at + size]) for at in range(0, len(distinct), size)]
-        campaign = TickerCampaign(columns, most_splits=self._options.most_splits)
-        attempts = run_rounds(
-            campaign, batches, self._asker("global", columns), self._options, progress
-        )
+        campaign = TickerCampaign(columns, len(distinct), self._options.most_splits)
+        attempts = self._ask_tickers(campaign, "global", distinct, columns, progress)
         return Snapshot(
             columns=tuple(columns),
             rows=campaign.rows,
             failed=campaign.failed,
             absent=tuple(campaign.absent),
             asked=len(distinct),
-            attempts=tuple(attempts),
+            attempts=_numbered(attempts),
             duplicates=campaign.duplicates,
             unasked=campaign.unasked,
         )
@@ -126,38 +128,101 @@ class ScannerClient:
 
         Parameters
         ----------
+        progress
+            Called with the number of symbols that an answer settled.
         announce
-            Called with the number of symbols once it is known.
+            Called with the number of symbols once it is known, before the first progress, and again
+            when it grows.
 
         Raises
         ------
+        InputError
+            If the market's name is not one.
         UnknownColumn, ScannerRefused
             If asking on would not help; an unknown market is a refusal.
         """
-        ask = self._asker(market, columns)
-        size = self._options.batch_size
         campaign = MarketCampaign(columns)
-        attempts = run_rounds(campaign, [Page(0, size)], ask, self._options, progress)
-        announce(campaign.total)
-        start = size
-        for _ in range(_MOST_PASSES):
-            if campaign.is_complete or campaign.lost_pages:
-                break
-            pages = [Page(max(at, 0), at + size) for at in range(start, campaign.total, size)]
-            attempts += run_rounds(campaign, pages, ask, self._options, progress)
-            start = size // 2 - size
+        announced = 0
+
+        def report(settled: int) -> None:
+            nonlocal announced
+            if campaign.total > announced:
+                announced = campaign.total
+                announce(announced)
+            progress(settled)
+
+        attempts = self._read_pages(campaign, market, columns, report)
+        attempts += self._mend(campaign, market, columns)
         return Snapshot(
             columns=tuple(columns),
             rows=campaign.rows,
             failed=campaign.failed,
             absent=(),
             asked=campaign.total,
-            attempts=tuple(replace(attempt, idx=idx) for idx, attempt in enumerate(attempts)),
+            attempts=_numbered(attempts),
             duplicates=campaign.duplicates,
             unasked=0,
             lost_pages=tuple(campaign.lost_pages),
         )
 
+    def _read_pages(
+        self,
+        campaign: MarketCampaign,
+        market: str,
+        columns: Sequence[Column],
+        progress: Callable[[int], None],
+    ) -> list[Attempt]:
+        ask = self._asker(market, columns)
+        size = self._options.batch_size
+        attempts = run_rounds(campaign, [Page(0, size)], ask, self._options, progress)
+        start = size
+        for _ in range(_MOST_PASSES):
+            if campaign.is_complete or campaign.lost_pages:
+                break
+            pages = [Page(max(at, 0), at + size) for at in range(start, campaign.total, size)]
+            pages = [page for page in pages if len(page)]
+            attempts += run_rounds(campaign, pages, ask, self._options, progress)
+            start = size // 2 - size
+        return attempts
+
+    def _mend(
+        self, campaign: MarketCampaign, market: str, columns: Sequence[Column]
+    ) -> list[Attempt]:
+        """Ask once by name for the symbols whose rows could not be used."""
+        symbols = campaign.mendable
+        # Asking a scanner that is down for more would only take longer.
+        if not symbols or campaign.was_cut_short:
+            return []
+        again = TickerCampaign(columns, len(symbols), self._options.most_splits, seen_bad=symbols)
+        attempts = self._ask_tickers(again, market, symbols, columns, _no_progress)
+        campaign.mend(again.rows)
+        return attempts
+
+    def _ask_tickers(
+        self,
+        campaign: TickerCampaign,
+        market: str,
+        tickers: Sequence[str],
+        columns: Sequence[Column],
+        progress: Callable[[int], None],
+    ) -> list[Attempt]:
+        """Ask for tickers, and once more for those that an answer has left out."""
+        ask, size = self._asker(market, columns), self._options.batch_size
+        attempts = run_rounds(campaign, batches(tickers, size), ask, self._options, progress)
+        if not campaign.was_cut_short:
+            questions = campaign.confirm(size)
+            attempts += run_rounds(campaign, questions, ask, self._options, progress)
+        settled = campaign.settled
+        campaign.close()
+        progress(campaign.settled - settled)
+        return attempts
+
     def _asker(self, market: str, columns: Sequence[Column]) -> Callable[[Tickers | Page], Answer]:
+        if not _MARKET.fullmatch(market):
+            raise InputError(f"{market!r} is not the name of a market, such as america or crypto")
         names = [column.scanner or column.name for column in columns]
         return lambda question: self._transport.scan(market, question, names)
+
+
+def _numbered(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    return tuple(replace(attempt, idx=idx) for idx, attempt in enumerate(attempts))

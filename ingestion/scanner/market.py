@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from feature_repo.catalog import Column
 from ingestion.errors import ScannerRefused
+from ingestion.scanner.rounds import LEFT_OUT
+from ingestion.scanner.tickers import first_rows
 from ingestion.scanner.values import BadRow, Value, read_values
-from ingestion.scanner.wire import Answer, Page
+from ingestion.scanner.wire import Answer, Page, RawRow
 from ingestion.symbols import symbol_problem
 
 
@@ -19,8 +21,13 @@ class MarketCampaign:
         self.failed: dict[str, str] = {}
         self.lost_pages: list[str] = []
         self.total = 0
+        """The largest count of any answer: a smaller one may be a glitch, which must not make the
+        market look complete."""
+        self.was_cut_short = False
+        """Whether a page was given up because the scanner does not answer."""
         self.duplicates = 0
         self._columns = columns
+        self._heard_nothing = False
 
     @property
     def fetched(self) -> int:
@@ -33,27 +40,41 @@ class MarketCampaign:
         return len(self.failed)
 
     @property
+    def settled(self) -> int:
+        """Symbols seen so far, with a usable row or without."""
+        return len(self.rows) + len(self.failed)
+
+    @property
     def is_complete(self) -> bool:
         """Whether as many symbols were seen as the market counts."""
-        return len(self.rows) + len(self.failed) >= self.total
+        return self.settled >= self.total
+
+    @property
+    def mendable(self) -> tuple[str, ...]:
+        """Symbols without a usable row that can be asked for by name."""
+        return tuple(symbol for symbol in self.failed if not symbol_problem(symbol))
 
     def absorb(self, question: Page, answer: Answer) -> list[Page]:
         """Take a page; ask again for what it left out of its range."""
-        self.total = answer.total
-        for row in answer.rows:
-            if row.symbol in self.rows:
+        self.total = max(self.total, answer.total)
+        if not self.total and not answer.rows:
+            return self._doubt(question)
+        found, problems, repeated = first_rows(answer.rows)
+        self.duplicates += repeated
+        for symbol, row in found.items():
+            if symbol in self.rows:
                 self.duplicates += 1
-                continue
-            try:
-                if problem := symbol_problem(row.symbol):
-                    raise BadRow(problem)
-                self.rows[row.symbol] = read_values(self._columns, row.values)
-                self.failed.pop(row.symbol, None)
-            except BadRow as error:
-                self.failed[row.symbol] = str(error)
+            else:
+                self._take(row, problems.get(symbol))
         got = len(answer.rows) + answer.illegible
-        end = min(question.end, answer.total)
+        end = min(question.end, self.total)
         return [Page(question.start + got, end)] if question.start + got < end else []
+
+    def mend(self, rows: dict[str, tuple[Value, ...]]) -> None:
+        """Take rows that came when their symbols were asked for by name."""
+        for symbol, values in rows.items():
+            self.rows[symbol] = values
+            del self.failed[symbol]
 
     def split(self, question: Page, reason: str) -> list[Page]:
         """Refuse: a page names no ticker that could be to blame."""
@@ -61,4 +82,19 @@ class MarketCampaign:
 
     def give_up(self, question: Page, reason: str) -> None:
         """Record a page that stays unread."""
+        self.was_cut_short |= reason != LEFT_OUT
         self.lost_pages.append(f"rows {question.start} to {question.end}: {reason}")
+
+    def _doubt(self, question: Page) -> list[Page]:
+        """Ask once more before believing that a market is empty."""
+        first, self._heard_nothing = not self._heard_nothing, True
+        return [question] if first else []
+
+    def _take(self, row: RawRow, problem: str | None) -> None:
+        try:
+            if problem := symbol_problem(row.symbol) or problem:
+                raise BadRow(problem)
+            self.rows[row.symbol] = read_values(self._columns, row.values)
+            self.failed.pop(row.symbol, None)
+        except BadRow as error:
+            self.failed[row.symbol] = str(error)

@@ -11,17 +11,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
-from typing import Protocol, TypeVar
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Generic, Protocol, TypeVar
 
-from ingestion.errors import ScannerRefused
 from ingestion.scanner.transport import Rejected, ScannerOptions, Transient
 from ingestion.scanner.wire import Answer, Page, Tickers
 
 QuestionT = TypeVar("QuestionT", Tickers, Page)
+Outcome = Answer | Transient | Rejected
+
+_MOST_FRUITLESS_ANSWERS = 2
+"""Rounds in a row that answers without anything new are borne: waiting longer for a scanner that
+answers would not help."""
+
+LEFT_OUT = "the scanner's answers leave it out"
+"""Why a question is given up though the scanner answers."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,21 @@ class Campaign(Protocol[QuestionT]):
         """Symbols that failed for good so far."""
         ...
 
+    @property
+    def settled(self) -> int:
+        """Symbols whose fate is known so far."""
+        ...
+
     def absorb(self, question: QuestionT, answer: Answer) -> list[QuestionT]:
         """Take an answer; return what is to be asked again of this question."""
         ...
 
     def split(self, question: QuestionT, reason: str) -> list[QuestionT]:
-        """Take a rejection; return smaller questions, or none to give it up."""
+        """Take a rejection; return smaller questions, or record that there is no use."""
         ...
 
     def give_up(self, question: QuestionT, reason: str) -> None:
-        """Record that a question will not be asked again."""
+        """Record that a question is not asked again, though another answer might come."""
         ...
 
 
@@ -92,7 +103,7 @@ def run_rounds(
     ask
         Asks one question; called from ``options.in_flight`` threads at once.
     progress
-        Called with the number of new rows after each answer.
+        Called after each answer with the number of symbols that it settled.
 
     Raises
     ------
@@ -108,14 +119,14 @@ def run_rounds(
         still_open: list[QuestionT] = []
         unsent: list[QuestionT] = []
         for question, outcome in _ask_all(pending, ask, options.in_flight):
-            before = campaign.fetched
+            before = campaign.settled
             if outcome is None:
                 unsent.append(question)
                 continue
             this.requests += 1
             this.requested += len(question)
             still_open += _take(campaign, question, outcome, this)
-            progress(campaign.fetched - before)
+            progress(campaign.settled - before)
         open_symbols = sum(map(len, still_open))
         attempts.append(
             Attempt(
@@ -133,8 +144,7 @@ def run_rounds(
         progressed = campaign.fetched > fetched or this.rejected > 0
         barren = 0 if progressed else barren + 1
         if reason := _hopeless(this, barren, options):
-            for question in pending:
-                campaign.give_up(question, reason)
+            _give_up(campaign, pending, reason, progress)
             break
         if this.transients or not progressed:
             time.sleep(_wait(barren, this.retry_after, options))
@@ -144,7 +154,7 @@ def run_rounds(
 def _take(
     campaign: Campaign[QuestionT],
     question: QuestionT,
-    outcome: Answer | Transient | Rejected,
+    outcome: Outcome,
     this: _Round,
 ) -> list[QuestionT]:
     if isinstance(outcome, Answer):
@@ -153,64 +163,99 @@ def _take(
         this.transients.append(outcome)
         return [question]
     this.rejected += 1
-    smaller = campaign.split(question, str(outcome))
-    if not smaller:
-        campaign.give_up(question, str(outcome))
-    return smaller
+    return campaign.split(question, str(outcome))
+
+
+def _give_up(
+    campaign: Campaign[QuestionT],
+    questions: Sequence[QuestionT],
+    reason: str,
+    progress: Callable[[int], None],
+) -> None:
+    before = campaign.settled
+    for question in questions:
+        campaign.give_up(question, reason)
+    progress(campaign.settled - before)
 
 
 def _ask_all(
     questions: Sequence[QuestionT], ask: Callable[[QuestionT], Answer], in_flight: int
-) -> Iterator[tuple[QuestionT, Answer | Transient | Rejected | None]]:
+) -> Iterator[tuple[QuestionT, Outcome | None]]:
     """Yield each question with its outcome as it comes; None for one that was not sent."""
-    halt = Event()
+    crew = _Crew(questions, ask, in_flight)
+    failures_in_a_row = 0
+    try:
+        for _ in questions:
+            question, outcome = crew.next()
+            if isinstance(outcome, Transient):
+                failures_in_a_row += 1
+                if failures_in_a_row > in_flight:
+                    crew.halt.set()
+            elif outcome is not None:
+                failures_in_a_row = 0
+            yield question, outcome
+    finally:
+        crew.halt.set()
 
-    def outcome_of(question: QuestionT) -> Answer | Transient | Rejected | None:
-        if halt.is_set():
-            return None
+
+class _Crew(Generic[QuestionT]):
+    """Threads that ask, until nothing is left or one of them says halt.
+
+    They are daemons, unlike an executor's: after Ctrl-C nobody waits for an answer under way, and
+    the interpreter need not either.
+    """
+
+    def __init__(
+        self, questions: Sequence[QuestionT], ask: Callable[[QuestionT], Answer], size: int
+    ) -> None:
+        self.halt = Event()
+        self._ask: Callable[[QuestionT], Answer] = ask
+        self._todo: SimpleQueue[QuestionT] = SimpleQueue()
+        self._done: SimpleQueue[tuple[QuestionT, Outcome | BaseException | None]] = SimpleQueue()
+        for question in questions:
+            self._todo.put(question)
+        for _ in range(min(size, len(questions))):
+            Thread(target=self._work, name="scanner", daemon=True).start()
+
+    def next(self) -> tuple[QuestionT, Outcome | None]:
+        """Wait for an outcome; raise what its thread has raised."""
+        question, outcome = self._done.get()
+        if outcome is None or isinstance(outcome, Answer | Transient | Rejected):
+            return question, outcome
+        raise outcome
+
+    def _work(self) -> None:
+        while True:
+            try:
+                question = self._todo.get_nowait()
+            except Empty:
+                return
+            self._done.put((question, None if self.halt.is_set() else self._outcome(question)))
+
+    def _outcome(self, question: QuestionT) -> Outcome | BaseException:
         # The thread that fails halts the others: it would ask its next question before the caller
         # has read this outcome.
         try:
-            return ask(question)
+            return self._ask(question)
         except Rejected as failure:
             return failure
         except Transient as failure:
             if failure.retry_after is not None:
-                halt.set()
+                self.halt.set()
             return failure
-        except ScannerRefused:
-            halt.set()
-            raise
-
-    failures_in_a_row = 0
-    with ThreadPoolExecutor(in_flight) as pool, _set_on_exit(halt):
-        asked = {pool.submit(outcome_of, question): question for question in questions}
-        for future in as_completed(asked):
-            outcome = future.result()
-            if isinstance(outcome, Transient):
-                failures_in_a_row += 1
-                if failures_in_a_row > in_flight:
-                    halt.set()
-            elif outcome is not None:
-                failures_in_a_row = 0
-            yield asked[future], outcome
-
-
-@contextmanager
-def _set_on_exit(event: Event) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        event.set()
+        except BaseException as failure:  # noqa: BLE001 - the calling thread raises it
+            self.halt.set()
+            return failure
 
 
 def _hopeless(this: _Round, barren: int, options: ScannerOptions) -> str | None:
     """Say why asking on makes no sense; none if it does."""
     if this.retry_after > options.longest_retry_after:
         return f"the scanner asked to wait {this.retry_after:,.0f} s"
-    if barren <= options.retries:
-        return None
-    return str(this.transients[-1]) if this.transients else "the scanner's answers leave it out"
+    if this.transients:
+        return str(this.transients[-1]) if barren > options.retries else None
+    fruitless = barren > min(options.retries, _MOST_FRUITLESS_ANSWERS)
+    return LEFT_OUT if fruitless else None
 
 
 def _wait(barren: int, retry_after: float, options: ScannerOptions) -> float:

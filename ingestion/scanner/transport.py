@@ -15,25 +15,26 @@ a redirect; 404; any other status                      :class:`ScannerRefused`
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from ingestion.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.scanner import wire
+from ingestion.scanner.deadline import Deadline, DeadlineAdapter
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
 
 _CHUNK = 1 << 16
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~\xa1-\xff][\t -~\xa0-\xff]*)?")
 _TRANSIENT_STATUS = {403, 408, 425}
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ScannerOptions:
     read_timeout: float = 30.0
     """Seconds of silence after which a request is given up."""
     total_timeout: float = 60.0
-    """Seconds after which a request is given up even if bytes still trickle in."""
+    """Seconds after which a request is given up even if bytes still trickle in, headers or body."""
     retries: int = 8
     """Rounds in a row that may bring no new row before what is missing is given up. With the
     default back-off that is two minutes: outages of 30 to 90 seconds are the common kind."""
@@ -60,7 +61,8 @@ class ScannerOptions:
     longest_retry_after: float = 120.0
     """The longest Retry-After, in seconds, that is waited for; a longer one is taken for a no."""
     most_splits: int = 128
-    """Rejected requests that are split in the search for bad tickers, a run."""
+    """Rejected requests that are halved in the search for bad tickers, a run; or a twentieth of the
+    tickers, where that is more."""
     largest_answer: int = 64 << 20
     """Bytes, decompressed, beyond which an answer is not read on."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -105,7 +107,11 @@ class Transport:
         if session_id:
             self._session.headers["Cookie"] = f"sessionid={session_id}"
         _check_headers(self._session.headers)
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)
+        # A proxy named in the environment cannot reach a scanner on this machine.
+        self._session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+        # With an authentication of its own, requests leaves ~/.netrc alone.
+        self._session.auth = _unchanged
+        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -136,30 +142,44 @@ class Transport:
 
     def _post(self, url: str, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         options = self._options
-        deadline = time.monotonic() + options.total_timeout
+        deadline = Deadline(options.total_timeout)
         try:
-            with self._session.post(
-                url,
-                json=body,
-                timeout=(options.connect_timeout, options.read_timeout),
-                # A redirect would carry the session cookie to another host.
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return response.status_code, response.headers, self._read(response.raw, deadline)
+            with (
+                deadline,
+                self._session.post(
+                    url,
+                    json=body,
+                    timeout=(options.connect_timeout, options.read_timeout),
+                    # A redirect would carry the session cookie to another host.
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                answer = response.status_code, response.headers, self._read(response.raw)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Transient(_cause(error)) from error
+            raise Transient(self._too_late if deadline.passed else _cause(error)) from error
+        # A body without a length ends where the deadline has cut it, and looks whole.
+        if deadline.passed:
+            raise Transient(self._too_late)
+        return answer
 
-    def _read(self, raw: urllib3.HTTPResponse, deadline: float) -> bytes:
-        """Read a body piece by piece: the socket's timeout restarts with every byte received."""
+    @property
+    def _too_late(self) -> str:
+        return f"no whole answer within {self._options.total_timeout:g} s"
+
+    def _read(self, raw: urllib3.HTTPResponse) -> bytes:
+        """Read a body piece by piece, so that none grows beyond bounds."""
         pieces = bytearray()
         while piece := raw.read1(_CHUNK, decode_content=True):
             pieces += piece
             if len(pieces) > self._options.largest_answer:
                 raise Transient(f"the answer is larger than {self._options.largest_answer:,} bytes")
-            if time.monotonic() > deadline:
-                raise Transient(f"no whole answer within {self._options.total_timeout:g} s")
         return bytes(pieces)
+
+
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authenticate with nothing."""
+    return request
 
 
 def _check_headers(headers: Mapping[str, str | bytes]) -> None:
@@ -194,8 +214,9 @@ def _classified(error: str) -> Exception:
 
 def _refusal(url: str, market: str, status: int, headers: Mapping[str, str], body: bytes) -> str:
     if 300 <= status < 400:
+        target = wire.printable(headers.get("Location", "nowhere"))
         return (
-            f"{url} redirects to {headers.get('Location', 'nowhere')}, which is not followed; "
+            f"{url} redirects to {target}, which is not followed; "
             "set TVFEAST_SCANNER_URL to the scanner itself"
         )
     if status == 404:
@@ -229,4 +250,4 @@ def _cause(error: Exception) -> str:
     innermost: BaseException = error
     while (cause := innermost.__cause__ or innermost.__context__) is not None:
         innermost = cause
-    return f"connection failed: {innermost}"
+    return f"connection failed: {wire.printable(str(innermost))}"

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _UNKNOWN_FIELD = re.compile(r'unknown field\s+"?([^"]+)"?', re.IGNORECASE)
-
-
 _MOST_MATCHES = 10_000_000  # the largest market has some 60,000 symbols
 
 
@@ -89,7 +87,7 @@ class Answer:
 
     @property
     def is_whole(self) -> bool:
-        """Whether what is not in it is not known to the scanner."""
+        """Whether it shows as many symbols as it counts, whichever they are."""
         distinct = {row.symbol for row in self.rows}
         return len(distinct) >= self.total and not self.illegible
 
@@ -123,7 +121,7 @@ def error_text(body: bytes) -> str | None:
     except MalformedAnswer:
         return None
     error = document.get("error") if isinstance(document, dict) else None
-    return error if isinstance(error, str) and error else None
+    return printable(error) if isinstance(error, str) and error else None
 
 
 def unknown_column(error: str) -> str | None:
@@ -134,8 +132,13 @@ def unknown_column(error: str) -> str | None:
 
 def excerpt(body: bytes, length: int = 120) -> str:
     """Return the beginning of a body on one line, for messages."""
-    text = " ".join(body[: 4 * length].decode("utf-8", "replace").split())
+    text = printable(" ".join(body[: 4 * length].decode("utf-8", "replace").split()))
     return text if len(text) <= length else f"{text[:length]}…"
+
+
+def printable(text: str) -> str:
+    """Replace what would steer a terminal: a scanner's words end up on one."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def _json(body: bytes) -> Any:

@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,9 +29,10 @@ from ingestion.errors import (
     ScannerRefused,
     UnknownColumn,
 )
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.feature_ingest import FeatureIngestRequest, Progress, feature_ingest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
 from ingestion.local import compute_local_features
+from ingestion.render import ingest_text
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.sessions import bar_close, bar_closes
 from ingestion.settings import Settings
@@ -125,10 +135,10 @@ class TestReceipt:
         assert "Recommend.All" in receipt["failed_symbols"][TEN[0]]
         for attempt in receipt["attempts"]:
             assert attempt.keys() >= {"idx", "requested", "fetched", "failed", "duration_s"}
-        assert [attempt["idx"] for attempt in receipt["attempts"]] == [0, 1]
-        assert [attempt["requested"] for attempt in receipt["attempts"]] == [11, 1]
-        assert [attempt["fetched"] for attempt in receipt["attempts"]] == [9, 0]
-        assert [attempt["failed"] for attempt in receipt["attempts"]] == [1, 1]
+        assert [attempt["idx"] for attempt in receipt["attempts"]] == [0, 1, 2]
+        assert [attempt["requested"] for attempt in receipt["attempts"]] == [11, 1, 1]
+        assert [attempt["fetched"] for attempt in receipt["attempts"]] == [9, 0, 0]
+        assert [attempt["failed"] for attempt in receipt["attempts"]] == [1, 1, 0]
 
     def test_it_is_written_before_the_data(self, settings: Settings, monkeypatch):
         monkeypatch.setattr(
@@ -171,6 +181,7 @@ class TestGates:
         assert error.value.exit_code == 4
         assert not list_parts(settings.lakehouse, GROUP)
         assert receipts(settings)[0]["absent"] == ["X:GONE"]
+        assert receipts(settings)[0]["verdict"] == "refuse"
 
     def test_a_scanner_that_is_down_publishes_nothing(self, settings: Settings):
         with pytest.raises(NothingFetched):
@@ -253,6 +264,8 @@ class TestResume:
         with pytest.raises(ClockError, match="already holds 10"):
             feature_ingest(settings, request(refresh=True))
         assert len(keys(settings)) == 10
+        # No receipt says that the second run's rows are published.
+        assert [receipt["verdict"] for receipt in receipts(settings)] == ["publish"]
 
     def test_a_clock_set_back_a_little_adds_nothing_twice(self, settings, at):
         feature_ingest(settings, request())
@@ -280,6 +293,167 @@ class TestResume:
         assert result.report.shortfall == 0
         assert result.report.coverage == 1
         assert len(keys(settings)) == 4
+
+    def test_a_recent_symbol_of_a_universe_that_now_fails_is_covered(self, settings, scanner, at):
+        feature_ingest(settings, request("BINANCE:BTCUSDT"))
+        at(MONDAY + timedelta(minutes=5))
+        scanner.spoiled = {"BINANCE:BTCUSDT": "text-value"}
+        result = feature_ingest(settings, FeatureIngestRequest("crypto", scanner=QUICK))
+        assert (result.report.fetched, result.report.resumed) == (3, 1)
+        assert (result.report.failed_symbols, result.report.coverage) == ({}, 1)
+
+    def test_recent_symbols_on_a_lost_page_are_covered(self, settings, scanner, at):
+        america = FeatureIngestRequest("america", scanner=replace(QUICK, batch_size=28))
+        feature_ingest(settings, america)
+        at(MONDAY + timedelta(minutes=5))
+        scanner.plan = FaultPlan([None], chances={"empty": 1.0})
+        result = feature_ingest(settings, america)
+        assert result.report.lost_pages
+        assert (result.report.resumed, result.report.shortfall) == (56, 0)
+        assert (result.report.coverage, result.part) == (1, None)
+
+    def test_recent_symbols_of_other_exchanges_fill_no_lost_page(self, settings, scanner, at):
+        feature_ingest(settings, FeatureIngestRequest("crypto", scanner=QUICK))
+        at(MONDAY + timedelta(minutes=5))
+        scanner.plan = FaultPlan([None], chances={"empty": 1.0})
+        america = FeatureIngestRequest("america", scanner=replace(QUICK, batch_size=28))
+        with pytest.raises(GateRefused, match=r"28 of 56 symbols, 28 on no page"):
+            feature_ingest(settings, america)
+
+
+class Recorded(Progress):
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.total = self.settled = self.closed = 0
+
+    def start(self, total: int) -> None:
+        self.total = total
+
+    def advance(self, symbols: int) -> None:
+        assert self.total
+        self.settled += symbols
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class TestProgress:
+    def test_it_counts_rows_failures_and_unknown_symbols(self, settings, scanner):
+        scanner.spoiled = {TEN[0]: "text-value"}
+        shown = Recorded()
+        feature_ingest(settings, request(*TEN, "X:GONE", min_coverage=0.5, batch_size=6), shown)
+        assert (shown.total, shown.settled, shown.closed) == (11, 11, 1)
+
+    def test_it_counts_every_page_of_a_universe(self, settings):
+        shown = Recorded()
+        options = replace(QUICK, batch_size=20)
+        feature_ingest(settings, FeatureIngestRequest("america", scanner=options), shown)
+        assert (shown.total, shown.settled, shown.closed) == (56, 56, 1)
+
+    def test_it_counts_what_is_given_up(self, settings, scanner):
+        scanner.plan = FaultPlan(chances={"empty": 1.0})
+        shown = Recorded()
+        with pytest.raises(NothingFetched):
+            feature_ingest(settings, request(), shown)
+        assert (shown.settled, shown.closed) == (10, 1)
+
+    @pytest.mark.parametrize("error", [UnknownColumn("RSI"), KeyboardInterrupt()])
+    def test_it_is_closed_whatever_happens(self, settings, monkeypatch, error):
+        def scan(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("ingestion.scanner.transport.Transport.scan", scan)
+        shown = Recorded()
+        with pytest.raises(type(error)):
+            feature_ingest(settings, request(), shown)
+        assert shown.closed == 1
+
+
+def on_a_terminal(settings: Settings, *arguments: str, interrupt: bool = False) -> list[str]:
+    """Run the command on a pseudo-terminal; return the lines that it leaves there."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ingestion.cli", "feature-ingest", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={
+            "PATH": os.environ["PATH"],
+            "TVFEAST_PROJECT": str(settings.project),
+            "TVFEAST_SCANNER_URL": settings.scanner_url,
+            "TVFEAST_NOW": MONDAY.isoformat(),
+        },
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
+        while select.select([ours], [], [], 15)[0] and (piece := os.read(ours, 65536)):
+            shown += piece
+            if interrupt and b"0/60" in shown:
+                interrupt = False
+                time.sleep(1)  # until the second page stalls
+                child.send_signal(signal.SIGINT)
+    os.close(ours)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(10)
+    child.kill()
+    child.wait()
+    return [line.rpartition("\r")[2] for line in shown.decode().split("\r\n")]
+
+
+class TestBar:
+    CANDIDATES = ("--candidates", str(SAMPLE / "portfolio_candidates.json"))
+
+    @pytest.mark.parametrize(
+        "source", [("--universe", "america", "--batch-size", "20"), CANDIDATES]
+    )
+    def test_it_is_full_and_ends_its_line(self, settings, source):
+        bar, message, *_ = on_a_terminal(settings, *source)
+        assert "scanner: 100%" in bar
+        assert "rows known at" in message
+        assert "scanner:" not in message
+
+    def test_it_ends_its_line_when_the_scanner_refuses(self, settings, scanner):
+        scanner.plan = FaultPlan([None, "redirect"])
+        bar, message, *_ = on_a_terminal(settings, *self.CANDIDATES, "--batch-size", "20")
+        assert "scanner:" in bar
+        assert message.startswith("tvfeast: ")
+
+    def test_it_ends_its_line_on_ctrl_c(self, settings, scanner):
+        scanner.plan = FaultPlan([None], chances={"stall": 1.0})
+        options = ("--batch-size", "20", "--in-flight", "1")
+        started = time.monotonic()
+        bar, *messages = on_a_terminal(settings, *self.CANDIDATES, *options, interrupt=True)
+        assert "20/60" in bar
+        assert not any("scanner:" in message for message in messages)
+        assert time.monotonic() - started < 10
+
+
+class TestText:
+    def test_nothing_fetched_says_why(self, settings, scanner):
+        scanner.plan = FaultPlan(chances={"forbidden-html": 1.0})
+        with pytest.raises(NothingFetched, match=r"mostly: status 403"):
+            feature_ingest(settings, request())
+        with pytest.raises(NothingFetched, match=r"mostly: rows 0 to 500: status 403"):
+            feature_ingest(settings, FeatureIngestRequest("america", scanner=QUICK))
+
+    def test_nothing_to_add_says_what_is_missing(self, settings, at):
+        asked = (*ALL.symbols, "X:GONE")
+        feature_ingest(settings, request(*asked))
+        at(MONDAY + timedelta(minutes=5))
+        assert ingest_text(feature_ingest(settings, request(*asked))) == (
+            "nothing to add: 60 of 61 symbols had a row inside the resume window; "
+            "1 unknown to the scanner"
+        )
+        assert ingest_text(feature_ingest(settings, request())) == (
+            "nothing to add: 10 of 10 symbols had a row inside the resume window"
+        )
+
+    def test_coverage_is_never_more_than_whole(self, settings):
+        report = feature_ingest(settings, request()).report
+        assert replace(report, fetched=90, asked=20).coverage == 1
 
 
 def test_what_a_killed_run_left_in_staging_is_removed(settings: Settings):

@@ -1,6 +1,8 @@
 """The ways to fail, as they are on the wire, and the plan that says when."""
 
+import contextlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -73,6 +75,23 @@ def test_a_trickle_goes_on_and_brings_nothing(
     with ask(http, replay, stream=True) as response:
         assert response.status_code == 200
         assert [response.raw.read(1) for _ in range(3)] == [b" "] * 3
+
+
+def test_trickling_headers_never_end(start_replay: StartReplay, http: requests.Session) -> None:
+    started = time.monotonic()
+    replay = start_replay(plan=FaultPlan(["trickle-headers"]))
+    outcomes: list[object] = []
+
+    def ask_on() -> None:
+        with contextlib.suppress(requests.RequestException):
+            outcomes.append(ask(http, replay, timeout=0.5))
+
+    client = threading.Thread(target=ask_on, daemon=True)
+    client.start()
+    # No single wait is as long as the timeout, so that the request outlives it.
+    client.join(1.0)
+    assert client.is_alive()
+    assert (outcomes, time.monotonic() - started >= 1.0) == ([], True)
 
 
 def test_a_reset_ends_the_connection(start_replay: StartReplay, http: requests.Session) -> None:

@@ -5,13 +5,18 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from ingestion.errors import InputError
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
+from ingestion.replay.server import serve
 
+SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 StartReplay = Callable[..., ReplayScanner]
 
 
@@ -71,3 +76,25 @@ def test_it_ends_while_a_request_hangs(sample_panel: Panel, fault: str) -> None:
     assert len(failures) == 1
     with pytest.raises(requests.ConnectionError):
         requests.post(f"{replay.url}/global/scan", timeout=1)
+
+
+def test_what_was_asked_is_kept_only_when_told_to(
+    start_replay: StartReplay, http: requests.Session
+) -> None:
+    for record in (True, False):
+        replay = start_replay(record=record)
+        http.post(f"{replay.url}/global/scan", json={"columns": ["close"]}, timeout=5)
+        assert len(replay.requests) == int(record)
+
+
+def test_the_served_command_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def scanner(*_: Any, **options: Any) -> None:
+        given.update(options)
+        raise OSError(0, "enough")
+
+    monkeypatch.setattr("ingestion.replay.server.ReplayScanner", scanner)
+    with pytest.raises(InputError):
+        serve(SAMPLE, port=0, latency=0, fail=())
+    assert given["record"] is False

@@ -1,10 +1,18 @@
 """Fetching given symbols while the scanner fails in every way it is known to."""
 
+import contextlib
 import gzip
+import json
 import math
+import signal
 import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,10 +123,11 @@ def test_after_a_stall_only_what_is_missing_is_asked_again(
     assert asked(scanner) == [list(stocks[:6]), list(stocks[6:]), list(stocks[6:])]
 
 
+@pytest.mark.parametrize("fault", ["trickle", "trickle-headers"])
 def test_after_a_trickle_only_what_is_missing_is_asked_again(
-    start_scanner: StartScanner, sample_panel: Panel, stocks: Stocks
+    start_scanner: StartScanner, sample_panel: Panel, stocks: Stocks, fault: str
 ) -> None:
-    scanner = start_scanner(plan=FaultPlan([None, "trickle"]))
+    scanner = start_scanner(plan=FaultPlan([None, fault]))
     snapshot = fetch(scanner.url, stocks, batch_size=6, in_flight=1, total_timeout=0.4)
     assert snapshot.rows == panel_rows(sample_panel, stocks)
     assert asked(scanner) == [list(stocks[:6]), list(stocks[6:]), list(stocks[6:])]
@@ -129,7 +138,8 @@ def test_after_a_trickle_only_what_is_missing_is_asked_again(
     [
         *PASSING.items(),
         ("stall", "no answer in time"),
-        ("trickle", "no whole answer within 0.1 s"),
+        ("trickle", "no whole answer within 0.3 s"),
+        ("trickle-headers", "no whole answer within 0.3 s"),
     ],
 )
 def test_a_lasting_fault_ends_in_a_reason_for_every_symbol(
@@ -137,7 +147,7 @@ def test_a_lasting_fault_ends_in_a_reason_for_every_symbol(
 ) -> None:
     scanner = start_scanner(plan=FaultPlan(chances={fault: 1.0}))
     snapshot = fetch(
-        scanner.url, stocks, batch_size=6, retries=2, read_timeout=0.1, total_timeout=0.1
+        scanner.url, stocks, batch_size=6, retries=2, read_timeout=0.1, total_timeout=0.3
     )
     assert (snapshot.rows, snapshot.absent) == ({}, ())
     assert sorted(snapshot.failed) == sorted(stocks)
@@ -284,14 +294,47 @@ def test_a_batch_of_nothing_but_spoiling_tickers_ends_in_reasons(
     assert len(scanner.requests) == 2 * len(stocks) - 1
 
 
-@pytest.mark.parametrize("most_splits", [0, 1, 5])
-def test_the_search_for_spoiling_tickers_is_bounded(
-    start_scanner: StartScanner, sample_panel: Panel, most_splits: int
-) -> None:
-    scanner = start_scanner(poison=sample_panel.symbols)
-    snapshot = fetch(scanner.url, sample_panel.symbols, most_splits=most_splits)
-    assert sorted(snapshot.failed) == sorted(sample_panel.symbols)
-    assert len(scanner.requests) == 1 + 2 * most_splits
+def poisoned_scanner(poison: set[str]) -> Callable[[int, Any], Reply]:
+    """Know every ticker, and reject requests that hold a poisonous one."""
+
+    def answer(_: int, question: Any) -> Reply:
+        tickers = question["symbols"]["tickers"]
+        if poison.intersection(tickers):
+            return Reply(b'{"totalCount":0,"error":"Invalid symbol","data":null}', 400)
+        return Reply(rows_answer([row(ticker) for ticker in tickers]))
+
+    return answer
+
+
+def test_many_spoiling_tickers_among_many_are_all_found() -> None:
+    symbols = [f"X:S{number:05}" for number in range(8_000)]
+    poison = set(symbols[100::500])
+    with stub_scanner(poisoned_scanner(poison)) as stub:
+        snapshot = fetch(stub.url, symbols, most_splits=128)
+    assert set(snapshot.failed) == poison
+    assert len(snapshot.rows) == len(symbols) - len(poison)
+
+
+def test_more_spoiling_tickers_than_can_be_searched_for_cost_small_pieces_only() -> None:
+    symbols = [f"X:S{number:04}" for number in range(1_000)]
+    poison = set(symbols[5::100])
+    with stub_scanner(poisoned_scanner(poison)) as stub:
+        snapshot = fetch(stub.url, symbols, most_splits=0, batch_size=250)
+    assert poison <= set(snapshot.failed)
+    assert len(snapshot.failed) <= 10 * len(poison)
+    assert every_symbol_has_one_fate(snapshot, symbols)
+    assert len(stub.questions) <= 4 + 2 * 50 + 100
+
+
+@pytest.mark.parametrize("most_splits", [0, 128])
+def test_a_scanner_that_rejects_everything_is_left_alone_soon(most_splits: int) -> None:
+    symbols = [f"X:S{number:04}" for number in range(5_000)]
+    with (
+        stub_scanner(poisoned_scanner(set(symbols))) as stub,
+        pytest.raises(ScannerRefused, match=r"every request.*Invalid symbol"),
+    ):
+        fetch(stub.url, symbols, most_splits=most_splits)
+    assert 64 <= len(stub.questions) <= 66
 
 
 def test_a_ticker_that_spoils_requests_is_found_amid_other_faults(
@@ -312,8 +355,9 @@ def test_a_silent_page_of_50_rows_is_noticed_and_completed(
     snapshot = fetch(scanner.url, symbols)
     assert snapshot.rows == panel_rows(sample_panel, sample_panel.symbols)
     assert snapshot.absent == ("NASDAQ:NOSUCH",)
-    first, second = asked(scanner)
+    first, second, third = asked(scanner)
     assert (first, len(second)) == (list(symbols), len(symbols) - 50)
+    assert third == ["NASDAQ:NOSUCH"]
 
 
 def test_a_scanner_that_never_shows_all_it_counts_is_not_asked_for_ever(stocks: Stocks) -> None:
@@ -328,10 +372,43 @@ def test_symbols_that_the_scanner_does_not_know_are_absent(
     start_scanner: StartScanner, stocks: Stocks
 ) -> None:
     scanner = start_scanner()
-    snapshot = fetch(scanner.url, ("NYSE:GONE", *stocks, "NASDAQ:NOSUCH"))
+    asking = ("NYSE:GONE", *stocks, "NASDAQ:NOSUCH")
+    snapshot = fetch(scanner.url, asking, batch_size=7, in_flight=1)
     assert snapshot.absent == ("NYSE:GONE", "NASDAQ:NOSUCH")
     assert set(snapshot.rows) == set(stocks)
-    assert len(scanner.requests) == 1
+    assert asked(scanner)[2:] == [["NYSE:GONE", "NASDAQ:NOSUCH"]]
+
+
+def test_one_empty_answer_does_not_make_a_batch_unknown(stocks: Stocks) -> None:
+    def answer(number: int, question: Any) -> Reply:
+        tickers = question["symbols"]["tickers"]
+        return Reply(rows_answer([row(ticker) for ticker in tickers] if number else []))
+
+    with stub_scanner(answer) as stub:
+        snapshot = fetch(stub.url, stocks, batch_size=6, in_flight=1)
+    assert (set(snapshot.rows), snapshot.absent) == (set(stocks), ())
+    assert len(stub.questions) == 3
+
+
+def test_a_stranger_beyond_the_count_does_not_hide_a_symbol(stocks: Stocks) -> None:
+    def answer(number: int, question: Any) -> Reply:
+        tickers = question["symbols"]["tickers"]
+        rows = [row(ticker) for ticker in tickers]
+        return Reply(rows_answer(rows if number else [*rows[:-1], row("A:NEW")], len(tickers)))
+
+    with stub_scanner(answer) as stub:
+        snapshot = fetch(stub.url, stocks)
+    assert (set(snapshot.rows), snapshot.absent, snapshot.unasked) == (set(stocks), (), 1)
+
+
+def test_a_scanner_that_asked_for_a_long_pause_is_not_asked_to_confirm(stocks: Stocks) -> None:
+    def answer(number: int, _: Any) -> Reply:
+        return Reply(b"", 429, {"Retry-After": "3600"}) if number else Reply(rows_answer([]))
+
+    with stub_scanner(answer) as stub:
+        snapshot = fetch(stub.url, stocks, batch_size=6, in_flight=1)
+    assert every_symbol_has_one_fate(snapshot, stocks)
+    assert len(stub.questions) == 2
 
 
 def test_nothing_but_unknown_symbols_is_no_failure(start_scanner: StartScanner) -> None:
@@ -406,8 +483,20 @@ def test_rows_that_nobody_asked_for_are_dropped_and_counted(
 def test_a_symbol_that_is_answered_under_another_name_is_absent() -> None:
     with stub_scanner(lambda *_: Reply(rows_answer([row("A:NEW")]))) as stub:
         snapshot = fetch(stub.url, ["A:OLD"])
-    assert (snapshot.rows, snapshot.absent, snapshot.unasked) == ({}, ("A:OLD",), 1)
-    assert len(stub.questions) == 1
+    assert (snapshot.rows, snapshot.absent, snapshot.unasked) == ({}, ("A:OLD",), 2)
+    assert len(stub.questions) == 2
+
+
+def test_a_renamed_symbol_among_others_is_absent_without_back_off(stocks: Stocks) -> None:
+    def answer(_: int, question: Any) -> Reply:
+        tickers = question["symbols"]["tickers"]
+        return Reply(rows_answer([row(t if t in stocks else "A:NEW") for t in tickers]))
+
+    with stub_scanner(answer) as stub:
+        started = time.monotonic()
+        snapshot = fetch(stub.url, [*stocks, "A:OLD"], backoff=5.0, longest_backoff=5.0)
+    assert (set(snapshot.rows), snapshot.absent) == (set(stocks), ("A:OLD",))
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("entry", ['{"s":"NASDAQ:AAPL"}', "null", '{"d":[]}'])
@@ -613,6 +702,97 @@ def test_a_400_of_any_body_is_a_rejection(stocks: Stocks) -> None:
         assert sorted(snapshot.failed) == sorted(stocks[:2])
         assert all(reason.startswith("rejected (400): ") for reason in snapshot.failed.values())
         assert len(stub.questions) == 3
+
+
+def test_control_characters_of_the_scanner_reach_no_terminal() -> None:
+    error = json.dumps({"error": "no\x1b]0;mine\x07", "data": None}).encode()
+    for reply in (
+        Reply(b"\x1b[2Jbad", 502),
+        Reply(error, 400),
+        Reply(headers={"Content-Length": "\x1b[2J"}),
+    ):
+        with stub_scanner(lambda *_, reply=reply: reply) as stub:
+            snapshot = fetch(stub.url, ["A:B"], retries=0)
+        assert snapshot.failed["A:B"].isprintable()
+    away = Reply(b"", 302, {"Location": "https://a.example/\x1b[2J"})
+    with stub_scanner(lambda *_: away) as stub, pytest.raises(ScannerRefused) as caught:
+        fetch(stub.url, ["A:B"])
+    assert str(caught.value).isprintable()
+
+
+def test_an_environments_proxy_and_netrc_are_left_alone(
+    start_scanner: StartScanner, stocks: Stocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    scanner = start_scanner()
+    snapshot = fetch(scanner.url, stocks)
+    assert set(snapshot.rows) == set(stocks)
+    assert "Authorization" not in scanner.requests[0].headers
+
+
+def test_a_proxy_is_used_for_a_scanner_elsewhere_and_netrc_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine scanner.example login me password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with stub_scanner(lambda *_: Reply(rows_answer([row("A:B")]))) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        snapshot = fetch("http://scanner.example", ["A:B"])
+    assert set(snapshot.rows) == {"A:B"}
+    assert "Authorization" not in proxy.headers[0]
+
+
+def test_the_deadline_of_an_exchange_holds_for_a_body_without_length() -> None:
+    """Its end is the connection's, so that one cut short looks whole."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                whole = rows_answer([row("A:B")])
+                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + whole)
+                while True:
+                    time.sleep(0.05)
+                    connection.sendall(b" ")
+
+        threading.Thread(target=trickle, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        started = time.monotonic()
+        snapshot = fetch(url, ["A:B"], retries=0, total_timeout=0.4)
+    assert snapshot.failed == {"A:B": "no whole answer within 0.4 s"}
+    assert time.monotonic() - started < 1.5
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, {tools!r})
+from scanner_tools import COLUMNS
+from ingestion.scanner import ScannerClient
+with ScannerClient({url!r}) as client:
+    client.fetch([f"X:S{{n}}" for n in range(2000)], COLUMNS)
+"""
+
+
+def test_ctrl_c_does_not_wait_for_answers_under_way(start_scanner: StartScanner) -> None:
+    scanner = start_scanner(plan=FaultPlan(chances={"stall": 1.0}))
+    program = INTERRUPTED.format(tools=str(Path(__file__).parent), url=scanner.url)
+    child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 20
+        while len(scanner.requests) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        started = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=10)
+    finally:
+        child.kill()
+    assert time.monotonic() - started < 1.5
+    assert b"KeyboardInterrupt" in errors
+    assert len(scanner.requests) == 2
 
 
 def test_the_defaults_stay_inside_what_the_scanner_is_known_to_bear() -> None:

@@ -18,7 +18,7 @@ from scanner_tools import (
 )
 
 from feature_repo.catalog import Column, Dtype
-from ingestion.errors import ScannerRefused, UnknownColumn
+from ingestion.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from ingestion.scanner import ScannerClient
 
@@ -79,7 +79,7 @@ def test_the_number_of_symbols_is_announced_before_the_rest_is_read(
             progress=lambda rows: events.append(f"{rows} rows"),
             announce=lambda total: events.append(f"{total} in all"),
         )
-    assert events[:2] == ["20 rows", "56 in all"]
+    assert events[:2] == ["56 in all", "20 rows"]
     assert sorted(events[2:]) == ["16 rows", "20 rows"]
     assert [attempt.idx for attempt in snapshot.attempts] == [0, 1]
     assert sum(attempt.requests for attempt in snapshot.attempts) == 3
@@ -141,7 +141,7 @@ def test_an_empty_market_is_no_failure(start_scanner: StartScanner) -> None:
     snapshot = fetch_market(scanner.url, "america")
     assert (snapshot.rows, snapshot.asked, snapshot.shortfall) == ({}, 0, 0)
     assert snapshot.lost_pages == ()
-    assert len(scanner.requests) == 1
+    assert len(scanner.requests) == 2
 
 
 def test_a_market_that_does_not_exist_is_refused_by_name(start_scanner: StartScanner) -> None:
@@ -238,11 +238,86 @@ def test_a_market_that_grows_while_it_is_read_is_counted_anew() -> None:
     assert (snapshot.asked, snapshot.shortfall) == (10, 0)
 
 
-def test_a_market_that_shrinks_while_it_is_read_is_counted_anew() -> None:
+@pytest.mark.parametrize("glitch", [0, 1, 2])
+@pytest.mark.parametrize("total", [0, 2])
+def test_one_smaller_count_does_not_shrink_a_market(glitch: int, total: int) -> None:
+    def answer(number: int, question: Any) -> Reply:
+        return Reply(rows_answer([], total)) if number == glitch else page_of(TEN, question)
+
+    with stub_scanner(answer) as stub:
+        snapshot = fetch_market(stub.url, "america", batch_size=4, in_flight=1)
+    assert sorted(snapshot.rows) == TEN
+    assert (snapshot.asked, snapshot.shortfall, snapshot.lost_pages) == (10, 0, ())
+
+
+def test_a_listing_twice_in_a_page_with_other_values_is_asked_for_by_name() -> None:
+    def answer(_: int, question: Any) -> Reply:
+        if "tickers" in question["symbols"]:
+            return Reply(rows_answer([row(name, 7.5) for name in question["symbols"]["tickers"]]))
+        start, end = question["range"]
+        rows = [row(symbol) for symbol in TEN[start:end]]
+        return Reply(rows_answer([*rows, *(row(r["s"], 9.5) for r in rows[1:2])], 10))
+
+    with stub_scanner(answer) as stub:
+        snapshot = fetch_market(stub.url, "america", batch_size=10)
+    assert sorted(snapshot.rows) == TEN
+    assert (snapshot.rows[TEN[1]][0], snapshot.rows[TEN[0]][0]) == (7.5, 1.5)
+    assert (snapshot.failed, snapshot.duplicates) == ({}, 1)
+    assert len(stub.questions) == 2
+
+
+def test_a_row_that_is_bad_once_is_asked_for_by_name(
+    start_scanner: StartScanner, sample_panel: Panel, america: list[str]
+) -> None:
+    scanner = start_scanner(plan=FaultPlan(["text-value"]))
+    snapshot = fetch_market(scanner.url, "america")
+    assert (snapshot.rows, snapshot.failed) == (panel_rows(sample_panel, america), {})
+    assert len(scanner.requests) == 2
+    assert {request.path for request in scanner.requests} == {"/america/scan"}
+    assert len(scanner.requests[1].body["symbols"]["tickers"]) == 1
+    assert [attempt.idx for attempt in snapshot.attempts] == [0, 1]
+
+
+def test_a_row_that_stays_bad_is_asked_for_by_name_once(
+    start_scanner: StartScanner, america: list[str]
+) -> None:
+    scanner = start_scanner(spoiled={america[9]: "text-value"})
+    snapshot = fetch_market(scanner.url, "america")
+    assert list(snapshot.failed) == [america[9]]
+    assert len(scanner.requests) == 2
+
+
+def test_no_page_is_asked_for_that_holds_nothing() -> None:
+    listing = [*TEN[:5], TEN[4], *TEN[6:]]
+    with stub_scanner(lambda _, question: page_of(listing, question)) as stub:
+        fetch_market(stub.url, "america", batch_size=1)
+    assert all(start < end for start, end in ranges(stub))
+
+
+@pytest.mark.parametrize("name", ["", "../x", "america/scan", "a?b", "America", "a b", "-a", "a\n"])
+def test_what_is_no_market_name_goes_into_no_url(start_scanner: StartScanner, name: str) -> None:
+    scanner = start_scanner()
+    with pytest.raises(InputError, match="not the name of a market"):
+        fetch_market(scanner.url, name)
+    assert scanner.requests == []
+
+
+def test_progress_counts_every_page_and_symbol(
+    start_scanner: StartScanner, america: list[str]
+) -> None:
+    steps: list[int] = []
+    scanner = start_scanner(spoiled={america[9]: "text-value"})
+    with ScannerClient(scanner.url, quick(batch_size=20)) as client:
+        client.fetch_market("america", COLUMNS, progress=steps.append)
+    assert sum(steps) == 56
+
+
+def test_a_market_that_shrinks_while_it_is_read_keeps_its_count() -> None:
     def answer(number: int, question: Any) -> Reply:
         return page_of(TEN if number == 0 else TEN[:7], question)
 
     with stub_scanner(answer) as stub:
         snapshot = fetch_market(stub.url, "america", batch_size=4)
     assert sorted(snapshot.rows) == TEN[:7]
-    assert (snapshot.asked, snapshot.shortfall, snapshot.lost_pages) == (7, 0, ())
+    assert (snapshot.asked, snapshot.shortfall) == (10, 3)
+    assert len(stub.questions) < 10
