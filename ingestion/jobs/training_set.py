@@ -131,12 +131,11 @@ def _checked(origin: str, labels: pa.Table) -> pa.Table:
             )
     if not labels.num_rows:
         raise InputError(f"{origin} holds no rows")
-    if not pa.types.is_string(labels.schema.field("symbol").type) and not pa.types.is_large_string(
-        labels.schema.field("symbol").type
-    ):
-        raise InputError(f"{origin}: symbol is no text, but {labels.schema.field('symbol').type}")
     if missing := labels["symbol"].null_count:
         raise InputError(f"{origin}: {missing} rows have no symbol")
+    kind = labels.schema.field("symbol").type
+    if kind not in (pa.string(), pa.large_string()):
+        raise InputError(f"{origin}: symbol is no text, but {kind}")
     return labels
 
 
