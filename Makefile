@@ -100,7 +100,7 @@ bench-local: setup ## Measure backfill of 10,000 symbols × 2,520 days against i
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+		--generate-hashes --no-header --quiet --upgrade -o requirements.lock
 
 .PHONY: clean
 clean: ## Remove .venv, caches and the demo; leaves the lakehouse alone
