@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from ingestion.errors import InputError
 
 TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Host names of this machine."""
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -75,7 +77,7 @@ def _scanner_url(text: str) -> str:
         parts = urlsplit(text)
     except ValueError:  # an unclosed bracket
         parts = urlsplit("")
-    loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    loopback = parts.hostname in LOOPBACK
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
         raise InputError(
             f'TVFEAST_SCANNER_URL is "{text}"; it must be an https URL, such as '

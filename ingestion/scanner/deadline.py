@@ -82,14 +82,8 @@ class _Http(HTTPConnection):
         return super().getresponse()
 
 
-class _Https(HTTPSConnection):
-    def connect(self) -> None:
-        _watch(self)
-        super().connect()
-
-    def getresponse(self) -> Any:
-        _watch(self)
-        return super().getresponse()
+class _Https(_Http, HTTPSConnection):
+    """The same over TLS: what :class:`_Http` calls next is TLS's own method."""
 
 
 class _HttpPool(HTTPConnectionPool):

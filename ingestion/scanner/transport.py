@@ -29,12 +29,12 @@ from ingestion.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.scanner import wire
 from ingestion.scanner.deadline import Deadline, DeadlineAdapter
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
+from ingestion.settings import LOOPBACK
 
 _CHUNK = 1 << 16
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~\xa1-\xff][\t -~\xa0-\xff]*)?")
 _TRANSIENT_STATUS = {403, 408, 425}
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Transport:
             self._session.headers["Cookie"] = f"sessionid={session_id}"
         _check_headers(self._session.headers)
         # A proxy named in the environment cannot reach a scanner on this machine.
-        self._session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+        self._session.trust_env = urlsplit(url).hostname not in LOOPBACK
         # With an authentication of its own, requests leaves ~/.netrc alone.
         self._session.auth = _unchanged
         adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)

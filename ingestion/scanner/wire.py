@@ -116,6 +116,8 @@ def parse_answer(body: bytes) -> Answer:
 
 def error_text(body: bytes) -> str | None:
     """Return the scanner's own words from ``{"error": "…", "data": null}``; none if not that."""
+    if b'"error"' not in body:  # spares the good answers, which are large, a second reading
+        return None
     try:
         document = _json(body)
     except MalformedAnswer:
