@@ -32,7 +32,7 @@ from ingestion.errors import (
 from ingestion.jobs.feature_ingest import FeatureIngestRequest, Progress, feature_ingest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
 from ingestion.local import compute_local_features
-from ingestion.render import ingest_text
+from ingestion.render.scans import ingest_text
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.sessions import bar_close, bar_closes
 from ingestion.settings import Settings

@@ -1,0 +1,67 @@
+"""Bars, and the features computed from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ingestion.commands.group import cli, show
+from ingestion.options import DAY, Number, json_option
+from ingestion.settings import Settings
+
+
+@cli.command("import-bars")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--exchange", help="Exchange of bare tickers.")
+@click.option(
+    "--symbol-map",
+    type=click.Path(path_type=Path),
+    help="JSON object or two-column CSV: vendor's name → EXCHANGE:TICKER.",
+)
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet with symbol, ex-date and ratio; also without FILES.",
+)
+@click.option("--adjusted", is_flag=True, help="The files' prices are split-adjusted.")
+@click.option(
+    "--max-return",
+    type=Number(0.001, 1e9),
+    default=5.0,
+    show_default=True,
+    help="Refuse bars whose one-day return is larger, as a fraction.",
+)
+@json_option
+def import_bars_command(as_json: bool, **arguments: Any) -> None:
+    """Load daily bars from vendors' FILES: CSV or Parquet, long or one a symbol."""
+    from ingestion.jobs.import_bars import ImportRequest, import_bars
+    from ingestion.render import bars as render
+
+    result = import_bars(Settings.from_environment(), ImportRequest(**arguments))
+    show(as_json, render.import_document(result), render.import_text(result))
+
+
+@cli.command("local-features")
+@json_option
+def local_features_command(as_json: bool) -> None:
+    """Compute local_1d for the bars that are new."""
+    from ingestion.jobs.local_features import local_features
+    from ingestion.render import bars as render
+
+    result = local_features(Settings.from_environment())
+    show(as_json, render.local_document(result), render.local_text(result))
+
+
+@cli.command("backfill")
+@click.option("--from", "first", type=DAY, required=True, help="First date of bars' closes, UTC.")
+@click.option("--to", "last", type=DAY, required=True, help="Last date, included.")
+@json_option
+def backfill_command(as_json: bool, **arguments: Any) -> None:
+    """Compute local_1d for a span of history; writes only what differs."""
+    from ingestion.jobs.local_features import backfill
+    from ingestion.render import bars as render
+
+    result = backfill(Settings.from_environment(), **arguments)
+    show(as_json, render.local_document(result), render.local_text(result))

@@ -1,0 +1,61 @@
+"""Bars and what is computed from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingestion.jobs.import_bars import ImportResult
+from ingestion.jobs.local_features import LocalFeaturesResult
+
+
+def import_document(result: ImportResult) -> dict[str, Any]:
+    """Return an import's outcome for ``--json``."""
+    return {
+        "run_id": result.run_id,
+        "read": result.read,
+        "accepted": result.accepted,
+        "refused": result.refused,
+        "refused_by_reason": {str(why): n for why, n in result.refused_by_reason.items()},
+        "written": result.written,
+        "restated": result.restated,
+        "unchanged": result.unchanged,
+        "symbols": result.symbols,
+        "still_adjusted": list(result.still_adjusted),
+        "parts": len(result.parts),
+        "receipt": str(result.receipt),
+    }
+
+
+def import_text(result: ImportResult) -> str:
+    """Return an import's outcome for people."""
+    lines = [
+        f"{result.read:,} rows read: {result.written:,} written in {len(result.parts):,} parts, "
+        f"{result.unchanged:,} there already, {result.refused:,} refused; "
+        f"{result.symbols:,} symbols"
+    ]
+    lines += [f"  refused {n:,}: {why}" for why, n in result.refused_by_reason.items()]
+    if adjusted := result.still_adjusted:
+        lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
+    return "\n".join([*lines, str(result.receipt)])
+
+
+def local_document(result: LocalFeaturesResult) -> dict[str, Any]:
+    """Return a recomputation's outcome for ``--json``."""
+    return {
+        "run_id": result.run_id,
+        "bars": result.bars,
+        "dates": result.dates,
+        "rows_written": result.rows_written,
+        "rows_unchanged": result.rows_unchanged,
+        "parts": len(result.parts),
+    }
+
+
+def local_text(result: LocalFeaturesResult) -> str:
+    """Return a recomputation's outcome for people."""
+    if not result.dates:
+        return "nothing new: no bar was written since local_1d was computed"
+    return (
+        f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
+        f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged"
+    )

@@ -1,0 +1,38 @@
+"""Training sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingestion.jobs.targets import TrainingLabels
+from ingestion.jobs.training_set import TrainingSetResult
+
+
+def training_document(
+    result: TrainingSetResult, made: TrainingLabels | None = None
+) -> dict[str, Any]:
+    """Return a training set's outcome for ``--json``."""
+    document: dict[str, Any] = {
+        "out": str(result.out),
+        "rows": result.rows,
+        "matched": result.matched,
+        "features": list(result.features),
+    }
+    if made is not None:
+        document["decisions"] = made.labels.decisions
+        document["dropped"] = {reason.value: n for reason, n in made.labels.dropped.items()}
+        document["warnings"] = list(made.warnings)
+    return document
+
+
+def training_text(result: TrainingSetResult, made: TrainingLabels | None = None) -> str:
+    """Return a training set's outcome for people."""
+    dropped = ""
+    if made is not None:
+        counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
+        dropped = f" of {made.labels.decisions:,} decisions"
+        dropped += f" (dropped: {', '.join(counts)})" if counts else ""
+    return (
+        f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
+        f"their time ({len(result.features)} columns)\n{result.out}"
+    )
