@@ -1,0 +1,140 @@
+"""Which files a source consists of: one file, a folder, hive partitions or a glob.
+
+A file belongs to a folder if it is named like Parquet or has no suffix, and neither it nor a folder
+on the way to it begins with ``.`` or ``_``. Folders named ``name=value`` tell values that the files
+may leave out. What does not exist holds no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from pyarrow import fs
+
+from feature_repo.stores.instants import microsecond
+from feature_repo.stores.join import FOREVER, NEVER
+
+Span = tuple[int, int]
+"""The first and the last event time that may be there, Unix µs, inclusive."""
+UNKNOWN: Span = (NEVER + 1, FOREVER)
+
+_SUFFIXES = ("", ".parquet", ".parq", ".pq")
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a source lies."""
+
+    filesystem: fs.FileSystem
+    path: str
+    """A file, a folder or a glob, as the file system spells it."""
+    dated: bool
+    """Whether folders ``date=YYYY-MM-DD`` hold the rows with events of that UTC day alone."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source."""
+
+    number: int
+    """Its place among the source's files by name, ``part-2`` before ``part-10``."""
+    path: str
+    constants: dict[str, str | None]
+    """What the folders' names say."""
+    span: Span | None
+    """What its partition date promises; None if there is none."""
+
+
+def list_files(location: Location, needs: Callable[[int, int], bool]) -> list[SourceFile]:
+    """List a source's files, without the partition dates that are not needed."""
+    root, matches = _root(location)
+    paths = sorted(
+        ((path, span) for path, span in _walk(location, root, needs) if matches(path)),
+        key=lambda found: _natural(found[0]),
+    )
+    return [
+        SourceFile(number, path, _constants(path[len(root) :]), span)
+        for number, (path, span) in enumerate(paths)
+    ]
+
+
+def _root(location: Location) -> tuple[str, Callable[[str], bool]]:
+    """Return the folder to walk from, and which of its files are meant."""
+    path = location.path.rstrip("/")
+    if not re.search(r"[*?\[]", path) or _kind(location, path) != fs.FileType.NotFound:
+        return path, lambda _: True
+    parts = path.split("/")
+    plain = next(number for number, part in enumerate(parts) if re.search(r"[*?\[]", part))
+    # A folder that matches brings all its files.
+    pattern = re.compile("/".join(map(_translated, parts)).replace("\0/", "(?:.*/)?") + "(?:/.*)?")
+    return "/".join(parts[:plain]), lambda found: bool(pattern.fullmatch(found))
+
+
+def _translated(part: str) -> str:
+    """Translate one part of a glob; ``**`` is marked, as it takes the slash behind it along."""
+    if part == "**":
+        return "\0"
+    tokens = re.split(r"(\*|\?|\[[^\]]+\])", part)
+    wild = {"*": "[^/]*", "?": "[^/]"}
+    return "".join(
+        re.escape(token) if place % 2 == 0 else wild.get(token, token.replace("[!", "[^"))
+        for place, token in enumerate(tokens)
+    )
+
+
+def _walk(
+    location: Location, root: str, needs: Callable[[int, int], bool]
+) -> Iterator[tuple[str, Span | None]]:
+    if _kind(location, root) == fs.FileType.File:
+        yield root, None
+        return
+    folders: list[tuple[str, Span | None]] = [(root, None)]
+    while folders:
+        folder, span = folders.pop()
+        for entry in location.filesystem.get_file_info(
+            fs.FileSelector(folder, allow_not_found=True)
+        ):
+            if entry.base_name.startswith((".", "_")):
+                continue
+            if entry.type == fs.FileType.Directory:
+                inner = (_day(entry.base_name) if location.dated else None) or span
+                if inner is None or needs(*inner):
+                    folders.append((entry.path, inner))
+            elif PurePosixPath(entry.base_name).suffix.lower() in _SUFFIXES:
+                yield entry.path, span
+
+
+def _kind(location: Location, path: str) -> fs.FileType:
+    return location.filesystem.get_file_info(path).type
+
+
+def _day(name: str) -> Span | None:
+    """Return the span of a partition date; None for ``date=2026-02-31`` and all other names."""
+    match = _DATE.fullmatch(name)
+    try:
+        day = datetime.strptime(match[1], "%Y-%m-%d").replace(tzinfo=UTC) if match else None
+    except ValueError:
+        return None
+    if day is None:
+        return None
+    first = microsecond(day)
+    return first, first + microsecond(timedelta(days=1)) - 1
+
+
+def _constants(path: str) -> dict[str, str | None]:
+    pairs = (folder.partition("=") for folder in path.split("/")[:-1] if "=" in folder)
+    return {unquote(name): None if value == _NULL else unquote(value) for name, _, value in pairs}
+
+
+def _natural(path: str) -> list[str | int]:
+    return [
+        int(part) if place % 2 else part
+        for place, part in enumerate(re.split(r"(\d+)", path, flags=re.ASCII))
+    ]

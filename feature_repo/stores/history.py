@@ -1,0 +1,106 @@
+"""The point-in-time values of one feature table: Arrow in, Arrow out.
+
+First the columns that decide, of the files that can matter, newest first and bounded batches at a
+time: they say which row answers each question (:mod:`feature_repo.stores.join`), and reading stops
+where no older row could. Then the features, of the rows that won, into the order of the questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from feature_repo.stores.files import SourceFile
+from feature_repo.stores.join import NEVER, AsOfJoin, Integers, Rows
+from feature_repo.stores.keys import KeyCodes
+from feature_repo.stores.source import in_threads, reading_again
+from feature_repo.stores.table import FeatureTable, fetch, row_numbers
+
+
+@dataclass(frozen=True)
+class History:
+    """What was known at the instants."""
+
+    columns: list[pa.ChunkedArray]
+    """The table's features, a value for each question."""
+    matched: int
+    """Questions that a row answers."""
+    created_later: int | None
+    """Those whose row was created after their instant; None without a created column."""
+
+
+def point_in_time(
+    table: FeatureTable, keys: KeyCodes, instants: Integers, *, ttl: int | None, as_recorded: bool
+) -> History:
+    """Answer questions.
+
+    Parameters
+    ----------
+    keys
+        The questions' keys, in the types and the order of the table's.
+    instants
+        The questions' instants, Unix µs, shape ``(n,)``.
+    ttl, as_recorded
+        As in :class:`~feature_repo.stores.join.AsOfJoin`.
+
+    Raises
+    ------
+    CorruptPart
+        If a file cannot be read, or not in the declared types.
+    """
+    as_recorded = as_recorded and table.created is not None
+
+    def read() -> History:
+        join = AsOfJoin(keys.codes, instants, ttl=ttl, as_recorded=as_recorded)
+        files: dict[int, SourceFile] = {}
+        for rows, newest_to_come in _batches(table, keys, join, files):
+            join.offer(rows, newest_to_come)
+        answers = join.answers()
+        later = None if table.created is None else int((answers.created > instants).sum())
+        return History(
+            columns=fetch(table.source, files, answers.number, table.features),
+            matched=int((answers.number >= 0).sum()),
+            created_later=later,
+        )
+
+    return reading_again(read)
+
+
+def _batches(
+    table: FeatureTable, keys: KeyCodes, join: AsOfJoin, files: dict[int, SourceFile]
+) -> Iterator[tuple[Rows, int]]:
+    """Yield rows in batches, and after what instant none of a later batch has its event."""
+    pieces = table.source.pieces(join.needs)
+    files.update((piece.file.number, piece.file) for piece in pieces)
+    # Asked when its turn comes: by then, newer rows have answered more.
+    needed = (place for place, piece in enumerate(pieces) if join.needs(*piece.span))
+    read = in_threads(lambda n: (n, table.source.read(pieces[n], table.ranking)), needed)
+    batch: list[pa.Table] = []
+    numbers: list[Integers] = []
+    size = 0
+    for place, rows in read:
+        batch.append(rows)
+        numbers.append(row_numbers(pieces[place], rows.num_rows))
+        size += rows.num_rows
+        # Looking keys up costs a pass over all keys that were asked for.
+        if size >= keys.count:
+            following = pieces[place + 1 : place + 2]
+            yield _rows(table, keys, batch, numbers), following[0].span[1] if following else NEVER
+            batch, numbers, size = [], [], 0
+    if batch:
+        yield _rows(table, keys, batch, numbers), NEVER
+
+
+def _rows(
+    table: FeatureTable, keys: KeyCodes, batch: list[pa.Table], numbers: list[Integers]
+) -> Rows:
+    rows = pa.concat_tables(batch)
+    return Rows(
+        key=keys.encode(table.key_columns(rows), rows.num_rows),
+        event=table.events(rows),
+        created=table.creations(rows),
+        number=np.concatenate(numbers),
+    )

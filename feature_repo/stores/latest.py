@@ -1,0 +1,110 @@
+"""The rows of a feature table between two instants: all of them, or the newest of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from feature_repo.stores.files import Span
+from feature_repo.stores.join import Integers
+from feature_repo.stores.keys import KeyCodes
+from feature_repo.stores.source import Column, Piece, in_threads, reading_again
+from feature_repo.stores.table import FeatureTable, fetch, row_numbers, stacked
+
+_LEAST_BATCH = 1 << 16
+_NUMBER = "\0number"
+"""A name that no column of a file has."""
+
+
+def rows_between(table: FeatureTable, span: Span) -> pa.Table:
+    """Return all rows with events within a span, by file and place.
+
+    Raises
+    ------
+    CorruptPart
+        If a file cannot be read, or the files do not agree on a column's type.
+    """
+
+    def read() -> pa.Table:
+        pieces = table.source.pieces(_touches(span))
+        pieces.sort(key=lambda piece: (piece.file.number, piece.first_row))
+        columns = (*table.keys, *table.features, *table.ranking)
+        return stacked(
+            [
+                _empty(columns),
+                *in_threads(lambda piece: _within(table, piece, columns, span)[0], pieces),
+            ]
+        )
+
+    return reading_again(read)
+
+
+def newest_between(table: FeatureTable, span: Span) -> pa.Table:
+    """Return of each key the row with the newest event within a span, then the newest created.
+
+    Rows whose key is null in part are left out; the features are read of the winners alone.
+
+    Returns
+    -------
+    pa.Table
+        Keys, features, event and created time; sorted by key.
+
+    Raises
+    ------
+    CorruptPart
+        If a file cannot be read, or the files do not agree on a column's type.
+    """
+
+    def read() -> pa.Table:
+        pieces = table.source.pieces(_touches(span))
+        best = _empty(table.ranking).append_column(_NUMBER, pa.array([], pa.int64()))
+        batch, size = [best], 0
+        for rows in in_threads(lambda piece: _numbered(table, piece, span), pieces):
+            batch.append(rows)
+            size += rows.num_rows
+            if size >= max(best.num_rows, _LEAST_BATCH):
+                best = _newest(table, stacked(batch))
+                batch, size = [best], 0
+        best = _newest(table, stacked(batch))
+        files = {piece.file.number: piece.file for piece in pieces}
+        features = fetch(table.source, files, best[_NUMBER].to_numpy(), table.features)
+        arrays = {column.name: best[column.name] for column in table.keys}
+        arrays |= {c.name: values for c, values in zip(table.features, features, strict=True)}
+        return pa.table(arrays | {c.name: best[c.name] for c in table.ranking})
+
+    return reading_again(read)
+
+
+def _touches(span: Span) -> Callable[[int, int], bool]:
+    return lambda first, last: first <= span[1] and last >= span[0]
+
+
+def _within(
+    table: FeatureTable, piece: Piece, columns: tuple[Column, ...], span: Span
+) -> tuple[pa.Table, Integers]:
+    rows = table.source.read(piece, columns)
+    events = table.events(rows)
+    kept = (events >= span[0]) & (events <= span[1])
+    numbers = row_numbers(piece, rows.num_rows)
+    return (rows, numbers) if kept.all() else (rows.filter(pa.array(kept)), numbers[kept])
+
+
+def _numbered(table: FeatureTable, piece: Piece, span: Span) -> pa.Table:
+    rows, numbers = _within(table, piece, table.ranking, span)
+    return rows.append_column(_NUMBER, pa.array(numbers))
+
+
+def _newest(table: FeatureTable, rows: pa.Table) -> pa.Table:
+    """Keep the best row of each key, sorted by key."""
+    key = KeyCodes(table.key_columns(rows), rows.num_rows).codes
+    order = np.lexsort((rows[_NUMBER].to_numpy(), table.creations(rows), table.events(rows), key))
+    ranked = key[order]
+    last = np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)]
+    return rows.take(pa.array(order[last & (ranked >= 0)]))
+
+
+def _empty(columns: tuple[Column, ...]) -> pa.Table:
+    types = {column.name: column.type or pa.null() for column in columns}
+    return pa.schema(list(types.items())).empty_table()

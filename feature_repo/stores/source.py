@@ -1,0 +1,238 @@
+"""Reading a Parquet source: only the columns, the files and the row groups that are needed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.stores.files import UNKNOWN, Location, SourceFile, Span, list_files
+from feature_repo.stores.instants import microsecond
+from feature_repo.stores.join import Integers
+from feature_repo.stores.typed import conform
+from ingestion.errors import CorruptPart
+
+_ATTEMPTS = 5
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+class Column(NamedTuple):
+    """A column to read."""
+
+    name: str
+    """As the files have it."""
+    type: pa.DataType | None
+    """What was declared; None for as it is stored."""
+    required: bool = False
+    """Whether a file without it is an error, rather than a file of nulls."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is read at one stroke: a file of a partition date, or one row group of another."""
+
+    file: SourceFile
+    span: Span
+    row_group: int | None
+    first_row: int
+    """Where it begins in its file."""
+
+
+class ParquetSource:
+    """The files of one source.
+
+    Parameters
+    ----------
+    event
+        The column whose statistics say which times a row group holds.
+    """
+
+    def __init__(self, location: Location, event: str) -> None:
+        self._location = location
+        self._event = event
+
+    def pieces(self, needs: Callable[[int, int], bool]) -> list[Piece]:
+        """List what may hold needed events, the newest last event first.
+
+        Raises
+        ------
+        CorruptPart
+            If a file's footer cannot be read.
+        """
+        files = list_files(self._location, needs)
+        undated = [file for file in files if file.span is None]
+        pieces = [Piece(file, file.span, None, 0) for file in files if file.span is not None]
+        for found in in_threads(self._row_groups, undated):
+            pieces.extend(piece for piece in found if needs(*piece.span))
+        return sorted(pieces, key=lambda piece: piece.span[1], reverse=True)
+
+    def read(self, piece: Piece, columns: Sequence[Column]) -> pa.Table:
+        """Read a piece in the declared types."""
+        groups = None if piece.row_group is None else [piece.row_group]
+        with self._opened(piece.file) as file:
+            return self._read(file, piece.file, groups, columns)
+
+    def take(self, file: SourceFile, rows: Integers, columns: Sequence[Column]) -> pa.Table:
+        """Read some rows of a file.
+
+        Parameters
+        ----------
+        rows
+            Their places in the file, ascending, shape ``(k,)``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file is gone, or has been replaced by a shorter one.
+        """
+        tables: list[pa.Table] = []
+        with self._opened(file) as opened:
+            footer, begin = opened.metadata, 0
+            if rows[-1] >= footer.num_rows:
+                raise FileNotFoundError(f"{file.path} was replaced while it was being read")
+            for group in range(footer.num_row_groups):
+                end = begin + footer.row_group(group).num_rows
+                wanted = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)] - begin
+                if len(wanted):
+                    table = self._read(opened, file, [group], columns)
+                    whole = len(wanted) == table.num_rows
+                    tables.append(table if whole else table.take(pa.array(wanted)))
+                begin = end
+        return pa.concat_tables(tables)
+
+    def schema(self) -> pa.Schema:
+        """Return all columns of all files, each in the type that holds what the files have.
+
+        Raises
+        ------
+        CorruptPart
+            If the files' types of a column have nothing in common.
+        """
+
+        def columns_of(file: SourceFile) -> pa.Schema:
+            with self._opened(file) as opened:
+                return opened.schema_arrow.remove_metadata()
+
+        files = list_files(self._location, lambda *_: True)
+        schemas = list(dict.fromkeys(in_threads(columns_of, files)))
+        try:
+            return pa.unify_schemas(schemas, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise CorruptPart(
+                f"the files of {self._location.path} do not agree on a column's type ({error}): "
+                "rewrite those that differ"
+            ) from None
+
+    def _row_groups(self, file: SourceFile) -> list[Piece]:
+        with self._opened(file) as opened:
+            footer, leaves = opened.metadata, range(len(opened.schema))
+            column = next((n for n in leaves if opened.schema.column(n).path == self._event), None)
+            pieces, first_row = [], 0
+            for group in range(footer.num_row_groups):
+                pieces.append(Piece(file, _span(footer, group, column), group, first_row))
+                first_row += footer.row_group(group).num_rows
+            return pieces
+
+    @contextmanager
+    def _opened(self, file: SourceFile) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(file.path, filesystem=self._location.filesystem) as opened:
+                yield opened
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptPart(
+                f"{file.path} cannot be read ({error}); move it out of the source, or write it anew"
+            ) from error
+
+    def _read(
+        self,
+        opened: pq.ParquetFile,
+        file: SourceFile,
+        groups: list[int] | None,
+        columns: Sequence[Column],
+    ) -> pa.Table:
+        stored = set(opened.schema_arrow.names)
+        names = [column.name for column in columns if column.name in stored]
+        chosen = range(opened.num_row_groups) if groups is None else groups
+        table = opened.read_row_groups(chosen, columns=names, use_threads=False)
+        arrays = {
+            column.name: self._column(table, file, column) for column in dict.fromkeys(columns)
+        }
+        return pa.table(arrays)
+
+    def _column(self, table: pa.Table, file: SourceFile, column: Column) -> pa.ChunkedArray:
+        if column.name in table.column_names:
+            values = table[column.name]
+        elif column.name in file.constants:
+            constant = pa.scalar(file.constants[column.name], pa.string())
+            values = pa.chunked_array([pa.repeat(constant, table.num_rows)])
+        elif column.required and table.num_rows:
+            raise CorruptPart(f"{file.path} has no column {column.name}, which its source declares")
+        else:
+            values = pa.chunked_array([pa.nulls(table.num_rows, column.type or pa.null())])
+        try:
+            return conform(values, column.type)
+        except TypeError as error:
+            raise CorruptPart(
+                f"{file.path}: column {column.name} is {values.type} and cannot be read as "
+                f"{column.type}, which is declared ({error}): rewrite the file, or mend the "
+                "declaration"
+            ) from None
+
+
+def in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """Yield the results in order, made ahead by as many threads as there are cores.
+
+    An item is taken from its iterable only a few results before its own is due.
+    """
+    threads = pa.cpu_count()
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[Made]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > 2 * threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def reading_again(read: Callable[[], Made]) -> Made:
+    """Read a source, and once more if a file vanished meanwhile: compaction replaces files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If files vanish faster than they can be read.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()
+
+
+def _span(footer: pq.FileMetaData, group: int, column: int | None) -> Span:
+    """Return what a row group's statistics tell."""
+    statistics = None if column is None else footer.row_group(group).column(column).statistics
+    if statistics is None or not statistics.has_min_max:
+        return UNKNOWN
+    try:
+        return microsecond(statistics.min), microsecond(statistics.max)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        # No timestamp, or none that Python can hold: reading the rows tells.
+        return UNKNOWN

@@ -1,0 +1,119 @@
+"""Writing Parquet: saved datasets, and rows appended to a source.
+
+On local disks a file appears whole or not at all: it is written beside its folder, under a name
+that no reader takes for data, and then linked or renamed to its place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from feature_repo.stores.files import Location
+from ingestion.errors import InputError
+
+_PART = re.compile(r"part-(\d+)\.parquet", re.ASCII)
+
+
+def exists(location: Location) -> bool:
+    """Tell whether there is a file or folder."""
+    return bool(location.filesystem.get_file_info(location.path).type != fs.FileType.NotFound)
+
+
+def save(location: Location, table: pa.Table) -> None:
+    """Make a table the only content of a file, or of a folder if the name has no ``.parquet``."""
+    if location.path.endswith(".parquet"):
+        _replace(location, table)
+        return
+    found = location.filesystem.get_file_info(
+        fs.FileSelector(location.path, allow_not_found=True, recursive=True)
+    )
+    _add(location, location.path, table)
+    for old in found:
+        if old.type == fs.FileType.File:
+            location.filesystem.delete_file(old.path)
+
+
+def append(location: Location, table: pa.Table, event: str) -> None:
+    """Add rows to a source: to its one file, or as a new file of its folder.
+
+    In a source with partition dates, each row goes to the folder of its event's UTC date.
+
+    Raises
+    ------
+    InputError
+        If a row of such a source has no event time.
+    """
+    is_file = location.filesystem.get_file_info(location.path).type == fs.FileType.File
+    if is_file:
+        with location.filesystem.open_input_file(location.path) as file:
+            before = pq.ParquetFile(file).read()
+        _replace(location, pa.concat_tables([before, table.select(before.column_names)]))
+    elif location.path.endswith(".parquet"):
+        _replace(location, table)
+    elif location.dated:
+        for day, rows in _by_day(table, event):
+            _add(location, f"{location.path}/date={day:%Y-%m-%d}", rows)
+    else:
+        _add(location, location.path, table)
+
+
+def _by_day(table: pa.Table, event: str) -> Iterator[tuple[date, pa.Table]]:
+    if table[event].null_count:
+        raise InputError(
+            f"{table[event].null_count} rows have no {event}, which tells their partition"
+        )
+    days = pc.floor_temporal(table[event], unit="day")
+    for day in pc.unique(days):
+        yield day.as_py().astimezone(UTC).date(), table.filter(pc.equal(days, day))
+
+
+def _replace(location: Location, table: pa.Table) -> None:
+    if not isinstance(location.filesystem, fs.LocalFileSystem):
+        pq.write_table(table, location.path, filesystem=location.filesystem, compression="zstd")
+        return
+    target = Path(location.path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = _write_beside(target.parent, table)
+    unfinished.replace(target)
+
+
+def _add(location: Location, folder: str, table: pa.Table) -> None:
+    """Add a file under the next free number; object stores cannot tell which that is."""
+    if not isinstance(location.filesystem, fs.LocalFileSystem):
+        name = f"{folder}/part-{uuid.uuid4().hex}.parquet"
+        pq.write_table(table, name, filesystem=location.filesystem, compression="zstd")
+        return
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    unfinished = _write_beside(Path(location.path).parent, table)
+    taken = [int(match[1]) for path in target.iterdir() if (match := _PART.fullmatch(path.name))]
+    number = max(taken, default=-1) + 1
+    try:
+        while True:
+            try:
+                (target / f"part-{number}.parquet").hardlink_to(unfinished)
+            except FileExistsError:
+                number += 1
+            else:
+                return
+    finally:
+        unfinished.unlink()
+
+
+def _write_beside(folder: Path, table: pa.Table) -> Path:
+    path = folder / f".{uuid.uuid4().hex}.unfinished"
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    return path

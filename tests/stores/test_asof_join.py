@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo.stores.join import FOREVER, NEVER, AsOfJoin, Rows
+
+# `make test-join` asks for 10,000.
+CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "400"))
+
+
+@dataclass(frozen=True)
+class Row:
+    key: int
+    event: int
+    created: int
+
+
+def brute_force(rows, key, at, ttl, as_recorded) -> int:
+    valid = [
+        (row.event, row.created, number)
+        for number, row in enumerate(rows)
+        if row.key == key >= 0
+        and NEVER < row.event <= at
+        and (not as_recorded or NEVER < row.created <= at)
+    ]
+    event, _, number = max(valid, default=(at, 0, -1))
+    return number if ttl is None or at - event <= ttl else -1
+
+
+def join(rows, questions, batches, ttl, as_recorded) -> list[int]:
+    """Offer the rows in batches, telling of each what the truth about later ones is."""
+    columns = np.array([(r.key, r.event, r.created) for r in rows], np.int64).reshape(-1, 3)
+    asked = np.array(questions, np.int64).reshape(-1, 2)
+    joined = AsOfJoin(asked[:, 0], asked[:, 1], ttl=ttl, as_recorded=as_recorded)
+    for place, batch in enumerate(batches):
+        to_come = [rows[n].event for later in batches[place + 1 :] for n in later]
+        number = np.array(batch, np.int64)
+        offered = Rows(*(columns[number, part] for part in range(3)), number)
+        joined.offer(offered, max(to_come, default=NEVER))
+    return joined.answers().number.tolist()
+
+
+# Few values, so that keys repeat and instants tie; far ones, so that they do not fit in 64 bits.
+near = st.integers(-3, 12)
+far = st.sampled_from([NEVER, NEVER + 1, -(2**61), 2**61, FOREVER - 1])
+instants = near | st.integers(0, 3_000_000) | far
+keys = st.integers(-1, 4) | st.sampled_from([50, 1_000])
+ttls = st.none() | st.integers(0, 6) | st.just(10**6)
+
+
+@st.composite
+def cases(draw):
+    span = near if draw(st.booleans()) else instants
+    rows = draw(st.lists(st.builds(Row, keys, span, span), max_size=25))
+    order = sorted(range(len(rows)), key=lambda n: -rows[n].event)
+    if draw(st.booleans()):
+        order = draw(st.permutations(order))
+    cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=6)))
+    edges = [0, *cuts, len(rows)]
+    batches = [order[a:b] for a, b in pairwise(edges)]
+    questions = draw(st.lists(st.tuples(keys, span), max_size=25))
+    return rows, questions, batches
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(cases(), ttls, st.booleans())
+def test_every_question_gets_the_row_of_the_brute_force_search(case, ttl, as_recorded):
+    rows, questions, batches = case
+    expected = [
+        brute_force(rows, key, at, ttl, as_recorded) if at != NEVER else -1 for key, at in questions
+    ]
+    assert join(rows, questions, batches, ttl, as_recorded) == expected
+
+
+@settings(max_examples=CASES // 4, deadline=None)
+@given(cases(), ttls, st.booleans())
+def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
+    rows, questions, batches = case
+    asked = np.array(questions, np.int64).reshape(-1, 2)
+    joined = AsOfJoin(asked[:, 0], asked[:, 1], ttl=ttl, as_recorded=as_recorded)
+    for place, batch in enumerate(batches):
+        events = [rows[n].event for n in batch if rows[n].event != NEVER]
+        if not events or not joined.needs(min(events), max(events)):
+            continue
+        to_come = [rows[n].event for later in batches[place + 1 :] for n in later]
+        parts = [[getattr(rows[n], part) for n in batch] for part in ("key", "event", "created")]
+        offered = Rows(*(np.array(part, np.int64) for part in parts), np.array(batch, np.int64))
+        joined.offer(offered, max(to_come, default=NEVER))
+    expected = [
+        brute_force(rows, key, at, ttl, as_recorded) if at != NEVER else -1 for key, at in questions
+    ]
+    assert joined.answers().number.tolist() == expected
+
+
+@pytest.mark.parametrize(("at", "answered"), [(9, False), (10, True), (15, True), (16, False)])
+def test_a_row_is_valid_from_its_event_to_its_ttl_both_included(at, answered):
+    assert (join([Row(0, 10, 0)], [(0, at)], [[0]], 5, False) == [0]) is answered
+
+
+def test_older_rows_are_not_needed_once_every_question_is_answered():
+    questions = np.array([100, 200], np.int64)
+    joined = AsOfJoin(np.zeros(2, np.int64), questions, ttl=None, as_recorded=False)
+    assert joined.needs(0, 50)
+    one = np.array([90], np.int64)
+    joined.offer(Rows(np.zeros(1, np.int64), one, one, np.zeros(1, np.int64)), 80)
+    assert not joined.needs(0, 80)
+    assert not AsOfJoin(np.zeros(2, np.int64), questions, ttl=10, as_recorded=False).needs(0, 89)

@@ -1,0 +1,484 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from feast import FeatureService, FeatureView, Field, RequestSource
+from feast.errors import (
+    EntityTimestampInferenceException,
+    FeastEntityDFMissingColumnsError,
+    SavedDatasetLocationAlreadyExists,
+)
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
+
+from ingestion.errors import CorruptPart, InputError
+from tests.stores.asof_lake import TYPES, write
+from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*experimental:RuntimeWarning"),
+]
+
+MONDAY = datetime(2021, 4, 12, 21, tzinfo=UTC)
+DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
+
+
+@pytest.fixture(params=["UTC", "America/New_York"], autouse=True)
+def host_zone(request, monkeypatch):
+    """What time zone the host is in must not matter."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+def row(name: str, event: datetime, rsi: float | None, created: datetime | None = None) -> dict:
+    return {
+        "symbol": name,
+        "RSI": rsi,
+        "name_y": f"{name} of {event:%d}",
+        "event_timestamp": event,
+        "created_timestamp": created or event,
+    }
+
+
+ROWS = [
+    row("A", MONDAY, 1.0),
+    row("B", MONDAY, 2.0),
+    row("A", MONDAY + DAY, 3.0),
+    row("A", MONDAY + DAY, 3.5, created=MONDAY + 3 * DAY),
+    row("B", MONDAY + DAY, None),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    write(tmp_path / "data" / "signals.parquet", ROWS)
+    return repository(tmp_path, symbol, signals_view("data/signals.parquet"))
+
+
+REFS = ["signals:RSI", "signals:name_y"]
+
+
+def frame(*rows: tuple, **columns) -> pd.DataFrame:
+    given = pd.DataFrame(rows, columns=["symbol", "event_timestamp"])
+    return given.assign(**columns)
+
+
+def test_rows_out_are_rows_in_with_their_columns_untouched(store):
+    given = frame(
+        ("B", MONDAY + DAY),
+        ("A", MONDAY - TICK),
+        ("A", MONDAY + DAY),
+        ("Z", MONDAY),
+        ("A", MONDAY + DAY),
+        (None, MONDAY),
+        ("A", None),
+        ("A", MONDAY + 3 * DAY),
+        ("A", MONDAY + 3 * DAY + TICK),
+        label=[object()] * 9,
+        kind=pd.Categorical(["x", None] * 4 + ["x"]),
+    )
+    given.index = range(100, 109)
+    before = given.copy()
+    joined = store.get_historical_features(given, REFS).to_df()
+    pd.testing.assert_frame_equal(given, before)
+    pd.testing.assert_frame_equal(joined[list(given)], given.reset_index(drop=True))
+    assert list(joined) == [*given, "RSI", "name_y"]
+    nan = float("nan")
+    np.testing.assert_equal(joined["RSI"].tolist(), [nan, nan, 3.5, nan, 3.5, nan, nan, 3.5, nan])
+    assert joined["name_y"].tolist()[:3] == ["B of 13", None, "A of 13"]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series([MONDAY]).astype("datetime64[ns, UTC]"),
+        pd.Series([MONDAY]).astype("datetime64[s, UTC]"),
+        pd.Series([MONDAY]).dt.tz_localize(None),
+        pd.Series([MONDAY]).dt.tz_convert("Asia/Tokyo"),
+        pd.Series([MONDAY, MONDAY.replace(tzinfo=None)], dtype=object),
+        pd.Series(["2021-04-12T17:00:00-04:00", "2021-04-12 21:00"]),
+    ],
+    ids=lambda times: str(times.dtype),
+)
+def test_instants_are_utc_in_whatever_form(store, times):
+    for moved, known in ((timedelta(0), True), (-timedelta(seconds=1), False)):
+        column = times if not moved else pd.to_datetime(times, utc=True, format="mixed") + moved
+        given = pd.DataFrame({"symbol": "A", "event_timestamp": column})
+        joined = store.get_historical_features(given, REFS).to_df()
+        assert (joined["RSI"] == 1.0).tolist() == [known] * len(times)
+        assert str(joined["event_timestamp"].dt.tz) == "UTC"
+
+
+def test_arrow_goes_in_and_comes_out(store):
+    given = pa.table(
+        {"when": pa.array([MONDAY, None], pa.timestamp("ns", "UTC")), "symbol": ["A"] * 2}
+    )
+    job = store.get_historical_features(given, REFS)
+    table = job.to_arrow()
+    assert table.schema.names == ["when", "symbol", "RSI", "name_y"]
+    assert table.schema.types == [
+        pa.timestamp("us", "UTC"),
+        pa.string(),
+        pa.float64(),
+        pa.string(),
+    ]
+    assert table["RSI"].to_pylist() == [1.0, None]
+    assert job.to_df()["RSI"].tolist()[0] == 1.0
+    assert job.metadata.min_event_timestamp == job.metadata.max_event_timestamp == MONDAY
+
+
+def test_restated_values_count_from_their_creation_if_asked_as_recorded(store):
+    given = frame(("A", MONDAY + DAY), ("A", MONDAY + 3 * DAY), ("B", MONDAY))
+    knowable = store.get_historical_features(given, REFS)
+    assert knowable.to_arrow()["RSI"].to_pylist() == [3.5, 3.5, 2.0]
+    assert (knowable.counts["signals"].matched, knowable.counts["signals"].created_later) == (3, 1)
+    recorded = store.get_historical_features(given, REFS, filter_by_created_timestamp=True)
+    assert recorded.to_arrow()["RSI"].to_pylist() == [3.0, 3.5, 2.0]
+    assert recorded.counts["signals"].created_later == 0
+
+
+def test_without_entity_rows_every_key_of_the_range_is_asked_about_at_its_end(store):
+    write(
+        Path(store.config.repo_path) / "data" / "signals.parquet",
+        [*ROWS, row("C", MONDAY - 9 * DAY, 9.0)],
+    )
+    job = store.get_historical_features(
+        features=REFS, start_date=MONDAY, end_date=(MONDAY + 2 * DAY).replace(tzinfo=None)
+    )
+    table = job.to_arrow().sort_by("symbol")
+    assert table.drop("name_y").to_pylist() == [
+        {"symbol": "A", "event_timestamp": MONDAY + 2 * DAY, "RSI": 3.5},
+        {"symbol": "B", "event_timestamp": MONDAY + 2 * DAY, "RSI": None},
+    ]
+    assert job.metadata.min_event_timestamp == MONDAY
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ("SELECT 1", InputError, "SQL query"),
+        (frame(("A", 7)), InputError, "int64"),
+        (frame(("A", "soon")), InputError, "event_timestamp cannot be read"),
+        (frame(("A", MONDAY), RSI=[1.0]), InputError, "signals:RSI .*full_feature_names"),
+        (frame(("A", MONDAY)).drop(columns="symbol"), FeastEntityDFMissingColumnsError, "symbol"),
+        (frame(("A", MONDAY)).rename(columns={"symbol": 0}), InputError, "0 has no text"),
+        (pd.DataFrame({"symbol": ["A"]}), EntityTimestampInferenceException, "event_timestamp"),
+        (frame((b"\xff", MONDAY)), InputError, "symbol cannot be read as string"),
+    ],
+)
+def test_entity_rows_that_cannot_be_joined_are_refused(store, given, error, told):
+    with pytest.raises(error, match=told):
+        store.get_historical_features(given, REFS).to_df()
+
+
+def test_no_entity_rows_is_no_answer(store):
+    table = store.get_historical_features(frame(), REFS).to_arrow()
+    assert (table.num_rows, table.schema.names[2:]) == (0, ["RSI", "name_y"])
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "{}/../data/*.parquet"])
+def test_a_source_is_a_path_an_address_or_a_glob(tmp_path: Path, form):
+    write(tmp_path / "data" / "a.parquet", ROWS)
+    path = form.format(tmp_path / "data")
+    store = repository(tmp_path, symbol, signals_view(path))
+    table = store.get_historical_features(frame(("A", MONDAY)), REFS).to_arrow()
+    assert table["RSI"].to_pylist() == [1.0]
+
+
+def test_a_feature_may_have_an_entity_columns_name_if_it_is_called_by_its_view(store):
+    given = frame(("A", MONDAY), RSI=["mine"])
+    table = store.get_historical_features(given, REFS, full_feature_names=True).to_arrow()
+    assert table.schema.names == [*given, "signals__RSI", "signals__name_y"]
+    assert (table["RSI"][0].as_py(), table["signals__RSI"][0].as_py()) == ("mine", 1.0)
+
+
+def test_instants_that_are_integers_are_refused(tmp_path: Path):
+    """S4: what unit they are in, nobody says."""
+    types = TYPES | {"event_timestamp": pa.int64()}
+    write(tmp_path / "a.parquet", [ROWS[0] | {"event_timestamp": 1618261200}], types)
+    store = repository(tmp_path, symbol, signals_view("a.parquet"))
+    with pytest.raises(CorruptPart, match=r"a\.parquet: column event_timestamp is int64"):
+        store.get_historical_features(frame(("A", MONDAY)), REFS).to_df()
+
+
+def test_what_a_feature_cannot_be_read_as_is_refused(tmp_path: Path):
+    types = TYPES | {"RSI": pa.string()}
+    write(tmp_path / "a.parquet", [ROWS[0] | {"RSI": "high"}], types)
+    store = repository(tmp_path, symbol, signals_view("a.parquet"))
+    with pytest.raises(CorruptPart, match=r"a\.parquet: column RSI is string.* double"):
+        store.get_historical_features(frame(("A", MONDAY)), REFS).to_df()
+
+
+def test_several_views_join_by_their_own_keys_aliases_and_mapped_columns(tmp_path: Path):
+    types = {
+        "num": pa.int32(),
+        "side": pa.bool_(),
+        "raw value": pa.float32(),
+        "at": pa.timestamp("ms"),
+    }
+    write(
+        tmp_path / "pairs.parquet",
+        [
+            {"num": 1, "side": True, "raw value": 0.5, "at": MONDAY},
+            {"num": 1, "side": False, "raw value": 1.5, "at": MONDAY},
+            {"num": 2, "side": True, "raw value": 2.5, "at": MONDAY},
+            {"num": 2, "side": None, "raw value": 9.0, "at": MONDAY},
+        ],
+        types,
+    )
+    write(
+        tmp_path / "market.parquet",
+        [{"level": 7, "event_timestamp": MONDAY}],
+        {"level": pa.int64(), "event_timestamp": pa.timestamp("us", "UTC")},
+    )
+    write(tmp_path / "signals.parquet", ROWS)
+    number = entity("number", Int64)
+    side = entity("side", Bool)
+    pairs = FeatureView(
+        name="pairs",
+        entities=[number, side],
+        ttl=timedelta(0),
+        schema=[
+            Field(name="number", dtype=Int64),
+            Field(name="side", dtype=Bool),
+            Field(name="value", dtype=Float64),
+        ],
+        source=file_source(
+            "pairs.parquet",
+            timestamp_field="when",
+            created_timestamp_column="",
+            field_mapping={"num": "number", "raw value": "value", "at": "when"},
+        ),
+    )
+    market = FeatureView(
+        name="market",
+        entities=[],
+        schema=[Field(name="level", dtype=Int64)],
+        source=file_source("market.parquet", created_timestamp_column=""),
+    )
+    signals = signals_view("signals.parquet")
+    service = FeatureService(
+        name="service",
+        features=[
+            market,
+            signals[["RSI"]].with_name("one"),
+            signals[["RSI"]].with_name("other").with_join_key_map({"symbol": "against"}),
+            pairs[["value"]].with_join_key_map({"number": "n"}),
+        ],
+    )
+    store = repository(tmp_path, symbol, number, side, pairs, market, signals, service)
+    given = pd.DataFrame(
+        {
+            "symbol": ["A", "B", "B"],
+            "against": ["B", "A", None],
+            "n": [2, 1, 2],
+            "side": [True, False, None],
+            "event_timestamp": [MONDAY, MONDAY + 9 * DAY, MONDAY],
+        }
+    )
+    job = store.get_historical_features(given, service, full_feature_names=True)
+    table = job.to_arrow()
+    assert table.select(table.schema.names[5:]).to_pydict() == {
+        "market__level": [7, 7, 7],
+        "one__RSI": [1.0, None, 2.0],
+        "other__RSI": [2.0, None, None],
+        "pairs__value": [2.5, 1.5, None],
+    }
+    assert {name: counts.created_later for name, counts in job.counts.items()} == {
+        "market": None,
+        "one": 0,
+        "other": 0,
+        "pairs": None,
+    }
+    found = store.get_historical_features(
+        features=["pairs:value", "signals:RSI"], start_date=MONDAY, end_date=MONDAY
+    ).to_df()
+    assert sorted(found["symbol"].dropna()) == ["A", "B"]
+    assert sorted(found["value"].dropna()) == [0.5, 1.5, 2.5]
+    assert len(found) == 5
+    level = store.get_historical_features(
+        features=["market:level"], start_date=MONDAY, end_date=MONDAY
+    )
+    assert level.to_df()["level"].tolist() == [7]
+
+
+GENERIC = {
+    "int32": (Int32, pa.int32(), [1, None]),
+    "int64": (Int64, pa.int64(), [2**60 + 1, None]),
+    "float32": (Float32, pa.float32(), [0.5, None]),
+    "float64": (Float64, pa.float64(), [0.1, None]),
+    "string": (String, pa.string(), ["é", None]),
+    "bytes": (Bytes, pa.binary(), [b"\0\xff", None]),
+    "bool": (Bool, pa.bool_(), [True, None]),
+    "time": (UnixTimestamp, pa.timestamp("us", "UTC"), [MONDAY + TICK, None]),
+    "ints": (Array(Int64), pa.list_(pa.int64()), [[1, 2], None]),
+    "texts": (Array(String), pa.list_(pa.string()), [["a", None], []]),
+    "floats": (Array(Float32), pa.list_(pa.float32()), [[0.5], None]),
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "arrow", "key"),
+    [
+        (Int64, pa.int64(), 2**60 + 1),
+        (Int32, pa.int32(), 7),
+        (String, pa.string(), "key"),
+        (Bytes, pa.binary(), b"\xff"),
+        (Bool, pa.bool_(), True),
+        (UnixTimestamp, pa.timestamp("us", "UTC"), MONDAY),
+    ],
+    ids=str,
+)
+def test_keys_and_values_of_every_type_come_back_as_they_are(tmp_path, dtype, arrow, key):
+    types = {"key": arrow, "event_timestamp": pa.timestamp("us", "UTC")}
+    types |= {name: kind for name, (_, kind, _) in GENERIC.items()}
+    rows = [
+        {"key": key, "event_timestamp": MONDAY + n * DAY}
+        | {name: values[n] for name, (*_, values) in GENERIC.items()}
+        for n in range(2)
+    ]
+    write(tmp_path / "g.parquet", rows, types)
+    key_entity = entity("key", dtype)
+    view = FeatureView(
+        name="generic",
+        entities=[key_entity],
+        ttl=None,
+        schema=[
+            Field(name="key", dtype=dtype),
+            *(Field(name=name, dtype=declared) for name, (declared, *_) in GENERIC.items()),
+        ],
+        source=file_source("g.parquet", created_timestamp_column=""),
+    )
+    store = repository(tmp_path, key_entity, view)
+    given = pa.table(
+        {"key": pa.array([key, key], arrow), "event_timestamp": [MONDAY, MONDAY + DAY]}
+    )
+    refs = [f"generic:{name}" for name in GENERIC]
+    table = store.get_historical_features(given.to_pandas(), refs).to_arrow()
+    for name, (_, kind, values) in GENERIC.items():
+        assert table[name].type == kind
+        assert table[name].to_pylist() == values, name
+    if dtype == Bool:  # no key of Feast's online stores
+        return
+    store.materialize(MONDAY, MONDAY + DAY / 2)
+    online = store.get_online_features(refs, [{"key": key}]).to_dict()
+    assert {name: online[name] for name in ("int64", "string", "bytes", "bool", "ints")} == {
+        name: GENERIC[name][2][:1] for name in ("int64", "string", "bytes", "bool", "ints")
+    }
+
+
+def test_on_demand_features_are_computed_from_features_and_request_data(tmp_path: Path):
+    write(tmp_path / "signals.parquet", ROWS)
+    signals = signals_view("signals.parquet")
+    request = RequestSource(name="request", schema=[Field(name="factor", dtype=Float64)])
+
+    @on_demand_feature_view(
+        sources=[signals, request], schema=[Field(name="scaled", dtype=Float64)], mode="pandas"
+    )
+    def scaling(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"scaled": inputs["RSI"] * inputs["factor"]})
+
+    store = repository(tmp_path, symbol, signals, scaling)
+    given = frame(("A", MONDAY), ("Z", MONDAY), ("B", MONDAY), factor=[10.0, 10.0, 2.0])
+    joined = store.get_historical_features(given, ["scaling:scaled"]).to_df()
+    np.testing.assert_equal(joined["scaled"].tolist(), [10.0, float("nan"), 4.0])
+    table = store.get_historical_features(given, ["signals:RSI", "scaling:scaled"]).to_arrow()
+    assert table["scaled"].to_pylist()[::2] == [10.0, 4.0]
+    assert table["RSI"].to_pylist() == [1.0, None, 2.0]
+
+
+@pytest.mark.parametrize("name", ["saved.parquet", "saved"])
+def test_a_saved_dataset_is_read_back(store, name, host_zone):
+    folder = Path(store.config.repo_path)
+    given = frame(("A", MONDAY), ("B", MONDAY + DAY), label=[1, 2])
+    job = store.get_historical_features(given, REFS)
+    saved = store.create_saved_dataset(job, "saved", SavedDatasetFileStorage(name))
+    assert (folder / name).exists()
+    kept = ["symbol", "event_timestamp", "RSI", "name_y"]
+    assert saved.to_arrow().select(kept).to_pylist() == job.to_arrow().select(kept).to_pylist()
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        store.create_saved_dataset(job, "saved", SavedDatasetFileStorage(name))
+    one = store.get_historical_features(given[:1], REFS)
+    store.create_saved_dataset(one, "saved", SavedDatasetFileStorage(name), allow_overwrite=True)
+    assert store.get_saved_dataset("saved").to_df()["RSI"].tolist() == [1.0]
+    files = [folder / name] if name.endswith(".parquet") else list((folder / name).iterdir())
+    assert len(files) == 1
+    assert not list(folder.glob(".*"))
+
+
+def offline(store, *rows: dict) -> None:
+    frame = pd.DataFrame(rows)
+    for name in ("event_timestamp", "created_timestamp"):
+        frame[name] = frame[name].astype("datetime64[ns, UTC]")
+    store.write_to_offline_store("signals", frame)
+
+
+@pytest.mark.parametrize("dated", [True, False, None])
+def test_rows_written_to_the_source_are_read_back(tmp_path: Path, dated):
+    """To a folder with partition dates, to one without, and to a single file."""
+    where = "data.parquet" if dated is None else "data"
+    first = {None: "", False: "part-0.parquet", True: "date=2021-04-12/part-0.parquet"}[dated]
+    write(tmp_path / where / first, ROWS[:2])
+    tags = {"partition_date": "event_utc"} if dated else {}
+    store = repository(tmp_path, symbol, signals_view(where, tags=tags))
+    offline(store, row("A", MONDAY + DAY, 5.0), row("C", MONDAY + 2 * TICK, 6.0))
+    given = frame(("A", MONDAY + DAY), ("C", MONDAY + DAY), ("B", MONDAY + DAY))
+    table = store.get_historical_features(given, REFS).to_arrow()
+    assert table["RSI"].to_pylist() == [5.0, 6.0, 2.0]
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.parquet"))
+    assert (
+        written
+        == {
+            None: ["data.parquet"],
+            False: ["data/part-0.parquet", "data/part-1.parquet"],
+            True: [
+                "data/date=2021-04-12/part-0.parquet",
+                "data/date=2021-04-12/part-1.parquet",
+                "data/date=2021-04-13/part-0.parquet",
+            ],
+        }[dated]
+    )
+    assert all(pq.read_schema(path).names == list(TYPES) for path in tmp_path.rglob("*.parquet"))
+    with pytest.raises(ValueError, match="missing_expected_columns: \\['RSI'\\]"):
+        store.write_to_offline_store("signals", pd.DataFrame([ROWS[0]]).drop(columns="RSI"))
+
+
+def test_the_stock_engine_materializes_from_it(store):
+    store.materialize(MONDAY, MONDAY + DAY)
+    online = store.get_online_features(REFS, [{"symbol": name} for name in "ABZ"]).to_dict()
+    assert online["RSI"] == [3.5, None, None]
+
+
+def test_the_latest_rows_are_of_the_window_alone(store):
+    view = store.get_feature_view("signals")
+
+    def pull(start, end, how="pull_latest_from_table_or_query"):
+        job = getattr(store._get_provider().offline_store, how)(
+            config=store.config,
+            data_source=view.batch_source,
+            join_key_columns=["symbol"],
+            feature_name_columns=["RSI"],
+            timestamp_field="event_timestamp",
+            created_timestamp_column="created_timestamp",
+            start_date=start,
+            end_date=end,
+        )
+        return job.to_arrow()["RSI"].to_pylist()
+
+    assert pull(MONDAY, MONDAY + DAY - TICK) == [1.0, 2.0]
+    assert pull(MONDAY, MONDAY + DAY) == [3.5, None]
+    assert pull(MONDAY + TICK, MONDAY + DAY) == [3.5, None]
+    assert pull(MONDAY + DAY + TICK, MONDAY + 9 * DAY) == []
+    assert pull(MONDAY, MONDAY, "pull_all_from_table_or_query") == [1.0, 2.0]
+    assert pull(None, None, "pull_all_from_table_or_query") == [1.0, 2.0, 3.0, 3.5, None]
