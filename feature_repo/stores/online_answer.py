@@ -1,0 +1,186 @@
+"""What an online read answers: columns, and Feast's response made of them.
+
+A response of Feast's holds a protobuf a value, and takes it apart again for a frame. This one holds
+arrays; the protobuf is made when somebody asks for it, as the feature server does. What it answers
+is what Feast's own response would: the same columns, in the same order, of the same types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse, _convert_uuids_for_arrow
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+
+from feature_repo.stores.online_layout import Values, convert, is_float
+from feature_repo.stores.online_tables import Rows
+from feature_repo.stores.online_values import SECOND_US, make_protos, to_protos, to_python
+
+
+@dataclass(frozen=True)
+class ViewAnswer:
+    """Features of one view for the entities asked for, a row each.
+
+    Attributes
+    ----------
+    values
+        By feature; null unless the row is valid.
+    event_us
+        int64; 0 where the entity is unknown.
+    status
+        Of every feature of the row: ``PRESENT``, though the value may be null, ``NOT_FOUND`` for an
+        unknown entity, or ``OUTSIDE_MAX_AGE``.
+    """
+
+    values: dict[str, Values]
+    event_us: NDArray[np.int64]
+    status: NDArray[np.int64]
+
+    def prefixed(self, prefix: str) -> ViewAnswer:
+        """Return the same answer under longer names."""
+        values = {prefix + name: values for name, values in self.values.items()}
+        return replace(self, values=values)
+
+
+def answer(
+    rows: Rows,
+    types: Mapping[str, str],
+    now_us: int,
+    ttl_us: int | None,
+) -> ViewAnswer:
+    """Let only valid rows be seen.
+
+    Valid at an instant is a row whose event is not after it, nor more than the TTL before it.
+
+    Parameters
+    ----------
+    rows
+        One for each entity asked for.
+    types
+        Of the features asked for, in the order of the answer. One that the rows do not have is
+        null.
+    ttl_us
+        None if rows never expire.
+    """
+    found = np.fromiter((key is not None for key in rows.keys), bool, len(rows.keys))
+    event_us = np.where(found, rows.event_us, 0)
+    valid = found & (event_us <= now_us)
+    if ttl_us is not None:
+        valid &= now_us - event_us <= ttl_us
+    values = {}
+    for name, value_type in types.items():
+        stored = rows.values.get(name)
+        if stored is None:
+            stored = Values.nulls(value_type, len(found))
+        values[name] = convert(stored, value_type).where(valid)
+    status = np.where(valid, FieldStatus.PRESENT, FieldStatus.OUTSIDE_MAX_AGE)
+    return ViewAnswer(values, event_us, np.where(found, status, FieldStatus.NOT_FOUND))
+
+
+class ColumnarOnlineResponse(OnlineResponse):
+    """Feast's online response, made of columns.
+
+    Parameters
+    ----------
+    keys
+        The join keys as they were asked for, by name.
+    views
+        What each view answers, under the names of the response.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[str, tuple[str, list[Any]]],
+        views: Sequence[ViewAnswer],
+    ) -> None:
+        self._keys = keys
+        self._views = views
+
+    @cached_property
+    def proto(self) -> GetOnlineFeaturesResponse:
+        """The response as Feast's own holds it."""
+        response = GetOnlineFeaturesResponse()
+        for name, (value_type, column) in self._keys.items():
+            count = len(column)
+            response.metadata.feature_names.val.append(name)
+            response.results.add(
+                values=make_protos(value_type, column),
+                statuses=[FieldStatus.PRESENT] * count,
+                event_timestamps=[Timestamp()] * count,
+            )
+        for view in self._views:
+            stamps = [_stamp(event) for event in view.event_us.tolist()]
+            statuses = view.status.tolist()
+            for name, values in view.values.items():
+                response.metadata.feature_names.val.append(name)
+                response.results.add(
+                    values=to_protos(values), statuses=statuses, event_timestamps=stamps
+                )
+        return response
+
+    def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:
+        """Return a list a column: the join keys, then the features.
+
+        Parameters
+        ----------
+        include_event_timestamps
+            Add, after each column, the seconds of its event times, 0 where there is none.
+        """
+        return dict(self._columns(include_event_timestamps, list, to_python, np.ndarray.tolist))
+
+    def to_df(self, include_event_timestamps: bool = False) -> pd.DataFrame:
+        """Return a frame of the columns of :meth:`to_dict`."""
+        columns = self._columns(include_event_timestamps, list, _to_pandas, np.asarray)
+        return pd.DataFrame(dict(columns))
+
+    def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
+        """Return a table of the columns of :meth:`to_dict`."""
+        columns = self._columns(include_event_timestamps, pa.array, _to_arrow, pa.array)
+        return pa.table(dict(columns))
+
+    def _columns(
+        self,
+        include_event_timestamps: bool,
+        of_keys: Callable[[list[Any]], Any],
+        of_values: Callable[[Values], Any],
+        of_seconds: Callable[[NDArray[np.int64]], Any],
+    ) -> Iterator[tuple[str, Any]]:
+        for name, (_, column) in self._keys.items():
+            yield name, of_keys(column)
+            if include_event_timestamps:
+                yield name + TIMESTAMP_POSTFIX, of_seconds(np.zeros(len(column), np.int64))
+        for view in self._views:
+            for name, values in view.values.items():
+                yield name, of_values(values)
+                if include_event_timestamps:
+                    yield name + TIMESTAMP_POSTFIX, of_seconds(view.event_us // SECOND_US)
+
+
+def _to_pandas(values: Values) -> Any:
+    """Return what pandas makes the same column of as of the list of objects."""
+    if is_float(values.type) and values.valid.any():
+        return np.where(values.valid, values.data, np.nan)
+    if values.type in ("INT32", "INT64") and values.valid.all() and len(values):
+        return values.data
+    return to_python(values)
+
+
+def _to_arrow(values: Values) -> pa.Array:
+    """Return what Arrow makes of the list of objects."""
+    if not values.valid.any():
+        return pa.nulls(len(values))
+    if is_float(values.type) or values.type in ("INT32", "INT64"):
+        return pa.array(values.data, mask=~values.valid, from_pandas=False)
+    return pa.array(_convert_uuids_for_arrow({"": to_python(values)})[""])
+
+
+def _stamp(us: int) -> Timestamp:
+    return Timestamp(seconds=us // SECOND_US, nanos=us % SECOND_US * 1000)

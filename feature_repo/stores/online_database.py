@@ -1,0 +1,173 @@
+"""One SQLite file, for many threads and forked processes.
+
+SQLite's connections may not cross a fork, and share nothing well between threads: each thread of
+each process opens its own. The file is in WAL mode, where readers see what was there when they
+began, whatever is being written. A file that was deleted or replaced is opened anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ingestion.errors import FeastRepositoryError
+
+_BUSY_S = 30.0
+_BESIDE = ("-wal", "-shm")
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections of a parent process: to close them, or to let them die, would be to use them."""
+
+
+class _Connection:
+    """A connection, and what it was opened for."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = os.getpid()
+        self.file = _identity(path)
+        self.sqlite = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",  # a missing file is made by _make alone
+            uri=True,
+            timeout=_BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,  # the thread that lets go of it closes it
+        )
+        self.sqlite.execute("PRAGMA synchronous = FULL")
+
+    def serves(self, path: Path) -> bool:
+        return self.process == os.getpid() and self.file == _identity(path)
+
+    def __del__(self) -> None:
+        if not hasattr(self, "sqlite"):
+            return
+        if self.process == os.getpid():
+            self.sqlite.close()
+        else:
+            _inherited.append(self.sqlite)
+
+
+class Database:
+    """A SQLite file that is made when it is first written to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """See the file as it is at one instant; None if there is no file.
+
+        Raises
+        ------
+        FeastRepositoryError
+            If the file is locked for too long, or is no sound database.
+        """
+        if not self.path.exists():
+            yield None
+            return
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Change the file: wholly, or not at all if the block raises or the process dies.
+
+        Raises
+        ------
+        FeastRepositoryError
+            If the file cannot be made, is locked for too long, or is no sound database.
+        """
+        self._make()
+        with self._transaction("BEGIN IMMEDIATE", wal=True) as connection:
+            yield connection
+
+    def remove(self) -> None:
+        """Delete the file and what SQLite keeps beside it."""
+        self._local = threading.local()
+        for suffix in ("", *_BESIDE):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+    @contextmanager
+    def _transaction(self, begin: str, *, wal: bool = False) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._connection()
+            if wal:
+                _use_wal(connection)
+            connection.execute(begin)
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        current: _Connection | None = getattr(self._local, "connection", None)
+        if current is None or not current.serves(self.path):
+            self._local.connection = current = _Connection(self.path)
+        return current.sqlite
+
+    def _make(self) -> None:
+        """Make the file, for its owner alone, and its folder, where they are missing."""
+        if self.path.exists():
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            except FileExistsError:
+                return  # another process was quicker
+        except OSError as error:
+            raise FeastRepositoryError(
+                f"the online store {self.path} cannot be made: {error.strerror}"
+            ) from error
+        # What a deleted file left beside it, and a process that has that open still, share its
+        # name only: the new file would be read through the old one's index.
+        for suffix in _BESIDE:
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+    def _told(self, error: sqlite3.Error) -> FeastRepositoryError:
+        if _is_busy(error):
+            return FeastRepositoryError(
+                f"{self.path} has been locked by another process for {_BUSY_S:.0f} s: let that "
+                "end, or end it, and try again"
+            )
+        if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return FeastRepositoryError(
+                f"{self.path} cannot be read ({error}): move it away and materialize again"
+            )
+        return FeastRepositoryError(f"{self.path} cannot be used: {error}")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Let readers read while this writes; the file remembers it."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error):
+            raise
+        # Somebody reads a file that is not in this mode yet: the next writer changes it.
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's code without its finer distinctions."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell one file from another that took its name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

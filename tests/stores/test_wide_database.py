@@ -1,0 +1,239 @@
+"""One SQLite file, for many threads and processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feature_repo.stores import online_database
+from feature_repo.stores.online_database import Database
+from feature_repo.stores.online_layout import Layout, Values
+from feature_repo.stores.online_tables import (
+    Rows,
+    make_table,
+    read_all,
+    read_keys,
+    stored_layout,
+    upsert,
+)
+from ingestion.errors import FeastRepositoryError
+
+LAYOUT = Layout.of([("a", "DOUBLE"), ("b", "DOUBLE"), ("c", "STRING")])
+KEYS = [f"k{at:04d}".encode() for at in range(2000)]
+
+
+def version(number: int) -> Rows:
+    """Make rows of one version: every value of every row tells which."""
+    at = np.full(len(KEYS), number)
+    values = {
+        "a": Values.of("DOUBLE", [float(number)] * len(KEYS)),
+        "b": Values.of("DOUBLE", [float(number)] * len(KEYS)),
+        "c": Values.of("STRING", [str(number)] * len(KEYS)),
+    }
+    return Rows(KEYS, at, at, values)
+
+
+def write(database: Database, number: int) -> None:
+    with database.writing() as connection:
+        upsert(connection, "t", make_table(connection, "t", LAYOUT), version(number))
+
+
+def versions(database: Database) -> set[tuple[object, ...]]:
+    """Return the distinct rows that one read sees, keys aside."""
+    with database.reading() as connection:
+        assert connection is not None
+        rows = read_all(connection, "t", LAYOUT, LAYOUT.type_of)
+    assert len(rows.keys) == len(KEYS)
+    values = [each.to_list() for each in rows.values.values()]
+    return set(zip(rows.event_us.tolist(), *values, strict=True))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "some" / "folder" / "online.db")
+
+
+def test_the_file_and_its_folder_are_made_by_the_first_write_alone(database: Database):
+    with database.reading() as connection:
+        assert connection is None
+    assert not database.path.parent.exists()
+    write(database, 1)
+    assert versions(database) == {(1, 1.0, 1.0, "1")}
+
+
+def test_the_files_are_their_owners_alone(database: Database):
+    write(database, 1)
+    names = {path.name for path in database.path.parent.iterdir()}
+    assert names == {"online.db", "online.db-wal", "online.db-shm"}
+    for path in database.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_name_that_means_something_in_an_address_is_a_name(tmp_path: Path):
+    database = Database(tmp_path / "a?mode=ro#b%20c" / "online.db")
+    write(database, 1)
+    assert versions(database) == {(1, 1.0, 1.0, "1")}
+
+
+def test_a_file_that_was_deleted_or_replaced_is_opened_anew(database: Database, tmp_path: Path):
+    write(database, 1)
+    for name in ("online.db", "online.db-wal", "online.db-shm"):
+        (database.path.parent / name).unlink()
+    with database.reading() as connection:
+        assert connection is None
+    write(database, 2)
+    assert versions(database) == {(2, 2.0, 2.0, "2")}
+
+
+def test_what_a_deleted_file_left_beside_it_is_not_read(database: Database):
+    write(database, 1)
+    write(database, 2)
+    database.path.unlink()  # the log and its index stay, and a connection that has them open
+    other = Database(database.path)
+    write(other, 3)
+    assert versions(other) == versions(database) == {(3, 3.0, 3.0, "3")}
+    write(database, 4)
+    assert versions(other) == {(4, 4.0, 4.0, "4")}
+
+
+def test_a_failed_write_leaves_what_was_there(database: Database):
+    write(database, 1)
+
+    def fail_at_the_end() -> None:
+        with database.writing() as connection:
+            upsert(connection, "t", LAYOUT, version(2))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_at_the_end()
+    assert versions(database) == {(1, 1.0, 1.0, "1")}
+
+
+def test_a_file_that_is_no_database_is_told_with_its_path_and_the_remedy(database: Database):
+    database.path.parent.mkdir(parents=True)
+    database.path.write_bytes(b"\xff" * 5000)
+    with (
+        pytest.raises(FeastRepositoryError, match=r"online.db cannot be read.*materialize"),
+        database.reading() as connection,
+    ):
+        stored_layout(connection, "t")
+
+
+def test_a_locked_file_is_told_as_such(database: Database, monkeypatch):
+    write(database, 1)
+    monkeypatch.setattr(online_database, "_BUSY_S", 0.01)
+    holder = sqlite3.connect(database.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(FeastRepositoryError, match=r"online.db has been locked"):
+        write(Database(database.path), 2)
+    assert versions(Database(database.path)) == {(1, 1.0, 1.0, "1")}
+    holder.close()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FeastRepositoryError, match="cannot be made"):
+        write(Database(tmp_path / "file" / "online.db"), 1)
+
+
+def test_threads_read_the_old_rows_or_the_new_ones_while_one_writes(database: Database):
+    write(database, 0)
+    seen: list[set[tuple[object, ...]]] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(versions(database))
+
+    readers = [threading.Thread(target=look) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(1, 8):
+        write(database, number)
+    done.set()
+    for reader in readers:
+        reader.join()
+    whole = [{(n, float(n), float(n), str(n))} for n in range(8)]
+    assert seen
+    assert all(rows in whole for rows in seen)
+    assert versions(database) == whole[-1]
+
+
+def only(rows: Rows, key: bytes) -> Rows:
+    """Return the first of some rows, under another key."""
+    values = {name: Values(v.type, v.data[:1], v.valid[:1]) for name, v in rows.values.items()}
+    return Rows([key], rows.event_us[:1], rows.created_us[:1], values)
+
+
+def in_child(database: Database, number: int) -> None:
+    with database.reading() as connection:
+        assert connection is not None
+        rows = read_keys(connection, "t", LAYOUT, ["c"], KEYS)
+    assert rows.values["c"].to_list() == ["1"] * len(KEYS)
+    with database.writing() as connection:
+        upsert(connection, "t", LAYOUT, only(version(number), f"child{number}".encode()))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_processes_use_the_store_their_parent_has_open(database: Database):
+    write(database, 1)
+    with database.reading() as connection:  # in the midst of a transaction
+        assert connection is not None
+        assert stored_layout(connection, "t") == LAYOUT
+        context = multiprocessing.get_context("fork")
+        children = [context.Process(target=in_child, args=(database, n)) for n in (5, 6)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        assert [child.exitcode for child in children] == [0, 0]
+        before = read_keys(connection, "t", LAYOUT, ["c"], [b"child5", KEYS[3]])
+    assert before.keys == [None, KEYS[3]]
+    with database.reading() as connection:
+        assert connection is not None
+        after = read_keys(connection, "t", LAYOUT, ["c"], [b"child5", b"child6", KEYS[3]])
+    assert after.values["c"].to_list() == ["5", "6", "1"]
+
+
+_WRITE_FOR_EVER = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2]]
+import test_wide_database as test
+database = test.Database(Path(sys.argv[1]))
+number = 0
+while True:
+    number += 1
+    test.write(database, number)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_writer_killed_at_any_instant_leaves_one_whole_version(database: Database, after: int):
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITE_FOR_EVER, str(database.path), str(Path(__file__).parent)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    with writer:
+        assert writer.stdout is not None
+        for _ in range(after):
+            told = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+    ((number, *values),) = versions(database)
+    assert values == [float(number), float(number), str(number)]
+    assert number >= told
+    write(database, number + 1)
+    assert versions(database) == {(number + 1, number + 1.0, number + 1.0, str(number + 1))}

@@ -1,0 +1,403 @@
+"""What the wide store promises, beside what Feast's own SQLite store does (FEAST.md)."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from feast import FeatureStore
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import (
+    Array,
+    Bool,
+    Bytes,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    Map,
+    String,
+    UnixTimestamp,
+)
+from wide_tools import (
+    NOW,
+    PRICES,
+    SYMBOL,
+    generic,
+    online,
+    push,
+    read,
+    repository,
+    rows,
+    statuses,
+    view,
+    write,
+)
+
+from ingestion.errors import FeastRepositoryError, InputError
+
+HOUR = timedelta(hours=1)
+TTL = timedelta(days=4)
+MICROSECOND = timedelta(microseconds=1)
+KEY_A = EntityKey(join_keys=["symbol"], entity_values=[Value(string_val="A")])
+
+
+@pytest.fixture(autouse=True)
+def at_now(at: Callable[[datetime], None]) -> Callable[[datetime], None]:
+    at(NOW)
+    return at
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    made = repository(tmp_path / "repo")
+    made.apply([SYMBOL, view(PRICES)])
+    return made
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> FeatureStore:
+    made = repository(tmp_path / "stock", "sqlite")
+    made.apply([SYMBOL, view(PRICES)])
+    return made
+
+
+def test_an_older_row_never_overwrites_a_newer_one_as_it_does_in_the_stock_store(store, stock):
+    for each in (store, stock):
+        for event, price in ((NOW - HOUR, 2.0), (NOW - 9 * HOUR, 1.0)):
+            push(each, symbol=["A"], price=[price], size=[0.0], event_timestamp=[event],
+                 created_timestamp=[NOW])  # fmt: skip
+    assert read(store, ["A"]).to_dict()["price"] == [2.0]
+    assert read(stock, ["A"]).to_dict()["price"] == [1.0]
+
+
+def test_an_expired_row_is_null_and_told_apart_from_an_unknown_one(store, stock):
+    for each in (store, stock):
+        push(each, symbol=["A"], price=[2.0], size=[1.0], created_timestamp=[NOW],
+             event_timestamp=[NOW - timedelta(days=300)])  # fmt: skip
+    assert read(stock, ["A"]).to_dict()["price"] == [2.0]
+    response = read(store, ["A", "B"])
+    assert response.to_dict() == {"symbol": ["A", "B"], "price": [None, None], "size": [None, None]}
+    assert statuses(response)["price"] == [FieldStatus.OUTSIDE_MAX_AGE, FieldStatus.NOT_FOUND]
+    seconds = int((NOW - timedelta(days=300)).timestamp())
+    assert response.to_dict(include_event_timestamps=True)["price__ts"] == [seconds, 0]
+
+
+def test_a_row_is_valid_to_the_microsecond_of_its_ttl_and_from_that_of_its_event(store, at_now):
+    write(store, rows(["A"], NOW, price=[2.0], size=[None]))
+    for now, price in (
+        (NOW - MICROSECOND, None),
+        (NOW, 2.0),
+        (NOW + TTL, 2.0),
+        (NOW + TTL + MICROSECOND, None),
+    ):
+        at_now(now)
+        response = read(store, ["A"])
+        assert response.to_dict()["price"] == [price]
+        expected = FieldStatus.OUTSIDE_MAX_AGE if price is None else FieldStatus.PRESENT
+        assert statuses(response) == {"symbol": [1], "price": [expected], "size": [expected]}
+
+
+@pytest.mark.parametrize("ttl", [None, timedelta(0)])
+def test_without_a_ttl_a_row_never_expires(tmp_path: Path, ttl):
+    store = repository(tmp_path)
+    store.apply([SYMBOL, view(PRICES, ttl=ttl)])
+    write(store, rows(["A"], datetime(1969, 5, 4, tzinfo=UTC), price=[2.0], size=[1.0]))
+    assert read(store, ["A"]).to_dict()["price"] == [2.0]
+
+
+@pytest.fixture(params=["America/New_York", "Asia/Tokyo"])
+def elsewhere(request: pytest.FixtureRequest, monkeypatch) -> Iterator[None]:
+    """Live in another zone; New York's clocks skip 02:00 to 03:00 on 8 March 2020."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_instants_do_not_pass_through_local_time(store, stock, at_now):
+    instant = datetime(2020, 3, 8, 2, 30, 0, 123457, tzinfo=UTC)
+    naive = instant.replace(tzinfo=None)
+    at_now(instant)
+    for each in (store, stock):
+        for symbol, stamp in (("A", instant), ("B", naive)):
+            push(each, symbol=[symbol], price=[1.0], size=[1.0], event_timestamp=[stamp],
+                 created_timestamp=[stamp])  # fmt: skip
+    write(store, rows(["C"], instant, price=[1.0], size=[1.0]))
+    table = online(store).online_read_table(store.config, store.get_feature_view("v"))
+    for name in ("event_timestamp", "created_timestamp"):
+        assert table[name].to_pylist() == [instant] * 3
+    assert read(store, ["A", "B", "C"]).to_dict()["price"] == [1.0] * 3
+    for response in (read(store, ["A"]), generic(store, ["v:price"], {"symbol": ["A"]})):
+        assert response.proto.results[1].event_timestamps[0].ToDatetime(UTC) == instant
+    (seen,) = read(stock, ["A"]).proto.results[1].event_timestamps
+    assert seen.ToDatetime(UTC) != instant
+
+
+def test_a_copied_repository_touches_nothing_but_its_own_file(tmp_path: Path, monkeypatch):
+    first = repository(tmp_path / "first")
+    first.apply([SYMBOL, view(PRICES)])
+    write(first, rows(["A"], NOW, price=[2.0], size=[1.0]))
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    monkeypatch.chdir(tmp_path)
+    second = FeatureStore(repo_path=str(tmp_path / "second"))
+    second.apply([], objects_to_delete=[second.get_feature_view("v")], partial=False)
+    assert read(first, ["A"]).to_dict()["price"] == [2.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
+def test_a_deleted_file_is_made_again_by_whoever_writes_and_reads_as_empty(store, tmp_path: Path):
+    write(store, rows(["A"], NOW, price=[2.0], size=[1.0]))
+    shutil.rmtree(tmp_path / "repo" / "online")
+    assert statuses(read(store, ["A"]))["price"] == [FieldStatus.NOT_FOUND]
+    assert not (tmp_path / "repo" / "online").exists()
+    write(store, rows(["A"], NOW, price=[3.0], size=[1.0]))
+    assert read(store, ["A"]).to_dict()["price"] == [3.0]
+
+
+def test_a_missing_table_is_made_again(store):
+    online(store).teardown(store.config, [], [])
+    online(store).update(store.config, [store.get_feature_view("v")], [], [], [], True)
+    assert statuses(read(store, ["A"]))["price"] == [FieldStatus.NOT_FOUND]
+    write(store, rows(["A"], NOW, price=[3.0], size=[1.0]))
+    assert read(store, ["A"]).to_dict()["price"] == [3.0]
+
+
+def test_teardown_leaves_what_is_others(tmp_path: Path):
+    store = repository(tmp_path)
+    mine, yours = view(PRICES), view(PRICES, name="w")
+    store.apply([SYMBOL, mine, yours])
+    for name in ("v", "w"):
+        write(store, rows(["A"], NOW, price=[2.0], size=[1.0]), name)
+    online(store).teardown(store.config, [mine], [])
+    assert read(store, ["A"], ["v:price"]).to_dict()["price"] == [None]
+    assert read(store, ["A"], ["w:price"]).to_dict()["price"] == [2.0]
+    online(store).teardown(store.config, [yours], [])
+    assert not list((tmp_path / "online").iterdir())
+    online(store).teardown(store.config, [yours], [])
+
+
+def test_both_stores_may_share_a_file(tmp_path: Path):
+    ours, theirs = repository(tmp_path), repository(tmp_path)
+    (tmp_path / "feature_store.yaml").write_text(
+        (tmp_path / "feature_store.yaml")
+        .read_text()
+        .replace(ours.config.online_store.type, "sqlite")
+    )
+    theirs = FeatureStore(repo_path=str(tmp_path))
+    for each, price in ((ours, 1.0), (theirs, 2.0)):
+        each.apply([SYMBOL, view(PRICES)])
+        push(each, symbol=["A"], price=[price], size=[0.0], event_timestamp=[NOW],
+             created_timestamp=[NOW])  # fmt: skip
+    assert read(ours, ["A"]).to_dict()["price"] == [1.0]
+    assert read(theirs, ["A"]).to_dict()["price"] == [2.0]
+
+
+def test_a_changed_view_keeps_what_it_can(store):
+    write(store, rows(["A", "B"], NOW, price=[2.0, 2.5], size=[7.0, None]))
+    store.apply([SYMBOL, view({"price": Int64, "note": String})])
+    assert read(store, ["A", "B"], ["v:price", "v:note"]).to_dict() == {
+        "symbol": ["A", "B"],
+        "price": [2, None],
+        "note": [None, None],
+    }
+    store.apply([SYMBOL, view({"note": String, "size": Float64})])
+    assert read(store, ["A"], ["v:size"]).to_dict()["size"] == [None]
+
+
+def test_applying_what_is_applied_already_changes_nothing(store, tmp_path: Path):
+    write(store, rows(["A"], NOW, price=[2.0], size=[7.0]))
+    files = [tmp_path / "repo" / "online" / name for name in ("online.db", "online.db-wal")]
+    before = [path.read_bytes() for path in files]
+    store.apply([SYMBOL, view(PRICES)])
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_a_view_that_is_not_applied_yet_reads_what_was_stored_before(store):
+    """A feature server's registry may be older than the file, or newer."""
+    write(store, rows(["A"], NOW, price=[2.0], size=[7.0]))
+    newer = view({"price": Int64, "new": Float64})
+    assert online(store).online_read(store.config, newer, [KEY_A]) == [
+        (NOW, {"price": Value(int64_val=2), "new": Value()})
+    ]
+    assert online(store).online_read(store.config, view(PRICES), [KEY_A], ["size"]) == [
+        (NOW, {"size": Value(double_val=7.0)})
+    ]
+    table = online(store).online_read_table(store.config, newer)
+    assert table.select(["price", "new"]).to_pydict() == {"price": [2], "new": [None]}
+
+
+GENERIC = {
+    "f64": Float64,
+    "f32": Float32,
+    "i32": Int32,
+    "i64": Int64,
+    "flag": Bool,
+    "text": String,
+    "raw": Bytes,
+    "when": UnixTimestamp,
+    "numbers": Array(Float64),
+    "texts": Array(String),
+    "flags": Array(Bool),
+    "whens": Array(UnixTimestamp),
+    "blobs": Array(Bytes),
+}
+VALUES = {
+    "f64": [0.1, None],
+    "f32": [0.5, None],
+    "i32": [-7, None],
+    "i64": [2**53 + 1, None],
+    "flag": [False, None],
+    "text": ["ü\x00", None],
+    "raw": [b"\xff\x00", None],
+    "when": [datetime(2020, 3, 8, 2, 30, 0, tzinfo=UTC), None],
+    "numbers": [[0.1, -2.0], None],
+    "texts": [["a", "ü"], None],
+    "flags": [[True, False], None],
+    "whens": [[datetime(2020, 3, 8, tzinfo=UTC)], None],
+    "blobs": [[b"\xff"], None],
+}
+
+
+def test_values_of_any_type_are_pushed_and_read_as_in_the_stock_store(tmp_path: Path):
+    answers = []
+    for kind in (None, "sqlite"):
+        store = repository(tmp_path / str(kind), *([kind] if kind else []))
+        store.apply([SYMBOL, view({**GENERIC, "mapped": Map})])
+        first = {name: [values[0]] for name, values in VALUES.items()}
+        first |= {"mapped": [{"k": "v"}]}
+        push(store, symbol=["A"], event_timestamp=[NOW], created_timestamp=[NOW], **first)
+        names = [f"v:{name}" for name in (*GENERIC, "mapped")]
+        answers.append(read(store, ["A", "B"], names).to_dict())
+    assert answers[0] == answers[1]
+    assert answers[0] == {
+        "symbol": ["A", "B"],
+        **VALUES,
+        "mapped": [{"k": "v"}, None],
+    }
+
+
+def test_values_of_any_type_come_through_the_bulk_writer(tmp_path: Path):
+    store = repository(tmp_path)
+    store.apply([SYMBOL, view(GENERIC)])
+    assert write(store, rows(["A", "N"], NOW, **VALUES)) == 2
+    names = [f"v:{name}" for name in GENERIC]
+    assert read(store, ["A", "N"], names).to_dict() == {"symbol": ["A", "N"], **VALUES}
+    table = online(store).online_read_table(store.config, store.get_feature_view("v"))
+    assert table.to_pydict() == {
+        "symbol": ["A", "N"],
+        **VALUES,
+        "event_timestamp": [NOW, NOW],
+        "created_timestamp": [NOW, NOW],
+    }
+    assert [str(kind) for kind in table.schema.types] == [
+        "string", "double", "float", "int32", "int64", "bool", "string", "binary",
+        "timestamp[us, tz=UTC]", "list<item: double>", "list<item: string>", "list<item: bool>",
+        "list<item: timestamp[us, tz=UTC]>", "list<item: binary>",
+        "timestamp[us, tz=UTC]", "timestamp[us, tz=UTC]",
+    ]  # fmt: skip
+
+
+def test_nan_and_null_are_two_things(store):
+    nan = float("nan")
+    write(store, rows(["A", "B"], NOW, price=[nan, None], size=[1.0, 1.0]))
+    values = read(store, ["A", "B"]).to_dict()["price"]
+    assert values[0] != values[0]
+    assert values[1] is None
+    table = online(store).online_read_table(store.config, store.get_feature_view("v"), ["price"])
+    assert table.column_names == ["symbol", "price", "event_timestamp", "created_timestamp"]
+    assert table["price"].is_null().to_pylist() == [False, True]
+
+
+def test_the_bulk_writer_takes_every_chunk_and_casts_to_the_declared_types(store):
+    parts = [
+        rows(["A"], NOW, price=pa.array([3], pa.int64()), size=pa.array([1.5], pa.float32())),
+        rows(["B"], NOW, price=pa.array([4], pa.int64()), size=pa.array([None], pa.float32())),
+    ]
+    told: list[int] = []
+    table = pa.concat_tables(parts)
+    changed = online(store).online_write_table(
+        store.config, store.get_feature_view("v"), table, told.append
+    )
+    assert (changed, told) == (2, [2])
+    assert read(store, ["A", "B"]).to_dict() == {
+        "symbol": ["A", "B"], "price": [3.0, 4.0], "size": [1.5, None]
+    }  # fmt: skip
+    assert write(store, table) == 0
+    assert write(store, table.slice(0, 0)) == 0
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_event_times_of_any_unit_and_zone_are_instants(store, unit, zone):
+    table = rows(["A"], NOW, price=[1.0], size=[1.0])
+    naive = table["event_timestamp"].cast(pa.timestamp(unit))
+    column = naive if zone is None else naive.cast(pa.timestamp(unit, "UTC"))
+    column = column.cast(pa.timestamp(unit, zone))
+    write(store, table.set_column(3, "event_timestamp", column))
+    stored = online(store).online_read_table(store.config, store.get_feature_view("v"))
+    assert stored["event_timestamp"].to_pylist() == [NOW]
+
+
+def test_rows_without_a_key_or_an_event_time_are_left_out_and_told(store, caplog):
+    write(
+        store,
+        rows(["A", None, "C"], [NOW, NOW, None], [NOW] * 3, price=[1.0] * 3, size=[1.0] * 3),
+    )
+    push(store, symbol=["D", "E"], price=[1.0, 1.0], size=[1.0, 1.0],
+         event_timestamp=[pd.NaT, NOW], created_timestamp=[NOW, pd.NaT])  # fmt: skip
+    assert read(store, list("ACDE")).to_dict()["price"] == [1.0, None, None, 1.0]
+    assert "v: 2 rows without a key or an event time were left out" in caplog.text
+    assert "v: 1 rows without an event time were left out" in caplog.text
+
+
+def test_what_a_declared_type_cannot_hold_is_refused_by_name(tmp_path: Path):
+    store = repository(tmp_path)
+    store.apply([SYMBOL, view({"count": Int64})])
+    write(store, rows(["A"], NOW - HOUR, count=[1]))
+    with pytest.raises(InputError, match="column count cannot be of type INT64"):
+        write(store, rows(["A", "B"], NOW, count=[2.0, 3.5]))
+    seconds = pa.array([1_600_000_000])
+    wrong = rows(["A"], NOW, count=[2]).set_column(2, "event_timestamp", seconds)
+    with pytest.raises(InputError, match="event_timestamp is int64, not a timestamp"):
+        write(store, wrong)
+    with pytest.raises(InputError, match="rows of v have no count, created_timestamp"):
+        write(store, rows(["A"], NOW).drop_columns(["created_timestamp"]))
+    assert read(store, ["A", "B"], ["v:count"]).to_dict()["count"] == [1, None]
+
+
+def test_a_row_is_replaced_as_a_whole(store):
+    told: list[int] = []
+    for event, values in (
+        (NOW - HOUR, {"price": Value(double_val=1.0), "size": Value(double_val=2.0)}),
+        (NOW, {"price": Value(double_val=3.0)}),
+    ):
+        batch = [(KEY_A, values, event, None)]
+        online(store).online_write_batch(store.config, view(PRICES), batch, told.append)
+    assert read(store, ["A"]).to_dict() == {"symbol": ["A"], "price": [3.0], "size": [None]}
+    assert told == [1, 1]
+    with pytest.raises(InputError, match=r"price is of type DOUBLE, but string_val"):
+        online(store).online_write_batch(
+            store.config, view(PRICES), [(KEY_A, {"price": Value(string_val="x")}, NOW, None)], None
+        )
+
+
+def test_a_corrupt_file_is_told_with_its_path_and_the_remedy(store, tmp_path: Path):
+    # A connection that is open still has the sound pages in its cache and in the log.
+    online(store)._databases.clear()
+    (tmp_path / "repo" / "online" / "online.db").write_bytes(b"\xff" * 5000)
+    with pytest.raises(FeastRepositoryError, match=r"online\.db cannot be read.*materialize"):
+        read(store, ["A"])
+    with pytest.raises(FeastRepositoryError, match=r"online\.db cannot be read.*materialize"):
+        push(store, symbol=["A"], price=[1.0], size=[1.0], event_timestamp=[NOW],
+             created_timestamp=[NOW])  # fmt: skip
