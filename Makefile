@@ -30,10 +30,15 @@ test: setup ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: lint
-lint: setup ## Run the linter, the formatter's check and the type checker
+lint: setup ## Run the linter, the formatter's check, the type checker and the audit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory audit
+
+.PHONY: audit
+audit: setup ## Look up known vulnerabilities of the pinned packages, where their service is reached
+	@$(BIN)/python .ci/audit.py
 
 .PHONY: format
 format: setup ## Format the code
@@ -49,12 +54,28 @@ apply: setup ## Register the feature definitions with Feast
 	cd feature_repo && ../$(BIN)/feast apply
 
 # `make flow-data ARGS="--candidates my.json"`, and so on: the commands of the same names.
+.PHONY: data-ingest
+data-ingest: setup ## Fetch the closed daily bars from the scanner (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: meta-ingest
+meta-ingest: setup ## Fetch the symbols' metadata from the scanner (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: feature-ingest
 feature-ingest: setup ## Fetch one snapshot from the scanner (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: materialize
 materialize: setup ## Load the newest valid rows into the online store
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: validate
+validate: setup ## Decide whether the newest rows may be served; fails if not
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: data-docs
+data-docs: setup ## Build the HTML site of the latest checks
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: flow-data
@@ -85,6 +106,22 @@ backfill: setup ## Compute local_1d for a span of history (ARGS="--from … --to
 verify: setup ## Check what the lakehouse holds (ARGS=--lookahead)
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: explain
+explain: setup ## Tell where a value comes from (ARGS="SYMBOL FEATURE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: status
+status: setup ## Tell how fresh and complete everything is; fails past a limit
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: compact
+compact: setup ## Merge the parts of dates that are over (ARGS="--before DATE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: parity
+parity: setup ## Compare served technicals with recomputed ones (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: replay-scanner
 replay-scanner: setup ## Stand in for TradingView's scanner on this machine (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)
@@ -94,8 +131,12 @@ bench-ingest: setup ## Measure feature-ingest of 20,000 symbols against the repl
 	$(BIN)/python -m benchmarks.ingest $(ARGS)
 
 .PHONY: bench-local
-bench-local: setup ## Measure backfill of 10,000 symbols × 2,520 days against its floor
+bench-local: setup ## Measure backfill against its floor, and the formulas beside other libraries
 	$(BIN)/python -m benchmarks.local $(ARGS)
+
+.PHONY: bench-feast
+bench-feast: setup ## Measure our Feast stores beside Feast's own, bare libraries and the floor
+	$(BIN)/python -m benchmarks.feast $(ARGS)
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address

@@ -1,31 +1,45 @@
-"""``backfill`` of generated bars against the floor of its I/O: ``make bench-local``.
+"""``backfill`` against the floor of its I/O, and the formulas beside others: ``make bench-local``.
 
-Side by side in one run, each in a process of its own: ours, from the bars' partitions to the
-features' partitions; and the floor, which reads the same bars and writes the same rows with the
-same writer, without arithmetic.
+Side by side in one run, each in a process of its own:
+
+- ours, the command, from the bars' partitions to the features' partitions;
+- the floor: a process that reads the same bars and writes the same rows with the same writer,
+  without arithmetic (it has the rows from what ours wrote; reading them is taken off);
+- the formulas alone, from the same arrays: ours and those of :mod:`benchmarks.local_peers`.
+
+First on real bars, cut from a file that is not part of the project, then on many random walks.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
+import pyarrow.parquet as pq
 
+from benchmarks.bars import cut, generate, write_panel
+from benchmarks.local_peers import COLUMNS, ENGINES
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import append_part, list_parts, read_part
 
-SEED = 20260116
-FIRST_OPEN = 1_400_000_000 // 86_400 * 86_400 + 52_200
-SESSION = 23_400
+PROJECT = Path(__file__).resolve().parent.parent
+BARS = PROJECT.parent / "shared" / "data" / "ohlcv" / "sp500_alphavantage_1999_2021.parquet"
+REAL = (500, 1_260)
+"""Symbols and days of the real panel."""
 
+_SPAN = ("--from", "1990-01-01", "--to", "2100-01-01")
+_BACKFILL = ("-m", "ingestion.cli", "backfill", *_SPAN, "--json")
 _FLOOR = """
 import sys
 from pathlib import Path
@@ -42,80 +56,138 @@ class Cost(NamedTuple):
     peak_mb: float
 
     def __str__(self) -> str:
-        return f"{self.wall:7.1f} s wall {self.cpu:7.1f} s CPU {self.peak_mb:6.0f} MB"
+        return f"{self.wall:7.2f} s wall {self.cpu:7.2f} s CPU {self.peak_mb:6.0f} MB"
 
-
-def generate(lakehouse: Path, symbols: int, days: int) -> None:
-    """Write random walks of that many symbols, a partition a day."""
-    rng = np.random.default_rng(SEED)
-    schema = arrow_schema(OHLCV_1D)
-    names = pa.array(sorted(f"BENCH:S{number:06}" for number in range(symbols)))
-    close = np.full(symbols, 100.0)
-    for day in range(days):
-        opening = close * np.exp(rng.normal(0, 0.005, symbols))
-        close = close * np.exp(rng.normal(0, 0.02, symbols))
-        opened = FIRST_OPEN + day * 86_400
-        closed = pa.repeat((opened + SESSION) * 1_000_000, symbols)
-        columns = {
-            "timestamp": pa.repeat(opened, symbols),
-            "symbol": names,
-            "open": pa.array(opening),
-            "high": pa.array(np.maximum(opening, close) * 1.004),
-            "low": pa.array(np.minimum(opening, close) * 0.996),
-            "close": pa.array(close),
-            "volume": pa.array(rng.integers(1, 10**6, symbols).astype(float)),
-            "split_ratio": pa.repeat(1.0, symbols),
-            "event_timestamp": closed,
-            "created_timestamp": closed,
-            "source": pa.repeat("benchmark", symbols),
-        }
-        table = pa.table([columns[f.name].cast(f.type) for f in schema], schema=schema)
-        append_part(lakehouse, OHLCV_1D, table, "generate")
+    def against(self, other: Cost) -> str:
+        """Return how many times another's it is."""
+        return f"{self.wall / other.wall:.2f} × wall, {self.cpu / other.cpu:.2f} × CPU"
 
 
 def floor(lakehouse: Path, out: Path) -> None:
-    """Read all bars, and write all features that lie there already once more."""
+    """Read all bars and write all features that lie there once more; prints what is not its own."""
     for part in list_parts(lakehouse, OHLCV_1D):
         read_part(part.path)
+    wall = cpu = 0.0
     for part in list_parts(lakehouse, LOCAL_1D):
-        append_part(out, LOCAL_1D, read_part(part.path), "floor")
+        began = time.perf_counter(), time.process_time()
+        rows = read_part(part.path)
+        wall += time.perf_counter() - began[0]
+        cpu += time.process_time() - began[1]
+        append_part(out, LOCAL_1D, rows, "floor")
+    print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
-def _measure(*arguments: str, lakehouse: Path) -> Cost:
+def _apart(prepare: Callable[..., None], *arguments: Any) -> None:
+    """Prepare in a process of its own: a child's peak is never below its parent's size."""
+    process = multiprocessing.get_context("spawn").Process(target=prepare, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{prepare.__name__} failed")
+
+
+def _measure(*arguments: str, lakehouse: Path) -> tuple[Cost, dict[str, float]]:
+    """Run a process; returns its cost and what it printed."""
     began = time.monotonic()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, *arguments],
         env={**os.environ, "TVFEAST_LAKEHOUSE": str(lakehouse)},
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(arguments[:4])} failed")
-    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Cost(time.monotonic() - began, cpu, usage.ru_maxrss / 1024), json.loads(printed)
+
+
+def _floor(lakehouse: Path, out: Path) -> Cost:
+    whole, extra = _measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
+    shutil.rmtree(out)
+    return Cost(whole.wall - extra["wall"], whole.cpu - extra["cpu"], whole.peak_mb)
+
+
+def _whole_job(lakehouse: Path, runs: int) -> None:
+    """Measure ours and the floor in turn, and print the medians."""
+    ours, least = [], []
+    for _ in range(runs):
+        shutil.rmtree(lakehouse / LOCAL_1D.storage, ignore_errors=True)
+        ours.append(_measure(*_BACKFILL, lakehouse=lakehouse)[0])
+        least.append(_floor(lakehouse, lakehouse.with_name("floor")))
+    again, _ = _measure(*_BACKFILL, lakehouse=lakehouse)
+    cost, base = _median(ours), _median(least)
+    print(f"floor: read bars, write features   {base}")
+    print(
+        f"backfill                           {cost} = {cost.against(base)} (goal ≤ 2, ≤ 1,500 MB)"
+    )
+    print(f"the same again, nothing to write   {again}")
+
+
+def _formulas(lakehouse: Path, runs: int) -> None:
+    """Measure the formulas alone, each engine in turn, and print the medians."""
+    file = lakehouse.with_name("panel.parquet")
+    _apart(write_panel, lakehouse, file)
+    costs: dict[str, list[Cost]] = {name: [] for name in ENGINES}
+    for _ in range(runs):
+        for name in ENGINES:
+            module = ("-m", "benchmarks.local_peers", name, str(file))
+            costs[name].append(Cost(**_measure(*module, lakehouse=lakehouse)[1]))
+    print(f"formulas alone: ours 17 columns, the others {len(COLUMNS)}, no ratings and no Perf.*")
+    base = _median(costs.pop("ours"))
+    print(f"  {'ours':<32} {base}")
+    for name, each in costs.items():
+        print(f"  {name:<32} {_median(each)} = {_median(each).against(base)} of ours")
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+
+
+def _real(lakehouse: Path, bars: Path, runs: int) -> None:
+    symbols, days = REAL
+    if bars.is_file():
+        _apart(cut, lakehouse, bars, symbols, days)
+        what = f"real bars of {bars.name}"
+    else:
+        _apart(generate, lakehouse, symbols, days)
+        what = "random walks, for want of real bars: name a file like it with --bars"
+        print(f"{bars} is not there", file=sys.stderr)
+    rows = sum(pq.read_metadata(part.path).num_rows for part in list_parts(lakehouse, OHLCV_1D))
+    print(f"{symbols:,} symbols × {days:,} days, {rows:,} {what}; medians of {runs}")
+    _whole_job(lakehouse, runs)
+    _formulas(lakehouse, runs)
+
+
+def _random(lakehouse: Path, symbols: int, days: int) -> None:
+    _apart(generate, lakehouse, symbols, days)
+    print(f"{symbols:,} symbols × {days:,} days of random walks; one run")
+    _whole_job(lakehouse, 1)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--symbols", type=int, default=10_000)
-    parser.add_argument("--days", type=int, default=2_520)
+    parser.add_argument(
+        "--bars",
+        type=Path,
+        default=BARS,
+        help="Parquet of real bars as traded, by symbol and date, with split_coefficient",
+    )
+    parser.add_argument("--runs", type=int, default=3, help="runs on the real bars")
+    parser.add_argument("--symbols", type=int, default=10_000, help="random walks")
+    parser.add_argument("--days", type=int, default=2_520, help="days of each")
+    parser.add_argument("--only", choices=["real", "random"], help="one of the two forms")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        lakehouse = Path(temporary) / "lakehouse"
-        generate(lakehouse, arguments.symbols, arguments.days)
-        span = ("--from", "2000-01-01", "--to", "2100-01-01")
-        ours = _measure("-m", "ingestion.cli", "backfill", *span, lakehouse=lakehouse)
-        again = _measure("-m", "ingestion.cli", "backfill", *span, lakehouse=lakehouse)
-        out = str(Path(temporary) / "floor")
-        least = _measure("-c", _FLOOR, str(lakehouse), out, lakehouse=lakehouse)
-    print(f"{arguments.symbols:,} symbols × {arguments.days:,} days, 17 features")
-    print(f"floor: read bars, write features  {least}")
-    print(
-        f"backfill                          {ours} = {ours.wall / least.wall:.2f} × wall, "
-        f"{ours.cpu / least.cpu:.2f} × CPU (goal ≤ 2, ≤ 1,500 MB)"
-    )
-    print(f"the same again, nothing to write  {again}")
+        if arguments.only != "random":
+            _real(Path(temporary) / "real" / "lakehouse", arguments.bars, arguments.runs)
+        if arguments.only != "real":
+            lakehouse = Path(temporary) / "random" / "lakehouse"
+            _random(lakehouse, arguments.symbols, arguments.days)
 
 
 if __name__ == "__main__":

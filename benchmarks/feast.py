@@ -1,0 +1,138 @@
+"""Our Feast stores beside Feast's own, the bare library and the floor: ``make bench-feast``.
+
+Every case runs in a process of its own, several times; the median counts. Imports and opening the
+repository are left out on all sides. The floors read, or write, the same data in the same layout
+with nothing around it:
+
+- point-in-time: the touched files' columns into one Arrow table
+- online: the same rows by key from SQLite, into a frame with the same keys
+- materialize: the touched files' columns, and one ``executemany`` of the same rows
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.feast_data import OURS, STOCK, make_repository, write_panel
+
+
+class Cost(NamedTuple):
+    """A case's medians."""
+
+    seconds: float
+    peak_mb: float
+
+
+_GOALS = {
+    "point-in-time, TTL 3 d": "≥ 15 × stock, less memory; ≤ 2 × floor",
+    "point-in-time, no TTL": "≤ 2.5 × floor",
+    "online read": "≥ 25 × stock; ≤ 2 × floor",
+    "materialize 10,000": "≥ 12 × stock; ≤ 4 × floor",
+    "materialize 100,000": "≥ 20 × stock; ≤ 4 × floor",
+}
+
+
+def measure(name: str, folder: Path, rows: int, repeat: int) -> Cost:
+    """Run a case several times, in a process of its own each."""
+    told = [run(name, folder, rows) for _ in range(repeat)]
+    return Cost(
+        statistics.median(each["seconds"] for each in told),
+        statistics.median(each["peak_mb"] for each in told),
+    )
+
+
+def run(name: str, folder: Path, rows: int) -> dict[str, float]:
+    """Run a case once and return what it tells."""
+    command = [sys.executable, "-m", "benchmarks.feast_cases", name, str(folder), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
+
+
+def show(title: str, costs: dict[str, Cost]) -> None:
+    """Print what everybody took, and ours as a ratio to each."""
+    print(f"\n{title}: goal {_GOALS[title.partition(':')[0]]}")
+    ours = costs["ours"].seconds
+    for who, cost in costs.items():
+        ratio = ""
+        if who == "floor":
+            ratio = f"   ours is {ours / cost.seconds:.2f} × the floor"
+        elif who != "ours":
+            ratio = f"   ours is {cost.seconds / ours:.1f} × faster"
+        print(f"  {who:12} {cost.seconds:9.3f} s {cost.peak_mb:7.0f} MB{ratio}", flush=True)
+
+
+def point_in_time(root: Path, days: int, rows: int, ttl_days: int | None, repeat: int) -> None:
+    """Join questions about a fifth of the days, or without a TTL about all."""
+    panel = root / "panel"
+    folder = Path(tempfile.mkdtemp(dir=root))
+    (folder / "panel").symlink_to(panel)
+    ttl = timedelta(days=ttl_days) if ttl_days else None
+    first = days * 4 // 5 if ttl_days else 0
+    (folder / "span.json").write_text(
+        json.dumps({"first": first, "last": days - 1, "ttl_days": ttl_days})
+    )
+    stores = {"ours": OURS, "stock": STOCK} if ttl_days else {"ours": OURS}
+    for name, each in stores.items():
+        make_repository(folder / name, panel, each, ttl)
+    costs = {
+        who: measure(f"pit {who}", folder, rows, 1 if who == "stock" else repeat)
+        for who in ("floor", "ours", "bare duckdb", "bare polars", *(stores.keys() - {"ours"}))
+    }
+    kind = f"TTL {ttl_days} d" if ttl_days else "no TTL"
+    show(f"point-in-time, {kind}: {rows:,} × 14 from {days:,} days of 10,000 symbols", costs)
+
+
+def online(root: Path, count: int, repeat: int, *, read: bool) -> None:
+    """Load a day of so many symbols, and read them all."""
+    loads: dict[str, list[Cost]] = {"floor": [], "ours": [], "stock": []}
+    for number in range(repeat):
+        folder = root / f"online-{count}-{number}"
+        write_panel(folder / "panel", count, 1)
+        for name, each in {"ours": OURS, "stock": STOCK}.items():
+            make_repository(folder / name, folder / "panel", each, timedelta(days=3))
+        for who, costs in loads.items():
+            if who != "stock" or number == 0 or read:
+                costs.append(measure(f"materialize {who}", folder, count, 1))
+    medians = {
+        who: Cost(*(statistics.median(each) for each in zip(*costs, strict=True)))
+        for who, costs in loads.items()
+    }
+    show(f"materialize {count:,}: × 14", medians)
+    if read:
+        reads = {who: measure(f"online {who}", folder, count, repeat) for who in loads}
+        show(f"online read: {count:,} × 14 into a frame", reads)
+        print("\nonline read: 1 × 14, in milliseconds")
+        for who in ("ours", "stock"):
+            told = run(f"one {who}", folder, count)
+            print(f"  {who:12} p50 {told['p50']:6.2f}   p99 {told['p99']:6.2f}", flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each case but the slowest")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the days and questions")
+    arguments = parser.parse_args()
+    scale = 10 if arguments.quick else 1
+    with tempfile.TemporaryDirectory() as temporary:
+        for days, rows, ttl in ((500, 1_000_000, 3), (450, 1_000_000, None)):
+            root = Path(temporary) / f"days-{days}"
+            write_panel(root / "panel", 10_000, days // scale)
+            point_in_time(root, days // scale, rows // scale, ttl, arguments.repeat)
+        online(Path(temporary), 10_000, arguments.repeat, read=True)
+        online(Path(temporary), 100_000, arguments.repeat, read=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""One case of ``make bench-feast``, in a process of its own: prints a JSON object.
+
+``python -m benchmarks.feast_cases CASE FOLDER ROWS``: imports and preparation are not in
+``seconds``; ``peak_mb`` is what the process held at most beyond what it held before the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import struct
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.feast_data import FEATURES, event, open_store, questions, symbols
+
+COUNT = 10_000
+"""Symbols of the panels."""
+
+Case = Callable[[Path, int], Callable[[], Any]]
+CASES: dict[str, Case] = {}
+_KEY = struct.pack("<III", 1, 2, 6) + b"symbol" + struct.pack("<I", 2)
+_COLUMNS = ["symbol", *FEATURES, "event_timestamp", "created_timestamp"]
+
+
+def case(name: str) -> Callable[[Case], Case]:
+    """Register a case: a function that prepares, and returns the work to time."""
+
+    def register(prepare: Case) -> Case:
+        CASES[name] = prepare
+        return prepare
+
+    return register
+
+
+class Span:
+    """Which days a point-in-time question is about, and which it can touch."""
+
+    def __init__(self, folder: Path) -> None:
+        described = json.loads((folder / "span.json").read_text())
+        self.first, self.last = described["first"], described["last"]
+        self.ttl = timedelta(days=described["ttl_days"]) if described["ttl_days"] else None
+        self.panel = folder / "panel"
+        _read(self.files()[0])  # what Arrow loads at its first file is nobody's work
+
+    def files(self) -> list[Path]:
+        """Return the files that hold a valid row of any question."""
+        reach = self.ttl.days + 1 if self.ttl else self.first
+        days = range(max(0, self.first - reach), self.last + 1)
+        return [self.panel / f"date={event(day):%Y-%m-%d}" / "part-0.parquet" for day in days]
+
+    def questions(self, rows: int) -> Any:
+        """Return the questions."""
+        return questions(COUNT, self.first, self.last, rows)
+
+
+@case("pit floor")
+def pit_floor(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read the touched files' columns into one Arrow table."""
+    span = Span(folder)
+    return lambda: pa.concat_tables([_read(path) for path in span.files()])
+
+
+@case("pit ours")
+def pit_ours(folder: Path, rows: int) -> Callable[[], Any]:
+    """Join through Feast's public interface, on our store."""
+    return _pit(folder, "ours", rows)
+
+
+@case("pit stock")
+def pit_stock(folder: Path, rows: int) -> Callable[[], Any]:
+    """Join through Feast's public interface, on its DuckDB store."""
+    return _pit(folder, "stock", rows)
+
+
+def _pit(folder: Path, stores: str, rows: int) -> Callable[[], Any]:
+    span = Span(folder)
+    store, frame = open_store(folder / stores), span.questions(rows)
+    wanted = [f"panel:{name}" for name in FEATURES]
+    return lambda: store.get_historical_features(frame, wanted).to_arrow()
+
+
+@case("pit bare duckdb")
+def pit_duckdb(folder: Path, rows: int) -> Callable[[], Any]:
+    """Join by DuckDB's ASOF, told which files to read."""
+    import duckdb
+
+    span = Span(folder)
+    asked = pa.Table.from_pandas(span.questions(rows), preserve_index=False)
+    names = ", ".join(FEATURES)
+    values = ", ".join(f"CASE WHEN fresh THEN {name} END AS {name}" for name in FEATURES)
+    limit = f"INTERVAL {span.ttl.days} DAYS" if span.ttl else "INTERVAL 100 YEARS"
+    query = f"""
+        SELECT symbol, asked_at, {values} FROM (
+            SELECT asked.symbol, asked.event_timestamp AS asked_at, {names},
+                   asked.event_timestamp - known.event_timestamp <= {limit} AS fresh
+            FROM asked ASOF LEFT JOIN read_parquet($files) AS known
+            ON asked.symbol = known.symbol AND asked.event_timestamp >= known.event_timestamp)
+    """
+
+    def join() -> Any:
+        with duckdb.connect() as connection:
+            connection.register("asked", asked)
+            files = [str(path) for path in span.files()]
+            return connection.execute(query, {"files": files}).to_arrow_table()
+
+    return join
+
+
+@case("pit bare polars")
+def pit_polars(folder: Path, rows: int) -> Callable[[], Any]:
+    """Join by Polars, told which files to read."""
+    import polars as pl
+
+    span = Span(folder)
+    frame = span.questions(rows)
+    asked = pl.DataFrame(pl.from_arrow(pa.Table.from_pandas(frame, preserve_index=False)))
+
+    def join() -> Any:
+        known = pl.read_parquet(span.files(), columns=_COLUMNS[:-1]).sort("event_timestamp")
+        return asked.sort("event_timestamp").join_asof(
+            known, on="event_timestamp", by="symbol", tolerance=span.ttl
+        )
+
+    return join
+
+
+@case("online ours")
+def online_ours(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read all symbols through Feast's public interface, on our store."""
+    return _online(folder / "ours", rows)
+
+
+@case("online stock")
+def online_stock(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read all symbols through Feast's public interface, on its SQLite store."""
+    return _online(folder / "stock", rows)
+
+
+def _online(repository: Path, rows: int) -> Callable[[], Any]:
+    store, keys = open_store(repository), symbols(rows)
+    wanted = [f"panel:{name}" for name in FEATURES]
+
+    def read() -> Any:
+        return store.get_online_features(wanted, {"symbol": keys}).to_df()
+
+    read()  # the registry's and the files' caches are warm in a server
+    return read
+
+
+@case("one ours")
+def one_ours(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read one symbol at a time, on our store."""
+    return _one(folder / "ours")
+
+
+@case("one stock")
+def one_stock(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read one symbol at a time, on Feast's SQLite store."""
+    return _one(folder / "stock")
+
+
+def _one(repository: Path) -> Callable[[], Any]:
+    """Return the percentiles of 500 reads, in milliseconds."""
+    store, keys = open_store(repository), symbols(COUNT)
+    wanted = [f"panel:{name}" for name in FEATURES]
+
+    def read() -> Any:
+        taken = []
+        for key in keys[:600]:
+            began = time.perf_counter()
+            store.get_online_features(wanted, {"symbol": [key]}).to_dict()
+            taken.append((time.perf_counter() - began) * 1e3)
+        return {f"p{p}": float(np.percentile(taken[100:], p)) for p in (50, 99)}
+
+    return read
+
+
+@case("online floor")
+def online_floor(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read the same rows by the same keys from SQLite, into a frame with the same symbols."""
+    import pandas as pd
+
+    keys, width = symbols(rows), len(FEATURES) + 1
+
+    def read() -> Any:
+        with contextlib.closing(sqlite3.connect(folder / "ours" / "online.db")) as connection:
+            wanted = list(map(_entity_key, keys))
+            found = []
+            for start in range(0, rows, 10_000):
+                some = wanted[start : start + 10_000]
+                marks = ",".join("?" * len(some))
+                query = (
+                    f"SELECT entity_key, words FROM wide_bench_panel WHERE entity_key IN ({marks})"
+                )
+                found += connection.execute(query, some).fetchall()
+        place = {key: number for number, (key, _) in enumerate(found)}
+        order = np.fromiter(map(place.__getitem__, wanted), np.int64, rows)
+        values = np.frombuffer(b"".join(words for _, words in found), "<f8").reshape(rows, width)
+        frame = pd.DataFrame(values[order, :-1], columns=list(FEATURES))
+        frame.insert(0, "symbol", keys)
+        return frame
+
+    read()
+    return read
+
+
+@case("materialize floor")
+def materialize_floor(folder: Path, rows: int) -> Callable[[], Any]:
+    """Read a day's columns, and write the same rows by one ``executemany``."""
+    path = folder / "panel" / f"date={event(0):%Y-%m-%d}" / "part-0.parquet"
+    _read(path)
+
+    def load() -> Any:
+        with contextlib.closing(sqlite3.connect(folder / "floor.db")) as connection:
+            connection.execute("PRAGMA journal_mode = wal")
+            connection.execute(
+                "CREATE TABLE floor (entity_key BLOB PRIMARY KEY, event_us INTEGER NOT NULL, "
+                "created_us INTEGER NOT NULL, words BLOB NOT NULL) WITHOUT ROWID"
+            )
+            table = _read(path)
+            words = np.empty((rows, len(FEATURES) + 1), "<i8")
+            for number, name in enumerate(FEATURES):
+                words[:, number] = table[name].fill_null(0).to_numpy().view("<i8")
+            words[:, -1] = (1 << len(FEATURES)) - 1
+            packed, width = words.tobytes(), 8 * words.shape[1]
+            times = (
+                table[name].cast(pa.int64()).to_pylist()
+                for name in ("event_timestamp", "created_timestamp")
+            )
+            keys = map(_entity_key, table["symbol"].to_pylist())
+            blobs = (packed[at : at + width] for at in range(0, len(packed), width))
+            with connection:
+                connection.executemany(
+                    "INSERT INTO floor VALUES (?, ?, ?, ?)", zip(keys, *times, blobs, strict=True)
+                )
+
+    return load
+
+
+@case("materialize ours")
+def materialize_ours(folder: Path, rows: int) -> Callable[[], Any]:
+    """Load a day through Feast's public interface, on our stores and engine."""
+    return _materialize(folder / "ours")
+
+
+@case("materialize stock")
+def materialize_stock(folder: Path, rows: int) -> Callable[[], Any]:
+    """Load a day through Feast's public interface, on its stores and engine."""
+    return _materialize(folder / "stock")
+
+
+def _materialize(repository: Path) -> Callable[[], Any]:
+    store = open_store(repository)
+    store.list_feature_views()
+    # Stores and engine are modules that Feast imports when it first needs them.
+    engine = store._get_provider().batch_engine
+    if engine is None:
+        raise SystemExit("the repository has no engine")
+    return lambda: store.materialize(event(0) - timedelta(days=1), event(0) + timedelta(hours=1))
+
+
+def main() -> None:
+    """Run one case."""
+    name, folder, rows = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    os.environ["TQDM_DISABLE"] = "1"
+    warnings.simplefilter("ignore")
+    work = CASES[name](folder, rows)
+    stdout, sys.stdout = sys.stdout, sys.stderr  # Feast prints
+    with _Peak() as peak:
+        began = time.perf_counter()
+        answer = work()
+        seconds = time.perf_counter() - began
+    told = answer if isinstance(answer, dict) else {}
+    json.dump({"seconds": seconds, "peak_mb": peak.mb, **told}, stdout)
+
+
+class _Peak:
+    """The most memory that the process holds meanwhile, beyond what it held before."""
+
+    def __enter__(self) -> _Peak:
+        self._before = self._most = _resident()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self.mb = (max(self._most, _resident()) - self._before) / 2**20
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.01):
+            self._most = max(self._most, _resident())
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _entity_key(symbol: str) -> bytes:
+    """Return Feast's key of one string, version 3."""
+    text = symbol.encode()
+    return _KEY + struct.pack("<I", len(text)) + text
+
+
+def _read(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        return pq.ParquetFile(file).read(_COLUMNS)
+
+
+if __name__ == "__main__":
+    main()
