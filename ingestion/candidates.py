@@ -8,6 +8,7 @@ without a single usable one is an error.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -65,11 +66,14 @@ def read_candidates(path: Path) -> Candidates:
         ) from None
     except RecursionError:
         raise CandidatesError(f"{path}: nested too deeply for a candidates file") from None
+    except ValueError as error:  # a number of more digits than Python reads
+        raise CandidatesError(f"{path} cannot be read: {error}") from None
     if not symbols:
         reason = f"; {problems[0]}" if problems else ""
         raise CandidatesError(f"{path} holds no usable symbol{reason}")
     return Candidates(
-        profile=path.name,
+        # A file system's names need not be text; a receipt is.
+        profile=os.fsencode(path.name).decode("utf-8", "replace"),
         symbols=tuple(symbols),
         problems=tuple(problems),
         repeated=entries - len(problems) - len(symbols),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 import tempfile
 import traceback
@@ -13,7 +16,8 @@ import click
 
 from ingestion.commands import cli
 from ingestion.errors import InputError, TvfeastError
-from ingestion.settings import Settings
+from ingestion.redaction import Redaction, session_header
+from ingestion.settings import Settings, variable
 
 
 def main() -> None:
@@ -24,10 +28,12 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(_redaction().hide(told.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except TvfeastError as error:
-        click.echo(f"tvfeast: {error}", err=True)
+        click.echo(f"tvfeast: {_redaction().hide(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
@@ -42,23 +48,51 @@ def main() -> None:
 
 
 def _internal(error: Exception) -> NoReturn:
-    """Say that it is our fault and where the traceback is; the options may hold secrets."""
-    text = "".join(traceback.format_exception(error))
+    """Say that it is our fault and where the traceback is, without the secrets it may repeat."""
+    secrets = _redaction()
+    text = secrets.hide("".join(traceback.format_exception(error)))
+    # The arguments are left out: they, too, may be secret.
     command = next((word for word in sys.argv[1:2] if word in cli.commands), "")
-    entry = f"--- {datetime.now().astimezone().isoformat()} tvfeast {command}\n{text}"
-    try:
+    path = _append(f"--- {datetime.now().astimezone().isoformat()} tvfeast {command}\n{text}")
+    if path is None:
+        click.echo(text, err=True)
+    where = f"; traceback in {path}" if path else ""
+    click.echo(f"tvfeast: internal error: {secrets.hide(repr(error))}{where}", err=True)
+    sys.exit(1)
+
+
+def _append(entry: str) -> Path | None:
+    """Append to the log, its owner's alone, or to a new temporary file; none if neither can be."""
+    with contextlib.suppress(TvfeastError, OSError):
         folder = Settings.from_environment().log_folder
         folder.mkdir(parents=True, exist_ok=True)
-    except (TvfeastError, OSError):
-        folder = Path(tempfile.gettempdir())
-    path = folder / "tvfeast.log"
-    try:
-        with path.open("a") as file:
-            file.write(entry)
-    except OSError:
-        click.echo(text, err=True)
-    click.echo(f"tvfeast: internal error: {error!r}; traceback in {path}", err=True)
-    sys.exit(1)
+        path = folder / "tvfeast.log"
+        _write(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), entry)
+        return path
+    with contextlib.suppress(OSError):
+        # A name that nobody can have laid a link under.
+        descriptor, name = tempfile.mkstemp(prefix="tvfeast-", suffix=".log")
+        _write(descriptor, entry)
+        return Path(name)
+    return None
+
+
+def _write(descriptor: int, entry: str) -> None:
+    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(entry)
+
+
+def _redaction() -> Redaction:
+    """Return what hides the session and the headers that this command was given."""
+    session = variable("TVFEAST_SESSION_ID")
+    headers = [session_header(session)] if session else []
+    for at, word in enumerate(sys.argv):
+        name, given, value = word.partition("=")
+        if name == "--header":
+            text = value if given else "".join(sys.argv[at + 1 : at + 2])
+            key, colon, secret = text.partition(":")
+            headers.append((key, secret) if colon else ("", text))
+    return Redaction(headers)
 
 
 if __name__ == "__main__":

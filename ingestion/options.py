@@ -122,7 +122,8 @@ class Header(click.ParamType[tuple[str, str]]):
             return value
         name, colon, text = str(value).partition(":")
         if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name):
-            self.fail(f"{value!r} is not a header such as 'Referer: …'", param, ctx)
+            # What it is may be a secret.
+            self.fail("a header is a name, a colon and a value: 'Referer: …'", param, ctx)
         return name, text.strip()
 
 
@@ -144,6 +145,9 @@ _SOURCE = (
         show_default=True,
         help="Publish nothing below this share of symbols.",
     ),
+)
+
+_RESUME = (
     click.option(
         "--resume-window",
         type=DURATION,
@@ -163,12 +167,20 @@ _SCANNER = (
         "--backoff", type=Number(0, 600), help="Seconds to wait after the first [1]; it doubles."
     ),
     click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),
+    click.option(
+        "--allow-insecure", is_flag=True, help="Ask over http beyond this machine, readable by all."
+    ),
 )
 
 
 def source_options(command: CommandT) -> CommandT:
     """Add the options that say what to fetch and when to be content."""
     return reduce(lambda decorated, option: option(decorated), reversed(_SOURCE), command)
+
+
+def resume_options(command: CommandT) -> CommandT:
+    """Add the options that say what is fresh enough to be left alone."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_RESUME), command)
 
 
 def scanner_options(command: CommandT) -> CommandT:
@@ -186,6 +198,5 @@ def scanner_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     names = ("batch_size", "in_flight", "read_timeout", "retries", "backoff")
     given = {name: arguments.pop(name) for name in names}
     headers = dict(arguments.pop("headers"))
-    return {name: value for name, value in given.items() if value is not None} | (
-        {"headers": headers} if headers else {}
-    )
+    given |= {"headers": headers or None, "allow_insecure": arguments.pop("allow_insecure")}
+    return {name: value for name, value in given.items() if value is not None}

@@ -25,6 +25,7 @@ All instants are Unix seconds, UTC.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
@@ -57,9 +58,14 @@ __all__ = [
     "bar_close",
     "bar_closes",
     "bar_state",
+    "feed_delay",
     "hours_of",
     "hours_of_exchange",
+    "known_bar_close",
+    "next_open",
+    "previous_close",
     "session_bounds",
+    "time_zone",
 ]
 
 DAY = 86_400
@@ -71,6 +77,8 @@ SETTLE = 300
 They are refreshed by separate jobs, so some still describe the bar's last trades for a while.
 """
 
+_STREAMING = "streaming"
+_DELAYED = re.compile(r"delayed_streaming_(\d{1,6})")
 _FIRST_DAY = "1990-01-01"
 _NEW_YORK = ZoneInfo("America/New_York")
 _NEW_YORK_ROLL = wall_time(17)
@@ -171,7 +179,74 @@ def bar_closes(symbol: str, bar_opens: NDArray[np.int64]) -> NDArray[np.int64]:
     return _closes_and_certainty(hours_of(symbol), bar_opens)[0]
 
 
-def bar_state(symbol: str, bar_open: int | None, known_at: int) -> BarState:
+def known_bar_close(symbol: str, bar_open: int) -> int | None:
+    """Return when a daily bar closes, if that follows from known hours; None if it does not.
+
+    None for an exchange of unknown hours, and for an instant that its exchange's calendar cannot
+    place: a date without a session, a time after the session's close.
+    """
+    close, certain = _close_and_certainty(hours_of(symbol), bar_open)
+    return close if certain else None
+
+
+def previous_close(symbol: str, close: int) -> int | None:
+    """Return when the session before the one that closes at ``close`` closed.
+
+    None where the hours are not known, and where no session closes then.
+    """
+    hours = hours_of(symbol)
+    if hours.calendar is not None:
+        return _sessions(hours.calendar).before(close)
+    if hours.rule is ClosingRule.MIDNIGHT_UTC:
+        return close - DAY
+    if hours.rule is ClosingRule.NEW_YORK_ROLL:
+        day = datetime.fromtimestamp(close, _NEW_YORK).date() - timedelta(days=1)
+        while day.weekday() >= _SATURDAY:
+            day -= timedelta(days=1)
+        return int(datetime.combine(day, _NEW_YORK_ROLL, _NEW_YORK).timestamp())
+    return None
+
+
+def next_open(symbol: str, close: int) -> int | None:
+    """Return when the session after the one that closes at ``close`` opens.
+
+    Round-the-clock markets and dealers open the next bar as they close one. None where the hours
+    are not known, and where no session closes then.
+    """
+    hours = hours_of(symbol)
+    if hours.calendar is not None:
+        return _sessions(hours.calendar).after(close)
+    return None if hours.rule is ClosingRule.DAY_AFTER_OPEN else close
+
+
+def time_zone(symbol: str) -> str | None:
+    """Return the name of the time zone that a symbol's days are counted in; None if unknown."""
+    hours = hours_of(symbol)
+    if hours.calendar is not None:
+        return _sessions(hours.calendar).time_zone
+    if hours.rule is ClosingRule.NEW_YORK_ROLL:
+        return _NEW_YORK.key
+    return "Etc/UTC" if hours.rule is ClosingRule.MIDNIGHT_UTC else None
+
+
+def feed_delay(update_mode: str | None) -> int:
+    """Return how long after the close a feed's values are final, seconds.
+
+    Parameters
+    ----------
+    update_mode
+        As the scanner has it: ``streaming``, ``delayed_streaming_900``; whatever else counts as
+        delayed by :data:`PUBLICATION_DELAY`.
+    """
+    if update_mode == _STREAMING:
+        return SETTLE
+    match = _DELAYED.fullmatch(update_mode or "")
+    return max(PUBLICATION_DELAY, int(match[1]) if match else 0) + SETTLE
+
+
+def bar_state(
+    symbol: str, bar_open: int | None, known_at: int, delay: int | None = None
+) -> BarState:
     """Tell whether a snapshot's values of a bar were final.
 
     Parameters
@@ -180,11 +255,14 @@ def bar_state(symbol: str, bar_open: int | None, known_at: int) -> BarState:
         Open of the bar that the values describe; None if the scanner did not say.
     known_at
         When the snapshot was taken.
+    delay
+        Seconds after the close from which values are final, where the feed says so (see
+        :func:`feed_delay`); :attr:`MarketHours.finality_delay` if none are given.
 
     Returns
     -------
     BarState
-        ``CLOSED`` from the close plus :attr:`MarketHours.finality_delay` on. Before that ``OPEN``,
+        ``CLOSED`` from the close plus the delay on. Before that ``OPEN``,
         or ``UNKNOWN`` if the close is not known but for the 24-hour rule. ``UNKNOWN`` also without
         ``bar_open``.
     """
@@ -192,7 +270,7 @@ def bar_state(symbol: str, bar_open: int | None, known_at: int) -> BarState:
         return BarState.UNKNOWN
     hours = hours_of(symbol)
     close, certain = _close_and_certainty(hours, bar_open)
-    if known_at >= close + hours.finality_delay:
+    if known_at >= close + (hours.finality_delay if delay is None else delay):
         return BarState.CLOSED
     return BarState.OPEN if certain else BarState.UNKNOWN
 
@@ -240,6 +318,7 @@ class _Sessions:
     """Local 00:00 of the label."""
     opens: NDArray[np.int64]
     closes: NDArray[np.int64]
+    time_zone: str
 
     def of_label(self, label: date) -> tuple[int, int] | None:
         import numpy as np
@@ -249,6 +328,16 @@ class _Sessions:
         if i == len(self.labels) or self.labels[i] != day:
             return None
         return int(self.opens[i]), int(self.closes[i])
+
+    def before(self, close: int) -> int | None:
+        i = int(self.closes.searchsorted(close))
+        is_one = 0 < i < len(self.closes) and self.closes[i] == close
+        return int(self.closes[i - 1]) if is_one else None
+
+    def after(self, close: int) -> int | None:
+        i = int(self.closes.searchsorted(close))
+        is_one = i + 1 < len(self.closes) and self.closes[i] == close
+        return int(self.opens[i + 1]) if is_one else None
 
 
 @cache
@@ -276,6 +365,7 @@ def _sessions(calendar: str) -> _Sessions:
         midnights=midnights.to_numpy("datetime64[s]").astype(np.int64),
         opens=opens.to_numpy("datetime64[s]").astype(np.int64),
         closes=closes.to_numpy("datetime64[s]").astype(np.int64),
+        time_zone=str(loaded.tz),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from ingestion.errors import InputError
 TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 """Host names of this machine."""
+_PLAIN = re.compile(r"[A-Za-z0-9:/._~%\[\]@-]+")
+"""What a scanner's URL may hold: programs differ in how they read the rest."""
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -43,7 +46,7 @@ class Settings:
         Raises
         ------
         InputError
-            If the scanner's URL is neither https nor on this machine, or the lakehouse's path holds
+            If the scanner's URL is no plain http or https URL, or the lakehouse's path holds
             characters that stores read as a pattern.
         """
         project = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
@@ -73,14 +76,20 @@ class Settings:
 
 
 def _scanner_url(text: str) -> str:
+    """Return the URL if it holds scheme, host, port and path, and nothing else.
+
+    Whether http may be used is for the client to say, which sends the cookie.
+    """
     try:
         parts = urlsplit(text)
-    except ValueError:  # an unclosed bracket
-        parts = urlsplit("")
-    loopback = parts.hostname in LOOPBACK
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed bracket, a port out of range
+        sound = False
+    if not sound or not _PLAIN.fullmatch(text) or "@" in parts.netloc:
+        # A user's password, or a query's token, is not shown.
+        harmless = re.split(r"[?#]", text.rpartition("@")[2])[0]
         raise InputError(
-            f'TVFEAST_SCANNER_URL is "{text}"; it must be an https URL, such as '
-            f"{TRADINGVIEW_SCANNER}, or an http URL of this machine (127.0.0.1)"
+            f"TVFEAST_SCANNER_URL is {harmless!r}; it must be a URL without user, query or "
+            f"fragment: https, such as {TRADINGVIEW_SCANNER}, or http on this machine (127.0.0.1)"
         )
     return text.rstrip("/")

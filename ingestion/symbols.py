@@ -31,6 +31,8 @@ def symbol_problem(text: object) -> str | None:
         return f"the ticker is longer than {_LONGEST_TICKER} characters"
     if not ticker.isprintable() or " " in ticker or ":" in ticker or "\\" in ticker:
         return f"{ticker!r} is not a ticker (no blanks, colons, backslashes, control characters)"
+    if not all(part.strip(".") for part in ticker.split("/") if part):
+        return f"{ticker!r} is a path, not a ticker"
     return None
 
 

@@ -11,20 +11,26 @@ To add a feature, add a :class:`Column` to its group. To add a group, add a modu
 
 from feature_repo.catalog.local_1d import LOCAL_1D
 from feature_repo.catalog.model import Column, Dataset, Dtype, FeatureGroup
-from feature_repo.catalog.ohlcv_1d import OHLCV_1D
+from feature_repo.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SCANNED_BAR, SPLITS
+from feature_repo.catalog.symbols import ABSENCES, SYMBOLS
 from feature_repo.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 
 GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D, LOCAL_1D)
 """Every feature group: what Feast serves."""
 
-DATASETS: tuple[Dataset, ...] = (*GROUPS, OHLCV_1D)
+DATASETS: tuple[Dataset, ...] = (*GROUPS, OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES)
 """Everything that the lakehouse holds in daily partitions."""
 
 __all__ = [
+    "ABSENCES",
     "DATASETS",
     "GROUPS",
+    "HELD_BARS",
     "LOCAL_1D",
     "OHLCV_1D",
+    "SCANNED_BAR",
+    "SPLITS",
+    "SYMBOLS",
     "TV_TECHNICALS_1D",
     "Column",
     "Dataset",

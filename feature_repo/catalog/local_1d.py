@@ -15,7 +15,8 @@ from feature_repo.catalog.model import (
     Dtype,
     FeatureGroup,
 )
-from feature_repo.catalog.tv_technicals_1d import TECHNICALS
+from feature_repo.catalog.quality import MARKET_DRIFT, Quality
+from feature_repo.catalog.tv_technicals_1d import RATING, STAMP, TECHNICALS
 
 BAR_FEATURES = (
     Column("returns_1d", Dtype.DOUBLE, "close ÷ previous close − 1", low=-1),
@@ -47,4 +48,11 @@ LOCAL_1D = FeatureGroup(
     # The longest pause of a large exchange, Lunar New Year, is 11 days.
     ttl=timedelta(days=12),
     features=_FEATURES,
+    quality=Quality(
+        identities=(RATING, STAMP),
+        order=(("bar_timestamp", "event_timestamp"),),
+        # No limit on nulls: where bars are gathered day by day, they end only with the window.
+        max_drift=MARKET_DRIFT,
+        max_age=timedelta(days=12),
+    ),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+
+from feature_repo.catalog.quality import Quality
 
 
 class Dtype(Enum):
@@ -12,6 +14,7 @@ class Dtype(Enum):
 
     INT64 = "int64"
     STRING = "string"
+    BOOL = "bool"
     DOUBLE = "double"
     TIMESTAMP = "timestamp[us, UTC]"
 
@@ -48,8 +51,7 @@ class Column:
 class Dataset:
     """A folder of the lakehouse: daily partitions of one schema.
 
-    Rows are unique on (``symbol``, ``timestamp``) within one ``created_timestamp``: a later one
-    restates the row.
+    Rows are unique on ``key`` within one ``created_timestamp``: a later one restates the row.
     """
 
     name: str
@@ -59,6 +61,10 @@ class Dataset:
     schema_version: int
     columns: tuple[Column, ...]
     """All columns in the order in which files hold them."""
+    key: tuple[str, ...] = field(default=("symbol", "timestamp"), kw_only=True)
+    """What a row is told by; files are sorted by it."""
+    event: str = field(default="event_timestamp", kw_only=True)
+    """The instant whose UTC date is the partition."""
 
     @property
     def scanned(self) -> tuple[Column, ...]:
@@ -75,6 +81,8 @@ class FeatureGroup(Dataset):
     features: tuple[Column, ...]
     served_times: tuple[Column, ...] = ()
     """Instants that are served with the features: which bar they describe."""
+    quality: Quality = field(default_factory=Quality)
+    """What rows must hold to be published."""
 
     @property
     def served(self) -> tuple[Column, ...]:

@@ -14,7 +14,7 @@ _PREFACE = """\
 
 Generated from `feature_repo/catalog/` by `make docs`; do not edit. Every file of a dataset holds
 all columns, in this order and with these types. Features may be null and are never NaN or infinite.
-Rows of a file are sorted by `symbol`. `date=` is the UTC date of `event_timestamp`.
+Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
 """
 
 
@@ -31,6 +31,7 @@ def _dataset(dataset: Dataset) -> Iterator[str]:
     yield f"{dataset.meaning[0].upper()}{dataset.meaning[1:]}."
     yield ""
     yield f"- path: `{dataset.storage}/date=YYYY-MM-DD/part-<n>.parquet`"
+    yield f"- key: {', '.join(f'`{name}`' for name in dataset.key)}; `date=` of `{dataset.event}`"
     yield f"- schema version: {dataset.schema_version}"
     if isinstance(dataset, FeatureGroup):
         yield f"- time to live: {_days(dataset.ttl)}"

@@ -15,6 +15,13 @@ from feature_repo.catalog.model import (
     Dtype,
     FeatureGroup,
 )
+from feature_repo.catalog.quality import (
+    MARKET_DRIFT,
+    Identity,
+    ParityLimits,
+    PerColumn,
+    Quality,
+)
 
 
 def _feature(
@@ -42,6 +49,9 @@ TECHNICALS = (
 )
 """The fourteen technical columns, under TradingView's own names."""
 
+RATING = Identity("Recommend.All", (("Recommend.MA", 0.5), ("Recommend.Other", 0.5)))
+STAMP = Identity("timestamp", (("event_timestamp", 1.0),))
+
 _BAR_TIMES = (
     replace(BAR_TIMESTAMP, scanner="time"),
     Column(
@@ -62,4 +72,15 @@ TV_TECHNICALS_1D = FeatureGroup(
     ttl=timedelta(days=4),
     features=TECHNICALS,
     served_times=_BAR_TIMES,
+    quality=Quality(
+        identities=(RATING, STAMP),
+        # Young listings lack the long averages, bonds all technicals.
+        max_null_share=PerColumn(0.25),
+        # Halted and illiquid symbols do not trade every day; a feed that stands still moves none.
+        max_unmoved_share=0.5,
+        max_drift=MARKET_DRIFT,
+        max_age=timedelta(days=4),
+        # They move with TradingView's clock, and so does the bar that they are measured from.
+        parity=ParityLimits(PerColumn(0.05, (("Perf.W", 0.2), ("Perf.1M", 0.2)))),
+    ),
 )

@@ -1,7 +1,7 @@
-"""Importing daily bars from vendors' files.
+"""Daily bars on their way into ``ohlcv_1d``, from vendors' files and from the scanner.
 
-In: CSV and Parquet under many column names. Out: rows of ``ohlcv_1d``, one a symbol and session, as
-traded, and a list of what was refused.
+In: CSV and Parquet under many column names, or a snapshot's rows. Out: rows of ``ohlcv_1d``, one a
+symbol and session, as traded, and a list of what was refused.
 
 ``vendors``   what vendors call columns and files
 ``times``     session labels and instants, told apart
@@ -13,19 +13,27 @@ traded, and a list of what was refused.
 ``splits``    reading splits; split-adjusted prices back to as traded
 ``series``    duplicates and leaps among a symbol's bars
 ``prepare``   the above, for all files together
+``ahead``     splits whose bar is still to come
 ``store``     comparing with the lakehouse, appending what is new
-``receipt``   counts and refusals, as JSON
+``receipt``   counts and refusals, for the receipt
 ``model`` ``refusals``   what is passed between them
+
+For the scanner's bars:
+
+``scanned``   which rows are closed and good bars
+``suspects``  previous closes that have changed as by a split
+``held``      bars that wait for that split to be recorded
 
 What a file says about splits: a column for them is a full account, 1 or 0 meaning none that day. A
 file without one leaves ratios that the lakehouse holds as they are.
 """
 
+from ingestion.bars.ahead import record_ahead
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
 from ingestion.bars.prepare import Prepared, prepare
-from ingestion.bars.receipt import FileCounts, receipt_json
+from ingestion.bars.receipt import FileCounts, receipt_body
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
@@ -48,6 +56,7 @@ __all__ = [
     "Written",
     "prepare",
     "read_splits",
-    "receipt_json",
+    "receipt_body",
+    "record_ahead",
     "write_bars",
 ]

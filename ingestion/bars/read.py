@@ -46,11 +46,7 @@ class VendorFile:
     def times(self) -> Times:
         """Read the time column."""
         encoded = self._encoded(Role.TIME)
-        try:
-            values = encoded.dictionary.to_pylist()
-        except (ValueError, OverflowError, KeyError) as error:  # the last: an unknown zone
-            raise InputError(f"{self.path}: a time cannot be read: {error}") from None
-        return Times.of(values, _indices(encoded))
+        return Times.of(self._distinct(encoded, "time"), _indices(encoded))
 
     def symbols(self) -> tuple[list[str], NDArray[np.int64]] | None:
         """Return the distinct vendor names and each row's index into them, −1 for none.
@@ -60,9 +56,8 @@ class VendorFile:
         if Role.SYMBOL not in self.columns:
             return None
         encoded = self._encoded(Role.SYMBOL)
-        names = [
-            "" if name is None else str(name).strip() for name in encoded.dictionary.to_pylist()
-        ]
+        distinct = self._distinct(encoded, "symbol")
+        names = ["" if name is None else str(name).strip() for name in distinct]
         return names, _indices(encoded)
 
     def numbers(self, role: Role) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -85,6 +80,13 @@ class VendorFile:
             return _numbers_of_texts(column.to_pylist())
         # A copy: what comes from Arrow is read-only.
         return np.array(values.to_numpy(), dtype=np.float64), unreadable
+
+    def _distinct(self, encoded: Any, what: str) -> list[Any]:
+        try:
+            values: list[Any] = encoded.dictionary.to_pylist()
+        except (ValueError, OverflowError, KeyError) as error:  # the last: an unknown zone
+            raise InputError(f"{self.path}: a {what} cannot be read: {error}") from None
+        return values
 
     def _encoded(self, role: Role) -> Any:
         column = self.columns[role]

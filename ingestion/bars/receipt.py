@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any
 
 from ingestion.bars.refusals import LISTED, Refusals
@@ -28,28 +26,15 @@ class FileCounts:
     """Bars, or splits, that the lakehouse already held."""
 
 
-def receipt_json(
-    run_id: str,
-    now: datetime,
-    options: Mapping[str, object],
-    counts: Sequence[FileCounts],
-    refusals: Refusals,
-    written: Written,
-) -> bytes:
-    """Return the receipt as an indented JSON document."""
-    document: dict[str, Any] = {
-        "run_id": run_id,
-        "now": now.isoformat(),
-        "options": options,
+def receipt_body(
+    counts: Sequence[FileCounts], refusals: Refusals, written: Written
+) -> dict[str, Any]:
+    """Return what a receipt says of an import, beside what all receipts say."""
+    return {
         "files": [asdict(count) for count in counts],
-        "parts": len(written.parts),
         "restated": written.restated,
         "refused": refusals.total,
         "refused_by_reason": dict(refusals.by_reason.most_common()),
         "refusals_listed_at_most": LISTED,
         "refusals": [asdict(refusal) for refusal in refusals.listed],
     }
-    return (
-        json.dumps(document, indent=2, ensure_ascii=False, default=str).encode(errors="replace")
-        + b"\n"
-    )

@@ -26,9 +26,9 @@ class Reason(StrEnum):
     OHLC = "open or close outside low and high"
     SESSION = "no session on that date"
     FUTURE = "closes in the future"
+    TICK = "last tick is of a later session"
     DUPLICATE = "duplicates that disagree"
     RETURN = "one-day return beyond the limit"
-    EX_DATE = "no bar on the ex-date"
     ADJUSTED = "split of bars stored as split-adjusted"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ingestion.bars.closing import NONE, opens_and_closes
 from ingestion.bars.model import Bars, Split
@@ -148,7 +149,17 @@ def place(bars: Bars, names: list[str], splits: Iterable[Split]) -> list[Split]:
 
 def _ratios(file: VendorFile) -> list[float]:
     column = file.columns[Role.SPLIT_RATIO]
-    return [_ratio(value) for value in column.to_pylist()]
+    if _is_text(column.type):
+        return [_ratio(value) for value in column.to_pylist()]
+    values: list[float] = file.numbers(Role.SPLIT_RATIO)[0].tolist()
+    return values
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column may hold ``4:1``; what else there is must be numbers."""
+    types = pa.types
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _ratio(value: Any) -> float:

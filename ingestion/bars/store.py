@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
+from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.times import DAY
 from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
@@ -41,9 +42,15 @@ class Written:
     """Rows that were written only to record a split."""
     parts: list[Path] = field(default_factory=list)
     barless: list[Split] = field(default_factory=list)
-    """Splits without a stored bar on their ex-date."""
+    """Splits without a stored bar on their ex-date, and ratios of 1: what no bar can say."""
     adjusted: list[Split] = field(default_factory=list)
     """Splits of bars that are stored split-adjusted: recorded, they would count twice."""
+    gave_way: list[str] = field(default_factory=list)
+    """Symbols whose bar disagrees with a stored one of another source, which stays."""
+
+
+def _to_none(_: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -59,35 +66,49 @@ class Incoming:
     splits: list[Split]
     """Splits for stored bars, none of them in ``bars``."""
     splits_file: str = ""
+    tolerance: float = 0.0
+    """Relative difference up to which a value counts as the stored one."""
+    gives_way_to: Callable[[str], bool] = _to_none
+    """Whether a stored bar of that source stays, whatever the new one says."""
 
 
 def write_bars(root: Path, incoming: Incoming, now: datetime, run_id: str) -> Written:
-    """Append what the lakehouse does not hold yet; the caller holds its lock.
+    """Append what the lakehouse does not hold yet; the caller holds its lock."""
+    written = Written(np.zeros(len(incoming.bars), dtype=bool))
+    for rows in new_rows(root, incoming, now, written):
+        written.parts.append(append_part(root, OHLCV_1D, rows, run_id))
+    return written
 
-    Of each partition date, one at a time:
+
+def new_rows(root: Path, incoming: Incoming, now: datetime, written: Written) -> Iterator[pa.Table]:
+    """Yield what the lakehouse does not hold yet, a table a partition date.
+
+    Of each date, one at a time:
 
     1. read its current rows;
     2. find each bar's own by symbol and close; a stored open stays, so that vendors who stamp the
        opening bell differently restate one bar instead of making two;
-    3. take the stored split ratio where the import says nothing about splits, else 1;
-    4. leave out what is equal in prices, volume and split ratio;
-    5. append the rest as one part, created after what it restates.
+    3. where nothing is said about splits, take the stored ratio, or that recorded ahead, else 1;
+    4. leave out what is equal in prices, volume and split ratio, or gives way;
+    5. stamp the rest with a creation after that of what it restates.
+
+    Parameters
+    ----------
+    written
+        Takes what became of the bars, as far as it has come.
     """
-    bars = incoming.bars
-    written = Written(np.zeros(len(bars), dtype=bool))
+    ahead = read_ahead(root)
     stored_parts = by_date(list_parts(root, OHLCV_1D))
-    for day, at, splits in _days(bars, incoming.splits):
+    for day, at, splits in _days(incoming.bars, incoming.splits):
         stored = _Stored(read_current(stored_parts.get(day, []), OHLCV_1D))
-        rows = _changed(incoming, at, stored, written)
+        rows = _changed(incoming, at, stored, ahead, written)
         rows = pa.concat_tables([rows, _record(splits, stored, incoming.splits_file, written)])
         if not rows.num_rows:
             continue
         # Two versions of a row must differ in when they were created, on a clock that stands, too.
         created = max(now, stored.newest + timedelta(microseconds=1)) if stored.newest else now
         at_once = pa.repeat(pa.scalar(created, _SCHEMA.field(_CREATED).type), rows.num_rows)
-        rows = rows.set_column(_SCHEMA.get_field_index(_CREATED), _SCHEMA.field(_CREATED), at_once)
-        written.parts.append(append_part(root, OHLCV_1D, rows, run_id))
-    return written
+        yield rows.set_column(_SCHEMA.get_field_index(_CREATED), _SCHEMA.field(_CREATED), at_once)
 
 
 class _Stored:
@@ -108,6 +129,10 @@ class _Stored:
     def find(self, symbol: str, opened: int, event: int) -> int:
         """Return the position of a bar's row, −1 for none."""
         return self.at_open.get((symbol, opened), self.at_event.get((symbol, event), -1))
+
+    def source(self, at: int) -> str:
+        """Return where a row comes from."""
+        return str(self._rows["source"][at].as_py())
 
     def row(self, at: int) -> dict[str, Any]:
         """Return a whole row."""
@@ -130,7 +155,11 @@ def _days(bars: Bars, splits: list[Split]) -> Iterator[tuple[date, NDArray[np.in
 
 
 def _changed(
-    incoming: Incoming, at: NDArray[np.intp], stored: _Stored, written: Written
+    incoming: Incoming,
+    at: NDArray[np.intp],
+    stored: _Stored,
+    ahead: dict[tuple[str, int], float],
+    written: Written,
 ) -> pa.Table:
     """Return the rows of a day's bars that differ from what is stored, not created yet."""
     day = incoming.bars.take(at)
@@ -140,11 +169,21 @@ def _changed(
     known = match >= 0
     unsaid = np.isnan(day.split_ratio)
     day.split_ratio[unsaid] = 1.0
+    if ahead:
+        for n in np.flatnonzero(unsaid & ~known).tolist():
+            day.split_ratio[n] = ahead.get((names[n], int(day.event[n])), 1.0)
     day.split_ratio[unsaid & known] = stored.values["split_ratio"][match[unsaid & known]]
     day.timestamp[known] = stored.values["timestamp"][match[known]]
     same = known.copy()
     for name in _VALUES:
-        same[known] &= getattr(day, name)[known] == stored.values[name][match[known]]
+        new, old = getattr(day, name)[known], stored.values[name][match[known]]
+        same[known] &= np.abs(new - old) <= incoming.tolerance * np.maximum(
+            np.abs(new), np.abs(old)
+        )
+    for n in np.flatnonzero(known & ~same).tolist():
+        if incoming.gives_way_to(stored.source(int(match[n]))):
+            written.gave_way.append(names[n])
+            same[n] = True
     written.is_new[at] = ~same
     written.restated += int((known & ~same).sum())
     fresh = np.flatnonzero(~same)
@@ -168,6 +207,8 @@ def _record(splits: list[Split], stored: _Stored, splits_file: str, written: Wri
             written.barless.append(split)
             continue
         row = stored.row(at)
+        if split.ratio == 1:
+            written.barless.append(split)
         if ADJUSTED in row["source"]:
             written.adjusted.append(split)
         elif row["split_ratio"] != split.ratio:

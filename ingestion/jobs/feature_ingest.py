@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 
 import pyarrow as pa
 
 from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D, Dtype
 from ingestion import clock
 from ingestion.candidates import Candidates
-from ingestion.errors import ClockError, GateRefused, NothingFetched
+from ingestion.errors import ClockError
 from ingestion.jobs.run import new_run_id
+from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
@@ -24,49 +25,23 @@ from ingestion.lakehouse import (
     write_run_file,
 )
 from ingestion.quality import CoverageReport
-from ingestion.quality.coverage import COVERAGE_FILE
-from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
+from ingestion.quality.check import CheckReport
+from ingestion.quality.door import check_at_door, refuse_unless_accepted
+from ingestion.scanner import Snapshot
 from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
 
 GROUP = TV_TECHNICALS_1D
-
-
-class Progress:
-    """Where a job reports how far it is, a context manager; this one says nothing."""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def start(self, total: int) -> None:
-        """Take the number of symbols to fetch, once it is known and whenever it grows."""
-
-    def advance(self, symbols: int) -> None:
-        """Take the number of symbols that were just settled: a row, a reason, or unknown."""
-
-    def close(self) -> None:
-        """End the report, whether all was fetched or not."""
+RECEIPT_FILE = "feature_ingest_coverage.json"
 
 
 @dataclass(frozen=True)
-class FeatureIngestRequest:
-    """What to fetch, and when to be content."""
+class FeatureIngestRequest(ScanRequest):
+    """What to fetch, when to be content, and what is fresh enough to be left alone."""
 
-    source: Candidates | str
-    """Candidates, or the slug of a market to fetch whole."""
-    min_coverage: float = 0.95
     resume_window: timedelta = timedelta(hours=2)
     refresh: bool = False
     """Fetch also what the resume window would skip."""
-    scanner: ScannerOptions = field(default_factory=ScannerOptions)
 
 
 @dataclass(frozen=True)
@@ -77,10 +52,15 @@ class FeatureIngestResult:
     receipt: Path
     part: Path | None
     """None if every symbol had a row inside the resume window."""
+    quality: CheckReport | None = None
+    """None likewise."""
 
 
 def feature_ingest(
-    settings: Settings, request: FeatureIngestRequest, progress: Progress | None = None
+    settings: Settings,
+    request: FeatureIngestRequest,
+    progress: Progress | None = None,
+    run_id: str | None = None,
 ) -> FeatureIngestResult:
     """Fetch a snapshot and publish it.
 
@@ -94,11 +74,11 @@ def feature_ingest(
     NothingFetched
         If no row came, and none is inside the resume window.
     GateRefused
-        If the coverage is below ``min_coverage``.
+        If the coverage is below ``min_coverage``, or the rows as a whole break a check.
     ClockError
         If the lakehouse already holds rows of this very second.
     """
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
         recent = {} if request.refresh else _recent(settings.lakehouse, request.resume_window)
@@ -106,25 +86,41 @@ def feature_ingest(
             snapshot, resumed = _fetch(settings, request, recent, shown)
         known_at = clock.next_whole_second()
         rows = _table(snapshot, known_at)
-        report = _report(run_id, request, snapshot, resumed, known_at)
-        if report.is_enough:
+        report = CoverageReport.of(
+            run_id, request.source, request.min_coverage, snapshot, known_at, resumed
+        )
+        checked = None
+        if report.is_enough and rows.num_rows:
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(settings.lakehouse, rows, known_at)
-        receipt = write_run_file(settings.lakehouse, run_id, COVERAGE_FILE, report.to_json())
-        if not report.covered:
-            reason = f"; mostly: {report.commonest_reason}" if report.commonest_reason else ""
-            raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {receipt}")
-        if not report.is_enough:
-            raise GateRefused(
-                f"{report} is below --min-coverage {request.min_coverage:g}: nothing was "
-                f"published; {receipt} says why, symbol by symbol"
-            )
+            checked = _check(settings, rows, report, run_id)
+        receipt = write_run_file(
+            settings.lakehouse, run_id, RECEIPT_FILE, report.to_json(**_quality(checked))
+        )
+        refuse_unless_enough(report, receipt)
         part = None
-        if rows.num_rows:
+        if checked is not None:
+            refuse_unless_accepted(checked, receipt)
             others = [group for group in GROUPS if group is not GROUP]
             make_readable(settings.lakehouse, others, run_id)
-            part = append_part(settings.lakehouse, GROUP, rows, run_id)
-    return FeatureIngestResult(report, receipt, part)
+            part = append_part(settings.lakehouse, GROUP, checked.accepted, run_id)
+    return FeatureIngestResult(report, receipt, part, checked)
+
+
+def _check(settings: Settings, rows: pa.Table, report: CoverageReport, run_id: str) -> CheckReport:
+    """Check the rows; as many must be left as the coverage asks for."""
+    # The product of an exact share may be off by a rounding.
+    covered = math.ceil(report.min_coverage * report.asked - 1e-9)
+    fewest = max(1, covered - report.resumed)
+    return check_at_door(settings, GROUP, rows, run_id, fewest=fewest)
+
+
+def _quality(checked: CheckReport | None) -> dict[str, object]:
+    """Return what the receipt says of the checks; their refusal overrules the coverage."""
+    if checked is None:
+        return {}
+    refused: dict[str, object] = {"verdict": "refuse"} if checked.refused else {}
+    return {"quality": checked.to_dict()} | refused
 
 
 def _recent(lakehouse: Path, window: timedelta) -> dict[str, int]:
@@ -142,17 +138,10 @@ def _fetch(
     settings: Settings, request: FeatureIngestRequest, recent: dict[str, int], progress: Progress
 ) -> tuple[Snapshot, int]:
     """Return the snapshot of what is missing, and how many symbols are not."""
-    with ScannerClient(settings.scanner_url, request.scanner, settings.session_id) as client:
-        if isinstance(request.source, Candidates):
-            asked = request.source.symbols
-            missing = [symbol for symbol in asked if symbol not in recent]
-            progress.start(len(missing))
-            snapshot = client.fetch(missing, GROUP.scanned, progress.advance)
-            return snapshot, len(asked) - len(missing)
-        # A market is known only by its pages, so they are all read and then thinned out.
-        snapshot = client.fetch_market(
-            request.source, GROUP.scanned, progress.advance, progress.start
-        )
+    with open_client(settings, request) as client:
+        snapshot = fetch(client, request, GROUP.scanned, progress, skip=recent)
+    if isinstance(request.source, Candidates):
+        return snapshot, len(request.source.symbols) - snapshot.asked
     return snapshot, _thin_out(snapshot, recent)
 
 
@@ -171,38 +160,6 @@ def _thin_out(snapshot: Snapshot, recent: dict[str, int]) -> int:
         snapshot.failed.pop(symbol, None)
         resumed += 1
     return resumed
-
-
-def _report(
-    run_id: str,
-    request: FeatureIngestRequest,
-    snapshot: Snapshot,
-    resumed: int,
-    known_at: datetime,
-) -> CoverageReport:
-    source = request.source
-    if isinstance(source, Candidates):
-        profile, asked, invalid, shortfall = source.profile, len(source.symbols), source.problems, 0
-    else:
-        profile, asked, invalid = source, snapshot.asked, ()
-        shortfall = max(0, snapshot.shortfall - resumed)
-    return CoverageReport(
-        run_id=run_id,
-        profile=profile,
-        known_at=known_at,
-        asked=asked,
-        fetched=len(snapshot.rows),
-        resumed=resumed,
-        failed_symbols=snapshot.failed,
-        absent=snapshot.absent,
-        invalid_symbols=invalid,
-        shortfall=shortfall,
-        lost_pages=snapshot.lost_pages,
-        duplicates=snapshot.duplicates,
-        unasked=snapshot.unasked,
-        attempts=snapshot.attempts,
-        min_coverage=request.min_coverage,
-    )
 
 
 def _table(snapshot: Snapshot, known_at: datetime) -> pa.Table:

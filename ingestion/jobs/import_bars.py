@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +20,19 @@ from ingestion.bars import (
     Reason,
     Refusal,
     Refusals,
-    Split,
     SplitsFile,
     SymbolTable,
     Written,
     prepare,
     read_splits,
-    receipt_json,
+    receipt_body,
+    record_ahead,
     write_bars,
 )
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import lakehouse_lock, sweep_staging, write_run_file
+from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class ImportResult:
     refused_by_reason: dict[Reason, int]
     refusals: tuple[Refusal, ...]
     """The first 1,000."""
+    splits_ahead: int
+    """Splits that wait for their bar, newly recorded."""
     parts: tuple[Path, ...]
     receipt: Path
 
@@ -124,6 +127,7 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
     if not request.max_return > 0:
         raise InputError(f"--max-return {request.max_return:g}: a return is limited above 0")
     run_id, now, refusals = new_run_id(), clock.now(), Refusals()
+    job = Job(settings, run_id, "import-bars", request)
     naming = Naming.of(request.exchange, request.symbol_map)
     table = SymbolTable()
     gatherer = Gatherer(naming, table, refusals, now.timestamp())
@@ -147,11 +151,13 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         written = write_bars(settings.lakehouse, incoming, now, run_id)
         _refuse_splits(request, written, refusals)
         counts = _counts(reads, prepared, written, refusals)
+        ahead = 0
         if request.splits is not None:
-            counts.append(_split_counts(request.splits, splits, written, refusals))
-        options = {name: value for name, value in asdict(request).items() if name != "files"}
-        document = receipt_json(run_id, now, options, counts, refusals, written)
-        receipt = write_run_file(settings.lakehouse, run_id, RECEIPT_FILE, document)
+            source = f"import:{request.splits.name}"
+            ahead = record_ahead(settings.lakehouse, written.barless, source, now, run_id)
+            recorded = written.split_rows + ahead
+            counts.append(_split_counts(request.splits, splits, recorded, refusals))
+        receipt = job.write(RECEIPT_FILE, **receipt_body(counts, refusals, written))
     if refusals.commonest and not any(count.accepted for count in counts):
         first = refusals.listed[0]
         raise InputError(
@@ -168,6 +174,7 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         still_adjusted=tuple(names[prepared.still_adjusted]),
         refused_by_reason=dict(refusals.by_reason.most_common()),
         refusals=tuple(refusals.listed),
+        splits_ahead=ahead,
         parts=tuple(written.parts),
         receipt=receipt,
     )
@@ -189,15 +196,10 @@ def _incoming(
 
 
 def _refuse_splits(request: ImportRequest, written: Written, refusals: Refusals) -> None:
-    """Record the splits that found no bar to stand on."""
-    unused: tuple[tuple[Reason, list[Split]], ...] = (
-        (Reason.EX_DATE, written.barless),
-        (Reason.ADJUSTED, written.adjusted),
-    )
-    for reason, splits in unused:
-        answers = [(split.symbol, f"ratio {split.ratio:g}") for split in splits]
-        rows = [split.row for split in splits]
-        refusals.add(reason, str(request.splits), rows, answers.__getitem__)
+    """Record the splits that would count twice."""
+    answers = [(split.symbol, f"ratio {split.ratio:g}") for split in written.adjusted]
+    rows = [split.row for split in written.adjusted]
+    refusals.add(Reason.ADJUSTED, str(request.splits), rows, answers.__getitem__)
 
 
 def _counts(
@@ -222,9 +224,7 @@ def _counts(
     ]
 
 
-def _split_counts(
-    path: Path, splits: SplitsFile, written: Written, refusals: Refusals
-) -> FileCounts:
+def _split_counts(path: Path, splits: SplitsFile, recorded: int, refusals: Refusals) -> FileCounts:
     refused = refusals.by_file[str(path)]
     accepted = splits.read - splits.repeated - refused
     return FileCounts(
@@ -233,6 +233,6 @@ def _split_counts(
         accepted=accepted,
         repeated=splits.repeated,
         refused=refused,
-        written=written.split_rows,
-        unchanged=accepted - written.split_rows,
+        written=recorded,
+        unchanged=accepted - recorded,
     )

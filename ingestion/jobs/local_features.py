@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -42,8 +42,10 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.parts import Part
 from ingestion.local import compute_local_features
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
+RECEIPT_FILE = "local_features.json"
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
@@ -65,6 +67,8 @@ class LocalFeaturesResult:
     rows_written: int
     rows_unchanged: int
     parts: tuple[Path, ...]
+    receipt: Path | None = None
+    """Where it is written down; None while the run goes on."""
 
 
 def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult:
@@ -82,10 +86,11 @@ def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult
     run_id = new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
-        return _recompute(settings.lakehouse, run_id, first, last)
+        job = Job(settings, run_id, "backfill", {"first": first, "last": last})
+        return _finished(job, _recompute(settings.lakehouse, run_id, first, last))
 
 
-def local_features(settings: Settings) -> LocalFeaturesResult:
+def local_features(settings: Settings, run_id: str | None = None) -> LocalFeaturesResult:
     """Bring ``local_1d`` up to date with the bars written since it was.
 
     An old bar that was restated changes what follows it, so everything from the earliest new bar on
@@ -98,13 +103,21 @@ def local_features(settings: Settings) -> LocalFeaturesResult:
     LakehouseLocked
         If another run is writing.
     """
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
+        job = Job(settings, run_id, "local-features")
         first = _first_news(settings.lakehouse)
         if first is None:
-            return LocalFeaturesResult(run_id, 0, 0, 0, 0, ())
-        return _recompute(settings.lakehouse, run_id, first, date.max)
+            return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, ()))
+        return _finished(job, _recompute(settings.lakehouse, run_id, first, date.max))
+
+
+def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
+    """Write the receipt; the parts and their hashes are in its head."""
+    counts = ("bars", "dates", "rows_written", "rows_unchanged")
+    receipt = job.write(RECEIPT_FILE, **{name: getattr(result, name) for name in counts})
+    return replace(result, receipt=receipt)
 
 
 def _first_news(lakehouse: Path) -> date | None:

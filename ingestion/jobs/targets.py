@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -15,12 +15,22 @@ from ingestion.errors import InputError
 from ingestion.labels import (
     DropReason,
     Entry,
+    LabelCollection,
     Labels,
+    Universe,
     forward_returns,
     longest_window,
     target_sessions,
 )
-from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_current
+from ingestion.lakehouse import (
+    active_symbols,
+    arrow_schema,
+    by_date,
+    list_parts,
+    read_current,
+    read_symbols,
+    reading_again,
+)
 from ingestion.settings import Settings
 
 LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
@@ -67,24 +77,81 @@ def training_labels(
     Raises
     ------
     InputError
-        No such target; no bar closed in the range; ``universe_as_of``, as long as the lakehouse
-        does not keep when a symbol was active.
+        No such target; no bar closed in the range; ``universe_as_of``, and the lakehouse does not
+        know any symbol yet.
     """
     sessions = target_sessions(target)
-    if universe_as_of is not False:
-        raise InputError(
-            "--universe-as-of needs to know when each symbol was active, and the lakehouse keeps "
-            "no symbols dataset yet; leave the option away, and mind the survivors"
+    universe, known_since = _universe(settings.lakehouse, universe_as_of)
+    if first > last:
+        raise InputError(f"the first decision, {first}, is after the last, {last}")
+    end = _end_of_windows(last, sessions)
+    newest = _newest_close(settings.lakehouse, first, end, symbols)
+    collection = LabelCollection()
+    decided: set[str] = set()
+    for year_first, year_last in _years(settings.lakehouse, first, last):
+        bars = read_bars(
+            settings.lakehouse, year_first, _end_of_windows(year_last, sessions), symbols
         )
-    bars = read_bars(settings.lakehouse, first, _end_of_windows(last, sessions), symbols)
-    labels = forward_returns(bars, sessions, entry=entry, first=first, last=last)
-    if not labels.decisions:
+        decided |= _decided(bars, year_last)
+        labels = forward_returns(
+            bars,
+            sessions,
+            entry=entry,
+            first=year_first,
+            last=year_last,
+            universe=universe,
+            newest=newest,
+        )
+        collection.add(labels)
+    if not collection.decisions:
         raise InputError(
             f"no bar{'' if symbols is None else ' of these symbols'} in {settings.lakehouse} "
             f"closed from {first} to {last}; load history with tvfeast import-bars"
         )
-    decided = _decided(bars, last)
-    return TrainingLabels(labels, len(decided), tuple(_warnings(labels, decided, symbols)))
+    labels = collection.merge()
+    warnings = _warnings(labels, decided, symbols, known_since)
+    return TrainingLabels(labels, len(decided), tuple(warnings))
+
+
+def _universe(lakehouse: Path, as_of: bool | datetime) -> tuple[Universe | None, datetime | None]:
+    """Return which symbols could be chosen when, and since when that is known."""
+    if as_of is False:
+        return None, None
+    rows = read_symbols(lakehouse)
+    since: datetime | None = pc.min(rows["valid_from"]).as_py()
+    if since is None:
+        raise InputError(
+            f"--universe-as-of needs to know when each symbol was active, and {lakehouse} holds no "
+            "symbols yet: run tvfeast meta-ingest, daily from now on"
+        )
+    if as_of is True:
+        return Universe.over_time(rows), since
+    return Universe.fixed(active_symbols(lakehouse, as_of)), since
+
+
+def _years(lakehouse: Path, first: date, last: date) -> Iterator[tuple[date, date]]:
+    """Cut a date range into calendar years, of those that have bars; memory holds one at a time.
+
+    What a year's decisions need of the next one is read twice.
+    """
+    years = {part.date.year for part in list_parts(lakehouse, OHLCV_1D, first)}
+    for year in sorted(year for year in years if year <= last.year):
+        yield max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
+
+
+def _newest_close(
+    lakehouse: Path, first: date, last: date, symbols: Collection[str] | None
+) -> datetime | None:
+    """Return when the newest bar of a range of partition dates closed; None if there is none."""
+    days = {part.date for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last}
+    for day in sorted(days, reverse=True):
+        closes = read_bars(
+            lakehouse, day, day, symbols, ["symbol", "timestamp", "event_timestamp"]
+        )["event_timestamp"]
+        if len(closes):
+            newest: datetime = pc.max(closes).as_py()
+            return newest
+    return None
 
 
 def read_bars(
@@ -117,6 +184,16 @@ def read_bars(
     CorruptPart
         If a part cannot be read.
     """
+    return reading_again(lambda: _read_bars(lakehouse, first, last, symbols, columns))
+
+
+def _read_bars(
+    lakehouse: Path,
+    first: date,
+    last: date,
+    symbols: Collection[str] | None,
+    columns: Sequence[str],
+) -> pa.Table:
     parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
     wanted = None if symbols is None else pa.array(sorted(set(symbols)), pa.string())
     names = pa.array([], pa.string())
@@ -158,12 +235,25 @@ def _decided(bars: pa.Table, last: date) -> set[str]:
     return set(bars["symbol"].filter(pc.less_equal(closed, last)).unique().to_pylist())
 
 
-def _warnings(labels: Labels, decided: set[str], symbols: Collection[str] | None) -> list[str]:
-    warnings = [
-        f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of today; "
-        "what was delisted before it was asked for is missing, so returns measured on them are too "
-        "good; --universe-as-of uses the symbols active at each decision"
-    ]
+def _warnings(
+    labels: Labels,
+    decided: set[str],
+    symbols: Collection[str] | None,
+    known_since: datetime | None,
+) -> list[str]:
+    if known_since is None:
+        warnings = [
+            f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of "
+            "today; what was delisted before it was asked for is missing, so returns measured on "
+            "them are too good; --universe-as-of uses the symbols active at each decision"
+        ]
+    else:
+        dropped = labels.dropped[DropReason.NOT_ACTIVE]
+        warnings = [
+            f"universe: which symbols were active is known from {known_since:%Y-%m-%d %H:%M} UTC "
+            f"on; {dropped} rows were dropped because their symbol was not active then, or not "
+            "observed yet"
+        ]
     if missing := sorted(set(symbols or ()) - decided):
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         warnings.append(f"no bars in the range: {', '.join(missing[:_NAMED])}{more}")

@@ -5,7 +5,9 @@ the position is held. No file, no clock, no Feast.
 
 ``target``   the names of targets
 ``series``   the table's checks, and its way into sorted arrays
+``universe`` which symbols could be chosen when
 ``forward``  forward returns; start reading there
+``merge``    the labels of several date ranges, put together
 """
 
 from ingestion.labels.forward import (
@@ -16,13 +18,17 @@ from ingestion.labels.forward import (
     forward_returns,
     longest_window,
 )
+from ingestion.labels.merge import LabelCollection
 from ingestion.labels.target import target_name, target_sessions
+from ingestion.labels.universe import Universe
 
 __all__ = [
     "MAX_GAP",
     "DropReason",
     "Entry",
+    "LabelCollection",
     "Labels",
+    "Universe",
     "forward_returns",
     "longest_window",
     "target_name",

@@ -8,7 +8,7 @@ symbol's own bars, whatever other markets did.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias, get_args
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ingestion.errors import InputError
 from ingestion.labels.series import INSTANT, MICROSECONDS, Series, read_series
 from ingestion.labels.target import target_name
+from ingestion.labels.universe import Universe
 
 Entry: TypeAlias = Literal["open", "close"]
 """Where the position is entered: at the next session's open, or at the decision's own close."""
@@ -37,6 +38,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 class DropReason(StrEnum):
     """Why a decision has no label; of several reasons the first in this list counts."""
 
+    NOT_ACTIVE = "not_active"
+    """Not in the universe then: the symbol was inactive, or not observed yet."""
     GAP_IN_WINDOW = "gap_in_window"
     """More than the longest gap without a bar before the window was full.
 
@@ -77,6 +80,8 @@ def forward_returns(
     first: date,
     last: date,
     max_gap: timedelta | None = MAX_GAP,
+    universe: Universe | None = None,
+    newest: datetime | None = None,
 ) -> Labels:
     """Label every decision of a date range with its forward return.
 
@@ -99,6 +104,10 @@ def forward_returns(
         UTC dates of the first and last decision, both inclusive.
     max_gap
         Longest time between two closes in a window, inclusive; None allows any.
+    universe
+        Which symbols could be chosen when; None for all, always.
+    newest
+        Close of the newest bar of all, where these are only some; that among them if none is given.
 
     Returns
     -------
@@ -123,7 +132,7 @@ def forward_returns(
     decided = (series.closed >= _midnight(first)) & (series.closed < _midnight(last) + _DAY)
     rows = np.flatnonzero(decided)
     ends = series.ends[rows]
-    gap = _has_gap(series, rows, np.minimum(rows + sessions, ends), max_gap)
+    gap = _has_gap(series, rows, np.minimum(rows + sessions, ends), max_gap, newest)
     full = rows + sessions < ends
 
     # Rows without a full window get their own bar for every price, and are dropped below.
@@ -135,7 +144,11 @@ def forward_returns(
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         returns = series.close[left] * split / price - 1
 
+    outside = np.zeros(len(rows), dtype=bool)
+    if universe is not None:
+        outside = ~universe.holds(series.names, series.codes[rows], series.closed[rows])
     problems = {
+        DropReason.NOT_ACTIVE: outside,
         DropReason.GAP_IN_WINDOW: gap,
         DropReason.NO_FULL_WINDOW: ~full,
         DropReason.ENTRY_BEFORE_DECISION: start < series.closed[rows],
@@ -166,14 +179,24 @@ def _midnight(day: date) -> int:
     return (day.toordinal() - _EPOCH) * _DAY
 
 
+def _microseconds(instant: datetime) -> int:
+    """Return Unix µs, without the detour of a double."""
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
 def _has_gap(
-    series: Series, first: NDArray[np.int64], stop: NDArray[np.int64], max_gap: timedelta | None
+    series: Series,
+    first: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    max_gap: timedelta | None,
+    newest: datetime | None,
 ) -> NDArray[np.bool_]:
     """Tell whether one of the bars ``first`` … ``stop`` − 1 is followed by a gap."""
     if max_gap is None or not len(series):
         return np.zeros(len(first), dtype=bool)
     following = np.append(series.closed[1:], 0)
-    following[series.ends - 1] = series.closed.max()
+    last = series.closed.max() if newest is None else _microseconds(newest)
+    following[series.ends - 1] = last
     wide = following - series.closed > max_gap // timedelta(microseconds=1)
     before = np.concatenate([[0], np.cumsum(wide)])
     gaps: NDArray[np.bool_] = before[stop] > before[first]

@@ -5,19 +5,26 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``schema``   the Arrow schema, derived from the catalog
 ``parts``    where parts lie, and reading them
 ``current``  of restated rows, the last version
+``symbols``  what was known of the symbols at an instant
 ``lookup``   when a symbol was last seen
 ``writer``   the one primitive that adds a part
+``ledger``   what each run wrote, with the hash of each part
+``origins``  which run a row came from, also in a merged part
+``inspect``  does a part hold what it must
+``compact``  the parts of a date become one
 ``lock``     one writing run at a time
 """
 
 from ingestion.lakehouse.current import by_date, current, read_current
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
-from ingestion.lakehouse.parts import list_parts, read_part
+from ingestion.lakehouse.parts import list_parts, read_part, reading_again
 from ingestion.lakehouse.schema import arrow_schema
+from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import append_part, make_readable, sweep_staging, write_run_file
 
 __all__ = [
+    "active_symbols",
     "append_part",
     "arrow_schema",
     "by_date",
@@ -29,6 +36,9 @@ __all__ = [
     "newest_known",
     "read_current",
     "read_part",
+    "read_symbols",
+    "reading_again",
     "sweep_staging",
+    "symbols_at",
     "write_run_file",
 ]

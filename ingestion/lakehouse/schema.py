@@ -9,6 +9,7 @@ from feature_repo.catalog import Dataset, Dtype
 _ARROW_TYPES: dict[Dtype, pa.DataType] = {
     Dtype.INT64: pa.int64(),
     Dtype.STRING: pa.string(),
+    Dtype.BOOL: pa.bool_(),
     Dtype.DOUBLE: pa.float64(),
     Dtype.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }

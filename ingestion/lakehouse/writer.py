@@ -1,13 +1,12 @@
 """The one primitive that adds a file to the lakehouse.
 
-A part is written below ``_tmp/<run_id>/`` on the same file system, synced, and linked into its
-partition under the next free number. ``link`` is atomic and cannot overwrite, so a reader sees a
-whole part or none, at whatever instant the run dies.
+A part is written below ``_tmp/<run_id>/`` on the same file system, synced, announced in the run's
+ledger, and linked into its partition under the next free number. ``link`` is atomic and cannot
+overwrite, so a reader sees a whole part or none, at whatever instant the run dies.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from datetime import date
@@ -18,10 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset, Dtype
+from ingestion.lakehouse.durable import OWN_FILE, Staging, make_folder, sync
+from ingestion.lakehouse.inspect import EMPTY_DAY
+from ingestion.lakehouse.ledger import Entry, announce, confirm, content_hash
+from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
 from ingestion.lakehouse.parts import list_parts, part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
-
-_EMPTY_DAY = date(1970, 1, 1)
 
 
 def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
@@ -37,14 +38,14 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
         The dataset that the rows belong to.
     rows
         In the dataset's schema, in any order; at least one row, all of one UTC event date, unique
-        on (``symbol``, ``timestamp``), no null where the catalog forbids it, no NaN, no infinity.
+        on the dataset's key, no null where the catalog forbids it, no NaN, no infinity.
     run_id
         Goes into the file's metadata, beside the schema version.
 
     Returns
     -------
     Path
-        The part, sorted by symbol and then timestamp.
+        The part, sorted by the dataset's key.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     """
     schema = arrow_schema(dataset)
     day = _checked_date(dataset, rows, schema)
-    rows = rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+    rows = rows.sort_by([(name, "ascending") for name in dataset.key])
     return _publish(root, dataset, rows, day, run_id)
 
 
@@ -64,20 +65,21 @@ def make_readable(root: Path, datasets: Iterable[Dataset], run_id: str) -> None:
     """
     for dataset in datasets:
         if not list_parts(root, dataset):
-            _publish(root, dataset, arrow_schema(dataset).empty_table(), _EMPTY_DAY, run_id)
+            _publish(root, dataset, arrow_schema(dataset).empty_table(), EMPTY_DAY, run_id)
 
 
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
     """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke."""
     folder = root / "_runs" / run_id
-    with _Staging(root, run_id) as staging:
+    with Staging(root, run_id) as staging:
         staged = staging / name
+        staged.touch(OWN_FILE)
         staged.write_bytes(content)
-        _sync(staged)
-        _make_folder(folder, root)
+        sync(staged)
+        make_folder(folder, root)
         target = folder / name
         staged.replace(target)
-        _sync(folder)
+        sync(folder)
     return target
 
 
@@ -88,60 +90,33 @@ def sweep_staging(root: Path) -> None:
 
 def _publish(root: Path, dataset: Dataset, rows: pa.Table, day: date, run_id: str) -> Path:
     rows = rows.replace_schema_metadata(
-        {"tvfeast.schema_version": str(dataset.schema_version), "tvfeast.run_id": run_id}
+        {SCHEMA_VERSION: str(dataset.schema_version), RUN_ID: run_id}
     )
     folder = partition_folder(root, dataset, day)
-    with _Staging(root, run_id) as staging:
+    with Staging(root, run_id) as staging:
         staged = staging / f"{dataset.name}.parquet"
         pq.write_table(rows, staged, compression="zstd")
-        _sync(staged)
-        _make_folder(folder, root)
-        return _link_next(staged, folder)
+        sync(staged)
+        make_folder(folder, root)
+        return _link_next(root, run_id, staged, folder, rows.num_rows)
 
 
-class _Staging:
-    """The run's folder below ``_tmp``, there while something is being written."""
-
-    def __init__(self, root: Path, run_id: str) -> None:
-        self._folder = root / "_tmp" / run_id
-
-    def __enter__(self) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _link_next(staged: Path, folder: Path) -> Path:
+def _link_next(root: Path, run_id: str, staged: Path, folder: Path, rows: int) -> Path:
+    """Put a staged part in its place; it is announced before anybody can see it."""
+    sha256 = content_hash(staged)
     number = max(part_numbers(folder), default=-1) + 1
     while True:
         target = folder / part_name(number)
+        entry = Entry(run_id, target.relative_to(root).as_posix(), sha256, rows)
+        announce(root, entry)
         try:
             target.hardlink_to(staged)
         except FileExistsError:
             number += 1
         else:
-            _sync(folder)
+            sync(folder)
+            confirm(root, entry)
             return target
-
-
-def _make_folder(folder: Path, root: Path) -> None:
-    """Make a folder below the root; each new level is synced into the one above."""
-    if folder.is_dir():
-        return
-    if folder != root:
-        _make_folder(folder.parent, root)
-    folder.mkdir(parents=True, exist_ok=True)
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
@@ -153,10 +128,10 @@ def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
             raise ValueError(f"{dataset.name}: null in {column.name}")
         if column.dtype is Dtype.DOUBLE and pc.any(pc.invert(pc.is_finite(values))).as_py():
             raise ValueError(f"{dataset.name}: NaN or infinity in {column.name}")
-    keys = rows.group_by(["symbol", "timestamp"]).aggregate([([], "count_all")])
+    keys = rows.group_by(list(dataset.key)).aggregate([([], "count_all")])
     if keys.num_rows != rows.num_rows:
-        raise ValueError(f"{dataset.name}: (symbol, timestamp) is not unique")
-    days: set[date] = {event.date() for event in pc.unique(rows["event_timestamp"]).to_pylist()}
+        raise ValueError(f"{dataset.name}: ({', '.join(dataset.key)}) is not unique")
+    days: set[date] = {event.date() for event in pc.unique(rows[dataset.event]).to_pylist()}
     if len(days) != 1:
         raise ValueError(f"{dataset.name}: a part holds one UTC date, got {len(days)}")
     return days.pop()

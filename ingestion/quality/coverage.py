@@ -8,20 +8,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ingestion.scanner import Attempt
-
-COVERAGE_FILE = "feature_ingest_coverage.json"
+from ingestion.candidates import Candidates
+from ingestion.scanner import Attempt, Snapshot
 
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """The receipt of one snapshot, written before its rows are published."""
+    """What one snapshot covers: the receipt of its run, or the beginning of it."""
 
     run_id: str
     profile: str
     """Name of the candidates file, or slug of the universe."""
     known_at: datetime
-    """The instant that all rows of the snapshot are stamped with."""
+    """The instant that all rows of the snapshot are stamped with, or judged by."""
     asked: int
     fetched: int
     """Symbols with a row in this snapshot."""
@@ -39,6 +38,41 @@ class CoverageReport:
     unasked: int
     attempts: tuple[Attempt, ...]
     min_coverage: float
+
+    @classmethod
+    def of(
+        cls,
+        run_id: str,
+        source: Candidates | str,
+        min_coverage: float,
+        snapshot: Snapshot,
+        known_at: datetime,
+        resumed: int = 0,
+    ) -> CoverageReport:
+        """Report on a snapshot of candidates, or of a universe."""
+        if isinstance(source, Candidates):
+            profile, asked, invalid = source.profile, len(source.symbols), source.problems
+            shortfall = 0
+        else:
+            profile, asked, invalid = source, snapshot.asked, ()
+            shortfall = max(0, snapshot.shortfall - resumed)
+        return cls(
+            run_id=run_id,
+            profile=profile,
+            known_at=known_at,
+            asked=asked,
+            fetched=len(snapshot.rows),
+            resumed=resumed,
+            failed_symbols=snapshot.failed,
+            absent=snapshot.absent,
+            invalid_symbols=invalid,
+            shortfall=shortfall,
+            lost_pages=snapshot.lost_pages,
+            duplicates=snapshot.duplicates,
+            unasked=snapshot.unasked,
+            attempts=snapshot.attempts,
+            min_coverage=min_coverage,
+        )
 
     @property
     def coverage(self) -> float:
@@ -72,12 +106,13 @@ class CoverageReport:
         )
         return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
-    def to_json(self) -> bytes:
-        """Return the receipt as an indented JSON document."""
+    def to_json(self, **more: object) -> bytes:
+        """Return the receipt as an indented JSON document, with what else the run has to say."""
         document: dict[str, Any] = asdict(self)
         document["known_at"] = self.known_at.isoformat()
         document["coverage"] = round(self.coverage, 6)
         document["verdict"] = "publish" if self.is_enough else "refuse"
+        document |= more
         return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
     def __str__(self) -> str:

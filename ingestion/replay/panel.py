@@ -16,13 +16,20 @@ import pyarrow.parquet as pq
 from feature_repo.catalog import TV_TECHNICALS_1D
 from ingestion.errors import InputError
 from ingestion.local import compute_local_features
-from ingestion.sessions import ClosingRule, bar_closes, hours_of
+from ingestion.sessions import ClosingRule, bar_closes, hours_of, time_zone
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 _TECHNICALS = tuple(column.name for column in TV_TECHNICALS_1D.features)
+_US_CALENDAR = "XNYS"
+_US_TICK = {"pricescale": 100, "minmov": 1}
+"""Shares above a dollar are quoted in cents there."""
+_METADATA = ("sector", "industry", "pricescale", "minmov", "timezone")
 _DESCRIPTIVE = ("name", "description", "exchange", "type", "currency", "update_mode")
 COLUMNS = frozenset(
-    (*_BAR_COLUMNS, *_TECHNICALS, *_DESCRIPTIVE, "change", "time", "last_bar_update_time")
+    (
+        *(*_BAR_COLUMNS, *_TECHNICALS, *_DESCRIPTIVE, *_METADATA),
+        *("change", "time", "last_bar_update_time"),
+    )
 )
 """Every column that the replay serves; any other is an unknown field."""
 
@@ -33,7 +40,8 @@ class Instrument:
 
     symbol: str
     market: str
-    texts: Mapping[str, str]
+    about: Mapping[str, str | int | None]
+    """Columns whose values are the same for every bar."""
     first: int
     end: int
 
@@ -88,7 +96,8 @@ class Panel:
         bars
             In the form of :func:`ingestion.local.compute_local_features`.
         symbols
-            By symbol: ``market``, ``type``, ``currency``, ``description``.
+            By symbol: ``market``, ``type``, ``currency``, ``description``; where they are known,
+            ``sector``, ``industry``, ``pricescale``, ``minmov``, ``timezone``.
 
         Raises
         ------
@@ -129,7 +138,7 @@ class Panel:
             replace(
                 original,
                 symbol=f"{exchange}:{ticker}",
-                texts={**original.texts, "name": ticker, "exchange": exchange},
+                about={**original.about, "name": ticker, "exchange": exchange},
             )
             for number in range(count)
             for original in (originals[number % len(originals)],)
@@ -161,22 +170,28 @@ class Panel:
 
     def values(self, symbol: str, row: int, columns: Iterable[str]) -> list[Any]:
         """Return a bar's JSON values."""
-        texts = self._instruments[symbol].texts
-        return [texts[name] if name in texts else self._columns[name][row] for name in columns]
+        about = self._instruments[symbol].about
+        return [about[name] if name in about else self._columns[name][row] for name in columns]
 
 
 def _instrument(symbol: str, about: Mapping[str, str], first: int, end: int) -> Instrument:
     exchange, _, ticker = symbol.partition(":")
     streams = hours_of(symbol).rule is ClosingRule.MIDNIGHT_UTC
-    texts = {
+    values: dict[str, str | int | None] = {
         "name": ticker,
         "exchange": exchange,
         "description": about["description"],
         "type": about["type"],
         "currency": about["currency"],
         "update_mode": "streaming" if streams else "delayed_streaming_900",
+        "sector": about.get("sector") or None,
+        "industry": about.get("industry") or None,
+        "timezone": about.get("timezone") or time_zone(symbol),
     }
-    return Instrument(symbol, about["market"], texts, first, end)
+    for name, usual in _US_TICK.items():
+        known = usual if hours_of(symbol).calendar == _US_CALENDAR else None
+        values[name] = int(about[name]) if about.get(name) else known
+    return Instrument(symbol, about["market"], values, first, end)
 
 
 def _changes(bars: pa.Table, instruments: Iterable[Instrument]) -> list[float | None]:

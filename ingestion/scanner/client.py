@@ -44,6 +44,8 @@ class Snapshot:
     """Rows for symbols that were not asked for; dropped."""
     lost_pages: tuple[str, ...] = ()
     """Pages of a market that were given up, with the reason."""
+    was_cut_short: bool = False
+    """Whether symbols were given up; then some of ``absent`` were asked for only once."""
 
     @property
     def shortfall(self) -> int:
@@ -112,6 +114,7 @@ class ScannerClient:
             attempts=_numbered(attempts),
             duplicates=campaign.duplicates,
             unasked=campaign.unasked,
+            was_cut_short=campaign.was_cut_short,
         )
 
     def fetch_market(

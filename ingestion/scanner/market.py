@@ -9,7 +9,7 @@ from ingestion.errors import ScannerRefused
 from ingestion.scanner.rounds import LEFT_OUT
 from ingestion.scanner.tickers import first_rows
 from ingestion.scanner.values import BadRow, Value, read_values
-from ingestion.scanner.wire import Answer, Page, RawRow
+from ingestion.scanner.wire import Answer, Page, RawRow, shown
 from ingestion.symbols import symbol_problem
 
 
@@ -97,4 +97,5 @@ class MarketCampaign:
             self.rows[row.symbol] = read_values(self._columns, row.values)
             self.failed.pop(row.symbol, None)
         except BadRow as error:
-            self.failed[row.symbol] = str(error)
+            # It may be no text, or of any length, and goes into the receipt.
+            self.failed[shown(row.symbol)] = str(error)

@@ -26,6 +26,7 @@ import requests
 import urllib3
 
 from ingestion.errors import InputError, ScannerRefused, UnknownColumn
+from ingestion.redaction import Redaction, session_header
 from ingestion.scanner import wire
 from ingestion.scanner.deadline import Deadline, DeadlineAdapter
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
@@ -63,10 +64,13 @@ class ScannerOptions:
     most_splits: int = 128
     """Rejected requests that are halved in the search for bad tickers, a run; or a twentieth of the
     tickers, where that is more."""
-    largest_answer: int = 64 << 20
-    """Bytes, decompressed, beyond which an answer is not read on."""
+    largest_answer: int = 16 << 20
+    """Bytes, decompressed, beyond which an answer is not read on; 5,000 rows have 2 MB, and JSON
+    made of empty lists takes some 25 times its size in memory."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with each request, over the default ones."""
+    allow_insecure: bool = False
+    """Whether to ask over http beyond this machine, where others can read along."""
 
 
 class Transient(Exception):
@@ -93,20 +97,24 @@ class Transport:
     Raises
     ------
     InputError
-        If a header, or the session cookie, holds what no HTTP header can.
+        If the URL is neither https nor of this machine and the options do not allow that; if a
+        header, or the session cookie, holds what no HTTP header can.
     """
 
     def __init__(self, url: str, options: ScannerOptions, session_id: str | None = None) -> None:
+        _check_scheme(url, options.allow_insecure)
         self._url = url
         self._options = options
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers["User-Agent"] = (
             f"Mozilla/5.0 (compatible; tvfeast/{version('tvfeast')})"
         )
         self._session.headers.update(options.headers)
         if session_id:
-            self._session.headers["Cookie"] = f"sessionid={session_id}"
+            self._session.headers.update([session_header(session_id)])
         _check_headers(self._session.headers)
+        sent = {**options.headers, **dict([session_header(session_id)] if session_id else [])}
+        self._secrets = Redaction(sent.items())
         # A proxy named in the environment cannot reach a scanner on this machine.
         self._session.trust_env = urlsplit(url).hostname not in LOOPBACK
         # With an authentication of its own, requests leaves ~/.netrc alone.
@@ -130,15 +138,18 @@ class Transport:
         url = f"{self._url}/{market}/scan"
         status, headers, body = self._post(url, question.body(columns))
         if status == 200:
-            return _read_200(body)
+            return self._read_200(body)
+        # A proxy's error page may repeat the request.
+        words = self._hide(body)
         if status == 429:
             # Even without Retry-After it asks for a pause; how long is left to the back-off.
             raise Transient("rate limited (429)", _retry_after(headers) or 0.0)
         if status == 400:
-            raise _rejection(body)
+            raise _classified(wire.error_text(words) or wire.excerpt(words) or "no reason given")
         if status in _TRANSIENT_STATUS or status >= 500:
-            raise Transient(f"status {status}: {wire.excerpt(body)}", _retry_after(headers))
-        raise ScannerRefused(_refusal(url, market, status, headers, body))
+            raise Transient(f"status {status}: {wire.excerpt(words)}", _retry_after(headers))
+        target = wire.shown(self._secrets.hide(headers.get("Location", "nowhere")))
+        raise ScannerRefused(_refusal(url, market, status, target, words))
 
     def _post(self, url: str, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         options = self._options
@@ -157,7 +168,8 @@ class Transport:
             ):
                 answer = response.status_code, response.headers, self._read(response.raw)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Transient(self._too_late if deadline.passed else _cause(error)) from error
+            reason = self._too_late if deadline.passed else _cause(error)
+            raise Transient(wire.shown(self._secrets.hide(reason))) from None
         # A body without a length ends where the deadline has cut it, and looks whole.
         if deadline.passed:
             raise Transient(self._too_late)
@@ -175,6 +187,38 @@ class Transport:
             if len(pieces) > self._options.largest_answer:
                 raise Transient(f"the answer is larger than {self._options.largest_answer:,} bytes")
         return bytes(pieces)
+
+    def _read_200(self, body: bytes) -> Answer:
+        if words := wire.error_text(self._hide(body)):
+            raise _classified(words)
+        try:
+            return wire.parse_answer(body)
+        except MalformedAnswer as error:
+            raise Transient(wire.quoted(error.problem, self._hide(body))) from None
+
+    def _hide(self, body: bytes) -> bytes:
+        """Take what was sent as a secret out of a body that is going to be quoted."""
+        return self._secrets.hide(body.decode("latin-1")).encode("latin-1")
+
+
+class _Session(requests.Session):
+    """A session that knows of no redirects.
+
+    Even where they are not followed, ``requests`` reads the whole body of one, whatever its size,
+    and stumbles over a target that is no URL.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return none."""
+
+
+def _check_scheme(url: str, allow_insecure: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK and not allow_insecure:
+        raise InputError(
+            f"the scanner {url} is asked over http, where others can read the session cookie and "
+            "change the answers: make TVFEAST_SCANNER_URL an https URL, or give --allow-insecure"
+        )
 
 
 def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -194,27 +238,13 @@ def _check_headers(headers: Mapping[str, str | bytes]) -> None:
             )
 
 
-def _read_200(body: bytes) -> Answer:
-    if error := wire.error_text(body):
-        raise _classified(error)
-    try:
-        return wire.parse_answer(body)
-    except MalformedAnswer as error:
-        raise Transient(str(error)) from None
-
-
-def _rejection(body: bytes) -> Exception:
-    return _classified(wire.error_text(body) or wire.excerpt(body) or "no reason given")
-
-
 def _classified(error: str) -> Exception:
     column = wire.unknown_column(error)
     return UnknownColumn(column) if column else Rejected(f"rejected (400): {error}")
 
 
-def _refusal(url: str, market: str, status: int, headers: Mapping[str, str], body: bytes) -> str:
+def _refusal(url: str, market: str, status: int, target: str, body: bytes) -> str:
     if 300 <= status < 400:
-        target = wire.printable(headers.get("Location", "nowhere"))
         return (
             f"{url} redirects to {target}, which is not followed; "
             "set TVFEAST_SCANNER_URL to the scanner itself"
@@ -250,4 +280,4 @@ def _cause(error: Exception) -> str:
     innermost: BaseException = error
     while (cause := innermost.__cause__ or innermost.__context__) is not None:
         innermost = cause
-    return f"connection failed: {wire.printable(str(innermost))}"
+    return f"connection failed: {innermost}"

@@ -12,9 +12,11 @@ from typing import Any
 
 from feature_repo.catalog import Column, Dtype
 
+_LARGEST_EXACT = 2**53
+"""From here on, a double does not tell whole numbers apart."""
 _LATEST_SECOND = 4_102_444_800  # 2100-01-01: beyond it, it is not seconds
 
-Value = float | int | None
+Value = float | int | str | None
 
 
 class BadRow(Exception):
@@ -27,8 +29,8 @@ def read_values(columns: Sequence[Column], values: list[Any]) -> tuple[Value, ..
     Returns
     -------
     tuple
-        One value a column: float or None for numbers; for timestamps, which come as Unix seconds,
-        int microseconds or None.
+        One value a column, or None: text; float or int for numbers; for timestamps, which come as
+        Unix seconds, int microseconds.
 
     Raises
     ------
@@ -43,12 +45,32 @@ def read_values(columns: Sequence[Column], values: list[Any]) -> tuple[Value, ..
 def _read(column: Column, value: Any) -> Value:
     if value is None:
         return None
+    if column.dtype is Dtype.STRING:
+        return _text(column, value)
     number = _finite(column, value)
+    if column.dtype is Dtype.INT64:
+        return _whole(column, number)
     if column.dtype is not Dtype.TIMESTAMP:
         return number
     if not 0 < number < _LATEST_SECOND:
         raise BadRow(f"{column.scanner}: {_short(value)} is not a time in Unix seconds")
     return round(number * 1_000_000)
+
+
+def _text(column: Column, value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadRow(f"{column.scanner}: {_short(value)} where text belongs")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: no Parquet file can hold it
+        raise BadRow(f"{column.scanner}: {_short(value)} is not valid text") from None
+    return value
+
+
+def _whole(column: Column, number: float) -> int:
+    if not number.is_integer() or abs(number) >= _LARGEST_EXACT:
+        raise BadRow(f"{column.scanner}: {number:g} where a whole number belongs")
+    return int(number)
 
 
 def _finite(column: Column, value: Any) -> float:

@@ -18,8 +18,22 @@ _UNKNOWN_FIELD = re.compile(r'unknown field\s+"?([^"]+)"?', re.IGNORECASE)
 _MOST_MATCHES = 10_000_000  # the largest market has some 60,000 symbols
 
 
+_QUOTED = 120
+"""Characters of the scanner's own words that a message quotes: each symbol's reason repeats it."""
+
+
 class MalformedAnswer(Exception):
-    """The body is not what the protocol promises; ``str()`` says how."""
+    """The body is not what the protocol promises; ``str()`` says how, and quotes it.
+
+    Attributes
+    ----------
+    problem
+        The same without the quotation.
+    """
+
+    def __init__(self, problem: str, body: bytes) -> None:
+        self.problem = problem
+        super().__init__(quoted(problem, body))
 
 
 @dataclass(frozen=True)
@@ -105,11 +119,11 @@ def parse_answer(body: bytes) -> Answer:
     """
     document = _json(body)
     if not isinstance(document, dict) or not isinstance(document.get("data"), list):
-        raise MalformedAnswer(f"the answer has no list of rows: {excerpt(body)}")
+        raise MalformedAnswer("the answer has no list of rows", body)
     data, total = document["data"], document.get("totalCount")
     # Without it, a short page would pass for all that the scanner knows.
     if not isinstance(total, int) or isinstance(total, bool) or not 0 <= total <= _MOST_MATCHES:
-        raise MalformedAnswer(f"the answer has no sensible totalCount: {excerpt(body)}")
+        raise MalformedAnswer("the answer has no sensible totalCount", body)
     rows = list(_rows(data))
     return Answer(total, rows, illegible=len(data) - len(rows))
 
@@ -123,7 +137,7 @@ def error_text(body: bytes) -> str | None:
     except MalformedAnswer:
         return None
     error = document.get("error") if isinstance(document, dict) else None
-    return printable(error) if isinstance(error, str) and error else None
+    return shown(error) if isinstance(error, str) and error else None
 
 
 def unknown_column(error: str) -> str | None:
@@ -132,24 +146,29 @@ def unknown_column(error: str) -> str | None:
     return match[1].strip() if match else None
 
 
-def excerpt(body: bytes, length: int = 120) -> str:
+def quoted(problem: str, body: bytes) -> str:
+    """Return what is wrong with a body, and its beginning."""
+    return f"{problem}: {excerpt(body)}" if body.strip() else problem
+
+
+def excerpt(body: bytes, length: int = _QUOTED) -> str:
     """Return the beginning of a body on one line, for messages."""
-    text = printable(" ".join(body[: 4 * length].decode("utf-8", "replace").split()))
+    return shown(" ".join(body[: 4 * length].decode("utf-8", "replace").split()), length)
+
+
+def shown(text: str, length: int = _QUOTED) -> str:
+    """Return the beginning of a text, without what would steer a terminal or is no text."""
+    text = "".join(sign if sign.isprintable() else "\ufffd" for sign in text[: length + 1])
     return text if len(text) <= length else f"{text[:length]}…"
-
-
-def printable(text: str) -> str:
-    """Replace what would steer a terminal: a scanner's words end up on one."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def _json(body: bytes) -> Any:
     if not body.strip():
-        raise MalformedAnswer("the answer is empty")
+        raise MalformedAnswer("the answer is empty", body)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedAnswer(f"the answer is not JSON: {excerpt(body)}") from None
+        raise MalformedAnswer("the answer is not JSON", body) from None
 
 
 def _rows(data: list[Any]) -> Iterator[RawRow]:

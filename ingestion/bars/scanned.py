@@ -1,0 +1,171 @@
+"""The scanner's daily bars: which of them are closed, and which of those are good.
+
+A row describes the current bar, just opened or long closed. It is taken once its session has closed
+and the feed has caught up. How long before the close its last tick came does not matter: an
+illiquid symbol's bar is as final as any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_repo.catalog import SCANNED_BAR
+from ingestion.bars.checks import check_values, describe
+from ingestion.bars.model import Bars
+from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
+from ingestion.sessions import (
+    BarState,
+    ClosingRule,
+    bar_close,
+    bar_state,
+    feed_delay,
+    hours_of,
+    known_bar_close,
+    next_open,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Row = Sequence[float | int | str | None]
+_PLACE = {column.scanner: place for place, column in enumerate(SCANNED_BAR)}
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class RefusedBar:
+    """A row that is no bar."""
+
+    symbol: str
+    reason: Reason
+    detail: str
+
+
+@dataclass
+class Scanned:
+    """A snapshot's closed bars, and what became of the other rows."""
+
+    bars: Bars
+    """Good and closed; ``row`` is a position in ``previous``, ``symbol`` one in ``names``."""
+    names: list[str]
+    """Every symbol of the snapshot."""
+    previous: NDArray[np.float64]
+    """Shape ``(symbols,)``: close of the bar before, in the bar's own money; NaN if not known."""
+    open: int = 0
+    """Bars that may still move, of sessions that end."""
+    never_closing: int = 0
+    """Bars that may still move, of markets that never close: there the row is always of such."""
+    unknown_hours: int = 0
+    """Bars of exchanges of unknown hours: open or closed by the 24-hour rule."""
+    refused: list[RefusedBar] = field(default_factory=list)
+
+
+def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
+    """Sort out a snapshot's rows.
+
+    Parameters
+    ----------
+    rows
+        By symbol, the values of :data:`~feature_repo.catalog.SCANNED_BAR`.
+    asked_at
+        When the first question was sent, Unix seconds: every value was final then, if the bar was.
+    """
+    names = list(rows)
+    opens = [_seconds(rows[name], "time") for name in names]
+    bars = _bars(rows, names, opens)
+    scanned = Scanned(bars, names, _previous_closes(rows, names))
+    is_dealer = np.array(
+        [hours_of(name).rule is ClosingRule.NEW_YORK_ROLL for name in names], dtype=bool
+    )
+    verdict = check_values(bars, np.zeros(len(names), dtype=bool), is_dealer)
+    for at, (name, opened) in enumerate(zip(names, opens, strict=True)):
+        if misplaced := _misplaced(name, opened, _seconds(rows[name], "last_bar_update_time")):
+            verdict[at] = CODES[misplaced]
+        elif opened is not None and not _is_closed(scanned, rows[name], name, opened, asked_at):
+            verdict[at] = _NOT_CLOSED
+    for at in np.flatnonzero((verdict != ACCEPTED) & (verdict != _NOT_CLOSED)).tolist():
+        reason = REASONS[verdict[at]]
+        scanned.refused.append(RefusedBar(names[at], reason, _explain(bars, at, rows[names[at]])))
+    scanned.bars = bars.take(np.flatnonzero(verdict == ACCEPTED))
+    return scanned
+
+
+_NOT_CLOSED = np.int8(-2)
+
+
+def _misplaced(name: str, opened: int | None, ticked: int | None) -> Reason | None:
+    """Tell why a bar has no place in time; None if it has one."""
+    if opened is None:
+        return Reason.TIME
+    close = known_bar_close(name, opened)
+    if close is None:
+        return None if hours_of(name).rule is ClosingRule.DAY_AFTER_OPEN else Reason.SESSION
+    # The scanner refreshes its columns by separate jobs, so a row may mix two bars.
+    following = next_open(name, close)
+    if ticked is not None and following is not None and ticked > following:
+        return Reason.TICK
+    return None
+
+
+def _is_closed(scanned: Scanned, row: Row, name: str, opened: int, asked_at: int) -> bool:
+    """Tell whether a bar is final, and count it if it is not."""
+    mode = row[_PLACE["update_mode"]]
+    delay = feed_delay(mode if isinstance(mode, str) else None)
+    closed = bar_state(name, opened, asked_at, delay) is BarState.CLOSED
+    rule = hours_of(name).rule
+    if rule is ClosingRule.DAY_AFTER_OPEN:
+        scanned.unknown_hours += 1
+    if not closed:
+        scanned.never_closing += rule is ClosingRule.MIDNIGHT_UTC
+        scanned.open += rule is not ClosingRule.MIDNIGHT_UTC
+    return closed
+
+
+def _bars(rows: Mapping[str, Row], names: list[str], opens: list[int | None]) -> Bars:
+    closes = [
+        0 if opened is None else bar_close(name, opened)
+        for name, opened in zip(names, opens, strict=True)
+    ]
+    size = len(names)
+    return Bars(
+        file=np.zeros(size, dtype=np.int32),
+        row=np.arange(size, dtype=np.int64),
+        symbol=np.arange(size, dtype=np.int32),
+        timestamp=np.array([opened or 0 for opened in opens], dtype=np.int64),
+        event=np.array(closes, dtype=np.int64),
+        **{
+            name: _numbers(rows, names, name) for name in ("open", "high", "low", "close", "volume")
+        },
+        split_ratio=np.full(size, np.nan),
+    )
+
+
+def _previous_closes(rows: Mapping[str, Row], names: list[str]) -> NDArray[np.float64]:
+    """Return close ÷ (1 + change ÷ 100): what the scanner measures its change against."""
+    close, change = _numbers(rows, names, "close"), _numbers(rows, names, "change")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        previous: NDArray[np.float64] = close / (1 + change / 100)
+    previous[~(np.isfinite(previous) & (previous > 0))] = np.nan
+    return previous
+
+
+def _numbers(rows: Mapping[str, Row], names: list[str], column: str) -> NDArray[np.float64]:
+    place = _PLACE[column]
+    cells = [rows[name][place] for name in names]
+    return np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
+
+
+def _seconds(row: Row, column: str) -> int | None:
+    cell = row[_PLACE[column]]
+    return cell // _MICROSECONDS if isinstance(cell, int) else None
+
+
+def _explain(bars: Bars, at: int, row: Row) -> str:
+    opened = _seconds(row, "time")
+    when = "" if opened is None else f"{datetime.fromtimestamp(opened, UTC):%Y-%m-%dT%H:%MZ}, "
+    return f"{when}{describe(bars, at)}"

@@ -1,0 +1,228 @@
+"""The scanner's closed daily bars become parts of ``ohlcv_1d``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from feature_repo.catalog import OHLCV_1D, SCANNED_BAR
+from ingestion import clock
+from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
+from ingestion.bars.refusals import LISTED
+from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
+from ingestion.bars.store import Incoming, Written, new_rows
+from ingestion.bars.suspects import LOOKBACK, Inspection, Suspect, Unsettled, inspect
+from ingestion.jobs.run import new_run_id
+from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
+from ingestion.lakehouse import append_part, lakehouse_lock, sweep_staging, write_run_file
+from ingestion.quality import CoverageReport
+from ingestion.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RECEIPT_FILE = "data_ingest.json"
+SOURCE = "scanner"
+ROUNDING = 1e-9
+"""Relative difference up to which a bar is the stored one."""
+
+
+@dataclass(frozen=True)
+class BarsReport:
+    """What became of a snapshot's bars."""
+
+    closed: int
+    """Good bars of closed sessions: written, unchanged, given way, or held back."""
+    written: int
+    """Bars that this run adds, those released among them."""
+    restated: int
+    """Bars among the written that replace an earlier version."""
+    unchanged: int
+    """Bars that were there already."""
+    released: int
+    """Bars among the written that had been held back."""
+    waiting: int
+    """Bars that are held back now, of this run and of earlier ones."""
+    open: int
+    """Bars that may still move, of markets that close."""
+    never_closing: int
+    """Running bars of markets that never close."""
+    unknown_hours: int
+    """Bars of exchanges of unknown hours, which count as closed 24 h after their open."""
+    first: int
+    """Closed bars without a stored one in the twelve days before, to compare with."""
+    held_back: tuple[Suspect, ...]
+    """Split suspected: symbols whose bars wait until the split is recorded."""
+    suspected_in_store: tuple[Suspect, ...]
+    """Split suspected of bars that are stored without one."""
+    unsettled: tuple[Unsettled, ...]
+    """Symbols whose previous close differs from the stored one, and not as by a split."""
+    gave_way: tuple[str, ...]
+    """Symbols whose bar disagrees with an imported one, which stays."""
+    refused: tuple[RefusedBar, ...]
+
+    @property
+    def refused_by_reason(self) -> dict[str, int]:
+        """How many rows were no bars, by reason, the commonest first."""
+        return dict(Counter(str(row.reason) for row in self.refused).most_common())
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for the receipt."""
+        return {
+            **{name: getattr(self, name) for name in _COUNTS},
+            "held_back": [_suspect(suspect) for suspect in self.held_back],
+            "suspected_in_store": [_suspect(suspect) for suspect in self.suspected_in_store],
+            "unsettled": [vars(each) for each in self.unsettled],
+            "gave_way": list(self.gave_way),
+            "refused": len(self.refused),
+            "refused_by_reason": self.refused_by_reason,
+            "refusals_listed_at_most": LISTED,
+            "refusals": [vars(row) for row in self.refused[:LISTED]],
+        }
+
+
+_COUNTS = (
+    *("closed", "written", "restated", "unchanged", "released", "waiting"),
+    *("open", "never_closing", "unknown_hours", "first"),
+)
+
+
+@dataclass(frozen=True)
+class DataIngestResult:
+    """What a run did."""
+
+    report: CoverageReport
+    bars: BarsReport
+    receipt: Path
+    parts: tuple[Path, ...]
+    """Of ``ohlcv_1d``, one a date; none if nothing was new."""
+
+
+def data_ingest(
+    settings: Settings,
+    request: ScanRequest,
+    progress: Progress | None = None,
+    run_id: str | None = None,
+) -> DataIngestResult:
+    """Fetch the current daily bars, and append those that have closed and are new.
+
+    Whether a bar is final is judged by the instant before the first question: by then it was, so
+    every answer holds its last values. The receipt is written first; a run that died is simply run
+    again, and adds what is missing.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another run is writing.
+    NothingFetched
+        If no row came.
+    GateRefused
+        If the coverage is below ``min_coverage``; how many of the bars are closed does not matter.
+    """
+    run_id, root = run_id or new_run_id(), settings.lakehouse
+    with lakehouse_lock(root, run_id):
+        sweep_staging(root)
+        asked_at = clock.now()
+        with progress or Progress() as shown, open_client(settings, request) as client:
+            snapshot = fetch(client, request, SCANNED_BAR, shown)
+        report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
+        if not report.is_enough:
+            refuse_unless_enough(
+                report, write_run_file(root, run_id, RECEIPT_FILE, report.to_json())
+            )
+        scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
+        plan = _plan(root, scanned, asked_at, clock.now())
+        content = report.to_json(bars=plan.report.document())
+        receipt = write_run_file(root, run_id, RECEIPT_FILE, content)
+        hold(root, plan.held, run_id)
+        parts = tuple(append_part(root, OHLCV_1D, rows, run_id) for rows in plan.rows)
+    return DataIngestResult(report, plan.report, receipt, parts)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be appended, a table a date."""
+
+    rows: list[pa.Table]
+    held: list[pa.Table]
+    report: BarsReport
+
+
+def _plan(root: Path, scanned: Scanned, asked_at: datetime, now: datetime) -> _Plan:
+    waiting = waiting_bars(root)
+    bars, names, previous = with_waiting(scanned.bars, scanned.names, scanned.previous, waiting)
+    incoming = Incoming(
+        bars,
+        names,
+        source=lambda at: [SOURCE] * len(at),
+        splits=[],
+        tolerance=ROUNDING,
+        gives_way_to=_is_imported,
+    )
+    _, news = _new_rows(root, incoming, now)
+    # A halted symbol's last bar is shown for ever: it was looked at when it was new.
+    recent = news.is_new | (bars.event >= int((asked_at - LOOKBACK).timestamp()))
+    inspection = inspect(root, bars.take(recent), names, previous)
+    held = np.zeros(len(bars), dtype=bool)
+    held[np.flatnonzero(recent)[inspection.held]] = True
+    rows, written = _new_rows(root, replace(incoming, bars=bars.take(~held)), now)
+    held_rows = newly_held(bars.take(held), names, previous, waiting, now)
+    waited = set(sessions_of(waiting))
+    keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
+    was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
+    report = _report(scanned, inspection, written, int(held.sum()), was_waiting)
+    return _Plan(rows, held_rows, report)
+
+
+def _new_rows(root: Path, incoming: Incoming, now: datetime) -> tuple[list[pa.Table], Written]:
+    written = Written(np.zeros(len(incoming.bars), dtype=bool))
+    return list(new_rows(root, incoming, now, written)), written
+
+
+def _is_imported(source: str) -> bool:
+    """Tell whether a person brought a bar; the daily job does not take that back."""
+    return not source.startswith(SOURCE)
+
+
+def _report(
+    scanned: Scanned,
+    inspection: Inspection,
+    written: Written,
+    held: int,
+    was_waiting: NDArray[np.bool_],
+) -> BarsReport:
+    added = int(written.is_new.sum())
+    return BarsReport(
+        closed=len(scanned.bars),
+        written=added,
+        restated=written.restated,
+        unchanged=len(written.is_new) - added - len(written.gave_way),
+        released=int((written.is_new & was_waiting).sum()),
+        waiting=held,
+        open=scanned.open,
+        never_closing=scanned.never_closing,
+        unknown_hours=scanned.unknown_hours,
+        first=inspection.first,
+        held_back=tuple(each for each in inspection.suspects if not each.is_stored),
+        suspected_in_store=tuple(each for each in inspection.suspects if each.is_stored),
+        unsettled=tuple(inspection.unsettled),
+        gave_way=tuple(written.gave_way),
+        refused=tuple(scanned.refused),
+    )
+
+
+def _suspect(suspect: Suspect) -> dict[str, Any]:
+    return {
+        "symbol": suspect.symbol,
+        "bar_open": datetime.fromtimestamp(suspect.bar_open, UTC).isoformat(),
+        "ratio": f"{suspect.ratio.numerator}:{suspect.ratio.denominator}",
+        "stored_close": suspect.stored_close,
+        "previous_close": suspect.previous_close,
+        "record": suspect.record,
+    }

@@ -1,0 +1,96 @@
+"""What the jobs that ask the scanner share: the question, the progress, the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from feature_repo.catalog import Column
+from ingestion.candidates import Candidates
+from ingestion.errors import GateRefused, NothingFetched
+from ingestion.quality import CoverageReport
+from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
+from ingestion.settings import Settings
+
+
+class Progress:
+    """Where a job reports how far it is, a context manager; this one says nothing."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, total: int) -> None:
+        """Take the number of symbols to fetch, once it is known and whenever it grows."""
+
+    def advance(self, symbols: int) -> None:
+        """Take the number of symbols that were just settled: a row, a reason, or unknown."""
+
+    def close(self) -> None:
+        """End the report, whether all was fetched or not."""
+
+
+@dataclass(frozen=True)
+class ScanRequest:
+    """What to fetch, and when to be content."""
+
+    source: Candidates | str
+    """Candidates, or the slug of a market to fetch whole."""
+    min_coverage: float = 0.95
+    scanner: ScannerOptions = field(default_factory=ScannerOptions)
+
+
+def open_client(settings: Settings, request: ScanRequest) -> ScannerClient:
+    """Return a client for the configured scanner; a context manager."""
+    return ScannerClient(settings.scanner_url, request.scanner, settings.session_id)
+
+
+def fetch(
+    client: ScannerClient,
+    request: ScanRequest,
+    columns: Sequence[Column],
+    progress: Progress,
+    skip: Collection[str] = (),
+) -> Snapshot:
+    """Return the snapshot of what was asked for.
+
+    Parameters
+    ----------
+    skip
+        Candidates that need not be asked for. A market is known only by its pages, so they are all
+        read.
+    """
+    if isinstance(request.source, Candidates):
+        symbols = [symbol for symbol in request.source.symbols if symbol not in skip]
+        progress.start(len(symbols))
+        return client.fetch(symbols, columns, progress.advance)
+    return client.fetch_market(request.source, columns, progress.advance, progress.start)
+
+
+def refuse_unless_enough(report: CoverageReport, receipt: Path) -> None:
+    """Stop a run that has too little to publish; its receipt is written.
+
+    Raises
+    ------
+    NothingFetched
+        If no row came.
+    GateRefused
+        If the coverage is below the least.
+    """
+    if not report.covered:
+        reason = f"; mostly: {report.commonest_reason}" if report.commonest_reason else ""
+        raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {receipt}")
+    if not report.is_enough:
+        raise GateRefused(
+            f"{report} is below --min-coverage {report.min_coverage:g}: nothing was published; "
+            f"{receipt} says why, symbol by symbol"
+        )

@@ -1,0 +1,122 @@
+"""The parts of a date become one.
+
+A folder with the merged part alone is made beside the lakehouse's own, and the two change places at
+one stroke (:mod:`ingestion.lakehouse.exchange`). Whoever lists the partition finds the old parts or
+the merged one. Its number is new, so whoever listed the old ones and opens them after finds them
+gone. The old folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the
+midst of listing it. There is nothing to mend after a kill: the folders have changed places, or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo.catalog import Dataset
+from ingestion.errors import CorruptPart
+from ingestion.lakehouse.durable import make_folder, sync
+from ingestion.lakehouse.exchange import exchange
+from ingestion.lakehouse.inspect import inspect_part, version_keys
+from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
+from ingestion.lakehouse.origins import Provenance, merged_metadata
+from ingestion.lakehouse.parts import Part, part_name, partition_folder, read_part
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A part that took the place of others."""
+
+    part: Path
+    replaced: tuple[str, ...]
+    """Paths below the lakehouse's root."""
+    rows: int
+
+
+def merge_parts(
+    root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger, run_id: str
+) -> Merged:
+    """Put one part in the place of all parts of a date; the caller holds the lakehouse lock.
+
+    Every row stays, restated ones too, and keeps the run that it came from. Rows are sorted by the
+    dataset's key, then by their creation; equal ones stay in the order of their parts.
+
+    Parameters
+    ----------
+    parts
+        All of one date, in the order of their numbers; at least two.
+
+    Raises
+    ------
+    CorruptPart
+        If a part does not hold what it must, or the folder holds anything else: nothing has changed
+        then. What is damaged is never merged, for its recorded hash would be lost.
+    InputError
+        If the file system cannot exchange folders.
+    """
+    folder = partition_folder(root, dataset, parts[0].date)
+    _refuse_foreign(folder, parts)
+    names = tuple(part.path.relative_to(root).as_posix() for part in parts)
+    tables, provenances = _sound(root, dataset, parts, ledger)
+    rows, of_row = _in_order(dataset, tables, provenances)
+    origins = [
+        origin if origin.sha256 else replace(origin, sha256=content_hash(part.path))
+        for part, provenance in zip(parts, provenances, strict=True)
+        for origin in provenance.origins
+    ]
+    metadata = merged_metadata(run_id, dataset.schema_version, origins, of_row)
+    staged = root / "_tmp" / f"{run_id}-merged" / dataset.name / folder.name
+    make_folder(staged, root)
+    made = staged / part_name(parts[-1].number + 1)
+    pq.write_table(rows.replace_schema_metadata(metadata), made, compression="zstd")
+    if not read_part(made).equals(rows):
+        raise CorruptPart(f"{made} does not read as it was written: check the disk")
+    sync(made)
+    sync(staged)
+    target = folder / made.name
+    entry = Entry(
+        run_id, target.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
+    )
+    announce(root, entry)
+    exchange(staged, folder)
+    sync(folder.parent)
+    sync(staged.parent)
+    confirm(root, entry)
+    return Merged(target, names, rows.num_rows)
+
+
+def _refuse_foreign(folder: Path, parts: list[Part]) -> None:
+    ours = {part.path for part in parts}
+    if foreign := sorted(path for path in folder.iterdir() if path not in ours):
+        raise CorruptPart(f"{foreign[0]} is no part: move it out of the lakehouse")
+
+
+def _sound(
+    root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger
+) -> tuple[list[pa.Table], list[Provenance]]:
+    tables, provenances = [], []
+    for part in parts:
+        found = inspect_part(root, dataset, part, ledger)
+        if found.faults or found.rows is None or found.provenance is None:
+            raise CorruptPart(f"{part.path} {'; '.join(found.faults)}: see `tvfeast verify`")
+        tables.append(found.rows)
+        provenances.append(found.provenance)
+    return tables, provenances
+
+
+def _in_order(
+    dataset: Dataset, tables: list[pa.Table], provenances: list[Provenance]
+) -> tuple[pa.Table, np.ndarray]:
+    """Return all rows in their new order, and each one's position among all origins."""
+    of_row, before = [], 0
+    for provenance in provenances:
+        of_row.append(provenance.of_row + np.uint32(before))
+        before += len(provenance.origins)
+    rows = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    keys = [(name, "ascending") for name in version_keys(dataset)]
+    order = pc.sort_indices(rows, keys)  # stable
+    return rows.take(order).combine_chunks(), np.concatenate(of_row)[order.to_numpy()]

@@ -1,0 +1,60 @@
+"""All versions of a symbol's rows on a date, and where each of them comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from feature_repo.catalog import Dataset
+from ingestion.lakehouse.inspect import version_keys
+from ingestion.lakehouse.origins import Origin, read_provenance
+from ingestion.lakehouse.parts import Part, read_part
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """One version of a row."""
+
+    values: dict[str, Any]
+    part: Path
+    """The file that holds it."""
+    origin: Origin | None
+    """The part in which its run wrote it; None if the file does not say."""
+
+
+def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) -> list[StoredRow]:
+    """Return a symbol's rows of one date, all versions, by event and then by creation.
+
+    Parameters
+    ----------
+    parts
+        Of one partition date: a row is restated within its own.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    FileNotFoundError
+        If a part is gone since it was listed.
+    """
+    found = []
+    for part in parts:
+        # Most parts on the way to a rare symbol do not have it.
+        symbols = read_part(part.path, ["symbol"])["symbol"]
+        at = pc.indices_nonzero(pc.equal(symbols, symbol)).to_pylist()
+        if not at:
+            continue
+        rows = read_part(part.path)
+        name = part.path.relative_to(root).as_posix()
+        try:
+            provenance = read_provenance(rows.schema.metadata, name, rows.num_rows)
+        except ValueError:
+            provenance = None
+        for row, values in zip(at, rows.take(at).to_pylist(), strict=True):
+            origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
+            found.append(StoredRow(values, part.path, origin))
+    created = version_keys(dataset)[-1]
+    return sorted(found, key=lambda each: (each.values[dataset.event], each.values[created]))

@@ -1,0 +1,166 @@
+"""Does a part hold what it must: the lakehouse's contract, checked on the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import Dataset, Dtype, FeatureGroup
+from ingestion.errors import CorruptPart
+from ingestion.lakehouse.ledger import Ledger, content_hash
+from ingestion.lakehouse.origins import Provenance, read_provenance
+from ingestion.lakehouse.parts import Part, read_part
+from ingestion.lakehouse.schema import arrow_schema
+
+EMPTY_DAY = date(1970, 1, 1)
+"""Partition date of a part without rows, which only carries the schema."""
+_CREATED = "created_timestamp"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a part, and what is wrong with it."""
+
+    faults: tuple[str, ...]
+    recorded: bool
+    """Whether the hash of its content was recorded when it was written."""
+    rows: pa.Table | None = None
+    """None if they cannot be read, or are not in the dataset's schema."""
+    provenance: Provenance | None = None
+    """None if the file does not say."""
+
+
+def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> Inspection:
+    """Check a part by itself.
+
+    Parameters
+    ----------
+    ledger
+        Read after the part was listed, so that it has the part's line.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the part is gone since it was listed.
+    """
+    name = part.path.relative_to(root).as_posix()
+    entries = ledger.of(name)
+    sha256 = content_hash(part.path)
+    try:
+        rows = read_part(part.path)
+    except CorruptPart as error:
+        return Inspection((f"cannot be read: {_line(error.__cause__)}",), bool(entries))
+    faults = []
+    provenance = None
+    try:
+        provenance = read_provenance(rows.schema.metadata, name, rows.num_rows)
+    except ValueError as error:
+        faults.append(str(error))
+    written = next((entry for entry in entries if entry.sha256 == sha256), None)
+    if entries and written is None:
+        faults.append(f"its content is not what run {entries[-1].run_id} wrote: the hash differs")
+    if not entries and provenance is not None and provenance.run_id in ledger:
+        faults.append(f"run {provenance.run_id} did not write it here")
+    if written is not None and written.rows != rows.num_rows:
+        faults.append(f"holds {rows.num_rows} rows, its run recorded {written.rows}")
+    faults += _origin_faults(provenance, dataset, ledger)
+    if not rows.schema.equals(arrow_schema(dataset)):
+        faults.append(f"is not in the schema of {dataset.name}: {_difference(rows, dataset)}")
+        return Inspection(tuple(faults), bool(entries), provenance=provenance)
+    faults += _value_faults(dataset, rows, part.date)
+    faults += _order_faults(dataset, rows, provenance)
+    return Inspection(tuple(faults), bool(entries), rows, provenance)
+
+
+def version_keys(dataset: Dataset) -> tuple[str, ...]:
+    """Return what tells a version of a row: its key, and when it was created where that is known.
+
+    A merged part is sorted by it.
+    """
+    has_versions = any(column.name == _CREATED for column in dataset.columns)
+    return (*dataset.key, _CREATED) if has_versions else dataset.key
+
+
+def repeated(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
+    """Return the keys that several rows have, with their ``count``."""
+    counts = rows.group_by(list(keys)).aggregate([([], "count_all")])
+    counts = counts.rename_columns([*counts.column_names[:-1], "count"])
+    return counts.filter(pc.greater(counts["count"], 1))
+
+
+def _origin_faults(
+    provenance: Provenance | None, dataset: Dataset, ledger: Ledger
+) -> Iterator[str]:
+    if provenance is None:
+        return
+    versions = {origin.schema_version for origin in provenance.origins}
+    if other := sorted({*versions, provenance.schema_version} - {dataset.schema_version}):
+        yield f"is of schema version {other[0]}, the catalog has {dataset.schema_version}"
+    for origin in provenance.origins:
+        for entry in ledger.of(origin.part):
+            if entry.sha256 == origin.sha256 and entry.rows != origin.rows:
+                yield (
+                    f"holds {origin.rows} rows of {origin.part}, run {entry.run_id} recorded "
+                    f"{entry.rows}"
+                )
+
+
+def _value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
+    if (day == EMPTY_DAY) != (rows.num_rows == 0):
+        yield f"holds {rows.num_rows} rows on {day}; only the part of {EMPTY_DAY} is empty"
+    for column in dataset.columns:
+        values = rows[column.name]
+        if not column.nullable and values.null_count:
+            yield f"holds {values.null_count} nulls in {column.name}"
+        if column.dtype is Dtype.DOUBLE:
+            infinite = pc.sum(pc.invert(pc.is_finite(values))).as_py()
+            if infinite:
+                yield f"holds {infinite} NaN or infinite values in {column.name}"
+    events = rows[dataset.event]
+    # No cast to seconds: instants before 1970 would be rounded towards it.
+    others = pc.sum(pc.not_equal(events.cast(pa.date32()), pa.scalar(day))).as_py()
+    if others:
+        yield f"holds {others} rows whose {dataset.event} is not of {day}"
+    if isinstance(dataset, FeatureGroup):
+        seconds = pc.multiply(rows["timestamp"], 1_000_000)
+        if pc.sum(pc.not_equal(seconds, events.cast(pa.int64()))).as_py():
+            yield f"timestamp and {dataset.event} disagree"
+
+
+def _order_faults(dataset: Dataset, rows: pa.Table, provenance: Provenance | None) -> Iterator[str]:
+    merged = provenance is not None and len(provenance.origins) > 1
+    names = version_keys(dataset) if merged else dataset.key
+    order = pc.sort_indices(rows, [(name, "ascending") for name in names]).to_numpy()
+    if not np.array_equal(order, np.arange(rows.num_rows)):
+        yield f"is not sorted by {', '.join(names)}"
+    keys = dataset.key
+    if provenance is not None:
+        # A run never writes a row twice; two runs may restate each other's.
+        rows = rows.append_column("origin", pa.array(provenance.of_row))
+        keys = (*keys, "origin")
+    if twice := repeated(rows, keys).num_rows:
+        yield f"holds {twice} keys ({', '.join(dataset.key)}) more than once from one run"
+
+
+def _difference(rows: pa.Table, dataset: Dataset) -> str:
+    wanted, found = arrow_schema(dataset), rows.schema
+    if lacking := [name for name in wanted.names if name not in found.names]:
+        return f"{lacking[0]} is missing"
+    if foreign := [name for name in found.names if name not in wanted.names]:
+        return f"{foreign[0]} is not in it"
+    for field in wanted:
+        if found.names.count(field.name) > 1:
+            return f"{field.name} is there twice"
+        if (kind := found.field(field.name).type) != field.type:
+            return f"{field.name} is {kind}, not {field.type}"
+    return "the columns are in another order"
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,111 @@
+"""Which run wrote a row: what a part's Parquet metadata says.
+
+A part as its run wrote it names that run. A merged part also names, in the order of their numbers,
+the parts that it was merged from, and says of each row which of them it was in.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RUN_ID = "tvfeast.run_id"
+SCHEMA_VERSION = "tvfeast.schema_version"
+_ORIGINS = "tvfeast.origins"
+_ORIGIN_OF_ROW = "tvfeast.origin_of_row"
+_NUMBER = np.dtype("<u4")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A part as one run wrote it."""
+
+    run_id: str
+    schema_version: int
+    part: str
+    """Where it lay, below the lakehouse's root."""
+    sha256: str | None
+    """Of its file; None if the file at hand is the very one."""
+    rows: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the rows of a part come from."""
+
+    run_id: str
+    """The run that wrote the file."""
+    schema_version: int
+    origins: tuple[Origin, ...]
+    of_row: NDArray[np.uint32]
+    """Shape ``(rows,)``: each row's position in ``origins``."""
+
+    def run_of(self, row: int) -> str:
+        """Return the run that a row came from."""
+        return self.origins[int(self.of_row[row])].run_id
+
+
+def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int) -> Provenance:
+    """Read where the rows of a part come from.
+
+    Parameters
+    ----------
+    metadata
+        The schema's, as Arrow gives it.
+    part
+        The part's path below the lakehouse's root.
+    rows
+        How many rows the part holds.
+
+    Raises
+    ------
+    ValueError
+        If the metadata does not say so, or contradicts the number of rows.
+    """
+    texts = {key.decode(): value for key, value in (metadata or {}).items()}
+    try:
+        run_id, version = texts[RUN_ID].decode(), int(texts[SCHEMA_VERSION])
+    except (KeyError, ValueError):
+        raise ValueError("does not say which run wrote it in which schema") from None
+    if _ORIGINS not in texts:
+        origin = Origin(run_id, version, part, None, rows)
+        return Provenance(run_id, version, (origin,), np.zeros(rows, dtype=_NUMBER))
+    try:
+        origins = tuple(Origin(**origin) for origin in json.loads(texts[_ORIGINS]))
+        of_row = _unpacked(texts[_ORIGIN_OF_ROW], rows)
+        counts = np.bincount(of_row, minlength=len(origins)).tolist()
+    except (KeyError, TypeError, ValueError, zlib.error):
+        raise ValueError("does not say which run its rows came from") from None
+    if counts != [origin.rows for origin in origins]:
+        raise ValueError("holds other numbers of rows than the parts that it was merged from")
+    return Provenance(run_id, version, origins, of_row)
+
+
+def merged_metadata(
+    run_id: str, schema_version: int, origins: Sequence[Origin], of_row: NDArray[np.uint32]
+) -> dict[str, str]:
+    """Return a merged part's metadata; what :func:`read_provenance` reads."""
+    packed = zlib.compress(of_row.astype(_NUMBER).tobytes())
+    return {
+        SCHEMA_VERSION: str(schema_version),
+        RUN_ID: run_id,
+        _ORIGINS: json.dumps([asdict(origin) for origin in origins]),
+        _ORIGIN_OF_ROW: base64.b64encode(packed).decode(),
+    }
+
+
+def _unpacked(text: bytes, rows: int) -> NDArray[np.uint32]:
+    size = rows * _NUMBER.itemsize
+    content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
+    if len(content) != size:
+        raise ValueError("not a number a row")
+    return np.frombuffer(content, dtype=_NUMBER)

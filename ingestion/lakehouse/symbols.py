@@ -1,0 +1,70 @@
+"""What was known of the symbols at an instant: a row holds from ``valid_from`` to the next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import SYMBOLS
+from ingestion.lakehouse.parts import list_parts, read_part, reading_again
+from ingestion.lakehouse.schema import arrow_schema
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+
+def read_symbols(root: Path) -> pa.Table:
+    """Read every version of every symbol.
+
+    Returns
+    -------
+    pa.Table
+        The columns of ``symbols`` and ``valid_until``, the instant from which the row no longer
+        holds; null while it holds. Sorted by and unique on (``symbol``, ``valid_from``).
+    """
+    names = arrow_schema(SYMBOLS).names
+    tables = reading_again(
+        lambda: [read_part(part.path, names) for part in list_parts(root, SYMBOLS)]
+    )
+    rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
+    rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
+    until = pa.nulls(rows.num_rows, _INSTANT)
+    if rows.num_rows > 1:
+        following = pa.concat_arrays([_only_chunk(rows["valid_from"])[1:], until[:1]])
+        until = pc.if_else(pa.array(~_is_last(rows)), following, until)
+    return rows.append_column("valid_until", until)
+
+
+def symbols_at(root: Path, t: datetime) -> pa.Table:
+    """Return the rows that hold at an instant: ``valid_from`` ≤ t < ``valid_until``.
+
+    Returns
+    -------
+    pa.Table
+        As :func:`read_symbols`, one row a symbol; inactive ones too. A symbol that was first
+        observed later is not there.
+    """
+    rows = read_symbols(root)
+    at = pa.scalar(t, _INSTANT)
+    ended = pc.fill_null(pc.less_equal(rows["valid_until"], at), False)
+    return rows.filter(pc.and_not(pc.less_equal(rows["valid_from"], at), ended))
+
+
+def active_symbols(root: Path, t: datetime) -> set[str]:
+    """Return the symbols that were known to be active at an instant."""
+    rows = symbols_at(root, t)
+    return set(rows["symbol"].filter(rows["active"]).to_pylist())
+
+
+def _is_last(rows: pa.Table) -> np.ndarray:
+    """Tell which rows are their symbol's last; there are at least two."""
+    symbols = _only_chunk(rows["symbol"])
+    differs = pc.not_equal(symbols[1:], symbols[:-1]).to_numpy(zero_copy_only=False)
+    return np.append(differs, True)
+
+
+def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,0 +1,222 @@
+"""Whether rows may be published, by Great Expectations and the catalog.
+
+In go rows of one feature group and what they are compared with. Out come the rows in two halves,
+and what was broken: a row's fault quarantines the row, a batch's fault quarantines all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from feature_repo.catalog import FeatureGroup
+from ingestion.quality import suite
+from ingestion.quality.engine import Broken, Engine
+from ingestion.quality.figures import Figure, Skipped, against_history, age, newest, shares
+from ingestion.quality.history import History
+from ingestion.quality.rows import Mask, Parted, all_quarantined, part
+from ingestion.quality.rules import Level
+
+NAMED = 20
+"""How many symbols of a broken check the summary names."""
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What rows are judged against, besides the catalog."""
+
+    history: History | None = None
+    """None where there is nothing to compare with; those checks are skipped."""
+    at: datetime | None = None
+    """The instant by which the rows' age is judged; None where it does not matter."""
+    fewest: int = 1
+    """Least number of rows that must remain."""
+    most: int | None = None
+    """Number of symbols asked; none may have two rows."""
+    waived: Set[str] = frozenset()
+    """Checks of the batch that may be broken, by name."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A check that did not hold."""
+
+    check: str
+    level: Level
+    rows: int
+    """Rows that broke it; 0 where it is not about rows."""
+    detail: str
+    symbols: tuple[str, ...] = ()
+    """The first :data:`NAMED` of them."""
+    waived: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What became of a batch: ``accepted`` and ``quarantined`` are all its rows, none in both."""
+
+    group: str
+    newest: datetime | None
+    """Newest event time; None without rows."""
+    accepted: pa.Table
+    """What may be published; no rows if the batch was refused."""
+    quarantined: pa.Table
+    """With a last column of the checks that each row broke."""
+    checks: int
+    """Checks that were judged."""
+    failures: tuple[Failure, ...]
+    skipped: tuple[Skipped, ...]
+    figures: tuple[Figure, ...] = field(default=())
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing may be published."""
+        return bool(self.reasons)
+
+    @property
+    def reasons(self) -> tuple[Failure, ...]:
+        """What the batch was refused for."""
+        return tuple(
+            each for each in self.failures if each.level is Level.BATCH and not each.waived
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary for a receipt, as JSON values."""
+        return {
+            "group": self.group,
+            "newest": self.newest.isoformat() if self.newest else None,
+            "verdict": "refuse" if self.refused else "publish",
+            "accepted": self.accepted.num_rows,
+            "quarantined": self.quarantined.num_rows,
+            "checks": self.checks,
+            "failures": [
+                {
+                    "check": each.check,
+                    "level": each.level.value,
+                    "rows": each.rows,
+                    "detail": each.detail,
+                    "symbols": list(each.symbols),
+                    "waived": each.waived,
+                }
+                for each in self.failures
+            ],
+            "skipped": {each.check: each.reason for each in self.skipped},
+            "figures": {each.check: round(each.value, 6) for each in self.figures},
+        }
+
+    def __str__(self) -> str:
+        state = "refused" if self.refused else f"{self.accepted.num_rows:,} rows accepted"
+        more = f", {self.quarantined.num_rows:,} quarantined" if self.quarantined.num_rows else ""
+        return f"{self.group}: {state}{more} by {self.checks} checks"
+
+
+def check_rows(
+    group: FeatureGroup,
+    rows: pa.Table,
+    context: CheckContext | None = None,
+    engine: Engine | None = None,
+) -> CheckReport:
+    """Judge the rows of one batch.
+
+    1. Columns and types; if they do not hold, nothing else can be judged.
+    2. Row by row: nulls, bounds, identities, order, uniqueness. And the share of nulls of all rows.
+    3. Of the rows that are left, the batch's figures: how many, how old, how different from before.
+
+    Parameters
+    ----------
+    rows
+        At most a row a symbol where figures are to mean anything; in any order.
+    engine
+        Used for this batch; a new one if none is given.
+    """
+    context, engine = context or CheckContext(), engine or Engine()
+    if not suite.is_well_formed(group, rows):
+        return _malformed(group, rows, engine)
+    shares_of_null = list(suite.null_shares(group, rows.num_rows))
+    expectations = [
+        *suite.structure(group, suite.derived_columns(group)),
+        *suite.row_expectations(group),
+        *(each for each in shares_of_null if not isinstance(each, Skipped)),
+    ]
+    broken = engine.judge(f"{group.name} rows", suite.row_frame(group, rows), expectations)
+    parted = part(
+        rows, {each.check: _mask(each, rows) for each in broken if each.level is Level.ROW}
+    )
+    judged = list(_figures(group, parted.accepted, parted.quarantined.num_rows, context))
+    figures = [each for each in judged if isinstance(each, Figure)]
+    broken += engine.judge(
+        f"{group.name} figures", suite.figure_frame(figures), suite.figure_expectations(figures)
+    )
+    failures = tuple(_failure(each, rows, context.waived) for each in broken)
+    report = CheckReport(
+        group=group.name,
+        newest=newest(rows) if rows.num_rows else None,
+        accepted=parted.accepted,
+        quarantined=parted.quarantined,
+        checks=len(expectations) + len(figures),
+        failures=failures,
+        skipped=tuple(each for each in [*shares_of_null, *judged] if isinstance(each, Skipped)),
+        figures=tuple(figures),
+    )
+    return _refused(report) if report.refused else report
+
+
+def _figures(
+    group: FeatureGroup, accepted: pa.Table, quarantined: int, context: CheckContext
+) -> Iterable[Figure | Skipped]:
+    yield Figure("rows", accepted.num_rows, context.fewest, context.most)
+    yield from shares(group, accepted.num_rows + quarantined, quarantined)
+    if context.at is not None:
+        yield age(group, accepted, context.at)
+    yield from against_history(group, accepted, context.history)
+
+
+def _malformed(group: FeatureGroup, rows: pa.Table, engine: Engine) -> CheckReport:
+    """Refuse rows in another schema, whatever Great Expectations sees of it through pandas."""
+    expectations = suite.structure(group)
+    broken = engine.judge(f"{group.name} rows", suite.structure_frame(rows), expectations)
+    failures = tuple(_failure(each, rows, frozenset()) for each in broken) or (
+        Failure("columns", Level.BATCH, 0, f"schema {rows.schema.to_string()}"),
+    )
+    parted = part(rows, {})
+    empty = rows.slice(0, 0)
+    quarantined = all_quarantined(parted, [each.check for each in failures])
+    return CheckReport(
+        group.name, None, empty, quarantined, len(expectations), failures, skipped=()
+    )
+
+
+def _refused(report: CheckReport) -> CheckReport:
+    parted = Parted(report.accepted, report.quarantined)
+    checks = [each.check for each in report.reasons]
+    return replace(
+        report,
+        accepted=report.accepted.slice(0, 0),
+        quarantined=all_quarantined(parted, checks),
+    )
+
+
+def _mask(broken: Broken, rows: pa.Table) -> Mask:
+    mask = np.zeros(rows.num_rows, dtype=bool)
+    mask[broken.positions] = True
+    return mask
+
+
+def _failure(broken: Broken, rows: pa.Table, waived: Set[str]) -> Failure:
+    named = pa.array(broken.positions[:NAMED])
+    return Failure(
+        check=broken.check,
+        level=broken.level,
+        rows=len(broken.positions),
+        detail=broken.detail,
+        symbols=tuple(map(str, rows["symbol"].take(named).to_pylist())) if len(named) else (),
+        waived=broken.level is Level.BATCH and broken.check in waived,
+    )

@@ -1,0 +1,127 @@
+"""The earlier rows that a batch is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feature_repo.catalog import FeatureGroup
+from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class History:
+    """Rows of a batch's symbols, earlier than their rows in the batch."""
+
+    previous: pa.Table
+    """The newest earlier row of each symbol that has one; unique on ``symbol``."""
+    trailing: pa.Table
+    """All earlier rows of the days before the batch's newest."""
+    days: int
+    """Dates that ``trailing`` is of."""
+
+    @classmethod
+    def none(cls, group: FeatureGroup) -> History:
+        """Return the history of a group that has none."""
+        empty = arrow_schema(group).empty_table()
+        return cls(empty, empty, 0)
+
+
+def read_history(lakehouse: Path, group: FeatureGroup, rows: pa.Table) -> History:
+    """Read the trailing days of a batch's symbols.
+
+    Reads the partition of the batch's newest date and as many before it as drift is judged from.
+
+    Parameters
+    ----------
+    rows
+        In the group's schema, at least one; the first of a repeated symbol counts.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    """
+    newest = pc.max(rows["event_timestamp"]).as_py().date()
+    parts = by_date([part for part in list_parts(lakehouse, group) if part.date <= newest])
+    dates = list(parts)[-1 - group.quality.drift_days :]
+    wanted = ["symbol", "timestamp", "created_timestamp", *(c.name for c in group.served)]
+    tables, days = [arrow_schema(group).empty_table().select(wanted)], [np.empty(0, np.int64)]
+    for number, day in enumerate(dates):
+        for part in parts[day]:
+            tables.append(read_part(part.path, wanted))
+            days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
+    return _history(pa.concat_tables(tables), np.concatenate(days), rows)
+
+
+def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
+    """Return each symbol's newest row, of those that are at most a TTL older than the newest.
+
+    That is what would be promoted if it were done in the instant of the newest row.
+
+    Parameters
+    ----------
+    at
+        Later rows do not count.
+
+    Returns
+    -------
+    pa.Table
+        Unique on and sorted by ``symbol``; no rows if the group has none up to then.
+    """
+    parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
+    tables: list[pa.Table] = []
+    newest: datetime | None = None
+    for part in reversed(parts):
+        if newest is not None and part.date < (newest - group.ttl).date():
+            break
+        rows = read_part(part.path)
+        rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
+        if rows.num_rows:
+            newest = max(newest or LONG_AGO, pc.max(rows["event_timestamp"]).as_py())
+            tables.append(rows)
+    if newest is None:
+        return arrow_schema(group).empty_table()
+    rows = pa.concat_tables(tables)
+    rows = rows.filter(pc.greater_equal(rows["event_timestamp"], _instant(newest - group.ttl)))
+    keys = ("symbol", "event_timestamp", "created_timestamp")
+    rows = rows.sort_by([(key, "ascending") for key in keys])
+    symbols = rows["symbol"].combine_chunks()
+    last = pc.not_equal(symbols[1:], symbols[:-1])
+    return rows.filter(pa.concat_arrays([last, pa.array([True])]))
+
+
+def _instant(value: datetime) -> pa.Scalar:
+    return pa.scalar(value, pa.timestamp("us", "UTC"))
+
+
+def _history(table: pa.Table, day: NDArray[np.int64], rows: pa.Table) -> History:
+    """Keep what is earlier than the batch.
+
+    Parameters
+    ----------
+    day
+        Shape ``(len(table),)``: a number for each trailing date, -1 on the batch's own.
+    """
+    place = pc.index_in(table["symbol"], rows["symbol"].combine_chunks())
+    symbol = pc.fill_null(place, -1).to_numpy()
+    stamps, created = table["timestamp"].to_numpy(), table["created_timestamp"].cast(pa.int64())
+    earlier = (symbol >= 0) & (stamps < rows["timestamp"].to_numpy()[symbol])
+    kept = np.flatnonzero(earlier)
+    order = kept[np.lexsort((created.to_numpy()[kept], stamps[kept], symbol[kept]))]
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = symbol[order][1:] != symbol[order][:-1]
+    trailing = earlier & (day >= 0)
+    return History(
+        previous=table.take(pa.array(order[last])),
+        trailing=table.filter(pa.array(trailing)),
+        days=len(np.unique(day[trailing])),
+    )

@@ -1,0 +1,138 @@
+"""What speaks for and against serving the newest rows: findings, one a check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import FeatureGroup
+from feature_repo.catalog.quality import ParityLimits
+from ingestion.quality.check import CheckReport
+from ingestion.quality.figures import Skipped
+from ingestion.quality.parity import PARITY_FILE
+from ingestion.quality.waivers import Waivers
+
+COVERAGE_FILE = "feature_ingest_coverage.json"
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    group: str
+    """The feature group; ``waivers`` for a waiver's own fault."""
+    check: str
+    passed: bool
+    detail: str
+    waived_by: str | None = None
+    """File name of the waiver that sets it aside."""
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the gate says no for it."""
+        return not self.passed and self.waived_by is None
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.check}: {self.detail}"
+
+
+def waive(finding: Finding, waivers: Waivers) -> Finding:
+    """Set a finding aside if there is a waiver for it."""
+    waiver = None if finding.passed else waivers.of(finding.group, finding.check)
+    return replace(finding, waived_by=waiver.path.name) if waiver else finding
+
+
+def quality(report: CheckReport) -> Iterator[Finding]:
+    """Yield a finding for each check that the newest rows broke, or one that they broke none."""
+    for failure in report.failures:
+        named = ", ".join(failure.symbols[:_NAMED])
+        detail = f"{failure.detail} ({named})" if named else failure.detail
+        yield Finding(report.group, failure.check, False, detail)
+    if not report.failures:
+        yield Finding(report.group, "quality", True, str(report))
+
+
+def coverage(
+    lakehouse: Path, group: FeatureGroup, rows: pa.Table, at: datetime
+) -> Finding | Skipped:
+    """Judge the newest snapshot by its receipt, and by the rows that are really there.
+
+    Parameters
+    ----------
+    rows
+        The group's newest row of each symbol, up to the instant ``at``.
+    """
+    newest = pc.max(rows["event_timestamp"]).as_py()
+    for path in _receipts(lakehouse, COVERAGE_FILE):
+        try:
+            receipt = json.loads(path.read_bytes())
+            known_at = datetime.fromisoformat(receipt["known_at"])
+            asked, resumed, least = (receipt[key] for key in ("asked", "resumed", "min_coverage"))
+            is_it = receipt["verdict"] == "publish" and newest <= known_at <= at
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return Finding(group.name, "coverage", False, f"{path} cannot be read ({error!r})")
+        if is_it:
+            there = pc.sum(pc.equal(rows["timestamp"], int(known_at.timestamp()))).as_py()
+            share = min(1.0, (there + resumed) / asked) if asked else 0.0
+            detail = f"{share:.1%} of {asked:,} symbols, least {least:.1%}"
+            return Finding(group.name, "coverage", share >= least, detail)
+    return Skipped("coverage", "the newest rows have no receipt")
+
+
+def parity(lakehouse: Path, group: FeatureGroup) -> Iterator[Finding | Skipped]:
+    """Judge the newest comparison with recomputed values, a column at a time."""
+    limits = group.quality.parity
+    path = next(_receipts(lakehouse, PARITY_FILE), None)
+    if limits is None:
+        return
+    if path is None:
+        yield Skipped("parity", "not measured: `tvfeast parity` does")
+        return
+    try:
+        columns = [_column(entry) for entry in json.loads(path.read_bytes())["columns"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Finding(group.name, "parity", False, f"{path} cannot be read ({error!r})")
+        return
+    for name, figures in columns:
+        check = f"{name} parity"
+        if figures["n"] < group.quality.judged_from:
+            reason = f"{figures['n']} values, judged from {group.quality.judged_from}"
+            yield Skipped(check, reason)
+            continue
+        faults = _faults(name, figures, limits)
+        detail = "; ".join(faults) or f"{figures['n']:,} values compared"
+        yield Finding(group.name, check, not faults, detail)
+
+
+def _receipts(lakehouse: Path, name: str) -> Iterator[Path]:
+    """Yield the receipts of a name, the newest run's first; run ids sort by time."""
+    yield from sorted((lakehouse / "_runs").glob(f"*/{name}"), reverse=True)
+
+
+def _column(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    wanted = ("n", "beyond", "rank_correlation", "sign_agreement")
+    return entry["feature"], {key: entry[key] for key in wanted}
+
+
+def _faults(column: str, figures: dict[str, Any], limits: ParityLimits) -> list[str]:
+    faults = []
+    beyond, most = figures["beyond"] / figures["n"], limits.max_beyond_share.of(column)
+    if most is not None and beyond > most:
+        faults.append(f"{beyond:.1%} beyond the tolerance, at most {most:.1%}")
+    leasts = (
+        ("rank_correlation", limits.min_rank_correlation),
+        ("sign_agreement", limits.min_sign_agreement),
+    )
+    for key, least in leasts:
+        value = figures[key]
+        if value is not None and value < least:
+            faults.append(f"{key.replace('_', ' ')} {value:.3f}, least {least:g}")
+    return faults
