@@ -13,10 +13,19 @@ from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
+from tests.fuzzing import register_profiles, tried
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 MONDAY = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.05, retries=3, read_timeout=5)
+
+register_profiles()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases the fuzz tests have tried."""
+    if tried:
+        terminalreporter.write_line(f"fuzz cases: {tried.total():,} in {len(tried)} tests")
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.candidates import read_candidates
 from ingestion.errors import CandidatesError
 from ingestion.symbols import symbol_problem
+from tests.fuzzing import fuzz
 
 
 def write(folder: Path, text: str) -> Path:
@@ -69,6 +70,9 @@ def test_bad_entries_are_reported_by_line_and_cost_no_other(tmp_path: Path):
         ('["A:A"] trailing', "after the end"),
         ("7", "neither a list nor an object"),
         ("[" * 100_000, "deeply"),
+        ('{"data":' + '{"data":' * 100_000, "deeply"),
+        ('["A:A", ' + "9" * 5000 + "]", "cannot be read"),
+        ('{"meta": ' + "9" * 5000 + ', "data": ["A:A"]}', "cannot be read"),
     ],
 )
 def test_an_empty_or_broken_file_is_an_input_error(tmp_path: Path, text: str, told: str):
@@ -112,9 +116,6 @@ def test_anything_else_is_refused_with_a_reason(text: object):
     assert symbol_problem(text)
 
 
-fuzz = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.just("NASDAQ:AAPL"),
     lambda inner: (
@@ -124,8 +125,41 @@ json_values = st.recursive(
 )
 
 
-@fuzz
-@given(json_values)
+json_like = st.lists(
+    st.sampled_from(
+        [
+            *(
+                b"[",
+                b"]",
+                b"{",
+                b"}",
+                b'"',
+                b":",
+                b",",
+                b" ",
+                b"\n",
+                b"\\ud800",
+                b"\\u0000",
+                b"\xef\xbb\xbf",
+            ),
+            *(
+                b'"data":[',
+                b'"NASDAQ:AAPL"',
+                b'"symbol":',
+                b"1e999",
+                b"NaN",
+                b"-",
+                b"null",
+                b"\xff",
+            ),
+            *(b"9" * 5000, b"[" * 3000, b'{"data":' * 3000),
+        ]
+    ),
+    max_size=30,
+).map(b"".join)
+
+
+@fuzz(150, value=json_values)
 def test_any_json_gives_symbols_or_an_input_error(tmp_path: Path, value):
     entries = value.get("data") if isinstance(value, dict) else value
     try:
@@ -138,10 +172,15 @@ def test_any_json_gives_symbols_or_an_input_error(tmp_path: Path, value):
     assert all(symbol_problem(symbol) is None for symbol in candidates.symbols)
 
 
-@fuzz
-@given(st.binary())
+@fuzz(150, content=st.binary() | json_like)
 def test_any_bytes_give_symbols_or_an_input_error(tmp_path: Path, content: bytes):
     path = tmp_path / "candidates.json"
     path.write_bytes(content)
     with contextlib.suppress(CandidatesError):
         assert read_candidates(path).symbols
+
+
+def test_a_file_name_that_is_no_text_still_names_the_profile(tmp_path: Path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.json")
+    path.write_text('["A:A"]')
+    assert read_candidates(path).profile == "caf\ufffd.json"

@@ -129,7 +129,8 @@ def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
         (["import-bars"], {}, 2, "files"),
         (["backfill", "--from", "2021-01-01", "--to", "2021-02-30"], {}, 2, "2021-02-30"),
         (["backfill", "--from", "2021-01-01", "--to", "2021-02-01"], {}, 2, "import-bars"),
-        (["verify"], {}, 2, "--lookahead"),
+        (["parity"], {}, 2, "flow-data"),
+        (["parity", "--tolerance", "2"], {}, 2, "tolerance"),
         (["verify", "--lookahead"], {}, 2, "import-bars"),
     ],
 )
@@ -227,6 +228,34 @@ def test_bars_become_features_and_a_training_set(settings: Settings, tmp_path: P
     assert len(table.column_names) == 5 + 17
 
 
+def test_the_scanners_bars_and_metadata_are_ingested(settings: Settings, tmp_path: Path):
+    bars = run(settings, "data-ingest", "--candidates", CANDIDATES, "--json")
+    document = json.loads(bars.stdout)
+    assert (bars.returncode, bars.stderr) == (0, "")
+    assert (document["fetched"], document["bars"]["written"]) == (60, 60)
+    metadata = run(settings, "meta-ingest", "--universe", "america")
+    assert "56 new symbols" in metadata.stdout, metadata.stderr
+    for command in ("data-ingest", "meta-ingest"):
+        asked = tmp_path / "mine.json"
+        asked.write_text('["NASDAQ:AAPL", "X:GONE"]')
+        assert run(settings, command, "--candidates", str(asked)).returncode == 3
+        asked.write_text('["X:GONE"]')
+        assert run(settings, command, "--candidates", str(asked)).returncode == 4
+        assert run(settings, command).returncode == 2
+
+
+def test_the_universe_of_a_time_needs_symbols_and_a_target(settings: Settings, tmp_path: Path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("symbol,event_timestamp,y\nNASDAQ:AAPL,2021-04-12T21:30Z,1\n")
+    done = run(settings, "training-set", "--labels", str(labels), "--universe-as-of")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--target" in done.stderr
+    span = ("--from", "2021-03-01", "--to", "2021-03-31", "--universe-as-of")
+    done = run(settings, "training-set", "--target", "fwd_return_5d", *span)
+    assert done.returncode == 2
+    assert "meta-ingest" in done.stderr
+
+
 def test_scanner_options_reach_the_scanner(settings: Settings, scanner: ReplayScanner):
     scanner.plan = FaultPlan(["empty"])
     done = run(
@@ -239,6 +268,19 @@ def test_scanner_options_reach_the_scanner(settings: Settings, scanner: ReplaySc
         *(10, 25, 25, 25),
     ]
     assert {asked.headers["Referer"] for asked in scanner.requests} == {"https://www.example.com/"}
+
+
+def test_http_beyond_this_machine_needs_leave(settings: Settings, scanner: ReplayScanner):
+    ask = ("feature-ingest", "--universe", "crypto", "--retries", "0")
+    # The replay stands in for a proxy: it is what a plain-text request goes through.
+    elsewhere = {"TVFEAST_SCANNER_URL": "http://scanner.example", "http_proxy": scanner.url}
+    refused = run(settings, *ask, **elsewhere)
+    assert refused.returncode == 2
+    assert "--allow-insecure" in refused.stderr
+    assert scanner.requests == []
+    allowed = run(settings, *ask, "--allow-insecure", **elsewhere)
+    assert allowed.returncode in (0, 2)
+    assert len(scanner.requests) >= 1
 
 
 def test_the_replay_scanner_serves_until_it_is_told_to_stop(settings: Settings):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = (
-    ("ingestion.errors", "ingestion.settings", "ingestion.clock"),
+    ("ingestion.errors", "ingestion.redaction", "ingestion.settings", "ingestion.clock"),
     ("feature_repo.catalog",),
     ("ingestion.symbols", "ingestion.candidates", "ingestion.exchanges", "ingestion.sessions"),
     ("ingestion.lakehouse",),
@@ -18,6 +18,7 @@ ROOMS = (
     ("ingestion.bars", "ingestion.local", "ingestion.labels"),
     ("ingestion.quality",),
     ("ingestion.replay",),
+    ("feature_repo.stores",),
     ("feature_repo.entities", "feature_repo.views", "feature_repo.services"),
     ("feature_repo.definitions", "ingestion.workspace"),
     ("ingestion.jobs",),
@@ -76,3 +77,11 @@ def test_rooms_do_not_know_what_they_must_not(rooms: tuple[str, ...], forbidden:
     for folder in rooms:
         for path in (ROOT / folder).rglob("*.py"):
             assert not {name.partition(".")[0] for name in imported(path)} & forbidden, path
+
+
+def test_the_stores_serve_any_feast_repository():
+    """Of the project they know what errors are and what now is: no catalog, no lakehouse."""
+    known = ("ingestion.errors", "ingestion.clock", "feature_repo.stores")
+    for path in (ROOT / "feature_repo" / "stores").rglob("*.py"):
+        own = {name for name in imported(path) if name.startswith(("ingestion.", "feature_repo."))}
+        assert all(name.startswith(known) for name in own), path

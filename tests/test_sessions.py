@@ -24,9 +24,14 @@ from ingestion.sessions import (
     bar_close,
     bar_closes,
     bar_state,
+    feed_delay,
     hours_of,
     hours_of_exchange,
+    known_bar_close,
+    next_open,
+    previous_close,
     session_bounds,
+    time_zone,
 )
 
 HOUR = 3_600
@@ -317,3 +322,75 @@ def test_importing_the_module_loads_neither_numpy_nor_the_calendars() -> None:
         text=True,
     )
     assert heavy.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("mode", "seconds"),
+    [
+        ("streaming", SETTLE),
+        ("delayed_streaming_900", PUBLICATION_DELAY + SETTLE),
+        ("delayed_streaming_1200", 1200 + SETTLE),
+        ("delayed_streaming_60", PUBLICATION_DELAY + SETTLE),
+        ("endofday", PUBLICATION_DELAY + SETTLE),
+        ("", PUBLICATION_DELAY + SETTLE),
+        (None, PUBLICATION_DELAY + SETTLE),
+    ],
+)
+def test_a_feed_is_delayed_unless_it_says_that_it_streams(mode: str | None, seconds: int) -> None:
+    assert feed_delay(mode) == seconds
+
+
+def test_the_delay_of_a_feed_decides_when_it_is_given() -> None:
+    opened, close = at("2021-03-03 14:30"), at("2021-03-03 21:00")
+    assert bar_state("NYSE:IBM", opened, close + SETTLE - 1, SETTLE) is BarState.OPEN
+    assert bar_state("NYSE:IBM", opened, close + SETTLE, SETTLE) is BarState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("symbol", "opened", "close"),
+    [
+        ("NYSE:IBM", "2021-03-03 14:30", "2021-03-03 21:00"),
+        ("NYSE:IBM", "2021-03-06 14:30", None),
+        ("NYSE:IBM", "2021-03-03 21:00", None),
+        ("OANDA:EURUSD", "2021-03-07 22:00", "2021-03-08 22:00"),
+        ("BINANCE:BTCUSDT", "2021-03-03 00:00", "2021-03-04 00:00"),
+        ("NOWHERE:ABC", "2021-03-03 09:00", None),
+    ],
+)
+def test_a_close_is_known_where_the_hours_place_the_bar(
+    symbol: str, opened: str, close: str | None
+) -> None:
+    assert known_bar_close(symbol, at(opened)) == (None if close is None else at(close))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "close", "before", "following"),
+    [
+        ("NYSE:IBM", "2021-03-08 21:00", "2021-03-05 21:00", "2021-03-09 14:30"),
+        ("NYSE:IBM", "2020-11-30 21:00", "2020-11-27 18:00", "2020-12-01 14:30"),
+        ("NYSE:IBM", "2021-03-15 20:00", "2021-03-12 21:00", "2021-03-16 13:30"),
+        ("NYSE:IBM", "2021-03-08 20:00", None, None),
+        ("OANDA:EURUSD", "2021-03-15 21:00", "2021-03-12 22:00", "2021-03-15 21:00"),
+        ("BINANCE:BTCUSDT", "2021-03-04 00:00", "2021-03-03 00:00", "2021-03-04 00:00"),
+        ("NOWHERE:ABC", "2021-03-04 09:00", None, None),
+    ],
+)
+def test_the_sessions_beside_one(
+    symbol: str, close: str, before: str | None, following: str | None
+) -> None:
+    assert previous_close(symbol, at(close)) == (None if before is None else at(before))
+    assert next_open(symbol, at(close)) == (None if following is None else at(following))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "zone"),
+    [
+        ("NYSE:IBM", "America/New_York"),
+        ("TSE:7203", "Asia/Tokyo"),
+        ("OANDA:EURUSD", "America/New_York"),
+        ("BINANCE:BTCUSDT", "Etc/UTC"),
+        ("NOWHERE:ABC", None),
+    ],
+)
+def test_the_time_zone_of_a_symbol(symbol: str, zone: str | None) -> None:
+    assert time_zone(symbol) == zone

@@ -4,7 +4,7 @@ Results go to stdout, as text or with ``--json`` as one JSON object; progress an
 stderr. Commands import their job when they run, so that ``--help`` answers at once.
 """
 
-from ingestion.commands import bars, checks, daily, replay, serving
+from ingestion.commands import bars, checks, daily, replay, serving, tracing, trust
 from ingestion.commands.group import cli
 
-__all__ = ["bars", "checks", "cli", "daily", "replay", "serving"]
+__all__ = ["bars", "checks", "cli", "daily", "replay", "serving", "tracing", "trust"]

@@ -2,25 +2,81 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import click
 
 from ingestion.commands.group import cli, show
 from ingestion.errors import GateRefused, InputError
-from ingestion.options import json_option
+from ingestion.options import DAY, Number, json_option
 from ingestion.settings import Settings
 
 
 @cli.command("verify")
 @click.option("--lookahead", is_flag=True, help="Prove that no feature of a bar looks past it.")
+@click.option("--online", is_flag=True, help="Compare the online store with the lakehouse.")
 @json_option
-def verify_command(as_json: bool, lookahead: bool) -> None:
-    """Check what the lakehouse holds; exit 3 if something does not hold."""
+def verify_command(as_json: bool, lookahead: bool, online: bool) -> None:
+    """Check what the lakehouse holds; exit 3 if something does not hold.
+
+    Without an option, every file: its hash, schema, order, keys, date and values, and the receipts.
+    """
+    if lookahead and online:
+        raise InputError("verify one thing at a time: --lookahead or --online")
+    if lookahead:
+        _verify_lookahead(as_json)
+    elif online:
+        _verify_online(as_json)
+    else:
+        _verify_files(as_json)
+
+
+def _verify_files(as_json: bool) -> None:
+    from ingestion.jobs.verify_lakehouse import check_lakehouse
+    from ingestion.render import tracing as render
+
+    report = check_lakehouse(Settings.from_environment())
+    show(as_json, render.verify_document(report), render.verify_text(report))
+    if not report.passed:
+        files = len({fault.file for fault in report.faults})
+        raise GateRefused(f"{files} files of the lakehouse do not hold")
+
+
+def _verify_lookahead(as_json: bool) -> None:
     from ingestion.jobs.lookahead import verify_lakehouse
     from ingestion.render import checks as render
 
-    if not lookahead:
-        raise InputError("name what to verify: --lookahead")
     report = verify_lakehouse(Settings.from_environment())
     show(as_json, render.lookahead_document(report), render.lookahead_text(report))
     if not report.passed:
         raise GateRefused(f"{len(report.leaks)} features look ahead")
+
+
+def _verify_online(as_json: bool) -> None:
+    from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
+    from ingestion.render import online as render
+
+    report = verify_online(Settings.from_environment())
+    show(as_json, render.online_document(report), render.online_text(report))
+    refuse_unless_equal(report)
+
+
+@cli.command("parity")
+@click.option("--from", "first", type=DAY, help="UTC date of the first snapshots [all].")
+@click.option("--to", "last", type=DAY, help="UTC date of the last snapshots, included.")
+@click.option(
+    "--tolerance",
+    type=Number(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Name differences beyond this share of a column's scale.",
+)
+@json_option
+def parity_command(as_json: bool, first: date | None, last: date | None, tolerance: float) -> None:
+    """Compare served technicals with those recomputed from the bars."""
+    from ingestion.jobs.parity import ParityRequest, parity
+    from ingestion.render import checks as render
+
+    request = ParityRequest(first or date.min, last or date.max, tolerance)
+    result = parity(Settings.from_environment(), request)
+    show(as_json, render.parity_document(result), render.parity_text(result.report))

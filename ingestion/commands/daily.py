@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ingestion.commands.group import candidates_of, cli, show
 from ingestion.errors import InputError
 from ingestion.options import (
     json_option,
+    resume_options,
     scanner_arguments,
     scanner_options,
     source_arguments,
@@ -18,18 +20,53 @@ from ingestion.settings import Settings
 if TYPE_CHECKING:
     from ingestion.candidates import Candidates
 
+RequestT = TypeVar("RequestT")
+
+
+@cli.command("data-ingest")
+@source_options
+@scanner_options
+@json_option
+def data_ingest_command(as_json: bool, **arguments: Any) -> None:
+    """Fetch the current daily bars and append those that have closed."""
+    from ingestion.jobs.data_ingest import data_ingest
+    from ingestion.jobs.scan import ScanRequest
+    from ingestion.render.progress import progress
+    from ingestion.render.scans import bars_document, bars_text
+
+    request = _request(ScanRequest, arguments)
+    result = data_ingest(Settings.from_environment(), request, progress())
+    show(as_json, bars_document(result), bars_text(result))
+
+
+@cli.command("meta-ingest")
+@source_options
+@scanner_options
+@json_option
+def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
+    """Fetch the symbols' metadata and append what has changed."""
+    from ingestion.jobs.meta_ingest import meta_ingest
+    from ingestion.jobs.scan import ScanRequest
+    from ingestion.render.progress import progress
+    from ingestion.render.scans import symbols_document, symbols_text
+
+    request = _request(ScanRequest, arguments)
+    result = meta_ingest(Settings.from_environment(), request, progress())
+    show(as_json, symbols_document(result), symbols_text(result))
+
 
 @cli.command("feature-ingest")
 @source_options
+@resume_options
 @scanner_options
 @json_option
 def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch one snapshot from the scanner and append it to the lakehouse."""
-    from ingestion.jobs.feature_ingest import feature_ingest
+    from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
     from ingestion.render.progress import progress
     from ingestion.render.scans import ingest_document, ingest_text
 
-    request = _ingest_request(arguments)
+    request = _request(FeatureIngestRequest, arguments)
     result = feature_ingest(Settings.from_environment(), request, progress())
     show(as_json, ingest_document(result), ingest_text(result))
 
@@ -45,23 +82,39 @@ def materialize_command(as_json: bool) -> None:
     show(as_json, materialize_document(result), materialize_text(result))
 
 
+@cli.command("rebuild")
+@json_option
+def rebuild_command(as_json: bool) -> None:
+    """Make registry.db and online.db anew, from the definitions and the lakehouse."""
+    from ingestion.jobs.rebuild import rebuild
+    from ingestion.jobs.verify_online import refuse_unless_equal
+    from ingestion.render.online import rebuild_document, rebuild_text
+
+    result = rebuild(Settings.from_environment())
+    show(as_json, rebuild_document(result), rebuild_text(result))
+    refuse_unless_equal(result.report)
+
+
 @cli.command("flow-data")
 @source_options
+@resume_options
 @scanner_options
 @json_option
 def flow_data_command(as_json: bool, **arguments: Any) -> None:
-    """Run the daily flow: feature-ingest, then materialize."""
+    """Run the daily flow: bars, symbols, snapshot, local features, checks, online store."""
+    from ingestion.jobs.feature_ingest import FeatureIngestRequest
     from ingestion.jobs.flow_data import flow_data
     from ingestion.render.flow import flow_document, flow_text
     from ingestion.render.progress import progress
 
-    request = _ingest_request(arguments)
+    request = _request(FeatureIngestRequest, arguments)
     result = flow_data(Settings.from_environment(), request, progress())
     show(as_json, flow_document(result), flow_text(result))
+    if result.error:
+        raise result.error
 
 
-def _ingest_request(arguments: dict[str, Any]) -> Any:
-    from ingestion.jobs.feature_ingest import FeatureIngestRequest
+def _request(kind: Callable[..., RequestT], arguments: dict[str, Any]) -> RequestT:
     from ingestion.scanner import ScannerOptions
 
     source: Candidates | str
@@ -73,4 +126,4 @@ def _ingest_request(arguments: dict[str, Any]) -> Any:
     else:
         raise InputError("name either --candidates FILE or --universe MARKET")
     options = ScannerOptions(**scanner_arguments(arguments))
-    return FeatureIngestRequest(source=source, scanner=options, **arguments)
+    return kind(source=source, scanner=options, **arguments)

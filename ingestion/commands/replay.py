@@ -50,8 +50,9 @@ def replay_scanner_command(port: int, bars: Path | None, latency: float, faults:
 )
 def demo_command(folder: Path) -> None:
     """Replay a week of real bars through the whole flow, then train and select."""
-    from ingestion.jobs.demo import demo
-    from ingestion.render import selection as render
+    from ingestion.jobs.demo import Tables, demo
+    from ingestion.render.checks import parity_table
+    from ingestion.render.selection import selection_text
 
     project = Settings.from_environment().project
-    demo(project / folder, sample_folder(), click.echo, render.selection_text)
+    demo(project / folder, sample_folder(), click.echo, Tables(parity_table, selection_text))

@@ -88,6 +88,11 @@ def select_command(
 )
 @click.option("--candidates", type=click.Path(path_type=Path), help="Label only these symbols.")
 @click.option(
+    "--universe-as-of",
+    is_flag=True,
+    help="Label only decisions on symbols that were active then, as meta-ingest observed.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default="training_set.parquet",
@@ -112,10 +117,12 @@ def training_set_command(
     from ingestion.jobs.training_set import TrainingSetRequest, training_set
     from ingestion.render.training import training_document, training_text
 
-    span = {name: arguments.pop(name) for name in ("first", "last", "entry")}
+    span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
     service = arguments.pop("service")
     settings = Settings.from_environment()
     made = None
+    if span["universe_as_of"] and target is None:
+        raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
     if labels is not None and target is None:
         given: Any = labels
         service = service or "served_history_v1"

@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feature_repo.catalog import GROUPS
+from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import FeatureService, FeatureStore
 
 
@@ -54,7 +55,26 @@ def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> Fe
             registered = _registered(store)
         for expected in (*defined.views, *defined.services):
             _check(settings, expected, registered.get(expected.name))
+    with contextlib.suppress(OSError):  # another owner's; Feast makes it readable for all
+        (settings.project / "data" / "registry.db").chmod(0o600)
     return store
+
+
+def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
+    """Return all rows of the online store: symbol, served columns, event and created timestamp.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If the online store is another than this project's, which cannot list its rows.
+    """
+    online = store._get_provider().online_store  # there is no public way
+    if not hasattr(online, "online_read_table"):
+        raise FeastRepositoryError(
+            f"{type(online).__name__} cannot list its rows: this needs the online store "
+            "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore in feature_store.yaml"
+        )
+    return online.online_read_table(store.config, store.get_feature_view(group.name))
 
 
 class Reference(NamedTuple):

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feature_repo.catalog import GROUPS
+import pyarrow.compute as pc
+
+from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion import clock
 from ingestion.errors import ClockError, InputError
-from ingestion.jobs.feast_repository import feast_calls, open_repository
+from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import lakehouse_lock, list_parts, make_readable
+from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
-    from feast import FeatureStore, FeatureView
+    from feast import FeatureStore
+
+RECEIPT_FILE = "materialize.json"
+
+
+@dataclass(frozen=True)
+class ViewLoad:
+    """What became of one view."""
+
+    view: str
+    rows: int | None
+    """Symbols with a row inside the window; None if the engine does not say."""
+    changed: int | None
+    """Rows among them that the online store did not hold yet; None likewise."""
+    parts: tuple[str, ...]
+    """The parts of the window, relative to the lakehouse: what was loaded."""
+    new_parts: int
+    """Parts among them that the load before this one had not seen."""
+    late_parts: int
+    """New parts of a day that the load before this one had reached the end of."""
 
 
 @dataclass(frozen=True)
 class MaterializeResult:
     """Which views were loaded, up to when."""
 
-    views: tuple[str, ...]
+    run_id: str
+    loads: tuple[ViewLoad, ...]
     until: datetime
     duration_s: float
+    receipt: Path
 
 
-def materialize(settings: Settings) -> MaterializeResult:
+def materialize(settings: Settings, run_id: str | None = None) -> MaterializeResult:
     """Load each view's rows of the last TTL before ``clock.now()``; apply first if need be.
 
-    The window always reaches back a whole TTL, not only to the last run: so rows that came late
-    are found, and the newest row of the window is the newest that may be served at all.
+    The window always reaches back a whole TTL, not only to the last run: so rows that came late and
+    restated ones are found, and the newest row of the window is the newest that may be served at
+    all. The receipt lists the window's parts; from the receipt before it follows which are news.
 
     Raises
     ------
@@ -45,64 +73,130 @@ def materialize(settings: Settings) -> MaterializeResult:
     LakehouseLocked
         If another run is writing.
     """
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
             raise InputError(
                 f"{settings.lakehouse} holds no features yet: run `tvfeast feature-ingest`"
             )
-        make_readable(settings.lakehouse, GROUPS, run_id)
+        job = Job(settings, run_id, "materialize")
         store = open_repository(settings, apply_if_missing=True)
         started, until = time.monotonic(), clock.now()
+        before = _previous_load(settings)
         with feast_calls(settings):
-            views = store.list_feature_views()
-            _refuse_to_go_back(settings, views, until)
-            _make_tables(store, views)
-            _make_servable(store, views)
-            try:
-                for group in GROUPS:
-                    store.materialize(until - group.ttl, until, feature_views=[group.name])
-            finally:
-                _make_servable(store, store.list_feature_views())
-    return MaterializeResult(
-        views=tuple(group.name for group in GROUPS),
-        until=until,
-        duration_s=round(time.monotonic() - started, 3),
+            _make_tables(store)
+            for group in GROUPS:
+                _clamp_future_ends(store, group, until)
+            _make_servable(store)
+            loads = tuple(_load(settings, store, group, until, before) for group in GROUPS)
+        duration = round(time.monotonic() - started, 3)
+        receipt = job.write(RECEIPT_FILE, until=until, views=loads)
+    return MaterializeResult(run_id, loads, until, duration, receipt)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What the load before this one had seen."""
+
+    until: datetime | None
+    parts: frozenset[str]
+
+
+def _previous_load(settings: Settings) -> _Before:
+    """Read this project's newest receipt; run ids sort by time."""
+    receipts = sorted((settings.lakehouse / "_runs").glob(f"*/{RECEIPT_FILE}"), reverse=True)
+    for receipt in receipts:
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            document = json.loads(receipt.read_bytes())
+            if document["settings"]["project"] != str(settings.project):
+                continue  # another project on the same lakehouse
+            parts = {part for view in document["views"] for part in view["parts"]}
+            return _Before(datetime.fromisoformat(document["until"]), frozenset(parts))
+    return _Before(None, frozenset())
+
+
+def _load(
+    settings: Settings, store: FeatureStore, group: FeatureGroup, until: datetime, before: _Before
+) -> ViewLoad:
+    """Load the newest row of each symbol, by Feast's engine but without Feast's state machine.
+
+    ``FeatureStore.materialize`` marks a view as loading first, and a run that dies then leaves the
+    mark; the engine writes at one stroke, so there is nothing to mark.
+    """
+    from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
+
+    since = until - group.ttl
+    window = [
+        part
+        for part in list_parts(settings.lakehouse, group, since.date())
+        if part.date <= until.date()
+    ]
+    names = {str(part.path.relative_to(settings.lakehouse)): part.date for part in window}
+    view = store.get_feature_view(group.name)
+    task = MaterializationTask(store.project, view, since, until)
+    (job,) = store._get_provider().batch_engine.materialize(store.registry, task)
+    if job.status() is MaterializationJobStatus.ERROR:
+        raise job.error()
+    store.registry.apply_materialization(view, store.project, since, until)
+    new = [day for name, day in names.items() if name not in before.parts]
+    return ViewLoad(
+        view=group.name,
+        rows=getattr(job, "rows", None),  # Feast's own engines do not count
+        changed=getattr(job, "written", None),
+        parts=tuple(names),
+        new_parts=len(new),
+        late_parts=sum(before.until is not None and day < before.until.date() for day in new),
     )
 
 
-def _refuse_to_go_back(settings: Settings, views: list[FeatureView], until: datetime) -> None:
-    """Keep newer values: Feast's SQLite store overwrites them with older ones."""
-    ends = [end for view in views for _, end in view.materialization_intervals]
-    if ends and max(ends) > until:
+def _clamp_future_ends(store: FeatureStore, group: FeatureGroup, until: datetime) -> None:
+    """Take back what a command promised to have loaded beyond now; Feast would start from there.
+
+    Raises
+    ------
+    ClockError
+        If the online store does hold rows beyond now: it was loaded by a later clock.
+    """
+    view = store.get_feature_view(group.name)
+    if not any(end > until for _, end in view.materialization_intervals):
+        return
+    newest = pc.max(read_online(store, group)["event_timestamp"]).as_py()
+    if newest is not None and newest > until:
         raise ClockError(
-            f"the online store was loaded as of {max(ends):%Y-%m-%d %H:%M:%S} UTC, and it is only "
+            f"the online store holds rows of {newest:%Y-%m-%d %H:%M:%S} UTC, and it is only "
             f"{until:%Y-%m-%d %H:%M:%S} UTC now (TVFEAST_NOW?): replay earlier days in a project "
-            f"of their own, or remove online.db and registry.db from {settings.project / 'data'}"
+            "of their own, or run `tvfeast rebuild`"
         )
+    view.materialization_intervals = [
+        (start, min(end, until)) for start, end in view.materialization_intervals if start <= until
+    ]
+    # Applied to a view that is there, Feast keeps the intervals that it has.
+    store.registry.delete_feature_view(view.name, store.project, commit=False)
+    store.registry.apply_feature_view(view, store.project, commit=True)
 
 
-def _make_tables(store: FeatureStore, views: list[FeatureView]) -> None:
+def _make_tables(store: FeatureStore) -> None:
     """Make the online tables that are missing; Feast makes them when it applies, never again."""
     store._get_provider().online_store.update(  # there is no public way
         config=store.config,
         tables_to_delete=[],
-        tables_to_keep=views,
+        tables_to_keep=store.list_feature_views(),
         entities_to_delete=[],
         entities_to_keep=store.list_entities(),
         partial=True,
     )
 
 
-def _make_servable(store: FeatureStore, views: list[FeatureView]) -> None:
-    """Let views be read that a run left in the midst of loading: what they hold is still true.
+def _make_servable(store: FeatureStore) -> None:
+    """Let views be read that a stock command left in the midst of loading.
 
-    Feast refuses to serve a view whose last materialization failed or was killed.
+    What they hold is still true, but Feast refuses to serve a view whose last materialization
+    failed or was killed.
     """
     from feast.feature_view import FeatureViewState
 
     stuck = (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING)
-    for view in views:
+    for view in store.list_feature_views():
         if view.state in stuck and view.materialization_intervals:
             view.state = FeatureViewState.AVAILABLE_ONLINE
             store.registry.apply_feature_view(view, store.project, commit=True)

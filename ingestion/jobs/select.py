@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D
 from ingestion import clock
 from ingestion.errors import InputError
-from ingestion.jobs.feast_repository import Reference, feast_calls, open_repository, references
+from ingestion.jobs.feast_repository import (
+    Reference,
+    feast_calls,
+    open_repository,
+    read_online,
+    references,
+)
 from ingestion.lakehouse import newest_between, newest_known
 from ingestion.sessions import BarState, bar_state
 from ingestion.settings import Settings
@@ -97,7 +103,8 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
     Raises
     ------
     InputError
-        If a feature is not served, ``as_of`` lies in the future, or there is no symbol to rank.
+        If a feature is not served, ``as_of`` lies in the future, there is no symbol to rank, or
+        the online store is empty.
     FeastRepositoryError
         If the registry is missing or describes another lakehouse.
     """
@@ -112,6 +119,8 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
         _check_features(request, [reference.feature for reference in wanted])
         if request.as_of is None:
             rows = _read_online(store, symbols, wanted, at)
+            if not rows:
+                _refuse_empty(store)
         else:
             rows = _read_as_of(settings, store, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
@@ -135,6 +144,12 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
         rows=tuple(listed),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
+
+
+def _refuse_empty(store: FeatureStore) -> None:
+    """Tell an online store that was never loaded, or was lost, from one without these symbols."""
+    if not read_online(store, GROUP).num_rows:
+        raise InputError("the online store holds nothing: run `tvfeast materialize`")
 
 
 def _symbols(settings: Settings, request: SelectRequest, at: datetime) -> list[str]:

@@ -21,6 +21,7 @@ def import_document(result: ImportResult) -> dict[str, Any]:
         "unchanged": result.unchanged,
         "symbols": result.symbols,
         "still_adjusted": list(result.still_adjusted),
+        "splits_ahead": result.splits_ahead,
         "parts": len(result.parts),
         "receipt": str(result.receipt),
     }
@@ -36,6 +37,8 @@ def import_text(result: ImportResult) -> str:
     lines += [f"  refused {n:,}: {why}" for why, n in result.refused_by_reason.items()]
     if adjusted := result.still_adjusted:
         lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
+    if result.splits_ahead:
+        lines.append(f"{result.splits_ahead:,} splits recorded ahead of their bars")
     return "\n".join([*lines, str(result.receipt)])
 
 

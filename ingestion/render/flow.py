@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ingestion.jobs.flow_data import FlowResult
-from ingestion.render.online import materialize_document, materialize_text
-from ingestion.render.scans import ingest_document, ingest_text
+from ingestion.jobs.flow_data import FlowResult, StepOutcome
+from ingestion.render import bars, online, scans, tracing, trust
+
+
+class _Form(NamedTuple):
+    """How a job's own result is written."""
+
+    document: Callable[[Any], dict[str, Any]]
+    text: Callable[[Any], str]
+
+
+_FORMS = {
+    "data-ingest": _Form(scans.bars_document, scans.bars_text),
+    "meta-ingest": _Form(scans.symbols_document, scans.symbols_text),
+    "feature-ingest": _Form(scans.ingest_document, scans.ingest_text),
+    "local-features": _Form(bars.local_document, bars.local_text),
+    "validate": _Form(trust.validate_document, trust.validate_text),
+    "materialize": _Form(online.materialize_document, online.materialize_text),
+    "verify --online": _Form(online.online_document, online.online_text),
+    "status": _Form(tracing.status_document, tracing.status_text),
+}
 
 
 def flow_document(result: FlowResult) -> dict[str, Any]:
-    """Return a flow's outcome for ``--json``, a member a job."""
+    """Return a flow's outcome for ``--json``: what each step did, or why it did not."""
     return {
-        "feature_ingest": ingest_document(result.ingest),
-        "materialize": materialize_document(result.materialize),
+        "run_id": result.run_id,
+        "verdict": "failed" if result.error else "done",
+        "steps": {step.name: _step_document(step) for step in result.steps},
+        "receipt": str(result.receipt),
     }
 
 
 def flow_text(result: FlowResult) -> str:
-    """Return a flow's outcome for people."""
-    return f"{ingest_text(result.ingest)}\n{materialize_text(result.materialize)}"
+    """Return a flow's outcome for people: a line a step."""
+    width = max(len(step.name) for step in result.steps)
+    lines = [f"{step.name:{width}}  {_step_text(step)}" for step in result.steps]
+    return "\n".join([*lines, str(result.receipt)])
+
+
+def _step_document(step: StepOutcome) -> dict[str, Any]:
+    told = {"status": step.status.value, "duration_s": step.duration_s}
+    if step.reason:
+        told["reason"] = step.reason
+    if step.result is not None:
+        told |= _FORMS[step.name].document(step.result)
+    return told
+
+
+def _step_text(step: StepOutcome) -> str:
+    if step.result is None:
+        return f"{step.status.upper()}: {step.reason}"
+    return _FORMS[step.name].text(step.result).partition("\n")[0]

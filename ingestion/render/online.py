@@ -4,22 +4,92 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingestion.jobs.materialize import MaterializeResult
+from ingestion.jobs.materialize import MaterializeResult, ViewLoad
+from ingestion.jobs.rebuild import RebuildResult
+from ingestion.jobs.verify_online import OnlineReport
 from ingestion.render.units import minute
+
+_NAMED = 20
+"""How many differences the text names."""
 
 
 def materialize_document(result: MaterializeResult) -> dict[str, Any]:
     """Return a materialization's outcome for ``--json``."""
     return {
-        "views": list(result.views),
+        "run_id": result.run_id,
         "until": result.until.isoformat(),
         "duration_s": result.duration_s,
+        "views": {
+            load.view: {
+                "rows": load.rows,
+                "changed": load.changed,
+                "parts": len(load.parts),
+                "new_parts": load.new_parts,
+                "late_parts": load.late_parts,
+            }
+            for load in result.loads
+        },
+        "receipt": str(result.receipt),
     }
 
 
 def materialize_text(result: MaterializeResult) -> str:
     """Return a materialization's outcome for people."""
+    views = "; ".join(map(_load_text, result.loads))
+    return f"online store as of {minute(result.until)}: {views} ({result.duration_s:.1f} s)"
+
+
+def _load_text(load: ViewLoad) -> str:
+    late = f", {load.late_parts} of them late" if load.late_parts else ""
+    counts = f"{load.rows:,} rows, {load.changed:,} new" if load.rows is not None else "loaded"
+    return f"{load.view} {counts} from {load.new_parts} new parts{late}"
+
+
+def online_document(report: OnlineReport) -> dict[str, Any]:
+    """Return a comparison of the online store with the lakehouse for ``--json``."""
+    return {
+        "passed": report.passed,
+        "at": report.at.isoformat(),
+        "views": {
+            view.view: {
+                "symbols": view.symbols,
+                "values": view.values,
+                "expired": view.expired,
+                "different": view.different,
+            }
+            for view in report.views
+        },
+        "differences": [str(difference) for difference in report.differences],
+    }
+
+
+def online_text(report: OnlineReport) -> str:
+    """Return a comparison of the online store with the lakehouse for people."""
+    verdict = (
+        "online store = lakehouse"
+        if report.passed
+        else f"THE ONLINE STORE DIFFERS in {report.different:,} places"
+    )
+    views = "; ".join(
+        f"{view.view} {view.symbols:,} symbols, {view.values:,} values"
+        + (f", {view.expired:,} expired" if view.expired else "")
+        for view in report.views
+    )
+    named = [f"  {difference}" for difference in report.differences[:_NAMED]]
+    return "\n".join([f"{verdict} at {minute(report.at)}: {views}", *named])
+
+
+def rebuild_document(result: RebuildResult) -> dict[str, Any]:
+    """Return a rebuild's outcome for ``--json``."""
+    return {
+        "materialize": materialize_document(result.materialize),
+        "verify_online": online_document(result.report),
+    }
+
+
+def rebuild_text(result: RebuildResult) -> str:
+    """Return a rebuild's outcome for people."""
     return (
-        f"online store holds {', '.join(result.views)} as of {minute(result.until)} "
-        f"({result.duration_s:.1f} s)"
+        f"registry.db and online.db made anew\n{materialize_text(result.materialize)}\n"
+        f"{online_text(result.report)}"
     )

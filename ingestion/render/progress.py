@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ingestion.jobs.feature_ingest import Progress
+from ingestion.jobs.scan import Progress
 
 
 class _Bar(Progress):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
+from ingestion.jobs.data_ingest import DataIngestResult
 from ingestion.jobs.feature_ingest import FeatureIngestResult
+from ingestion.jobs.meta_ingest import MetaIngestResult
+from ingestion.quality import CoverageReport
 from ingestion.render.units import minute
 
 
 def ingest_document(result: FeatureIngestResult) -> dict[str, Any]:
     """Return a snapshot's outcome for ``--json``."""
-    report = result.report
     return {
-        "run_id": report.run_id,
-        "known_at": report.known_at.isoformat(),
-        "asked": report.asked,
-        "fetched": report.fetched,
-        "resumed": report.resumed,
-        "failed": len(report.failed_symbols),
-        "absent": len(report.absent),
-        "shortfall": report.shortfall,
-        "coverage": round(report.coverage, 6),
+        **_coverage(result.report),
         "part": str(result.part) if result.part else None,
         "receipt": str(result.receipt),
     }
@@ -40,3 +35,107 @@ def ingest_text(result: FeatureIngestResult) -> str:
         f"{report.fetched:,} rows known at {minute(report.known_at)}{resumed}\n"
         f"{report}\n{result.part}"
     )
+
+
+def bars_document(result: DataIngestResult) -> dict[str, Any]:
+    """Return the outcome of a run over daily bars for ``--json``."""
+    return {
+        **_coverage(result.report),
+        "bars": result.bars.document(),
+        "parts": [str(part) for part in result.parts],
+        "receipt": str(result.receipt),
+    }
+
+
+def bars_text(result: DataIngestResult) -> str:
+    """Return the outcome of a run over daily bars for people."""
+    bars = result.bars
+    counts = (
+        (bars.restated, "of them restated"),
+        (bars.released, "of them released"),
+        (bars.unchanged, "there already"),
+        (len(bars.gave_way), "unlike the imported ones, which stay"),
+        (bars.open, "still open"),
+        (len(bars.refused), "refused"),
+    )
+    told = "".join(f", {count:,} {what}" for count, what in counts if count)
+    lines = [f"{bars.written:,} closed bars written{told}"]
+    if bars.never_closing:
+        lines.append(
+            f"{bars.never_closing:,} of markets that never close, whose row is always the running "
+            "bar: they get theirs through `tvfeast import-bars`"
+        )
+    if bars.unknown_hours:
+        lines.append(
+            f"{bars.unknown_hours:,} of exchanges of unknown hours, closed 24 h after their open"
+        )
+    lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]
+    lines += [
+        f"  split suspected: {each.symbol}, {_ratio(each.ratio)} (close {each.stored_close:g}, now "
+        f"{each.previous_close:g}); {what}: record it with `tvfeast import-bars --splits FILE`, "
+        f"or a ratio of 1 if there was none: {each.record}"
+        for what, suspects in (
+            ("held back", bars.held_back),
+            ("stored without it", bars.suspected_in_store),
+        )
+        for each in suspects[:_NAMED]
+    ]
+    if bars.waiting:
+        lines.append(f"{bars.waiting:,} bars are held back in all")
+    if bars.unsettled:
+        names = ", ".join(each.symbol for each in bars.unsettled[:_NAMED])
+        lines.append(
+            f"{len(bars.unsettled):,} previous closes are not the stored ones, and not by a split "
+            f"either; see the receipt: {names}"
+        )
+    return "\n".join([*lines, str(result.report), str(result.receipt)])
+
+
+def symbols_document(result: MetaIngestResult) -> dict[str, Any]:
+    """Return the outcome of a run over metadata for ``--json``."""
+    return {
+        **_coverage(result.report),
+        "symbols": vars(result.symbols),
+        "part": str(result.part) if result.part else None,
+        "receipt": str(result.receipt),
+    }
+
+
+def symbols_text(result: MetaIngestResult) -> str:
+    """Return the outcome of a run over metadata for people."""
+    symbols = result.symbols
+    lines = [
+        f"{symbols.new:,} new symbols, {symbols.changed:,} changed, {symbols.unchanged:,} as before"
+    ]
+    for names, what in (
+        (symbols.became_inactive, "no longer active: absent from three complete daily answers"),
+        (symbols.returned, "active again"),
+    ):
+        if names:
+            lines.append(f"{len(names):,} {what}: {', '.join(names[:_NAMED])}")
+    if waiting := len(symbols.absent_days) - len(symbols.became_inactive):
+        lines.append(f"{waiting:,} active symbols absent so far")
+    if symbols.unknown_columns:
+        lines.append(f"the scanner does not have {', '.join(symbols.unknown_columns)}: kept as is")
+    return "\n".join([*lines, str(result.report), str(result.receipt)])
+
+
+_NAMED = 20
+
+
+def _ratio(ratio: Fraction) -> str:
+    return f"{ratio.numerator}:{ratio.denominator}"
+
+
+def _coverage(report: CoverageReport) -> dict[str, Any]:
+    return {
+        "run_id": report.run_id,
+        "known_at": report.known_at.isoformat(),
+        "asked": report.asked,
+        "fetched": report.fetched,
+        "resumed": report.resumed,
+        "failed": len(report.failed_symbols),
+        "absent": len(report.absent),
+        "shortfall": report.shortfall,
+        "coverage": round(report.coverage, 6),
+    }

@@ -75,7 +75,7 @@ def test_a_split_after_the_last_bar_counts_too(
     splits = write("splits.csv", f"symbol,date,ratio\nNASDAQ:AAPL,{EX_DATE},4\n")
     result = run(path, adjusted=True, splits=splits)
     assert plain(stored()) == rows_of(earlier)
-    assert [row.reason for row in result.refusals] == [Reason.EX_DATE]
+    assert (result.refusals, result.splits_ahead) == ((), 1)
 
 
 def test_an_adjusted_series_without_splits_is_taken_as_it_comes_and_marked(
@@ -163,7 +163,6 @@ def test_equal_splits_collapse_and_others_are_refused(
         ("NYSE:A,2021-03-01,", Reason.SPLIT),
         ("NYSE:A,soon,2", Reason.TIME),
         ("NYSE:A,2021-03-06,2", Reason.SESSION),
-        ("NYSE:A,2021-03-08,2", Reason.EX_DATE),
         (",2021-03-01,2", Reason.SYMBOL),
         ("NYSE:A,2021-03-01", Reason.CELLS),
     ],
@@ -179,3 +178,45 @@ def test_a_bad_split_is_refused_and_the_others_are_recorded(
     assert (refusal.file, refusal.row, refusal.reason) == (str(splits), 1, reason)
     assert [row["split_ratio"] for row in stored()] == [1.0, 2.0]
     assert (result.files[1].read, result.files[1].accepted) == (2, 1)
+
+
+def test_a_split_waits_for_its_bar(run: Import, write: Write, stored: Rows) -> None:
+    splits = write("splits.csv", "symbol,date,ratio\nNYSE:A,2021-03-02,3:2\n")
+    result = run(splits=splits)
+    assert (result.splits_ahead, result.written, result.parts) == (1, 1, ())
+    assert (run(splits=splits).splits_ahead, run(splits=splits).unchanged) == (0, 1)
+    days = ("2021-03-01", "2021-03-02")
+    bars = write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days))
+    run(bars)
+    assert [row["split_ratio"] for row in stored()] == [1.0, 1.5]
+    assert run(bars).written == 0
+
+
+def test_of_two_ratios_of_one_day_the_one_recorded_last_is_taken_up(
+    run: Import, write: Write, stored: Rows
+) -> None:
+    for ratio in (3, 2):
+        run(splits=write(f"{ratio}.csv", f"symbol,date,ratio\nNYSE:A,2021-03-02,{ratio}\n"))
+    run(write("v.csv", HEADER + day_of("NYSE:A", "2021-03-02")))
+    assert [row["split_ratio"] for row in stored()] == [2.0]
+
+
+def test_a_file_that_tells_of_splits_overrules_what_waits(
+    run: Import, write: Write, stored: Rows
+) -> None:
+    run(splits=write("splits.csv", "symbol,date,ratio\nNYSE:A,2021-03-02,3\n"))
+    header = HEADER.replace("volume", "volume,split_ratio")
+    line = day_of("NYSE:A", "2021-03-02").strip()
+    run(write("v.csv", f"{header}{line},1\n"))
+    assert [row["split_ratio"] for row in stored()] == [1.0]
+
+
+def test_a_split_at_an_instant_is_of_the_bar_that_opens_then(
+    run: Import, write: Write, stored: Rows
+) -> None:
+    """Of an exchange of unknown hours, a date alone would be the UTC day."""
+    line = "NYSE:A,2021-03-02T14:30:00Z,2\nNOWHERE:A,2021-03-02T09:00:00Z,3\n"
+    run(splits=write("splits.csv", f"symbol,date,ratio\n{line}"))
+    lines = day_of("NYSE:A", "2021-03-02") + day_of("NOWHERE:A", "2021-03-02T09:00:00Z")
+    run(write("v.csv", HEADER + lines))
+    assert [row["split_ratio"] for row in stored()] == [3.0, 2.0]

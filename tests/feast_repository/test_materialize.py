@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +15,15 @@ from ingestion.errors import (
     ClockError,
     CorruptPart,
     FeastRepositoryError,
+    GateRefused,
     InputError,
     LakehouseLocked,
 )
-from ingestion.jobs.feast_repository import open_repository
+from ingestion.jobs.feast_repository import feast_calls, open_repository
 from ingestion.jobs.materialize import materialize
+from ingestion.jobs.rebuild import rebuild
 from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
 from ingestion.settings import Settings
 from tests.feast_repository.conftest import WEEK
@@ -109,7 +113,7 @@ class TestRepair:
     def test_a_deleted_online_store_is_made_again(self, writable_week: Settings):
         materialize(writable_week)
         (writable_week.project / "data" / "online.db").unlink()
-        with pytest.raises(FeastRepositoryError, match="tvfeast materialize"):
+        with pytest.raises(InputError, match="tvfeast materialize"):
             select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
         materialize(writable_week)
         assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
@@ -119,13 +123,13 @@ class TestRepair:
     ):
         materialize(writable_week)
         before = served(writable_week, "NASDAQ:AAPL")
-        from feast.infra.online_stores.sqlite import SqliteOnlineStore
+        from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
 
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("the disk is on fire")
 
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteOnlineStore, "online_write_batch", fail)
+            patch.setattr(WideSqliteOnlineStore, "online_write_table", fail)
             for _ in range(2):
                 with pytest.raises(Exception, match="on fire"):
                     materialize(writable_week)
@@ -162,3 +166,119 @@ def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Setting
         materialize(writable_week)
     at(FRIDAY)
     assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
+
+
+def test_a_future_end_that_a_stock_command_left_is_taken_back(writable_week: Settings, at):
+    """Feast would start its next increment there, and never load what comes in between."""
+    materialize(writable_week)
+    store = open_repository(writable_week)
+    with feast_calls(writable_week):
+        store.materialize(FRIDAY - timedelta(days=1), FRIDAY + timedelta(days=30))
+    at(FRIDAY + timedelta(minutes=1))
+    materialize(writable_week)
+    for view in open_repository(writable_week).list_feature_views():
+        assert view.most_recent_end_time <= FRIDAY + timedelta(minutes=1)
+    assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
+
+
+def test_the_receipt_lists_what_was_loaded_and_the_next_one_what_came_since(
+    writable_week: Settings, at
+):
+    first = materialize(writable_week)
+    (technicals_first, _) = first.loads
+    assert (technicals_first.rows, technicals_first.changed) == (60, 60)
+    assert technicals_first.new_parts == len(technicals_first.parts) == 5
+    at(FRIDAY + timedelta(minutes=1))
+    late = technicals(["NYSE:LATE"], FRIDAY - timedelta(days=1), created=FRIDAY, RSI=[2.0])
+    append_part(writable_week.lakehouse, GROUP, late, "late")
+    (load, _) = materialize(writable_week).loads
+    assert (load.rows, load.changed, load.new_parts, load.late_parts) == (61, 1, 1, 1)
+    (again, _) = materialize(writable_week).loads
+    assert (again.changed, again.new_parts) == (0, 0)
+
+
+class TestVerifyOnline:
+    """``verify --online`` names whatever is not what the lakehouse holds."""
+
+    @pytest.fixture
+    def loaded(self, writable_week: Settings) -> Settings:
+        materialize(writable_week)
+        return writable_week
+
+    def test_a_fresh_load_agrees_in_every_value(self, loaded: Settings):
+        report = verify_online(loaded)
+        assert report.passed
+        assert report.views[0].symbols == 60
+        assert report.views[0].values == 60 * len(GROUP.served)
+
+    def test_a_row_that_is_not_loaded_yet_is_a_difference(self, loaded: Settings):
+        rows = technicals(["NASDAQ:AAPL", "NYSE:NEW"], FRIDAY - timedelta(minutes=1), RSI=[1.0, 2])
+        restated = technicals(["NASDAQ:MSFT"], FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0])
+        for number, each in enumerate((rows, restated)):
+            append_part(loaded.lakehouse, GROUP, each, f"late-{number}")
+        report = verify_online(loaded)
+        named = {(each.symbol, each.column) for each in report.differences}
+        assert ("NYSE:NEW", "row") in named
+        assert {("NASDAQ:MSFT", "RSI"), ("NASDAQ:MSFT", "created_timestamp")} <= named
+        assert "NASDAQ:AAPL" not in {symbol for symbol, _ in named}
+        with pytest.raises(GateRefused, match="tvfeast materialize"):
+            refuse_unless_equal(report)
+
+    def test_one_flipped_bit_is_found(self, loaded: Settings):
+        with sqlite3.connect(loaded.project / "data" / "online.db") as connection:
+            ((table,),) = connection.execute(
+                "SELECT name FROM sqlite_master WHERE name LIKE 'wide%tv_technicals_1d'"
+            )
+            key, words = connection.execute(f"SELECT entity_key, words FROM {table}").fetchone()
+            flipped = bytes([words[0] ^ 1]) + words[1:]
+            connection.execute(f"UPDATE {table} SET words = ? WHERE entity_key = ?", (flipped, key))
+        connection.close()
+        report = verify_online(loaded)
+        assert report.different == 1
+        assert report.differences[0].column == GROUP.features[0].name
+
+    def test_rows_past_their_ttl_are_counted_and_no_difference(self, loaded: Settings, at):
+        at(FRIDAY + GROUP.ttl + timedelta(microseconds=1))
+        report = verify_online(loaded)
+        assert report.passed
+        assert (report.views[0].symbols, report.views[0].expired) == (0, 60)
+
+    def test_a_part_that_is_gone_is_a_difference(self, loaded: Settings):
+        list_parts(loaded.lakehouse, GROUP)[-1].path.unlink()
+        report = verify_online(loaded)
+        assert {each.column for each in report.differences} >= {"event_timestamp"}
+        assert rebuild(loaded).report.passed
+
+
+class TestRebuild:
+    """Registry and online store are made anew from what is left."""
+
+    @pytest.mark.parametrize("damage", ["missing", "corrupt", "none"])
+    def test_whatever_was_there_the_lakehouse_is_served(self, writable_week: Settings, damage: str):
+        materialize(writable_week)
+        before = served(writable_week, "NASDAQ:AAPL")
+        for name in ("registry.db", "online.db"):
+            path = writable_week.project / "data" / name
+            if damage == "missing":
+                path.unlink()
+            elif damage == "corrupt":
+                path.write_bytes(b"\xff" * 5000)
+        result = rebuild(writable_week)
+        assert result.report.passed
+        assert result.report.views[0].symbols == 60
+        assert served(writable_week, "NASDAQ:AAPL") == before
+        left = {path.name for path in (writable_week.project / "data").iterdir()}
+        assert not {name for name in left if "rebuild" in name}
+
+    def test_a_failing_rebuild_leaves_what_was_served(self, writable_week: Settings):
+        materialize(writable_week)
+        before = served(writable_week, "NASDAQ:AAPL")
+        part = list_parts(writable_week.lakehouse, GROUP)[-1].path
+        part.write_bytes(part.read_bytes()[:-20])
+        with pytest.raises(CorruptPart, match=str(part)):
+            rebuild(writable_week)
+        assert served(writable_week, "NASDAQ:AAPL") == before
+
+    def test_an_empty_lakehouse_is_an_input_error(self, settings: Settings):
+        with pytest.raises(InputError, match="feature-ingest"):
+            rebuild(settings)

@@ -29,7 +29,8 @@ from ingestion.errors import (
     ScannerRefused,
     UnknownColumn,
 )
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, Progress, feature_ingest
+from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.scan import Progress
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
 from ingestion.local import compute_local_features
 from ingestion.render.scans import ingest_text

@@ -19,6 +19,7 @@ from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion import clock
 from ingestion.candidates import read_candidates
 from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import arrow_schema
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
@@ -106,6 +107,8 @@ def start(settings: Settings, *python: str) -> subprocess.Popen[bytes]:
 
 
 def complete(settings: Settings, snapshots: int) -> None:
+    report = check_lakehouse(settings)
+    assert (report.faults, report.not_recorded) == ([], 0)
     feature_ingest(settings, FeatureIngestRequest(read_candidates(CANDIDATES)))
     keys = whole_parts(settings)
     assert len(keys) == len(set(keys)) == 60 * snapshots

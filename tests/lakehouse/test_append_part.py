@@ -73,7 +73,7 @@ def test_the_file_says_which_run_wrote_it_in_which_schema(tmp_path: Path):
 def test_nothing_is_left_beside_the_part(tmp_path: Path):
     append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
     files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
-    assert files == [f"{FOLDER}/part-0.parquet"]
+    assert sorted(files) == ["_runs/run/files.jsonl", f"{FOLDER}/part-0.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ def test_true_range_equals_the_spreadsheet() -> None:
     assert_same(true_range(HIGH, LOW, CLOSE)[:, 0], read("true_range")["true_range"])
 
 
+def test_daily_volatility_is_the_spreadsheets_true_range_over_the_low(spy: pa.Table) -> None:
+    expected = 100 * read("true_range")["true_range"] / LOW[:, 0]
+    assert_same(column(spy, "Volatility.D")[1:], expected[1:])
+
+
 def test_averages_equal_the_spreadsheet() -> None:
     assert_same(sma(CLOSE, 20)[:, 0], read("sma20")["sma"])
     assert_same(ema(CLOSE, 20)[:, 0], read("ema20")["ema"])

@@ -5,28 +5,37 @@ The numbers are those of NASDAQ:AAPL's daily bar of 2022-01-07, as the scanner a
 cross.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from ingestion.local import ratings
 from ingestion.local.ratings import Vote
 
-CLOSE = 172.17
+RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
+
+
+def recorded() -> dict[str, float]:
+    """The recorded answer, by column."""
+    request, response = (
+        json.loads((RECORDINGS / f"aapl_1d_2022.{side}.json").read_bytes())
+        for side in ("request", "response")
+    )
+    (row,) = response["data"]
+    assert row["s"] == "NASDAQ:AAPL"
+    return dict(zip(request["columns"], row["d"], strict=True))
+
+
+APPLE = recorded()
+CLOSE = APPLE["close"]
 AVERAGES = {
-    "EMA10": 175.70798756,
-    "SMA10": 177.557,
-    "EMA20": 174.3295219,
-    "SMA20": 176.1225,
-    "EMA30": 171.76997467,
-    "SMA30": 172.71033333,
-    "EMA50": 166.9318623,
-    "SMA50": 164.814,
-    "EMA100": 158.65910129,
-    "SMA100": 155.9963,
-    "EMA200": 147.84051735,
-    "SMA200": 145.324625,
-    "HullMA9": 172.86718519,
-    "VWMA": 175.65467259,
+    name: APPLE[name]
+    for name in (
+        *(f"{kind}{n}" for n in (10, 20, 30, 50, 100, 200) for kind in ("EMA", "SMA")),
+        *("HullMA9", "VWMA"),
+    )
 }
 NAN = float("nan")
 
@@ -40,34 +49,56 @@ def last(vote: Vote) -> int | None:
     return int(vote.value[-1, 0]) if vote.defined[-1, 0] else None
 
 
+def served(*names: str) -> np.ndarray:
+    """Columns of the recording as consecutive bars."""
+    return series(*(APPLE[name] for name in names))
+
+
 def test_recorded_averages_give_the_recorded_rating() -> None:
     votes = [ratings.average_vote(series(CLOSE), series(m)) for m in AVERAGES.values()]
     neutral = ratings.ichimoku_vote(np.full((52, 1), CLOSE))
     votes.append(Vote(neutral.value[-1:], neutral.defined[-1:]))
     assert len(votes) == 15
-    assert ratings.rating(votes)[0, 0] == 0.0
-    assert last(votes[list(AVERAGES).index("HullMA9")]) == -1
-    assert last(votes[list(AVERAGES).index("VWMA")]) == -1
+    assert ratings.rating(votes)[0, 0] == APPLE["Recommend.MA"] == 0
+    assert last(votes[list(AVERAGES).index("HullMA9")]) == APPLE["Rec.HullMA9"] == -1
+    assert last(votes[list(AVERAGES).index("VWMA")]) == APPLE["Rec.VWMA"] == -1
+    assert last(votes[-1]) == APPLE["Rec.Ichimoku"] == 0
 
 
 def test_recorded_oscillators_give_the_recorded_rating() -> None:
-    votes = [
-        ratings.rsi_vote(series(49.10252948, 49.36300993)),
-        ratings.stochastic_vote(series(35.98191214), series(54.01709359)),
-        ratings.cci_vote(series(-97.21553799, -87.00676903)),
-        Vote(np.zeros((1, 1), np.int8), np.ones((1, 1), bool)),
-        ratings.awesome_vote(series(9.02918235, 7.25497647, 5.63106471)),
-        ratings.momentum_vote(series(-3.64, -4.11)),
-        ratings.macd_vote(series(2.83183738), series(4.1595174)),
-        ratings.stochastic_rsi_vote(
-            series(CLOSE), series(AVERAGES["EMA50"]), series(0.48812344), series(10.0)
+    average = served("EMA50")
+    votes = {
+        "RSI": ratings.rsi_vote(served("RSI[1]", "RSI")),
+        "Stoch": ratings.stochastic_vote(served("Stoch.K"), served("Stoch.D")),
+        "CCI20": ratings.cci_vote(served("CCI20[1]", "CCI20")),
+        # The rule that today's replaced: +DI has to cross -DI, and did not.
+        "ADX": Vote(np.zeros((1, 1), np.int8), np.ones((1, 1), bool)),
+        "AO": ratings.awesome_vote(served("AO[2]", "AO[1]", "AO")),
+        "Mom": ratings.momentum_vote(served("Mom[1]", "Mom")),
+        "MACD": ratings.macd_vote(served("MACD.macd"), served("MACD.signal")),
+        # The slow line is not served, but the close above its average rules a buy out.
+        "Rec.Stoch.RSI": ratings.stochastic_rsi_vote(
+            series(CLOSE), average, served("Stoch.RSI.K"), series(10.0)
         ),
-        ratings.williams_vote(series(-73.0, -69.57364341)),
-        ratings.ultimate_vote(series(37.62804412)),
-    ]
-    assert [last(vote) for vote in votes] == [0, 0, 0, 0, 0, -1, -1, 0, 0, 0]
+        # Neither is the day before, but without a low below -80 there is no vote.
+        "Rec.WR": ratings.williams_vote(np.vstack([series(-73.0), served("W.R")])),
+        "Rec.UO": ratings.ultimate_vote(served("UO")),
+    }
+    turned = {name for name, vote in votes.items() if last(vote) != 0}
+    assert turned == {"Mom", "MACD"}
+    assert last(votes["Mom"]) == last(votes["MACD"]) == -1
+    for name in ("Rec.Stoch.RSI", "Rec.WR", "Rec.UO"):
+        assert last(votes[name]) == APPLE[name]
     # The eleventh, bull and bear power, was served as 0.
-    assert sum(v for vote in votes if (v := last(vote))) / 11 == pytest.approx(-0.18181818)
+    assert APPLE["Rec.BBPower"] == 0
+    assert sum(v for vote in votes.values() if (v := last(vote))) / 11 == pytest.approx(
+        APPLE["Recommend.Other"], abs=1e-8
+    )
+
+
+def test_the_recorded_whole_is_the_mean_of_its_halves() -> None:
+    halves = APPLE["Recommend.MA"], APPLE["Recommend.Other"]
+    assert sum(halves) / 2 == pytest.approx(APPLE["Recommend.All"], abs=1e-8)
 
 
 @pytest.mark.parametrize(

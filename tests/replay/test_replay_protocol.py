@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import requests
 
@@ -272,3 +273,37 @@ def test_requests_are_kept_as_they_came(start_replay: StartReplay, http: request
     assert post.headers["X-A"] == "b"
     assert (get.method, get.path, get.body) == ("GET", "/symbol?symbol=A:B", None)
     assert post.at <= get.at
+
+
+@pytest.mark.parametrize(
+    ("symbol", "about"),
+    [
+        ("NASDAQ:AAPL", [None, None, 100, 1, "America/New_York"]),
+        ("BINANCE:BTCUSDT", [None, None, None, None, "Etc/UTC"]),
+    ],
+)
+def test_metadata_that_nobody_has_recorded_are_null(
+    scan: Scan, symbol: str, about: list[Any]
+) -> None:
+    columns = ["sector", "industry", "pricescale", "minmov", "timezone"]
+    (row,) = scan(symbols={"tickers": [symbol]}, columns=columns).json()["data"]
+    assert row["d"] == about
+
+
+def test_metadata_of_a_folder_are_served_as_they_are(
+    start_replay: StartReplay, http: requests.Session
+) -> None:
+    bars = pa.table(
+        {
+            "timestamp": [1_614_781_800],
+            "symbol": ["NYSE:A"],
+            **{name: [1.0] for name in ("open", "high", "low", "close", "volume")},
+        }
+    )
+    known = {"sector": "Energy", "industry": "", "pricescale": "10000", "timezone": "Asia/Tokyo"}
+    about = {"market": "america", "type": "stock", "currency": "USD", "description": "A"} | known
+    replay = start_replay(panel=Panel.from_bars(bars, {"NYSE:A": about}))
+    columns = ["sector", "industry", "pricescale", "minmov", "timezone"]
+    question = {"columns": columns}
+    (row,) = http.post(f"{replay.url}/america/scan", json=question, timeout=5).json()["data"]
+    assert row["d"] == ["Energy", None, 10_000, 1, "Asia/Tokyo"]

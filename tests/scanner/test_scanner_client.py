@@ -740,9 +740,30 @@ def test_a_proxy_is_used_for_a_scanner_elsewhere_and_netrc_is_not(
     monkeypatch.setenv("HOME", str(tmp_path))
     with stub_scanner(lambda *_: Reply(rows_answer([row("A:B")]))) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        snapshot = fetch("http://scanner.example", ["A:B"])
+        snapshot = fetch("http://scanner.example", ["A:B"], allow_insecure=True)
     assert set(snapshot.rows) == {"A:B"}
     assert "Authorization" not in proxy.headers[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://scanner.example", "http://127.0.0.1.example", "http://[::2]", "http://10.0.0.1:80/x"],
+)
+def test_http_beyond_this_machine_is_refused_before_anything_is_sent(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stub_scanner(lambda *_: Reply(rows_answer([row("A:B")]))) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with pytest.raises(InputError, match="--allow-insecure"):
+            ScannerClient(url, quick(), session_id=SECRET)
+        assert proxy.questions == []
+        assert fetch(url, ["A:B"], allow_insecure=True).failed == {}
+    assert len(proxy.questions) == 1
+
+
+@pytest.mark.parametrize("url", ["https://x.example", "http://127.0.0.1:9", "http://[::1]:9"])
+def test_https_and_this_machine_need_no_leave(url: str) -> None:
+    ScannerClient(url, quick(), session_id=SECRET)
 
 
 def test_the_deadline_of_an_exchange_holds_for_a_body_without_length() -> None:

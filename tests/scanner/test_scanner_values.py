@@ -11,6 +11,8 @@ from feature_repo.catalog import Column, Dtype
 from ingestion.scanner.values import BadRow, read_values
 
 NUMBER = Column("rsi", Dtype.DOUBLE, "a number", scanner="RSI")
+TEXT = Column("sector", Dtype.STRING, "a text", scanner="sector")
+WHOLE = Column("pricescale", Dtype.INT64, "a whole number", scanner="pricescale")
 TIME = Column("bar_timestamp", Dtype.TIMESTAMP, "a time", scanner="time")
 YEAR_2100 = 4_102_444_800
 
@@ -20,7 +22,7 @@ def read(column: Column, value: Any) -> Any:
     return result
 
 
-@pytest.mark.parametrize("column", [NUMBER, TIME])
+@pytest.mark.parametrize("column", [NUMBER, TIME, TEXT, WHOLE])
 def test_null_stays_null(column: Column) -> None:
     assert read(column, None) is None
 
@@ -94,6 +96,34 @@ def test_what_is_not_unix_seconds_costs_the_row(seconds: float) -> None:
     with pytest.raises(BadRow, match=r"^time: .* is not a time in Unix seconds$") as caught:
         read(TIME, seconds)
     assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("value", ["", "Energy", "\u4e2d\u6587", "a" * 10_000])
+def test_a_text_is_taken_as_it_is(value: str) -> None:
+    assert read(TEXT, value) == value
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, [], ["Energy"], {}])
+def test_what_is_no_text_costs_the_row_and_is_named(value: Any) -> None:
+    with pytest.raises(BadRow, match=r"^sector: .* where text belongs$"):
+        read(TEXT, value)
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    with pytest.raises(BadRow, match=r"^sector: .* is not valid text$"):
+        read(TEXT, "\ud800")
+
+
+@pytest.mark.parametrize(("value", "number"), [(100, 100), (100.0, 100), (0, 0), (-1, -1)])
+def test_a_whole_number_becomes_an_int(value: float, number: int) -> None:
+    result = read(WHOLE, value)
+    assert (type(result), result) == (int, number)
+
+
+@pytest.mark.parametrize("value", [0.5, 2**53, -(2**60), 1e300])
+def test_what_is_no_whole_number_costs_the_row_and_is_named(value: float) -> None:
+    with pytest.raises(BadRow, match=r"^pricescale: .* where a whole number belongs$"):
+        read(WHOLE, value)
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2, 3]])

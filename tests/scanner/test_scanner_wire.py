@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.catalog import TV_TECHNICALS_1D
 from ingestion.scanner import wire
 from ingestion.scanner.values import read_values
 from ingestion.scanner.wire import MalformedAnswer, Page, Tickers, parse_answer
+from tests.fuzzing import fuzz
 
 RECORDED_BOTH_WAYS = ["aapl_1d_2022", "aapl_cmp_2019"]
 RECORDED = [*RECORDED_BOTH_WAYS, "watakandai_2026"]
@@ -281,17 +281,17 @@ ANSWERS = st.fixed_dictionaries(
 )
 
 
-@given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+@fuzz(100, body=st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_arbitrary_bytes_are_read_or_malformed(body: bytes) -> None:
     read_or_malformed(body)
 
 
-@given(JSON | ANSWERS)
+@fuzz(100, document=JSON | ANSWERS)
 def test_arbitrary_json_is_read_or_malformed(document: Any) -> None:
     read_or_malformed(json.dumps(document).encode())
 
 
-@given(st.data())
+@fuzz(100, data=st.data())
 def test_a_recorded_body_with_a_spoiled_stretch_is_read_or_malformed(
     recordings: Path, data: st.DataObject
 ) -> None:

@@ -1,0 +1,79 @@
+"""What is stored, where it comes from, and how fresh it is."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import click
+
+from ingestion.commands.group import cli, show
+from ingestion.errors import GateRefused
+from ingestion.options import DAY, DURATION, INSTANT, Number, json_option
+from ingestion.settings import Settings
+
+
+@cli.command("compact")
+@click.option("--before", type=DAY, help="First UTC date to leave alone [today].")
+@json_option
+def compact_command(as_json: bool, before: date | None) -> None:
+    """Merge the parts of dates that are over; no answer changes."""
+    from ingestion.jobs.compact import compact
+    from ingestion.render import tracing as render
+
+    result = compact(Settings.from_environment(), before)
+    show(as_json, render.compact_document(result), render.compact_text(result))
+    if result.left:
+        raise GateRefused(f"{len(result.left)} dates were left as they are")
+
+
+@cli.command("explain")
+@click.argument("symbol")
+@click.argument("feature")
+@click.option("--as-of", type=INSTANT, help="The value that counted then [now].")
+@click.option(
+    "--online/--no-online",
+    default=True,
+    show_default=True,
+    help="Look into the online store, which takes seconds.",
+)
+@json_option
+def explain_command(as_json: bool, **arguments: Any) -> None:
+    """Tell where a value comes from: FEATURE, or VIEW:FEATURE, of SYMBOL."""
+    from ingestion.jobs.explain import ExplainRequest, explain
+    from ingestion.render import explanation as render
+
+    result = explain(Settings.from_environment(), ExplainRequest(**arguments))
+    show(as_json, render.explain_document(result), render.explain_text(result))
+
+
+@cli.command("status")
+@click.option(
+    "--max-age", type=DURATION, help="Of the newest rows and the online store [the catalog's]."
+)
+@click.option(
+    "--min-coverage",
+    type=Number(0, 1),
+    default=0.95,
+    show_default=True,
+    help="Of the newest snapshot.",
+)
+@click.option(
+    "--max-stale-share",
+    type=Number(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Stale and missing symbols among those asked for.",
+)
+@click.option(
+    "--max-held-back", type=click.IntRange(0), help="Symbols that wait for a split [any number]."
+)
+@json_option
+def status_command(as_json: bool, **arguments: Any) -> None:
+    """Tell how fresh and complete everything is; exit 3 past a limit."""
+    from ingestion.jobs.status import StatusLimits, refuse_unless_fresh, status
+    from ingestion.render import tracing as render
+
+    report = status(Settings.from_environment(), StatusLimits(**arguments))
+    show(as_json, render.status_document(report), render.status_text(report))
+    refuse_unless_fresh(report)

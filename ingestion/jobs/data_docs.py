@@ -1,0 +1,43 @@
+"""The latest checks as the HTML site of Great Expectations."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingestion import clock
+from ingestion.jobs.validate import check_newest
+from ingestion.quality.check import CheckReport
+from ingestion.quality.engine import Engine
+from ingestion.settings import Settings
+
+FOLDER = "docs_gx"
+"""Below ``data/`` of the project; replaced by each run."""
+
+
+@dataclass(frozen=True)
+class DataDocsResult:
+    """The site and what is on it."""
+
+    index: Path
+    reports: tuple[CheckReport, ...]
+
+
+def data_docs(settings: Settings) -> DataDocsResult:
+    """Check each group's newest rows, as ``validate`` does, and show every expectation.
+
+    The lakehouse is only read; nothing is fetched.
+
+    Raises
+    ------
+    InputError
+        If the lakehouse holds no features yet.
+    CorruptPart
+        If a part cannot be read.
+    """
+    site = settings.project / "data" / FOLDER
+    engine = Engine(site)
+    checked = check_newest(settings, clock.now(), engine)
+    shutil.rmtree(site, ignore_errors=True)
+    return DataDocsResult(engine.build_site(), tuple(each.report for each in checked))

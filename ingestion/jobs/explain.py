@@ -1,0 +1,295 @@
+"""A value's story: where it comes from, what it replaced, what replaced it, and what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from feature_repo.catalog import GROUPS, OHLCV_1D, Column, Dataset, FeatureGroup
+from ingestion import clock
+from ingestion.errors import CorruptPart, FeastRepositoryError, InputError
+from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
+from ingestion.jobs.formulas import formula_of
+from ingestion.lakehouse import by_date, list_parts, reading_again
+from ingestion.lakehouse.history import StoredRow, versions_of
+from ingestion.lakehouse.ledger import read_ledger
+from ingestion.lakehouse.parts import Part
+from ingestion.sessions import bar_close, bar_state
+from ingestion.settings import Settings
+from ingestion.symbols import symbol_problem
+
+_CREATED = "created_timestamp"
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """Which value, and as of when."""
+
+    symbol: str
+    feature: str
+    """``RSI``, or ``local_1d:RSI`` for one view's."""
+    as_of: datetime | None = None
+    """Now if not given."""
+    online: bool = True
+    """Whether to look into the online store, which takes the time that Feast takes to import."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a row, as one run wrote it."""
+
+    value: float | None
+    event: datetime
+    created: datetime
+    run_id: str | None
+    """None if the file does not say."""
+    receipts: tuple[str, ...]
+    """What the run left to read, below the lakehouse's root."""
+    part: str
+    """The file that holds it, below the lakehouse's root."""
+    written_as: str | None
+    """The part that its run wrote, if that has been merged since; None if it is the same."""
+    sha256: str | None
+    """Of the part that its run wrote; None if none was recorded."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The daily bar that a value describes."""
+
+    open: datetime
+    close: datetime
+    state: str
+    """Whether it was final at the value's time: open, closed or unknown."""
+    source: str | None
+    """Where the stored bar comes from; None if none is stored."""
+    run_id: str | None
+    """The run that stored it."""
+
+
+@dataclass(frozen=True)
+class Online:
+    """What the online store has of it."""
+
+    value: float | None
+    event: datetime | None
+    created: datetime | None
+    state: str
+    """``served``, ``expired`` (there, and past its time to live) or ``none``."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """One view's value."""
+
+    view: str
+    source: str
+    """The scanner's column, or the formula with its own source."""
+    meaning: str
+    ttl: timedelta
+    versions: tuple[Version, ...]
+    """Of the row that decides at that time, the last written first: it supersedes the others."""
+    expired: bool
+    """Whether that row is past its time to live, and so no value at all."""
+    recorded: Version | None
+    """The version that had been written by then; None if none had."""
+    bar: Bar | None
+    supersedes: Version | None
+    """The value before: of the row that decided until this one's event."""
+    superseded_by: Version | None
+    """The value after: of the next row, if there is one by now."""
+    online: Online | str | None
+    """What is served now; a text why that is not known; None if not asked."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The story of a value in each view that has it."""
+
+    symbol: str
+    feature: str
+    as_of: datetime
+    stories: tuple[Story, ...]
+
+    @property
+    def found(self) -> bool:
+        """Whether any view has a row."""
+        return any(story.versions for story in self.stories)
+
+
+def explain(settings: Settings, request: ExplainRequest) -> Explanation:
+    """Tell where a value comes from.
+
+    Raises
+    ------
+    InputError
+        If the symbol is none, no view has the feature, or the instant is in the future.
+    CorruptPart
+        If a part that had to be read cannot be.
+    """
+    if problem := symbol_problem(request.symbol):
+        raise InputError(f"{request.symbol!r}: {problem}")
+    now = clock.now()
+    as_of = request.as_of or now
+    if as_of > now:
+        raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
+    wanted = _wanted(request.feature)
+    root = settings.lakehouse
+    stories = [
+        reading_again(partial(_story, root, group, column, request.symbol, as_of, now))
+        for group, column in wanted
+    ]
+    online = _served(settings, wanted, request.symbol, now) if request.online else {}
+    stories = [replace(story, online=online.get(story.view)) for story in stories]
+    return Explanation(request.symbol, request.feature, as_of, tuple(stories))
+
+
+def _wanted(feature: str) -> list[tuple[FeatureGroup, Column]]:
+    """Return the groups that are meant, each with the feature's column."""
+    view, colon, name = feature.rpartition(":")
+    wanted = [
+        (group, column)
+        for group in GROUPS
+        for column in group.features
+        if column.name == name and (not colon or group.name == view)
+    ]
+    if not wanted:
+        names = dict.fromkeys(column.name for group in GROUPS for column in group.features)
+        raise InputError(
+            f"no feature {feature}; there are {', '.join(names)}, and each may be told by its view "
+            f"({', '.join(f'{group.name}:RSI' for group in GROUPS)})"
+        )
+    return wanted
+
+
+def _story(
+    root: Path, group: FeatureGroup, column: Column, symbol: str, as_of: datetime, now: datetime
+) -> Story:
+    dates = by_date(list_parts(root, group))
+    until = [day for day in reversed(dates) if day <= as_of.date()]
+    since = [day for day in dates if as_of.date() <= day <= now.date()]
+    backwards = _events(root, group, dates, until, symbol, newest_first=True)
+    earlier = (rows for rows in backwards if rows[0].values[group.event] <= as_of)
+    forwards = _events(root, group, dates, since, symbol, newest_first=False)
+    later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
+    deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
+    known = [row for row in deciding if row.values[_CREATED] <= as_of]
+
+    def last(rows: list[StoredRow]) -> Version | None:
+        return _version(root, group, column, rows[-1]) if rows else None
+
+    return Story(
+        view=group.name,
+        source=_source(column),
+        meaning=column.meaning,
+        ttl=group.ttl,
+        versions=tuple(_version(root, group, column, row) for row in reversed(deciding)),
+        expired=bool(deciding) and deciding[0].values[group.event] + group.ttl < as_of,
+        recorded=last(known),
+        bar=_bar(root, symbol, deciding[-1].values) if deciding else None,
+        supersedes=last(before),
+        superseded_by=last(after),
+        online=None,
+    )
+
+
+def _events(
+    root: Path,
+    dataset: Dataset,
+    dates: dict[date, list[Part]],
+    days: list[date],
+    symbol: str,
+    *,
+    newest_first: bool,
+) -> Iterator[list[StoredRow]]:
+    """Yield the versions of each of a symbol's rows, the last written last."""
+    for day in days:
+        of_event: dict[datetime, list[StoredRow]] = {}
+        for row in versions_of(root, dataset, dates[day], symbol):
+            of_event.setdefault(row.values[dataset.event], []).append(row)
+        yield from (of_event[event] for event in sorted(of_event, reverse=newest_first))
+
+
+def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) -> Version:
+    origin, part = row.origin, row.part.relative_to(root).as_posix()
+    run_id = origin.run_id if origin else None
+    receipts = sorted((root / "_runs" / run_id).glob("*.json")) if run_id else []
+    written_as = origin.part if origin and origin.part != part else None
+    recorded = {entry.part: entry for entry in read_ledger(root, run_id)} if run_id else {}
+    entry = recorded.get(written_as or part)
+    return Version(
+        value=row.values[column.name],
+        event=row.values[group.event],
+        created=row.values[_CREATED],
+        run_id=run_id,
+        receipts=tuple(path.relative_to(root).as_posix() for path in receipts),
+        part=part,
+        written_as=written_as,
+        sha256=entry.sha256 if entry else None,
+    )
+
+
+def _source(column: Column) -> str:
+    if column.scanner:
+        return f"TradingView's scanner, column {column.scanner}"
+    return formula_of(column.name)
+
+
+def _bar(root: Path, symbol: str, values: dict[str, Any]) -> Bar | None:
+    """Tell of the bar that a row describes, and of the stored bar with that open or close."""
+    opened: datetime | None = values["bar_timestamp"]
+    if opened is None:
+        return None
+    seconds = int(opened.timestamp())
+    close = datetime.fromtimestamp(bar_close(symbol, seconds), UTC)
+    of_day = by_date(list_parts(root, OHLCV_1D, close.date())).get(close.date(), [])
+    stored = [
+        row
+        for row in versions_of(root, OHLCV_1D, of_day, symbol)
+        if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
+    ]
+    bar = stored[-1] if stored else None
+    return Bar(
+        open=opened,
+        close=close,
+        state=str(bar_state(symbol, seconds, values["timestamp"])),
+        source=bar.values["source"] if bar else None,
+        run_id=bar.origin.run_id if bar and bar.origin else None,
+    )
+
+
+def _served(
+    settings: Settings, wanted: list[tuple[FeatureGroup, Column]], symbol: str, now: datetime
+) -> dict[str, Online | str]:
+    """Return what the online store has, by view; a text why that cannot be told."""
+    data = settings.project / "data"
+    if not (data / "online.db").exists() or not (data / "registry.db").exists():
+        return {group.name: "there is no online store yet" for group, _ in wanted}
+    served: dict[str, Online | str] = {}
+    try:
+        store = open_repository(settings)
+        for group, column in wanted:
+            with feast_calls(settings):
+                rows = read_online(store, group)
+            found = rows.filter(pc.equal(rows["symbol"], symbol)).to_pylist()
+            served[group.name] = _online(group, column, found, now)
+    except (FeastRepositoryError, CorruptPart) as error:
+        return {group.name: str(error) for group, _ in wanted}
+    return served
+
+
+def _online(
+    group: FeatureGroup, column: Column, rows: list[dict[str, Any]], now: datetime
+) -> Online:
+    if not rows:
+        return Online(None, None, None, "none")
+    (row,) = rows
+    event = row[group.event]
+    state = "served" if event + group.ttl >= now else "expired"
+    return Online(row[column.name], event, row[_CREATED], state)

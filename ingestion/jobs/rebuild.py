@@ -1,0 +1,82 @@
+"""Registry and online store anew, from the definitions and the lakehouse."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingestion.errors import FeastRepositoryError
+from ingestion.jobs.materialize import MaterializeResult, materialize
+from ingestion.jobs.run import new_run_id
+from ingestion.jobs.verify_online import OnlineReport, verify_online
+from ingestion.lakehouse import lakehouse_lock
+from ingestion.settings import Settings
+
+_SCRATCH = "_rebuild"
+
+
+@dataclass(frozen=True)
+class RebuildResult:
+    """What was made, and whether it is right."""
+
+    materialize: MaterializeResult
+    report: OnlineReport
+
+
+def rebuild(settings: Settings) -> RebuildResult:
+    """Make ``registry.db`` and ``online.db`` anew.
+
+    They are built in a folder of their own below ``data/`` and put in their places when they are
+    whole: what is served until then is what was served before, and a killed rebuild is repeated.
+
+    Raises
+    ------
+    InputError
+        If the lakehouse holds no features yet.
+    FeastRepositoryError
+        If there is no ``feature_store.yaml``, or it keeps its files elsewhere.
+    CorruptPart
+        If a part of the lakehouse cannot be read.
+    LakehouseLocked
+        If another run is writing.
+    """
+    run_id, data = new_run_id(), settings.project / "data"
+    yaml = settings.feast_repository / "feature_store.yaml"
+    if not yaml.is_file():
+        raise FeastRepositoryError(f"{yaml} is missing; TVFEAST_PROJECT names the project's folder")
+    with lakehouse_lock(settings.lakehouse, run_id):
+        scratch = data / _SCRATCH
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            made = _build(settings, scratch, yaml, run_id)
+            for name in ("online.db", "registry.db"):
+                if not (scratch / "data" / name).is_file():
+                    raise FeastRepositoryError(
+                        f"{yaml} does not keep its {name} in ../data: rebuild knows no other place"
+                    )
+            _put_in_place(scratch / "data", data)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return RebuildResult(made, verify_online(settings))
+
+
+def _build(settings: Settings, scratch: Path, yaml: Path, run_id: str) -> MaterializeResult:
+    """Fill a project of its own, on the same lakehouse; its YAML's paths are relative."""
+    elsewhere = replace(settings, project=scratch)
+    elsewhere.feast_repository.mkdir(parents=True)
+    (scratch / "data").mkdir()
+    shutil.copy(yaml, elsewhere.feast_repository)
+    return materialize(elsewhere, run_id)
+
+
+def _put_in_place(made: Path, data: Path) -> None:
+    with closing(sqlite3.connect(made / "online.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for leftover in ("online.db-wal", "online.db-shm"):
+        # SQLite would replay the old file's log into the new one.
+        (data / leftover).unlink(missing_ok=True)
+    for name in ("online.db", "registry.db"):
+        (made / name).replace(data / name)

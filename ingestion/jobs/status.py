@@ -1,0 +1,241 @@
+"""How fresh and how complete the lakehouse is, and what waits for somebody.
+
+Reads the newest receipts and the keys of recent rows. Changes nothing, does not ask Feast, and
+waits for nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion import clock
+from ingestion.errors import GateRefused
+from ingestion.quality.freshness import newest_events, newest_receipt
+from ingestion.quality.quarantine import quarantined
+from ingestion.settings import Settings
+from ingestion.symbols import exchange_of
+
+LOOKBACK = timedelta(days=90)
+"""A symbol without a row for longer counts as missing, not as stale."""
+_SNAPSHOT, _BARS, _LOAD = "feature_ingest_coverage.json", "data_ingest.json", "materialize.json"
+
+
+@dataclass(frozen=True)
+class StatusLimits:
+    """From where on a monitor is to ring; a value at its limit is inside."""
+
+    max_age: timedelta | None = None
+    """Of each group's newest rows and of the online store; the catalog's for each group if None."""
+    min_coverage: float = 0.95
+    """Of the newest snapshot."""
+    max_stale_share: float = 0.05
+    """Stale and missing symbols among those that were asked for."""
+    max_held_back: int | None = None
+    """Symbols whose bars wait until a split is recorded; None for any number."""
+
+
+@dataclass(frozen=True)
+class GroupStatus:
+    """One feature group."""
+
+    view: str
+    newest: datetime | None
+    """Event of its newest row; None without one in the last 90 days."""
+    age: timedelta | None
+    max_age: timedelta
+    coverage: float | None
+    """Of the newest snapshot, by its receipt; None where no receipt tells."""
+    asked: int
+    """Symbols of the newest snapshot's request that the group can have."""
+    stale: tuple[str, ...]
+    """Those among them whose newest row is older than ``max_age``."""
+    missing: tuple[str, ...]
+    """Those among them without any row in the last 90 days."""
+    quarantined: int
+    """Rows that the newest snapshot's run kept back."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """The last materialization."""
+
+    run_id: str
+    until: datetime
+    age: timedelta
+    rows: dict[str, int | None]
+    """By view, the symbols that were loaded."""
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """What there is, and which limits it is past."""
+
+    at: datetime
+    groups: tuple[GroupStatus, ...]
+    load: Load | None
+    without_bars: dict[str, tuple[str, ...]]
+    """By exchange, symbols with a fresh snapshot and no stored bar: nothing is recomputed."""
+    held_back: tuple[dict[str, Any], ...]
+    """Split suspected: symbols whose bars wait until it is recorded, as their receipt tells."""
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is inside the limits."""
+        return not self.problems
+
+
+def status(settings: Settings, limits: StatusLimits | None = None) -> StatusReport:
+    """Look at what there is now.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of the last 90 days cannot be read.
+    """
+    limits, at, root = limits or StatusLimits(), clock.now(), settings.lakehouse
+    newest = {
+        dataset.name: newest_events(root, dataset, at - LOOKBACK, at)
+        for dataset in (*GROUPS, OHLCV_1D)
+    }
+    snapshot = newest_receipt(root, _SNAPSHOT)
+    asked = _asked(snapshot, newest[TV_TECHNICALS_1D.name])
+    with_bars = newest[OHLCV_1D.name].keys()
+    groups = tuple(
+        _group(
+            root,
+            group,
+            newest[group.name],
+            asked & with_bars if group is LOCAL_1D else asked,
+            snapshot,
+            limits.max_age or group.quality.max_age,
+            at,
+        )
+        for group in GROUPS
+    )
+    load = _load(newest_receipt(root, _LOAD), at)
+    held_back = _held_back(newest_receipt(root, _BARS))
+    return StatusReport(
+        at=at,
+        groups=groups,
+        load=load,
+        without_bars=_without_bars(groups, newest),
+        held_back=held_back,
+        problems=tuple(_problems(limits, groups, load, held_back, bool(with_bars))),
+    )
+
+
+def refuse_unless_fresh(report: StatusReport) -> None:
+    """Stop where a limit is passed.
+
+    Raises
+    ------
+    GateRefused
+        If one is.
+    """
+    if not report.passed:
+        first, *others = report.problems
+        more = f" and {len(others)} more" if others else ""
+        raise GateRefused(f"{first}{more}")
+
+
+def _asked(receipt: Mapping[str, Any] | None, seen: Mapping[str, datetime]) -> set[str]:
+    """Return the symbols that the newest snapshot was to have.
+
+    A market is not asked for by name: of it, whatever was seen lately is asked for again.
+    """
+    if receipt is None:
+        return set(seen)
+    request = receipt.get("request")
+    source = request.get("source") if isinstance(request, dict) else None
+    if isinstance(source, dict):
+        return set(source.get("symbols", ()))
+    return set(seen) | set(receipt.get("failed_symbols", ()))
+
+
+def _group(
+    root: Path,
+    group: FeatureGroup,
+    newest: Mapping[str, datetime],
+    asked: set[str],
+    receipt: Mapping[str, Any] | None,
+    max_age: timedelta,
+    at: datetime,
+) -> GroupStatus:
+    last = max(newest.values(), default=None)
+    run = root / "_runs" / receipt["run_id"] if receipt else None
+    is_snapshot = group is TV_TECHNICALS_1D
+    return GroupStatus(
+        view=group.name,
+        newest=last,
+        age=at - last if last else None,
+        max_age=max_age,
+        coverage=receipt.get("coverage") if receipt and is_snapshot else None,
+        asked=len(asked),
+        stale=tuple(sorted(s for s in asked & newest.keys() if at - newest[s] > max_age)),
+        missing=tuple(sorted(asked - newest.keys())),
+        quarantined=quarantined(run)[group.name] if run else 0,
+    )
+
+
+def _load(receipt: Mapping[str, Any] | None, at: datetime) -> Load | None:
+    if receipt is None:
+        return None
+    until = datetime.fromisoformat(receipt["until"])
+    rows = {view["view"]: view["rows"] for view in receipt["views"]}
+    return Load(receipt["run_id"], until, at - until, rows)
+
+
+def _held_back(receipt: Mapping[str, Any] | None) -> tuple[dict[str, Any], ...]:
+    bars = receipt.get("bars") if receipt else None
+    return tuple(bars.get("held_back", ())) if isinstance(bars, dict) else ()
+
+
+def _without_bars(
+    groups: tuple[GroupStatus, ...], newest: Mapping[str, Mapping[str, datetime]]
+) -> dict[str, tuple[str, ...]]:
+    lacking = newest[TV_TECHNICALS_1D.name].keys() - newest[OHLCV_1D.name].keys()
+    lacking -= {symbol for group in groups for symbol in group.stale}
+    exchanges: dict[str, list[str]] = {}
+    for symbol in sorted(lacking):
+        exchanges.setdefault(exchange_of(symbol), []).append(symbol)
+    return {exchange: tuple(symbols) for exchange, symbols in exchanges.items()}
+
+
+def _problems(
+    limits: StatusLimits,
+    groups: tuple[GroupStatus, ...],
+    load: Load | None,
+    held_back: tuple[dict[str, Any], ...],
+    has_bars: bool,
+) -> Iterator[str]:
+    """Yield the limits that are passed, each with what to do."""
+    for group in groups:
+        recomputed = group.view == LOCAL_1D.name
+        if group.age is None:
+            if not recomputed or has_bars:
+                command = "local-features" if recomputed else "flow-data"
+                yield f"{group.view} has no rows of the last 90 days: run `tvfeast {command}`"
+            continue
+        if group.age > group.max_age:
+            yield f"{group.view} is {group.age} old, more than {group.max_age}"
+        if group.coverage is not None and group.coverage < limits.min_coverage:
+            yield f"{group.view} covers {group.coverage:.1%}, less than {limits.min_coverage:.1%}"
+        late = len(group.stale) + len(group.missing)
+        if late > limits.max_stale_share * group.asked:
+            yield (
+                f"{group.view}: {len(group.stale)} stale and {len(group.missing)} missing of "
+                f"{group.asked} symbols, more than {limits.max_stale_share:.1%}"
+            )
+    max_age = limits.max_age or TV_TECHNICALS_1D.quality.max_age
+    if load is None:
+        yield "nothing was ever materialized: run `tvfeast materialize`"
+    elif load.age > max_age:
+        yield f"the online store is as of {load.age} ago, more than {max_age}"
+    if limits.max_held_back is not None and len(held_back) > limits.max_held_back:
+        yield f"{len(held_back)} symbols are held back for a split that is to be recorded"

@@ -1,0 +1,41 @@
+"""Fuzz tests: how many cases they try, and how many were tried."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+
+LONG = "long"
+"""Profile of the long form: ``pytest -m fuzz --hypothesis-profile=long``."""
+_USUAL = 100  # Hypothesis's own default
+tried: Counter[str] = Counter()
+"""Cases by test, shrinking included."""
+
+
+def register_profiles() -> None:
+    settings.register_profile(LONG, max_examples=100 * _USUAL, deadline=None)
+
+
+def fuzz(cases: int, **strategies: SearchStrategy[Any]) -> Callable[[Any], Any]:
+    """Try a test on that many drawn cases; in the long form on a hundred times as many."""
+
+    def decorate(test: Any) -> Any:
+        @functools.wraps(test)
+        def counted(*arguments: Any, **drawn: Any) -> Any:
+            tried[test.__name__] += 1
+            return test(*arguments, **drawn)
+
+        bounded = settings(
+            max_examples=cases * settings().max_examples // _USUAL,
+            deadline=None,
+            suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        )
+        return pytest.mark.fuzz(bounded(given(**strategies)(counted)))
+
+    return decorate

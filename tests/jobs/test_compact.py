@@ -1,0 +1,265 @@
+"""``compact`` killed at any instant: every row is there once, and the next run completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import InputError, LakehouseLocked
+from ingestion.jobs.compact import compact
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part, reading_again
+from ingestion.settings import Settings
+from tests.lakehouse.technicals import EVENING, technicals
+
+KILLS = int(os.environ.get("TVFEAST_KILLS", "15"))
+DATES, PARTS, ROWS = 2, 3, 2 * 3 * 2
+LATER = EVENING + timedelta(days=DATES)
+
+# Imports once, then runs compact in a child of its own for each line of input: `root touch pause`.
+# A child kills itself before its touch-th call of what touches the disk, or right after it has
+# exchanged folders; or it is killed after a pause.
+SERVER = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ingestion.lakehouse.compact as compact_parts
+import shutil
+from ingestion.jobs.compact import compact
+from ingestion.settings import Settings
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def deadly(function, left, after=False):
+    def call(*arguments, **named):
+        if left[0] == 0:
+            die()
+        left[0] -= 1
+        result = function(*arguments, **named)
+        if after:
+            if left[0] == 0:
+                die()
+            left[0] -= 1
+        return result
+    return call
+
+def run(root, touch):
+    left = [touch]
+    for owner, name in (
+        (os, "fsync"), (Path, "mkdir"), (Path, "replace"), (Path, "write_bytes"),
+        (Path, "touch"), (pq, "write_table"), (shutil, "rmtree"),
+    ):
+        setattr(owner, name, deadly(getattr(owner, name), left))
+    compact_parts.exchange = deadly(compact_parts.exchange, left, after=True)
+    compact(Settings(Path(root), Path(root), "https://scanner.invalid"))
+
+print("ready", flush=True)
+for line in sys.stdin:
+    root, touch, pause = line.split()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            run(root, int(touch))
+            code = 0
+        finally:
+            os._exit(code)
+    if float(pause):
+        time.sleep(float(pause))
+        os.kill(child, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+Kill = Callable[[Path, int, float], int]
+
+
+@pytest.fixture(scope="module")
+def killed() -> Iterator[Kill]:
+    """Run compact on a lakehouse until it is killed; returns −9, or 0 if it came to its end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        env={"TVFEAST_NOW": LATER.isoformat(), "PATH": os.environ["PATH"]},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+
+        def kill(root: Path, touch: int, pause: float = 0) -> int:
+            server.stdin.write(f"{root} {touch} {pause}\n")
+            server.stdin.flush()
+            return int(server.stdout.readline())
+
+        yield kill
+        server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dates of three parts; some of the rows are restated."""
+    root = tmp_path_factory.mktemp("template")
+    for day in range(DATES):
+        for number in range(PARTS):
+            event = EVENING + timedelta(days=day, minutes=number // 2)
+            rows = technicals(["A:A", "B:B"], event, event + timedelta(minutes=5 + number))
+            append_part(root, GROUP, rows, f"run-{day}-{number}")
+    return root
+
+
+@pytest.fixture
+def settings(tmp_path: Path, template: Path, at) -> Settings:
+    at(LATER)
+    root = tmp_path / "lakehouse"
+    shutil.copytree(template, root)
+    return Settings(tmp_path, root, "https://scanner.invalid")
+
+
+def rows_of(root: Path) -> Counter[str]:
+    return reading_again(
+        lambda: Counter(
+            str(row) for part in list_parts(root, GROUP) for row in read_part(part.path).to_pylist()
+        )
+    )
+
+
+class Reader:
+    """Reads all the time; each answer must be the same."""
+
+    def __init__(self, root: Path, expected: Counter[str]) -> None:
+        self.answers = 0
+        self.wrong: list[object] = []
+        self._stop = Event()
+        self._thread = Thread(target=self._run, args=(root, expected))
+        self._thread.start()
+
+    def _run(self, root: Path, expected: Counter[str]) -> None:
+        while not self._stop.wait(0.002) and not self.wrong:
+            try:
+                found: object = rows_of(root)
+            except Exception as error:  # noqa: BLE001 - told by the test
+                found = error
+            self.answers += 1
+            if found != expected:
+                self.wrong.append(found)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert self.answers
+        assert not self.wrong
+
+
+def survive(kill: Callable[[], int], settings: Settings) -> int:
+    """Kill a compaction, look, complete it, and look again; readers look all the time."""
+    root = settings.lakehouse
+    expected = rows_of(root)
+    assert expected.total() == ROWS
+    reader = Reader(root, expected)
+    try:
+        code = kill()
+        assert check_lakehouse(settings).faults == []
+        compact(settings)
+        assert len(list_parts(root, GROUP)) == DATES
+        report = check_lakehouse(settings)
+        assert (report.faults, report.rows) == ([], ROWS)
+    finally:
+        reader.stop()
+    assert rows_of(root) == expected
+    return code
+
+
+def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
+    template: Path, settings: Settings, tmp_path: Path, killed: Kill
+):
+    codes = []
+    while 0 not in codes:
+        root = tmp_path / str(len(codes))
+        shutil.copytree(template, root)
+        at_touch = replace(settings, lakehouse=root)
+        codes.append(survive(lambda r=root: killed(r, len(codes), 0), at_touch))
+    assert set(codes[:-1]) == {-9}
+    assert len(codes) > 10 * DATES, "compact was to touch the disk more often"
+
+
+def test_kills_at_random_lose_nothing_and_double_nothing(
+    template: Path, settings: Settings, tmp_path: Path, killed: Kill
+):
+    instants = random.Random(20260116)
+    codes = []
+    while codes.count(-9) < KILLS:
+        root = tmp_path / str(len(codes))
+        shutil.copytree(template, root)
+        pause = instants.uniform(0.005, 0.15)
+        at_random = replace(settings, lakehouse=root)
+        codes.append(survive(lambda r=root, p=pause: killed(r, 1_000_000, p), at_random))
+        shutil.rmtree(root)
+
+
+def test_each_date_becomes_one_part_and_a_second_run_finds_nothing(settings: Settings):
+    before = rows_of(settings.lakehouse)
+    result = compact(settings)
+    assert (len(result.merged), result.replaced, result.rows) == (DATES, DATES * PARTS, ROWS)
+    assert result.left == ()
+    assert rows_of(settings.lakehouse) == before
+    again = compact(settings)
+    assert (again.merged, again.left) == ((), ())
+
+
+def test_the_receipt_says_what_became_of_which_part(settings: Settings):
+    document = json.loads(compact(settings).receipt.read_text())
+    assert document["request"] == {"before": LATER.date().isoformat()}
+    assert [len(each["replaces"]) for each in document["merged"]] == [PARTS] * DATES
+    assert [each["part"] for each in document["merged"]] == [
+        each["part"] for each in document["parts"]
+    ]
+
+
+def test_only_dates_that_are_over_are_merged(settings: Settings, at):
+    at(EVENING + timedelta(days=1))
+    compact(settings)
+    numbers = [(part.date.day, part.number) for part in list_parts(settings.lakehouse, GROUP)]
+    assert numbers == [(16, 3), *((17, number) for number in range(PARTS))]
+    assert compact(settings, date(2026, 1, 16)).merged == ()
+    with pytest.raises(InputError, match="only dates that are over"):
+        compact(settings, date(2026, 1, 18))
+
+
+def test_a_date_with_a_damaged_part_is_left_alone_and_the_others_are_merged(settings: Settings):
+    damaged = list_parts(settings.lakehouse, GROUP)[0].path
+    damaged.write_bytes(b"")
+    result = compact(settings)
+    assert len(result.merged) == DATES - 1
+    (reason,) = result.left
+    assert str(damaged) in reason
+    assert len(list_parts(settings.lakehouse, GROUP)) == PARTS + DATES - 1
+
+
+def test_it_does_not_run_beside_another_run(settings: Settings):
+    with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked):
+        compact(settings)
+
+
+def test_an_empty_lakehouse_has_nothing_to_merge(tmp_path: Path, at):
+    at(datetime(2026, 1, 20, tzinfo=UTC))
+    result = compact(Settings(tmp_path, tmp_path / "none", "https://scanner.invalid"))
+    assert result.merged == ()
+    for dataset in (GROUP, LOCAL_1D, OHLCV_1D):
+        assert list_parts(tmp_path / "none", dataset) == []

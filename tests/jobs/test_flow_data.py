@@ -1,0 +1,130 @@
+"""The whole chain against the replay scanner."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import DATASETS
+from ingestion.candidates import read_candidates
+from ingestion.errors import LakehouseLocked, NothingFetched
+from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.flow_data import FlowResult, Status, flow_data
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import local_features
+from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.replay import FaultPlan, ReplayScanner
+from ingestion.settings import Settings
+from tests.conftest import MONDAY, QUICK, SAMPLE
+
+TUESDAY = MONDAY + timedelta(days=1)
+STEPS = [
+    *("data-ingest", "meta-ingest", "feature-ingest", "local-features"),
+    *("validate", "materialize", "verify --online", "status"),
+]
+
+
+@pytest.fixture
+def request_all() -> FeatureIngestRequest:
+    candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
+    return FeatureIngestRequest(candidates, scanner=replace(QUICK, retries=0))
+
+
+@pytest.fixture
+def with_history(settings: Settings, tmp_path: Path) -> Settings:
+    """The sample's last three months: all that a flow of these days looks at."""
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    recent = bars.filter(pc.field("timestamp") > MONDAY.timestamp() - 90 * 86_400)
+    pq.write_table(recent, tmp_path / "recent.parquet")
+    import_bars(settings, ImportRequest((tmp_path / "recent.parquet",)))
+    local_features(settings)
+    return settings
+
+
+def parts(settings: Settings) -> set[Path]:
+    return {part.path for dataset in DATASETS for part in list_parts(settings.lakehouse, dataset)}
+
+
+def statuses(flow: FlowResult) -> list[Status]:
+    return [step.status for step in flow.steps]
+
+
+def test_one_run_goes_all_the_way_and_leaves_one_receipt(
+    with_history: Settings, request_all: FeatureIngestRequest, at
+):
+    at(TUESDAY)
+    flow = flow_data(with_history, request_all)
+    assert flow.error is None
+    assert [step.name for step in flow.steps] == STEPS
+    assert statuses(flow) == [Status.DONE] * len(STEPS)
+    assert flow["data-ingest"].result.bars.written == 60
+    assert flow["verify --online"].result.passed
+    runs = {path.parent.name for path in with_history.lakehouse.glob("_runs/*/*.json")}
+    assert flow.run_id in runs
+    document = json.loads(flow.receipt.read_bytes())
+    assert [step["step"] for step in document["steps"]] == STEPS
+    assert {part["part"].split("/")[0] for part in document["parts"]} == {
+        *("features", "ohlcv_1d", "symbols")
+    }
+
+
+def test_a_failing_step_stops_what_needs_it_and_the_next_run_picks_up_there(
+    with_history: Settings, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
+):
+    at(TUESDAY)
+    scanner.plan = FaultPlan.parse(["empty:1"])  # the bars' only request
+    flow = flow_data(with_history, request_all)
+    assert isinstance(flow.error, NothingFetched)
+    assert {step.name: step.status for step in flow.steps} == {
+        "data-ingest": Status.FAILED,
+        "meta-ingest": Status.DONE,
+        "feature-ingest": Status.DONE,
+        "local-features": Status.NOT_RUN,
+        "validate": Status.NOT_RUN,
+        "materialize": Status.NOT_RUN,
+        "verify --online": Status.NOT_RUN,
+        "status": flow["status"].status,
+    }
+    assert flow["local-features"].reason == "it needs data-ingest"
+    told = json.loads(flow.receipt.read_bytes())["steps"]
+    assert [step["status"] for step in told] == [step.status for step in flow.steps]
+
+    at(TUESDAY + timedelta(minutes=5))
+    again = flow_data(with_history, request_all)
+    assert again.error is None
+    assert again["data-ingest"].result.bars.written == 60
+    assert again["feature-ingest"].result.part is None  # inside the resume window
+    assert again["local-features"].result.rows_written == 60
+
+
+def test_without_bars_the_snapshot_is_served_all_the_same(
+    settings: Settings, request_all: FeatureIngestRequest
+):
+    """Before New York's close of the first day no bar has closed yet."""
+    flow = flow_data(settings, request_all)
+    assert flow["data-ingest"].status is Status.DONE
+    assert flow["materialize"].status is Status.DONE
+    assert flow["materialize"].result.loads[0].rows == 60
+
+
+def test_a_repeated_run_adds_nothing(with_history: Settings, request_all: FeatureIngestRequest, at):
+    at(TUESDAY)
+    flow_data(with_history, request_all)
+    before = parts(with_history)
+    at(TUESDAY + timedelta(minutes=5))
+    again = flow_data(with_history, request_all)
+    assert again.error is None
+    assert parts(with_history) == before
+
+
+def test_a_flow_holds_the_lock_from_the_first_step_to_the_last(
+    settings: Settings, request_all: FeatureIngestRequest
+):
+    with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked, match="other"):
+        flow_data(settings, request_all)

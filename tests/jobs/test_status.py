@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import GateRefused
+from ingestion.jobs.status import StatusLimits, StatusReport, refuse_unless_fresh, status
+from ingestion.lakehouse import append_part, arrow_schema, write_run_file
+from ingestion.render.tracing import status_document, status_text
+from ingestion.settings import Settings
+from tests.lakehouse.technicals import EVENING, technicals
+
+AGE = GROUP.quality.max_age
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+NAMES = [f"NASDAQ:S{number:02}" for number in range(19)] + ["BINANCE:BTCUSDT"]
+
+
+@pytest.fixture
+def lakehouse(tmp_path: Path, at) -> Settings:
+    """A complete snapshot of twenty symbols, loaded, all but one with bars and features."""
+    at(EVENING)
+    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    append_part(settings.lakehouse, GROUP, technicals(NAMES), "run-1")
+    for dataset in (OHLCV_1D, LOCAL_1D):
+        append_part(settings.lakehouse, dataset, daily(dataset, NAMES[:-1]), "run-1")
+    snapshot_receipt(settings, "run-1")
+    loaded(settings, "run-1")
+    return settings
+
+
+def daily(dataset, symbols: list[str], event: datetime = EVENING) -> pa.Table:
+    """A row a symbol; all numbers are 1."""
+    row = dict.fromkeys(arrow_schema(dataset).names, 1.0) | {
+        **{"timestamp": int(event.timestamp()), "event_timestamp": event, "source": "hand"},
+        **{"created_timestamp": event, "bar_timestamp": event - DAY},
+    }
+    rows = [row | {"symbol": symbol} for symbol in symbols]
+    return pa.Table.from_pylist(rows, arrow_schema(dataset))
+
+
+def write(settings: Settings, run_id: str, name: str, **document: object) -> None:
+    write_run_file(settings.lakehouse, run_id, name, json.dumps(document).encode())
+
+
+def snapshot_receipt(settings: Settings, run_id: str, coverage: float = 1.0, **more) -> None:
+    source = {"symbols": more.pop("symbols", NAMES)}
+    write(
+        *(settings, run_id, "feature_ingest_coverage.json"),
+        **{"coverage": coverage, "request": {"source": source}, "failed_symbols": {}, **more},
+    )
+
+
+def loaded(settings: Settings, run_id: str, until: datetime = EVENING) -> None:
+    views = [{"view": group.name, "rows": 20} for group in (GROUP, LOCAL_1D)]
+    write(settings, run_id, "materialize.json", until=until.isoformat(), views=views)
+
+
+def group(report: StatusReport, name: str = GROUP.name):
+    return next(each for each in report.groups if each.view == name)
+
+
+def test_everything_inside_its_limits_passes(lakehouse: Settings):
+    report = status(lakehouse)
+    assert report.problems == ()
+    refuse_unless_fresh(report)
+    snapshots = group(report)
+    assert (snapshots.newest, snapshots.age) == (EVENING, timedelta(0))
+    assert (snapshots.coverage, snapshots.asked, snapshots.quarantined) == (1.0, 20, 0)
+    assert (snapshots.stale, snapshots.missing) == ((), ())
+
+
+@pytest.mark.parametrize(("later", "passes"), [(timedelta(0), True), (SECOND, False)])
+def test_the_age_is_limited_to_the_second(lakehouse: Settings, at, later, passes: bool):
+    at(EVENING + AGE + later)
+    report = status(lakehouse)
+    assert report.passed is passes
+    limits = StatusLimits(max_age=timedelta(hours=5))
+    at(EVENING + timedelta(hours=5) + later)
+    assert status(lakehouse, limits).passed is passes
+
+
+def test_each_group_has_the_catalogs_limit(lakehouse: Settings, at):
+    at(EVENING + AGE + SECOND)
+    late = [each for each in status(lakehouse).problems if "old" in each]
+    assert late == [f"{GROUP.name} is {AGE + SECOND} old, more than {AGE}"]
+
+
+@pytest.mark.parametrize(("later", "passes"), [(timedelta(0), True), (SECOND, False)])
+def test_the_age_of_the_online_store_is_limited_to_the_second(
+    lakehouse: Settings, at, later, passes: bool
+):
+    append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING + AGE), "run-2")
+    at(EVENING + AGE + later)
+    report = status(lakehouse)
+    assert report.load is not None
+    assert report.load.age == AGE + later
+    assert report.passed is passes
+
+
+@pytest.mark.parametrize(("coverage", "passes"), [(0.95, True), (0.9499, False)])
+def test_the_newest_snapshots_coverage_is_limited(lakehouse: Settings, coverage, passes: bool):
+    snapshot_receipt(lakehouse, "run-2", coverage)
+    report = status(lakehouse)
+    assert group(report).coverage == coverage
+    assert report.passed is passes
+
+
+def test_stale_and_missing_symbols_are_named_and_limited(lakehouse: Settings, at):
+    at(EVENING + 10 * DAY)
+    append_part(lakehouse.lakehouse, GROUP, technicals(NAMES[1:], EVENING + 10 * DAY), "run-2")
+    loaded(lakehouse, "run-2", EVENING + 10 * DAY)
+    asked = [*NAMES, "NYSE:GONE"]
+    snapshot_receipt(lakehouse, "run-2", symbols=asked)
+    report = status(lakehouse)
+    assert (group(report).stale, group(report).missing) == ((NAMES[0],), ("NYSE:GONE",))
+    assert any("1 stale and 1 missing of 21" in problem for problem in report.problems)
+    assert status(lakehouse, StatusLimits(max_stale_share=2 / 21)).passed
+    assert not status(lakehouse, StatusLimits(max_stale_share=2 / 21 - 1e-9)).passed
+
+
+def test_a_symbol_without_a_row_for_90_days_is_missing(lakehouse: Settings, at):
+    at(EVENING + 90 * DAY)
+    assert len(group(status(lakehouse)).stale) == 20
+    at(EVENING + 90 * DAY + SECOND)
+    assert len(group(status(lakehouse)).missing) == 20
+
+
+def test_a_market_asked_for_whole_is_held_against_what_was_seen_of_it(lakehouse: Settings):
+    write(
+        *(lakehouse, "run-2", "feature_ingest_coverage.json"),
+        **{"coverage": 0.96, "request": {"source": "america"}, "failed_symbols": {"X:F": "reset"}},
+    )
+    assert group(status(lakehouse)).asked == 21
+    assert group(status(lakehouse)).missing == ("X:F",)
+
+
+def test_what_has_no_bars_is_told_by_market_and_not_missed_among_the_recomputed(
+    lakehouse: Settings,
+):
+    report = status(lakehouse)
+    assert report.without_bars == {"BINANCE": ("BINANCE:BTCUSDT",)}
+    assert "BINANCE 1; load them: tvfeast import-bars" in status_text(report)
+    assert group(report, "local_1d").asked == 19
+    assert group(report, "local_1d").missing == ()
+
+
+def test_rows_in_quarantine_are_counted_by_group(lakehouse: Settings):
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"dataset": [GROUP.name] * 3 + ["local_1d"]}), sink)
+    snapshot_receipt(lakehouse, "run-2")
+    name = "quarantine.parquet"
+    write_run_file(lakehouse.lakehouse, "run-2", name, sink.getvalue().to_pybytes())
+    assert [each.quarantined for each in status(lakehouse).groups] == [3, 1]
+
+
+def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse: Settings):
+    held = [{"symbol": "NASDAQ:S01", "ratio": "4:1"}]
+    write(lakehouse, "run-2", "data_ingest.json", bars={"held_back": held})
+    report = status(lakehouse)
+    assert report.held_back == tuple(held)
+    assert report.passed
+    assert status(lakehouse, StatusLimits(max_held_back=1)).passed
+    assert not status(lakehouse, StatusLimits(max_held_back=0)).passed
+    assert "NASDAQ:S01 4:1" in status_text(report)
+
+
+def test_the_newest_receipt_that_can_be_read_counts(lakehouse: Settings):
+    snapshot_receipt(lakehouse, "run-2", 0.97)
+    write_run_file(lakehouse.lakehouse, "run-3", "feature_ingest_coverage.json", b"{")
+    assert group(status(lakehouse)).coverage == 0.97
+
+
+def test_rows_beyond_now_are_not_counted(lakehouse: Settings):
+    append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING + SECOND), "later")
+    assert group(status(lakehouse)).newest == EVENING
+
+
+def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
+    at(EVENING)
+    report = status(Settings(tmp_path, tmp_path / "none", "https://scanner.invalid"))
+    assert "flow-data" in report.problems[0]
+    assert "materialize" in report.problems[1]
+    assert len(report.problems) == 2, "without bars there is nothing to recompute"
+    with pytest.raises(GateRefused, match="flow-data"):
+        refuse_unless_fresh(report)
+    assert "–" in status_text(report)
+
+
+def test_bars_without_features_are_a_problem(tmp_path: Path, at):
+    at(EVENING)
+    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    append_part(settings.lakehouse, OHLCV_1D, daily(OHLCV_1D, NAMES), "bars")
+    assert any("local-features" in problem for problem in status(settings).problems)
+
+
+def test_the_status_is_told_to_people_and_to_machines(lakehouse: Settings, at):
+    at(EVENING + AGE + SECOND)
+    report = status(lakehouse, replace(StatusLimits(), max_stale_share=1.0))
+    text = status_text(report)
+    assert "2026-01-16 21:30 UTC" in text
+    assert text.count("PAST ITS LIMIT") == len(report.problems) == 2
+    document = json.loads(json.dumps(status_document(report)))
+    assert document["passed"] is False
+    assert document["groups"][0]["age"] == (AGE + SECOND).total_seconds()

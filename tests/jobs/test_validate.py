@@ -1,0 +1,255 @@
+"""The promotion gate over a lakehouse of the sample's real bars."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.candidates import read_candidates
+from ingestion.commands import cli
+from ingestion.errors import GateRefused, InputError, LakehouseLocked
+from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import backfill
+from ingestion.jobs.validate import refuse_unless_passed, validate
+from ingestion.lakehouse import lakehouse_lock, list_parts, read_part, write_run_file
+from ingestion.replay import Panel, ReplayScanner
+from ingestion.settings import Settings
+from ingestion.workspace import make_workspace
+from tests.conftest import MONDAY, SAMPLE
+
+TV = TV_TECHNICALS_1D
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, sample_panel: Panel) -> Path:
+    """A project with a snapshot of Monday, and ``local_1d`` of the weeks before."""
+    project = make_workspace(tmp_path_factory.mktemp("built") / "project")
+    with pytest.MonkeyPatch.context() as patch, ReplayScanner(sample_panel) as scanner:
+        patch.setenv("TVFEAST_PROJECT", str(project))
+        patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
+        settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+        candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
+        feature_ingest(settings, FeatureIngestRequest(candidates))
+        import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
+        backfill(settings, date(2021, 3, 10), MONDAY.date())
+    return project
+
+
+@pytest.fixture
+def settings(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: Callable[[datetime], None]
+) -> Settings:
+    """A copy of it for each test, on Monday evening."""
+    project = tmp_path / "project"
+    shutil.copytree(built, project)
+    monkeypatch.setenv("TVFEAST_PROJECT", str(project))
+    return Settings.from_environment()
+
+
+def receipt(settings: Settings) -> dict[str, Any]:
+    (path,) = (settings.lakehouse / "_runs").glob("*/validate.json")
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
+
+
+def rewrite(settings: Settings, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change the newest snapshot in place, as no job would."""
+    path = list_parts(settings.lakehouse, TV)[-1].path
+    pq.write_table(change(read_part(path)), path)
+
+
+def waive(settings: Settings, check: str, expires: str = "2021-04-30") -> None:
+    folder = settings.feast_repository / "waivers"
+    folder.mkdir(exist_ok=True)
+    (folder / "known.toml").write_text(
+        f'owner = "A"\nreason = "B"\nexpires = {expires}\nwaives = ["{check}"]\n'
+    )
+
+
+def test_the_samples_rows_may_be_promoted(settings: Settings):
+    result = validate(settings)
+    refuse_unless_passed(result)
+    assert result.passed
+    assert {(each.group, each.check) for each in result.findings} == {
+        (TV.name, "quality"),
+        (TV.name, "coverage"),
+        (LOCAL_1D.name, "quality"),
+    }
+    document = receipt(settings)
+    assert document["verdict"] == "promote"
+    assert [each["accepted"] for each in document["quality"]] == [60, 60]
+    drift = [each for each in document["skipped"] if each["check"] == "RSI drift"]
+    assert drift == [{"group": TV.name, "check": "RSI drift", "reason": "0 days, judged from 20"}]
+    assert document["quality"][1]["figures"]["RSI drift"] < 5
+    assert document["job"] == "validate"
+    assert document["run_id"] == result.run_id
+
+
+def test_a_row_that_breaks_a_rule_stops_promotion(settings: Settings):
+    def spoil(rows: pa.Table) -> pa.Table:
+        values = rows["RSI"].to_pylist()
+        return rows.set_column(
+            rows.column_names.index("RSI"), "RSI", pa.array([140.0, *values[1:]], pa.float64())
+        )
+
+    rewrite(settings, spoil)
+    result = validate(settings)
+    with pytest.raises(GateRefused, match="RSI bounds") as refused:
+        refuse_unless_passed(result)
+    assert str(result.receipt) in str(refused.value)
+    (fault,) = result.faults
+    assert (fault.group, fault.check) == (TV.name, "RSI bounds")
+    assert receipt(settings)["verdict"] == "refuse"
+    waive(settings, f"{TV.name}: RSI bounds")
+    again = validate(settings)
+    assert again.passed
+    assert [(each.check, each.waived_by) for each in again.waived] == [("RSI bounds", "known.toml")]
+
+
+def test_rows_that_are_gone_show_in_the_coverage(settings: Settings):
+    rewrite(settings, lambda rows: rows.slice(4))
+    (fault,) = validate(settings).faults
+    assert fault.check == "coverage"
+    assert fault.detail == "93.3% of 60 symbols, least 95.0%"
+
+
+def test_old_rows_are_not_promoted(settings: Settings, at: Callable[[datetime], None]):
+    at(MONDAY + TV.quality.max_age)
+    assert validate(settings).passed
+    at(MONDAY + TV.quality.max_age + timedelta(seconds=1))
+    (fault,) = validate(settings).faults
+    assert (fault.group, fault.check) == (TV.name, "age hours")
+
+
+def test_what_is_later_than_now_does_not_count(settings: Settings, at: Callable[[datetime], None]):
+    at(MONDAY - timedelta(days=3))
+    result = validate(settings)
+    assert result.passed
+    assert (TV.name, "quality", "no rows") in [
+        (group, each.check, each.reason) for group, each in result.skipped
+    ]
+
+
+def test_an_unwaived_waiver_fault_fails_the_gate_itself(settings: Settings):
+    waive(settings, f"{TV.name}: RSI drift", expires="2021-04-11")
+    (fault,) = validate(settings).faults
+    assert fault.group == "waivers"
+    assert "expired on 2021-04-11" in fault.detail
+    waive(settings, f"{TV.name}: RSI drift", expires="2021-04-12")
+    assert validate(settings).passed
+
+
+class TestParity:
+    def compare(self, settings: Settings, **figures: Any) -> None:
+        column = {"feature": "RSI", "n": 100, "beyond": 0}
+        column |= {"rank_correlation": 1.0, "sign_agreement": 1.0} | figures
+        content = json.dumps({"columns": [column]}).encode()
+        write_run_file(settings.lakehouse, "99990101T000000Z-a", "parity.json", content)
+
+    @pytest.mark.parametrize(
+        ("figures", "told"),
+        [
+            ({"beyond": 6}, "6.0% beyond"),
+            ({"rank_correlation": 0.94}, "rank correlation"),
+            ({"sign_agreement": 0.89}, "sign agreement"),
+        ],
+    )
+    def test_served_values_that_are_not_recomputed_ones_stop_it(
+        self, settings: Settings, figures: dict[str, float], told: str
+    ):
+        self.compare(settings, **figures)
+        (fault,) = validate(settings).faults
+        assert fault.check == "RSI parity"
+        assert told in fault.detail
+
+    @pytest.mark.parametrize(
+        "figures",
+        [
+            {"beyond": 5, "rank_correlation": 0.95, "sign_agreement": 0.9},
+            {"rank_correlation": None},
+        ],
+    )
+    def test_at_the_limits_they_pass(self, settings: Settings, figures: dict[str, Any]):
+        self.compare(settings, **figures)
+        assert validate(settings).passed
+
+    def test_a_few_values_are_not_judged(self, settings: Settings):
+        self.compare(settings, n=19, beyond=19)
+        result = validate(settings)
+        assert result.passed
+        assert "RSI parity" in [each.check for _, each in result.skipped]
+
+    def test_a_receipt_that_cannot_be_read_fails(self, settings: Settings):
+        write_run_file(settings.lakehouse, "99990101T000000Z-a", "parity.json", b'{"columns": 3}')
+        (fault,) = validate(settings).faults
+        assert "cannot be read" in fault.detail
+
+
+def test_a_coverage_receipt_that_cannot_be_read_fails(settings: Settings):
+    name = "feature_ingest_coverage.json"
+    write_run_file(settings.lakehouse, "99990101T000000Z-a", name, b"{")
+    (fault,) = validate(settings).faults
+    assert fault.check == "coverage"
+
+
+def test_rows_without_a_receipt_are_told(settings: Settings):
+    rows = read_part(list_parts(settings.lakehouse, TV)[-1].path)
+    shutil.rmtree(settings.lakehouse / "_runs")
+    result = validate(settings)
+    assert result.passed
+    assert "the newest rows have no receipt" in [each.reason for _, each in result.skipped]
+    assert rows.num_rows == 60
+
+
+def test_an_empty_lakehouse_is_told(settings: Settings):
+    shutil.rmtree(settings.lakehouse)
+    with pytest.raises(InputError, match="feature-ingest"):
+        validate(settings)
+
+
+def test_it_takes_the_lock(settings: Settings):
+    with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked):
+        validate(settings)
+
+
+def test_the_command_prints_the_verdict_and_ends_with_3(settings: Settings):
+    waive(settings, "nonsense")
+    told = CliRunner().invoke(cli, ["validate"])
+    assert isinstance(told.exception, GateRefused)
+    assert "MAY NOT BE PROMOTED" in told.output
+    assert "'nonsense'" in told.output
+    document = json.loads(CliRunner().invoke(cli, ["validate", "--json"]).stdout)
+    assert document["passed"] is False
+    (settings.feast_repository / "waivers" / "known.toml").unlink()
+    told = CliRunner().invoke(cli, ["validate"])
+    assert told.exception is None
+    assert "may be promoted" in told.output
+
+
+def test_the_site_shows_the_latest_checks_and_is_built_anew(settings: Settings):
+    stale = settings.project / "data" / "docs_gx" / "stale.html"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    told = CliRunner().invoke(cli, ["data-docs", "--json"])
+    document = json.loads(told.stdout)
+    assert [each["accepted"] for each in document["quality"]] == [60, 60]
+    index = Path(document["index"])
+    assert index == stale.parent / "index.html"
+    assert not stale.exists()
+    pages = {page.name: page.read_text() for page in index.parent.rglob("*.html")}
+    assert "index.html" in pages
+    assert any("RSI drift" in page for page in pages.values())
+    assert any("Recommend.All identity" in page for page in pages.values())
+    assert not list((settings.lakehouse / "_runs").glob("*/validate.json"))

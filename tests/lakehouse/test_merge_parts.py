@@ -1,0 +1,329 @@
+"""Merged parts: the same answers, the same rows, the same origins, at every instant."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feature_repo.catalog import SYMBOLS
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import CorruptPart, InputError
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    list_parts,
+    newest_known,
+    read_current,
+    read_part,
+    reading_again,
+)
+from ingestion.lakehouse.compact import merge_parts
+from ingestion.lakehouse.exchange import exchange
+from ingestion.lakehouse.ledger import Ledger
+from ingestion.lakehouse.origins import read_provenance
+from tests.lakehouse.technicals import EVENING, technicals
+
+FOLDER = f"{GROUP.storage}/date=2026-01-16"
+NAMES = ["A:A", "B:B", "C:C", "中:国"]
+
+
+def merge(root: Path, run_id: str = "merge") -> Path:
+    parts = list_parts(root, GROUP)
+    return merge_parts(root, GROUP, parts, Ledger.read(root), run_id).part
+
+
+def all_rows(root: Path) -> Counter[tuple]:
+    """Every version of every row, with the run that it came from, as Parquet's metadata tell."""
+    rows: Counter[tuple] = Counter()
+    for part in list_parts(root, GROUP):
+        table = read_part(part.path)
+        name = part.path.relative_to(root).as_posix()
+        told = read_provenance(table.schema.metadata, name, table.num_rows)
+        for number, row in enumerate(table.to_pylist()):
+            rows[(told.run_of(number), *row.values())] += 1
+    return rows
+
+
+# Of each part: minute of the event, minutes until it was written, and values by symbol.
+histories = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 3),
+        st.dictionaries(st.sampled_from(NAMES), st.none() | st.floats(0, 100), min_size=1),
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+def write(root: Path, number: int, minute: int, later: int, values: dict) -> None:
+    event = EVENING + timedelta(minutes=minute)
+    # No two runs write at the same microsecond.
+    created = event + timedelta(minutes=later, microseconds=number)
+    rows = technicals(list(values), event, created, RSI=list(values.values()))
+    append_part(root, GROUP, rows, f"run-{number}")
+
+
+def answers(root: Path) -> list[object]:
+    """What our readers say, at several times."""
+    parts = list_parts(root, GROUP)
+    instants = [EVENING + timedelta(minutes=m) for m in range(7)]
+    return [
+        read_current(parts, GROUP).to_pylist(),
+        [newest_known(root, GROUP, at, set(NAMES)) for at in instants],
+    ]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories, st.data())
+def test_no_answer_changes_and_every_row_keeps_its_run(history, data):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        root = Path(folder)
+        between = data.draw(st.integers(2, len(history)))
+        for number, part in enumerate(history):
+            if number == between:  # a merged part is merged again
+                merge(root, "first")
+            write(root, number, *part)
+        before, rows = answers(root), all_rows(root)
+        merge(root)
+        assert answers(root) == before
+        assert all_rows(root) == rows
+        assert len(list_parts(root, GROUP)) == 1
+
+
+def test_the_joins_see_what_they_saw(tmp_path: Path):
+    """The as-of join of the offline store, on rows that were restated twice."""
+    for number in range(4):
+        write(tmp_path, number, number % 2, number, {"A:A": 1.0 + number, "B:B": None})
+    query = (
+        "SELECT * EXCLUDE (rank) FROM (SELECT *, row_number() OVER (PARTITION BY symbol "
+        "ORDER BY event_timestamp DESC, created_timestamp DESC) AS rank FROM "
+        f"read_parquet('{tmp_path / GROUP.storage}/*/*.parquet', hive_partitioning = false) "
+        "WHERE event_timestamp <= ?) WHERE rank = 1 ORDER BY symbol"
+    )
+
+    def joined() -> list[tuple]:
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection.execute(query, [EVENING + timedelta(seconds=90)]).fetchall()
+
+    before = joined()
+    assert {row[5] for row in before} == {4.0, None}
+    merge(tmp_path)
+    assert joined() == before
+
+
+def test_a_merged_part_is_sorted_and_says_what_it_was_merged_from(tmp_path: Path):
+    for number, symbols in enumerate((["B:B", "A:A"], ["A:A", "C:C"], ["A:A"])):
+        write(tmp_path, number, 0, 0, dict.fromkeys(symbols, 1.0))
+    hashes = {each.part: each.sha256 for each in Ledger.read(tmp_path)}
+    part = merge(tmp_path)
+    table = read_part(part)
+    assert part == tmp_path / FOLDER / "part-3.parquet"
+    assert table["symbol"].to_pylist() == ["A:A", "A:A", "A:A", "B:B", "C:C"]
+    told = read_provenance(table.schema.metadata, "", table.num_rows)
+    assert told.run_id == "merge"
+    assert [told.run_of(row) for row in range(5)] == ["run-0", "run-1", "run-2", "run-0", "run-1"]
+    assert {origin.part: origin.sha256 for origin in told.origins} == hashes
+    assert table.schema.equals(arrow_schema(GROUP))
+
+
+def test_the_ledger_says_what_a_merged_part_replaces(tmp_path: Path):
+    for number in range(2):
+        write(tmp_path, number, 0, 0, {"A:A": 1.0})
+    merge(tmp_path)
+    (entry,) = (each for each in Ledger.read(tmp_path) if each.run_id == "merge")
+    assert entry.part == f"{FOLDER}/part-2.parquet"
+    assert entry.replaces == (f"{FOLDER}/part-0.parquet", f"{FOLDER}/part-1.parquet")
+    assert entry.confirmed
+
+
+def test_the_next_part_takes_a_number_that_none_ever_had(tmp_path: Path):
+    for number in range(2):
+        write(tmp_path, number, 0, 0, {"A:A": 1.0})
+    merge(tmp_path)
+    write(tmp_path, 2, 0, 0, {"A:A": 1.0})
+    assert [part.number for part in list_parts(tmp_path, GROUP)] == [2, 3]
+
+
+def test_a_dataset_with_another_key_is_merged_too(tmp_path: Path):
+    for number, active in enumerate((True, False)):
+        row = {"symbol": "A:A", "active": active, "valid_from": EVENING + timedelta(hours=number)}
+        rows = pa.Table.from_pylist([row], schema=arrow_schema(SYMBOLS))
+        append_part(tmp_path, SYMBOLS, rows, f"run-{number}")
+    merged = merge_parts(
+        tmp_path, SYMBOLS, list_parts(tmp_path, SYMBOLS), Ledger.read(tmp_path), "merge"
+    )
+    assert read_part(merged.part)["active"].to_pylist() == [True, False]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def change_a_value(path: Path) -> None:
+    table = pq.ParquetFile(path).read()
+    place = table.column_names.index("RSI")
+    pq.write_table(table.set_column(place, "RSI", pa.array([99.0])), path)
+
+
+def add_a_stranger(path: Path) -> None:
+    (path.parent / "notes.txt").write_text("mine")
+
+
+@pytest.mark.parametrize("damage", [truncate, change_a_value, add_a_stranger])
+def test_what_is_damaged_is_not_merged(tmp_path: Path, damage: Callable[[Path], None]):
+    for number in range(2):
+        write(tmp_path, number, 0, 0, {"A:A": 1.0})
+    damage(tmp_path / FOLDER / "part-1.parquet")
+    before = {path.name: path.read_bytes() for path in (tmp_path / FOLDER).iterdir()}
+    with pytest.raises(CorruptPart, match=r"part-1\.parquet|notes\.txt"):
+        merge(tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / FOLDER).iterdir()} == before
+
+
+def test_a_file_system_that_cannot_exchange_folders_is_told_and_nothing_changes(
+    tmp_path: Path, monkeypatch
+):
+    for number in range(2):
+        write(tmp_path, number, 0, 0, {"A:A": 1.0})
+    rows = all_rows(tmp_path)
+    monkeypatch.setattr("ingestion.lakehouse.exchange._RENAME_EXCHANGE", 1 << 30)
+    with pytest.raises(InputError, match="nothing was changed"):
+        merge(tmp_path)
+    assert all_rows(tmp_path) == rows
+    assert len(list_parts(tmp_path, GROUP)) == 2
+
+
+def test_folders_change_places_whole(tmp_path: Path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"in-{name}").touch()
+    exchange(tmp_path / "a", tmp_path / "b")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["in-b"]
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["in-a"]
+    with pytest.raises(FileNotFoundError):
+        exchange(tmp_path / "a", tmp_path / "none")
+
+
+Read = Callable[[Path], int]
+
+
+def by_pyarrow(root: Path) -> int:
+    return int(ds.dataset(root / GROUP.storage, format="parquet").to_table(["symbol"]).num_rows)
+
+
+def by_duckdb(root: Path) -> int:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        query = f"SELECT count(symbol) FROM read_parquet('{root / GROUP.storage}/*/*.parquet')"
+        (count,) = connection.execute(query).fetchall()[0]
+    return int(count)
+
+
+def by_polars(root: Path) -> int:
+    path = root / GROUP.storage / "*/*.parquet"
+    return len(pl.scan_parquet(path, hive_partitioning=False).select("symbol").collect())
+
+
+def by_our_own(root: Path) -> int:
+    def read() -> int:
+        return sum(read_part(part.path, ["symbol"]).num_rows for part in list_parts(root, GROUP))
+
+    return reading_again(read)
+
+
+def by_the_store(root: Path) -> int:
+    from pyarrow import fs
+
+    from feature_repo.stores import source
+
+    location = source.Location(fs.LocalFileSystem(), str(root / GROUP.storage), True)
+
+    def read() -> int:
+        files = source.ParquetSource(location, "event_timestamp")
+        column = source.Column("symbol", pa.string(), True)
+        pieces = files.pieces(lambda *_: True)
+        return sum(files.read(piece, [column]).num_rows for piece in pieces)
+
+    return source.reading_again(read)
+
+
+class Reader:
+    """Counts the rows all the time; a file that is gone is an answer, another count is not."""
+
+    def __init__(self, read: Read, root: Path, expected: int, may_miss: bool) -> None:
+        self.counts: set[int] = set()
+        self.missed: list[str] = []
+        self.failures: list[BaseException] = []
+        self._stop = Event()
+
+        def run() -> None:
+            while not self._stop.is_set():
+                try:
+                    self.counts.add(read(root))
+                except (OSError, duckdb.IOException, pl.exceptions.ComputeError) as gone:
+                    self.missed.append(str(gone))
+                    if not may_miss or not any(
+                        text in str(gone) for text in ("No such file", "No files found")
+                    ):
+                        self.failures.append(gone)
+                        return
+
+        self._thread = Thread(target=run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize(
+    ("read", "may_miss"),
+    [
+        *((by_pyarrow, True), (by_duckdb, True), (by_polars, True)),
+        *((by_our_own, False), (by_the_store, False)),
+    ],
+    ids=["pyarrow", "duckdb", "polars", "ours", "store"],
+)
+def test_a_reader_sees_every_row_once_or_a_file_that_is_gone(
+    tmp_path: Path, read: Read, may_miss: bool
+):
+    for number in range(4):
+        write(tmp_path, number, 0, 0, dict.fromkeys(NAMES, 1.0))
+    reader = Reader(read, tmp_path, 16, may_miss)
+    try:
+        for turn in range(15):
+            merge(tmp_path, f"merge-{turn}")
+            split_again(tmp_path, turn)
+    finally:
+        reader.stop()
+    assert not reader.failures
+    assert reader.counts == {16}
+
+
+def split_again(root: Path, turn: int) -> None:
+    """Put four parts in the place of the merged one, under new numbers, by the same exchange."""
+    (part,) = list_parts(root, GROUP)
+    staged = root / "_tmp" / f"split-{turn}"
+    staged.mkdir()
+    rows = read_part(part.path)
+    for quarter in range(4):
+        run = {"tvfeast.run_id": f"split-{turn}", "tvfeast.schema_version": "1"}
+        one_each = rows.take(list(range(quarter, 16, 4))).replace_schema_metadata(run)
+        pq.write_table(one_each, staged / f"part-{part.number + 1 + quarter}.parquet")
+    exchange(staged, root / FOLDER)

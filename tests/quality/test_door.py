@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from quality_rows import EVENING, local, spoiled, technicals
+
+from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.errors import GateRefused
+from ingestion.quality.door import (
+    DATASET,
+    FAILED,
+    QUARANTINE_FILE,
+    check_at_door,
+    refuse_unless_accepted,
+    screen,
+    write_quarantine,
+)
+from ingestion.settings import Settings
+
+GROUP = TV_TECHNICALS_1D
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: object) -> Settings:
+    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
+    return replace(Settings.from_environment(), project=tmp_path)
+
+
+def quarantine(settings: Settings) -> pa.Table:
+    return pq.read_table(settings.lakehouse / "_runs" / "run" / QUARANTINE_FILE)
+
+
+def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project: Settings):
+    rows = spoiled(technicals(30), {"RSI": {3: 101.0}})
+    report = check_at_door(project, GROUP, rows, "run", fewest=29, most=30)
+    refuse_unless_accepted(report, Path("receipt.json"))
+    stored = quarantine(project)
+    assert stored[DATASET].to_pylist() == [GROUP.name]
+    assert stored[FAILED].to_pylist() == [["RSI bounds"]]
+    assert stored.drop_columns([DATASET, FAILED]).equals(rows.slice(3, 1))
+    assert report.accepted.num_rows == 29
+
+
+def test_a_refused_batch_is_kept_whole_and_ends_with_3(project: Settings):
+    rows = technicals(30)
+    report = check_at_door(project, GROUP, rows, "run", fewest=31)
+    with pytest.raises(GateRefused, match=r"tv_technicals_1d: rows: .*receipt\.json") as refused:
+        refuse_unless_accepted(report, Path("receipt.json"))
+    assert refused.value.exit_code == 3
+    stored = quarantine(project)
+    assert stored.drop_columns([DATASET, FAILED]).equals(rows)
+    assert stored[FAILED].to_pylist() == [["rows"]] * 30
+
+
+def test_without_a_fault_there_is_no_quarantine_file(project: Settings):
+    assert not check_at_door(project, GROUP, technicals(30), "run").refused
+    assert not (project.lakehouse / "_runs").exists()
+
+
+def test_both_groups_of_a_run_share_one_file(project: Settings):
+    for group, rows in ((GROUP, technicals(3)), (LOCAL_1D, local(3))):
+        parted = screen(group, spoiled(rows, {"RSI": {1: -5.0}}))
+        write_quarantine(project.lakehouse, group, parted.quarantined, "run")
+    stored = quarantine(project)
+    assert stored[DATASET].to_pylist() == [GROUP.name, LOCAL_1D.name]
+    assert stored[FAILED].to_pylist() == [["RSI bounds"]] * 2
+    assert stored["momentum_60d"].null_count == 1
+    assert stored["bar_update_timestamp"].null_count == 1
+
+
+def test_a_waiver_lets_a_batch_pass_and_an_expired_one_does_not(
+    project: Settings, at: Callable[[datetime], None]
+):
+    folder = project.feast_repository / "waivers"
+    folder.mkdir(parents=True)
+    (folder / "rows.toml").write_text(
+        'owner = "A"\nreason = "B"\nexpires = 2021-04-12\nwaives = ["tv_technicals_1d: rows"]\n'
+    )
+    at(EVENING)
+    assert not check_at_door(project, GROUP, technicals(3), "run", fewest=9).refused
+    at(datetime.fromisoformat("2021-04-13T00:00Z"))
+    assert check_at_door(project, GROUP, technicals(3), "run", fewest=9).refused
+
+
+def test_history_is_screened_by_the_same_rules(project: Settings):
+    rows = spoiled(local(50), {"returns_1d": {0: -2.0}, "Stoch.D": {1: float("nan")}})
+    parted = screen(LOCAL_1D, rows)
+    assert parted.quarantined[FAILED].to_pylist() == [["returns_1d bounds"], ["Stoch.D bounds"]]
+    assert parted.accepted.equals(rows.slice(2))
+    assert screen(LOCAL_1D, parted.accepted).accepted is parted.accepted

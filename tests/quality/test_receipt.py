@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.lakehouse import append_part
+from ingestion.quality import receipt
+from ingestion.quality.receipt import Job, catalog_hash, code_version, plain
+from ingestion.scanner import ScannerOptions
+from ingestion.settings import Settings
+from tests.lakehouse.technicals import EVENING, technicals
+
+HEAD = {
+    *("run_id", "job", "started", "finished", "duration_s", "peak_memory_mb", "code"),
+    *("catalog_sha256", "settings", "request", "parts"),
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    url = "https://user:s3cret@scanner.invalid/x"
+    return Settings(tmp_path, tmp_path / "lakehouse", url, session_id="s3cret")
+
+
+def test_the_head_says_which_run_of_which_code_did_what(settings: Settings, at):
+    at(EVENING)
+    job = Job(settings, "run-1", "some-job", {"first": date(2026, 1, 16)})
+    document = json.loads(job.write("some_job.json", rows=3).read_text())
+    assert document.keys() == {*HEAD, "rows"}
+    assert document["run_id"] == "run-1"
+    assert document["request"] == {"first": "2026-01-16"}
+    assert document["started"] == document["finished"] == EVENING.isoformat()
+    assert document["duration_s"] >= 0
+    assert document["peak_memory_mb"] > 10
+    assert len(document["catalog_sha256"]) == 64
+    assert document["code"]["version"] == code_version()["version"] is not None
+
+
+def test_the_hash_of_each_part_is_that_of_its_file(settings: Settings):
+    append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
+    job = Job(settings, "run-1", "second job of the run")
+    late = technicals(["A:A", "B:B"], EVENING + timedelta(days=1))
+    part = append_part(settings.lakehouse, GROUP, late, "run-1")
+    assert job.head()["parts"] == [
+        {
+            "part": part.relative_to(settings.lakehouse).as_posix(),
+            "sha256": hashlib.sha256(part.read_bytes()).hexdigest(),
+            "rows": 2,
+        }
+    ]
+
+
+def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Settings):
+    job = Job(settings, "run-1", "job")
+    path = job.write("job.json", fetched=1)
+    assert json.loads(path.read_text())["parts"] == []
+    append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
+    assert job.write_again() == path
+    document = json.loads(path.read_text())
+    assert (document["fetched"], len(document["parts"])) == (1, 1)
+    with pytest.raises(ValueError, match="no receipt yet"):
+        Job(settings, "run-1", "job").write_again()
+
+
+def test_no_secret_gets_into_a_receipt(settings: Settings):
+    options = ScannerOptions(headers={"Cookie": "s3cret", "Referer": "s3cret"})
+    request = FeatureIngestRequest("america", scanner=options)
+    text = Job(settings, "run-1", "job", request).write("job.json").read_text()
+    assert "s3cret" not in text
+    document = json.loads(text)
+    assert "headers" not in document["request"]["scanner"]
+    assert plain({"headers": {"Cookie": "s3cret"}}) == {"headers": ["Cookie"]}
+    assert document["request"]["resume_window"] == 7200
+    assert document["settings"]["scanner_url"] == "https://scanner.invalid/x"
+    assert document["settings"]["session"] is True
+
+
+def test_the_catalogs_hash_changes_with_any_declaration(monkeypatch):
+    before = catalog_hash()
+    renamed = replace(GROUP, columns=(replace(GROUP.columns[0], unit="ms"), *GROUP.columns[1:]))
+    catalog_hash.cache_clear()
+    monkeypatch.setattr(receipt, "DATASETS", (renamed,))
+    try:
+        assert catalog_hash() != before
+    finally:
+        catalog_hash.cache_clear()
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Inner:
+    path: Path
+    secret: str = field(default="s3cret", repr=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Inner(Path("a/b")), {"path": "a/b"}),
+        (MappingProxyType({Colour.RED: (1, 2.5)}), {"red": [1, 2.5]}),
+        ({"b", "a"}, ["a", "b"]),
+        (timedelta(minutes=2), 120.0),
+        (EVENING, "2026-01-16T21:30:00+00:00"),
+        (None, None),
+    ],
+)
+def test_values_become_those_of_json(value: object, expected: object):
+    assert plain(value) == expected
+
+
+REVISION = "3454f26768be76641833cec22e25720b6ad244aa"
+
+
+def test_the_revision_is_read_in_every_form_that_git_keeps_it(tmp_path: Path):
+    git = tmp_path / ".git"
+    assert receipt._revision(tmp_path) is None
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text(f"{REVISION}\n")
+    assert receipt._revision(tmp_path) == REVISION
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert receipt._revision(tmp_path) is None
+    (git / "packed-refs").write_text(f"# pack-refs\n{REVISION} refs/heads/main\n")
+    assert receipt._revision(tmp_path) == REVISION
+    (git / "refs" / "heads" / "main").write_text("0" * 40 + "\n")
+    assert receipt._revision(tmp_path) == "0" * 40
+    worktree = tmp_path / "worktree"
+    own = git / "worktrees" / "w"
+    own.mkdir(parents=True)
+    worktree.mkdir()
+    (worktree / ".git").write_text(f"gitdir: {own}\n")
+    (own / "HEAD").write_text("ref: refs/heads/main\n")
+    (own / "commondir").write_text("../..\n")
+    assert receipt._revision(worktree) == "0" * 40
