@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingestion.errors import InputError
+from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, references, require_data
+from ingestion.jobs.run import new_run_id
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+RECEIPT_FILE = "training_set.json"
 _KEYS = ["symbol", "event_timestamp"]
 
 
@@ -39,7 +42,10 @@ class TrainingSetResult:
     rows: int
     matched: int
     """Label rows with at least one feature value."""
+    created_later: int
+    """Joined rows that were written after their label's time: knowable then, recorded later."""
     features: tuple[str, ...]
+    receipt: Path
 
 
 def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSetResult:
@@ -53,15 +59,18 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     InputError
         If the label file cannot be read, lacks a column, holds a time that cannot be read, or a
         column of a feature's name; if the service is not registered, or a view of it has no data.
+    FeastRepositoryError
+        If the configured offline store does not give every label back in its place.
     """
-    import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     given = request.labels
     origin = str(given) if isinstance(given, Path) else "the labels"
     if isinstance(given, Path) and given.resolve() == request.out.resolve():
         raise InputError(f"--out {request.out} is the label file itself; name another")
+    asked = {"labels": origin, "out": request.out, "service": request.service}
+    asked |= {"as_recorded": request.as_recorded}
+    job = Job(settings, new_run_id(), "training-set", asked)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(settings)
     with feast_calls(settings):
@@ -80,30 +89,47 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
             raise InputError(f"{origin}: {clash[0]} is a feature's name; rename the column")
         keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
         keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
-        # The store keeps neither the order nor equal rows apart, so it is asked for each distinct
-        # (symbol, time) once, and the labels are matched to its answer here.
-        answer = store.get_historical_features(
-            entity_df=keys.drop_duplicates().reset_index(drop=True),
+        retrieval = store.get_historical_features(
+            entity_df=keys,
             features=service,
             full_feature_names=full,
             filter_by_created_timestamp=request.as_recorded,
-        ).to_df()
-    answer["event_timestamp"] = pd.to_datetime(answer["event_timestamp"], utc=True).astype(
-        "datetime64[us, UTC]"
-    )
-    joined = keys.merge(answer[_KEYS + names], on=_KEYS, how="left", validate="m:1")
+        )
+        answer = retrieval.to_arrow()
+    if not hasattr(retrieval, "counts"):
+        raise FeastRepositoryError(
+            "the configured offline store may lose labels or their order: this needs "
+            "feature_repo.stores.asof.AsofOfflineStore in feature_store.yaml"
+        )
     for name in names:
-        labels = labels.append_column(name, pa.array(joined[name], from_pandas=True))
+        labels = labels.append_column(name, answer[name])
     request.out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = request.out.with_name(f".{request.out.name}.unfinished")
     pq.write_table(labels, unfinished, compression="zstd")
     unfinished.replace(request.out)
+    counts = retrieval.counts
+    matched = _matched(answer.select(names))
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
-        matched=int(joined[names].notna().any(axis=1).sum()),
+        matched=matched,
+        created_later=sum(view.created_later or 0 for view in counts.values()),
         features=tuple(names),
+        receipt=job.write(
+            RECEIPT_FILE, rows=labels.num_rows, matched=matched, features=names, views=counts
+        ),
     )
+
+
+def _matched(features: pa.Table) -> int:
+    """Count the rows with any value."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    there = pa.array([False] * features.num_rows, pa.bool_())
+    for column in features.columns:
+        there = pc.or_(there, pc.is_valid(column))
+    return int(pc.sum(there).as_py() or 0)
 
 
 def _read(path: Path) -> pa.Table:
@@ -147,10 +173,11 @@ def _instants(origin: str, times: pd.Series) -> pd.Series:
         raise InputError(
             f"{origin}: event_timestamp is a number; give ISO 8601 times, such as 2026-01-16T21:30Z"
         )
-    instants = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601")
-    if (bad := instants.isna()).any():
+    bad = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601").isna()
+    if bad.any():
         row = bad.tolist().index(True)
         raise InputError(
             f"{origin}, row {row + 1}: event_timestamp {times.iloc[row]!r} is not an ISO 8601 time"
         )
-    return instants.astype("datetime64[us, UTC]")
+    # By the name of ISO 8601, pandas reads a time without a zone in that of the row before.
+    return pd.to_datetime(times, utc=True, format="mixed").astype("datetime64[us, UTC]")

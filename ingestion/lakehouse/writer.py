@@ -71,15 +71,14 @@ def make_readable(root: Path, datasets: Iterable[Dataset], run_id: str) -> None:
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
     """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke."""
     folder = root / "_runs" / run_id
-    with Staging(root, run_id) as staging:
-        staged = staging / name
-        staged.touch(OWN_FILE)
-        staged.write_bytes(content)
-        sync(staged)
-        make_folder(folder, root)
-        target = folder / name
-        staged.replace(target)
-        sync(folder)
+    make_folder(folder, root)
+    # Beside its place and not under `_tmp`, which a run that holds the lock may sweep meanwhile.
+    unfinished, target = folder / f"{name}.unfinished", folder / name
+    unfinished.touch(OWN_FILE)
+    unfinished.write_bytes(content)
+    sync(unfinished)
+    unfinished.replace(target)
+    sync(folder)
     return target
 
 

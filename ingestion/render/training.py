@@ -16,7 +16,9 @@ def training_document(
         "out": str(result.out),
         "rows": result.rows,
         "matched": result.matched,
+        "created_later": result.created_later,
         "features": list(result.features),
+        "receipt": str(result.receipt),
     }
     if made is not None:
         document["decisions"] = made.labels.decisions
@@ -32,7 +34,13 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
         counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
         dropped = f" of {made.labels.decisions:,} decisions"
         dropped += f" (dropped: {', '.join(counts)})" if counts else ""
+    later = (
+        f"{result.created_later:,} joined rows were written after their label's time: knowable "
+        "then, recorded later (--as-recorded leaves them out)\n"
+        if result.created_later
+        else ""
+    )
     return (
         f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
-        f"their time ({len(result.features)} columns)\n{result.out}"
+        f"their time ({len(result.features)} columns)\n{later}{result.out}\n{result.receipt}"
     )

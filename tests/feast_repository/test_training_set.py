@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,6 +129,37 @@ def test_csv_times_are_utc_unless_they_say_otherwise(week: Settings, tmp_path: P
     ]
     assert pq.read_table(out)["RSI"].to_pylist() == expected
     assert (result.rows, result.matched) == (2, 2)
+
+
+def test_a_time_without_a_zone_does_not_take_that_of_the_row_before(week: Settings, tmp_path: Path):
+    """Four hours later the evening's snapshot would have been known."""
+    path, out = tmp_path / "labels.csv", tmp_path / "out.parquet"
+    path.write_text(
+        "symbol,event_timestamp\n"
+        "NASDAQ:AAPL,2021-04-14T18:00:00-04:00\nNASDAQ:AAPL,2021-04-15T20:00\n"
+    )
+    training_set(week, TrainingSetRequest(path, out))
+    at = datetime(2021, 4, 15, 20, tzinfo=UTC)
+    expected = brute_force(lakehouse_rows(week), "NASDAQ:AAPL", at, False)["RSI"]
+    assert pq.read_table(out)["RSI"][1].as_py() == expected
+
+
+def test_rows_that_were_written_after_their_label_are_counted(
+    writable_week: Settings, tmp_path: Path
+):
+    restated = technicals(["NASDAQ:AAPL"], WEEK[1], created=FRIDAY, RSI=[7.0])
+    append_part(writable_week.lakehouse, GROUP, restated, "restated")
+    materialize(writable_week)
+    path = tmp_path / "labels.parquet"
+    pd.DataFrame(
+        {"symbol": ["NASDAQ:AAPL", "NASDAQ:MSFT"], "event_timestamp": [WEEK[1]] * 2}
+    ).to_parquet(path)
+    for as_recorded, later in ((False, 1), (True, 0)):
+        request = TrainingSetRequest(path, tmp_path / "out.parquet", as_recorded=as_recorded)
+        result = training_set(writable_week, request)
+        assert result.created_later == later
+        told = json.loads(result.receipt.read_bytes())
+        assert told["views"][GROUP.name] == {"matched": 2, "created_later": later}
 
 
 def test_labels_without_features_are_kept_and_counted(week: Settings, tmp_path: Path):
