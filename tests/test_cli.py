@@ -132,6 +132,8 @@ def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
         (["parity"], {}, 2, "flow-data"),
         (["parity", "--tolerance", "2"], {}, 2, "tolerance"),
         (["verify", "--lookahead"], {}, 2, "import-bars"),
+        (["validate"], {}, 2, "feature-ingest"),
+        (["data-docs"], {}, 2, "feature-ingest"),
     ],
 )
 def test_bad_usage_is_told_in_a_line_with_exit_code_2(
@@ -254,6 +256,21 @@ def test_the_universe_of_a_time_needs_symbols_and_a_target(settings: Settings, t
     done = run(settings, "training-set", "--target", "fwd_return_5d", *span)
     assert done.returncode == 2
     assert "meta-ingest" in done.stderr
+
+
+def test_a_damaged_part_fails_verify_and_an_unloaded_store_fails_status(settings: Settings):
+    ingested = run(settings, "feature-ingest", "--candidates", CANDIDATES, "--json")
+    part = Path(json.loads(ingested.stdout)["part"])
+    assert run(settings, "verify").returncode == 0
+    done = run(settings, "status", "--json")
+    assert done.returncode == 3
+    assert "tvfeast materialize" in done.stderr
+    assert json.loads(done.stdout)["groups"][0]["newest"] == MONDAY.isoformat()
+    part.write_bytes(part.read_bytes()[:-1])
+    done = run(settings, "verify")
+    assert done.returncode == 3
+    assert f"{part.relative_to(settings.lakehouse)} cannot be read" in done.stdout
+    assert "1 files" in done.stderr
 
 
 def test_scanner_options_reach_the_scanner(settings: Settings, scanner: ReplayScanner):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,10 +41,11 @@ class _Connection:
     def serves(self, path: Path) -> bool:
         return self.process == os.getpid() and self.file == _identity(path)
 
-    def __del__(self) -> None:
+    # Bound here: at the interpreter's exit the module's own names are gone.
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if not hasattr(self, "sqlite"):
             return
-        if self.process == os.getpid():
+        if self.process == getpid():
             self.sqlite.close()
         else:
             _inherited.append(self.sqlite)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingestion import clock
-from ingestion.jobs.validate import check_newest
+from ingestion.jobs.validate import check_newest, newest_of_groups
 from ingestion.quality.check import CheckReport
 from ingestion.quality.engine import Engine
 from ingestion.settings import Settings
@@ -36,8 +36,9 @@ def data_docs(settings: Settings) -> DataDocsResult:
     CorruptPart
         If a part cannot be read.
     """
-    site = settings.project / "data" / FOLDER
+    at, site = clock.now(), settings.project / "data" / FOLDER
+    newest = newest_of_groups(settings, at)
     engine = Engine(site)
-    checked = check_newest(settings, clock.now(), engine)
+    checked = check_newest(settings, newest, at, engine)
     shutil.rmtree(site, ignore_errors=True)
     return DataDocsResult(engine.build_site(), tuple(each.report for each in checked))

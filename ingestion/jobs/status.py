@@ -103,7 +103,7 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         dataset.name: newest_events(root, dataset, at - LOOKBACK, at)
         for dataset in (*GROUPS, OHLCV_1D)
     }
-    snapshot = newest_receipt(root, _SNAPSHOT)
+    snapshot = newest_receipt(root, _SNAPSHOT, coverage=float)
     asked = _asked(snapshot, newest[TV_TECHNICALS_1D.name])
     with_bars = newest[OHLCV_1D.name].keys()
     groups = tuple(
@@ -118,8 +118,8 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         )
         for group in GROUPS
     )
-    load = _load(newest_receipt(root, _LOAD), at)
-    held_back = _held_back(newest_receipt(root, _BARS))
+    load = _load(newest_receipt(root, _LOAD, until=str, views=list), at)
+    held_back = _held_back(newest_receipt(root, _BARS, bars=dict))
     return StatusReport(
         at=at,
         groups=groups,
@@ -153,9 +153,11 @@ def _asked(receipt: Mapping[str, Any] | None, seen: Mapping[str, datetime]) -> s
         return set(seen)
     request = receipt.get("request")
     source = request.get("source") if isinstance(request, dict) else None
-    if isinstance(source, dict):
-        return set(source.get("symbols", ()))
-    return set(seen) | set(receipt.get("failed_symbols", ()))
+    symbols = source.get("symbols") if isinstance(source, dict) else None
+    if isinstance(symbols, list):
+        return {symbol for symbol in symbols if isinstance(symbol, str)}
+    failed = receipt.get("failed_symbols")
+    return set(seen) | set(failed if isinstance(failed, dict) else ())
 
 
 def _group(
@@ -175,7 +177,7 @@ def _group(
         newest=last,
         age=at - last if last else None,
         max_age=max_age,
-        coverage=receipt.get("coverage") if receipt and is_snapshot else None,
+        coverage=receipt["coverage"] if receipt and is_snapshot else None,
         asked=len(asked),
         stale=tuple(sorted(s for s in asked & newest.keys() if at - newest[s] > max_age)),
         missing=tuple(sorted(asked - newest.keys())),
@@ -186,14 +188,18 @@ def _group(
 def _load(receipt: Mapping[str, Any] | None, at: datetime) -> Load | None:
     if receipt is None:
         return None
-    until = datetime.fromisoformat(receipt["until"])
-    rows = {view["view"]: view["rows"] for view in receipt["views"]}
+    try:
+        until = clock.parse_instant(receipt["until"])
+        rows = {view["view"]: view["rows"] for view in receipt["views"]}
+    except (ValueError, LookupError, TypeError):
+        return None
     return Load(receipt["run_id"], until, at - until, rows)
 
 
 def _held_back(receipt: Mapping[str, Any] | None) -> tuple[dict[str, Any], ...]:
-    bars = receipt.get("bars") if receipt else None
-    return tuple(bars.get("held_back", ())) if isinstance(bars, dict) else ()
+    held_back = receipt["bars"].get("held_back") if receipt else None
+    waiting = held_back if isinstance(held_back, list) else []
+    return tuple(each for each in waiting if isinstance(each, dict))
 
 
 def _without_bars(

@@ -87,7 +87,8 @@ def validate(settings: Settings, run_id: str | None = None) -> ValidateResult:
     with lakehouse_lock(settings.lakehouse, run_id):
         job = Job(settings, run_id, "validate")
         waivers = read_waivers(settings.feast_repository, at)
-        checked = check_newest(settings, at, Engine())
+        newest = newest_of_groups(settings, at)
+        checked = check_newest(settings, newest, at, Engine())
         findings = [Finding("waivers", "valid", False, problem) for problem in waivers.problems]
         skipped: list[tuple[str, Skipped]] = []
         for group, judged in _judged(settings.lakehouse, at, checked):
@@ -114,25 +115,32 @@ def refuse_unless_passed(result: ValidateResult) -> None:
         raise GateRefused(f"{first}{more}: nothing was promoted; {result.receipt} says why")
 
 
-def check_newest(settings: Settings, at: datetime, engine: Engine) -> list[Checked]:
-    """Check each group's newest rows; a group without rows is left out.
+def newest_of_groups(settings: Settings, at: datetime) -> dict[FeatureGroup, pa.Table]:
+    """Return each group's newest rows; a group without any is left out.
 
     Raises
     ------
     InputError
         If no group has any.
     """
-    checked = []
-    for group in GROUPS:
-        rows = newest_rows(settings.lakehouse, group, at)
-        if rows.num_rows:
-            context = CheckContext(read_history(settings.lakehouse, group, rows), at)
-            checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
-    if not checked:
+    tables = {group: newest_rows(settings.lakehouse, group, at) for group in GROUPS}
+    newest = {group: rows for group, rows in tables.items() if rows.num_rows}
+    if not newest:
         raise InputError(
             f"{settings.lakehouse} holds no features up to {at:%Y-%m-%d %H:%M} UTC: run "
             "`tvfeast feature-ingest`"
         )
+    return newest
+
+
+def check_newest(
+    settings: Settings, newest: dict[FeatureGroup, pa.Table], at: datetime, engine: Engine
+) -> list[Checked]:
+    """Check the newest rows of each group."""
+    checked = []
+    for group, rows in newest.items():
+        context = CheckContext(read_history(settings.lakehouse, group, rows), at)
+        checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
     return checked
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,20 @@ class Ledger:
     def of(self, part: str) -> list[Entry]:
         """Return what was recorded of a part: more than once if runs died before it appeared."""
         return self._of_part.get(part, [])
+
+    def is_among(self, part: str, seen: Collection[str]) -> bool:
+        """Tell whether a part, or everything that it was merged from, is among those seen."""
+        open_, visited = [part], set(seen)
+        while open_:
+            name = open_.pop()
+            if name in visited:
+                continue
+            visited.add(name)
+            merged = [entry for entry in self.of(name) if entry.replaces]
+            if not merged:
+                return False
+            open_ += merged[-1].replaces
+        return True
 
     def replaced(self, present: set[str]) -> set[str]:
         """Return the parts that a merged one took the place of.

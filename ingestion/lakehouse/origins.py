@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ SCHEMA_VERSION = "tvfeast.schema_version"
 _ORIGINS = "tvfeast.origins"
 _ORIGIN_OF_ROW = "tvfeast.origin_of_row"
 _NUMBER = np.dtype("<u4")
+_A_RUN = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+"""A run's id names a folder, so nothing that leads elsewhere is one."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +74,23 @@ def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int
     ValueError
         If the metadata does not say so, or contradicts the number of rows.
     """
-    texts = {key.decode(): value for key, value in (metadata or {}).items()}
+    told = dict(metadata or {})
     try:
-        run_id, version = texts[RUN_ID].decode(), int(texts[SCHEMA_VERSION])
+        run_id = _checked_run(told[RUN_ID.encode()].decode())
+        version = int(told[SCHEMA_VERSION.encode()])
     except (KeyError, ValueError):
         raise ValueError("does not say which run wrote it in which schema") from None
-    if _ORIGINS not in texts:
+    if _ORIGINS.encode() not in told:
         origin = Origin(run_id, version, part, None, rows)
         return Provenance(run_id, version, (origin,), np.zeros(rows, dtype=_NUMBER))
     try:
-        origins = tuple(Origin(**origin) for origin in json.loads(texts[_ORIGINS]))
-        of_row = _unpacked(texts[_ORIGIN_OF_ROW], rows)
-        counts = np.bincount(of_row, minlength=len(origins)).tolist()
-    except (KeyError, TypeError, ValueError, zlib.error):
+        origins = tuple(Origin(**each) for each in json.loads(told[_ORIGINS.encode()]))
+        of_row = _unpacked(told[_ORIGIN_OF_ROW.encode()], rows, len(origins))
+        for origin in origins:
+            _checked_run(origin.run_id)
+    except (KeyError, TypeError, ValueError, RecursionError, zlib.error):
         raise ValueError("does not say which run its rows came from") from None
+    counts = np.bincount(of_row, minlength=len(origins)).tolist()
     if counts != [origin.rows for origin in origins]:
         raise ValueError("holds other numbers of rows than the parts that it was merged from")
     return Provenance(run_id, version, origins, of_row)
@@ -103,9 +109,18 @@ def merged_metadata(
     }
 
 
-def _unpacked(text: bytes, rows: int) -> NDArray[np.uint32]:
+def _unpacked(text: bytes, rows: int, origins: int) -> NDArray[np.uint32]:
     size = rows * _NUMBER.itemsize
     content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
     if len(content) != size:
         raise ValueError("not a number a row")
-    return np.frombuffer(content, dtype=_NUMBER)
+    of_row = np.frombuffer(content, dtype=_NUMBER)
+    if rows and of_row.max() >= origins:
+        raise ValueError("a number of no origin")
+    return of_row
+
+
+def _checked_run(run_id: str) -> str:
+    if not _A_RUN.fullmatch(run_id):
+        raise ValueError("not a run's id")
+    return run_id

@@ -41,7 +41,7 @@ def receipt_faults(
 def _faults(root: Path, path: Path, rows_of: Mapping[tuple[str, str], int]) -> Iterator[str]:
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         yield f"cannot be read: {error}"
         return
     if not isinstance(document, dict):

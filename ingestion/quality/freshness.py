@@ -27,18 +27,25 @@ def newest_events(
     return reading_again(lambda: _newest_events(root, dataset, since, until))
 
 
-def newest_receipt(root: Path, name: str) -> dict[str, Any] | None:
+def newest_receipt(root: Path, name: str, **members: type) -> dict[str, Any] | None:
     """Return the newest receipt of a job, its run's id among its members; None if there is none.
 
     Run ids sort by time. One that cannot be read is passed over; ``tvfeast verify`` names it.
+
+    Parameters
+    ----------
+    members
+        What a receipt must have to be one, by name and type.
     """
     for path in sorted((root / "_runs").glob(f"*/{name}"), reverse=True):
         try:
             document = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(document, dict):
-            return {"run_id": path.parent.name, **document}
+        if isinstance(document, dict) and all(
+            isinstance(document.get(member), kind) for member, kind in members.items()
+        ):
+            return {**document, "run_id": path.parent.name}
     return None
 
 

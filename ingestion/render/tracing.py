@@ -91,7 +91,7 @@ def status_text(report: StatusReport) -> str:
         markets = ", ".join(f"{e} {len(s):,}" for e, s in report.without_bars.items())
         lines.append(f"no bars, so nothing recomputed: {markets}; load them: tvfeast import-bars")
     if report.held_back:
-        waiting = [f"{held['symbol']} {held['ratio']}" for held in report.held_back]
+        waiting = [f"{held.get('symbol')} {held.get('ratio')}" for held in report.held_back]
         lines.append(f"split suspected, bars held back: {_some(waiting)}")
     return "\n".join([*lines, *(f"PAST ITS LIMIT: {problem}" for problem in report.problems)])
 

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 
+import pyarrow as pa
 import pytest
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
@@ -28,6 +29,7 @@ from tests.lakehouse.technicals import EVENING, technicals
 
 KILLS = int(os.environ.get("TVFEAST_KILLS", "15"))
 DATES, PARTS, ROWS = 2, 3, 2 * 3 * 2
+COLUMNS = ["symbol", "timestamp", "created_timestamp", "RSI", "AO"]
 LATER = EVENING + timedelta(days=DATES)
 
 # Imports once, then runs compact in a child of its own for each line of input: `root touch pause`.
@@ -41,7 +43,10 @@ import pyarrow.parquet as pq
 import ingestion.lakehouse.compact as compact_parts
 import shutil
 from ingestion.jobs.compact import compact
+from ingestion.quality.receipt import catalog_hash, code_version
 from ingestion.settings import Settings
+
+catalog_hash(), code_version()  # once for all children
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -132,25 +137,27 @@ def settings(tmp_path: Path, template: Path, at) -> Settings:
     return Settings(tmp_path, root, "https://scanner.invalid")
 
 
-def rows_of(root: Path) -> Counter[str]:
-    return reading_again(
-        lambda: Counter(
-            str(row) for part in list_parts(root, GROUP) for row in read_part(part.path).to_pylist()
-        )
-    )
+def rows_of(root: Path) -> Counter[tuple]:
+    """Count the rows, each told by its key, its version and its values."""
+
+    def read() -> Counter[tuple]:
+        tables = [read_part(part.path, COLUMNS) for part in list_parts(root, GROUP)]
+        return Counter(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True))
+
+    return reading_again(read)
 
 
 class Reader:
     """Reads all the time; each answer must be the same."""
 
-    def __init__(self, root: Path, expected: Counter[str]) -> None:
+    def __init__(self, root: Path, expected: Counter[tuple]) -> None:
         self.answers = 0
         self.wrong: list[object] = []
         self._stop = Event()
         self._thread = Thread(target=self._run, args=(root, expected))
         self._thread.start()
 
-    def _run(self, root: Path, expected: Counter[str]) -> None:
+    def _run(self, root: Path, expected: Counter[tuple]) -> None:
         while not self._stop.wait(0.002) and not self.wrong:
             try:
                 found: object = rows_of(root)

@@ -178,6 +178,24 @@ def test_the_newest_receipt_that_can_be_read_counts(lakehouse: Settings):
     assert group(status(lakehouse)).coverage == 0.97
 
 
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("feature_ingest_coverage.json", {}),
+        ("feature_ingest_coverage.json", {"coverage": "all"}),
+        ("feature_ingest_coverage.json", {"coverage": 1.0, "request": {"source": {"symbols": 7}}}),
+        ("feature_ingest_coverage.json", {"coverage": 1.0, "failed_symbols": 7}),
+        ("materialize.json", {"until": "noon", "views": []}),
+        ("materialize.json", {"until": EVENING.isoformat(), "views": [7]}),
+        ("data_ingest.json", {"bars": {"held_back": [7, {}]}}),
+        ("data_ingest.json", {"bars": 7}),
+    ],
+)
+def test_a_receipt_of_another_form_ends_in_no_traceback(lakehouse: Settings, name, document):
+    write(lakehouse, "run-2", name, **document)
+    assert status_text(status(lakehouse))
+
+
 def test_rows_beyond_now_are_not_counted(lakehouse: Settings):
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING + SECOND), "later")
     assert group(status(lakehouse)).newest == EVENING

@@ -98,6 +98,18 @@ def test_a_merged_part_takes_the_place_of_others_once_it_is_there(tmp_path: Path
     assert Ledger.read(tmp_path).replaced(set()) == everything
 
 
+def test_a_merged_part_is_no_news_if_all_that_it_was_merged_from_is_known(tmp_path: Path):
+    merged = entry("late", "p/part-2.parquet", "p/part-0.parquet", "p/part-1.parquet")
+    again = entry("later", "p/part-4.parquet", "p/part-2.parquet", "p/part-3.parquet")
+    ledger = Ledger([merged, again])
+    parts = [f"p/part-{number}.parquet" for number in range(5)]
+    assert ledger.is_among(parts[4], {parts[4]})
+    assert ledger.is_among(parts[4], {parts[0], parts[1], parts[3]})
+    assert ledger.is_among(parts[4], {parts[2], parts[3]})
+    assert not ledger.is_among(parts[4], {parts[0], parts[3]})
+    assert not ledger.is_among(parts[0], {parts[1]})
+
+
 def test_ledgers_and_receipts_are_the_users_own(tmp_path: Path):
     announce(tmp_path, entry("run"))
     write_run_file(tmp_path, "run", "receipt.json", json.dumps({}).encode())

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -34,7 +35,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.exchange import exchange
 from ingestion.lakehouse.ledger import Ledger
-from ingestion.lakehouse.origins import read_provenance
+from ingestion.lakehouse.origins import Origin, merged_metadata, read_provenance
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = f"{GROUP.storage}/date=2026-01-16"
@@ -170,6 +171,33 @@ def test_a_dataset_with_another_key_is_merged_too(tmp_path: Path):
         tmp_path, SYMBOLS, list_parts(tmp_path, SYMBOLS), Ledger.read(tmp_path), "merge"
     )
     assert read_part(merged.part)["active"].to_pylist() == [True, False]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [f"tvfeast.{name}" for name in ("run_id", "schema_version", "origins", "origin_of_row")]
+        ),
+        st.binary(max_size=40)
+        | st.sampled_from([b"1", b"run", b"[]", b"../up", b"eJxjYGBgAAAABAAB"]),
+    ),
+    st.integers(0, 3),
+)
+def test_metadata_that_say_anything_end_in_an_answer_or_a_value_error(metadata, rows: int):
+    try:
+        told = read_provenance({k.encode(): v for k, v in metadata.items()}, "part", rows)
+    except ValueError:
+        return
+    assert "/" not in told.run_id
+    assert sum(origin.rows for origin in told.origins) == rows
+
+
+def test_a_number_of_no_origin_is_refused_before_it_is_counted():
+    origins = [Origin("run", 1, "part", None, 1)]
+    told = merged_metadata("run", 1, origins, np.array([4_000_000_000], dtype=np.uint32))
+    with pytest.raises(ValueError, match="which run its rows came from"):
+        read_provenance({k.encode(): v.encode() for k, v in told.items()}, "part", 1)
 
 
 def truncate(path: Path) -> None:

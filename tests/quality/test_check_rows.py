@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -319,6 +321,17 @@ def test_checking_leaves_no_files_and_asks_nobody(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     check_rows(GROUP, spoiled(technicals(30), {"RSI": {3: 101.0}}))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["cwd", "home", "tmp"]
+
+
+def test_great_expectations_is_imported_by_no_module_but_when_it_judges():
+    """It takes seconds, and commands that judge nothing must not pay for them."""
+    script = (
+        "import sys\n"
+        "import ingestion.jobs.data_docs, ingestion.jobs.feature_ingest, ingestion.jobs.validate\n"
+        "import ingestion.quality.door, ingestion.render.trust\n"
+        "sys.exit('great_expectations' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_checking_prints_nothing(capfd: pytest.CaptureFixture[str]):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,9 @@ import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import backfill, local_features
+from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part
 from ingestion.quality import receipt
 from ingestion.quality.receipt import Job, catalog_hash, code_version, plain
@@ -93,6 +96,34 @@ def test_the_catalogs_hash_changes_with_any_declaration(monkeypatch):
         assert catalog_hash() != before
     finally:
         catalog_hash.cache_clear()
+
+
+def test_imports_and_recomputations_leave_receipts_with_the_hashes_of_their_parts(
+    tmp_path: Path, at
+):
+    at(datetime(2021, 6, 1, tzinfo=UTC))
+    bars = tmp_path / "BINANCE_BTCUSDT_1d.csv"
+    lines = [f"2021-03-{day:02},{day},{day + 2},{day - 1},{day + 1},9" for day in range(2, 8)]
+    bars.write_text("\n".join(["date,open,high,low,close,volume", *lines]))
+    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    imported = import_bars(settings, ImportRequest((bars,)))
+    filled = backfill(settings, date(2021, 1, 1), date(2021, 12, 31))
+    nothing = local_features(settings)
+    expected = ((imported.receipt, 6), (filled.receipt, 6), (nothing.receipt, 0))
+    for path, parts in expected:
+        assert path is not None
+        document = json.loads(path.read_text())
+        assert document.keys() >= HEAD
+        assert len(document["parts"]) == parts
+        for part in document["parts"]:
+            content = (settings.lakehouse / part["part"]).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == part["sha256"]
+    assert json.loads(filled.receipt.read_text())["request"] == {
+        "first": "2021-01-01",
+        "last": "2021-12-31",
+    }
+    report = check_lakehouse(settings)
+    assert (report.faults, report.parts, report.receipts) == ([], 12, 3)
 
 
 class Colour(Enum):
