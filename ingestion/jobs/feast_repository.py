@@ -134,22 +134,17 @@ def feast_calls(settings: Settings) -> Iterator[None]:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    # Ours raise what can be shown; these are what Feast's own stores, and its registry, raise.
     except duckdb.Error as error:
         _find_corrupt_part(settings)
         raise FeastRepositoryError(f"the offline store cannot answer: {_line(error)}") from error
-    except sqlite3.OperationalError as error:
-        raise FeastRepositoryError(
-            f"{data / 'online.db'} is incomplete ({error}): run `tvfeast materialize`"
-        ) from error
     except sqlite3.DatabaseError as error:
         raise FeastRepositoryError(
-            f"{data / 'online.db'} cannot be read ({error}): move it away and run "
-            "`tvfeast materialize`"
+            f"{data / 'online.db'} cannot be read ({error}): run `tvfeast rebuild`"
         ) from error
     except DecodeError as error:
         raise FeastRepositoryError(
-            f"{data / 'registry.db'} cannot be read: move it away, and online.db with it, and run "
-            "`tvfeast materialize`"
+            f"{data / 'registry.db'} cannot be read: run `tvfeast rebuild`"
         ) from error
 
 
