@@ -37,7 +37,7 @@ from feast.utils import (
 )
 
 from feature_repo.stores.declared import ViewTable, describe
-from feature_repo.stores.entities import EntityRows, entity_rows_of
+from feature_repo.stores.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
 from feature_repo.stores.file_source import locate
 from feature_repo.stores.files import Span
 from feature_repo.stores.history import point_in_time
@@ -115,6 +115,7 @@ class AsofOfflineStore(OfflineStore):
             )
             entities, bounds = None, (start, end)
             keys = dict.fromkeys(key for table in tables for key in table.join_keys)
+            _refuse_clashes([*keys, EVENT_TIMESTAMP], tables)
         else:
             entities = EntityRows.of(entity_df)
             bounds = entities.bounds

@@ -134,7 +134,10 @@ def _pull(context: ExecutionContext, task: MaterializationTask) -> pa.Table:
         end_date=task.end_time,
     )
     rows = job.to_arrow()
-    names = source.field_mapping or {}
+    # A mapping may rename the times too, or not: the source's own names count.
+    names = {**(source.field_mapping or {}), event: source.timestamp_field}
+    if created:
+        names[created] = source.created_timestamp_column
     return rows.rename_columns([names.get(name, name) for name in rows.column_names])
 
 
@@ -157,7 +160,7 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
             continue
         try:
             columns[name] = rows[name].cast(dtype, safe=not pa.types.is_timestamp(dtype))
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise ValueError(
                 f"{view.name}: column {name} of its source does not hold {dtype}: {error}"
             ) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -118,13 +118,12 @@ def _kind(location: Location, path: str) -> fs.FileType:
 def _day(name: str) -> Span | None:
     """Return the span of a partition date; None for ``date=2026-02-31`` and all other names."""
     match = _DATE.fullmatch(name)
+    if match is None:
+        return None
     try:
-        day = datetime.strptime(match[1], "%Y-%m-%d").replace(tzinfo=UTC) if match else None
+        first = microsecond(datetime.fromisoformat(match[1]))
     except ValueError:
         return None
-    if day is None:
-        return None
-    first = microsecond(day)
     return first, first + microsecond(timedelta(days=1)) - 1
 
 

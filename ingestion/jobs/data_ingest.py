@@ -20,8 +20,9 @@ from ingestion.bars.store import Incoming, Written, new_rows
 from ingestion.bars.suspects import LOOKBACK, Inspection, Suspect, Unsettled, inspect
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
-from ingestion.lakehouse import append_part, lakehouse_lock, sweep_staging, write_run_file
+from ingestion.lakehouse import append_part, lakehouse_lock, sweep_staging
 from ingestion.quality import CoverageReport
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -128,20 +129,19 @@ def data_ingest(
     run_id, root = run_id or new_run_id(), settings.lakehouse
     with lakehouse_lock(root, run_id):
         sweep_staging(root)
+        job = Job(settings, run_id, "data-ingest", request)
         asked_at = clock.now()
         with progress or Progress() as shown, open_client(settings, request) as client:
             snapshot = fetch(client, request, SCANNED_BAR, shown)
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
         if not report.is_enough:
-            refuse_unless_enough(
-                report, write_run_file(root, run_id, RECEIPT_FILE, report.to_json())
-            )
+            refuse_unless_enough(report, job.write(RECEIPT_FILE, **report.document()))
         scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
         plan = _plan(root, scanned, asked_at, clock.now())
-        content = report.to_json(bars=plan.report.document())
-        receipt = write_run_file(root, run_id, RECEIPT_FILE, content)
+        receipt = job.write(RECEIPT_FILE, **report.document(bars=plan.report.document()))
         hold(root, plan.held, run_id)
         parts = tuple(append_part(root, OHLCV_1D, rows, run_id) for rows in plan.rows)
+        job.write_again()
     return DataIngestResult(report, plan.report, receipt, parts)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D, Dtype
+from feature_repo.catalog import TV_TECHNICALS_1D, Dtype
 from ingestion import clock
 from ingestion.candidates import Candidates
 from ingestion.errors import ClockError
@@ -19,14 +19,13 @@ from ingestion.lakehouse import (
     append_part,
     arrow_schema,
     lakehouse_lock,
-    make_readable,
     newest_between,
     sweep_staging,
-    write_run_file,
 )
 from ingestion.quality import CoverageReport
 from ingestion.quality.check import CheckReport
 from ingestion.quality.door import check_at_door, refuse_unless_accepted
+from ingestion.quality.receipt import Job
 from ingestion.scanner import Snapshot
 from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
@@ -81,6 +80,7 @@ def feature_ingest(
     run_id = run_id or new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
+        job = Job(settings, run_id, "feature-ingest", request)
         recent = {} if request.refresh else _recent(settings.lakehouse, request.resume_window)
         with progress or Progress() as shown:
             snapshot, resumed = _fetch(settings, request, recent, shown)
@@ -94,16 +94,13 @@ def feature_ingest(
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(settings.lakehouse, rows, known_at)
             checked = _check(settings, rows, report, run_id)
-        receipt = write_run_file(
-            settings.lakehouse, run_id, RECEIPT_FILE, report.to_json(**_quality(checked))
-        )
+        receipt = job.write(RECEIPT_FILE, **report.document(**_quality(checked)))
         refuse_unless_enough(report, receipt)
         part = None
         if checked is not None:
             refuse_unless_accepted(checked, receipt)
-            others = [group for group in GROUPS if group is not GROUP]
-            make_readable(settings.lakehouse, others, run_id)
             part = append_part(settings.lakehouse, GROUP, checked.accepted, run_id)
+            job.write_again()
     return FeatureIngestResult(report, receipt, part, checked)
 
 

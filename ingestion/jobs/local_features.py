@@ -40,19 +40,27 @@ from ingestion.lakehouse import (
     read_current,
     sweep_staging,
 )
+from ingestion.lakehouse.origins import runs_of
 from ingestion.lakehouse.parts import Part
 from ingestion.local import compute_local_features
+from ingestion.quality.door import (
+    check_at_door,
+    refuse_unless_accepted,
+    screen,
+    write_quarantine,
+)
+from ingestion.quality.freshness import newest_receipt
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
-RECEIPT_FILE = "local_features.json"
+RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
 _BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
 _KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
 _DAY = 86_400
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_SECOND = len("20260116T213000Z")
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class LocalFeaturesResult:
     rows_written: int
     rows_unchanged: int
     parts: tuple[Path, ...]
+    quarantined: int = 0
+    """Rows that break a rule of the catalog."""
     receipt: Path | None = None
     """Where it is written down; None while the run goes on."""
 
@@ -87,14 +97,19 @@ def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
         job = Job(settings, run_id, "backfill", {"first": first, "last": last})
-        return _finished(job, _recompute(settings.lakehouse, run_id, first, last))
+        result = _recompute(settings, run_id, first, last)
+        # One over all bars has seen what `local_features` would look for.
+        bars = list_parts(settings.lakehouse, OHLCV_1D)
+        whole = first <= bars[0].date and bars[-1].date <= last
+        return _finished(job, RECEIPT_FILE if whole else BACKFILL_FILE, result)
 
 
 def local_features(settings: Settings, run_id: str | None = None) -> LocalFeaturesResult:
     """Bring ``local_1d`` up to date with the bars written since it was.
 
     An old bar that was restated changes what follows it, so everything from the earliest new bar on
-    is looked at.
+    is looked at. Up to date is what a run of this job has finished, as its receipt says: rows alone
+    do not tell, for a run that was killed and a backfill of a span leave some too.
 
     Raises
     ------
@@ -109,36 +124,37 @@ def local_features(settings: Settings, run_id: str | None = None) -> LocalFeatur
         job = Job(settings, run_id, "local-features")
         first = _first_news(settings.lakehouse)
         if first is None:
-            return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, ()))
-        return _finished(job, _recompute(settings.lakehouse, run_id, first, date.max))
+            return _finished(job, RECEIPT_FILE, LocalFeaturesResult(run_id, 0, 0, 0, 0, ()))
+        return _finished(job, RECEIPT_FILE, _recompute(settings, run_id, first, date.max))
 
 
-def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
+def _finished(job: Job, file_name: str, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Write the receipt; the parts and their hashes are in its head."""
-    counts = ("bars", "dates", "rows_written", "rows_unchanged")
-    receipt = job.write(RECEIPT_FILE, **{name: getattr(result, name) for name in counts})
+    counts = ("bars", "dates", "rows_written", "rows_unchanged", "quarantined")
+    receipt = job.write(file_name, **{name: getattr(result, name) for name in counts})
     return replace(result, receipt=receipt)
 
 
 def _first_news(lakehouse: Path) -> date | None:
-    """Return the earliest date with a bar that the stored features may not know."""
-    bars = _require_bars(lakehouse)
-    stored = list_parts(lakehouse, LOCAL_1D)
-    done = max(map(_newest_created, stored), default=_LONG_AGO)
-    news = [part.date for part in bars if _newest_created(part) >= done]
-    return min(news, default=None)
+    """Return the earliest date with a bar that no finished run has seen.
 
-
-def _newest_created(part: Part) -> datetime:
-    """Return when a part's newest row was written, from the file's statistics.
-
-    An empty part's is long ago.
+    A run that ended before its receipt has not seen any: it may have written some dates only.
     """
-    metadata = pq.read_metadata(part.path)
-    column = metadata.schema.names.index("created_timestamp")
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    newest = (group.column(column).statistics.max for group in groups if group.num_rows)
-    return max(newest, default=_LONG_AGO)
+    bars = _require_bars(lakehouse)
+    finished = newest_receipt(lakehouse, RECEIPT_FILE)
+    if finished is None:
+        return bars[0].date
+    return min((part.date for part in bars if _is_news(part, finished["run_id"])), default=None)
+
+
+def _is_news(part: Part, seen_by: str) -> bool:
+    """Tell whether a part holds rows that were written after a run began."""
+    try:
+        runs = runs_of(pq.read_metadata(part.path).metadata)
+    except ValueError:
+        return True  # nobody knows, and looking again costs time only
+    # Ids sort by their second, and within it by chance.
+    return any(run != seen_by and run[:_SECOND] >= seen_by[:_SECOND] for run in runs)
 
 
 def _require_bars(lakehouse: Path) -> list[Part]:
@@ -148,14 +164,15 @@ def _require_bars(lakehouse: Path) -> list[Part]:
     return parts
 
 
-def _recompute(lakehouse: Path, run_id: str, first: date, last: date) -> LocalFeaturesResult:
+def _recompute(settings: Settings, run_id: str, first: date, last: date) -> LocalFeaturesResult:
+    lakehouse = settings.lakehouse
     bars = [part for part in _require_bars(lakehouse) if part.date <= last]
     # Beside the run's own staging folder, which goes with each part written.
     staging = lakehouse / "_tmp"
     created = clock.now()
     count = 0
     written: list[Path] = []
-    kept = dates = 0
+    kept = dates = quarantined = 0
     with (
         Spill(staging / f"{run_id}-symbols") as symbols,
         Spill(staging / f"{run_id}-months") as months,
@@ -171,10 +188,35 @@ def _recompute(lakehouse: Path, run_id: str, first: date, last: date) -> LocalFe
                 new = _stamped(of_day, created)
                 changed = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed.num_rows
-                if changed.num_rows:
-                    rows_written += changed.num_rows
-                    written.append(append_part(lakehouse, LOCAL_1D, changed, run_id))
-    return LocalFeaturesResult(run_id, count, dates, rows_written, kept, tuple(written))
+                if not changed.num_rows:
+                    continue
+                accepted = _accepted(settings, run_id, changed, is_newest=day == bars[-1].date)
+                quarantined += changed.num_rows - accepted.num_rows
+                if accepted.num_rows:
+                    rows_written += accepted.num_rows
+                    written.append(append_part(lakehouse, LOCAL_1D, accepted, run_id))
+    return LocalFeaturesResult(
+        run_id, count, dates, rows_written, kept, tuple(written), quarantined=quarantined
+    )
+
+
+def _accepted(settings: Settings, run_id: str, rows: pa.Table, *, is_newest: bool) -> pa.Table:
+    """Return the rows of one date that may be published; the others go to the run's quarantine.
+
+    Great Expectations judges the newest date, as a batch too; history is judged by the row rules.
+
+    Raises
+    ------
+    GateRefused
+        If the newest date is refused; the dates before it are published.
+    """
+    if is_newest:
+        report = check_at_door(settings, LOCAL_1D, rows, run_id)
+        refuse_unless_accepted(report, settings.lakehouse / "_runs" / run_id)
+        return report.accepted
+    parted = screen(LOCAL_1D, rows)
+    write_quarantine(settings.lakehouse, LOCAL_1D, parted.quarantined, run_id)
+    return parted.accepted
 
 
 def _spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:

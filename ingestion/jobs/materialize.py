@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,8 @@ from ingestion.errors import ClockError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.lakehouse.ledger import Ledger
+from ingestion.quality.freshness import newest_receipt
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
@@ -103,16 +103,13 @@ class _Before:
 
 
 def _previous_load(settings: Settings) -> _Before:
-    """Read this project's newest receipt; run ids sort by time."""
-    receipts = sorted((settings.lakehouse / "_runs").glob(f"*/{RECEIPT_FILE}"), reverse=True)
-    for receipt in receipts:
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            document = json.loads(receipt.read_bytes())
-            if document["settings"]["project"] != str(settings.project):
-                continue  # another project on the same lakehouse
-            parts = {part for view in document["views"] for part in view["parts"]}
-            return _Before(datetime.fromisoformat(document["until"]), frozenset(parts))
-    return _Before(None, frozenset())
+    """Read the newest receipt, if it is of this project: others may share the lakehouse."""
+    members = {"until": str, "views": list, "settings": dict}
+    receipt = newest_receipt(settings.lakehouse, RECEIPT_FILE, **members)
+    if receipt is None or receipt["settings"].get("project") != str(settings.project):
+        return _Before(None, frozenset())
+    parts = {part for view in receipt["views"] for part in view["parts"]}
+    return _Before(datetime.fromisoformat(receipt["until"]), frozenset(parts))
 
 
 def _load(
@@ -138,7 +135,8 @@ def _load(
     if job.status() is MaterializationJobStatus.ERROR:
         raise job.error()
     store.registry.apply_materialization(view, store.project, since, until)
-    new = [day for name, day in names.items() if name not in before.parts]
+    ledger = Ledger.read(settings.lakehouse)  # which knows what a merged part was merged from
+    new = [day for name, day in names.items() if not ledger.is_among(name, before.parts)]
     return ViewLoad(
         view=group.name,
         rows=getattr(job, "rows", None),  # Feast's own engines do not count

@@ -23,9 +23,9 @@ from ingestion.lakehouse import (
     lakehouse_lock,
     read_symbols,
     sweep_staging,
-    write_run_file,
 )
 from ingestion.quality import CoverageReport
+from ingestion.quality.receipt import Job
 from ingestion.scanner import ScannerClient, Snapshot
 from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
@@ -92,6 +92,7 @@ def meta_ingest(
     run_id, root = run_id or new_run_id(), settings.lakehouse
     with lakehouse_lock(root, run_id):
         sweep_staging(root)
+        job = Job(settings, run_id, "meta-ingest", request)
         known = _known(root)
         with progress or Progress() as shown, open_client(settings, request) as client:
             snapshot, unknown_columns = _fetch(client, request, shown)
@@ -99,22 +100,20 @@ def meta_ingest(
         now = clock.now()
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, now)
         if not report.is_enough:
-            refuse_unless_enough(
-                report, write_run_file(root, run_id, RECEIPT_FILE, report.to_json())
-            )
+            refuse_unless_enough(report, job.write(RECEIPT_FILE, **report.document()))
         absences = Absences.read(root)
         active = {symbol for symbol, row in known.items() if row["active"]}
         observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
         changes = _changes(snapshot.columns, seen, observed.final, known, now)
         _refuse_earlier(changes, known, now)
         symbols = _report(changes, seen, observed.days, known, unknown_columns)
-        content = report.to_json(symbols=vars(symbols))
-        receipt = write_run_file(root, run_id, RECEIPT_FILE, content)
+        receipt = job.write(RECEIPT_FILE, **report.document(symbols=symbols))
         if observed.rows:
             append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run_id)
         part = None
         if changes:
             part = append_part(root, SYMBOLS, _table(SYMBOLS, changes), run_id)
+        job.write_again()
     return MetaIngestResult(report, symbols, receipt, part)
 
 

@@ -32,11 +32,11 @@ from ingestion.lakehouse import (
     list_parts,
     read_current,
     sweep_staging,
-    write_run_file,
 )
 from ingestion.lakehouse.parts import Part, utc_date
 from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
 from ingestion.quality.performance import WINDOWS, performance_at
+from ingestion.quality.receipt import Job
 from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
 
@@ -49,8 +49,6 @@ REACH = timedelta(days=90)
 A symbol without a bar in between is taken for one that began after.
 """
 
-_FIRST_DAY = date(1970, 1, 2)
-"""The date before holds empty parts that only carry a schema."""
 _FEATURES = tuple(column.name for column in TV_TECHNICALS_1D.features)
 _SERVED = ["symbol", "timestamp", "bar_timestamp", *_FEATURES]
 _KEYS = ["symbol", "bar_close"]
@@ -101,6 +99,7 @@ def parity(
     counts: Counter[str] = Counter()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
+        job = Job(settings, run_id, "parity", request)
         snapshots = _snapshot_parts(settings.lakehouse, request)
         recomputed = by_date(list_parts(settings.lakehouse, LOCAL_1D))
         with Spill(settings.lakehouse / "_tmp" / f"{run_id}-columns") as columns:
@@ -124,14 +123,14 @@ def parity(
             unmatched=counts["unmatched"],
             columns=compared,
         )
-        receipt = write_run_file(settings.lakehouse, run_id, PARITY_FILE, report.to_json())
+        receipt = job.write(PARITY_FILE, **report.to_dict())
     return ParityResult(report, receipt)
 
 
 def _snapshot_parts(lakehouse: Path, request: ParityRequest) -> list[Part]:
     if request.first > request.last:
         raise InputError(f"--from {request.first} is after --to {request.last}")
-    parts = list_parts(lakehouse, TV_TECHNICALS_1D, _FIRST_DAY)
+    parts = list_parts(lakehouse, TV_TECHNICALS_1D)
     if not parts:
         raise InputError(f"{lakehouse} holds no snapshots yet: run `tvfeast flow-data`")
     inside = [part for part in parts if request.first <= part.date <= request.last]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
-from ingestion.lakehouse import arrow_schema, list_parts, read_part
+from ingestion.lakehouse import arrow_schema, list_parts, read_part, reading_again
 from ingestion.settings import Settings
 
 LISTED = 1_000
@@ -97,9 +98,8 @@ def verify_online(settings: Settings) -> OnlineReport:
     for group in GROUPS:
         with feast_calls(settings):
             online = read_online(store, group)
-        agreement, found = compare_online(
-            group, online, newest_valid(settings.lakehouse, group, at), at
-        )
+        offline = reading_again(partial(newest_valid, settings.lakehouse, group, at))
+        agreement, found = compare_online(group, online, offline, at)
         views.append(agreement)
         differences += found
     return OnlineReport(at, tuple(views), tuple(differences[:LISTED]))

@@ -12,6 +12,8 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``origins``  which run a row came from, also in a merged part
 ``inspect``  does a part hold what it must
 ``compact``  the parts of a date become one
+``history``  all versions of a symbol's rows, each with its run
+``durable`` ``exchange``  files and folders on the disk; two folders change places
 ``lock``     one writing run at a time
 """
 
@@ -21,7 +23,7 @@ from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import list_parts, read_part, reading_again
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
-from ingestion.lakehouse.writer import append_part, make_readable, sweep_staging, write_run_file
+from ingestion.lakehouse.writer import append_part, sweep_staging, write_run_file
 
 __all__ = [
     "active_symbols",
@@ -31,7 +33,6 @@ __all__ = [
     "current",
     "lakehouse_lock",
     "list_parts",
-    "make_readable",
     "newest_between",
     "newest_known",
     "read_current",

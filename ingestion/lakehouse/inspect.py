@@ -18,7 +18,6 @@ from ingestion.lakehouse.origins import Provenance, read_provenance
 from ingestion.lakehouse.parts import Part, read_part
 from ingestion.lakehouse.schema import arrow_schema
 
-EMPTY_DAY = date(1970, 1, 1)
 """Partition date of a part without rows, which only carries the schema."""
 _CREATED = "created_timestamp"
 
@@ -112,8 +111,8 @@ def _origin_faults(
 
 
 def _value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
-    if (day == EMPTY_DAY) != (rows.num_rows == 0):
-        yield f"holds {rows.num_rows} rows on {day}; only the part of {EMPTY_DAY} is empty"
+    if not rows.num_rows:
+        yield "holds no rows"
     for column in dataset.columns:
         values = rows[column.name]
         if not column.nullable and values.null_count:

@@ -96,6 +96,23 @@ def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int
     return Provenance(run_id, version, origins, of_row)
 
 
+def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
+    """Return the runs whose rows a part holds, without looking at the rows.
+
+    Raises
+    ------
+    ValueError
+        If the metadata does not say so.
+    """
+    told = dict(metadata or {})
+    try:
+        if _ORIGINS.encode() in told:
+            return frozenset(each["run_id"] for each in json.loads(told[_ORIGINS.encode()]))
+        return frozenset({told[RUN_ID.encode()].decode()})
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError("does not say which run wrote it") from None
+
+
 def merged_metadata(
     run_id: str, schema_version: int, origins: Sequence[Origin], of_row: NDArray[np.uint32]
 ) -> dict[str, str]:

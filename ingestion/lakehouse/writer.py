@@ -8,7 +8,6 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -18,10 +17,9 @@ import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset, Dtype
 from ingestion.lakehouse.durable import OWN_FILE, Staging, make_folder, sync
-from ingestion.lakehouse.inspect import EMPTY_DAY
 from ingestion.lakehouse.ledger import Entry, announce, confirm, content_hash
 from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
-from ingestion.lakehouse.parts import list_parts, part_name, part_numbers, partition_folder
+from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 
 
@@ -56,16 +54,6 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     day = _checked_date(dataset, rows, schema)
     rows = rows.sort_by([(name, "ascending") for name in dataset.key])
     return _publish(root, dataset, rows, day, run_id)
-
-
-def make_readable(root: Path, datasets: Iterable[Dataset], run_id: str) -> None:
-    """Give each dataset without a part an empty one, dated 1970, that carries the schema.
-
-    Feast's DuckDB store fails on a view whose folder holds no file, and with it on all others.
-    """
-    for dataset in datasets:
-        if not list_parts(root, dataset):
-            _publish(root, dataset, arrow_schema(dataset).empty_table(), EMPTY_DAY, run_id)
 
 
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:

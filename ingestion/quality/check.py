@@ -152,9 +152,13 @@ def check_rows(
     )
     judged = list(_figures(group, parted.accepted, parted.quarantined.num_rows, context))
     figures = [each for each in judged if isinstance(each, Figure)]
-    broken += engine.judge(
-        f"{group.name} figures", suite.figure_frame(figures), suite.figure_expectations(figures)
-    )
+    told = {figure.check: str(figure) for figure in figures}
+    broken += [
+        replace(each, detail=told[each.check])
+        for each in engine.judge(
+            f"{group.name} figures", suite.figure_frame(figures), suite.figure_expectations(figures)
+        )
+    ]
     failures = tuple(_failure(each, rows, context.waived) for each in broken)
     report = CheckReport(
         group=group.name,

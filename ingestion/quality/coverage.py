@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from ingestion.candidates import Candidates
 from ingestion.scanner import Attempt, Snapshot
@@ -106,14 +104,14 @@ class CoverageReport:
         )
         return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
-    def to_json(self, **more: object) -> bytes:
-        """Return the receipt as an indented JSON document, with what else the run has to say."""
-        document: dict[str, Any] = asdict(self)
-        document["known_at"] = self.known_at.isoformat()
-        document["coverage"] = round(self.coverage, 6)
-        document["verdict"] = "publish" if self.is_enough else "refuse"
-        document |= more
-        return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+    def document(self, **more: object) -> dict[str, object]:
+        """Return what the receipt says, with what else the run has to say."""
+        return {
+            **asdict(self),
+            "coverage": round(self.coverage, 6),
+            "verdict": "publish" if self.is_enough else "refuse",
+            **more,
+        }
 
     def __str__(self) -> str:
         missing = f", {self.missing}" if self.missing else ""

@@ -34,6 +34,11 @@ class Figure:
     low: float | None = None
     high: float | None = None
 
+    def __str__(self) -> str:
+        limits = ((self.low, "at least"), (self.high, "at most"))
+        told = (f"{word} {limit:g}" for limit, word in limits if limit is not None)
+        return ", ".join([f"{self.value:.6g}", *told])
+
 
 @dataclass(frozen=True)
 class Skipped:

@@ -8,7 +8,6 @@ infinite error.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -99,10 +98,6 @@ class ParityReport:
             for difference in column["worst"]:
                 difference["bar_close"] = difference["bar_close"].isoformat()
         return document
-
-    def to_json(self) -> bytes:
-        """Return the receipt as an indented JSON document."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnParity:

@@ -50,7 +50,9 @@ def local_document(result: LocalFeaturesResult) -> dict[str, Any]:
         "dates": result.dates,
         "rows_written": result.rows_written,
         "rows_unchanged": result.rows_unchanged,
+        "quarantined": result.quarantined,
         "parts": len(result.parts),
+        "receipt": str(result.receipt),
     }
 
 
@@ -58,7 +60,8 @@ def local_text(result: LocalFeaturesResult) -> str:
     """Return a recomputation's outcome for people."""
     if not result.dates:
         return "nothing new: no bar was written since local_1d was computed"
+    stopped = f", {result.quarantined:,} quarantined" if result.quarantined else ""
     return (
         f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
-        f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged"
+        f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged{stopped}"
     )

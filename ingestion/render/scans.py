@@ -16,6 +16,7 @@ def ingest_document(result: FeatureIngestResult) -> dict[str, Any]:
     """Return a snapshot's outcome for ``--json``."""
     return {
         **_coverage(result.report),
+        "quarantined": _quarantined(result),
         "part": str(result.part) if result.part else None,
         "receipt": str(result.receipt),
     }
@@ -31,10 +32,17 @@ def ingest_text(result: FeatureIngestResult) -> str:
             f"resume window{missing}"
         )
     resumed = f", {report.resumed:,} had a row already" if report.resumed else ""
+    stopped = _quarantined(result)
+    quarantined = f", {stopped:,} of them quarantined" if stopped else ""
     return (
-        f"{report.fetched:,} rows known at {minute(report.known_at)}{resumed}\n"
+        f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}\n"
         f"{report}\n{result.part}"
     )
+
+
+def _quarantined(result: FeatureIngestResult) -> int:
+    """Return how many rows broke a rule; they are in the run's ``quarantine.parquet``."""
+    return result.quality.quarantined.num_rows if result.quality else 0
 
 
 def bars_document(result: DataIngestResult) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class TestRepair:
         materialize(writable_week)
         path = writable_week.project / "data" / name
         path.write_bytes(b"\xff" * 5000)
-        with pytest.raises(FeastRepositoryError, match=f"{name} cannot be read.*(rebuild|materialize)"):
+        with pytest.raises(FeastRepositoryError, match=f"{name} cannot be read"):
             select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
 
     def test_a_changed_definition_is_noticed(self, writable_week: Settings, monkeypatch):

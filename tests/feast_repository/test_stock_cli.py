@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from feature_repo.catalog import GROUPS
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.lakehouse import append_part, make_readable
+from ingestion.lakehouse import append_part
 from tests.lakehouse.technicals import technicals
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -37,7 +36,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     known_at = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     rows = technicals(["NASDAQ:AAPL", "NYSE:IBM"], known_at, RSI=[61.5, None])
     append_part(root / "data" / "lakehouse", GROUP, rows, "run")
-    make_readable(root / "data" / "lakehouse", GROUPS, "run")
     plan = feast(copy, "plan")
     for name in ("tv_technicals_1d", "selection_v1", "served_history_v1", "symbol"):
         assert f"Created {'entity' if name == 'symbol' else 'feature'}" in plan

@@ -17,6 +17,7 @@ from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.errors import InputError
 from ingestion.jobs import local_features as job
 from ingestion.jobs.local_features import backfill, local_features
+from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
 from ingestion.local import compute_local_features
 from ingestion.sessions import bar_closes
@@ -53,12 +54,17 @@ def bars() -> pa.Table:
 
 
 def load(
-    settings: Settings, bars: pa.Table, after: date = date.min, until: date = date.max
+    settings: Settings,
+    bars: pa.Table,
+    after: date = date.min,
+    until: date = date.max,
+    run_id: str | None = None,
 ) -> None:
+    run_id = run_id or new_run_id()
     days = np.asarray([stamp.date() for stamp in bars["event_timestamp"].to_pylist()])
     for day in sorted(set(days)):
         if after < day <= until:
-            append_part(settings.lakehouse, OHLCV_1D, bars.filter(pa.array(days == day)), "bars")
+            append_part(settings.lakehouse, OHLCV_1D, bars.filter(pa.array(days == day)), run_id)
 
 
 def stored(settings: Settings) -> pa.Table:
@@ -228,7 +234,40 @@ def test_dates_the_wrong_way_round_are_refused(lakehouse: Settings):
 
 
 def test_nothing_new_looks_at_nothing(lakehouse: Settings, bars: pa.Table, at):
-    load(lakehouse, bars)
+    load(lakehouse, bars, run_id="20200101T000000Z-earlier")
     at(WRITTEN + timedelta(hours=1))
     local_features(lakehouse)
     assert local_features(lakehouse).dates == 0
+
+
+def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
+    lakehouse: Settings, another: Settings, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
+):
+    """On a clock that moves on, the rows of the dead run are newer than all bars."""
+    load(lakehouse, bars)
+    at(WRITTEN + timedelta(hours=1))
+    appended = iter(range(5))
+
+    def dying(*arguments) -> Path:
+        if next(appended, None) is None:
+            raise KeyboardInterrupt
+        return append_part(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "append_part", dying)
+        with pytest.raises(KeyboardInterrupt):
+            local_features(lakehouse)
+    at(WRITTEN + timedelta(hours=2))
+    local_features(lakehouse)
+    load(another, bars)
+    backfill(another, *EVER)
+    assert stored(lakehouse).equals(stored(another))
+
+
+def test_a_backfill_of_a_span_hides_no_news(lakehouse: Settings, bars: pa.Table, at):
+    load(lakehouse, bars)
+    at(WRITTEN + timedelta(hours=1))
+    backfill(lakehouse, date(2021, 2, 1), date(2021, 2, 28))
+    at(WRITTEN + timedelta(hours=2))
+    local_features(lakehouse)
+    assert every_version(lakehouse) == bars.num_rows

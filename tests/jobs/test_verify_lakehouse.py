@@ -13,7 +13,7 @@ import pytest
 from feature_repo.catalog import LOCAL_1D
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, list_parts, make_readable, write_run_file
+from ingestion.lakehouse import append_part, list_parts, write_run_file
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
 from ingestion.settings import Settings
@@ -27,13 +27,12 @@ NAMES = ["A:A", "B:B", "C:C"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two parts of Friday, one of Saturday, one without rows."""
+    """Two parts of Friday, one of Saturday."""
     root = tmp_path / "lakehouse"
     append_part(root, GROUP, technicals(NAMES), "run-1")
     later = technicals(NAMES, EVENING, EVENING + timedelta(hours=1))
     append_part(root, GROUP, later, "run-2")
     append_part(root, GROUP, technicals(NAMES, EVENING + timedelta(days=1)), "run-3")
-    make_readable(root, [LOCAL_1D], "run-3")
     return root
 
 
@@ -126,7 +125,7 @@ SOUND = technicals(NAMES, EVENING, EVENING + timedelta(hours=1))
             SOUND.set_column(5, "RSI", pa.array([1.0, 2.0, 3.0], pa.float32())),
             "RSI is float, not double",
         ),
-        (SOUND.slice(0, 0), "only the part of 1970-01-01 is empty"),
+        (SOUND.slice(0, 0), "holds no rows"),
         (technicals(NAMES, EVENING + timedelta(hours=3)), "not of 2026-01-16"),
         (column(SOUND, "timestamp", [1, 2, 3]), "timestamp and event_timestamp disagree"),
         (technicals(NAMES), "rows that are there twice"),

@@ -11,14 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.catalog import GROUPS, LOCAL_1D
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.errors import CorruptPart
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
     list_parts,
-    make_readable,
     read_part,
     write_run_file,
 )
@@ -122,16 +120,7 @@ def test_a_run_file_appears_whole_in_the_runs_own_folder(tmp_path: Path):
     path = write_run_file(tmp_path, "run-7", "receipt.json", b"{}")
     assert path == tmp_path / "_runs" / "run-7" / "receipt.json"
     assert path.read_bytes() == b"{}"
-    assert not list((tmp_path / "_tmp").iterdir())
-
-
-def test_an_empty_dataset_can_be_made_readable_and_a_filled_one_is_left_alone(tmp_path: Path):
-    append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
-    make_readable(tmp_path, GROUPS, "run")
-    make_readable(tmp_path, GROUPS, "run")
-    assert [part.date for part in list_parts(tmp_path, GROUP)] == [EVENING.date()]
-    (empty,) = list_parts(tmp_path, LOCAL_1D)
-    assert read_part(empty.path).equals(arrow_schema(LOCAL_1D).empty_table())
+    assert list(path.parent.iterdir()) == [path]
 
 
 values = st.none() | st.floats(allow_nan=False, allow_infinity=False)

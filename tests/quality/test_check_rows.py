@@ -158,7 +158,9 @@ class TestBatch:
     def test_rows_asked(self):
         rows = technicals(30)
         assert not check_rows(GROUP, rows, CheckContext(fewest=30, most=30)).refused
-        self.refused(check_rows(GROUP, rows, CheckContext(fewest=31)), "rows", rows)
+        report = check_rows(GROUP, rows, CheckContext(fewest=31))
+        self.refused(report, "rows", rows)
+        assert [str(each) for each in report.reasons] == ["rows: 30, at least 31"]
         self.refused(check_rows(GROUP, rows, CheckContext(most=29)), "rows", rows)
 
     def test_rows_asked_are_counted_without_the_quarantined(self):
