@@ -26,8 +26,17 @@ demo: setup ## Replay a week of real bars through the whole flow, then train and
 	$(BIN)/tvfeast demo
 
 .PHONY: test
-test: setup ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+.PHONY: test-faults
+test-faults: setup ## Kill, damage, fill and fuzz at length; prints how often at its end
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "fuzz or faults" --hypothesis-profile=long $(ARGS)
+
+.PHONY: test-join
+test-join: setup ## Try 10,000 random histories on the point-in-time join
+	TVFEAST_JOIN_CASES=10000 $(BIN)/python -m pytest -q tests/stores/test_asof_join.py \
+		tests/stores/test_asof_history.py $(ARGS)
 
 .PHONY: lint
 lint: setup ## Run the linter, the formatter's check, the type checker and the audit
@@ -80,6 +89,10 @@ data-docs: setup ## Build the HTML site of the latest checks
 
 .PHONY: flow-data
 flow-data: setup ## Run the daily flow (ARGS="--candidates FILE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: rebuild
+rebuild: setup ## Make registry.db and online.db anew
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: select

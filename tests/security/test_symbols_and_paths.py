@@ -167,9 +167,7 @@ def test_a_symbol_of_bars_a_file_name_or_a_map_is_no_path(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, settings = in_depths(folder)
-        safe = re.sub(
-            r"[/\0]", "_", name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        )
+        safe = re.sub(r"[/\0]", "_", name.encode("utf-8", "replace").decode())
         bars = root / f"NYSE_{safe[:40]}_1d.csv"
         bars.write_text("date,open,high,low,close,volume\n2021-03-03,1,1,1,1,1\n")
         table = root / "table.csv"
