@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -19,6 +20,11 @@ from ingestion.errors import InputError, TvfeastError
 from ingestion.redaction import Redaction, session_header
 from ingestion.settings import Settings, variable
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MAKE_ROOM = (
+    "nothing was left half done; make room where the project and its lakehouse lie, and run again"
+)
+
 
 def main() -> None:
     """Run the command line; every error ends in one line and its exit code."""
@@ -33,14 +39,18 @@ def main() -> None:
         click.echo(_redaction().hide(told.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except TvfeastError as error:
-        click.echo(f"tvfeast: {_redaction().hide(str(error))}", err=True)
+        line = " ".join(str(error).split())  # other libraries' reasons may be of several
+        click.echo(f"tvfeast: {_redaction().hide(line)}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.errno in _NO_ROOM:
+            click.echo(f"tvfeast: {os.strerror(error.errno)}: {_MAKE_ROOM}", err=True)
+        elif error.filename is None:
             _internal(error)
-        click.echo(f"tvfeast: {error.filename}: {error.strerror}", err=True)
+        else:
+            click.echo(f"tvfeast: {error.filename}: {error.strerror}", err=True)
         sys.exit(InputError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: a line and where to look
         _internal(error)

@@ -222,6 +222,9 @@ def test_bars_become_features_and_a_training_set(settings: Settings, tmp_path: P
     document = json.loads(done.stdout)
     assert document["rows"] == document["matched"] == filled["rows_written"]
     assert "survivors" in done.stderr
+    made = json.loads(Path(document["receipt"]).read_bytes())["request"]["made"]
+    assert (made["target"], made["first"], made["entry"]) == ("fwd_return_5d", span[1], "open")
+    assert made["decisions"] == made["dropped"]["no_full_window"] + document["rows"]
     table = pq.read_table(out)
     assert table.column_names[:5] == [
         *("symbol", "event_timestamp", "fwd_return_5d"),

@@ -12,6 +12,7 @@ symbol and session, as traded, and a list of what was refused.
 ``gather``    the above, for one file
 ``splits``    reading splits; split-adjusted prices back to as traded
 ``series``    duplicates and leaps among a symbol's bars
+``nearby``    what the lakehouse holds around them
 ``prepare``   the above, for all files together
 ``ahead``     splits whose bar is still to come
 ``store``     comparing with the lakehouse, appending what is new

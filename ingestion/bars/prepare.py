@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion.bars.ahead import read_ahead
 from ingestion.bars.checks import describe
 from ingestion.bars.gather import Gathered
 from ingestion.bars.model import Bars, Split
+from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.series import in_order, repeats, wild
 from ingestion.bars.splits import place, turn_back
@@ -39,6 +41,7 @@ def prepare(
     names: list[str],
     splits: Sequence[Split],
     refusals: Refusals,
+    root: Path,
     *,
     adjusted: bool,
     max_return: float,
@@ -53,6 +56,8 @@ def prepare(
         Symbols by number.
     splits
         From a splits file; they overrule what the files of bars say of the same day.
+    root
+        The lakehouse's, whose bars and splits the first bars are judged by.
     adjusted
         Whether prices are split-adjusted.
     max_return
@@ -76,9 +81,36 @@ def prepare(
     _refuse(bars, disputed, Reason.DUPLICATE, paths, names, refusals)
     repeated = np.bincount(bars.file[again & ~disputed], minlength=len(files))
     bars = bars.take(~again & ~disputed)
-    at_fault, returns = wild(bars, max_return)
+    at_fault, returns = _wild(bars, names, root, max_return)
     _refuse(bars, at_fault, Reason.RETURN, paths, names, refusals, returns)
     return Prepared(bars.take(~at_fault), repeated, still_adjusted, unplaced)
+
+
+def _wild(
+    bars: Bars, names: list[str], root: Path, limit: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Find bars that leap, from stored ones too, where no recorded split explains it."""
+    judged = replace(bars, split_ratio=bars.split_ratio.copy())
+    unsaid = np.isnan(bars.split_ratio)
+    ahead = [Split(symbol, event, ratio) for (symbol, event), ratio in read_ahead(root).items()]
+    place(judged, names, ahead)
+    judged.split_ratio[~unsaid] = bars.split_ratio[~unsaid]
+    firsts = np.flatnonzero(np.diff(bars.symbol, prepend=-1))
+    stored = NearbyBars(root, bars.take(firsts), names)
+    before = np.full(len(bars), np.nan)
+    for at in firsts.tolist():
+        last = stored.before(names[bars.symbol[at]], int(bars.event[at]))
+        before[at] = np.nan if last is None else last[1]
+    at_fault, returns = wild(judged, limit, before)
+    if not (at_fault & unsaid).any():
+        return at_fault, returns
+    # The bar may be stored already, with its split.
+    doubtful = np.flatnonzero(at_fault & unsaid)
+    stored = NearbyBars(root, bars.take(doubtful), names)
+    for at in doubtful.tolist():
+        ratio = stored.ratio(names[bars.symbol[at]], int(bars.event[at]))
+        judged.split_ratio[at] = judged.split_ratio[at] if ratio is None else ratio
+    return wild(judged, limit, before)
 
 
 def _in_range(bars: Bars, paths: list[str], names: list[str], refusals: Refusals) -> Bars:

@@ -51,7 +51,9 @@ def repeats(bars: Bars) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return again, disputed[session]
 
 
-def wild(bars: Bars, limit: float) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def wild(
+    bars: Bars, limit: float, before: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Find bars whose split-adjusted close leaps by more than ``limit`` from one bar to the next.
 
     A leap back after one as large condemns the bar between them, not the one that follows it: the
@@ -60,29 +62,31 @@ def wild(bars: Bars, limit: float) -> tuple[NDArray[np.bool_], NDArray[np.float6
     Parameters
     ----------
     bars
-        As :func:`in_order` leaves them, one a session, prices as traded.
+        As :func:`ingestion.bars.series.in_order` leaves them, one a session, prices as traded.
     limit
         Largest absolute return, as a fraction.
+    before
+        Shape ``(n,)``: the close before each symbol's first bar, NaN where there is none; the
+        other places do not matter.
 
     Returns
     -------
     tuple[NDArray[np.bool_], NDArray[np.float64]]
-        Shape ``(n,)`` each: the bars at fault, and the return from the bar before (NaN for the
-        first of a symbol).
+        Shape ``(n,)`` each: the bars at fault, and the return from the bar before (NaN for a bar
+        without one).
     """
     size = len(bars)
-    returns = np.full(size, np.nan)
     ratio = np.where(np.isnan(bars.split_ratio), 1.0, bars.split_ratio)
-    follows = bars.symbol[1:] == bars.symbol[:-1]
+    follows = np.zeros(size, dtype=bool)
+    follows[1:] = bars.symbol[1:] == bars.symbol[:-1]
+    previous = np.where(follows, np.roll(bars.close, 1), before)
     with np.errstate(over="ignore", invalid="ignore"):
-        step = bars.close[1:] * ratio[1:] / bars.close[:-1]
-        returns[1:] = np.where(follows, step - 1, np.nan)
-        leaps = np.abs(returns) > limit
-        # Over two bars: i-2 to i.
+        step = bars.close * ratio / previous
+        leaps = np.abs(step - 1) > limit
         back = np.zeros(size, dtype=bool)
-        back[2:] = leaps[2:] & follows[:-1]
-        back[2:] &= leaps[1:-1] | (step[:-1] < 1 / (1 + limit))
-        back[2:] &= np.abs(step[1:] * step[:-1] - 1) <= limit
+        back[1:] = leaps[1:] & follows[1:] & (leaps[:-1] | (step[:-1] < 1 / (1 + limit)))
+        # Over two bars.
+        back[1:] &= np.abs(step[1:] * step[:-1] - 1) <= limit
     at_fault = leaps & ~back
     at_fault[:-1] |= back[1:]
-    return at_fault, returns
+    return at_fault, step - 1

@@ -8,26 +8,20 @@ close in the new money. The stored previous close is as traded, in the old money
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars
-from ingestion.lakehouse import by_date, list_parts, read_current
+from ingestion.bars.nearby import NearbyBars
 from ingestion.sessions import previous_close
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-LOOKBACK = timedelta(days=12)
-"""How far back a bar before is looked for: the longest pause of a large exchange is 11 days."""
 
 SAME = 0.01
 """Relative difference up to which two vendors' closes are one: they differ by 0.3 % at times."""
@@ -41,10 +35,15 @@ Both are closes of one session, so no market move is in their ratio, and dividen
 NEAR_ACROSS_A_GAP = 1e-4
 """The same where it may be of another session: what moved meanwhile seldom hits a ratio so well."""
 
+FAR = 1.8
+"""Ratio, either way round, from which on a split is suspected across a gap all the same.
+
+A market seldom moves so far in a few days. Which split it is the two closes do not tell.
+"""
+
 _SMALLEST = Fraction(6, 5)
 _LARGEST_DENOMINATOR = 5
 _LARGEST_NUMERATOR = 10
-_DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,25 @@ class Suspect:
     """Of the first bar in the new money, Unix seconds."""
     event: int
     """Its close."""
-    ratio: Fraction
-    """New shares for an old one."""
+    ratio: Fraction | None
+    """New shares for an old one; None where what the market did across a gap hides it."""
     stored_close: float
     previous_close: float
     is_stored: bool
     """Whether the bar itself is in the lakehouse already, without the split."""
 
     @property
+    def told(self) -> str:
+        """The ratio for people: ``4:1``, or ``about 3.87:1`` where a gap hides it."""
+        if self.ratio is None:
+            return f"about {self.stored_close / self.previous_close:.3g}:1"
+        return f"{self.ratio.numerator}:{self.ratio.denominator}"
+
+    @property
     def record(self) -> str:
-        """The line of a splits file (symbol, date, ratio) that settles it."""
+        """The line of a splits file (symbol, date, ratio) that settles it; ``?`` if not known."""
         opened = datetime.fromtimestamp(self.bar_open, UTC)
-        ratio = f"{self.ratio.numerator}:{self.ratio.denominator}"
+        ratio = "?" if self.ratio is None else self.told
         return f"{self.symbol},{opened:%Y-%m-%dT%H:%M:%SZ},{ratio}"
 
 
@@ -133,7 +139,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
         The scanner's previous closes; NaN where it gives none.
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
-    stored, ahead = _Stored(root, bars, names), read_ahead(root)
+    stored, ahead = NearbyBars(root, bars, names), read_ahead(root)
     first = 0
     before: dict[int, tuple[int, float]] = {}
     suspected: set[int] = set()
@@ -156,7 +162,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
             continue
         is_next = previous_close(name, event) == last[0]
         split = split_like(ratio, NEAR if is_next else NEAR_ACROSS_A_GAP)
-        if split is None:
+        if split is None and (is_next or max(ratio, 1 / ratio) < FAR):
             why = "not as by a split" if is_next else "the bar before is not stored"
             inspection.unsettled.append(Unsettled(name, ratio, why))
             continue
@@ -168,45 +174,3 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
             suspected.add(number)
             inspection.held[at] = True
     return Inspection(inspection.held, inspection.suspects, inspection.unsettled, first)
-
-
-class _Stored:
-    """The stored closes of the days before some bars."""
-
-    def __init__(self, root: Path, bars: Bars, names: list[str]) -> None:
-        days = {
-            int(day) - back
-            for day in np.unique(bars.event // _DAY)
-            for back in range(LOOKBACK.days + 1)
-        }
-        wanted = pa.array(sorted({names[number] for number in bars.symbol}), pa.string())
-        self._closes: dict[str, list[tuple[int, float]]] = {}
-        self._ratios: dict[tuple[str, int], float] = {}
-        columns = ["symbol", "timestamp", "event_timestamp", "close", "split_ratio"]
-        for day, parts in by_date(list_parts(root, OHLCV_1D)).items():
-            if (day - _EPOCH).days not in days:
-                continue
-            rows = read_current(parts, OHLCV_1D, columns)
-            rows = rows.filter(pc.is_in(rows["symbol"], value_set=wanted))
-            events = (rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000).tolist()
-            symbols, closes, ratios = (
-                rows[name].to_pylist() for name in ("symbol", "close", "split_ratio")
-            )
-            for symbol, event, close, ratio in zip(symbols, events, closes, ratios, strict=True):
-                self._closes.setdefault(symbol, []).append((event, close))
-                self._ratios[symbol, event] = ratio
-
-    def before(self, symbol: str, event: int) -> tuple[int, float] | None:
-        """Return close time and price of a symbol's newest bar before the one of ``event``."""
-        earliest = event - LOOKBACK // timedelta(seconds=1)
-        return max(
-            (bar for bar in self._closes.get(symbol, []) if earliest <= bar[0] < event),
-            default=None,
-        )
-
-    def ratio(self, symbol: str, event: int) -> float | None:
-        """Return the stored bar's split ratio; None if there is no such bar."""
-        return self._ratios.get((symbol, event))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from ingestion.commands.group import candidates_of, cli, show
 from ingestion.errors import InputError
 from ingestion.options import DAY, DURATION, INSTANT, LIMIT, json_option
 from ingestion.settings import Settings
+
+if TYPE_CHECKING:
+    from ingestion.jobs.targets import TrainingLabels
 
 
 @cli.command("select")
@@ -115,12 +118,13 @@ def training_set_command(
 ) -> None:
     """Join labels to the features that were known at their time."""
     from ingestion.jobs.training_set import TrainingSetRequest, training_set
-    from ingestion.render.training import training_document, training_text
+    from ingestion.render.training import labels_document, training_document, training_text
 
     span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
     service = arguments.pop("service")
     settings = Settings.from_environment()
-    made = None
+    made: TrainingLabels | None = None
+    told: dict[str, Any] | None = None
     if span["universe_as_of"] and target is None:
         raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
     if labels is not None and target is None:
@@ -130,14 +134,17 @@ def training_set_command(
         made = _labels(settings, target, candidates, **span)
         given = made.labels.table
         service = service or "training_v1"
+        told = {"target": target, "candidates": candidates, **span, **labels_document(made)}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
-    request = TrainingSetRequest(labels=given, service=service, **arguments)
+    request = TrainingSetRequest(labels=given, service=service, made=told, **arguments)
     result = training_set(settings, request)
     show(as_json, training_document(result, made), training_text(result, made))
 
 
-def _labels(settings: Settings, target: str, candidates: Path | None, **span: Any) -> Any:
+def _labels(
+    settings: Settings, target: str, candidates: Path | None, **span: Any
+) -> TrainingLabels:
     from ingestion.jobs.targets import training_labels
 
     if span["first"] is None or span["last"] is None:

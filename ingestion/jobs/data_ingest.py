@@ -14,10 +14,11 @@ import pyarrow as pa
 from feature_repo.catalog import OHLCV_1D, SCANNED_BAR
 from ingestion import clock
 from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
+from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.refusals import LISTED
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, Written, new_rows
-from ingestion.bars.suspects import LOOKBACK, Inspection, Suspect, Unsettled, inspect
+from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
 from ingestion.lakehouse import append_part, lakehouse_lock, sweep_staging
@@ -221,7 +222,7 @@ def _suspect(suspect: Suspect) -> dict[str, Any]:
     return {
         "symbol": suspect.symbol,
         "bar_open": datetime.fromtimestamp(suspect.bar_open, UTC).isoformat(),
-        "ratio": f"{suspect.ratio.numerator}:{suspect.ratio.denominator}",
+        "ratio": suspect.told,
         "stored_close": suspect.stored_close,
         "previous_close": suspect.previous_close,
         "record": suspect.record,

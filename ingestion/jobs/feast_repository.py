@@ -172,7 +172,10 @@ def _check(settings: Settings, expected: Any, registered: Any) -> None:
     """Refuse a registry that does not say what the definitions say."""
     remedy = f"run `feast apply` in {settings.feast_repository}"
     if registered is None:
-        raise FeastRepositoryError(f"{expected.name} is not registered with Feast: {remedy}")
+        raise FeastRepositoryError(
+            f"{expected.name} is not registered with Feast: {remedy}, or `tvfeast rebuild` if "
+            "registry.db was lost"
+        )
     if hasattr(expected, "batch_source"):
         path, wanted = registered.batch_source.path, expected.batch_source.path
         if path != wanted:

@@ -126,7 +126,19 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         raise InputError("name files of bars to import, or --splits FILE")
     if not request.max_return > 0:
         raise InputError(f"--max-return {request.max_return:g}: a return is limited above 0")
-    run_id, now, refusals = new_run_id(), clock.now(), Refusals()
+    run_id = new_run_id()
+    # Held from the first row on: rows must not appear under an older run's id than that of a run
+    # that has gone by them already.
+    with lakehouse_lock(settings.lakehouse, run_id):
+        sweep_staging(settings.lakehouse)
+        return _import(settings, request, paths, run_id)
+
+
+def _import(
+    settings: Settings, request: ImportRequest, paths: tuple[Path, ...], run_id: str
+) -> ImportResult:
+    """Read, judge and append; the caller holds the lakehouse's lock."""
+    now, refusals = clock.now(), Refusals()
     job = Job(settings, run_id, "import-bars", request)
     naming = Naming.of(request.exchange, request.symbol_map)
     table = SymbolTable()
@@ -140,24 +152,23 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         table.names,
         splits.splits,
         refusals,
+        settings.lakehouse,
         adjusted=request.adjusted,
         max_return=request.max_return,
     )
     reads = [(path, gathered.read) for path, gathered in files]
     files.clear()  # the bars are in `prepared` now; twice in memory is once too often
     incoming = _incoming(request, paths, prepared, table.names)
-    with lakehouse_lock(settings.lakehouse, run_id):
-        sweep_staging(settings.lakehouse)
-        written = write_bars(settings.lakehouse, incoming, now, run_id)
-        _refuse_splits(request, written, refusals)
-        counts = _counts(reads, prepared, written, refusals)
-        ahead = 0
-        if request.splits is not None:
-            source = f"import:{request.splits.name}"
-            ahead = record_ahead(settings.lakehouse, written.barless, source, now, run_id)
-            recorded = written.split_rows + ahead
-            counts.append(_split_counts(request.splits, splits, recorded, refusals))
-        receipt = job.write(RECEIPT_FILE, **receipt_body(counts, refusals, written))
+    written = write_bars(settings.lakehouse, incoming, now, run_id)
+    _refuse_splits(request, written, refusals)
+    counts = _counts(reads, prepared, written, refusals)
+    ahead = 0
+    if request.splits is not None:
+        source = f"import:{request.splits.name}"
+        ahead = record_ahead(settings.lakehouse, written.barless, source, now, run_id)
+        recorded = written.split_rows + ahead
+        counts.append(_split_counts(request.splits, splits, recorded, refusals))
+    receipt = job.write(RECEIPT_FILE, **receipt_body(counts, refusals, written))
     if refusals.commonest and not any(count.accepted for count in counts):
         first = refusals.listed[0]
         raise InputError(

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
 from ingestion import clock
@@ -41,7 +40,7 @@ from ingestion.lakehouse import (
     sweep_staging,
 )
 from ingestion.lakehouse.origins import runs_of
-from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse.parts import Part, read_metadata
 from ingestion.local import compute_local_features
 from ingestion.quality.door import (
     check_at_door,
@@ -150,7 +149,7 @@ def _first_news(lakehouse: Path) -> date | None:
 def _is_news(part: Part, seen_by: str) -> bool:
     """Tell whether a part holds rows that were written after a run began."""
     try:
-        runs = runs_of(pq.read_metadata(part.path).metadata)
+        runs = runs_of(read_metadata(part.path).metadata)
     except ValueError:
         return True  # nobody knows, and looking again costs time only
     # Ids sort by their second, and within it by chance.
@@ -221,7 +220,7 @@ def _accepted(settings: Settings, run_id: str, rows: pa.Table, *, is_newest: boo
 
 def _spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
     """Spill all bars by symbol; returns the names of the symbol codes, and the number of bars."""
-    total = sum(pq.read_metadata(part.path).num_rows for part in parts)
+    total = sum(read_metadata(part.path).num_rows for part in parts)
     files = math.ceil(total / ROWS_AT_ONCE)
     codes: dict[str, int] = {}
     count = 0

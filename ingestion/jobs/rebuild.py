@@ -16,6 +16,7 @@ from ingestion.lakehouse import lakehouse_lock
 from ingestion.settings import Settings
 
 _SCRATCH = "_rebuild"
+_BUSY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ def rebuild(settings: Settings) -> RebuildResult:
 
     They are built in a folder of their own below ``data/`` and put in their places when they are
     whole: what is served until then is what was served before, and a killed rebuild is repeated.
+    Whoever has ``online.db`` open sees the new rows at their next read.
 
     Raises
     ------
@@ -73,10 +75,44 @@ def _build(settings: Settings, scratch: Path, yaml: Path, run_id: str) -> Materi
 
 
 def _put_in_place(made: Path, data: Path) -> None:
-    with closing(sqlite3.connect(made / "online.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for leftover in ("online.db-wal", "online.db-shm"):
-        # SQLite would replay the old file's log into the new one.
-        (data / leftover).unlink(missing_ok=True)
-    for name in ("online.db", "registry.db"):
-        (made / name).replace(data / name)
+    online = data / "online.db"
+    if not (online.is_file() and _refilled(online, made / "online.db")):
+        with closing(sqlite3.connect(made / "online.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for leftover in ("online.db-wal", "online.db-shm"):
+            # SQLite would replay the old file's log into the new one.
+            (data / leftover).unlink(missing_ok=True)
+        (made / "online.db").replace(online)
+    (made / "registry.db").replace(data / "registry.db")
+
+
+def _refilled(online: Path, made: Path) -> bool:
+    """Give a database another's content, in one transaction; False if it is a database no more.
+
+    Another file would not do: who has the old one open goes on with it, and what they write while
+    the names change hands may end in a log that belongs to neither.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If it cannot be written, or is locked for too long.
+    """
+
+    def go_on(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise FeastRepositoryError(
+                f"{online} has been locked by another process for {_BUSY_S:.0f} s: let that end, "
+                "or end it, and try again"
+            )
+
+    try:
+        with (
+            closing(sqlite3.connect(made)) as new,
+            closing(sqlite3.connect(online, timeout=_BUSY_S)) as old,
+        ):
+            new.backup(old, progress=go_on)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return False
+        raise FeastRepositoryError(f"{online} cannot be made anew: {error}") from error
+    return True

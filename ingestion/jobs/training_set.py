@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ class TrainingSetRequest:
     service: str = "served_history_v1"
     as_recorded: bool = False
     """Join only rows that had been written by the label's time, not all that were knowable."""
+    made: Mapping[str, object] | None = None
+    """How labels that come as rows were made, for the receipt."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     if isinstance(given, Path) and given.resolve() == request.out.resolve():
         raise InputError(f"--out {request.out} is the label file itself; name another")
     asked = {"labels": origin, "out": request.out, "service": request.service}
-    asked |= {"as_recorded": request.as_recorded}
+    asked |= {"as_recorded": request.as_recorded, "made": request.made}
     job = Job(settings, new_run_id(), "training-set", asked)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(settings)

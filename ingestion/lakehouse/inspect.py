@@ -15,7 +15,7 @@ from feature_repo.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.errors import CorruptPart
 from ingestion.lakehouse.ledger import Ledger, content_hash
 from ingestion.lakehouse.origins import Provenance, read_provenance
-from ingestion.lakehouse.parts import Part, read_part
+from ingestion.lakehouse.parts import Part, read_file
 from ingestion.lakehouse.schema import arrow_schema
 
 """Partition date of a part without rows, which only carries the schema."""
@@ -50,9 +50,9 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
     """
     name = part.path.relative_to(root).as_posix()
     entries = ledger.of(name)
-    sha256 = content_hash(part.path)
     try:
-        rows = read_part(part.path)
+        rows = read_file(part.path)
+        sha256 = content_hash(part.path)
     except CorruptPart as error:
         return Inspection((f"cannot be read: {_line(error.__cause__)}",), bool(entries))
     faults = []

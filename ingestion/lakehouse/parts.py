@@ -10,16 +10,18 @@ who listed the old ones finds them gone, and never something else under their na
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from pathlib import Path, PurePath
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import Dataset
+from feature_repo.catalog import DATASETS, Dataset
 from ingestion.errors import CorruptPart
+from ingestion.lakehouse.schema import arrow_schema
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
@@ -71,20 +73,67 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises
     ------
     CorruptPart
-        If the file is not readable Parquet or lacks a column.
+        If the file is not readable Parquet, lacks a column of its dataset, or has one of another
+        type.
     FileNotFoundError
         If it is gone since it was listed; see :func:`reading_again`.
     """
+    rows = read_file(path, columns)
+    for dataset in DATASETS:
+        if path.parent.parent.parts[-len(_levels(dataset)) :] == _levels(dataset):
+            _refuse_another_schema(path, rows, dataset, columns)
+    return rows
+
+
+def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file of the lakehouse, whatever its columns are.
+
+    Raises
+    ------
+    CorruptPart
+        If it is not readable Parquet.
+    FileNotFoundError
+        If it is gone since it was listed; see :func:`reading_again`.
+    """
+    with _reading(path) as file:
+        return pq.ParquetFile(file).read(columns)
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    """Return what a part's footer says; see :func:`read_file`."""
+    with _reading(path) as file:
+        return pq.read_metadata(file)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
         # A plain open file: the path's `date=` must not become a column.
         with path.open("rb") as file:
-            return pq.ParquetFile(file).read(columns)
-    except FileNotFoundError:
-        raise
+            yield file
     except (pa.ArrowException, OSError, KeyError) as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            raise
         raise CorruptPart(
             f"{path} cannot be read ({error}); move it out of the lakehouse and fetch the day again"
         ) from error
+
+
+def _levels(dataset: Dataset) -> tuple[str, ...]:
+    return PurePath(dataset.storage).parts
+
+
+def _refuse_another_schema(
+    path: Path, rows: pa.Table, dataset: Dataset, columns: list[str] | None
+) -> None:
+    schema = arrow_schema(dataset)
+    for name in columns or schema.names:
+        wanted, found = (each.get_all_field_indices(name) for each in (schema, rows.schema))
+        if wanted and (len(found) != 1 or rows.schema.types[found[0]] != schema.types[wanted[0]]):
+            raise CorruptPart(
+                f"{path} is not in the schema of {dataset.name} ({name}); move it out of the "
+                "lakehouse and fetch the day again"
+            )
 
 
 def reading_again(read: Callable[[], Made]) -> Made:

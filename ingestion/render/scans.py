@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from ingestion.jobs.data_ingest import DataIngestResult
@@ -79,7 +78,7 @@ def bars_text(result: DataIngestResult) -> str:
         )
     lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]
     lines += [
-        f"  split suspected: {each.symbol}, {_ratio(each.ratio)} (close {each.stored_close:g}, now "
+        f"  split suspected: {each.symbol}, {each.told} (close {each.stored_close:g}, now "
         f"{each.previous_close:g}); {what}: record it with `tvfeast import-bars --splits FILE`, "
         f"or a ratio of 1 if there was none: {each.record}"
         for what, suspects in (
@@ -129,10 +128,6 @@ def symbols_text(result: MetaIngestResult) -> str:
 
 
 _NAMED = 20
-
-
-def _ratio(ratio: Fraction) -> str:
-    return f"{ratio.numerator}:{ratio.denominator}"
 
 
 def _coverage(report: CoverageReport) -> dict[str, Any]:

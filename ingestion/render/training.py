@@ -20,11 +20,16 @@ def training_document(
         "features": list(result.features),
         "receipt": str(result.receipt),
     }
-    if made is not None:
-        document["decisions"] = made.labels.decisions
-        document["dropped"] = {reason.value: n for reason, n in made.labels.dropped.items()}
-        document["warnings"] = list(made.warnings)
-    return document
+    return document if made is None else document | labels_document(made)
+
+
+def labels_document(made: TrainingLabels) -> dict[str, Any]:
+    """Return what became of the decisions, for ``--json`` and for the receipt."""
+    return {
+        "decisions": made.labels.decisions,
+        "dropped": {reason.value: n for reason, n in made.labels.dropped.items()},
+        "warnings": list(made.warnings),
+    }
 
 
 def training_text(result: TrainingSetResult, made: TrainingLabels | None = None) -> str:

@@ -117,6 +117,31 @@ def test_a_lasting_leap_is_refused_once_and_the_limit_can_be_raised(
     assert run(path, max_return=10.0).refused == 0
 
 
+def test_a_leap_from_a_stored_bar_is_refused_too(run: Import, write: Write, stored: Rows) -> None:
+    """Whoever imports a day at a time is looked after as well."""
+    for day, close in (("2021-03-01", 10.0), ("2021-03-02", 1000.0), ("2021-03-03", 10.2)):
+        path = write(f"{day}.csv", HEADER + day_of("NYSE:A", day, close))
+        if close == 1000.0:
+            with pytest.raises(InputError, match=r"one-day return.*9900"):
+                run(path)
+        else:
+            run(path)
+    assert [row["close"] for row in stored()] == [10.0, 10.2]
+    long_after = write("later.csv", HEADER + day_of("NYSE:A", "2021-05-03", 1000.0))
+    assert run(long_after).written == 1
+
+
+def test_a_recorded_split_explains_a_leap(run: Import, write: Write, stored: Rows) -> None:
+    bars = HEADER + day_of("NYSE:A", "2021-03-01", 1.0) + day_of("NYSE:A", "2021-03-02", 10.0)
+    path = write("v.csv", bars)
+    assert run(path).refused == 1
+    run(splits=write("splits.csv", "symbol,date,ratio\nNYSE:A,2021-03-02,1:10\n"))
+    for written in (1, 0):
+        result = run(path)
+        assert (result.refused, result.written) == (0, written)
+    assert [row["split_ratio"] for row in stored()] == [1.0, 0.1]
+
+
 def test_returns_are_split_adjusted_and_never_cross_symbols(run: Import, write: Write) -> None:
     header = HEADER.replace("\n", ",split_coefficient\n")
     lines = [

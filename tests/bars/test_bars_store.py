@@ -12,6 +12,7 @@ import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 
 from feature_repo.catalog import OHLCV_1D
+from ingestion.bars import Gathered, Gatherer
 from ingestion.errors import LakehouseLocked
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.settings import Settings
@@ -98,6 +99,21 @@ def test_an_import_waits_for_no_other_run(lakehouse: Settings, run: Import, writ
         run(path)
     assert list_parts(lakehouse.lakehouse, OHLCV_1D) == []
     assert run(path).written == 1
+
+
+def test_no_other_run_writes_while_the_files_are_read(
+    lakehouse: Settings, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`local-features` goes by run ids: a newer one must not finish before these rows are there."""
+    gather = Gatherer.gather
+
+    def beside(self: Gatherer, number: int, path: Path) -> Gathered:
+        with pytest.raises(LakehouseLocked), lakehouse_lock(lakehouse.lakehouse, "other"):
+            pass
+        return gather(self, number, path)
+
+    monkeypatch.setattr(Gatherer, "gather", beside)
+    assert run(write("v.csv", HEADER + day_of("NYSE:A", "2021-03-01"))).written == 1
 
 
 def test_what_a_killed_import_left_is_completed(

@@ -153,9 +153,10 @@ class TestClosedBars:
         self, ingest, settings, scanner, monkeypatch
     ):
         """A bar that becomes final while the answers come may have been shown unfinished."""
-        instants = iter([instant("2021-03-03T21:19:59.9")])
-        late = instant("2021-03-03T21:21")
-        monkeypatch.setattr("ingestion.jobs.data_ingest.clock.now", lambda: next(instants, late))
+        early, late = instant("2021-03-03T21:19:59.9"), instant("2021-03-03T21:21")
+        monkeypatch.setattr(
+            "ingestion.jobs.data_ingest.clock.now", lambda: late if scanner.requests else early
+        )
         assert ingest("2021-03-03T21:21", bar(IBM, WEDNESDAY)).bars.open == 1
         assert not stored(settings)
 
@@ -488,16 +489,39 @@ class TestSplits:
         assert (result.bars.written, result.bars.held_back) == (1, ())
 
     @pytest.mark.parametrize(
-        ("before", "held"), [("20.0", True), ("20.01", False), ("15.0", True), ("18.3", False)]
+        ("before", "told"),
+        [
+            ("20.0", "2:1"),
+            ("15.0", "3:2"),
+            ("15.01", None),
+            ("17.9", None),
+            ("18.3", "about 1.83:1"),
+            ("1.02", "about 0.102:1"),
+        ],
     )
-    def test_across_a_gap_only_an_exact_ratio_tells(self, ingest, settings, tmp_path, before, held):
+    def test_across_a_gap_an_exact_ratio_tells_or_a_large_one(
+        self, ingest, settings, tmp_path, before, told
+    ):
         """Of Tuesday nothing is stored: the bar before may have closed elsewhere."""
         imported(settings, tmp_path, f"{IBM},2021-03-01,{before}")
         result = ingest("2021-03-03T22:00", bar(IBM, WEDNESDAY, 10.0))
-        assert [suspect.symbol for suspect in result.bars.held_back] == ([IBM] if held else [])
-        if not held:
+        assert [suspect.told for suspect in result.bars.held_back] == ([told] if told else [])
+        if told is None:
             (unsettled,) = result.bars.unsettled
             assert unsettled.why == "the bar before is not stored"
+
+    def test_an_evening_missed_on_the_ex_date_does_not_hide_the_split(self, settings, at, tmp_path):
+        friday, monday = self.EVENINGS
+        self.evening(settings, at, friday)
+        result = self.evening(settings, at, monday + timedelta(days=1))
+        assert [(suspect.symbol, suspect.told) for suspect in result.bars.held_back] == [
+            ("NASDAQ:AAPL", "about 3.87:1"),
+            ("NASDAQ:TSLA", "about 4.44:1"),
+        ]
+        assert result.bars.held_back[0].record == "NASDAQ:AAPL,2020-09-01T13:30:00Z,?"
+        import_bars(settings, ImportRequest((sample(tmp_path, "2020-08-31", "2020-09-01"),)))
+        again = self.evening(settings, at, monday + timedelta(days=1))
+        assert (again.bars.released, again.bars.waiting, again.bars.held_back) == (2, 0, ())
 
     def test_without_anything_to_compare_the_bar_is_written_and_counted(
         self, ingest, settings, tmp_path

@@ -24,10 +24,13 @@ from ingestion.lakehouse import arrow_schema
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
+from tests.fuzzing import sized
+from tests.tally import kills
+
+pytestmark = pytest.mark.faults
 
 CANDIDATES = SAMPLE / "portfolio_candidates.json"
 COMMAND = ("feature-ingest", "--candidates", str(CANDIDATES), "--batch-size", "20")
-KILLS = 50
 
 # Runs the command and kills its own process before the n-th call of whatever touches the disk.
 DIE_AT = """
@@ -114,7 +117,7 @@ def complete(settings: Settings, snapshots: int) -> None:
     assert len(keys) == len(set(keys)) == 60 * snapshots
 
 
-def test_fifty_kills_at_random_lose_nothing_and_double_nothing(
+def test_kills_at_random_lose_nothing_and_double_nothing(
     settings: Settings, scanner: ReplayScanner, at, reader
 ):
     scanner.latency = 0.05
@@ -126,11 +129,12 @@ def test_fifty_kills_at_random_lose_nothing_and_double_nothing(
         at(clock.now() + timedelta(hours=3))
     instants = random.Random(20260116)
     snapshots, killed = 2, 0
-    while killed < KILLS:
+    while killed < sized(20, 200):
         process = start(settings, "-m", "ingestion.cli")
         time.sleep(instants.uniform(0, min(lasts)))
         process.kill()
         killed += process.wait() == -9
+        kills["feature-ingest"] = killed
         whole_parts(settings)
         snapshots += 1
         complete(settings, snapshots)
@@ -151,4 +155,5 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
         if status == 0:
             break
         assert status == -9
+        kills["feature-ingest, at each touch of the disk"] += 1
     assert touch > 10, "the run was to touch the disk more often"

@@ -30,6 +30,12 @@ WRITTEN = datetime(2021, 5, 1, tzinfo=UTC)
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
 
 
+@pytest.fixture(autouse=True)
+def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of parts a test; the processes that are killed write theirs to the disk."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
 @pytest.fixture(scope="module")
 def bars() -> pa.Table:
     """Eight months of four symbols, across a split of two of them, in the schema of the bars."""

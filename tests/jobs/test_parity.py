@@ -72,6 +72,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pq.write_table(auctioned(known), root / "bars.parquet")
     panel = Panel.from_bars(table, about)
     with pytest.MonkeyPatch.context() as patch, ReplayScanner(panel) as replay:
+        patch.setattr("os.fsync", lambda _: None)
         settings = replace(
             Settings.from_environment(), lakehouse=root / "lakehouse", scanner_url=replay.url
         )
