@@ -182,15 +182,14 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
         stored = by_date(list_parts(lakehouse, LOCAL_1D))
         rows_written = 0
         for _, rows in months.drain():
+            changed: dict[date, pa.Table] = {}
             for day, of_day in _days(rows):
                 dates += 1
                 new = _stamped(of_day, created)
-                changed = _differing(new, stored.get(day, []))
-                kept += new.num_rows - changed.num_rows
-                if not changed.num_rows:
-                    continue
-                accepted = _accepted(settings, run_id, changed, is_newest=day == bars[-1].date)
-                quarantined += changed.num_rows - accepted.num_rows
+                changed[day] = _differing(new, stored.get(day, []))
+                kept += new.num_rows - changed[day].num_rows
+            for day, accepted in _accepted(settings, run_id, changed, newest=bars[-1].date):
+                quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
                     written.append(append_part(lakehouse, LOCAL_1D, accepted, run_id))
@@ -199,8 +198,10 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
     )
 
 
-def _accepted(settings: Settings, run_id: str, rows: pa.Table, *, is_newest: bool) -> pa.Table:
-    """Return the rows of one date that may be published; the others go to the run's quarantine.
+def _accepted(
+    settings: Settings, run_id: str, changed: dict[date, pa.Table], newest: date
+) -> Iterator[tuple[date, pa.Table]]:
+    """Yield by date the rows that may be published; the others go to the run's quarantine.
 
     Great Expectations judges the newest date, as a batch too; history is judged by the row rules.
 
@@ -209,13 +210,17 @@ def _accepted(settings: Settings, run_id: str, rows: pa.Table, *, is_newest: boo
     GateRefused
         If the newest date is refused; the dates before it are published.
     """
-    if is_newest:
-        report = check_at_door(settings, LOCAL_1D, rows, run_id)
+    history = {day: rows for day, rows in changed.items() if rows.num_rows and day != newest}
+    if history:
+        # All at once: the rules cost more a call than a row.
+        stopped = screen(LOCAL_1D, pa.concat_tables(history.values())).quarantined
+        write_quarantine(settings.lakehouse, LOCAL_1D, stopped, run_id)
+        for day, rows in history.items():
+            yield day, screen(LOCAL_1D, rows).accepted if stopped.num_rows else rows
+    if newest in changed and changed[newest].num_rows:
+        report = check_at_door(settings, LOCAL_1D, changed[newest], run_id)
         refuse_unless_accepted(report, settings.lakehouse / "_runs" / run_id)
-        return report.accepted
-    parted = screen(LOCAL_1D, rows)
-    write_quarantine(settings.lakehouse, LOCAL_1D, parted.quarantined, run_id)
-    return parted.accepted
+        yield newest, report.accepted
 
 
 def _spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
