@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,19 +14,45 @@ from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
+from tests import tally
 from tests.fuzzing import register_profiles, tried
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 MONDAY = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.05, retries=3, read_timeout=5)
 
+COUNTED = (tried, tally.kills, tally.faults)
+
 register_profiles()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare what ``make test-faults`` picks beside the fuzz tests."""
+    config.addinivalue_line("markers", "faults: kills, damages or starves what it runs")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what this process has counted to the one that prints it, where there are several."""
+    sent = getattr(session.config, "workeroutput", None)
+    if sent is not None:
+        sent["counted"] = [dict(counts) for counts in COUNTED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a process of pytest-xdist has counted."""
+    for counts, more in zip(
+        COUNTED, getattr(node, "workeroutput", {}).get("counted", ()), strict=False
+    ):
+        counts.update(more)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many cases the fuzz tests have tried."""
+    """Say how many cases the fuzz tests have tried, and what the fault tests have done."""
     if tried:
         terminalreporter.write_line(f"fuzz cases: {tried.total():,} in {len(tried)} tests")
+    for line in tally.told():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
+
+Case = TypeVar("Case")
 
 LONG = "long"
 """Profile of the long form: ``pytest -m fuzz --hypothesis-profile=long``."""
@@ -39,3 +42,14 @@ def fuzz(cases: int, **strategies: SearchStrategy[Any]) -> Callable[[Any], Any]:
         return pytest.mark.fuzz(bounded(given(**strategies)(counted)))
 
     return decorate
+
+
+def sized(usual: int, long: int) -> int:
+    """Return how often to try something: the second number in the long form."""
+    return long if settings().max_examples > _USUAL else usual
+
+
+def chosen(cases: Iterable[Case], usual: int) -> list[Case]:
+    """Return all cases in the long form; else a few of them, the same each time."""
+    every = list(cases)
+    return random.Random(20).sample(every, sized(usual, len(every)))

@@ -58,6 +58,21 @@ class Database:
         self.path = path
         self._local = threading.local()
 
+    def exists(self) -> bool:
+        """Tell whether there is a file.
+
+        Raises
+        ------
+        FeastRepositoryError
+            If nobody may look.
+        """
+        try:
+            return self.path.exists()
+        except OSError as error:
+            raise FeastRepositoryError(
+                f"the online store {self.path} cannot be reached: {error.strerror}"
+            ) from error
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
         """See the file as it is at one instant; None if there is no file.
@@ -67,7 +82,7 @@ class Database:
         FeastRepositoryError
             If the file is locked for too long, or is no sound database.
         """
-        if not self.path.exists():
+        if not self.exists():
             yield None
             return
         with self._transaction("BEGIN") as connection:
@@ -116,7 +131,7 @@ class Database:
 
     def _make(self) -> None:
         """Make the file, for its owner alone, and its folder, where they are missing."""
-        if self.path.exists():
+        if self.exists():
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +156,18 @@ class Database:
             )
         if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return FeastRepositoryError(
-                f"{self.path} cannot be read ({error}): move it away and materialize again"
+                f"{self.path} cannot be read ({error}): run `tvfeast rebuild`, or move it away and "
+                "materialize again"
+            )
+        if _code(error) == sqlite3.SQLITE_CANTOPEN:
+            return FeastRepositoryError(
+                f"{self.path} cannot be opened: this user must be able to read it, and to write to "
+                "its folder, where SQLite keeps files beside it"
+            )
+        if _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return FeastRepositoryError(
+                f"{self.path} cannot be written or read ({error}): is its disk full? What it held "
+                "is there still; make room, and try again"
             )
         return FeastRepositoryError(f"{self.path} cannot be used: {error}")
 

@@ -1,0 +1,74 @@
+"""What befalls a process in the midst of its work: called there, before the work begins."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class AtTouch:
+    """Count the calls that touch the disk, in a file; kill the process before the n-th."""
+
+    log: Path
+    """Grows by a byte a call."""
+    kill_before: int | None = None
+
+    def __call__(self) -> None:
+        import ingestion.lakehouse.compact as compact
+
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        left = [-1 if self.kill_before is None else self.kill_before]
+
+        def touch() -> None:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            os.write(descriptor, b".")
+
+        for owner, name in (
+            *((os, "fsync"), (os, "replace"), (Path, "hardlink_to"), (Path, "mkdir")),
+            *((Path, "replace"), (Path, "unlink"), (Path, "write_bytes"), (pq, "write_table")),
+            *((shutil, "rmtree"), (compact, "exchange")),
+        ):
+            setattr(owner, name, _preceded(touch, getattr(owner, name)))
+
+        class Connection(sqlite3.Connection):
+            execute = _preceded(touch, sqlite3.Connection.execute)
+            executemany = _preceded(touch, sqlite3.Connection.executemany)
+            commit = _preceded(touch, sqlite3.Connection.commit)
+
+        sqlite3.connect = partial(sqlite3.connect, factory=Connection)
+
+
+@dataclass(frozen=True)
+class FileSizeLimit:
+    """Let no file grow beyond so many bytes: what a full disk is to a writer, everywhere."""
+
+    size: int
+
+    def __call__(self) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error, as on a full disk; not death
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+
+
+NO_ROOM = {os.strerror(errno.ENOSPC), os.strerror(errno.EFBIG)}
+
+
+def _preceded(touch: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:
+        touch()
+        return function(*arguments, **named)
+
+    return call

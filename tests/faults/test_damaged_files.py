@@ -1,0 +1,87 @@
+"""Files that are damaged, missing or not ours: told or worked around, and nothing else is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D, SYMBOLS, TV_TECHNICALS_1D, Dataset
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import list_parts
+from tests.faults.damage import DAMAGES, partition_deleted
+from tests.faults.told import assert_told
+from tests.faults.world import NEWS, THURSDAY, World, content
+from tests.fuzzing import chosen
+from tests.tally import faults
+
+pytestmark = pytest.mark.faults
+
+HELD = (TV_TECHNICALS_1D, LOCAL_1D, OHLCV_1D, SYMBOLS)
+"""The datasets that have parts here."""
+READERS = (
+    *(("select",), ("select", "--as-of", "2021-04-14T22:00Z"), ("explain", "NASDAQ:AAPL", "RSI")),
+    *(("status",), ("verify", "--online")),
+)
+WRITERS = (
+    *(("local-features",), ("materialize",), ("rebuild",), ("compact",), ("validate",)),
+    *(("parity",), ("backfill", "--from", "2021-04-01", "--to", "2021-04-15")),
+)
+SCANS = ("data-ingest", "meta-ingest", "feature-ingest")
+SPAN = ("--from", "2021-04-05", "--to", "2021-04-12")
+
+
+def commands(world: World) -> list[tuple[object, ...]]:
+    train_on_target = (*world.train, "--target", "fwd_return_1d", *SPAN)
+    scans = [(job, *world.scan) for job in SCANS]
+    return [*READERS, world.train_on_labels, train_on_target, *WRITERS, *scans]
+
+
+def parts_of(world: World) -> dict[Path, bytes]:
+    """Return the content of every file that is named like a part."""
+    found = world.settings.lakehouse.glob("**/part-*.parquet")
+    return {path: path.read_bytes() for path in found if path.is_file()}
+
+
+def damaged(world: World, dataset: Dataset, damage: Callable[[Path], Path]) -> Path:
+    """Damage the newest part of a dataset, on the evening after."""
+    world.restore(NEWS)
+    world.at = THURSDAY
+    return damage(list_parts(world.settings.lakehouse, dataset)[-1].path)
+
+
+def test_verify_names_what_does_not_hold(world: World):
+    for damage, dataset in chosen(product(DAMAGES, HELD), 20):
+        path = damaged(world, dataset, damage)
+        report = check_lakehouse(world.settings)
+        name = path.relative_to(world.settings.lakehouse).as_posix()
+        assert name in {fault.file for fault in report.faults}, damage
+        faults["damaged files"] += 1
+
+
+def test_each_command_tells_what_is_damaged_or_does_without(world: World):
+    for words, dataset, damage in chosen(product(commands(world), HELD, DAMAGES), 25):
+        path = damaged(world, dataset, damage)
+        before = parts_of(world)
+        ended = world.run(*words)
+        case = (words, dataset.name, damage.__name__)
+        assert_told(world, ended, *case)
+        if ended.code == 2:
+            assert str(path) in ended.line or "tvfeast verify" in ended.line, (case, ended)
+        if words[0] != "compact":
+            after = parts_of(world)
+            assert {path: after.get(path) for path in before} == before, case
+        faults["damaged files"] += 1
+
+
+def test_a_deleted_partition_is_computed_again(world: World):
+    world.restore(NEWS)
+    undisturbed = content(world.settings)
+    gone = partition_deleted(list_parts(world.settings.lakehouse, LOCAL_1D)[-1].path)
+    assert content(world.settings) != undisturbed
+    day = gone.parent.name.removeprefix("date=")
+    world.done("backfill", "--from", day, "--to", day)
+    assert content(world.settings) == undisturbed
+    faults["damaged files"] += 1

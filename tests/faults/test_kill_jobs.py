@@ -1,0 +1,139 @@
+"""``kill -9`` at any instant of a job that writes: nothing is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from tests.faults.processes import KILLED, Command
+from tests.faults.stock import StockMaterialize
+from tests.faults.strikes import AtTouch
+from tests.faults.world import BARS, NEWS, SERVED, SYMBOLS, WEDNESDAY, State, World, content
+from tests.fuzzing import sized
+from tests.tally import kills
+
+pytestmark = pytest.mark.faults
+
+Row = dict[str, object]
+
+
+def killed_runs(
+    world: World, state: State, name: str, run: Callable[[], object], number: int
+) -> Iterator[None]:
+    """Kill that many runs that begin in that state: by turns at an instant, and before a call
+    that touches the disk."""
+    log = world.settings.project / "touches"
+    world.restore(state)
+    assert world.call(run, arrange=AtTouch(log)).wait().code == 0
+    touches = log.stat().st_size
+    assert touches > 10
+    world.restore(state)
+    span = world.call(run).wait().lasted
+    chance, killed = random.Random(name), 0
+    while killed < number:
+        world.restore(state)
+        if killed % 2:
+            ended = world.call(run, arrange=AtTouch(log, chance.randrange(touches))).wait()
+        else:
+            running = world.call(run)
+            running.sleep(chance.uniform(0, span))
+            running.kill()
+            ended = running.wait()
+        assert ended.code in (0, KILLED), ended
+        killed += ended.code == KILLED
+        kills[name] += ended.code == KILLED
+        yield
+
+
+def commands(world: World) -> dict[str, tuple[State, Command]]:
+    return {
+        "local-features": (BARS, Command("local-features")),
+        "backfill": (BARS, Command("backfill", "--from", "2021-04-05", "--to", "2021-04-12")),
+        "compact": (NEWS, Command("compact")),
+        "data-ingest": (SERVED, Command("data-ingest", *world.scan)),
+        "meta-ingest": (BARS, Command("meta-ingest", *world.scan)),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["local-features", "backfill", "compact", "data-ingest", "meta-ingest"]
+)
+def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
+    state, command = commands(world)[name]
+    world.restore(state)
+    assert world.call(command).wait().code == 0
+    undisturbed = content(world.settings)
+    for _ in killed_runs(world, state, name, command, sized(5, 200)):
+        assert check_lakehouse(world.settings).faults == []
+        ended = world.call(command).wait()
+        assert ended.code == 0, ended
+        assert check_lakehouse(world.settings).faults == []
+        assert content(world.settings) == undisturbed
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a selection is made from: the features of each view, by symbol."""
+
+    technicals: dict[str, Row]
+    returns: dict[str, Row]
+
+
+def served(world: World) -> Served:
+    """Ask for everything that is served."""
+    document = world.done("select", "--json", "--top", "99", "--max-bar-age", "99d").json
+    rows = {row["symbol"]: row for row in document["selection"]}
+    technicals = [column.name for column in TV_TECHNICALS_1D.features]
+    return Served(
+        *(
+            {symbol: {name: row[name] for name in names} for symbol, row in rows.items()}
+            for names in (technicals, ["returns_1d", "volatility_20d", "momentum_60d"])
+        )
+    )
+
+
+def assert_whole_rows(now: Served, before: Served, after: Served) -> None:
+    """Each view's row of each symbol is the old one or the new one."""
+    for mine, old, new in (
+        (now.technicals, before.technicals, after.technicals),
+        (now.returns, before.returns, after.returns),
+    ):
+        assert mine.keys() == set(SYMBOLS)
+        assert all(row in (old[symbol], new[symbol]) for symbol, row in mine.items())
+
+
+def before_and_after(world: World, load: Callable[[], object]) -> tuple[Served, Served]:
+    """Return what is served before a run that nobody kills, and after it."""
+    world.restore(NEWS)
+    before = served(world)
+    assert world.call(load).wait().code == 0
+    after = served(world)
+    for old, new in ((before.technicals, after.technicals), (before.returns, after.returns)):
+        assert all(old[symbol] != new[symbol] for symbol in SYMBOLS)
+    return before, after
+
+
+@pytest.mark.parametrize("name", ["materialize", "rebuild"])
+def test_a_killed_load_serves_whole_rows_and_is_completed_by_materialize(world: World, name: str):
+    before, after = before_and_after(world, Command(name))
+    for _ in killed_runs(world, NEWS, name, Command(name), sized(5, 200)):
+        assert_whole_rows(served(world), before, after)
+        world.done("materialize")
+        world.done("verify", "--online")
+        assert check_lakehouse(world.settings).faults == []
+
+
+def test_a_killed_stock_materialize_serves_whole_rows_and_is_completed_by_ours(world: World):
+    since = WEDNESDAY - timedelta(days=4)
+    stock = StockMaterialize(world.settings.feast_repository, since, WEDNESDAY)
+    before, after = before_and_after(world, stock)
+    for _ in killed_runs(world, NEWS, "feast materialize", stock, sized(5, 200)):
+        assert_whole_rows(served(world), before, after)
+        world.done("materialize")
+        world.done("verify", "--online")

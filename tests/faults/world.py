@@ -1,0 +1,163 @@
+"""A small project in several states, to be put back into one of them as often as a test likes.
+
+It stays in one folder: Feast's registry keeps absolute paths.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo.catalog import DATASETS
+from ingestion.lakehouse import list_parts, read_part
+from ingestion.replay import ReplayScanner
+from ingestion.settings import Settings
+from ingestion.workspace import make_workspace
+from tests.conftest import MONDAY, SAMPLE
+from tests.faults.processes import Command, Ended, Forge, Running
+
+SYMBOLS = [
+    *("BINANCE:BTCUSDT", "NASDAQ:AAL", "NASDAQ:AAPL", "NASDAQ:ADBE", "NASDAQ:AMZN"),
+    *("NASDAQ:COST", "NASDAQ:CSCO", "NASDAQ:FB"),
+]
+HISTORY = timedelta(days=10)
+TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + timedelta(days=day) for day in (1, 2, 3))
+QUICKLY = ("--backoff", "0.01", "--read-timeout", "0.5", "--retries", "2")
+Content = dict[str, list[dict[str, object]]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the project holds, and when that is."""
+
+    name: str
+    now: datetime
+
+
+BARS = State("bars", MONDAY)
+"""Imported bars alone."""
+SERVED = State("served", WEDNESDAY)
+"""Tuesday's rows in the online store, and Wednesday's neither there nor in the lakehouse."""
+NEWS = State("news", WEDNESDAY)
+"""Wednesday's rows in the lakehouse too, and not in the online store."""
+
+
+class World:
+    """The project, its processes and its scanner.
+
+    Parameters
+    ----------
+    folder
+        Holds the project, the states and what the processes print.
+    """
+
+    def __init__(self, folder: Path, scanner: ReplayScanner, forge: Forge) -> None:
+        self.scanner = scanner
+        scanner.now = lambda: self.at
+        self._folder, self._forge = folder, forge
+        project = make_workspace(folder / "project")
+        self.data = project / "data"
+        self.settings = Settings(project, self.data / "lakehouse", scanner.url)
+        self.candidates = folder / "candidates.json"
+        self.candidates.write_text(json.dumps(SYMBOLS))
+        self.scan = ("--candidates", self.candidates, *QUICKLY)
+        labels = folder / "labels.csv"
+        labels.write_text("symbol,event_timestamp,target\nNASDAQ:AAPL,2021-04-14T21:30:00Z,0.1\n")
+        self.train = ("training-set", "--out", folder / "training_set.parquet")
+        self.train_on_labels = (*self.train, "--labels", labels)
+        self.at = MONDAY
+        self._make_states()
+
+    def restore(self, state: State) -> None:
+        """Put the project into a state, and the clock to its time."""
+        self.at = state.now
+        for path in self.data.iterdir():  # the folder itself may be a disk
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        shutil.copytree(self._folder / state.name, self.data, dirs_exist_ok=True)
+
+    def start(
+        self,
+        *words: object,
+        arrange: Callable[[], object] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Running:
+        """Start a command."""
+        return self.call(Command(*words), arrange=arrange, environment=environment)
+
+    def call(
+        self,
+        run: Callable[[], object],
+        *,
+        arrange: Callable[[], object] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Running:
+        """Start a call in a process of its own, with this project's settings."""
+        variables = {
+            "TVFEAST_PROJECT": str(self.settings.project),
+            "TVFEAST_SCANNER_URL": self.settings.scanner_url,
+            "TVFEAST_NOW": self.at.isoformat(),
+        }
+        return self._forge.start(run, variables | dict(environment or {}), arrange)
+
+    def run(self, *words: object, arrange: Callable[[], object] | None = None) -> Ended:
+        """Run a command to its end, whatever that is."""
+        return self.start(*words, arrange=arrange).wait()
+
+    def done(self, *words: object) -> Ended:
+        """Run a command that must succeed."""
+        ended = self.run(*words)
+        assert ended.code == 0, (words, ended)
+        return ended
+
+    def _make_states(self) -> None:
+        bars = pq.read_table(SAMPLE / "bars.parquet")
+        after = (MONDAY - HISTORY).timestamp()
+        bars = bars.filter(pc.field("symbol").isin(SYMBOLS) & (pc.field("timestamp") > after))
+        for number, symbols in enumerate((SYMBOLS[:4], SYMBOLS[4:])):  # two parts a date
+            path = self._folder / f"bars-{number}.parquet"
+            pq.write_table(bars.filter(pc.field("symbol").isin(symbols)), path)
+            self.done("import-bars", path)
+        self._save(BARS)
+        self.done("local-features")
+        self.done("feature-ingest", *self.scan)
+        self.at = MONDAY + timedelta(hours=1)
+        self.done("feature-ingest", *self.scan, "--refresh")
+        self.at = TUESDAY
+        self._a_day()
+        self.done("materialize")
+        self.at = WEDNESDAY
+        self._save(SERVED)
+        self._a_day()
+        self._save(NEWS)
+
+    def _a_day(self) -> None:
+        for job in ("data-ingest", "meta-ingest", "feature-ingest"):
+            self.done(job, *self.scan)
+        self.done("local-features")
+
+    def _save(self, state: State) -> None:
+        shutil.copytree(self.data, self._folder / state.name)
+
+
+def content(settings: Settings) -> Content:
+    """Return every row of the lakehouse, whatever part it lies in and whenever it was written."""
+    rows: Content = {}
+    for dataset in DATASETS:
+        tables = [read_part(part.path) for part in list_parts(settings.lakehouse, dataset)]
+        if tables:
+            whole = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
+            whole = whole.sort_by([(name, "ascending") for name in dataset.key])
+            kept = [name for name in whole.column_names if name != "created_timestamp"]
+            rows[dataset.name] = whole.select(kept).to_pylist()
+    return rows
