@@ -1,8 +1,9 @@
 """Our Feast stores beside Feast's own, the bare library and the floor: ``make bench-feast``.
 
-Every case runs in a process of its own, several times; the median counts. Imports and opening the
-repository are left out on all sides. The floors read, or write, the same data in the same layout
-with nothing around it:
+Every case runs in a process of its own, several times, in turn with the others; the median counts.
+Imports and opening the repository are left out on all sides, and the answers must be the same: the
+sums and counts of each feature are compared. The floors read, or write, the same data in the same
+layout with nothing around it:
 
 - point-in-time: the touched files' columns into one Arrow table
 - online: the same rows by key from SQLite, into a frame with the same keys
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.feast_data import OURS, STOCK, make_repository, write_panel
 
@@ -28,6 +29,8 @@ class Cost(NamedTuple):
     """A case's medians."""
 
     seconds: float
+    cpu: float
+    """Seconds of all threads together: what others do on the machine shows less in it."""
     peak_mb: float
 
 
@@ -40,36 +43,57 @@ _GOALS = {
 }
 
 
-def measure(name: str, folder: Path, rows: int, repeat: int) -> Cost:
-    """Run a case several times, in a process of its own each."""
-    told = [run(name, folder, rows) for _ in range(repeat)]
-    return Cost(
-        statistics.median(each["seconds"] for each in told),
-        statistics.median(each["peak_mb"] for each in told),
-    )
+def measure(cases: dict[str, str], folder: Path, rows: int, repeat: int) -> dict[str, Cost]:
+    """Run cases in turn, several times, in a process of its own each; stock joins once.
+
+    Raises
+    ------
+    SystemExit
+        If their answers are not the same.
+    """
+    told: dict[str, list[dict[str, Any]]] = {who: [] for who in cases}
+    for turn in range(repeat):
+        for who, name in cases.items():
+            if turn == 0 or name != "pit stock":
+                told[who].append(run(name, folder, rows))
+    answers = {who: runs[0]["answer"] for who, runs in told.items() if runs[0]["answer"]}
+    if different := [who for who in answers if answers[who] != answers["ours"]]:
+        raise SystemExit(f"{cases[different[0]]} answers otherwise than {cases['ours']}")
+    return {who: medians(runs) for who, runs in told.items()}
 
 
-def run(name: str, folder: Path, rows: int) -> dict[str, float]:
+def medians(runs: list[dict[str, Any]]) -> Cost:
+    """Return the medians of a case's runs."""
+    return Cost(*(statistics.median(each[name] for each in runs) for name in Cost._fields))
+
+
+def run(name: str, folder: Path, rows: int) -> dict[str, Any]:
     """Run a case once and return what it tells."""
     command = [sys.executable, "-m", "benchmarks.feast_cases", name, str(folder), str(rows)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
-    told: dict[str, float] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 
 def show(title: str, costs: dict[str, Cost]) -> None:
     """Print what everybody took, and ours as a ratio to each."""
     print(f"\n{title}: goal {_GOALS[title.partition(':')[0]]}")
-    ours = costs["ours"].seconds
+    ours = costs["ours"]
     for who, cost in costs.items():
         ratio = ""
         if who == "floor":
-            ratio = f"   ours is {ours / cost.seconds:.2f} × the floor"
+            ratio = (
+                f"   ours is {ours.seconds / cost.seconds:.2f} × the floor"
+                f" ({ours.cpu / cost.cpu:.2f} × in CPU seconds)"
+            )
         elif who != "ours":
-            ratio = f"   ours is {cost.seconds / ours:.1f} × faster"
-        print(f"  {who:12} {cost.seconds:9.3f} s {cost.peak_mb:7.0f} MB{ratio}", flush=True)
+            ratio = f"   ours is {cost.seconds / ours.seconds:.1f} × faster"
+        print(
+            f"  {who:12} {cost.seconds:9.3f} s {cost.cpu:9.3f} CPU s {cost.peak_mb:7.0f} MB{ratio}",
+            flush=True,
+        )
 
 
 def point_in_time(root: Path, days: int, rows: int, ttl_days: int | None, repeat: int) -> None:
@@ -85,17 +109,15 @@ def point_in_time(root: Path, days: int, rows: int, ttl_days: int | None, repeat
     stores = {"ours": OURS, "stock": STOCK} if ttl_days else {"ours": OURS}
     for name, each in stores.items():
         make_repository(folder / name, panel, each, ttl)
-    costs = {
-        who: measure(f"pit {who}", folder, rows, 1 if who == "stock" else repeat)
-        for who in ("floor", "ours", "bare duckdb", "bare polars", *(stores.keys() - {"ours"}))
-    }
+    everybody = ("floor", "ours", "bare duckdb", "bare polars", *(stores.keys() - {"ours"}))
+    costs = measure({who: f"pit {who}" for who in everybody}, folder, rows, repeat)
     kind = f"TTL {ttl_days} d" if ttl_days else "no TTL"
     show(f"point-in-time, {kind}: {rows:,} × 14 from {days:,} days of 10,000 symbols", costs)
 
 
 def online(root: Path, count: int, repeat: int, *, read: bool) -> None:
     """Load a day of so many symbols, and read them all."""
-    loads: dict[str, list[Cost]] = {"floor": [], "ours": [], "stock": []}
+    loads: dict[str, list[dict[str, Any]]] = {"floor": [], "ours": [], "stock": []}
     for number in range(repeat):
         folder = root / f"online-{count}-{number}"
         write_panel(folder / "panel", count, 1)
@@ -103,14 +125,10 @@ def online(root: Path, count: int, repeat: int, *, read: bool) -> None:
             make_repository(folder / name, folder / "panel", each, timedelta(days=3))
         for who, costs in loads.items():
             if who != "stock" or number == 0 or read:
-                costs.append(measure(f"materialize {who}", folder, count, 1))
-    medians = {
-        who: Cost(*(statistics.median(each) for each in zip(*costs, strict=True)))
-        for who, costs in loads.items()
-    }
-    show(f"materialize {count:,}: × 14", medians)
+                costs.append(run(f"materialize {who}", folder, count))
+    show(f"materialize {count:,}: × 14", {who: medians(runs) for who, runs in loads.items()})
     if read:
-        reads = {who: measure(f"online {who}", folder, count, repeat) for who in loads}
+        reads = measure({who: f"online {who}" for who in loads}, folder, count, repeat)
         show(f"online read: {count:,} × 14 into a frame", reads)
         print("\nonline read: 1 × 14, in milliseconds")
         for who in ("ours", "stock"):

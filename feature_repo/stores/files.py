@@ -23,6 +23,9 @@ Span = tuple[int, int]
 """The first and the last event time that may be there, Unix µs, inclusive."""
 UNKNOWN: Span = (NEVER + 1, FOREVER)
 
+State = tuple[int | None, int | None]
+"""When a file was last written, Unix ns, and its size: another state is another content."""
+
 _SUFFIXES = ("", ".parquet", ".parq", ".pq")
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})", re.ASCII)
@@ -50,19 +53,26 @@ class SourceFile:
     """What the folders' names say."""
     span: Span | None
     """What its partition date promises; None if there is none."""
+    state: State
+    """What it was when it was listed."""
 
 
 def list_files(location: Location, needs: Callable[[int, int], bool]) -> list[SourceFile]:
     """List a source's files, without the partition dates that are not needed."""
     root, matches = _root(location)
     paths = sorted(
-        ((path, span) for path, span in _walk(location, root, needs) if matches(path)),
-        key=lambda found: _natural(found[0]),
+        ((info, span) for info, span in _walk(location, root, needs) if matches(info.path)),
+        key=lambda found: _natural(found[0].path),
     )
     return [
-        SourceFile(number, path, _constants(path[len(root) :]), span)
-        for number, (path, span) in enumerate(paths)
+        SourceFile(number, info.path, _constants(info.path[len(root) :]), span, state(info))
+        for number, (info, span) in enumerate(paths)
     ]
+
+
+def state(info: fs.FileInfo) -> State:
+    """Return what a file is now."""
+    return info.mtime_ns, info.size
 
 
 def _root(location: Location) -> tuple[str, Callable[[str], bool]]:
@@ -91,9 +101,10 @@ def _translated(part: str) -> str:
 
 def _walk(
     location: Location, root: str, needs: Callable[[int, int], bool]
-) -> Iterator[tuple[str, Span | None]]:
-    if _kind(location, root) == fs.FileType.File:
-        yield root, None
+) -> Iterator[tuple[fs.FileInfo, Span | None]]:
+    start = location.filesystem.get_file_info(root)
+    if start.type == fs.FileType.File:
+        yield start, None
         return
     folders: list[tuple[str, Span | None]] = [(root, None)]
     while folders:
@@ -108,7 +119,7 @@ def _walk(
                 if inner is None or needs(*inner):
                     folders.append((entry.path, inner))
             elif PurePosixPath(entry.base_name).suffix.lower() in _SUFFIXES:
-                yield entry.path, span
+                yield entry, span
 
 
 def _kind(location: Location, path: str) -> fs.FileType:

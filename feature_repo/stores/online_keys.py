@@ -9,7 +9,7 @@ by its type's number and its length.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import cast
 
@@ -61,16 +61,32 @@ def encode_keys(columns: Mapping[str, tuple[str, Values]]) -> list[bytes]:
     return [head + b"".join(row) for row in zip(*parts, strict=True)]
 
 
-def decode_keys(keys: Sequence[bytes]) -> dict[str, list[object]]:
-    """Return the values of each join key, by its name; the keys are of one view.
+def decode_keys(
+    keys: Iterable[bytes], types: Mapping[str, str]
+) -> tuple[list[int], dict[str, list[object]]]:
+    """Return the values of join keys.
 
-    Values are as :func:`encode_keys` takes them.
+    Parameters
+    ----------
+    types
+        Of each join key, the name of its value type.
+
+    Returns
+    -------
+    places : list of int
+        Which keys have these join keys of these types: a view may have had others once.
+    values : dict of str to list
+        By join key, the values of those keys, as :func:`encode_keys` takes them.
     """
-    if not keys:
-        return {}
-    names, start = _names(keys[0])
-    rows = [_decode(key, start) for key in keys]
-    return {name: [row[at] for row in rows] for at, name in enumerate(names)}
+    names = sorted(types)
+    head, expected = _prefix(names), [_NUMBERS.get(types[name]) for name in names]
+    places, rows = [], []
+    for place, key in enumerate(keys):
+        numbers, values = _decode(key, len(head)) if key.startswith(head) else ([], [])
+        if numbers == expected:
+            places.append(place)
+            rows.append(values)
+    return places, {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
 def _prefix(names: Sequence[str]) -> bytes:
@@ -95,22 +111,13 @@ def _encode(name: str, value_type: str, values: Values) -> list[bytes]:
     return list(map(_INT64.pack, repeat(number), repeat(8), values))
 
 
-def _names(key: bytes) -> tuple[list[str], int]:
-    """Read the join keys' names, and where the values start."""
-    (count,) = _COUNT.unpack_from(key)
-    at, names = _COUNT.size, []
-    for _ in range(count):
-        _, length = _HEAD.unpack_from(key, at)
-        at += _HEAD.size
-        names.append(key[at : at + length].decode())
-        at += length
-    return names, at
-
-
-def _decode(key: bytes, at: int) -> list[object]:
+def _decode(key: bytes, at: int) -> tuple[list[int], list[object]]:
+    """Read the types and the values from a place on."""
+    numbers: list[int] = []
     values: list[object] = []
     while at < len(key):
         number, length = _HEAD.unpack_from(key, at)
+        numbers.append(number)
         at += _HEAD.size
         value = key[at : at + length]
         at += length
@@ -120,4 +127,4 @@ def _decode(key: bytes, at: int) -> list[object]:
             values.append(value)
         else:
             values.append(int.from_bytes(value, "little", signed=True))
-    return values
+    return numbers, values

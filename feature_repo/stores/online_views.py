@@ -134,14 +134,13 @@ def rows_from_arrow(view: FeatureView, table: pa.Table) -> Rows:
 def arrow_from_rows(view: FeatureView, rows: Rows, names: Iterable[str]) -> pa.Table:
     """Return rows as a table: join keys, the features named, event and created times.
 
-    The times have their names in the view's batch source; one that it does not have is left out.
+    The times have their names in the view's batch source; one that it does not have is left out, as
+    are rows of join keys that the view does not have any more.
     """
     source = view.batch_source
-    keys = decode_keys([key for key in rows.keys if key is not None])
-    columns = {
-        field.name: keys_to_arrow(_type(field), keys.get(field.name, []))
-        for field in view.entity_columns
-    }
+    key_types = {field.name: _type(field) for field in view.entity_columns}
+    places, keys = decode_keys([key for key in rows.keys if key is not None], key_types)
+    columns = {}
     for name, value_type in types_of(view, names).items():
         stored = rows.values.get(name)
         if stored is None:
@@ -151,7 +150,12 @@ def arrow_from_rows(view: FeatureView, rows: Rows, names: Iterable[str]) -> pa.T
     if source.created_timestamp_column:
         created = pa.array(rows.created_us, mask=rows.created_us == NEVER)
         columns[source.created_timestamp_column] = created.cast(INSTANT)
-    return pa.table(columns)
+    table = pa.table(columns)
+    if len(places) < table.num_rows:
+        table = table.take(places)
+    for name in reversed(key_types):
+        table = table.add_column(0, name, keys_to_arrow(key_types[name], keys[name]))
+    return table
 
 
 def _type(field: Field) -> str:

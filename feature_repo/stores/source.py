@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.stores.files import UNKNOWN, Location, SourceFile, Span, list_files
+from feature_repo.stores.files import UNKNOWN, Location, SourceFile, Span, list_files, state
 from feature_repo.stores.instants import microsecond
 from feature_repo.stores.join import Integers
 from feature_repo.stores.typed import conform
@@ -92,12 +92,12 @@ class ParquetSource:
         Raises
         ------
         FileNotFoundError
-            If the file is gone, or has been replaced by a shorter one.
+            If the file is gone, or is another than when it was listed.
         """
         tables: list[pa.Table] = []
         with self._opened(file) as opened:
             footer, begin = opened.metadata, 0
-            if rows[-1] >= footer.num_rows:
+            if state(self._location.filesystem.get_file_info(file.path)) != file.state:
                 raise FileNotFoundError(f"{file.path} was replaced while it was being read")
             for group in range(footer.num_row_groups):
                 end = begin + footer.row_group(group).num_rows

@@ -325,7 +325,7 @@ class WideSqliteOnlineStore(OnlineStore):
             If the file cannot be written.
         """
         database = self._database(config)
-        if not database.path.exists():
+        if not database.exists():
             return
         with database.writing() as connection:
             for view in tables:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_a_missing_registry_is_made(writable_week: Settings):
     assert {view.name for view in views} == {group.name for group in GROUPS}
 
 
-def test_a_row_that_came_late_is_loaded_by_the_next_run(writable_week: Settings):
+def test_s6_a_row_that_came_late_is_loaded_by_the_next_run(writable_week: Settings):
     materialize(writable_week)
     late = technicals(["NASDAQ:AAPL"], FRIDAY - timedelta(minutes=5), created=FRIDAY, RSI=[1.0])
     later = technicals(["NYSE:LATE"], FRIDAY - timedelta(days=1), created=FRIDAY, RSI=[2.0])
@@ -110,7 +111,7 @@ def test_it_takes_the_lakehouse_lock(writable_week: Settings):
 class TestRepair:
     """What Feast leaves broken for ever is mended by the next run, or told with its remedy."""
 
-    def test_a_deleted_online_store_is_made_again(self, writable_week: Settings):
+    def test_s13_a_deleted_online_store_is_made_again(self, writable_week: Settings):
         materialize(writable_week)
         (writable_week.project / "data" / "online.db").unlink()
         with pytest.raises(InputError, match="tvfeast materialize"):
@@ -118,7 +119,7 @@ class TestRepair:
         materialize(writable_week)
         assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
 
-    def test_a_failed_run_leaves_the_previous_values_served(
+    def test_s8_a_failed_run_leaves_the_previous_values_served(
         self, writable_week: Settings, monkeypatch
     ):
         materialize(writable_week)
@@ -133,6 +134,33 @@ class TestRepair:
             for _ in range(2):
                 with pytest.raises(Exception, match="on fire"):
                     materialize(writable_week)
+        assert served(writable_week, "NASDAQ:AAPL") == before
+
+    def test_s8_what_stock_runs_left_unservable_is_served_again_from_the_start_of_a_run(
+        self, writable_week: Settings, monkeypatch
+    ):
+        """A kill leaves a view MATERIALIZING, and the run after it, failing, GENERATED."""
+        materialize(writable_week)
+        before = served(writable_week, "NASDAQ:AAPL")
+        from feast.feature_view import FeatureViewState
+
+        from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("the disk is on fire")
+
+        monkeypatch.setattr(WideSqliteOnlineStore, "online_write_table", fail)
+        store = open_repository(writable_week)
+        killed = store.get_feature_view(GROUP.name)
+        killed.state = FeatureViewState.MATERIALIZING
+        store.registry.apply_feature_view(killed, store.project)
+        assert served(writable_week, "NASDAQ:AAPL") == before
+        with feast_calls(writable_week), pytest.raises(RuntimeError):
+            store.materialize(FRIDAY - timedelta(days=1), FRIDAY)
+        with pytest.raises(ValueError, match="GENERATED"):
+            served(writable_week, "NASDAQ:AAPL")
+        with pytest.raises(RuntimeError):
+            materialize(writable_week)
         assert served(writable_week, "NASDAQ:AAPL") == before
 
     def test_a_corrupt_part_is_named_wherever_it_lies(self, writable_week: Settings):
@@ -168,7 +196,7 @@ def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Setting
     assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
 
 
-def test_a_future_end_that_a_stock_command_left_is_taken_back(writable_week: Settings, at):
+def test_s6_a_future_end_that_a_stock_command_left_is_taken_back(writable_week: Settings, at):
     """Feast would start its next increment there, and never load what comes in between."""
     materialize(writable_week)
     store = open_repository(writable_week)
@@ -269,6 +297,18 @@ class TestRebuild:
         assert served(writable_week, "NASDAQ:AAPL") == before
         left = {path.name for path in (writable_week.project / "data").iterdir()}
         assert not {name for name in left if "rebuild" in name}
+
+    def test_whoever_has_the_file_open_sees_the_new_rows(self, writable_week: Settings):
+        """A feature server, another process."""
+        materialize(writable_week)
+        path = writable_week.project / "data" / "online.db"
+        with closing(sqlite3.connect(path)) as reader:
+            count = "SELECT count(*) FROM wide_tvfeast_tv_technicals_1d"
+            assert reader.execute(count).fetchone() == (60,)
+            reader.execute("DELETE FROM wide_tvfeast_tv_technicals_1d")
+            reader.commit()
+            assert rebuild(writable_week).report.passed
+            assert reader.execute(count).fetchone() == (60,)
 
     def test_a_failing_rebuild_leaves_what_was_served(self, writable_week: Settings):
         materialize(writable_week)

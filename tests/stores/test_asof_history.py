@@ -204,6 +204,23 @@ def test_a_file_that_vanishes_is_looked_for_again(tmp_path: Path, monkeypatch):
     assert newest_between(table, (0, microsecond(MONDAY))).num_rows == 1
 
 
+def test_a_file_that_is_replaced_between_the_passes_is_read_again(tmp_path: Path, monkeypatch):
+    """Another job writes a source's one file anew, in another order of rows."""
+    rows = [ROW, ROW | {"symbol": "B", "RSI": 2.0}]
+    path = write(tmp_path / "a.parquet", rows)
+    table = feature_table(path)
+    take, replaced = type(table.source).take, []
+
+    def taken_from_another(self, *what):
+        if not replaced:
+            replaced.append(write(tmp_path / "b.parquet", rows[::-1]).replace(path))
+        return take(self, *what)
+
+    monkeypatch.setattr(type(table.source), "take", taken_from_another)
+    assert ask(path, [("A", MONDAY), ("B", MONDAY)]).columns[0].to_pylist() == [1.0, 2.0]
+    assert replaced
+
+
 def test_files_that_vanish_for_ever_end_in_an_error(tmp_path: Path, monkeypatch):
     path = write(tmp_path / "date=2021-04-12" / "part-0.parquet", [ROW])
     table = feature_table(tmp_path, dated=True)

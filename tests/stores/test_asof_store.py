@@ -19,6 +19,7 @@ from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
+from feature_repo.stores.instants import INSTANT
 from ingestion.errors import CorruptPart, InputError
 from tests.stores.asof_lake import TYPES, write
 from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol
@@ -201,6 +202,23 @@ def test_a_feature_may_have_an_entity_columns_name_if_it_is_called_by_its_view(s
     table = store.get_historical_features(given, REFS, full_feature_names=True).to_arrow()
     assert table.schema.names == [*given, "signals__RSI", "signals__name_y"]
     assert (table["RSI"][0].as_py(), table["signals__RSI"][0].as_py()) == ("mine", 1.0)
+
+
+def test_without_entity_rows_a_feature_named_like_their_instants_is_refused(tmp_path: Path):
+    types = {"symbol": pa.string(), "at": INSTANT, "event_timestamp": pa.float64()}
+    write(tmp_path / "a.parquet", [{"symbol": "A", "at": MONDAY, "event_timestamp": 1.0}], types)
+    view = FeatureView(
+        name="v",
+        entities=[symbol],
+        schema=[Field(name="symbol", dtype=String), Field(name="event_timestamp", dtype=Float64)],
+        source=file_source("a.parquet", timestamp_field="at", created_timestamp_column=""),
+    )
+    store = repository(tmp_path, symbol, view)
+    asked = {"features": ["v:event_timestamp"], "start_date": MONDAY, "end_date": MONDAY}
+    with pytest.raises(InputError, match="second column event_timestamp"):
+        store.get_historical_features(**asked)
+    whole = store.get_historical_features(**asked, full_feature_names=True).to_df()
+    assert whole["v__event_timestamp"].tolist() == [1.0]
 
 
 def test_instants_that_are_integers_are_refused(tmp_path: Path):

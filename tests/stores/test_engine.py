@@ -178,6 +178,18 @@ def test_a_field_mapping_names_the_features(stores, make_store, tmp_path: Path):
     assert served(store, [7], "x") == {"x": [1.5]}
 
 
+@pytest.mark.parametrize("stores", STORES)
+@pytest.mark.parametrize("declared", ["event", "at"])
+def test_a_field_mapping_may_rename_the_times(stores, declared: str, make_store, tmp_path: Path):
+    mapping = {"event": "at", "created": "made"}
+    feed = source(tmp_path / "feed", rows([7], x=[1.5]), field_mapping=mapping)
+    feed.timestamp_field = declared
+    feed.created_timestamp_column = mapping["created"] if declared == "at" else "created"
+    store = make_store(stores)
+    load(store, view(feed, Field(name="x", dtype=Float64)))
+    assert served(store, [7], "x") == {"x": [1.5]}
+
+
 # The stock DuckDB store does not give the columns that a transformation starts from.
 @pytest.mark.parametrize("stores", STORES[1::2])
 def test_a_view_that_feast_computes_is_computed_first(stores, make_store, tmp_path: Path):
@@ -210,10 +222,10 @@ def test_a_column_of_another_kind_fails_with_its_name_and_keeps_what_was_served(
     store = make_store(stores)
     each = view(feed, Field(name="x", dtype=Float64))
     load(store, each)
-    bad = rows([1], NOON, NOON + timedelta(hours=1), x=["not a number"])
-    pq.write_table(bad, tmp_path / "feed" / "part-0.parquet")
-    for _ in range(2):
-        with pytest.raises(Exception, match="x"):
+    for bad in ("not a number", [1.0]):
+        table = rows([1], NOON, NOON + timedelta(hours=1), x=[bad])
+        pq.write_table(table, tmp_path / "feed" / "part-0.parquet")
+        with pytest.raises(Exception, match="column x"):
             store.materialize(NOON - timedelta(days=2), NOON)
     assert served(store, [1], "x") == {"x": [1.0]}
 

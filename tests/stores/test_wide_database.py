@@ -146,6 +146,13 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
         write(Database(tmp_path / "file" / "online.db"), 1)
 
 
+def test_a_place_where_nobody_may_look_is_told(tmp_path: Path):
+    database = Database(tmp_path / ("long" * 100))
+    for look in (database.exists, database.reading().__enter__, database.writing().__enter__):
+        with pytest.raises(FeastRepositoryError, match="cannot be reached: File name too long"):
+            look()
+
+
 def test_threads_read_the_old_rows_or_the_new_ones_while_one_writes(database: Database):
     write(database, 0)
     seen: list[set[tuple[object, ...]]] = []

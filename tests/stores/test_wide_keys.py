@@ -20,6 +20,8 @@ FIELDS = {
     "UNIX_TIMESTAMP": ("unix_timestamp_val", st.integers(-(2**63), 2**63 - 1)),
 }
 
+OTHERWISE = {True: ("STRING", ["x"]), False: ("BYTES", [b"x"])}
+
 
 @st.composite
 def columns(draw: st.DrawFn) -> dict[str, tuple[str, list[object]]]:
@@ -41,7 +43,12 @@ def test_each_key_is_encoded_as_feast_does_and_comes_back(keys):
             EntityKey(join_keys=list(keys), entity_values=values),
             entity_key_serialization_version=3,
         )
-    assert decode_keys(encoded) == {name: column for name, (_, column) in keys.items()}
+    types = {name: kind for name, (kind, _) in keys.items()}
+    values = {name: column for name, (_, column) in keys.items()}
+    strangers = encode_keys({"stranger": ("INT64", [1])})
+    strangers += encode_keys({name: OTHERWISE[kind == "BYTES"] for name, kind in types.items()})
+    places = list(range(2, 2 + len(encoded)))
+    assert decode_keys([*strangers, *encoded], types) == (places, values)
 
 
 def test_a_type_that_cannot_be_a_key_is_refused_by_name():

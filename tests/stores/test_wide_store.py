@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast import FeatureStore
+from feast import Entity, FeatureStore, ValueType
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
@@ -31,7 +29,6 @@ from wide_tools import (
     NOW,
     PRICES,
     SYMBOL,
-    generic,
     online,
     push,
     read,
@@ -63,34 +60,6 @@ def store(tmp_path: Path) -> FeatureStore:
     return made
 
 
-@pytest.fixture
-def stock(tmp_path: Path) -> FeatureStore:
-    made = repository(tmp_path / "stock", "sqlite")
-    made.apply([SYMBOL, view(PRICES)])
-    return made
-
-
-def test_an_older_row_never_overwrites_a_newer_one_as_it_does_in_the_stock_store(store, stock):
-    for each in (store, stock):
-        for event, price in ((NOW - HOUR, 2.0), (NOW - 9 * HOUR, 1.0)):
-            push(each, symbol=["A"], price=[price], size=[0.0], event_timestamp=[event],
-                 created_timestamp=[NOW])  # fmt: skip
-    assert read(store, ["A"]).to_dict()["price"] == [2.0]
-    assert read(stock, ["A"]).to_dict()["price"] == [1.0]
-
-
-def test_an_expired_row_is_null_and_told_apart_from_an_unknown_one(store, stock):
-    for each in (store, stock):
-        push(each, symbol=["A"], price=[2.0], size=[1.0], created_timestamp=[NOW],
-             event_timestamp=[NOW - timedelta(days=300)])  # fmt: skip
-    assert read(stock, ["A"]).to_dict()["price"] == [2.0]
-    response = read(store, ["A", "B"])
-    assert response.to_dict() == {"symbol": ["A", "B"], "price": [None, None], "size": [None, None]}
-    assert statuses(response)["price"] == [FieldStatus.OUTSIDE_MAX_AGE, FieldStatus.NOT_FOUND]
-    seconds = int((NOW - timedelta(days=300)).timestamp())
-    assert response.to_dict(include_event_timestamps=True)["price__ts"] == [seconds, 0]
-
-
 def test_a_row_is_valid_to_the_microsecond_of_its_ttl_and_from_that_of_its_event(store, at_now):
     write(store, rows(["A"], NOW, price=[2.0], size=[None]))
     for now, price in (
@@ -112,65 +81,6 @@ def test_without_a_ttl_a_row_never_expires(tmp_path: Path, ttl):
     store.apply([SYMBOL, view(PRICES, ttl=ttl)])
     write(store, rows(["A"], datetime(1969, 5, 4, tzinfo=UTC), price=[2.0], size=[1.0]))
     assert read(store, ["A"]).to_dict()["price"] == [2.0]
-
-
-@pytest.fixture(params=["America/New_York", "Asia/Tokyo"])
-def elsewhere(request: pytest.FixtureRequest, monkeypatch) -> Iterator[None]:
-    """Live in another zone; New York's clocks skip 02:00 to 03:00 on 8 March 2020."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", request.param)
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_instants_do_not_pass_through_local_time(store, stock, at_now):
-    instant = datetime(2020, 3, 8, 2, 30, 0, 123457, tzinfo=UTC)
-    naive = instant.replace(tzinfo=None)
-    at_now(instant)
-    for each in (store, stock):
-        for symbol, stamp in (("A", instant), ("B", naive)):
-            push(each, symbol=[symbol], price=[1.0], size=[1.0], event_timestamp=[stamp],
-                 created_timestamp=[stamp])  # fmt: skip
-    write(store, rows(["C"], instant, price=[1.0], size=[1.0]))
-    table = online(store).online_read_table(store.config, store.get_feature_view("v"))
-    for name in ("event_timestamp", "created_timestamp"):
-        assert table[name].to_pylist() == [instant] * 3
-    assert read(store, ["A", "B", "C"]).to_dict()["price"] == [1.0] * 3
-    for response in (read(store, ["A"]), generic(store, ["v:price"], {"symbol": ["A"]})):
-        assert response.proto.results[1].event_timestamps[0].ToDatetime(UTC) == instant
-    (seen,) = read(stock, ["A"]).proto.results[1].event_timestamps
-    assert seen.ToDatetime(UTC) != instant
-
-
-def test_a_copied_repository_touches_nothing_but_its_own_file(tmp_path: Path, monkeypatch):
-    first = repository(tmp_path / "first")
-    first.apply([SYMBOL, view(PRICES)])
-    write(first, rows(["A"], NOW, price=[2.0], size=[1.0]))
-    shutil.copytree(tmp_path / "first", tmp_path / "second")
-    monkeypatch.chdir(tmp_path)
-    second = FeatureStore(repo_path=str(tmp_path / "second"))
-    second.apply([], objects_to_delete=[second.get_feature_view("v")], partial=False)
-    assert read(first, ["A"]).to_dict()["price"] == [2.0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
-
-
-def test_a_deleted_file_is_made_again_by_whoever_writes_and_reads_as_empty(store, tmp_path: Path):
-    write(store, rows(["A"], NOW, price=[2.0], size=[1.0]))
-    shutil.rmtree(tmp_path / "repo" / "online")
-    assert statuses(read(store, ["A"]))["price"] == [FieldStatus.NOT_FOUND]
-    assert not (tmp_path / "repo" / "online").exists()
-    write(store, rows(["A"], NOW, price=[3.0], size=[1.0]))
-    assert read(store, ["A"]).to_dict()["price"] == [3.0]
-
-
-def test_a_missing_table_is_made_again(store):
-    online(store).teardown(store.config, [], [])
-    online(store).update(store.config, [store.get_feature_view("v")], [], [], [], True)
-    assert statuses(read(store, ["A"]))["price"] == [FieldStatus.NOT_FOUND]
-    write(store, rows(["A"], NOW, price=[3.0], size=[1.0]))
-    assert read(store, ["A"]).to_dict()["price"] == [3.0]
 
 
 def test_teardown_leaves_what_is_others(tmp_path: Path):
@@ -213,6 +123,18 @@ def test_a_changed_view_keeps_what_it_can(store):
     }
     store.apply([SYMBOL, view({"note": String, "size": Float64})])
     assert read(store, ["A"], ["v:size"]).to_dict()["size"] == [None]
+
+
+def test_a_view_of_another_key_begins_empty(store, tmp_path: Path):
+    write(store, rows(["A"], NOW, price=[2.0], size=[7.0]))
+    isin = Entity(name="isin", join_keys=["isin"], value_type=ValueType.INT64)
+    other = view(PRICES, entities=(isin,), keys={"isin": Int64})
+    store.apply([isin, other])
+    write(store, rows([""], NOW, isin=[7], price=[3.0], size=[None]))
+    answer = store.get_online_features(["v:price"], {"isin": [7, 8]}).to_dict()
+    assert answer == {"isin": [7, 8], "price": [3.0, None]}
+    table = online(store).online_read_table(store.config, store.get_feature_view("v"))
+    assert table.select(["isin", "price"]).to_pydict() == {"isin": [7], "price": [3.0]}
 
 
 def test_applying_what_is_applied_already_changes_nothing(store, tmp_path: Path):

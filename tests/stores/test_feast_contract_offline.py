@@ -5,6 +5,7 @@ A stock store that has learned it makes its line here fail: then the line may go
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,17 @@ from tests.stores.asof_lake import TYPES, write
 from tests.stores.asof_repository import ASOF, repository, signals_view, symbol
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(params=["UTC", "America/New_York"], autouse=True)
+def host_zone(request, monkeypatch):
+    """What time zone the host is in must not matter."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
 
 MONDAY = datetime(2021, 4, 12, 21, tzinfo=UTC)
 DAY = timedelta(days=1)
