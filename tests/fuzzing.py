@@ -44,8 +44,8 @@ def fuzz(cases: int, **strategies: SearchStrategy[Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-def sized(usual: int, long: int) -> int:
-    """Return how often to try something: the second number in the long form."""
+def sized(usual: Case, long: Case) -> Case:
+    """Return what, or how often, to try: the second in the long form."""
     return long if settings().max_examples > _USUAL else usual
 
 

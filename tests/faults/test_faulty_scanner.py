@@ -19,6 +19,8 @@ pytestmark = pytest.mark.faults
 
 BELIEVABLE = {"null-value", "integer-value", "text-value"}
 """What could be true is published as it came, and superseded at a later instant."""
+SLOW = {"trickle", "trickle-headers", "rate-limited-retry-after"}
+"""An answer is waited for a minute, or as long as it says: in the long form alone."""
 
 
 def flow(world: World) -> tuple[object, ...]:
@@ -35,7 +37,7 @@ def undisturbed(only_world: World) -> Content:
 
 def mixtures() -> list[dict[str, float]]:
     """Each fault by itself, on every request; then several at once, on some."""
-    names = sorted(FAULTS)
+    names = sorted(sized(FAULTS - SLOW, FAULTS))
     alone = [{name: 1.0} for name in names]
     chance = random.Random(20)
     mixed = [

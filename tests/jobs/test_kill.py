@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
@@ -129,7 +130,7 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
         at(clock.now() + timedelta(hours=3))
     instants = random.Random(20260116)
     snapshots, killed = 2, 0
-    while killed < sized(20, 200):
+    while killed < sized(5, 200):
         process = start(settings, "-m", "ingestion.cli")
         time.sleep(instants.uniform(0, min(lasts)))
         process.kill()
@@ -146,12 +147,10 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
 ):
     script = tmp_path / "die_at.py"
     script.write_text(DIE_AT)
-    touch = 0
-    while True:
-        at(MONDAY + timedelta(hours=3 * touch))
+    for snapshots, touch in enumerate(count(step=sized(4, 1)), start=1):
+        at(MONDAY + timedelta(hours=3 * snapshots))
         status = start(settings, str(script), str(touch)).wait()
-        touch += 1
-        complete(settings, touch)
+        complete(settings, snapshots)
         if status == 0:
             break
         assert status == -9
