@@ -80,15 +80,17 @@ class AsOfJoin:
         self._size = len(key)
         self._ttl, self._as_recorded = ttl, as_recorded
         asked = np.flatnonzero((key >= 0) & (instant != NEVER))
-        key, instant = key[asked], instant[asked]
+        if len(asked) < len(key):
+            key, instant = key[asked], instant[asked]
         self._times = _Times(instant)
         order = _sorted_by(key, instant)
-        self._place, self._instant = asked[order], instant[order]
-        keys = np.arange(int(key.max(initial=-1)) + 2)
-        bounds = np.searchsorted(key[order], keys, side="left")
-        self._start, self._end = bounds[:-1], bounds[1:].copy()
+        self._place = order if len(asked) == self._size else asked[order]
+        self._instant = instant[order]
+        counts = np.bincount(key)
+        self._end = np.cumsum(counts)
+        self._start = self._end - counts
         self._last = np.full(len(self._end), NEVER)
-        self._find_last(keys[:-1])
+        self._find_last(np.arange(len(self._end)))
         self._event = np.full(len(order), NEVER)
         self._created = np.full(len(order), NEVER)
         self._number = np.full(len(order), -1)
@@ -195,7 +197,9 @@ class _Times:
         self._last = int(instants.max(initial=NEVER))
         self._width = max(self._last - self._first, 0) // self._BUCKETS + 1
         used = np.zeros(self._BUCKETS + 1, dtype=bool)
-        used[(instants - self._first).view(np.uint64) // np.uint64(self._width)] = True
+        buckets = (instants - self._first).view(np.uint64)
+        buckets //= np.uint64(self._width)
+        used[buckets.view(np.int64)] = True
         self._used = np.concatenate([[0], np.cumsum(used)])
 
     def any_between(self, first: int, last: int) -> bool:
@@ -223,4 +227,6 @@ def _sorted_by(key: Integers, instant: Integers) -> Integers:
     if (int(key.max(initial=0)) + 1) * span > FOREVER:
         return np.lexsort((instant, key))
     # Stable: questions that come by day or by key are in order for long stretches.
-    return np.argsort(key * span + (instant - first), kind="stable")
+    both = instant - first
+    both += key * span
+    return np.argsort(both, kind="stable")

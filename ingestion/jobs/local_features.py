@@ -172,6 +172,8 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
     count = 0
     written: list[Path] = []
     kept = dates = quarantined = 0
+    # The newest date, if it is young enough to be served; there is none in history alone.
+    served = bars[-1].date if created.date() - bars[-1].date <= LOCAL_1D.ttl else None
     with (
         Spill(staging / f"{run_id}-symbols") as symbols,
         Spill(staging / f"{run_id}-months") as months,
@@ -188,7 +190,7 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
                 new = _stamped(of_day, created)
                 changed[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
-            for day, accepted in _accepted(settings, run_id, changed, newest=bars[-1].date):
+            for day, accepted in _accepted(settings, run_id, changed, served):
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
@@ -199,28 +201,29 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
 
 
 def _accepted(
-    settings: Settings, run_id: str, changed: dict[date, pa.Table], newest: date
+    settings: Settings, run_id: str, changed: dict[date, pa.Table], served: date | None
 ) -> Iterator[tuple[date, pa.Table]]:
     """Yield by date the rows that may be published; the others go to the run's quarantine.
 
-    Great Expectations judges the newest date, as a batch too; history is judged by the row rules.
+    Great Expectations judges the date that will be served, as a batch too; history is judged by the
+    row rules.
 
     Raises
     ------
     GateRefused
-        If the newest date is refused; the dates before it are published.
+        If the date that will be served is refused; those before it are published.
     """
-    history = {day: rows for day, rows in changed.items() if rows.num_rows and day != newest}
+    history = {day: rows for day, rows in changed.items() if rows.num_rows and day != served}
     if history:
         # All at once: the rules cost more a call than a row.
         stopped = screen(LOCAL_1D, pa.concat_tables(history.values())).quarantined
         write_quarantine(settings.lakehouse, LOCAL_1D, stopped, run_id)
         for day, rows in history.items():
             yield day, screen(LOCAL_1D, rows).accepted if stopped.num_rows else rows
-    if newest in changed and changed[newest].num_rows:
-        report = check_at_door(settings, LOCAL_1D, changed[newest], run_id)
+    if served in changed and changed[served].num_rows:
+        report = check_at_door(settings, LOCAL_1D, changed[served], run_id)
         refuse_unless_accepted(report, settings.lakehouse / "_runs" / run_id)
-        yield newest, report.accepted
+        yield served, report.accepted
 
 
 def _spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
