@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from feature_repo.catalog import OHLCV_1D
 from ingestion.errors import InputError
-from ingestion.jobs.targets import read_bars
+from ingestion.jobs.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.local import compute_local_features
 from ingestion.settings import Settings
@@ -33,10 +33,6 @@ LAST_BARS = 3
 LATER_SPLITS = (2.0, 0.1, 1.5, 7.0)
 """The ratios with which every symbol is split at a random bar, one at a time."""
 _KEYS = ["symbol", "timestamp"]
-_BAR_COLUMNS = [
-    *("timestamp", "symbol", "open", "high", "low", "close", "volume", "split_ratio"),
-    "event_timestamp",
-]
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
         }
     )
     chosen = names[:: max(1, -(-len(names) // most_symbols))]
-    bars = read_bars(settings.lakehouse, date.min, date.max, chosen, _BAR_COLUMNS)
+    bars = read_bars(settings.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
     bars = bars.set_column(
         bars.column_names.index("symbol"), "symbol", bars["symbol"].cast(pa.string())

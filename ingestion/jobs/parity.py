@@ -25,7 +25,7 @@ from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.spill import Spill
-from ingestion.jobs.targets import read_bars
+from ingestion.jobs.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
     by_date,
     lakehouse_lock,
@@ -53,10 +53,6 @@ _FEATURES = tuple(column.name for column in TV_TECHNICALS_1D.features)
 _SERVED = ["symbol", "timestamp", "bar_timestamp", *_FEATURES]
 _KEYS = ["symbol", "bar_close"]
 _RECOMPUTED = " recomputed"
-_BAR_COLUMNS = [
-    *("timestamp", "symbol", "open", "high", "low", "close", "volume", "split_ratio"),
-    "event_timestamp",
-]
 
 
 @dataclass(frozen=True)
@@ -229,7 +225,7 @@ def _at_the_snapshot(lakehouse: Path, pairs: pa.Table) -> pa.Table:
     first, last = (utc_date(pc.min_max(pairs["known_at"])[end].as_py()) for end in ("min", "max"))
     first -= timedelta(days=max(WINDOWS.values())) + REACH
     symbols = pairs["symbol"].unique().to_pylist()
-    bars = read_bars(lakehouse, first, last, symbols, _BAR_COLUMNS)
+    bars = read_bars(lakehouse, first, last, symbols, FORMULA_COLUMNS)
     place = bars.column_names.index("symbol")
     bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
     performances = performance_at(bars, pairs.select([*_KEYS, "known_at"]))

@@ -36,6 +36,12 @@ from ingestion.settings import Settings
 LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
 """The columns of ``ohlcv_1d`` that forward returns need."""
 
+FORMULA_COLUMNS = (
+    *("timestamp", "symbol", "open", "high", "low", "close", "volume", "split_ratio"),
+    "event_timestamp",
+)
+"""Those that the formulas of ``local_1d`` need."""
+
 _NAMED = 5
 """How many symbols a message names."""
 

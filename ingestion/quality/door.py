@@ -17,13 +17,10 @@ from ingestion.errors import GateRefused
 from ingestion.lakehouse import write_run_file
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import read_history
+from ingestion.quality.quarantine import DATASET, QUARANTINE_FILE
 from ingestion.quality.rows import FAILED, Parted, part, violations
 from ingestion.quality.waivers import read_waivers
 from ingestion.settings import Settings
-
-QUARANTINE_FILE = "quarantine.parquet"
-DATASET = "dataset"
-"""Column of the quarantine file: the group that a row is of."""
 
 
 def check_at_door(
