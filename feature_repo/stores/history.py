@@ -59,11 +59,10 @@ def point_in_time(
         for rows, newest_to_come in _batches(table, keys, join, files):
             join.offer(rows, newest_to_come)
         answers = join.answers()
-        later = None if table.created is None else int((answers.created > instants).sum())
         return History(
             columns=fetch(table.source, files, answers.number, table.features),
             matched=int((answers.number >= 0).sum()),
-            created_later=later,
+            created_later=None if table.created is None else answers.created_later,
         )
 
     return reading_again(read)

@@ -5,21 +5,22 @@ after the instant. Of those the newest event wins, then the newest creation, the
 number; *as recorded*, only rows count that had been created by then. A winner older than the TTL
 is no answer, and neither is any other row then.
 
-1. Questions are sorted by (key, instant), once. The questions of a key are a slice.
-2. Rows are offered in batches, best from the newest to the oldest. A row is the answer, so far,
-   from the first question at or after it up to the row that follows it: a bisection of the slice.
-3. What a question already holds is kept unless the new row beats it; so batches may overlap in
+1. Questions are sorted by (key, instant), once.
+2. Rows are offered in batches, best from the newest to the oldest, and wait until there are enough
+   of them for a look at all open questions.
+3. They are sorted by (key, event), from the worst to the best. A key and an instant make one
+   integer, so that one bisection finds the last row that a question can have.
+4. What a question already holds is kept unless the new row beats it; so batches may overlap in
    time, and come in any order.
-4. When all rows to come are older than what the last questions of a slice hold, these are settled
-   and the slice ends before them.
+5. When all rows to come are older than what a question holds, or too old for it, it is closed.
 
-Rows that come in order are looked at once, and every question is answered about once: with n
-questions and m rows, O((n + m) log n), whatever the TTL. Only the questions stay in memory.
+With n questions and m rows, O((n + m) log (n + m)), whatever the TTL. Only the questions stay in
+memory, and rows in proportion to them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ Integers = NDArray[np.int64]
 NEVER = int(np.iinfo(np.int64).min)
 """The instant of what has none: before all others."""
 FOREVER = int(np.iinfo(np.int64).max)
+
+_ENOUGH = 2
+"""A look at the open questions is worth it for a half as many rows."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,23 @@ class Rows:
 
     def where(self, kept: NDArray[np.bool_] | Integers) -> Rows:
         """Return some of the rows."""
-        return Rows(self.key[kept], self.event[kept], self.created[kept], self.number[kept])
+        return Rows(*(getattr(self, each.name)[kept] for each in fields(self)))
+
+    @staticmethod
+    def together(batches: list[Rows]) -> Rows:
+        """Return the rows of all batches."""
+        parts = ([getattr(rows, each.name) for rows in batches] for each in fields(Rows))
+        return batches[0] if len(batches) == 1 else Rows(*map(np.concatenate, parts))
 
 
 @dataclass(frozen=True)
 class Answers:
-    """For each question the row that answers it, as arrays of shape ``(n,)``."""
+    """Which row answers which question."""
 
     number: Integers
-    """−1 where there is none."""
-    created: Integers
-    """Unix µs; ``NEVER`` where it is null or there is no answer."""
+    """For each question, shape ``(n,)``; −1 where there is none."""
+    created_later: int
+    """Questions whose row was created after their instant."""
 
 
 class AsOfJoin:
@@ -80,24 +90,23 @@ class AsOfJoin:
         self._size = len(key)
         self._ttl, self._as_recorded = ttl, as_recorded
         asked = np.flatnonzero((key >= 0) & (instant != NEVER))
-        if len(asked) < len(key):
+        if len(asked) < self._size:
             key, instant = key[asked], instant[asked]
-        self._times = _Times(instant)
-        order = _sorted_by(key, instant)
+        self._keys = int(key.max(initial=-1)) + 1
+        order = order_of(_Scale(self._keys, instant, instant)(key, instant))
         self._place = order if len(asked) == self._size else asked[order]
-        self._instant = instant[order]
-        counts = np.bincount(key)
-        self._end = np.cumsum(counts)
-        self._start = self._end - counts
-        self._last = np.full(len(self._end), NEVER)
-        self._find_last(np.arange(len(self._end)))
+        self._key, self._instant = key[order], instant[order]
         self._event = np.full(len(order), NEVER)
         self._created = np.full(len(order), NEVER)
         self._number = np.full(len(order), -1)
+        self._times = _Times(instant)
+        self._open = np.arange(len(order))
+        self._latest = int(instant.max(initial=NEVER))
+        self._waiting: list[Rows] = []
 
     def needs(self, first: int, last: int) -> bool:
         """Tell whether rows with events from ``first`` to ``last`` may still answer a question."""
-        if self._last.max(initial=NEVER) < first:
+        if self._latest < first:
             return False
         return self._ttl is None or self._times.any_between(first, min(last + self._ttl, FOREVER))
 
@@ -109,82 +118,100 @@ class AsOfJoin:
         newest_to_come
             No row of a later batch has an event after this; ``FOREVER`` if nobody knows.
         """
-        known = (rows.key >= 0) & (rows.key < len(self._end)) & (rows.event != NEVER)
-        if self._as_recorded:
-            known &= rows.created != NEVER
-        rows = _in_order(rows if known.all() else rows.where(known))
-        if not len(rows.key):
-            return
-        key, since, winner = rows.key, rows.event, np.arange(len(rows.key))
-        if self._as_recorded:
-            since = np.maximum(rows.event, rows.created)
-            known_first = np.lexsort((since, key))
-            # Rows are ranked by their position. Within a key, the best row known by an instant is
-            # the highest rank so far; the ranks of the keys before are all lower.
-            winner = np.maximum.accumulate(known_first)
-            key, since = key[known_first], since[known_first]
-        begin, until = self._first_at_or_after(key, since), self._end[key]
-        same_key = key[1:] == key[:-1]
-        until[:-1][same_key] = begin[1:][same_key]
-        self._keep_better(rows, winner, begin, until - begin)
-        self._settle(key, begin, rows.event[winner] > newest_to_come)
+        self._waiting.append(rows)
+        if sum(len(each.key) for each in self._waiting) * _ENOUGH >= len(self._open):
+            self._look()
+            self._close(newest_to_come)
 
     def answers(self) -> Answers:
         """Return the best rows of all that were offered."""
-        valid = self._number >= 0
-        if self._ttl is not None:
-            # The first instants that there are have no TTL before them.
-            valid &= self._event >= np.maximum(self._instant, NEVER + self._ttl) - self._ttl
-        place = self._place[valid]
-        number, created = np.full(self._size, -1), np.full(self._size, NEVER)
-        number[place] = self._number[valid]
-        created[place] = self._created[valid]
-        return Answers(number, created)
+        self._look()
+        valid = (self._number >= 0) & self._reach(self._instant, self._event)
+        number = np.full(self._size, -1)
+        number[self._place[valid]] = self._number[valid]
+        return Answers(number, int((valid & (self._created > self._instant)).sum()))
 
-    def _first_at_or_after(self, key: Integers, instant: Integers) -> Integers:
-        """Bisect each key's open questions."""
-        low, high = self._start[key], self._end[key]
-        while (searching := low < high).any():
-            middle = (low + high) >> 1
-            # What is found already may lie behind the last question.
-            earlier = searching & (self._instant.take(middle, mode="clip") < instant)
-            low = np.where(earlier, middle + 1, low)
-            high = np.where(earlier, high, middle)
-        return low
+    def _look(self) -> None:
+        """Find for each open question the best of the rows that wait."""
+        if not self._waiting:
+            return
+        rows = Rows.together(self._waiting)
+        self._waiting = []
+        known = (rows.key >= 0) & (rows.key < self._keys)
+        known &= (rows.event != NEVER) & (rows.event <= self._latest)
+        if self._as_recorded:
+            known &= (rows.created != NEVER) & (rows.created <= self._latest)
+        if not known.all():
+            rows = rows.where(known)
+        if not len(rows.key):
+            return
+        since = np.maximum(rows.event, rows.created) if self._as_recorded else rows.event
+        at = self._instant[self._open]
+        within = (at >= since.min()) & self._reach(at, rows.event.max())
+        asked = self._open[within]
+        key, instant = self._key[asked], at[within]
+        scale = _Scale(self._keys, instant, rows.event, since)
+        code, best = _best_by_then(rows, since, scale)
+        last = np.searchsorted(code, scale(key, instant), side="right") - 1
+        # Not before all rows, nor behind the last one of a key before.
+        found = np.flatnonzero((last >= 0) & (code[last] >= scale.begin(key)))
+        self._keep_better(asked[found], rows, best[last[found]])
 
-    def _keep_better(self, rows: Rows, winner: Integers, begin: Integers, counts: Integers) -> None:
-        """Give each question from ``begin`` on the winner, unless it holds a better row."""
-        some = np.flatnonzero(counts > 0)
-        counts, begin = counts[some], begin[some]
-        ends = np.cumsum(counts)
-        question = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
-            begin - ends + counts, counts
-        )
-        row = np.repeat(winner[some], counts)
-        better = rows.event[row] > self._event[question]
-        tied = np.flatnonzero(rows.event[row] == self._event[question])
+    def _keep_better(self, question: Integers, rows: Rows, row: Integers) -> None:
+        """Give each question its row, unless it holds a better one."""
+        event, held = rows.event[row], self._event[question]
+        better = event > held
+        tied = np.flatnonzero(event == held)
         if len(tied):
             mine, theirs = row[tied], question[tied]
             created, held = rows.created[mine], self._created[theirs]
             later = rows.number[mine] > self._number[theirs]
             better[tied] = (created > held) | ((created == held) & later)
-        question, row = question[better], row[better]
-        self._event[question] = rows.event[row]
+        if not better.all():
+            question, row, event = question[better], row[better], event[better]
+        self._event[question] = event
         self._created[question] = rows.created[row]
         self._number[question] = rows.number[row]
 
-    def _settle(self, key: Integers, begin: Integers, final: NDArray[np.bool_]) -> None:
-        """Close the questions from a key's first final row on; events only ascend from there."""
-        rows = np.flatnonzero(final)
-        rows = rows[np.diff(key[rows], prepend=-1) > 0]
-        self._end[key[rows]] = begin[rows]
-        self._find_last(key[rows])
+    def _close(self, newest_to_come: int) -> None:
+        """Leave out the questions to which no row to come is an answer."""
+        at = self._instant[self._open]
+        still = (self._event[self._open] <= newest_to_come) & self._reach(at, newest_to_come)
+        self._open = self._open[still]
+        self._latest = int(at[still].max(initial=NEVER))
 
-    def _find_last(self, key: Integers) -> None:
-        """Note the latest open question of some keys."""
-        some = self._end[key] > self._start[key]
-        self._last[key[~some]] = NEVER
-        self._last[key[some]] = self._instant[self._end[key[some]] - 1]
+    def _reach(self, instant: Integers, event: int | Integers) -> NDArray[np.bool_]:
+        """Tell which instants are at most the TTL after an event."""
+        if self._ttl is None:
+            return np.ones(len(instant), dtype=bool)
+        # The first instants that there are have no TTL before them.
+        return np.maximum(instant, NEVER + self._ttl) - self._ttl <= event
+
+
+class _Scale:
+    """A key and an instant as one integer, in the order of both.
+
+    Instants are counted from the first one. Where that does not fit for so many keys, an instant
+    is the number of questions' instants before it, which orders it among the questions alone.
+    """
+
+    def __init__(self, keys: int, questions: Integers, *others: Integers) -> None:
+        instants = [each for each in (questions, *others) if len(each)]
+        self._first = min((int(each.min()) for each in instants), default=0)
+        self._width = max((int(each.max()) for each in instants), default=0) - self._first + 1
+        self._marks: Integers | None = None
+        if keys * self._width > FOREVER:
+            self._marks = np.unique(questions)
+            self._width = len(self._marks) + 1
+
+    def __call__(self, key: Integers, instant: Integers) -> Integers:
+        code = self.begin(key)
+        code += instant - self._first if self._marks is None else self._marks.searchsorted(instant)
+        return code
+
+    def begin(self, key: Integers) -> Integers:
+        """Return the first integer of a key."""
+        return key * self._width
 
 
 class _Times:
@@ -211,22 +238,48 @@ class _Times:
         return bool(self._used[end + 1] > self._used[begin])
 
 
-def _in_order(rows: Rows) -> Rows:
-    """Sort by key and then from the worst to the best; files often are."""
-    higher = rows.key[1:] > rows.key[:-1]
-    later = (rows.key[1:] == rows.key[:-1]) & (rows.event[1:] > rows.event[:-1])
-    if (higher | later).all():
-        return rows
-    return rows.where(np.lexsort((rows.number, rows.created, rows.event, rows.key)))
+def _best_by_then(rows: Rows, since: Integers, scale: _Scale) -> tuple[Integers, Integers]:
+    """Return when a key's rows become known, ascending, and which row is the key's best by then."""
+    best = _from_worst_to_best(rows, scale)
+    code = scale(rows.key, since)
+    if since is rows.event:
+        return code[best], best
+    # Rows are ranked by their position. Within a key, the best row known by an instant is the
+    # highest rank so far; the ranks of the keys before are all lower.
+    rank = np.empty_like(best)
+    rank[best] = np.arange(len(best))
+    known_first = order_of(code)
+    return code[known_first], best[np.maximum.accumulate(rank[known_first])]
 
 
-def _sorted_by(key: Integers, instant: Integers) -> Integers:
-    """Return the order by key and then instant: by one integer for both, where they fit."""
-    first, last = int(instant.min(initial=FOREVER)), int(instant.max(initial=NEVER))
-    span = max(last - first, 0) + 1
-    if (int(key.max(initial=0)) + 1) * span > FOREVER:
-        return np.lexsort((instant, key))
-    # Stable: questions that come by day or by key are in order for long stretches.
-    both = instant - first
-    both += key * span
-    return np.argsort(both, kind="stable")
+def _from_worst_to_best(rows: Rows, scale: _Scale) -> Integers:
+    """Return the order by key, event, created and number."""
+    code = scale(rows.key, rows.event)
+    order = order_of(code)
+    code = code[order]
+    same = code[1:] == code[:-1]
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        rows, among = rows.where(order[tied]), order[tied]
+        order[tied] = among[np.lexsort((rows.number, rows.created, rows.event, code[tied]))]
+    return order
+
+
+def order_of(code: Integers) -> Integers:
+    """Return the stable ascending order of integers that are not negative.
+
+    NumPy sorts integers several times as fast as it finds their order, so each carries its place
+    in its low bits. What that cuts off is put in order after; little is left to do then.
+    """
+    bits = len(code).bit_length()
+    cut = max(int(code.max(initial=0)).bit_length() + bits - 63, 0)
+    packed = code >> cut
+    packed <<= bits
+    packed |= np.arange(len(code))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    if cut:
+        nearly = code[packed]
+        if (nearly[1:] < nearly[:-1]).any():
+            return packed[np.argsort(nearly, kind="stable")]
+    return packed

@@ -10,8 +10,8 @@ import pyarrow as pa
 from feature_repo.stores.files import Span
 from feature_repo.stores.join import Integers
 from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.source import Column, Piece, in_threads, reading_again
-from feature_repo.stores.table import FeatureTable, fetch, row_numbers, stacked
+from feature_repo.stores.source import Column, Piece, in_threads, reading_again, stacked
+from feature_repo.stores.table import FeatureTable, fetch, row_numbers
 
 _LEAST_BATCH = 1 << 16
 _NUMBER = "\0number"

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -81,33 +80,35 @@ class ParquetSource:
         with self._opened(piece.file) as file:
             return self._read(file, piece.file, groups, columns)
 
-    def take(self, file: SourceFile, rows: Integers, columns: Sequence[Column]) -> pa.Table:
-        """Read some rows of a file.
+    def groups(
+        self, file: SourceFile, rows: Integers, columns: Sequence[Column]
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Read the row groups that some rows are in.
 
         Parameters
         ----------
         rows
-            Their places in the file, ascending, shape ``(k,)``.
+            Their places in the file, shape ``(k,)``.
+
+        Yields
+        ------
+        tuple
+            Where a row group begins in the file, and its rows.
 
         Raises
         ------
         FileNotFoundError
             If the file is gone, or is another than when it was listed.
         """
-        tables: list[pa.Table] = []
         with self._opened(file) as opened:
             footer, begin = opened.metadata, 0
             if state(self._location.filesystem.get_file_info(file.path)) != file.state:
                 raise FileNotFoundError(f"{file.path} was replaced while it was being read")
             for group in range(footer.num_row_groups):
                 end = begin + footer.row_group(group).num_rows
-                wanted = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, end)] - begin
-                if len(wanted):
-                    table = self._read(opened, file, [group], columns)
-                    whole = len(wanted) == table.num_rows
-                    tables.append(table if whole else table.take(pa.array(wanted)))
+                if ((rows >= begin) & (rows < end)).any():
+                    yield begin, self._read(opened, file, [group], columns)
                 begin = end
-        return pa.concat_tables(tables)
 
     def schema(self) -> pa.Schema:
         """Return all columns of all files, each in the type that holds what the files have.
@@ -188,6 +189,23 @@ class ParquetSource:
                 f"{column.type}, which is declared ({error}): rewrite the file, or mend the "
                 "declaration"
             ) from None
+
+
+def stacked(tables: Iterable[pa.Table]) -> pa.Table:
+    """Put tables one below the other, in types that hold what all of them have.
+
+    Raises
+    ------
+    CorruptPart
+        If there are none for a column.
+    """
+    try:
+        return pa.concat_tables(list(tables), promote_options="permissive")
+    except pa.ArrowException as error:
+        raise CorruptPart(
+            f"the source's files do not agree on a column's type ({error}): rewrite those that "
+            "differ, or declare the column's type"
+        ) from None
 
 
 def in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:

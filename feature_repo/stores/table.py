@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from feature_repo.stores.files import SourceFile
-from feature_repo.stores.gather import gather
 from feature_repo.stores.instants import microseconds
 from feature_repo.stores.join import NEVER, Integers
+from feature_repo.stores.scatter import Scattered
 from feature_repo.stores.source import Column, ParquetSource, Piece, in_threads
-from ingestion.errors import CorruptPart
 
 _ROW_BITS = 40
 
@@ -74,49 +73,23 @@ def fetch(
     list of pa.ChunkedArray
         For each column its ``n`` values.
     """
-    asked = np.flatnonzero(numbers >= 0)
-    if not len(asked) or not columns:
-        return [pa.chunked_array([pa.nulls(len(numbers), c.type or pa.null())]) for c in columns]
+    answered = numbers >= 0
+    answer = Scattered(columns, answered)
+    asked = np.flatnonzero(answered)
     by_file = numbers[asked] >> _ROW_BITS
     # Sixteen bits are sorted by radix.
-    narrow = by_file.astype(np.uint16) if by_file.max() < 1 << 16 else by_file
+    narrow = by_file.astype(np.uint16) if by_file.max(initial=0) < 1 << 16 else by_file
     asked = asked[np.argsort(narrow, kind="stable")]
     counts = np.bincount(by_file)
-    place = np.full(len(numbers), -1)
-    wanted: list[tuple[SourceFile, Integers]] = []
-    begin = read = 0
-    for file in np.flatnonzero(counts).tolist():
-        questions = asked[begin : begin + counts[file]]
+    ends = np.cumsum(counts)
+
+    def get(file: int) -> None:
+        questions = asked[ends[file] - counts[file] : ends[file]]
         rows = numbers[questions] & ((1 << _ROW_BITS) - 1)
-        used = np.zeros(int(rows.max()) + 1, dtype=bool)
-        used[rows] = True
-        place[questions] = (read - 1 + np.cumsum(used))[rows]
-        wanted.append((files[file], np.flatnonzero(used)))
-        begin, read = begin + len(questions), read + len(wanted[-1][1])
-    tables = in_threads(lambda each: source.take(*each, columns), wanted)
-    return _spread(stacked(tables), place)
+        for first, table in source.groups(files[file], rows, columns):
+            here = (rows >= first) & (rows < first + table.num_rows)
+            answer.put(questions[here], table, rows[here] - first)
 
-
-def stacked(tables: Iterable[pa.Table]) -> pa.Table:
-    """Put tables one below the other, in types that hold what all of them have.
-
-    Raises
-    ------
-    CorruptPart
-        If there are none for a column.
-    """
-    try:
-        return pa.concat_tables(list(tables), promote_options="permissive")
-    except pa.ArrowException as error:
-        raise CorruptPart(
-            f"the source's files do not agree on a column's type ({error}): rewrite those that "
-            "differ, or declare the column's type"
-        ) from None
-
-
-def _spread(rows: pa.Table, places: Integers) -> list[pa.ChunkedArray]:
-    """Take rows into the order of the questions, a column at a time: each is let go after."""
-    columns = dict(zip(rows.column_names, rows.columns, strict=True))
-    names = rows.column_names
-    del rows
-    return list(in_threads(lambda name: gather(columns.pop(name), places), names))
+    for _ in in_threads(get, np.flatnonzero(counts).tolist() if columns else []):
+        pass
+    return answer.columns()

@@ -209,14 +209,14 @@ def test_a_file_that_is_replaced_between_the_passes_is_read_again(tmp_path: Path
     rows = [ROW, ROW | {"symbol": "B", "RSI": 2.0}]
     path = write(tmp_path / "a.parquet", rows)
     table = feature_table(path)
-    take, replaced = type(table.source).take, []
+    groups, replaced = type(table.source).groups, []
 
-    def taken_from_another(self, *what):
+    def read_from_another(self, *what):
         if not replaced:
             replaced.append(write(tmp_path / "b.parquet", rows[::-1]).replace(path))
-        return take(self, *what)
+        return groups(self, *what)
 
-    monkeypatch.setattr(type(table.source), "take", taken_from_another)
+    monkeypatch.setattr(type(table.source), "groups", read_from_another)
     assert ask(path, [("A", MONDAY), ("B", MONDAY)]).columns[0].to_pylist() == [1.0, 2.0]
     assert replaced
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.join import FOREVER, NEVER, AsOfJoin, Rows
+from feature_repo.stores.join import FOREVER, NEVER, Answers, AsOfJoin, Rows
 
 # `make test-join` asks for 10,000.
 CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "400"))
@@ -34,7 +34,7 @@ def brute_force(rows, key, at, ttl, as_recorded) -> int:
     return number if ttl is None or at - event <= ttl else -1
 
 
-def join(rows, questions, batches, ttl, as_recorded) -> list[int]:
+def join(rows, questions, batches, ttl, as_recorded) -> Answers:
     """Offer the rows in batches, telling of each what the truth about later ones is."""
     columns = np.array([(r.key, r.event, r.created) for r in rows], np.int64).reshape(-1, 3)
     asked = np.array(questions, np.int64).reshape(-1, 2)
@@ -44,7 +44,7 @@ def join(rows, questions, batches, ttl, as_recorded) -> list[int]:
         number = np.array(batch, np.int64)
         offered = Rows(*(columns[number, part] for part in range(3)), number)
         joined.offer(offered, max(to_come, default=NEVER))
-    return joined.answers().number.tolist()
+    return joined.answers()
 
 
 # Few values, so that keys repeat and instants tie; far ones, so that they do not fit in 64 bits.
@@ -76,7 +76,11 @@ def test_every_question_gets_the_row_of_the_brute_force_search(case, ttl, as_rec
     expected = [
         brute_force(rows, key, at, ttl, as_recorded) if at != NEVER else -1 for key, at in questions
     ]
-    assert join(rows, questions, batches, ttl, as_recorded) == expected
+    answers = join(rows, questions, batches, ttl, as_recorded)
+    assert answers.number.tolist() == expected
+    asked = zip(questions, expected, strict=True)
+    later = [rows[number].created > at for (_, at), number in asked if number >= 0]
+    assert answers.created_later == sum(later)
 
 
 @settings(max_examples=CASES // 4, deadline=None)
@@ -101,7 +105,8 @@ def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
 
 @pytest.mark.parametrize(("at", "answered"), [(9, False), (10, True), (15, True), (16, False)])
 def test_a_row_is_valid_from_its_event_to_its_ttl_both_included(at, answered):
-    assert (join([Row(0, 10, 0)], [(0, at)], [[0]], 5, False) == [0]) is answered
+    answers = join([Row(0, 10, 0)], [(0, at)], [[0]], 5, False)
+    assert (answers.number.tolist() == [0]) is answered
 
 
 def test_older_rows_are_not_needed_once_every_question_is_answered():
