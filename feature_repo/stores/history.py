@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from feature_repo.stores.files import SourceFile
 from feature_repo.stores.join import NEVER, AsOfJoin, Integers, Rows
 from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.source import in_threads, reading_again
+from feature_repo.stores.source import Piece, in_threads, reading_again
 from feature_repo.stores.table import FeatureTable, fetch, row_numbers
 
 
@@ -71,35 +70,36 @@ def point_in_time(
 def _batches(
     table: FeatureTable, keys: KeyCodes, join: AsOfJoin, files: dict[int, SourceFile]
 ) -> Iterator[tuple[Rows, int]]:
-    """Yield rows in batches, and after what instant none of a later batch has its event."""
+    """Yield each piece's rows, and after what instant no row of a later one has its event."""
     pieces = table.source.pieces(join.needs)
     files.update((piece.file.number, piece.file) for piece in pieces)
     # Asked when its turn comes: by then, newer rows have answered more.
     needed = (place for place, piece in enumerate(pieces) if join.needs(*piece.span))
     read = in_threads(lambda n: (n, table.source.read(pieces[n], table.ranking)), needed)
-    batch: list[pa.Table] = []
-    numbers: list[Integers] = []
-    size = 0
+    waiting: list[tuple[int, pa.Table]] = []
     for place, rows in read:
-        batch.append(rows)
-        numbers.append(row_numbers(pieces[place], rows.num_rows))
-        size += rows.num_rows
+        waiting.append((place, rows))
         # Looking keys up costs a pass over all keys that were asked for.
-        if size >= keys.count:
-            following = pieces[place + 1 : place + 2]
-            yield _rows(table, keys, batch, numbers), following[0].span[1] if following else NEVER
-            batch, numbers, size = [], [], 0
-    if batch:
-        yield _rows(table, keys, batch, numbers), NEVER
+        if sum(each.num_rows for _, each in waiting) >= keys.count:
+            yield from _encoded(table, keys, pieces, waiting)
+            waiting = []
+    yield from _encoded(table, keys, pieces, waiting)
 
 
-def _rows(
-    table: FeatureTable, keys: KeyCodes, batch: list[pa.Table], numbers: list[Integers]
-) -> Rows:
-    rows = pa.concat_tables(batch)
-    return Rows(
-        key=keys.encode(table.key_columns(rows), rows.num_rows),
-        event=table.events(rows),
-        created=table.creations(rows),
-        number=np.concatenate(numbers),
-    )
+def _encoded(
+    table: FeatureTable, keys: KeyCodes, pieces: list[Piece], read: list[tuple[int, pa.Table]]
+) -> Iterator[tuple[Rows, int]]:
+    if not read:
+        return
+    together = pa.concat_tables([rows for _, rows in read])
+    codes = keys.encode(table.key_columns(together), together.num_rows)
+    begin = 0
+    for place, rows in read:
+        following = pieces[place + 1 : place + 2]
+        key = codes[begin : begin + rows.num_rows]
+        number = row_numbers(pieces[place], rows.num_rows)
+        begin += rows.num_rows
+        yield (
+            Rows(key, table.events(rows), table.creations(rows), number),
+            following[0].span[1] if following else NEVER,
+        )

@@ -5,11 +5,12 @@ after the instant. Of those the newest event wins, then the newest creation, the
 number; *as recorded*, only rows count that had been created by then. A winner older than the TTL
 is no answer, and neither is any other row then.
 
-1. Questions are sorted by (key, instant), once.
-2. Rows are offered in batches, best from the newest to the oldest, and wait until there are enough
+1. Rows are offered in batches, best from the newest to the oldest, and wait until there are enough
    of them for a look at all open questions.
-3. They are sorted by (key, event), from the worst to the best. A key and an instant make one
-   integer, so that one bisection finds the last row that a question can have.
+2. Batches are mostly days: apart in time, and with a row a key. Then a question's day and key lead
+   to its row; a table of them has each day's rows, and what a day lacks from the days before.
+3. Else rows and questions are sorted by (key, instant), which make one integer, and a bisection
+   finds the last row that a question can have.
 4. What a question already holds is kept unless the new row beats it; so batches may overlap in
    time, and come in any order.
 5. When all rows to come are older than what a question holds, or too old for it, it is closed.
@@ -21,6 +22,7 @@ memory, and rows in proportion to them.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,8 @@ FOREVER = int(np.iinfo(np.int64).max)
 
 _ENOUGH = 2
 """A look at the open questions is worth it for a half as many rows."""
+_SPARSE = 4
+"""A table of days and keys is worth it if a fourth of it is filled."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +91,15 @@ class AsOfJoin:
     def __init__(
         self, key: Integers, instant: Integers, *, ttl: int | None, as_recorded: bool
     ) -> None:
-        self._size = len(key)
         self._ttl, self._as_recorded = ttl, as_recorded
-        asked = np.flatnonzero((key >= 0) & (instant != NEVER))
-        if len(asked) < self._size:
-            key, instant = key[asked], instant[asked]
+        self._key, self._instant = key, instant
+        self._event = np.full(len(key), NEVER)
+        self._created = np.full(len(key), NEVER)
+        self._number = np.full(len(key), -1)
+        self._open = np.flatnonzero((key >= 0) & (instant != NEVER))
         self._keys = int(key.max(initial=-1)) + 1
-        order = order_of(_Scale(self._keys, instant, instant)(key, instant))
-        self._place = order if len(asked) == self._size else asked[order]
-        self._key, self._instant = key[order], instant[order]
-        self._event = np.full(len(order), NEVER)
-        self._created = np.full(len(order), NEVER)
-        self._number = np.full(len(order), -1)
-        self._times = _Times(instant)
-        self._open = np.arange(len(order))
-        self._latest = int(instant.max(initial=NEVER))
+        self._latest = int(instant[self._open].max(initial=NEVER))
+        self._times = _Times(instant[self._open])
         self._waiting: list[Rows] = []
 
     def needs(self, first: int, last: int) -> bool:
@@ -127,35 +125,37 @@ class AsOfJoin:
         """Return the best rows of all that were offered."""
         self._look()
         valid = (self._number >= 0) & self._reach(self._instant, self._event)
-        number = np.full(self._size, -1)
-        number[self._place[valid]] = self._number[valid]
-        return Answers(number, int((valid & (self._created > self._instant)).sum()))
+        later = valid & (self._created > self._instant)
+        return Answers(np.where(valid, self._number, -1), int(later.sum()))
 
     def _look(self) -> None:
         """Find for each open question the best of the rows that wait."""
-        if not self._waiting:
-            return
-        rows = Rows.together(self._waiting)
+        batches = [rows for rows in map(self._known, self._waiting) if len(rows.key)]
         self._waiting = []
+        if not batches:
+            return
+        at = self._instant[self._open]
+        oldest = min(int(rows.event.min()) for rows in batches)
+        newest = max(int(rows.event.max()) for rows in batches)
+        asked = self._open[(at >= oldest) & self._reach(at, newest)]
+        key, instant = self._key[asked], self._instant[asked]
+        batches.sort(key=lambda rows: int(rows.event[0]))
+        rows = Rows.together(batches)
+        if not self._as_recorded and _are_days(batches, self._keys):
+            row = _by_day(batches, rows.event, self._keys, key, instant)
+        else:
+            since = np.maximum(rows.event, rows.created) if self._as_recorded else rows.event
+            row = _by_bisection(rows, since, self._keys, key, instant)
+        found = np.flatnonzero(row >= 0)
+        self._keep_better(asked[found], rows, row[found])
+
+    def _known(self, rows: Rows) -> Rows:
+        """Leave out rows that answer nothing."""
         known = (rows.key >= 0) & (rows.key < self._keys)
         known &= (rows.event != NEVER) & (rows.event <= self._latest)
         if self._as_recorded:
             known &= (rows.created != NEVER) & (rows.created <= self._latest)
-        if not known.all():
-            rows = rows.where(known)
-        if not len(rows.key):
-            return
-        since = np.maximum(rows.event, rows.created) if self._as_recorded else rows.event
-        at = self._instant[self._open]
-        within = (at >= since.min()) & self._reach(at, rows.event.max())
-        asked = self._open[within]
-        key, instant = self._key[asked], at[within]
-        scale = _Scale(self._keys, instant, rows.event, since)
-        code, best = _best_by_then(rows, since, scale)
-        last = np.searchsorted(code, scale(key, instant), side="right") - 1
-        # Not before all rows, nor behind the last one of a key before.
-        found = np.flatnonzero((last >= 0) & (code[last] >= scale.begin(key)))
-        self._keep_better(asked[found], rows, best[last[found]])
+        return rows if known.all() else rows.where(known)
 
     def _keep_better(self, question: Integers, rows: Rows, row: Integers) -> None:
         """Give each question its row, unless it holds a better one."""
@@ -186,6 +186,53 @@ class AsOfJoin:
             return np.ones(len(instant), dtype=bool)
         # The first instants that there are have no TTL before them.
         return np.maximum(instant, NEVER + self._ttl) - self._ttl <= event
+
+
+def _are_days(batches: list[Rows], keys: int) -> bool:
+    """Tell whether batches, by time, are apart in time and have a key once at most."""
+    apart = all(int(a.event.max()) < int(b.event.min()) for a, b in pairwise(batches))
+    rows = sum(len(batch.key) for batch in batches)
+    return (
+        apart
+        and len(batches) * keys <= _SPARSE * rows
+        and all(int(np.bincount(batch.key).max()) == 1 for batch in batches)
+    )
+
+
+def _by_day(
+    days: list[Rows], event: Integers, keys: int, key: Integers, instant: Integers
+) -> Integers:
+    """Return for each question the place of its row among those of all days; −1 without one."""
+    table = np.full((len(days) + 1, keys), -1)
+    rows = np.arange(len(event))
+    for day, begin in enumerate(np.cumsum([0, *(len(each.key) for each in days[:-1])]).tolist()):
+        keys_of_day = days[day].key
+        table[day + 1, keys_of_day] = rows[begin : begin + len(keys_of_day)]
+    np.maximum.accumulate(table, axis=0, out=table)
+    begun = np.searchsorted(np.array([each.event.min() for each in days]), instant, side="right")
+    place = begun * keys + key
+    row = table.take(place, mode="clip")
+    # The day has begun, but that row came later in it: the day before has what was known then.
+    early = np.flatnonzero((row >= 0) & (event.take(row, mode="clip") > instant))
+    row[early] = table.take(place[early] - keys, mode="clip")
+    return row
+
+
+def _by_bisection(
+    rows: Rows, since: Integers, keys: int, key: Integers, instant: Integers
+) -> Integers:
+    """Return for each question the place of its row; −1 without one."""
+    scale = _Scale(keys, instant, rows.event, since)
+    code, best = _best_by_then(rows, since, scale)
+    asked = scale(key, instant)
+    order = order_of(asked)
+    asked = asked[order]
+    last = np.searchsorted(code, asked, side="right") - 1
+    # Not before all rows, nor behind the last one of a key before.
+    found = (last >= 0) & (code[last] >= scale.begin(key[order]))
+    row = np.empty_like(order)
+    row[order] = np.where(found, best[last], -1)
+    return row
 
 
 class _Scale:

@@ -77,8 +77,8 @@ def fetch(
     answer = Scattered(columns, answered)
     asked = np.flatnonzero(answered)
     by_file = numbers[asked] >> _ROW_BITS
-    # Sixteen bits are sorted by radix.
-    narrow = by_file.astype(np.uint16) if by_file.max(initial=0) < 1 << 16 else by_file
+    # Integers of one or two bytes are sorted by radix.
+    narrow = by_file.astype(np.min_scalar_type(by_file.max(initial=0)))
     asked = asked[np.argsort(narrow, kind="stable")]
     counts = np.bincount(by_file)
     ends = np.cumsum(counts)

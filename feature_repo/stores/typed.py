@@ -25,6 +25,8 @@ def conform(column: pa.ChunkedArray, declared: pa.DataType | None) -> pa.Chunked
     TypeError
         If the values are none of that type.
     """
+    if column.type == declared:
+        return column
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type):

@@ -83,6 +83,35 @@ def test_every_question_gets_the_row_of_the_brute_force_search(case, ttl, as_rec
     assert answers.created_later == sum(later)
 
 
+@st.composite
+def days(draw):
+    """Batches that are apart in time and have a key once, as daily files do; at times just not."""
+    batches, rows = [], []
+    for day in range(draw(st.integers(0, 5)), -1, -1):
+        batch = draw(
+            st.lists(
+                st.builds(Row, st.integers(-1, 5), st.integers(0, 9), near),
+                min_size=draw(st.sampled_from([0, 4])),
+                unique_by=None if draw(st.integers(0, 9)) == 0 else lambda row: row.key,
+            )
+        )
+        last = 11 if draw(st.integers(0, 3)) == 0 else 10
+        batches.append(range(len(rows), len(rows) + len(batch)))
+        rows += [Row(r.key, day * 10 + r.event * last // 9 - 1, r.created) for r in batch]
+    # More than there are rows: these wait for one another.
+    asked = st.tuples(st.integers(-1, 5), st.integers(-3, 63))
+    questions = draw(st.lists(asked, min_size=1, max_size=20)) * draw(st.sampled_from([1, 5]))
+    return rows, questions, [list(batch) for batch in batches]
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(days(), ttls, st.booleans())
+def test_days_answer_as_any_rows_do(case, ttl, as_recorded):
+    rows, questions, batches = case
+    expected = [brute_force(rows, key, at, ttl, as_recorded) for key, at in questions]
+    assert join(rows, questions, batches, ttl, as_recorded).number.tolist() == expected
+
+
 @settings(max_examples=CASES // 4, deadline=None)
 @given(cases(), ttls, st.booleans())
 def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
@@ -101,6 +130,11 @@ def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
         brute_force(rows, key, at, ttl, as_recorded) if at != NEVER else -1 for key, at in questions
     ]
     assert joined.answers().number.tolist() == expected
+
+
+def test_of_two_days_that_touch_the_later_created_row_wins():
+    rows = [Row(0, 10, 9), Row(0, 10, 5)]
+    assert join(rows, [(0, 11)] * 9, [[1], [0]], None, False).number.tolist() == [0] * 9
 
 
 @pytest.mark.parametrize(("at", "answered"), [(9, False), (10, True), (15, True), (16, False)])
