@@ -134,7 +134,7 @@ def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
 
 def test_of_two_days_that_touch_the_later_created_row_wins():
     rows = [Row(0, 10, 9), Row(0, 10, 5)]
-    assert join(rows, [(0, 11)] * 9, [[1], [0]], None, False).number.tolist() == [0] * 9
+    assert join(rows, [(0, 11)] * 9, [[0], [1]], None, False).number.tolist() == [0] * 9
 
 
 @pytest.mark.parametrize(("at", "answered"), [(9, False), (10, True), (15, True), (16, False)])
