@@ -15,15 +15,29 @@ from ingestion.settings import Settings
 @cli.command("verify")
 @click.option("--lookahead", is_flag=True, help="Prove that no feature of a bar looks past it.")
 @click.option("--online", is_flag=True, help="Compare the online store with the lakehouse.")
+@click.option(
+    "--accept",
+    "accepted",
+    metavar="PART",
+    multiple=True,
+    help="Answer for a part that is gone, or for all of a folder.",
+)
+@click.option("--reason", help="What became of its rows, and who says so.")
 @json_option
-def verify_command(as_json: bool, lookahead: bool, online: bool) -> None:
+def verify_command(
+    as_json: bool, lookahead: bool, online: bool, accepted: tuple[str, ...], reason: str | None
+) -> None:
     """Check what the lakehouse holds; exit 3 if something does not hold.
 
     Without an option, every file: its hash, schema, order, keys, date and values, and the receipts.
     """
-    if lookahead and online:
-        raise InputError("verify one thing at a time: --lookahead or --online")
-    if lookahead:
+    if lookahead + online + bool(accepted) > 1:
+        raise InputError("verify one thing at a time: --lookahead, --online or --accept")
+    if reason is not None and not accepted:
+        raise InputError("--reason goes with --accept")
+    if accepted:
+        _accept(as_json, accepted, reason or "")
+    elif lookahead:
         _verify_lookahead(as_json)
     elif online:
         _verify_online(as_json)
@@ -40,6 +54,14 @@ def _verify_files(as_json: bool) -> None:
     if not report.passed:
         files = len({fault.file for fault in report.faults})
         raise GateRefused(f"{files} files of the lakehouse do not hold")
+
+
+def _accept(as_json: bool, names: tuple[str, ...], reason: str) -> None:
+    from ingestion.jobs.accept import accept_losses
+    from ingestion.render import tracing as render
+
+    result = accept_losses(Settings.from_environment(), names, reason)
+    show(as_json, render.accept_document(result), render.accept_text(result))
 
 
 def _verify_lookahead(as_json: bool) -> None:

@@ -48,8 +48,8 @@ from ingestion.quality.door import (
     screen,
     write_quarantine,
 )
-from ingestion.quality.freshness import newest_receipt
 from ingestion.quality.receipt import Job
+from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
 
 RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
@@ -140,10 +140,12 @@ def _first_news(lakehouse: Path) -> date | None:
     A run that ended before its receipt has not seen any: it may have written some dates only.
     """
     bars = _require_bars(lakehouse)
-    finished = newest_receipt(lakehouse, RECEIPT_FILE)
+    finished: str | None = newest_receipt(
+        lakehouse, RECEIPT_FILE, lambda receipt: receipt["run_id"]
+    )
     if finished is None:
         return bars[0].date
-    return min((part.date for part in bars if _is_news(part, finished["run_id"])), default=None)
+    return min((part.date for part in bars if _is_news(part, finished)), default=None)
 
 
 def _is_news(part: Part, seen_by: str) -> bool:

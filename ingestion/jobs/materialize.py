@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
@@ -17,8 +17,8 @@ from ingestion.jobs.feast_repository import feast_calls, open_repository, read_o
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.lakehouse.ledger import Ledger
-from ingestion.quality.freshness import newest_receipt
 from ingestion.quality.receipt import Job
+from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,8 +45,17 @@ class ViewLoad:
 
 
 @dataclass(frozen=True)
-class MaterializeResult:
+class Loaded:
     """Which views were loaded, up to when."""
+
+    views: tuple[ViewLoad, ...]
+    until: datetime
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class MaterializeResult:
+    """A load and its receipt."""
 
     run_id: str
     loads: tuple[ViewLoad, ...]
@@ -75,23 +84,40 @@ def materialize(settings: Settings, run_id: str | None = None) -> MaterializeRes
     """
     run_id = run_id or new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
-        if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
-            raise InputError(
-                f"{settings.lakehouse} holds no features yet: run `tvfeast feature-ingest`"
-            )
         job = Job(settings, run_id, "materialize")
-        store = open_repository(settings, apply_if_missing=True)
-        started, until = time.monotonic(), clock.now()
-        before = _previous_load(settings)
-        with feast_calls(settings):
-            _make_tables(store)
-            for group in GROUPS:
-                _clamp_future_ends(store, group, until)
-            _make_servable(store)
-            loads = tuple(_load(settings, store, group, until, before) for group in GROUPS)
-        duration = round(time.monotonic() - started, 3)
-        receipt = job.write(RECEIPT_FILE, until=until, views=loads)
-    return MaterializeResult(run_id, loads, until, duration, receipt)
+        return record(job, run_id, load(settings, settings))
+
+
+def load(settings: Settings, into: Settings) -> Loaded:
+    """Load without a receipt; the caller holds the lock, and raises as :func:`materialize` does.
+
+    Parameters
+    ----------
+    settings
+        The project whose receipts tell what was loaded before.
+    into
+        The project whose registry and online store are filled.
+    """
+    if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
+        raise InputError(
+            f"{settings.lakehouse} holds no features yet: run `tvfeast feature-ingest`"
+        )
+    store = open_repository(into, apply_if_missing=True)
+    started, until = time.monotonic(), clock.now()
+    before = _previous_load(settings)
+    with feast_calls(into):
+        _make_tables(store)
+        for group in GROUPS:
+            _clamp_future_ends(store, group, until)
+        _make_servable(store)
+        views = tuple(_load(settings, store, group, until, before) for group in GROUPS)
+    return Loaded(views, until, round(time.monotonic() - started, 3))
+
+
+def record(job: Job, run_id: str, loaded: Loaded) -> MaterializeResult:
+    """Write the receipt of a load that is served."""
+    receipt = job.write(RECEIPT_FILE, until=loaded.until, views=loaded.views)
+    return MaterializeResult(run_id, loaded.views, loaded.until, loaded.duration_s, receipt)
 
 
 @dataclass(frozen=True)
@@ -103,13 +129,16 @@ class _Before:
 
 
 def _previous_load(settings: Settings) -> _Before:
-    """Read the newest receipt, if it is of this project: others may share the lakehouse."""
-    members = {"until": str, "views": list, "settings": dict}
-    receipt = newest_receipt(settings.lakehouse, RECEIPT_FILE, **members)
-    if receipt is None or receipt["settings"].get("project") != str(settings.project):
-        return _Before(None, frozenset())
-    parts = {part for view in receipt["views"] for part in view["parts"]}
-    return _Before(datetime.fromisoformat(receipt["until"]), frozenset(parts))
+    """Read the newest receipt of this project; others may share the lakehouse."""
+
+    def read(receipt: dict[str, Any]) -> _Before | None:
+        if receipt["settings"]["project"] != str(settings.project):
+            return None
+        parts = frozenset(part for view in receipt["views"] for part in view["parts"])
+        return _Before(clock.parse_instant(receipt["until"]), parts)
+
+    before = newest_receipt(settings.lakehouse, RECEIPT_FILE, read)
+    return before or _Before(None, frozenset())
 
 
 def _load(

@@ -50,6 +50,11 @@ class SymbolsReport:
     """By active symbol, on how many days in a row complete answers left it out."""
     unknown_columns: tuple[str, ...]
     """Columns that the scanner does not have; what was known of them before is kept."""
+    other_exchange: dict[str, str]
+    """By symbol, the scanner's exchange where it is not the symbol's own.
+
+    It is kept as it came, and decides nothing: the symbol names the listing, and with it the hours.
+    """
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def meta_ingest(
         observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
         changes = _changes(snapshot.columns, seen, observed.final, known, now)
         _refuse_earlier(changes, known, now)
-        symbols = _report(changes, seen, observed.days, known, unknown_columns)
+        others = _other_exchange(snapshot.columns, seen)
+        symbols = _report(changes, seen, observed.days, known, unknown_columns, others)
         receipt = job.write(RECEIPT_FILE, **report.document(symbols=symbols))
         if observed.rows:
             append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run_id)
@@ -211,6 +217,7 @@ def _report(
     absent_days: dict[str, int],
     known: dict[str, Row],
     unknown_columns: tuple[str, ...],
+    other_exchange: dict[str, str],
 ) -> SymbolsReport:
     there = [row["symbol"] for row in changes if row["active"]]
     inactive = tuple(row["symbol"] for row in changes if not row["active"])
@@ -224,7 +231,17 @@ def _report(
         became_inactive=inactive,
         absent_days=absent_days,
         unknown_columns=unknown_columns,
+        other_exchange=other_exchange,
     )
+
+
+def _other_exchange(columns: Sequence[Column], seen: Seen) -> dict[str, str]:
+    names = [column.name for column in columns]
+    if "exchange" not in names:
+        return {}
+    at = names.index("exchange")
+    told = {symbol: values[at] for symbol, values in seen.items() if values[at] is not None}
+    return {symbol: text for symbol, text in told.items() if text != exchange_of(symbol)}
 
 
 def _table(dataset: Any, rows: list[Row]) -> pa.Table:

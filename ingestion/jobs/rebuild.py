@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingestion.errors import FeastRepositoryError
-from ingestion.jobs.materialize import MaterializeResult, materialize
+from ingestion.jobs.materialize import Loaded, MaterializeResult, load, record
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.verify_online import OnlineReport, verify_online
 from ingestion.lakehouse import lakehouse_lock
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 _SCRATCH = "_rebuild"
@@ -50,10 +51,11 @@ def rebuild(settings: Settings) -> RebuildResult:
     if not yaml.is_file():
         raise FeastRepositoryError(f"{yaml} is missing; TVFEAST_PROJECT names the project's folder")
     with lakehouse_lock(settings.lakehouse, run_id):
+        job = Job(settings, run_id, "rebuild")
         scratch = data / _SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            made = _build(settings, scratch, yaml, run_id)
+            loaded = _build(settings, scratch, yaml)
             for name in ("online.db", "registry.db"):
                 if not (scratch / "data" / name).is_file():
                     raise FeastRepositoryError(
@@ -62,16 +64,17 @@ def rebuild(settings: Settings) -> RebuildResult:
             _put_in_place(scratch / "data", data)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        made = record(job, run_id, loaded)
         return RebuildResult(made, verify_online(settings))
 
 
-def _build(settings: Settings, scratch: Path, yaml: Path, run_id: str) -> MaterializeResult:
+def _build(settings: Settings, scratch: Path, yaml: Path) -> Loaded:
     """Fill a project of its own, on the same lakehouse; its YAML's paths are relative."""
     elsewhere = replace(settings, project=scratch)
     elsewhere.feast_repository.mkdir(parents=True)
     (scratch / "data").mkdir()
     shutil.copy(yaml, elsewhere.feast_repository)
-    return materialize(elsewhere, run_id)
+    return load(settings, elsewhere)
 
 
 def _put_in_place(made: Path, data: Path) -> None:

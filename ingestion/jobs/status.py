@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused
-from ingestion.quality.freshness import newest_events, newest_receipt
+from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined
+from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
 
@@ -103,7 +105,7 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         dataset.name: newest_events(root, dataset, at - LOOKBACK, at)
         for dataset in (*GROUPS, OHLCV_1D)
     }
-    snapshot = newest_receipt(root, _SNAPSHOT, coverage=float)
+    snapshot = newest_receipt(root, _SNAPSHOT, _snapshot)
     asked = _asked(snapshot, newest[TV_TECHNICALS_1D.name])
     with_bars = newest[OHLCV_1D.name].keys()
     groups = tuple(
@@ -118,8 +120,8 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         )
         for group in GROUPS
     )
-    load = _load(newest_receipt(root, _LOAD, until=str, views=list), at)
-    held_back = _held_back(newest_receipt(root, _BARS, bars=dict))
+    load = newest_receipt(root, _LOAD, partial(_load, settings, at))
+    held_back = newest_receipt(root, _BARS, _held_back) or ()
     return StatusReport(
         at=at,
         groups=groups,
@@ -144,40 +146,61 @@ def refuse_unless_fresh(report: StatusReport) -> None:
         raise GateRefused(f"{first}{more}")
 
 
-def _asked(receipt: Mapping[str, Any] | None, seen: Mapping[str, datetime]) -> set[str]:
+@dataclass(frozen=True)
+class _Snapshot:
+    """What the receipt of the newest snapshot tells."""
+
+    run_id: str
+    coverage: float
+    symbols: frozenset[str] | None
+    """What was asked for by name; None if it was a market."""
+    failed: frozenset[str]
+
+
+def _snapshot(receipt: dict[str, Any]) -> _Snapshot:
+    source = receipt["request"]["source"]
+    return _Snapshot(
+        run_id=receipt["run_id"],
+        coverage=float(receipt["coverage"]),
+        symbols=None if isinstance(source, str) else frozenset(map(_text, source["symbols"])),
+        failed=frozenset(receipt["failed_symbols"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _asked(snapshot: _Snapshot | None, seen: Mapping[str, datetime]) -> frozenset[str]:
     """Return the symbols that the newest snapshot was to have.
 
     A market is not asked for by name: of it, whatever was seen lately is asked for again.
     """
-    if receipt is None:
-        return set(seen)
-    request = receipt.get("request")
-    source = request.get("source") if isinstance(request, dict) else None
-    symbols = source.get("symbols") if isinstance(source, dict) else None
-    if isinstance(symbols, list):
-        return {symbol for symbol in symbols if isinstance(symbol, str)}
-    failed = receipt.get("failed_symbols")
-    return set(seen) | set(failed if isinstance(failed, dict) else ())
+    if snapshot is None:
+        return frozenset(seen)
+    return snapshot.symbols if snapshot.symbols is not None else snapshot.failed | seen.keys()
 
 
 def _group(
     root: Path,
     group: FeatureGroup,
     newest: Mapping[str, datetime],
-    asked: set[str],
-    receipt: Mapping[str, Any] | None,
+    asked: frozenset[str],
+    snapshot: _Snapshot | None,
     max_age: timedelta,
     at: datetime,
 ) -> GroupStatus:
     last = max(newest.values(), default=None)
-    run = root / "_runs" / receipt["run_id"] if receipt else None
+    run = root / "_runs" / snapshot.run_id if snapshot else None
     is_snapshot = group is TV_TECHNICALS_1D
     return GroupStatus(
         view=group.name,
         newest=last,
         age=at - last if last else None,
         max_age=max_age,
-        coverage=receipt["coverage"] if receipt and is_snapshot else None,
+        coverage=snapshot.coverage if snapshot and is_snapshot else None,
         asked=len(asked),
         stale=tuple(sorted(s for s in asked & newest.keys() if at - newest[s] > max_age)),
         missing=tuple(sorted(asked - newest.keys())),
@@ -185,21 +208,18 @@ def _group(
     )
 
 
-def _load(receipt: Mapping[str, Any] | None, at: datetime) -> Load | None:
-    if receipt is None:
+def _load(settings: Settings, at: datetime, receipt: dict[str, Any]) -> Load | None:
+    if receipt["settings"]["project"] != str(settings.project):  # it shares the lakehouse
         return None
-    try:
-        until = clock.parse_instant(receipt["until"])
-        rows = {view["view"]: view["rows"] for view in receipt["views"]}
-    except (ValueError, LookupError, TypeError):
-        return None
+    until = clock.parse_instant(receipt["until"])
+    rows = {_text(view["view"]): view["rows"] for view in receipt["views"]}
     return Load(receipt["run_id"], until, at - until, rows)
 
 
-def _held_back(receipt: Mapping[str, Any] | None) -> tuple[dict[str, Any], ...]:
-    held_back = receipt["bars"].get("held_back") if receipt else None
-    waiting = held_back if isinstance(held_back, list) else []
-    return tuple(each for each in waiting if isinstance(each, dict))
+def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
+    if "bars" not in receipt:  # it was refused
+        return None
+    return tuple(dict(each) for each in receipt["bars"]["held_back"])
 
 
 def _without_bars(

@@ -22,15 +22,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import DATASETS, Dataset
+from ingestion.jobs.losses import find_losses
 from ingestion.lakehouse import by_date, list_parts, reading_again
 from ingestion.lakehouse.inspect import inspect_part, version_keys
-from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Ledger
+from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.lakehouse.parts import Part, part_number, partition_date
-from ingestion.quality.consistency import receipt_faults
+from ingestion.quality.consistency import check_records
 from ingestion.settings import Settings
 
 _NUMBER = "part number"
-_LOOKS = 3
+_GONE = (
+    "is gone: run {entry.run_id} wrote it; put it back from a backup, or make its rows anew and "
+    "answer for it: `tvfeast verify --accept {entry.part} --reason …`"
+)
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,12 @@ class LakehouseReport:
     """Parts that were announced and never appeared: their runs died before."""
     replaced: int = 0
     """Parts whose place a merged one took."""
+    accepted: int = 0
+    """Parts that are gone and were answered for."""
     receipts: int = 0
     faults: list[Fault] = field(default_factory=list)
+    lost: tuple[Entry, ...] = ()
+    """The parts among the faults that are gone."""
 
     @property
     def passed(self) -> bool:
@@ -84,9 +92,13 @@ def check_lakehouse(settings: Settings) -> LakehouseReport:
                 found = reading_again(partial(_inspect_anew, root, dataset, day))
             found.add_to(report, rows_of)
     report.faults += [Fault(name, "is not the lakehouse's: move it out") for name in foreign(root)]
-    _check_missing(root, report)
-    report.receipts, faults = receipt_faults(root, rows_of)
-    report.faults += [Fault(file, reason) for file, reason in faults]
+    records = check_records(root, rows_of)
+    report.receipts = records.receipts
+    report.faults += [Fault(file, reason) for file, reason in records.faults]
+    losses = find_losses(root, records.published)
+    report.unpublished, report.replaced = losses.unpublished, losses.replaced
+    report.lost, report.accepted = losses.lost, len(losses.accepted)
+    report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
     report.faults.sort(key=lambda fault: fault.file)
     return report
 
@@ -177,34 +189,6 @@ def foreign(root: Path) -> Iterator[str]:
                 )
 
     return search(root) if root.is_dir() else iter(())
-
-
-def _check_missing(root: Path, report: LakehouseReport) -> None:
-    """Name the parts that were there and are gone."""
-    for _ in range(_LOOKS):
-        ledger = Ledger.read(root)
-        present = {_name(root, part) for dataset in DATASETS for part in list_parts(root, dataset)}
-        replaced = ledger.replaced(present)
-        gone = [entry for entry in ledger if entry.part not in present | replaced]
-        lost = [entry for entry in gone if entry.confirmed] + _overwritten(ledger, present)
-        if not lost:  # or merged since the ledgers were read: look again
-            break
-    report.replaced = len(replaced)
-    report.unpublished = sum(not entry.confirmed for entry in gone)
-    report.faults += [
-        Fault(
-            entry.part,
-            f"is gone: run {entry.run_id} wrote it; put it back, or take its line out of "
-            f"_runs/{entry.run_id}/{LEDGER_FILE}",
-        )
-        for entry in lost
-    ]
-
-
-def _overwritten(ledger: Ledger, present: set[str]) -> list[Entry]:
-    """Return what lay where another run's part lies now: no run takes a number that is taken."""
-    confirmed = ([each for each in ledger.of(part) if each.confirmed] for part in present)
-    return [entry for entries in confirmed for entry in entries[:-1]]
 
 
 def _name(root: Path, part: Part) -> str:

@@ -15,9 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ingestion.errors import InputError
 from ingestion.lakehouse.durable import OWN_FILE, make_folder, sync
 
 LEDGER_FILE = "files.jsonl"
+_BEGINNINGS = (b'{"part": "', b'{"confirmed": "')
+_NO_RECORD = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+"""What reading a line raises that is none."""
+
+Key = tuple[str, str, str]
+"""Run, part and hash."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,11 @@ class Entry:
     """The parts that it took the place of, if it was merged from them."""
     confirmed: bool = False
     """Whether the run saw it in its place."""
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others: another run may write another part under its name."""
+        return self.run_id, self.part, self.sha256
 
 
 class Ledger:
@@ -123,26 +135,64 @@ def confirm(root: Path, entry: Entry) -> None:
 
 
 def read_ledger(root: Path, run_id: str) -> list[Entry]:
-    """Return a run's parts in the order in which it wrote them; a torn line is left out."""
-    path = root / "_runs" / run_id / LEDGER_FILE
+    """Return a run's parts in the order in which it wrote them; what is no record is left out.
+
+    Raises
+    ------
+    InputError
+        If the file is there and cannot be read.
+    """
     entries: dict[str, Entry] = {}
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    for line in _lines(root, run_id):
         try:
             record = json.loads(line)
             if (part := record.get("confirmed")) is not None:
                 entries[part] = replace(entries[part], confirmed=True)
-                continue
-            entry = Entry(
-                run_id=run_id,
-                part=record["part"],
-                sha256=record["sha256"],
-                rows=record["rows"],
-                replaces=tuple(record.get("replaces", ())),
-            )
-            entries[entry.part] = entry
-        except (ValueError, LookupError, AttributeError, TypeError):
+            else:
+                entry = _entry(run_id, record)
+                entries[entry.part] = entry
+        except _NO_RECORD:
             continue  # the run died in the midst of it, before the part could appear
     return list(entries.values())
+
+
+def strange_lines(root: Path, run_id: str) -> list[int]:
+    """Return the lines of a run's ledger, from 1 on, that no run has written, nor begun to."""
+    strange = []
+    for number, line in enumerate(_lines(root, run_id), start=1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record.get("confirmed"), str):
+                _entry(run_id, record)
+        except _NO_RECORD as error:
+            is_torn = isinstance(error, ValueError) and any(
+                line[: len(begin)] == begin[: len(line)] for begin in _BEGINNINGS
+            )
+            if not is_torn:
+                strange.append(number)
+    return strange
+
+
+def _lines(root: Path, run_id: str) -> list[bytes]:
+    path = root / "_runs" / run_id / LEDGER_FILE
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): put it back from a backup, or move it out "
+            "of the lakehouse"
+        ) from error
+
+
+def _entry(run_id: str, record: dict[str, Any]) -> Entry:
+    part, sha256, rows = record["part"], record["sha256"], record["rows"]
+    replaces = record.get("replaces", [])
+    texts = [part, sha256, *replaces]
+    if not all(isinstance(text, str) for text in texts) or type(rows) is not int:
+        raise TypeError("no record of a part")
+    return Entry(run_id, part, sha256, rows, tuple(replaces))
 
 
 def _append(root: Path, run_id: str, line: dict[str, Any], *, durable: bool) -> None:

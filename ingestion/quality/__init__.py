@@ -7,7 +7,7 @@
 ``coverage``  which share of the asked symbols a snapshot covers, and its receipt
 ``parity``    how far served values are from recomputed ones, and its receipt
 ``performance``  ``Perf.*`` at another instant than the bar's close
-``receipt``   what every receipt begins with
+``receipt`` ``receipt_file``  what every receipt begins with; reading them
 ``consistency`` ``freshness`` ``quarantine``  receipts against rows; what came last, or was kept
 """
 

@@ -1,72 +1,87 @@
-"""Receipts against what is stored: what a run said it wrote must be there."""
+"""Receipts and ledgers against what is stored: what a run said it wrote must be there."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from feature_repo.catalog import TV_TECHNICALS_1D
-from ingestion.errors import CorruptPart
-from ingestion.lakehouse.ledger import read_ledger
+from ingestion.errors import CorruptPart, InputError
+from ingestion.lakehouse.ledger import LEDGER_FILE, Key, read_ledger, strange_lines
 from ingestion.quality.quarantine import quarantined
+from ingestion.quality.receipt_file import read_receipt
 
 _SNAPSHOT = "feature_ingest_coverage.json"
 
 
-def receipt_faults(
-    root: Path, rows_of: Mapping[tuple[str, str], int]
-) -> tuple[int, list[tuple[str, str]]]:
-    """Check the receipts of all runs.
+@dataclass
+class RecordsReport:
+    """What the runs themselves have recorded, and what of it does not hold."""
+
+    receipts: int = 0
+    published: set[Key] = field(default_factory=set)
+    """The parts that receipts list."""
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    """Path below the root, and reason."""
+
+
+def check_records(root: Path, rows_of: Mapping[tuple[str, str], int]) -> RecordsReport:
+    """Check the receipts and ledgers of all runs.
 
     Parameters
     ----------
     rows_of
         Rows in the lakehouse by dataset and run.
-
-    Returns
-    -------
-    tuple[int, list[tuple[str, str]]]
-        How many receipts there are, and what does not hold: path below the root, and reason.
     """
-    receipts = sorted((root / "_runs").glob("*/*.json"))
-    faults = []
-    for path in receipts:
+    report = RecordsReport()
+    for path in sorted((root / "_runs").glob("*/*.json")):
         name = path.relative_to(root).as_posix()
-        faults += [(name, reason) for reason in _faults(root, path, rows_of)]
-    return len(receipts), faults
-
-
-def _faults(root: Path, path: Path, rows_of: Mapping[tuple[str, str], int]) -> Iterator[str]:
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        yield f"cannot be read: {error}"
-        return
-    if not isinstance(document, dict):
-        yield "is no receipt: it is to be one JSON object"
-        return
-    run_id = path.parent.name
-    if document.get("run_id", run_id) != run_id:
-        yield f"is of run {document['run_id']}, and lies with run {run_id}"
-    yield from _file_faults(root, run_id, document.get("parts"))
-    if path.name == _SNAPSHOT:
-        group = TV_TECHNICALS_1D.name
+        report.receipts += 1
         try:
-            kept_back = quarantined(path.parent)[group]
-        except CorruptPart as error:
-            yield str(error)
-            return
-        yield from _coverage_faults(document, rows_of.get((group, run_id), 0), kept_back)
+            document = read_receipt(path)
+        except InputError as error:
+            report.faults.append((name, str(error).removeprefix(f"{path} ")))
+            continue
+        run_id = path.parent.name
+        files = list(_files(document))
+        report.published |= {
+            (run_id, str(file.get("part")), str(file.get("sha256"))) for file in files
+        }
+        reasons = [*_file_faults(root, run_id, files), *_row_faults(path, document, rows_of)]
+        report.faults += [(name, reason) for reason in reasons]
+    for path in sorted((root / "_runs").glob(f"*/{LEDGER_FILE}")):
+        if lines := strange_lines(root, path.parent.name):
+            reason = f"holds what no run wrote, in line {lines[0]}: put it back from a backup"
+            report.faults.append((path.relative_to(root).as_posix(), reason))
+    return report
 
 
-def _file_faults(root: Path, run_id: str, files: Any) -> Iterator[str]:
-    listed = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
-    if not listed:
+def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    files = document.get("parts")
+    return (file for file in (files if isinstance(files, list) else ()) if isinstance(file, dict))
+
+
+def _row_faults(
+    path: Path, document: dict[str, Any], rows_of: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
+    if path.name != _SNAPSHOT:
+        return
+    group = TV_TECHNICALS_1D.name
+    try:
+        kept_back = quarantined(path.parent)[group]
+    except CorruptPart as error:
+        yield str(error)
+        return
+    yield from _coverage_faults(document, rows_of.get((group, path.parent.name), 0), kept_back)
+
+
+def _file_faults(root: Path, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:
+    if not files:
         return
     written = {entry.part: entry for entry in read_ledger(root, run_id)}
-    for file in listed:
+    for file in files:
         entry = written.get(str(file.get("part")))
         if entry is None:
             yield f"lists {file.get('part')}, which its run did not record"

@@ -1,11 +1,9 @@
-"""What was seen last: of each symbol its newest row, of each job its newest receipt."""
+"""What was seen last: of each symbol its newest row."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,28 +23,6 @@ def newest_events(
         If a part of it cannot be read.
     """
     return reading_again(lambda: _newest_events(root, dataset, since, until))
-
-
-def newest_receipt(root: Path, name: str, **members: type) -> dict[str, Any] | None:
-    """Return the newest receipt of a job, its run's id among its members; None if there is none.
-
-    Run ids sort by time. One that cannot be read is passed over; ``tvfeast verify`` names it.
-
-    Parameters
-    ----------
-    members
-        What a receipt must have to be one, by name and type.
-    """
-    for path in sorted((root / "_runs").glob(f"*/{name}"), reverse=True):
-        try:
-            document = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(document, dict) and all(
-            isinstance(document.get(member), kind) for member, kind in members.items()
-        ):
-            return {**document, "run_id": path.parent.name}
-    return None
 
 
 def _newest_events(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,9 +13,11 @@ import pyarrow.compute as pc
 
 from feature_repo.catalog import FeatureGroup
 from feature_repo.catalog.quality import ParityLimits
+from ingestion.errors import InputError
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Skipped
 from ingestion.quality.parity import PARITY_FILE
+from ingestion.quality.receipt_file import NOT_SAID, read_receipt
 from ingestion.quality.waivers import Waivers
 
 COVERAGE_FILE = "feature_ingest_coverage.json"
@@ -73,17 +74,13 @@ def coverage(
     newest = pc.max(rows["event_timestamp"]).as_py()
     for path in _receipts(lakehouse, COVERAGE_FILE):
         try:
-            receipt = json.loads(path.read_bytes())
+            receipt = read_receipt(path)
             known_at = datetime.fromisoformat(receipt["known_at"])
-            asked, resumed, least = (receipt[key] for key in ("asked", "resumed", "min_coverage"))
-            is_it = receipt["verdict"] == "publish" and newest <= known_at <= at
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return Finding(group.name, "coverage", False, f"{path} cannot be read ({error!r})")
-        if is_it:
-            there = pc.sum(pc.equal(rows["timestamp"], int(known_at.timestamp()))).as_py()
-            share = min(1.0, (there + resumed) / asked) if asked else 0.0
-            detail = f"{share:.1%} of {asked:,} symbols, least {least:.1%}"
-            return Finding(group.name, "coverage", share >= least, detail)
+            if receipt["verdict"] == "publish" and newest <= known_at <= at:
+                there = pc.sum(pc.equal(rows["timestamp"], int(known_at.timestamp()))).as_py()
+                return _coverage(group, receipt, there)
+        except (InputError, *NOT_SAID) as error:
+            return _unreadable(group, "coverage", path, error)
     return Skipped("coverage", "the newest rows have no receipt")
 
 
@@ -97,19 +94,10 @@ def parity(lakehouse: Path, group: FeatureGroup) -> Iterator[Finding | Skipped]:
         yield Skipped("parity", "not measured: `tvfeast parity` does")
         return
     try:
-        columns = [_column(entry) for entry in json.loads(path.read_bytes())["columns"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield Finding(group.name, "parity", False, f"{path} cannot be read ({error!r})")
-        return
-    for name, figures in columns:
-        check = f"{name} parity"
-        if figures["n"] < group.quality.judged_from:
-            reason = f"{figures['n']} values, judged from {group.quality.judged_from}"
-            yield Skipped(check, reason)
-            continue
-        faults = _faults(name, figures, limits)
-        detail = "; ".join(faults) or f"{figures['n']:,} values compared"
-        yield Finding(group.name, check, not faults, detail)
+        judged = [_parity(group, limits, figures) for figures in read_receipt(path)["columns"]]
+    except (InputError, *NOT_SAID) as error:
+        judged = [_unreadable(group, "parity", path, error)]
+    yield from judged
 
 
 def _receipts(lakehouse: Path, name: str) -> Iterator[Path]:
@@ -117,9 +105,29 @@ def _receipts(lakehouse: Path, name: str) -> Iterator[Path]:
     yield from sorted((lakehouse / "_runs").glob(f"*/{name}"), reverse=True)
 
 
-def _column(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    wanted = ("n", "beyond", "rank_correlation", "sign_agreement")
-    return entry["feature"], {key: entry[key] for key in wanted}
+def _unreadable(group: FeatureGroup, check: str, path: Path, error: Exception) -> Finding:
+    """Say no where a receipt does not say anything; a newer one of its job takes its place."""
+    told = str(error) if isinstance(error, InputError) else f"{path} cannot be read ({error!r})"
+    return Finding(group.name, check, False, told)
+
+
+def _coverage(group: FeatureGroup, receipt: dict[str, Any], there: int) -> Finding:
+    asked, resumed, least = (receipt[key] for key in ("asked", "resumed", "min_coverage"))
+    share = min(1.0, (there + resumed) / asked) if asked else 0.0
+    detail = f"{share:.1%} of {asked:,} symbols, least {least:.1%}"
+    return Finding(group.name, "coverage", share >= least, detail)
+
+
+def _parity(
+    group: FeatureGroup, limits: ParityLimits, figures: dict[str, Any]
+) -> Finding | Skipped:
+    column, values = figures["feature"], figures["n"]
+    check = f"{column} parity"
+    if values < group.quality.judged_from:
+        return Skipped(check, f"{values} values, judged from {group.quality.judged_from}")
+    faults = _faults(column, figures, limits)
+    detail = "; ".join(faults) or f"{values:,} values compared"
+    return Finding(group.name, check, not faults, detail)
 
 
 def _faults(column: str, figures: dict[str, Any], limits: ParityLimits) -> list[str]:

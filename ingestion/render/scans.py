@@ -124,6 +124,11 @@ def symbols_text(result: MetaIngestResult) -> str:
         lines.append(f"{waiting:,} active symbols absent so far")
     if symbols.unknown_columns:
         lines.append(f"the scanner does not have {', '.join(symbols.unknown_columns)}: kept as is")
+    if symbols.other_exchange:
+        told = [f"{symbol} {exchange}" for symbol, exchange in symbols.other_exchange.items()]
+        lines.append(
+            f"{len(told):,} of another exchange than their symbol says: {', '.join(told[:_NAMED])}"
+        )
     return "\n".join([*lines, str(result.report), str(result.receipt)])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from ingestion.jobs.accept import AcceptResult
 from ingestion.jobs.compact import CompactResult
 from ingestion.jobs.status import GroupStatus, StatusReport
 from ingestion.jobs.verify_lakehouse import LakehouseReport
@@ -26,6 +27,7 @@ def verify_document(report: LakehouseReport) -> dict[str, Any]:
         "not_recorded": report.not_recorded,
         "unpublished": report.unpublished,
         "replaced": report.replaced,
+        "accepted": report.accepted,
         "receipts": report.receipts,
         "faults": [{"file": fault.file, "reason": fault.reason} for fault in report.faults],
     }
@@ -38,10 +40,29 @@ def verify_text(report: LakehouseReport) -> str:
         (report.not_recorded, "without a recorded hash"),
         (report.unpublished, "announced by runs that died before they appeared"),
         (report.replaced, "merged into others"),
+        (report.accepted, "gone and answered for"),
     )
     left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
     return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults)])
+
+
+def accept_document(result: AcceptResult) -> dict[str, Any]:
+    """Return what was answered for, for ``--json``."""
+    return {
+        "run_id": result.run_id,
+        "reason": result.reason,
+        "accepted": [entry.part for entry in result.accepted],
+        "receipt": str(result.receipt),
+    }
+
+
+def accept_text(result: AcceptResult) -> str:
+    """Return what was answered for, a line a part."""
+    lines = [
+        f"  {entry.part}, {entry.rows:,} rows of run {entry.run_id}" for entry in result.accepted
+    ]
+    return "\n".join([f"gone and answered for, as {result.receipt} says:", *lines])
 
 
 def compact_document(result: CompactResult) -> dict[str, Any]:

@@ -8,35 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D, SYMBOLS, TV_TECHNICALS_1D, Dataset
+from feature_repo.catalog import DATASETS, LOCAL_1D, Dataset
 from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import list_parts
+from tests.faults.commands import commands
 from tests.faults.damage import DAMAGES, partition_deleted
 from tests.faults.told import assert_told
-from tests.faults.world import NEWS, THURSDAY, World, content
+from tests.faults.world import ALL_KINDS, NEWS, World, content
 from tests.fuzzing import chosen
 from tests.tally import faults
 
 pytestmark = pytest.mark.faults
-
-HELD = (TV_TECHNICALS_1D, LOCAL_1D, OHLCV_1D, SYMBOLS)
-"""The datasets that have parts here."""
-READERS = (
-    *(("select",), ("select", "--as-of", "2021-04-14T22:00Z"), ("explain", "NASDAQ:AAPL", "RSI")),
-    *(("status",), ("verify", "--online")),
-)
-WRITERS = (
-    *(("local-features",), ("materialize",), ("rebuild",), ("compact",), ("validate",)),
-    *(("parity",), ("backfill", "--from", "2021-04-01", "--to", "2021-04-15")),
-)
-SCANS = ("data-ingest", "meta-ingest", "feature-ingest")
-SPAN = ("--from", "2021-04-05", "--to", "2021-04-12")
-
-
-def commands(world: World) -> list[tuple[object, ...]]:
-    train_on_target = (*world.train, "--target", "fwd_return_1d", *SPAN)
-    scans = [(job, *world.scan) for job in SCANS]
-    return [*READERS, world.train_on_labels, train_on_target, *WRITERS, *scans]
 
 
 def parts_of(world: World) -> dict[Path, bytes]:
@@ -47,13 +29,12 @@ def parts_of(world: World) -> dict[Path, bytes]:
 
 def damaged(world: World, dataset: Dataset, damage: Callable[[Path], Path]) -> Path:
     """Damage the newest part of a dataset, on the evening after."""
-    world.restore(NEWS)
-    world.at = THURSDAY
+    world.restore(ALL_KINDS)
     return damage(list_parts(world.settings.lakehouse, dataset)[-1].path)
 
 
 def test_verify_names_what_does_not_hold(world: World):
-    for damage, dataset in chosen(product(DAMAGES, HELD), 20):
+    for damage, dataset in chosen(product(DAMAGES, DATASETS), 20):
         path = damaged(world, dataset, damage)
         report = check_lakehouse(world.settings)
         name = path.relative_to(world.settings.lakehouse).as_posix()
@@ -62,7 +43,7 @@ def test_verify_names_what_does_not_hold(world: World):
 
 
 def test_each_command_tells_what_is_damaged_or_does_without(world: World):
-    for words, dataset, damage in chosen(product(commands(world), HELD, DAMAGES), 25):
+    for words, dataset, damage in chosen(product(commands(world), DATASETS, DAMAGES), 25):
         path = damaged(world, dataset, damage)
         before = parts_of(world)
         ended = world.run(*words)

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import DATASETS
-from ingestion.lakehouse import list_parts, read_part
+from feature_repo.catalog import ABSENCES, DATASETS, HELD_BARS, SPLITS
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
@@ -48,6 +48,8 @@ SERVED = State("served", WEDNESDAY)
 """Tuesday's rows in the online store, and Wednesday's neither there nor in the lakehouse."""
 NEWS = State("news", WEDNESDAY)
 """Wednesday's rows in the lakehouse too, and not in the online store."""
+ALL_KINDS = State("all-kinds", THURSDAY)
+"""The same on the evening after, with parts of every dataset and receipts of every job."""
 
 
 class World:
@@ -140,11 +142,33 @@ class World:
         self._save(SERVED)
         self._a_day()
         self._save(NEWS)
+        self._wait_for_a_split()
+        for job in ("validate", "parity"):
+            self.done(job)
+        self.at = THURSDAY
+        self._save(ALL_KINDS)
 
     def _a_day(self) -> None:
         for job in ("data-ingest", "meta-ingest", "feature-ingest"):
             self.done(job, *self.scan)
         self.done("local-features")
+
+    def _wait_for_a_split(self) -> None:
+        """Append what takes weeks to come about: a split ahead, a held bar, an absence."""
+        opened = WEDNESDAY.replace(hour=13)
+        close = WEDNESDAY.replace(hour=20, minute=0)
+        made = {"event_timestamp": close, "created_timestamp": close, "source": "scanner"}
+        prices = dict.fromkeys(("open", "high", "low", "close", "previous_close"), 2000.0)
+        split = made | {"symbol": "NASDAQ:AAPL", "split_ratio": 1.0}
+        bar = made | prices | {"symbol": "NASDAQ:GOOGL", "volume": 1.0, "split_ratio": 1.0}
+        absent = {"symbol": "NASDAQ:AAL", "days": 1, "observed_at": close}
+        for dataset, row in (
+            (SPLITS, split | {"timestamp": int(close.timestamp())}),
+            (HELD_BARS, bar | {"timestamp": int(opened.timestamp())}),
+            (ABSENCES, absent),
+        ):
+            rows = pa.Table.from_pylist([row], schema=arrow_schema(dataset))
+            append_part(self.settings.lakehouse, dataset, rows, "20210414T200000Z-by-hand")
 
     def _save(self, state: State) -> None:
         shutil.copytree(self.data, self._folder / state.name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -297,6 +298,15 @@ class TestRebuild:
         assert served(writable_week, "NASDAQ:AAPL") == before
         left = {path.name for path in (writable_week.project / "data").iterdir()}
         assert not {name for name in left if "rebuild" in name}
+
+    def test_its_receipt_is_of_this_project_and_the_next_load_finds_nothing_new(
+        self, writable_week: Settings
+    ):
+        result = rebuild(writable_week)
+        receipt = json.loads(result.materialize.receipt.read_bytes())
+        assert receipt["job"] == "rebuild"
+        assert receipt["settings"]["project"] == str(writable_week.project)
+        assert [load.new_parts for load in materialize(writable_week).loads] == [0, 0]
 
     def test_whoever_has_the_file_open_sees_the_new_rows(self, writable_week: Settings):
         """A feature server, another process."""

@@ -113,6 +113,17 @@ class TestRows:
         assert after["valid_until"] is None
         assert after["sector"] == "Energy"
 
+    def test_an_exchange_that_contradicts_the_symbol_is_kept_as_it_came_and_told(
+        self, ingest, settings
+    ):
+        result = ingest(0, of(A, exchange="NYSE ARCA"), of(B, exchange=None), of(C))
+        assert result.symbols.other_exchange == {A: "NYSE ARCA"}
+        receipt = json.loads(result.receipt.read_bytes())
+        assert receipt["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
+        assert symbols_document(result)["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
+        assert f"{A} NYSE ARCA" in symbols_text(result)
+        assert versions(settings, A)[0]["exchange"] == "NYSE ARCA"
+
     def test_a_null_is_a_value_like_any(self, ingest, settings):
         ingest(0, of(A, sector="Energy"), of(B), of(C))
         ingest(1, of(A, sector=None), of(B), of(C))

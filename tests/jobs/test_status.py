@@ -47,6 +47,7 @@ def daily(dataset, symbols: list[str], event: datetime = EVENING) -> pa.Table:
 
 
 def write(settings: Settings, run_id: str, name: str, **document: object) -> None:
+    document = {"run_id": run_id, "settings": {"project": str(settings.project)}, **document}
     write_run_file(settings.lakehouse, run_id, name, json.dumps(document).encode())
 
 
@@ -172,10 +173,19 @@ def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse:
     assert "NASDAQ:S01 4:1" in status_text(report)
 
 
-def test_the_newest_receipt_that_can_be_read_counts(lakehouse: Settings):
+def test_the_newest_receipt_that_can_be_read_counts(lakehouse: Settings, caplog):
     snapshot_receipt(lakehouse, "run-2", 0.97)
-    write_run_file(lakehouse.lakehouse, "run-3", "feature_ingest_coverage.json", b"{")
+    damaged = write_run_file(lakehouse.lakehouse, "run-3", "feature_ingest_coverage.json", b"{")
     assert group(status(lakehouse)).coverage == 0.97
+    assert str(damaged) in caplog.text
+
+
+def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakehouse: Settings):
+    other = replace(lakehouse, project=lakehouse.project / "other")
+    loaded(other, "run-2", EVENING - DAY)
+    load = status(lakehouse).load
+    assert load is not None
+    assert load.run_id == "run-1"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
 
 TV = TV_TECHNICALS_1D
+LATER = "99990101T000000Z-a"
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +156,8 @@ class TestParity:
     def compare(self, settings: Settings, **figures: Any) -> None:
         column = {"feature": "RSI", "n": 100, "beyond": 0}
         column |= {"rank_correlation": 1.0, "sign_agreement": 1.0} | figures
-        content = json.dumps({"columns": [column]}).encode()
-        write_run_file(settings.lakehouse, "99990101T000000Z-a", "parity.json", content)
+        content = json.dumps({"run_id": LATER, "columns": [column]}).encode()
+        write_run_file(settings.lakehouse, LATER, "parity.json", content)
 
     @pytest.mark.parametrize(
         ("figures", "told"),
@@ -192,14 +193,15 @@ class TestParity:
         assert "RSI parity" in [each.check for _, each in result.skipped]
 
     def test_a_receipt_that_cannot_be_read_fails(self, settings: Settings):
-        write_run_file(settings.lakehouse, "99990101T000000Z-a", "parity.json", b'{"columns": 3}')
+        content = json.dumps({"run_id": LATER, "columns": 3}).encode()
+        write_run_file(settings.lakehouse, LATER, "parity.json", content)
         (fault,) = validate(settings).faults
         assert "cannot be read" in fault.detail
 
 
 def test_a_coverage_receipt_that_cannot_be_read_fails(settings: Settings):
     name = "feature_ingest_coverage.json"
-    write_run_file(settings.lakehouse, "99990101T000000Z-a", name, b"{")
+    write_run_file(settings.lakehouse, LATER, name, b"{")
     (fault,) = validate(settings).faults
     assert fault.check == "coverage"
 

@@ -246,9 +246,9 @@ def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):
 @pytest.mark.parametrize(
     ("receipt", "reason"),
     [
-        ({"fetched": 3, "verdict": "publish"}, None),
-        ({"fetched": 4, "verdict": "publish"}, "4 rows were fetched"),
-        ({"fetched": 3, "verdict": "refuse"}, "nothing was published"),
+        ({"run_id": "run-1", "fetched": 3, "verdict": "publish"}, None),
+        ({"run_id": "run-1", "fetched": 4, "verdict": "publish"}, "4 rows were fetched"),
+        ({"run_id": "run-1", "fetched": 3, "verdict": "refuse"}, "nothing was published"),
     ],
 )
 def test_a_snapshots_receipt_is_held_against_its_rows(root: Path, receipt, reason: str | None):
@@ -260,7 +260,7 @@ def test_a_snapshots_receipt_is_held_against_its_rows(root: Path, receipt, reaso
 
 
 def test_a_receipt_of_a_run_that_died_before_it_published_holds(root: Path):
-    content = json.dumps({"fetched": 3, "verdict": "publish"}).encode()
+    content = json.dumps({"run_id": "dead", "fetched": 3, "verdict": "publish"}).encode()
     write_run_file(root, "dead", "feature_ingest_coverage.json", content)
     assert faults(root) == {}
 
@@ -270,9 +270,14 @@ def test_rows_in_quarantine_count_as_fetched(root: Path):
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)
     write_run_file(root, "run-1", "quarantine.parquet", sink.getvalue().to_pybytes())
-    content = json.dumps({"fetched": 4, "verdict": "publish"}).encode()
+    content = json.dumps({"run_id": "run-1", "fetched": 4, "verdict": "publish"}).encode()
     write_run_file(root, "run-1", "feature_ingest_coverage.json", content)
     assert faults(root) == {}
+
+
+def told(part: str) -> bytes:
+    parts = [{"part": part, "sha256": "y", "rows": 3}]
+    return json.dumps({"run_id": "run-1", "parts": parts}).encode()
 
 
 @pytest.mark.parametrize(
@@ -281,8 +286,9 @@ def test_rows_in_quarantine_count_as_fetched(root: Path):
         (b"{", "cannot be read"),
         (b"[]", "is no receipt"),
         (b'{"run_id": "run-2"}', "is of run run-2"),
-        (b'{"parts": [{"part": "x", "sha256": "y", "rows": 1}]}', "did not record"),
-        (json.dumps({"parts": [{"part": FIRST, "sha256": "y", "rows": 3}]}).encode(), "agree"),
+        (b'{"parts": []}', "is no receipt"),
+        (told("x"), "did not record"),
+        (told(FIRST), "agree"),
     ],
 )
 def test_a_receipt_that_contradicts_itself_or_the_ledger_is_named(
@@ -290,3 +296,31 @@ def test_a_receipt_that_contradicts_itself_or_the_ledger_is_named(
 ):
     write_run_file(root, "run-1", "some_job.json", content)
     assert reason in faults(root)["_runs/run-1/some_job.json"]
+
+
+def test_a_loss_that_a_receipt_tells_of_is_named_though_its_ledger_lost_the_word(root: Path):
+    ledger = root / "_runs" / "run-1" / "files.jsonl"
+    record = json.loads(ledger.read_text().splitlines()[0])
+    receipt = json.dumps({"run_id": "run-1", "parts": [record]}).encode()
+    write_run_file(root, "run-1", "some_job.json", receipt)
+    damage(ledger, lambda content: content.splitlines(keepends=True)[0])
+    assert faults(root) == {}
+    (root / FIRST).unlink()
+    assert list(faults(root)) == [FIRST]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"garbage", b"\xff\xfe", b"[" * 100_000, b"[]", b"{}", b'{"part": 5}', b'{"confirmed": 5}'],
+)
+def test_a_line_of_a_ledger_that_no_run_wrote_is_named(root: Path, line: bytes):
+    damage(root / "_runs/run-1/files.jsonl", lambda content: content + line + b"\n")
+    found = faults(root)
+    assert list(found) == ["_runs/run-1/files.jsonl"]
+    assert "line 3" in found["_runs/run-1/files.jsonl"]
+
+
+@pytest.mark.parametrize("length", [1, 5, 11, 40])
+def test_a_line_that_a_full_disk_has_torn_is_no_fault(root: Path, length: int):
+    damage(root / "_runs/run-1/files.jsonl", lambda content: content + content[:length] + b"\n")
+    assert faults(root) == {}

@@ -1,0 +1,70 @@
+"""Answer for parts that are gone, so that ``verify`` names them no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ingestion.errors import InputError
+from ingestion.jobs.losses import RECEIPT_FILE
+from ingestion.jobs.run import new_run_id
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import lakehouse_lock
+from ingestion.lakehouse.ledger import Entry
+from ingestion.quality.receipt import Job
+from ingestion.settings import Settings
+
+
+@dataclass(frozen=True)
+class AcceptResult:
+    """What was answered for."""
+
+    run_id: str
+    reason: str
+    accepted: tuple[Entry, ...]
+    receipt: Path
+
+
+def accept_losses(settings: Settings, names: Collection[str], reason: str) -> AcceptResult:
+    """Write down that parts are gone for a reason; what was recorded of them stays.
+
+    Parameters
+    ----------
+    names
+        Parts, or folders that held them: below the lakehouse's root, or whole paths.
+    reason
+        What became of the rows, and who says so.
+
+    Raises
+    ------
+    InputError
+        If there is no reason, or a name is of no part that ``verify`` names as gone; nothing is
+        accepted then.
+    LakehouseLocked
+        If another run is writing.
+    """
+    if not reason.strip():
+        raise InputError("--accept needs a --reason: what became of the rows, and who says so")
+    root, run_id = settings.lakehouse, new_run_id()
+    with lakehouse_lock(root, run_id):
+        job = Job(settings, run_id, "verify --accept", {"accept": list(names), "reason": reason})
+        lost = check_lakehouse(settings).lost
+        accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
+        told = [
+            {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
+            for entry in accepted
+        ]
+        receipt = job.write(RECEIPT_FILE, reason=reason, accepted=told)
+    return AcceptResult(run_id, reason, accepted, receipt)
+
+
+def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:
+    wanted = root / name
+    found = [entry for entry in lost if PurePath(root, entry.part).is_relative_to(wanted)]
+    if not found or root not in wanted.parents:
+        raise InputError(
+            f"--accept {name}: `tvfeast verify` names no part of that name, or below it, as gone, "
+            "and nothing else can be accepted"
+        )
+    return found

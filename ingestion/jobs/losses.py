@@ -1,0 +1,77 @@
+"""Parts that were there and are gone, and those among them that somebody has answered for.
+
+A loss stays named until somebody accepts it: the rows were made anew, or are known to be gone. That
+is written down in a receipt of its own, and holds for what that one run wrote there; nothing that
+was recorded before is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feature_repo.catalog import DATASETS
+from ingestion.lakehouse import list_parts
+from ingestion.lakehouse.ledger import Entry, Key, Ledger
+from ingestion.quality.receipt_file import receipts_told
+
+RECEIPT_FILE = "accept.json"
+_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the ledgers know of and the partitions do not hold."""
+
+    lost: tuple[Entry, ...]
+    """Nobody has answered for these."""
+    accepted: tuple[Entry, ...]
+    unpublished: int
+    """Parts that were announced and never appeared: their runs died before."""
+    replaced: int
+    """Parts whose place a merged one took."""
+
+
+def find_losses(root: Path, published: Collection[Key]) -> Losses:
+    """Look for parts that are gone; waits for nobody.
+
+    Parameters
+    ----------
+    published
+        What receipts say was there, though a ledger has lost its word for it.
+    """
+    for _ in range(_LOOKS):
+        ledger = Ledger.read(root)
+        present = {
+            part.path.relative_to(root).as_posix()
+            for dataset in DATASETS
+            for part in list_parts(root, dataset)
+        }
+        replaced = ledger.replaced(present)
+        gone = [entry for entry in ledger if entry.part not in present | replaced]
+        appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
+        lost = appeared + _overwritten(ledger, present)
+        if not lost:  # or merged since the ledgers were read: look again
+            break
+    answered_for = _accepted(root)
+    return Losses(
+        lost=tuple(entry for entry in lost if entry.key not in answered_for),
+        accepted=tuple(entry for entry in lost if entry.key in answered_for),
+        unpublished=len(gone) - len(appeared),
+        replaced=len(replaced),
+    )
+
+
+def _accepted(root: Path) -> frozenset[Key]:
+    def read(receipt: dict[str, Any]) -> list[Key]:
+        return [(each["run_id"], each["part"], each["sha256"]) for each in receipt["accepted"]]
+
+    return frozenset(key for keys in receipts_told(root, RECEIPT_FILE, read) for key in keys)
+
+
+def _overwritten(ledger: Ledger, present: set[str]) -> list[Entry]:
+    """Return what lay where another run's part lies now: no run takes a number that is taken."""
+    confirmed = ([each for each in ledger.of(part) if each.confirmed] for part in present)
+    return [entry for entries in confirmed for entry in entries[:-1]]

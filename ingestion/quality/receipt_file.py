@@ -1,0 +1,75 @@
+"""Reading receipts, which people, disks and other programs may have been at."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ingestion.errors import InputError
+
+NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
+"""What taking a value out of a document raises where there is another one, or none."""
+
+Told = TypeVar("Told")
+_log = logging.getLogger(__name__)
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Return what a receipt says.
+
+    Raises
+    ------
+    InputError
+        If it is not the receipt of the run that it lies with.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _refusal(path, f"cannot be read ({error})") from error
+    if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
+        raise _refusal(path, "is no receipt")
+    if document["run_id"] != path.parent.name:
+        raise _refusal(path, f"is of run {document['run_id']}, and lies with another")
+    return document
+
+
+def receipts_told(
+    root: Path, name: str, read: Callable[[dict[str, Any]], Told | None]
+) -> Iterator[Told]:
+    """Yield what the receipts of a job tell, the newest first; run ids sort by time.
+
+    One that cannot be read is passed over, and people are told.
+
+    Parameters
+    ----------
+    read
+        Takes what it needs out of a receipt; None to pass over it in silence.
+    """
+    for path in sorted((root / "_runs").glob(f"*/{name}"), reverse=True):
+        try:
+            told = read(read_receipt(path))
+        except InputError as error:
+            _log.warning("passed over: %s", error)
+        except NOT_SAID as error:
+            refusal = _refusal(path, f"does not say what it must ({error!r})")
+            _log.warning("passed over: %s", refusal)
+        else:
+            if told is not None:
+                yield told
+
+
+def newest_receipt(
+    root: Path, name: str, read: Callable[[dict[str, Any]], Told | None]
+) -> Told | None:
+    """Return what the newest receipt of a job tells, by :func:`receipts_told`; None without one."""
+    return next(receipts_told(root, name, read), None)
+
+
+def _refusal(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{path} {what}: move it out of the lakehouse, or put it back from a backup; `tvfeast "
+        "verify` names all such files"
+    )

@@ -1,0 +1,88 @@
+"""Parts that are gone for a reason: answered for once, by a command, and nothing else with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import InputError
+from ingestion.jobs.accept import accept_losses
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import append_part
+from ingestion.settings import Settings
+from tests.lakehouse.technicals import EVENING, technicals
+
+FRIDAY = f"{GROUP.storage}/date=2026-01-16"
+FIRST, SECOND = (f"{FRIDAY}/part-{n}.parquet" for n in range(2))
+REASON = "delisted by mistake; A. Person"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A lakehouse that has lost Friday's two parts."""
+    root = tmp_path / "lakehouse"
+    for hour in range(2):
+        late = EVENING + timedelta(hours=hour)
+        append_part(root, GROUP, technicals(["A:A"], EVENING, late), f"run-{hour}")
+    shutil.rmtree(root / FRIDAY)
+    return Settings(root, root, "https://scanner.invalid")
+
+
+def lost(settings: Settings) -> list[str]:
+    return [fault.file for fault in check_lakehouse(settings).faults]
+
+
+def test_a_loss_is_named_until_it_is_answered_for(settings: Settings):
+    assert lost(settings) == [FIRST, SECOND]
+    accept_losses(settings, [FIRST], REASON)
+    assert lost(settings) == [SECOND]
+    assert check_lakehouse(settings).accepted == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_folder_answers_for_all_that_is_gone_below_it(settings: Settings, whole: bool):
+    accept_losses(settings, [str(settings.lakehouse / FRIDAY) if whole else FRIDAY], REASON)
+    assert lost(settings) == []
+    assert check_lakehouse(settings).accepted == 2
+
+
+def test_the_receipt_keeps_the_reason_and_what_was_lost(settings: Settings):
+    before = {path: path.read_bytes() for path in settings.lakehouse.glob("_runs/*/*")}
+    result = accept_losses(settings, [FIRST], REASON)
+    receipt = json.loads(result.receipt.read_bytes())
+    assert receipt["reason"] == REASON
+    assert [(each["run_id"], each["part"]) for each in receipt["accepted"]] == [("run-0", FIRST)]
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_what_is_made_anew_and_lost_again_is_named_again(settings: Settings):
+    accept_losses(settings, [FRIDAY], REASON)
+    append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-anew")
+    assert lost(settings) == []
+    (settings.lakehouse / FIRST).unlink()
+    assert lost(settings) == [FIRST]
+
+
+def test_a_receipt_that_is_damaged_accepts_nothing(settings: Settings):
+    receipt = accept_losses(settings, [FRIDAY], REASON).receipt
+    receipt.write_text("{")
+    assert {FIRST, SECOND} < set(lost(settings))
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "/", "..", f"{FRIDAY}/part-7.parquet", "features/x", "_runs"]
+)
+def test_what_is_not_gone_cannot_be_accepted(settings: Settings, name: str):
+    with pytest.raises(InputError, match="names no part of that name"):
+        accept_losses(settings, [FIRST, name], REASON)
+    assert lost(settings) == [FIRST, SECOND]
+
+
+def test_a_loss_is_not_accepted_without_a_reason(settings: Settings):
+    with pytest.raises(InputError, match="--reason"):
+        accept_losses(settings, [FIRST], "  ")
