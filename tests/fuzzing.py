@@ -49,7 +49,8 @@ def sized(usual: Case, long: Case) -> Case:
     return long if settings().max_examples > _USUAL else usual
 
 
-def chosen(cases: Iterable[Case], usual: int) -> list[Case]:
-    """Return all cases in the long form; else a few of them, the same each time."""
+def chosen(cases: Iterable[Case], usual: int, most: int | None = None) -> list[Case]:
+    """Return all cases in the long form, or the most of them; else a few, the same each time."""
     every = list(cases)
-    return random.Random(20).sample(every, sized(usual, len(every)))
+    most = len(every) if most is None else min(most, len(every))
+    return random.Random(20).sample(every, sized(usual, most))

@@ -56,13 +56,15 @@ def commands(world: World) -> dict[str, tuple[State, Command]]:
         "local-features": (BARS, Command("local-features")),
         "backfill": (BARS, Command("backfill", "--from", "2021-04-05", "--to", "2021-04-12")),
         "compact": (NEWS, Command("compact")),
+        "feature-ingest": (SERVED, Command("feature-ingest", *world.scan)),
         "data-ingest": (SERVED, Command("data-ingest", *world.scan)),
         "meta-ingest": (BARS, Command("meta-ingest", *world.scan)),
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["local-features", "backfill", "compact", "data-ingest", "meta-ingest"]
+    "name",
+    ["local-features", "backfill", "compact", "feature-ingest", "data-ingest", "meta-ingest"],
 )
 def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     state, command = commands(world)[name]
