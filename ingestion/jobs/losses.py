@@ -65,8 +65,8 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
 
 
 def _accepted(root: Path) -> frozenset[Key]:
-    def read(receipt: dict[str, Any]) -> list[Key]:
-        return [(each["run_id"], each["part"], each["sha256"]) for each in receipt["accepted"]]
+    def read(receipt: dict[str, Any]) -> set[Key]:
+        return {(each["run_id"], each["part"], each["sha256"]) for each in receipt["accepted"]}
 
     return frozenset(key for keys in receipts_told(root, RECEIPT_FILE, read) for key in keys)
 

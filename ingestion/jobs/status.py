@@ -158,10 +158,12 @@ class _Snapshot:
 
 
 def _snapshot(receipt: dict[str, Any]) -> _Snapshot:
-    source = receipt["request"]["source"]
+    source, coverage = receipt["request"]["source"], float(receipt["coverage"])
+    if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
+        raise ValueError(f"{coverage} is no share")
     return _Snapshot(
         run_id=receipt["run_id"],
-        coverage=float(receipt["coverage"]),
+        coverage=coverage,
         symbols=None if isinstance(source, str) else frozenset(map(_text, source["symbols"])),
         failed=frozenset(receipt["failed_symbols"]),
     )

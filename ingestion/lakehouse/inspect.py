@@ -18,7 +18,6 @@ from ingestion.lakehouse.origins import Provenance, read_provenance
 from ingestion.lakehouse.parts import Part, read_file
 from ingestion.lakehouse.schema import arrow_schema
 
-"""Partition date of a part without rows, which only carries the schema."""
 _CREATED = "created_timestamp"
 
 

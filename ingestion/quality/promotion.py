@@ -133,7 +133,8 @@ def _parity(
 def _faults(column: str, figures: dict[str, Any], limits: ParityLimits) -> list[str]:
     faults = []
     beyond, most = figures["beyond"] / figures["n"], limits.max_beyond_share.of(column)
-    if most is not None and beyond > most:
+    # Asked this way round, not-a-number is a fault.
+    if most is not None and not beyond <= most:
         faults.append(f"{beyond:.1%} beyond the tolerance, at most {most:.1%}")
     leasts = (
         ("rank_correlation", limits.min_rank_correlation),
@@ -141,6 +142,6 @@ def _faults(column: str, figures: dict[str, Any], limits: ParityLimits) -> list[
     )
     for key, least in leasts:
         value = figures[key]
-        if value is not None and value < least:
+        if value is not None and not value >= least:
             faults.append(f"{key.replace('_', ' ')} {value:.3f}, least {least:g}")
     return faults

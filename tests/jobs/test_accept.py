@@ -68,10 +68,12 @@ def test_what_is_made_anew_and_lost_again_is_named_again(settings: Settings):
     assert lost(settings) == [FIRST]
 
 
-def test_a_receipt_that_is_damaged_accepts_nothing(settings: Settings):
+@pytest.mark.parametrize("accepted", [None, 7, [7], [{}], [{"run_id": [], "part": 7, "sha256": 7}]])
+def test_a_receipt_that_is_damaged_accepts_nothing(settings: Settings, accepted: object):
     receipt = accept_losses(settings, [FRIDAY], REASON).receipt
-    receipt.write_text("{")
-    assert {FIRST, SECOND} < set(lost(settings))
+    document = json.loads(receipt.read_bytes()) | {"accepted": accepted}
+    receipt.write_text(json.dumps(document))
+    assert {FIRST, SECOND} <= set(lost(settings))
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,7 @@ def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakeho
     [
         ("feature_ingest_coverage.json", {}),
         ("feature_ingest_coverage.json", {"coverage": "all"}),
+        ("feature_ingest_coverage.json", {"coverage": float("nan"), "request": {"source": "x"}}),
         ("feature_ingest_coverage.json", {"coverage": 1.0, "request": {"source": {"symbols": 7}}}),
         ("feature_ingest_coverage.json", {"coverage": 1.0, "failed_symbols": 7}),
         ("materialize.json", {"until": "noon", "views": []}),
