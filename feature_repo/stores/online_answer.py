@@ -21,8 +21,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from feature_repo.stores.online_layout import Values, convert, is_float
-from feature_repo.stores.online_tables import Rows
+from feature_repo.stores.online_tables import NEVER, Rows
 from feature_repo.stores.online_values import SECOND_US, make_protos, to_protos, to_python
+
+# An attribute of a protobuf's enum is a search.
+_PRESENT = FieldStatus.PRESENT
+_NOT_FOUND = FieldStatus.NOT_FOUND
+_OUTSIDE_MAX_AGE = FieldStatus.OUTSIDE_MAX_AGE
 
 
 @dataclass(frozen=True)
@@ -70,19 +75,21 @@ def answer(
     ttl_us
         None if rows never expire.
     """
-    found = np.fromiter((key is not None for key in rows.keys), bool, len(rows.keys))
+    found = rows.event_us != NEVER
     event_us = np.where(found, rows.event_us, 0)
     valid = found & (event_us <= now_us)
     if ttl_us is not None:
         valid &= now_us - event_us <= ttl_us
+    status = np.where(valid, _PRESENT, np.where(found, _OUTSIDE_MAX_AGE, _NOT_FOUND))
+    some_expired = bool((found != valid).any())
     values = {}
     for name, value_type in types.items():
         stored = rows.values.get(name)
         if stored is None:
             stored = Values.nulls(value_type, len(found))
-        values[name] = convert(stored, value_type).where(valid)
-    status = np.where(valid, FieldStatus.PRESENT, FieldStatus.OUTSIDE_MAX_AGE)
-    return ViewAnswer(values, event_us, np.where(found, status, FieldStatus.NOT_FOUND))
+        stored = convert(stored, value_type)
+        values[name] = stored.where(valid) if some_expired else stored
+    return ViewAnswer(values, event_us, status)
 
 
 class ColumnarOnlineResponse(OnlineResponse):

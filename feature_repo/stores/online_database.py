@@ -19,6 +19,9 @@ from ingestion.errors import FeastRepositoryError
 _BUSY_S = 30.0
 _BESIDE = ("-wal", "-shm")
 
+FileId = tuple[int, int]
+"""Device and inode."""
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: to close them, or to let them die, would be to use them."""
 
@@ -26,9 +29,9 @@ _inherited: list[sqlite3.Connection] = []
 class _Connection:
     """A connection, and what it was opened for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: FileId | None) -> None:
         self.process = os.getpid()
-        self.file = _identity(path)
+        self.file = file
         self.sqlite = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",  # a missing file is made by _make alone
             uri=True,
@@ -38,8 +41,8 @@ class _Connection:
         )
         self.sqlite.execute("PRAGMA synchronous = FULL")
 
-    def serves(self, path: Path) -> bool:
-        return self.process == os.getpid() and self.file == _identity(path)
+    def serves(self, file: FileId | None) -> bool:
+        return self.process == os.getpid() and self.file == file
 
     # Bound here: at the interpreter's exit the module's own names are gone.
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
@@ -58,8 +61,8 @@ class Database:
         self.path = path
         self._local = threading.local()
 
-    def exists(self) -> bool:
-        """Tell whether there is a file.
+    def file(self) -> FileId | None:
+        """Tell one file from another that took its name; None if there is none.
 
         Raises
         ------
@@ -67,11 +70,14 @@ class Database:
             If nobody may look.
         """
         try:
-            return self.path.exists()
+            status = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             raise FeastRepositoryError(
                 f"the online store {self.path} cannot be reached: {error.strerror}"
             ) from error
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -82,10 +88,11 @@ class Database:
         FeastRepositoryError
             If the file is locked for too long, or is no sound database.
         """
-        if not self.exists():
+        file = self.file()
+        if file is None:
             yield None
             return
-        with self._transaction("BEGIN") as connection:
+        with self._transaction("BEGIN", file) as connection:
             yield connection
 
     @contextmanager
@@ -98,7 +105,7 @@ class Database:
             If the file cannot be made, is locked for too long, or is no sound database.
         """
         self._make()
-        with self._transaction("BEGIN IMMEDIATE", wal=True) as connection:
+        with self._transaction("BEGIN IMMEDIATE", self.file(), wal=True) as connection:
             yield connection
 
     def remove(self) -> None:
@@ -108,9 +115,11 @@ class Database:
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     @contextmanager
-    def _transaction(self, begin: str, *, wal: bool = False) -> Iterator[sqlite3.Connection]:
+    def _transaction(
+        self, begin: str, file: FileId | None, *, wal: bool = False
+    ) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._connection()
+            connection = self._connection(file)
             if wal:
                 _use_wal(connection)
             connection.execute(begin)
@@ -123,15 +132,15 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise self._told(error) from error
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self, file: FileId | None) -> sqlite3.Connection:
         current: _Connection | None = getattr(self._local, "connection", None)
-        if current is None or not current.serves(self.path):
-            self._local.connection = current = _Connection(self.path)
+        if current is None or not current.serves(file):
+            self._local.connection = current = _Connection(self.path, file)
         return current.sqlite
 
     def _make(self) -> None:
         """Make the file, for its owner alone, and its folder, where they are missing."""
-        if self.exists():
+        if self.file() is not None:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,12 +198,3 @@ def _is_busy(error: sqlite3.Error) -> bool:
 def _code(error: sqlite3.Error) -> int:
     """Return SQLite's code without its finer distinctions."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell one file from another that took its name."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import cast
 
@@ -53,7 +54,7 @@ def encode_keys(columns: Mapping[str, tuple[str, Values]]) -> list[bytes]:
     InputError
         If a join key is of a type that cannot be a key.
     """
-    names = sorted(columns)
+    names = tuple(sorted(columns))
     head = _prefix(names)
     parts = [_encode(name, *columns[name]) for name in names]
     if len(parts) == 1:
@@ -78,7 +79,7 @@ def decode_keys(
     values : dict of str to list
         By join key, the values of those keys, as :func:`encode_keys` takes them.
     """
-    names = sorted(types)
+    names = tuple(sorted(types))
     head, expected = _prefix(names), [_NUMBERS.get(types[name]) for name in names]
     places, rows = [], []
     for place, key in enumerate(keys):
@@ -89,7 +90,8 @@ def decode_keys(
     return places, {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
-def _prefix(names: Sequence[str]) -> bytes:
+@lru_cache(maxsize=256)
+def _prefix(names: tuple[str, ...]) -> bytes:
     encoded = [name.encode() for name in names]
     return _COUNT.pack(len(names)) + b"".join(_HEAD.pack(STRING, len(e)) + e for e in encoded)
 

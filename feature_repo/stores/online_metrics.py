@@ -19,7 +19,7 @@ from feature_repo.stores.online_answer import ViewAnswer
 def count_read(seconds: float, answers: Sequence[tuple[str, ViewAnswer]]) -> None:
     """Count a read of some views, as Feast's own read counts it."""
     metrics: ModuleType | None = sys.modules.get("feast.metrics")
-    if metrics is None:
+    if metrics is None or not metrics._config.online_features:
         return
     metrics.track_online_store_read(seconds)
     for name, answer in answers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from feast import FeatureService, FeatureView, utils
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.value_type import ValueType
+
+from feature_repo.stores.online_views import types_of
 
 _RANGES = {ValueType.INT32: 2**31, ValueType.INT64: 2**63}
 _INTEGERS = {int, np.int64, np.int32}
@@ -29,8 +32,8 @@ class ViewRequest:
 
     Attributes
     ----------
-    features
-        In the order of the answer.
+    types
+        Of the features, in the order of the answer.
     join_key
         As the view calls it.
     given_as
@@ -38,7 +41,7 @@ class ViewRequest:
     """
 
     view: FeatureView
-    features: list[str]
+    types: dict[str, str]
     join_key: str
     given_as: str
 
@@ -54,7 +57,20 @@ class ColumnarRequest:
     """
 
     keys: dict[str, tuple[str, list[Any]]]
-    views: list[ViewRequest]
+    views: Sequence[ViewRequest]
+
+
+class _Context:
+    """What Feast makes of a request's features: the same object until its registry changes."""
+
+    def __init__(self, resolved: tuple[Any, ...]) -> None:
+        self.resolved = resolved
+
+    def __hash__(self) -> int:
+        return id(self.resolved)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Context) and self.resolved is other.resolved
 
 
 def plan_request(
@@ -73,18 +89,14 @@ def plan_request(
     """
     if isinstance(features, FeatureService) and getattr(features, "precompute_online", False):
         return None
-    (_, on_demand, entities, key_types, join_keys, grouped, _, request_data, entityless) = (
-        utils._get_cached_request_context(registry, project, features, full_feature_names)
-    )
-    if on_demand or request_data or entityless:
-        return None
+    resolved = utils._get_cached_request_context(registry, project, features, full_feature_names)
+    views = _view_requests(_Context(resolved))
     columns = _columns(entity_rows)
-    if columns is None:
+    if views is None or columns is None:
         return None
-    views = [_view_request(view, list(names)) for view, names in grouped]
-    plain = [view for view in views if view is not None]
+    _, _, entities, key_types, join_keys, *_ = resolved
     given = {name for name in columns if name in join_keys or name in entities}
-    if len(plain) < len(views) or given != {view.given_as for view in plain}:
+    if given != {view.given_as for view in views}:
         return None
     keys = {}
     for name in columns:
@@ -96,7 +108,18 @@ def plan_request(
             keys[name] = (key_type.name, values)
     if len({len(values) for _, values in keys.values()}) != 1:
         return None
-    return ColumnarRequest(keys, plain)
+    return ColumnarRequest(keys, views)
+
+
+@lru_cache(maxsize=64)
+def _view_requests(context: _Context) -> tuple[ViewRequest, ...] | None:
+    """Return what is asked of each view; None if one of them is Feast's to answer."""
+    (_, on_demand, _, _, _, grouped, _, request_data, entityless) = context.resolved
+    if on_demand or request_data or entityless:
+        return None
+    views = [_view_request(view, names) for view, names in grouped]
+    plain = tuple(view for view in views if view is not None)
+    return plain if len(plain) == len(views) else None
 
 
 def _columns(entity_rows: EntityRows) -> Mapping[str, Any] | None:
@@ -108,7 +131,7 @@ def _columns(entity_rows: EntityRows) -> Mapping[str, Any] | None:
     return {name: [row[name] for row in entity_rows] for name in entity_rows[0]}
 
 
-def _view_request(view: object, features: list[str]) -> ViewRequest | None:
+def _view_request(view: object, features: Sequence[str]) -> ViewRequest | None:
     if not isinstance(view, FeatureView) or view.projection.version_tag is not None:
         return None
     if len(view.entity_columns) != 1 or len(view.entities) != 1:
@@ -117,7 +140,7 @@ def _view_request(view: object, features: list[str]) -> ViewRequest | None:
     if join_key == DUMMY_ENTITY_ID:
         return None
     given_as = view.projection.join_key_map.get(join_key, join_key)
-    return ViewRequest(view, features, join_key, given_as)
+    return ViewRequest(view, types_of(view, features), join_key, given_as)
 
 
 def _plain_keys(values: object, key_type: ValueType | None) -> list[Any] | None:

@@ -177,7 +177,7 @@ class WideSqliteOnlineStore(OnlineStore):
             If the file cannot be read.
         """
         keys = serialize_keys(entity_keys)
-        read = self._read(config, table, keys, requested_features)
+        read = self._read(config, table, keys, types_of(table, requested_features))
         columns = [to_protos(values) for values in read.values.values()]
         result: list[ReadRow] = []
         for row, status in enumerate(read.status.tolist()):
@@ -261,7 +261,7 @@ class WideSqliteOnlineStore(OnlineStore):
         answers = []
         for each in plan.views:
             keys = encode_keys({each.join_key: plan.keys[each.given_as]})
-            answers.append(self._read(config, each.view, keys, each.features))
+            answers.append(self._read(config, each.view, keys, each.types))
         names = [each.view.name for each in plan.views]
         count_read(time.monotonic() - started, list(zip(names, answers, strict=True)))
         if full_feature_names:
@@ -325,7 +325,7 @@ class WideSqliteOnlineStore(OnlineStore):
             If the file cannot be written.
         """
         database = self._database(config)
-        if not database.exists():
+        if database.file() is None:
             return
         with database.writing() as connection:
             for view in tables:
@@ -377,10 +377,9 @@ class WideSqliteOnlineStore(OnlineStore):
                     vector.statuses[place] = FieldStatus.OUTSIDE_MAX_AGE
 
     def _read(
-        self, config: RepoConfig, view: FeatureView, keys: list[bytes], names: list[str] | None
+        self, config: RepoConfig, view: FeatureView, keys: list[bytes], types: dict[str, str]
     ) -> ViewAnswer:
         """Read features for keys that may repeat, and judge their age."""
-        types = types_of(view, names)
         rows = self._stored(config, view, types, keys)
         return answer(rows, types, micros(clock.now()), ttl_us(view))
 

@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
 
 def test_a_place_where_nobody_may_look_is_told(tmp_path: Path):
     database = Database(tmp_path / ("long" * 100))
-    for look in (database.exists, database.reading().__enter__, database.writing().__enter__):
+    for look in (database.file, database.reading().__enter__, database.writing().__enter__):
         with pytest.raises(FeastRepositoryError, match="cannot be reached: File name too long"):
             look()
 

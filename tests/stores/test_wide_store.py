@@ -125,6 +125,21 @@ def test_a_changed_view_keeps_what_it_can(store):
     assert read(store, ["A"], ["v:size"]).to_dict()["size"] == [None]
 
 
+def test_a_running_reader_answers_by_what_it_has_refreshed_to(store):
+    """A server keeps what it made of a request until its registry changes, and no longer."""
+    write(store, rows(["A"], NOW - HOUR, price=[2.0], size=[7.0]))
+    server = FeatureStore(repo_path=str(store.repo_path))
+    assert read(server, ["A"]).to_dict()["price"] == [2.0]
+    store.apply([SYMBOL, view({"price": Int64, "size": Float64})])
+    assert repr(read(server, ["A"]).to_dict()["price"]) == "[2.0]"
+    server.refresh_registry()
+    assert repr(read(server, ["A"]).to_dict()["price"]) == "[2]"
+    store.apply([SYMBOL, view({"price": Int64, "size": Float64}, ttl=HOUR - MICROSECOND)])
+    assert read(server, ["A"]).to_dict()["price"] == [2]
+    server.refresh_registry()
+    assert statuses(read(server, ["A"]))["price"] == [FieldStatus.OUTSIDE_MAX_AGE]
+
+
 def test_a_view_of_another_key_begins_empty(store, tmp_path: Path):
     write(store, rows(["A"], NOW, price=[2.0], size=[7.0]))
     isin = Entity(name="isin", join_keys=["isin"], value_type=ValueType.INT64)
