@@ -109,6 +109,29 @@ def require_data(settings: Settings, views: Iterable[str]) -> None:
             raise InputError(f"{settings.lakehouse} holds no {group.name}: run `tvfeast flow-data`")
 
 
+def require_servable(store: FeatureStore, views: Iterable[str]) -> None:
+    """Refuse to read views online that Feast would refuse, which names no remedy.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If a view is disabled, or its last materialization by Feast's own command failed.
+    """
+    from feast.feature_view import FeatureViewState
+
+    for view in map(store.get_feature_view, dict.fromkeys(views)):
+        if not view.enabled:
+            raise FeastRepositoryError(
+                f"{view.name} is disabled: run `feast feature-views enable {view.name}` in "
+                f"{store.repo_path}"
+            )
+        if view.state in (FeatureViewState.CREATED, FeatureViewState.GENERATED):
+            raise FeastRepositoryError(
+                f"Feast does not serve {view.name} in the state {view.state.name}, where a failed "
+                "or killed `feast materialize` leaves it: run `tvfeast materialize`, which mends it"
+            )
+
+
 @contextlib.contextmanager
 def feast_calls(settings: Settings) -> Iterator[None]:
     """Call Feast: its prints stay off stdout, and its stores' errors become ours.

@@ -16,6 +16,7 @@ from ingestion.jobs.feast_repository import (
     open_repository,
     read_online,
     references,
+    require_servable,
 )
 from ingestion.lakehouse import newest_between, newest_known
 from ingestion.sessions import BarState, bar_state
@@ -106,7 +107,8 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
         If a feature is not served, ``as_of`` lies in the future, there is no symbol to rank, or
         the online store is empty.
     FeastRepositoryError
-        If the registry is missing or describes another lakehouse.
+        If the registry is missing, describes another lakehouse, or has a view that Feast does not
+        serve.
     """
     now = clock.now()
     at = request.as_of or now
@@ -118,6 +120,7 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
         wanted = references(store.get_feature_service(SERVICE))
         _check_features(request, [reference.feature for reference in wanted])
         if request.as_of is None:
+            require_servable(store, [GROUP.name, *(reference.view for reference in wanted)])
             rows = _read_online(store, symbols, wanted, at)
             if not rows:
                 _refuse_empty(store)

@@ -158,11 +158,20 @@ class TestRepair:
         assert served(writable_week, "NASDAQ:AAPL") == before
         with feast_calls(writable_week), pytest.raises(RuntimeError):
             store.materialize(FRIDAY - timedelta(days=1), FRIDAY)
-        with pytest.raises(ValueError, match="GENERATED"):
+        with pytest.raises(FeastRepositoryError, match=r"GENERATED.*run `tvfeast materialize`"):
             served(writable_week, "NASDAQ:AAPL")
         with pytest.raises(RuntimeError):
             materialize(writable_week)
         assert served(writable_week, "NASDAQ:AAPL") == before
+
+    def test_a_disabled_view_is_told_with_the_remedy(self, writable_week: Settings):
+        materialize(writable_week)
+        store = open_repository(writable_week)
+        disabled = store.get_feature_view(GROUP.name)
+        disabled.enabled = False
+        store.registry.apply_feature_view(disabled, store.project)
+        with pytest.raises(FeastRepositoryError, match=r"feast feature-views enable tv_tech"):
+            served(writable_week, "NASDAQ:AAPL")
 
     def test_a_corrupt_part_is_named_wherever_it_lies(self, writable_week: Settings):
         materialize(writable_week)
