@@ -26,10 +26,12 @@ class RebuildResult:
 
     materialize: MaterializeResult
     report: OnlineReport
+    dropped: tuple[str, ...]
+    """Views and services that were registered and are not this project's: they are gone."""
 
 
 def rebuild(settings: Settings) -> RebuildResult:
-    """Make ``registry.db`` and ``online.db`` anew.
+    """Make ``registry.db`` and ``online.db`` anew, with what this project defines.
 
     They are built in a folder of their own below ``data/`` and put in their places when they are
     whole: what is served until then is what was served before, and a killed rebuild is repeated.
@@ -61,11 +63,12 @@ def rebuild(settings: Settings) -> RebuildResult:
                     raise FeastRepositoryError(
                         f"{yaml} does not keep its {name} in ../data: rebuild knows no other place"
                     )
+            dropped = _registered(data) - _registered(scratch / "data")
             _put_in_place(scratch / "data", data)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         made = record(job, run_id, loaded)
-        return RebuildResult(made, verify_online(settings))
+        return RebuildResult(made, verify_online(settings), tuple(sorted(dropped)))
 
 
 def _build(settings: Settings, scratch: Path, yaml: Path) -> Loaded:
@@ -75,6 +78,25 @@ def _build(settings: Settings, scratch: Path, yaml: Path) -> Loaded:
     (scratch / "data").mkdir()
     shutil.copy(yaml, elsewhere.feast_repository)
     return load(settings, elsewhere)
+
+
+def _registered(data: Path) -> set[str]:
+    """Return the names of all views and services; none if the registry cannot be read."""
+    from feast.protos.feast.core.Registry_pb2 import Registry
+    from google.protobuf.message import DecodeError
+
+    try:
+        registry = Registry.FromString((data / "registry.db").read_bytes())
+    except (OSError, DecodeError):
+        return set()
+    kinds = (
+        registry.feature_views,
+        registry.on_demand_feature_views,
+        registry.stream_feature_views,
+        registry.label_views,
+        registry.feature_services,
+    )
+    return {each.spec.name for kind in kinds for each in kind}
 
 
 def _put_in_place(made: Path, data: Path) -> None:

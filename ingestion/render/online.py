@@ -84,12 +84,19 @@ def rebuild_document(result: RebuildResult) -> dict[str, Any]:
     return {
         "materialize": materialize_document(result.materialize),
         "verify_online": online_document(result.report),
+        "dropped": list(result.dropped),
     }
 
 
 def rebuild_text(result: RebuildResult) -> str:
     """Return a rebuild's outcome for people."""
-    return (
+    text = (
         f"registry.db and online.db made anew\n{materialize_text(result.materialize)}\n"
         f"{online_text(result.report)}"
     )
+    if result.dropped:
+        text += (
+            f"\nno longer registered: {', '.join(result.dropped)}, which this project does not "
+            "define: run `feast apply` with their definitions, and load their rows again"
+        )
+    return text

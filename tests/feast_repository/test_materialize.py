@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from feast import FeatureService
 
 from feature_repo.catalog import GROUPS
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
@@ -27,6 +28,7 @@ from ingestion.jobs.rebuild import rebuild
 from ingestion.jobs.select import SelectRequest, select
 from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
+from ingestion.render.online import rebuild_text
 from ingestion.settings import Settings
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
@@ -328,6 +330,19 @@ class TestRebuild:
             reader.commit()
             assert rebuild(writable_week).report.passed
             assert reader.execute(count).fetchone() == (60,)
+
+    def test_what_others_had_registered_is_named(self, writable_week: Settings):
+        materialize(writable_week)
+        store = open_repository(writable_week)
+        theirs = store.get_feature_view(GROUP.name)
+        theirs.name = "theirs"
+        store.apply([theirs, FeatureService(name="their_service", features=[theirs])])
+        result = rebuild(writable_week)
+        assert result.dropped == ("their_service", "theirs")
+        assert "their_service, theirs" in rebuild_text(result).splitlines()[-1]
+        again = rebuild(writable_week)
+        assert again.dropped == ()
+        assert "no longer registered" not in rebuild_text(again)
 
     def test_a_failing_rebuild_leaves_what_was_served(self, writable_week: Settings):
         materialize(writable_week)
