@@ -24,7 +24,7 @@ from ingestion.lakehouse.exchange import exchange
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import Part, part_name, partition_folder, read_part
+from ingestion.lakehouse.parts import Part, part_name, part_numbers, partition_folder, read_part
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def merge_parts(
     )
     announce(root, entry)
     exchange(staged, folder)
+    _bring_along(staged, folder, parts)
+    sync(folder)
     sync(folder.parent)
     sync(staged.parent)
     confirm(root, entry)
@@ -93,6 +95,24 @@ def _refuse_foreign(folder: Path, parts: list[Part]) -> None:
     ours = {part.path for part in parts}
     if foreign := sorted(path for path in folder.iterdir() if path not in ours):
         raise CorruptPart(f"{foreign[0]} is no part: move it out of the lakehouse")
+
+
+def _bring_along(old: Path, folder: Path, parts: list[Part]) -> None:
+    """Link what came into the old folder after the parts were listed into the one in its place.
+
+    Only who knows no lock adds a file meanwhile, as Feast's offline writes do; from the exchange on
+    they find the new folder.
+    """
+    merged = {part.path.name for part in parts}
+    for path in sorted(each for each in old.iterdir() if each.name not in merged):
+        number = max(part_numbers(folder)) + 1
+        while True:
+            try:
+                (folder / part_name(number)).hardlink_to(path)
+            except FileExistsError:
+                number += 1
+            else:
+                break
 
 
 def _sound(
