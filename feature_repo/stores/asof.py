@@ -8,8 +8,10 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read.
 ``keys``        their keys as integers
 ``files``       which files a source consists of, and which of them matter
 ``source``      reading them in the declared types, a bounded piece at a time
+``lookup``      rows ready to be asked what a key had at an instant
 ``join``        which row answers which question
 ``history``     the join over a source: find the rows, then fetch the features
+``scatter``     values written to the questions that they answer
 ``latest``      the newest row of each key, for materialization
 ``retrieval``   the job
 ``writing``     saved datasets, and rows appended to a source
@@ -42,9 +44,9 @@ from feature_repo.stores.file_source import locate
 from feature_repo.stores.files import Span
 from feature_repo.stores.history import point_in_time
 from feature_repo.stores.instants import INSTANT, microsecond
-from feature_repo.stores.join import FOREVER, NEVER
 from feature_repo.stores.keys import KeyCodes
 from feature_repo.stores.latest import newest_between, rows_between
+from feature_repo.stores.lookup import FOREVER, NEVER
 from feature_repo.stores.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
 from feature_repo.stores.source import Column, ParquetSource
 from feature_repo.stores.table import FeatureTable

@@ -16,7 +16,7 @@ import pyarrow as pa
 from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
 
 from feature_repo.stores.instants import INSTANT, microseconds
-from feature_repo.stores.join import NEVER, Integers
+from feature_repo.stores.lookup import NEVER, Integers
 from feature_repo.stores.typed import conform
 from ingestion.errors import InputError
 

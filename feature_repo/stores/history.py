@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from feature_repo.stores.ahead import in_threads
 from feature_repo.stores.files import SourceFile
-from feature_repo.stores.join import NEVER, AsOfJoin, Integers, Rows
+from feature_repo.stores.join import AsOfJoin
 from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.source import Piece, in_threads, reading_again
+from feature_repo.stores.lookup import NEVER, Integers, Rows
+from feature_repo.stores.source import Piece, reading_again
 from feature_repo.stores.table import FeatureTable, fetch, row_numbers
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.stores.join import Integers
+from feature_repo.stores.lookup import Integers
 from feature_repo.stores.source import Column, stacked
 
 

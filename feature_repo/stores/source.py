@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -12,15 +10,15 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_repo.stores.ahead import in_threads
 from feature_repo.stores.files import UNKNOWN, Location, SourceFile, Span, list_files, state
 from feature_repo.stores.instants import microsecond
-from feature_repo.stores.join import Integers
+from feature_repo.stores.lookup import Integers
 from feature_repo.stores.typed import conform
 from ingestion.errors import CorruptPart
 
 _ATTEMPTS = 5
 
-Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
@@ -206,26 +204,6 @@ def stacked(tables: Iterable[pa.Table]) -> pa.Table:
             f"the source's files do not agree on a column's type ({error}): rewrite those that "
             "differ, or declare the column's type"
         ) from None
-
-
-def in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """Yield the results in order, made ahead by as many threads as there are cores.
-
-    An item is taken from its iterable only a few results before its own is due.
-    """
-    threads = pa.cpu_count()
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[Made]] = deque()
-        try:
-            for item in items:
-                ahead.append(pool.submit(work, item))
-                if len(ahead) > 2 * threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
 
 
 def reading_again(read: Callable[[], Made]) -> Made:
