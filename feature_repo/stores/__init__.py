@@ -1,4 +1,5 @@
 """Feast plug-ins, by class path: ``asof`` (offline), ``wide_sqlite`` (online), ``engine`` (batch).
 
-They know Feast, Arrow and files, and nothing of TradingView.
+``registry_file`` writes Feast's registry whole; the packages ``offline`` and ``online`` are what the
+first two are made of. They know Feast, Arrow and files, and nothing of TradingView.
 """

@@ -2,7 +2,8 @@
 
 In ``feature_store.yaml``: ``offline_store: {type: feature_repo.stores.asof.AsofOfflineStore}``.
 
-Goes in: what Feast asks. Comes out: a job that answers when it is read.
+Goes in: what Feast asks. Comes out: a job that answers when it is read. The parts, in
+``feature_repo/stores/offline/``:
 
 ``entities``    who is asked about, and when
 ``keys``        their keys as integers
@@ -38,20 +39,20 @@ from feast.utils import (
     compute_non_entity_date_range,
 )
 
-from feature_repo.stores.declared import ViewTable, describe
-from feature_repo.stores.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
-from feature_repo.stores.file_source import locate
-from feature_repo.stores.files import Span
-from feature_repo.stores.history import point_in_time
-from feature_repo.stores.instants import INSTANT, microsecond
-from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.latest import newest_between, rows_between
-from feature_repo.stores.lookup import FOREVER, NEVER
-from feature_repo.stores.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
-from feature_repo.stores.source import Column, ParquetSource
-from feature_repo.stores.table import FeatureTable
-from feature_repo.stores.typed import conform
-from feature_repo.stores.writing import append
+from feature_repo.stores.offline.declared import ViewTable, describe
+from feature_repo.stores.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
+from feature_repo.stores.offline.file_source import locate
+from feature_repo.stores.offline.files import Span
+from feature_repo.stores.offline.history import point_in_time
+from feature_repo.stores.offline.instants import INSTANT, microsecond
+from feature_repo.stores.offline.keys import KeyCodes
+from feature_repo.stores.offline.latest import newest_between, rows_between
+from feature_repo.stores.offline.lookup import FOREVER, NEVER
+from feature_repo.stores.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
+from feature_repo.stores.offline.source import Column, ParquetSource
+from feature_repo.stores.offline.table import FeatureTable
+from feature_repo.stores.offline.typed import conform
+from feature_repo.stores.offline.writing import append
 from ingestion import clock
 from ingestion.errors import InputError
 

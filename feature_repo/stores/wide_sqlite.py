@@ -6,17 +6,18 @@ In ``feature_store.yaml``::
       type: feature_repo.stores.wide_sqlite.WideSqliteOnlineStore
       path: ../data/online.db
 
-``docs/online_store.md`` says what it promises and what it costs. The parts:
+``docs/online_store.md`` says what it promises and what it costs. The parts, in
+``feature_repo/stores/online/``:
 
-``online_database``  the file: connections, transactions, what goes wrong with it
-``online_tables``    the tables: made, changed, written, read
-``online_layout``    how a row's values lie in a table
-``online_keys``      entity keys as bytes
-``online_values``    values from and to Feast and Arrow
-``online_views``     what a feature view is to the store
-``online_request``   which requests are answered by columns
-``online_answer``    the answers: what is valid now, and Feast's response of columns
-``online_metrics``   what the feature server counts
+``database``  the file: connections, transactions, what goes wrong with it
+``tables``    the tables: made, changed, written, read
+``layout``    how a row's values lie in a table
+``keys``      entity keys as bytes
+``values``    values from and to Feast and Arrow
+``views``     what a feature view is to the store
+``request``   which requests are answered by columns
+``answer``    the answers: what is valid now, and Feast's response of columns
+``metrics``   what the feature server counts
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictStr
 
-from feature_repo.stores.online_answer import ColumnarOnlineResponse, ViewAnswer, answer
-from feature_repo.stores.online_database import Database
-from feature_repo.stores.online_keys import encode_keys
-from feature_repo.stores.online_metrics import count_read
-from feature_repo.stores.online_request import EntityRows, plan_request
-from feature_repo.stores.online_tables import (
+from feature_repo.stores.online.answer import ColumnarOnlineResponse, ViewAnswer, answer
+from feature_repo.stores.online.database import Database
+from feature_repo.stores.online.keys import encode_keys
+from feature_repo.stores.online.metrics import count_read
+from feature_repo.stores.online.request import EntityRows, plan_request
+from feature_repo.stores.online.tables import (
     Rows,
     drop_table,
     is_empty,
@@ -54,8 +55,8 @@ from feature_repo.stores.online_tables import (
     stored_layout,
     upsert,
 )
-from feature_repo.stores.online_values import EPOCH, to_protos
-from feature_repo.stores.online_views import (
+from feature_repo.stores.online.values import EPOCH, to_protos
+from feature_repo.stores.online.views import (
     MICROSECOND,
     WrittenRow,
     arrow_from_rows,

@@ -13,8 +13,8 @@ import pytest
 from pyarrow import fs
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from feature_repo.stores.files import Location
-from feature_repo.stores.writing import append
+from feature_repo.stores.offline.files import Location
+from feature_repo.stores.offline.writing import append
 from ingestion.errors import CorruptPart
 from ingestion.jobs.feast_repository import open_repository
 from ingestion.jobs.materialize import materialize

@@ -278,7 +278,7 @@ def by_our_own(root: Path) -> int:
 def by_the_store(root: Path) -> int:
     from pyarrow import fs
 
-    from feature_repo.stores import source
+    from feature_repo.stores.offline import source
 
     location = source.Location(fs.LocalFileSystem(), str(root / GROUP.storage), True)
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feature_repo.stores.files import Location
-from feature_repo.stores.instants import INSTANT
-from feature_repo.stores.source import Column, ParquetSource
-from feature_repo.stores.table import FeatureTable
+from feature_repo.stores.offline.files import Location
+from feature_repo.stores.offline.instants import INSTANT
+from feature_repo.stores.offline.source import Column, ParquetSource
+from feature_repo.stores.offline.table import FeatureTable
 
 TYPES = {
     "symbol": pa.string(),

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.history import History, point_in_time
-from feature_repo.stores.instants import INSTANT, microsecond, microseconds
-from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.latest import newest_between, rows_between
+from feature_repo.stores.offline.history import History, point_in_time
+from feature_repo.stores.offline.instants import INSTANT, microsecond, microseconds
+from feature_repo.stores.offline.keys import KeyCodes
+from feature_repo.stores.offline.latest import newest_between, rows_between
 from tests.stores.asof_lake import TYPES, feature_table, write
 from tests.stores.asof_reference import best_row, newest
 from tests.stores.test_asof_join import CASES

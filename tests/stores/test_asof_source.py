@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from feature_repo.stores.files import list_files
-from feature_repo.stores.instants import microsecond
-from feature_repo.stores.latest import rows_between
-from feature_repo.stores.source import Column
+from feature_repo.stores.offline.files import list_files
+from feature_repo.stores.offline.instants import microsecond
+from feature_repo.stores.offline.latest import rows_between
+from feature_repo.stores.offline.source import Column
 from ingestion.errors import CorruptPart
 from tests.stores.asof_lake import TYPES, feature_table, source, write
 

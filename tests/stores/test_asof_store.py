@@ -19,7 +19,7 @@ from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
-from feature_repo.stores.instants import INSTANT
+from feature_repo.stores.offline.instants import INSTANT
 from ingestion.errors import CorruptPart, InputError
 from tests.stores.asof_lake import TYPES, write
 from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_repo.stores import online_database
-from feature_repo.stores.online_database import Database
-from feature_repo.stores.online_layout import Layout, Values
-from feature_repo.stores.online_tables import (
+from feature_repo.stores.online import database as online_database
+from feature_repo.stores.online.database import Database
+from feature_repo.stores.online.layout import Layout, Values
+from feature_repo.stores.online.tables import (
     Rows,
     make_table,
     read_all,

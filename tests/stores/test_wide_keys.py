@@ -9,7 +9,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.stores.online_keys import decode_keys, encode_keys
+from feature_repo.stores.online.keys import decode_keys, encode_keys
 from ingestion.errors import InputError
 
 FIELDS = {

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from pyarrow import fs
 
-from feature_repo.stores.instants import microsecond
-from feature_repo.stores.lookup import FOREVER, NEVER
+from feature_repo.stores.offline.instants import microsecond
+from feature_repo.stores.offline.lookup import FOREVER, NEVER
 
 Span = tuple[int, int]
 """The first and the last event time that may be there, Unix µs, inclusive."""

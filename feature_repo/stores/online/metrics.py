@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
-from feature_repo.stores.online_answer import ViewAnswer
+from feature_repo.stores.online.answer import ViewAnswer
 
 
 def count_read(seconds: float, answers: Sequence[tuple[str, ViewAnswer]]) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.stores.ahead import in_threads
-from feature_repo.stores.files import Span
-from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.lookup import Integers
-from feature_repo.stores.source import Column, Piece, reading_again, stacked
-from feature_repo.stores.table import FeatureTable, fetch, row_numbers
+from feature_repo.stores.offline.ahead import in_threads
+from feature_repo.stores.offline.files import Span
+from feature_repo.stores.offline.keys import KeyCodes
+from feature_repo.stores.offline.lookup import Integers
+from feature_repo.stores.offline.source import Column, Piece, reading_again, stacked
+from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
 
 _LEAST_BATCH = 1 << 16
 _NUMBER = "\0number"

@@ -17,10 +17,10 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import String
 
-from feature_repo.stores.online_keys import decode_keys, encode_keys
-from feature_repo.stores.online_layout import Layout, Values, convert
-from feature_repo.stores.online_tables import NEVER, Rows
-from feature_repo.stores.online_values import (
+from feature_repo.stores.online.keys import decode_keys, encode_keys
+from feature_repo.stores.online.layout import Layout, Values, convert
+from feature_repo.stores.online.tables import NEVER, Rows
+from feature_repo.stores.online.values import (
     EPOCH,
     INSTANT,
     feast_items,

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feature_repo.stores.files import Location
+from feature_repo.stores.offline.files import Location
 from ingestion.errors import InputError
 
 _PART = re.compile(r"part-(\d+)\.parquet", re.ASCII)

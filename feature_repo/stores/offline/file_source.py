@@ -10,7 +10,7 @@ from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from pyarrow import fs
 
-from feature_repo.stores.files import Location
+from feature_repo.stores.offline.files import Location
 from ingestion.errors import InputError
 
 

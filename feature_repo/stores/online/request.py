@@ -18,7 +18,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.value_type import ValueType
 
-from feature_repo.stores.online_views import types_of
+from feature_repo.stores.online.views import types_of
 
 _RANGES = {ValueType.INT32: 2**31, ValueType.INT64: 2**63}
 _INTEGERS = {int, np.int64, np.int32}

@@ -13,9 +13,9 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
 
-from feature_repo.stores.entities import EntityRows
-from feature_repo.stores.file_source import locate
-from feature_repo.stores.writing import exists, save
+from feature_repo.stores.offline.entities import EntityRows
+from feature_repo.stores.offline.file_source import locate
+from feature_repo.stores.offline.writing import exists, save
 
 if TYPE_CHECKING:
     from feast.saved_dataset import ValidationReference

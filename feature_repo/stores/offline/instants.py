@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.stores.lookup import NEVER, Integers
+from feature_repo.stores.offline.lookup import NEVER, Integers
 
 INSTANT = pa.timestamp("us", tz="UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

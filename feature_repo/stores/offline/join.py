@@ -8,7 +8,7 @@ is no answer, and neither is any other row then.
 1. Rows are offered in batches, best from the newest to the oldest, and wait until there are enough
    of them for a look at all open questions.
 2. Days of rows become a table of days and keys; other rows are sorted by both. Either leads a
-   question to the best row that it can have (:mod:`feature_repo.stores.lookup`).
+   question to the best row that it can have (:mod:`feature_repo.stores.offline.lookup`).
 3. Questions are asked a block at a time: what is computed of them stays in a core's cache.
 4. What a question already holds is kept unless the new row beats it; so batches may overlap in
    time, and come in any order.
@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.stores.ahead import in_threads
-from feature_repo.stores.lookup import FOREVER, NEVER, Days, Integers, Lookup, Rows, Sorted
+from feature_repo.stores.offline.ahead import in_threads
+from feature_repo.stores.offline.lookup import FOREVER, NEVER, Days, Integers, Lookup, Rows, Sorted
 
 _ENOUGH = 2
 """A look at the open questions is worth it for a half as many rows."""

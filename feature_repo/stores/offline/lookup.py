@@ -1,6 +1,6 @@
 """Rows of a feature table, ready to be asked which of them a key had at an instant.
 
-Numbers alone: see :mod:`feature_repo.stores.join`, which asks.
+Numbers alone: see :mod:`feature_repo.stores.offline.join`, which asks.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.stores.instants import INSTANT
+from feature_repo.stores.offline.instants import INSTANT
 
 
 def conform(column: pa.ChunkedArray, declared: pa.DataType | None) -> pa.ChunkedArray:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.stores.lookup import Integers
+from feature_repo.stores.offline.lookup import Integers
 
 
 class KeyCodes:

@@ -10,11 +10,11 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.stores.ahead import in_threads
-from feature_repo.stores.files import UNKNOWN, Location, SourceFile, Span, list_files, state
-from feature_repo.stores.instants import microsecond
-from feature_repo.stores.lookup import Integers
-from feature_repo.stores.typed import conform
+from feature_repo.stores.offline.ahead import in_threads
+from feature_repo.stores.offline.files import UNKNOWN, Location, SourceFile, Span, list_files, state
+from feature_repo.stores.offline.instants import microsecond
+from feature_repo.stores.offline.lookup import Integers
+from feature_repo.stores.offline.typed import conform
 from ingestion.errors import CorruptPart
 
 _ATTEMPTS = 5

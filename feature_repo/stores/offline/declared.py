@@ -21,10 +21,10 @@ from feast.types import (
     UnixTimestamp,
 )
 
-from feature_repo.stores.file_source import locate
-from feature_repo.stores.instants import INSTANT, microsecond
-from feature_repo.stores.source import Column, ParquetSource
-from feature_repo.stores.table import FeatureTable
+from feature_repo.stores.offline.file_source import locate
+from feature_repo.stores.offline.instants import INSTANT, microsecond
+from feature_repo.stores.offline.source import Column, ParquetSource
+from feature_repo.stores.offline.table import FeatureTable
 from ingestion.errors import InputError
 
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {

@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
 
-from feature_repo.stores.instants import INSTANT, microseconds
-from feature_repo.stores.lookup import NEVER, Integers
-from feature_repo.stores.typed import conform
+from feature_repo.stores.offline.instants import INSTANT, microseconds
+from feature_repo.stores.offline.lookup import NEVER, Integers
+from feature_repo.stores.offline.typed import conform
 from ingestion.errors import InputError
 
 EVENT_TIMESTAMP = "event_timestamp"

@@ -1,8 +1,8 @@
 """The point-in-time values of one feature table: Arrow in, Arrow out.
 
-First the columns that decide, of the files that can matter, newest first and bounded batches at a
-time: they say which row answers each question (:mod:`feature_repo.stores.join`), and reading stops
-where no older row could. Then the features, of the rows that won, into the order of the questions.
+First the columns that decide, of the files that can matter, newest first and a piece at a time:
+they say which row answers each question (:mod:`feature_repo.stores.offline.join`), and reading stops
+where no older row could. Then the features of the rows that won, to the questions they answer.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from feature_repo.stores.ahead import in_threads
-from feature_repo.stores.files import SourceFile
-from feature_repo.stores.join import AsOfJoin
-from feature_repo.stores.keys import KeyCodes
-from feature_repo.stores.lookup import NEVER, Integers, Rows
-from feature_repo.stores.source import Piece, reading_again
-from feature_repo.stores.table import FeatureTable, fetch, row_numbers
+from feature_repo.stores.offline.ahead import in_threads
+from feature_repo.stores.offline.files import SourceFile
+from feature_repo.stores.offline.join import AsOfJoin
+from feature_repo.stores.offline.keys import KeyCodes
+from feature_repo.stores.offline.lookup import NEVER, Integers, Rows
+from feature_repo.stores.offline.source import Piece, reading_again
+from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def point_in_time(
     instants
         The questions' instants, Unix µs, shape ``(n,)``.
     ttl, as_recorded
-        As in :class:`~feature_repo.stores.join.AsOfJoin`.
+        As in :class:`~feature_repo.stores.offline.join.AsOfJoin`.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 ``entity_key`` is the primary key (WITHOUT ROWID: the row lies at its key), ``event_us`` and
 ``created_us`` are microseconds since 1970 UTC, ``words`` and the ``value_…`` columns are described
-in :mod:`feature_repo.stores.online_layout`. The table ``wide_layouts`` holds the layout that each
+in :mod:`feature_repo.stores.online.layout`. The table ``wide_layouts`` holds the layout that each
 table has. All functions work inside the caller's transaction.
 """
 
@@ -17,7 +17,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.stores.online_layout import Layout, Values, convert, layout_from_text
+from feature_repo.stores.online.layout import Layout, Values, convert, layout_from_text
 
 NEVER = -(2**63)
 """The created time of a row that has none: before all others."""

@@ -18,7 +18,7 @@ from feast.type_map import feast_value_type_to_python_type, python_values_to_pro
 from feast.value_type import ValueType
 from numpy.typing import NDArray
 
-from feature_repo.stores.online_layout import Values, is_float
+from feature_repo.stores.online.layout import Values, is_float
 from ingestion.errors import InputError
 
 SECOND_US = 1_000_000

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.stores.ahead import in_threads
-from feature_repo.stores.files import SourceFile
-from feature_repo.stores.instants import microseconds
-from feature_repo.stores.lookup import NEVER, Integers
-from feature_repo.stores.scatter import Scattered
-from feature_repo.stores.source import Column, ParquetSource, Piece
+from feature_repo.stores.offline.ahead import in_threads
+from feature_repo.stores.offline.files import SourceFile
+from feature_repo.stores.offline.instants import microseconds
+from feature_repo.stores.offline.lookup import NEVER, Integers
+from feature_repo.stores.offline.scatter import Scattered
+from feature_repo.stores.offline.source import Column, ParquetSource, Piece
 
 _ROW_BITS = 40
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.stores.lookup import Integers
-from feature_repo.stores.source import Column, stacked
+from feature_repo.stores.offline.lookup import Integers
+from feature_repo.stores.offline.source import Column, stacked
 
 
 class Scattered:

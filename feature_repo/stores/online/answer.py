@@ -20,9 +20,9 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from feature_repo.stores.online_layout import Values, convert, is_float
-from feature_repo.stores.online_tables import NEVER, Rows
-from feature_repo.stores.online_values import SECOND_US, make_protos, to_protos, to_python
+from feature_repo.stores.online.layout import Values, convert, is_float
+from feature_repo.stores.online.tables import NEVER, Rows
+from feature_repo.stores.online.values import SECOND_US, make_protos, to_protos, to_python
 
 # An attribute of a protobuf's enum is a search.
 _PRESENT = FieldStatus.PRESENT
