@@ -1,8 +1,8 @@
 """The point-in-time values of one feature table: Arrow in, Arrow out.
 
 First the columns that decide, of the files that can matter, newest first and a piece at a time:
-they say which row answers each question (:mod:`feature_repo.stores.offline.join`), and reading stops
-where no older row could. Then the features of the rows that won, to the questions they answer.
+they say which row answers each question (see ``join``), and reading stops where no older row could.
+Then the features of the rows that won, to the questions they answer.
 """
 
 from __future__ import annotations
