@@ -4,6 +4,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 
 ``schema``   the Arrow schema, derived from the catalog
 ``parts``    where parts lie, and reading them
+``order``    do rows lie in the order of their key
 ``current``  of restated rows, the last version
 ``symbols``  what was known of the symbols at an instant
 ``lookup``   when a symbol was last seen

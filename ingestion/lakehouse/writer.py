@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from feature_repo.catalog import Dataset, Dtype
 from ingestion.lakehouse.durable import OWN_FILE, Staging, make_folder, sync
 from ingestion.lakehouse.ledger import Entry, announce, confirm, content_hash
+from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
 from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
@@ -52,8 +53,7 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     """
     schema = arrow_schema(dataset)
     day = _checked_date(dataset, rows, schema)
-    rows = rows.sort_by([(name, "ascending") for name in dataset.key])
-    return _publish(root, dataset, rows, day, run_id)
+    return _publish(root, dataset, _in_order(dataset, rows), day, run_id)
 
 
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
@@ -115,10 +115,17 @@ def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
             raise ValueError(f"{dataset.name}: null in {column.name}")
         if column.dtype is Dtype.DOUBLE and pc.any(pc.invert(pc.is_finite(values))).as_py():
             raise ValueError(f"{dataset.name}: NaN or infinity in {column.name}")
-    keys = rows.group_by(list(dataset.key)).aggregate([([], "count_all")])
-    if keys.num_rows != rows.num_rows:
-        raise ValueError(f"{dataset.name}: ({', '.join(dataset.key)}) is not unique")
     days: set[date] = {event.date() for event in pc.unique(rows[dataset.event]).to_pylist()}
     if len(days) != 1:
         raise ValueError(f"{dataset.name}: a part holds one UTC date, got {len(days)}")
     return days.pop()
+
+
+def _in_order(dataset: Dataset, rows: pa.Table) -> pa.Table:
+    """Sort rows by the dataset's key, unless they are; none of it may be null."""
+    if ascends(rows, dataset.key):
+        return rows
+    rows = rows.sort_by([(name, "ascending") for name in dataset.key])
+    if not ascends(rows, dataset.key):
+        raise ValueError(f"{dataset.name}: ({', '.join(dataset.key)}) is not unique")
+    return rows
