@@ -75,7 +75,7 @@ def cci(price: Matrix, n: int = 20) -> Matrix:
     mean = sma(price, n)
     deviation = np.abs(price - mean)
     for back in range(1, n):
-        deviation += np.abs(shift(price, back) - mean)
+        deviation[back:] += np.abs(price[:-back] - mean[back:])
     return ratio(price - mean, 0.015 * (deviation / n))
 
 

@@ -30,18 +30,18 @@ class Vote(NamedTuple):
 def rating(votes: Iterable[Vote]) -> Matrix:
     """Return the mean of the defined votes, -1 to 1; undefined where no vote is defined."""
     first, *others = votes
-    total, count = first.value.astype(np.float64), first.defined.astype(np.float64)
+    total, count = first.value.copy(), first.defined.astype(np.int8)
     for vote in others:
         total += vote.value
-        count += vote.defined
-    return ratio(total, count)
+        count += vote.defined.view(np.int8)
+    return ratio(total.astype(np.float64), count.astype(np.float64))
 
 
 def _vote(buy: Mask, sell: Mask, *reads: Matrix) -> Vote:
     defined = ~np.isnan(reads[0])
     for matrix in reads[1:]:
         defined &= ~np.isnan(matrix)
-    return Vote(((buy & defined).astype(np.int8) - (sell & defined)).astype(np.int8), defined)
+    return Vote((buy & defined).view(np.int8) - (sell & defined).view(np.int8), defined)
 
 
 def average_vote(close: Matrix, average: Matrix) -> Vote:

@@ -27,7 +27,7 @@ def sample_deviation(x: Matrix, n: int) -> Matrix:
     mean = sma(x, n)
     squares = (x - mean) ** 2
     for back in range(1, n):
-        squares += (shift(x, back) - mean) ** 2
+        squares[back:] += (x[:-back] - mean[back:]) ** 2
     return np.sqrt(squares / (n - 1))
 
 

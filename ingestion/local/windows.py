@@ -27,9 +27,9 @@ Matrix = NDArray[np.float64]
 
 def shift(x: Matrix, bars: int) -> Matrix:
     """Return the value of ``bars`` bars ago, Pine's ``x[bars]``; NaN in the first rows."""
-    moved = np.full_like(x, np.nan)
-    if bars < len(x):
-        moved[bars:] = x[: len(x) - bars]
+    moved = np.empty_like(x)
+    moved[:bars] = np.nan
+    moved[bars:] = x[: max(len(x) - bars, 0)]
     return moved
 
 
@@ -58,7 +58,8 @@ def rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     """
     dyadic = [x]
     while 2 ** len(dyadic) <= max(lengths):
-        dyadic.append(dyadic[-1] + shift(dyadic[-1], 2 ** (len(dyadic) - 1)))
+        half = dyadic[-1]
+        dyadic.append(_add_earlier(half.copy(), half, 2 ** (len(dyadic) - 1)))
     return [_combine(dyadic, n) for n in lengths]
 
 
@@ -68,18 +69,27 @@ def _combine(dyadic: Sequence[Matrix], n: int) -> Matrix:
     covered = 0
     for power, window in enumerate(dyadic):
         if n >> power & 1:
-            total = window.copy() if total is None else total + shift(window, covered)
+            total = window.copy() if total is None else _add_earlier(total, window, covered)
             covered += 2**power
     if total is None:
         raise ValueError(f"a window has at least one bar, not {n}")
     return total
 
 
-def bars_unchanged(x: Matrix) -> NDArray[np.int64]:
+def _add_earlier(total: Matrix, x: Matrix, bars: int) -> Matrix:
+    """Add in place the values of ``bars`` bars ago, at least 1; returns the total."""
+    total[:bars] = np.nan
+    total[bars:] += x[:-bars]
+    return total
+
+
+def bars_unchanged(x: Matrix) -> NDArray[np.int32]:
     """Return how many bars in a row, the present one included, have had the present value."""
-    row = np.arange(len(x), dtype=np.int64)[:, None]
-    changed_at = np.where(x != shift(x, 1), row, 0)
-    return row - np.maximum.accumulate(changed_at, axis=0) + 1
+    row = np.arange(len(x), dtype=np.int32)[:, None]
+    changed_at = np.zeros(x.shape, dtype=np.int32)
+    np.multiply(x[1:] != x[:-1], row[1:], out=changed_at[1:])
+    np.maximum.accumulate(changed_at, axis=0, out=changed_at)
+    return np.subtract(row + 1, changed_at, out=changed_at)
 
 
 def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
@@ -88,8 +98,11 @@ def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     Source: Pine reference, ``ta.sma``. Defined from the n-th defined bar on.
     """
     run = bars_unchanged(x)
-    sums = rolling_sums(x, lengths)
-    return [np.where(run >= n, x, total / n) for n, total in zip(lengths, sums, strict=True)]
+    averages = rolling_sums(x, lengths)
+    for n, average in zip(lengths, averages, strict=True):
+        average /= n
+        np.copyto(average, x, where=run >= n)
+    return averages
 
 
 def sma(x: Matrix, n: int) -> Matrix:
@@ -104,7 +117,7 @@ def wma(x: Matrix, n: int) -> Matrix:
     """
     total = n * x
     for back in range(1, n):
-        total += (n - back) * shift(x, back)
+        _add_earlier(total, (n - back) * x, back)
     return np.where(bars_unchanged(x) >= n, x, total / (n * (n + 1) // 2))
 
 
@@ -190,18 +203,19 @@ def _recursions(
     seeds = np.concatenate([values for _, values in parts])
     seeded_at = {int(row): np.flatnonzero(seed_rows == row) for row in np.unique(seed_rows)}
 
-    out = np.full_like(wide, np.nan)
-    state = np.full(wide.shape[1], np.nan)
-    step = np.empty_like(state)
-    for row in range(min(seeded_at, default=bars), bars):
-        np.subtract(wide[row], state, out=step)
-        step *= alpha
-        state += step
+    start = min(seeded_at, default=bars)
+    wide[:start] = np.nan
+    before = np.full(wide.shape[1], np.nan)
+    for row in range(start, bars):
+        state = wide[row]  # the input until here, in its place the average
+        state -= before
+        state *= alpha
+        state += before
         if row in seeded_at:
             columns = seeded_at[row]
             state[columns] = seeds[columns]
-        out[row] = state
-    return [out[:, k * symbols : (k + 1) * symbols] for k in range(len(series))]
+        before = state
+    return [wide[:, k * symbols : (k + 1) * symbols] for k in range(len(series))]
 
 
 def _seeds(x: Matrix, n: int) -> tuple[NDArray[np.int64], Matrix]:
