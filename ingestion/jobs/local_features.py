@@ -4,21 +4,15 @@ One function for both, so that a day computed live equals the same day of a back
 every feature is computed on all of its symbol's history, and only the rows of the wanted dates
 that differ from the stored ones are written, as restatements.
 
-Bars lie by date and formulas need them by symbol, so a run turns them around twice, on disk:
-
-1. read the bars' partitions, a month at a time, and spill the rows by symbol
-2. compute a few hundred symbols at a time, and spill the wanted rows by month
-3. take each date's rows, drop what is stored already, write one part
+Bars lie by date and formulas need them by symbol: :mod:`~ingestion.jobs.turn` turns them around.
+Of each date's rows, those that are stored already are dropped, and the others written as one part.
 """
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from itertools import groupby, pairwise
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +24,9 @@ from ingestion import clock
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.spill import Spill
+from ingestion.jobs.turn import Names, features, spill_by_month, spill_by_symbol, stamped
 from ingestion.lakehouse import (
     append_part,
-    arrow_schema,
     by_date,
     lakehouse_lock,
     list_parts,
@@ -41,7 +35,6 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.origins import runs_of
 from ingestion.lakehouse.parts import Part, read_metadata
-from ingestion.local import compute_local_features
 from ingestion.quality.door import (
     check_at_door,
     refuse_unless_accepted,
@@ -53,12 +46,8 @@ from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
 
 RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
-ROWS_AT_ONCE = 750_000
-"""Bars whose features are computed together; about 150 bytes each in and out."""
 
-_BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
 _KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
-_DAY = 86_400
 _SECOND = len("20260116T213000Z")
 
 
@@ -180,16 +169,16 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
         Spill(staging / f"{run_id}-symbols") as symbols,
         Spill(staging / f"{run_id}-months") as months,
     ):
-        names, count = _spill_by_symbol(bars, symbols)
+        found, count = spill_by_symbol(bars, symbols)
+        names = Names(found)
         for _, rows in symbols.drain():
-            _spill_by_month(_features(rows, names), first, last, months)
+            spill_by_month(features(rows, names), first, last, months)
         stored = by_date(list_parts(lakehouse, LOCAL_1D))
         rows_written = 0
         for _, rows in months.drain():
             changed: dict[date, pa.Table] = {}
-            for day, of_day in _days(rows):
+            for day, new in stamped(rows, names, created):
                 dates += 1
-                new = _stamped(of_day, created)
                 changed[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
             for day, accepted in _accepted(settings, run_id, changed, served):
@@ -228,86 +217,6 @@ def _accepted(
         yield served, report.accepted
 
 
-def _spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
-    """Spill all bars by symbol; returns the names of the symbol codes, and the number of bars."""
-    total = sum(read_metadata(part.path).num_rows for part in parts)
-    files = math.ceil(total / ROWS_AT_ONCE)
-    codes: dict[str, int] = {}
-    count = 0
-    columns = ["timestamp", "symbol", *_BAR_VALUES, "event_timestamp"]
-    for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
-        tables = [
-            read_current(of_day, OHLCV_1D, columns) for of_day in by_date(list(month)).values()
-        ]
-        bars = pa.concat_tables(tables)
-        count += bars.num_rows
-        symbols = bars["symbol"].combine_chunks().dictionary_encode()
-        local = symbols.dictionary.to_pylist()
-        for name in local:
-            codes.setdefault(name, len(codes))
-        of_symbol = np.array([codes[name] for name in local], dtype=np.int32)
-        file_of = np.array([zlib.crc32(name.encode()) % files for name in local], dtype=np.int32)
-        index = symbols.indices.to_numpy()
-        bars = bars.drop_columns(["symbol"]).append_column("code", pa.array(of_symbol[index]))
-        for number, rows in _split(bars, file_of[index]):
-            spill.append(number, rows)
-    return list(codes), count
-
-
-def _features(rows: pa.Table, names: list[str]) -> pa.Table:
-    """Compute all features of some symbols' whole history, with the bars' closes."""
-    symbols = pa.DictionaryArray.from_arrays(rows["code"].combine_chunks(), pa.array(names))
-    closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000)
-    bars = (
-        rows.drop_columns(["code", "event_timestamp"])
-        .append_column("symbol", symbols.cast(pa.string()))
-        .append_column("close_timestamp", closes)
-    ).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
-    features = compute_local_features(bars)
-    return features.rename_columns(
-        ["bar_open" if name == "timestamp" else name for name in features.column_names]
-    ).append_column("timestamp", bars["close_timestamp"])
-
-
-def _spill_by_month(features: pa.Table, first: date, last: date, spill: Spill) -> None:
-    closes = features["timestamp"].to_numpy()
-    days = closes // _DAY
-    wanted = (days >= _day_number(first)) & (days <= _day_number(last))
-    if not wanted.all():
-        features, days = features.filter(pa.array(wanted)), days[wanted]
-    for number, rows in _split(features, days // 30):
-        spill.append(number, rows)
-
-
-def _days(rows: pa.Table) -> Iterator[tuple[date, pa.Table]]:
-    """Take a month's rows apart by UTC date."""
-    for number, of_day in _split(rows, rows["timestamp"].to_numpy() // _DAY):
-        yield datetime.fromtimestamp(number * _DAY, UTC).date(), of_day
-
-
-def _split(rows: pa.Table, numbers: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the rows of each number; their order within it stays."""
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
-    rows = rows.take(pa.array(order))
-    for start, end in pairwise(bounds):
-        yield int(ordered[start]), rows.slice(start, end - start)
-
-
-def _stamped(rows: pa.Table, created: datetime) -> pa.Table:
-    """Return one date's rows in the schema of ``local_1d``."""
-    schema = arrow_schema(LOCAL_1D)
-    closes, opens = rows["timestamp"], rows["bar_open"]
-    columns = {name: rows[name] for name in rows.column_names} | {
-        "event_timestamp": pc.multiply(closes, 1_000_000),
-        "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
-        "bar_timestamp": pc.multiply(opens, 1_000_000),
-    }
-    table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
-    return table.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
-
-
 def _differing(new: pa.Table, stored: list[Part]) -> pa.Table:
     """Return the rows whose features are not stored yet, or differ in any bit that shows."""
     if not stored:
@@ -331,7 +240,3 @@ def _compared(dataset: Dataset) -> list[str]:
 
 def _keys(rows: pa.Table) -> Iterator[tuple[str, int]]:
     return zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
-
-
-def _day_number(day: date) -> int:
-    return day.toordinal() - date(1970, 1, 1).toordinal()

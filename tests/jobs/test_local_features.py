@@ -16,6 +16,7 @@ import pytest
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.errors import InputError
 from ingestion.jobs import local_features as job
+from ingestion.jobs import turn
 from ingestion.jobs.local_features import backfill, local_features
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
@@ -173,7 +174,7 @@ def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Settings, 
 
 def test_how_the_rows_are_spilled_does_not_show(lakehouse, another, bars, monkeypatch):
     for settings, at_once in ((lakehouse, 750_000), (another, 100)):
-        monkeypatch.setattr(job, "ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr(turn, "ROWS_AT_ONCE", at_once)
         load(settings, bars)
         backfill(settings, *EVER)
     assert stored(lakehouse).equals(stored(another))

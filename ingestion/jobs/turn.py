@@ -1,0 +1,149 @@
+"""From bars by date to rows of ``local_1d`` by date, through formulas that need them by symbol.
+
+More rows than fit in memory are turned around twice, on disk:
+
+1. read the bars' partitions, a month at a time, and spill the rows by symbol
+2. compute a few hundred symbols at a time, and spill the wanted rows by month
+3. read each month's rows, in the order of their dates
+
+On the way a symbol is the place of its name among all names in order: moving and sorting numbers
+costs a fraction of moving and sorting texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import groupby, pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.jobs.spill import Spill
+from ingestion.lakehouse import arrow_schema, by_date, read_current
+from ingestion.lakehouse.parts import Part, read_metadata
+from ingestion.local import compute_local_features
+
+ROWS_AT_ONCE = 750_000
+"""Bars whose features are computed together; about 150 bytes each in and out."""
+
+_BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
+_DAY = 86_400
+
+
+def spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
+    """Spill all bars by symbol.
+
+    Returns
+    -------
+    list of str
+        The symbols, in the order of the numbers that stand for them in what was spilled.
+    int
+        How many bars there are.
+    """
+    total = sum(read_metadata(part.path).num_rows for part in parts)
+    files = math.ceil(total / ROWS_AT_ONCE)
+    numbers: dict[str, int] = {}
+    count = 0
+    columns = ["timestamp", "symbol", *_BAR_VALUES, "event_timestamp"]
+    for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
+        tables = [
+            read_current(of_day, OHLCV_1D, columns) for of_day in by_date(list(month)).values()
+        ]
+        bars = pa.concat_tables(tables)
+        count += bars.num_rows
+        symbols = bars["symbol"].combine_chunks().dictionary_encode()
+        names = symbols.dictionary.to_pylist()
+        known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
+        number = known[symbols.indices.to_numpy()]
+        bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
+        for file, rows in _split(bars, number % files):
+            spill.append(file, rows)
+    return list(numbers), count
+
+
+class Names:
+    """The symbols in order, and where in it the symbol of each number is."""
+
+    def __init__(self, symbols: list[str]) -> None:
+        by_name = sorted(range(len(symbols)), key=symbols.__getitem__)
+        self.ordered = pa.array([symbols[number] for number in by_name], pa.string())
+        self.place_of = np.empty(len(symbols), dtype=np.int32)
+        self.place_of[by_name] = np.arange(len(symbols), dtype=np.int32)
+
+    def at(self, places: pa.Array) -> pa.DictionaryArray:
+        """Return the symbols at places of the order."""
+        return pa.DictionaryArray.from_arrays(places, self.ordered)
+
+
+def features(rows: pa.Table, names: Names) -> pa.Table:
+    """Compute all features of some symbols' whole history, with the bars' closes."""
+    places = names.place_of[rows["number"].to_numpy()]
+    order = np.lexsort((rows["timestamp"].to_numpy(), places))
+    rows, place = rows.take(pa.array(order)), pa.array(places[order])
+    closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000)
+    bars = (
+        rows.drop_columns(["number", "event_timestamp"])
+        .append_column("symbol", names.at(place))
+        .append_column("close_timestamp", closes)
+    )
+    computed = compute_local_features(bars)  # in the order of the bars, which is its own
+    return (
+        computed.drop_columns(["symbol", "timestamp"])
+        .append_column("place", place)
+        .append_column("bar_open", bars["timestamp"])
+        .append_column("timestamp", closes)
+    )
+
+
+def spill_by_month(rows: pa.Table, first: date, last: date, spill: Spill) -> None:
+    """Spill the rows of bars that closed on these dates, 30 days a file."""
+    days = _days(rows)
+    wanted = (days >= _day_number(first)) & (days <= _day_number(last))
+    if not wanted.all():
+        rows, days = rows.filter(pa.array(wanted)), days[wanted]
+    for number, of_month in _split(rows, days // 30):
+        spill.append(number, of_month)
+
+
+def stamped(rows: pa.Table, names: Names, created: datetime) -> Iterator[tuple[date, pa.Table]]:
+    """Yield the rows of each date, in the schema of ``local_1d`` and in the order of symbols."""
+    schema = arrow_schema(LOCAL_1D)
+    rows = rows.take(pa.array(np.lexsort((rows["place"].to_numpy(), _days(rows)))))
+    columns = {name: rows[name] for name in rows.column_names} | {
+        "symbol": names.at(rows["place"].combine_chunks()),
+        "event_timestamp": pc.multiply(rows["timestamp"], 1_000_000),
+        "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
+        "bar_timestamp": pc.multiply(rows["bar_open"], 1_000_000),
+    }
+    table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
+    for number, start, end in _runs(_days(table)):
+        yield datetime.fromtimestamp(number * _DAY, UTC).date(), table.slice(start, end - start)
+
+
+def _split(rows: pa.Table, numbers: NDArray[np.integer]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of each number; their order within it stays."""
+    order = np.argsort(numbers, kind="stable")
+    rows = rows.take(pa.array(order))
+    for number, start, end in _runs(numbers[order]):
+        yield number, rows.slice(start, end - start)
+
+
+def _runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
+    """Yield each number with the bounds of the rows that have it."""
+    bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
+    for start, end in pairwise(bounds):
+        yield int(ordered[start]), start, end
+
+
+def _days(rows: pa.Table) -> NDArray[np.int64]:
+    days: NDArray[np.int64] = rows["timestamp"].to_numpy() // _DAY
+    return days
+
+
+def _day_number(day: date) -> int:
+    return day.toordinal() - date(1970, 1, 1).toordinal()
