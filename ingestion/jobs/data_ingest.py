@@ -22,7 +22,7 @@ from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
 from ingestion.lakehouse import append_part, lakehouse_lock, sweep_staging
-from ingestion.quality import CoverageReport
+from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 

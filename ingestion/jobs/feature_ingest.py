@@ -22,8 +22,8 @@ from ingestion.lakehouse import (
     newest_between,
     sweep_staging,
 )
-from ingestion.quality import CoverageReport
 from ingestion.quality.check import CheckReport
+from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.door import check_at_door, refuse_unless_accepted
 from ingestion.quality.receipt import Job
 from ingestion.scanner import Snapshot

@@ -24,7 +24,7 @@ from ingestion.lakehouse import (
     read_symbols,
     sweep_staging,
 )
-from ingestion.quality import CoverageReport
+from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.receipt import Job
 from ingestion.scanner import ScannerClient, Snapshot
 from ingestion.settings import Settings

@@ -10,7 +10,7 @@ from types import TracebackType
 from feature_repo.catalog import Column
 from ingestion.candidates import Candidates
 from ingestion.errors import GateRefused, NothingFetched
-from ingestion.quality import CoverageReport
+from ingestion.quality.coverage import CoverageReport
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
 from ingestion.settings import Settings
 

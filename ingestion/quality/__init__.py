@@ -10,7 +10,3 @@
 ``receipt`` ``receipt_file``  what every receipt begins with; reading them
 ``consistency`` ``freshness`` ``quarantine``  receipts against rows; what came last, or was kept
 """
-
-from ingestion.quality.coverage import CoverageReport
-
-__all__ = ["CoverageReport"]

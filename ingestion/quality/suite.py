@@ -2,16 +2,15 @@
 
 Two suites a batch: one over the rows themselves, one over a table of one row that holds the batch's
 figures. Each expectation carries in its ``meta`` the name of its check and what it stops. Great
-Expectations takes seconds to import, so only functions import it.
+Expectations takes seconds to import, and pandas half of one, so only functions import them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from feature_repo.catalog import Dtype, FeatureGroup
@@ -30,6 +29,7 @@ from ingestion.quality.rules import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from great_expectations.expectations import Expectation
 
 _PANDAS_TYPES = {
@@ -114,7 +114,7 @@ def row_frame(group: FeatureGroup, rows: pa.Table) -> pd.DataFrame:
     columns = {name: _cells(rows, name) for name in rows.column_names}
     for rule in _identities(group):
         columns[rule.check] = _with_nan_for_null(residual(rows, rule))
-    return pd.DataFrame(columns)
+    return _frame(columns)
 
 
 def derived_columns(group: FeatureGroup) -> list[str]:
@@ -124,12 +124,12 @@ def derived_columns(group: FeatureGroup) -> list[str]:
 
 def structure_frame(rows: pa.Table) -> pd.DataFrame:
     """Return rows as a frame that :func:`structure` can judge."""
-    return pd.DataFrame({name: _cells(rows, name) for name in rows.column_names})
+    return _frame({name: _cells(rows, name) for name in rows.column_names})
 
 
 def figure_frame(figures: Iterable[Figure]) -> pd.DataFrame:
     """Return figures as a table of one row."""
-    return pd.DataFrame({figure.check: [figure.value] for figure in figures})
+    return _frame({figure.check: [figure.value] for figure in figures})
 
 
 def is_well_formed(group: FeatureGroup, rows: pa.Table) -> bool:
@@ -171,6 +171,12 @@ def _expectation(rule: Rule) -> Expectation:
             return gxe.ExpectCompoundColumnsToBeUnique(
                 column_list=list(columns), ignore_row_if="never", meta=meta
             )
+
+
+def _frame(columns: Mapping[str, object]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns)
 
 
 def _cells(rows: pa.Table, name: str) -> object:

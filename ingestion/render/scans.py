@@ -7,7 +7,7 @@ from typing import Any
 from ingestion.jobs.data_ingest import DataIngestResult
 from ingestion.jobs.feature_ingest import FeatureIngestResult
 from ingestion.jobs.meta_ingest import MetaIngestResult
-from ingestion.quality import CoverageReport
+from ingestion.quality.coverage import CoverageReport
 from ingestion.render.units import minute
 
 

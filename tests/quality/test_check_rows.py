@@ -336,6 +336,11 @@ def test_great_expectations_is_imported_by_no_module_but_when_it_judges():
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+def test_recomputing_history_does_not_wait_for_the_import_of_pandas():
+    script = "import sys\nimport ingestion.jobs.local_features\nsys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_checking_prints_nothing(capfd: pytest.CaptureFixture[str]):
     check_rows(GROUP, spoiled(technicals(30), {"RSI": {3: 101.0}}))
     assert capfd.readouterr() == ("", "")
