@@ -390,7 +390,7 @@ def on_a_terminal(settings: Settings, *arguments: str, interrupt: bool = False) 
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
-        while select.select([ours], [], [], 15)[0] and (piece := os.read(ours, 65536)):
+        while select.select([ours], [], [], 60)[0] and (piece := os.read(ours, 65536)):
             shown += piece
             if interrupt and b"0/60" in shown:
                 interrupt = False
