@@ -20,9 +20,9 @@ from ingestion.settings import Settings
     "accepted",
     metavar="PART",
     multiple=True,
-    help="Answer for a part that is gone, or for all of a folder.",
+    help="Answer for a part or receipt that is gone, or for all of a folder.",
 )
-@click.option("--reason", help="What became of its rows, and who says so.")
+@click.option("--reason", help="What became of it, and who says so.")
 @json_option
 def verify_command(
     as_json: bool, lookahead: bool, online: bool, accepted: tuple[str, ...], reason: str | None

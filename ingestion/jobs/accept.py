@@ -1,4 +1,4 @@
-"""Answer for parts that are gone, so that ``verify`` names them no longer."""
+"""Answer for parts and receipts that are gone, so that ``verify`` names them no longer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingestion.jobs.losses import RECEIPT_FILE
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import lakehouse_lock
-from ingestion.lakehouse.ledger import Entry
+from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
@@ -27,20 +27,20 @@ class AcceptResult:
 
 
 def accept_losses(settings: Settings, names: Collection[str], reason: str) -> AcceptResult:
-    """Write down that parts are gone for a reason; what was recorded of them stays.
+    """Write down that files are gone for a reason; what was recorded of them stays.
 
     Parameters
     ----------
     names
-        Parts, or folders that held them: below the lakehouse's root, or whole paths.
+        Parts or receipts, or folders that held them: below the lakehouse's root, or whole paths.
     reason
         What became of the rows, and who says so.
 
     Raises
     ------
     InputError
-        If there is no reason, or a name is of no part that ``verify`` names as gone; nothing is
-        accepted then.
+        If there is no reason, a name is of nothing that ``verify`` names as gone, or a ledger
+        cannot be read; nothing is accepted then.
     LakehouseLocked
         If another run is writing.
     """
@@ -48,6 +48,7 @@ def accept_losses(settings: Settings, names: Collection[str], reason: str) -> Ac
         raise InputError("--accept needs a --reason: what became of the rows, and who says so")
     root, run_id = settings.lakehouse, new_run_id()
     with lakehouse_lock(root, run_id):
+        Ledger.read(root)  # all of them: without one, what is gone cannot be told
         job = Job(settings, run_id, "verify --accept", {"accept": list(names), "reason": reason})
         lost = check_lakehouse(settings).lost
         accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
@@ -64,7 +65,7 @@ def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:
     found = [entry for entry in lost if PurePath(root, entry.part).is_relative_to(wanted)]
     if not found or root not in wanted.parents:
         raise InputError(
-            f"--accept {name}: `tvfeast verify` names no part of that name, or below it, as gone, "
+            f"--accept {name}: `tvfeast verify` names nothing of that name, or below it, as gone, "
             "and nothing else can be accepted"
         )
     return found

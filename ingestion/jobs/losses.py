@@ -1,4 +1,4 @@
-"""Parts that were there and are gone, and those among them that somebody has answered for.
+"""Parts and receipts that are gone, and those among them that somebody has answered for.
 
 A loss stays named until somebody accepts it: the rows were made anew, or are known to be gone. That
 is written down in a receipt of its own, and holds for what that one run wrote there; nothing that
@@ -7,14 +7,16 @@ was recorded before is changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from feature_repo.catalog import DATASETS
+from ingestion.errors import InputError
 from ingestion.lakehouse import list_parts
-from ingestion.lakehouse.ledger import Entry, Key, Ledger
+from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Key, Ledger, read_run_files
 from ingestion.quality.receipt_file import receipts_told
 
 RECEIPT_FILE = "accept.json"
@@ -35,7 +37,9 @@ class Losses:
 
 
 def find_losses(root: Path, published: Collection[Key]) -> Losses:
-    """Look for parts that are gone; waits for nobody.
+    """Look for parts and receipts that are gone; waits for nobody.
+
+    A ledger that cannot be read is left out: what only it knows of is not missed.
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
         What receipts say was there, though a ledger has lost its word for it.
     """
     for _ in range(_LOOKS):
-        ledger = Ledger.read(root)
+        ledger = Ledger.read(root, whole=False)
         present = {
             part.path.relative_to(root).as_posix()
             for dataset in DATASETS
@@ -55,6 +59,7 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
         lost = appeared + _overwritten(ledger, present)
         if not lost:  # or merged since the ledgers were read: look again
             break
+    lost += _gone_files(root)
     answered_for = _accepted(root)
     return Losses(
         lost=tuple(entry for entry in lost if entry.key not in answered_for),
@@ -62,6 +67,15 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
         unpublished=len(gone) - len(appeared),
         replaced=len(replaced),
     )
+
+
+def _gone_files(root: Path) -> Iterator[Entry]:
+    """Yield the files of the runs' own folders that their runs saw in place."""
+    for ledger in sorted((root / "_runs").glob(f"*/{LEDGER_FILE}")):
+        with suppress(InputError):  # an unreadable ledger is named as such
+            for last, *_ in read_run_files(root, ledger.parent.name).values():
+                if last.confirmed and not (root / last.part).exists():
+                    yield last
 
 
 def _accepted(root: Path) -> frozenset[Key]:

@@ -4,7 +4,8 @@
 2. Of each date, look into every part (:func:`~ingestion.lakehouse.inspect.inspect_part`), and
    compare the keys of all.
 3. Name what is no part, and parts that were there and are gone.
-4. Compare the receipts with the rows (:mod:`ingestion.quality.consistency`).
+4. Compare the receipts with the rows (:mod:`ingestion.quality.consistency`), and the runs' folders
+   with what their runs recorded (:mod:`ingestion.quality.run_folders`).
 
 Memory holds one part and the keys of one date. The lakehouse may be written meanwhile.
 """
@@ -32,8 +33,8 @@ from ingestion.settings import Settings
 
 _NUMBER = "part number"
 _GONE = (
-    "is gone: run {entry.run_id} wrote it; put it back from a backup, or make its rows anew and "
-    "answer for it: `tvfeast verify --accept {entry.part} --reason …`"
+    "is gone: run {entry.run_id} wrote it; put it back from a backup, or make a part's rows anew, "
+    "and answer for it: `tvfeast verify --accept {entry.part} --reason …`"
 )
 
 
@@ -62,11 +63,11 @@ class LakehouseReport:
     replaced: int = 0
     """Parts whose place a merged one took."""
     accepted: int = 0
-    """Parts that are gone and were answered for."""
+    """Parts and receipts that are gone and were answered for."""
     receipts: int = 0
     faults: list[Fault] = field(default_factory=list)
     lost: tuple[Entry, ...] = ()
-    """The parts among the faults that are gone."""
+    """The parts and receipts among the faults that are gone."""
 
     @property
     def passed(self) -> bool:
@@ -83,7 +84,7 @@ def check_lakehouse(settings: Settings) -> LakehouseReport:
     report = LakehouseReport()
     rows_of: Counter[tuple[str, str]] = Counter()
     listed = {dataset: by_date(list_parts(root, dataset)) for dataset in DATASETS}
-    ledger = Ledger.read(root)
+    ledger = Ledger.read(root, whole=False)
     for dataset, dates in listed.items():
         for day, parts in dates.items():
             try:
@@ -123,7 +124,7 @@ class _Found:
 
 def _inspect_anew(root: Path, dataset: Dataset, day: date) -> _Found:
     parts = [part for part in list_parts(root, dataset, day) if part.date == day]
-    return _inspect(root, dataset, parts, Ledger.read(root))
+    return _inspect(root, dataset, parts, Ledger.read(root, whole=False))
 
 
 def _inspect(root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger) -> _Found:

@@ -3,6 +3,9 @@
 A part is announced, with the hash of its content, before it appears, and confirmed after. So a run
 that is killed leaves no part without a recorded hash; and a part that was announced and never
 confirmed is told from one that was there and is gone.
+
+The files of the run's own folder, its receipts above all, are recorded likewise. They may be
+written again: see :func:`read_run_files`.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from ingestion.errors import InputError
 from ingestion.lakehouse.durable import OWN_FILE, make_folder, sync
 
 LEDGER_FILE = "files.jsonl"
-_BEGINNINGS = (b'{"part": "', b'{"confirmed": "')
+_BEGINNINGS = (b'{"part": "', b'{"confirmed": "', b'{"file": "')
 _NO_RECORD = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 """What reading a line raises that is none."""
 
@@ -29,7 +33,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Entry:
-    """One part, as its run recorded it."""
+    """One part, or a file of the run's own folder, as its run recorded it."""
 
     run_id: str
     part: str
@@ -37,6 +41,7 @@ class Entry:
     sha256: str
     """Of the whole file, in hexadecimal."""
     rows: int
+    """Of a part."""
     replaces: tuple[str, ...] = ()
     """The parts that it took the place of, if it was merged from them."""
     confirmed: bool = False
@@ -59,10 +64,27 @@ class Ledger:
             self._runs.add(entry.run_id)
 
     @classmethod
-    def read(cls, root: Path) -> Ledger:
-        """Read the ledgers of all runs; a lakehouse older than they are has none."""
-        runs = sorted((root / "_runs").glob(f"*/{LEDGER_FILE}"))
-        return cls(entry for path in runs for entry in read_ledger(root, path.parent.name))
+    def read(cls, root: Path, *, whole: bool = True) -> Ledger:
+        """Read the ledgers of all runs; a lakehouse older than they are has none.
+
+        Parameters
+        ----------
+        whole
+            Whether to refuse if one cannot be read; otherwise it counts as if it were not there.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read.
+        """
+        entries: list[Entry] = []
+        for path in sorted((root / "_runs").glob(f"*/{LEDGER_FILE}")):
+            try:
+                entries += read_ledger(root, path.parent.name)
+            except InputError:
+                if whole:
+                    raise
+        return cls(entries)
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._runs
@@ -126,10 +148,16 @@ def announce(root: Path, entry: Entry) -> None:
     _append(root, entry.run_id, line, durable=True)
 
 
-def confirm(root: Path, entry: Entry) -> None:
-    """Record that a part has appeared.
+def announce_file(root: Path, entry: Entry) -> None:
+    """Record a file of the run's folder that is about to appear, or to change; on the disk too."""
+    line = {"file": entry.part, "sha256": entry.sha256}
+    _append(root, entry.run_id, line, durable=True)
 
-    Not waited for: the part itself says the same for as long as it is there.
+
+def confirm(root: Path, entry: Entry) -> None:
+    """Record that a part or file has appeared.
+
+    Not waited for: it says the same itself for as long as it is there.
     """
     _append(root, entry.run_id, {"confirmed": entry.part}, durable=False)
 
@@ -156,13 +184,39 @@ def read_ledger(root: Path, run_id: str) -> list[Entry]:
     return list(entries.values())
 
 
+def read_run_files(root: Path, run_id: str) -> dict[str, list[Entry]]:
+    """Return what a run recorded of the files in its own folder, by their paths below the root.
+
+    A file holds one of the contents that are told of it: the last one that the run saw in its
+    place, or one that was announced since. So a run that is killed while it writes a file again
+    leaves nothing that contradicts its ledger.
+
+    Raises
+    ------
+    InputError
+        If the ledger is there and cannot be read.
+    """
+    files: dict[str, list[Entry]] = {}
+    for line in _lines(root, run_id):
+        with suppress(*_NO_RECORD):
+            record = json.loads(line)
+            if "file" in record:
+                entry = _file(run_id, record)
+                files.setdefault(entry.part, []).append(entry)
+            elif (name := record.get("confirmed")) in files:
+                files[name] = [replace(files[name][-1], confirmed=True)]
+    return files
+
+
 def strange_lines(root: Path, run_id: str) -> list[int]:
     """Return the lines of a run's ledger, from 1 on, that no run has written, nor begun to."""
     strange = []
     for number, line in enumerate(_lines(root, run_id), start=1):
         try:
             record = json.loads(line)
-            if not isinstance(record.get("confirmed"), str):
+            if "file" in record:
+                _file(run_id, record)
+            elif not isinstance(record.get("confirmed"), str):
                 _entry(run_id, record)
         except _NO_RECORD as error:
             is_torn = isinstance(error, ValueError) and any(
@@ -181,8 +235,8 @@ def _lines(root: Path, run_id: str) -> list[bytes]:
         return []
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): put it back from a backup, or move it out "
-            "of the lakehouse"
+            f"{path} cannot be read ({error.strerror}): give yourself the right to read it, or "
+            "put it back from a backup"
         ) from error
 
 
@@ -193,6 +247,13 @@ def _entry(run_id: str, record: dict[str, Any]) -> Entry:
     if not all(isinstance(text, str) for text in texts) or type(rows) is not int:
         raise TypeError("no record of a part")
     return Entry(run_id, part, sha256, rows, tuple(replaces))
+
+
+def _file(run_id: str, record: dict[str, Any]) -> Entry:
+    name, sha256 = record["file"], record["sha256"]
+    if not (isinstance(sha256, str) and name.startswith(f"_runs/{run_id}/")):
+        raise TypeError("no record of a file of this run")
+    return Entry(run_id, name, sha256, 0)
 
 
 def _append(root: Path, run_id: str, line: dict[str, Any], *, durable: bool) -> None:

@@ -7,6 +7,7 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from datetime import date
 from pathlib import Path
@@ -17,11 +18,14 @@ import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset, Dtype
 from ingestion.lakehouse.durable import OWN_FILE, Staging, make_folder, sync
-from ingestion.lakehouse.ledger import Entry, announce, confirm, content_hash
+from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm, content_hash
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
 from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
+
+UNFINISHED = ".unfinished"
+"""Ends the name of a run's file that is being written, or was when the run was killed."""
 
 
 def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
@@ -57,16 +61,23 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
 
 
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
-    """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke."""
+    """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke.
+
+    The run's ledger holds its hash. It may be written again.
+    """
     folder = root / "_runs" / run_id
     make_folder(folder, root)
     # Beside its place and not under `_tmp`, which a run that holds the lock may sweep meanwhile.
-    unfinished, target = folder / f"{name}.unfinished", folder / name
+    unfinished, target = folder / f"{name}{UNFINISHED}", folder / name
     unfinished.touch(OWN_FILE)
     unfinished.write_bytes(content)
     sync(unfinished)
+    sha256 = hashlib.sha256(content).hexdigest()
+    entry = Entry(run_id, target.relative_to(root).as_posix(), sha256, 0)
+    announce_file(root, entry)
     unfinished.replace(target)
     sync(folder)
+    confirm(root, entry)
     return target
 
 

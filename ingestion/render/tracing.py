@@ -58,9 +58,10 @@ def accept_document(result: AcceptResult) -> dict[str, Any]:
 
 
 def accept_text(result: AcceptResult) -> str:
-    """Return what was answered for, a line a part."""
+    """Return what was answered for, a line a file."""
     lines = [
-        f"  {entry.part}, {entry.rows:,} rows of run {entry.run_id}" for entry in result.accepted
+        f"  {entry.part}, {f'{entry.rows:,} rows ' * bool(entry.rows)}of run {entry.run_id}"
+        for entry in result.accepted
     ]
     return "\n".join([f"gone and answered for, as {result.receipt} says:", *lines])
 

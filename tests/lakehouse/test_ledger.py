@@ -10,7 +10,14 @@ import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import append_part, write_run_file
-from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, read_ledger
+from ingestion.lakehouse.ledger import (
+    Entry,
+    Ledger,
+    announce,
+    confirm,
+    read_ledger,
+    read_run_files,
+)
 from tests.lakehouse.technicals import EVENING, technicals
 
 PART = "features/tv_technicals_1d/date=2026-01-16/part-0.parquet"
@@ -108,6 +115,46 @@ def test_a_merged_part_is_no_news_if_all_that_it_was_merged_from_is_known(tmp_pa
     assert ledger.is_among(parts[4], {parts[2], parts[3]})
     assert not ledger.is_among(parts[4], {parts[0], parts[3]})
     assert not ledger.is_among(parts[0], {parts[1]})
+
+
+def files(root: Path) -> list[tuple[str, bool]]:
+    """What a run recorded of its receipt: content, and whether it was seen."""
+    of = {hashlib.sha256(content).hexdigest(): content.decode() for content in (b"1", b"2", b"3")}
+    (entries,) = read_run_files(root, "run").values()
+    return [(of[entry.sha256], entry.confirmed) for entry in entries]
+
+
+def test_a_receipt_is_recorded_with_the_hash_of_what_was_written_last(tmp_path: Path):
+    for content in (b"1", b"2"):
+        write_run_file(tmp_path, "run", "receipt.json", content)
+    assert files(tmp_path) == [("2", True)]
+    assert list(read_run_files(tmp_path, "run")) == ["_runs/run/receipt.json"]
+    assert read_ledger(tmp_path, "run") == []
+
+
+def test_a_receipt_is_announced_before_it_changes(tmp_path: Path, monkeypatch):
+    write_run_file(tmp_path, "run", "receipt.json", b"1")
+
+    def killed(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_run_file(tmp_path, "run", "receipt.json", b"2")
+    assert files(tmp_path) == [("1", True), ("2", False)]
+    monkeypatch.setattr(Path, "replace", replace)
+    write_run_file(tmp_path, "run", "receipt.json", b"3")
+    assert files(tmp_path) == [("3", True)]
+
+
+def test_a_line_that_records_no_file_of_its_run_is_left_out(tmp_path: Path):
+    write_run_file(tmp_path, "run", "receipt.json", b"1")
+    with (tmp_path / "_runs" / "run" / "files.jsonl").open("a") as file:
+        for name in ('"_runs/other/receipt.json"', "[]", "7", "null"):
+            file.write(f'{{"file": {name}, "sha256": "ab"}}\n')
+        file.write('{"confirmed": []}\n{"file": "_runs/run/receipt.json"}\n')
+    assert files(tmp_path) == [("1", True)]
 
 
 def test_ledgers_and_receipts_are_the_users_own(tmp_path: Path):

@@ -1,0 +1,151 @@
+"""What a run leaves in its own folder: changed, deleted, foreign, or not to be read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import InputError
+from ingestion.jobs.accept import accept_losses
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import append_part, write_run_file
+from ingestion.quality.receipt import Job
+from ingestion.settings import Settings
+from tests.lakehouse.technicals import technicals
+
+RECEIPT = "_runs/run-1/some_job.json"
+LEDGER = "_runs/run-1/files.jsonl"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Two runs with a part each; the first one's receipt was written twice."""
+    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
+    append_part(settings.lakehouse, GROUP, technicals(["B:B"]), "run-2")
+    job = Job(settings, "run-1", "some-job")
+    job.write("some_job.json", symbols=5)
+    job.write_again()
+    return settings
+
+
+def faults(settings: Settings) -> list[tuple[str, str]]:
+    return [(fault.file, fault.reason) for fault in check_lakehouse(settings).faults]
+
+
+def forget_receipts(settings: Settings) -> None:
+    """Make the first run one of an earlier version, which recorded parts alone."""
+    ledger = settings.lakehouse / LEDGER
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(line for line in lines if "some_job" not in line))
+
+
+def test_a_receipt_that_was_written_twice_holds(settings: Settings):
+    assert faults(settings) == []
+
+
+def test_a_changed_value_in_a_receipt_is_named(settings: Settings):
+    path = settings.lakehouse / RECEIPT
+    path.write_text(path.read_text().replace('"symbols": 5', '"symbols": 6'))
+    ((file, reason),) = faults(settings)
+    assert file == RECEIPT
+    assert "the hash differs" in reason
+
+
+def test_a_deleted_receipt_is_named_until_somebody_answers_for_it(settings: Settings):
+    (settings.lakehouse / RECEIPT).unlink()
+    ((file, reason),) = faults(settings)
+    assert file == RECEIPT
+    assert "is gone: run run-1 wrote it; put it back from a backup" in reason
+    assert f"--accept {RECEIPT}" in reason
+    result = accept_losses(settings, [RECEIPT], "lost with a disk, says the desk")
+    assert [entry.part for entry in result.accepted] == [RECEIPT]
+    assert faults(settings) == []
+
+
+def test_a_run_that_recorded_no_receipts_holds(settings: Settings):
+    forget_receipts(settings)
+    assert faults(settings) == []
+    (settings.lakehouse / RECEIPT).unlink()
+    assert faults(settings) == []
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_run_that_was_killed_while_it_wrote_its_receipt_holds(
+    settings: Settings, monkeypatch, written: int
+):
+    root = settings.lakehouse
+    if written:
+        write_run_file(root, "killed", "some_job.json", b'{"run_id": "killed", "step": 1}')
+
+    def killed(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_run_file(root, "killed", "some_job.json", b'{"run_id": "killed", "step": 2}')
+    assert (root / "_runs/killed/some_job.json.unfinished").exists()
+    assert faults(settings) == []
+
+
+def test_a_run_that_was_killed_before_it_could_confirm_its_receipt_holds(settings: Settings):
+    ledger = settings.lakehouse / LEDGER
+    lines = ledger.read_text().splitlines(keepends=True)
+    assert json.loads(lines[-1]) == {"confirmed": RECEIPT}
+    ledger.write_text("".join(lines[:-1]))
+    assert faults(settings) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["notes.txt", "some_job.json", ".hidden", "run-1/notes.txt", "run-1/a.json", "run-2/x.parquet"],
+)
+def test_what_no_run_has_written_is_named(settings: Settings, name: str):
+    shutil.copy(settings.lakehouse / RECEIPT, settings.lakehouse / "_runs" / name)
+    assert faults(settings) == [(f"_runs/{name}", "is not the lakehouse's: move it out")]
+
+
+def test_a_foreign_folder_with_a_run_is_named_alone(settings: Settings):
+    folder = settings.lakehouse / "_runs/run-1/copy"
+    shutil.copytree(settings.lakehouse / "_runs/run-2", folder)
+    assert faults(settings) == [("_runs/run-1/copy", "is not the lakehouse's: move it out")]
+
+
+def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(settings: Settings):
+    root = settings.lakehouse
+    (root / LEDGER).unlink()
+    (root / LEDGER).mkdir()
+    (second,) = (root / GROUP.storage).glob("*/part-1.parquet")
+    second.write_bytes(b"")
+    named = dict(faults(settings))
+    assert set(named) == {LEDGER, second.relative_to(root).as_posix()}
+    assert "cannot be read (Is a directory)" in named[LEDGER]
+    assert "put it back from a backup" in named[LEDGER]
+
+
+def test_a_run_folder_that_may_not_be_read_is_named(settings: Settings, monkeypatch):
+    listed = Path.iterdir
+
+    def iterdir(folder: Path):
+        if folder.name == "run-2":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    ((file, reason),) = faults(settings)
+    assert file == "_runs/run-2"
+    assert "Permission denied" in reason
+
+
+def test_nothing_is_accepted_while_a_ledger_cannot_be_read(settings: Settings):
+    root = settings.lakehouse
+    (part,) = (root / GROUP.storage).glob("*/part-1.parquet")
+    part.unlink()
+    (root / LEDGER).unlink()
+    (root / LEDGER).mkdir()
+    with pytest.raises(InputError, match=r"files\.jsonl cannot be read"):
+        accept_losses(settings, [str(part)], "known to be gone")
