@@ -1,7 +1,7 @@
 """How fresh and how complete the lakehouse is, and what waits for somebody.
 
-Reads the newest receipts and the keys of recent rows. Changes nothing, does not ask Feast, and
-waits for nobody.
+Reads the newest receipts and the keys of recent rows; one that cannot be read is past a limit, and
+the one before it counts. Changes nothing, does not ask Feast, and waits for nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion import clock
-from ingestion.errors import GateRefused
+from ingestion.errors import GateRefused, InputError
 from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined
 from ingestion.quality.receipt_file import newest_receipt
@@ -101,11 +101,13 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         If a part of the last 90 days cannot be read.
     """
     limits, at, root = limits or StatusLimits(), clock.now(), settings.lakehouse
+    # Told by the status itself: a monitor reads no warnings, and what is older may look sound.
+    damaged: list[InputError] = []
     newest = {
         dataset.name: newest_events(root, dataset, at - LOOKBACK, at)
         for dataset in (*GROUPS, OHLCV_1D)
     }
-    snapshot = newest_receipt(root, _SNAPSHOT, _snapshot)
+    snapshot = newest_receipt(root, _SNAPSHOT, _snapshot, damaged.append)
     asked = _asked(snapshot, newest[TV_TECHNICALS_1D.name])
     with_bars = newest[OHLCV_1D.name].keys()
     groups = tuple(
@@ -120,15 +122,18 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         )
         for group in GROUPS
     )
-    load = newest_receipt(root, _LOAD, partial(_load, settings, at))
-    held_back = newest_receipt(root, _BARS, _held_back) or ()
+    load = newest_receipt(root, _LOAD, partial(_load, settings, at), damaged.append)
+    held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
     return StatusReport(
         at=at,
         groups=groups,
         load=load,
         without_bars=_without_bars(groups, newest),
         held_back=held_back,
-        problems=tuple(_problems(limits, groups, load, held_back, bool(with_bars))),
+        problems=(
+            *map(str, damaged),
+            *_problems(limits, groups, load, held_back, bool(with_bars)),
+        ),
     )
 
 

@@ -36,40 +36,49 @@ def read_receipt(path: Path) -> dict[str, Any]:
     return document
 
 
+def _warn(error: InputError) -> None:
+    _log.warning("passed over: %s", error)
+
+
 def receipts_told(
-    root: Path, name: str, read: Callable[[dict[str, Any]], Told | None]
+    root: Path,
+    name: str,
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
 ) -> Iterator[Told]:
     """Yield what the receipts of a job tell, the newest first; run ids sort by time.
-
-    One that cannot be read is passed over, and people are told.
 
     Parameters
     ----------
     read
         Takes what it needs out of a receipt; None to pass over it in silence.
+    passed_over
+        Is told of each receipt that cannot be read; people are, unless the caller does more.
     """
     for path in sorted((root / "_runs").glob(f"*/{name}"), reverse=True):
         try:
             told = read(read_receipt(path))
         except InputError as error:
-            _log.warning("passed over: %s", error)
+            passed_over(error)
         except NOT_SAID as error:
-            refusal = _refusal(path, f"does not say what it must ({error!r})")
-            _log.warning("passed over: %s", refusal)
+            passed_over(_refusal(path, f"does not say what it must ({error!r})"))
         else:
             if told is not None:
                 yield told
 
 
 def newest_receipt(
-    root: Path, name: str, read: Callable[[dict[str, Any]], Told | None]
+    root: Path,
+    name: str,
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
 ) -> Told | None:
     """Return what the newest receipt of a job tells, by :func:`receipts_told`; None without one."""
-    return next(receipts_told(root, name, read), None)
+    return next(receipts_told(root, name, read, passed_over), None)
 
 
 def _refusal(path: Path, what: str) -> InputError:
     return InputError(
-        f"{path} {what}: move it out of the lakehouse, or put it back from a backup; `tvfeast "
-        "verify` names all such files"
+        f"{path} {what}: put it back from a backup, or move it out of the lakehouse and answer for "
+        "it; `tvfeast verify` names all such files"
     )

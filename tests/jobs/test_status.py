@@ -173,11 +173,30 @@ def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse:
     assert "NASDAQ:S01 4:1" in status_text(report)
 
 
-def test_the_newest_receipt_that_can_be_read_counts(lakehouse: Settings, caplog):
+@pytest.mark.parametrize(
+    "name", ["feature_ingest_coverage.json", "materialize.json", "data_ingest.json"]
+)
+def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
+    lakehouse: Settings, name: str
+):
     snapshot_receipt(lakehouse, "run-2", 0.97)
-    damaged = write_run_file(lakehouse.lakehouse, "run-3", "feature_ingest_coverage.json", b"{")
-    assert group(status(lakehouse)).coverage == 0.97
-    assert str(damaged) in caplog.text
+    damaged = write_run_file(lakehouse.lakehouse, "run-3", name, b"{")
+    report = status(lakehouse)
+    assert group(report).coverage == 0.97
+    assert report.load is not None
+    (problem,) = report.problems
+    assert problem.startswith(f"{damaged} cannot be read")
+    assert "put it back from a backup" in problem
+    with pytest.raises(GateRefused, match="put it back from a backup"):
+        refuse_unless_fresh(report)
+    assert f"PAST ITS LIMIT: {problem}" in status_text(report)
+    document = status_document(report)
+    assert (document["passed"], document["problems"]) == (False, [problem])
+
+
+def test_a_damaged_receipt_that_a_newer_one_has_replaced_is_no_limit(lakehouse: Settings):
+    write_run_file(lakehouse.lakehouse, "run-0", "feature_ingest_coverage.json", b"{")
+    assert status(lakehouse).passed
 
 
 def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakehouse: Settings):
@@ -204,7 +223,9 @@ def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakeho
 )
 def test_a_receipt_of_another_form_ends_in_no_traceback(lakehouse: Settings, name, document):
     write(lakehouse, "run-2", name, **document)
-    assert status_text(status(lakehouse))
+    report = status(lakehouse)
+    assert any("run-2" in problem for problem in report.problems)
+    assert status_text(report)
 
 
 def test_rows_beyond_now_are_not_counted(lakehouse: Settings):
