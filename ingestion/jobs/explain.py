@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from feature_repo.catalog import GROUPS, OHLCV_1D, Column, Dataset, FeatureGroup
+from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, Column, Dataset, FeatureGroup
 from ingestion import clock
 from ingestion.errors import CorruptPart, FeastRepositoryError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
@@ -20,7 +20,7 @@ from ingestion.lakehouse import by_date, list_parts, reading_again
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.parts import Part
-from ingestion.sessions import bar_close, bar_state
+from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
 from ingestion.symbols import symbol_problem
 
@@ -119,8 +119,11 @@ class Explanation:
 
     @property
     def found(self) -> bool:
-        """Whether any view has a row."""
-        return any(story.versions for story in self.stories)
+        """Whether any view has a row, in the lakehouse or online."""
+        return any(
+            story.versions or (isinstance(story.online, Online) and story.online.event)
+            for story in self.stories
+        )
 
 
 def explain(settings: Settings, request: ExplainRequest) -> Explanation:
@@ -129,7 +132,8 @@ def explain(settings: Settings, request: ExplainRequest) -> Explanation:
     Raises
     ------
     InputError
-        If the symbol is none, no view has the feature, or the instant is in the future.
+        If the symbol is none, no view has the feature, the instant is in the future, or there is no
+        row of the symbol by then.
     CorruptPart
         If a part that had to be read cannot be.
     """
@@ -147,7 +151,22 @@ def explain(settings: Settings, request: ExplainRequest) -> Explanation:
     ]
     online = _served(settings, wanted, request.symbol, now) if request.online else {}
     stories = [replace(story, online=online.get(story.view)) for story in stories]
-    return Explanation(request.symbol, request.feature, as_of, tuple(stories))
+    told = Explanation(request.symbol, request.feature, as_of, tuple(stories))
+    if not told.found:
+        raise InputError(_no_row(told))
+    return told
+
+
+def _no_row(told: Explanation) -> str:
+    views = " and ".join(story.view for story in told.stories)
+    later = [story.superseded_by.event for story in told.stories if story.superseded_by]
+    hint = (
+        f"its first one: --as-of {min(later).isoformat()}"
+        if later
+        else "look at its spelling, and whether it is among the candidates of `tvfeast flow-data`; "
+        f"{LOCAL_1D.name} needs its bars too, which `tvfeast import-bars` loads"
+    )
+    return f"{told.symbol} has no row in {views} up to {told.as_of.isoformat()}; {hint}"
 
 
 def _wanted(feature: str) -> list[tuple[FeatureGroup, Column]]:
@@ -192,7 +211,7 @@ def _story(
         versions=tuple(_version(root, group, column, row) for row in reversed(deciding)),
         expired=bool(deciding) and deciding[0].values[group.event] + group.ttl < as_of,
         recorded=last(known),
-        bar=_bar(root, symbol, deciding[-1].values) if deciding else None,
+        bar=_bar(root, group, symbol, deciding[-1].values) if deciding else None,
         supersedes=last(before),
         superseded_by=last(after),
         online=None,
@@ -241,7 +260,7 @@ def _source(column: Column) -> str:
     return formula_of(column.name)
 
 
-def _bar(root: Path, symbol: str, values: dict[str, Any]) -> Bar | None:
+def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -> Bar | None:
     """Tell of the bar that a row describes, and of the stored bar with that open or close."""
     opened: datetime | None = values["bar_timestamp"]
     if opened is None:
@@ -255,10 +274,13 @@ def _bar(root: Path, symbol: str, values: dict[str, Any]) -> Bar | None:
         if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
     ]
     bar = stored[-1] if stored else None
+    # What is recomputed is so from closed bars alone; at its close, a snapshot's is not final yet.
+    is_final = group is LOCAL_1D
+    state = BarState.CLOSED if is_final else bar_state(symbol, seconds, values["timestamp"])
     return Bar(
         open=opened,
         close=close,
-        state=str(bar_state(symbol, seconds, values["timestamp"])),
+        state=str(state),
         source=bar.values["source"] if bar else None,
         run_id=bar.origin.run_id if bar and bar.origin else None,
     )

@@ -141,10 +141,21 @@ def test_a_merged_part_tells_the_same_story(lakehouse: Settings):
         assert (then.value, then.run_id, then.sha256) == (now.value, now.run_id, now.sha256)
 
 
-def test_a_symbol_without_a_row_has_no_versions(lakehouse: Settings):
-    told = story(lakehouse, symbol="NASDAQ:NONE")
+def test_a_symbol_without_a_row_is_refused_with_what_to_do(lakehouse: Settings):
+    with pytest.raises(InputError, match="NASDAQ:NONE has no row in tv_technicals_1d") as refused:
+        story(lakehouse, symbol="NASDAQ:NONE")
+    assert "candidates" in str(refused.value)
+
+
+def test_an_instant_before_the_first_row_is_refused_with_the_first_one(lakehouse: Settings):
+    with pytest.raises(InputError, match=r"has no row .* up to 2026-01-15") as refused:
+        story(lakehouse, EVENING - DAY)
+    assert f"--as-of {EVENING.isoformat()}" in str(refused.value)
+
+
+def test_a_view_without_a_row_has_no_versions(lakehouse: Settings):
+    told = explain(lakehouse, ExplainRequest(AAPL, "RSI", online=False)).stories[1]
     assert (told.versions, told.bar, told.supersedes) == ((), None, None)
-    assert story(lakehouse, EVENING - DAY).versions == ()
 
 
 @pytest.fixture
@@ -189,10 +200,25 @@ def test_a_recomputed_value_names_its_formula_and_its_bar(recomputed: Settings):
     assert "Parameters" not in told.source
 
 
+def test_a_recomputed_value_is_of_a_closed_bar_and_a_snapshot_at_its_close_of_an_open_one(
+    lakehouse: Settings,
+):
+    opened, close = EVENING.replace(hour=14, minute=30), EVENING.replace(hour=21, minute=0)
+    times = {"timestamp": int(close.timestamp()), "event_timestamp": close}
+    for group in (GROUP, LOCAL_1D):
+        row = dict.fromkeys(arrow_schema(group).names, 1.0) | times
+        row |= {"symbol": AAPL, "created_timestamp": EVENING, "bar_timestamp": opened}
+        row |= {"bar_update_timestamp": None}
+        rows = pa.Table.from_pylist([row], arrow_schema(group))
+        append_part(lakehouse.lakehouse, group, rows, "close")
+    told = explain(lakehouse, ExplainRequest(AAPL, "RSI", close, online=False)).stories
+    assert [each.bar.state for each in told if each.bar] == ["open", "closed"]
+
+
 def test_a_plain_name_tells_of_every_view_that_has_it(recomputed: Settings):
     both = explain(recomputed, ExplainRequest(AAPL, "RSI", online=False))
     assert [each.view for each in both.stories] == ["tv_technicals_1d", "local_1d"]
-    one = explain(recomputed, ExplainRequest(AAPL, "returns_1d", online=False))
+    one = explain(recomputed, ExplainRequest("BINANCE:BTCUSDT", "returns_1d", online=False))
     assert [each.view for each in one.stories] == ["local_1d"]
 
 
@@ -238,9 +264,9 @@ def explained(tmp_path_factory, sample_panel) -> tuple[Explanation, Explanation]
         patch.setenv("TVFEAST_PROJECT", str(project))
         settings = replace(Settings.from_environment(), scanner_url=scanner.url)
         request = ExplainRequest(AAPL, "tv_technicals_1d:RSI")
-        nothing = explain(settings, request)
         candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
         feature_ingest(settings, FeatureIngestRequest(candidates))
+        nothing = explain(settings, request)
         materialize(settings)
         patch.setenv("TVFEAST_NOW", (MONDAY + 5 * DAY).isoformat())
         return nothing, explain(settings, request)
