@@ -1,10 +1,15 @@
-"""The command line's entry: runs a command, and ends every error in one line and an exit code."""
+"""The command line's entry: runs a command, and ends every error in one line and an exit code.
+
+With ``--json``, the line is an object on stdout too, unless the command has printed its own:
+whoever reads one finds one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import io
+import json
 import os
 import sys
 import tempfile
@@ -16,6 +21,7 @@ from typing import NoReturn
 import click
 
 from ingestion.commands import cli
+from ingestion.commands.group import Output
 from ingestion.errors import InputError, TvfeastError
 from ingestion.redaction import Redaction, session_header
 from ingestion.settings import Settings, variable
@@ -28,8 +34,9 @@ _MAKE_ROOM = (
 
 def main() -> None:
     """Run the command line; every error ends in one line and its exit code."""
+    output = Output()
     try:
-        status = cli(standalone_mode=False)
+        status = cli(standalone_mode=False, obj=output)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -37,27 +44,37 @@ def main() -> None:
         told = io.StringIO()
         error.show(told)
         click.echo(_redaction().hide(told.getvalue()), nl=False, err=True)
-        sys.exit(error.exit_code)
+        _end(_redaction().hide(error.format_message()), error.exit_code, output)
     except TvfeastError as error:
         line = " ".join(str(error).split())  # other libraries' reasons may be of several
-        click.echo(f"tvfeast: {_redaction().hide(line)}", err=True)
-        sys.exit(error.exit_code)
+        _say(_redaction().hide(line), error.exit_code, output)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
         if error.errno in _NO_ROOM:
-            click.echo(f"tvfeast: {os.strerror(error.errno)}: {_MAKE_ROOM}", err=True)
-        elif error.filename is None:
-            _internal(error)
-        else:
-            click.echo(f"tvfeast: {error.filename}: {error.strerror}", err=True)
-        sys.exit(InputError.exit_code)
+            _say(f"{os.strerror(error.errno)}: {_MAKE_ROOM}", InputError.exit_code, output)
+        if error.filename is None:
+            _internal(error, output)
+        _say(f"{error.filename}: {error.strerror}", InputError.exit_code, output)
     except Exception as error:  # noqa: BLE001 - the last resort: a line and where to look
-        _internal(error)
+        _internal(error, output)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _internal(error: Exception) -> NoReturn:
+def _say(line: str, exit_code: int, output: Output) -> NoReturn:
+    click.echo(f"tvfeast: {line}", err=True)
+    _end(line, exit_code, output)
+
+
+def _end(line: str, exit_code: int, output: Output) -> NoReturn:
+    if "--json" in sys.argv and not output.is_json:
+        document = {"error": line, "exit_code": exit_code}
+        with contextlib.suppress(BrokenPipeError):
+            click.echo(json.dumps(document, ensure_ascii=False))
+    sys.exit(exit_code)
+
+
+def _internal(error: Exception, output: Output) -> NoReturn:
     """Say that it is our fault and where the traceback is, without the secrets it may repeat."""
     secrets = _redaction()
     text = secrets.hide("".join(traceback.format_exception(error)))
@@ -67,8 +84,7 @@ def _internal(error: Exception) -> NoReturn:
     if path is None:
         click.echo(text, err=True)
     where = f"; traceback in {path}" if path else ""
-    click.echo(f"tvfeast: internal error: {secrets.hide(repr(error))}{where}", err=True)
-    sys.exit(1)
+    _say(f"internal error: {secrets.hide(repr(error))}{where}", TvfeastError.exit_code, output)
 
 
 def _append(entry: str) -> Path | None:

@@ -161,6 +161,32 @@ def test_a_gate_ends_with_3_no_rows_with_4_and_a_lock_with_5(
         assert run(settings, *ask).returncode == 5
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["feature-ingest", "--candidates", "/none.json"], 2, "/none.json cannot be read"),
+        (["feature-ingest", "--candidates", CANDIDATES, "--retries", "x"], 2, "'--retries'"),
+        (["feature-ingest", "--candidates", "GONE"], 4, "no rows came"),
+        (["status"], 3, None),
+    ],
+)
+def test_with_json_an_error_is_one_object_too_unless_the_command_has_reported(
+    settings: Settings, tmp_path: Path, arguments: list[str], code: int, told: str | None
+):
+    path = tmp_path / "gone.json"
+    path.write_text('["X:GONE"]')
+    words = [str(path) if word == "GONE" else word for word in arguments]
+    done = run(settings, *words, "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == code
+    if told is None:
+        assert document["passed"] is False
+    else:
+        assert document["exit_code"] == code
+        assert told in document["error"]
+        assert document["error"] in done.stderr
+
+
 def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: Path):
     script = tmp_path / "broken.py"
     script.write_text(

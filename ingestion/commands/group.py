@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,20 @@ def cli() -> None:
     """TradingView screener signals as point-in-time features, served by Feast."""
 
 
+@dataclass
+class Output:
+    """What a command has printed so far; the object of its context."""
+
+    is_json: bool = False
+    """Whether that is its JSON object."""
+
+
 def show(as_json: bool, document: dict[str, Any], text: str) -> None:
     """Print a result, as one JSON object or as text."""
     click.echo(json.dumps(document, ensure_ascii=False) if as_json else text)
+    output = click.get_current_context().find_object(Output)
+    if output is not None:
+        output.is_json = as_json
 
 
 def candidates_of(path: Path) -> Candidates:
