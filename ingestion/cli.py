@@ -30,6 +30,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAKE_ROOM = (
     "nothing was left half done; make room where the project and its lakehouse lie, and run again"
 )
+_NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
+_GIVE_RIGHT = "run as the user whose it is, or give this one the right to it; then run again"
 
 
 def main() -> None:
@@ -55,7 +57,8 @@ def main() -> None:
             _say(f"{os.strerror(error.errno)}: {_MAKE_ROOM}", InputError.exit_code, output)
         if error.filename is None:
             _internal(error, output)
-        _say(f"{error.filename}: {error.strerror}", InputError.exit_code, output)
+        remedy = f"; {_GIVE_RIGHT}" if error.errno in _NO_RIGHT else ""
+        _say(f"{error.filename}: {error.strerror}{remedy}", InputError.exit_code, output)
     except Exception as error:  # noqa: BLE001 - the last resort: a line and where to look
         _internal(error, output)
     sys.exit(status if isinstance(status, int) else 0)

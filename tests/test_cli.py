@@ -187,6 +187,30 @@ def test_with_json_an_error_is_one_object_too_unless_the_command_has_reported(
         assert document["error"] in done.stderr
 
 
+def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
+    settings: Settings, tmp_path: Path
+):
+    script = tmp_path / "denied.py"
+    script.write_text(
+        "import sys\nimport ingestion.jobs.compact as job\n"
+        # Whoever runs the tests may have every right.
+        "def denied(*_): raise PermissionError(13, 'Permission denied', '/mine/_lock')\n"
+        "job.compact = denied\n"
+        "from ingestion.cli import main\n"
+        "sys.argv = ['tvfeast', 'compact', '--json']\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"TVFEAST_PROJECT": str(settings.project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "/mine/_lock: Permission denied; run as the user whose it is" in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 2
+
+
 def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: Path):
     script = tmp_path / "broken.py"
     script.write_text(
