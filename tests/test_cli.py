@@ -201,7 +201,7 @@ def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
     )
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={"TVFEAST_PROJECT": str(settings.project)},
+        env={"TVFEAST_PROJECT": str(settings.project), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from ingestion import clock
 from ingestion.errors import CorruptPart, FeastRepositoryError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.formulas import formula_of
+from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.lakehouse import by_date, list_parts, reading_again
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.parts import Part
+from ingestion.quality.quarantine import quarantined_rows
+from ingestion.quality.rows import FAILED
 from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
 from ingestion.symbols import symbol_problem
@@ -38,92 +41,6 @@ class ExplainRequest:
     """Now if not given."""
     online: bool = True
     """Whether to look into the online store, which takes the time that Feast takes to import."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a row, as one run wrote it."""
-
-    value: float | None
-    event: datetime
-    created: datetime
-    run_id: str | None
-    """None if the file does not say."""
-    receipts: tuple[str, ...]
-    """What the run left to read, below the lakehouse's root."""
-    part: str
-    """The file that holds it, below the lakehouse's root."""
-    written_as: str | None
-    """The part that its run wrote, if that has been merged since; None if it is the same."""
-    sha256: str | None
-    """Of the part that its run wrote; None if none was recorded."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """The daily bar that a value describes."""
-
-    open: datetime
-    close: datetime
-    state: str
-    """Whether it was final at the value's time: open, closed or unknown."""
-    source: str | None
-    """Where the stored bar comes from; None if none is stored."""
-    run_id: str | None
-    """The run that stored it."""
-
-
-@dataclass(frozen=True)
-class Online:
-    """What the online store has of it."""
-
-    value: float | None
-    event: datetime | None
-    created: datetime | None
-    state: str
-    """``served``, ``expired`` (there, and past its time to live) or ``none``."""
-
-
-@dataclass(frozen=True)
-class Story:
-    """One view's value."""
-
-    view: str
-    source: str
-    """The scanner's column, or the formula with its own source."""
-    meaning: str
-    ttl: timedelta
-    versions: tuple[Version, ...]
-    """Of the row that decides at that time, the last written first: it supersedes the others."""
-    expired: bool
-    """Whether that row is past its time to live, and so no value at all."""
-    recorded: Version | None
-    """The version that had been written by then; None if none had."""
-    bar: Bar | None
-    supersedes: Version | None
-    """The value before: of the row that decided until this one's event."""
-    superseded_by: Version | None
-    """The value after: of the next row, if there is one by now."""
-    online: Online | str | None
-    """What is served now; a text why that is not known; None if not asked."""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The story of a value in each view that has it."""
-
-    symbol: str
-    feature: str
-    as_of: datetime
-    stories: tuple[Story, ...]
-
-    @property
-    def found(self) -> bool:
-        """Whether any view has a row, in the lakehouse or online."""
-        return any(
-            story.versions or (isinstance(story.online, Online) and story.online.event)
-            for story in self.stories
-        )
 
 
 def explain(settings: Settings, request: ExplainRequest) -> Explanation:
@@ -199,6 +116,7 @@ def _story(
     later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
     known = [row for row in deciding if row.values[_CREATED] <= as_of]
+    since_then = deciding[0].values[group.event] if deciding else None
 
     def last(rows: list[StoredRow]) -> Version | None:
         return _version(root, group, column, rows[-1]) if rows else None
@@ -214,8 +132,23 @@ def _story(
         bar=_bar(root, group, symbol, deciding[-1].values) if deciding else None,
         supersedes=last(before),
         superseded_by=last(after),
+        kept_back=tuple(_kept_back(root, group, column, symbol, since_then, as_of)),
         online=None,
     )
+
+
+def _kept_back(
+    root: Path,
+    group: FeatureGroup,
+    column: Column,
+    symbol: str,
+    since: datetime | None,
+    as_of: datetime,
+) -> Iterator[KeptBack]:
+    for run_id, row in quarantined_rows(root, group.name, symbol):
+        event = row[group.event]
+        if event <= as_of and (since is None or event > since):
+            yield KeptBack(row[column.name], event, tuple(row[FAILED]), run_id)
 
 
 def _events(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
 
 from ingestion.lakehouse import read_part
 
@@ -29,3 +33,17 @@ def quarantined(run: Path) -> Counter[str]:
     if not path.exists():
         return Counter()
     return Counter(read_part(path, [DATASET])[DATASET].to_pylist())
+
+
+def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a symbol's rows in quarantine, the newest run's first, each with its run.
+
+    Raises
+    ------
+    CorruptPart
+        If a run's file cannot be read.
+    """
+    for path in sorted((root / "_runs").glob(f"*/{QUARANTINE_FILE}"), reverse=True):
+        rows = read_part(path)
+        is_wanted = pc.and_(pc.equal(rows[DATASET], dataset), pc.equal(rows["symbol"], symbol))
+        yield from ((path.parent.name, row) for row in rows.filter(is_wanted).to_pylist())

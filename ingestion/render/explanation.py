@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ingestion.jobs.explain import Bar, Explanation, Online, Story, Version
+from ingestion.jobs.story import Bar, Explanation, Online, Story, Version
 from ingestion.quality.receipt import plain
 
 _WIDTH = 100
@@ -49,6 +49,10 @@ def _story(story: Story) -> Iterator[str]:
     for label, other in (("before", story.supersedes), ("after", story.superseded_by)):
         if other is not None:
             yield f"  {label}: {_value(other.value)}, known at {_second(other.event)}"
+    for kept in story.kept_back:
+        rules = ", ".join(kept.failed)
+        yield f"  KEPT BACK: {_value(kept.value)}, known at {_second(kept.event)}: {rules}"
+        yield f"    by run {kept.run_id}, in its quarantine.parquet"
     if story.online is not None:
         yield f"  online: {_online(story.online)}"
 

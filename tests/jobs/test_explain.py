@@ -14,13 +14,15 @@ from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.candidates import read_candidates
 from ingestion.errors import InputError
 from ingestion.jobs.compact import compact
-from ingestion.jobs.explain import ExplainRequest, Explanation, Story, explain
+from ingestion.jobs.explain import ExplainRequest, explain
 from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.formulas import FORMULAS, formula_of
 from ingestion.jobs.materialize import materialize
+from ingestion.jobs.story import Explanation, KeptBack, Story
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.local import compute_local_features
+from ingestion.quality.door import write_quarantine
 from ingestion.render.explanation import explain_document, explain_text
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
@@ -151,6 +153,22 @@ def test_an_instant_before_the_first_row_is_refused_with_the_first_one(lakehouse
     with pytest.raises(InputError, match=r"has no row .* up to 2026-01-15") as refused:
         story(lakehouse, EVENING - DAY)
     assert f"--as-of {EVENING.isoformat()}" in str(refused.value)
+
+
+def test_a_row_that_was_kept_back_since_is_told_with_what_it_broke(lakehouse: Settings):
+    late = EVENING + 2 * DAY
+    for number, (symbol, rsi) in enumerate([(AAPL, 400.0), ("NYSE:NEW", 500.0)]):
+        rows = technicals([symbol, "X:Y"], late, late, RSI=[rsi, -7.0])
+        failed = pa.array([["RSI bounds"]] * 2, pa.list_(pa.string()))
+        rows = rows.append_column("failed", failed)
+        write_quarantine(lakehouse.lakehouse, GROUP, rows, f"run-{number + 4}")
+    told = story(lakehouse)
+    assert told.versions[0].value == 60.0
+    assert told.kept_back == (KeptBack(400.0, late, ("RSI bounds",), "run-4"),)
+    assert story(lakehouse, late - HOUR).kept_back == ()
+    only = explain(lakehouse, ExplainRequest("NYSE:NEW", f"{GROUP.name}:RSI", online=False))
+    assert only.stories[0].versions == ()
+    assert "KEPT BACK: 500.0, known at 2026-01-18 21:30:00 UTC: RSI bounds" in explain_text(only)
 
 
 def test_a_view_without_a_row_has_no_versions(lakehouse: Settings):
