@@ -98,6 +98,7 @@ def _pit(folder: Path, stores: str, rows: int) -> Callable[[], Any]:
     span = Span(folder)
     store, frame = open_store(folder / stores), span.questions(rows)
     wanted = [f"panel:{name}" for name in FEATURES]
+    store._get_provider()  # what Feast imports when it is first asked
     return lambda: store.get_historical_features(frame, wanted).to_arrow()
 
 
