@@ -12,7 +12,7 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 ``lookup``      rows ready to be asked what a key had at an instant
 ``join``        which row answers which question
 ``history``     the join over a source: find the rows, then fetch the features
-``scatter``     values written to the questions that they answer
+``scatter``     values on their way from the files to the questions
 ``latest``      the newest row of each key, for materialization
 ``retrieval``   the job
 ``writing``     saved datasets, and rows appended to a source

@@ -15,12 +15,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def microseconds(column: pa.ChunkedArray) -> Integers:
     """Return a column of the type ``INSTANT`` as integers, null as ``NEVER``."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    values = array.view(pa.int64())
+    values = one_chunk(column).view(pa.int64())
     if values.null_count:
         values = pc.fill_null(values, NEVER)
     integers: Integers = values.to_numpy()
     return integers
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy if it is one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def microsecond(instant: datetime | timedelta) -> int:

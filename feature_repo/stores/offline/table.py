@@ -74,22 +74,21 @@ def fetch(
     list of pa.ChunkedArray
         For each column its ``n`` values.
     """
-    answered = numbers >= 0
-    answer = Scattered(columns, answered)
-    asked = np.flatnonzero(answered)
+    asked = np.flatnonzero(numbers >= 0)
     by_file = numbers[asked] >> _ROW_BITS
     # Integers of one or two bytes are sorted by radix.
     narrow = by_file.astype(np.min_scalar_type(by_file.max(initial=0)))
     asked = asked[np.argsort(narrow, kind="stable")]
     counts = np.bincount(by_file)
-    ends = np.cumsum(counts)
+    begins = np.cumsum(counts) - counts
+    answer = Scattered(columns, asked, len(numbers))
 
     def get(file: int) -> None:
-        questions = asked[ends[file] - counts[file] : ends[file]]
-        rows = numbers[questions] & ((1 << _ROW_BITS) - 1)
+        which = np.arange(begins[file], begins[file] + counts[file])
+        rows = numbers[asked[which]] & ((1 << _ROW_BITS) - 1)
         for first, table in source.groups(files[file], rows, columns):
             here = (rows >= first) & (rows < first + table.num_rows)
-            answer.put(questions[here], table, rows[here] - first)
+            answer.put(which[here], table, rows[here] - first)
 
     for _ in in_threads(get, np.flatnonzero(counts).tolist() if columns else []):
         pass

@@ -1,0 +1,57 @@
+"""Values come to the questions that they answer, through blocks of questions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo.stores.offline import scatter
+from feature_repo.stores.offline.scatter import Scattered
+from feature_repo.stores.offline.source import Column
+
+COLUMNS = (
+    Column("float", pa.float64()),
+    Column("short", pa.int16()),
+    Column("text", pa.string()),
+    Column("flag", pa.bool_()),
+    Column("as stored", None),
+)
+VALUES = pa.table(
+    {
+        "float": pa.array([0.5, None, float("nan"), -0.0, 4.0]),
+        "short": pa.array([1, 2, None, 4, 5], pa.int16()),
+        "text": ["a", None, "", "d", "e"],
+        "flag": [True, False, None, True, False],
+        "as stored": pa.array([None, 1, 2, 3, 4], pa.int32()),
+    }
+)
+"""The rows of each file; a file lies behind the one before in them, so that offsets are tried."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=40))
+@pytest.mark.parametrize("bits", [0, 2, 15])
+def test_each_question_gets_the_values_of_its_row(bits, wanted):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scatter, "_BLOCK_BITS", bits)
+        by_file = sorted(
+            (place for place, row in enumerate(wanted) if row), key=lambda n: wanted[n][0]
+        )
+        answer = Scattered(COLUMNS, np.array(by_file, np.int64), len(wanted))
+        for file in (2, 0, 1):  # threads come in any order
+            which = [n for n, place in enumerate(by_file) if wanted[place][0] == file]
+            rows = [wanted[by_file[n]][1] for n in which]
+            table = VALUES.slice(file, 3)
+            answer.put(np.array(which, np.int64), table, np.array(rows, np.int64))
+        columns = answer.columns()
+    places = pa.array([None if row is None else row[0] + row[1] for row in wanted], pa.int64())
+    for column, values in zip(COLUMNS, columns, strict=True):
+        expected = VALUES[column.name].take(places).combine_chunks()
+        assert values.type == expected.type or not by_file
+        # As text: not a number is none, and the zeros differ.
+        assert [repr(each) for each in values.to_pylist()] == [
+            repr(each) for each in expected.to_pylist()
+        ]
