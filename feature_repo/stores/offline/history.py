@@ -79,12 +79,14 @@ def _batches(
     needed = (place for place, piece in enumerate(pieces) if join.needs(*piece.span))
     read = in_threads(lambda n: (n, table.source.read(pieces[n], table.ranking)), needed)
     waiting: list[tuple[int, pa.Table]] = []
+    size = 0
     for place, rows in read:
         waiting.append((place, rows))
+        size += rows.num_rows
         # Looking keys up costs a pass over all keys that were asked for.
-        if sum(each.num_rows for _, each in waiting) >= keys.count:
+        if size >= keys.count:
             yield from _encoded(table, keys, pieces, waiting)
-            waiting = []
+            waiting, size = [], 0
     yield from _encoded(table, keys, pieces, waiting)
 
 

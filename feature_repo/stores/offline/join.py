@@ -72,6 +72,7 @@ class AsOfJoin:
         self._latest = int(instant[self._open].max(initial=NEVER))
         self._times = _Times(instant[self._open])
         self._waiting: list[Rows] = []
+        self._waiting_rows = 0
 
     def needs(self, first: int, last: int) -> bool:
         """Tell whether rows with events from ``first`` to ``last`` may still answer a question."""
@@ -88,7 +89,8 @@ class AsOfJoin:
             No row of a later batch has an event after this; ``FOREVER`` if nobody knows.
         """
         self._waiting.append(rows)
-        if sum(len(each.key) for each in self._waiting) * _ENOUGH >= len(self._open):
+        self._waiting_rows += len(rows.key)
+        if self._waiting_rows * _ENOUGH >= len(self._open):
             self._look(newest_to_come)
 
     def answers(self) -> Answers:
@@ -102,7 +104,7 @@ class AsOfJoin:
         """Ask the rows that wait, for each open question, and close those that are done."""
         lookup = self._lookup()
         oldest = lookup.rows.event.min() if lookup is not None else FOREVER
-        self._waiting = []
+        self._waiting, self._waiting_rows = [], 0
 
         def ask(begin: int) -> Integers:
             block = self._open[begin : begin + _BLOCK]
