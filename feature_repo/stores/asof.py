@@ -12,7 +12,7 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 ``lookup``      rows ready to be asked what a key had at an instant
 ``join``        which row answers which question
 ``history``     the join over a source: find the rows, then fetch the features
-``scatter``     values on their way from the files to the questions
+``gather``      values on their way from the files to the questions
 ``latest``      the newest row of each key, for materialization
 ``retrieval``   the job
 ``writing``     saved datasets, and rows appended to a source
@@ -21,6 +21,7 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -45,6 +46,7 @@ from feature_repo.stores.offline.file_source import locate
 from feature_repo.stores.offline.files import Span
 from feature_repo.stores.offline.history import point_in_time
 from feature_repo.stores.offline.instants import INSTANT, microsecond
+from feature_repo.stores.offline.join import Instants
 from feature_repo.stores.offline.keys import KeyCodes
 from feature_repo.stores.offline.latest import newest_between, rows_between
 from feature_repo.stores.offline.lookup import FOREVER, NEVER
@@ -250,16 +252,20 @@ def _join(
     entities: EntityRows, tables: list[ViewTable], refs: list[str], as_recorded: bool
 ) -> Retrieved:
     """Join each view, and put the features into the order in which they were asked for."""
-    codes: dict[tuple[object, ...], KeyCodes] = {}
+    codes: dict[tuple[tuple[str, pa.DataType | None], ...], KeyCodes] = {}
     columns: dict[str, pa.ChunkedArray] = {}
     counts: dict[str, ViewCounts] = {}
-    instants = entities.instants
+    # Python's values become Arrow's on one core; instants are put in order on another.
+    with ThreadPoolExecutor(1) as pool:
+        ordered = pool.submit(Instants, entities.instants)
+        for each in tables:
+            if each.keys not in codes:
+                columns_of = [entities.key(*key) for key in each.keys]
+                codes[each.keys] = KeyCodes(columns_of, len(entities.times))
+        instants = ordered.result()
     for each in tables:
-        keys = tuple(zip(each.join_keys, (key.type for key in each.table.keys), strict=True))
-        if keys not in codes:
-            codes[keys] = KeyCodes([entities.key(*key) for key in keys], len(instants))
         history = point_in_time(
-            each.table, codes[keys], instants, ttl=each.ttl, as_recorded=as_recorded
+            each.table, codes[each.keys], instants, ttl=each.ttl, as_recorded=as_recorded
         )
         columns |= dict(zip(each.outputs, history.columns, strict=True))
         counts[each.name] = ViewCounts(history.matched, history.created_later)

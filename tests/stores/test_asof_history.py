@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from feature_repo.stores.offline.history import History, point_in_time
 from feature_repo.stores.offline.instants import INSTANT, microsecond, microseconds
+from feature_repo.stores.offline.join import Instants
 from feature_repo.stores.offline.keys import KeyCodes
 from feature_repo.stores.offline.latest import newest_between, rows_between
 from tests.stores.asof_lake import TYPES, feature_table, write
@@ -101,7 +102,7 @@ def ask(path: Path, questions, *, ttl=None, as_recorded=False, dated=False) -> H
     return point_in_time(
         feature_table(path, dated=dated),
         keys,
-        times,
+        Instants(times),
         ttl=None if ttl is None else microsecond(ttl),
         as_recorded=as_recorded,
     )

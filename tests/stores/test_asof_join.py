@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.offline.join import Answers, AsOfJoin
+from feature_repo.stores.offline.join import Answers, AsOfJoin, Instants
 from feature_repo.stores.offline.lookup import FOREVER, NEVER, Rows
 
 # `make test-join` asks for 10,000.
@@ -39,7 +39,7 @@ def join(rows, questions, batches, ttl, as_recorded) -> Answers:
     """Offer the rows in batches, telling of each what the truth about later ones is."""
     columns = np.array([(r.key, r.event, r.created) for r in rows], np.int64).reshape(-1, 3)
     asked = np.array(questions, np.int64).reshape(-1, 2)
-    joined = AsOfJoin(asked[:, 0], asked[:, 1], ttl=ttl, as_recorded=as_recorded)
+    joined = AsOfJoin(asked[:, 0], Instants(asked[:, 1]), ttl=ttl, as_recorded=as_recorded)
     for place, batch in enumerate(batches):
         to_come = [rows[n].event for later in batches[place + 1 :] for n in later]
         number = np.array(batch, np.int64)
@@ -118,7 +118,7 @@ def test_days_answer_as_any_rows_do(case, ttl, as_recorded):
 def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
     rows, questions, batches = case
     asked = np.array(questions, np.int64).reshape(-1, 2)
-    joined = AsOfJoin(asked[:, 0], asked[:, 1], ttl=ttl, as_recorded=as_recorded)
+    joined = AsOfJoin(asked[:, 0], Instants(asked[:, 1]), ttl=ttl, as_recorded=as_recorded)
     for place, batch in enumerate(batches):
         events = [rows[n].event for n in batch if rows[n].event != NEVER]
         if not events or not joined.needs(min(events), max(events)):
@@ -146,9 +146,10 @@ def test_a_row_is_valid_from_its_event_to_its_ttl_both_included(at, answered):
 
 def test_older_rows_are_not_needed_once_every_question_is_answered():
     questions = np.array([100, 200], np.int64)
-    joined = AsOfJoin(np.zeros(2, np.int64), questions, ttl=None, as_recorded=False)
+    joined = AsOfJoin(np.zeros(2, np.int64), Instants(questions), ttl=None, as_recorded=False)
     assert joined.needs(0, 50)
-    one = np.array([90], np.int64)
-    joined.offer(Rows(np.zeros(1, np.int64), one, one, np.zeros(1, np.int64)), 80)
+    event = np.array([90, 81], np.int64)  # as many rows as questions, so that they are looked at
+    joined.offer(Rows(np.zeros(2, np.int64), event, event, np.arange(2)), 80)
     assert not joined.needs(0, 80)
-    assert not AsOfJoin(np.zeros(2, np.int64), questions, ttl=10, as_recorded=False).needs(0, 89)
+    with_ttl = AsOfJoin(np.zeros(2, np.int64), Instants(questions), ttl=10, as_recorded=False)
+    assert not with_ttl.needs(0, 89)

@@ -53,6 +53,12 @@ class ViewTable:
     ttl: int | None
     """µs; None is without limit."""
 
+    @property
+    def keys(self) -> tuple[tuple[str, pa.DataType | None], ...]:
+        """The entity rows' columns that are the table's keys, and of what type they are there."""
+        types = (key.type for key in self.table.keys)
+        return tuple(zip(self.join_keys, types, strict=True))
+
 
 def describe(
     view: FeatureView, features: list[str], full_feature_names: bool, repo_path: str | Path | None

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.files import SourceFile
-from feature_repo.stores.offline.join import AsOfJoin
+from feature_repo.stores.offline.join import Answers, AsOfJoin, Instants
 from feature_repo.stores.offline.keys import KeyCodes
-from feature_repo.stores.offline.lookup import NEVER, Integers, Rows
+from feature_repo.stores.offline.lookup import NEVER, Rows
 from feature_repo.stores.offline.source import Piece, reading_again
 from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
 
@@ -34,16 +34,14 @@ class History:
 
 
 def point_in_time(
-    table: FeatureTable, keys: KeyCodes, instants: Integers, *, ttl: int | None, as_recorded: bool
+    table: FeatureTable, keys: KeyCodes, instants: Instants, *, ttl: int | None, as_recorded: bool
 ) -> History:
     """Answer questions.
 
     Parameters
     ----------
     keys
-        The questions' keys, in the types and the order of the table's.
-    instants
-        The questions' instants, Unix µs, shape ``(n,)``.
+        The questions' keys, in the types and the order of the table's, a key for each instant.
     ttl, as_recorded
         As in :class:`~feature_repo.stores.offline.join.AsOfJoin`.
 
@@ -54,12 +52,15 @@ def point_in_time(
     """
     as_recorded = as_recorded and table.created is not None
 
-    def read() -> History:
+    def answers_of(files: dict[int, SourceFile]) -> Answers:
         join = AsOfJoin(keys.codes, instants, ttl=ttl, as_recorded=as_recorded)
-        files: dict[int, SourceFile] = {}
         for rows, newest_to_come in _batches(table, keys, join, files):
             join.offer(rows, newest_to_come)
-        answers = join.answers()
+        return join.answers()
+
+    def read() -> History:
+        files: dict[int, SourceFile] = {}
+        answers = answers_of(files)  # what the join held is free before values are fetched
         return History(
             columns=fetch(table.source, files, answers.number, table.features),
             matched=int((answers.number >= 0).sum()),

@@ -20,6 +20,7 @@ memory, and rows in proportion to them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +29,7 @@ from numpy.typing import NDArray
 from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.lookup import FOREVER, NEVER, Days, Integers, Lookup, Rows, Sorted
 
-_ENOUGH = 2
-"""A look at the open questions is worth it for a half as many rows."""
-_BLOCK = 1 << 15
+_BLOCK = 1 << 16
 """Questions that are asked at a time."""
 
 
@@ -44,6 +43,41 @@ class Answers:
     """Questions whose row was created after their instant."""
 
 
+class Instants:
+    """When questions are asked: in rough order, and whether any is asked within a span.
+
+    Parameters
+    ----------
+    instant
+        Unix µs, shape ``(n,)``; ``NEVER`` has no answer.
+    """
+
+    def __init__(self, instant: Integers) -> None:
+        known = instant != NEVER
+        self._first = int(instant.min(where=known, initial=FOREVER))
+        self._last = int(instant.max(where=known, initial=NEVER))
+        span = max(self._last - self._first, 0)
+        self._shift = max(span.bit_length() - 16, 0)
+        since = (np.maximum(instant, self._first) - self._first).view(np.uint64)
+        since >>= np.uint64(self._shift)
+        bucket = since.astype(np.uint16)
+        used = np.zeros((1 << 16) + 1, dtype=bool)
+        used[bucket] = True
+        self._used = np.concatenate([[0], np.cumsum(used)])
+        bucket >>= 8
+        self.order = np.argsort(bucket.astype(np.uint8), kind="stable")
+        """The order of the instants' 256ths: integers of one byte are sorted by radix."""
+        self.sorted = instant[self.order]
+
+    def any_between(self, first: int, last: int) -> bool:
+        """Tell whether there may be a question; a no is certain."""
+        first, last = max(first, self._first), min(last, self._last)
+        if first > last:
+            return False
+        begin, end = (first - self._first) >> self._shift, (last - self._first) >> self._shift
+        return bool(self._used[end + 1] > self._used[begin])
+
+
 class AsOfJoin:
     """Questions, and the best rows for them so far.
 
@@ -51,8 +85,6 @@ class AsOfJoin:
     ----------
     key
         Codes from 0, shape ``(n,)``; −1 is a key that has no answer.
-    instant
-        Unix µs, shape ``(n,)``; ``NEVER`` has no answer.
     ttl
         How old an answer may be, µs, inclusive; None is without limit.
     as_recorded
@@ -60,17 +92,18 @@ class AsOfJoin:
     """
 
     def __init__(
-        self, key: Integers, instant: Integers, *, ttl: int | None, as_recorded: bool
+        self, key: Integers, instants: Instants, *, ttl: int | None, as_recorded: bool
     ) -> None:
         self._ttl, self._as_recorded = ttl, as_recorded
-        self._key, self._instant = key, instant
+        self._instants = instants
+        # Questions of one time ask the same rows, which a core's cache then holds.
+        self._key, self._instant = key, instant = key[instants.order], instants.sorted
         self._event = np.full(len(key), NEVER)
         self._created = np.full(len(key), NEVER)
         self._number = np.full(len(key), -1)
         self._open = np.flatnonzero((key >= 0) & (instant != NEVER))
         self._keys = int(key.max(initial=-1)) + 1
         self._latest = int(instant[self._open].max(initial=NEVER))
-        self._times = _Times(instant[self._open])
         self._waiting: list[Rows] = []
         self._waiting_rows = 0
 
@@ -78,7 +111,8 @@ class AsOfJoin:
         """Tell whether rows with events from ``first`` to ``last`` may still answer a question."""
         if self._latest < first:
             return False
-        return self._ttl is None or self._times.any_between(first, min(last + self._ttl, FOREVER))
+        last = FOREVER if self._ttl is None else min(last + self._ttl, FOREVER)
+        return self._instants.any_between(first, last)
 
     def offer(self, rows: Rows, newest_to_come: int) -> None:
         """Let rows answer what they can.
@@ -90,7 +124,8 @@ class AsOfJoin:
         """
         self._waiting.append(rows)
         self._waiting_rows += len(rows.key)
-        if self._waiting_rows * _ENOUGH >= len(self._open):
+        # A look at the questions is worth it for as many rows.
+        if self._waiting_rows >= len(self._open):
             self._look(newest_to_come)
 
     def answers(self) -> Answers:
@@ -98,7 +133,9 @@ class AsOfJoin:
         self._look(NEVER)
         valid = (self._number >= 0) & self._reach(self._instant, self._event)
         later = valid & (self._created > self._instant)
-        return Answers(np.where(valid, self._number, -1), int(later.sum()))
+        number = np.empty_like(self._number)
+        number[self._instants.order] = np.where(valid, self._number, -1)
+        return Answers(number, int(later.sum()))
 
     def _look(self, newest_to_come: int) -> None:
         """Ask the rows that wait, for each open question, and close those that are done."""
@@ -108,11 +145,11 @@ class AsOfJoin:
 
         def ask(begin: int) -> Integers:
             block = self._open[begin : begin + _BLOCK]
-            if lookup is not None:
-                asked = block[self._instant[block] >= oldest]
+            asked = _where(self._instant[block] >= oldest, block)[0]
+            if lookup is not None and len(asked):
                 row = lookup.find(self._key[asked], self._instant[asked])
-                found = row >= 0
-                self._keep_better(asked[found], lookup.rows, row[found])
+                question, row = _where(row >= 0, asked, row)
+                self._keep_better(question, lookup.rows, row)
             return block[self._may_improve(block, newest_to_come)]
 
         still = in_threads(ask, range(0, len(self._open), _BLOCK))
@@ -168,25 +205,6 @@ class AsOfJoin:
         return np.maximum(instant, NEVER + self._ttl) - self._ttl <= event
 
 
-class _Times:
-    """Roughly when questions are asked."""
-
-    _BUCKETS = 1 << 16
-
-    def __init__(self, instants: Integers) -> None:
-        self._first = int(instants.min(initial=FOREVER))
-        self._last = int(instants.max(initial=NEVER))
-        self._width = max(self._last - self._first, 0) // self._BUCKETS + 1
-        used = np.zeros(self._BUCKETS + 1, dtype=bool)
-        buckets = (instants - self._first).view(np.uint64)
-        buckets //= np.uint64(self._width)
-        used[buckets.view(np.int64)] = True
-        self._used = np.concatenate([[0], np.cumsum(used)])
-
-    def any_between(self, first: int, last: int) -> bool:
-        """Tell whether there may be a question; a no is certain."""
-        first, last = max(first, self._first), min(last, self._last)
-        if first > last:
-            return False
-        begin, end = (first - self._first) // self._width, (last - self._first) // self._width
-        return bool(self._used[end + 1] > self._used[begin])
+def _where(kept: NDArray[np.bool_], *arrays: Integers) -> Sequence[Integers]:
+    """Return some places of arrays: without a copy if these are all."""
+    return arrays if kept.all() else [array[kept] for array in arrays]

@@ -76,7 +76,7 @@ class Days:
         for day, each in enumerate(days):
             table[day + 1, each.key] = np.arange(first, first + len(each.key))
             first += len(each.key)
-        self._table = np.maximum.accumulate(table, axis=0).ravel()
+        self._table = np.maximum.accumulate(table, axis=0, out=table).ravel()
 
     @staticmethod
     def fit(batches: list[Rows], keys: int) -> bool:

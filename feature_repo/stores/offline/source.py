@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.files import UNKNOWN, Location, SourceFile, Span, list_files, state
@@ -144,7 +145,12 @@ class ParquetSource:
     @contextmanager
     def _opened(self, file: SourceFile) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(file.path, filesystem=self._location.filesystem) as opened:
+            with pq.ParquetFile(
+                file.path,
+                filesystem=self._location.filesystem,
+                # Fetching columns ahead is for filesystems that are far away.
+                pre_buffer=not isinstance(self._location.filesystem, LocalFileSystem),
+            ) as opened:
                 yield opened
         except FileNotFoundError:
             raise
@@ -164,6 +170,8 @@ class ParquetSource:
         names = [column.name for column in columns if column.name in stored]
         chosen = range(opened.num_row_groups) if groups is None else groups
         table = opened.read_row_groups(chosen, columns=names, use_threads=False)
+        if [(field.name, field.type) for field in table.schema] == [each[:2] for each in columns]:
+            return table
         arrays = {
             column.name: self._column(table, file, column) for column in dict.fromkeys(columns)
         }

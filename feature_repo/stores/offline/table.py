@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.files import SourceFile
+from feature_repo.stores.offline.gather import Gathered
 from feature_repo.stores.offline.instants import microseconds
 from feature_repo.stores.offline.lookup import NEVER, Integers
-from feature_repo.stores.offline.scatter import Scattered
 from feature_repo.stores.offline.source import Column, ParquetSource, Piece
 
 _ROW_BITS = 40
@@ -79,16 +79,20 @@ def fetch(
     # Integers of one or two bytes are sorted by radix.
     narrow = by_file.astype(np.min_scalar_type(by_file.max(initial=0)))
     asked = asked[np.argsort(narrow, kind="stable")]
+    places = numbers[asked] & ((1 << _ROW_BITS) - 1)
     counts = np.bincount(by_file)
-    begins = np.cumsum(counts) - counts
-    answer = Scattered(columns, asked, len(numbers))
+    ends = np.cumsum(counts)
+    answer = Gathered(columns, asked, len(numbers))
 
     def get(file: int) -> None:
-        which = np.arange(begins[file], begins[file] + counts[file])
-        rows = numbers[asked[which]] & ((1 << _ROW_BITS) - 1)
+        begin, end = ends[file] - counts[file], ends[file]
+        rows = places[begin:end]
         for first, table in source.groups(files[file], rows, columns):
             here = (rows >= first) & (rows < first + table.num_rows)
-            answer.put(which[here], table, rows[here] - first)
+            if here.all():
+                answer.put(slice(begin, end), table, rows - first)
+            else:
+                answer.put(begin + np.flatnonzero(here), table, rows[here] - first)
 
     for _ in in_threads(get, np.flatnonzero(counts).tolist() if columns else []):
         pass

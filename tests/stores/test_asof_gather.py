@@ -1,18 +1,19 @@
-"""Values come to the questions that they answer, through blocks of questions."""
+"""Values come to the questions that they answer."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.offline import scatter
-from feature_repo.stores.offline.scatter import Scattered
+from feature_repo.stores.offline.gather import Gathered
 from feature_repo.stores.offline.source import Column
 
+MANY = {f"number {n}": pa.array([n, None, 2 * n, None, n + 1], pa.int64()) for n in range(9)}
+"""More than share a byte for their nulls."""
 COLUMNS = (
+    *(Column(name, pa.int64()) for name in MANY),
     Column("float", pa.float64()),
     Column("short", pa.int16()),
     Column("text", pa.string()),
@@ -20,7 +21,8 @@ COLUMNS = (
     Column("as stored", None),
 )
 VALUES = pa.table(
-    {
+    MANY
+    | {
         "float": pa.array([0.5, None, float("nan"), -0.0, 4.0]),
         "short": pa.array([1, 2, None, 4, 5], pa.int16()),
         "text": ["a", None, "", "d", "e"],
@@ -32,21 +34,23 @@ VALUES = pa.table(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=40))
-@pytest.mark.parametrize("bits", [0, 2, 15])
-def test_each_question_gets_the_values_of_its_row(bits, wanted):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scatter, "_BLOCK_BITS", bits)
-        by_file = sorted(
-            (place for place, row in enumerate(wanted) if row), key=lambda n: wanted[n][0]
-        )
-        answer = Scattered(COLUMNS, np.array(by_file, np.int64), len(wanted))
-        for file in (2, 0, 1):  # threads come in any order
-            which = [n for n, place in enumerate(by_file) if wanted[place][0] == file]
-            rows = [wanted[by_file[n]][1] for n in which]
-            table = VALUES.slice(file, 3)
-            answer.put(np.array(which, np.int64), table, np.array(rows, np.int64))
-        columns = answer.columns()
+@given(
+    st.lists(st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=40),
+    st.booleans(),
+)
+def test_each_question_gets_the_values_of_its_row(wanted, whole_files):
+    by_file = sorted((place for place, row in enumerate(wanted) if row), key=lambda n: wanted[n][0])
+    answer = Gathered(COLUMNS, np.array(by_file, np.int64), len(wanted))
+    for file in (2, 0, 1):  # threads come in any order
+        which = [n for n, place in enumerate(by_file) if wanted[place][0] == file]
+        rows = [wanted[by_file[n]][1] for n in which]
+        table = VALUES.slice(file, 3)
+        if whole_files and which:
+            places = slice(which[0], which[-1] + 1)
+        else:
+            places = np.array(which, np.int64)
+        answer.put(places, table, np.array(rows, np.int64))
+    columns = answer.columns()
     places = pa.array([None if row is None else row[0] + row[1] for row in wanted], pa.int64())
     for column, values in zip(COLUMNS, columns, strict=True):
         expected = VALUES[column.name].take(places).combine_chunks()
