@@ -31,7 +31,7 @@ test: setup ## Run the tests, in two processes
 
 .PHONY: test-faults
 test-faults: setup ## Kill, damage, fill and fuzz at length; prints how often at its end
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "fuzz or faults" --hypothesis-profile=long $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "fuzz or faults" --hypothesis-profile=long $(ARGS)
 
 .PHONY: test-join
 test-join: setup ## Try 10,000 random histories on the point-in-time join

@@ -17,16 +17,17 @@ Case = TypeVar("Case")
 LONG = "long"
 """Profile of the long form: ``pytest -m fuzz --hypothesis-profile=long``."""
 _USUAL = 100  # Hypothesis's own default
+_LONG = 20
 tried: Counter[str] = Counter()
 """Cases by test, shrinking included."""
 
 
 def register_profiles() -> None:
-    settings.register_profile(LONG, max_examples=100 * _USUAL, deadline=None)
+    settings.register_profile(LONG, max_examples=_LONG * _USUAL, deadline=None)
 
 
 def fuzz(cases: int, **strategies: SearchStrategy[Any]) -> Callable[[Any], Any]:
-    """Try a test on that many drawn cases; in the long form on a hundred times as many."""
+    """Try a test on that many drawn cases; in the long form on twenty times as many."""
 
     def decorate(test: Any) -> Any:
         @functools.wraps(test)

@@ -20,6 +20,11 @@ from tests.tally import kills
 
 pytestmark = pytest.mark.faults
 
+LONG = dict.fromkeys(
+    ("data-ingest", "feature-ingest", "local-features", "materialize", "compact"), 200
+)
+"""How often the jobs of every day are killed in the long form; others 50 times."""
+
 Row = dict[str, object]
 
 
@@ -71,7 +76,7 @@ def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     world.restore(state)
     assert world.call(command).wait().code == 0
     undisturbed = content(world.settings)
-    for _ in killed_runs(world, state, name, command, sized(5, 200)):
+    for _ in killed_runs(world, state, name, command, sized(5, LONG.get(name, 50))):
         assert check_lakehouse(world.settings).faults == []
         ended = world.call(command).wait()
         assert ended.code == 0, ended
@@ -124,7 +129,7 @@ def before_and_after(world: World, load: Callable[[], object]) -> tuple[Served, 
 @pytest.mark.parametrize("name", ["materialize", "rebuild"])
 def test_a_killed_load_serves_whole_rows_and_is_completed_by_materialize(world: World, name: str):
     before, after = before_and_after(world, Command(name))
-    for _ in killed_runs(world, NEWS, name, Command(name), sized(5, 200)):
+    for _ in killed_runs(world, NEWS, name, Command(name), sized(5, LONG.get(name, 50))):
         assert_whole_rows(served(world), before, after)
         world.done("materialize")
         world.done("verify", "--online")
@@ -135,7 +140,7 @@ def test_a_killed_stock_materialize_serves_whole_rows_and_is_completed_by_ours(w
     since = WEDNESDAY - timedelta(days=4)
     stock = StockMaterialize(world.settings.feast_repository, since, WEDNESDAY)
     before, after = before_and_after(world, stock)
-    for _ in killed_runs(world, NEWS, "feast materialize", stock, sized(5, 200)):
+    for _ in killed_runs(world, NEWS, "feast materialize", stock, sized(5, 50)):
         assert_whole_rows(served(world), before, after)
         world.done("materialize")
         world.done("verify", "--online")
