@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,10 +180,13 @@ def _broken(result: ExpectationValidationResult) -> Broken:
 
 
 def _detail(found: dict[str, Any]) -> str:
+    import pandas as pd
+
     if "observed_value" in found:
         return f"found {found['observed_value']}"
     if "unexpected_count" in found:
-        named = ", ".join(map(str, found.get("partial_unexpected_list", [])[:3]))
+        values = filter(pd.notna, found.get("partial_unexpected_list", []))
+        named = ", ".join(map(str, islice(values, 3)))
         return f"{found['unexpected_count']:,} of {found['element_count']:,}" + (
             f", such as {named}" if named else ""
         )

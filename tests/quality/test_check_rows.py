@@ -153,7 +153,10 @@ class TestBatch:
         some = dict.fromkeys(range(10))
         assert not check_rows(GROUP, spoiled(rows, {"RSI": some})).refused
         rows = spoiled(rows, {"RSI": some | {10: None}})
-        self.refused(check_rows(GROUP, rows), "RSI null share", rows)
+        report = check_rows(GROUP, rows)
+        self.refused(report, "RSI null share", rows)
+        (failure,) = [each for each in report.failures if each.check == "RSI null share"]
+        assert failure.detail == "11 of 40"
 
     def test_rows_asked(self):
         rows = technicals(30)
