@@ -6,11 +6,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ingestion.errors import InputError
-from ingestion.lakehouse.ledger import LEDGER_FILE, content_hash, read_run_files, strange_lines
+from ingestion.lakehouse.ledger import (
+    LEDGER_FILE,
+    Entry,
+    content_hash,
+    read_run_files,
+    strange_lines,
+)
 from ingestion.lakehouse.writer import UNFINISHED
 from ingestion.quality.quarantine import QUARANTINE_FILE
 
 _FOREIGN = "is not the lakehouse's: move it out"
+_UNRECORDED = (
+    f"is not in the {LEDGER_FILE} beside it: put that back from a backup, or move this out"
+)
 _CHANGED = (
     "its content is not what its run wrote: the hash differs; put it back from a backup, or move "
     "it out and answer for it"
@@ -37,19 +46,25 @@ def _faults(root: Path, folder: Path) -> Iterable[tuple[Path, str]]:
         yield folder, f"cannot be read ({error.strerror}): give yourself the right to read it"
         return
     ledger = folder / LEDGER_FILE
+    recorded: dict[str, list[Entry]] | None
     try:
         recorded = read_run_files(root, folder.name)
         if lines := strange_lines(root, folder.name):
             yield ledger, f"holds what no run wrote, in line {lines[0]}: put it back from a backup"
     except InputError as error:
         yield ledger, str(error).removeprefix(f"{ledger} ")
-        recorded = {}
+        recorded = None
     for path in present:
-        if path.relative_to(root).as_posix() in recorded:
+        if path.name == LEDGER_FILE or path.name.endswith(UNFINISHED):
+            continue
+        may_be_a_runs = path.suffix == ".json" or path.name == QUARANTINE_FILE
+        if recorded and path.relative_to(root).as_posix() in recorded:
             if reason := _change(root, path):
                 yield path, reason
-        elif not _is_known(path, bool(recorded)):
+        elif not may_be_a_runs:
             yield path, _FOREIGN
+        elif recorded is not None:
+            yield path, _UNRECORDED
 
 
 def _change(root: Path, path: Path) -> str | None:
@@ -63,13 +78,3 @@ def _change(root: Path, path: Path) -> str | None:
         if content in {each.sha256 for each in read_run_files(root, path.parent.name)[name]}:
             return None
     return _CHANGED
-
-
-def _is_known(path: Path, has_records: bool) -> bool:
-    """Tell whether a file may be there without a record of its own.
-
-    Runs of earlier versions recorded no receipts; whether theirs are some is looked into elsewhere.
-    """
-    if path.name == LEDGER_FILE or path.name.endswith(UNFINISHED):
-        return True
-    return not has_records and (path.suffix == ".json" or path.name == QUARANTINE_FILE)

@@ -303,7 +303,8 @@ def test_a_loss_that_a_receipt_tells_of_is_named_though_its_ledger_lost_the_word
     record = json.loads(ledger.read_text().splitlines()[0])
     receipt = json.dumps({"run_id": "run-1", "parts": [record]}).encode()
     write_run_file(root, "run-1", "some_job.json", receipt)
-    damage(ledger, lambda content: content.splitlines(keepends=True)[0])
+    first, _, *of_the_receipt = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join((first, *of_the_receipt)))
     assert faults(root) == {}
     (root / FIRST).unlink()
     assert list(faults(root)) == [FIRST]
