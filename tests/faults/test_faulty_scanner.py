@@ -45,7 +45,7 @@ def mixtures() -> list[dict[str, float]]:
             name: chance.choice([0.1, 0.3, 0.6])
             for name in chance.sample(names, chance.randint(2, 6))
         }
-        for _ in range(sized(3, 200))
+        for _ in range(sized(3, 60))
     ]
     return chosen(alone, 1) + mixed
 
