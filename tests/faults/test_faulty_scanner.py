@@ -61,8 +61,8 @@ def test_a_flow_tells_what_failed_and_the_next_one_completes(world: World, undis
         world.scanner.plan = FaultPlan()
         believed = bool(BELIEVABLE & chances.keys())
         world.at += timedelta(hours=3 * believed)
-        if ended.code:
-            world.done(*flow(world))
+        # Also after a run that was content with half of the symbols.
+        world.done(*flow(world))
         world.done("verify", "--online")
         assert check_lakehouse(world.settings).faults == [], chances
         if not believed:
