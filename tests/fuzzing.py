@@ -17,13 +17,13 @@ Case = TypeVar("Case")
 LONG = "long"
 """Profile of the long form: ``pytest -m fuzz --hypothesis-profile=long``."""
 _USUAL = 100  # Hypothesis's own default
-_LONG = 20
+_TIMES = 20
 tried: Counter[str] = Counter()
 """Cases by test, shrinking included."""
 
 
 def register_profiles() -> None:
-    settings.register_profile(LONG, max_examples=_LONG * _USUAL, deadline=None)
+    settings.register_profile(LONG, max_examples=_TIMES * _USUAL, deadline=None)
 
 
 def fuzz(cases: int, **strategies: SearchStrategy[Any]) -> Callable[[Any], Any]:

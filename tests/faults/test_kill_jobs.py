@@ -20,18 +20,14 @@ from tests.tally import kills
 
 pytestmark = pytest.mark.faults
 
-LONG = dict.fromkeys(
-    ("data-ingest", "feature-ingest", "local-features", "materialize", "compact"), 200
-)
-"""How often the jobs of every day are killed in the long form; others 50 times."""
+OFTEN = {"data-ingest", "feature-ingest", "local-features", "materialize", "compact"}
+"""The jobs of every day: the long form kills them 200 times, others 50 times."""
 
 Row = dict[str, object]
 
 
-def killed_runs(
-    world: World, state: State, name: str, run: Callable[[], object], number: int
-) -> Iterator[None]:
-    """Kill that many runs that begin in that state: by turns at an instant, and before a call
+def killed_runs(world: World, state: State, name: str, run: Callable[[], object]) -> Iterator[None]:
+    """Kill runs that begin in that state: by turns at an instant, and before a call
     that touches the disk."""
     log = world.settings.project / "touches"
     world.restore(state)
@@ -41,7 +37,7 @@ def killed_runs(
     world.restore(state)
     span = world.call(run).wait().lasted
     chance, killed = random.Random(name), 0
-    while killed < number:
+    while killed < sized(5, 200 if name in OFTEN else 50):
         world.restore(state)
         if killed % 2:
             ended = world.call(run, arrange=AtTouch(log, chance.randrange(touches))).wait()
@@ -76,7 +72,7 @@ def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     world.restore(state)
     assert world.call(command).wait().code == 0
     undisturbed = content(world.settings)
-    for _ in killed_runs(world, state, name, command, sized(5, LONG.get(name, 50))):
+    for _ in killed_runs(world, state, name, command):
         assert check_lakehouse(world.settings).faults == []
         ended = world.call(command).wait()
         assert ended.code == 0, ended
@@ -129,7 +125,7 @@ def before_and_after(world: World, load: Callable[[], object]) -> tuple[Served, 
 @pytest.mark.parametrize("name", ["materialize", "rebuild"])
 def test_a_killed_load_serves_whole_rows_and_is_completed_by_materialize(world: World, name: str):
     before, after = before_and_after(world, Command(name))
-    for _ in killed_runs(world, NEWS, name, Command(name), sized(5, LONG.get(name, 50))):
+    for _ in killed_runs(world, NEWS, name, Command(name)):
         assert_whole_rows(served(world), before, after)
         world.done("materialize")
         world.done("verify", "--online")
@@ -140,7 +136,7 @@ def test_a_killed_stock_materialize_serves_whole_rows_and_is_completed_by_ours(w
     since = WEDNESDAY - timedelta(days=4)
     stock = StockMaterialize(world.settings.feast_repository, since, WEDNESDAY)
     before, after = before_and_after(world, stock)
-    for _ in killed_runs(world, NEWS, "feast materialize", stock, sized(5, 50)):
+    for _ in killed_runs(world, NEWS, "feast materialize", stock):
         assert_whole_rows(served(world), before, after)
         world.done("materialize")
         world.done("verify", "--online")

@@ -105,6 +105,13 @@ def test_what_no_run_has_written_is_named(settings: Settings, name: str):
     assert faults(settings) == [(f"_runs/{name}", "is not the lakehouse's: move it out")]
 
 
+def test_a_receipt_that_no_run_has_written_is_named(settings: Settings):
+    shutil.copy(settings.lakehouse / RECEIPT, settings.lakehouse / "_runs/run-1/a.json")
+    ((file, reason),) = faults(settings)
+    assert file == "_runs/run-1/a.json"
+    assert reason.startswith("is not in the files.jsonl beside it")
+
+
 def test_a_foreign_folder_with_a_run_is_named_alone(settings: Settings):
     folder = settings.lakehouse / "_runs/run-1/copy"
     shutil.copytree(settings.lakehouse / "_runs/run-2", folder)
