@@ -17,12 +17,13 @@ from ingestion.errors import CorruptPart, FeastRepositoryError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.formulas import formula_of
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
-from ingestion.lakehouse import by_date, list_parts, reading_again
+from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.parts import Part
 from ingestion.quality.quarantine import quarantined_rows
 from ingestion.quality.rows import FAILED
+from ingestion.reading import reading_again
 from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
 from ingestion.symbols import symbol_problem

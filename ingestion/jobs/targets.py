@@ -29,8 +29,8 @@ from ingestion.lakehouse import (
     list_parts,
     read_current,
     read_symbols,
-    reading_again,
 )
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")

@@ -24,11 +24,12 @@ import pyarrow.compute as pc
 
 from feature_repo.catalog import DATASETS, Dataset
 from ingestion.jobs.losses import find_losses
-from ingestion.lakehouse import by_date, list_parts, reading_again
+from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.lakehouse.parts import Part, part_number, partition_date
 from ingestion.quality.consistency import check_records
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 _NUMBER = "part number"

@@ -21,7 +21,8 @@ from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
-from ingestion.lakehouse import arrow_schema, list_parts, read_part, reading_again
+from ingestion.lakehouse import arrow_schema, list_parts, read_part
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 LISTED = 1_000

@@ -21,7 +21,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 from ingestion.lakehouse.current import by_date, current, read_current
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
-from ingestion.lakehouse.parts import list_parts, read_part, reading_again
+from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import append_part, sweep_staging, write_run_file
@@ -39,7 +39,6 @@ __all__ = [
     "read_current",
     "read_part",
     "read_symbols",
-    "reading_again",
     "sweep_staging",
     "symbols_at",
     "write_run_file",

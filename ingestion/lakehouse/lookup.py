@@ -6,7 +6,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from feature_repo.catalog import Dataset
-from ingestion.lakehouse.parts import list_parts, read_part, reading_again, utc_date
+from ingestion.lakehouse.parts import list_parts, read_part, utc_date
+from ingestion.reading import reading_again
 
 
 def newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[str, int]:

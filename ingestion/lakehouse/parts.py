@@ -10,11 +10,11 @@ who listed the old ones finds them gone, and never something else under their na
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePath
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,9 +25,6 @@ from ingestion.lakehouse.schema import arrow_schema
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
-_ATTEMPTS = 5
-
-Made = TypeVar("Made")
 
 
 class Part(NamedTuple):
@@ -76,7 +73,7 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         If the file is not readable Parquet, lacks a column of its dataset, or has one of another
         type.
     FileNotFoundError
-        If it is gone since it was listed; see :func:`reading_again`.
+        If it is gone since it was listed; see :mod:`ingestion.reading`.
     """
     rows = read_file(path, columns)
     for dataset in DATASETS:
@@ -93,7 +90,7 @@ def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
     CorruptPart
         If it is not readable Parquet.
     FileNotFoundError
-        If it is gone since it was listed; see :func:`reading_again`.
+        If it is gone since it was listed; see :mod:`ingestion.reading`.
     """
     with _reading(path) as file:
         return pq.ParquetFile(file).read(columns)
@@ -134,24 +131,6 @@ def _refuse_another_schema(
                 f"{path} is not in the schema of {dataset.name} ({name}); move it out of the "
                 "lakehouse and fetch the day again"
             )
-
-
-def reading_again(read: Callable[[], Made]) -> Made:
-    """List and read, and once more if a part vanished in between: compaction replaces parts.
-
-    For readers that do not hold the lakehouse lock, which keeps compaction away.
-
-    Raises
-    ------
-    FileNotFoundError
-        If parts vanish faster than they can be read.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return read()
-        except FileNotFoundError:
-            continue
-    return read()
 
 
 def utc_date(timestamp: int) -> date:

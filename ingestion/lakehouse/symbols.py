@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import SYMBOLS
-from ingestion.lakehouse.parts import list_parts, read_part, reading_again
+from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
+from ingestion.reading import reading_again
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 

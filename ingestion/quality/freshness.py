@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import Dataset
-from ingestion.lakehouse import list_parts, read_part, reading_again
+from ingestion.lakehouse import list_parts, read_part
+from ingestion.reading import reading_again
 
 
 def newest_events(

@@ -23,7 +23,8 @@ from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.errors import InputError, LakehouseLocked
 from ingestion.jobs.compact import compact
 from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part, reading_again
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 from tests.lakehouse.technicals import EVENING, technicals
 

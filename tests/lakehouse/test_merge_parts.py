@@ -30,12 +30,12 @@ from ingestion.lakehouse import (
     newest_known,
     read_current,
     read_part,
-    reading_again,
 )
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.exchange import exchange
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.origins import Origin, merged_metadata, read_provenance
+from ingestion.reading import reading_again
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = f"{GROUP.storage}/date=2026-01-16"
@@ -288,11 +288,15 @@ def by_the_store(root: Path) -> int:
         pieces = files.pieces(lambda *_: True)
         return sum(files.read(piece, [column]).num_rows for piece in pieces)
 
-    return source.reading_again(read)
+    return reading_again(read)
 
 
 class Reader:
-    """Counts the rows all the time; a file that is gone is an answer, another count is not."""
+    """Counts the rows all the time; a file that is gone is an answer, another count is not.
+
+    To libraries that list names first and leave out files that have gone when they look at each,
+    the partition can be empty: all or nothing.
+    """
 
     def __init__(self, read: Read, root: Path, expected: int, may_miss: bool) -> None:
         self.counts: set[int] = set()
@@ -341,7 +345,7 @@ def test_a_reader_sees_every_row_once_or_a_file_that_is_gone(
     finally:
         reader.stop()
     assert not reader.failures
-    assert reader.counts == {16}
+    assert reader.counts == {16} or (may_miss and reader.counts == {0, 16})
 
 
 def split_again(root: Path, turn: int) -> None:

@@ -205,6 +205,27 @@ def test_a_file_that_vanishes_is_looked_for_again(tmp_path: Path, monkeypatch):
     assert newest_between(table, (0, microsecond(MONDAY))).num_rows == 1
 
 
+def test_a_reader_outlasts_a_compaction_of_many_dates(tmp_path: Path, monkeypatch):
+    """Each time that it has listed the files, another date is compacted before it is read."""
+    days = [tmp_path / f"date={MONDAY - day * DAY:%Y-%m-%d}" for day in range(20)]
+    for day, folder in enumerate(days):
+        write(folder / "part-0.parquet", [ROW | {"event_timestamp": MONDAY - day * DAY}])
+    table = feature_table(tmp_path, dated=True)
+    pieces, left = type(table.source).pieces, days[:]
+
+    def listed_before_compaction(self, needs):
+        found = pieces(self, needs)
+        if left:
+            folder = left.pop()
+            (folder / "part-0.parquet").rename(folder / "part-1.parquet")
+        return found
+
+    monkeypatch.setattr(type(table.source), "pieces", listed_before_compaction)
+    span = (microsecond(MONDAY - 20 * DAY), microsecond(MONDAY))
+    assert rows_between(table, span).num_rows == 20
+    assert not left
+
+
 def test_a_file_that_is_replaced_between_the_passes_is_read_again(tmp_path: Path, monkeypatch):
     """Another job writes a source's one file anew, in another order of rows."""
     rows = [ROW, ROW | {"symbol": "B", "RSI": 2.0}]

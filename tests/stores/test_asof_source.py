@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pyarrow as pa
 import pytest
@@ -11,6 +12,7 @@ from feature_repo.stores.offline.instants import microsecond
 from feature_repo.stores.offline.latest import rows_between
 from feature_repo.stores.offline.source import Column
 from ingestion.errors import CorruptPart
+from ingestion.lakehouse.exchange import exchange
 from tests.stores.asof_lake import TYPES, feature_table, source, write
 
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)
@@ -178,3 +180,37 @@ def test_integers_lose_nothing_and_floats_take_any(tmp_path: Path):
     )
     with pytest.raises(CorruptPart, match=r"column RSI is double and cannot be read as int64"):
         rows_between(declared, ALWAYS)
+
+
+def test_a_file_that_goes_while_its_folder_is_listed_is_not_passed_over(tmp_path: Path):
+    """Compaction puts another folder in its place: half of the old one is no answer."""
+    folder, other = tmp_path / "lake" / "date=2021-04-12", tmp_path / "other"
+    for number, parent in enumerate((folder, other)):
+        parent.mkdir(parents=True)
+        for part in range(300):
+            (parent / f"part-{number}{part:03}.parquet").touch()
+    stop, gone = Event(), 0
+
+    def change_places() -> None:
+        while not stop.wait(0.0005):
+            exchange(folder, other)
+
+    changing = Thread(target=change_places)
+    changing.start()
+    try:
+        for _ in range(300):
+            try:
+                assert len(listed(tmp_path / "lake", dated=True)) == 300
+            except FileNotFoundError:
+                gone += 1
+    finally:
+        stop.set()
+        changing.join()
+    assert gone
+
+
+def test_a_link_to_nowhere_is_told(tmp_path: Path):
+    write(tmp_path / "part-0.parquet", [ROW])
+    (tmp_path / "part-1.parquet").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"part-1\.parquet is gone .* or links nowhere"):
+        rows_between(feature_table(tmp_path), ALWAYS)

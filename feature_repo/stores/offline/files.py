@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from pyarrow import fs
@@ -26,6 +26,7 @@ UNKNOWN: Span = (NEVER + 1, FOREVER)
 State = tuple[int | None, int | None]
 """When a file was last written, Unix ns, and its size: another state is another content."""
 
+_HIDDEN = (".", "_")
 _SUFFIXES = ("", ".parquet", ".parq", ".pq")
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})", re.ASCII)
@@ -58,7 +59,13 @@ class SourceFile:
 
 
 def list_files(location: Location, needs: Callable[[int, int], bool]) -> list[SourceFile]:
-    """List a source's files, without the partition dates that are not needed."""
+    """List a source's files, without the partition dates that are not needed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a local file vanishes meanwhile: list again.
+    """
     root, matches = _root(location)
     paths = sorted(
         ((info, span) for info, span in _walk(location, root, needs) if matches(info.path)),
@@ -109,17 +116,36 @@ def _walk(
     folders: list[tuple[str, Span | None]] = [(root, None)]
     while folders:
         folder, span = folders.pop()
-        for entry in location.filesystem.get_file_info(
-            fs.FileSelector(folder, allow_not_found=True)
-        ):
-            if entry.base_name.startswith((".", "_")):
-                continue
+        for entry in _entries(location.filesystem, folder):
             if entry.type == fs.FileType.Directory:
                 inner = (_day(entry.base_name) if location.dated else None) or span
                 if inner is None or needs(*inner):
                     folders.append((entry.path, inner))
             elif PurePosixPath(entry.base_name).suffix.lower() in _SUFFIXES:
                 yield entry, span
+
+
+def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
+    """List a folder, without what is hidden.
+
+    Raises
+    ------
+    FileNotFoundError
+        If an entry is gone before it was looked at. A selector leaves it out: of a folder that is
+        being replaced it can tell nothing at all, as if there were no rows.
+    """
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        return [info for info in found if not info.base_name.startswith(_HIDDEN)]
+    try:
+        names = [path.name for path in Path(folder).iterdir()]
+    except FileNotFoundError:
+        return []
+    paths = [f"{folder}/{name}" for name in names if not name.startswith(_HIDDEN)]
+    infos: list[fs.FileInfo] = filesystem.get_file_info(paths)
+    if gone := [info.path for info in infos if info.type == fs.FileType.NotFound]:
+        raise FileNotFoundError(f"{gone[0]} is gone since its folder was listed, or links nowhere")
+    return infos
 
 
 def _kind(location: Location, path: str) -> fs.FileType:

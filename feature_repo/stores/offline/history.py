@@ -17,8 +17,9 @@ from feature_repo.stores.offline.files import SourceFile
 from feature_repo.stores.offline.join import Answers, AsOfJoin, Instants
 from feature_repo.stores.offline.keys import KeyCodes
 from feature_repo.stores.offline.lookup import NEVER, Rows
-from feature_repo.stores.offline.source import Piece, reading_again
+from feature_repo.stores.offline.source import Piece
 from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
+from ingestion.reading import reading_again
 
 
 @dataclass(frozen=True)

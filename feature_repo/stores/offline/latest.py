@@ -11,8 +11,9 @@ from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.files import Span
 from feature_repo.stores.offline.keys import KeyCodes
 from feature_repo.stores.offline.lookup import Integers
-from feature_repo.stores.offline.source import Column, Piece, reading_again, stacked
+from feature_repo.stores.offline.source import Column, Piece, stacked
 from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
+from ingestion.reading import reading_again
 
 _LEAST_BATCH = 1 << 16
 _NUMBER = "\0number"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,10 +17,7 @@ from feature_repo.stores.offline.instants import microsecond
 from feature_repo.stores.offline.lookup import Integers
 from feature_repo.stores.offline.typed import conform
 from ingestion.errors import CorruptPart
-
-_ATTEMPTS = 5
-
-Made = TypeVar("Made")
+from ingestion.reading import reading_again
 
 
 class Column(NamedTuple):
@@ -122,8 +119,11 @@ class ParquetSource:
             with self._opened(file) as opened:
                 return opened.schema_arrow.remove_metadata()
 
-        files = list_files(self._location, lambda *_: True)
-        schemas = list(dict.fromkeys(in_threads(columns_of, files)))
+        def read() -> list[pa.Schema]:
+            files = list_files(self._location, lambda *_: True)
+            return list(dict.fromkeys(in_threads(columns_of, files)))
+
+        schemas = reading_again(read)
         try:
             return pa.unify_schemas(schemas, promote_options="permissive")
         except pa.ArrowException as error:
@@ -212,22 +212,6 @@ def stacked(tables: Iterable[pa.Table]) -> pa.Table:
             f"the source's files do not agree on a column's type ({error}): rewrite those that "
             "differ, or declare the column's type"
         ) from None
-
-
-def reading_again(read: Callable[[], Made]) -> Made:
-    """Read a source, and once more if a file vanished meanwhile: compaction replaces files.
-
-    Raises
-    ------
-    FileNotFoundError
-        If files vanish faster than they can be read.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return read()
-        except FileNotFoundError:
-            continue
-    return read()
 
 
 def _span(footer: pq.FileMetaData, group: int, column: int | None) -> Span:
