@@ -1,17 +1,15 @@
 """A replay scanner at a fixed clock, told per test how to fail."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scanner_tools import NOW
+from scanner_tools import NOW, StartScanner, Stocks
 
 from ingestion.replay import Panel, ReplayScanner
-
-StartScanner = Callable[..., ReplayScanner]
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +29,6 @@ def start_scanner(sample_panel: Panel) -> Iterator[StartScanner]:
 
 
 @pytest.fixture(scope="session")
-def stocks(sample_panel: Panel) -> tuple[str, ...]:
+def stocks(sample_panel: Panel) -> Stocks:
     """Twelve symbols with all features, in an order that is not the scanner's."""
     return tuple(symbol for symbol in sample_panel.symbols if symbol.startswith("NASDAQ:"))[:12]

@@ -15,6 +15,9 @@ from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
 from ingestion.scanner.values import Value, read_values
 
+StartScanner = Callable[..., ReplayScanner]
+Stocks = tuple[str, ...]
+
 NOW = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 COLUMNS = TV_TECHNICALS_1D.scanned
 NAMES = [column.scanner or "" for column in COLUMNS]

@@ -1,6 +1,5 @@
 """Fetching a whole market, page by page, while pages fail and the listing moves."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from scanner_tools import (
     COLUMNS,
     Reply,
+    StartScanner,
     Stub,
     fetch_market,
     panel_rows,
@@ -21,8 +21,6 @@ from feature_repo.catalog import Column, Dtype
 from ingestion.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from ingestion.scanner import ScannerClient
-
-StartScanner = Callable[..., ReplayScanner]
 
 TEN = [f"X:S{number:02}" for number in range(10)]
 
