@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 _ATTEMPTS = 5
 
 Made = TypeVar("Made")
+
+
+def names_in(folder: Path) -> list[str]:
+    """List a folder, in whatever order, without missing what changes places with another meanwhile.
+
+    On Btrfs, a folder that is exchanged while its parent is being listed comes to lie behind the
+    listing's end. What is exchanged once cannot be missing from two listings in a row.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing.
+    """
+    names = None
+    while (now := {path.name for path in folder.iterdir()}) != names:
+        names = now
+    return list(now)
 
 
 def reading_again(read: Callable[[], Made]) -> Made:

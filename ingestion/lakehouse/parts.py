@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from feature_repo.catalog import DATASETS, Dataset
 from ingestion.errors import CorruptPart
 from ingestion.lakehouse.schema import arrow_schema
+from ingestion.reading import names_in
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
@@ -52,8 +53,8 @@ def list_parts(root: Path, dataset: Dataset, since: date = date.min) -> list[Par
         return []
     return sorted(
         Part(day, number, path)
-        for partition in folder.iterdir()
-        if (day := partition_date(partition)) is not None and day >= since
+        for name in names_in(folder)
+        if (day := partition_date(partition := folder / name)) is not None and day >= since
         for path in partition.iterdir()
         if (number := part_number(path)) is not None
     )

@@ -249,6 +249,24 @@ def test_folders_change_places_whole(tmp_path: Path):
         exchange(tmp_path / "a", tmp_path / "none")
 
 
+def test_a_date_that_is_missing_from_one_listing_is_not_missed(tmp_path: Path, monkeypatch):
+    """Btrfs lists a folder anew behind the end of a listing that has begun."""
+    for day in range(3):
+        rows = technicals(NAMES, EVENING + timedelta(days=day), EVENING + timedelta(days=3))
+        append_part(tmp_path, GROUP, rows, "run")
+    iterdir, left_out = Path.iterdir, ["date=2026-01-17", "date=2026-01-18"]
+
+    def without_the_exchanged(folder: Path):
+        missing = left_out.pop() if folder == tmp_path / GROUP.storage and left_out else None
+        return (path for path in iterdir(folder) if path.name != missing)
+
+    monkeypatch.setattr(Path, "iterdir", without_the_exchanged)
+    assert len(list_parts(tmp_path, GROUP)) == 3
+    left_out += ["date=2026-01-16", "date=2026-01-18"]
+    assert by_the_store(tmp_path) == 3 * len(NAMES)
+    assert not left_out
+
+
 Read = Callable[[Path], int]
 
 

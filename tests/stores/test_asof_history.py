@@ -16,6 +16,7 @@ from feature_repo.stores.offline.instants import INSTANT, microsecond, microseco
 from feature_repo.stores.offline.join import Instants
 from feature_repo.stores.offline.keys import KeyCodes
 from feature_repo.stores.offline.latest import newest_between, rows_between
+from feature_repo.stores.offline.source import ParquetSource
 from tests.stores.asof_lake import TYPES, feature_table, write
 from tests.stores.asof_reference import best_row, newest
 from tests.stores.test_asof_join import CASES
@@ -23,6 +24,7 @@ from tests.stores.test_asof_join import CASES
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
 TTL = timedelta(days=2)
+ALWAYS = (microsecond(MONDAY - 999 * DAY), microsecond(MONDAY + 999 * DAY))
 
 instants = st.builds(
     lambda day, edge: MONDAY + day * DAY + edge,
@@ -241,6 +243,40 @@ def test_a_file_that_is_replaced_between_the_passes_is_read_again(tmp_path: Path
     monkeypatch.setattr(type(table.source), "groups", read_from_another)
     assert ask(path, [("A", MONDAY), ("B", MONDAY)]).columns[0].to_pylist() == [1.0, 2.0]
     assert replaced
+
+
+@pytest.mark.parametrize("names", [["A", "B"], list("ABCD")])
+def test_a_file_that_is_replaced_between_its_row_groups_is_read_again(
+    tmp_path: Path, monkeypatch, names
+):
+    """Row groups are told by the old file's footer: another file's are others."""
+    rows = [ROW | {"symbol": name, "RSI": float(n)} for n, name in enumerate("ABCD")]
+    path, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    read, replaced = ParquetSource.read, []
+
+    def replaced_after(self, *what):
+        found = read(self, *what)
+        if not replaced:
+            replaced.append(write(other, rows[::-1], row_group_size=2).replace(path))
+        return found
+
+    monkeypatch.setattr(ParquetSource, "read", replaced_after)
+
+    def values() -> list[float]:
+        return ask(path, [(name, MONDAY) for name in names]).columns[0].to_pylist()
+
+    def every() -> list[str]:
+        return sorted(rows_between(feature_table(path), ALWAYS)["symbol"].to_pylist())
+
+    def newest_of_each() -> list[str]:
+        return newest_between(feature_table(path), ALWAYS)["symbol"].to_pylist()
+
+    wanted = [float(number) for number in range(len(names))]
+    for answer, right in ((values, wanted), (every, [*"ABCD"]), (newest_of_each, [*"ABCD"])):
+        replaced.clear()
+        write(path, rows, row_group_size=2)
+        assert answer() == right
+        assert replaced
 
 
 def test_files_that_vanish_for_ever_end_in_an_error(tmp_path: Path, monkeypatch):

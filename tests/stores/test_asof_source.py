@@ -209,8 +209,10 @@ def test_a_file_that_goes_while_its_folder_is_listed_is_not_passed_over(tmp_path
     assert gone
 
 
-def test_a_link_to_nowhere_is_told(tmp_path: Path):
+def test_a_link_to_nowhere_is_told_if_it_could_be_data(tmp_path: Path):
     write(tmp_path / "part-0.parquet", [ROW])
+    (tmp_path / "README.txt").symlink_to("nowhere")
+    assert rows_between(feature_table(tmp_path), ALWAYS).num_rows == 1
     (tmp_path / "part-1.parquet").symlink_to("nowhere")
-    with pytest.raises(FileNotFoundError, match=r"part-1\.parquet is gone .* or links nowhere"):
+    with pytest.raises(CorruptPart, match=r"part-1\.parquet links nowhere: remove it"):
         rows_between(feature_table(tmp_path), ALWAYS)

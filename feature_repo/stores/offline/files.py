@@ -7,6 +7,7 @@ may leave out. What does not exist holds no file.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pyarrow import fs
 
 from feature_repo.stores.offline.instants import microsecond
 from feature_repo.stores.offline.lookup import FOREVER, NEVER
+from ingestion.errors import CorruptPart
+from ingestion.reading import names_in
 
 Span = tuple[int, int]
 """The first and the last event time that may be there, Unix µs, inclusive."""
@@ -26,7 +29,6 @@ UNKNOWN: Span = (NEVER + 1, FOREVER)
 State = tuple[int | None, int | None]
 """When a file was last written, Unix ns, and its size: another state is another content."""
 
-_HIDDEN = (".", "_")
 _SUFFIXES = ("", ".parquet", ".parq", ".pq")
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})", re.ASCII)
@@ -63,6 +65,8 @@ def list_files(location: Location, needs: Callable[[int, int], bool]) -> list[So
 
     Raises
     ------
+    CorruptPart
+        If one of them is a link to nowhere.
     FileNotFoundError
         If a local file vanishes meanwhile: list again.
     """
@@ -112,6 +116,7 @@ def _walk(
     start = location.filesystem.get_file_info(root)
     if start.type == fs.FileType.File:
         yield start, None
+    if start.type != fs.FileType.Directory:
         return
     folders: list[tuple[str, Span | None]] = [(root, None)]
     while folders:
@@ -121,31 +126,45 @@ def _walk(
                 inner = (_day(entry.base_name) if location.dated else None) or span
                 if inner is None or needs(*inner):
                     folders.append((entry.path, inner))
-            elif PurePosixPath(entry.base_name).suffix.lower() in _SUFFIXES:
+            else:
                 yield entry, span
 
 
 def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
-    """List a folder, without what is hidden.
+    """List a folder: the folders in it, and the files that are data."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        # A selector leaves out what has gone before it was looked at: of a folder that changes
+        # places with another it can tell nothing at all, as if there were no rows.
+        names = [f"{folder}/{name}" for name in names_in(Path(folder)) if _is_visible(name)]
+        found = filesystem.get_file_info(names)
+    else:
+        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    return [info for info in found if _is_visible(info.base_name) and _belongs(info)]
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith((".", "_"))
+
+
+def _belongs(info: fs.FileInfo) -> bool:
+    """Tell whether an entry is a folder or a file of data.
 
     Raises
     ------
+    CorruptPart
+        If it could be, and is a link to nowhere.
     FileNotFoundError
-        If an entry is gone before it was looked at. A selector leaves it out: of a folder that is
-        being replaced it can tell nothing at all, as if there were no rows.
+        If it could have been, and is gone since its folder was listed.
     """
-    if not isinstance(filesystem, fs.LocalFileSystem):
-        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-        return [info for info in found if not info.base_name.startswith(_HIDDEN)]
-    try:
-        names = [path.name for path in Path(folder).iterdir()]
-    except FileNotFoundError:
-        return []
-    paths = [f"{folder}/{name}" for name in names if not name.startswith(_HIDDEN)]
-    infos: list[fs.FileInfo] = filesystem.get_file_info(paths)
-    if gone := [info.path for info in infos if info.type == fs.FileType.NotFound]:
-        raise FileNotFoundError(f"{gone[0]} is gone since its folder was listed, or links nowhere")
-    return infos
+    if info.type == fs.FileType.Directory:
+        return True
+    if PurePosixPath(info.base_name).suffix.lower() not in _SUFFIXES:
+        return False
+    if info.type == fs.FileType.NotFound:
+        if Path(info.path).is_symlink():
+            raise CorruptPart(f"{info.path} links nowhere: remove it, or bring back what it means")
+        raise FileNotFoundError(errno.ENOENT, "gone since its folder was listed", info.path)
+    return True
 
 
 def _kind(location: Location, path: str) -> fs.FileType:

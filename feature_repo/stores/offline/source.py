@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class Piece:
 
 class ParquetSource:
     """The files of one source.
+
+    Reading one that is gone, or is another than when it was listed, raises ``FileNotFoundError``:
+    list again.
 
     Parameters
     ----------
@@ -91,15 +95,9 @@ class ParquetSource:
         tuple
             Where a row group begins in the file, and its rows.
 
-        Raises
-        ------
-        FileNotFoundError
-            If the file is gone, or is another than when it was listed.
         """
         with self._opened(file) as opened:
             footer, begin = opened.metadata, 0
-            if state(self._location.filesystem.get_file_info(file.path)) != file.state:
-                raise FileNotFoundError(f"{file.path} was replaced while it was being read")
             for group in range(footer.num_row_groups):
                 end = begin + footer.row_group(group).num_rows
                 if ((rows >= begin) & (rows < end)).any():
@@ -151,6 +149,8 @@ class ParquetSource:
                 # Fetching columns ahead is for filesystems that are far away.
                 pre_buffer=not isinstance(self._location.filesystem, LocalFileSystem),
             ) as opened:
+                if state(self._location.filesystem.get_file_info(file.path)) != file.state:
+                    raise FileNotFoundError(errno.ENOENT, "replaced since it was listed", file.path)
                 yield opened
         except FileNotFoundError:
             raise
