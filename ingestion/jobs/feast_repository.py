@@ -11,11 +11,13 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.lakehouse import list_parts, read_part
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -173,9 +175,13 @@ def feast_calls(settings: Settings) -> Iterator[None]:
 
 def _find_corrupt_part(settings: Settings) -> None:
     """Name the part that a store stumbled over, if it is one of ours; that takes a look at all."""
-    for group in GROUPS:
+
+    def read(group: FeatureGroup) -> None:
         for part in list_parts(settings.lakehouse, group):
             read_part(part.path)
+
+    for group in GROUPS:
+        reading_again(partial(read, group))
 
 
 def _line(error: Exception) -> str:

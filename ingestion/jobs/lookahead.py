@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from ingestion.errors import InputError
 from ingestion.jobs.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.local import compute_local_features
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 Compute = Callable[[pa.Table], pa.Table]
@@ -86,17 +88,9 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
     InputError
         If the lakehouse holds no bars.
     """
-    parts = list_parts(settings.lakehouse, OHLCV_1D)
-    if not parts:
+    names = reading_again(lambda: _names(settings.lakehouse))
+    if not names:
         raise InputError(f"{settings.lakehouse} holds no bars yet: run `tvfeast import-bars FILE`")
-    # A symbol's first bar may be anywhere; the newest parts name enough of them.
-    names = sorted(
-        {
-            name
-            for part in parts[-5:]
-            for name in read_part(part.path, ["symbol"])["symbol"].to_pylist()
-        }
-    )
     chosen = names[:: max(1, -(-len(names) // most_symbols))]
     bars = read_bars(settings.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
@@ -106,6 +100,12 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
     return verify_lookahead(
         bars.drop_columns(["event_timestamp"]).append_column("close_timestamp", closes)
     )
+
+
+def _names(lakehouse: Path) -> list[str]:
+    """Return the symbols of the newest parts; a symbol's first bar may be anywhere."""
+    newest = [read_part(part.path, ["symbol"]) for part in list_parts(lakehouse, OHLCV_1D)[-5:]]
+    return sorted({name for rows in newest for name in rows["symbol"].to_pylist()})
 
 
 def verify_lookahead(

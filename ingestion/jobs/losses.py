@@ -20,7 +20,6 @@ from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Key, Ledger, read_run
 from ingestion.quality.receipt_file import receipts_told
 
 RECEIPT_FILE = "accept.json"
-_LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,17 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
     published
         What receipts say was there, though a ledger has lost its word for it.
     """
-    for _ in range(_LOOKS):
-        ledger = Ledger.read(root, whole=False)
-        present = {
-            part.path.relative_to(root).as_posix()
-            for dataset in DATASETS
-            for part in list_parts(root, dataset)
-        }
-        replaced = ledger.replaced(present)
-        gone = [entry for entry in ledger if entry.part not in present | replaced]
-        appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
-        lost = appeared + _overwritten(ledger, present)
-        if not lost:  # or merged since the ledgers were read: look again
-            break
+    known = Ledger.read(root, whole=False)
+    present = {
+        part.path.relative_to(root).as_posix()
+        for dataset in DATASETS
+        for part in list_parts(root, dataset)
+    }
+    # Read after the listing: whatever had taken a part's place by then was announced before.
+    replaced = Ledger.read(root, whole=False).replaced(present)
+    gone = [entry for entry in known if entry.part not in present | replaced]
+    appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
+    lost = appeared + _overwritten(known, present)
     lost += _gone_files(root)
     answered_for = _accepted(root)
     return Losses(

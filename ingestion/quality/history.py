@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from feature_repo.catalog import FeatureGroup
 from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
+from ingestion.reading import reading_again
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -51,15 +52,19 @@ def read_history(lakehouse: Path, group: FeatureGroup, rows: pa.Table) -> Histor
         If a part cannot be read.
     """
     newest = pc.max(rows["event_timestamp"]).as_py().date()
-    parts = by_date([part for part in list_parts(lakehouse, group) if part.date <= newest])
-    dates = list(parts)[-1 - group.quality.drift_days :]
     wanted = ["symbol", "timestamp", "created_timestamp", *(c.name for c in group.served)]
-    tables, days = [arrow_schema(group).empty_table().select(wanted)], [np.empty(0, np.int64)]
-    for number, day in enumerate(dates):
-        for part in parts[day]:
-            tables.append(read_part(part.path, wanted))
-            days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
-    return _history(pa.concat_tables(tables), np.concatenate(days), rows)
+
+    def read() -> tuple[pa.Table, NDArray[np.int64]]:
+        parts = by_date([part for part in list_parts(lakehouse, group) if part.date <= newest])
+        dates = list(parts)[-1 - group.quality.drift_days :]
+        tables, days = [arrow_schema(group).empty_table().select(wanted)], [np.empty(0, np.int64)]
+        for number, day in enumerate(dates):
+            for part in parts[day]:
+                tables.append(read_part(part.path, wanted))
+                days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
+        return pa.concat_tables(tables), np.concatenate(days)
+
+    return _history(*reading_again(read), rows)
 
 
 def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
@@ -77,19 +82,23 @@ def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
     pa.Table
         Unique on and sorted by ``symbol``; no rows if the group has none up to then.
     """
-    parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
-    tables: list[pa.Table] = []
-    newest: datetime | None = None
-    for part in reversed(parts):
-        if newest is not None and part.date < (newest - group.ttl).date():
-            break
-        rows = read_part(part.path)
-        rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
-        if rows.num_rows:
-            newest = max(newest or LONG_AGO, pc.max(rows["event_timestamp"]).as_py())
-            tables.append(rows)
-    if newest is None:
-        return arrow_schema(group).empty_table()
+
+    def read() -> tuple[list[pa.Table], datetime]:
+        tables, newest = [arrow_schema(group).empty_table()], LONG_AGO
+        parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
+        for part in reversed(parts):
+            if newest > LONG_AGO and part.date < (newest - group.ttl).date():
+                break
+            rows = read_part(part.path)
+            rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
+            if rows.num_rows:
+                newest = max(newest, pc.max(rows["event_timestamp"]).as_py())
+                tables.append(rows)
+        return tables, newest
+
+    tables, newest = reading_again(read)
+    if len(tables) == 1:
+        return tables[0]
     rows = pa.concat_tables(tables)
     rows = rows.filter(pc.greater_equal(rows["event_timestamp"], _instant(newest - group.ttl)))
     keys = ("symbol", "event_timestamp", "created_timestamp")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -10,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D
+from feature_repo.catalog import LOCAL_1D, Dataset
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs import losses
 from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, list_parts, write_run_file
+from ingestion.lakehouse import append_part, by_date, list_parts, write_run_file
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
 from ingestion.settings import Settings
@@ -231,6 +233,33 @@ def test_merged_parts_hold_and_those_that_they_replace_are_not_missing(root: Pat
     merged = root / FRIDAY / "part-4.parquet"
     merged.unlink()
     assert list(faults(root)) == [f"{FRIDAY}/part-4.parquet"]
+
+
+def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
+    tmp_path: Path, monkeypatch
+):
+    """A compaction of many dates goes on, a date at each look into the partitions."""
+    days = range(5)
+    for day, minute in itertools.product(days, range(2)):
+        event = EVENING + timedelta(days=day, minutes=minute)
+        append_part(tmp_path, GROUP, technicals(NAMES, event, event), f"run-{day}-{minute}")
+    listed, merged = losses.list_parts, []
+
+    def listed_after_a_merge(root: Path, dataset: Dataset):
+        parts = by_date(listed(root, dataset))
+        for day, of_day in parts.items():
+            if len(of_day) > 1:
+                merge_parts(root, dataset, of_day, Ledger.read(root), "merge")
+                merged.append(day)
+                break
+        return listed(root, dataset)
+
+    monkeypatch.setattr(losses, "list_parts", listed_after_a_merge)
+    for count in range(1, 4):
+        assert faults(tmp_path) == {}
+        assert len(merged) == count
+    list_parts(tmp_path, GROUP)[0].path.unlink()
+    assert len(faults(tmp_path)) == 1
 
 
 def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):

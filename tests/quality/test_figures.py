@@ -15,6 +15,7 @@ from quality_rows import good_rows, spoiled, technicals
 
 from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.quality import history
 from ingestion.quality.figures import Figure, Skipped, against_history, stability_index
 from ingestion.quality.history import History, newest_rows, read_history
 
@@ -131,11 +132,11 @@ class TestHistory:
         for rows in (earlier_today, later):
             append_part(tmp_path, GROUP, rows, "run")
         batch = technicals(2, at=self.EVENING)
-        history = read_history(tmp_path, GROUP, batch)
-        assert history.days == 20
-        assert history.trailing.num_rows == 20 * 2
-        assert set(history.trailing["symbol"].to_pylist()) == set(batch["symbol"].to_pylist())
-        assert history.previous["RSI"].to_pylist() == earlier_today["RSI"].to_pylist()[:2]
+        told = read_history(tmp_path, GROUP, batch)
+        assert told.days == 20
+        assert told.trailing.num_rows == 20 * 2
+        assert set(told.trailing["symbol"].to_pylist()) == set(batch["symbol"].to_pylist())
+        assert told.previous["RSI"].to_pylist() == earlier_today["RSI"].to_pylist()[:2]
 
     def test_the_last_version_of_a_restated_row_is_the_previous_one(self, tmp_path):
         first = technicals(3, at=self.EVENING - DAY)
@@ -145,12 +146,12 @@ class TestHistory:
         )
         for rows in (again, first):  # whatever the order of the parts
             append_part(tmp_path, GROUP, rows, "run")
-        history = read_history(tmp_path, GROUP, technicals(3, at=self.EVENING))
-        assert history.previous["RSI"].to_pylist() == again["RSI"].to_pylist()
+        told = read_history(tmp_path, GROUP, technicals(3, at=self.EVENING))
+        assert told.previous["RSI"].to_pylist() == again["RSI"].to_pylist()
 
     def test_an_empty_lakehouse_has_none(self, tmp_path):
-        history = read_history(tmp_path, GROUP, technicals(3))
-        assert (history.previous.num_rows, history.trailing.num_rows, history.days) == (0, 0, 0)
+        told = read_history(tmp_path, GROUP, technicals(3))
+        assert (told.previous.num_rows, told.trailing.num_rows, told.days) == (0, 0, 0)
 
     def test_the_newest_row_of_each_symbol_is_what_would_be_served(self, tmp_path):
         ttl = GROUP.ttl
@@ -168,3 +169,23 @@ class TestHistory:
             ("NASDAQ:S00002", self.EVENING - ttl),
         ]
         assert newest_rows(tmp_path, GROUP, self.EVENING - 30 * DAY).num_rows == 0
+
+    def test_a_part_that_is_merged_while_it_is_read_is_read_as_another(self, tmp_path, monkeypatch):
+        append_part(tmp_path, GROUP, technicals(4, at=self.EVENING - DAY), "run")
+        listed = history.list_parts
+
+        def moved_once(root, group):
+            parts = listed(root, group)
+            if parts[0].number == 0:
+                parts[0].path.rename(parts[0].path.with_name("part-1.parquet"))
+            return parts
+
+        def name_again():
+            (part,) = listed(tmp_path, GROUP)
+            part.path.rename(part.path.with_name("part-0.parquet"))
+
+        monkeypatch.setattr(history, "list_parts", moved_once)
+        batch = technicals(4, at=self.EVENING)
+        assert read_history(tmp_path, GROUP, batch).trailing.num_rows == 4
+        name_again()
+        assert newest_rows(tmp_path, GROUP, self.EVENING).num_rows == 4

@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 import pytest
 from target_bars import daily, sample_bars
 
-from feature_repo.catalog import OHLCV_1D
+from feature_repo.catalog import OHLCV_1D, Dataset
 from ingestion.errors import CorruptPart, InputError
+from ingestion.jobs import lookahead
+from ingestion.jobs.lookahead import verify_lakehouse
 from ingestion.jobs.targets import LABEL_COLUMNS, read_bars, training_labels
 from ingestion.labels import forward_returns
 from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.lakehouse.parts import Part
 from ingestion.settings import Settings
 
 WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -194,3 +197,19 @@ def test_no_decision_in_the_range_is_refused(stocked: Settings) -> None:
 def test_an_unknown_target_is_refused_before_anything_is_read(empty: Settings) -> None:
     with pytest.raises(InputError, match="fwd_return_<n>d"):
         training_labels(empty, "alpha", FIRST, LAST)
+
+
+def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Settings, monkeypatch):
+    write(empty, daily([10.0, 11.0, 12.0]))
+    listed, moved = lookahead.list_parts, []
+
+    def moved_once(root: Path, dataset: Dataset) -> list[Part]:
+        parts = listed(root, dataset)
+        if not moved:
+            last = parts[-1].path
+            moved.append(last.rename(last.with_name("part-1.parquet")))
+        return parts
+
+    monkeypatch.setattr(lookahead, "list_parts", moved_once)
+    assert verify_lakehouse(empty).passed
+    assert moved
