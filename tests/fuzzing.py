@@ -23,6 +23,9 @@ tried: Counter[str] = Counter()
 
 
 def register_profiles() -> None:
+    # No test may depend on how busy the machine is.
+    settings.register_profile("usual", deadline=None)
+    settings.load_profile("usual")
     settings.register_profile(LONG, max_examples=_TIMES * _USUAL, deadline=None)
 
 

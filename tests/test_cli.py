@@ -38,7 +38,7 @@ def run(settings: Settings, *arguments: str, **environment: str) -> subprocess.C
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
 
 

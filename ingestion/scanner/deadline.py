@@ -52,6 +52,8 @@ class Deadline:
         self._connection = connection
         # A connection forgets its socket once the headers say that it closes after the body.
         self._socket = connection.sock or self._socket
+        if self.passed:  # before there was a socket
+            self._end()
 
     def _end(self) -> None:
         self.passed = True

@@ -30,7 +30,7 @@ SYMBOLS = [
 ]
 HISTORY = timedelta(days=10)
 TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + timedelta(days=day) for day in (1, 2, 3))
-QUICKLY = ("--backoff", "0.01", "--read-timeout", "0.5", "--retries", "2")
+QUICKLY = ("--backoff", "0.01", "--read-timeout", "10", "--retries", "2")
 Content = dict[str, list[dict[str, object]]]
 
 

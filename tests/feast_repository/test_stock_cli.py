@@ -82,7 +82,7 @@ def server(repository: Path, command: str) -> Iterator[Callable[..., requests.Re
             while True:
                 try:
                     return requests.request(
-                        method, f"http://127.0.0.1:{port}{path}", timeout=10, **body
+                        method, f"http://127.0.0.1:{port}{path}", timeout=PATIENCE, **body
                     )
                 except requests.ConnectionError:
                     assert process.poll() is None, "the server ended"

@@ -271,7 +271,11 @@ Read = Callable[[Path], int]
 
 
 def by_pyarrow(root: Path) -> int:
-    return int(ds.dataset(root / GROUP.storage, format="parquet").to_table(["symbol"]).num_rows)
+    return int(
+        ds.dataset(root / GROUP.storage, arrow_schema(GROUP), "parquet")
+        .to_table(["symbol"])
+        .num_rows
+    )
 
 
 def by_duckdb(root: Path) -> int:

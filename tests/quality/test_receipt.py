@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -17,7 +19,7 @@ from ingestion.jobs.local_features import backfill, local_features
 from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part
 from ingestion.quality import receipt
-from ingestion.quality.receipt import Job, catalog_hash, code_version, plain
+from ingestion.quality.receipt import Job, catalog_hash, code_version, peak_memory_mb, plain
 from ingestion.scanner import ScannerOptions
 from ingestion.settings import Settings
 from tests.lakehouse.technicals import EVENING, technicals
@@ -174,3 +176,11 @@ def test_the_revision_is_read_in_every_form_that_git_keeps_it(tmp_path: Path):
     (own / "HEAD").write_text("ref: refs/heads/main\n")
     (own / "commondir").write_text("../..\n")
     assert receipt._revision(worktree) == "0" * 40
+
+
+def test_the_peak_of_memory_is_this_processs_and_not_its_parents():
+    held = bytearray(b"x") * (400 << 20)
+    program = "from ingestion.quality.receipt import peak_memory_mb; print(peak_memory_mb())"
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert peak_memory_mb() >= len(held) >> 20
+    assert 10 < int(child.stdout) < 350

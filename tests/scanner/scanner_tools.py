@@ -29,8 +29,8 @@ def quick(**changes: Any) -> ScannerOptions:
         "backoff": 0.01,
         "longest_backoff": 0.02,
         "retries": 2,
-        "read_timeout": 2.0,
-        "total_timeout": 4.0,
+        "read_timeout": 20.0,
+        "total_timeout": 40.0,
     }
     return ScannerOptions(**(options | changes))
 

@@ -167,9 +167,9 @@ def test_a_renamed_symbol_among_others_is_absent_without_back_off(stocks: Stocks
 
     with stub_scanner(answer) as stub:
         started = time.monotonic()
-        snapshot = fetch(stub.url, [*stocks, "A:OLD"], backoff=5.0, longest_backoff=5.0)
+        snapshot = fetch(stub.url, [*stocks, "A:OLD"], backoff=60.0, longest_backoff=60.0)
     assert (set(snapshot.rows), snapshot.absent) == (set(stocks), ("A:OLD",))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("entry", ['{"s":"NASDAQ:AAPL"}', "null", '{"d":[]}'])

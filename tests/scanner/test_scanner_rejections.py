@@ -123,7 +123,7 @@ def test_a_scanner_that_rejects_everything_is_left_alone_soon(most_splits: int) 
         pytest.raises(ScannerRefused, match=r"every request.*Invalid symbol"),
     ):
         fetch(stub.url, symbols, most_splits=most_splits)
-    assert 64 <= len(stub.questions) <= 66
+    assert 64 <= len(stub.questions) < 100  # those under way and next in line
 
 
 def test_a_ticker_that_spoils_requests_is_found_amid_other_faults(

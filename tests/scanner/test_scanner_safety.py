@@ -127,7 +127,7 @@ def test_control_characters_of_the_scanner_reach_no_terminal() -> None:
         Reply(headers={"Content-Length": "\x1b[2J"}),
     ):
         with stub_scanner(lambda *_, reply=reply: reply) as stub:
-            snapshot = fetch(stub.url, ["A:B"], retries=0)
+            snapshot = fetch(stub.url, ["A:B"], retries=0, read_timeout=1)
         assert snapshot.failed["A:B"].isprintable()
     away = Reply(b"", 302, {"Location": "https://a.example/\x1b[2J"})
     with stub_scanner(lambda *_: away) as stub, pytest.raises(ScannerRefused) as caught:

@@ -13,17 +13,18 @@ import pytest
 Told = dict[str, dict[str, Any]]
 
 PROGRAM = """
-import gzip, json, resource, sys, zlib
+import gzip, json, sys, zlib
 from hostile_scanner import hostile_scanner, response
 from feature_repo.catalog import TV_TECHNICALS_1D
 from ingestion.errors import TvfeastError
+from ingestion.quality.receipt import peak_memory_mb
 from ingestion.scanner import ScannerClient, ScannerOptions
 
 MIB = 1 << 20
 
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return peak_memory_mb()
 
 
 def zeros(packer, size):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -237,7 +238,11 @@ def test_a_file_that_is_replaced_between_the_passes_is_read_again(tmp_path: Path
 
     def read_from_another(self, *what):
         if not replaced:
-            replaced.append(write(tmp_path / "b.parquet", rows[::-1]).replace(path))
+            other = write(tmp_path / "b.parquet", rows[::-1])
+            os.utime(
+                other, (later := path.stat().st_mtime + 1, later)
+            )  # clocks of files are coarse
+            replaced.append(other.replace(path))
         return groups(self, *what)
 
     monkeypatch.setattr(type(table.source), "groups", read_from_another)
@@ -257,7 +262,9 @@ def test_a_file_that_is_replaced_between_its_row_groups_is_read_again(
     def replaced_after(self, *what):
         found = read(self, *what)
         if not replaced:
-            replaced.append(write(other, rows[::-1], row_group_size=2).replace(path))
+            write(other, rows[::-1], row_group_size=2)
+            os.utime(other, (later := path.stat().st_mtime + 1, later))
+            replaced.append(other.replace(path))
         return found
 
     monkeypatch.setattr(ParquetSource, "read", replaced_after)
