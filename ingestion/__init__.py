@@ -4,6 +4,8 @@ The rooms, each importing only those above it:
 
 ``errors`` ``settings`` ``clock``
     the error tree, the configuration, and what "now" is
+``reading`` ``folders``
+    files and folders that other processes replace meanwhile
 ``symbols`` ``candidates`` ``exchanges`` ``sessions``
     unified symbols, the file that lists them, and when their markets close
 ``lakehouse``

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = (
     ("ingestion.errors", "ingestion.redaction", "ingestion.settings", "ingestion.clock"),
+    ("ingestion.reading", "ingestion.folders"),
     ("feature_repo.catalog",),
     ("ingestion.symbols", "ingestion.candidates", "ingestion.exchanges", "ingestion.sessions"),
     ("ingestion.lakehouse",),
@@ -80,8 +81,11 @@ def test_rooms_do_not_know_what_they_must_not(rooms: tuple[str, ...], forbidden:
 
 
 def test_the_stores_serve_any_feast_repository():
-    """Of the project they know what errors are and what now is: no catalog, no lakehouse."""
-    known = ("ingestion.errors", "ingestion.clock", "feature_repo.stores")
+    """Of the project they know errors, now, and what other processes do to files: no lakehouse."""
+    known = (
+        *("ingestion.errors", "ingestion.clock", "ingestion.reading", "ingestion.folders"),
+        "feature_repo.stores",
+    )
     for path in (ROOT / "feature_repo" / "stores").rglob("*.py"):
         own = {name for name in imported(path) if name.startswith(("ingestion.", "feature_repo."))}
         assert all(name.startswith(known) for name in own), path

@@ -14,7 +14,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``inspect``  does a part hold what it must
 ``compact``  the parts of a date become one
 ``history``  all versions of a symbol's rows, each with its run
-``durable`` ``exchange``  files and folders on the disk; two folders change places
+``durable``  files and folders on the disk
 ``lock``     one writing run at a time
 """
 

@@ -1,7 +1,7 @@
 """The parts of a date become one.
 
 A folder with the merged part alone is made beside the lakehouse's own, and the two change places at
-one stroke (:mod:`ingestion.lakehouse.exchange`). Whoever lists the partition finds the old parts or
+one stroke (:mod:`ingestion.folders`). Whoever lists the partition finds the old parts or
 the merged one. Its number is new, so whoever listed the old ones and opens them after finds them
 gone. The old folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the
 midst of listing it. There is nothing to mend after a kill: the folders have changed places, or not.
@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset
 from ingestion.errors import CorruptPart
+from ingestion.folders import exchange
 from ingestion.lakehouse.durable import make_folder, sync
-from ingestion.lakehouse.exchange import exchange
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
 from ingestion.lakehouse.origins import Provenance, merged_metadata

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from feature_repo.catalog import SYMBOLS
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.errors import CorruptPart, InputError
+from ingestion.folders import exchange
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
@@ -32,7 +33,6 @@ from ingestion.lakehouse import (
     read_part,
 )
 from ingestion.lakehouse.compact import merge_parts
-from ingestion.lakehouse.exchange import exchange
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.origins import Origin, merged_metadata, read_provenance
 from ingestion.reading import reading_again
@@ -231,22 +231,11 @@ def test_a_file_system_that_cannot_exchange_folders_is_told_and_nothing_changes(
     for number in range(2):
         write(tmp_path, number, 0, 0, {"A:A": 1.0})
     rows = all_rows(tmp_path)
-    monkeypatch.setattr("ingestion.lakehouse.exchange._RENAME_EXCHANGE", 1 << 30)
+    monkeypatch.setattr("ingestion.folders._RENAME_EXCHANGE", 1 << 30)
     with pytest.raises(InputError, match="nothing was changed"):
         merge(tmp_path)
     assert all_rows(tmp_path) == rows
     assert len(list_parts(tmp_path, GROUP)) == 2
-
-
-def test_folders_change_places_whole(tmp_path: Path):
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"in-{name}").touch()
-    exchange(tmp_path / "a", tmp_path / "b")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["in-b"]
-    assert [path.name for path in (tmp_path / "b").iterdir()] == ["in-a"]
-    with pytest.raises(FileNotFoundError):
-        exchange(tmp_path / "a", tmp_path / "none")
 
 
 def test_a_date_that_is_missing_from_one_listing_is_not_missed(tmp_path: Path, monkeypatch):

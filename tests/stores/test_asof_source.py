@@ -13,7 +13,7 @@ from feature_repo.stores.offline.instants import microsecond
 from feature_repo.stores.offline.latest import rows_between
 from feature_repo.stores.offline.source import Column
 from ingestion.errors import CorruptPart
-from ingestion.lakehouse.exchange import exchange
+from ingestion.folders import exchange
 from tests.stores.asof_lake import TYPES, feature_table, source, write
 
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)
