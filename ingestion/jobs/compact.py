@@ -44,8 +44,8 @@ class CompactResult:
 def compact(settings: Settings, before: date | None = None) -> CompactResult:
     """Make one part of those of each date, in all datasets.
 
-    A date is left alone if a part of it is damaged or its folder holds anything else; the others
-    are merged all the same.
+    A date is left alone if a part of it is damaged or its folder holds or gets anything else; the
+    others are merged all the same.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def compact(settings: Settings, before: date | None = None) -> CompactResult:
                 if day >= before or len(parts) < 2:
                     continue
                 try:
-                    merged.append(merge_parts(root, dataset, parts, ledger, run_id))
+                    merged.append(merge_parts(root, dataset, day, ledger, run_id))
                 except CorruptPart as error:
                     left.append(str(error))
         receipt = job.write(

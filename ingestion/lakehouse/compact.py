@@ -1,15 +1,20 @@
 """The parts of a date become one.
 
 A folder with the merged part alone is made beside the lakehouse's own, and the two change places at
-one stroke (:mod:`ingestion.folders`). Whoever lists the partition finds the old parts or
-the merged one. Its number is new, so whoever listed the old ones and opens them after finds them
-gone. The old folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the
-midst of listing it. There is nothing to mend after a kill: the folders have changed places, or not.
+one stroke (:mod:`ingestion.folders`). Whoever lists the partition finds the old parts or the merged
+one. Its number is new, so whoever listed the old ones and opens them after finds them gone. The old
+folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the midst of
+listing it. There is nothing to mend after a kill: the folders have changed places, or not.
+
+Feast's offline writes do not know the lakehouse's lock. So the folder is held from a last look at
+it until it has changed places, and they wait: for what they added before that look the date is left
+as it is, and what they add after goes to the merged part's folder.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +24,12 @@ import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset
 from ingestion.errors import CorruptPart
-from ingestion.folders import exchange
+from ingestion.folders import exchange, held
 from ingestion.lakehouse.durable import make_folder, sync
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import Part, part_name, part_numbers, partition_folder, read_part
+from ingestion.lakehouse.parts import Part, part_name, part_number, partition_folder, read_part
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,7 @@ class Merged:
     rows: int
 
 
-def merge_parts(
-    root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger, run_id: str
-) -> Merged:
+def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id: str) -> Merged:
     """Put one part in the place of all parts of a date; the caller holds the lakehouse lock.
 
     Every row stays, restated ones too, and keeps the run that it came from. Rows are sorted by the
@@ -47,19 +50,19 @@ def merge_parts(
 
     Parameters
     ----------
-    parts
-        All of one date, in the order of their numbers; at least two.
+    day
+        The UTC date; it has at least two parts.
 
     Raises
     ------
     CorruptPart
-        If a part does not hold what it must, or the folder holds anything else: nothing has changed
-        then. What is damaged is never merged, for its recorded hash would be lost.
+        If a part does not hold what it must, or the folder holds or gets anything else: nothing has
+        changed then. What is damaged is never merged, for its recorded hash would be lost.
     InputError
         If the file system cannot exchange folders.
     """
-    folder = partition_folder(root, dataset, parts[0].date)
-    _refuse_foreign(folder, parts)
+    folder = partition_folder(root, dataset, day)
+    parts = _all_parts(folder, day)
     names = tuple(part.path.relative_to(root).as_posix() for part in parts)
     tables, provenances = _sound(root, dataset, parts, ledger)
     rows, of_row = _in_order(dataset, tables, provenances)
@@ -81,9 +84,11 @@ def merge_parts(
     entry = Entry(
         run_id, target.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
     )
-    announce(root, entry)
-    exchange(staged, folder)
-    _bring_along(staged, folder, parts)
+    with held(folder):
+        if _all_parts(folder, day) != parts:
+            raise CorruptPart(f"{folder} was changed while its parts were merged: compact again")
+        announce(root, entry)
+        exchange(staged, folder)
     sync(folder)
     sync(folder.parent)
     sync(staged.parent)
@@ -91,28 +96,15 @@ def merge_parts(
     return Merged(target, names, rows.num_rows)
 
 
-def _refuse_foreign(folder: Path, parts: list[Part]) -> None:
-    ours = {part.path for part in parts}
-    if foreign := sorted(path for path in folder.iterdir() if path not in ours):
-        raise CorruptPart(f"{foreign[0]} is no part: move it out of the lakehouse")
-
-
-def _bring_along(old: Path, folder: Path, parts: list[Part]) -> None:
-    """Link what came into the old folder after the parts were listed into the one in its place.
-
-    Only who knows no lock adds a file meanwhile, as Feast's offline writes do; from the exchange on
-    they find the new folder.
-    """
-    merged = {part.path.name for part in parts}
-    for path in sorted(each for each in old.iterdir() if each.name not in merged):
-        number = max(part_numbers(folder)) + 1
-        while True:
-            try:
-                (folder / part_name(number)).hardlink_to(path)
-            except FileExistsError:
-                number += 1
-            else:
-                break
+def _all_parts(folder: Path, day: date) -> list[Part]:
+    """Return what a date's folder holds, in the order of the numbers; it must be parts alone."""
+    parts = []
+    for path in sorted(folder.iterdir()):
+        number = part_number(path)
+        if number is None:
+            raise CorruptPart(f"{path} is no part: move it out of the lakehouse")
+        parts.append(Part(day, number, path))
+    return sorted(parts)
 
 
 def _sound(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,12 +21,20 @@ from ingestion.errors import CorruptPart
 from ingestion.jobs.feast_repository import open_repository
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, compact, lakehouse_lock, list_parts, read_part
+from ingestion.lakehouse import (
+    append_part,
+    compact,
+    lakehouse_lock,
+    list_parts,
+    read_part,
+    sweep_staging,
+)
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.settings import Settings
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import EVENING, technicals
+from tests.meanwhile import Meanwhile
 
 FRIDAY = WEEK[-1]
 
@@ -45,9 +55,8 @@ def symbols(root: Path) -> Counter[str]:
 
 
 def merge(root: Path, day: date) -> None:
-    """Merge the parts of the newest day."""
     with lakehouse_lock(root, "merge"):
-        merge_parts(root, GROUP, list_parts(root, GROUP, day), Ledger.read(root), "merge")
+        merge_parts(root, GROUP, day, Ledger.read(root), "merge")
 
 
 def test_a_part_that_feast_wrote_is_served_and_named_by_verify(writable_week: Settings, at):
@@ -89,15 +98,77 @@ def test_writers_with_and_without_the_lock_take_different_numbers(tmp_path: Path
     assert numbers == list(range(3 * count))
 
 
-def test_what_came_in_the_midst_of_a_merge_is_not_lost(tmp_path: Path, monkeypatch):
+class Killed(BaseException):
+    """As by SIGKILL: nothing that follows is done."""
+
+
+def two_parts(root: Path) -> None:
     for number in range(2):
-        append_part(tmp_path, GROUP, row(number, "OURS"), f"run-{number}")
+        append_part(root, GROUP, row(number, "OURS"), f"run-{number}")
+
+
+ALL = {"OURS:0": 1, "OURS:1": 1, "THEIRS:7": 1}
+
+
+def test_what_feast_wrote_during_a_merge_that_was_killed_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    two_parts(tmp_path)
+    meanwhile = Meanwhile(monkeypatch)
     exchange: Callable[[Path, Path], None] = compact.exchange
 
-    def late(one: Path, other: Path) -> None:
-        write_unlocked(tmp_path, row(7, "THEIRS"))
+    def killed_after(one: Path, other: Path) -> None:
+        meanwhile(lambda: write_unlocked(tmp_path, row(7, "THEIRS")))
         exchange(one, other)
+        raise Killed
 
-    monkeypatch.setattr(compact, "exchange", late)
+    monkeypatch.setattr(compact, "exchange", killed_after)
+    with pytest.raises(Killed):
+        merge(tmp_path, EVENING.date())
+    meanwhile.ended()
+    sweep_staging(tmp_path)
+    assert symbols(tmp_path) == ALL
+
+
+def test_no_part_that_feast_writes_shares_its_number_with_a_merged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Who had listed it would read the rows of the other parts twice."""
+    two_parts(tmp_path)
+    meanwhile = Meanwhile(monkeypatch)
+    exchange: Callable[[Path, Path], None] = compact.exchange
+    read: list[pa.Table] = []
+
+    def while_being_read(one: Path, other: Path) -> None:
+        meanwhile(lambda: write_unlocked(tmp_path, row(7, "THEIRS")))
+        listed = list_parts(tmp_path, GROUP)
+        read.extend(read_part(part.path) for part in listed[:2])
+        exchange(one, other)
+        with suppress(FileNotFoundError):
+            read.extend(read_part(part.path) for part in listed[2:])
+
+    monkeypatch.setattr(compact, "exchange", while_being_read)
     merge(tmp_path, EVENING.date())
-    assert symbols(tmp_path) == {"OURS:0": 1, "OURS:1": 1, "THEIRS:7": 1}
+    meanwhile.ended()
+    assert Counter(pa.concat_tables(read)["symbol"].to_pylist()) == {"OURS:0": 1, "OURS:1": 1}
+    assert symbols(tmp_path) == ALL
+    assert [part.number for part in list_parts(tmp_path, GROUP)] == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["part-2.parquet", "notes.txt"])
+def test_a_date_that_gets_a_file_while_it_is_being_merged_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    two_parts(tmp_path)
+    folder = list_parts(tmp_path, GROUP)[0].path.parent
+    in_order = compact._in_order
+
+    def slowly(*given: Any) -> Any:
+        (folder / name).write_bytes(b"foreign")
+        return in_order(*given)
+
+    monkeypatch.setattr(compact, "_in_order", slowly)
+    with pytest.raises(CorruptPart, match=r"was changed while|notes\.txt is no part"):
+        merge(tmp_path, EVENING.date())
+    assert {path.name for path in folder.iterdir()} == {"part-0.parquet", "part-1.parquet", name}
+    assert not any(entry.run_id == "merge" for entry in Ledger.read(tmp_path))

@@ -222,8 +222,7 @@ def test_a_part_replaced_by_another_sound_one_is_named(root: Path):
 
 def test_merged_parts_hold_and_those_that_they_replace_are_not_missing(root: Path):
     for turn in range(2):
-        parts = [part for part in list_parts(root, GROUP) if part.date == EVENING.date()]
-        merge_parts(root, GROUP, parts, Ledger.read(root), f"merge-{turn}")
+        merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), f"merge-{turn}")
         report = check_lakehouse(Settings(root, root, "https://scanner.invalid"))
         assert report.faults == []
         assert report.rows == 9 + turn * 3
@@ -249,7 +248,7 @@ def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
         parts = by_date(listed(root, dataset))
         for day, of_day in parts.items():
             if len(of_day) > 1:
-                merge_parts(root, dataset, of_day, Ledger.read(root), "merge")
+                merge_parts(root, dataset, day, Ledger.read(root), "merge")
                 merged.append(day)
                 break
         return listed(root, dataset)
@@ -263,8 +262,7 @@ def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
 
 
 def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):
-    parts = [part for part in list_parts(root, GROUP) if part.date == EVENING.date()]
-    merged = merge_parts(root, GROUP, parts, Ledger.read(root), "merge")
+    merged = merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), "merge")
     shutil.rmtree(root / "_runs")
     table = pq.ParquetFile(merged.part).read()
     pq.write_table(table.slice(1), merged.part)

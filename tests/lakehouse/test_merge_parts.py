@@ -43,8 +43,7 @@ NAMES = ["A:A", "B:B", "C:C", "中:国"]
 
 
 def merge(root: Path, run_id: str = "merge") -> Path:
-    parts = list_parts(root, GROUP)
-    return merge_parts(root, GROUP, parts, Ledger.read(root), run_id).part
+    return merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), run_id).part
 
 
 def all_rows(root: Path) -> Counter[tuple]:
@@ -167,9 +166,7 @@ def test_a_dataset_with_another_key_is_merged_too(tmp_path: Path):
         row = {"symbol": "A:A", "active": active, "valid_from": EVENING + timedelta(hours=number)}
         rows = pa.Table.from_pylist([row], schema=arrow_schema(SYMBOLS))
         append_part(tmp_path, SYMBOLS, rows, f"run-{number}")
-    merged = merge_parts(
-        tmp_path, SYMBOLS, list_parts(tmp_path, SYMBOLS), Ledger.read(tmp_path), "merge"
-    )
+    merged = merge_parts(tmp_path, SYMBOLS, EVENING.date(), Ledger.read(tmp_path), "merge")
     assert read_part(merged.part)["active"].to_pylist() == [True, False]
 
 

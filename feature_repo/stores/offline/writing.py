@@ -1,7 +1,8 @@
 """Writing Parquet: saved datasets, and rows appended to a source.
 
 On local disks a file appears whole or not at all: it is written beside its folder, under a name
-that no reader takes for data, and then linked or renamed to its place.
+that no reader takes for data, and then linked or renamed to its place. Several may write at once:
+each holds the folder that it changes (:mod:`ingestion.folders`), and the others wait for it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pyarrow import fs
 
 from feature_repo.stores.offline.files import Location
 from ingestion.errors import InputError
+from ingestion.folders import held
 
 _PART = re.compile(r"part-(\d+)\.parquet", re.ASCII)
 
@@ -83,7 +85,8 @@ def _replace(location: Location, table: pa.Table) -> None:
         return
     target = Path(location.path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _write_beside(target.parent, table)
+    unfinished = _unfinished(target.parent)
+    _write(unfinished, table)
     unfinished.replace(target)
 
 
@@ -95,25 +98,37 @@ def _add(location: Location, folder: str, table: pa.Table) -> None:
         return
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    unfinished = _write_beside(Path(location.path).parent, table)
-    taken = [int(match[1]) for path in target.iterdir() if (match := _PART.fullmatch(path.name))]
-    number = max(taken, default=-1) + 1
+    unfinished = _unfinished(Path(location.path).parent)
+    _write(unfinished, table)
     try:
-        while True:
-            try:
-                (target / f"part-{number}.parquet").hardlink_to(unfinished)
-            except FileExistsError:
-                number += 1
-            else:
-                return
+        with held(target):
+            number = _next_number(target)
+            while True:
+                try:
+                    (target / _part_name(number)).hardlink_to(unfinished)
+                except FileExistsError:  # from a writer that does not hold the folder
+                    number += 1
+                else:
+                    return
     finally:
         unfinished.unlink()
 
 
-def _write_beside(folder: Path, table: pa.Table) -> Path:
-    path = folder / f".{uuid.uuid4().hex}.unfinished"
+def _next_number(folder: Path) -> int:
+    taken = (int(match[1]) for path in folder.iterdir() if (match := _PART.fullmatch(path.name)))
+    return max(taken, default=-1) + 1
+
+
+def _part_name(number: int) -> str:
+    return f"part-{number}.parquet"
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder / f".{uuid.uuid4().hex}.unfinished"
+
+
+def _write(path: Path, table: pa.Table) -> None:
     with path.open("wb") as file:
         pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())
-    return path
