@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def exists(location: Location) -> bool:
 def save(location: Location, table: pa.Table) -> None:
     """Make a table the only content of a file, or of a folder if the name has no ``.parquet``."""
     if location.path.endswith(".parquet"):
-        _replace(location, table)
+        with _held_around(location):
+            _replace(location, table)
         return
     found = location.filesystem.get_file_info(
         fs.FileSelector(location.path, allow_not_found=True, recursive=True)
@@ -55,13 +57,13 @@ def append(location: Location, table: pa.Table, event: str) -> None:
     InputError
         If a row of such a source has no event time.
     """
-    is_file = location.filesystem.get_file_info(location.path).type == fs.FileType.File
-    if is_file:
-        with location.filesystem.open_input_file(location.path) as file:
-            before = pq.ParquetFile(file).read()
-        _replace(location, pa.concat_tables([before, table.select(before.column_names)]))
-    elif location.path.endswith(".parquet"):
-        _replace(location, table)
+    if location.path.endswith(".parquet") or _is_file(location):
+        with _held_around(location):
+            if _is_file(location):
+                with location.filesystem.open_input_file(location.path) as file:
+                    before = pq.ParquetFile(file).read()
+                table = pa.concat_tables([before, table.select(before.column_names)])
+            _replace(location, table)
     elif location.dated:
         for day, rows in _by_day(table, event):
             _add(location, f"{location.path}/date={day:%Y-%m-%d}", rows)
@@ -79,12 +81,28 @@ def _by_day(table: pa.Table, event: str) -> Iterator[tuple[date, pa.Table]]:
         yield day.as_py().astimezone(UTC).date(), table.filter(pc.equal(days, day))
 
 
+def _is_local(location: Location) -> bool:
+    return isinstance(location.filesystem, fs.LocalFileSystem)
+
+
+def _is_file(location: Location) -> bool:
+    return bool(location.filesystem.get_file_info(location.path).type == fs.FileType.File)
+
+
+def _held_around(location: Location) -> AbstractContextManager[None]:
+    """Hold the folder around a file; object stores have nothing to hold."""
+    if not _is_local(location):
+        return nullcontext()
+    folder = Path(location.path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return held(folder)
+
+
 def _replace(location: Location, table: pa.Table) -> None:
-    if not isinstance(location.filesystem, fs.LocalFileSystem):
+    if not _is_local(location):
         pq.write_table(table, location.path, filesystem=location.filesystem, compression="zstd")
         return
     target = Path(location.path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(target.parent)
     _write(unfinished, table)
     unfinished.replace(target)
@@ -92,7 +110,7 @@ def _replace(location: Location, table: pa.Table) -> None:
 
 def _add(location: Location, folder: str, table: pa.Table) -> None:
     """Add a file under the next free number; object stores cannot tell which that is."""
-    if not isinstance(location.filesystem, fs.LocalFileSystem):
+    if not _is_local(location):
         name = f"{folder}/part-{uuid.uuid4().hex}.parquet"
         pq.write_table(table, name, filesystem=location.filesystem, compression="zstd")
         return
