@@ -1,14 +1,15 @@
 """Writing Parquet: saved datasets, and rows appended to a source.
 
-On local disks a file appears whole or not at all: it is written beside its folder, under a name
-that no reader takes for data, and then linked or renamed to its place. Several may write at once:
-each holds the folder that it changes (:mod:`ingestion.folders`), and the others wait for it.
+On local disks what is written appears whole or not at all: it is written beside its place, under a
+name that no reader takes for data, and then linked, renamed or exchanged. Several may write at
+once: each holds the folder that it changes (:mod:`ingestion.folders`), and the others wait for it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +23,7 @@ from pyarrow import fs
 
 from feature_repo.stores.offline.files import Location
 from ingestion.errors import InputError
-from ingestion.folders import held
+from ingestion.folders import exchange, held
 
 _PART = re.compile(r"part-(\d+)\.parquet", re.ASCII)
 
@@ -37,6 +38,8 @@ def save(location: Location, table: pa.Table) -> None:
     if location.path.endswith(".parquet"):
         with _held_around(location):
             _replace(location, table)
+        return
+    if _is_local(location) and _exchange(Path(location.path), table):
         return
     found = location.filesystem.get_file_info(
         fs.FileSelector(location.path, allow_not_found=True, recursive=True)
@@ -106,6 +109,27 @@ def _replace(location: Location, table: pa.Table) -> None:
     unfinished = _unfinished(target.parent)
     _write(unfinished, table)
     unfinished.replace(target)
+
+
+def _exchange(folder: Path, table: pa.Table) -> bool:
+    """Put a folder with one file in a folder's place; False if its file system cannot do that.
+
+    The file's number is new, so whoever listed the old files and opens them after finds them gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # a link would change places itself
+    staged = _unfinished(folder.parent)
+    staged.mkdir()
+    try:
+        shutil.copymode(folder, staged)
+        with held(folder):
+            _write(staged / _part_name(_next_number(folder)), table)
+            exchange(staged, folder)
+    except InputError:
+        return False
+    finally:
+        shutil.rmtree(staged)
+    return True
 
 
 def _add(location: Location, folder: str, table: pa.Table) -> None:
