@@ -27,6 +27,7 @@ from feature_repo.stores.online.tables import (
     upsert,
 )
 from ingestion.errors import FeastRepositoryError
+from tests.meanwhile import Meanwhile
 
 LAYOUT = Layout.of([("a", "DOUBLE"), ("b", "DOUBLE"), ("c", "STRING")])
 KEYS = [f"k{at:04d}".encode() for at in range(2000)]
@@ -104,6 +105,72 @@ def test_what_a_deleted_file_left_beside_it_is_not_read(database: Database):
     assert versions(other) == versions(database) == {(3, 3.0, 3.0, "3")}
     write(database, 4)
     assert versions(other) == {(4, 4.0, 4.0, "4")}
+
+
+class Other:
+    """Another process: it writes in the midst of one's work, and keeps the file open."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._database = Database(database.path)
+        self._open: list[object] = []
+        self._meanwhile = Meanwhile(monkeypatch)
+        self.ended = self._meanwhile.ended
+
+    def writes(self, number: int) -> None:
+        def work() -> None:
+            write(self._database, number)
+            self._open.append(self._database._local.connection)  # else it ends with its thread
+
+        self._meanwhile(work)
+
+
+@pytest.mark.parametrize(
+    ("doer", "step", "when"),
+    [(Path, "mkdir", "after"), (Path, "unlink", "before"), (os, "open", "after")],
+)
+def test_what_another_commits_while_the_file_is_made_is_kept(
+    database: Database, monkeypatch, doer, step: str, when: str
+):
+    other, real = Other(database, monkeypatch), getattr(doer, step)
+
+    def beside_the_other(path, *args, **kwargs):
+        if step != "mkdir" and Path(path).parent != database.path.parent:
+            return real(path, *args, **kwargs)
+        monkeypatch.setattr(doer, step, real)
+        if when == "before":
+            other.writes(1)
+        done = real(path, *args, **kwargs)
+        if when == "after":
+            other.writes(1)
+        return done
+
+    monkeypatch.setattr(doer, step, beside_the_other)
+    with database.writing() as connection:
+        make_table(connection, "mine", LAYOUT)
+    other.ended()
+    for number in (1, 2):
+        for each in (database, Database(database.path)):
+            assert versions(each) == {(number, float(number), float(number), str(number))}
+            with each.reading() as connection:
+                assert connection is not None
+                assert stored_layout(connection, "mine") == LAYOUT
+        other.writes(2)
+        other.ended()
+
+
+def test_what_another_commits_while_the_file_is_removed_is_kept(database: Database, monkeypatch):
+    write(database, 1)
+    other, unlink = Other(database, monkeypatch), Path.unlink
+
+    def then_the_other(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        monkeypatch.setattr(Path, "unlink", unlink)
+        other.writes(2)
+
+    monkeypatch.setattr(Path, "unlink", then_the_other)
+    database.remove()
+    other.ended()
+    assert versions(database) == versions(Database(database.path)) == {(2, 2.0, 2.0, "2")}
 
 
 def test_a_failed_write_leaves_what_was_there(database: Database):

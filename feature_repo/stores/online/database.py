@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ingestion.errors import FeastRepositoryError
+from ingestion.folders import held
 
 _BUSY_S = 30.0
 _BESIDE = ("-wal", "-shm")
@@ -111,8 +112,8 @@ class Database:
     def remove(self) -> None:
         """Delete the file and what SQLite keeps beside it."""
         self._local = threading.local()
-        for suffix in ("", *_BESIDE):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        with held(self.path.parent):  # who makes the next one waits until all is gone
+            self._unlink(("", *_BESIDE))
 
     @contextmanager
     def _transaction(
@@ -144,17 +145,20 @@ class Database:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            except FileExistsError:
-                return  # another process was quicker
+            with held(self.path.parent):
+                if self.file() is None:  # else another process was quicker
+                    # What a deleted file left beside it, and a process that has that open still,
+                    # share its name only: the new file would be read through the old one's index.
+                    # They go first, for once the file has its name another writes beside it.
+                    self._unlink(_BESIDE)
+                    os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         except OSError as error:
             raise FeastRepositoryError(
                 f"the online store {self.path} cannot be made: {error.strerror}"
             ) from error
-        # What a deleted file left beside it, and a process that has that open still, share its
-        # name only: the new file would be read through the old one's index.
-        for suffix in _BESIDE:
+
+    def _unlink(self, suffixes: Iterable[str]) -> None:
+        for suffix in suffixes:
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _told(self, error: sqlite3.Error) -> FeastRepositoryError:
