@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingestion.errors import FeastRepositoryError
+from ingestion.folders import held
 from ingestion.jobs.materialize import Loaded, MaterializeResult, load, record
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.verify_online import OnlineReport, verify_online
@@ -63,8 +64,9 @@ def rebuild(settings: Settings) -> RebuildResult:
                     raise FeastRepositoryError(
                         f"{yaml} does not keep its {name} in ../data: rebuild knows no other place"
                     )
-            dropped = _registered(data) - _registered(scratch / "data")
-            _put_in_place(scratch / "data", data)
+            with held(data):  # what others make or commit is replaced whole, or comes after
+                dropped = _registered(data) - _registered(scratch / "data")
+                _put_in_place(scratch / "data", data)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         made = record(job, run_id, loaded)

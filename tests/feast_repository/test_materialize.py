@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import shutil
 import sqlite3
@@ -10,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from feast import FeatureService
+from feast import Entity, FeatureService, ValueType
 
 from feature_repo.catalog import GROUPS
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
@@ -309,6 +310,37 @@ class TestRebuild:
         assert served(writable_week, "NASDAQ:AAPL") == before
         left = {path.name for path in (writable_week.project / "data").iterdir()}
         assert not {name for name in left if "rebuild" in name}
+
+    def test_nobody_commits_what_is_overwritten_when_they_are_put_in_their_places(
+        self, writable_week: Settings, monkeypatch
+    ):
+        materialize(writable_week)
+        store = open_repository(writable_week)
+        flock, move = fcntl.flock, Path.replace
+        tried: list[Path] = []
+
+        def commit() -> None:
+            mine = Entity(name="mine", value_type=ValueType.STRING)
+            store.registry.apply_entity(mine, store.project)
+
+        def beside_another(path: Path, target: Path) -> Path:
+            if target == writable_week.project / "data" / "registry.db":
+                with monkeypatch.context() as inner:
+                    inner.setattr(Path, "replace", move)
+                    # Both are one thread here: who would have to wait is told.
+                    inner.setattr(fcntl, "flock", lambda f, how: flock(f, how | fcntl.LOCK_NB))
+                    with pytest.raises(BlockingIOError):
+                        commit()
+                tried.append(target)
+            return move(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", beside_another)
+            assert rebuild(writable_week).report.passed
+        assert len(tried) == 1
+        commit()
+        registered = open_repository(writable_week)
+        assert "mine" in {entity.name for entity in registered.list_entities()}
 
     def test_its_receipt_is_of_this_project_and_the_next_load_finds_nothing_new(
         self, writable_week: Settings
