@@ -23,6 +23,7 @@ In ``feature_store.yaml``::
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -177,20 +178,8 @@ class WideSqliteOnlineStore(OnlineStore):
         FeastRepositoryError
             If the file cannot be read.
         """
-        keys = serialize_keys(entity_keys)
-        read = self._read(config, table, keys, types_of(table, requested_features))
-        columns = [to_protos(values) for values in read.values.values()]
-        result: list[ReadRow] = []
-        for row, status in enumerate(read.status.tolist()):
-            event = EPOCH + int(read.event_us[row]) * MICROSECOND
-            if status == FieldStatus.NOT_FOUND:
-                result.append((None, None))
-            elif status == FieldStatus.OUTSIDE_MAX_AGE:
-                result.append((event, None))
-            else:
-                values = [column[row] for column in columns]
-                result.append((event, dict(zip(read.values, values, strict=True))))
-        return result
+        with self._database(config).reading() as connection:
+            return _read_for_feast(connection, config, table, entity_keys, requested_features)
 
     async def online_read_async(
         self,
@@ -226,7 +215,9 @@ class WideSqliteOnlineStore(OnlineStore):
             If the file cannot be read.
         """
         names = list(types_of(view, columns))
-        return arrow_from_rows(view, self._stored(config, view, names), names)
+        with self._database(config).reading() as connection:
+            rows = _stored(connection, table_of(config, view), names)
+        return arrow_from_rows(view, rows, names)
 
     def get_online_features(
         self,
@@ -259,10 +250,12 @@ class WideSqliteOnlineStore(OnlineStore):
                 include_feature_view_version_metadata=include_feature_view_version_metadata,
             )
         started = time.monotonic()
-        answers = []
-        for each in plan.views:
-            keys = encode_keys({each.join_key: plan.keys[each.given_as]})
-            answers.append(self._read(config, each.view, keys, each.types))
+        keys = [encode_keys({each.join_key: plan.keys[each.given_as]}) for each in plan.views]
+        with self._database(config).reading() as connection:  # once: no load comes between views
+            answers = [
+                _read(connection, config, each.view, own, each.types)
+                for each, own in zip(plan.views, keys, strict=True)
+            ]
         names = [each.view.name for each in plan.views]
         count_read(time.monotonic() - started, list(zip(names, answers, strict=True)))
         if full_feature_names:
@@ -352,54 +345,32 @@ class WideSqliteOnlineStore(OnlineStore):
 
         Feast's own step knows rows that are there and rows that are not.
         """
-        for view, names in grouped_refs:
-            entities, places, count = utils._get_unique_entities(
-                view, join_key_values, entity_name_to_join_key_map
-            )
-            rows = self.online_read(config, view, utils._get_entity_key_protos(entities), names)
-            utils._populate_response_from_feature_data(
-                names,
-                rows,
-                places,
-                online_features_response,
-                full_feature_names,
-                view,
-                count,
-                include_feature_view_version_metadata,
-            )
-            expired = [
-                place
-                for (event, values), at in zip(rows, places, strict=True)
-                if event is not None and values is None
-                for place in at
-            ]
-            for vector in online_features_response.results[-len(names) :]:
-                for place in expired:
-                    vector.statuses[place] = FieldStatus.OUTSIDE_MAX_AGE
-
-    def _read(
-        self, config: RepoConfig, view: FeatureView, keys: list[bytes], types: dict[str, str]
-    ) -> ViewAnswer:
-        """Read features for keys that may repeat, and judge their age."""
-        rows = self._stored(config, view, types, keys)
-        return answer(rows, types, micros(clock.now()), ttl_us(view))
-
-    def _stored(
-        self,
-        config: RepoConfig,
-        view: FeatureView,
-        names: Iterable[str],
-        keys: list[bytes] | None = None,
-    ) -> Rows:
-        """Read the rows of some keys, one a key, or all rows."""
-        table = table_of(config, view)
-        with self._database(config).reading() as connection:
-            layout = None if connection is None else stored_layout(connection, table)
-            if connection is None or layout is None:
-                return Rows.missing(len(keys or []))
-            if keys is None:
-                return read_all(connection, table, layout, names)
-            return read_keys(connection, table, layout, names, keys)
+        with self._database(config).reading() as connection:  # once: no load comes between views
+            for view, names in grouped_refs:
+                entities, places, count = utils._get_unique_entities(
+                    view, join_key_values, entity_name_to_join_key_map
+                )
+                protos = utils._get_entity_key_protos(entities)
+                rows = _read_for_feast(connection, config, view, protos, names)
+                utils._populate_response_from_feature_data(
+                    names,
+                    rows,
+                    places,
+                    online_features_response,
+                    full_feature_names,
+                    view,
+                    count,
+                    include_feature_view_version_metadata,
+                )
+                expired = [
+                    place
+                    for (event, values), at in zip(rows, places, strict=True)
+                    if event is not None and values is None
+                    for place in at
+                ]
+                for vector in online_features_response.results[-len(names) :]:
+                    for place in expired:
+                        vector.statuses[place] = FieldStatus.OUTSIDE_MAX_AGE
 
     def _write(self, config: RepoConfig, view: FeatureView, rows: Rows) -> int:
         table = table_of(config, view)
@@ -413,3 +384,54 @@ class WideSqliteOnlineStore(OnlineStore):
             path = Path(*(each for each in place if each is not None))  # absolute: as it is
             self._databases.setdefault(place, Database(path))
         return self._databases[place]
+
+
+def _read_for_feast(
+    connection: sqlite3.Connection | None,
+    config: RepoConfig,
+    view: FeatureView,
+    entity_keys: list[EntityKey],
+    names: list[str] | None,
+) -> list[ReadRow]:
+    """Read rows as :meth:`WideSqliteOnlineStore.online_read` returns them."""
+    keys = serialize_keys(entity_keys)
+    read = _read(connection, config, view, keys, types_of(view, names))
+    columns = [to_protos(values) for values in read.values.values()]
+    result: list[ReadRow] = []
+    for row, status in enumerate(read.status.tolist()):
+        event = EPOCH + int(read.event_us[row]) * MICROSECOND
+        if status == FieldStatus.NOT_FOUND:
+            result.append((None, None))
+        elif status == FieldStatus.OUTSIDE_MAX_AGE:
+            result.append((event, None))
+        else:
+            values = [column[row] for column in columns]
+            result.append((event, dict(zip(read.values, values, strict=True))))
+    return result
+
+
+def _read(
+    connection: sqlite3.Connection | None,
+    config: RepoConfig,
+    view: FeatureView,
+    keys: list[bytes],
+    types: dict[str, str],
+) -> ViewAnswer:
+    """Read features for keys that may repeat, and judge their age."""
+    rows = _stored(connection, table_of(config, view), types, keys)
+    return answer(rows, types, micros(clock.now()), ttl_us(view))
+
+
+def _stored(
+    connection: sqlite3.Connection | None,
+    table: str,
+    names: Iterable[str],
+    keys: list[bytes] | None = None,
+) -> Rows:
+    """Read the rows of some keys, one a key, or all rows."""
+    layout = None if connection is None else stored_layout(connection, table)
+    if connection is None or layout is None:
+        return Rows.missing(len(keys or []))
+    if keys is None:
+        return read_all(connection, table, layout, names)
+    return read_keys(connection, table, layout, names, keys)

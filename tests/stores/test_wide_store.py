@@ -29,6 +29,7 @@ from wide_tools import (
     NOW,
     PRICES,
     SYMBOL,
+    generic,
     online,
     push,
     read,
@@ -39,6 +40,7 @@ from wide_tools import (
     write,
 )
 
+from feature_repo.stores import wide_sqlite
 from ingestion.errors import FeastRepositoryError, InputError
 
 HOUR = timedelta(hours=1)
@@ -73,6 +75,29 @@ def test_a_row_is_valid_to_the_microsecond_of_its_ttl_and_from_that_of_its_event
         assert response.to_dict()["price"] == [price]
         expected = FieldStatus.OUTSIDE_MAX_AGE if price is None else FieldStatus.PRESENT
         assert statuses(response) == {"symbol": [1], "price": [expected], "size": [expected]}
+
+
+@pytest.mark.parametrize("way", [FeatureStore.get_online_features, generic])
+def test_a_request_sees_all_its_views_at_one_instant(tmp_path: Path, monkeypatch, way):
+    store = repository(tmp_path)
+    store.apply([SYMBOL, view({"a": Float64}, name="v"), view({"b": Float64}, name="w")])
+
+    def load(into: FeatureStore, event: datetime, value: float) -> None:
+        write(into, rows(["A"], event, a=[value]), "v")
+        write(into, rows(["A"], event, b=[value]), "w")
+
+    load(store, NOW - HOUR, 1.0)
+    judge = wide_sqlite.answer
+
+    def beside_a_load(*args, **kwargs):
+        monkeypatch.setattr(wide_sqlite, "answer", judge)
+        load(FeatureStore(repo_path=str(tmp_path)), NOW, 2.0)
+        return judge(*args, **kwargs)
+
+    monkeypatch.setattr(wide_sqlite, "answer", beside_a_load)
+    for value in (1.0, 2.0):
+        response = way(store, features=["v:a", "w:b"], entity_rows=[{"symbol": "A"}]).to_dict()
+        assert response == {"symbol": ["A"], "a": [value], "b": [value]}
 
 
 @pytest.mark.parametrize("ttl", [None, timedelta(0)])
