@@ -71,12 +71,17 @@ def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
         If the online store is another than this project's, which cannot list its rows.
     """
     online = store._get_provider().online_store  # there is no public way
-    if not hasattr(online, "online_read_table"):
+    if not has_own_online_store(store):
         raise FeastRepositoryError(
             f"{type(online).__name__} cannot list its rows: this needs the online store "
             "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore in feature_store.yaml"
         )
     return online.online_read_table(store.config, store.get_feature_view(group.name))
+
+
+def has_own_online_store(store: FeatureStore) -> bool:
+    """Tell this project's online store from Feast's, which are one line away in the YAML."""
+    return hasattr(store._get_provider().online_store, "online_read_table")
 
 
 class Reference(NamedTuple):

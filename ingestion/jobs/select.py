@@ -13,6 +13,7 @@ from ingestion.errors import InputError
 from ingestion.jobs.feast_repository import (
     Reference,
     feast_calls,
+    has_own_online_store,
     open_repository,
     read_online,
     references,
@@ -29,7 +30,8 @@ GROUP = TV_TECHNICALS_1D
 SERVICE = "selection_v1"
 _BAR = Reference(GROUP.name, "bar_timestamp")
 _TTL = {group.name: group.ttl for group in GROUPS}
-_KEYS_A_READ = 5_000  # Feast's SQLite store binds a variable a key, and SQLite has a limit.
+_STOCK_KEYS_A_READ = 5_000
+"""Feast's SQLite store binds a variable a key, and SQLite has a limit."""
 
 REASONS = {
     "unknown": "without a row",
@@ -179,8 +181,10 @@ def _read_online(
 ) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
     features = [str(reference) for reference in (*wanted, _BAR)]
-    for start in range(0, len(symbols), _KEYS_A_READ):
-        keys = symbols[start : start + _KEYS_A_READ]
+    # In one read where the store can: a load between two would be ranked against the one before.
+    size = max(1, len(symbols)) if has_own_online_store(store) else _STOCK_KEYS_A_READ
+    for start in range(0, len(symbols), size):
+        keys = symbols[start : start + size]
         answer = store.get_online_features(
             features=features, entity_rows=[{"symbol": symbol} for symbol in keys]
         ).to_dict(include_event_timestamps=True)

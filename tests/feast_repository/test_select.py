@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
 from ingestion.errors import InputError
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import SelectRequest, select
@@ -52,6 +53,26 @@ def test_limits_and_top_leave_out_and_count(week: Settings):
     best = sorted(inside, key=lambda row: -row["Perf.W"])[:3]
     assert [row.symbol for row in selection.rows] == [row["symbol"] for row in best]
     assert selection.left_out == {"filtered": 60 - len(inside), "beyond_top": len(inside) - 3}
+
+
+def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Settings, monkeypatch):
+    materialize(writable_week)
+    symbols = list(snapshot(writable_week, FRIDAY))
+    monkeypatch.setattr("ingestion.jobs.select._STOCK_KEYS_A_READ", 7)
+    read = WideSqliteOnlineStore.get_online_features
+
+    def then_a_load(*args, **kwargs):
+        response = read(*args, **kwargs)
+        monkeypatch.setattr(WideSqliteOnlineStore, "get_online_features", read)
+        restated = technicals(symbols, FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0] * 60)
+        append_part(writable_week.lakehouse, GROUP, restated, "restated")
+        materialize(writable_week)
+        return response
+
+    monkeypatch.setattr(WideSqliteOnlineStore, "get_online_features", then_a_load)
+    for restated in (False, True):
+        rows = select(writable_week, SelectRequest(symbols=symbols, top=None)).rows
+        assert [row.features["RSI"] == 7.0 for row in rows] == [restated] * 60
 
 
 def test_ascending_puts_the_smallest_first(week: Settings):
