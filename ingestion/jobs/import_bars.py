@@ -30,6 +30,7 @@ from ingestion.bars import (
     write_bars,
 )
 from ingestion.errors import InputError
+from ingestion.jobs.half_imports import RECEIPT_FILE, Verdict
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock, sweep_staging
 from ingestion.quality.receipt import Job
@@ -37,8 +38,6 @@ from ingestion.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-RECEIPT_FILE = "import_bars.json"
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,8 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
 
     Good rows are kept whatever else is in a file; each refused one goes into the receipt. What the
     lakehouse already holds is not written again, so a repeated import writes nothing and a killed
-    one is picked up where it died. A bar that differs is a restatement, created later.
+    one is picked up where it died; until then its receipt says that it is half done. A bar that
+    differs is a restatement, created later.
 
     Raises
     ------
@@ -159,6 +159,7 @@ def _import(
     reads = [(path, gathered.read) for path, gathered in files]
     files.clear()  # the bars are in `prepared` now; twice in memory is once too often
     incoming = _incoming(request, paths, prepared, table.names)
+    job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
     written = write_bars(settings.lakehouse, incoming, now, run_id)
     _refuse_splits(request, written, refusals)
     counts = _counts(reads, prepared, written, refusals)
@@ -168,8 +169,10 @@ def _import(
         ahead = record_ahead(settings.lakehouse, written.barless, source, now, run_id)
         recorded = written.split_rows + ahead
         counts.append(_split_counts(request.splits, splits, recorded, refusals))
-    receipt = job.write(RECEIPT_FILE, **receipt_body(counts, refusals, written))
-    if refusals.commonest and not any(count.accepted for count in counts):
+    is_refused = refusals.commonest and not any(count.accepted for count in counts)
+    verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
+    receipt = job.write(RECEIPT_FILE, verdict=verdict, **receipt_body(counts, refusals, written))
+    if is_refused:
         first = refusals.listed[0]
         raise InputError(
             f"not one of {sum(count.read for count in counts):,} rows was accepted, most often for "

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
 from ingestion import clock
 from ingestion.errors import InputError
+from ingestion.jobs.half_imports import refuse_half_imports
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.spill import Spill
 from ingestion.jobs.turn import Names, features, spill_by_month, spill_by_symbol, stamped
@@ -76,6 +77,8 @@ def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult
     ------
     InputError
         If there are no bars, or the dates are the wrong way round.
+    GateRefused
+        If an import of bars is half done.
     LakehouseLocked
         If another run is writing.
     """
@@ -84,6 +87,7 @@ def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult
     run_id = new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
+        refuse_half_imports(settings.lakehouse)
         job = Job(settings, run_id, "backfill", {"first": first, "last": last})
         result = _recompute(settings, run_id, first, last)
         # One over all bars has seen what `local_features` would look for.
@@ -103,12 +107,15 @@ def local_features(settings: Settings, run_id: str | None = None) -> LocalFeatur
     ------
     InputError
         If there are no bars.
+    GateRefused
+        If an import of bars is half done.
     LakehouseLocked
         If another run is writing.
     """
     run_id = run_id or new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
+        refuse_half_imports(settings.lakehouse)
         job = Job(settings, run_id, "local-features")
         first = _first_news(settings.lakehouse)
         if first is None:

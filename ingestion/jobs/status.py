@@ -16,6 +16,7 @@ from typing import Any
 from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
+from ingestion.jobs.half_imports import half_imports
 from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined
 from ingestion.quality.receipt_file import newest_receipt
@@ -124,6 +125,7 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
     )
     load = newest_receipt(root, _LOAD, partial(_load, settings, at), damaged.append)
     held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
+    half = half_imports(root, damaged.append)
     return StatusReport(
         at=at,
         groups=groups,
@@ -132,6 +134,7 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         held_back=held_back,
         problems=(
             *map(str, damaged),
+            *map(str, half),
             *_problems(limits, groups, load, held_back, bool(with_bars)),
         ),
     )

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
 from ingestion.errors import InputError
+from ingestion.jobs.half_imports import whole_imports
 from ingestion.labels import (
     DropReason,
     Entry,
@@ -85,30 +86,33 @@ def training_labels(
     InputError
         No such target; no bar closed in the range; ``universe_as_of``, and the lakehouse does not
         know any symbol yet.
+    GateRefused
+        If an import of bars is half done, or wrote some meanwhile.
     """
     sessions = target_sessions(target)
     universe, known_since = _universe(settings.lakehouse, universe_as_of)
     if first > last:
         raise InputError(f"the first decision, {first}, is after the last, {last}")
     end = _end_of_windows(last, sessions)
-    newest = _newest_close(settings.lakehouse, first, end, symbols)
     collection = LabelCollection()
     decided: set[str] = set()
-    for year_first, year_last in _years(settings.lakehouse, first, last):
-        bars = read_bars(
-            settings.lakehouse, year_first, _end_of_windows(year_last, sessions), symbols
-        )
-        decided |= _decided(bars, year_last)
-        labels = forward_returns(
-            bars,
-            sessions,
-            entry=entry,
-            first=year_first,
-            last=year_last,
-            universe=universe,
-            newest=newest,
-        )
-        collection.add(labels)
+    with whole_imports(settings.lakehouse):
+        newest = _newest_close(settings.lakehouse, first, end, symbols)
+        for year_first, year_last in _years(settings.lakehouse, first, last):
+            bars = read_bars(
+                settings.lakehouse, year_first, _end_of_windows(year_last, sessions), symbols
+            )
+            decided |= _decided(bars, year_last)
+            labels = forward_returns(
+                bars,
+                sessions,
+                entry=entry,
+                first=year_first,
+                last=year_last,
+                universe=universe,
+                newest=newest,
+            )
+            collection.add(labels)
     if not collection.decisions:
         raise InputError(
             f"no bar{'' if symbols is None else ' of these symbols'} in {settings.lakehouse} "

@@ -174,7 +174,8 @@ def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse:
 
 
 @pytest.mark.parametrize(
-    "name", ["feature_ingest_coverage.json", "materialize.json", "data_ingest.json"]
+    "name",
+    ["feature_ingest_coverage.json", "materialize.json", "data_ingest.json", "import_bars.json"],
 )
 def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
     lakehouse: Settings, name: str
@@ -219,6 +220,8 @@ def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakeho
         ("materialize.json", {"until": EVENING.isoformat(), "views": [7]}),
         ("data_ingest.json", {"bars": {"held_back": [7, {}]}}),
         ("data_ingest.json", {"bars": 7}),
+        ("import_bars.json", {"request": {"files": 7, "splits": None}}),
+        ("import_bars.json", {"request": {"files": [7], "splits": "x"}, "verdict": "maybe"}),
     ],
 )
 def test_a_receipt_of_another_form_ends_in_no_traceback(lakehouse: Settings, name, document):
