@@ -1,7 +1,8 @@
 """How fresh and how complete the lakehouse is, and what waits for somebody.
 
 Reads the newest receipts and the keys of recent rows; one that cannot be read is past a limit, and
-the one before it counts. Changes nothing, does not ask Feast, and waits for nobody.
+the one before it counts, as it does where a run died before its snapshot appeared. Changes nothing,
+does not ask Feast, and waits for nobody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, F
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.half_imports import half_imports
+from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined
 from ingestion.quality.receipt_file import newest_receipt
@@ -108,7 +110,7 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
         dataset.name: newest_events(root, dataset, at - LOOKBACK, at)
         for dataset in (*GROUPS, OHLCV_1D)
     }
-    snapshot = newest_receipt(root, _SNAPSHOT, _snapshot, damaged.append)
+    snapshot = newest_receipt(root, _SNAPSHOT, partial(_snapshot, root), damaged.append)
     asked = _asked(snapshot, newest[TV_TECHNICALS_1D.name])
     with_bars = newest[OHLCV_1D.name].keys()
     groups = tuple(
@@ -165,15 +167,32 @@ class _Snapshot:
     failed: frozenset[str]
 
 
-def _snapshot(receipt: dict[str, Any]) -> _Snapshot:
+def _snapshot(root: Path, receipt: dict[str, Any]) -> _Snapshot | None:
     source, coverage = receipt["request"]["source"], float(receipt["coverage"])
     if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
         raise ValueError(f"{coverage} is no share")
+    is_to_appear = receipt.get("verdict") == "publish" and receipt["fetched"] > 0
+    if is_to_appear and not _has_appeared(root, receipt["run_id"]):
+        return None
     return _Snapshot(
         run_id=receipt["run_id"],
         coverage=coverage,
         symbols=None if isinstance(source, str) else frozenset(map(_text, source["symbols"])),
         failed=frozenset(receipt["failed_symbols"]),
+    )
+
+
+def _has_appeared(root: Path, run_id: str) -> bool:
+    """Tell whether a run's snapshot was ever there: its receipt is written before.
+
+    It may be gone again, or merged with others; and a run may die between the part and its word.
+    """
+    if not (root / "_runs" / run_id / LEDGER_FILE).exists():  # from before the ledgers
+        return True
+    return any(
+        entry.confirmed or (root / entry.part).exists()
+        for entry in read_ledger(root, run_id)
+        if entry.part.startswith(f"{TV_TECHNICALS_1D.storage}/")
     )
 
 

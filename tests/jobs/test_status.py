@@ -114,6 +114,36 @@ def test_the_newest_snapshots_coverage_is_limited(lakehouse: Settings, coverage,
     assert report.passed is passes
 
 
+def test_a_snapshot_that_never_appeared_covers_nothing(lakehouse: Settings):
+    """Its run died after its receipt, in which the part was still to come."""
+    snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=20)
+    part = append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING - SECOND), "run-2")
+    assert group(status(lakehouse)).coverage == 0.97
+    snapshot_receipt(lakehouse, "run-3", 0.99, verdict="publish", fetched=20, symbols=["NYSE:A"])
+    append_part(lakehouse.lakehouse, OHLCV_1D, daily(OHLCV_1D, ["NYSE:A"]), "run-3")
+    report = group(status(lakehouse))
+    assert (report.coverage, report.asked, report.missing) == (0.97, 20, ())
+    part.unlink()
+    assert group(status(lakehouse)).coverage == 0.97, "it was there, and is verify's to miss"
+
+
+def test_a_snapshot_that_appeared_as_its_run_died_counts(lakehouse: Settings):
+    snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=20)
+    append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING - SECOND), "run-2")
+    ledger = lakehouse.lakehouse / "_runs" / "run-2" / "files.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    assert lines[-1].startswith('{"confirmed": "features/')
+    ledger.write_text("".join(lines[:-1]))
+    assert group(status(lakehouse)).coverage == 0.97
+    ledger.unlink()
+    assert group(status(lakehouse)).coverage == 0.97, "as of a lakehouse from before the ledgers"
+
+
+def test_a_run_that_found_everything_fresh_counts_without_a_part(lakehouse: Settings):
+    snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=0)
+    assert group(status(lakehouse)).coverage == 0.97
+
+
 def test_stale_and_missing_symbols_are_named_and_limited(lakehouse: Settings, at):
     at(EVENING + 10 * DAY)
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES[1:], EVENING + 10 * DAY), "run-2")
