@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, references, require_data
 from ingestion.jobs.run import new_run_id
+from ingestion.lakehouse.durable import sync
+from ingestion.lakehouse.writer import UNFINISHED
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
@@ -65,15 +67,14 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     FeastRepositoryError
         If the configured offline store does not give every label back in its place.
     """
-    import pyarrow.parquet as pq
-
     given = request.labels
     origin = str(given) if isinstance(given, Path) else "the labels"
     if isinstance(given, Path) and given.resolve() == request.out.resolve():
         raise InputError(f"--out {request.out} is the label file itself; name another")
     asked = {"labels": origin, "out": request.out, "service": request.service}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
-    job = Job(settings, new_run_id(), "training-set", asked)
+    run_id = new_run_id()
+    job = Job(settings, run_id, "training-set", asked)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(settings)
     with feast_calls(settings):
@@ -106,10 +107,7 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
         )
     for name in names:
         labels = labels.append_column(name, answer[name])
-    request.out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = request.out.with_name(f".{request.out.name}.unfinished")
-    pq.write_table(labels, unfinished, compression="zstd")
-    unfinished.replace(request.out)
+    _write(labels, request.out, run_id)
     counts = retrieval.counts
     matched = _matched(answer.select(names))
     return TrainingSetResult(
@@ -122,6 +120,21 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
             RECEIPT_FILE, rows=labels.num_rows, matched=matched, features=names, views=counts
         ),
     )
+
+
+def _write(table: pa.Table, out: Path, run_id: str) -> None:
+    """Put a table in its place at one stroke; of two runs with one place, the last one counts."""
+    import pyarrow.parquet as pq
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.{run_id}{UNFINISHED}")
+    try:
+        pq.write_table(table, unfinished, compression="zstd")
+        sync(unfinished)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync(out.parent)
 
 
 def _matched(features: pa.Table) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.errors import InputError
+from ingestion.jobs import training_set as job
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.training_set import TrainingSetRequest, training_set
 from ingestion.lakehouse import append_part, list_parts, read_part
@@ -160,6 +162,62 @@ def test_rows_that_were_written_after_their_label_are_counted(
         assert result.created_later == later
         told = json.loads(result.receipt.read_bytes())
         assert told["views"][GROUP.name] == {"matched": 2, "created_later": later}
+
+
+class TestOut:
+    """Whoever looks at ``--out`` sees a whole training set, or what was there before."""
+
+    @pytest.fixture
+    def request_of(self, tmp_path: Path):
+        out = tmp_path / "out" / "training.parquet"
+
+        def request_of(rows: int) -> TrainingSetRequest:
+            stamps = pa.array([FRIDAY] * rows, pa.timestamp("us", "UTC"))
+            keys = {"symbol": ["NASDAQ:AAPL"] * rows, "event_timestamp": stamps}
+            return TrainingSetRequest(pa.table(keys), out)
+
+        return request_of
+
+    def test_two_runs_at_once_write_one_after_the_other(
+        self, week: Settings, request_of, monkeypatch: pytest.MonkeyPatch
+    ):
+        write = pq.write_table
+
+        def beside(*arguments, **options):
+            write(*arguments, **options)
+            monkeypatch.setattr(pq, "write_table", write)
+            assert training_set(week, request_of(2)).rows == 2
+            assert pq.read_metadata(request_of(2).out).num_rows == 2
+
+        monkeypatch.setattr(pq, "write_table", beside)
+        result = training_set(week, request_of(3))
+        assert pq.read_metadata(result.out).num_rows == result.rows == 3
+        assert list(result.out.parent.iterdir()) == [result.out]
+
+    def test_a_run_that_fails_leaves_what_was_there(
+        self, week: Settings, request_of, monkeypatch: pytest.MonkeyPatch
+    ):
+        out = training_set(week, request_of(2)).out
+
+        def torn(_: pa.Table, path: Path, **__: object) -> None:
+            path.write_bytes(b"PAR1")
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr(pq, "write_table", torn)
+        with pytest.raises(OSError, match="No space"):
+            training_set(week, request_of(3))
+        assert pq.read_metadata(out).num_rows == 2
+        assert list(out.parent.iterdir()) == [out]
+
+    def test_it_is_on_the_disk_before_it_takes_its_place(
+        self, week: Settings, request_of, monkeypatch: pytest.MonkeyPatch
+    ):
+        out, synced = request_of(1).out, []
+        monkeypatch.setattr(
+            job, "sync", lambda path: synced.append((path.is_dir(), out.exists())), raising=False
+        )
+        training_set(week, request_of(1))
+        assert synced == [(False, False), (True, True)]
 
 
 def test_labels_without_features_are_kept_and_counted(week: Settings, tmp_path: Path):
