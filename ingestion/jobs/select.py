@@ -218,9 +218,28 @@ def _read_as_of(
     wanted: Sequence[Reference],
     at: datetime,
 ) -> dict[str, _Row]:
+    """Read the rows and, as the join does not tell them, their times.
+
+    A snapshot that appeared between the two readings would give its values an older one's time, so
+    both are read again until nothing has come meanwhile.
+    """
+    known = newest_known(settings.lakehouse, GROUP, at, set(symbols))
+    while True:
+        rows = _join(store, known, symbols, wanted, at)
+        before, known = known, newest_known(settings.lakehouse, GROUP, at, set(symbols))
+        if known == before:
+            return rows
+
+
+def _join(
+    store: FeatureStore,
+    known: Mapping[str, datetime],
+    symbols: Sequence[str],
+    wanted: Sequence[Reference],
+    at: datetime,
+) -> dict[str, _Row]:
     import pandas as pd
 
-    known = newest_known(settings.lakehouse, GROUP, at, set(symbols))
     keys = [symbol for symbol in symbols if symbol in known]
     if not keys:
         return {}

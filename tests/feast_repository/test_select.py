@@ -8,6 +8,7 @@ import pytest
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
 from ingestion.errors import InputError
+from ingestion.jobs import select as job
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_part
@@ -151,6 +152,26 @@ class TestAsOf:
         )
         assert selection.rows[0].known_at == WEEK[2]
         assert selection.rows[0].features["RSI"] != 99.0
+
+    def test_a_snapshot_that_appears_meanwhile_is_taken_with_its_own_time(
+        self, writable_week: Settings, at, monkeypatch: pytest.MonkeyPatch
+    ):
+        materialize(writable_week)
+        as_of = FRIDAY + timedelta(hours=1)
+        at(as_of)
+        news = technicals(["NASDAQ:AAPL"], FRIDAY + timedelta(minutes=1), RSI=[99.0])
+        look = job.newest_known
+
+        def beside(*arguments):
+            known = look(*arguments)
+            append_part(writable_week.lakehouse, GROUP, news, "meanwhile")
+            monkeypatch.setattr(job, "newest_known", look)
+            return known
+
+        monkeypatch.setattr(job, "newest_known", beside)
+        request = SelectRequest(symbols=["NASDAQ:AAPL"], as_of=as_of)
+        (row,) = select(writable_week, request).rows
+        assert (row.features["RSI"], row.known_at) == (99.0, FRIDAY + timedelta(minutes=1))
 
     def test_the_online_store_is_not_touched(self, week: Settings):
         online = week.project / "data" / "online.db"
