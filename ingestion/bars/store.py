@@ -13,10 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
+from ingestion import clock
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.times import DAY
-from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    by_date,
+    created_at,
+    list_parts,
+    read_current,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,15 +80,15 @@ class Incoming:
     """Whether a stored bar of that source stays, whatever the new one says."""
 
 
-def write_bars(root: Path, incoming: Incoming, now: datetime, run_id: str) -> Written:
+def write_bars(root: Path, incoming: Incoming, run_id: str) -> Written:
     """Append what the lakehouse does not hold yet; the caller holds its lock."""
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
-    for rows in new_rows(root, incoming, now, written):
+    for rows in new_rows(root, incoming, written):
         written.parts.append(append_part(root, OHLCV_1D, rows, run_id))
     return written
 
 
-def new_rows(root: Path, incoming: Incoming, now: datetime, written: Written) -> Iterator[pa.Table]:
+def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[pa.Table]:
     """Yield what the lakehouse does not hold yet, a table a partition date.
 
     Of each date, one at a time:
@@ -106,9 +114,9 @@ def new_rows(root: Path, incoming: Incoming, now: datetime, written: Written) ->
         if not rows.num_rows:
             continue
         # Two versions of a row must differ in when they were created, on a clock that stands, too.
+        now = clock.now()
         created = max(now, stored.newest + timedelta(microseconds=1)) if stored.newest else now
-        at_once = pa.repeat(pa.scalar(created, _SCHEMA.field(_CREATED).type), rows.num_rows)
-        yield rows.set_column(_SCHEMA.get_field_index(_CREATED), _SCHEMA.field(_CREATED), at_once)
+        yield created_at(rows, created)
 
 
 class _Stored:

@@ -166,13 +166,13 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime, now: datetime) -> _P
         tolerance=ROUNDING,
         gives_way_to=_is_imported,
     )
-    _, news = _new_rows(root, incoming, now)
+    _, news = _new_rows(root, incoming)
     # A halted symbol's last bar is shown for ever: it was looked at when it was new.
     recent = news.is_new | (bars.event >= int((asked_at - LOOKBACK).timestamp()))
     inspection = inspect(root, bars.take(recent), names, previous)
     held = np.zeros(len(bars), dtype=bool)
     held[np.flatnonzero(recent)[inspection.held]] = True
-    rows, written = _new_rows(root, replace(incoming, bars=bars.take(~held)), now)
+    rows, written = _new_rows(root, replace(incoming, bars=bars.take(~held)))
     held_rows = newly_held(bars.take(held), names, previous, waiting, now)
     waited = set(sessions_of(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
@@ -181,9 +181,9 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime, now: datetime) -> _P
     return _Plan(rows, held_rows, report)
 
 
-def _new_rows(root: Path, incoming: Incoming, now: datetime) -> tuple[list[pa.Table], Written]:
+def _new_rows(root: Path, incoming: Incoming) -> tuple[list[pa.Table], Written]:
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
-    return list(new_rows(root, incoming, now, written)), written
+    return list(new_rows(root, incoming, written)), written
 
 
 def _is_imported(source: str) -> bool:

@@ -18,6 +18,7 @@ from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refus
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
+    created_at,
     lakehouse_lock,
     newest_between,
     sweep_staging,
@@ -99,7 +100,9 @@ def feature_ingest(
         part = None
         if checked is not None:
             refuse_unless_accepted(checked, receipt)
-            part = append_part(settings.lakehouse, GROUP, checked.accepted, run_id)
+            # The checks took their time; `known_at` is later where the clock was set back.
+            accepted = created_at(checked.accepted, max(clock.now(), known_at))
+            part = append_part(settings.lakehouse, GROUP, accepted, run_id)
             job.write_again()
     return FeatureIngestResult(report, receipt, part, checked)
 

@@ -160,13 +160,13 @@ def _import(
     files.clear()  # the bars are in `prepared` now; twice in memory is once too often
     incoming = _incoming(request, paths, prepared, table.names)
     job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
-    written = write_bars(settings.lakehouse, incoming, now, run_id)
+    written = write_bars(settings.lakehouse, incoming, run_id)
     _refuse_splits(request, written, refusals)
     counts = _counts(reads, prepared, written, refusals)
     ahead = 0
     if request.splits is not None:
         source = f"import:{request.splits.name}"
-        ahead = record_ahead(settings.lakehouse, written.barless, source, now, run_id)
+        ahead = record_ahead(settings.lakehouse, written.barless, source, clock.now(), run_id)
         recorded = written.split_rows + ahead
         counts.append(_split_counts(request.splits, splits, recorded, refusals))
     is_refused = refusals.commonest and not any(count.accepted for count in counts)

@@ -29,6 +29,7 @@ from ingestion.jobs.turn import Names, features, spill_by_month, spill_by_symbol
 from ingestion.lakehouse import (
     append_part,
     by_date,
+    created_at,
     lakehouse_lock,
     list_parts,
     read_current,
@@ -166,12 +167,12 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
     bars = [part for part in _require_bars(lakehouse) if part.date <= last]
     # Beside the run's own staging folder, which goes with each part written.
     staging = lakehouse / "_tmp"
-    created = clock.now()
+    began = clock.now()
     count = 0
     written: list[Path] = []
     kept = dates = quarantined = 0
     # The newest date, if it is young enough to be served; there is none in history alone.
-    served = bars[-1].date if created.date() - bars[-1].date <= LOCAL_1D.ttl else None
+    served = bars[-1].date if began.date() - bars[-1].date <= LOCAL_1D.ttl else None
     with (
         Spill(staging / f"{run_id}-symbols") as symbols,
         Spill(staging / f"{run_id}-months") as months,
@@ -182,9 +183,9 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
             spill_by_month(features(rows, names), first, last, months)
         stored = by_date(list_parts(lakehouse, LOCAL_1D))
         rows_written = 0
-        for _, rows in months.drain():
+        for _, of_month in months.drain():
             changed: dict[date, pa.Table] = {}
-            for day, new in stamped(rows, names, created):
+            for day, new in stamped(of_month, names, began):
                 dates += 1
                 changed[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
@@ -192,7 +193,8 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
-                    written.append(append_part(lakehouse, LOCAL_1D, accepted, run_id))
+                    rows = created_at(accepted, clock.now())
+                    written.append(append_part(lakehouse, LOCAL_1D, rows, run_id))
     return LocalFeaturesResult(
         run_id, count, dates, rows_written, kept, tuple(written), quarantined=quarantined
     )

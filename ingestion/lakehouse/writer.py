@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
 from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 
+_CREATED = "created_timestamp"
 UNFINISHED = ".unfinished"
 """Ends the name of a run's file that is being written, or was when the run was killed."""
 
@@ -58,6 +59,18 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     schema = arrow_schema(dataset)
     day = _checked_date(dataset, rows, schema)
     return _publish(root, dataset, _in_order(dataset, rows), day, run_id)
+
+
+def created_at(rows: pa.Table, instant: datetime) -> pa.Table:
+    """Return rows as created at an instant: that at which they are about to be appended.
+
+    A run takes its time. Rows that are stamped at its start would count, as recorded, from before
+    anybody could see them.
+    """
+    column = rows.column_names.index(_CREATED)
+    field = rows.schema.field(column)
+    stamps = pa.repeat(pa.scalar(instant, field.type), rows.num_rows)
+    return rows.set_column(column, field, stamps)
 
 
 def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:

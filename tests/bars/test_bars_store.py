@@ -12,9 +12,10 @@ import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 
 from feature_repo.catalog import OHLCV_1D
-from ingestion.bars import Gathered, Gatherer
+from ingestion import clock
+from ingestion.bars import Gathered, Gatherer, store
 from ingestion.errors import LakehouseLocked
-from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts
 from ingestion.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
@@ -72,6 +73,25 @@ def test_a_restatement_is_created_later_even_if_the_clock_is_not(
     assert row["created_timestamp"] == NOW + timedelta(microseconds=1)
 
 
+def test_a_row_says_when_it_was_written_and_not_when_its_import_began(
+    run: Import,
+    write: Write,
+    stored: Rows,
+    at: Callable[[datetime], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def append(*arguments: object) -> object:
+        path = append_part(*arguments)  # type: ignore[arg-type]
+        at(clock.now() + timedelta(minutes=1))
+        return path
+
+    monkeypatch.setattr(store, "append_part", append)
+    days = ("2021-03-01", "2021-03-02", "2021-03-03")
+    run(write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days)))
+    created = [row["created_timestamp"] - NOW for row in stored()]
+    assert created == [timedelta(minutes=minute) for minute in range(3)]
+
+
 def test_a_vendor_that_stamps_the_opening_bell_otherwise_restates_the_same_bar(
     run: Import, write: Write, stored: Rows
 ) -> None:
@@ -119,21 +139,19 @@ def test_no_other_run_writes_while_the_files_are_read(
 def test_what_a_killed_import_left_is_completed(
     lakehouse: Settings, run: Import, write: Write, stored: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingestion.bars import store
-
     days = ("2021-03-01", "2021-03-02", "2021-03-03")
     path = write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days))
-    append, left = store.append_part, iter([True, False])
+    left = iter([True, False])
 
     def die_at_the_second(*arguments: object) -> object:
         if not next(left):
             raise KeyboardInterrupt
-        return append(*arguments)  # type: ignore[arg-type]
+        return append_part(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "append_part", die_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(path)
-    monkeypatch.setattr(store, "append_part", append)
+    monkeypatch.setattr(store, "append_part", append_part)
     result = run(path)
     assert (result.written, result.unchanged) == (2, 1)
     assert [row["event_timestamp"] for row in stored()] == [utc(f"{day} 21:00") for day in days]

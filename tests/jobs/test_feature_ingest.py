@@ -29,10 +29,12 @@ from ingestion.errors import (
     ScannerRefused,
     UnknownColumn,
 )
+from ingestion.jobs import feature_ingest as job
 from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.scan import Progress
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
 from ingestion.local import compute_local_features
+from ingestion.quality.door import check_at_door
 from ingestion.render.scans import ingest_text
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.sessions import bar_close, bar_closes
@@ -77,6 +79,23 @@ def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Settings):
     assert table["symbol"].to_pylist() == sorted(ALL.symbols)
     assert set(table["timestamp"].to_pylist()) == {int(MONDAY.timestamp())}
     assert set(table["event_timestamp"].to_pylist()) == {MONDAY}
+
+
+def test_a_row_is_created_after_the_checks_that_let_it_in(
+    settings: Settings, at, monkeypatch: pytest.MonkeyPatch
+):
+    """As recorded, it would be given to decisions of which it could not be seen."""
+    later = MONDAY + timedelta(minutes=1)
+
+    def slowly(*arguments, **options):
+        report = check_at_door(*arguments, **options)
+        at(later)
+        return report
+
+    monkeypatch.setattr(job, "check_at_door", slowly)
+    table = read_part(feature_ingest(settings, FeatureIngestRequest(ALL)).part)
+    assert set(table["event_timestamp"].to_pylist()) == {MONDAY}
+    assert set(table["created_timestamp"].to_pylist()) == {later}
 
 
 def test_rows_hold_what_the_formulas_give_for_the_last_closed_bar(settings: Settings):

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
+from ingestion import clock
 from ingestion.errors import InputError
 from ingestion.jobs import local_features as job
 from ingestion.jobs import turn
@@ -170,6 +171,32 @@ def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Settings, 
     assert result.rows_written == len(changed) <= 3, "only volume's users can differ"
     assert set(changed) <= {"NASDAQ:AAPL"}
     assert every_version(lakehouse) == bars.num_rows + len(changed)
+
+
+def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
+    lakehouse: Settings, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
+):
+    """As recorded, it would be given to decisions of which it could not be seen."""
+
+    def taking_a_minute(function):
+        def call(*arguments, **options):
+            at(clock.now() + timedelta(minutes=1))
+            return function(*arguments, **options)
+
+        return call
+
+    def append(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
+        assert set(rows["created_timestamp"].to_pylist()) == {clock.now()}
+        path = append_part(root, dataset, rows, run_id)
+        at(clock.now() + timedelta(minutes=1))
+        return path
+
+    at(bars["event_timestamp"][-1].as_py())  # young enough for the checks of what is served
+    monkeypatch.setattr(job, "append_part", append)
+    for name in ("spill_by_symbol", "check_at_door"):
+        monkeypatch.setattr(job, name, taking_a_minute(getattr(job, name)))
+    load(lakehouse, bars, after=date(2021, 4, 1))
+    assert len(local_features(lakehouse).parts) > 2
 
 
 def test_how_the_rows_are_spilled_does_not_show(lakehouse, another, bars, monkeypatch):
