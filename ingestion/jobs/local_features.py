@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,8 @@ from ingestion.settings import Settings
 
 RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
 
-_KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
+_CREATED = "created_timestamp"
+_KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", _CREATED)
 _SECOND = len("20260116T213000Z")
 
 
@@ -193,7 +194,7 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
-                    rows = created_at(accepted, clock.now())
+                    rows = _created(accepted, clock.now())
                     written.append(append_part(lakehouse, LOCAL_1D, rows, run_id))
     return LocalFeaturesResult(
         run_id, count, dates, rows_written, kept, tuple(written), quarantined=quarantined
@@ -227,10 +228,14 @@ def _accepted(
 
 
 def _differing(new: pa.Table, stored: list[Part]) -> pa.Table:
-    """Return the rows whose features are not stored yet, or differ in any bit that shows."""
+    """Return the rows whose features are not stored yet, or differ in any bit that shows.
+
+    They are created after those that are stored, on a clock that stands or was set back, too.
+    """
     if not stored:
         return new
     old = read_current(stored, LOCAL_1D)
+    newest = pc.max(old[_CREATED]).as_py()
     position = {key: i for i, key in enumerate(_keys(old))}
     places = np.array([position.get(key, -1) for key in _keys(new)], dtype=np.int64)
     changed = places < 0
@@ -240,7 +245,14 @@ def _differing(new: pa.Table, stored: list[Part]) -> pa.Table:
         same = pc.fill_null(pc.equal(a, b), False)
         same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
         changed |= ~same.to_numpy(zero_copy_only=False)
-    return new.filter(pa.array(changed))
+    rows = new.filter(pa.array(changed))
+    return _created(rows, newest + timedelta(microseconds=1)) if newest else rows
+
+
+def _created(rows: pa.Table, instant: datetime) -> pa.Table:
+    """Return rows as created at an instant, or when they say so themselves if that is later."""
+    own = pc.max(rows[_CREATED]).as_py()
+    return created_at(rows, max(instant, own)) if own else rows
 
 
 def _compared(dataset: Dataset) -> list[str]:

@@ -20,6 +20,7 @@ from ingestion.jobs import local_features as job
 from ingestion.jobs import turn
 from ingestion.jobs.local_features import backfill, local_features
 from ingestion.jobs.run import new_run_id
+from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
 from ingestion.local import compute_local_features
 from ingestion.sessions import bar_closes
@@ -171,6 +172,25 @@ def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Settings, 
     assert result.rows_written == len(changed) <= 3, "only volume's users can differ"
     assert set(changed) <= {"NASDAQ:AAPL"}
     assert every_version(lakehouse) == bars.num_rows + len(changed)
+
+
+def test_a_restated_row_is_created_later_even_if_the_clock_is_not(
+    lakehouse: Settings, another: Settings, bars: pa.Table, at
+):
+    restated = bars
+    for name, more in (("close", 0.01), ("created_timestamp", timedelta(microseconds=1))):
+        place = bars.column_names.index(name)
+        restated = restated.set_column(place, name, pc.add(bars[name], more))
+    load(lakehouse, bars)
+    load(another, restated)
+    for settings in (lakehouse, another):
+        local_features(settings)
+    load(lakehouse, restated)
+    at(WRITTEN - timedelta(days=1))
+    assert local_features(lakehouse).rows_written
+    assert stored(lakehouse).equals(stored(another))
+    assert local_features(lakehouse).rows_written == 0
+    assert check_lakehouse(lakehouse).faults == []
 
 
 def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
