@@ -80,6 +80,29 @@ def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
         assert content(world.settings) == undisturbed
 
 
+def test_a_killed_import_is_history_as_a_whole_or_not_at_all(world: World):
+    def computed(*jobs: Command) -> list[Row]:
+        world.restore(BARS)
+        for job in (*jobs, Command("local-features")):
+            assert world.call(job).wait().code == 0
+        return content(world.settings)["local_1d"]
+
+    restate = Command("import-bars", world.restated)
+    before, after = computed(), computed(restate)
+    assert before != after
+    for _ in killed_runs(world, BARS, "import-bars", restate):
+        assert check_lakehouse(world.settings).faults == []
+        ended = world.run("local-features")
+        if ended.code == 0:
+            assert content(world.settings)["local_1d"] in (before, after)
+        else:
+            assert (ended.code, "is half done" in ended.line) == (3, True), ended
+            assert "local_1d" not in content(world.settings)
+        assert world.call(restate).wait().code == 0
+        world.done("local-features")
+        assert check_lakehouse(world.settings).faults == []
+
+
 @dataclass(frozen=True)
 class Served:
     """What a selection is made from: the features of each view, by symbol."""

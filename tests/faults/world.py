@@ -75,6 +75,8 @@ class World:
         labels.write_text("symbol,event_timestamp,target\nNASDAQ:AAPL,2021-04-14T21:30:00Z,0.1\n")
         self.train = ("training-set", "--out", folder / "training_set.parquet")
         self.train_on_labels = (*self.train, "--labels", labels)
+        self.restated = folder / "restated.parquet"
+        """The same bars a dollar dearer, so that all returns differ."""
         self.at = MONDAY
         self._make_states()
 
@@ -130,6 +132,10 @@ class World:
             path = self._folder / f"bars-{number}.parquet"
             pq.write_table(bars.filter(pc.field("symbol").isin(symbols)), path)
             self.done("import-bars", path)
+        for name in ("open", "high", "low", "close"):
+            place = bars.column_names.index(name)
+            bars = bars.set_column(place, name, pc.add(bars[name], 1.0))
+        pq.write_table(bars, self.restated)
         self._save(BARS)
         self.done("local-features")
         self.done("feature-ingest", *self.scan)
