@@ -318,15 +318,13 @@ class WideSqliteOnlineStore(OnlineStore):
         FeastRepositoryError
             If the file cannot be written.
         """
-        database = self._database(config)
-        if database.file() is None:
-            return
-        with database.writing() as connection:
+
+        def empty(connection: sqlite3.Connection) -> bool:
             for view in tables:
                 drop_table(connection, table_of(config, view))
-            nothing_left = is_empty(connection)
-        if nothing_left:
-            database.remove()
+            return is_empty(connection)
+
+        self._database(config).drop(empty)
 
     def _is_versioned_read_supported(self) -> bool:
         return True

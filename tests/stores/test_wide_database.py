@@ -20,6 +20,7 @@ from feature_repo.stores.online.database import Database
 from feature_repo.stores.online.layout import Layout, Values
 from feature_repo.stores.online.tables import (
     Rows,
+    is_empty,
     make_table,
     read_all,
     read_keys,
@@ -168,8 +169,48 @@ def test_what_another_commits_while_the_file_is_removed_is_kept(database: Databa
         other.writes(2)
 
     monkeypatch.setattr(Path, "unlink", then_the_other)
-    database.remove()
+    database.drop(nothing_is_left)
     other.ended()
+    assert versions(database) == versions(Database(database.path)) == {(2, 2.0, 2.0, "2")}
+
+
+def nothing_is_left(connection: sqlite3.Connection) -> bool:
+    connection.execute("DROP TABLE t")
+    return is_empty(connection)
+
+
+def test_nobody_fills_a_file_that_was_found_empty_before_it_is_deleted(
+    database: Database, monkeypatch
+):
+    write(database, 1)
+    unlink = Path.unlink
+
+    def refused_before(path: Path, missing_ok: bool = False) -> None:
+        monkeypatch.setattr(Path, "unlink", unlink)
+        with pytest.raises(FeastRepositoryError, match="locked by another process"):
+            write(Database(database.path), 2)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(online_database, "_BUSY_S", 0)
+    monkeypatch.setattr(Path, "unlink", refused_before)
+    database.drop(nothing_is_left)
+    assert database.file() is None
+
+
+def test_a_writer_that_looked_before_the_file_was_deleted_writes_to_the_next_one(
+    database: Database, monkeypatch
+):
+    write(database, 1)
+    other, connect = Database(database.path), Database._connection
+
+    def deleted_meanwhile(self, file):
+        monkeypatch.setattr(Database, "_connection", connect)
+        opened = connect(self, file)
+        database.drop(nothing_is_left)
+        return opened
+
+    monkeypatch.setattr(Database, "_connection", deleted_meanwhile)
+    write(other, 2)
     assert versions(database) == versions(Database(database.path)) == {(2, 2.0, 2.0, "2")}
 
 

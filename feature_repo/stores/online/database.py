@@ -105,15 +105,38 @@ class Database:
         FeastRepositoryError
             If the file cannot be made, is locked for too long, or is no sound database.
         """
-        self._make()
-        with self._transaction("BEGIN IMMEDIATE", self.file(), wal=True) as connection:
-            yield connection
+        while True:
+            self._make()
+            file = self.file()
+            with self._transaction("BEGIN IMMEDIATE", file, wal=True) as connection:
+                if self.file() == file:  # else what is written would go with the deleted one
+                    yield connection
+                    return
 
-    def remove(self) -> None:
-        """Delete the file and what SQLite keeps beside it."""
-        self._local = threading.local()
+    def drop(self, empty: Callable[[sqlite3.Connection], bool]) -> None:
+        """Take things out, and delete the file and what SQLite keeps beside it if nothing is left.
+
+        Parameters
+        ----------
+        empty
+            Takes them out; tells whether nothing is left.
+
+        Raises
+        ------
+        FeastRepositoryError
+            If the file is locked for too long, or is no sound database.
+        """
+        if self.file() is None:
+            return
         with held(self.path.parent):  # who makes the next one waits until all is gone
-            self._unlink(("", *_BESIDE))
+            file = self.file()
+            if file is None:
+                return
+            with self._transaction("BEGIN IMMEDIATE", file, wal=True) as connection:
+                if empty(connection):  # and nobody fills it before it is deleted
+                    self._unlink(("", *_BESIDE))
+            if self.file() is None:
+                self._local = threading.local()
 
     @contextmanager
     def _transaction(
