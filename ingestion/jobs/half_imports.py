@@ -106,7 +106,9 @@ def whole_imports(root: Path) -> Iterator[None]:
     """
 
     def begun() -> set[Path]:
-        return set((root / "_runs").glob(f"*/{RECEIPT_FILE}"))
+        # Its first part may come long after its receipt: much of a file may be known already.
+        receipts = (root / "_runs").glob(f"*/{RECEIPT_FILE}")
+        return {path for path in receipts if read_ledger(root, path.parent.name)}
 
     before = begun()
     refuse_half_imports(root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,12 +134,18 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         return _import(settings, request, paths, run_id)
 
 
+def _resolved(request: ImportRequest) -> ImportRequest:
+    """Name the files from the root: an import that is half done is known by them."""
+    splits = request.splits.resolve() if request.splits else None
+    return replace(request, files=tuple(path.resolve() for path in request.files), splits=splits)
+
+
 def _import(
     settings: Settings, request: ImportRequest, paths: tuple[Path, ...], run_id: str
 ) -> ImportResult:
     """Read, judge and append; the caller holds the lakehouse's lock."""
     now, refusals = clock.now(), Refusals()
-    job = Job(settings, run_id, "import-bars", request)
+    job = Job(settings, run_id, "import-bars", _resolved(request))
     naming = Naming.of(request.exchange, request.symbol_map)
     table = SymbolTable()
     gatherer = Gatherer(naming, table, refusals, now.timestamp())

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from bars_tools import HEADER, Import, Write, day_of
 
-from feature_repo.catalog import LOCAL_1D
+from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.bars import store
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs import targets
 from ingestion.jobs.local_features import backfill, local_features
 from ingestion.jobs.status import status
 from ingestion.jobs.targets import training_labels
-from ingestion.lakehouse import append_part, list_parts
+from ingestion.lakehouse import append_part, list_parts, read_part
 from ingestion.quality.receipt_file import read_receipt
 from ingestion.settings import Settings
 
@@ -164,6 +164,43 @@ def test_labels_of_bars_that_were_imported_meanwhile_are_not_given_out(
         returns(lakehouse)
     monkeypatch.setattr(targets, "read_bars", read)
     assert returns(lakehouse) == {0.0}
+
+
+def test_nor_are_those_beside_the_first_part_of_an_import_that_had_begun_before(
+    lakehouse: Settings, restate: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(restate, after=0)
+    receipts = (lakehouse.lakehouse / "_runs").glob("*/import_bars.json")
+    (begun,) = (path for path in receipts if read_receipt(path)["verdict"] == "writing")
+    first, read = list_parts(lakehouse.lakehouse, OHLCV_1D)[0].path, targets.read_bars
+
+    def beside(*arguments: object) -> object:
+        bars = read(*arguments)  # type: ignore[arg-type]
+        append_part(lakehouse.lakehouse, OHLCV_1D, read_part(first), begun.parent.name)
+        return bars
+
+    monkeypatch.setattr(targets, "read_bars", beside)
+    with pytest.raises(GateRefused, match=r"meanwhile.*again"):
+        returns(lakehouse)
+
+
+def test_a_file_is_the_same_however_it_is_named(
+    lakehouse: Settings,
+    half: Callable[[], object],
+    run: Import,
+    adjusted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(adjusted.parent)
+    again = {"adjusted": True, "exchange": "NASDAQ", "splits": Path("splits.csv")}
+    (adjusted.parent / "elsewhere").mkdir()
+    other = adjusted.rename(adjusted.parent / "elsewhere" / adjusted.name)
+    run(other, **again)
+    with pytest.raises(GateRefused, match=HALF_IMPORTED):
+        local_features(lakehouse)
+    other.rename(adjusted)
+    run(Path(adjusted.name), **again)
+    assert local_features(lakehouse).dates == len(DAYS)
 
 
 def test_receipts_from_before_they_told_a_verdict_are_of_finished_imports(
