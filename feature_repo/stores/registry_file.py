@@ -9,7 +9,8 @@ or a killed process, finds nothing or half of it. This one writes beside it and 
 
 Feast changes a copy of the whole registry and commits it later, after ``feast apply`` has changed
 the online store. Its own store then overwrites what others have committed meanwhile; this one
-refuses: every version of the file has an id, which a copy carries.
+refuses: every version of the file has an id, which a copy carries. (What is committed between two
+changes of one ``apply``, Feast itself takes over, and forgets the first of them.)
 """
 
 from __future__ import annotations
@@ -43,22 +44,23 @@ class WholeFileRegistryStore(FileRegistryStore):
         with held(path.parent):
             stored = self._stored()
             if stored is not None and stored.version_id != registry_proto.version_id:
-                if registry_proto.version_id or registry_proto.projects:
-                    raise FeastRepositoryError(
-                        f"{path} was changed by another command after this one had read it: "
-                        "nothing of this one is registered; run it again"
-                    )
                 # Feast commits an empty one where it finds none; by now somebody has made it.
+                is_new = not registry_proto.version_id and not registry_proto.projects
                 registry_proto.CopyFrom(stored)
-                return
+                if is_new:
+                    return
+                raise FeastRepositoryError(
+                    f"{path} was changed by another command after this one had read it: "
+                    "nothing of this one is registered; run it again"
+                )
             made = Registry()
             made.CopyFrom(registry_proto)
             made.version_id = str(uuid4())
             made.last_updated.FromDatetime(clock.now())
-            _replace(path, made.SerializeToString())
-        # Now that it is written: a copy that could not be is of the version that it was.
-        registry_proto.version_id = made.version_id
-        registry_proto.last_updated.CopyFrom(made.last_updated)
+            replace(path, made.SerializeToString())
+            # Now that it is written: a copy that could not be is of the version that it was.
+            registry_proto.version_id = made.version_id
+            registry_proto.last_updated.CopyFrom(made.last_updated)
 
     def _stored(self) -> Registry | None:
         try:
@@ -68,8 +70,8 @@ class WholeFileRegistryStore(FileRegistryStore):
         return stored
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Give a file other content, wholly or not at all."""
+def replace(path: Path, content: bytes) -> None:
+    """Give a registry's file other content, wholly or not at all; Feast notices it."""
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     staged = Path(name)
     try:

@@ -102,6 +102,8 @@ def _registered(data: Path) -> set[str]:
 
 
 def _put_in_place(made: Path, data: Path) -> None:
+    from feature_repo.stores import registry_file
+
     online = data / "online.db"
     if not (online.is_file() and _refilled(online, made / "online.db")):
         with closing(sqlite3.connect(made / "online.db")) as connection:
@@ -110,7 +112,7 @@ def _put_in_place(made: Path, data: Path) -> None:
             # SQLite would replay the old file's log into the new one.
             (data / leftover).unlink(missing_ok=True)
         (made / "online.db").replace(online)
-    (made / "registry.db").replace(data / "registry.db")
+    registry_file.replace(data / "registry.db", (made / "registry.db").read_bytes())
 
 
 def _refilled(online: Path, made: Path) -> bool:

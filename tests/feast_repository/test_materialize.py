@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -316,7 +316,7 @@ class TestRebuild:
     ):
         materialize(writable_week)
         store = open_repository(writable_week)
-        flock, move = fcntl.flock, Path.replace
+        move = Path.replace
         tried: list[Path] = []
 
         def commit() -> None:
@@ -327,9 +327,8 @@ class TestRebuild:
             if target == writable_week.project / "data" / "registry.db":
                 with monkeypatch.context() as inner:
                     inner.setattr(Path, "replace", move)
-                    # Both are one thread here: who would have to wait is told.
-                    inner.setattr(fcntl, "flock", lambda f, how: flock(f, how | fcntl.LOCK_NB))
-                    with pytest.raises(BlockingIOError):
+                    inner.setattr("ingestion.folders._LONGEST_WAIT_S", 0)
+                    with pytest.raises(InputError, match="locked by another process"):
                         commit()
                 tried.append(target)
             return move(path, target)
@@ -341,6 +340,18 @@ class TestRebuild:
         commit()
         registered = open_repository(writable_week)
         assert "mine" in {entity.name for entity in registered.list_entities()}
+
+    def test_a_store_that_is_open_notices_it_though_the_old_file_is_of_tomorrow(
+        self, writable_week: Settings
+    ):
+        materialize(writable_week)
+        registry = writable_week.project / "data" / "registry.db"
+        tomorrow = registry.stat().st_mtime + 86_400
+        os.utime(registry, (tomorrow, tomorrow))
+        store = open_repository(writable_week)
+        assert rebuild(writable_week).report.passed
+        store.registry.apply_entity(Entity(name="mine", value_type=ValueType.STRING), store.project)
+        assert "mine" in {each.name for each in open_repository(writable_week).list_entities()}
 
     def test_its_receipt_is_of_this_project_and_the_next_load_finds_nothing_new(
         self, writable_week: Settings

@@ -12,9 +12,11 @@ from feast import Entity, FeatureStore, ValueType
 from feast.types import Float64
 from wide_tools import NOW, PRICES, SYMBOL, WIDE, view
 
+from feature_repo.stores import registry_file
 from feature_repo.stores.registry_file import WholeFileRegistryStore
 from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
 from ingestion.errors import FeastRepositoryError, InputError
+from tests.meanwhile import Meanwhile
 
 
 def opened(folder: Path) -> FeatureStore:
@@ -65,6 +67,35 @@ def test_what_another_commits_while_one_applies_is_kept(tmp_path: Path, monkeypa
         assert opened(tmp_path).get_feature_view("v").materialization_intervals == [(NOW, NOW)]
 
 
+def test_a_commit_that_went_unnoticed_is_refused_once(tmp_path: Path):
+    """Feast looks at the file's time after its own commit: another may have come before that."""
+    store, file = opened(tmp_path), tmp_path / "data" / "registry.db"
+    add(store, "mine")
+    add(opened(tmp_path), "others")
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(InputError, match="run it again"):
+        add(store, "more")
+    add(store, "more")
+    assert entities(tmp_path) == {"mine", "others", "more"}
+
+
+def test_threads_of_one_store_do_not_refuse_each_other(tmp_path: Path, monkeypatch):
+    store, meanwhile = opened(tmp_path), Meanwhile(monkeypatch)
+    add(store, "a")
+    registry = store.registry
+    real = registry_file.replace
+
+    def beside_another(path: Path, content: bytes) -> None:
+        monkeypatch.setattr(registry_file, "replace", real)
+        meanwhile(registry.commit)
+        real(path, content)
+
+    monkeypatch.setattr(registry_file, "replace", beside_another)
+    registry.commit()
+    meanwhile.ended()
+    assert entities(tmp_path) == {"a"}
+
+
 def test_those_that_take_turns_need_not_begin_again(tmp_path: Path):
     stores = [opened(tmp_path) for _ in range(2)]
     expected = set()
@@ -104,7 +135,7 @@ def add_stubbornly(folder: Path, who: int, together: Barrier) -> None:
 def test_processes_that_begin_again_when_they_are_told_lose_nothing(tmp_path: Path):
     opened(tmp_path)
     context = multiprocessing.get_context("fork")
-    together = context.Barrier(3)
+    together = context.Barrier(3, timeout=60)
     processes = [
         context.Process(target=add_stubbornly, args=(tmp_path, who, together)) for who in range(3)
     ]
