@@ -14,12 +14,15 @@ import ctypes
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ingestion.errors import InputError
 
+_LONGEST_WAIT_S = 60
+_PAUSE_S = 0.005
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 # The last two: what lies at one of the paths is another file system's, mounted there.
@@ -33,11 +36,18 @@ def held(folder: Path) -> Iterator[None]:
     The lock is the kernel's (``flock``) and ends with its process, however that dies. It is on the
     folder itself, not on its name: who waited for one that has been put away meanwhile holds the
     one in its place.
+
+    Raises
+    ------
+    InputError
+        If it is held for a minute: nothing takes so long that does not hang.
+    OSError
+        If there is no such folder, or nobody may look.
     """
     while True:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, folder)
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 yield
                 return
@@ -45,6 +55,22 @@ def held(folder: Path) -> Iterator[None]:
             # To close it would not do while a forked process has it too.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    deadline = time.monotonic() + _LONGEST_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"{folder} has been locked by another process for {_LONGEST_WAIT_S} s (flock): "
+                    "let that end, or end it, and run again"
+                ) from None
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def exchange(one: Path, other: Path) -> None:

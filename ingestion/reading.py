@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -37,14 +38,13 @@ def reading_again(read: Callable[[], Made]) -> Made:
     Raises
     ------
     FileNotFoundError
-        If the same file is missing time after time: nothing replaced it.
+        If the same file is missing again and again: nothing replaced it.
     """
-    missing, times = "", 0
+    missing: Counter[str] = Counter()
     while True:
         try:
             return read()
         except FileNotFoundError as error:
-            times = times + 1 if str(error) == missing else 1
-            missing = str(error)
-            if times == _ATTEMPTS:
+            missing[str(error)] += 1
+            if missing[str(error)] == _ATTEMPTS:
                 raise

@@ -41,4 +41,5 @@ class Meanwhile:
     def ended(self) -> None:
         """Wait until all have ended."""
         for thread in self._threads:
-            thread.join()
+            thread.join(60)
+            assert not thread.is_alive(), "it waits for ever"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ingestion.errors import InputError
 from ingestion.folders import exchange, held
 from tests.meanwhile import Meanwhile
 
@@ -80,6 +81,18 @@ def test_a_killed_process_lets_its_folder_go(tmp_path: Path):
         holder.kill()
         with held(tmp_path):
             pass
+
+
+def test_a_folder_that_is_held_for_too_long_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ingestion.folders._LONGEST_WAIT_S", 0)
+    with (
+        held(tmp_path),
+        pytest.raises(InputError, match="locked by another process"),
+        held(tmp_path),
+    ):
+        pass
 
 
 def test_a_process_that_was_forked_meanwhile_does_not_keep_a_folder(

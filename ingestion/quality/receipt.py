@@ -134,7 +134,8 @@ def plain(value: object) -> Any:
 
 def peak_memory_mb() -> int:
     """Return the most memory that this process has held so far, in MB."""
-    with suppress(OSError, ValueError):  # Linux; what it tells elsewhere begins with the parent's
+    # Linux, but for sandboxes; what is told elsewhere begins with the parent's.
+    with suppress(OSError, LookupError, ValueError):
         told = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
         return int(told.split(maxsplit=1)[0]) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -184,3 +184,8 @@ def test_the_peak_of_memory_is_this_processs_and_not_its_parents():
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert peak_memory_mb() >= len(held) >> 20
     assert 10 < int(child.stdout) < 350
+
+
+def test_a_sandbox_that_tells_no_peak_of_memory_is_no_error(monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda _: "Name:\tpython\nVmRSS:\t 1024 kB\n")
+    assert peak_memory_mb() > 10

@@ -84,7 +84,9 @@ def test_trickling_headers_never_end(start_replay: StartReplay) -> None:
         client.sendall(b"POST /global/scan HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
         received = b""
         while not received.endswith(b"y" * 10):
-            received += client.recv(1)
+            piece = client.recv(1)
+            assert piece, "the headers ended"
+            received += piece
     assert b"\r\n\r\n" not in received
 
 

@@ -124,9 +124,10 @@ def _exchange(folder: Path, table: pa.Table) -> bool:
         shutil.copymode(folder, staged)
         with held(folder):
             _write(staged / _part_name(_next_number(folder)), table)
-            exchange(staged, folder)
-    except InputError:
-        return False
+            try:
+                exchange(staged, folder)
+            except InputError:
+                return False
     finally:
         shutil.rmtree(staged)
     return True
