@@ -33,9 +33,9 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder against all others of this machine who do; waits for the one who does.
 
-    The lock is the kernel's (``flock``) and ends with its process, however that dies. It is on the
-    folder itself, not on its name: who waited for one that has been put away meanwhile holds the
-    one in its place.
+    The lock is the kernel's (``flock``) and ends with its process and those forked meanwhile,
+    however they die. It is on the folder itself, not on its name: who waited for one that has been
+    put away meanwhile holds the one in its place.
 
     Raises
     ------

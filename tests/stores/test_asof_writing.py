@@ -115,6 +115,15 @@ def test_an_overwritten_folder_stays_behind_its_link_and_as_private_as_it_was(tm
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_single_file_is_written_behind_its_link(tmp_path: Path):
+    file, link = tmp_path / "elsewhere" / "signals.parquet", tmp_path / "signals.parquet"
+    link.symlink_to(file)
+    writing.save(location(link), table(1))
+    writing.append(location(link), table(2), "x")
+    assert rows(file) == [1, 2]
+    assert link.is_symlink()
+
+
 def test_rows_added_while_a_folder_is_overwritten_are_not_put_away_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -39,7 +39,7 @@ def save(location: Location, table: pa.Table) -> None:
         with _held_around(location):
             _replace(location, table)
         return
-    if _is_local(location) and _exchange(Path(location.path), table):
+    if _is_local(location) and _exchange(_behind_links(location), table):
         return
     found = location.filesystem.get_file_info(
         fs.FileSelector(location.path, allow_not_found=True, recursive=True)
@@ -96,16 +96,21 @@ def _held_around(location: Location) -> AbstractContextManager[None]:
     """Hold the folder around a file; object stores have nothing to hold."""
     if not _is_local(location):
         return nullcontext()
-    folder = Path(location.path).parent
+    folder = _behind_links(location).parent
     folder.mkdir(parents=True, exist_ok=True)
     return held(folder)
+
+
+def _behind_links(location: Location) -> Path:
+    """Return where a local file or folder lies: a link would be replaced itself."""
+    return Path(location.path).resolve()
 
 
 def _replace(location: Location, table: pa.Table) -> None:
     if not _is_local(location):
         pq.write_table(table, location.path, filesystem=location.filesystem, compression="zstd")
         return
-    target = Path(location.path)
+    target = _behind_links(location)
     unfinished = _unfinished(target.parent)
     _write(unfinished, table)
     unfinished.replace(target)
@@ -117,7 +122,6 @@ def _exchange(folder: Path, table: pa.Table) -> bool:
     The file's number is new, so whoever listed the old files and opens them after finds them gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.resolve()  # a link would change places itself
     staged = _unfinished(folder.parent)
     staged.mkdir()
     try:
