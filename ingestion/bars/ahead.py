@@ -15,9 +15,14 @@ import pyarrow as pa
 from feature_repo.catalog import SPLITS
 from ingestion.bars.model import Split
 from ingestion.bars.times import DAY
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    created_after,
+    list_parts,
+    read_current,
+)
 
-_MICROSECOND = timedelta(microseconds=1)
 _SCHEMA = arrow_schema(SPLITS)
 
 
@@ -47,7 +52,7 @@ def record_ahead(
         partition = date(1970, 1, 1) + timedelta(days=day)
         parts = [part for part in list_parts(root, SPLITS, partition) if part.date == partition]
         newest = max(read_current(parts, SPLITS)["created_timestamp"].to_pylist(), default=None)
-        created = max(now, newest + _MICROSECOND) if newest else now
+        created = created_after(now, newest)
         rows = [
             {
                 "timestamp": split.event,

@@ -6,7 +6,7 @@ scanner shows each bar for a day. A bar waits until one of its symbol and sessio
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,20 @@ import pyarrow.compute as pc
 
 from feature_repo.catalog import HELD_BARS, OHLCV_1D
 from ingestion.bars.model import Bars
-from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    by_date,
+    created_after,
+    list_parts,
+    read_current,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VALUES = ("open", "high", "low", "close", "volume")
 _SCHEMA = arrow_schema(HELD_BARS)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def waiting_bars(root: Path) -> pa.Table:
@@ -93,7 +99,7 @@ def newly_held(
         if known is not None:
             if all(known[name] == row[name] for name in (*_VALUES, "previous_close")):
                 continue
-            row["created_timestamp"] = max(now, known["created_timestamp"] + _MICROSECOND)
+            row["created_timestamp"] = created_after(now, known["created_timestamp"])
         days.setdefault(int(bars.event[at]) // 86_400, []).append(row)
     return [pa.Table.from_pylist(rows, schema=_SCHEMA) for _, rows in sorted(days.items())]
 

@@ -21,6 +21,7 @@ from ingestion.lakehouse import (
     append_part,
     arrow_schema,
     by_date,
+    created_after,
     created_at,
     list_parts,
     read_current,
@@ -113,10 +114,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[pa.Ta
         rows = pa.concat_tables([rows, _record(splits, stored, incoming.splits_file, written)])
         if not rows.num_rows:
             continue
-        # Two versions of a row must differ in when they were created, on a clock that stands, too.
-        now = clock.now()
-        created = max(now, stored.newest + timedelta(microseconds=1)) if stored.newest else now
-        yield created_at(rows, created)
+        yield created_at(rows, created_after(clock.now(), stored.newest))
 
 
 class _Stored:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from ingestion.jobs.turn import Names, features, spill_by_month, spill_by_symbol
 from ingestion.lakehouse import (
     append_part,
     by_date,
+    created_after,
     created_at,
     lakehouse_lock,
     list_parts,
@@ -49,8 +50,7 @@ from ingestion.settings import Settings
 
 RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
 
-_CREATED = "created_timestamp"
-_KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", _CREATED)
+_KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
 _SECOND = len("20260116T213000Z")
 
 
@@ -186,15 +186,17 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
         rows_written = 0
         for _, of_month in months.drain():
             changed: dict[date, pa.Table] = {}
+            newest: dict[date, datetime | None] = {}
             for day, new in stamped(of_month, names, began):
                 dates += 1
-                changed[day] = _differing(new, stored.get(day, []))
+                changed[day], newest[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
             for day, accepted in _accepted(settings, run_id, changed, served):
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
-                    rows = _created(accepted, clock.now())
+                    created = created_after(max(clock.now(), began), newest[day])
+                    rows = created_at(accepted, created)
                     written.append(append_part(lakehouse, LOCAL_1D, rows, run_id))
     return LocalFeaturesResult(
         run_id, count, dates, rows_written, kept, tuple(written), quarantined=quarantined
@@ -227,15 +229,18 @@ def _accepted(
         yield served, report.accepted
 
 
-def _differing(new: pa.Table, stored: list[Part]) -> pa.Table:
+def _differing(new: pa.Table, stored: list[Part]) -> tuple[pa.Table, datetime | None]:
     """Return the rows whose features are not stored yet, or differ in any bit that shows.
 
-    They are created after those that are stored, on a clock that stands or was set back, too.
+    Returns
+    -------
+    tuple
+        The rows, and when the newest of those that are stored was created; None if there is none.
     """
     if not stored:
-        return new
+        return new, None
     old = read_current(stored, LOCAL_1D)
-    newest = pc.max(old[_CREATED]).as_py()
+    newest = pc.max(old["created_timestamp"]).as_py()
     position = {key: i for i, key in enumerate(_keys(old))}
     places = np.array([position.get(key, -1) for key in _keys(new)], dtype=np.int64)
     changed = places < 0
@@ -245,14 +250,7 @@ def _differing(new: pa.Table, stored: list[Part]) -> pa.Table:
         same = pc.fill_null(pc.equal(a, b), False)
         same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
         changed |= ~same.to_numpy(zero_copy_only=False)
-    rows = new.filter(pa.array(changed))
-    return _created(rows, newest + timedelta(microseconds=1)) if newest else rows
-
-
-def _created(rows: pa.Table, instant: datetime) -> pa.Table:
-    """Return rows as created at an instant, or when they say so themselves if that is later."""
-    own = pc.max(rows[_CREATED]).as_py()
-    return created_at(rows, max(instant, own)) if own else rows
+    return new.filter(pa.array(changed)), newest
 
 
 def _compared(dataset: Dataset) -> list[str]:

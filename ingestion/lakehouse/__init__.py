@@ -24,13 +24,20 @@ from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
-from ingestion.lakehouse.writer import append_part, created_at, sweep_staging, write_run_file
+from ingestion.lakehouse.writer import (
+    append_part,
+    created_after,
+    created_at,
+    sweep_staging,
+    write_run_file,
+)
 
 __all__ = [
     "active_symbols",
     "append_part",
     "arrow_schema",
     "by_date",
+    "created_after",
     "created_at",
     "current",
     "lakehouse_lock",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,6 +59,14 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     schema = arrow_schema(dataset)
     day = _checked_date(dataset, rows, schema)
     return _publish(root, dataset, _in_order(dataset, rows), day, run_id)
+
+
+def created_after(now: datetime, newest: datetime | None) -> datetime:
+    """Return when a row is created: now, or just after the newest that it may replace.
+
+    Versions of a row must differ in that, on a clock that stands or was set back, too.
+    """
+    return max(now, newest + timedelta(microseconds=1)) if newest else now
 
 
 def created_at(rows: pa.Table, instant: datetime) -> pa.Table:

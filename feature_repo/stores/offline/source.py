@@ -94,7 +94,6 @@ class ParquetSource:
         ------
         tuple
             Where a row group begins in the file, and its rows.
-
         """
         with self._opened(file) as opened:
             footer, begin = opened.metadata, 0
