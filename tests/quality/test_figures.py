@@ -4,12 +4,13 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from statistics import quantiles
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from quality_rows import good_rows, spoiled, technicals
 
@@ -41,6 +42,9 @@ NUMBERS = st.lists(st.integers(-1000, 1000).map(float), min_size=2, max_size=60)
 @given(values=NUMBERS, reference=NUMBERS)
 @settings(max_examples=200, deadline=None)
 def test_the_stability_index_is_the_formula(values: list[float], reference: list[float]):
+    # On an edge between two reference values it is rounding that decides, in either computation.
+    between = set(quantiles(map(Fraction, reference), n=10, method="inclusive")) - {*reference}
+    assume(not between.intersection(values))
     index = stability_index(np.array(values), np.array(reference))
     assert index == pytest.approx(stability_by_hand(values, reference), abs=1e-9)
 
