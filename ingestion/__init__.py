@@ -4,8 +4,8 @@ The rooms, each importing only those above it:
 
 ``errors`` ``settings`` ``clock``
     the error tree, the configuration, and what "now" is
-``reading`` ``folders``
-    files and folders that other processes replace meanwhile
+``reading`` ``folders`` ``store_files``
+    files and folders that other processes replace meanwhile; where Feast's two files are
 ``symbols`` ``candidates`` ``exchanges`` ``sessions``
     unified symbols, the file that lists them, and when their markets close
 ``lakehouse``
