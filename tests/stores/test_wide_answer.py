@@ -128,13 +128,20 @@ def same(one: Any, other: Any) -> bool:
 
 
 def check_same(ours: OnlineResponse, feasts: OnlineResponse) -> None:
-    """Compare all that a response answers."""
+    """Compare all that a response answers, but the type of a column without any value."""
     assert isinstance(ours, ColumnarOnlineResponse)
     assert not isinstance(feasts, ColumnarOnlineResponse)
     for stamps in (False, True):
-        assert same(ours.to_dict(stamps), feasts.to_dict(stamps))
-        pd.testing.assert_frame_equal(ours.to_df(stamps), feasts.to_df(stamps))
-        assert ours.to_arrow(stamps).equals(feasts.to_arrow(stamps))
+        given = feasts.to_dict(stamps)
+        assert same(ours.to_dict(stamps), given)
+        full = [name for name, column in given.items() if any(v is not None for v in column)]
+        frame, table = ours.to_df(stamps), ours.to_arrow(stamps)
+        assert list(frame) == table.column_names == list(given)
+        pd.testing.assert_frame_equal(frame[full], feasts.to_df(stamps)[full])
+        assert table.select(full).equals(feasts.to_arrow(stamps).select(full))
+        for name in given.keys() - set(full):
+            assert frame[name].isna().all()
+            assert table[name].null_count == len(frame)
     assert ours.proto == feasts.proto
 
 
@@ -158,6 +165,60 @@ def test_columns_of_few_rows_are_of_the_same_types(store: FeatureStore, asked: l
             store.get_online_features(names, {"symbol": asked}),
             generic(store, names, {"symbol": asked}),
         )
+
+
+WITH_A_GAP = {
+    "f64": ("float64", pa.float64()),
+    "f32": ("float64", pa.float64()),
+    "i32": ("float64", pa.int64()),
+    "i64": ("float64", pa.int64()),
+    "flag": ("object", pa.bool_()),
+    "text": ("object", pa.string()),
+    "raw": ("object", pa.binary()),
+    "when": ("datetime64[ns, UTC]", pa.timestamp("us", "UTC")),
+    "numbers": ("object", pa.list_(pa.float64())),
+    "texts": ("object", pa.list_(pa.string())),
+}
+"""What pandas and Arrow call a column of each kind in which some value is missing."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [
+        (["OLD"], 0),
+        (["OLD", "OLDER", "OLD"], 0),
+        (["nobody"], 0),
+        (["nobody", "OLD", "AHEAD", "EMPTY"], 0),
+        (["EMPTY"], 0),
+        (["NEW", "OLD"], 1),
+        (["nobody", "NEW", "NEW"], 2),
+    ],
+)
+def test_a_column_has_the_type_of_its_feature_whatever_has_expired(
+    tmp_path: Path, asked: list[str], there: int
+):
+    store = repository(tmp_path)
+    store.apply([SYMBOL, view(FULL)])
+    r = random.Random(3)
+    values = {
+        name: pa.array([*(draw(r) for _ in range(4)), None]) for name, (_, draw) in KINDS.items()
+    }
+    values["f32"] = values["f32"].cast(pa.float32())
+    ages = [timedelta(days=age) for age in (0, 9, 900, -0.00001, 0)]
+        timedelta(0),
+        timedelta(days=9),
+        timedelta(days=900),
+        -timedelta(seconds=1),
+        timedelta(),
+    ]
+    names = ["NEW", "OLD", "OLDER", "AHEAD", "EMPTY"]
+    write(store, rows(names, [NOW - age for age in ages], **values))
+    answered = store.get_online_features([f"v:{name}" for name in KINDS], {"symbol": asked})
+    frame, table = answered.to_df(), answered.to_arrow()
+    for name, (dtype, kind) in WITH_A_GAP.items():
+        assert (name, str(frame[name].dtype)) == (name, dtype)
+        assert table.schema.field(name).type == kind
+        assert frame[name].notna().sum() == len(asked) - table[name].null_count == there
 
 
 def test_entity_rows_and_columns_are_the_same_request(store: FeatureStore):

@@ -2,7 +2,9 @@
 
 A response of Feast's holds a protobuf a value, and takes it apart again for a frame. This one holds
 arrays; the protobuf is made when somebody asks for it, as the feature server does. What it answers
-is what Feast's own response would: the same columns, in the same order, of the same types.
+is what Feast's own response would: the same columns, in the same order, of the same types. A column
+without any value (all rows are expired, say) is the one exception: Feast's is of objects, or of
+Arrow's null type; this one is of the feature's type, as with some values: a model takes it.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from numpy.typing import NDArray
 
 from feature_repo.stores.online.layout import Values, convert, is_float
 from feature_repo.stores.online.tables import NEVER, Rows
-from feature_repo.stores.online.values import SECOND_US, make_protos, to_protos, to_python
+from feature_repo.stores.online.values import SECOND_US, make_protos, to_arrow, to_protos, to_python
 
+_INTEGERS = ("INT32", "INT64")
 # An attribute of a protobuf's enum is a search.
 _PRESENT = FieldStatus.PRESENT
 _NOT_FOUND = FieldStatus.NOT_FOUND
@@ -172,20 +175,25 @@ class ColumnarOnlineResponse(OnlineResponse):
 
 
 def _to_pandas(values: Values) -> Any:
-    """Return what pandas makes the same column of as of the list of objects."""
-    if is_float(values.type) and values.valid.any():
+    """Return what pandas makes of the list of objects; without any value, of the feature's type.
+
+    Integers of which some are missing are floats, as pandas has them.
+    """
+    if is_float(values.type) or (values.type in _INTEGERS and not values.valid.any()):
         return np.where(values.valid, values.data, np.nan)
-    if values.type in ("INT32", "INT64") and values.valid.all() and len(values):
+    if values.type in _INTEGERS and values.valid.all():
         return values.data
+    if values.type == "UNIX_TIMESTAMP" and not values.valid.any():
+        return pd.DatetimeIndex([pd.NaT] * len(values), dtype="datetime64[ns, UTC]")
     return to_python(values)
 
 
 def _to_arrow(values: Values) -> pa.Array:
-    """Return what Arrow makes of the list of objects."""
-    if not values.valid.any():
-        return pa.nulls(len(values))
-    if is_float(values.type) or values.type in ("INT32", "INT64"):
+    """Return what Arrow makes of the list of objects; without any value, of the feature's type."""
+    if is_float(values.type) or values.type in _INTEGERS:
         return pa.array(values.data, mask=~values.valid, from_pandas=False)
+    if not values.valid.any():
+        return to_arrow(values)
     return pa.array(_convert_uuids_for_arrow({"": to_python(values)})[""])
 
 
