@@ -92,6 +92,7 @@ def compact_text(result: CompactResult) -> str:
 def status_document(report: StatusReport) -> dict[str, Any]:
     """Return the status for ``--json``; durations are seconds."""
     document: dict[str, Any] = {"passed": report.passed, **plain(report)}
+    document["sections"] = {section.name: plain(section.document) for section in report.sections}
     return document
 
 
@@ -115,6 +116,8 @@ def status_text(report: StatusReport) -> str:
     if report.held_back:
         waiting = [f"{held.get('symbol')} {held.get('ratio')}" for held in report.held_back]
         lines.append(f"split suspected, bars held back: {_some(waiting)}")
+    lines += [line for section in report.sections for line in section.lines]
+    lines += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join([*lines, *(f"PAST ITS LIMIT: {problem}" for problem in report.problems)])
 
 

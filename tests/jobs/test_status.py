@@ -12,7 +12,14 @@ import pytest
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.errors import GateRefused
-from ingestion.jobs.status import StatusLimits, StatusReport, refuse_unless_fresh, status
+from ingestion.jobs.status import (
+    Section,
+    StatusLimits,
+    StatusReport,
+    refuse_unless_fresh,
+    status,
+)
+from ingestion.jobs.status import report as report_module
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.render.tracing import status_document, status_text
 from ingestion.settings import Settings
@@ -293,3 +300,18 @@ def test_the_status_is_told_to_people_and_to_machines(lakehouse: Settings, at):
     document = json.loads(json.dumps(status_document(report)))
     assert document["passed"] is False
     assert document["groups"][0]["age"] == (AGE + SECOND).total_seconds()
+
+
+def test_a_further_look_is_shown_and_judged_with_the_rest(
+    lakehouse: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    found = Section("moons", {"full": 1}, ("moons: 1 full",), ("a moon is full",), ("one waxes",))
+    monkeypatch.setattr(report_module, "LOOKS", (lambda settings, at: found,))
+    report = status(lakehouse)
+    assert (report.problems, report.warnings) == (("a moon is full",), ("one waxes",))
+    assert status_document(report)["sections"] == {"moons": {"full": 1}}
+    assert status_text(report).splitlines()[-3:] == [
+        "moons: 1 full",
+        "warning: one waxes",
+        "PAST ITS LIMIT: a moon is full",
+    ]

@@ -18,6 +18,7 @@ from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, F
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.half_imports import half_imports
+from ingestion.jobs.status.sections import LOOKS, Section
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined
@@ -87,7 +88,12 @@ class StatusReport:
     """By exchange, symbols with a fresh snapshot and no stored bar: nothing is recomputed."""
     held_back: tuple[dict[str, Any], ...]
     """Split suspected: symbols whose bars wait until it is recorded, as their receipt tells."""
+    sections: tuple[Section, ...]
+    """What further looks have found; their problems and warnings are among those below too."""
     problems: tuple[str, ...]
+    """What a monitor is to ring for."""
+    warnings: tuple[str, ...]
+    """What is to be known in time, and nothing to ring for."""
 
     @property
     def passed(self) -> bool:
@@ -128,17 +134,21 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
     load = newest_receipt(root, _LOAD, partial(_load, settings, at), damaged.append)
     held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
     half = half_imports(root, damaged.append)
+    sections = tuple(look(settings, at) for look in LOOKS)
     return StatusReport(
         at=at,
         groups=groups,
         load=load,
         without_bars=_without_bars(groups, newest),
         held_back=held_back,
+        sections=sections,
         problems=(
             *map(str, damaged),
             *map(str, half),
             *_problems(limits, groups, load, held_back, bool(with_bars)),
+            *(problem for section in sections for problem in section.problems),
         ),
+        warnings=tuple(warning for section in sections for warning in section.warnings),
     )
 
 
