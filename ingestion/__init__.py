@@ -6,7 +6,7 @@ The rooms, each importing only those above it:
     the error tree, the configuration, and what "now" is
 ``reading`` ``folders`` ``store_files``
     files and folders that other processes replace meanwhile; where Feast's two files are
-``symbols`` ``candidates`` ``exchanges`` ``sessions``
+``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``sessions``
     unified symbols, the file that lists them, and when their markets close
 ``lakehouse``
     date-partitioned Parquet: atomic append, read, lock

@@ -7,7 +7,7 @@ this module gives. In goes TradingView's symbol and the bar's open; out comes th
 exchange                             a bar closes
 ===================================  ============================================================
 in :data:`CALENDARS`                 with the session of its local date; half days and daylight
-                                     saving are those of ``exchange_calendars``
+                                     saving are those of :mod:`ingestion.calendars`
 in :data:`FX_VENUES`                 at the next 17:00 New York; at the next 00:00 UTC if it
                                      opened at 00:00 UTC
 in :data:`ROUND_THE_CLOCK_VENUES`    at the next 00:00 UTC
@@ -16,9 +16,10 @@ or the symbol in
 any other                            24 h after its open
 ===================================  ============================================================
 
-A bar that its calendar cannot place (a date without a session, an open after the session's close, a
-date outside the calendar's range) also closes 24 h after its open: no session of these exchanges is
-longer, so the stamp may be late and cannot be early.
+An instant that its calendar cannot place (a date without a session, an open after the session's
+close, a date before the calendar's first) is in no session; :func:`known_bar_close` says so, and no
+bar is stored there. :func:`bar_close` then gives 24 h after it: no session of these exchanges is
+longer, so that may be late and cannot be early.
 
 All instants are Unix seconds, UTC.
 """
@@ -26,14 +27,16 @@ All instants are Unix seconds, UTC.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
 from enum import Enum, StrEnum
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
+from ingestion.calendars import Calendar, calendar_of
 from ingestion.exchanges import (
     CALENDARS,
     FX_VENUES,
@@ -55,16 +58,20 @@ __all__ = [
     "BarState",
     "ClosingRule",
     "MarketHours",
+    "Session",
     "bar_close",
     "bar_closes",
     "bar_state",
+    "calendar_ends",
     "feed_delay",
     "hours_of",
     "hours_of_exchange",
     "known_bar_close",
+    "known_bar_closes",
     "next_open",
     "previous_close",
     "session_bounds",
+    "sessions_between",
     "time_zone",
 ]
 
@@ -79,10 +86,10 @@ They are refreshed by separate jobs, so some still describe the bar's last trade
 
 _STREAMING = "streaming"
 _DELAYED = re.compile(r"delayed_streaming_(\d{1,6})")
-_FIRST_DAY = "1990-01-01"
 _NEW_YORK = ZoneInfo("America/New_York")
 _NEW_YORK_ROLL = wall_time(17)
 _SATURDAY = 5
+_SUNDAY = 6
 
 
 class ClosingRule(Enum):
@@ -126,6 +133,18 @@ class BarState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Session(NamedTuple):
+    """One session of an exchange."""
+
+    label: date
+    """The local date of an exchange, the date of the closing roll for FX, else the UTC date."""
+    opens: int
+    closes: int
+    is_assumed: bool
+    """Whether nothing is known of that date and the weekday's usual hours are taken for its own:
+    it lies after the end of the exchange's calendar, and may be a holiday."""
+
+
 _UNKNOWN_HOURS = MarketHours(ClosingRule.DAY_AFTER_OPEN)
 
 
@@ -159,7 +178,7 @@ def bar_close(symbol: str, bar_open: int) -> int:
     >>> bar_close("NASDAQ:AAPL", 1_606_487_400)  # 2020-11-27 14:30, a half day: 18:00
     1606500000
     """
-    return _close_and_certainty(hours_of(symbol), bar_open)[0]
+    return _close_and_certainty(symbol, bar_open)[0]
 
 
 def bar_closes(symbol: str, bar_opens: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -176,7 +195,14 @@ def bar_closes(symbol: str, bar_opens: NDArray[np.int64]) -> NDArray[np.int64]:
         Shape ``(n,)``, in the order of ``bar_opens``; each later than its open, by at most 25 h
         (a dealer's day in which New York's clocks go back).
     """
-    return _closes_and_certainty(hours_of(symbol), bar_opens)[0]
+    return known_bar_closes(symbol, bar_opens)[0]
+
+
+def known_bar_closes(
+    symbol: str, bar_opens: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the closes as :func:`bar_closes` does, and for each whether known hours give it."""
+    return _closes_and_certainty(hours_of(symbol).rule, _calendar(symbol), bar_opens)
 
 
 def known_bar_close(symbol: str, bar_open: int) -> int | None:
@@ -185,7 +211,7 @@ def known_bar_close(symbol: str, bar_open: int) -> int | None:
     None for an exchange of unknown hours, and for an instant that its exchange's calendar cannot
     place: a date without a session, a time after the session's close.
     """
-    close, certain = _close_and_certainty(hours_of(symbol), bar_open)
+    close, certain = _close_and_certainty(symbol, bar_open)
     return close if certain else None
 
 
@@ -194,12 +220,18 @@ def previous_close(symbol: str, close: int) -> int | None:
 
     None where the hours are not known, and where no session closes then.
     """
-    hours = hours_of(symbol)
-    if hours.calendar is not None:
-        return _sessions(hours.calendar).before(close)
-    if hours.rule is ClosingRule.MIDNIGHT_UTC:
+    if (calendar := _calendar(symbol)) is not None:
+        i = calendar.of_close(close)
+        return int(calendar.closes[i - 1]) if i else None
+    rule = hours_of(symbol).rule
+    if rule is ClosingRule.MIDNIGHT_UTC:
         return close - DAY
-    if hours.rule is ClosingRule.NEW_YORK_ROLL:
+    if rule is ClosingRule.NEW_YORK_ROLL and close % DAY == 0:
+        # Cut by UTC days: dealers open on Sunday evening, so of Saturday alone there is no bar.
+        before = close - DAY
+        is_sunday = datetime.fromtimestamp(before, UTC).weekday() == _SUNDAY
+        return before - DAY if is_sunday else before
+    if rule is ClosingRule.NEW_YORK_ROLL:
         day = datetime.fromtimestamp(close, _NEW_YORK).date() - timedelta(days=1)
         while day.weekday() >= _SATURDAY:
             day -= timedelta(days=1)
@@ -213,20 +245,22 @@ def next_open(symbol: str, close: int) -> int | None:
     Round-the-clock markets and dealers open the next bar as they close one. None where the hours
     are not known, and where no session closes then.
     """
-    hours = hours_of(symbol)
-    if hours.calendar is not None:
-        return _sessions(hours.calendar).after(close)
-    return None if hours.rule is ClosingRule.DAY_AFTER_OPEN else close
+    if (calendar := _calendar(symbol)) is not None:
+        i = calendar.of_close(close)
+        if i is None or i + 1 == len(calendar.opens):
+            return None
+        return int(calendar.opens[i + 1])
+    return None if hours_of(symbol).rule is ClosingRule.DAY_AFTER_OPEN else close
 
 
 def time_zone(symbol: str) -> str | None:
     """Return the name of the time zone that a symbol's days are counted in; None if unknown."""
-    hours = hours_of(symbol)
-    if hours.calendar is not None:
-        return _sessions(hours.calendar).time_zone
-    if hours.rule is ClosingRule.NEW_YORK_ROLL:
+    if (calendar := _calendar(symbol)) is not None:
+        return calendar.time_zone
+    rule = hours_of(symbol).rule
+    if rule is ClosingRule.NEW_YORK_ROLL:
         return _NEW_YORK.key
-    return "Etc/UTC" if hours.rule is ClosingRule.MIDNIGHT_UTC else None
+    return "Etc/UTC" if rule is ClosingRule.MIDNIGHT_UTC else None
 
 
 def feed_delay(update_mode: str | None) -> int:
@@ -269,7 +303,7 @@ def bar_state(
     if bar_open is None:
         return BarState.UNKNOWN
     hours = hours_of(symbol)
-    close, certain = _close_and_certainty(hours, bar_open)
+    close, certain = _close_and_certainty(symbol, bar_open)
     if known_at >= close + (hours.finality_delay if delay is None else delay):
         return BarState.CLOSED
     return BarState.OPEN if certain else BarState.UNKNOWN
@@ -290,12 +324,14 @@ def session_bounds(exchange: str, label: date) -> tuple[int, int] | None:
     Returns
     -------
     tuple[int, int] | None
-        None if there is no session on that date, or the date is outside the calendar's range. A
+        None if there is no session on that date, or the date is before the calendar's first. A
         code of unknown hours has a session on every date, from 00:00 UTC for 24 h.
     """
     hours = hours_of_exchange(exchange)
     if hours.calendar is not None:
-        return _sessions(hours.calendar).of_label(label)
+        calendar = calendar_of(exchange)
+        i = calendar.of_label(label)
+        return None if i is None else (int(calendar.opens[i]), int(calendar.closes[i]))
     if hours.rule is ClosingRule.NEW_YORK_ROLL:
         if label.weekday() >= _SATURDAY:
             return None
@@ -308,94 +344,92 @@ def session_bounds(exchange: str, label: date) -> tuple[int, int] | None:
     return midnight, midnight + DAY
 
 
-@dataclass(frozen=True)
-class _Sessions:
-    """The sessions of one calendar: parallel arrays of shape ``(n,)``, strictly ascending."""
+def sessions_between(exchange: str, first: date, last: date) -> list[Session]:
+    """Return the sessions of an exchange from one label to another, included, in order.
 
-    labels: NDArray[np.datetime64]
-    """Session dates, ``datetime64[D]``."""
-    midnights: NDArray[np.int64]
-    """Local 00:00 of the label."""
-    opens: NDArray[np.int64]
-    closes: NDArray[np.int64]
-    time_zone: str
+    Parameters
+    ----------
+    exchange
+        TradingView exchange code. Dealers have a session on each day from Monday to Friday, markets
+        that never close on each UTC day.
+    first, last
+        Session labels, see :class:`Session`.
 
-    def of_label(self, label: date) -> tuple[int, int] | None:
-        import numpy as np
+    Returns
+    -------
+    list[Session]
+        None at all for an exchange of unknown hours.
 
-        day = np.datetime64(label, "D")
-        i = int(np.searchsorted(self.labels, day))
-        if i == len(self.labels) or self.labels[i] != day:
-            return None
-        return int(self.opens[i]), int(self.closes[i])
-
-    def before(self, close: int) -> int | None:
-        i = int(self.closes.searchsorted(close))
-        is_one = 0 < i < len(self.closes) and self.closes[i] == close
-        return int(self.closes[i - 1]) if is_one else None
-
-    def after(self, close: int) -> int | None:
-        i = int(self.closes.searchsorted(close))
-        is_one = i + 1 < len(self.closes) and self.closes[i] == close
-        return int(self.opens[i + 1]) if is_one else None
-
-
-@cache
-def _sessions(calendar: str) -> _Sessions:
-    """Load a calendar from 1990, or where its own history starts, to a year from today.
-
-    Some calendars end earlier: holidays that follow the moon are announced a year at a time.
+    Examples
+    --------
+    >>> weekend = sessions_between("OANDA", date(2021, 3, 5), date(2021, 3, 8))
+    >>> [str(session.label) for session in weekend]
+    ['2021-03-05', '2021-03-08']
     """
-    # Two seconds to import, and up to three for a calendar of lunar holidays.
-    import exchange_calendars
-    import numpy as np
+    hours = hours_of_exchange(exchange)
+    if hours.calendar is not None:
+        calendar = calendar_of(exchange)
+        return [_session(calendar, i) for i in calendar.between(first, last)]
+    if hours.rule is ClosingRule.DAY_AFTER_OPEN:
+        return []
+    days = (first + timedelta(n) for n in range((last - first).days + 1))
+    bounds = ((day, session_bounds(exchange, day)) for day in days)
+    return [Session(day, *session, is_assumed=False) for day, session in bounds if session]
 
-    try:
-        loaded = exchange_calendars.get_calendar(calendar, start=_FIRST_DAY)
-    except ValueError:  # its history starts later
-        earliest = exchange_calendars.get_calendar(calendar).bound_min()
-        loaded = exchange_calendars.get_calendar(calendar, start=earliest)
-    # Where clocks change at midnight there is no 00:00, or there are two; then the first instant.
-    midnights = loaded.sessions.tz_localize(
-        loaded.tz, nonexistent="shift_forward", ambiguous=np.ones(len(loaded.sessions), dtype=bool)
-    )
-    opens, closes = loaded.schedule["open"], loaded.schedule["close"]
-    return _Sessions(
-        labels=loaded.sessions.to_numpy("datetime64[D]"),
-        midnights=midnights.to_numpy("datetime64[s]").astype(np.int64),
-        opens=opens.to_numpy("datetime64[s]").astype(np.int64),
-        closes=closes.to_numpy("datetime64[s]").astype(np.int64),
-        time_zone=str(loaded.tz),
-    )
+
+def calendar_ends(exchanges: Iterable[str]) -> dict[str, date]:
+    """Return the last date that is known of each exchange whose calendar ends.
+
+    After it the weekday's usual hours are assumed: see :mod:`ingestion.calendars`.
+    """
+    found = {}
+    for exchange in sorted(set(exchanges)):
+        if exchange in CALENDARS and (end := calendar_of(exchange).ends) is not None:
+            found[exchange] = end
+    return found
+
+
+def _session(calendar: Calendar, i: int) -> Session:
+    opens, closes = int(calendar.opens[i]), int(calendar.closes[i])
+    return Session(calendar.labels[i].item(), opens, closes, bool(calendar.assumed[i]))
+
+
+def _calendar(symbol: str) -> Calendar | None:
+    exchange = symbol.partition(":")[0]
+    return calendar_of(exchange) if hours_of(symbol).calendar is not None else None
+
+
+def _close_and_certainty(symbol: str, bar_open: int) -> tuple[int, bool]:
+    return _cached_close(hours_of(symbol).rule, _calendar(symbol), bar_open)
 
 
 @lru_cache(maxsize=1 << 14)  # most symbols of a snapshot share hours and bar
-def _close_and_certainty(hours: MarketHours, bar_open: int) -> tuple[int, bool]:
+def _cached_close(rule: ClosingRule, calendar: Calendar | None, bar_open: int) -> tuple[int, bool]:
     import numpy as np
 
-    closes, certain = _closes_and_certainty(hours, np.array([bar_open], dtype=np.int64))
+    opens = np.array([bar_open], dtype=np.int64)
+    closes, certain = _closes_and_certainty(rule, calendar, opens)
     return int(closes[0]), bool(certain[0])
 
 
 def _closes_and_certainty(
-    hours: MarketHours, bar_opens: NDArray[np.int64]
+    rule: ClosingRule, calendar: Calendar | None, bar_opens: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the closes, and for each whether it follows from known hours."""
     import numpy as np
 
     day_later = bar_opens + DAY
-    if hours.rule is ClosingRule.DAY_AFTER_OPEN:
+    if rule is ClosingRule.DAY_AFTER_OPEN:
         return day_later, np.zeros(len(bar_opens), dtype=bool)
-    if hours.calendar is not None:
-        sessions = _sessions(hours.calendar)
+    if calendar is not None:
         # The first session that ends after the open is the bar's own if its date had begun by then:
         # vendors stamp some bars at a pre-open auction, minutes to an hour before the session.
-        i = np.searchsorted(sessions.closes, bar_opens, side="right")
-        inside = np.minimum(i, len(sessions.closes) - 1)
-        certain = (i < len(sessions.closes)) & (sessions.midnights[inside] <= bar_opens)
-        return np.where(certain, sessions.closes[inside], day_later), certain
+        i = np.searchsorted(calendar.closes, bar_opens, side="right")
+        inside = np.minimum(i, len(calendar.closes) - 1)
+        certain = (i < len(calendar.closes)) & (calendar.midnights[inside] <= bar_opens)
+        return np.where(certain, calendar.closes[inside], day_later), certain
     closes = day_later - day_later % DAY
-    if hours.rule is ClosingRule.NEW_YORK_ROLL:
+    if rule is ClosingRule.NEW_YORK_ROLL:
         # 17:00 New York is 21:00 or 22:00 UTC. A bar that opens at 00:00 UTC was cut by UTC days,
         # as some vendors do and dealers themselves for crypto: it ends after the roll.
         rolled = np.flatnonzero(bar_opens % DAY)

@@ -13,7 +13,10 @@ ROOMS = (
     ("ingestion.errors", "ingestion.redaction", "ingestion.settings", "ingestion.clock"),
     ("ingestion.reading", "ingestion.folders", "ingestion.store_files"),
     ("feature_repo.catalog",),
-    ("ingestion.symbols", "ingestion.candidates", "ingestion.exchanges", "ingestion.sessions"),
+    (
+        *("ingestion.symbols", "ingestion.candidates"),
+        *("ingestion.exchanges", "ingestion.calendars", "ingestion.sessions"),
+    ),
     ("ingestion.lakehouse",),
     ("ingestion.scanner",),
     ("ingestion.bars", "ingestion.local", "ingestion.labels"),
