@@ -29,6 +29,10 @@ demo: setup ## Replay a week of real bars through the whole flow, then train and
 test: setup ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+.PHONY: test-pythons
+test-pythons: ## Run the tests on each supported Python that the path or pyenv has
+	@$(PYTHON) .ci/test_pythons.py $(ARGS)
+
 .PHONY: test-faults
 test-faults: setup ## Kill, damage, fill and fuzz at length; prints how often at its end
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "fuzz or faults" --hypothesis-profile=long $(ARGS)
@@ -157,5 +161,5 @@ lock: setup ## Pin the requirements anew, with hashes and without any index's ad
 		--generate-hashes --no-header --quiet --upgrade -o requirements.lock
 
 .PHONY: clean
-clean: ## Remove .venv, caches and the demo; leaves the lakehouse alone
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis data/demo
+clean: ## Remove .venv and .venv-3.*, caches and the demo; leaves the lakehouse alone
+	rm -rf $(VENV) .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis data/demo
