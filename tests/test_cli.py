@@ -113,6 +113,8 @@ def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
         (["select", "--min", "ADX"], {}, 2, "ADX=25"),
         (["select", "--as-of", "2031-01-01"], {}, 2, "in the future"),
         (["select"], {}, 2, "flow-data"),
+        (["select", "--from-group", "local_1d"], {}, 2, "backfill"),
+        (["select", "--from-group", "ohlcv_1d"], {}, 2, "'local_1d'"),
         (["materialize"], {}, 2, "feature-ingest"),
         (["training-set", "--labels", "/none.csv"], {}, 2, "/none.csv"),
         (["replay-scanner", "--fail", "nonsense"], {}, 2, "nonsense"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feature_repo.catalog import GROUPS
 from ingestion.commands.group import candidates_of, cli, show
 from ingestion.errors import InputError
 from ingestion.options import DAY, DURATION, INSTANT, LIMIT, json_option
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--candidates",
     type=click.Path(path_type=Path),
-    help="Rank only the symbols of this file, instead of all with a fresh snapshot.",
+    help="Rank only the symbols of this file, instead of all with a fresh row.",
 )
 @click.option(
     "--max-bar-age",
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 )
 @click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move.")
 @click.option("--as-of", type=INSTANT, help="Rank what was known then, from the offline store.")
+@click.option(
+    "--from-group",
+    "group",
+    type=click.Choice([group.name for group in GROUPS]),
+    help="Whose rows to rank [the snapshots; local_1d where there was none at all by then].",
+)
 @click.option(
     "--format",
     "form",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from feature_repo.catalog import Dataset
+from feature_repo.catalog import Dataset, FeatureGroup
 from ingestion.lakehouse.parts import list_parts, read_part, utc_date
 from ingestion.reading import reading_again
 
@@ -15,15 +16,36 @@ def newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[
     return reading_again(lambda: _newest_between(root, dataset, first, last))
 
 
-def newest_known(
-    root: Path, dataset: Dataset, at: datetime, symbols: set[str]
-) -> dict[str, datetime]:
-    """Return when each symbol's newest row became knowable, as this installation knew it ``at``.
+class Known(NamedTuple):
+    """The times of a row: when it became knowable, when it was written, and its bar's open."""
 
-    Counts rows with event and creation both at or before that instant. Walks the partitions
+    event: datetime
+    created: datetime
+    bar: datetime | None
+
+
+def newest_known(
+    root: Path,
+    group: FeatureGroup,
+    at: datetime,
+    symbols: set[str],
+    as_recorded: bool = True,
+    since: date = date.min,
+) -> dict[str, Known]:
+    """Return the times of each symbol's newest row at an instant.
+
+    The newest event that is not after ``at`` decides, then the newest created. Walks the partitions
     backwards and stops when every symbol is found, so a symbol that is nowhere costs the whole way.
+
+    Parameters
+    ----------
+    as_recorded
+        Count only rows that had been written by then, as this installation knew it; else also what
+        was written later of an event that was knowable, as imported history is.
+    since
+        The first date of events to look at.
     """
-    return reading_again(lambda: _newest_known(root, dataset, at, symbols))
+    return reading_again(lambda: _newest_known(root, group, at, symbols, as_recorded, since))
 
 
 def _newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[str, int]:
@@ -39,18 +61,26 @@ def _newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict
 
 
 def _newest_known(
-    root: Path, dataset: Dataset, at: datetime, symbols: set[str]
-) -> dict[str, datetime]:
-    newest: dict[str, datetime] = {}
+    root: Path,
+    group: FeatureGroup,
+    at: datetime,
+    symbols: set[str],
+    as_recorded: bool,
+    since: date,
+) -> dict[str, Known]:
+    newest: dict[str, Known] = {}
     day: date | None = None
-    for part in reversed(list_parts(root, dataset)):
+    columns = ["symbol", group.event, "created_timestamp", "bar_timestamp"]
+    for part in reversed(list_parts(root, group, since)):
         if part.date > at.date():
             continue
         if part.date != day and len(newest) == len(symbols):
             break
         day = part.date
-        rows = read_part(part.path, ["symbol", "event_timestamp", "created_timestamp"]).to_pydict()
-        for symbol, event, created in zip(*rows.values(), strict=True):
-            if symbol in symbols and event <= at and created <= at:
-                newest[symbol] = max(event, newest.get(symbol, event))
+        rows = read_part(part.path, columns).select(columns).to_pydict()
+        for symbol, *times in zip(*rows.values(), strict=True):
+            known = Known(*times)
+            if symbol in symbols and known.event <= at and (known.created <= at or not as_recorded):
+                before = newest.get(symbol, known)
+                newest[symbol] = max(before, known, key=lambda each: each[:2])
     return newest

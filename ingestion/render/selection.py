@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime
 from typing import Any
 
 from tabulate import tabulate
 
+from feature_repo.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.select import REASONS, Selected, Selection
 from ingestion.render.units import age, figure, minute
 
-_SELECTED_TIMES = ("snapshot", "snapshot_age_s", "bar_open", "bar_age_s", "bar_state")
 _SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
 
 
@@ -21,20 +20,24 @@ def selection_document(selection: Selection) -> dict[str, Any]:
     return {
         "at": selection.at.isoformat(),
         "source": selection.source,
+        "group": selection.group,
         "by": selection.by,
         "asked": selection.asked,
         "left_out": selection.left_out,
-        "selection": [_selected_document(row, selection.at) for row in selection.rows],
+        "written_later": selection.written_later,
+        "selection": [_selected_document(row, selection) for row in selection.rows],
     }
 
 
 def selection_csv(selection: Selection) -> str:
     """Return a ranking as CSV: all features, ages in seconds."""
     out = io.StringIO()
-    names = ["symbol", *selection.features, *_SELECTED_TIMES]
+    known = _known(selection)
+    times = [known, f"{known}_age_s", "bar_open", "bar_age_s", "bar_state"]
+    names = ["symbol", *selection.features, *times]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_selected_document(row, selection.at) for row in selection.rows)
+    writer.writerows(_selected_document(row, selection) for row in selection.rows)
     return out.getvalue()
 
 
@@ -52,7 +55,14 @@ def selection_text(selection: Selection) -> str:
         ]
         for place, row in enumerate(selection.rows, start=1)
     ]
-    headers = ["#", "symbol", *names, "snapshot age", "bar age", "bar"]
+    headers = [
+        "#",
+        "symbol",
+        *names,
+        f"{_known(selection).replace('_', ' ')} age",
+        "bar age",
+        "bar",
+    ]
     align = ["right", "left", *["right"] * (len(names) + 2), "left"]
     table = tabulate(rows, headers, disable_numparse=True, colalign=align) if rows else ""
     return f"{table}\n{selection_footer(selection)}".lstrip("\n")
@@ -63,17 +73,24 @@ def selection_footer(selection: Selection) -> str:
     left_out = [f"{count:,} {REASONS[reason]}" for reason, count in selection.left_out.items()]
     return (
         f"{len(selection.rows):,} of {selection.asked:,} symbols by {selection.by}, "
-        f"{selection.source} at {minute(selection.at)}"
+        f"{selection.group} of the {selection.source} at {minute(selection.at)}"
+        + (f"; {later:,} of them written later" if (later := selection.written_later) else "")
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )
 
 
-def _selected_document(row: Selected, at: datetime) -> dict[str, Any]:
+def _known(selection: Selection) -> str:
+    """Return what made the rows of a group knowable: the snapshot, or the close of the bar."""
+    return "snapshot" if selection.group == TV_TECHNICALS_1D.name else "bar_close"
+
+
+def _selected_document(row: Selected, selection: Selection) -> dict[str, Any]:
+    at, known = selection.at, _known(selection)
     return {
         "symbol": row.symbol,
         **row.features,
-        "snapshot": row.known_at.isoformat(),
-        "snapshot_age_s": int((at - row.known_at).total_seconds()),
+        known: row.known_at.isoformat(),
+        f"{known}_age_s": int((at - row.known_at).total_seconds()),
         "bar_open": row.bar_open.isoformat() if row.bar_open else None,
         "bar_age_s": int((at - row.bar_open).total_seconds()) if row.bar_open else None,
         "bar_state": row.bar_state.value,
