@@ -4,8 +4,9 @@ The rooms, each importing only those above it:
 
 ``errors`` ``settings`` ``clock``
     the error tree, the configuration, and what "now" is
-``reading`` ``folders`` ``store_files``
-    files and folders that other processes replace meanwhile; where Feast's two files are
+``reading`` ``folders`` ``spill`` ``store_files``
+    files and folders that other processes replace meanwhile; rows that do not fit in memory; where
+    Feast's two files are
 ``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``sessions``
     unified symbols, the file that lists them, and when their markets close
 ``lakehouse``

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = (
     ("ingestion.errors", "ingestion.redaction", "ingestion.settings", "ingestion.clock"),
-    ("ingestion.reading", "ingestion.folders", "ingestion.store_files"),
+    ("ingestion.reading", "ingestion.folders", "ingestion.spill", "ingestion.store_files"),
     ("feature_repo.catalog",),
     (
         *("ingestion.symbols", "ingestion.candidates"),

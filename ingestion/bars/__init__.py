@@ -9,11 +9,12 @@ symbol and session, as traded, and a list of what was refused.
 ``names``     vendor's name → unified symbol
 ``closing``   open and close of each bar
 ``checks``    what a single bar must satisfy
-``gather``    the above, for one file
+``gather``    the above, for one file, batch by batch
 ``splits``    reading splits; split-adjusted prices back to as traded
 ``series``    duplicates and leaps among a symbol's bars
 ``nearby``    what the lakehouse holds around them
-``prepare``   the above, for all files together
+``prepare``   the above, for all bars of some symbols
+``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
 ``ahead``     splits whose bar is still to come
 ``store``     comparing with the lakehouse, appending what is new
 ``receipt``   counts and refusals, for the receipt
@@ -33,8 +34,9 @@ from ingestion.bars.ahead import record_ahead
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
-from ingestion.bars.prepare import Prepared, prepare
-from ingestion.bars.receipt import FileCounts, receipt_body
+from ingestion.bars.pipeline import ByDate, BySymbol
+from ingestion.bars.prepare import Judgement, Prepared, prepare
+from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
@@ -42,10 +44,13 @@ from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
 __all__ = [
     "ADJUSTED",
     "Bars",
+    "ByDate",
+    "BySymbol",
     "FileCounts",
     "Gathered",
     "Gatherer",
     "Incoming",
+    "Judgement",
     "Naming",
     "Prepared",
     "Reason",
@@ -54,6 +59,7 @@ __all__ = [
     "Split",
     "SplitsFile",
     "SymbolTable",
+    "Tally",
     "Written",
     "prepare",
     "read_splits",

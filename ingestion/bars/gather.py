@@ -1,8 +1,8 @@
-"""From one vendor's file to bars that are placed in time and judged one by one."""
+"""From a vendor's file to bars that are placed in time and judged one by one, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from ingestion.bars.checks import check_values, describe
 from ingestion.bars.closing import NONE, opens_and_closes
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
-from ingestion.bars.read import VendorFile, read_vendor_file
+from ingestion.bars.read import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
 from ingestion.bars.times import Kind
 from ingestion.bars.vendors import PRICES, Role, name_in
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A file's good bars, and what it says about splits."""
+    """The good bars among some rows of a file, and what those say about splits."""
 
     read: int
-    """Rows in the file, the refused ones too."""
+    """How many rows there were, the refused ones too."""
     bars: Bars
     splits: list[Split]
     """Of all rows, also those whose prices were refused."""
@@ -46,15 +46,18 @@ class Gatherer:
     now: float
     """Unix seconds; a bar that closes later is no closed bar."""
 
-    def gather(self, number: int, path: Path) -> Gathered:
-        """Read the ``number``-th file and judge its rows.
+    def gather(self, number: int, path: Path) -> Iterator[Gathered]:
+        """Read the ``number``-th file and judge its rows, some at a time.
 
         Raises
         ------
         InputError
             If the file cannot be read as bars, or names tickers of no exchange.
         """
-        file = read_vendor_file(path)
+        for batch in read_batches(path):
+            yield self._judge(number, path, batch)
+
+    def _judge(self, number: int, path: Path, file: VendorFile) -> Gathered:
         self.refusals.add(Reason.CELLS, str(path), file.broken, lambda _: ("", ""))
         names, which = file.symbols() or ([name_in(path)], np.zeros(len(file), dtype=np.int64))
         unified = [*self.naming.unify(path, names), (None, "no symbol")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,16 @@ class Bars:
         if which.dtype == np.bool_ and which.all():
             return self
         return Bars(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    def table(self) -> pa.Table:
+        """Return the bars as a table, a column an array, without a copy."""
+        return pa.table({each.name: getattr(self, each.name) for each in fields(self)})
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Bars:
+        """Return the bars of such a table; of a column in several pieces a copy is made."""
+        # A copy where it is in one piece too: what comes from Arrow is read-only.
+        return cls(*(np.array(table[each.name].to_numpy()) for each in fields(cls)))
 
     @classmethod
     def concatenate(cls, several: Sequence[Bars]) -> Bars:

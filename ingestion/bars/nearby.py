@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class NearbyBars:
         Symbols by number.
     """
 
-    def __init__(self, root: Path, bars: Bars, names: list[str]) -> None:
+    def __init__(self, root: Path, bars: Bars, names: Sequence[str]) -> None:
         days = {
             int(day) - back
             for day in np.unique(bars.event // DAY)

@@ -1,4 +1,4 @@
-"""From the bars of all files to one bar a session, as traded."""
+"""From all bars of some symbols to one bar per session, as traded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.checks import describe
-from ingestion.bars.gather import Gathered
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.refusals import Reason, Refusals
@@ -23,6 +22,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What all bars of an import are judged by."""
+
+    root: Path
+    """The lakehouse's, whose bars and splits the first bars are judged by."""
+    files: Sequence[str]
+    """The files of bars by number."""
+    names: Sequence[str]
+    """Symbols by number."""
+    refusals: Refusals
+    adjusted: bool
+    """Whether prices are split-adjusted."""
+    still_adjusted: NDArray[np.bool_]
+    """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits."""
+    max_return: float
+    """Largest absolute one-day return, as a fraction."""
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What is left to be written."""
 
@@ -30,64 +48,45 @@ class Prepared:
     """One a symbol and close, in that order."""
     repeated: NDArray[np.int64]
     """Shape ``(files,)``: rows of each file that only repeat another one."""
-    still_adjusted: NDArray[np.bool_]
-    """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits."""
     unplaced: list[Split]
     """Splits of the splits file that have no bar here."""
 
 
-def prepare(
-    files: Sequence[tuple[Path, Gathered]],
-    names: list[str],
-    splits: Sequence[Split],
-    refusals: Refusals,
-    root: Path,
-    *,
-    adjusted: bool,
-    max_return: float,
-) -> Prepared:
+def prepare(bars: Bars, told: Sequence[Split], splits: Sequence[Split], by: Judgement) -> Prepared:
     """Turn adjusted series back, record splits, and judge each symbol's bars together.
 
     Parameters
     ----------
-    files
-        In the order of the request; none if there are only splits to record.
-    names
-        Symbols by number.
+    bars
+        Of some symbols, all that the files have of each; in any order, and changed in place.
+    told
+        The splits of these symbols that the files of bars tell.
     splits
-        From a splits file; they overrule what the files of bars say of the same day.
-    root
-        The lakehouse's, whose bars and splits the first bars are judged by.
-    adjusted
-        Whether prices are split-adjusted.
-    max_return
-        Largest absolute one-day return, as a fraction.
+        Those of the splits file; they overrule what the files of bars say of the same day.
+    by
+        What is the same for all symbols.
     """
-    bars = Bars.concatenate([gathered.bars for _, gathered in files])
-    still_adjusted = np.zeros(len(names), dtype=bool)
-    if adjusted:
-        known = {(split.symbol, split.event): split for _, file in files for split in file.splits}
-        known |= {(split.symbol, split.event): split for split in splits}
-        turn_back(bars, names, known.values())
-        given = {split.symbol for split in splits}.union(*(file.split_symbols for _, file in files))
-        still_adjusted = np.array([name not in given for name in names], dtype=bool)
-        bars = _in_range(bars, [str(path) for path, _ in files], names, refusals)
+    names = by.names
+    if by.adjusted:
+        turn_back(
+            bars, names, {(each.symbol, each.event): each for each in (*told, *splits)}.values()
+        )
+        bars = _in_range(bars, by)
         # What is already in the prices must not be adjusted for again.
-        bars.split_ratio[still_adjusted[bars.symbol]] = 1.0
+        bars.split_ratio[by.still_adjusted[bars.symbol]] = 1.0
     unplaced = place(bars, names, splits)
     bars = in_order(bars)
     again, disputed = repeats(bars)
-    paths = [str(path) for path, _ in files]
-    _refuse(bars, disputed, Reason.DUPLICATE, paths, names, refusals)
-    repeated = np.bincount(bars.file[again & ~disputed], minlength=len(files))
+    _refuse(bars, disputed, Reason.DUPLICATE, by)
+    repeated = np.bincount(bars.file[again & ~disputed], minlength=len(by.files))
     bars = bars.take(~again & ~disputed)
-    at_fault, returns = _wild(bars, names, root, max_return)
-    _refuse(bars, at_fault, Reason.RETURN, paths, names, refusals, returns)
-    return Prepared(bars.take(~at_fault), repeated, still_adjusted, unplaced)
+    at_fault, returns = _wild(bars, names, by.root, by.max_return)
+    _refuse(bars, at_fault, Reason.RETURN, by, returns)
+    return Prepared(bars.take(~at_fault), repeated, unplaced)
 
 
 def _wild(
-    bars: Bars, names: list[str], root: Path, limit: float
+    bars: Bars, names: Sequence[str], root: Path, limit: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Find bars that leap, from stored ones too, where no recorded split explains it."""
     judged = replace(bars, split_ratio=bars.split_ratio.copy())
@@ -113,14 +112,14 @@ def _wild(
     return wild(judged, limit, before)
 
 
-def _in_range(bars: Bars, paths: list[str], names: list[str], refusals: Refusals) -> Bars:
+def _in_range(bars: Bars, by: Judgement) -> Bars:
     """Refuse what was turned back beyond what a double holds."""
     lost = np.zeros(len(bars), dtype=bool)
     for price in (bars.open, bars.high, bars.low, bars.close):
         lost |= ~(np.isfinite(price) & (price > 0))
-    _refuse(bars, lost, Reason.PRICE, paths, names, refusals)
+    _refuse(bars, lost, Reason.PRICE, by)
     endless = ~lost & ~np.isfinite(bars.volume)
-    _refuse(bars, endless, Reason.VOLUME, paths, names, refusals)
+    _refuse(bars, endless, Reason.VOLUME, by)
     return bars.take(~lost & ~endless)
 
 
@@ -128,13 +127,11 @@ def _refuse(
     bars: Bars,
     refused: NDArray[np.bool_],
     reason: Reason,
-    paths: list[str],
-    names: list[str],
-    refusals: Refusals,
+    by: Judgement,
     returns: NDArray[np.float64] | None = None,
 ) -> None:
     for at in np.flatnonzero(refused).tolist():
         text = "" if returns is None else f"return {returns[at]:.1%}; "
-        answer = (names[bars.symbol[at]], text + describe(bars, at))
+        answer = (by.names[bars.symbol[at]], text + describe(bars, at))
         row = int(bars.row[at])
-        refusals.add(reason, paths[bars.file[at]], [row], lambda _, answer=answer: answer)  # type: ignore[misc]
+        by.refusals.add(reason, by.files[bars.file[at]], [row], lambda _, answer=answer: answer)  # type: ignore[misc]

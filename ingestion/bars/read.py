@@ -1,10 +1,13 @@
-"""Reading vendors' files: CSV or Parquet in, columns by role out, nothing judged yet."""
+"""Reading vendors' files: CSV or Parquet in, columns by role out, nothing judged yet.
+
+A file is read in batches of rows, so that its size does not matter.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +27,17 @@ if TYPE_CHECKING:
 _CSV = frozenset({".csv", ".txt", ".tsv"})
 _PARQUET = frozenset({".parquet", ".pq"})
 _HEADER_BYTES = 1 << 16
+_ROWS = 1 << 18
+"""Rows of a Parquet file that are read at once."""
+_BLOCK = 1 << 24
+"""Bytes of a CSV that are read at once: about as many rows."""
 _NOTHING = frozenset({"", "null", "none", "nan", "na", "n/a", "-"})
 """What vendors write where they have no number."""
 
 
 @dataclass(frozen=True)
 class VendorFile:
-    """The columns of a file that mean something to the import."""
+    """The columns of a file, or of a batch of its rows, that mean something to the import."""
 
     path: Path
     columns: dict[Role, Any]
@@ -102,8 +109,8 @@ class VendorFile:
             raise InputError(f"{self.path}: column {role} cannot be read: {error}") from None
 
 
-def read_vendor_file(path: Path, needed: Sequence[Role] = NEEDED) -> VendorFile:
-    """Read the recognised columns of a CSV (also ``.csv.gz``) or Parquet file.
+def read_batches(path: Path, needed: Sequence[Role] = NEEDED) -> Iterator[VendorFile]:
+    """Yield the columns that matter of a CSV (also ``.csv.gz``) or Parquet file, rows by rows.
 
     Raises
     ------
@@ -113,26 +120,46 @@ def read_vendor_file(path: Path, needed: Sequence[Role] = NEEDED) -> VendorFile:
     kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind not in _CSV | _PARQUET:
         raise InputError(f"{path} is neither .csv nor .parquet")
+    is_empty = True
     try:
-        file = _read_csv(path, needed) if kind in _CSV else _read_parquet(path, needed)
+        for batch in (_csv_batches if kind in _CSV else _parquet_batches)(path, needed):
+            if len(batch) or batch.broken:
+                is_empty = False
+                yield batch
     except (pa.ArrowException, OSError, KeyError, UnicodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
-    if not len(file) and not file.broken:
+    if is_empty:
         raise InputError(f"{path} holds no rows")
-    return file
 
 
-def _read_parquet(path: Path, needed: Sequence[Role]) -> VendorFile:
+def read_vendor_file(path: Path, needed: Sequence[Role] = NEEDED) -> VendorFile:
+    """Read a whole file, a small one; see :func:`read_batches`."""
+    batches = list(read_batches(path, needed))
+    table = pa.concat_tables(
+        pa.table({str(role): column for role, column in batch.columns.items()}) for batch in batches
+    )
+    return VendorFile(
+        path,
+        {role: table[str(role)] for role in batches[0].columns},
+        np.concatenate([batch.rows for batch in batches]),
+        tuple(row for batch in batches for row in batch.broken),
+    )
+
+
+def _parquet_batches(path: Path, needed: Sequence[Role]) -> Iterator[VendorFile]:
     with path.open("rb") as source:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(source, buffer_size=_BLOCK)
         header = file.schema_arrow.names
         roles = recognise(path, header, needed)
-        table = file.read([header[at] for at in roles.values()])
-    columns = {role: table[header[at]] for role, at in roles.items()}
-    return VendorFile(path, columns, np.arange(1, table.num_rows + 1))
+        done = 0
+        for batch in file.iter_batches(_ROWS, columns=[header[at] for at in roles.values()]):
+            table = pa.Table.from_batches([batch])
+            columns = {role: table[header[at]] for role, at in roles.items()}
+            yield VendorFile(path, columns, np.arange(done + 1, done + table.num_rows + 1))
+            done += table.num_rows
 
 
-def _read_csv(path: Path, needed: Sequence[Role]) -> VendorFile:
+def _csv_batches(path: Path, needed: Sequence[Role]) -> Iterator[VendorFile]:
     with pa.input_stream(str(path), compression="detect") as start:
         text = start.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     line = re.split(r"\r\n|\r|\n", text, maxsplit=1)[0]
@@ -146,23 +173,37 @@ def _read_csv(path: Path, needed: Sequence[Role]) -> VendorFile:
     broken: list[int] = []
 
     def set_aside(row: Any) -> str:
-        broken.append(row.number)
+        broken.append(row.number - 1)
         return "skip"
 
-    with pa.input_stream(str(path), compression="detect") as source:
-        table = pacsv.read_csv(
+    with (
+        pa.input_stream(str(path), compression="detect") as source,
+        pacsv.open_csv(
             source,
             # In one thread, else a broken row does not know its number.
-            read_options=pacsv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
+            read_options=pacsv.ReadOptions(
+                column_names=names, skip_rows=1, use_threads=False, block_size=_BLOCK
+            ),
             parse_options=pacsv.ParseOptions(delimiter=delimiter, invalid_row_handler=set_aside),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted
             ),
-        )
-    below_header = [number - 1 for number in broken]
-    every = np.arange(1, table.num_rows + len(broken) + 1)
-    columns = {role: table[names[at]] for role, at in roles.items()}
-    return VendorFile(path, columns, np.setdiff1d(every, below_header), tuple(below_header))
+        ) as batches,
+    ):
+        done = 0
+        for batch in batches:
+            table = pa.Table.from_batches([batch])
+            # The parser may be ahead of this batch: its broken rows lie between, or behind it.
+            every = np.arange(done + 1, done + table.num_rows + len(broken) + 1)
+            rows = np.setdiff1d(every, broken)[: table.num_rows]
+            done = int(rows[-1]) if len(rows) else done
+            between = tuple(row for row in broken if row <= done)
+            del broken[: len(between)]
+            columns = {role: table[names[at]] for role, at in roles.items()}
+            yield VendorFile(path, columns, rows, between)
+        if broken:
+            none = {role: pa.chunked_array([], pa.string()) for role in roles}
+            yield VendorFile(path, none, np.array([], dtype=np.int64), tuple(broken))
 
 
 def _indices(encoded: Any) -> NDArray[np.int64]:

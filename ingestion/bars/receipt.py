@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ingestion.bars.model import Bars, Split
+from ingestion.bars.prepare import Prepared
 from ingestion.bars.refusals import LISTED, Refusals
 from ingestion.bars.store import Written
 
@@ -26,13 +31,67 @@ class FileCounts:
     """Bars, or splits, that the lakehouse already held."""
 
 
-def receipt_body(
-    counts: Sequence[FileCounts], refusals: Refusals, written: Written
-) -> dict[str, Any]:
+class Tally:
+    """What becomes of the bars of an import, added up piece by piece.
+
+    Parameters
+    ----------
+    files
+        The files of bars by number.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+        self.read, self._accepted, self._repeated, self._written = np.zeros(
+            (4, len(files)), dtype=np.int64
+        )
+        self.symbols: set[int] = set()
+        """Those that have accepted bars."""
+        self.restated = 0
+        self.split_rows = 0
+        self.parts: list[Path] = []
+        self.barless: list[Split] = []
+        self.adjusted: list[Split] = []
+
+    def add_prepared(self, prepared: Prepared) -> None:
+        """Count the bars that may be written, and the rows that repeat them."""
+        self._accepted += np.bincount(prepared.bars.file, minlength=len(self.files))
+        self._repeated += prepared.repeated
+        self.symbols.update(np.unique(prepared.bars.symbol).tolist())
+
+    def add_written(self, bars: Bars, written: Written) -> None:
+        """Count what was written of some bars."""
+        self._written += np.bincount(bars.file[written.is_new], minlength=len(self.files))
+        self.restated += written.restated
+        self.split_rows += written.split_rows
+        self.parts += written.parts
+        self.barless += written.barless
+        self.adjusted += written.adjusted
+
+    def counts(self, refusals: Refusals) -> list[FileCounts]:
+        """Return what became of each file's rows."""
+        columns = (self.read, self._accepted, self._repeated, self._written)
+        return [
+            FileCounts(
+                file=str(path),
+                read=read,
+                accepted=accepted,
+                repeated=repeated,
+                refused=refusals.by_file[str(path)],
+                written=written,
+                unchanged=accepted - written,
+            )
+            for path, (read, accepted, repeated, written) in zip(
+                self.files, np.stack(columns, axis=1).tolist(), strict=True
+            )
+        ]
+
+
+def receipt_body(counts: Sequence[FileCounts], refusals: Refusals, restated: int) -> dict[str, Any]:
     """Return what a receipt says of an import, beside what all receipts say."""
     return {
         "files": [asdict(count) for count in counts],
-        "restated": written.restated,
+        "restated": restated,
         "refused": refusals.total,
         "refused_by_reason": dict(refusals.by_reason.most_common()),
         "refusals_listed_at_most": LISTED,

@@ -6,7 +6,7 @@ of a day is the traded one divided by the product of all later ratios; its volum
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ def read_splits(path: Path, naming: Naming, refusals: Refusals) -> SplitsFile:
     return SplitsFile(len(file) + len(file.broken), repeated, splits)
 
 
-def turn_back(bars: Bars, names: list[str], splits: Iterable[Split]) -> None:
+def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
     """Turn split-adjusted prices and volumes into those that were traded, in place.
 
     Parameters
@@ -100,11 +100,13 @@ def turn_back(bars: Bars, names: list[str], splits: Iterable[Split]) -> None:
     of_symbol: dict[str, list[Split]] = {}
     for split in splits:
         of_symbol.setdefault(split.symbol, []).append(split)
+    order = np.argsort(bars.symbol, kind="stable")
+    bounds = np.searchsorted(bars.symbol[order], np.arange(len(names) + 1))
     for number, name in enumerate(names):
         if name not in of_symbol:
             continue
         ordered = sorted(of_symbol[name], key=lambda split: split.event)
-        at = np.flatnonzero(bars.symbol == number)
+        at = order[bounds[number] : bounds[number + 1]]
         factor = _later(ordered, bars.event[at])
         with np.errstate(all="ignore"):
             for price in (bars.open, bars.high, bars.low, bars.close):
@@ -122,7 +124,7 @@ def _later(ordered: list[Split], closes: NDArray[np.int64]) -> NDArray[np.float6
     return factors
 
 
-def place(bars: Bars, names: list[str], splits: Iterable[Split]) -> list[Split]:
+def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> list[Split]:
     """Write the ratios on the bars of their ex-dates, in place.
 
     Returns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -68,7 +68,7 @@ class Incoming:
 
     bars: Bars
     """One a symbol and close, as :func:`ingestion.bars.series.in_order` leaves them."""
-    names: list[str]
+    names: Sequence[str]
     """Symbols by number."""
     source: Callable[[NDArray[np.intp]], list[str]]
     """The source of the bars at some positions."""

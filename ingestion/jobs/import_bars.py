@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,21 @@ import numpy as np
 from ingestion import clock
 from ingestion.bars import (
     ADJUSTED,
+    Bars,
+    ByDate,
+    BySymbol,
     FileCounts,
     Gatherer,
     Incoming,
+    Judgement,
     Naming,
-    Prepared,
     Reason,
     Refusal,
     Refusals,
+    Split,
     SplitsFile,
     SymbolTable,
-    Written,
+    Tally,
     prepare,
     read_splits,
     receipt_body,
@@ -152,32 +156,45 @@ def _import(
     splits = SplitsFile(0, 0, [])
     if request.splits is not None:
         splits = read_splits(request.splits, naming, refusals)
-    files = [(path, gatherer.gather(number, path)) for number, path in enumerate(paths)]
-    prepared = prepare(
-        files,
-        table.names,
-        splits.splits,
-        refusals,
-        settings.lakehouse,
-        adjusted=request.adjusted,
-        max_return=request.max_return,
-    )
-    reads = [(path, gathered.read) for path, gathered in files]
-    files.clear()  # the bars are in `prepared` now; twice in memory is once too often
-    incoming = _incoming(request, paths, prepared, table.names)
-    job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
-    written = write_bars(settings.lakehouse, incoming, run_id)
-    _refuse_splits(request, written, refusals)
-    counts = _counts(reads, prepared, written, refusals)
+    tally = Tally(paths)
+    # Beside the run's own staging folder, which goes with each part written.
+    staging = settings.lakehouse / "_tmp" / f"{run_id}-bars"
+    with BySymbol(staging / "symbols", table) as by_symbol:
+        given = {split.symbol for split in splits.splits}
+        for number, path in enumerate(paths):
+            for gathered in gatherer.gather(number, path):
+                tally.read[number] += gathered.read
+                given |= gathered.split_symbols
+                by_symbol.add(gathered)
+        judgement = Judgement(
+            root=settings.lakehouse,
+            files=[str(path) for path in paths],
+            names=table.names,
+            refusals=refusals,
+            adjusted=request.adjusted,
+            still_adjusted=np.array(
+                [request.adjusted and name not in given for name in table.names], dtype=bool
+            ),
+            max_return=request.max_return,
+        )
+        with ByDate(staging / "dates", by_symbol.days) as by_date:
+            barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)
+            job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
+            for bars, on_stored in by_date.drain(barless):
+                incoming = _incoming(request, bars, on_stored, judgement)
+                tally.add_written(bars, write_bars(settings.lakehouse, incoming, run_id))
+    _refuse_splits(request, tally.adjusted, refusals)
+    counts = tally.counts(refusals)
     ahead = 0
     if request.splits is not None:
         source = f"import:{request.splits.name}"
-        ahead = record_ahead(settings.lakehouse, written.barless, source, clock.now(), run_id)
-        recorded = written.split_rows + ahead
+        ahead = record_ahead(settings.lakehouse, tally.barless, source, clock.now(), run_id)
+        recorded = tally.split_rows + ahead
         counts.append(_split_counts(request.splits, splits, recorded, refusals))
     is_refused = refusals.commonest and not any(count.accepted for count in counts)
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
-    receipt = job.write(RECEIPT_FILE, verdict=verdict, **receipt_body(counts, refusals, written))
+    body = receipt_body(counts, refusals, tally.restated)
+    receipt = job.write(RECEIPT_FILE, verdict=verdict, **body)
     if is_refused:
         first = refusals.listed[0]
         raise InputError(
@@ -185,63 +202,57 @@ def _import(
             f'"{refusals.commonest}"; the first is {first.file}, row {first.row}: {first.reason}'
             f"{f' ({first.detail})' if first.detail else ''}; see {receipt}"
         )
-    names = np.array(table.names, dtype=object)
     return ImportResult(
         run_id=run_id,
         files=tuple(counts),
-        restated=written.restated,
-        symbols=len(np.unique(prepared.bars.symbol)),
-        still_adjusted=tuple(names[prepared.still_adjusted]),
+        restated=tally.restated,
+        symbols=len(tally.symbols),
+        still_adjusted=tuple(compress(judgement.names, judgement.still_adjusted)),
         refused_by_reason=dict(refusals.by_reason.most_common()),
         refusals=tuple(refusals.listed),
         splits_ahead=ahead,
-        parts=tuple(written.parts),
+        parts=tuple(tally.parts),
         receipt=receipt,
     )
 
 
-def _incoming(
-    request: ImportRequest, paths: Sequence[Path], prepared: Prepared, names: list[str]
-) -> Incoming:
-    bars = prepared.bars
-    sources = [(f"import:{path.name}", f"import:{path.name}{ADJUSTED}") for path in paths]
+def _judge(
+    by_symbol: BySymbol, splits: list[Split], by: Judgement, by_date: ByDate, tally: Tally
+) -> list[Split]:
+    """Judge the bars of all symbols; returns the splits of the splits file that have none."""
+    of_symbol: dict[str, list[Split]] = {}
+    for split in splits:
+        of_symbol.setdefault(split.symbol, []).append(split)
+    unplaced: list[Split] = []
+    for bars, told in by_symbol.drain():
+        names = [by.names[number] for number in np.unique(bars.symbol)]
+        own = [split for name in names for split in of_symbol.pop(name, ())]
+        prepared = prepare(bars, told, own, by)
+        unplaced += prepared.unplaced
+        tally.add_prepared(prepared)
+        by_date.add(prepared.bars)
+    return unplaced + [split for several in of_symbol.values() for split in several]
+
+
+def _incoming(request: ImportRequest, bars: Bars, splits: list[Split], by: Judgement) -> Incoming:
+    sources = [
+        (f"import:{path.name}", f"import:{path.name}{ADJUSTED}") for path in map(Path, by.files)
+    ]
 
     def source(at: NDArray[np.intp]) -> list[str]:
-        adjusted = prepared.still_adjusted[bars.symbol[at]].tolist()
+        adjusted = by.still_adjusted[bars.symbol[at]].tolist()
         files = bars.file[at].tolist()
         return [sources[file][adjusted] for file, adjusted in zip(files, adjusted, strict=True)]
 
     name = request.splits.name if request.splits else ""
-    return Incoming(bars, names, source, prepared.unplaced, name)
+    return Incoming(bars, by.names, source, splits, name)
 
 
-def _refuse_splits(request: ImportRequest, written: Written, refusals: Refusals) -> None:
+def _refuse_splits(request: ImportRequest, splits: list[Split], refusals: Refusals) -> None:
     """Record the splits that would count twice."""
-    answers = [(split.symbol, f"ratio {split.ratio:g}") for split in written.adjusted]
-    rows = [split.row for split in written.adjusted]
+    answers = [(split.symbol, f"ratio {split.ratio:g}") for split in splits]
+    rows = [split.row for split in splits]
     refusals.add(Reason.ADJUSTED, str(request.splits), rows, answers.__getitem__)
-
-
-def _counts(
-    reads: Sequence[tuple[Path, int]],
-    prepared: Prepared,
-    written: Written,
-    refusals: Refusals,
-) -> list[FileCounts]:
-    accepted = np.bincount(prepared.bars.file, minlength=len(reads)).tolist()
-    new = np.bincount(prepared.bars.file[written.is_new], minlength=len(reads)).tolist()
-    return [
-        FileCounts(
-            file=str(path),
-            read=read,
-            accepted=accepted[number],
-            repeated=int(prepared.repeated[number]),
-            refused=refusals.by_file[str(path)],
-            written=new[number],
-            unchanged=accepted[number] - new[number],
-        )
-        for number, (path, read) in enumerate(reads)
-    ]
 
 
 def _split_counts(path: Path, splits: SplitsFile, recorded: int, refusals: Refusals) -> FileCounts:

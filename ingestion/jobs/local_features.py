@@ -24,7 +24,6 @@ from ingestion import clock
 from ingestion.errors import InputError
 from ingestion.jobs.half_imports import refuse_half_imports
 from ingestion.jobs.run import new_run_id
-from ingestion.jobs.spill import Spill
 from ingestion.jobs.turn import Names, features, spill_by_month, spill_by_symbol, stamped
 from ingestion.lakehouse import (
     append_part,
@@ -47,6 +46,7 @@ from ingestion.quality.door import (
 from ingestion.quality.receipt import Job
 from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
+from ingestion.spill import Spill
 
 RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
 

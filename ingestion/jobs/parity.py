@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
-from ingestion.jobs.spill import Spill
 from ingestion.jobs.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
     by_date,
@@ -39,6 +38,7 @@ from ingestion.quality.performance import WINDOWS, performance_at
 from ingestion.quality.receipt import Job
 from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
+from ingestion.spill import Spill
 
 TOLERANCE = 0.01
 """Share of a column's scale; a single vote that differs moves a rating by more."""

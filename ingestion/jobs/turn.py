@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.jobs.spill import Spill
 from ingestion.lakehouse import arrow_schema, by_date, read_current
 from ingestion.lakehouse.parts import Part, read_metadata
 from ingestion.local import compute_local_features
+from ingestion.spill import Spill, runs
 
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
@@ -61,8 +61,7 @@ def spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
         known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
         number = known[symbols.indices.to_numpy()]
         bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
-        for file, rows in _split(bars, number % files):
-            spill.append(file, rows)
+        spill.scatter(bars, number % files)
     return list(numbers), count
 
 
@@ -106,8 +105,7 @@ def spill_by_month(rows: pa.Table, first: date, last: date, spill: Spill) -> Non
     wanted = (days >= _day_number(first)) & (days <= _day_number(last))
     if not wanted.all():
         rows, days = rows.filter(pa.array(wanted)), days[wanted]
-    for number, of_month in _split(rows, days // 30):
-        spill.append(number, of_month)
+    spill.scatter(rows, days // 30)
 
 
 def stamped(rows: pa.Table, names: Names, created: datetime) -> Iterator[tuple[date, pa.Table]]:
@@ -121,23 +119,8 @@ def stamped(rows: pa.Table, names: Names, created: datetime) -> Iterator[tuple[d
         "bar_timestamp": pc.multiply(rows["bar_open"], 1_000_000),
     }
     table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
-    for number, start, end in _runs(_days(table)):
+    for number, start, end in runs(_days(table)):
         yield datetime.fromtimestamp(number * _DAY, UTC).date(), table.slice(start, end - start)
-
-
-def _split(rows: pa.Table, numbers: NDArray[np.integer]) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the rows of each number; their order within it stays."""
-    order = np.argsort(numbers, kind="stable")
-    rows = rows.take(pa.array(order))
-    for number, start, end in _runs(numbers[order]):
-        yield number, rows.slice(start, end - start)
-
-
-def _runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
-    """Yield each number with the bounds of the rows that have it."""
-    bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
-    for start, end in pairwise(bounds):
-        yield int(ordered[start]), start, end
 
 
 def _days(rows: pa.Table) -> NDArray[np.int64]:

@@ -1,0 +1,149 @@
+"""Bars regrouped on their way: files in, whole symbols to be judged, whole dates to be written.
+
+An import turns more bars than fit in memory around twice, on disk:
+
+1. its files are read in batches, and the good bars spilled by symbol
+2. some symbols at a time are judged, all bars of each together, and what is left spilled by date
+3. some dates at a time are compared with the lakehouse and written, in their order
+
+Nothing is written before every symbol is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+
+from ingestion.bars.gather import Gathered
+from ingestion.bars.model import Bars, Split, SymbolTable
+from ingestion.bars.times import DAY
+from ingestion.spill import Spill
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROWS_AT_ONCE = 500_000
+"""Bars that are judged, or written, together; about 80 bytes each, several times."""
+
+_PILES = 128
+"""Into which the symbols are dealt: batches are cut up so finely, and none is ever large."""
+
+
+class BySymbol:
+    """The bars of all files, and what those say about splits, regrouped by symbol.
+
+    Parameters
+    ----------
+    folder
+        For what does not fit in memory; the caller makes sure that nothing else is in it.
+    symbols
+        The import's symbols by number.
+    """
+
+    def __init__(self, folder: Path, symbols: SymbolTable) -> None:
+        self._symbols = symbols
+        self._bars = Spill(folder / "bars")
+        self._splits = Spill(folder / "splits")
+        self._sizes = np.zeros(_PILES, dtype=np.int64)
+        self.days: dict[int, int] = {}
+        """How many bars close on each UTC date, as days from 1970-01-01."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.__exit__(None, None, None)
+        self._splits.__exit__(None, None, None)
+
+    def add(self, gathered: Gathered) -> None:
+        """Take what was gathered from some rows of a file."""
+        bars, splits = gathered.bars, gathered.splits
+        piles = bars.symbol % _PILES
+        self._bars.scatter(bars.table(), piles)
+        self._sizes += np.bincount(piles, minlength=_PILES)
+        for day, count in zip(*np.unique(bars.event // DAY, return_counts=True), strict=True):
+            self.days[int(day)] = self.days.get(int(day), 0) + int(count)
+        if splits:
+            numbers = np.array([self._symbols.number(split.symbol) for split in splits])
+            rows = pa.table(
+                {
+                    "symbol": numbers,
+                    "event": [split.event for split in splits],
+                    "ratio": [split.ratio for split in splits],
+                }
+            )
+            self._splits.scatter(rows, numbers % _PILES)
+
+    def drain(self) -> Iterator[tuple[Bars, list[Split]]]:
+        """Yield all bars of some symbols, in the order in which they came, and their splits."""
+        names = self._symbols.names
+        for piles in _together(self._sizes):
+            bars = [table for pile in piles for table in self._bars.take(pile)]
+            splits = [
+                Split(names[row["symbol"]], row["event"], row["ratio"])
+                for pile in piles
+                for table in self._splits.take(pile)
+                for row in table.to_pylist()
+            ]
+            if bars:
+                yield Bars.of(pa.concat_tables(bars)), splits
+
+
+class ByDate:
+    """Bars that were judged, regrouped by the date of their close.
+
+    Parameters
+    ----------
+    folder
+        For what does not fit in memory.
+    days
+        How many bars may come for each UTC date, as days from 1970-01-01.
+    """
+
+    def __init__(self, folder: Path, days: dict[int, int]) -> None:
+        ordered = sorted(days)
+        sizes = np.array([days[day] for day in ordered], dtype=np.int64)
+        spans = list(_together(sizes))
+        self._starts = np.array([ordered[span[0]] for span in spans[1:]], dtype=np.int64)
+        """First days of all piles but the first, which begins with time itself."""
+        self._bars = Spill(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.__exit__(None, None, None)
+
+    def add(self, bars: Bars) -> None:
+        """Take some symbols' bars."""
+        self._bars.scatter(bars.table(), self._piles(bars.event))
+
+    def drain(self, splits: list[Split]) -> Iterator[tuple[Bars, list[Split]]]:
+        """Yield all bars of some dates, and those of the splits that fall on them or between.
+
+        The dates ascend from one to the next, and every split comes.
+        """
+        piles = self._piles(np.array([split.event for split in splits], dtype=np.int64))
+        for pile in sorted({*self._bars.numbers, *piles.tolist()}):
+            tables = self._bars.take(pile)
+            bars = Bars.of(pa.concat_tables(tables)) if tables else Bars.concatenate([])
+            yield bars, [splits[at] for at in np.flatnonzero(piles == pile)]
+
+    def _piles(self, events: NDArray[np.int64]) -> NDArray[np.intp]:
+        return np.searchsorted(self._starts, events // DAY, side="right")
+
+
+def _together(sizes: NDArray[np.int64]) -> Iterator[range]:
+    """Yield neighbouring places whose sizes add up to :data:`ROWS_AT_ONCE` or little more."""
+    start = held = 0
+    for at, size in enumerate(sizes.tolist()):
+        held += size
+        if held >= ROWS_AT_ONCE:
+            yield range(start, at + 1)
+            start, held = at + 1, 0
+    if start < len(sizes):
+        yield range(start, len(sizes))

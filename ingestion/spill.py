@@ -1,0 +1,121 @@
+"""Regroup more rows than fit in memory: append batches under numbers, then read each number whole.
+
+What is small stays in memory. Beyond :data:`BYTES_IN_MEMORY` it goes to files, one a number, which
+are open only while they are written: there may be more numbers than a process may open files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BYTES_IN_MEMORY = 64 << 20
+
+
+class Spill:
+    """Numbered piles of rows, in files below a folder of their own; removes it at the end.
+
+    Parameters
+    ----------
+    folder
+        Made when it is needed. What a killed run leaves there is the caller's to remove.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: dict[int, list[pa.Table]] = {}
+        self._bytes = 0
+        self._written: set[int] = set()
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._waiting.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def append(self, number: int, rows: pa.Table) -> None:
+        """Add rows to a pile; all of one pile have one schema."""
+        self._waiting.setdefault(number, []).append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes > BYTES_IN_MEMORY:
+            self._flush()
+
+    def scatter(self, rows: pa.Table, numbers: NDArray[np.integer]) -> None:
+        """Add each row to the pile of its number; in a pile their order stays."""
+        order = np.argsort(numbers, kind="stable")
+        if (np.diff(order) != 1).any():
+            rows, numbers = rows.take(pa.array(order)), numbers[order]
+        for number, start, end in runs(numbers):
+            self.append(number, rows.slice(start, end - start))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The piles that have rows, in order."""
+        return sorted(self._written | self._waiting.keys())
+
+    def take(self, number: int) -> list[pa.Table]:
+        """Return a pile's rows in the order in which they came, and remove it."""
+        tables = self._waiting.pop(number, [])
+        self._bytes -= sum(rows.nbytes for rows in tables)
+        if number in self._written:
+            path = self._folder / str(number)
+            tables = [*_read(path), *tables]
+            path.unlink()
+            self._written.remove(number)
+        return tables
+
+    def drain(self) -> Iterator[tuple[int, pa.Table]]:
+        """Yield each pile's rows, in the order of the numbers, and remove it."""
+        for number in self.numbers:
+            yield number, pa.concat_tables(self.take(number))
+
+    def _flush(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for number, tables in self._waiting.items():
+            rows = pa.concat_tables(tables).combine_chunks()
+            with (
+                (self._folder / str(number)).open("ab") as file,
+                pa.ipc.new_stream(file, rows.schema) as stream,
+            ):
+                stream.write_table(rows)
+            self._written.add(number)
+        self._waiting.clear()
+        self._bytes = 0
+
+
+def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
+    """Yield each number of a sorted array, with the bounds of the places that have it.
+
+    Examples
+    --------
+    >>> list(runs(np.array([3, 3, 7])))
+    [(3, 0, 2), (7, 2, 3)]
+    """
+    bounds = [*np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist(), len(ordered)]
+    for start, end in pairwise(bounds):
+        yield int(ordered[start]), start, end
+
+
+def _read(path: Path) -> Iterator[pa.Table]:
+    """Yield what was flushed, each time as a stream of its own."""
+    end = path.stat().st_size
+    with pa.OSFile(str(path)) as file:
+        while file.tell() < end:
+            with pa.ipc.open_stream(file) as stream:
+                yield stream.read_all()
