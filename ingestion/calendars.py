@@ -300,6 +300,7 @@ def _local(walls: pd.DatetimeIndex, zone: str) -> NDArray[np.int64]:
     import numpy as np
 
     first = np.ones(len(walls), dtype=bool)
-    instants = walls.tz_localize(zone, nonexistent="shift_forward", ambiguous=first)
+    # A zone's name would be taken for one of pytz, which knows no daylight saving after 2037.
+    instants = walls.tz_localize(ZoneInfo(zone), nonexistent="shift_forward", ambiguous=first)
     seconds: NDArray[np.int64] = instants.to_numpy("datetime64[s]").astype(np.int64)
     return seconds
