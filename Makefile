@@ -131,6 +131,10 @@ explain: setup ## Tell where a value comes from (ARGS="SYMBOL FEATURE")
 status: setup ## Tell how fresh and complete everything is; fails past a limit
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: accept-hole
+accept-hole: setup ## Accept that a market has no bars of a session (ARGS="MARKET SESSION --reason TEXT")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: compact
 compact: setup ## Merge the parts of dates that are over (ARGS="--before DATE")
 	$(BIN)/tvfeast $@ $(ARGS)

@@ -9,6 +9,7 @@ To add a feature, add a :class:`Column` to its group. To add a group, add a modu
 ``tv_technicals_1d`` and list it in :data:`GROUPS`.
 """
 
+from feature_repo.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
 from feature_repo.catalog.local_1d import LOCAL_1D
 from feature_repo.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from feature_repo.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SCANNED_BAR, SPLITS
@@ -18,15 +19,20 @@ from feature_repo.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D, LOCAL_1D)
 """Every feature group: what Feast serves."""
 
-DATASETS: tuple[Dataset, ...] = (*GROUPS, OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES)
+DATASETS: tuple[Dataset, ...] = (
+    *GROUPS,
+    *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, MISSED_BARS, ACCEPTED_HOLES),
+)
 """Everything that the lakehouse holds in daily partitions."""
 
 __all__ = [
     "ABSENCES",
+    "ACCEPTED_HOLES",
     "DATASETS",
     "GROUPS",
     "HELD_BARS",
     "LOCAL_1D",
+    "MISSED_BARS",
     "OHLCV_1D",
     "SCANNED_BAR",
     "SPLITS",

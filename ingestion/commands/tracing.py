@@ -77,3 +77,20 @@ def status_command(as_json: bool, **arguments: Any) -> None:
     report = status(Settings.from_environment(), StatusLimits(**arguments))
     show(as_json, render.status_document(report), render.status_text(report))
     refuse_unless_fresh(report)
+
+
+@cli.command("accept-hole")
+@click.argument("market")
+@click.argument("session", type=DAY)
+@click.option("--to", "last", type=DAY, help="Last session, included [SESSION alone].")
+@click.option("--reason", required=True, help="Why there are no bars, and who says so.")
+@json_option
+def accept_hole_command(
+    as_json: bool, market: str, session: date, last: date | None, reason: str
+) -> None:
+    """Accept that MARKET, an exchange code, has no bars of SESSION, a local date."""
+    from ingestion.jobs.holes import accept_hole
+    from ingestion.render import holes as render
+
+    result = accept_hole(Settings.from_environment(), market, session, last, reason)
+    show(as_json, render.accepted_document(result), render.accepted_text(result))

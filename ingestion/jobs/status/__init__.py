@@ -4,7 +4,9 @@
 is in its ``problems``, what should be known in time in its ``warnings``.
 
 ``report``    the whole, and the limits
-``sections``  where further looks at the lakehouse are added
+``sections``  what a further look at the lakehouse finds
+``looks``     which there are; new ones are added there
+``holes``     the sessions that are missing
 """
 
 from ingestion.jobs.status.report import (

@@ -18,7 +18,8 @@ from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, F
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.half_imports import half_imports
-from ingestion.jobs.status.sections import LOOKS, Section
+from ingestion.jobs.status.looks import LOOKS
+from ingestion.jobs.status.sections import Section
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined

@@ -1,6 +1,7 @@
 """Looks at the lakehouse that ``status`` shows and judges beside its own.
 
-A look is a function of the settings and the instant. To add one, put it into :data:`LOOKS`.
+A look is a function of the settings and the instant. To add one, put it into
+:data:`~ingestion.jobs.status.looks.LOOKS`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,3 @@ class Section:
 
 
 Look = Callable[[Settings, datetime], Section]
-
-LOOKS: tuple[Look, ...] = ()
-"""In the order in which they are shown. They change nothing, and take no lock."""

@@ -1,0 +1,170 @@
+"""Which sessions the lakehouse lacks, and which bars come after one.
+
+A hole is found where many symbols of a market lack a session (:mod:`~ingestion.bars.attendance`),
+or where the scanner's own previous close proves a bar of a single one
+(:mod:`~ingestion.bars.missed`). It is open until it is imported or accepted
+(:mod:`~ingestion.bars.accepted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion.bars.accepted import read_accepted
+from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
+from ingestion.bars.missed import Missed, read_missed
+from ingestion.lakehouse import by_date, list_parts, read_part
+from ingestion.reading import reading_again
+
+NO_HOLE = 0
+"""Stands for "no session is missing before this bar"."""
+
+
+@dataclass(frozen=True)
+class OpenHoles:
+    """The holes that are neither imported nor accepted."""
+
+    of_markets: tuple[Hole, ...]
+    """Lacking for many symbols; in the order of their closes."""
+    of_symbols: tuple[tuple[str, Hole], ...] = ()
+    """Missed bars of single symbols, where the market has the session."""
+
+    def __bool__(self) -> bool:
+        return bool(self.of_markets or self.of_symbols)
+
+    def missing_from(
+        self, names: Sequence[str], numbers: NDArray[np.integer], closes: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return for each bar when the first session opened that is missing before it.
+
+        Parameters
+        ----------
+        names
+            Symbols by number.
+        numbers, closes
+            Shape ``(n,)``: symbol and close (Unix s) of each bar, sorted by both.
+
+        Returns
+        -------
+        NDArray[np.int64]
+            Shape ``(n,)``, Unix s: of the sessions missing between the symbol's bar before and this
+            one the first; :data:`NO_HOLE` where none is.
+        """
+        found = np.full(len(closes), NO_HOLE, dtype=np.int64)
+        by_market: dict[str, list[Hole]] = {}
+        for hole in self.of_markets:
+            by_market.setdefault(hole.market, []).append(hole)
+        by_symbol: dict[str, list[Hole]] = {}
+        for symbol, hole in self.of_symbols:
+            by_symbol.setdefault(symbol, []).append(hole)
+        markets = [market_of(name) for name in names]
+        for market, holes in by_market.items():
+            own = np.array([each == market for each in markets], dtype=bool)[numbers]
+            _note(found, np.flatnonzero(own), numbers, closes, holes)
+        place = {name: number for number, name in enumerate(names)}
+        for symbol, holes in by_symbol.items():
+            if symbol in place:
+                own = numbers == place[symbol]
+                _note(found, np.flatnonzero(own), numbers, closes, holes)
+        return found
+
+
+def _note(
+    found: NDArray[np.int64],
+    rows: NDArray[np.intp],
+    numbers: NDArray[np.integer],
+    closes: NDArray[np.int64],
+    holes: Iterable[Hole],
+) -> None:
+    """Note the first of some holes between each of some bars and its symbol's bar before."""
+    ordered = sorted(holes)
+    ends = np.array([hole.closes for hole in ordered], dtype=np.int64)
+    opens = np.array([hole.opens for hole in ordered], dtype=np.int64)
+    rows = rows[1:][numbers[rows[1:]] == numbers[rows[1:] - 1]]
+    first = np.searchsorted(ends, closes[rows - 1], side="right")
+    after = np.searchsorted(ends, closes[rows], side="left")
+    rows, first = rows[after > first], first[after > first]
+    known = found[rows]
+    found[rows] = np.where(known == NO_HOLE, opens[first], np.minimum(known, opens[first]))
+
+
+def open_holes(root: Path, attendance: Attendance) -> OpenHoles:
+    """Return the holes among the bars that were attended, without those that are accepted."""
+    accepted = {(each.market, each.session) for each in read_accepted(root)}
+    of_markets = [
+        hole for hole in attendance.holes() if (hole.market, hole.session) not in accepted
+    ]
+    found = {(hole.market, hole.session) for hole in of_markets}
+    of_symbols = [
+        (each.symbol, hole)
+        for each in read_missed(root)
+        if (hole := _session(each)) and (hole.market, hole.session) not in accepted | found
+    ]
+    return OpenHoles(tuple(of_markets), tuple(of_symbols))
+
+
+def _session(missed: Missed) -> Hole | None:
+    """Return the session that a symbol has missed; None if no session closes then."""
+    day = datetime.fromtimestamp(missed.closes, UTC).date()
+    market = market_of(missed.symbol)
+    if market is None:
+        return None
+    sessions = sessions_of(market, day - timedelta(days=1), day + timedelta(days=1))
+    at = np.flatnonzero(sessions.closes == missed.closes)
+    if not len(at):
+        return None
+    opens = int(sessions.opens[at[0]])
+    return Hole(missed.closes, market, sessions.labels[int(at[0])], opens, 1)
+
+
+def attend(root: Path, first: date, last: date) -> Attendance:
+    """Read which sessions symbols have bars of, in partitions of a span, both ends included."""
+
+    def read() -> Attendance:
+        attendance, numbers = Attendance(first, last), Numbers()
+        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
+            if day > last:
+                break
+            columns = ["symbol", "event_timestamp"]
+            rows = pa.concat_tables([read_part(part.path, columns) for part in parts])
+            attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
+        return attendance
+
+    return reading_again(read)
+
+
+class Numbers:
+    """Symbols in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._place: dict[str, int] = {}
+
+    def of(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
+        """Return the number of each symbol; new ones get the next."""
+        encoded = symbols.combine_chunks().dictionary_encode()
+        met: Collection[str] = encoded.dictionary.to_pylist()
+        for name in met:
+            if name not in self._place:
+                self._place[name] = len(self.names)
+                self.names.append(name)
+        known = np.array([self._place[name] for name in met], dtype=np.int32)
+        numbers: NDArray[np.int32] = known[encoded.indices.to_numpy()]
+        return numbers
+
+
+def seconds(rows: pa.Table) -> NDArray[np.int64]:
+    """Return when bars closed, Unix s."""
+    closes: NDArray[np.int64] = pc.divide(
+        rows["event_timestamp"].cast(pa.int64()), 1_000_000
+    ).to_numpy()
+    return closes

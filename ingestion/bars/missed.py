@@ -1,0 +1,173 @@
+"""What the scanner's previous closes say about the session before its bars.
+
+The scanner measures a bar's change against the close of the bar before. Where the lakehouse lacks
+the session before, and its last close is another one, a bar was missed. Where the closes of a whole
+market are the stored ones, it did not open, whatever its calendar says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feature_repo.catalog import MISSED_BARS, OHLCV_1D
+from ingestion.bars.ahead import read_ahead
+from ingestion.bars.attendance import market_of, sessions_of
+from ingestion.bars.model import Bars
+from ingestion.bars.nearby import LOOKBACK
+from ingestion.bars.suspects import SAME
+from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
+from ingestion.sessions import previous_close
+
+EQUAL = 1e-6
+"""Relative difference up to which two closes of one vendor are one."""
+FEWEST_CLOSED, CLOSED_SHARE = 5, 0.9
+"""Symbols whose previous close must be the stored one, and their share, for a closed market."""
+_SCANNER = "scanner"
+_SCHEMA = arrow_schema(MISSED_BARS)
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A symbol's bar that the lakehouse has not."""
+
+    symbol: str
+    closes: int
+    """Close of the session before the scanner's bar, Unix s."""
+    previous_close: float
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What previous closes say."""
+
+    missed: list[Missed]
+    closed: list[tuple[str, date, int]]
+    """Sessions in which a market did not open: market, local date, close in Unix s."""
+
+
+def hear_witness(
+    root: Path, bars: Bars, names: list[str], previous: NDArray[np.float64]
+) -> Witness:
+    """Compare the previous close of each bar whose session before is not stored.
+
+    Parameters
+    ----------
+    bars
+        New ones, one a symbol and close; ``row`` is a position in ``previous``.
+    names
+        Symbols by number.
+    previous
+        The scanner's previous closes; NaN where it gives none.
+    """
+    stored, ahead = _Stored(root, bars, names), read_ahead(root)
+    missed: list[Missed] = []
+    agreed: dict[tuple[str, int, int], list[bool]] = {}
+    for at in range(len(bars)):
+        name, event = names[bars.symbol[at]], int(bars.event[at])
+        theirs, market = float(previous[bars.row[at]]), market_of(name)
+        before, last = previous_close(name, event), stored.last(name, event)
+        if market is None or before is None or last is None or last.event >= before:
+            continue
+        if np.isnan(theirs) or (name, event) in ahead:
+            continue
+        tolerance = EQUAL if last.is_scanned else SAME
+        is_same = abs(last.close / theirs - 1) <= tolerance
+        if not is_same:
+            missed.append(Missed(name, before, theirs))
+        if last.is_scanned:
+            agreed.setdefault((market, last.event, event), []).append(is_same)
+    closed = [
+        session
+        for (market, last_event, event), votes in agreed.items()
+        if sum(votes) >= max(FEWEST_CLOSED, CLOSED_SHARE * len(votes))
+        for session in _between(market, last_event, event)
+    ]
+    return Witness(missed, sorted(set(closed)))
+
+
+def read_missed(root: Path) -> list[Missed]:
+    """Return the bars that were ever found to be missed, imported since or not."""
+    rows = read_current(list_parts(root, MISSED_BARS), MISSED_BARS)
+    return [Missed(row["symbol"], row["timestamp"], row["previous_close"]) for row in _dicts(rows)]
+
+
+def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: str) -> list[Path]:
+    """Append what is not recorded yet, a part a date; the caller holds the lakehouse's lock."""
+    known = {(each.symbol, each.closes) for each in read_missed(root)}
+    days: dict[date, list[dict[str, object]]] = {}
+    for each in missed:
+        if (each.symbol, each.closes) not in known:
+            event = datetime.fromtimestamp(each.closes, UTC)
+            row = {
+                "timestamp": each.closes,
+                "symbol": each.symbol,
+                "previous_close": each.previous_close,
+                "event_timestamp": event,
+                "created_timestamp": now,
+            }
+            days.setdefault(event.date(), []).append(row)
+    return [
+        append_part(root, MISSED_BARS, pa.Table.from_pylist(rows, schema=_SCHEMA), run_id)
+        for _, rows in sorted(days.items())
+    ]
+
+
+def _between(market: str, first: int, last: int) -> Iterator[tuple[str, date, int]]:
+    """Yield the sessions of a market that closed between two closes."""
+    days = [datetime.fromtimestamp(each, UTC).date() for each in (first, last)]
+    sessions = sessions_of(market, days[0] - timedelta(days=1), days[1] + timedelta(days=1))
+    for label, closes in zip(sessions.labels, sessions.closes.tolist(), strict=True):
+        if first < closes < last:
+            yield market, label, closes
+
+
+@dataclass(frozen=True, order=True)
+class _Last:
+    event: int
+    close: float
+    is_scanned: bool
+
+
+class _Stored:
+    """The stored bars of some symbols in the days before some bars."""
+
+    def __init__(self, root: Path, bars: Bars, names: list[str]) -> None:
+        self._bars: dict[str, list[_Last]] = {}
+        if not len(bars):
+            return
+        reach = LOOKBACK // timedelta(seconds=1)
+        first, last = (
+            datetime.fromtimestamp(each, UTC).date()
+            for each in (int(bars.event.min()) - reach, int(bars.event.max()))
+        )
+        wanted = pa.array(sorted({names[number] for number in bars.symbol}), pa.string())
+        columns = ["symbol", "timestamp", "event_timestamp", "close", "source"]
+        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
+            if day > last:
+                break
+            rows = read_current(parts, OHLCV_1D, columns)
+            for row in _dicts(rows.filter(pc.is_in(rows["symbol"], value_set=wanted))):
+                event = int(row["event_timestamp"].timestamp())
+                is_scanned = row["source"].startswith(_SCANNER)
+                found = _Last(event, row["close"], is_scanned)
+                self._bars.setdefault(row["symbol"], []).append(found)
+
+    def last(self, symbol: str, event: int) -> _Last | None:
+        """Return a symbol's newest bar of the twelve days before an instant."""
+        earliest = event - LOOKBACK // timedelta(seconds=1)
+        before = (bar for bar in self._bars.get(symbol, []) if earliest <= bar.event < event)
+        return max(before, default=None)
+
+
+def _dicts(rows: pa.Table) -> list[dict[str, Any]]:
+    dicts: list[dict[str, Any]] = rows.to_pylist()
+    return dicts

@@ -1,0 +1,312 @@
+"""The sessions that the lakehouse lacks: what ``status`` says of them, and accepting one.
+
+Looked for among the bars of the last 90 days; what ``local-features`` has found before, when it
+read all bars, is in its receipt. The newest session of a market is missed once it is later than its
+bars have come after any of the last five closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion import clock
+from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
+from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
+from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
+from ingestion.errors import InputError
+from ingestion.jobs.run import new_run_id
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, sweep_staging
+from ingestion.lakehouse.parts import Part
+from ingestion.quality.receipt import Job
+from ingestion.quality.receipt_file import newest_receipt
+from ingestion.reading import reading_again
+from ingestion.sessions import CALENDARS, ClosingRule, hours_of
+from ingestion.settings import Settings
+
+LOOKBACK = timedelta(days=90)
+"""How far back bars are read to find holes."""
+RECEIPT_FILE = "accept_hole.json"
+_LOCAL_FEATURES = "local_features.json"
+_SCANNER = "scanner"
+_SESSIONS = 5
+"""Sessions that tell how long after the close a market's bars come."""
+_NAMED = 10
+"""Problems that are said one by one."""
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A session of a market without bars."""
+
+    market: str
+    session: date
+    closes: datetime
+    symbols: int
+    """How many lack the bar."""
+
+    def __str__(self) -> str:
+        symbols = f"{self.symbols:,} symbols" if self.symbols != 1 else "1 symbol"
+        return (
+            f"{self.market} {self.session} is missing for {symbols}: import its bars (`tvfeast "
+            "import-bars`), or accept that there are none (`tvfeast accept-hole "
+            f"{self.market} {self.session} --reason TEXT`)"
+        )
+
+
+@dataclass(frozen=True)
+class Holes:
+    """What the lakehouse lacks, and what is known to be missing."""
+
+    open: tuple[Lacking, ...]
+    """In the order of the sessions."""
+    accepted: tuple[Accepted, ...]
+    imported_until: dict[str, date]
+    """By market whose bars came by import alone, its last session."""
+
+
+def find_holes(root: Path, at: datetime) -> Holes:
+    """Look for sessions that are missing now.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of the last 90 days cannot be read.
+    """
+    recent = reading_again(lambda: _Recent.read(root, at))
+    accepted = read_accepted(root)
+    known = {(each.market, each.session) for each in accepted}
+    holes = open_holes(root, recent.attendance)
+    found = [
+        *(_lacking(hole) for hole in holes.of_markets),
+        *_of_symbols(root, holes),
+        *recent.overdue(at),
+        *_found_before(root, int((at - LOOKBACK).timestamp())),
+    ]
+    of_session: dict[tuple[str, date], Lacking] = {}
+    for each in found:
+        if (each.market, each.session) not in known:
+            of_session.setdefault((each.market, each.session), each)
+    return Holes(
+        open=tuple(sorted(of_session.values(), key=lambda hole: (hole.closes, hole.market))),
+        accepted=tuple(accepted),
+        imported_until={
+            market: last
+            for market, last in recent.attendance.markets.items()
+            if market not in recent.lags
+        },
+    )
+
+
+def said(holes: Iterable[Lacking]) -> list[str]:
+    """Return what is said of open holes, the newest first, each with what to do."""
+    newest = list(holes)[::-1]
+    more = len(newest) - _NAMED
+    rest = f"and {more:,} earlier sessions are missing: `tvfeast status --json` lists them"
+    return [*map(str, newest[:_NAMED]), *([rest] if more > 0 else [])]
+
+
+@dataclass(frozen=True)
+class AcceptedHoles:
+    """What was accepted."""
+
+    run_id: str
+    reason: str
+    sessions: tuple[Lacking, ...]
+    receipt: Path
+
+
+def accept_hole(
+    settings: Settings, market: str, first: date, last: date | None, reason: str
+) -> AcceptedHoles:
+    """Write down that a market's bars of a session are not to come.
+
+    Parameters
+    ----------
+    market
+        Exchange code; the name of a calendar for all exchanges that keep it.
+    first, last
+        Local dates of the first and last session, both included; one session if there is no last.
+
+    Raises
+    ------
+    InputError
+        If there is no reason, or the market lacks no such session.
+    LakehouseLocked
+        If another run is writing.
+    """
+    if not reason.strip():
+        raise InputError("accept-hole needs a --reason: why there are no bars, and who says so")
+    last = last or first
+    if first > last:
+        raise InputError(f"the first session, {first}, is after the last, {last}")
+    root, run_id = settings.lakehouse, new_run_id()
+    with lakehouse_lock(root, run_id):
+        sweep_staging(root)
+        request = {"market": market, "first": first, "last": last, "reason": reason}
+        job, now = Job(settings, run_id, "accept-hole", request), clock.now()
+        open_now = [*find_holes(root, now).open, *_just_closed(root, now)]
+        wanted = {
+            (each.session, each.market): each
+            for each in open_now
+            if each.market in _markets(market) and first <= each.session <= last
+        }
+        if not wanted:
+            raise InputError(_nothing_open(market, first, last, open_now))
+        chosen = tuple(wanted[key] for key in sorted(wanted))
+        sessions = [(each.market, each.session, int(each.closes.timestamp())) for each in chosen]
+        record_accepted(root, sessions, reason, now, run_id)
+        receipt = job.write(RECEIPT_FILE, sessions=chosen)
+    return AcceptedHoles(run_id, reason, chosen, receipt)
+
+
+def _markets(name: str) -> set[str]:
+    return {name, *(exchange for exchange, calendar in CALENDARS.items() if calendar == name)}
+
+
+def _nothing_open(market: str, first: date, last: date, open_now: list[Lacking]) -> str:
+    span = str(first) if first == last else f"from {first} to {last}"
+    others = [f"{each.market} {each.session}" for each in open_now]
+    listed = ", ".join(others[-_NAMED:]) or "none"
+    return (
+        f"{market} lacks no session {span} that is not accepted already; open are: {listed}. Older "
+        "ones are known once `tvfeast local-features` has read all bars"
+    )
+
+
+def _lacking(hole: Hole) -> Lacking:
+    closes = datetime.fromtimestamp(hole.closes, UTC)
+    return Lacking(hole.market, hole.session, closes, hole.symbols)
+
+
+def _of_symbols(root: Path, holes: OpenHoles) -> list[Lacking]:
+    """Return the sessions that single symbols have missed, without those imported since."""
+    days: dict[date, list[tuple[str, Hole]]] = {}
+    for symbol, hole in holes.of_symbols:
+        day = datetime.fromtimestamp(hole.closes, UTC).date()
+        days.setdefault(day, []).append((symbol, hole))
+    found: dict[tuple[str, date], Lacking] = {}
+    for day, missed in days.items():
+        stored = set(_symbols(root, day))
+        for symbol, hole in missed:
+            if symbol not in stored:
+                key = hole.market, hole.session
+                before = found.get(key, replace(_lacking(hole), symbols=0))
+                found[key] = replace(before, symbols=before.symbols + 1)
+    return list(found.values())
+
+
+def _symbols(root: Path, day: date) -> list[str]:
+    def read() -> list[str]:
+        parts = [part for part in list_parts(root, OHLCV_1D, day) if part.date == day]
+        return [name for part in parts for name in read_part(part.path, ["symbol"])[0].to_pylist()]
+
+    return reading_again(read)
+
+
+def _found_before(root: Path, until: int) -> list[Lacking]:
+    """Return the holes of longer ago, as the newest run over all bars has found them."""
+
+    def read(receipt: dict[str, Any]) -> list[Lacking]:
+        return [
+            Lacking(
+                each["market"],
+                date.fromisoformat(each["session"]),
+                datetime.fromtimestamp(each["closes"], UTC),
+                each["symbols"],
+            )
+            for each in receipt.get("holes", {}).get("of_markets", [])
+            if each["closes"] < until
+        ]
+
+    return newest_receipt(root, _LOCAL_FEATURES, read, lambda _: None) or []
+
+
+def _just_closed(root: Path, at: datetime) -> list[Lacking]:
+    """Return the sessions that closed after their market's last bar, also if it is early to ask."""
+    recent = reading_again(lambda: _Recent.read(root, at))
+    return recent.after_the_last(at, lambda _: timedelta(0))
+
+
+@dataclass
+class _Recent:
+    """The bars of the last 90 days."""
+
+    attendance: Attendance
+    lags: dict[str, dict[datetime, timedelta]]
+    """By market and close, how long after it the scanner's first bar was stored."""
+    symbols: dict[str, dict[datetime, int]]
+    """By market and close, the number of stored bars."""
+
+    @classmethod
+    def read(cls, root: Path, at: datetime) -> _Recent:
+        first = (at - LOOKBACK).date()
+        recent = cls(Attendance(first, at.date()), {}, {})
+        numbers = Numbers()
+        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
+            if day > at.date():
+                break
+            rows = _keys(parts)
+            recent.attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
+            recent._note_lags(rows)
+        return recent
+
+    def _note_lags(self, rows: pa.Table) -> None:
+        """Note how long after the close the bars of each market came."""
+        names = rows["symbol"].combine_chunks().dictionary_encode()
+        markets = [market_of(name) for name in names.dictionary.to_pylist()]
+        market = pa.array(markets, pa.string()).take(names.indices)
+        rows = rows.append_column("market", market)
+        rows = rows.append_column("scanned", pc.starts_with(rows["source"], _SCANNER))
+        groups = rows.group_by(["market", "event_timestamp", "scanned"])
+        told = groups.aggregate([("created_timestamp", "min"), ("symbol", "count_distinct")])
+        for row in told.to_pylist():
+            if row["market"] is None:
+                continue
+            close, count = row["event_timestamp"], row["symbol_count_distinct"]
+            counts = self.symbols.setdefault(row["market"], {})
+            counts[close] = max(count, counts.get(close, 0))
+            if row["scanned"]:
+                lag = row["created_timestamp_min"] - close
+                self.lags.setdefault(row["market"], {})[close] = lag
+
+    def overdue(self, at: datetime) -> list[Lacking]:
+        """Return the sessions after a market's last one whose bars should have come."""
+
+        def usual(market: str) -> timedelta:
+            lags = self.lags[market]
+            return max(lags[close] for close in sorted(lags)[-_SESSIONS:])
+
+        return self.after_the_last(at, usual)
+
+    def after_the_last(self, at: datetime, delay: Any) -> list[Lacking]:
+        """Return the sessions after each market's last one that closed long enough ago.
+
+        Of markets that the scanner brings each day: those with sessions. Dealers and markets that
+        never close show the running bar.
+        """
+        found = []
+        for market, last in self.attendance.markets.items():
+            hours = hours_of(f"{market}:X")
+            if market not in self.lags or hours.rule is not ClosingRule.SESSION:
+                continue
+            sessions = sessions_of(market, last + _DAY, at.date() + _DAY)
+            newest = self.symbols[market][max(self.symbols[market])]
+            for label, seconds_ in zip(sessions.labels, sessions.closes.tolist(), strict=True):
+                closes = datetime.fromtimestamp(seconds_, UTC)
+                if closes + delay(market) <= at:
+                    found.append(Lacking(market, label, closes, newest))
+        return found
+
+
+def _keys(parts: list[Part]) -> pa.Table:
+    columns = ["symbol", "event_timestamp", "created_timestamp", "source"]
+    return pa.concat_tables([read_part(part.path, columns) for part in parts])

@@ -1,0 +1,27 @@
+"""What ``status`` says of the sessions that are missing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ingestion.jobs.holes import find_holes, said
+from ingestion.jobs.status.sections import Section
+from ingestion.settings import Settings
+
+_NAMED = 10
+"""Accepted sessions that the text names."""
+
+
+def look_at_holes(settings: Settings, at: datetime) -> Section:
+    """Tell of the sessions that are missing, accepted as missing, or not to be expected."""
+    holes = find_holes(settings.lakehouse, at)
+    until = ", ".join(f"{market} {last}" for market, last in sorted(holes.imported_until.items()))
+    lines = [f"imported until: {until}"] if until else []
+    lines += [
+        f"accepted as missing on {each.accepted_at:%Y-%m-%d}: {each.market} {each.session}: "
+        f"{each.reason}"
+        for each in holes.accepted[-_NAMED:]
+    ]
+    if (more := len(holes.accepted) - _NAMED) > 0:
+        lines.append(f"  and {more:,} earlier sessions")
+    return Section("holes", holes, tuple(lines), tuple(said(holes.open)))

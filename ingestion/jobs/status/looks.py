@@ -1,0 +1,9 @@
+"""The further looks at the lakehouse."""
+
+from __future__ import annotations
+
+from ingestion.jobs.status.holes import look_at_holes
+from ingestion.jobs.status.sections import Look
+
+LOOKS: tuple[Look, ...] = (look_at_holes,)
+"""In the order in which they are shown. They change nothing, and take no lock."""

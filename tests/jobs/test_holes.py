@@ -1,0 +1,186 @@
+"""A lost evening: what is said of it until it is imported or accepted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from ingestion.candidates import read_candidates
+from ingestion.errors import InputError, NothingFetched
+from ingestion.jobs.data_ingest import DataIngestResult, data_ingest
+from ingestion.jobs.holes import Holes, accept_hole, find_holes
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.scan import ScanRequest
+from ingestion.replay import FaultPlan, ReplayScanner
+from ingestion.settings import Settings
+from tests.conftest import MONDAY, QUICK, SAMPLE
+
+DAY = timedelta(days=1)
+LOST = date(2021, 4, 13)
+STOCKS = {"NASDAQ": 22, "NYSE": 34}
+COINS = {"BINANCE": 2, "COINBASE": 1}
+"""Their bar of a date closes at the next midnight: an evening later."""
+
+
+@pytest.fixture(autouse=True)
+def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+@pytest.fixture
+def request_bars() -> ScanRequest:
+    candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
+    return ScanRequest(candidates, scanner=replace(QUICK, retries=0))
+
+
+@pytest.fixture
+def history(settings: Settings, tmp_path: Path) -> Settings:
+    """Two weeks of the sample, to the weekend, imported."""
+    load(settings, tmp_path, MONDAY - 14 * DAY, MONDAY - 2 * DAY)
+    return settings
+
+
+def load(settings: Settings, folder: Path, first: datetime, last: datetime, *symbols: str) -> None:
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    opened = pc.field("timestamp")
+    wanted = (opened >= int(first.timestamp())) & (opened < int(last.timestamp()))
+    if symbols:
+        wanted &= pc.field("symbol").isin(list(symbols))
+    pq.write_table(bars.filter(wanted), folder / "some.parquet")
+    import_bars(settings, ImportRequest((folder / "some.parquet",)))
+
+
+def evenings(
+    settings: Settings, request: ScanRequest, at, *days: int, hours: float = 0
+) -> DataIngestResult:
+    for day in days:
+        at(MONDAY + day * DAY + timedelta(hours=hours))
+        result = data_ingest(settings, request)
+    return result
+
+
+def holes(settings: Settings, instant: datetime) -> Holes:
+    return find_holes(settings.lakehouse, instant)
+
+
+def named(found: Holes) -> dict[tuple[str, date], int]:
+    return {(each.market, each.session): each.symbols for each in found.open}
+
+
+def test_every_evening_there_nothing_is_missing(history, request_bars, at):
+    evenings(history, request_bars, at, 0, 1, 2)
+    assert named(holes(history, MONDAY + 2 * DAY)) == {}
+
+
+def test_a_lost_evening_is_named_the_next_day_and_every_day_until_it_is_imported(
+    history, request_bars, at, tmp_path
+):
+    evenings(history, request_bars, at, 0)
+    evenings(history, request_bars, at, 2)
+    lost = {(market, LOST): count for market, count in STOCKS.items()}
+    lost |= {(market, LOST - DAY): count for market, count in COINS.items()}
+    assert named(holes(history, MONDAY + 2 * DAY)) == lost
+    evenings(history, request_bars, at, 3, 4)
+    assert named(holes(history, MONDAY + 4 * DAY)) == lost
+    load(history, tmp_path, MONDAY - DAY, MONDAY + DAY)
+    assert named(holes(history, MONDAY + 4 * DAY)) == {}
+
+
+def test_the_newest_session_is_missing_once_its_bars_should_have_come(
+    history, request_bars, at, scanner: ReplayScanner
+):
+    evenings(history, request_bars, at, 0)  # 90 minutes after the close
+    scanner.plan = FaultPlan.parse(["server-error@1"])
+    with pytest.raises(NothingFetched):
+        evenings(history, request_bars, at, 1)
+    tuesday = MONDAY + DAY
+    assert named(holes(history, tuesday - timedelta(minutes=1))) == {}
+    assert set(named(holes(history, tuesday))) == {(market, LOST) for market in STOCKS}
+    # Without another bar in between.
+    assert set(named(holes(history, MONDAY + 2 * DAY))) == {
+        (market, LOST + offset * DAY) for market in STOCKS for offset in (0, 1)
+    }
+
+
+def test_the_weekend_is_no_session(history, request_bars, at):
+    evenings(history, request_bars, at, 0, 1, 2, 3, 4)
+    for hours in (1, 24, 48, 62):
+        assert named(holes(history, MONDAY + 4 * DAY + timedelta(hours=hours))) == {}
+
+
+def test_a_market_that_was_only_imported_is_imported_until_then(history):
+    found = holes(history, MONDAY + 30 * DAY)
+    assert named(found) == {}
+    assert found.imported_until == {
+        **dict.fromkeys(STOCKS, date(2021, 4, 9)),
+        **dict.fromkeys(COINS, date(2021, 4, 10)),
+    }
+
+
+def test_markets_that_a_job_brings_are_not_imported_until(history, request_bars, at):
+    evenings(history, request_bars, at, 0)
+    assert holes(history, MONDAY).imported_until == {}
+
+
+def test_a_hole_of_imported_history_is_named(settings: Settings, tmp_path: Path):
+    load(settings, tmp_path, MONDAY - 30 * DAY, MONDAY - 20 * DAY)  # to Tuesday, 23 March
+    load(settings, tmp_path, MONDAY - 18 * DAY, MONDAY - 10 * DAY)  # from Friday, 26 March on
+    assert set(named(holes(settings, MONDAY))) == {
+        (market, date(2021, 3, day)) for market in (*STOCKS, *COINS) for day in (24, 25)
+    }
+
+
+def test_an_accepted_hole_is_listed_and_no_longer_open(history, request_bars, at):
+    evenings(history, request_bars, at, 0, 2)
+    result = accept_hole(history, "NYSE", LOST, None, "TradingView was down")
+    assert [(each.market, each.session) for each in result.sessions] == [("NYSE", LOST)]
+    found = holes(history, MONDAY + 2 * DAY)
+    assert ("NYSE", LOST) not in named(found)
+    assert ("NASDAQ", LOST) in named(found)
+    (accepted,) = found.accepted
+    assert (accepted.market, accepted.session) == ("NYSE", LOST)
+    assert accepted.reason == "TradingView was down"
+    assert accepted.accepted_at.astimezone(UTC) == MONDAY + 2 * DAY
+    receipt = json.loads(result.receipt.read_bytes())
+    assert receipt["parts"][0]["part"].startswith("accepted_holes/date=2021-04-13/")
+    with pytest.raises(InputError, match="NYSE lacks no session 2021-04-13"):
+        accept_hole(history, "NYSE", LOST, None, "again")
+
+
+def test_a_calendar_stands_for_all_its_exchanges_and_a_span_for_its_sessions(
+    history, request_bars, at
+):
+    evenings(history, request_bars, at, 0, 3)
+    result = accept_hole(history, "XNYS", LOST, LOST + DAY, "closed")
+    assert {(each.market, each.session) for each in result.sessions} == {
+        (market, LOST + offset * DAY) for market in STOCKS for offset in (0, 1)
+    }
+    assert {market for market, _ in named(holes(history, MONDAY + 3 * DAY))} == set(COINS)
+
+
+def test_what_is_not_missing_cannot_be_accepted(history, request_bars, at):
+    evenings(history, request_bars, at, 0, 2)
+    for market, session in (
+        ("NYSE", date(2021, 4, 12)),
+        ("NYSE", date(2021, 4, 11)),
+        ("LSE", LOST),
+        ("BINANCE", LOST + DAY),
+    ):
+        with pytest.raises(InputError, match=r"open are: .*NASDAQ 2021-04-13, NYSE 2021-04-13"):
+            accept_hole(history, market, session, None, "why not")
+    with pytest.raises(InputError, match="--reason"):
+        accept_hole(history, "NYSE", LOST, None, " ")
+
+
+def test_a_session_may_be_accepted_as_soon_as_it_has_closed(history, request_bars, at):
+    """A typhoon: who knows at once need not wait until the bars are late."""
+    evenings(history, request_bars, at, 0)
+    at(MONDAY + DAY - timedelta(hours=1))
+    accept_hole(history, "NYSE", LOST, None, "closed by a storm")
+    assert set(named(holes(history, MONDAY + DAY))) == {("NASDAQ", LOST)}
