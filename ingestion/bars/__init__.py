@@ -18,7 +18,7 @@ symbol and session, as traded, and a list of what was refused.
 ``ahead``     splits whose bar is still to come
 ``store``     comparing with the lakehouse, appending what is new
 ``receipt``   counts and refusals, for the receipt
-``model`` ``refusals``   what is passed between them
+``model`` ``refusals`` ``findings``   what is passed between them
 
 For the scanner's bars:
 
@@ -31,6 +31,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import record_ahead
+from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
@@ -47,6 +48,8 @@ __all__ = [
     "ByDate",
     "BySymbol",
     "FileCounts",
+    "Finding",
+    "Findings",
     "Gathered",
     "Gatherer",
     "Incoming",

@@ -11,6 +11,7 @@ import numpy as np
 
 from ingestion.bars.checks import check_values, describe
 from ingestion.bars.closing import NONE, opens_and_closes
+from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
 from ingestion.bars.read import VendorFile, read_batches
@@ -45,6 +46,7 @@ class Gatherer:
     refusals: Refusals
     now: float
     """Unix seconds; a bar that closes later is no closed bar."""
+    findings: Findings
 
     def gather(self, number: int, path: Path) -> Iterator[Gathered]:
         """Read the ``number``-th file and judge its rows, some at a time.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,7 @@ class BySymbol:
     Parameters
     ----------
     folder
-        For what does not fit in memory; the caller makes sure that nothing else is in it.
+        For what does not fit in memory; the caller removes it.
     symbols
         The import's symbols by number.
     """
@@ -51,13 +51,6 @@ class BySymbol:
         self._sizes = np.zeros(_PILES, dtype=np.int64)
         self.days: dict[int, int] = {}
         """How many bars close on each UTC date, as days from 1970-01-01."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.__exit__(None, None, None)
-        self._splits.__exit__(None, None, None)
 
     def add(self, gathered: Gathered) -> None:
         """Take what was gathered from some rows of a file."""
@@ -99,7 +92,7 @@ class ByDate:
     Parameters
     ----------
     folder
-        For what does not fit in memory.
+        For what does not fit in memory; the caller removes it.
     days
         How many bars may come for each UTC date, as days from 1970-01-01.
     """
@@ -111,12 +104,6 @@ class ByDate:
         self._starts = np.array([ordered[span[0]] for span in spans[1:]], dtype=np.int64)
         """First days of all piles but the first, which begins with time itself."""
         self._bars = Spill(folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.__exit__(None, None, None)
 
     def add(self, bars: Bars) -> None:
         """Take some symbols' bars."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.checks import describe
+from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.refusals import Reason, Refusals
@@ -32,6 +33,7 @@ class Judgement:
     names: Sequence[str]
     """Symbols by number."""
     refusals: Refusals
+    findings: Findings
     adjusted: bool
     """Whether prices are split-adjusted."""
     still_adjusted: NDArray[np.bool_]

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.prepare import Prepared
-from ingestion.bars.refusals import LISTED, Refusals
+from ingestion.bars.refusals import Refusals
 from ingestion.bars.store import Written
 
 
@@ -87,13 +88,20 @@ class Tally:
         ]
 
 
-def receipt_body(counts: Sequence[FileCounts], refusals: Refusals, restated: int) -> dict[str, Any]:
+def receipt_body(
+    counts: Sequence[FileCounts],
+    restated: int,
+    refusals: Refusals,
+    refused_file: Path | None,
+    findings: Findings,
+) -> dict[str, Any]:
     """Return what a receipt says of an import, beside what all receipts say."""
     return {
         "files": [asdict(count) for count in counts],
         "restated": restated,
         "refused": refusals.total,
         "refused_by_reason": dict(refusals.by_reason.most_common()),
-        "refusals_listed_at_most": LISTED,
-        "refusals": [asdict(refusal) for refusal in refusals.listed],
+        "refused_file": refused_file,
+        "refusals": [asdict(refusal) for refusal in refusals.examples],
+        "findings": findings.document(),
     }

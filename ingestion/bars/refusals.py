@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-LISTED = 1000
-"""Refused rows that are listed one by one; beyond that they are only counted."""
+from ingestion.lakehouse import write_run_file
+
+EXAMPLES = 20
+"""Refused rows of each reason that a receipt shows."""
+REFUSED_FILE = "refused_bars.parquet"
+"""In the run's folder: every refused row."""
+_ROWS_AT_ONCE = 50_000
 
 
 class Reason(StrEnum):
@@ -52,13 +61,49 @@ class Refusal:
     """The values that were seen."""
 
 
-class Refusals:
-    """The refused rows of an import: all counted, the first :data:`LISTED` kept."""
+class _Refused(Protocol):
+    """A row with the reason against it."""
 
-    def __init__(self) -> None:
+    @property
+    def reason(self) -> Reason: ...
+
+
+Row = TypeVar("Row", bound=_Refused)
+
+
+def examples(refused: Iterable[Row]) -> list[Row]:
+    """Return the first :data:`EXAMPLES` of each reason, in the order in which they were met."""
+    seen: Counter[Reason] = Counter()
+    shown = []
+    for row in refused:
+        seen[row.reason] += 1
+        if seen[row.reason] <= EXAMPLES:
+            shown.append(row)
+    return shown
+
+
+_SCHEMA = pa.schema(
+    [(each.name, pa.int64() if each.name == "row" else pa.string()) for each in fields(Refusal)]
+)
+
+
+class Refusals:
+    """The refused rows of an import: all counted, some of each reason kept, all listed in a file.
+
+    Parameters
+    ----------
+    staging
+        The file that the list is written to while it grows.
+    """
+
+    def __init__(self, staging: Path) -> None:
         self.by_reason: Counter[Reason] = Counter()
         self.by_file: Counter[str] = Counter()
-        self.listed: list[Refusal] = []
+        self.examples: list[Refusal] = []
+        """The first :data:`EXAMPLES` of each reason, in the order in which they were met."""
+        self._staging = staging
+        self._rows: list[Refusal] = []
+        self._writer: pq.ParquetWriter | None = None
 
     def add(
         self,
@@ -67,21 +112,25 @@ class Refusals:
         rows: Iterable[int],
         describe: Callable[[int], tuple[str, str]],
     ) -> None:
-        """Count rows of a file that share a reason.
+        """Add rows of a file that share a reason.
 
         Parameters
         ----------
         rows
             Row numbers of the file.
         describe
-            Gives symbol and detail of the n-th of ``rows``; asked only for what is listed.
+            Gives symbol and detail of the n-th of ``rows``.
         """
         for n, row in enumerate(rows):
+            symbol, detail = describe(n)
+            refusal = Refusal(file, int(row), symbol, reason, detail)
             self.by_reason[reason] += 1
             self.by_file[file] += 1
-            if len(self.listed) < LISTED:
-                symbol, detail = describe(n)
-                self.listed.append(Refusal(file, int(row), symbol, reason, detail))
+            if self.by_reason[reason] <= EXAMPLES:
+                self.examples.append(refusal)
+            self._rows.append(refusal)
+            if len(self._rows) == _ROWS_AT_ONCE:
+                self._flush()
 
     @property
     def total(self) -> int:
@@ -92,3 +141,23 @@ class Refusals:
     def commonest(self) -> Reason | None:
         """The reason of most refusals; None if there are none."""
         return self.by_reason.most_common(1)[0][0] if self.by_reason else None
+
+    def save(self, root: Path, run_id: str) -> Path | None:
+        """Put the whole list into the run's folder, :data:`REFUSED_FILE`; None if it is empty.
+
+        A column for each field of :class:`Refusal`. Nothing can be added afterwards.
+        """
+        if not self.total:
+            return None
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+        return write_run_file(root, run_id, REFUSED_FILE, self._staging)
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._staging.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._staging, _SCHEMA, compression="zstd")
+        columns = {name: [getattr(row, name) for row in self._rows] for name in _SCHEMA.names}
+        self._writer.write_table(pa.table(columns, schema=_SCHEMA))
+        self._rows.clear()

@@ -15,7 +15,7 @@ from feature_repo.catalog import OHLCV_1D, SCANNED_BAR
 from ingestion import clock
 from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
 from ingestion.bars.nearby import LOOKBACK
-from ingestion.bars.refusals import LISTED
+from ingestion.bars.refusals import Refusals, examples
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, Written, new_rows
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
@@ -68,6 +68,8 @@ class BarsReport:
     gave_way: tuple[str, ...]
     """Symbols whose bar disagrees with an imported one, which stays."""
     refused: tuple[RefusedBar, ...]
+    refused_file: Path | None = None
+    """All of the refused, a row each; None if there are none."""
 
     @property
     def refused_by_reason(self) -> dict[str, int]:
@@ -84,8 +86,8 @@ class BarsReport:
             "gave_way": list(self.gave_way),
             "refused": len(self.refused),
             "refused_by_reason": self.refused_by_reason,
-            "refusals_listed_at_most": LISTED,
-            "refusals": [vars(row) for row in self.refused[:LISTED]],
+            "refused_file": self.refused_file,
+            "refusals": [vars(row) for row in examples(self.refused)],
         }
 
 
@@ -139,11 +141,20 @@ def data_ingest(
             refuse_unless_enough(report, job.write(RECEIPT_FILE, **report.document()))
         scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
         plan = _plan(root, scanned, asked_at, clock.now())
-        receipt = job.write(RECEIPT_FILE, **report.document(bars=plan.report.document()))
+        bars = replace(plan.report, refused_file=_save_refused(root, scanned.refused, run_id))
+        receipt = job.write(RECEIPT_FILE, **report.document(bars=bars.document()))
         hold(root, plan.held, run_id)
         parts = tuple(append_part(root, OHLCV_1D, rows, run_id) for rows in plan.rows)
         job.write_again()
-    return DataIngestResult(report, plan.report, receipt, parts)
+    return DataIngestResult(report, bars, receipt, parts)
+
+
+def _save_refused(root: Path, refused: list[RefusedBar], run_id: str) -> Path | None:
+    """List all refused rows in the run's folder; ``row`` is their place among them."""
+    refusals = Refusals(root / "_tmp" / f"{run_id}-refused")
+    for row, bar in enumerate(refused, start=1):
+        refusals.add(bar.reason, SOURCE, [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
+    return refusals.save(root, run_id)
 
 
 @dataclass(frozen=True)

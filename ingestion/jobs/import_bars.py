@@ -16,6 +16,8 @@ from ingestion.bars import (
     ByDate,
     BySymbol,
     FileCounts,
+    Finding,
+    Findings,
     Gatherer,
     Incoming,
     Judgement,
@@ -37,6 +39,7 @@ from ingestion.errors import InputError
 from ingestion.jobs.half_imports import RECEIPT_FILE, Verdict
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.lakehouse.durable import Staging
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
@@ -77,7 +80,11 @@ class ImportResult:
     """Symbols that were taken split-adjusted, because nothing gives their splits."""
     refused_by_reason: dict[Reason, int]
     refusals: tuple[Refusal, ...]
-    """The first 1,000."""
+    """The first few of each reason."""
+    refused_file: Path | None
+    """All of them, a row each; None if nothing was refused."""
+    findings: tuple[Finding, ...]
+    """What else there is to say."""
     splits_ahead: int
     """Splits that wait for their bar, newly recorded."""
     parts: tuple[Path, ...]
@@ -135,7 +142,9 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
     # that has gone by them already.
     with lakehouse_lock(settings.lakehouse, run_id):
         sweep_staging(settings.lakehouse)
-        return _import(settings, request, paths, run_id)
+        # Beside the run's own staging folder, which goes with each part written.
+        with Staging(settings.lakehouse, f"{run_id}-bars") as staging:
+            return _import(settings, request, paths, run_id, staging)
 
 
 def _resolved(request: ImportRequest) -> ImportRequest:
@@ -145,62 +154,66 @@ def _resolved(request: ImportRequest) -> ImportRequest:
 
 
 def _import(
-    settings: Settings, request: ImportRequest, paths: tuple[Path, ...], run_id: str
+    settings: Settings,
+    request: ImportRequest,
+    paths: tuple[Path, ...],
+    run_id: str,
+    staging: Path,
 ) -> ImportResult:
     """Read, judge and append; the caller holds the lakehouse's lock."""
-    now, refusals = clock.now(), Refusals()
+    root = settings.lakehouse
+    refusals, findings = Refusals(staging / "refused"), Findings()
     job = Job(settings, run_id, "import-bars", _resolved(request))
     naming = Naming.of(request.exchange, request.symbol_map)
-    table = SymbolTable()
-    gatherer = Gatherer(naming, table, refusals, now.timestamp())
     splits = SplitsFile(0, 0, [])
     if request.splits is not None:
         splits = read_splits(request.splits, naming, refusals)
-    tally = Tally(paths)
-    # Beside the run's own staging folder, which goes with each part written.
-    staging = settings.lakehouse / "_tmp" / f"{run_id}-bars"
-    with BySymbol(staging / "symbols", table) as by_symbol:
-        given = {split.symbol for split in splits.splits}
-        for number, path in enumerate(paths):
-            for gathered in gatherer.gather(number, path):
-                tally.read[number] += gathered.read
-                given |= gathered.split_symbols
-                by_symbol.add(gathered)
-        judgement = Judgement(
-            root=settings.lakehouse,
-            files=[str(path) for path in paths],
-            names=table.names,
-            refusals=refusals,
-            adjusted=request.adjusted,
-            still_adjusted=np.array(
-                [request.adjusted and name not in given for name in table.names], dtype=bool
-            ),
-            max_return=request.max_return,
-        )
-        with ByDate(staging / "dates", by_symbol.days) as by_date:
-            barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)
-            job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
-            for bars, on_stored in by_date.drain(barless):
-                incoming = _incoming(request, bars, on_stored, judgement)
-                tally.add_written(bars, write_bars(settings.lakehouse, incoming, run_id))
+    tally, table = Tally(paths), SymbolTable()
+    by_symbol = BySymbol(staging / "symbols", table)
+    gatherer = Gatherer(naming, table, refusals, clock.now().timestamp(), findings)
+    given = {split.symbol for split in splits.splits}
+    for number, path in enumerate(paths):
+        for gathered in gatherer.gather(number, path):
+            tally.read[number] += gathered.read
+            given |= gathered.split_symbols
+            by_symbol.add(gathered)
+    judgement = Judgement(
+        root=root,
+        files=[str(path) for path in paths],
+        names=table.names,
+        refusals=refusals,
+        findings=findings,
+        adjusted=request.adjusted,
+        still_adjusted=np.array(
+            [request.adjusted and name not in given for name in table.names], dtype=bool
+        ),
+        max_return=request.max_return,
+    )
+    by_date = ByDate(staging / "dates", by_symbol.days)
+    barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)
+    job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
+    for bars, on_stored in by_date.drain(barless):
+        incoming = _incoming(request, bars, on_stored, judgement)
+        tally.add_written(bars, write_bars(root, incoming, run_id))
     _refuse_splits(request, tally.adjusted, refusals)
     counts = tally.counts(refusals)
     ahead = 0
     if request.splits is not None:
         source = f"import:{request.splits.name}"
-        ahead = record_ahead(settings.lakehouse, tally.barless, source, clock.now(), run_id)
+        ahead = record_ahead(root, tally.barless, source, clock.now(), run_id)
         recorded = tally.split_rows + ahead
         counts.append(_split_counts(request.splits, splits, recorded, refusals))
     is_refused = refusals.commonest and not any(count.accepted for count in counts)
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
-    body = receipt_body(counts, refusals, tally.restated)
+    refused_file = refusals.save(root, run_id)
+    body = receipt_body(counts, tally.restated, refusals, refused_file, findings)
     receipt = job.write(RECEIPT_FILE, verdict=verdict, **body)
     if is_refused:
-        first = refusals.listed[0]
+        first = refusals.examples[0]
         raise InputError(
             f"not one of {sum(count.read for count in counts):,} rows was accepted, most often for "
             f'"{refusals.commonest}"; the first is {first.file}, row {first.row}: {first.reason}'
-            f"{f' ({first.detail})' if first.detail else ''}; see {receipt}"
+            f"{f' ({first.detail})' if first.detail else ''}; see {receipt} and {refused_file}"
         )
     return ImportResult(
         run_id=run_id,
@@ -209,7 +222,9 @@ def _import(
         symbols=len(tally.symbols),
         still_adjusted=tuple(compress(judgement.names, judgement.still_adjusted)),
         refused_by_reason=dict(refusals.by_reason.most_common()),
-        refusals=tuple(refusals.listed),
+        refusals=tuple(refusals.examples),
+        refused_file=refused_file,
+        findings=tuple(findings),
         splits_ahead=ahead,
         parts=tuple(tally.parts),
         receipt=receipt,

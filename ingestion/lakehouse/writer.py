@@ -7,7 +7,6 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -81,20 +80,28 @@ def created_at(rows: pa.Table, instant: datetime) -> pa.Table:
     return rows.set_column(column, field, stamps)
 
 
-def write_run_file(root: Path, run_id: str, name: str, content: bytes) -> Path:
+def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) -> Path:
     """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke.
 
     The run's ledger holds its hash. It may be written again.
+
+    Parameters
+    ----------
+    content
+        What is in it, or a file that has it below the lakehouse's root, and moves.
     """
     folder = root / "_runs" / run_id
     make_folder(folder, root)
     # Beside its place and not under `_tmp`, which a run that holds the lock may sweep meanwhile.
     unfinished, target = folder / f"{name}{UNFINISHED}", folder / name
-    unfinished.touch(OWN_FILE)
-    unfinished.write_bytes(content)
+    if isinstance(content, Path):
+        content.replace(unfinished)
+        unfinished.chmod(OWN_FILE)
+    else:
+        unfinished.touch(OWN_FILE)
+        unfinished.write_bytes(content)
     sync(unfinished)
-    sha256 = hashlib.sha256(content).hexdigest()
-    entry = Entry(run_id, target.relative_to(root).as_posix(), sha256, 0)
+    entry = Entry(run_id, target.relative_to(root).as_posix(), content_hash(unfinished), 0)
     announce_file(root, entry)
     unfinished.replace(target)
     sync(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ingestion.bars.refusals import REFUSED_FILE
 from ingestion.errors import InputError
 from ingestion.lakehouse.ledger import (
     LEDGER_FILE,
@@ -57,7 +58,7 @@ def _faults(root: Path, folder: Path) -> Iterable[tuple[Path, str]]:
     for path in present:
         if path.name == LEDGER_FILE or path.name.endswith(UNFINISHED):
             continue
-        may_be_a_runs = path.suffix == ".json" or path.name == QUARANTINE_FILE
+        may_be_a_runs = path.suffix == ".json" or path.name in (QUARANTINE_FILE, REFUSED_FILE)
         if recorded and path.relative_to(root).as_posix() in recorded:
             if reason := _change(root, path):
                 yield path, reason

@@ -16,12 +16,16 @@ def import_document(result: ImportResult) -> dict[str, Any]:
         "accepted": result.accepted,
         "refused": result.refused,
         "refused_by_reason": {str(why): n for why, n in result.refused_by_reason.items()},
+        "refused_file": str(result.refused_file) if result.refused_file else None,
         "written": result.written,
         "restated": result.restated,
         "unchanged": result.unchanged,
         "symbols": result.symbols,
         "still_adjusted": list(result.still_adjusted),
         "splits_ahead": result.splits_ahead,
+        "findings": {
+            each.name: {"count": each.count, "examples": each.examples} for each in result.findings
+        },
         "parts": len(result.parts),
         "receipt": str(result.receipt),
     }
@@ -39,6 +43,9 @@ def import_text(result: ImportResult) -> str:
         lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
     if result.splits_ahead:
         lines.append(f"{result.splits_ahead:,} splits recorded ahead of their bars")
+    lines += map(str, result.findings)
+    if result.refused_file:
+        lines.append(f"every refused row: {result.refused_file}")
     return "\n".join([*lines, str(result.receipt)])
 
 

@@ -77,6 +77,8 @@ def bars_text(result: DataIngestResult) -> str:
             f"{bars.unknown_hours:,} of exchanges of unknown hours, closed 24 h after their open"
         )
     lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]
+    if bars.refused_file:
+        lines.append(f"  every refused row: {bars.refused_file}")
     lines += [
         f"  split suspected: {each.symbol}, {each.told} (close {each.stored_close:g}, now "
         f"{each.previous_close:g}); {what}: record it with `tvfeast import-bars --splits FILE`, "

@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
+import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, utc
 
-from ingestion.bars import Reason
+from ingestion.bars import Reason, refusals
 from ingestion.errors import InputError
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.settings import Settings
 
 GOOD = day_of("NYSE:A", "2021-03-01"), day_of("NYSE:A", "2021-03-03")
 
@@ -152,14 +155,21 @@ def test_returns_are_split_adjusted_and_never_cross_symbols(run: Import, write: 
     assert run(write("v.csv", header + "".join(lines))).refused == 0
 
 
-def test_the_receipt_counts_all_refusals_and_lists_a_thousand(run: Import, write: Write) -> None:
+def test_the_receipt_counts_all_refusals_and_shows_the_first_of_each_reason(
+    run: Import, write: Write
+) -> None:
+    """The rare reason is the interesting one."""
     bad = "".join(f"2021-03-06,NYSE:S{n},10,12,9,11,1\n" for n in range(1_200))
-    path = write("v.csv", HEADER + bad + GOOD[0])
+    rare = "2021-03-02,NYSE:RARE,10,12,9,13,1\n"
+    path = write("v.csv", HEADER + bad + GOOD[0] + rare)
     result = run(path)
     receipt = json.loads(result.receipt.read_text())
     assert result.receipt.parent.name == result.run_id == receipt["run_id"]
-    assert receipt["refused_by_reason"] == {str(Reason.SESSION): 1_200}
-    assert len(receipt["refusals"]) == len(result.refusals) == 1_000
+    assert receipt["refused_by_reason"] == {str(Reason.SESSION): 1_200, str(Reason.OHLC): 1}
+    assert [each["symbol"] for each in receipt["refusals"]] == [
+        *(f"NYSE:S{n}" for n in range(20)),
+        "NYSE:RARE",
+    ]
     assert receipt["refusals"][0] == {
         "file": str(path),
         "row": 1,
@@ -170,14 +180,55 @@ def test_the_receipt_counts_all_refusals_and_lists_a_thousand(run: Import, write
     assert receipt["files"] == [
         {
             "file": str(path),
-            "read": 1_201,
+            "read": 1_202,
             "accepted": 1,
             "repeated": 0,
-            "refused": 1_200,
+            "refused": 1_201,
             "written": 1,
             "unchanged": 0,
         }
     ]
+
+
+def test_every_refused_row_is_in_a_file_that_the_receipt_names(
+    lakehouse: Settings, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "_ROWS_AT_ONCE", 7)
+    bad = "".join(f"2021-03-06,NYSE:S{n},10,12,9,11,1\n" for n in range(30))
+    path = write("v.csv", HEADER + bad + GOOD[0])
+    result = run(path)
+    assert result.refused_file == result.receipt.with_name("refused_bars.parquet")
+    assert json.loads(result.receipt.read_text())["refused_file"] == str(result.refused_file)
+    assert pq.read_table(result.refused_file).to_pylist() == [
+        {
+            "file": str(path),
+            "row": n + 1,
+            "symbol": f"NYSE:S{n}",
+            "reason": "no session on that date",
+            "detail": "2021-03-06",
+        }
+        for n in range(30)
+    ]
+    assert check_lakehouse(lakehouse).faults == []
+    result.refused_file.write_bytes(b"PAR1")
+    (fault,) = check_lakehouse(lakehouse).faults
+    assert "refused_bars.parquet" in str(fault)
+
+
+def test_without_refusals_there_is_no_such_file(run: Import, write: Write) -> None:
+    result = run(write("v.csv", HEADER + GOOD[0]))
+    assert result.refused_file is None
+    assert {path.suffix for path in result.receipt.parent.iterdir()} == {".json", ".jsonl"}
+
+
+def test_an_import_that_accepts_nothing_lists_its_refusals_too(
+    lakehouse: Settings, run: Import, write: Write
+) -> None:
+    with pytest.raises(InputError, match=r"refused_bars\.parquet"):
+        run(write("v.csv", HEADER + day_of("NYSE:A", "2021-03-06") * 40))
+    (path,) = lakehouse.lakehouse.glob("_runs/*/refused_bars.parquet")
+    assert pq.read_table(path)["row"].to_pylist() == list(range(1, 41))
+    assert not list(lakehouse.lakehouse.glob("_tmp/*"))
 
 
 def test_nothing_accepted_is_an_error_with_the_commonest_reason(

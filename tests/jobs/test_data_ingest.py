@@ -354,6 +354,7 @@ class TestReceipt:
         assert bars["refused_by_reason"] == {"open or close outside low and high": 1}
         assert bars["refusals"][0]["symbol"] == "NASDAQ:AAPL"
         assert "high 1" in bars["refusals"][0]["detail"]
+        assert pq.read_table(bars["refused_file"])["symbol"].to_pylist() == ["NASDAQ:AAPL"]
 
     @pytest.mark.parametrize("dies_in", ["hold", "append_part"])
     def test_a_run_that_dies_is_simply_run_again(
