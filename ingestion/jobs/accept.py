@@ -47,17 +47,20 @@ def accept_losses(settings: Settings, names: Collection[str], reason: str) -> Ac
     if not reason.strip():
         raise InputError("--accept needs a --reason: what became of the rows, and who says so")
     root, run_id = settings.lakehouse, new_run_id()
-    with lakehouse_lock(root, run_id):
+    request = {"accept": list(names), "reason": reason}
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "verify --accept", RECEIPT_FILE, request) as job,
+    ):
         Ledger.read(root)  # all of them: without one, what is gone cannot be told
-        job = Job(settings, run_id, "verify --accept", {"accept": list(names), "reason": reason})
         lost = check_lakehouse(settings).lost
         accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
         told = [
             {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
             for entry in accepted
         ]
-        receipt = job.write(RECEIPT_FILE, reason=reason, accepted=told)
-    return AcceptResult(run_id, reason, accepted, receipt)
+        job.tell(reason=reason, accepted=told)
+    return AcceptResult(run_id, reason, accepted, job.receipt)
 
 
 def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:

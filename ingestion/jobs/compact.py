@@ -8,7 +8,7 @@ from pathlib import Path
 
 from feature_repo.catalog import DATASETS
 from ingestion import clock
-from ingestion.errors import CorruptPart, InputError
+from ingestion.errors import CorruptPart, GateRefused, InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, sweep_staging
 from ingestion.lakehouse.compact import Merged, merge_parts
@@ -66,9 +66,11 @@ def compact(settings: Settings, before: date | None = None) -> CompactResult:
             f"--before {before}: only dates that are over are merged, today is {today}"
         )
     merged, left = [], []
-    with lakehouse_lock(root, run_id):
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
+    ):
         sweep_staging(root)
-        job = Job(settings, run_id, "compact", {"before": before})
         ledger = Ledger.read(root)
         for dataset in DATASETS:
             for day, parts in by_date(list_parts(root, dataset)).items():
@@ -78,12 +80,13 @@ def compact(settings: Settings, before: date | None = None) -> CompactResult:
                     merged.append(merge_parts(root, dataset, day, ledger, run_id))
                 except CorruptPart as error:
                     left.append(str(error))
-        receipt = job.write(
-            RECEIPT_FILE,
+        job.tell(
             merged=[
                 {"part": each.part.relative_to(root).as_posix(), "replaces": each.replaced}
                 for each in merged
             ],
             left=left,
         )
-    return CompactResult(run_id, before, tuple(merged), tuple(left), receipt)
+        if left:
+            job.fail(GateRefused(f"{len(left)} dates were left as they are"))
+    return CompactResult(run_id, before, tuple(merged), tuple(left), job.receipt)

@@ -130,23 +130,25 @@ def data_ingest(
         If the coverage is below ``min_coverage``; how many of the bars are closed does not matter.
     """
     run_id, root = run_id or new_run_id(), settings.lakehouse
-    with lakehouse_lock(root, run_id):
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "data-ingest", RECEIPT_FILE, request) as job,
+    ):
         sweep_staging(root)
-        job = Job(settings, run_id, "data-ingest", request)
         asked_at = clock.now()
         with progress or Progress() as shown, open_client(settings, request) as client:
             snapshot = fetch(client, request, SCANNED_BAR, shown)
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
-        if not report.is_enough:
-            refuse_unless_enough(report, job.write(RECEIPT_FILE, **report.document()))
+        job.tell(**report.document())
+        refuse_unless_enough(report, job)
         scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
         plan = _plan(root, scanned, asked_at, clock.now())
         bars = replace(plan.report, refused_file=_save_refused(root, scanned.refused, run_id))
-        receipt = job.write(RECEIPT_FILE, **report.document(bars=bars.document()))
+        job.tell(**report.document(bars=bars.document()))
+        job.write()
         hold(root, plan.held, run_id)
         parts = tuple(append_part(root, OHLCV_1D, rows, run_id) for rows in plan.rows)
-        job.write_again()
-    return DataIngestResult(report, bars, receipt, parts)
+    return DataIngestResult(report, bars, job.receipt, parts)
 
 
 def _save_refused(root: Path, refused: list[RefusedBar], run_id: str) -> Path | None:

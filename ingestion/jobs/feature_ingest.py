@@ -79,9 +79,11 @@ def feature_ingest(
         If the lakehouse already holds rows of this very second.
     """
     run_id = run_id or new_run_id()
-    with lakehouse_lock(settings.lakehouse, run_id):
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "feature-ingest", RECEIPT_FILE, request) as job,
+    ):
         sweep_staging(settings.lakehouse)
-        job = Job(settings, run_id, "feature-ingest", request)
         recent = {} if request.refresh else _recent(settings.lakehouse, request.resume_window)
         with progress or Progress() as shown:
             snapshot, resumed = _fetch(settings, request, recent, shown)
@@ -95,16 +97,16 @@ def feature_ingest(
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(settings.lakehouse, rows, known_at)
             checked = _check(settings, rows, report, run_id)
-        receipt = job.write(RECEIPT_FILE, **report.document(**_quality(checked)))
-        refuse_unless_enough(report, receipt)
+        job.tell(**report.document(**_quality(checked)))
+        refuse_unless_enough(report, job)
         part = None
         if checked is not None:
-            refuse_unless_accepted(checked, receipt)
+            refuse_unless_accepted(checked, job)
+            job.write()
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
             part = append_part(settings.lakehouse, GROUP, accepted, run_id)
-            job.write_again()
-    return FeatureIngestResult(report, receipt, part, checked)
+    return FeatureIngestResult(report, job.receipt, part, checked)
 
 
 def _check(settings: Settings, rows: pa.Table, report: CoverageReport, run_id: str) -> CheckReport:

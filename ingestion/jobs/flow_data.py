@@ -72,7 +72,8 @@ def flow_data(
     """Run the chain; a step that fails stops those that need it, and no other.
 
     A repeated flow picks up where this one stopped: each job adds only what is not there yet. The
-    receipt is written after every step, so that a flow that is killed has told how far it came.
+    receipt is written before the first step and after each, so that a flow that is killed has told
+    how far it came.
 
     Raises
     ------
@@ -82,18 +83,25 @@ def flow_data(
         If the registry describes other definitions or another lakehouse; nothing is published.
     """
     run_id = new_run_id()
-    with lakehouse_lock(settings.lakehouse, run_id):
-        if (settings.project / "data" / "registry.db").exists():
-            open_repository(settings, apply_if_missing=True)  # before anything is published
-        job = Job(settings, run_id, "flow-data", request)
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "flow-data", RECEIPT_FILE, request) as job,
+    ):
         chain = _chain(settings, request, progress, run_id)
         steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
+        job.tell(steps=[_told(each) for each in steps])
+        job.write()
+        if (settings.project / "data" / "registry.db").exists():
+            open_repository(settings, apply_if_missing=True)  # before anything is published
         error: TvfeastError | None = None
         for number, (step, failure) in enumerate(_run(chain)):
             steps[number] = step
             error = error or failure
-            receipt = job.write(RECEIPT_FILE, steps=[_told(each) for each in steps])
-    return FlowResult(run_id, tuple(steps), receipt, error)
+            job.tell(steps=[_told(each) for each in steps])
+            job.write()
+        if error:
+            job.fail(error)
+    return FlowResult(run_id, tuple(steps), job.receipt, error)
 
 
 class _NothingToDo(Exception):

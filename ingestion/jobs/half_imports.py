@@ -20,7 +20,7 @@ from typing import Any
 
 from ingestion.errors import GateRefused, InputError
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.quality.receipt_file import receipts_told
+from ingestion.quality.receipt_file import ended_before, receipts_told
 
 RECEIPT_FILE = "import_bars.json"
 _NAMED = 3
@@ -66,8 +66,10 @@ def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> li
     def read(receipt: dict[str, Any]) -> Import | None:
         request = receipt["request"]
         files = frozenset(map(str, filter(None, [*request["files"], request["splits"]])))
-        # From before receipts said so, they were written at the end.
-        told = Import(receipt["run_id"], Verdict(receipt.get("verdict", "publish")), files)
+        # One that ended before its first part has refused; receipts from before they had a verdict
+        # were written at the end.
+        unsaid = Verdict.REFUSE if ended_before(receipt, "verdict") else Verdict.PUBLISH
+        told = Import(receipt["run_id"], Verdict(receipt.get("verdict", unsaid)), files)
         # One that died before its first part has changed nothing.
         is_idle = told.verdict is Verdict.WRITING and not read_ledger(root, told.run_id)
         return None if is_idle else told

@@ -140,11 +140,14 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
     run_id = new_run_id()
     # Held from the first row on: rows must not appear under an older run's id than that of a run
     # that has gone by them already.
-    with lakehouse_lock(settings.lakehouse, run_id):
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "import-bars", RECEIPT_FILE, _resolved(request)) as job,
+    ):
         sweep_staging(settings.lakehouse)
         # Beside the run's own staging folder, which goes with each part written.
         with Staging(settings.lakehouse, f"{run_id}-bars") as staging:
-            return _import(settings, request, paths, run_id, staging)
+            return _import(settings, request, paths, run_id, job, staging)
 
 
 def _resolved(request: ImportRequest) -> ImportRequest:
@@ -158,12 +161,12 @@ def _import(
     request: ImportRequest,
     paths: tuple[Path, ...],
     run_id: str,
+    job: Job,
     staging: Path,
 ) -> ImportResult:
     """Read, judge and append; the caller holds the lakehouse's lock."""
     root = settings.lakehouse
     refusals, findings = Refusals(staging / "refused"), Findings()
-    job = Job(settings, run_id, "import-bars", _resolved(request))
     naming = Naming.of(request.exchange, request.symbol_map)
     splits = SplitsFile(0, 0, [])
     if request.splits is not None:
@@ -191,7 +194,8 @@ def _import(
     )
     by_date = ByDate(staging / "dates", by_symbol.days)
     barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)
-    job.write(RECEIPT_FILE, verdict=Verdict.WRITING)
+    job.tell(verdict=Verdict.WRITING)
+    job.write()
     for bars, on_stored in by_date.drain(barless):
         incoming = _incoming(request, bars, on_stored, judgement)
         tally.add_written(bars, write_bars(root, incoming, run_id))
@@ -207,13 +211,13 @@ def _import(
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
     refused_file = refusals.save(root, run_id)
     body = receipt_body(counts, tally.restated, refusals, refused_file, findings)
-    receipt = job.write(RECEIPT_FILE, verdict=verdict, **body)
+    job.tell(verdict=verdict, **body)
     if is_refused:
         first = refusals.examples[0]
         raise InputError(
             f"not one of {sum(count.read for count in counts):,} rows was accepted, most often for "
             f'"{refusals.commonest}"; the first is {first.file}, row {first.row}: {first.reason}'
-            f"{f' ({first.detail})' if first.detail else ''}; see {receipt} and {refused_file}"
+            f"{f' ({first.detail})' if first.detail else ''}; see {job.receipt} and {refused_file}"
         )
     return ImportResult(
         run_id=run_id,
@@ -227,7 +231,7 @@ def _import(
         findings=tuple(findings),
         splits_ahead=ahead,
         parts=tuple(tally.parts),
-        receipt=receipt,
+        receipt=job.receipt,
     )
 
 

@@ -44,7 +44,7 @@ from ingestion.quality.door import (
     write_quarantine,
 )
 from ingestion.quality.receipt import Job
-from ingestion.quality.receipt_file import newest_receipt
+from ingestion.quality.receipt_file import is_done, newest_receipt
 from ingestion.settings import Settings
 from ingestion.spill import Spill
 
@@ -88,14 +88,14 @@ def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult
         raise InputError(f"--from {first} is after --to {last}")
     run_id = new_run_id()
     with lakehouse_lock(settings.lakehouse, run_id):
-        sweep_staging(settings.lakehouse)
-        refuse_half_imports(settings.lakehouse)
-        job = Job(settings, run_id, "backfill", {"first": first, "last": last})
-        result = _recompute(settings, run_id, first, last)
-        # One over all bars has seen what `local_features` would look for.
         bars = list_parts(settings.lakehouse, OHLCV_1D)
-        whole = first <= bars[0].date and bars[-1].date <= last
-        return _finished(job, RECEIPT_FILE if whole else BACKFILL_FILE, result)
+        # One over all bars sees what `local_features` would look for.
+        whole = bool(bars) and first <= bars[0].date and bars[-1].date <= last
+        file_name, span = RECEIPT_FILE if whole else BACKFILL_FILE, {"first": first, "last": last}
+        with Job(settings, run_id, "backfill", file_name, span) as job:
+            sweep_staging(settings.lakehouse)
+            refuse_half_imports(settings.lakehouse)
+            return _recompute(settings, job, run_id, first, last)
 
 
 def local_features(settings: Settings, run_id: str | None = None) -> LocalFeaturesResult:
@@ -115,31 +115,34 @@ def local_features(settings: Settings, run_id: str | None = None) -> LocalFeatur
         If another run is writing.
     """
     run_id = run_id or new_run_id()
-    with lakehouse_lock(settings.lakehouse, run_id):
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "local-features", RECEIPT_FILE) as job,
+    ):
         sweep_staging(settings.lakehouse)
         refuse_half_imports(settings.lakehouse)
-        job = Job(settings, run_id, "local-features")
         first = _first_news(settings.lakehouse)
         if first is None:
-            return _finished(job, RECEIPT_FILE, LocalFeaturesResult(run_id, 0, 0, 0, 0, ()))
-        return _finished(job, RECEIPT_FILE, _recompute(settings, run_id, first, date.max))
+            return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, ()))
+        return _recompute(settings, job, run_id, first, date.max)
 
 
-def _finished(job: Job, file_name: str, result: LocalFeaturesResult) -> LocalFeaturesResult:
-    """Write the receipt; the parts and their hashes are in its head."""
+def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
+    """Tell the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_unchanged", "quarantined")
-    receipt = job.write(file_name, **{name: getattr(result, name) for name in counts})
-    return replace(result, receipt=receipt)
+    job.tell(**{name: getattr(result, name) for name in counts})
+    return replace(result, receipt=job.receipt)
 
 
 def _first_news(lakehouse: Path) -> date | None:
     """Return the earliest date with a bar that no finished run has seen.
 
-    A run that ended before its receipt has not seen any: it may have written some dates only.
+    A run that was refused, failed or was killed has not seen any: it may have written some dates
+    only.
     """
     bars = _require_bars(lakehouse)
     finished: str | None = newest_receipt(
-        lakehouse, RECEIPT_FILE, lambda receipt: receipt["run_id"]
+        lakehouse, RECEIPT_FILE, lambda receipt: receipt["run_id"] if is_done(receipt) else None
     )
     if finished is None:
         return bars[0].date
@@ -163,7 +166,9 @@ def _require_bars(lakehouse: Path) -> list[Part]:
     return parts
 
 
-def _recompute(settings: Settings, run_id: str, first: date, last: date) -> LocalFeaturesResult:
+def _recompute(
+    settings: Settings, job: Job, run_id: str, first: date, last: date
+) -> LocalFeaturesResult:
     lakehouse = settings.lakehouse
     bars = [part for part in _require_bars(lakehouse) if part.date <= last]
     # Beside the run's own staging folder, which goes with each part written.
@@ -191,25 +196,37 @@ def _recompute(settings: Settings, run_id: str, first: date, last: date) -> Loca
                 dates += 1
                 changed[day], newest[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
-            for day, accepted in _accepted(settings, run_id, changed, served):
+            beside = stored.get(served, []) if served else []
+            for day, accepted in _accepted(settings, job, run_id, changed, served, beside):
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
                     created = created_after(max(clock.now(), began), newest[day])
                     rows = created_at(accepted, created)
                     written.append(append_part(lakehouse, LOCAL_1D, rows, run_id))
-    return LocalFeaturesResult(
+    result = LocalFeaturesResult(
         run_id, count, dates, rows_written, kept, tuple(written), quarantined=quarantined
     )
+    return _finished(job, result)
 
 
 def _accepted(
-    settings: Settings, run_id: str, changed: dict[date, pa.Table], served: date | None
+    settings: Settings,
+    job: Job,
+    run_id: str,
+    changed: dict[date, pa.Table],
+    served: date | None,
+    stored: list[Part],
 ) -> Iterator[tuple[date, pa.Table]]:
     """Yield by date the rows that may be published; the others go to the run's quarantine.
 
-    Great Expectations judges the date that will be served, as a batch too; history is judged by the
-    row rules.
+    Great Expectations judges the date that will be served, as a batch too and as it will be. The
+    row rules judge history.
+
+    Parameters
+    ----------
+    stored
+        The parts of the date that will be served.
 
     Raises
     ------
@@ -224,8 +241,12 @@ def _accepted(
         for day, rows in history.items():
             yield day, screen(LOCAL_1D, rows).accepted if stopped.num_rows else rows
     if served in changed and changed[served].num_rows:
-        report = check_at_door(settings, LOCAL_1D, changed[served], run_id)
-        refuse_unless_accepted(report, settings.lakehouse / "_runs" / run_id)
+        rows, beside = changed[served], read_current(stored, LOCAL_1D)
+        replaced = set(_keys(rows))
+        stays = pa.array([key not in replaced for key in _keys(beside)], pa.bool_())
+        report = check_at_door(settings, LOCAL_1D, rows, run_id, beside=beside.filter(stays))
+        job.tell(quality=report.to_dict())
+        refuse_unless_accepted(report, job)
         yield served, report.accepted
 
 

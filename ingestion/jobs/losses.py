@@ -17,7 +17,7 @@ from feature_repo.catalog import DATASETS
 from ingestion.errors import InputError
 from ingestion.lakehouse import list_parts
 from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Key, Ledger, read_run_files
-from ingestion.quality.receipt_file import receipts_told
+from ingestion.quality.receipt_file import ended_before, receipts_told
 
 RECEIPT_FILE = "accept.json"
 
@@ -76,7 +76,9 @@ def _gone_files(root: Path) -> Iterator[Entry]:
 
 
 def _accepted(root: Path) -> frozenset[Key]:
-    def read(receipt: dict[str, Any]) -> set[Key]:
+    def read(receipt: dict[str, Any]) -> set[Key] | None:
+        if ended_before(receipt, "accepted"):
+            return None
         return {(each["run_id"], each["part"], each["sha256"]) for each in receipt["accepted"]}
 
     return frozenset(key for keys in receipts_told(root, RECEIPT_FILE, read) for key in keys)

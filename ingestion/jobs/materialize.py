@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
@@ -14,17 +15,15 @@ from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion import clock
 from ingestion.errors import ClockError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
+from ingestion.jobs.loads import LOAD_FILE, LastLoad, last_loads
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.quality.receipt import Job
-from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
-
-RECEIPT_FILE = "materialize.json"
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,20 @@ class MaterializeResult:
     receipt: Path
 
 
-def materialize(settings: Settings, run_id: str | None = None) -> MaterializeResult:
-    """Load each view's rows of the last TTL before ``clock.now()``; apply first if need be.
+def materialize(
+    settings: Settings, run_id: str | None = None, groups: Collection[FeatureGroup] = GROUPS
+) -> MaterializeResult:
+    """Load each group's rows of the last TTL before ``clock.now()``; apply first if need be.
 
     The window always reaches back a whole TTL, not only to the last run: so rows that came late and
     restated ones are found, and the newest row of the window is the newest that may be served at
     all. The receipt lists the window's parts; from the receipt before it follows which are news.
+
+    Parameters
+    ----------
+    groups
+        Those that the promotion gate has let pass; it is not asked here, and whoever names none
+        loads all.
 
     Raises
     ------
@@ -83,12 +90,14 @@ def materialize(settings: Settings, run_id: str | None = None) -> MaterializeRes
         If another run is writing.
     """
     run_id = run_id or new_run_id()
-    with lakehouse_lock(settings.lakehouse, run_id):
-        job = Job(settings, run_id, "materialize")
-        return record(job, run_id, load(settings, settings))
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "materialize", LOAD_FILE) as job,
+    ):
+        return record(job, run_id, load(settings, settings, groups))
 
 
-def load(settings: Settings, into: Settings) -> Loaded:
+def load(settings: Settings, into: Settings, groups: Collection[FeatureGroup] = GROUPS) -> Loaded:
     """Load without a receipt; the caller holds the lock, and raises as :func:`materialize` does.
 
     Parameters
@@ -97,6 +106,8 @@ def load(settings: Settings, into: Settings) -> Loaded:
         The project whose receipts tell what was loaded before.
     into
         The project whose registry and online store are filled.
+    groups
+        What to load; the others' rows stay as they are.
     """
     if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
         raise InputError(
@@ -104,45 +115,31 @@ def load(settings: Settings, into: Settings) -> Loaded:
         )
     store = open_repository(into, apply_if_missing=True)
     started, until = time.monotonic(), clock.now()
-    before = _previous_load(settings)
+    before, ledger = last_loads(settings), Ledger.read(settings.lakehouse)
     with feast_calls(into):
         _make_tables(store)
-        for group in GROUPS:
+        for group in groups:
             _clamp_future_ends(store, group, until)
         _make_servable(store)
-        views = tuple(_load(settings, store, group, until, before) for group in GROUPS)
+        views = tuple(
+            _load(settings, store, group, until, before.get(group.name), ledger) for group in groups
+        )
     return Loaded(views, until, round(time.monotonic() - started, 3))
 
 
 def record(job: Job, run_id: str, loaded: Loaded) -> MaterializeResult:
-    """Write the receipt of a load that is served."""
-    receipt = job.write(RECEIPT_FILE, until=loaded.until, views=loaded.views)
-    return MaterializeResult(run_id, loaded.views, loaded.until, loaded.duration_s, receipt)
-
-
-@dataclass(frozen=True)
-class _Before:
-    """What the load before this one had seen."""
-
-    until: datetime | None
-    parts: frozenset[str]
-
-
-def _previous_load(settings: Settings) -> _Before:
-    """Read the newest receipt of this project; others may share the lakehouse."""
-
-    def read(receipt: dict[str, Any]) -> _Before | None:
-        if receipt["settings"]["project"] != str(settings.project):
-            return None
-        parts = frozenset(part for view in receipt["views"] for part in view["parts"])
-        return _Before(clock.parse_instant(receipt["until"]), parts)
-
-    before = newest_receipt(settings.lakehouse, RECEIPT_FILE, read)
-    return before or _Before(None, frozenset())
+    """Tell the receipt of a load that is served."""
+    job.tell(until=loaded.until, views=loaded.views)
+    return MaterializeResult(run_id, loaded.views, loaded.until, loaded.duration_s, job.receipt)
 
 
 def _load(
-    settings: Settings, store: FeatureStore, group: FeatureGroup, until: datetime, before: _Before
+    settings: Settings,
+    store: FeatureStore,
+    group: FeatureGroup,
+    until: datetime,
+    before: LastLoad | None,
+    ledger: Ledger,
 ) -> ViewLoad:
     """Load the newest row of each symbol, by Feast's engine but without Feast's state machine.
 
@@ -164,15 +161,16 @@ def _load(
     if job.status() is MaterializationJobStatus.ERROR:
         raise job.error()
     store.registry.apply_materialization(view, store.project, since, until)
-    ledger = Ledger.read(settings.lakehouse)  # which knows what a merged part was merged from
-    new = [day for name, day in names.items() if not ledger.is_among(name, before.parts)]
+    seen = before.parts if before else frozenset()
+    # The ledger knows what a merged part was merged from.
+    new = [day for name, day in names.items() if not ledger.is_among(name, seen)]
     return ViewLoad(
         view=group.name,
         rows=getattr(job, "rows", None),  # Feast's own engines do not count
         changed=getattr(job, "written", None),
         parts=tuple(names),
         new_parts=len(new),
-        late_parts=sum(before.until is not None and day < before.until.date() for day in new),
+        late_parts=sum(before is not None and day < before.until.date() for day in new),
     )
 
 

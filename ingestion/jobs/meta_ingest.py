@@ -95,17 +95,19 @@ def meta_ingest(
         If the lakehouse knows one of the changed symbols as of now or later.
     """
     run_id, root = run_id or new_run_id(), settings.lakehouse
-    with lakehouse_lock(root, run_id):
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
+    ):
         sweep_staging(root)
-        job = Job(settings, run_id, "meta-ingest", request)
         known = _known(root)
         with progress or Progress() as shown, open_client(settings, request) as client:
             snapshot, unknown_columns = _fetch(client, request, shown)
             seen, gone = _presence(client, request, snapshot, known)
         now = clock.now()
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, now)
-        if not report.is_enough:
-            refuse_unless_enough(report, job.write(RECEIPT_FILE, **report.document()))
+        job.tell(**report.document())
+        refuse_unless_enough(report, job)
         absences = Absences.read(root)
         active = {symbol for symbol, row in known.items() if row["active"]}
         observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
@@ -113,14 +115,14 @@ def meta_ingest(
         _refuse_earlier(changes, known, now)
         others = _other_exchange(snapshot.columns, seen)
         symbols = _report(changes, seen, observed.days, known, unknown_columns, others)
-        receipt = job.write(RECEIPT_FILE, **report.document(symbols=symbols))
+        job.tell(**report.document(symbols=symbols))
+        job.write()
         if observed.rows:
             append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run_id)
         part = None
         if changes:
             part = append_part(root, SYMBOLS, _table(SYMBOLS, changes), run_id)
-        job.write_again()
-    return MetaIngestResult(report, symbols, receipt, part)
+    return MetaIngestResult(report, symbols, job.receipt, part)
 
 
 Row = dict[str, Any]

@@ -93,9 +93,11 @@ def parity(
     request = request or ParityRequest()
     run_id = run_id or new_run_id()
     counts: Counter[str] = Counter()
-    with lakehouse_lock(settings.lakehouse, run_id):
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "parity", PARITY_FILE, request) as job,
+    ):
         sweep_staging(settings.lakehouse)
-        job = Job(settings, run_id, "parity", request)
         snapshots = _snapshot_parts(settings.lakehouse, request)
         recomputed = by_date(list_parts(settings.lakehouse, LOCAL_1D))
         with Spill(settings.lakehouse / "_tmp" / f"{run_id}-columns") as columns:
@@ -119,8 +121,8 @@ def parity(
             unmatched=counts["unmatched"],
             columns=compared,
         )
-        receipt = job.write(PARITY_FILE, **report.to_dict())
-    return ParityResult(report, receipt)
+        job.tell(**report.to_dict())
+    return ParityResult(report, job.receipt)
 
 
 def _snapshot_parts(lakehouse: Path, request: ParityRequest) -> list[Part]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ingestion.errors import FeastRepositoryError
 from ingestion.folders import held
+from ingestion.jobs.loads import LOAD_FILE
 from ingestion.jobs.materialize import Loaded, MaterializeResult, load, record
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.verify_online import OnlineReport, verify_online
@@ -53,8 +54,10 @@ def rebuild(settings: Settings) -> RebuildResult:
     yaml = settings.feast_repository / "feature_store.yaml"
     if not yaml.is_file():
         raise FeastRepositoryError(f"{yaml} is missing; TVFEAST_PROJECT names the project's folder")
-    with lakehouse_lock(settings.lakehouse, run_id):
-        job = Job(settings, run_id, "rebuild")
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "rebuild", LOAD_FILE) as job,
+    ):
         scratch = data / _SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)
         try:

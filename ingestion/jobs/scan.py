@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 from feature_repo.catalog import Column
 from ingestion.candidates import Candidates
 from ingestion.errors import GateRefused, NothingFetched
 from ingestion.quality.coverage import CoverageReport
+from ingestion.quality.receipt import Job
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
 from ingestion.settings import Settings
 
@@ -76,8 +76,8 @@ def fetch(
     return client.fetch_market(request.source, columns, progress.advance, progress.start)
 
 
-def refuse_unless_enough(report: CoverageReport, receipt: Path) -> None:
-    """Stop a run that has too little to publish; its receipt is written.
+def refuse_unless_enough(report: CoverageReport, job: Job) -> None:
+    """Stop a job that has too little to publish.
 
     Raises
     ------
@@ -88,9 +88,9 @@ def refuse_unless_enough(report: CoverageReport, receipt: Path) -> None:
     """
     if not report.covered:
         reason = f"; mostly: {report.commonest_reason}" if report.commonest_reason else ""
-        raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {receipt}")
+        raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {job.receipt}")
     if not report.is_enough:
         raise GateRefused(
-            f"{report} is below --min-coverage {report.min_coverage:g}: nothing was published; "
-            f"{receipt} says why, symbol by symbol"
+            f"{report} is below --min-coverage {report.min_coverage:g}: {job.published_so_far()}; "
+            f"{job.receipt} says why, symbol by symbol"
         )

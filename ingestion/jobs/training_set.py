@@ -74,7 +74,7 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     asked = {"labels": origin, "out": request.out, "service": request.service}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
     run_id = new_run_id()
-    job = Job(settings, run_id, "training-set", asked)
+    job = Job(settings, run_id, "training-set", RECEIPT_FILE, asked)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(settings)
     with feast_calls(settings):
@@ -110,15 +110,15 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     _write(labels, request.out, run_id)
     counts = retrieval.counts
     matched = _matched(answer.select(names))
+    with job:  # it publishes nothing, so it leaves a receipt only of what it has made
+        job.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
         matched=matched,
         created_later=sum(view.created_later or 0 for view in counts.values()),
         features=tuple(names),
-        receipt=job.write(
-            RECEIPT_FILE, rows=labels.num_rows, matched=matched, features=names, views=counts
-        ),
+        receipt=job.receipt,
     )
 
 

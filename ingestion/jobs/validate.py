@@ -1,6 +1,6 @@
-"""The promotion gate: whether what is newest in the lakehouse may be served.
+"""The promotion gate: which groups' newest rows may be served, each group by itself.
 
-1. Waivers: one that is expired or malformed fails the gate.
+1. Waivers: one that is expired or malformed is a fault, and waives nothing; it refuses no group.
 2. Quality and age of each group's newest rows, by Great Expectations.
 3. Coverage of the newest snapshot, by its receipt and the rows that are really there.
 4. Parity, by the newest comparison, if one was made.
@@ -19,6 +19,7 @@ import pyarrow as pa
 from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
+from ingestion.jobs.loads import VERDICT_FILE
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock
 from ingestion.quality import promotion
@@ -31,7 +32,8 @@ from ingestion.quality.receipt import Job
 from ingestion.quality.waivers import Waivers, read_waivers
 from ingestion.settings import Settings
 
-RECEIPT_FILE = "validate.json"
+WAIVERS = "waivers"
+"""Stands for a group in the findings about waivers themselves."""
 
 
 class Checked(NamedTuple):
@@ -44,7 +46,7 @@ class Checked(NamedTuple):
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """The verdict and what it rests on."""
+    """The verdict on each group, and what it rests on."""
 
     run_id: str
     at: datetime
@@ -55,8 +57,23 @@ class ValidateResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the newest rows may be served."""
+        """Whether the newest rows of all groups may be served, and no waiver is at fault."""
         return not self.faults
+
+    @property
+    def promoted(self) -> tuple[FeatureGroup, ...]:
+        """The groups whose newest rows may be served; one without rows is none that may not."""
+        return tuple(group for group in GROUPS if group.name not in self.refused)
+
+    @property
+    def refused(self) -> dict[str, tuple[Finding, ...]]:
+        """By group, what speaks against serving its newest rows."""
+        names = {group.name for group in GROUPS}
+        faults: dict[str, tuple[Finding, ...]] = {}
+        for each in self.faults:
+            if each.group in names:
+                faults[each.group] = (*faults.get(each.group, ()), each)
+        return faults
 
     @property
     def faults(self) -> tuple[Finding, ...]:
@@ -84,12 +101,14 @@ def validate(settings: Settings, run_id: str | None = None) -> ValidateResult:
         If another run is writing.
     """
     run_id, at = run_id or new_run_id(), clock.now()
-    with lakehouse_lock(settings.lakehouse, run_id):
-        job = Job(settings, run_id, "validate")
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "validate", VERDICT_FILE) as job,
+    ):
         waivers = read_waivers(settings.feast_repository, at)
         newest = newest_of_groups(settings, at)
         checked = check_newest(settings, newest, at, Engine())
-        findings = [Finding("waivers", "valid", False, problem) for problem in waivers.problems]
+        findings = [Finding(WAIVERS, "valid", False, problem) for problem in waivers.problems]
         skipped: list[tuple[str, Skipped]] = []
         for group, judged in _judged(settings.lakehouse, at, checked):
             if isinstance(judged, Finding):
@@ -97,22 +116,32 @@ def validate(settings: Settings, run_id: str | None = None) -> ValidateResult:
             else:
                 skipped.append((group, judged))
         result = ValidateResult(run_id, at, tuple(findings), tuple(skipped), Path())
-        receipt = job.write(RECEIPT_FILE, **_document(result, waivers, checked))
-    return replace(result, receipt=receipt)
+        job.tell(**_document(result, waivers, checked))
+        if not result.passed:
+            job.fail(GateRefused(_refusal(result)))
+    return replace(result, receipt=job.receipt)
 
 
 def refuse_unless_passed(result: ValidateResult) -> None:
-    """Stop what would serve the newest rows.
+    """Make an error of a verdict that is not yes for all.
 
     Raises
     ------
     GateRefused
-        If the verdict is no.
+        If a group's newest rows may not be served, or a waiver is at fault.
     """
     if not result.passed:
-        first, *others = result.faults
-        more = f" and {len(others)} more" if others else ""
-        raise GateRefused(f"{first}{more}: nothing was promoted; {result.receipt} says why")
+        raise GateRefused(f"{_refusal(result)}; {result.receipt} says why")
+
+
+def _refusal(result: ValidateResult) -> str:
+    first, *others = result.faults
+    more = f" and {len(others)} more" if others else ""
+    judged = dict.fromkeys(each.group for each in result.findings if each.group != WAIVERS)
+    passed = ", ".join(name for name in judged if name not in result.refused)
+    refused = ", ".join(result.refused)
+    told = (("may not be served", refused or "no group"), ("may be", passed or "none"))
+    return f"{first}{more}; " + "; ".join(f"{what}: {names}" for what, names in told)
 
 
 def newest_of_groups(settings: Settings, at: datetime) -> dict[FeatureGroup, pa.Table]:
@@ -162,6 +191,13 @@ def _document(result: ValidateResult, waivers: Waivers, checked: list[Checked]) 
     return {
         "at": result.at,
         "verdict": "promote" if result.passed else "refuse",
+        "groups": {
+            group.name: {
+                "verdict": "refuse" if group.name in result.refused else "promote",
+                "reasons": [f"{f.check}: {f.detail}" for f in result.refused.get(group.name, ())],
+            }
+            for group in GROUPS
+        },
         "findings": result.findings,
         "skipped": [
             {"group": group, "check": each.check, "reason": each.reason}

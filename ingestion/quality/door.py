@@ -6,6 +6,7 @@ Two ways in. :func:`check_at_door` judges the batch of a day whole, by Great Exp
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from ingestion.lakehouse import write_run_file
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import read_history
 from ingestion.quality.quarantine import DATASET, QUARANTINE_FILE
+from ingestion.quality.receipt import Job
 from ingestion.quality.rows import FAILED, Parted, part, violations
 from ingestion.quality.waivers import read_waivers
 from ingestion.settings import Settings
@@ -29,20 +31,28 @@ def check_at_door(
     rows: pa.Table,
     run_id: str,
     *,
+    beside: pa.Table | None = None,
     fewest: int = 1,
     most: int | None = None,
 ) -> CheckReport:
     """Judge a batch before it is published; what may not be is written to the run's quarantine.
 
-    The caller holds the lakehouse lock, publishes ``accepted``, and ends a run that was refused by
-    :func:`refuse_unless_accepted` once its receipt is written.
+    The caller holds the lakehouse lock, publishes ``accepted``, and ends a job that was refused by
+    :func:`refuse_unless_accepted`.
 
     Parameters
     ----------
     rows
-        At least one, at most a row a symbol.
+        At least one, at most one row per symbol.
+    beside
+        Stored rows that stay beside them: they are judged together, as they will be served.
     fewest, most
         How many rows must remain, by the symbols asked.
+
+    Returns
+    -------
+    CheckReport
+        Of all rows; accepted and quarantined are of those to publish alone.
 
     Raises
     ------
@@ -51,19 +61,31 @@ def check_at_door(
     """
     # A waiver that is expired or malformed waives nothing; the promotion gate says so.
     waivers = read_waivers(settings.feast_repository, clock.now())
+    batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
-        history=read_history(settings.lakehouse, group, rows),
+        history=read_history(settings.lakehouse, group, batch),
         fewest=fewest,
         most=most,
         waived=waivers.of_group(group.name),
     )
-    report = check_rows(group, rows, context)
+    report = check_rows(group, batch, context)
+    if beside is not None:
+        own = {name: _of(getattr(report, name), rows) for name in ("accepted", "quarantined")}
+        report = replace(report, **own)
     write_quarantine(settings.lakehouse, group, report.quarantined, run_id)
     return report
 
 
-def refuse_unless_accepted(report: CheckReport, receipt: Path) -> None:
-    """Stop a run whose batch was refused.
+def _of(judged: pa.Table, rows: pa.Table) -> pa.Table:
+    """Return those of the judged rows whose keys are among some rows'."""
+    symbols, stamps = (rows[name].to_pylist() for name in ("symbol", "timestamp"))
+    keys = set(zip(symbols, stamps, strict=True))
+    theirs = zip(judged["symbol"].to_pylist(), judged["timestamp"].to_pylist(), strict=True)
+    return judged.filter(pa.array([key in keys for key in theirs], pa.bool_()))
+
+
+def refuse_unless_accepted(report: CheckReport, job: Job) -> None:
+    """Stop a job whose batch was refused.
 
     Raises
     ------
@@ -74,8 +96,8 @@ def refuse_unless_accepted(report: CheckReport, receipt: Path) -> None:
         first, *others = report.reasons
         more = f" and {len(others)} more" if others else ""
         raise GateRefused(
-            f"{report.group}: {first}{more}: nothing was published; {receipt} says why, and "
-            f"{QUARANTINE_FILE} beside it holds the rows"
+            f"{report.group}: {first}{more}: {job.published_so_far()}; {job.receipt} says why, "
+            f"and {QUARANTINE_FILE} beside it has the rows"
         )
 
 

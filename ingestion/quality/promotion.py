@@ -17,7 +17,7 @@ from ingestion.errors import InputError
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Skipped
 from ingestion.quality.parity import PARITY_FILE
-from ingestion.quality.receipt_file import NOT_SAID, read_receipt
+from ingestion.quality.receipt_file import NOT_SAID, ended_before, is_done, read_receipt
 from ingestion.quality.waivers import Waivers
 
 COVERAGE_FILE = "feature_ingest_coverage.json"
@@ -75,10 +75,13 @@ def coverage(
     for path in _receipts(lakehouse, COVERAGE_FILE):
         try:
             receipt = read_receipt(path)
+            if ended_before(receipt, "verdict"):
+                continue
             known_at = datetime.fromisoformat(receipt["known_at"])
             if receipt["verdict"] == "publish" and newest <= known_at <= at:
                 there = pc.sum(pc.equal(rows["timestamp"], int(known_at.timestamp()))).as_py()
-                return _coverage(group, receipt, there)
+                if there or is_done(receipt):  # else the snapshot has never appeared
+                    return _coverage(group, receipt, there)
         except (InputError, *NOT_SAID) as error:
             return _unreadable(group, "coverage", path, error)
     return Skipped("coverage", "the newest rows have no receipt")
@@ -87,17 +90,19 @@ def coverage(
 def parity(lakehouse: Path, group: FeatureGroup) -> Iterator[Finding | Skipped]:
     """Judge the newest comparison with recomputed values, a column at a time."""
     limits = group.quality.parity
-    path = next(_receipts(lakehouse, PARITY_FILE), None)
     if limits is None:
         return
-    if path is None:
-        yield Skipped("parity", "not measured: `tvfeast parity` does")
+    for path in _receipts(lakehouse, PARITY_FILE):
+        try:
+            receipt = read_receipt(path)
+            if ended_before(receipt, "columns"):
+                continue
+            judged = [_parity(group, limits, figures) for figures in receipt["columns"]]
+        except (InputError, *NOT_SAID) as error:
+            judged = [_unreadable(group, "parity", path, error)]
+        yield from judged
         return
-    try:
-        judged = [_parity(group, limits, figures) for figures in read_receipt(path)["columns"]]
-    except (InputError, *NOT_SAID) as error:
-        judged = [_unreadable(group, "parity", path, error)]
-    yield from judged
+    yield Skipped("parity", "not measured: `tvfeast parity` does")
 
 
 def _receipts(lakehouse: Path, name: str) -> Iterator[Path]:

@@ -1,69 +1,143 @@
-"""What every receipt begins with: which run of which code did what, on which settings.
+"""A job's receipt: which run of which code did what, on which settings, and what became of it.
 
-A job makes a :class:`Job` where it starts, and writes its receipt where it ends::
+A job is entered where it starts and left where it ends, and leaving it writes the receipt, whatever
+has happened::
 
-    job = Job(settings, run_id, "feature-ingest", request)
-    …
-    receipt = job.write("feature_ingest.json", fetched=…, symbols=…)
+    with Job(settings, run_id, "feature-ingest", "feature_ingest.json", request) as job:
+        …
+        job.tell(fetched=…, symbols=…)
 
-One that publishes after it has written its receipt writes it again at the end, with the hashes of
-what it published.
+One whose readers need its word before it publishes calls ``job.write()`` in the midst of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 from feature_repo.catalog import DATASETS
 from ingestion import clock
+from ingestion.errors import GateRefused, TvfeastError
 from ingestion.lakehouse import write_run_file
-from ingestion.lakehouse.ledger import read_ledger
+from ingestion.lakehouse.ledger import Entry, read_ledger
+from ingestion.redaction import Redaction, session_header
 from ingestion.settings import Settings
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _SECRET = frozenset({"headers"})
 """Members of a request whose values may be secrets; a receipt tells their names alone."""
+_log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of a job; beside each, the exit code of a command that is the job alone."""
+
+    RUNNING = "running"
+    """It runs, or was killed."""
+    DONE = "done"
+    """0."""
+    REFUSED = "refused"
+    """3: a limit said no, to all or to a part."""
+    FAILED = "failed"
+    """1, 2 or 4."""
+    INTERRUPTED = "interrupted"
+    """130 or 143: by Ctrl-C, or by a request to end."""
 
 
 class Job:
-    """One job of a run, from its start to its receipt.
+    """One job of a run, from its start to its receipt; a context manager.
 
     Parameters
     ----------
     name
         The command's.
+    file_name
+        The receipt's.
     request
         The request: a dataclass, a mapping, or whatever JSON can hold.
     """
 
-    def __init__(self, settings: Settings, run_id: str, name: str, request: object = None) -> None:
+    def __init__(
+        self, settings: Settings, run_id: str, name: str, file_name: str, request: object = None
+    ) -> None:
         self._settings, self._run_id, self._name = settings, run_id, name
-        self._request = plain(request)
+        self._file_name, self._request = file_name, plain(request)
         self._started, self._start = clock.now(), time.monotonic()
-        self._receipt: tuple[str, dict[str, object]] | None = None
+        self._outcome, self._error = Outcome.RUNNING, ""
+        self._body: dict[str, object] = {}
+        self._secrets = _secrets(settings, request)
         # The jobs of a flow share one run, and with it one ledger.
         self._before = len(read_ledger(settings.lakehouse, run_id))
 
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        elif self._outcome is Outcome.RUNNING:
+            self._outcome = Outcome.DONE
+        try:
+            self.write()
+        except (OSError, TvfeastError) as also:
+            if error is None:
+                raise
+            # The disk may be full: then the first error is the one to tell.
+            _log.warning("%s could not be written: %s", self.receipt, also)
+
+    @property
+    def receipt(self) -> Path:
+        """Where it is, or will be."""
+        return self._settings.lakehouse / "_runs" / self._run_id / self._file_name
+
+    def tell(self, **body: object) -> None:
+        """Add what this kind of job has to say; a member that the head has too replaces it."""
+        self._body |= body
+
+    def fail(self, error: BaseException) -> None:
+        """Take down an error that the job goes on after; leaving it by one does the same."""
+        self._outcome, self._error = _outcome(error), _told(error)
+
+    def published(self) -> dict[str, int]:
+        """Return how many rows it has published so far, by dataset."""
+        rows: Counter[str] = Counter()
+        for entry in self._confirmed():
+            rows[_dataset(entry)] += entry.rows
+        return dict(rows)
+
+    def published_so_far(self) -> str:
+        """Return the same for a message that says why it does not go on."""
+        rows = self.published()
+        return f"published before that: {row_counts(rows)}" if rows else "nothing was published"
+
     def head(self) -> dict[str, Any]:
         """Return what all receipts share; times, memory and files are those up to now."""
-        written = read_ledger(self._settings.lakehouse, self._run_id)[self._before :]
         return {
             "run_id": self._run_id,
             "job": self._name,
+            "outcome": self._outcome,
+            "error": self._secrets.hide(self._error) or None,
             "started": self._started.isoformat(),
             "finished": clock.now().isoformat(),
             "duration_s": round(time.monotonic() - self._start, 3),
@@ -74,37 +148,49 @@ class Job:
             "request": self._request,
             "parts": [
                 {"part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
-                for entry in written
-                if entry.confirmed
+                for entry in self._confirmed()
             ],
         }
 
-    def write(self, file_name: str, **body: object) -> Path:
-        """Write the receipt.
+    def _confirmed(self) -> list[Entry]:
+        written = read_ledger(self._settings.lakehouse, self._run_id)[self._before :]
+        return [entry for entry in written if entry.confirmed]
 
-        Parameters
-        ----------
-        body
-            What this kind of job has to say; a member that the head has too replaces the head's.
-        """
-        self._receipt = file_name, body
-        document = self.head() | {name: plain(value) for name, value in body.items()}
-        content = json.dumps(document, indent=2, ensure_ascii=False).encode(errors="replace")
-        root = self._settings.lakehouse
-        return write_run_file(root, self._run_id, file_name, content + b"\n")
+    def write(self) -> Path:
+        """Write the receipt, of what is known so far; leaving the job writes it once more."""
+        document = self.head() | {name: plain(value) for name, value in self._body.items()}
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        root, content = self._settings.lakehouse, text.encode(errors="replace")
+        return write_run_file(root, self._run_id, self._file_name, content + b"\n")
 
-    def write_again(self) -> Path:
-        """Write the receipt anew, with what has happened since: a job that publishes afterwards.
 
-        Raises
-        ------
-        ValueError
-            If it was not written before.
-        """
-        if self._receipt is None:
-            raise ValueError(f"{self._name} has written no receipt yet")
-        file_name, body = self._receipt
-        return self.write(file_name, **body)
+def row_counts(rows: Mapping[str, int]) -> str:
+    """Return numbers of rows by dataset, for people."""
+    return ", ".join(f"{name} ({count:,} rows)" for name, count in rows.items())
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, GateRefused):
+        return Outcome.REFUSED
+    return Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED
+
+
+def _told(error: BaseException) -> str:
+    text = str(error) if isinstance(error, TvfeastError) else repr(error)
+    return " ".join(text.split())
+
+
+def _secrets(settings: Settings, request: object) -> Redaction:
+    """Return what hides the session and the headers that an error may repeat."""
+    headers = dict(getattr(getattr(request, "scanner", None), "headers", {}))
+    session = [session_header(settings.session_id)] if settings.session_id else []
+    return Redaction([*headers.items(), *session])
+
+
+def _dataset(entry: Entry) -> str:
+    """Return whose part it is; a folder that is no dataset's is named itself."""
+    folder = entry.part.partition("/date=")[0]
+    return next((each.name for each in DATASETS if each.storage == folder), folder)
 
 
 def plain(value: object) -> Any:

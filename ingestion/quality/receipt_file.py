@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestion.errors import InputError
+from ingestion.quality.receipt import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
 """What taking a value out of a document raises where there is another one, or none."""
@@ -34,6 +35,30 @@ def read_receipt(path: Path) -> dict[str, Any]:
     if document["run_id"] != path.parent.name:
         raise _refusal(path, f"is of run {document['run_id']}, and lies with another")
     return document
+
+
+def is_done(receipt: dict[str, Any]) -> bool:
+    """Tell whether a receipt is of a job that has done all its work.
+
+    One that does not say so is older than these words, and was written at the end.
+
+    Raises
+    ------
+    ValueError
+        If it says something else.
+    """
+    return Outcome(receipt.get("outcome", Outcome.DONE)) is Outcome.DONE
+
+
+def ended_before(receipt: dict[str, Any], member: str) -> bool:
+    """Tell whether a receipt lacks a member because its job ended before it knew that.
+
+    Raises
+    ------
+    ValueError
+        As :func:`is_done`.
+    """
+    return member not in receipt and not is_done(receipt)
 
 
 def _warn(error: InputError) -> None:

@@ -27,9 +27,9 @@ def settings(tmp_path: Path) -> Settings:
     settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
     append_part(settings.lakehouse, GROUP, technicals(["B:B"]), "run-2")
-    job = Job(settings, "run-1", "some-job")
-    job.write("some_job.json", symbols=5)
-    job.write_again()
+    with Job(settings, "run-1", "some-job", "some_job.json") as job:
+        job.tell(symbols=5)
+        job.write()
     return settings
 
 

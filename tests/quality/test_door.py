@@ -21,6 +21,7 @@ from ingestion.quality.door import (
     screen,
     write_quarantine,
 )
+from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 GROUP = TV_TECHNICALS_1D
@@ -39,7 +40,7 @@ def quarantine(settings: Settings) -> pa.Table:
 def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project: Settings):
     rows = spoiled(technicals(30), {"RSI": {3: 101.0}})
     report = check_at_door(project, GROUP, rows, "run", fewest=29, most=30)
-    refuse_unless_accepted(report, Path("receipt.json"))
+    refuse_unless_accepted(report, Job(project, "run", "job", "receipt.json"))
     stored = quarantine(project)
     assert stored[DATASET].to_pylist() == [GROUP.name]
     assert stored[FAILED].to_pylist() == [["RSI bounds"]]
@@ -51,11 +52,32 @@ def test_a_refused_batch_is_kept_whole_and_ends_with_3(project: Settings):
     rows = technicals(30)
     report = check_at_door(project, GROUP, rows, "run", fewest=31)
     with pytest.raises(GateRefused, match=r"tv_technicals_1d: rows: .*receipt\.json") as refused:
-        refuse_unless_accepted(report, Path("receipt.json"))
+        refuse_unless_accepted(report, Job(project, "run", "job", "receipt.json"))
     assert refused.value.exit_code == 3
     stored = quarantine(project)
     assert stored.drop_columns([DATASET, FAILED]).equals(rows)
     assert stored[FAILED].to_pylist() == [["rows"]] * 30
+
+
+def test_a_few_rows_are_judged_with_those_that_stay_beside_them(project: Settings):
+    """Of 20 rows, 6 without RSI are more than a quarter, and of 30 they are less."""
+    whole = spoiled(technicals(30), {"RSI": dict.fromkeys(range(6)), "ADX": {25: 101.0}})
+    rows, beside = whole.slice(0, 20), whole.slice(20)
+    assert check_at_door(project, GROUP, rows, "alone").refused
+    report = check_at_door(project, GROUP, rows, "run", beside=beside)
+    assert not report.refused
+    assert report.accepted.equals(rows)
+    assert report.quarantined.num_rows == 0  # a stored row that breaks a rule stays where it is
+    assert not (project.lakehouse / "_runs" / "run").exists()
+
+
+def test_of_a_refused_date_the_rows_to_publish_alone_go_to_quarantine(project: Settings):
+    whole = spoiled(technicals(30), {"RSI": dict.fromkeys(range(15, 30))})
+    rows, beside = whole.slice(0, 5), whole.slice(5)
+    report = check_at_door(project, GROUP, rows, "run", beside=beside)
+    assert report.refused
+    assert report.accepted.num_rows == 0
+    assert quarantine(project).drop_columns([DATASET, FAILED]).equals(rows)
 
 
 def test_without_a_fault_there_is_no_quarantine_file(project: Settings):

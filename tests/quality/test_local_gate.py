@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +14,7 @@ import pytest
 from feature_repo.catalog import LOCAL_1D
 from ingestion.errors import GateRefused
 from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill
+from ingestion.jobs.local_features import backfill, local_features
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.quality.door import FAILED, QUARANTINE_FILE
 from ingestion.quality.rules import Within
@@ -52,3 +54,67 @@ def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Settings):
     assert not list_parts(strict.lakehouse, LOCAL_1D)
     (path,) = (strict.lakehouse / "_runs").glob(f"*/{QUARANTINE_FILE}")
     assert pq.read_metadata(path).num_rows == 60
+    (path,) = (strict.lakehouse / "_runs").glob("*/backfill.json")
+    assert json.loads(path.read_text())["outcome"] == "refused"
+
+
+def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receipt(
+    strict: Settings,
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingestion.quality.suite.row_rules", lambda _: (Within("RSI", 0, 1),))
+        with pytest.raises(GateRefused) as refused:
+            local_features(strict)
+    stored = pa.concat_tables([read_part(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
+    told = str(refused.value)
+    assert f"published before that: local_1d ({stored.num_rows:,} rows)" in told
+    assert "nothing was published" not in told
+    (path,) = (strict.lakehouse / "_runs").glob("*/local_features.json")
+    assert str(path) in told
+    receipt = json.loads(path.read_text())
+    assert (receipt["outcome"], receipt["quality"]["verdict"]) == ("refused", "refuse")
+    assert sum(part["rows"] for part in receipt["parts"]) == stored.num_rows
+    # It has not finished: what it has not published is looked at again, and published then.
+    result = local_features(strict)
+    assert result.dates > 0
+    assert {part.date for part in list_parts(strict.lakehouse, LOCAL_1D)} >= {LAST}
+    done = json.loads(result.receipt.read_text()) if result.receipt else {}
+    assert (done["outcome"], done["error"]) == ("done", None)
+
+
+def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Two of some 25 restated rows break a rule: too many of them, and few of the date's 60."""
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
+    backfill(settings, LAST, LAST)
+    (part,) = list_parts(settings.lakehouse, LOCAL_1D)
+    stored = read_part(part.path).sort_by([("RSI", "descending")])
+    assert stored.num_rows == 60
+    chosen = stored["symbol"].take([0, 1, *range(34, 60)])
+    limit = sum(stored["RSI"].take([1, 2]).to_pylist()) / 2
+    _restate(settings, tmp_path, bars, chosen)
+    rules = (Within("RSI", 0, limit),)
+    for engine in ("rows", "suite"):
+        monkeypatch.setattr(f"ingestion.quality.{engine}.row_rules", lambda _: rules)
+    result = backfill(settings, LAST, LAST)
+    assert result.quarantined == 2
+    assert 18 <= result.rows_written <= 26  # a close at the day's low cannot be lower
+    out = pq.read_table(settings.lakehouse / "_runs" / result.run_id / QUARANTINE_FILE)
+    assert set(out["symbol"].to_pylist()) == set(stored["symbol"].take([0, 1]).to_pylist())
+
+
+def _restate(settings: Settings, folder: Path, bars: pa.Table, symbols: pa.ChunkedArray) -> None:
+    """Import the bars that closed on the last date again, each a ten-thousandth lower."""
+    day = (LAST - date(1970, 1, 1)).days * 86_400
+    stamps = pc.field("timestamp")
+    restated = bars.filter(
+        pc.field("symbol").isin(symbols.combine_chunks())
+        & (stamps >= day)
+        & (stamps < day + 86_400)
+    )
+    close = pc.max_element_wise(pc.multiply(restated["close"], 0.9999), restated["low"])
+    place = restated.column_names.index("close")
+    pq.write_table(restated.set_column(place, "close", close), folder / "restated.parquet")
+    import_bars(settings, ImportRequest(files=(folder / "restated.parquet",)))

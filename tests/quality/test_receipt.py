@@ -9,10 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.errors import GateRefused, InputError, NothingFetched
 from ingestion.jobs.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.local_features import backfill, local_features
@@ -26,7 +28,7 @@ from tests.lakehouse.technicals import EVENING, technicals
 
 HEAD = {
     *("run_id", "job", "started", "finished", "duration_s", "peak_memory_mb", "code"),
-    *("catalog_sha256", "settings", "request", "parts"),
+    *("catalog_sha256", "settings", "request", "parts", "outcome", "error"),
 }
 
 
@@ -38,8 +40,9 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_the_head_says_which_run_of_which_code_did_what(settings: Settings, at):
     at(EVENING)
-    job = Job(settings, "run-1", "some-job", {"first": date(2026, 1, 16)})
-    document = json.loads(job.write("some_job.json", rows=3).read_text())
+    job = Job(settings, "run-1", "some-job", "some_job.json", {"first": date(2026, 1, 16)})
+    job.tell(rows=3)
+    document = json.loads(job.write().read_text())
     assert document.keys() == {*HEAD, "rows"}
     assert document["run_id"] == "run-1"
     assert document["request"] == {"first": "2026-01-16"}
@@ -52,7 +55,7 @@ def test_the_head_says_which_run_of_which_code_did_what(settings: Settings, at):
 
 def test_the_hash_of_each_part_is_that_of_its_file(settings: Settings):
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
-    job = Job(settings, "run-1", "second job of the run")
+    job = Job(settings, "run-1", "second job of the run", "second.json")
     late = technicals(["A:A", "B:B"], EVENING + timedelta(days=1))
     part = append_part(settings.lakehouse, GROUP, late, "run-1")
     assert job.head()["parts"] == [
@@ -64,22 +67,70 @@ def test_the_hash_of_each_part_is_that_of_its_file(settings: Settings):
     ]
 
 
+def read(job: Job) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(job.receipt.read_text())
+    return document
+
+
 def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Settings):
-    job = Job(settings, "run-1", "job")
-    path = job.write("job.json", fetched=1)
-    assert json.loads(path.read_text())["parts"] == []
-    append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
-    assert job.write_again() == path
-    document = json.loads(path.read_text())
+    with Job(settings, "run-1", "job", "job.json") as job:
+        job.tell(fetched=1)
+        job.write()
+        assert (read(job)["outcome"], read(job)["parts"]) == ("running", [])
+        append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
+    document = read(job)
+    assert (document["outcome"], document["error"]) == ("done", None)
     assert (document["fetched"], len(document["parts"])) == (1, 1)
-    with pytest.raises(ValueError, match="no receipt yet"):
-        Job(settings, "run-1", "job").write_again()
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "told"),
+    [
+        (GateRefused("below\n the limit"), "refused", "below the limit"),
+        (NothingFetched("no rows came"), "failed", "no rows came"),
+        (InputError("no such file"), "failed", "no such file"),
+        (OSError(28, "No space left"), "failed", "OSError(28, 'No space left')"),
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt()"),
+        (SystemExit(143), "interrupted", "SystemExit(143)"),
+    ],
+)
+def test_a_job_that_is_left_by_an_error_leaves_a_receipt_that_says_so(
+    settings: Settings, error: BaseException, outcome: str, told: str
+):
+    job = Job(settings, "run-1", "job", "job.json")
+    append_part(settings.lakehouse, GROUP, technicals(["A:A", "B:B"]), "run-1")
+    job.tell(fetched=2)
+    with pytest.raises(type(error)), job:
+        raise error
+    document = read(job)
+    assert (document["outcome"], document["error"]) == (outcome, told)
+    assert document["fetched"] == 2
+    assert [part["rows"] for part in document["parts"]] == [2]
+    assert job.published() == {GROUP.name: 2}
+    assert job.published_so_far() == "published before that: tv_technicals_1d (2 rows)"
+
+
+def test_a_receipt_that_cannot_be_written_hides_no_error(settings: Settings):
+    job = Job(settings, "run-1", "job", "job.json")
+    (settings.lakehouse / "_runs").mkdir(parents=True)
+    (settings.lakehouse / "_runs" / "run-1").touch()  # where the folder should be
+    with pytest.raises(InputError, match="the first error"), job:
+        raise InputError("the first error")
+    with pytest.raises(InputError, match="run-1"), job:
+        pass
+
+
+def test_a_job_that_has_published_nothing_says_so(settings: Settings):
+    assert Job(settings, "run-1", "job", "job.json").published_so_far() == "nothing was published"
 
 
 def test_no_secret_gets_into_a_receipt(settings: Settings):
-    options = ScannerOptions(headers={"Cookie": "s3cret", "Referer": "s3cret"})
+    options = ScannerOptions(headers={"Cookie": "s3cret-header", "Referer": "s3cret"})
     request = FeatureIngestRequest("america", scanner=options)
-    text = Job(settings, "run-1", "job", request).write("job.json").read_text()
+    job = Job(settings, "run-1", "job", "job.json", request)
+    with pytest.raises(InputError), job:
+        raise InputError("the scanner says: Cookie sessionid=s3cret, Cookie: s3cret-header")
+    text = job.receipt.read_text()
     assert "s3cret" not in text
     document = json.loads(text)
     assert "headers" not in document["request"]["scanner"]

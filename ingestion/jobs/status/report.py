@@ -23,7 +23,7 @@ from ingestion.jobs.status.sections import Section
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.quality.freshness import newest_events
 from ingestion.quality.quarantine import quarantined
-from ingestion.quality.receipt_file import newest_receipt
+from ingestion.quality.receipt_file import ended_before, newest_receipt
 from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
 
@@ -179,6 +179,8 @@ class _Snapshot:
 
 
 def _snapshot(root: Path, receipt: dict[str, Any]) -> _Snapshot | None:
+    if ended_before(receipt, "coverage"):
+        return None
     source, coverage = receipt["request"]["source"], float(receipt["coverage"])
     if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
         raise ValueError(f"{coverage} is no share")
@@ -250,6 +252,8 @@ def _group(
 
 def _load(settings: Settings, at: datetime, receipt: dict[str, Any]) -> Load | None:
     if receipt["settings"]["project"] != str(settings.project):  # it shares the lakehouse
+        return None
+    if ended_before(receipt, "views"):
         return None
     until = clock.parse_instant(receipt["until"])
     rows = {_text(view["view"]): view["rows"] for view in receipt["views"]}
