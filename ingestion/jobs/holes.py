@@ -26,7 +26,7 @@ from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, sweep_staging
 from ingestion.lakehouse.parts import Part
 from ingestion.quality.receipt import Job
-from ingestion.quality.receipt_file import newest_receipt
+from ingestion.quality.receipt_file import is_done, newest_receipt
 from ingestion.reading import reading_again
 from ingestion.sessions import CALENDARS, ClosingRule, hours_of
 from ingestion.settings import Settings
@@ -149,10 +149,13 @@ def accept_hole(
     if first > last:
         raise InputError(f"the first session, {first}, is after the last, {last}")
     root, run_id = settings.lakehouse, new_run_id()
-    with lakehouse_lock(root, run_id):
+    request = {"market": market, "first": first, "last": last, "reason": reason}
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "accept-hole", RECEIPT_FILE, request) as job,
+    ):
         sweep_staging(root)
-        request = {"market": market, "first": first, "last": last, "reason": reason}
-        job, now = Job(settings, run_id, "accept-hole", request), clock.now()
+        now = clock.now()
         open_now = [*find_holes(root, now).open, *_just_closed(root, now)]
         wanted = {
             (each.session, each.market): each
@@ -164,8 +167,8 @@ def accept_hole(
         chosen = tuple(wanted[key] for key in sorted(wanted))
         sessions = [(each.market, each.session, int(each.closes.timestamp())) for each in chosen]
         record_accepted(root, sessions, reason, now, run_id)
-        receipt = job.write(RECEIPT_FILE, sessions=chosen)
-    return AcceptedHoles(run_id, reason, chosen, receipt)
+        job.tell(sessions=chosen)
+    return AcceptedHoles(run_id, reason, chosen, job.receipt)
 
 
 def _markets(name: str) -> set[str]:
@@ -215,7 +218,9 @@ def _symbols(root: Path, day: date) -> list[str]:
 def _found_before(root: Path, until: int) -> list[Lacking]:
     """Return the holes of longer ago, as the newest run over all bars has found them."""
 
-    def read(receipt: dict[str, Any]) -> list[Lacking]:
+    def read(receipt: dict[str, Any]) -> list[Lacking] | None:
+        if not is_done(receipt):
+            return None
         return [
             Lacking(
                 each["market"],
