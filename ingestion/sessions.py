@@ -70,9 +70,11 @@ __all__ = [
     "known_bar_closes",
     "next_open",
     "previous_close",
+    "running_closes",
     "session_bounds",
     "sessions_between",
     "time_zone",
+    "why_no_session",
 ]
 
 DAY = 86_400
@@ -213,6 +215,44 @@ def known_bar_close(symbol: str, bar_open: int) -> int | None:
     """
     close, certain = _close_and_certainty(symbol, bar_open)
     return close if certain else None
+
+
+def running_closes(symbol: str, instants: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return when the session that runs at each instant closes; −1 where none is known to run."""
+    import numpy as np
+
+    calendar = _calendar(symbol)
+    if calendar is None:
+        return np.full(len(instants), -1, dtype=np.int64)
+    i = np.searchsorted(calendar.closes, instants, side="right")
+    i = np.minimum(i, len(calendar.closes) - 1)
+    runs = (calendar.opens[i] <= instants) & (instants < calendar.closes[i])
+    return np.where(runs, calendar.closes[i], -1)
+
+
+def why_no_session(exchange: str, when: date | int) -> str:
+    """Tell people why a date, or an instant, is in no session of an exchange with a calendar.
+
+    Examples
+    --------
+    >>> why_no_session("NASDAQ", date(2021, 3, 6))
+    'NASDAQ has no session on Saturday 2021-03-06; if it traded, write it to sessions.csv'
+    """
+    calendar = calendar_of(exchange)
+    first = calendar.labels[0].item()
+    if isinstance(when, date):
+        if when < first:
+            return f"the calendar of {exchange} begins on {first}"
+        return (
+            f"{exchange} has no session on {when:%A %Y-%m-%d}; if it traded, write it to "
+            "sessions.csv"
+        )
+    instant = datetime.fromtimestamp(when, ZoneInfo(calendar.time_zone))
+    told = f"{instant:%Y-%m-%d %H:%M} in {calendar.time_zone}"
+    expected = "a bar's time is its date, its open, or midnight UTC or of the exchange"
+    if (i := calendar.of_close(when)) is not None:
+        return f"{told} is the close of session {calendar.labels[i]}: {expected}"
+    return f"{told} is in no session of {exchange}: {expected}"
 
 
 def previous_close(symbol: str, close: int) -> int | None:

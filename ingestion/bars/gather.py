@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.checks import check_values, describe
-from ingestion.bars.closing import NONE, opens_and_closes
+from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
@@ -86,7 +86,10 @@ class Gatherer:
             if reason is Reason.SYMBOL:
                 return "", problem
             if reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
-                return symbol or "", str(file.columns[Role.TIME][int(at)])[:80]
+                told = str(file.columns[Role.TIME][int(at)])[:80]
+                if reason is Reason.SESSION and symbol is not None:
+                    told += f": {why_unplaced(times, at, symbol)}"
+                return symbol or "", told
             return symbol or "", describe(bars, at)
 
         good = self._refuse(str(path), file.rows, verdict, explain)

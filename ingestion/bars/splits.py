@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.closing import NONE, opens_and_closes
+from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.names import Naming
 from ingestion.bars.read import VendorFile, read_vendor_file
@@ -64,7 +64,8 @@ def read_splits(path: Path, naming: Naming, refusals: Refusals) -> SplitsFile:
         elif not (np.isfinite(ratio) and ratio > 0):
             reason, detail = Reason.SPLIT, f"{file.columns[Role.SPLIT_RATIO][at]}"[:80]
         elif closes[at] == NONE:
-            reason, detail = Reason.SESSION, f"{file.columns[Role.TIME][at]}"
+            told = str(file.columns[Role.TIME][at])[:80]
+            reason, detail = Reason.SESSION, f"{told}: {why_unplaced(times, at, symbol)}"
         else:
             split = Split(symbol, int(closes[at]), ratio, row)
             days.setdefault((symbol, split.event), []).append(split)

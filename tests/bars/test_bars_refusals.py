@@ -175,7 +175,8 @@ def test_the_receipt_counts_all_refusals_and_shows_the_first_of_each_reason(
         "row": 1,
         "symbol": "NYSE:S0",
         "reason": "no session on that date",
-        "detail": "2021-03-06",
+        "detail": "2021-03-06: NYSE has no session on Saturday 2021-03-06; if it traded, "
+        "write it to sessions.csv",
     }
     assert receipt["files"] == [
         {
