@@ -23,6 +23,7 @@ _UNITS = {
     "d": timedelta(days=1),
 }
 _LONGEST = timedelta(days=3653)
+_LONGEST_NAME = 200
 
 
 class Duration(click.ParamType[timedelta]):
@@ -127,6 +128,31 @@ class Header(click.ParamType[tuple[str, str]]):
         return name, text.strip()
 
 
+class Name(click.ParamType[str]):
+    """A name that fits into one line."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Read a name."""
+        text = str(value).strip()
+        if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
+            self.fail(f"a name has 1 to {_LONGEST_NAME} printable characters", param, ctx)
+        return text
+
+
+class Rhythm(Duration):
+    """A duration that is not zero."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        """Read a number and its unit."""
+        duration = super().convert(value, param, ctx)
+        if duration < _UNITS["m"]:
+            self.fail(f"{value!r} is less than a minute", param, ctx)
+        return duration
+
+
+NAME, RHYTHM = Name(), Rhythm()
 DAY, DURATION, INSTANT, LIMIT, HEADER = Day(), Duration(), Instant(), Limit(), Header()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from ingestion.commands.group import candidates_of, cli, show
 from ingestion.errors import InputError
 from ingestion.options import (
+    NAME,
+    RHYTHM,
     json_option,
     resume_options,
     scanner_arguments,
@@ -97,18 +102,33 @@ def rebuild_command(as_json: bool) -> None:
 
 @cli.command("flow-data")
 @source_options
+@click.option(
+    "--profile",
+    type=NAME,
+    help="Name under which `status` knows this flow [its candidates file or market].",
+)
+@click.option(
+    "--every",
+    type=RHYTHM,
+    help="How often it is to start, as 1d or 1h [the median of its last five starts].",
+)
 @resume_options
 @scanner_options
 @json_option
-def flow_data_command(as_json: bool, **arguments: Any) -> None:
+def flow_data_command(
+    as_json: bool, profile: str | None, every: timedelta | None, **arguments: Any
+) -> None:
     """Run the daily flow: bars, symbols, snapshot, local features, checks, online store."""
     from ingestion.jobs.feature_ingest import FeatureIngestRequest
     from ingestion.jobs.flow_data import flow_data
+    from ingestion.jobs.profiles import default_name
     from ingestion.render.flow import flow_document, flow_text
     from ingestion.render.progress import progress
 
+    settings, source = Settings.from_environment(), arguments["candidates"] or arguments["universe"]
     request = _request(FeatureIngestRequest, arguments)
-    result = flow_data(Settings.from_environment(), request, progress())
+    name = profile or default_name(settings, source)
+    result = flow_data(settings, request, progress(), profile=name, every=every)
     show(as_json, flow_document(result), flow_text(result))
     if result.error:
         raise result.error

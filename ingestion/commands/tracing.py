@@ -68,12 +68,28 @@ def explain_command(as_json: bool, **arguments: Any) -> None:
 @click.option(
     "--max-held-back", type=click.IntRange(0), help="Symbols that wait for a split [any number]."
 )
+@click.option(
+    "--forget",
+    "forgotten",
+    metavar="PROFILE",
+    multiple=True,
+    help="Expect this flow no more, until it runs again.",
+)
 @json_option
-def status_command(as_json: bool, **arguments: Any) -> None:
+def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
     """Tell how fresh and complete everything is; exit 3 past a limit."""
+    from ingestion.jobs.profiles import forget_profiles
     from ingestion.jobs.status import StatusLimits, refuse_unless_fresh, status
-    from ingestion.render import tracing as render
+    from ingestion.render import status as render
 
+    if forgotten:
+        receipt = forget_profiles(Settings.from_environment(), forgotten)
+        show(
+            as_json,
+            render.forget_document(forgotten, receipt),
+            render.forget_text(forgotten, receipt),
+        )
+        return
     report = status(Settings.from_environment(), StatusLimits(**arguments))
     show(as_json, render.status_document(report), render.status_text(report))
     refuse_unless_fresh(report)

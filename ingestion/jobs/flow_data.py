@@ -5,18 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from feature_repo.catalog import OHLCV_1D
+from ingestion import clock
 from ingestion.errors import LakehouseLocked, TvfeastError
 from ingestion.jobs.data_ingest import data_ingest
 from ingestion.jobs.feast_repository import open_repository
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.feature_ingest import (
+    FeatureIngestRequest,
+    FeatureIngestResult,
+    feature_ingest,
+)
 from ingestion.jobs.local_features import local_features
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.meta_ingest import meta_ingest
+from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
+from ingestion.jobs.profiles import known_profiles, name_of, with_run
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress
 from ingestion.jobs.status import refuse_unless_fresh, status
@@ -25,8 +33,6 @@ from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
-
-RECEIPT_FILE = "flow_data.json"
 
 
 class Status(StrEnum):
@@ -67,13 +73,25 @@ class FlowResult:
 
 
 def flow_data(
-    settings: Settings, request: FeatureIngestRequest, progress: Progress | None = None
+    settings: Settings,
+    request: FeatureIngestRequest,
+    progress: Progress | None = None,
+    *,
+    profile: str | None = None,
+    every: timedelta | None = None,
 ) -> FlowResult:
     """Run the chain; a step that fails stops those that need it, and no other.
 
     A repeated flow picks up where this one stopped: each job adds only what is not there yet. The
     receipt is written before the first step and after each, so that a flow that is killed has told
     how far it came.
+
+    Parameters
+    ----------
+    profile
+        Under which name ``status`` knows this flow; that of its candidates or market if None.
+    every
+        How often it is to start; what its last starts show if None.
 
     Raises
     ------
@@ -83,12 +101,15 @@ def flow_data(
         If the registry describes other definitions or another lakehouse; nothing is published.
     """
     run_id = new_run_id()
+    name, started = profile or name_of(request.source), clock.now()
     with (
         lakehouse_lock(settings.lakehouse, run_id),
         Job(settings, run_id, "flow-data", RECEIPT_FILE, request) as job,
     ):
-        chain = _chain(settings, request, progress, run_id)
+        chain = _chain(settings, request, progress, run_id, name)
         steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
+        profiles = with_run(known_profiles(settings.lakehouse), name, run_id)
+        job.tell(profile=name, every=every, profiles=profiles)
         job.tell(steps=[_told(each) for each in steps])
         job.write()
         if (settings.project / "data" / "registry.db").exists():
@@ -97,6 +118,8 @@ def flow_data(
         for number, (step, failure) in enumerate(_run(chain)):
             steps[number] = step
             error = error or failure
+            if isinstance(step.result, FeatureIngestResult) and step.result.part:
+                job.tell(profiles=profiles | {name: profiles[name].fetched(started)})
             job.tell(steps=[_told(each) for each in steps])
             job.write()
         if error:
@@ -116,7 +139,11 @@ class _Step(NamedTuple):
 
 
 def _chain(
-    settings: Settings, request: FeatureIngestRequest, progress: Progress | None, run_id: str
+    settings: Settings,
+    request: FeatureIngestRequest,
+    progress: Progress | None,
+    run_id: str,
+    profile: str,
 ) -> tuple[_Step, ...]:
     def compute() -> object:
         if not list_parts(settings.lakehouse, OHLCV_1D):
@@ -134,7 +161,7 @@ def _chain(
         return report
 
     def look() -> object:
-        report = status(settings)
+        report = status(settings, profile=profile)
         refuse_unless_fresh(report)
         return report
 

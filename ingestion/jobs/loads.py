@@ -30,6 +30,8 @@ class LastLoad:
     """Symbols that had a row; None where the engine did not say."""
     parts: frozenset[str]
     """What was loaded: the parts of the window, below the lakehouse's root."""
+    newest: datetime | None
+    """Event of the newest row that was loaded; None where the receipt does not say."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ def last_loads(
         until = clock.parse_instant(receipt["until"])
         return {
             _text(view["view"]): LastLoad(
-                receipt["run_id"], until, view["rows"], frozenset(map(_text, view["parts"]))
+                run_id=receipt["run_id"],
+                until=until,
+                rows=view["rows"],
+                parts=frozenset(map(_text, view["parts"])),
+                newest=clock.parse_instant(view["newest"]) if view.get("newest") else None,
             )
             for view in receipt["views"]
         }

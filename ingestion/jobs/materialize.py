@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from ingestion.errors import ClockError, InputError
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.loads import LOAD_FILE, LastLoad, last_loads
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.quality.receipt import Job
+from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class ViewLoad:
     """Parts among them that the load before this one had not seen."""
     late_parts: int
     """New parts of a day that the load before this one had reached the end of."""
+    newest: datetime | None
+    """Event of the newest row inside the window; None without one."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ def _load(
         if part.date <= until.date()
     ]
     names = {str(part.path.relative_to(settings.lakehouse)): part.date for part in window}
+    newest = reading_again(partial(_newest, settings.lakehouse, group, since, until))
     view = store.get_feature_view(group.name)
     task = MaterializationTask(store.project, view, since, until)
     (job,) = store._get_provider().batch_engine.materialize(store.registry, task)
@@ -171,7 +176,23 @@ def _load(
         parts=tuple(names),
         new_parts=len(new),
         late_parts=sum(before is not None and day < before.until.date() for day in new),
+        newest=newest,
     )
+
+
+def _newest(
+    lakehouse: Path, group: FeatureGroup, since: datetime, until: datetime
+) -> datetime | None:
+    """Return the newest event of a span; of its dates the last one with rows need be read."""
+    parts = by_date(list_parts(lakehouse, group, since.date()))
+    for day in sorted(parts, reverse=True):
+        events: set[datetime] = set()
+        for part in parts[day]:
+            column = read_part(part.path, ["event_timestamp"])["event_timestamp"]
+            events |= set(pc.unique(column).to_pylist())
+        if inside := [event for event in events if since <= event <= until]:
+            return max(inside)
+    return None
 
 
 def _clamp_future_ends(store: FeatureStore, group: FeatureGroup, until: datetime) -> None:

@@ -81,15 +81,24 @@ def receipts_told(
         Is told of each receipt that cannot be read; people are, unless the caller does more.
     """
     for path in sorted((root / "_runs").glob(f"*/{name}"), reverse=True):
-        try:
-            told = read(read_receipt(path))
-        except InputError as error:
-            passed_over(error)
-        except NOT_SAID as error:
-            passed_over(_refusal(path, f"does not say what it must ({error!r})"))
-        else:
-            if told is not None:
-                yield told
+        told = receipt_told(path, read, passed_over)
+        if told is not None:
+            yield told
+
+
+def receipt_told(
+    path: Path,
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
+) -> Told | None:
+    """Return what one receipt tells; None if it cannot be read. See :func:`receipts_told`."""
+    try:
+        return read(read_receipt(path))
+    except InputError as error:
+        passed_over(error)
+    except NOT_SAID as error:
+        passed_over(_refusal(path, f"does not say what it must ({error!r})"))
+    return None
 
 
 def newest_receipt(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ingestion.jobs.flow_data import FlowResult, StepOutcome
-from ingestion.render import bars, online, scans, tracing, trust
+from ingestion.render import bars, online, scans, status, trust
 
 
 class _Form(NamedTuple):
@@ -24,7 +24,7 @@ _FORMS = {
     "validate": _Form(trust.validate_document, trust.validate_text),
     "materialize": _Form(online.materialize_document, online.materialize_text),
     "verify --online": _Form(online.online_document, online.online_text),
-    "status": _Form(tracing.status_document, tracing.status_text),
+    "status": _Form(status.status_document, status.status_text),
 }
 
 

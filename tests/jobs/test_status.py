@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from feature_repo.stores.online.layout import Layout, Values
+from feature_repo.stores.online.tables import Rows, make_table, upsert
 from ingestion.errors import GateRefused
 from ingestion.jobs.status import (
     Section,
@@ -21,8 +27,9 @@ from ingestion.jobs.status import (
 )
 from ingestion.jobs.status import report as report_module
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
-from ingestion.render.tracing import status_document, status_text
+from ingestion.render.status import status_document, status_text
 from ingestion.settings import Settings
+from ingestion.workspace import make_workspace
 from tests.lakehouse.technicals import EVENING, technicals
 
 AGE = GROUP.quality.max_age
@@ -34,13 +41,34 @@ NAMES = [f"NASDAQ:S{number:02}" for number in range(19)] + ["BINANCE:BTCUSDT"]
 def lakehouse(tmp_path: Path, at) -> Settings:
     """A complete snapshot of twenty symbols, loaded, all but one with bars and features."""
     at(EVENING)
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    settings = Settings(
+        make_workspace(tmp_path / "project"), tmp_path / "lakehouse", "https://scanner.invalid"
+    )
+    (settings.project / "data" / "registry.db").write_bytes(b"views and services")
+    served(settings)
     append_part(settings.lakehouse, GROUP, technicals(NAMES), "run-1")
     for dataset in (OHLCV_1D, LOCAL_1D):
         append_part(settings.lakehouse, dataset, daily(dataset, NAMES[:-1]), "run-1")
     snapshot_receipt(settings, "run-1")
     loaded(settings, "run-1")
     return settings
+
+
+def served(settings: Settings, rows: int = 20, event: datetime = EVENING) -> Path:
+    """An online store of that many rows in each view."""
+    path = settings.project / "data" / "online.db"
+    layout = Layout.of([("RSI", "DOUBLE")])
+    keys = [f"key {number}".encode() for number in range(rows)]
+    instants = np.full(rows, int(event.timestamp()) * 1_000_000)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        for view in (GROUP, LOCAL_1D):
+            table = f"wide_tvfeast_{view.name}"
+            make_table(connection, table, layout)
+            values = {"RSI": Values.nulls("DOUBLE", rows)}
+            upsert(connection, table, layout, Rows(keys, instants, instants, values))
+        connection.commit()
+    return path
 
 
 def daily(dataset, symbols: list[str], event: datetime = EVENING) -> pa.Table:
@@ -284,11 +312,35 @@ def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
     assert "–" in status_text(report)
 
 
-def test_bars_without_features_are_a_problem(tmp_path: Path, at):
+def test_bars_without_features_are_a_problem_beside_snapshots(lakehouse: Settings):
+    shutil.rmtree(lakehouse.lakehouse / "features" / "local_1d")
+    assert "local_1d has no rows: run `tvfeast local-features`" in status(lakehouse).problems
+
+
+def test_history_alone_is_no_operation_and_nothing_to_ring_for(tmp_path: Path, at):
+    """Years ago two symbols' bars were imported, one of which ended before; nothing else was."""
     at(EVENING)
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
-    append_part(settings.lakehouse, OHLCV_1D, daily(OHLCV_1D, NAMES), "bars")
-    assert any("local-features" in problem for problem in status(settings).problems)
+    settings = Settings(
+        make_workspace(tmp_path / "project"), tmp_path / "lakehouse", "https://scanner.invalid"
+    )
+    first, last = datetime(2019, 3, 4, 21, tzinfo=UTC), datetime(2021, 4, 12, 20, tzinfo=UTC)
+    append_part(settings.lakehouse, OHLCV_1D, daily(OHLCV_1D, ["NYSE:A", "NYSE:B"], first), "one")
+    append_part(settings.lakehouse, OHLCV_1D, daily(OHLCV_1D, ["NYSE:A", "TSE:1"], last), "two")
+    report = status(settings)
+    assert report.problems == ()
+    assert report.warnings == (
+        "nothing is computed from the bars yet: run `tvfeast local-features`",
+    )
+    text = status_text(report)
+    assert "bars: 2 symbols, 2019-03-04 to 2021-04-12, 2 dates" in text
+    assert "imported until 2021-04-12: NYSE 1, TSE 1" in text
+    document = status_document(report)["bars"]
+    assert (document["first"], document["last"]) == ("2019-03-04", "2021-04-12")
+
+    append_part(settings.lakehouse, LOCAL_1D, daily(LOCAL_1D, ["NYSE:A", "TSE:1"], last), "three")
+    report = status(settings)
+    assert (report.problems, report.warnings) == ((), ())
+    assert group(report, "local_1d").newest == last
 
 
 def test_the_status_is_told_to_people_and_to_machines(lakehouse: Settings, at):

@@ -171,6 +171,18 @@ def read_all(
     return _rows(connection.execute(select).fetchall(), layout, wanted)
 
 
+def count_events(
+    connection: sqlite3.Connection, table: str, since_us: int, until_us: int
+) -> tuple[int, int | None, int]:
+    """Return how many rows there are, the newest event, and how many events lie in a span."""
+    inside = "count(*) FILTER (WHERE event_us BETWEEN ? AND ?)"
+    select = f"SELECT count(*), max(event_us), {inside} FROM {_quoted(table)}"  # noqa: S608 - quoted
+    counts: tuple[int, int | None, int] = connection.execute(
+        select, (since_us, until_us)
+    ).fetchone()
+    return counts
+
+
 def _rows(found: list[tuple[object, ...]], layout: Layout, wanted: list[str]) -> Rows:
     names = [name for name in wanted if name in layout.columns]
     columns = list(zip(*found, strict=True)) or [()] * (4 + len(names))

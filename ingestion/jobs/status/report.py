@@ -1,35 +1,44 @@
-"""How fresh and how complete the lakehouse is, and what waits for somebody.
+"""All of it: what there is now, and which limits are passed.
 
-Reads the newest receipts and the keys of recent rows; one that cannot be read is past a limit, and
-the one before it counts, as it does where a run died before its snapshot appeared. Changes nothing,
-does not ask Feast, and waits for nobody.
+Reads the newest receipts and the keys of recent rows; a receipt that cannot be read is past a
+limit, and the one before it counts, as it does where a run died before its snapshot appeared.
+Changes nothing, does not ask Feast, and waits for nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D, FeatureGroup
+from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.half_imports import half_imports
+from ingestion.jobs.loads import LastLoad, last_loads
+from ingestion.jobs.status.bars import BarsStatus, bars
+from ingestion.jobs.status.flows import ProfileStatus, flows
+from ingestion.jobs.status.groups import Demand, GroupStatus, Newest, demands, group_status
 from ingestion.jobs.status.looks import LOOKS
 from ingestion.jobs.status.sections import Section
-from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
+from ingestion.jobs.status.served import (
+    Load,
+    StoreStatus,
+    last_load,
+    look_at_stores,
+    store_problems,
+)
+from ingestion.jobs.status.wanted import Snapshot, newest_snapshot, symbols_wanted
 from ingestion.quality.freshness import newest_events
-from ingestion.quality.quarantine import quarantined
-from ingestion.quality.receipt_file import ended_before, newest_receipt
+from ingestion.quality.receipt_file import newest_receipt
 from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
 
 LOOKBACK = timedelta(days=90)
 """A symbol without a row for longer counts as missing, not as stale."""
-_SNAPSHOT, _BARS, _LOAD = "feature_ingest_coverage.json", "data_ingest.json", "materialize.json"
+_BARS = "data_ingest.json"
 
 
 @dataclass(frozen=True)
@@ -39,43 +48,11 @@ class StatusLimits:
     max_age: timedelta | None = None
     """Of each group's newest rows and of the online store; the catalog's for each group if None."""
     min_coverage: float = 0.95
-    """Of the newest snapshot."""
+    """Of the newest snapshot of each flow."""
     max_stale_share: float = 0.05
-    """Stale and missing symbols among those that were asked for."""
+    """Stale and missing symbols among those that a flow asks for."""
     max_held_back: int | None = None
     """Symbols whose bars wait until a split is recorded; None for any number."""
-
-
-@dataclass(frozen=True)
-class GroupStatus:
-    """One feature group."""
-
-    view: str
-    newest: datetime | None
-    """Event of its newest row; None without one in the last 90 days."""
-    age: timedelta | None
-    max_age: timedelta
-    coverage: float | None
-    """Of the newest snapshot, by its receipt; None where no receipt tells."""
-    asked: int
-    """Symbols of the newest snapshot's request that the group can have."""
-    stale: tuple[str, ...]
-    """Those among them whose newest row is older than ``max_age``."""
-    missing: tuple[str, ...]
-    """Those among them without any row in the last 90 days."""
-    quarantined: int
-    """Rows that the newest snapshot's run kept back."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """The last materialization."""
-
-    run_id: str
-    until: datetime
-    age: timedelta
-    rows: dict[str, int | None]
-    """By view, the symbols that were loaded."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +60,14 @@ class StatusReport:
     """What there is, and which limits it is past."""
 
     at: datetime
+    profiles: tuple[ProfileStatus, ...]
+    """The flows of the operation, by name."""
+    demands: tuple[Demand, ...]
+    """By flow and group, the symbols that are wanted and those that are not fresh."""
     groups: tuple[GroupStatus, ...]
+    bars: BarsStatus
     load: Load | None
+    stores: StoreStatus
     without_bars: dict[str, tuple[str, ...]]
     """By exchange, symbols with a fresh snapshot and no stored bar: nothing is recomputed."""
     held_back: tuple[dict[str, Any], ...]
@@ -101,9 +84,24 @@ class StatusReport:
         """Whether everything is inside the limits."""
         return not self.problems
 
+    @property
+    def is_history(self) -> bool:
+        """Whether there is history alone: nobody has begun to fetch or to serve anything."""
+        has_snapshot = any(g.newest for g in self.groups if g.view == TV_TECHNICALS_1D.name)
+        is_used = self.profiles or any(each.asked for each in self.demands) or self.load
+        return self.bars.first is not None and not (is_used or has_snapshot)
 
-def status(settings: Settings, limits: StatusLimits | None = None) -> StatusReport:
+
+def status(
+    settings: Settings, limits: StatusLimits | None = None, *, profile: str | None = None
+) -> StatusReport:
     """Look at what there is now.
+
+    Parameters
+    ----------
+    profile
+        The flow that asks: what is wrong with other flows alone is told as a warning then. All
+        flows count alike if None.
 
     Raises
     ------
@@ -113,43 +111,58 @@ def status(settings: Settings, limits: StatusLimits | None = None) -> StatusRepo
     limits, at, root = limits or StatusLimits(), clock.now(), settings.lakehouse
     # Told by the status itself: a monitor reads no warnings, and what is older may look sound.
     damaged: list[InputError] = []
-    newest = {
-        dataset.name: newest_events(root, dataset, at - LOOKBACK, at)
-        for dataset in (*GROUPS, OHLCV_1D)
-    }
-    snapshot = newest_receipt(root, _SNAPSHOT, partial(_snapshot, root), damaged.append)
-    asked = _asked(snapshot, newest[TV_TECHNICALS_1D.name])
-    with_bars = newest[OHLCV_1D.name].keys()
+    newest = {group.name: newest_events(root, group, at - LOOKBACK, at) for group in GROUPS}
+    stored = bars(root, at, LOOKBACK)
+    profiles = flows(root, at, newest[TV_TECHNICALS_1D.name], damaged.append)
+    max_ages = {group.name: limits.max_age or group.quality.max_age for group in GROUPS}
+    snapshot = newest_snapshot(root, damaged.append)
+    demand = tuple(
+        each
+        for flow, symbols, coverage in _wanted(root, profiles, snapshot, newest, profile)
+        for each in demands(flow, symbols, coverage, newest, stored, max_ages, at)
+    )
     groups = tuple(
-        _group(
+        group_status(
             root,
             group,
             newest[group.name],
-            asked & with_bars if group is LOCAL_1D else asked,
+            [each for each in demand if each.view == group.name],
             snapshot,
-            limits.max_age or group.quality.max_age,
+            max_ages[group.name],
             at,
         )
         for group in GROUPS
     )
-    load = newest_receipt(root, _LOAD, partial(_load, settings, at), damaged.append)
+    loads = last_loads(settings, damaged.append)
     held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
     half = half_imports(root, damaged.append)
-    sections = tuple(look(settings, at) for look in LOOKS)
-    return StatusReport(
+    report = StatusReport(
         at=at,
+        profiles=profiles,
+        demands=demand,
         groups=groups,
-        load=load,
-        without_bars=_without_bars(groups, newest),
+        bars=stored,
+        load=last_load(loads, at),
+        stores=look_at_stores(settings, at),
+        without_bars=_without_bars(groups, newest, stored),
         held_back=held_back,
-        sections=sections,
-        problems=(
-            *map(str, damaged),
-            *map(str, half),
-            *_problems(limits, groups, load, held_back, bool(with_bars)),
-            *(problem for section in sections for problem in section.problems),
+        sections=tuple(look(settings, at) for look in LOOKS),
+        problems=(),
+        warnings=(),
+    )
+    of_all = [*map(str, damaged), *map(str, half), *_problems(limits, report, loads)]
+    of_flows = list(_flow_problems(limits, report))
+    others = [problem for flow, problem in of_flows if profile not in (None, flow)]
+    own = [problem for flow, problem in of_flows if profile in (None, flow)]
+    sections = report.sections
+    return replace(
+        report,
+        problems=(*of_all, *own, *(each for section in sections for each in section.problems)),
+        warnings=(
+            *_warnings(report),
+            *others,
+            *(each for section in sections for each in section.warnings),
         ),
-        warnings=tuple(warning for section in sections for warning in section.warnings),
     )
 
 
@@ -167,97 +180,27 @@ def refuse_unless_fresh(report: StatusReport) -> None:
         raise GateRefused(f"{first}{more}")
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    """What the receipt of the newest snapshot tells."""
-
-    run_id: str
-    coverage: float
-    symbols: frozenset[str] | None
-    """What was asked for by name; None if it was a market."""
-    failed: frozenset[str]
-
-
-def _snapshot(root: Path, receipt: dict[str, Any]) -> _Snapshot | None:
-    if ended_before(receipt, "coverage"):
-        return None
-    source, coverage = receipt["request"]["source"], float(receipt["coverage"])
-    if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
-        raise ValueError(f"{coverage} is no share")
-    is_to_appear = receipt.get("verdict") == "publish" and receipt["fetched"] > 0
-    if is_to_appear and not _has_appeared(root, receipt["run_id"]):
-        return None
-    return _Snapshot(
-        run_id=receipt["run_id"],
-        coverage=coverage,
-        symbols=None if isinstance(source, str) else frozenset(map(_text, source["symbols"])),
-        failed=frozenset(receipt["failed_symbols"]),
-    )
-
-
-def _has_appeared(root: Path, run_id: str) -> bool:
-    """Tell whether a run's snapshot was ever there: its receipt is written before.
-
-    It may be gone again, or merged with others; and a run may die between the part and its word.
-    """
-    if not (root / "_runs" / run_id / LEDGER_FILE).exists():  # from before the ledgers
-        return True
-    return any(
-        entry.confirmed or (root / entry.part).exists()
-        for entry in read_ledger(root, run_id)
-        if entry.part.startswith(f"{TV_TECHNICALS_1D.storage}/")
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
-
-
-def _asked(snapshot: _Snapshot | None, seen: Mapping[str, datetime]) -> frozenset[str]:
-    """Return the symbols that the newest snapshot was to have.
-
-    A market is not asked for by name: of it, whatever was seen lately is asked for again.
-    """
-    if snapshot is None:
-        return frozenset(seen)
-    return snapshot.symbols if snapshot.symbols is not None else snapshot.failed | seen.keys()
-
-
-def _group(
+def _wanted(
     root: Path,
-    group: FeatureGroup,
-    newest: Mapping[str, datetime],
-    asked: frozenset[str],
-    snapshot: _Snapshot | None,
-    max_age: timedelta,
-    at: datetime,
-) -> GroupStatus:
-    last = max(newest.values(), default=None)
-    run = root / "_runs" / snapshot.run_id if snapshot else None
-    is_snapshot = group is TV_TECHNICALS_1D
-    return GroupStatus(
-        view=group.name,
-        newest=last,
-        age=at - last if last else None,
-        max_age=max_age,
-        coverage=snapshot.coverage if snapshot and is_snapshot else None,
-        asked=len(asked),
-        stale=tuple(sorted(s for s in asked & newest.keys() if at - newest[s] > max_age)),
-        missing=tuple(sorted(asked - newest.keys())),
-        quarantined=quarantined(run)[group.name] if run else 0,
-    )
+    profiles: tuple[ProfileStatus, ...],
+    snapshot: Snapshot | None,
+    newest: Newest,
+    asking: str | None,
+) -> Iterator[tuple[str | None, frozenset[str], float | None]]:
+    """Yield who wants which symbols, and the coverage of its newest snapshot.
 
-
-def _load(settings: Settings, at: datetime, receipt: dict[str, Any]) -> Load | None:
-    if receipt["settings"]["project"] != str(settings.project):  # it shares the lakehouse
-        return None
-    if ended_before(receipt, "views"):
-        return None
-    until = clock.parse_instant(receipt["until"])
-    rows = {_text(view["view"]): view["rows"] for view in receipt["views"]}
-    return Load(receipt["run_id"], until, at - until, rows)
+    Each flow that is expected does, and the newest run whatever it is: it may be a snapshot that no
+    flow took.
+    """
+    last = max((each.run_id for each in profiles), default="")
+    for each in profiles:
+        if each.is_expected or each.run_id == last or each.name == asking:
+            yield each.name, each.wanted, each.coverage
+    seen = newest[TV_TECHNICALS_1D.name]
+    if snapshot is None and not profiles:
+        yield None, frozenset(seen), None
+    elif snapshot is not None and snapshot.run_id > last:
+        yield None, symbols_wanted(root, snapshot.symbols, snapshot, seen), snapshot.coverage
 
 
 def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
@@ -267,9 +210,9 @@ def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
 
 
 def _without_bars(
-    groups: tuple[GroupStatus, ...], newest: Mapping[str, Mapping[str, datetime]]
+    groups: tuple[GroupStatus, ...], newest: Newest, stored: BarsStatus
 ) -> dict[str, tuple[str, ...]]:
-    lacking = newest[TV_TECHNICALS_1D.name].keys() - newest[OHLCV_1D.name].keys()
+    lacking = newest[TV_TECHNICALS_1D.name].keys() - stored.newest.keys()
     lacking -= {symbol for group in groups for symbol in group.stale}
     exchanges: dict[str, list[str]] = {}
     for symbol in sorted(lacking):
@@ -278,34 +221,55 @@ def _without_bars(
 
 
 def _problems(
-    limits: StatusLimits,
-    groups: tuple[GroupStatus, ...],
-    load: Load | None,
-    held_back: tuple[dict[str, Any], ...],
-    has_bars: bool,
+    limits: StatusLimits, report: StatusReport, loads: Mapping[str, LastLoad]
 ) -> Iterator[str]:
     """Yield the limits that are passed, each with what to do."""
-    for group in groups:
-        recomputed = group.view == LOCAL_1D.name
-        if group.age is None:
-            if not recomputed or has_bars:
-                command = "local-features" if recomputed else "flow-data"
-                yield f"{group.view} has no rows of the last 90 days: run `tvfeast {command}`"
-            continue
-        if group.age > group.max_age:
-            yield f"{group.view} is {group.age} old, more than {group.max_age}"
-        if group.coverage is not None and group.coverage < limits.min_coverage:
-            yield f"{group.view} covers {group.coverage:.1%}, less than {limits.min_coverage:.1%}"
-        late = len(group.stale) + len(group.missing)
-        if late > limits.max_stale_share * group.asked:
-            yield (
-                f"{group.view}: {len(group.stale)} stale and {len(group.missing)} missing of "
-                f"{group.asked} symbols, more than {limits.max_stale_share:.1%}"
-            )
+    if report.is_history:
+        return
+    for group in report.groups:
+        yield from _group_problems(group, report.bars)
     max_age = limits.max_age or TV_TECHNICALS_1D.quality.max_age
+    load = report.load
     if load is None:
         yield "nothing was ever materialized: run `tvfeast materialize`"
-    elif load.age > max_age:
-        yield f"the online store is as of {load.age} ago, more than {max_age}"
-    if limits.max_held_back is not None and len(held_back) > limits.max_held_back:
-        yield f"{len(held_back)} symbols are held back for a split that is to be recorded"
+    else:
+        yield from store_problems(loads, report.stores)
+        if load.age > max_age:
+            yield f"the online store is as of {load.age} ago, more than {max_age}"
+    held_back = len(report.held_back)
+    if limits.max_held_back is not None and held_back > limits.max_held_back:
+        yield f"{held_back} symbols are held back for a split that is to be recorded"
+
+
+def _warnings(report: StatusReport) -> Iterator[str]:
+    if report.is_history and not any(group.newest for group in report.groups):
+        yield "nothing is computed from the bars yet: run `tvfeast local-features`"
+
+
+def _group_problems(group: GroupStatus, stored: BarsStatus) -> Iterator[str]:
+    recomputed = group.view == LOCAL_1D.name
+    if group.age is None:
+        if not recomputed or stored.first is not None:
+            command = "local-features" if recomputed else "flow-data"
+            yield f"{group.view} has no rows: run `tvfeast {command}`"
+    elif group.age > group.max_age and not (recomputed and stored.is_imported):
+        yield f"{group.view} is {group.age} old, more than {group.max_age}"
+
+
+def _flow_problems(limits: StatusLimits, report: StatusReport) -> Iterator[tuple[str | None, str]]:
+    """Yield what is wrong with single flows, each with the flow's name."""
+    for each in report.profiles:
+        if each.problem:
+            yield each.name, each.problem
+    for demand in report.demands:
+        if demand.coverage is not None and demand.coverage < limits.min_coverage:
+            yield (
+                demand.flow,
+                f"{demand.label} covers {demand.coverage:.1%}, less than {limits.min_coverage:.1%}",
+            )
+        if demand.late > limits.max_stale_share * demand.asked:
+            yield (
+                demand.flow,
+                f"{demand.label}: {len(demand.stale)} stale and {len(demand.missing)} missing of "
+                f"{demand.asked} symbols, more than {limits.max_stale_share:.1%}",
+            )

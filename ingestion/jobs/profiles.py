@@ -1,0 +1,153 @@
+"""The flows that make up an operation, each known by the name of its profile.
+
+Every receipt of a flow carries the table of all profiles: of each its newest run, and when its last
+runs started. So who asks reads the newest receipt of a flow and, of each profile, that of its
+newest run, however many runs there are. A profile that is forgotten leaves the table with the next
+flow; until then its own record says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ingestion.candidates import Candidates
+from ingestion.clock import parse_instant
+from ingestion.errors import InputError
+from ingestion.jobs.run import new_run_id
+from ingestion.lakehouse import lakehouse_lock
+from ingestion.quality.receipt import Job
+from ingestion.quality.receipt_file import newest_receipt, receipts_told
+from ingestion.settings import Settings
+
+FLOW_FILE, FORGET_FILE = "flow_data.json", "forget_profile.json"
+KEPT = 5
+"""How many starts of a profile are remembered."""
+EXPECTED_AFTER = 3
+"""After so many runs that fetched something a profile is expected to run again."""
+
+Table = dict[str, "Profile"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run that fetched a snapshot, and when it started."""
+
+    run_id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One flow among those of the operation."""
+
+    name: str
+    run_id: str
+    """Its newest run."""
+    starts: tuple[Start, ...] = ()
+    """Its last runs that fetched a snapshot, the oldest first; at most :data:`KEPT`.
+
+    A run that failed, or that found nothing to do, is a repetition and says nothing of the rhythm.
+    """
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it has run often enough to be missed."""
+        return len(self.starts) >= EXPECTED_AFTER
+
+    def fetched(self, started: datetime) -> Profile:
+        """Return it after a run that fetched a snapshot."""
+        return replace(self, starts=(*self.starts, Start(self.run_id, started))[-KEPT:])
+
+
+def default_name(settings: Settings, source: Path | str) -> str:
+    """Name a profile after the candidates file that it reads, or the market.
+
+    Two files of one name in different folders are two profiles, so a file is named with its path:
+    below the project's folder if it lies there.
+
+    Examples
+    --------
+    >>> default_name(Settings.from_environment(), "america")
+    'america'
+    """
+    if isinstance(source, str):
+        return source
+    path = source.resolve()
+    inside = path.is_relative_to(settings.project)
+    # A file system's names need not be text; a receipt is.
+    text = str(path.relative_to(settings.project) if inside else path)
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def name_of(source: Candidates | str) -> str:
+    """Name a profile after what it fetches, where the file's path is not known."""
+    return source.profile if isinstance(source, Candidates) else source
+
+
+def known_profiles(root: Path, *passed_over: Callable[[InputError], object]) -> Table:
+    """Return the profiles of all flows that were run and not forgotten, by name.
+
+    Parameters
+    ----------
+    passed_over
+        As of :func:`~ingestion.quality.receipt_file.receipts_told`.
+    """
+    newest = newest_receipt(root, FLOW_FILE, _told, *passed_over)
+    if newest is None:
+        return {}
+    run_id, table = newest
+    for forgetting, names in receipts_told(root, FORGET_FILE, _forgotten, *passed_over):
+        if forgetting < run_id:  # that flow knew
+            break
+        table = {name: profile for name, profile in table.items() if name not in names}
+    return table
+
+
+def with_run(table: Table, name: str, run_id: str) -> Table:
+    """Return the table after a run of a profile has begun."""
+    known = table.get(name) or Profile(name, run_id)
+    return table | {name: replace(known, run_id=run_id)}
+
+
+def forget_profiles(settings: Settings, names: tuple[str, ...]) -> Path:
+    """Let profiles be expected no more, until they run again; return the receipt.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile.
+    LakehouseLocked
+        If another run is writing.
+    """
+    run_id, root = new_run_id(), settings.lakehouse
+    with lakehouse_lock(root, run_id):
+        known = known_profiles(root)
+        if unknown := [name for name in names if name not in known]:
+            there = f"there are {', '.join(sorted(known))}" if known else "no flow has run yet"
+            raise InputError(f"there is no profile {unknown[0]!r}: {there}")
+        with Job(settings, run_id, "status --forget", FORGET_FILE, {"profiles": names}) as job:
+            job.tell(forgotten=names)
+        return job.receipt
+
+
+def _told(receipt: dict[str, Any]) -> tuple[str, Table] | None:
+    if "profiles" not in receipt:  # from before flows had names
+        return None
+    profiles: Mapping[str, Mapping[str, Any]] = receipt["profiles"]
+    table = {
+        name: Profile(
+            name,
+            str(told["run_id"]),
+            tuple(Start(str(each["run_id"]), parse_instant(each["at"])) for each in told["starts"]),
+        )
+        for name, told in profiles.items()
+    }
+    return receipt["run_id"], table
+
+
+def _forgotten(receipt: dict[str, Any]) -> tuple[str, frozenset[str]]:
+    return receipt["run_id"], frozenset(map(str, receipt["forgotten"]))
