@@ -13,11 +13,9 @@ _NAMED = 10
 
 
 def look_at_holes(settings: Settings, at: datetime) -> Section:
-    """Tell of the sessions that are missing, accepted as missing, or not to be expected."""
+    """Tell of the sessions that are missing, or accepted as missing."""
     holes = find_holes(settings.lakehouse, at)
-    until = ", ".join(f"{market} {last}" for market, last in sorted(holes.imported_until.items()))
-    lines = [f"imported until: {until}"] if until else []
-    lines += [
+    lines = [
         f"accepted as missing on {each.accepted_at:%Y-%m-%d}: {each.market} {each.session}: "
         f"{each.reason}"
         for each in holes.accepted[-_NAMED:]
