@@ -95,7 +95,7 @@ def snapshot_receipt(settings: Settings, run_id: str, coverage: float = 1.0, **m
 
 
 def loaded(settings: Settings, run_id: str, until: datetime = EVENING) -> None:
-    views = [{"view": group.name, "rows": 20} for group in (GROUP, LOCAL_1D)]
+    views = [{"view": group.name, "rows": 20, "parts": []} for group in (GROUP, LOCAL_1D)]
     write(settings, run_id, "materialize.json", until=until.isoformat(), views=views)
 
 
