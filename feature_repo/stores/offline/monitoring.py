@@ -117,7 +117,9 @@ def clear_baseline(repo_path: Path | str | None, **conditions: str | None) -> No
 
 
 def _path(repo_path: Path | str | None, kind: str) -> Path:
-    return Path(repo_path or ".").absolute() / MONITORING_DIR / MONITORING_PARQUET_FILES[kind]
+    folder: str = MONITORING_DIR
+    name: str = MONITORING_PARQUET_FILES[kind]
+    return Path(repo_path or ".").absolute() / folder / name
 
 
 def _schema(kind: str) -> pa.Schema:
