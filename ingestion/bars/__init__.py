@@ -3,16 +3,19 @@
 In: CSV and Parquet under many column names, or a snapshot's rows. Out: rows of ``ohlcv_1d``, one a
 symbol and session, as traded, and a list of what was refused.
 
-``vendors``   what vendors call columns and files
-``times``     session labels and instants, told apart
-``read``      a file's columns, by role
-``names``     vendor's name → unified symbol
+``vendors`` ``headers``   what vendors call columns, in one line or two
+``layout``    where a file's rows begin, and which columns mean what
+``tables`` ``survey``   its rows as they are; what only all of them together tell
+``dates`` ``times``     texts to dates; session labels and instants, told apart
+``numbers``   texts to numbers
+``read``      the above: a file's columns, by role
+``instruments``   whether a file without symbols is of one instrument
+``file_names`` ``vendor_symbols`` ``names``   vendor's name → unified symbol
 ``closing``   open and close of each bar
 ``checks``    what a single bar must satisfy
 ``gather``    the above, for one file, batch by batch
 ``splits``    reading splits; split-adjusted prices back to as traded
-``duplicates``  several bars of one session
-``series``    leaps among a symbol's bars
+``series``    duplicates and leaps among a symbol's bars
 ``nearby``    what the lakehouse holds around them
 ``prepare``   the above, for all bars of some symbols
 ``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
@@ -32,7 +35,6 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import record_ahead
-from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.model import Bars, Split, SymbolTable
@@ -43,13 +45,13 @@ from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
+from ingestion.bars.vendor_symbols import looks_foreign
 
 __all__ = [
     "ADJUSTED",
     "Bars",
     "ByDate",
     "BySymbol",
-    "Duplicates",
     "FileCounts",
     "Finding",
     "Findings",
@@ -67,6 +69,7 @@ __all__ = [
     "SymbolTable",
     "Tally",
     "Written",
+    "looks_foreign",
     "prepare",
     "read_splits",
     "receipt_body",

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.checks import check_values, describe
+from ingestion.bars.checks import TOLERANCE, check_values, describe
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split, SymbolTable
-from ingestion.bars.names import Naming
+from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.read import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
 from ingestion.bars.times import Kind
-from ingestion.bars.vendors import PRICES, Role, name_in
+from ingestion.bars.vendors import PRICES, Role
+from ingestion.errors import InputError
 from ingestion.sessions import ClosingRule, hours_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ class Gatherer:
     now: float
     """Unix seconds; a bar that closes later is no closed bar."""
     findings: Findings
+    date_format: str | None = None
+    """How the files write dates, for :meth:`datetime.datetime.strptime`."""
+    adjusted: bool = False
+    """Whether prices are split-adjusted."""
+    widen_range: bool = False
+    """Whether high and low are moved to contain open and close, which may be auction prices."""
+    named: dict[str, str] = field(default_factory=dict)
+    """The symbols that files' names gave, by path."""
 
     def gather(self, number: int, path: Path) -> Iterator[Gathered]:
         """Read the ``number``-th file and judge its rows, some at a time.
@@ -56,14 +65,19 @@ class Gatherer:
         InputError
             If the file cannot be read as bars, or names tickers of no exchange.
         """
-        for batch in read_batches(path):
-            yield self._judge(number, path, batch)
+        for at, batch in enumerate(read_batches(path, date_format=self.date_format)):
+            yield self._judge(number, path, batch, is_first=at == 0)
 
-    def _judge(self, number: int, path: Path, file: VendorFile) -> Gathered:
+    def _judge(self, number: int, path: Path, file: VendorFile, *, is_first: bool) -> Gathered:
+        of_file = file.symbols()
+        names, which = of_file or ([self.naming.of_file(path)], np.zeros(len(file), dtype=np.int64))
+        named = [*(self.naming.unify(name) for name in names), NAMELESS]
+        if is_first:
+            demand_exchange(path, names, named[:-1])
         self.refusals.add(Reason.CELLS, str(path), file.broken, lambda _: ("", ""))
-        names, which = file.symbols() or ([name_in(path)], np.zeros(len(file), dtype=np.int64))
-        unified = [*self.naming.unify(path, names), (None, "no symbol")]
-        symbols = [symbol for symbol, _ in unified]
+        symbols = [each.symbol for each in named]
+        if of_file is None and symbols[0] is not None:
+            self.named[str(path)] = symbols[0]
         times = file.times()
         opens, closes = opens_and_closes(times, symbols, which)
         numbers = np.array(
@@ -71,20 +85,24 @@ class Gatherer:
             dtype=np.int32,
         )
         bars, unreadable = _bars(file, number, numbers[which], opens, closes)
+        if Role.UNADJUSTED_CLOSE in file.columns:
+            self._turn_back(path, file, bars, unreadable)
         is_fx = np.array(
             [name is not None and _has_no_volume(name) for name in symbols], dtype=bool
         )
-        verdict = check_values(bars, unreadable, is_fx[which])
+        widened = _widen(bars) if self.widen_range else np.zeros(len(bars), dtype=bool)
+        verdict = check_values(bars, unreadable, is_fx[which] | (not file.has_volume))
         verdict[(verdict == ACCEPTED) & (closes == NONE)] = CODES[Reason.SESSION]
         verdict[(verdict == ACCEPTED) & (closes > self.now)] = CODES[Reason.FUTURE]
         # What has no place in time or no name is refused as that, whatever else is wrong with it.
         verdict[times.kinds == Kind.UNREADABLE] = CODES[Reason.TIME]
-        verdict[bars.symbol == NONE] = CODES[Reason.SYMBOL]
+        against_name = np.array([CODES[each.reason] for each in named])[which]
+        verdict = np.where(bars.symbol == NONE, against_name, verdict)
 
         def explain(reason: Reason, at: int) -> tuple[str, str]:
-            symbol, problem = unified[which[at]]
-            if reason is Reason.SYMBOL:
-                return "", problem
+            symbol = symbols[which[at]]
+            if reason in (Reason.SYMBOL, Reason.EXCHANGE):
+                return "", named[which[at]].problem
             if reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
                 told = str(file.columns[Role.TIME][int(at)])[:80]
                 if reason is Reason.SESSION and symbol is not None:
@@ -93,8 +111,35 @@ class Gatherer:
             return symbol or "", describe(bars, at)
 
         good = self._refuse(str(path), file.rows, verdict, explain)
+        without = 0 if file.has_volume else int(good.sum())
+        self.findings.add(
+            "without_volume", "bars of files without a volume, which is taken as 0", count=without
+        )
+        self.findings.add(
+            "widened",
+            "bars whose range was widened to contain open and close",
+            count=int((widened & good).sum()),
+        )
         splits, split_symbols = _splits(bars, symbols, which, closes, verdict, file)
         return Gathered(len(file) + len(file.broken), bars.take(good), splits, split_symbols)
+
+    def _turn_back(
+        self, path: Path, file: VendorFile, bars: Bars, unreadable: NDArray[np.bool_]
+    ) -> None:
+        """Make prices as traded, in place, of adjusted ones beside a close as traded."""
+        if self.adjusted:
+            raise InputError(
+                f"{path} has a column of unadjusted closes, so its prices are read as they were "
+                "traded: import it without --adjusted"
+            )
+        traded, bad = file.numbers(Role.UNADJUSTED_CLOSE)
+        with np.errstate(all="ignore"):
+            factor = traded / bars.close
+            for price in (bars.open, bars.high, bars.low):
+                price *= factor
+            bars.volume /= factor
+        bars.close[:] = traded
+        unreadable |= bad
 
     def _refuse(
         self,
@@ -149,6 +194,18 @@ def _bars(
         split_ratio=values[Role.SPLIT_RATIO],
     )
     return bars, unreadable
+
+
+def _widen(bars: Bars) -> NDArray[np.bool_]:
+    """Move high and low to contain open and close, in place; return of which bars."""
+    high = np.maximum(bars.high, np.maximum(bars.open, bars.close))
+    low = np.minimum(bars.low, np.minimum(bars.open, bars.close))
+    # Not where a number is missing, nor by what is called rounding.
+    widened: NDArray[np.bool_] = (high > bars.high * (1 + TOLERANCE)) | (
+        low < bars.low * (1 - TOLERANCE)
+    )
+    bars.high[widened], bars.low[widened] = high[widened], low[widened]
+    return widened
 
 
 def _has_no_volume(symbol: str) -> bool:

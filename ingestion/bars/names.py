@@ -8,10 +8,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ingestion.bars.file_names import name_in
+from ingestion.bars.refusals import Reason
+from ingestion.bars.vendor_symbols import unified
 from ingestion.errors import InputError
 from ingestion.symbols import symbol_problem
 
 _FIRST_FEW = 5
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a vendor's name of an instrument is."""
+
+    symbol: str | None
+    """Unified; None if it is refused."""
+    reason: Reason = Reason.SYMBOL
+    problem: str = ""
+
+
+NAMELESS = Named(None, Reason.SYMBOL, "no symbol")
 
 
 @dataclass(frozen=True)
@@ -37,34 +53,46 @@ class Naming:
             raise InputError(f"--exchange {exchange}: {problem}")
         return cls(code, {} if symbol_map is None else _read_map(symbol_map))
 
-    def unify(self, path: Path, names: Iterable[str]) -> list[tuple[str | None, str]]:
-        """Return, for each name, the unified symbol or None, and what is wrong with it.
+    def of_file(self, path: Path) -> str:
+        """Return the name of the instrument that a file is of, by the file's name.
 
         Raises
         ------
         InputError
-            If a name is a bare ticker and nothing says of which exchange.
+            If the file's name says none.
         """
-        unified: list[tuple[str | None, str]] = []
-        bare: list[str] = []
-        for name in names:
-            symbol = self.mapped.get(name)
-            if symbol is None:
-                symbol = name.upper()
-                if symbol and ":" not in symbol:
-                    if self.exchange is None:
-                        bare.append(name)
-                    symbol = f"{self.exchange}:{symbol}"
-            problem = symbol_problem(symbol) if symbol else "no symbol"
-            unified.append((None, f"{name[:80]!r}: {problem}") if problem else (symbol, ""))
-        if bare:
-            first = ", ".join(name[:80] for name in sorted(bare)[:_FIRST_FEW])
-            more = ", …" if len(bare) > _FIRST_FEW else ""
-            raise InputError(
-                f"{path}: no exchange for {first}{more}: give --exchange, such as NASDAQ, or "
-                "--symbol-map FILE (vendor name, unified symbol)"
-            )
-        return unified
+        return path.stem if path.stem in self.mapped else name_in(path)
+
+    def unify(self, name: str) -> Named:
+        """Return the unified symbol of a vendor's name, or what is wrong with that."""
+        symbol = self.mapped.get(name) or unified(name.upper(), self.exchange)
+        if not symbol:
+            return NAMELESS
+        if ":" not in symbol:
+            return Named(None, Reason.EXCHANGE, name[:80])
+        problem = symbol_problem(symbol)
+        if problem:
+            return Named(None, Reason.SYMBOL, f"{name[:80]!r}: {problem}")
+        return Named(symbol)
+
+
+def demand_exchange(path: Path, names: Iterable[str], named: Iterable[Named]) -> None:
+    """Refuse a file whose names are all bare tickers of no exchange.
+
+    Raises
+    ------
+    InputError
+        Naming some of them.
+    """
+    pairs = list(zip(names, named, strict=True))
+    bare = sorted(name for name, each in pairs if each.reason is Reason.EXCHANGE)
+    if bare and not any(each.symbol for _, each in pairs):
+        first = ", ".join(name[:80] for name in bare[:_FIRST_FEW])
+        more = ", …" if len(bare) > _FIRST_FEW else ""
+        raise InputError(
+            f"{path}: no exchange for {first}{more}: give --exchange, such as NASDAQ, or "
+            "--symbol-map FILE (vendor name, unified symbol)"
+        )
 
 
 def _read_map(path: Path) -> dict[str, str]:

@@ -1,38 +1,32 @@
 """Reading vendors' files: CSV or Parquet in, columns by role out, nothing judged yet.
 
-A file is read in batches of rows, so that its size does not matter.
+How a file is laid out is found out first (:mod:`ingestion.bars.layout`), then what only all of its
+cells together tell (:mod:`ingestion.bars.survey`); its rows are read in batches, so that its size
+does not matter.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
+from ingestion.bars.headers import Series
+from ingestion.bars.instruments import demand_one_instrument
+from ingestion.bars.layout import recognise_layout
+from ingestion.bars.numbers import Comma, read_numbers
+from ingestion.bars.survey import Survey, survey
+from ingestion.bars.tables import Table, read_tables
 from ingestion.bars.times import Times
-from ingestion.bars.vendors import NEEDED, Role, recognise
+from ingestion.bars.vendors import NEEDED, PRICES, Role
 from ingestion.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_CSV = frozenset({".csv", ".txt", ".tsv"})
-_PARQUET = frozenset({".parquet", ".pq"})
-_HEADER_BYTES = 1 << 16
-_ROWS = 1 << 18
-"""Rows of a Parquet file that are read at once."""
-_BLOCK = 1 << 24
-"""Bytes of a CSV that are read at once: about as many rows."""
-_NOTHING = frozenset({"", "null", "none", "nan", "na", "n/a", "-"})
-"""What vendors write where they have no number."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +40,32 @@ class VendorFile:
     """Row numbers, from 1 at the first row below the header; blank lines do not count."""
     broken: tuple[int, ...] = ()
     """Rows of a CSV that have more or fewer cells than its header."""
+    name: str | None = None
+    """The vendor's name of the instrument, where the header has it."""
+    survey: Survey = field(default_factory=Survey)
+    date_format: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def has_volume(self) -> bool:
+        """Whether the instrument has any volume in the whole file."""
+        return self.name not in self.survey.without_volume
+
     def times(self) -> Times:
         """Read the time column."""
         encoded = self._encoded(Role.TIME)
-        return Times.of(self._distinct(encoded, "time"), _indices(encoded))
+        distinct = self._distinct(encoded, "time")
+        return Times.of(distinct, _indices(encoded), self.survey.order, self.date_format)
 
     def symbols(self) -> tuple[list[str], NDArray[np.int64]] | None:
         """Return the distinct vendor names and each row's index into them, −1 for none.
 
-        None if the file has no such column.
+        None if nothing in the file names its instrument.
         """
+        if self.name is not None:
+            return [self.name], np.zeros(len(self), dtype=np.int64)
         if Role.SYMBOL not in self.columns:
             return None
         encoded = self._encoded(Role.SYMBOL)
@@ -76,15 +82,20 @@ class VendorFile:
             The values, NaN where there is none, and which of them are there but unreadable.
         """
         column = self.columns[role]
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         unreadable = np.zeros(len(self), dtype=bool)
         try:
+            # With a decimal comma "1.234" is no number as it stands.
+            if is_text and self.survey.comma is Comma.DECIMAL:
+                raise pa.ArrowInvalid
             values = column.cast(pa.float64(), safe=False)
         except pa.ArrowException:
-            if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+            if not is_text:
                 raise InputError(
                     f"{self.path}: column {role} holds {column.type}, not numbers"
                 ) from None
-            return _numbers_of_texts(column.to_pylist())
+            texts = column.to_pylist()
+            return read_numbers(texts, self.survey.comma, as_volume=role is Role.VOLUME)
         # A copy: what comes from Arrow is read-only.
         return np.array(values.to_numpy(), dtype=np.float64), unreadable
 
@@ -109,32 +120,46 @@ class VendorFile:
             raise InputError(f"{self.path}: column {role} cannot be read: {error}") from None
 
 
-def read_batches(path: Path, needed: Sequence[Role] = NEEDED) -> Iterator[VendorFile]:
+def read_batches(
+    path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
+) -> Iterator[VendorFile]:
     """Yield the columns that matter of a CSV (also ``.csv.gz``) or Parquet file, rows by rows.
+
+    Of a file that has a column for each price of each instrument, every batch comes once for each.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is of another kind, lacks a needed column, or holds no rows.
+        If the file cannot be read, is of another kind, lacks a needed column, holds no rows, or
+        holds several instruments of which nothing says which row is whose.
     """
-    kind = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if kind not in _CSV | _PARQUET:
-        raise InputError(f"{path} is neither .csv nor .parquet")
+    layout = recognise_layout(path, needed)
+    demand_one_instrument(layout)
+    surveyed = survey(layout, date_format)
+    wanted = sorted({found[0] for each in layout.series for found in each.columns.values()})
     is_empty = True
-    try:
-        for batch in (_csv_batches if kind in _CSV else _parquet_batches)(path, needed):
+    for table in read_tables(layout, wanted):
+        for series in layout.series:
+            batch = _of_series(path, series, table, surveyed, date_format)
+            if len(layout.series) > 1:
+                batch = _where_any(batch)
+            if series is not layout.series[0]:
+                batch = replace(batch, broken=())
             if len(batch) or batch.broken:
                 is_empty = False
                 yield batch
-    except (pa.ArrowException, OSError, KeyError, UnicodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
     if is_empty:
         raise InputError(f"{path} holds no rows")
 
 
-def read_vendor_file(path: Path, needed: Sequence[Role] = NEEDED) -> VendorFile:
-    """Read a whole file, a small one; see :func:`read_batches`."""
-    batches = list(read_batches(path, needed))
+def read_vendor_file(
+    path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
+) -> VendorFile:
+    """Read a whole file, a small one that is no table of many instruments side by side.
+
+    See :func:`read_batches`.
+    """
+    batches = list(read_batches(path, needed, date_format))
     table = pa.concat_tables(
         pa.table({str(role): column for role, column in batch.columns.items()}) for batch in batches
     )
@@ -143,82 +168,31 @@ def read_vendor_file(path: Path, needed: Sequence[Role] = NEEDED) -> VendorFile:
         {role: table[str(role)] for role in batches[0].columns},
         np.concatenate([batch.rows for batch in batches]),
         tuple(row for batch in batches for row in batch.broken),
+        batches[0].name,
+        batches[0].survey,
+        date_format,
     )
 
 
-def _parquet_batches(path: Path, needed: Sequence[Role]) -> Iterator[VendorFile]:
-    with path.open("rb") as source:
-        file = pq.ParquetFile(source, buffer_size=_BLOCK)
-        header = file.schema_arrow.names
-        roles = recognise(path, header, needed)
-        done = 0
-        for batch in file.iter_batches(_ROWS, columns=[header[at] for at in roles.values()]):
-            table = pa.Table.from_batches([batch])
-            columns = {role: table[header[at]] for role, at in roles.items()}
-            yield VendorFile(path, columns, np.arange(done + 1, done + table.num_rows + 1))
-            done += table.num_rows
+def _of_series(
+    path: Path, series: Series, table: Table, surveyed: Survey, date_format: str | None
+) -> VendorFile:
+    columns = {role: table.columns[found[0]] for role, found in series.columns.items()}
+    return VendorFile(path, columns, table.rows, table.broken, series.name, surveyed, date_format)
 
 
-def _csv_batches(path: Path, needed: Sequence[Role]) -> Iterator[VendorFile]:
-    with pa.input_stream(str(path), compression="detect") as start:
-        text = start.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
-    line = re.split(r"\r\n|\r|\n", text, maxsplit=1)[0]
-    delimiter = max(",;\t", key=line.count)
-    header = next(csv.reader([line], delimiter=delimiter), [])
-    roles = recognise(path, header, needed)
-    # Read as text under made-up names: headers may repeat names that mean nothing here, and a bad
-    # cell must cost its row, not the file.
-    names = [f"c{at}" for at in range(len(header))]
-    wanted = [names[at] for at in roles.values()]
-    broken: list[int] = []
-
-    def set_aside(row: Any) -> str:
-        broken.append(row.number - 1)
-        return "skip"
-
-    with (
-        pa.input_stream(str(path), compression="detect") as source,
-        pacsv.open_csv(
-            source,
-            # In one thread, else a broken row does not know its number.
-            read_options=pacsv.ReadOptions(
-                column_names=names, skip_rows=1, use_threads=False, block_size=_BLOCK
-            ),
-            parse_options=pacsv.ParseOptions(delimiter=delimiter, invalid_row_handler=set_aside),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted
-            ),
-        ) as batches,
-    ):
-        done = 0
-        for batch in batches:
-            table = pa.Table.from_batches([batch])
-            # The parser may be ahead of this batch: its broken rows lie between, or behind it.
-            every = np.arange(done + 1, done + table.num_rows + len(broken) + 1)
-            rows = np.setdiff1d(every, broken)[: table.num_rows]
-            done = int(rows[-1]) if len(rows) else done
-            between = tuple(row for row in broken if row <= done)
-            del broken[: len(between)]
-            columns = {role: table[names[at]] for role, at in roles.items()}
-            yield VendorFile(path, columns, rows, between)
-        if broken:
-            none = {role: pa.chunked_array([], pa.string()) for role in roles}
-            yield VendorFile(path, none, np.array([], dtype=np.int64), tuple(broken))
+def _where_any(file: VendorFile) -> VendorFile:
+    """Leave out rows without any price: days on which others were traded."""
+    empty = np.ones(len(file), dtype=bool)
+    for role in PRICES:
+        values, unreadable = file.numbers(role)
+        empty &= np.isnan(values) & ~unreadable
+    if not empty.any():
+        return file
+    kept = pa.array(~empty)
+    columns = {role: column.filter(kept) for role, column in file.columns.items()}
+    return replace(file, columns=columns, rows=file.rows[~empty])
 
 
 def _indices(encoded: Any) -> NDArray[np.int64]:
     return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _numbers_of_texts(texts: list[str | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values = np.full(len(texts), np.nan)
-    unreadable = np.zeros(len(texts), dtype=bool)
-    for at, text in enumerate(texts):
-        plain = (text or "").strip()
-        if plain.lower() in _NOTHING:
-            continue
-        try:
-            values[at] = float(plain)
-        except ValueError:
-            unreadable[at] = True
-    return values, unreadable

@@ -25,11 +25,15 @@ class FileCounts:
     accepted: int
     """One bar a symbol and session: written + unchanged."""
     repeated: int
-    """Rows of a session that another row stands for."""
+    """Rows that say the same as another one."""
     refused: int
     written: int
     unchanged: int
     """Bars, or splits, that the lakehouse already held."""
+    named: str | None = None
+    """The symbol that the file's name gave; None where the file itself says it."""
+    problem: str | None = None
+    """Why the file was refused as a whole, or could not be read to its end."""
 
 
 class Tally:
@@ -46,6 +50,10 @@ class Tally:
         self.read, self._accepted, self._repeated, self._written = np.zeros(
             (4, len(files)), dtype=np.int64
         )
+        self.named: dict[str, str] = {}
+        """The symbols that files' names gave, by path."""
+        self.problems: dict[str, str] = {}
+        """Why files were refused, by path."""
         self.symbols: set[int] = set()
         """Those that have accepted bars."""
         self.restated = 0
@@ -81,6 +89,8 @@ class Tally:
                 refused=refusals.by_file[str(path)],
                 written=written,
                 unchanged=accepted - written,
+                named=self.named.get(str(path)),
+                problem=self.problems.get(str(path)),
             )
             for path, (read, accepted, repeated, written) in zip(
                 self.files, np.stack(columns, axis=1).tolist(), strict=True

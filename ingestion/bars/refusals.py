@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     CELLS = "not as many cells as the header"
     SYMBOL = "not a symbol"
+    EXCHANGE = "no exchange for the ticker"
     TIME = "unreadable time"
     NUMBER = "not a number"
     PRICE = "price not positive and finite"

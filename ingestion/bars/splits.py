@@ -6,6 +6,7 @@ of a day is the traded one divided by the product of all later ratios; its volum
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,11 @@ import pyarrow as pa
 
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.model import Bars, Split
-from ingestion.bars.names import Naming
+from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.read import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.times import Kind
-from ingestion.bars.vendors import Role, name_in
+from ingestion.bars.vendors import Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,29 +41,35 @@ class SplitsFile:
     """One a symbol and ex-date."""
 
 
-def read_splits(path: Path, naming: Naming, refusals: Refusals) -> SplitsFile:
-    """Read a file of splits: symbol, ex-date, ratio (``4``, ``4:1`` or ``4/1``).
+def read_splits(
+    path: Path, naming: Naming, refusals: Refusals, date_format: str | None = None
+) -> SplitsFile:
+    """Read a file of splits: symbol, ex-date, ratio.
+
+    A ratio is new shares for old: ``4``, ``4:1``, ``4/1``, ``4-for-1``, ``1 for 10``, or two
+    columns such as ``split_to`` and ``split_from``.
 
     Raises
     ------
     InputError
         If the file cannot be read, or names tickers of no exchange.
     """
-    file = read_vendor_file(path, _NEEDED)
+    file = read_vendor_file(path, _NEEDED, date_format)
     refusals.add(Reason.CELLS, str(path), file.broken, lambda _: ("", ""))
-    names, which = file.symbols() or ([name_in(path)], np.zeros(len(file), dtype=np.int64))
-    unified = [*naming.unify(path, names), (None, "no symbol")]
+    names, which = file.symbols() or ([naming.of_file(path)], np.zeros(len(file), dtype=np.int64))
+    named = [*(naming.unify(name) for name in names), NAMELESS]
+    demand_exchange(path, names, named[:-1])
     times = file.times()
-    _, closes = opens_and_closes(times, [symbol for symbol, _ in unified], which)
+    _, closes = opens_and_closes(times, [each.symbol for each in named], which)
     days: dict[tuple[str, int], list[Split]] = {}
     for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios(file), strict=True)):
-        symbol, problem = unified[which[at]]
+        symbol = named[which[at]].symbol
         if symbol is None:
-            reason, detail = Reason.SYMBOL, problem
+            reason, detail = named[which[at]].reason, named[which[at]].problem
         elif times.kinds[at] == Kind.UNREADABLE:
             reason, detail = Reason.TIME, f"{file.columns[Role.TIME][at]}"[:80]
         elif not (np.isfinite(ratio) and ratio > 0):
-            reason, detail = Reason.SPLIT, f"{file.columns[Role.SPLIT_RATIO][at]}"[:80]
+            reason, detail = Reason.SPLIT, _as_written(file, at)
         elif closes[at] == NONE:
             told = str(file.columns[Role.TIME][at])[:80]
             reason, detail = Reason.SESSION, f"{told}: {why_unplaced(times, at, symbol)}"
@@ -151,11 +158,21 @@ def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> list[Spl
 
 
 def _ratios(file: VendorFile) -> list[float]:
+    if Role.SPLIT_RATIO not in file.columns:
+        new, old = (file.numbers(role)[0] for role in (Role.SPLIT_TO, Role.SPLIT_FROM))
+        with np.errstate(all="ignore"):
+            return list((new / old).tolist())
     column = file.columns[Role.SPLIT_RATIO]
     if _is_text(column.type):
         return [_ratio(value) for value in column.to_pylist()]
     values: list[float] = file.numbers(Role.SPLIT_RATIO)[0].tolist()
     return values
+
+
+def _as_written(file: VendorFile, at: int) -> str:
+    roles = (Role.SPLIT_RATIO, Role.SPLIT_TO, Role.SPLIT_FROM)
+    told = [f"{file.columns[role][at]}"[:80] for role in roles if role in file.columns]
+    return " for ".join(told)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -166,8 +183,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _ratio(value: Any) -> float:
-    new, _, old = str(value).replace("/", ":").partition(":")
+    new, *old = re.split(r"\s*(?::|/|\bfor\b)\s*|-for-", str(value).strip().casefold(), maxsplit=1)
     try:
-        return float(new) / float(old or 1)
+        return float(new) / float(old[0] if old else 1)
     except (ValueError, ZeroDivisionError):
         return float("nan")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ingestion.bars.dates import Order, read_text
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,7 +58,13 @@ class Times:
     days: NDArray[np.int64]
 
     @classmethod
-    def of(cls, values: Sequence[object], indices: NDArray[np.int64]) -> Times:
+    def of(
+        cls,
+        values: Sequence[object],
+        indices: NDArray[np.int64],
+        order: Order | None = None,
+        form: str | None = None,
+    ) -> Times:
         """Read distinct values, and repeat them as a column does.
 
         Parameters
@@ -65,8 +73,10 @@ class Times:
             Distinct texts, numbers, dates or datetimes.
         indices
             Shape ``(n,)``: which value stands in each row; −1 for none.
+        order, form
+            See :func:`read_time`.
         """
-        read = [*(read_time(value) for value in values), ReadTime(Kind.UNREADABLE)]
+        read = [*(read_time(value, order, form) for value in values), ReadTime(Kind.UNREADABLE)]
         kinds, seconds, days = (
             np.array(part, dtype=dtype)
             for part, dtype in zip(
@@ -76,43 +86,57 @@ class Times:
         return cls(kinds[indices], seconds[indices], days[indices])
 
 
-def read_time(value: object) -> ReadTime:
+def read_time(value: object, order: Order | None = None, form: str | None = None) -> ReadTime:
     """Read one time.
 
     ======================================  =====================================================
     ``2021-03-03``, ``20210303``, a date    label
+    ``3-Mar-2021``, ``Mar 3, 2021``         label; see :mod:`ingestion.bars.dates`
     ``2021-03-03 00:00:00``, no offset      label: what data frames make of a date
     ``2021-03-03 00:00:00-05:00``           label where sessions are known, else an instant
-    any other ISO 8601 time                 instant; UTC where there is no offset
+    any other date with a time              instant; UTC where there is no offset
     a number                                Unix seconds, ms, µs or ns, by its size
     ======================================  =====================================================
 
     Years before 1900 and after 2199 are unreadable, and so are forms that two countries read
-    differently, such as 03/04/2021.
+    differently, such as 03/04/2021, unless ``order`` or ``form`` decides.
+
+    Parameters
+    ----------
+    order
+        In which a column writes dates of numbers alone.
+    form
+        The file's, for :meth:`datetime.datetime.strptime`; tried first.
     """
     try:
-        read = _read(value)
+        read = _read(value, order, form)
     except (ValueError, OverflowError):
         return ReadTime(Kind.UNREADABLE)
     first, last = ((day - date(1970, 1, 1)).days for day in (_FIRST_DAY, _LAST_DAY))
     return read if first <= read.day <= last else ReadTime(Kind.UNREADABLE)
 
 
-def _read(value: object) -> ReadTime:
+def _read(value: object, order: Order | None, form: str | None) -> ReadTime:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = int(value) if form is None else str(int(value))
     if isinstance(value, str):
         text = value.strip()
-        if _NUMBER.fullmatch(text):
+        if _NUMBER.fullmatch(text) and not (form is not None and _fits(text, form)):
             return _number(int(text.partition(".")[0]))
-        if text.endswith(" UTC"):
-            text = f"{text[:-4]}+00:00"
-        return _instant(datetime.fromisoformat(text))
+        value = read_text(text, order, form)
     if isinstance(value, datetime):
         return _instant(value)
     if isinstance(value, date):
         return _label(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(int(value))
-    return ReadTime(Kind.UNREADABLE)
+    return _number(value) if type(value) is int else ReadTime(Kind.UNREADABLE)
+
+
+def _fits(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(number: int) -> ReadTime:

@@ -1,14 +1,11 @@
-"""What vendors call things: column names, and symbols in file names."""
+"""What vendors call the columns of daily bars."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from pathlib import Path
-
-from ingestion.errors import InputError
-from ingestion.exchanges import CALENDARS, FX_VENUES, ROUND_THE_CLOCK_VENUES
 
 
 class Role(StrEnum):
@@ -20,43 +17,94 @@ class Role(StrEnum):
     HIGH = "high"
     LOW = "low"
     CLOSE = "close"
+    UNADJUSTED_CLOSE = "unadjusted close"
     VOLUME = "volume"
     SPLIT_RATIO = "split_ratio"
+    SPLIT_FROM = "split_from"
+    SPLIT_TO = "split_to"
 
 
 PRICES = (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE)
 NEEDED = (Role.TIME, *PRICES)
 """What a file of bars cannot do without."""
 
-# Of several spellings in one file the first here is meant: `timestamp` says more than `date`, and
-# a `name` beside a `symbol` is the company's.
-_SPELLINGS: dict[Role, tuple[str, ...]] = {
-    Role.TIME: ("timestamp", "opentime", "unix", "datetime", "date", "time"),
-    Role.SYMBOL: ("symbol", "ticker", "name"),
-    Role.OPEN: ("open",),
-    Role.HIGH: ("high",),
-    Role.LOW: ("low",),
-    Role.CLOSE: ("close",),
-    Role.VOLUME: ("volume",),
-    Role.SPLIT_RATIO: (
-        "splitratio",
-        "splitcoefficient",
-        "splitfactor",
-        "stocksplits",
-        "stocksplit",
-        "split",
-        "splits",
-        "ratio",
-    ),
+# Of several spellings in one file the first here is meant: an opening time says more than a date, a
+# `name` beside a `symbol` is the company's, and `close` is the day's last price where `last` is
+# that of some minute. What is adjusted (`Adj Close`) is in no list: bars are stored as traded.
+_SPELLINGS: dict[Role, str] = {
+    Role.TIME: """
+        time open, window start, time period start, timestamp, open time, unix, unix timestamp,
+        unix time, epoch, datetime, date time, date, dates, gmt time, local time, trade date,
+        trading date, traddt, date1, data date, cal dt, price date, quote date, session date, bizdt,
+        begin, start date, start time, start, ex date, execution date, effective date, split date,
+        time, mts, ts, t, day,
+        日期, 交易日期, 日付, 날짜, 일자, datum, fecha, data
+    """,
+    Role.SYMBOL: """
+        symbol, ticker, tckrsymb, ts code, act symbol, ticker symbol, stock symbol, trading symbol,
+        securities code, security code, stock code, stock id, scrip code, sc code, local code, ric,
+        tic, codneg, secid, stock, scrip, instrument, instrument id, code, pair, permno, name,
+        代码, 股票代码, コード, 銘柄コード, 종목코드
+    """,
+    Role.OPEN: """
+        open, open price, price open, px open, opening, opening price, opnpric, open prc, openprc,
+        prcod, day open, mid open, o, 开盘, 开盘价, 開盤價, 始値, 시가,
+        eröffnung, erster, abertura, apertura, ouverture, ouv
+    """,
+    Role.HIGH: """
+        high, high price, price high, px high, day high, high 1, hghpric, askhi, prchd, max, h,
+        最高, 最高价, 最高價, 高値, 고가, hoch, tageshoch, máxima, máximo, plus haut, haut
+    """,
+    Role.LOW: """
+        low, low price, price low, px low, day low, low 1, lwpric, bidlo, prcld, min, l,
+        最低, 最低价, 最低價, 安値, 저가, tief, tagestief, mínima, mínimo, plus bas, bas
+    """,
+    Role.CLOSE: """
+        close, close price, price close, px last, px close, closing, closing price, close last,
+        clspric, day close, trdprc 1, prccd, prc, last, last price, latest, ltp, price, settle, c,
+        收盘, 收盘价, 收盤價, 終値, 종가,
+        schluss, schlusskurs, zuletzt, fechamento, cierre, clôture, dernier, último
+    """,
+    Role.UNADJUSTED_CLOSE: """
+        close unadj, unadjusted close, close unadjusted, unadj close, raw close, close raw
+    """,
+    Role.VOLUME: """
+        volume, vol, px volume, total volume, day volume, base volume, volume base, trade volume,
+        trading volume, acvol uns, tottrdqty, ttltradgvol, ttl trd qnty, total traded quantity,
+        no of shares, cshtrd, shares traded, tick volume, tickvol, vo, v,
+        成交量, 出来高, 売買高, 거래량, volumen, volumes
+    """,
+    Role.SPLIT_RATIO: """
+        split ratio, split coefficient, split factor, stock splits, stock split, split, splits,
+        ratio
+    """,
+    Role.SPLIT_FROM: "split from, from, denominator, before, old shares, old, from factor",
+    Role.SPLIT_TO: "split to, to, numerator, after, new shares, new, to factor",
 }
 
-_ONE_SYMBOL = re.compile(r"(?P<exchange>[A-Z0-9_]+?)_(?P<ticker>.+)_1[dD]")
-_VENUES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
+
+def plain(name: str) -> str:
+    """Return a column's name without case, accents, blanks, punctuation and a leading number.
+
+    Examples
+    --------
+    >>> plain("1. Open"), plain("<VOL>"), plain("Máxima")
+    ('open', 'vol', 'maxima')
+    """
+    name = re.sub(r"^\s*\d+[a-z]?\s*[.:)]\s*", "", name)
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(letter for letter in letters if letter.isalnum())
 
 
-def recognise(
-    path: Path, header: Sequence[str], needed: Sequence[Role] = NEEDED
-) -> dict[Role, int]:
+SPELLINGS: dict[Role, tuple[str, ...]] = {
+    role: tuple(plain(spelling) for spelling in spellings.split(","))
+    for role, spellings in _SPELLINGS.items()
+}
+_ROLE_OF = {spelling: role for role, several in SPELLINGS.items() for spelling in several}
+_VOLUME_OF_ASSET = re.compile(r"volume (?!ma\b|sma\b|usd|eur|from|to\b)\w+", re.IGNORECASE)
+
+
+def recognise(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
     """Find the columns of a file by their names; case, blanks and punctuation do not matter.
 
     Columns that have no role (``Adj Close``, dividends and the like) are left out: the import takes
@@ -64,51 +112,43 @@ def recognise(
 
     Returns
     -------
-    dict[Role, int]
-        Position in ``header`` of each role's column.
-
-    Raises
-    ------
-    InputError
-        If a needed column is missing, or two columns have the same name.
+    dict[Role, tuple[int, ...]]
+        Positions in ``header`` of each role's column: more than one where its name is repeated.
     """
-    plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in header]
-    found: dict[Role, int] = {}
-    for role, spellings in _SPELLINGS.items():
-        for spelling in spellings:
-            if plain.count(spelling) > 1:
-                raise InputError(f"{path} has two columns {spelling!r}; remove one of them")
-            if spelling in plain:
-                found[role] = plain.index(spelling)
+    names = [plain(name) for name in header]
+    if "T" in header and "t" in header:  # what one vendor calls ticker and time
+        names[list(header).index("T")] = "symbol"
+    if "timehigh" in names and "timelow" in names and "name" in names:
+        names[names.index("name")] = ""  # a number of that vendor's own beside such times
+    bare = [plain(re.sub(r"[(\[].*?[)\]]", "", name)) for name in header]
+    found: dict[Role, tuple[int, ...]] = {}
+    for role, spellings in SPELLINGS.items():
+        # Units in brackets are not read unless nothing else has the name.
+        for spelling, among in ((each, cells) for cells in (names, bare) for each in spellings):
+            if spelling in among:
+                found[role] = tuple(at for at, name in enumerate(among) if name == spelling)
                 break
-    if missing := [role for role in needed if role not in found]:
-        has = ", ".join(name[:40] for name in header[:20]) or "none"
-        raise InputError(
-            f"{path} has no column for {', '.join(missing)}; it has {has} "
-            f"({missing[0]} may be called {', '.join(_SPELLINGS[missing[0]])})"
-        )
+    if Role.VOLUME not in found:
+        asset = [at for at, name in enumerate(header) if _VOLUME_OF_ASSET.fullmatch(name.strip())]
+        if asset:
+            found[Role.VOLUME] = (asset[0],)
     return found
 
 
-def name_in(path: Path) -> str:
-    """Return the vendor's name of the one symbol that a file without a symbol column holds.
+def role_of(name: str) -> Role | None:
+    """Return what a column of this name means; none where it means nothing."""
+    return _ROLE_OF.get(plain(name))
 
-    ``{EXCHANGE}_{SYMBOL}_1d.parquet`` gives a unified symbol; of any other file name the part
-    before the extension is a bare ticker.
 
-    Examples
-    --------
-    >>> name_in(Path("NASDAQ_AAPL_1d.parquet")), name_in(Path("AAPL.csv"))
-    ('NASDAQ:AAPL', 'AAPL')
-    >>> name_in(Path("FX_IDC_EURUSD_1d.parquet"))
-    'FX_IDC:EURUSD'
-    """
-    stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
-    match = _ONE_SYMBOL.fullmatch(stem)
-    if match is None:
-        return stem
-    # An exchange code may hold an underscore itself, so known codes are tried first, longest first.
-    for code in sorted(_VENUES, key=len, reverse=True):
-        if stem.startswith(f"{code}_") and len(stem) > len(code) + len("__1d"):
-            return f"{code}:{stem[len(code) + 1 : -3]}"
-    return f"{match['exchange']}:{match['ticker']}"
+def missing_columns(
+    found: Iterable[Role], header: Sequence[str], needed: Sequence[Role] = NEEDED
+) -> str | None:
+    """Say which needed columns a header lacks; none where it has them all."""
+    missing = [role for role in needed if role not in found]
+    if not missing:
+        return None
+    has = ", ".join(name[:40] or "a column without a name" for name in header[:20]) or "none"
+    spelled = "; ".join(
+        f"{role} may be called {', '.join(SPELLINGS[role][:3])}" for role in missing
+    )
+    return f"no column for {', '.join(missing)}; it has {has} ({spelled})"

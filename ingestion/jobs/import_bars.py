@@ -15,7 +15,6 @@ from ingestion.bars import (
     Bars,
     ByDate,
     BySymbol,
-    Duplicates,
     FileCounts,
     Finding,
     Findings,
@@ -30,6 +29,7 @@ from ingestion.bars import (
     SplitsFile,
     SymbolTable,
     Tally,
+    looks_foreign,
     prepare,
     read_splits,
     receipt_body,
@@ -39,13 +39,17 @@ from ingestion.bars import (
 from ingestion.errors import InputError
 from ingestion.jobs.half_imports import RECEIPT_FILE, Verdict
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.lakehouse import lakehouse_lock, read_symbols, sweep_staging
 from ingestion.lakehouse.durable import Staging
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+MAX_REFUSED = 0.05
+"""Share of files, and of rows, beyond whose refusal an import does not end with exit code 0."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class ImportRequest:
     """Whether the files' prices and volumes are split-adjusted."""
     max_return: float = 5.0
     """Largest absolute one-day return that is believed, as a fraction."""
-    duplicates: Duplicates = Duplicates.REFUSE
-    """What becomes of bars of one session that disagree."""
+    date_format: str | None = None
+    """How the files write dates, for :meth:`datetime.datetime.strptime`; tried first."""
+    widen_range: bool = False
+    """Whether high and low are moved to contain open and close."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,22 @@ class ImportResult:
     """Splits that wait for their bar, newly recorded."""
     parts: tuple[Path, ...]
     receipt: Path
+
+    @property
+    def refused_files(self) -> dict[str, str]:
+        """Why files were refused as a whole, by path."""
+        return {each.file: each.problem for each in self.files if each.problem is not None}
+
+    @property
+    def too_much_refused(self) -> str | None:
+        """What was refused beyond :data:`MAX_REFUSED`; None if little or nothing was."""
+        for refused, of, what in (
+            (len(self.refused_files), len(self.files), "files"),
+            (self.refused, self.read, "rows"),
+        ):
+            if refused > MAX_REFUSED * of:
+                return f"{refused:,} of {of:,} {what} were refused; the others are written"
+        return None
 
     @property
     def read(self) -> int:
@@ -122,16 +144,16 @@ class ImportResult:
 def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
     """Import bars, or record splits on stored ones.
 
-    Good rows are kept whatever else is in a file; each refused one goes into the receipt. What the
-    lakehouse already holds is not written again, so a repeated import writes nothing and a killed
-    one is picked up where it died; until then its receipt says that it is half done. A bar that
-    differs is a restatement, created later.
+    Good rows are kept whatever else is in a file, and good files whatever else is given; what is
+    refused goes into the receipt. What the lakehouse already holds is not written again, so a
+    repeated import writes nothing and a killed one is picked up where it died; until then its
+    receipt says that it is half done. A bar that differs is a restatement, created later.
 
     Raises
     ------
     InputError
-        If the request names no file, a file cannot be read, a ticker has no exchange, or not a
-        single row was accepted; nothing is published then.
+        If the request names no file, its splits file cannot be read, or not a single row was
+        accepted; nothing is published then.
     LakehouseLocked
         If another run is writing.
     """
@@ -173,16 +195,30 @@ def _import(
     naming = Naming.of(request.exchange, request.symbol_map)
     splits = SplitsFile(0, 0, [])
     if request.splits is not None:
-        splits = read_splits(request.splits, naming, refusals)
+        splits = read_splits(request.splits, naming, refusals, request.date_format)
     tally, table = Tally(paths), SymbolTable()
     by_symbol = BySymbol(staging / "symbols", table)
-    gatherer = Gatherer(naming, table, refusals, clock.now().timestamp(), findings)
+    gatherer = Gatherer(
+        naming,
+        table,
+        refusals,
+        clock.now().timestamp(),
+        findings,
+        request.date_format,
+        request.adjusted,
+        request.widen_range,
+        tally.named,
+    )
     given = {split.symbol for split in splits.splits}
     for number, path in enumerate(paths):
-        for gathered in gatherer.gather(number, path):
-            tally.read[number] += gathered.read
-            given |= gathered.split_symbols
-            by_symbol.add(gathered)
+        try:
+            for gathered in gatherer.gather(number, path):
+                tally.read[number] += gathered.read
+                given |= gathered.split_symbols
+                by_symbol.add(gathered)
+        except InputError as error:  # it does not stop the others
+            tally.problems[str(path)] = str(error)
+    _tell_names(root, table.names, gatherer.named, findings)
     judgement = Judgement(
         root=root,
         files=[str(path) for path in paths],
@@ -194,7 +230,6 @@ def _import(
             [request.adjusted and name not in given for name in table.names], dtype=bool
         ),
         max_return=request.max_return,
-        duplicates=request.duplicates,
     )
     by_date = ByDate(staging / "dates", by_symbol.days)
     barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)
@@ -211,11 +246,16 @@ def _import(
         ahead = record_ahead(root, tally.barless, source, clock.now(), run_id)
         recorded = tally.split_rows + ahead
         counts.append(_split_counts(request.splits, splits, recorded, refusals))
-    is_refused = refusals.commonest and not any(count.accepted for count in counts)
+    something = refusals.commonest or tally.problems
+    is_refused = something and not any(count.accepted for count in counts)
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
     refused_file = refusals.save(root, run_id)
     body = receipt_body(counts, tally.restated, refusals, refused_file, findings)
     job.tell(verdict=verdict, **body)
+    if is_refused and not refusals.commonest:
+        problem, *others = tally.problems.values()
+        more = f"; {len(others):,} other files were refused too" if others else ""
+        raise InputError(f"{problem}{more}")
     if is_refused:
         first = refusals.examples[0]
         raise InputError(
@@ -255,6 +295,23 @@ def _judge(
         tally.add_prepared(prepared)
         by_date.add(prepared.bars)
     return unplaced + [split for several in of_symbol.values() for split in several]
+
+
+def _tell_names(root: Path, names: list[str], named: dict[str, str], findings: Findings) -> None:
+    """Say which symbols nothing but a file's name says, and which nothing else knows."""
+    findings.add(
+        "named_by_files",
+        "files whose names gave the symbol",
+        [f"{symbol} ({Path(path).name})" for path, symbol in named.items()],
+    )
+    if foreign := {name for name in names if looks_foreign(name)}:
+        foreign -= set(read_symbols(root)["symbol"].to_pylist())
+        findings.add(
+            "foreign_symbols",
+            "symbols that the scanner never named, and that TradingView may write otherwise (then "
+            "give --symbol-map)",
+            sorted(foreign),
+        )
 
 
 def _incoming(request: ImportRequest, bars: Bars, splits: list[Split], by: Judgement) -> Incoming:

@@ -23,6 +23,8 @@ def import_document(result: ImportResult) -> dict[str, Any]:
         "symbols": result.symbols,
         "still_adjusted": list(result.still_adjusted),
         "splits_ahead": result.splits_ahead,
+        "refused_files": result.refused_files,
+        "named_by_files": {each.file: each.named for each in result.files if each.named},
         "findings": {
             each.name: {"count": each.count, "examples": each.examples} for each in result.findings
         },
@@ -44,6 +46,10 @@ def import_text(result: ImportResult) -> str:
     if result.splits_ahead:
         lines.append(f"{result.splits_ahead:,} splits recorded ahead of their bars")
     lines += map(str, result.findings)
+    if refused := result.refused_files:
+        lines.append(f"{len(refused):,} files refused:")
+        lines += [f"  {problem}" for problem in list(refused.values())[:10]]
+        lines += ["  …"] if len(refused) > 10 else []
     if result.refused_file:
         lines.append(f"every refused row: {result.refused_file}")
     return "\n".join([*lines, str(result.receipt)])

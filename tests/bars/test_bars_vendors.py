@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import Import, Rows, Write, seconds, utc
 
-from ingestion.bars.vendors import name_in
+from ingestion.bars.file_names import name_in
 from ingestion.errors import InputError
 
 OPENED, CLOSED = "2021-03-03 14:30", "2021-03-03 21:00"
@@ -160,9 +160,9 @@ def test_bare_tickers_of_no_exchange_are_an_error_that_names_them(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "", "no column for time"),
+        ("a.csv", "", "is empty"),
         ("a.csv", "date,open,high,low\n1,2,3,4\n", "no column for close"),
-        ("a.csv", "date,open,Open,high,low,close\n", "two columns 'open'"),
+        ("a.csv", "date,open,Open,high,low,close\n2021-03-03,1,2,2,1,1\n", "two columns 'open'"),
         ("a.csv", "date,open,high,low,close\n", "no rows"),
         ("a.parquet", "PAR1", "cannot be read"),
         ("a.xlsx", "", "neither .csv nor .parquet"),

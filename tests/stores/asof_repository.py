@@ -19,10 +19,7 @@ def entity(name: str, dtype: FeastType) -> Entity:
 symbol = entity("symbol", String)
 
 
-ENGINE = "feature_repo.stores.engine.ArrowComputeEngine"
-
-
-def repository(folder: Path, *objects, store: str = ASOF, engine: str = "local") -> FeatureStore:
+def repository(folder: Path, *objects, store: str = ASOF) -> FeatureStore:
     """Open a store in a folder and register objects there."""
     config = RepoConfig(
         project="p",
@@ -30,7 +27,6 @@ def repository(folder: Path, *objects, store: str = ASOF, engine: str = "local")
         registry=str(folder / "registry.db"),
         offline_store={"type": store},
         online_store={"type": "sqlite", "path": str(folder / "online.db")},
-        batch_engine={"type": engine},
         entity_key_serialization_version=3,
         repo_path=folder,
     )

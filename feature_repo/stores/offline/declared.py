@@ -30,10 +30,9 @@ from ingestion.errors import InputError
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {
     Bool: pa.bool_(),
     Bytes: pa.binary(),
-    # As wide as Feast's own local stores give them, and as pandas reads them.
-    Float32: pa.float64(),
+    Float32: pa.float32(),
     Float64: pa.float64(),
-    Int32: pa.int64(),
+    Int32: pa.int32(),
     Int64: pa.int64(),
     String: pa.string(),
     UnixTimestamp: INSTANT,

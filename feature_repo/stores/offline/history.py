@@ -50,8 +50,6 @@ def point_in_time(
     ------
     CorruptPart
         If a file cannot be read, or not in the declared types.
-    InputError
-        If no file has a feature's column.
     """
     as_recorded = as_recorded and table.created is not None
 
@@ -70,9 +68,7 @@ def point_in_time(
             created_later=None if table.created is None else answers.created_later,
         )
 
-    history = reading_again(read)
-    table.source.refuse_unknown(table.features)
-    return history
+    return reading_again(read)
 
 
 def _batches(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
 from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.files import Span
-from feature_repo.stores.offline.instants import instant
 from feature_repo.stores.offline.keys import KeyCodes
-from feature_repo.stores.offline.lookup import NEVER, Integers
+from feature_repo.stores.offline.lookup import Integers
 from feature_repo.stores.offline.source import Column, Piece, stacked
 from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
 from ingestion.reading import reading_again
@@ -29,8 +27,6 @@ def rows_between(table: FeatureTable, span: Span) -> pa.Table:
     ------
     CorruptPart
         If a file cannot be read, or the files do not agree on a column's type.
-    InputError
-        If no file has a feature's column.
     """
 
     def read() -> pa.Table:
@@ -44,9 +40,7 @@ def rows_between(table: FeatureTable, span: Span) -> pa.Table:
             ]
         )
 
-    rows = reading_again(read)
-    table.source.refuse_unknown(table.features)
-    return rows
+    return reading_again(read)
 
 
 def newest_between(table: FeatureTable, span: Span) -> pa.Table:
@@ -63,8 +57,6 @@ def newest_between(table: FeatureTable, span: Span) -> pa.Table:
     ------
     CorruptPart
         If a file cannot be read, or the files do not agree on a column's type.
-    InputError
-        If no file has a feature's column.
     """
 
     def read() -> pa.Table:
@@ -84,25 +76,7 @@ def newest_between(table: FeatureTable, span: Span) -> pa.Table:
         arrays |= {c.name: values for c, values in zip(table.features, features, strict=True)}
         return pa.table(arrays | {c.name: best[c.name] for c in table.ranking})
 
-    rows = reading_again(read)
-    table.source.refuse_unknown(table.features)
-    return rows
-
-
-def newest_event(table: FeatureTable) -> datetime | None:
-    """Return the newest event time of all rows; None if no row has one."""
-
-    def read() -> int:
-        newest = NEVER
-        for piece in table.source.pieces(lambda *_: True):  # the newest last event first
-            if piece.span[1] <= newest:
-                break
-            rows = table.source.read(piece, (table.event,))
-            newest = max(newest, int(table.events(rows).max(initial=NEVER)))
-        return newest
-
-    newest = reading_again(read)
-    return None if newest == NEVER else instant(newest)
+    return reading_again(read)
 
 
 def _touches(span: Span) -> Callable[[int, int], bool]:

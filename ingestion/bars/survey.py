@@ -1,0 +1,136 @@
+"""What only a whole file tells of its cells: order of dates, decimal mark, volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.bars.dates import Order, settle_order
+from ingestion.bars.headers import Series
+from ingestion.bars.layout import Layout
+from ingestion.bars.numbers import NOTHING, Comma, settle_comma
+from ingestion.bars.tables import Table, read_tables
+from ingestion.bars.vendors import PRICES, Role
+from ingestion.errors import InputError
+
+_YEAR_LAST = r"^\s*\d{1,2}[\s./_-]\d{1,2}[\s./_-](\d{4}|\d{2})([^\d]|$)"
+_MARKED = r",|\..*\."
+_POINT = r"^\D*\d+\.(\d{1,2}|\d{4,})\s*$"
+_NOTHING = pa.array(sorted(NOTHING - {""}))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How the cells of a file are to be read."""
+
+    order: Order | None = None
+    """Of dates of numbers alone; None where none is proved."""
+    comma: Comma | None = None
+    """What a comma in a number means; None where that is not known."""
+    without_volume: frozenset[str | None] = frozenset()
+    """Names of the series that have no volume at all."""
+
+
+def survey(layout: Layout, form: str | None = None) -> Survey:
+    """Go through a file once.
+
+    Parameters
+    ----------
+    form
+        Of its dates, where the user gave one: then nothing has to be proved.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, its dates are of two orders, or columns of one name differ.
+    """
+    roles = {Role.TIME, *PRICES, Role.VOLUME}
+    wanted = {
+        at
+        for series in layout.series
+        for role, found in series.columns.items()
+        if role in roles or len(found) > 1
+        for at in found
+    }
+    dates: dict[str, None] = {}
+    marked: dict[str, None] = {}
+    dots = False
+    with_volume: set[str | None] = set()
+    first = True
+    for table in read_tables(layout, sorted(wanted)):
+        for series in layout.series:
+            _compare_repeated(layout, series, table)
+            if form is None:
+                dates |= _matching(table.columns[series.columns[Role.TIME][0]], _YEAR_LAST)
+            for role in (*PRICES, Role.VOLUME):
+                if role not in series.columns:
+                    continue
+                column = table.columns[series.columns[role][0]]
+                marked |= _matching(column, _MARKED)
+                # Any rows show whether prices have points; the first do.
+                dots = dots or (first and bool(_matching(column, _POINT)))
+            if series.name not in with_volume and _has_volume(series, table):
+                with_volume.add(series.name)
+        first = False
+    try:
+        order = settle_order(dates)
+    except ValueError as error:
+        raise InputError(
+            f"{layout.path}: its dates {error}: give --date-format, such as {Order.DAY_FIRST}"
+        ) from None
+    is_english = layout.form is not None and layout.form.delimiter == ","
+    comma = settle_comma(marked, dots=dots, default=Comma.THOUSANDS if is_english else None)
+    names = {series.name for series in layout.series}
+    return Survey(order, comma, frozenset(names - with_volume))
+
+
+def _compare_repeated(layout: Layout, series: Series, table: Table) -> None:
+    """Of columns with one name the first is read, so the others must say the same."""
+    for found in series.columns.values():
+        for other in found[1:]:
+            first, second = table.columns[found[0]], table.columns[other]
+            # Where one of them says nothing, the other contradicts nothing.
+            differ = pc.fill_null(pc.not_equal(_text(first), _text(second)), False)
+            at = pc.index(differ, True).as_py()
+            if at >= 0:
+                raise InputError(
+                    f"{layout.path} has two columns {layout.header.names[found[0]]!r} that differ, "
+                    f"first in row {table.rows[at]} ({first[at]}, {second[at]}); remove one of them"
+                )
+
+
+def _text(column: Any) -> Any:
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _has_volume(series: Series, table: Table) -> bool:
+    if Role.VOLUME not in series.columns:
+        return False
+    column = table.columns[series.columns[Role.VOLUME][0]]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        return bool(pc.any(pc.is_finite(column)).as_py())
+    if not _is_text(column.type):
+        return bool(column.null_count < len(column))
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    empty = pc.or_(pc.equal(texts, ""), pc.is_in(texts, value_set=_NOTHING))
+    return bool(pc.any(pc.invert(empty)).as_py())
+
+
+def _matching(column: Any, pattern: str) -> dict[str, None]:
+    """Return the distinct texts of a column that match; none of what is no text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not _is_text(column.type):
+        return {}
+    found = column.filter(pc.match_substring_regex(column, pattern))
+    return dict.fromkeys(found.unique().to_pylist())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

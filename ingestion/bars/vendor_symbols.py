@@ -1,0 +1,175 @@
+"""Vendors' forms of symbols that TradingView writes otherwise.
+
+Translated is what can mean one instrument alone; all else stays as it is, and
+:func:`looks_foreign` tells whether it should be looked at.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ingestion.exchanges import CALENDARS, FX_VENUES, ROUND_THE_CLOCK_VENUES
+
+AMERICAN = frozenset({"NASDAQ", "NYSE", "AMEX", "OTC", "CBOE"})
+QUOTES = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        USD USDT USDC BUSD TUSD FDUSD DAI EUR GBP JPY AUD CAD CHF CNY CNH HKD NZD SEK NOK DKK
+        SGD KRW INR BRL TRY ZAR MXN PLN HUF CZK ILS THB RUB UAH BTC XBT ETH BNB
+        """,
+    )
+)
+"""Currencies that pairs are quoted in."""
+
+# After the last point of a ticker, as Yahoo, Stooq, EODHD, Tushare and Chinese libraries write it.
+_SUFFIXES = {
+    **{"HK": "HKEX", "T": "TSE", "SH": "SSE", "SS": "SSE", "XSHG": "SSE"},
+    **{"SHG": "SSE", "SZ": "SZSE", "XSHE": "SZSE", "SHE": "SZSE", "NS": "NSE", "NSE": "NSE"},
+    **{"BO": "BSE", "BSE": "BSE", "L": "LSE", "LSE": "LSE", "DE": "XETR", "XETRA": "XETR"},
+    **{"PA": "EURONEXT", "AS": "EURONEXT", "BR": "EURONEXT", "LS": "EURONEXT", "MI": "MIL"},
+    **{"MC": "BME", "SW": "SIX", "VI": "VIE", "TO": "TSX", "V": "TSXV", "NE": "NEO", "AX": "ASX"},
+    **{"NZ": "NZX", "SI": "SGX", "KS": "KRX", "KQ": "KRX", "TW": "TWSE", "TWO": "TPEX"},
+    **{"KL": "MYX", "JK": "IDX", "BK": "SET", "ST": "OMXSTO", "HE": "OMXHEX", "CO": "OMXCOP"},
+    **{"OL": "OSL", "SA": "BMFBOVESPA", "MX": "BMV", "BA": "BCBA", "JO": "JSE", "IS": "BIST"},
+    **{"TA": "TASE", "SR": "TADAWUL", "WA": "GPW", "OQ": "NASDAQ"},
+}
+# Before the colon, as another finance site writes it.
+_CODES = {
+    **{"TYO": "TSE", "LON": "LSE", "HKG": "HKEX", "ETR": "XETR", "FRA": "FWB", "EPA": "EURONEXT"},
+    **{"AMS": "EURONEXT", "EBR": "EURONEXT", "ELI": "EURONEXT", "BIT": "MIL", "SWX": "SIX"},
+    **{"SHA": "SSE", "SHE": "SZSE", "BOM": "BSE", "NYSEARCA": "AMEX", "NYSEAMERICAN": "AMEX"},
+    **{"KOSDAQ": "KRX", "TPE": "TWSE", "NZE": "NZX", "CVE": "TSXV", "BVMF": "BMFBOVESPA"},
+    **{"STO": "OMXSTO", "HEL": "OMXHEX", "CPH": "OMXCOP", "WSE": "GPW", "TLV": "TASE"},
+    **{"IST": "BIST", "KLSE": "MYX", "BKK": "SET", "XNAS": "NASDAQ", "XNYS": "NYSE"},
+}
+# Of a share's name with its country, as terminals write it: 7203 JP Equity.
+_COUNTRIES = {
+    **{"JP": "TSE", "JT": "TSE", "LN": "LSE", "HK": "HKEX", "GY": "XETR", "FP": "EURONEXT"},
+    **{"NA": "EURONEXT", "BB": "EURONEXT", "IM": "MIL", "SM": "BME", "SE": "SIX", "SW": "SIX"},
+    **{"AU": "ASX", "AT": "ASX", "CG": "SSE", "CS": "SZSE", "KS": "KRX", "KP": "KRX"},
+    **{"TT": "TWSE", "SP": "SGX", "UW": "NASDAQ", "UQ": "NASDAQ", "UN": "NYSE", "UP": "AMEX"},
+}
+_TERMINAL = re.compile(r"(?P<ticker>\S+) (?P<country>[A-Z]{2}) EQUITY")
+_PAIR = re.compile(r"(?P<base>[A-Z0-9]{1,15})[/\-_](?P<quote>[A-Z]{3,5})(?P<swap>:(?P=quote))?")
+_CHINESE = re.compile(r"(?P<city>SH|SZ)\.?(?P<code>\d{6})")
+_SHARE_CLASS = re.compile(r"(?P<ticker>[A-Z]{1,5})[\-/_](?P<letter>[A-E])")
+_PREFERRED = re.compile(r"(?P<ticker>[A-Z]{1,5})-P(?P<letter>[A-Z])")
+_WIDTHS = {"KRX": 6, "SSE": 6, "SZSE": 6}
+"""How many characters the codes of an exchange have that numbers lose zeros of."""
+_KNOWN = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
+
+
+def unified(name: str, exchange: str | None) -> str:
+    """Return a vendor's name as TradingView writes it, as far as that is certain.
+
+    Parameters
+    ----------
+    name
+        Upper case.
+    exchange
+        Of bare tickers, where the user gave one.
+
+    Returns
+    -------
+    str
+        ``EXCHANGE:TICKER``, or a bare ticker where nothing says of which exchange.
+
+    Examples
+    --------
+    >>> unified("0700.HK", None), unified("BTC/USDT", "BINANCE"), unified("BRK-B.US", "NYSE")
+    ('HKEX:700', 'BINANCE:BTCUSDT', 'NYSE:BRK.B')
+    """
+    code, colon, ticker = name.partition(":")
+    if colon and not _PAIR.fullmatch(name):
+        if ticker == "US" and code not in _KNOWN:
+            return unified(f"{code}.US", exchange)
+        code = _CODES.get(code, code)
+        return f"{code}:{_ticker(ticker, code)}"
+    if name.startswith("WIKI/"):
+        name = name.removeprefix("WIKI/")
+    found, ticker = _named_exchange(name, exchange)
+    code = found or exchange or ""
+    ticker = _ticker(ticker, code)
+    return f"{code}:{ticker}" if code else ticker
+
+
+def looks_foreign(symbol: str) -> bool:
+    """Tell whether TradingView may write a symbol otherwise.
+
+    Examples
+    --------
+    >>> looks_foreign("NASDAQ:^GSPC"), looks_foreign("NYSE:BRK.B"), looks_foreign("NYSE:BAC/PB")
+    (True, False, False)
+    """
+    exchange, _, ticker = symbol.partition(":")
+    if ticker in _KNOWN:
+        return True
+    if exchange in AMERICAN:
+        return not re.fullmatch(r"[A-Z]{1,5}(\.[A-Z]{1,2})?(/P[A-Z]?|/W[SA-Z]?|/U|/R)?", ticker)
+    if exchange in ROUND_THE_CLOCK_VENUES | FX_VENUES:
+        return not re.fullmatch(r"[A-Z0-9]+(\.[A-Z0-9]+)*!?", ticker)
+    return not re.fullmatch(r"[A-Z0-9&]+([._][A-Z0-9]{0,4})?!?", ticker)
+
+
+def _named_exchange(name: str, exchange: str | None) -> tuple[str | None, str]:
+    """Return the exchange that a name says itself, and what is left of it."""
+    if match := _TERMINAL.fullmatch(name):
+        if match["country"] == "US":
+            return None, match["ticker"].replace("/", ".")
+        if match["country"] in _COUNTRIES:
+            return _COUNTRIES[match["country"]], match["ticker"]
+    if match := _CHINESE.fullmatch(name):
+        return {"SH": "SSE", "SZ": "SZSE"}[match["city"]], match["code"]
+    ticker, point, suffix = name.rpartition(".")
+    if point and ticker:
+        if suffix == "US" and (exchange is None or exchange in AMERICAN):
+            return None, ticker
+        found = _SUFFIXES.get(suffix)
+        # One letter after an American ticker is a class of shares: BRK.B is like VOD.L.
+        is_class = len(suffix) == 1 and exchange in AMERICAN and not ticker.isdigit()
+        # With a crypto venue's or dealer's exchange a suffix is part of the name.
+        in_sessions = exchange is None or exchange in CALENDARS
+        if found and in_sessions and not is_class:
+            return found, ticker
+    return None, name
+
+
+def _ticker(ticker: str, exchange: str) -> str:
+    """Return a ticker as TradingView writes those of an exchange."""
+    ticker = re.sub(r"^(\d+)\.0$", r"\1", ticker)  # a number that was a float on the way
+    if exchange in ROUND_THE_CLOCK_VENUES or exchange in FX_VENUES:
+        return _pair(ticker, exchange)
+    if exchange in AMERICAN:
+        if match := _SHARE_CLASS.fullmatch(ticker):
+            return f"{match['ticker']}.{match['letter']}"
+        match = _PREFERRED.fullmatch(ticker)
+        return f"{match['ticker']}/P{match['letter']}" if match else ticker
+    match exchange:
+        case "HKEX" if ticker.isdigit():
+            return ticker.lstrip("0") or ticker
+        case "TSE" if re.fullmatch(r"\d[0-9A-Z]{3}0", ticker):
+            return ticker[:4]
+        case "NSE":
+            return ticker.removesuffix("-EQ").replace("-", "_")
+        case "OMXSTO" | "OMXCOP" | "OMXHEX":
+            return ticker.replace("-", "_")
+        case "TSX" | "TSXV" | "NEO":
+            return ticker.replace("-", ".")
+        case "LSE":  # has no ticker of two characters: BP is BP.
+            ticker = ticker.rstrip("/").replace("-", ".")
+            return f"{ticker}." if re.fullmatch(r"[A-Z]{2}", ticker) else ticker
+    width = _WIDTHS.get(exchange)
+    return ticker.zfill(width) if width and ticker.isdigit() else ticker
+
+
+def _pair(ticker: str, exchange: str) -> str:
+    match = _PAIR.fullmatch(ticker)
+    if match and match["quote"] in QUOTES:
+        return f"{match['base']}{match['quote']}{'.P' if match['swap'] else ''}"
+    if exchange in FX_VENUES:
+        return ticker.removesuffix("=X")
+    if exchange == "BITFINEX" and re.fullmatch(r"T[A-Z0-9]{6,}", ticker):
+        quotes = tuple(quote for quote in QUOTES if len(quote) == 3)
+        return ticker[1:] if ticker.endswith(quotes) else ticker
+    return ticker
