@@ -18,6 +18,8 @@ class StoreFiles(NamedTuple):
 
     registry: Path | None
     online: Path | None
+    is_own: bool
+    """Whether the online store is this project's, which can be looked into without Feast."""
 
 
 def store_files(settings: Settings) -> StoreFiles:
@@ -34,15 +36,14 @@ def store_files(settings: Settings) -> StoreFiles:
     'online.db'
     """
     configuration = read_configuration(settings)
-    registry, online = (_section(configuration, name, settings) for name in _FEAST_DEFAULTS)
+    registry, online = (_section(configuration, name) for name in _FEAST_DEFAULTS)
     is_file = registry.get("registry_type", "file") == "file"
     # As Feast tells SQLite's stores, its own and those by class path, from the others.
-    is_sqlite = (
-        str(online.get("type") or "sqlite").lower().endswith(("sqlite", "sqliteonlinestore"))
-    )
+    is_sqlite = str(online["type"]).lower().endswith(("sqlite", "sqliteonlinestore"))
     return StoreFiles(
         registry=_file(settings, registry, "registry") if is_file else None,
         online=_file(settings, online, "online_store") if is_sqlite else None,
+        is_own=str(online["type"]).endswith(".WideSqliteOnlineStore"),
     )
 
 
@@ -70,18 +71,25 @@ def read_configuration(settings: Settings) -> dict[str, Any]:
     return content
 
 
-def _section(configuration: dict[str, Any], name: str, settings: Settings) -> dict[str, Any]:
-    """Return the settings of one store; a registry may be given as its path alone."""
+def with_files(configuration: dict[str, Any], registry: Path, online: Path) -> dict[str, Any]:
+    """Return the same settings with the two files in other places, given as absolute paths."""
+    places = {"registry": registry, "online_store": online}
+    return configuration | {
+        name: _section(configuration, name) | {"path": str(path)} for name, path in places.items()
+    }
+
+
+def _section(configuration: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the settings of one store; text is a registry's path, or the type of a store."""
     section = configuration.get(name) or {}
     if isinstance(section, str):
-        return {"path" if name == "registry" else "type": section}
+        return {"path": section} if name == "registry" else {"type": section}
     if not isinstance(section, dict):
-        path = settings.feast_repository / "feature_store.yaml"
-        raise FeastRepositoryError(f"{path}: {name} is no mapping of settings")
-    return section
+        raise FeastRepositoryError(f"feature_store.yaml: {name} is no mapping of settings")
+    return section if name == "registry" else {"type": "sqlite"} | section
 
 
 def _file(settings: Settings, section: dict[str, Any], name: str) -> Path | None:
     """Return a path as Feast reads it, relative to the repository; None for ``s3://`` and such."""
     path = str(section.get("path") or _FEAST_DEFAULTS[name])
-    return None if "://" in path else Path(os.path.normpath(settings.feast_repository / path))
+    return None if "://" in path else (settings.feast_repository / path).resolve()

@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.errors import FeastRepositoryError
 from ingestion.settings import Settings
-from ingestion.store_files import StoreFiles, store_files
+from ingestion.store_files import StoreFiles, read_configuration, store_files, with_files
 
 OURS = "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore"
 FEASTS = "feast.infra.online_stores.sqlite.SqliteOnlineStore"
@@ -51,7 +51,7 @@ def test_both_files_are_where_feast_looks_for_them(project, text, monkeypatch):
     config = load_repo_config(project.feast_repository, path)
     registry = FileRegistryStore(config.registry, project.feast_repository)._filepath
     online = SqliteOnlineStore._get_db_path(config)
-    assert store_files(project) == StoreFiles(registry.resolve(), Path(online).resolve())
+    assert store_files(project)[:2] == (registry.resolve(), Path(online).resolve())
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,39 @@ def test_a_missing_yaml_names_the_setting(project):
         store_files(project)
 
 
+def test_above_a_linked_repository_is_where_the_link_leads(project, tmp_path):
+    written(project, f"registry: ../r.db\nonline_store: {{type: {OURS}, path: ../o.db}}")
+    far = tmp_path / "far"
+    far.mkdir()
+    project.feast_repository.rename(far / "repository")
+    project.feast_repository.symlink_to(far / "repository")
+    assert store_files(project)[:2] == (far / "r.db", far / "o.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_own"),
+    [
+        (f"online_store: {{type: {OURS}}}", True),
+        (f"online_store: {{type: {FEASTS}}}", False),
+        ("online_store: sqlite", False),
+        ("", False),
+    ],
+)
+def test_this_projects_online_store_is_told_from_feasts(project, text, is_own):
+    written(project, text)
+    assert store_files(project).is_own is is_own
+
+
+def test_other_places_leave_all_other_settings(project):
+    written(project, f"registry: r.db\nonline_store: {{type: {OURS}, path: o.db}}")
+    before = read_configuration(project)
+    after = with_files(before, Path("/a/r.db"), Path("/b/o.db"))
+    assert after == before | {
+        "registry": {"path": "/a/r.db"},
+        "online_store": {"type": OURS, "path": "/b/o.db"},
+    }
+
+
 def test_feast_is_not_imported():
     said = subprocess.run(
         [
@@ -98,6 +131,6 @@ def test_feast_is_not_imported():
     ).stdout.splitlines()
     data = Path(__file__).resolve().parent.parent / "data"
     assert said == [
-        str(StoreFiles(registry=data / "registry.db", online=data / "online.db")),
+        str(StoreFiles(data / "registry.db", data / "online.db", is_own=True)),
         "False False",
     ]

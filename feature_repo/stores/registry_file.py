@@ -40,7 +40,7 @@ class WholeFileRegistryStore(FileRegistryStore):
             If the file is of another version by now.
         """
         path: Path = self._filepath
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with held(path.parent):
             stored = self._stored()
             if stored is not None and stored.version_id != registry_proto.version_id:

@@ -35,7 +35,7 @@ def compact_command(as_json: bool, before: date | None) -> None:
     "--online/--no-online",
     default=True,
     show_default=True,
-    help="Look into the online store, which takes seconds.",
+    help="Look into the online store.",
 )
 @json_option
 def explain_command(as_json: bool, **arguments: Any) -> None:

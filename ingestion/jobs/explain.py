@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
-import pyarrow.compute as pc
-
 from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, Column, Dataset, FeatureGroup
+from feature_repo.stores.online.database import Database
+from feature_repo.stores.online.keys import encode_keys
+from feature_repo.stores.online.tables import read_keys, stored_layout
 from ingestion import clock
-from ingestion.errors import CorruptPart, FeastRepositoryError, InputError
-from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
+from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.formulas import formula_of
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.lakehouse import by_date, list_parts
@@ -26,6 +27,7 @@ from ingestion.quality.rows import FAILED
 from ingestion.reading import reading_again
 from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
+from ingestion.store_files import read_configuration, store_files
 from ingestion.symbols import symbol_problem
 
 _CREATED = "created_timestamp"
@@ -41,7 +43,7 @@ class ExplainRequest:
     as_of: datetime | None = None
     """Now if not given."""
     online: bool = True
-    """Whether to look into the online store, which takes the time that Feast takes to import."""
+    """Whether to look into the online store."""
 
 
 def explain(settings: Settings, request: ExplainRequest) -> Explanation:
@@ -223,29 +225,49 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
 def _served(
     settings: Settings, wanted: list[tuple[FeatureGroup, Column]], symbol: str, now: datetime
 ) -> dict[str, Online | str]:
-    """Return what the online store has, by view; a text why that cannot be told."""
-    data = settings.project / "data"
-    if not (data / "online.db").exists() or not (data / "registry.db").exists():
-        return {group.name: "there is no online store yet" for group, _ in wanted}
-    served: dict[str, Online | str] = {}
+    """Return what the online store has, by view; a text why that cannot be told.
+
+    The row is read by its key, without Feast.
+    """
+    views = [group.name for group, _ in wanted]
     try:
-        store = open_repository(settings)
-        for group, column in wanted:
-            with feast_calls(settings):
-                rows = read_online(store, group)
-            found = rows.filter(pc.equal(rows["symbol"], symbol)).to_pylist()
-            served[group.name] = _online(group, column, found, now)
-    except (FeastRepositoryError, CorruptPart) as error:
-        return {group.name: str(error) for group, _ in wanted}
-    return served
+        project, files = read_configuration(settings).get("project"), store_files(settings)
+        if files.online is None or not files.is_own:
+            return dict.fromkeys(views, "only this project's own online store can be looked into")
+        (key,) = encode_keys({"symbol": ("STRING", [symbol])})
+        with Database(files.online).reading() as connection:
+            if connection is None:
+                return dict.fromkeys(views, "there is no online store yet")
+            return {
+                group.name: _online(
+                    connection, f"wide_{project}_{group.name}", key,
+                    group, column, now,
+                )
+                for group, column in wanted
+            }  # fmt: skip
+    except FeastRepositoryError as error:
+        return dict.fromkeys(views, str(error))
 
 
 def _online(
-    group: FeatureGroup, column: Column, rows: list[dict[str, Any]], now: datetime
+    connection: Connection,
+    table: str,
+    key: bytes,
+    group: FeatureGroup,
+    column: Column,
+    now: datetime,
 ) -> Online:
-    if not rows:
+    layout = stored_layout(connection, table)
+    if layout is None:
         return Online(None, None, None, "none")
-    (row,) = rows
-    event = row[group.event]
+    row = read_keys(connection, table, layout, [column.name], [key])
+    if row.keys == [None]:
+        return Online(None, None, None, "none")
+    event, created = (_instant(int(micros[0])) for micros in (row.event_us, row.created_us))
+    values = row.values.get(column.name)  # none of a feature that the table does not have yet
     state = "served" if event + group.ttl >= now else "expired"
-    return Online(row[column.name], event, row[_CREATED], state)
+    return Online(None if values is None else values.to_list()[0], event, created, state)
+
+
+def _instant(micros: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)

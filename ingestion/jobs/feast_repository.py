@@ -19,6 +19,7 @@ from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.reading import reading_again
 from ingestion.settings import Settings
+from ingestion.store_files import store_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,12 +37,10 @@ def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> Fe
     Raises
     ------
     FeastRepositoryError
-        If there is no ``feature_store.yaml``, the registry cannot be read, or it describes other
-        definitions or another lakehouse than the configured ones.
+        If there is no sound ``feature_store.yaml``, the registry cannot be read, or it describes
+        other definitions or another lakehouse than the configured ones.
     """
-    yaml = settings.feast_repository / "feature_store.yaml"
-    if not yaml.is_file():
-        raise FeastRepositoryError(f"{yaml} is missing; TVFEAST_PROJECT names the project's folder")
+    files = store_files(settings)
     _use_utc()
     with feast_calls(settings):
         from feast import FeatureStore
@@ -57,8 +56,9 @@ def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> Fe
             registered = _registered(store)
         for expected in (*defined.views, *defined.services):
             _check(settings, expected, registered.get(expected.name))
-    with contextlib.suppress(OSError):  # another owner's; Feast makes it readable for all
-        (settings.project / "data" / "registry.db").chmod(0o600)
+    if files.registry is not None:
+        with contextlib.suppress(OSError):  # another owner's; Feast makes it readable for all
+            files.registry.chmod(0o600)
     return store
 
 
@@ -159,7 +159,7 @@ def feast_calls(settings: Settings) -> Iterator[None]:
     import duckdb
     from google.protobuf.message import DecodeError
 
-    data = settings.project / "data"
+    files = store_files(settings)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -170,11 +170,11 @@ def feast_calls(settings: Settings) -> Iterator[None]:
         raise FeastRepositoryError(f"the offline store cannot answer: {_line(error)}") from error
     except sqlite3.DatabaseError as error:
         raise FeastRepositoryError(
-            f"{data / 'online.db'} cannot be read ({error}): run `tvfeast rebuild`"
+            f"{files.online} cannot be read ({error}): run `tvfeast rebuild`"
         ) from error
     except DecodeError as error:
         raise FeastRepositoryError(
-            f"{data / 'registry.db'} cannot be read: run `tvfeast rebuild`"
+            f"{files.registry} cannot be read: run `tvfeast rebuild`"
         ) from error
 
 
@@ -208,7 +208,7 @@ def _check(settings: Settings, expected: Any, registered: Any) -> None:
     if registered is None:
         raise FeastRepositoryError(
             f"{expected.name} is not registered with Feast: {remedy}, or `tvfeast rebuild` if "
-            "registry.db was lost"
+            "the registry's file was lost"
         )
     if hasattr(expected, "batch_source"):
         path, wanted = registered.batch_source.path, expected.batch_source.path

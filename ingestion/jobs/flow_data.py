@@ -33,6 +33,7 @@ from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
+from ingestion.store_files import store_files
 
 
 class Status(StrEnum):
@@ -112,7 +113,8 @@ def flow_data(
         job.tell(profile=name, every=every, profiles=profiles)
         job.tell(steps=[_told(each) for each in steps])
         job.write()
-        if (settings.project / "data" / "registry.db").exists():
+        registry = store_files(settings).registry
+        if registry is None or registry.exists():
             open_repository(settings, apply_if_missing=True)  # before anything is published
         error: TvfeastError | None = None
         for number, (step, failure) in enumerate(_run(chain)):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ingestion.errors import FeastRepositoryError
 from ingestion.folders import held
@@ -17,6 +18,7 @@ from ingestion.jobs.verify_online import OnlineReport, verify_online
 from ingestion.lakehouse import lakehouse_lock
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
+from ingestion.store_files import read_configuration, store_files, with_files
 
 _SCRATCH = "_rebuild"
 _BUSY_S = 30.0
@@ -33,65 +35,82 @@ class RebuildResult:
 
 
 def rebuild(settings: Settings) -> RebuildResult:
-    """Make ``registry.db`` and ``online.db`` anew, with what this project defines.
+    """Make registry and online store anew, with what this project defines.
 
-    They are built in a folder of their own below ``data/`` and put in their places when they are
+    They are built in a folder beside the online store and put in their places when they are
     whole: what is served until then is what was served before, and a killed rebuild is repeated.
-    Whoever has ``online.db`` open sees the new rows at their next read.
+    Whoever has the online store open sees the new rows at their next read.
 
     Raises
     ------
     InputError
         If the lakehouse holds no features yet.
     FeastRepositoryError
-        If there is no ``feature_store.yaml``, or it keeps its files elsewhere.
+        If there is no ``feature_store.yaml``, or it keeps one of the two in no file.
     CorruptPart
         If a part of the lakehouse cannot be read.
     LakehouseLocked
         If another run is writing.
     """
-    run_id, data = new_run_id(), settings.project / "data"
-    yaml = settings.feast_repository / "feature_store.yaml"
-    if not yaml.is_file():
-        raise FeastRepositoryError(f"{yaml} is missing; TVFEAST_PROJECT names the project's folder")
+    run_id, files = new_run_id(), _files(settings)
     with (
         lakehouse_lock(settings.lakehouse, run_id),
         Job(settings, run_id, "rebuild", LOAD_FILE) as job,
     ):
-        scratch = data / _SCRATCH
+        files.online.parent.mkdir(parents=True, exist_ok=True)
+        files.registry.parent.mkdir(parents=True, exist_ok=True)
+        scratch = files.online.parent / _SCRATCH
+        made = _Files(scratch / "registry.db", scratch / "online.db")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            loaded = _build(settings, scratch, yaml)
-            for name in ("online.db", "registry.db"):
-                if not (scratch / "data" / name).is_file():
-                    raise FeastRepositoryError(
-                        f"{yaml} does not keep its {name} in ../data: rebuild knows no other place"
-                    )
-            with held(data):  # what others make or commit is replaced whole, or comes after
-                dropped = _registered(data) - _registered(scratch / "data")
-                _put_in_place(scratch / "data", data)
+            loaded = _build(settings, scratch, made)
+            with ExitStack() as stack:
+                # What others make or commit is replaced whole, or comes after.
+                for folder in sorted({files.online.parent, files.registry.parent}):
+                    stack.enter_context(held(folder))
+                dropped = _registered(files.registry) - _registered(made.registry)
+                _put_in_place(made, files)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        made = record(job, run_id, loaded)
-        return RebuildResult(made, verify_online(settings), tuple(sorted(dropped)))
+        receipt = record(job, run_id, loaded)
+        return RebuildResult(receipt, verify_online(settings), tuple(sorted(dropped)))
 
 
-def _build(settings: Settings, scratch: Path, yaml: Path) -> Loaded:
-    """Fill a project of its own, on the same lakehouse; its YAML's paths are relative."""
+class _Files(NamedTuple):
+    registry: Path
+    online: Path
+
+
+def _files(settings: Settings) -> _Files:
+    registry, online, _ = store_files(settings)
+    if registry is None or online is None:
+        raise FeastRepositoryError(
+            f"{settings.feast_repository / 'feature_store.yaml'} keeps its "
+            f"{'registry' if registry is None else 'online store'} in no file of this machine: "
+            "rebuild makes files alone"
+        )
+    return _Files(registry, online)
+
+
+def _build(settings: Settings, scratch: Path, made: _Files) -> Loaded:
+    """Fill a project of its own, on the same lakehouse, whose two files are in the folder."""
+    import yaml
+
     elsewhere = replace(settings, project=scratch)
     elsewhere.feast_repository.mkdir(parents=True)
-    (scratch / "data").mkdir()
-    shutil.copy(yaml, elsewhere.feast_repository)
+    configuration = with_files(read_configuration(settings), *made)
+    path = elsewhere.feast_repository / "feature_store.yaml"
+    path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
     return load(settings, elsewhere)
 
 
-def _registered(data: Path) -> set[str]:
+def _registered(path: Path) -> set[str]:
     """Return the names of all views and services; none if the registry cannot be read."""
     from feast.protos.feast.core.Registry_pb2 import Registry
     from google.protobuf.message import DecodeError
 
     try:
-        registry = Registry.FromString((data / "registry.db").read_bytes())
+        registry = Registry.FromString(path.read_bytes())
     except (OSError, DecodeError):
         return set()
     kinds = (
@@ -104,18 +123,18 @@ def _registered(data: Path) -> set[str]:
     return {each.spec.name for kind in kinds for each in kind}
 
 
-def _put_in_place(made: Path, data: Path) -> None:
+def _put_in_place(made: _Files, files: _Files) -> None:
     from feature_repo.stores import registry_file
 
-    online = data / "online.db"
-    if not (online.is_file() and _refilled(online, made / "online.db")):
-        with closing(sqlite3.connect(made / "online.db")) as connection:
+    online = files.online
+    if not (online.is_file() and _refilled(online, made.online)):
+        with closing(sqlite3.connect(made.online)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for leftover in ("online.db-wal", "online.db-shm"):
+        for leftover in (f"{online.name}-wal", f"{online.name}-shm"):
             # SQLite would replay the old file's log into the new one.
-            (data / leftover).unlink(missing_ok=True)
-        (made / "online.db").replace(online)
-    registry_file.replace(data / "registry.db", (made / "registry.db").read_bytes())
+            (online.parent / leftover).unlink(missing_ok=True)
+        made.online.replace(online)
+    registry_file.replace(files.registry, made.registry.read_bytes())
 
 
 def _refilled(online: Path, made: Path) -> bool:
