@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from feature_repo.catalog import MISSED_BARS, OHLCV_1D
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.attendance import market_of, sessions_of
-from ingestion.bars.model import Bars
+from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.suspects import SAME
 from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
@@ -31,7 +31,6 @@ EQUAL = 1e-6
 """Relative difference up to which two closes of one vendor are one."""
 FEWEST_CLOSED, CLOSED_SHARE = 5, 0.9
 """Symbols whose previous close must be the stored one, and their share, for a closed market."""
-_SCANNER = "scanner"
 _SCHEMA = arrow_schema(MISSED_BARS)
 
 
@@ -157,7 +156,7 @@ class _Stored:
             rows = read_current(parts, OHLCV_1D, columns)
             for row in _dicts(rows.filter(pc.is_in(rows["symbol"], value_set=wanted))):
                 event = int(row["event_timestamp"].timestamp())
-                is_scanned = row["source"].startswith(_SCANNER)
+                is_scanned = row["source"].startswith(SCANNER)
                 found = _Last(event, row["close"], is_scanned)
                 self._bars.setdefault(row["symbol"], []).append(found)
 

@@ -12,6 +12,9 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SCANNER = "scanner"
+"""What the ``source`` of a bar begins with that the daily job brought; all others were imported."""
+
 
 @dataclass
 class Bars:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from feature_repo.catalog import OHLCV_1D, SCANNED_BAR
 from ingestion import clock
 from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
+from ingestion.bars.model import SCANNER
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.refusals import Refusals, examples
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RECEIPT_FILE = "data_ingest.json"
-SOURCE = "scanner"
 ROUNDING = 1e-9
 """Relative difference up to which a bar is the stored one."""
 
@@ -155,7 +155,7 @@ def _save_refused(root: Path, refused: list[RefusedBar], run_id: str) -> Path | 
     """List all refused rows in the run's folder; ``row`` is their place among them."""
     refusals = Refusals(root / "_tmp" / f"{run_id}-refused")
     for row, bar in enumerate(refused, start=1):
-        refusals.add(bar.reason, SOURCE, [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
+        refusals.add(bar.reason, SCANNER, [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
     return refusals.save(root, run_id)
 
 
@@ -174,7 +174,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime, now: datetime) -> _P
     incoming = Incoming(
         bars,
         names,
-        source=lambda at: [SOURCE] * len(at),
+        source=lambda at: [SCANNER] * len(at),
         splits=[],
         tolerance=ROUNDING,
         gives_way_to=_is_imported,
@@ -201,7 +201,7 @@ def _new_rows(root: Path, incoming: Incoming) -> tuple[list[pa.Table], Written]:
 
 def _is_imported(source: str) -> bool:
     """Tell whether a person brought a bar; the daily job does not take that back."""
-    return not source.startswith(SOURCE)
+    return not source.startswith(SCANNER)
 
 
 def _report(

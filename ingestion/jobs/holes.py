@@ -21,6 +21,7 @@ from ingestion import clock
 from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
+from ingestion.bars.model import SCANNER
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, sweep_staging
@@ -35,7 +36,6 @@ LOOKBACK = timedelta(days=90)
 """How far back bars are read to find holes."""
 RECEIPT_FILE = "accept_hole.json"
 _LOCAL_FEATURES = "local_features.json"
-_SCANNER = "scanner"
 _SESSIONS = 5
 """Sessions that tell how long after the close a market's bars come."""
 _NAMED = 10
@@ -270,7 +270,7 @@ class _Recent:
         markets = [market_of(name) for name in names.dictionary.to_pylist()]
         market = pa.array(markets, pa.string()).take(names.indices)
         rows = rows.append_column("market", market)
-        rows = rows.append_column("scanned", pc.starts_with(rows["source"], _SCANNER))
+        rows = rows.append_column("scanned", pc.starts_with(rows["source"], SCANNER))
         groups = rows.group_by(["market", "event_timestamp", "scanned"])
         told = groups.aggregate([("created_timestamp", "min"), ("symbol", "count_distinct")])
         for row in told.to_pylist():

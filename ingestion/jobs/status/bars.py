@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
-from ingestion.jobs.data_ingest import SOURCE
+from ingestion.bars.model import SCANNER
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.reading import reading_again
 from ingestion.symbols import exchange_of
@@ -82,7 +82,7 @@ def _bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
         if part.date >= parts[-1].date - lookback:
             rows = read_part(part.path, ["symbol", "event_timestamp", "source"])
             rows = rows.filter(pc.less_equal(rows["event_timestamp"], pa.scalar(at, _INSTANT)))
-            is_scanned = pc.starts_with(rows["source"], SOURCE)
+            is_scanned = pc.starts_with(rows["source"], SCANNER)
             rows = rows.drop_columns(["source"]).append_column("scanned", is_scanned)
             tables.append(_by_symbol(rows))
     rows = _by_symbol(pa.concat_tables(tables))
