@@ -367,3 +367,122 @@ def test_a_further_look_is_shown_and_judged_with_the_rest(
         "warning: one waxes",
         "PAST ITS LIMIT: a moon is full",
     ]
+
+
+def test_an_online_store_that_was_deleted_is_not_vouched_for(lakehouse: Settings):
+    path = served(lakehouse)
+    assert status(lakehouse).stores.has_online
+    path.unlink()
+    report = status(lakehouse)
+    (problem,) = report.problems
+    assert problem == f"{path} is missing, so nothing is served: run `tvfeast rebuild`"
+    assert "IS MISSING" in status_text(report)
+    assert not path.exists(), "a look makes nothing"
+
+
+def test_a_registry_that_was_deleted_or_emptied_is_told(lakehouse: Settings):
+    path = lakehouse.project / "data" / "registry.db"
+    path.write_bytes(b"")
+    assert status(lakehouse).problems == (f"{path} is missing: run `tvfeast rebuild`",)
+    path.unlink()
+    assert status(lakehouse).problems == (f"{path} is missing: run `tvfeast rebuild`",)
+
+
+def test_a_store_with_fewer_rows_than_were_loaded_is_told(lakehouse: Settings):
+    path = served(lakehouse)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM wide_tvfeast_local_1d WHERE entity_key > 'key 5'")
+        connection.commit()
+        left = connection.execute("SELECT count(*) FROM wide_tvfeast_local_1d").fetchone()[0]
+    (problem,) = status(lakehouse).problems
+    assert problem.startswith(f"{path} has {left} rows of local_1d, and the load of run run-1")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE wide_tvfeast_local_1d")
+        connection.execute("DELETE FROM wide_layouts WHERE name = 'wide_tvfeast_local_1d'")
+        connection.commit()
+    assert "has 0 rows of local_1d" in status(lakehouse).problems[0]
+
+
+def test_a_store_that_is_older_than_its_last_load_is_told(lakehouse: Settings):
+    """Put back from a backup, say: there are rows of everybody, and they are yesterday's."""
+    path = served(lakehouse)
+    path.unlink()
+    served(lakehouse, event=EVENING - DAY)
+    views = [
+        {"view": each.name, "rows": 20, "parts": [], "newest": EVENING.isoformat()}
+        for each in (GROUP, LOCAL_1D)
+    ]
+    write(lakehouse, "run-2", "materialize.json", until=EVENING.isoformat(), views=views)
+    first, second = status(lakehouse).problems
+    assert "has tv_technicals_1d up to 2026-01-15 21:30 UTC" in first
+    assert "brought rows of 2026-01-16 21:30 UTC" in second
+
+
+def test_a_store_that_is_no_database_is_told(lakehouse: Settings):
+    served(lakehouse).write_bytes(b"no database" * 500)
+    (problem,) = status(lakehouse).problems
+    assert "cannot be read" in problem
+    assert "run `tvfeast rebuild`" in problem
+
+
+def test_valid_and_expired_rows_are_told_apart(lakehouse: Settings, at):
+    served(lakehouse)
+    at(EVENING + AGE + SECOND)
+    views = {view.view: view for view in status(lakehouse).stores.views}
+    assert (views[GROUP.name].rows, views[GROUP.name].valid) == (20, 0)
+    assert (views["local_1d"].valid, views["local_1d"].newest) == (20, EVENING)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_store_of_another_kind_is_not_looked_at(lakehouse: Settings, kind: str):
+    yaml = lakehouse.project / "feature_repo" / "feature_store.yaml"
+    text = yaml.read_text()
+    own = "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore"
+    yaml.write_text(text.replace(own, kind))
+    report = status(lakehouse)
+    assert report.problems == ()
+    assert "not looked at, it is of another kind" in status_text(report)
+
+
+def test_a_store_in_another_place_is_found_there(lakehouse: Settings):
+    yaml = lakehouse.project / "feature_repo" / "feature_store.yaml"
+    yaml.write_text(yaml.read_text().replace("../data/online.db", "served/online.db"))
+    path = lakehouse.project / "feature_repo" / "served" / "online.db"
+    assert str(path) in status(lakehouse).problems[0]
+    path.parent.mkdir()
+    served(lakehouse).rename(path)
+    assert status(lakehouse).problems == ()
+
+
+def test_a_status_makes_no_file(lakehouse: Settings):
+    def files() -> set[Path]:
+        return {
+            each
+            for folder in (lakehouse.project, lakehouse.lakehouse)
+            for each in folder.rglob("*")
+        }
+
+    before = files()
+    status(lakehouse)
+    assert files() == before
+
+
+def test_what_was_imported_alone_may_be_old(lakehouse: Settings, at):
+    """Of twenty symbols three are of a market whose history was imported once."""
+    coins = ["BINANCE:A", "BINANCE:B", "BINANCE:C"]
+    long_ago, later = EVENING - 60 * DAY, EVENING + SECOND
+    for dataset in (OHLCV_1D, LOCAL_1D):
+        append_part(lakehouse.lakehouse, dataset, daily(dataset, coins, long_ago), "run-2")
+    bars = daily(OHLCV_1D, NAMES[:-1], EVENING)
+    place = bars.column_names.index("source")
+    scanned = bars.set_column(place, bars.schema.field(place), [["scanner"] * bars.num_rows])
+    append_part(lakehouse.lakehouse, OHLCV_1D, scanned, "run-2")
+    append_part(lakehouse.lakehouse, GROUP, technicals(coins, EVENING), "run-2")
+    snapshot_receipt(lakehouse, "run-2", symbols=[*NAMES, *coins])
+    at(later)
+    report = status(lakehouse)
+    assert not [each for each in report.problems if "is missing for" not in each]
+    assert group(report, "local_1d").stale == ()
+    markets = {each.exchange: each for each in report.bars.markets}
+    assert (markets["BINANCE"].is_imported, markets["NASDAQ"].is_imported) == (True, False)
+    assert f"imported until {long_ago:%Y-%m-%d}: BINANCE 3" in status_text(report)
