@@ -1,7 +1,7 @@
 """The command line's entry: runs a command, and ends every error in one line and an exit code.
 
-With ``--json``, the line is an object on stdout too, unless the command has printed its own:
-whoever reads one finds one.
+With ``--json`` or ``--format json``, the line is an object on stdout too, unless the command has
+printed its own: whoever reads one finds one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from ingestion.errors import InputError, TvfeastError
 from ingestion.redaction import Redaction, session_header
 from ingestion.settings import Settings, variable
 
+_INTERRUPTED = 130
+"""128 and the number of the signal, as shells have it."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAKE_ROOM = (
     "nothing was left half done; make room where the project and its lakehouse lie, and run again"
@@ -41,7 +43,7 @@ def main() -> None:
         status = cli(standalone_mode=False, obj=output)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        _end("interrupted", _INTERRUPTED, output)
     except click.ClickException as error:
         told = io.StringIO()
         error.show(told)
@@ -70,11 +72,20 @@ def _say(line: str, exit_code: int, output: Output) -> NoReturn:
 
 
 def _end(line: str, exit_code: int, output: Output) -> NoReturn:
-    if "--json" in sys.argv and not output.is_json:
+    if _is_json_wanted(sys.argv[1:]) and not output.is_json:
         document = {"error": line, "exit_code": exit_code}
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps(document, ensure_ascii=False))
     sys.exit(exit_code)
+
+
+def _is_json_wanted(words: list[str]) -> bool:
+    """Look at the words themselves: what cannot be parsed ends in an object too."""
+    following = [*words[1:], ""]
+    return any(
+        word in ("--json", "--format=json") or (word == "--format" and after == "json")
+        for word, after in zip(words, following, strict=True)
+    )
 
 
 def _internal(error: Exception, output: Output) -> NoReturn:

@@ -170,6 +170,9 @@ def test_a_gate_ends_with_3_no_rows_with_4_and_a_lock_with_5(
         (["feature-ingest", "--candidates", CANDIDATES, "--retries", "x"], 2, "'--retries'"),
         (["feature-ingest", "--candidates", "GONE"], 4, "no rows came"),
         (["status"], 3, None),
+        (["select", "--top", "many"], 2, "'--top'"),
+        (["select", "--unknown"], 2, "--unknown"),
+        (["no-such-command"], 2, "no-such-command"),
     ],
 )
 def test_with_json_an_error_is_one_object_too_unless_the_command_has_reported(
@@ -187,6 +190,50 @@ def test_with_json_an_error_is_one_object_too_unless_the_command_has_reported(
         assert document["exit_code"] == code
         assert told in document["error"]
         assert document["error"] in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--format", "json"),
+        ("--format=json",),
+        ("--format", "json", "--by", "NOTHING"),
+        ("--format", "json", "--top", "-1"),
+        ("--format", "json", "--json"),
+    ],
+)
+def test_an_error_is_an_object_by_whatever_option_json_is_asked_for(
+    settings: Settings, words: tuple[str, ...]
+):
+    done = run(settings, "select", *words)
+    document = json.loads(done.stdout)
+    assert document["exit_code"] == done.returncode == 2
+    assert document["error"] in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--format", "table"), ("--format", "csv"), ()])
+def test_an_error_is_no_object_where_no_json_is_asked_for(settings: Settings, words):
+    done = run(settings, "select", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path: Path):
+    script = tmp_path / "interrupted.py"
+    script.write_text(
+        "import os, signal, sys\nimport ingestion.jobs.compact as job\n"
+        "job.compact = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from ingestion.cli import main\n"
+        "sys.argv = ['tvfeast', 'compact', '--json']\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"TVFEAST_PROJECT": str(settings.project), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert json.loads(done.stdout) == {"error": "interrupted", "exit_code": 130}
 
 
 def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
