@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ from ingestion.local import compute_local_features
 from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
+T = TypeVar("T")
 Compute = Callable[[pa.Table], pa.Table]
 """As :func:`~ingestion.local.compute_local_features`: bars in; a row a bar out, in their order."""
 
@@ -68,6 +70,8 @@ class LookaheadReport:
     """The columns that were checked."""
     bars: int
     symbols: int
+    exchanges: tuple[str, ...]
+    """Whose symbols those are: the part before the colon."""
     recomputations: int
     rows_compared: int
     """Rows of all recomputations together."""
@@ -81,7 +85,7 @@ class LookaheadReport:
 
 
 def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadReport:
-    """Prove it on the lakehouse's own bars, of up to ``most_symbols`` symbols spread evenly.
+    """Prove it on the lakehouse's own bars, of up to ``most_symbols`` symbols of every exchange.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
     names = reading_again(lambda: _names(settings.lakehouse))
     if not names:
         raise InputError(f"{settings.lakehouse} holds no bars yet: run `tvfeast import-bars FILE`")
-    chosen = names[:: max(1, -(-len(names) // most_symbols))]
+    chosen = spread(names, most_symbols)
     bars = read_bars(settings.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
     bars = bars.set_column(
@@ -103,9 +107,48 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
 
 
 def _names(lakehouse: Path) -> list[str]:
-    """Return the symbols of the newest parts; a symbol's first bar may be anywhere."""
-    newest = [read_part(part.path, ["symbol"]) for part in list_parts(lakehouse, OHLCV_1D)[-5:]]
-    return sorted({name for rows in newest for name in rows["symbol"].to_pylist()})
+    """Return all symbols: on a Sunday the last dates have those of markets that never close."""
+    names: set[str] = set()
+    for part in list_parts(lakehouse, OHLCV_1D):
+        names.update(pc.unique(read_part(part.path, ["symbol"])["symbol"]).to_pylist())
+    return sorted(names)
+
+
+def spread(names: Sequence[str], most: int) -> list[str]:
+    """Choose symbols of every exchange: as many of each, as far as it has them.
+
+    Parameters
+    ----------
+    names
+        Unified symbols, sorted.
+    most
+        How many to choose, at least 1. Of more exchanges than that, some have none.
+
+    Returns
+    -------
+    list of str
+        Sorted, equal for equal arguments; within an exchange evenly spaced.
+
+    Examples
+    --------
+    >>> spread(["A:1", "A:2", "A:3", "A:4", "B:1"], 3)
+    ['A:1', 'A:3', 'B:1']
+    """
+    of_exchange: dict[str, list[str]] = {}
+    for name in names:
+        of_exchange.setdefault(name.partition(":")[0], []).append(name)
+    chosen: list[str] = []
+    # The smallest first: what they leave over is shared by the larger ones.
+    by_size = sorted(of_exchange.values(), key=len)
+    for at, symbols in enumerate(_evenly(by_size, most)):
+        left = min(len(by_size), most) - at
+        chosen += _evenly(symbols, (most - len(chosen)) // left)
+    return sorted(chosen)
+
+
+def _evenly(items: Sequence[T], most: int) -> list[T]:
+    count = min(len(items), most)
+    return [items[at * len(items) // count] for at in range(count)]
 
 
 def verify_lookahead(
@@ -164,6 +207,9 @@ def verify_lookahead(
         features=features,
         bars=bars.num_rows,
         symbols=len(layout.lengths),
+        exchanges=tuple(
+            sorted({n.partition(":")[0] for n in pc.unique(bars["symbol"]).to_pylist()})
+        ),
         recomputations=recomputations,
         rows_compared=compared,
         leaks=tuple(leaks[name] for name in features if name in leaks),

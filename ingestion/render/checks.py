@@ -22,6 +22,7 @@ def lookahead_document(report: LookaheadReport) -> dict[str, Any]:
         "features": list(report.features),
         "bars": report.bars,
         "symbols": report.symbols,
+        "exchanges": list(report.exchanges),
         "recomputations": report.recomputations,
         "rows_compared": report.rows_compared,
         "leaks": [str(leak) for leak in report.leaks],
@@ -33,8 +34,8 @@ def lookahead_text(report: LookaheadReport) -> str:
     verdict = "no feature looks ahead" if report.passed else "FEATURES LOOK AHEAD"
     lines = [
         f"{verdict}: {len(report.features)} features of {report.bars:,} bars, {report.symbols:,} "
-        f"symbols; {report.rows_compared:,} rows of {report.recomputations} recomputations "
-        "compared bit for bit"
+        f"symbols of {', '.join(report.exchanges)}; {report.rows_compared:,} rows of "
+        f"{report.recomputations} recomputations compared bit for bit"
     ]
     return "\n".join([*lines, *(f"  {leak}" for leak in report.leaks)])
 

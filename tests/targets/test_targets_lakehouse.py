@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from target_bars import daily, sample_bars
 
 from feature_repo.catalog import OHLCV_1D, Dataset
@@ -213,3 +215,49 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Setting
     monkeypatch.setattr(lookahead, "list_parts", moved_once)
     assert verify_lakehouse(empty).passed
     assert moved
+
+
+def test_on_a_sunday_the_proof_takes_every_markets_symbols(stocked: Settings, tmp_path: Path):
+    """The newest week of dates has coins alone, as after a holiday of the others."""
+    settings = settings_in(tmp_path)
+    copytree(stocked.lakehouse, settings.lakehouse)
+    sunday = datetime(2020, 11, 1, tzinfo=UTC)
+    for coin in ("BINANCE:BTCUSDT", "COINBASE:ETHUSD", "COINBASE:SOLUSD"):
+        write(settings, daily([10.0 + day for day in range(8)], symbol=coin, start=sunday))
+    report = verify_lakehouse(settings)
+    assert report.passed
+    assert report.exchanges == ("BINANCE", "COINBASE", "NASDAQ", "NYSE")
+    assert report.symbols == 6
+    assert verify_lakehouse(settings, most_symbols=4).exchanges == report.exchanges
+    assert verify_lakehouse(settings, most_symbols=4) == verify_lakehouse(settings, most_symbols=4)
+
+
+@pytest.mark.parametrize(
+    ("names", "most", "chosen"),
+    [
+        (["A:1", "A:2", "A:3", "A:4", "B:1"], 3, ["A:1", "A:3", "B:1"]),
+        (["A:1", "B:1", "B:2", "C:1", "C:2", "C:3", "C:4"], 5, ["A:1", "B:1", "B:2", "C:1", "C:3"]),
+        (["A:1", "B:1", "C:1", "D:1"], 2, ["A:1", "C:1"]),
+        (["A:1", "A:2"], 9, ["A:1", "A:2"]),
+    ],
+)
+def test_symbols_are_spread_over_exchanges(names: list[str], most: int, chosen: list[str]):
+    assert lookahead.spread(names, most) == chosen
+
+
+@given(
+    sizes=st.dictionaries(st.sampled_from("ABCDEFGH"), st.integers(1, 40), min_size=1),
+    most=st.integers(1, 60),
+)
+def test_no_exchange_is_left_out_and_none_has_far_more_than_its_share(
+    sizes: dict[str, int], most: int
+):
+    names = sorted(f"{e}:{at:02d}" for e, size in sizes.items() for at in range(size))
+    chosen = lookahead.spread(names, most)
+    assert len(chosen) == len(set(chosen)) == min(most, len(names))
+    assert set(chosen) <= set(names)
+    counts = {e: sum(name.startswith(f"{e}:") for name in chosen) for e in sizes}
+    if most >= len(sizes):
+        assert min(counts.values()) >= 1
+        cut = [count for e, count in counts.items() if count < sizes[e]]
+        assert not cut or max(counts.values()) - min(cut) <= 1
