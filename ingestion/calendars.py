@@ -11,9 +11,9 @@ calendar's end each weekday is assumed to have its usual hours, those of most of
 calendar's last year, and the session is marked as assumed. Rows of the project's own file after
 that end say that somebody knows the year: up to the last of them nothing is assumed.
 
-``sessions.csv`` has the columns ``exchange,date,open,close``: TradingView's exchange code, the
-local date, and local wall-clock times such as ``09:15``; empty times say that the exchange was
-closed. A line that begins with ``#`` is a comment.
+``sessions.csv`` has the columns ``exchange,date,open,close``: TradingView's exchange code, or
+several with a space between; the local date; and local wall-clock times such as ``09:15``, empty
+for a day on which the exchange is closed. A line that begins with ``#`` is a comment.
 """
 
 from __future__ import annotations
@@ -157,25 +157,26 @@ def read_sessions(path: Path) -> dict[str, dict[date, Hours]]:
                 if [cell.lower() for cell in cells] != _HEADER:
                     raise ValueError(f"the first line must be {','.join(_HEADER)}")
                 continue
-            exchange, day, hours = _session(cells)
-            if day in found.setdefault(exchange, {}):
-                raise ValueError(f"{exchange} {day} is there twice")
+            exchanges, day, hours = _session(cells)
+            for exchange in exchanges:
+                if day in found.setdefault(exchange, {}):
+                    raise ValueError(f"{exchange} {day} is there twice")
+                found[exchange][day] = hours
         except (ValueError, csv.Error) as error:
             raise InputError(f"{path}, line {number}: {error}") from None
-        found[exchange][day] = hours
     return found
 
 
-def _session(cells: list[str]) -> tuple[str, date, Hours]:
+def _session(cells: list[str]) -> tuple[list[str], date, Hours]:
     if len(cells) != len(_HEADER):
         raise ValueError(f"{len(cells)} cells where {','.join(_HEADER)} are needed")
-    exchange, day, opens, closes = cells
-    if exchange not in CALENDARS:
+    exchanges, day, opens, closes = cells[0].split(), date.fromisoformat(cells[1]), *cells[2:]
+    if unknown := [code for code in exchanges or [""] if code not in CALENDARS]:
         raise ValueError(
-            f"{exchange!r} is no exchange with a calendar; write TradingView's code, such as NSE"
+            f"{unknown[0]!r} is no exchange with a calendar; write TradingView's code, such as NSE"
         )
     if not opens and not closes:
-        return exchange, date.fromisoformat(day), None
+        return exchanges, day, None
     if not (opens and closes):
         raise ValueError("open or close is empty; leave both empty for a closed day")
     hours = wall_time.fromisoformat(opens), wall_time.fromisoformat(closes)
@@ -183,7 +184,7 @@ def _session(cells: list[str]) -> tuple[str, date, Hours]:
         raise ValueError("times are the exchange's own wall clock, without an offset")
     if hours[0] >= hours[1]:
         raise ValueError(f"closes at {closes}, which is not after {opens}")
-    return exchange, date.fromisoformat(day), hours
+    return exchanges, day, hours
 
 
 @cache

@@ -1,7 +1,8 @@
 """The command line's entry: runs a command, and ends every error in one line and an exit code.
 
 With ``--json`` or ``--format json``, the line is an object on stdout too, unless the command has
-printed its own: whoever reads one finds one.
+printed its own: whoever reads one finds one. ``--on-alarm`` is served here too, where every error
+ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import NoReturn
 import click
 
 from ingestion.commands import cli
+from ingestion.commands.alarm import RINGS_FOR, given_command, ring
 from ingestion.commands.group import Output
 from ingestion.errors import InputError, TvfeastError
 from ingestion.redaction import Redaction, session_header
@@ -53,7 +55,8 @@ def main() -> None:
         line = " ".join(str(error).split())  # other libraries' reasons may be of several
         _say(_redaction().hide(line), error.exit_code, output)
     except BrokenPipeError:
-        sys.exit(1)
+        _ring("standard output was closed", TvfeastError.exit_code, output)
+        sys.exit(TvfeastError.exit_code)
     except OSError as error:
         if error.errno in _NO_ROOM:
             _say(f"{os.strerror(error.errno)}: {_MAKE_ROOM}", InputError.exit_code, output)
@@ -76,6 +79,7 @@ def _end(line: str, exit_code: int, output: Output) -> NoReturn:
         document = {"error": line, "exit_code": exit_code}
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps(document, ensure_ascii=False))
+    _ring(line, exit_code, output)
     sys.exit(exit_code)
 
 
@@ -88,13 +92,23 @@ def _is_json_wanted(words: list[str]) -> bool:
     )
 
 
+def _ring(line: str, exit_code: int, output: Output) -> None:
+    words = given_command(sys.argv[1:])
+    if words and exit_code in RINGS_FOR:
+        told = {"command": _command(), "error": line, "exit_code": exit_code}
+        ring(words, output.document | told, _redaction())
+
+
+def _command() -> str:
+    """Return the command alone: its arguments may be secret."""
+    return next((word for word in sys.argv[1:2] if word in cli.commands), "")
+
+
 def _internal(error: Exception, output: Output) -> NoReturn:
     """Say that it is our fault and where the traceback is, without the secrets it may repeat."""
     secrets = _redaction()
     text = secrets.hide("".join(traceback.format_exception(error)))
-    # The arguments are left out: they, too, may be secret.
-    command = next((word for word in sys.argv[1:2] if word in cli.commands), "")
-    path = _append(f"--- {datetime.now().astimezone().isoformat()} tvfeast {command}\n{text}")
+    path = _append(f"--- {datetime.now().astimezone().isoformat()} tvfeast {_command()}\n{text}")
     if path is None:
         click.echo(text, err=True)
     where = f"; traceback in {path}" if path else ""

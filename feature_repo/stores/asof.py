@@ -15,7 +15,8 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 ``gather``      values on their way from the files to the questions
 ``latest``      the newest row of each key, for materialization
 ``retrieval``   the job
-``writing``     saved datasets, and rows appended to a source
+``writing``     saved datasets, logs, and rows appended to a source
+``monitoring``  metrics of Feast's monitoring
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from feast import FeatureView, OnDemandFeatureView, RepoConfig
 from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
@@ -48,13 +53,19 @@ from feature_repo.stores.offline.history import point_in_time
 from feature_repo.stores.offline.instants import INSTANT, microsecond
 from feature_repo.stores.offline.join import Instants
 from feature_repo.stores.offline.keys import KeyCodes
-from feature_repo.stores.offline.latest import newest_between, rows_between
+from feature_repo.stores.offline.latest import newest_between, newest_event, rows_between
 from feature_repo.stores.offline.lookup import FOREVER, NEVER
+from feature_repo.stores.offline.monitoring import (
+    clear_baseline,
+    make_tables,
+    query_metrics,
+    save_metrics,
+)
 from feature_repo.stores.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
 from feature_repo.stores.offline.source import Column, ParquetSource
 from feature_repo.stores.offline.table import FeatureTable
-from feature_repo.stores.offline.typed import conform
-from feature_repo.stores.offline.writing import append
+from feature_repo.stores.offline.typed import storable
+from feature_repo.stores.offline.writing import add_file, append
 from ingestion import clock
 from ingestion.errors import InputError
 
@@ -240,6 +251,85 @@ class AsofOfflineStore(OfflineStore):
         if progress:
             progress(table.num_rows)
 
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add what was served to the files of a feature service's log.
+
+        Parameters
+        ----------
+        data
+            The rows, or a Parquet file or folder of them.
+
+        Raises
+        ------
+        InputError
+            If the log's destination is no ``FileLoggingDestination``.
+        """
+        destination = logging_config.destination
+        if not isinstance(destination, FileLoggingDestination):
+            raise InputError(
+                f"AsofOfflineStore writes logs to a FileLoggingDestination, not to a "
+                f"{type(destination).__name__}: give the feature service such a one"
+            )
+        rows = data if isinstance(data, pa.Table) else pq.read_table(data, use_threads=False)
+        location = locate(destination.to_data_source(), config.repo_path)
+        add_file(location, rows, destination.partition_by or ())
+
+    @staticmethod
+    def get_monitoring_max_timestamp(
+        config: RepoConfig, data_source: DataSource, timestamp_field: str
+    ) -> datetime | None:
+        """Return a source's newest event; None if it has none."""
+        table = _plain_table(config, data_source, [], [timestamp_field], timestamp_field, None)
+        return newest_event(table)
+
+    @staticmethod
+    def ensure_monitoring_tables(config: RepoConfig) -> None:
+        """Make the files of the monitoring metrics that are missing."""
+        make_tables(config.repo_path)
+
+    @staticmethod
+    def save_monitoring_metrics(
+        config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]
+    ) -> None:
+        """Keep monitoring metrics; those of the same key are replaced."""
+        save_metrics(config.repo_path, metric_type, metrics)
+
+    @staticmethod
+    def query_monitoring_metrics(
+        config: RepoConfig,
+        project: str,
+        metric_type: str,
+        filters: dict[str, Any] | None = None,
+        start_date: date | None = None,
+        end_date: date | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return monitoring metrics in the order of their dates."""
+        return query_metrics(config.repo_path, metric_type, project, filters, start_date, end_date)
+
+    @staticmethod
+    def clear_monitoring_baseline(
+        config: RepoConfig,
+        project: str,
+        feature_view_name: str | None = None,
+        feature_name: str | None = None,
+        data_source_type: str | None = None,
+    ) -> None:
+        """Let no row of these features be a baseline any more."""
+        clear_baseline(
+            config.repo_path,
+            project_id=project,
+            feature_view_name=feature_view_name,
+            feature_name=feature_name,
+            data_source_type=data_source_type,
+        )
+
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
     ) -> Iterable[tuple[str, str]]:
@@ -341,7 +431,7 @@ def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     for name in schema.names or rows.column_names:
         declared = schema.field(name).type if schema.names else None
         try:
-            arrays[name] = conform(rows[name], declared)
+            arrays[name] = rows[name] if declared is None else storable(rows[name], declared)
         except TypeError as error:
             raise InputError(
                 f"column {name} is {rows[name].type}, but {declared} in its source ({error})"

@@ -29,8 +29,10 @@ from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
-from feast.types import from_feast_to_pyarrow_type
+from feast.types import FeastType, UnixTimestamp, from_feast_to_pyarrow_type
 from feast.utils import _convert_arrow_to_proto, _get_column_names
+
+from feature_repo.stores.offline.typed import conform
 
 _INSTANT = pa.timestamp("us", "UTC")
 
@@ -142,13 +144,12 @@ def _pull(context: ExecutionContext, task: MaterializationTask) -> pa.Table:
 
 
 def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
-    """Cast to what the view declares; a column that the source lacks is null.
+    """Return what the view declares, in its types; a column that the source lacks is null.
 
     Instants are cut to microseconds: a source may have nanoseconds, and nothing here does.
     """
     wanted = {
-        field.name: from_feast_to_pyarrow_type(field.dtype)
-        for field in (*view.entity_columns, *view.features)
+        field.name: _arrow_type(field.dtype) for field in (*view.entity_columns, *view.features)
     }
     source = view.batch_source
     times = (source.timestamp_field, source.created_timestamp_column)
@@ -156,15 +157,29 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
     columns = {}
     for name, dtype in wanted.items():
         if name not in rows.column_names:
-            columns[name] = pa.nulls(rows.num_rows, dtype)
+            columns[name] = pa.nulls(rows.num_rows, dtype or pa.null())
             continue
         try:
-            columns[name] = rows[name].cast(dtype, safe=not pa.types.is_timestamp(dtype))
-        except pa.ArrowException as error:
+            columns[name] = conform(rows[name], dtype)
+        except TypeError as error:
+            if dtype is not None and pa.types.is_nested(dtype):
+                # The store makes Feast's values of Python's: a struct is a map there.
+                columns[name] = conform(rows[name], None)
+                continue
             raise ValueError(
-                f"{view.name}: column {name} of its source does not hold {dtype}: {error}"
+                f"{view.name}: column {name} of its source is not {dtype}: {error}"
             ) from error
     return pa.table(columns)
+
+
+def _arrow_type(declared: FeastType) -> pa.DataType | None:
+    """Return the type of a column; None, as it is stored, where Feast has none for it."""
+    if declared == UnixTimestamp:
+        return _INSTANT
+    try:
+        return from_feast_to_pyarrow_type(declared)
+    except ValueError:
+        return None
 
 
 def _write(context: ExecutionContext, task: MaterializationTask, rows: pa.Table) -> int:

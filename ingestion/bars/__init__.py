@@ -15,7 +15,8 @@ symbol and session, as traded, and a list of what was refused.
 ``checks``    what a single bar must satisfy
 ``gather``    the above, for one file, batch by batch
 ``splits``    reading splits; split-adjusted prices back to as traded
-``series``    duplicates and leaps among a symbol's bars
+``duplicates``  several bars of one session
+``series``    leaps among a symbol's bars
 ``nearby``    what the lakehouse holds around them
 ``prepare``   the above, for all bars of some symbols
 ``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
@@ -35,6 +36,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import record_ahead
+from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.model import Bars, Split, SymbolTable
@@ -52,6 +54,7 @@ __all__ = [
     "Bars",
     "ByDate",
     "BySymbol",
+    "Duplicates",
     "FileCounts",
     "Finding",
     "Findings",

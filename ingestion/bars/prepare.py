@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.checks import describe
-from ingestion.bars.findings import Findings
+from ingestion.bars.duplicates import Duplicates, one_per_session
+from ingestion.bars.findings import EXAMPLES, Findings
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.refusals import Reason, Refusals
-from ingestion.bars.series import in_order, repeats, wild
+from ingestion.bars.series import in_order, wild
 from ingestion.bars.splits import place, turn_back
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Judgement:
     """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits."""
     max_return: float
     """Largest absolute one-day return, as a fraction."""
+    duplicates: Duplicates
+    """What becomes of bars of one session that disagree."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,39 @@ def prepare(bars: Bars, told: Sequence[Split], splits: Sequence[Split], by: Judg
         bars.split_ratio[by.still_adjusted[bars.symbol]] = 1.0
     unplaced = place(bars, names, splits)
     bars = in_order(bars)
-    again, disputed = repeats(bars)
-    _refuse(bars, disputed, Reason.DUPLICATE, by)
-    repeated = np.bincount(bars.file[again & ~disputed], minlength=len(by.files))
-    bars = bars.take(~again & ~disputed)
+    bars, repeated = _one_per_session(bars, by)
     at_fault, returns = _wild(bars, names, by.root, by.max_return)
     _refuse(bars, at_fault, Reason.RETURN, by, returns)
     return Prepared(bars.take(~at_fault), repeated, unplaced)
+
+
+def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
+    """Refuse bars that disagree; returns one bar per session, and the others by file."""
+    sessions = one_per_session(bars, by.duplicates)
+    _refuse(bars, sessions.refused, Reason.DUPLICATE, by)
+    for name, text, which in (
+        (
+            "duplicates_with_another_volume",
+            "duplicates differ in nothing but volume: the later row is taken",
+            sessions.revised,
+        ),
+        (
+            "duplicates_that_disagree",
+            f"duplicates disagree: the {by.duplicates} row is taken, as --duplicates says",
+            sessions.chosen,
+        ),
+    ):
+        at = np.flatnonzero(which)
+        by.findings.add(name, text, (_told(bars, each, by) for each in at[:EXAMPLES]), len(at))
+    others = bars.file[~sessions.kept & ~sessions.refused]
+    return bars.take(sessions.kept), np.bincount(others, minlength=len(by.files))
+
+
+def _told(bars: Bars, at: int, by: Judgement) -> str:
+    """Return which bar it is, and of which row."""
+    closed = datetime.fromtimestamp(int(bars.event[at]), UTC)
+    file = Path(by.files[bars.file[at]]).name
+    return f"{by.names[bars.symbol[at]]} {closed:%Y-%m-%d} ({file}, row {bars.row[at]})"
 
 
 def _wild(

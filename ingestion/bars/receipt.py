@@ -25,7 +25,7 @@ class FileCounts:
     accepted: int
     """One bar a symbol and session: written + unchanged."""
     repeated: int
-    """Rows that say the same as another one."""
+    """Rows of a session that another row stands for."""
     refused: int
     written: int
     unchanged: int

@@ -11,44 +11,12 @@ from ingestion.bars.model import Bars
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_VALUES = ("open", "high", "low", "close", "volume")
-
 
 def in_order(bars: Bars) -> Bars:
-    """Sort by symbol and close; of equal ones that which knows its split ratio comes first."""
-    order = np.lexsort((bars.row, bars.file, np.isnan(bars.split_ratio), bars.event, bars.symbol))
+    """Sort by symbol and close; equal ones by file and row."""
+    order = np.lexsort((bars.row, bars.file, bars.event, bars.symbol))
     # Most files are in this order already, and a copy of millions of bars is not small.
     return bars.take(order) if (np.diff(order) != 1).any() else bars
-
-
-def repeats(bars: Bars) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Find bars of one symbol that close at the same instant: there is one a session.
-
-    Parameters
-    ----------
-    bars
-        As :func:`in_order` leaves them.
-
-    Returns
-    -------
-    tuple[NDArray[np.bool_], NDArray[np.bool_]]
-        Shape ``(n,)`` each: which bars repeat one before them and can go, and which belong to a
-        session whose bars disagree, so that none can be trusted.
-    """
-    size = len(bars)
-    again = np.zeros(size, dtype=bool)
-    again[1:] = (bars.symbol[1:] == bars.symbol[:-1]) & (bars.event[1:] == bars.event[:-1])
-    session = np.cumsum(~again) - 1
-    first = np.flatnonzero(~again)[session]
-    differs = np.zeros(size, dtype=bool)
-    for name in _VALUES:
-        values = getattr(bars, name)
-        differs |= values != values[first]
-    ratio = bars.split_ratio
-    differs |= ~np.isnan(ratio) & (ratio != ratio[first])
-    disputed = np.zeros(session[-1] + 1 if size else 0, dtype=bool)
-    disputed[session[differs]] = True
-    return again, disputed[session]
 
 
 def wild(

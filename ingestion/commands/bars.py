@@ -35,6 +35,13 @@ from ingestion.settings import Settings
     help="Refuse bars whose one-day return is larger, as a fraction.",
 )
 @click.option(
+    "--duplicates",
+    type=click.Choice(["refuse", "first", "last"]),
+    default="refuse",
+    show_default=True,
+    help="Which row to take of a session whose rows disagree in prices.",
+)
+@click.option(
     "--date-format",
     help="How dates are written where countries differ, such as %d/%m/%Y (as of strptime).",
 )
@@ -44,12 +51,15 @@ from ingestion.settings import Settings
     help="Move high and low to contain open and close: auctions may be outside the range.",
 )
 @json_option
-def import_bars_command(as_json: bool, **arguments: Any) -> None:
+def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> None:
     """Load daily bars from vendors' FILES: CSV or Parquet, long or one a symbol."""
+    from ingestion.bars import Duplicates
     from ingestion.jobs.import_bars import ImportRequest, import_bars
     from ingestion.render import bars as render
 
-    result = import_bars(Settings.from_environment(), ImportRequest(**arguments))
+    result = import_bars(
+        Settings.from_environment(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
+    )
     show(as_json, render.import_document(result), render.import_text(result))
     if result.too_much_refused:
         raise GateRefused(result.too_much_refused)

@@ -15,6 +15,7 @@ from ingestion.bars import (
     Bars,
     ByDate,
     BySymbol,
+    Duplicates,
     FileCounts,
     Finding,
     Findings,
@@ -68,6 +69,8 @@ class ImportRequest:
     """Whether the files' prices and volumes are split-adjusted."""
     max_return: float = 5.0
     """Largest absolute one-day return that is believed, as a fraction."""
+    duplicates: Duplicates = Duplicates.REFUSE
+    """What becomes of bars of one session that disagree."""
     date_format: str | None = None
     """How the files write dates, for :meth:`datetime.datetime.strptime`; tried first."""
     widen_range: bool = False
@@ -230,6 +233,7 @@ def _import(
             [request.adjusted and name not in given for name in table.names], dtype=bool
         ),
         max_return=request.max_return,
+        duplicates=request.duplicates,
     )
     by_date = ByDate(staging / "dates", by_symbol.days)
     barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)

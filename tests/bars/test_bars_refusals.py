@@ -96,8 +96,8 @@ def test_equal_duplicates_collapse_and_others_are_refused(
         (4, Reason.DUPLICATE),
     ]
     assert [(each.accepted, each.repeated, each.refused) for each in result.files] == [
-        (1, 1, 2),
-        (1, 1, 0),
+        (0, 2, 2),
+        (2, 0, 0),
     ]
     assert [row["symbol"] for row in stored()] == ["NYSE:A", "NYSE:B"]
 

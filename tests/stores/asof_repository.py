@@ -19,7 +19,10 @@ def entity(name: str, dtype: FeastType) -> Entity:
 symbol = entity("symbol", String)
 
 
-def repository(folder: Path, *objects, store: str = ASOF) -> FeatureStore:
+ENGINE = "feature_repo.stores.engine.ArrowComputeEngine"
+
+
+def repository(folder: Path, *objects, store: str = ASOF, engine: str = "local") -> FeatureStore:
     """Open a store in a folder and register objects there."""
     config = RepoConfig(
         project="p",
@@ -27,6 +30,7 @@ def repository(folder: Path, *objects, store: str = ASOF) -> FeatureStore:
         registry=str(folder / "registry.db"),
         offline_store={"type": store},
         online_store={"type": "sqlite", "path": str(folder / "online.db")},
+        batch_engine={"type": engine},
         entity_key_serialization_version=3,
         repo_path=folder,
     )

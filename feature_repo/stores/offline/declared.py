@@ -30,9 +30,10 @@ from ingestion.errors import InputError
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {
     Bool: pa.bool_(),
     Bytes: pa.binary(),
-    Float32: pa.float32(),
+    # As wide as Feast's own local stores give them, and as pandas reads them.
+    Float32: pa.float64(),
     Float64: pa.float64(),
-    Int32: pa.int32(),
+    Int32: pa.int64(),
     Int64: pa.int64(),
     String: pa.string(),
     UnixTimestamp: INSTANT,

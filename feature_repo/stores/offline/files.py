@@ -30,7 +30,7 @@ State = tuple[int | None, int | None]
 """When a file was last written, Unix ns, and its size: another state is another content."""
 
 _SUFFIXES = ("", ".parquet", ".parq", ".pq")
-_NULL = "__HIVE_DEFAULT_PARTITION__"
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})", re.ASCII)
 
 
@@ -185,7 +185,9 @@ def _day(name: str) -> Span | None:
 
 def _constants(path: str) -> dict[str, str | None]:
     pairs = (folder.partition("=") for folder in path.split("/")[:-1] if "=" in folder)
-    return {unquote(name): None if value == _NULL else unquote(value) for name, _, value in pairs}
+    return {
+        unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in pairs
+    }
 
 
 def _natural(path: str) -> list[str | int]:

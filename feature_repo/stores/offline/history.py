@@ -50,6 +50,8 @@ def point_in_time(
     ------
     CorruptPart
         If a file cannot be read, or not in the declared types.
+    InputError
+        If no file has a feature's column.
     """
     as_recorded = as_recorded and table.created is not None
 
@@ -68,7 +70,9 @@ def point_in_time(
             created_later=None if table.created is None else answers.created_later,
         )
 
-    return reading_again(read)
+    history = reading_again(read)
+    table.source.refuse_unknown(table.features)
+    return history
 
 
 def _batches(

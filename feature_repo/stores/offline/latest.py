@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 
 from feature_repo.stores.offline.ahead import in_threads
 from feature_repo.stores.offline.files import Span
+from feature_repo.stores.offline.instants import instant
 from feature_repo.stores.offline.keys import KeyCodes
-from feature_repo.stores.offline.lookup import Integers
+from feature_repo.stores.offline.lookup import NEVER, Integers
 from feature_repo.stores.offline.source import Column, Piece, stacked
 from feature_repo.stores.offline.table import FeatureTable, fetch, row_numbers
 from ingestion.reading import reading_again
@@ -27,6 +29,8 @@ def rows_between(table: FeatureTable, span: Span) -> pa.Table:
     ------
     CorruptPart
         If a file cannot be read, or the files do not agree on a column's type.
+    InputError
+        If no file has a feature's column.
     """
 
     def read() -> pa.Table:
@@ -40,7 +44,9 @@ def rows_between(table: FeatureTable, span: Span) -> pa.Table:
             ]
         )
 
-    return reading_again(read)
+    rows = reading_again(read)
+    table.source.refuse_unknown(table.features)
+    return rows
 
 
 def newest_between(table: FeatureTable, span: Span) -> pa.Table:
@@ -57,6 +63,8 @@ def newest_between(table: FeatureTable, span: Span) -> pa.Table:
     ------
     CorruptPart
         If a file cannot be read, or the files do not agree on a column's type.
+    InputError
+        If no file has a feature's column.
     """
 
     def read() -> pa.Table:
@@ -76,7 +84,25 @@ def newest_between(table: FeatureTable, span: Span) -> pa.Table:
         arrays |= {c.name: values for c, values in zip(table.features, features, strict=True)}
         return pa.table(arrays | {c.name: best[c.name] for c in table.ranking})
 
-    return reading_again(read)
+    rows = reading_again(read)
+    table.source.refuse_unknown(table.features)
+    return rows
+
+
+def newest_event(table: FeatureTable) -> datetime | None:
+    """Return the newest event time of all rows; None if no row has one."""
+
+    def read() -> int:
+        newest = NEVER
+        for piece in table.source.pieces(lambda *_: True):  # the newest last event first
+            if piece.span[1] <= newest:
+                break
+            rows = table.source.read(piece, (table.event,))
+            newest = max(newest, int(table.events(rows).max(initial=NEVER)))
+        return newest
+
+    newest = reading_again(read)
+    return None if newest == NEVER else instant(newest)
 
 
 def _touches(span: Span) -> Callable[[int, int], bool]:

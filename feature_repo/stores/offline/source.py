@@ -17,7 +17,7 @@ from feature_repo.stores.offline.files import UNKNOWN, Location, SourceFile, Spa
 from feature_repo.stores.offline.instants import microsecond
 from feature_repo.stores.offline.lookup import Integers
 from feature_repo.stores.offline.typed import conform
-from ingestion.errors import CorruptPart
+from ingestion.errors import CorruptPart, InputError
 from ingestion.reading import reading_again
 
 
@@ -58,6 +58,7 @@ class ParquetSource:
     def __init__(self, location: Location, event: str) -> None:
         self._location = location
         self._event = event
+        self._seen: set[str] = set()
 
     def pieces(self, needs: Callable[[int, int], bool]) -> list[Piece]:
         """List what may hold needed events, the newest last event first.
@@ -102,6 +103,38 @@ class ParquetSource:
                 if ((rows >= begin) & (rows < end)).any():
                     yield begin, self._read(opened, file, [group], columns)
                 begin = end
+
+    def refuse_unknown(self, columns: Iterable[Column]) -> None:
+        """Refuse columns that no file has, after the files of a question were read.
+
+        A file that lacks a column is older than it, and reads as null. Where all files that were
+        read lack it, the newest file of the source decides.
+
+        Raises
+        ------
+        InputError
+            If that file lacks it too: the name is wrong, in the declaration or in the files.
+        """
+        if not {column.name for column in columns} - self._seen:
+            return
+
+        def newest() -> SourceFile | None:
+            files = list_files(self._location, lambda *_: True)
+            file = max(files, key=lambda file: (file.span or UNKNOWN, file.number), default=None)
+            if file is not None:
+                with self._opened(file) as opened:
+                    self._seen |= {*opened.schema_arrow.names, *file.constants}
+            return file
+
+        file = reading_again(newest)
+        unknown = [column.name for column in columns if column.name not in self._seen]
+        if file is not None and unknown:
+            has = ", ".join(sorted(self._seen))
+            raise InputError(
+                f"no column {', '.join(unknown)} in {self._location.path}: neither the files that "
+                f"were asked nor the newest one, {file.path}, have it; they have {has}. Correct "
+                "the declaration, or write the column"
+            )
 
     def schema(self) -> pa.Schema:
         """Return all columns of all files, each in the type that holds what the files have.
@@ -166,6 +199,7 @@ class ParquetSource:
         columns: Sequence[Column],
     ) -> pa.Table:
         stored = set(opened.schema_arrow.names)
+        self._seen |= stored | file.constants.keys()
         names = [column.name for column in columns if column.name in stored]
         chosen = range(opened.num_row_groups) if groups is None else groups
         table = opened.read_row_groups(chosen, columns=names, use_threads=False)

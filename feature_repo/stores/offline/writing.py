@@ -11,17 +11,19 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date
+from functools import reduce
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feature_repo.stores.offline.files import Location
+from feature_repo.stores.offline.files import HIVE_NULL, Location
 from ingestion.errors import InputError
 from ingestion.folders import exchange, held
 
@@ -36,8 +38,7 @@ def exists(location: Location) -> bool:
 def save(location: Location, table: pa.Table) -> None:
     """Make a table the only content of a file, or of a folder if the name has no ``.parquet``."""
     if location.path.endswith(".parquet"):
-        with _held_around(location):
-            _replace(location, table)
+        change(location, lambda: table)
         return
     if _is_local(location) and _exchange(_behind_links(location), table):
         return
@@ -48,6 +49,34 @@ def save(location: Location, table: pa.Table) -> None:
     for old in found:
         if old.type == fs.FileType.File:
             location.filesystem.delete_file(old.path)
+
+
+def change(location: Location, content: Callable[[], pa.Table]) -> None:
+    """Write one file anew, with what ``content`` returns while no other writer is at the file."""
+    with _held_around(location):
+        _replace(location, content())
+
+
+def add_file(location: Location, table: pa.Table, partition_by: Sequence[str] = ()) -> None:
+    """Add rows to a folder as new files, one per combination of values of some columns.
+
+    These columns are in the names of the folders, as in Hive, and not in the files.
+    """
+    if not partition_by:
+        _add(location, location.path, table)
+        return
+    for values in table.select(partition_by).group_by(list(partition_by)).aggregate([]).to_pylist():
+        of_values = [
+            pc.is_null(table[name]) if value is None else pc.equal(table[name], value)
+            for name, value in values.items()
+        ]
+        folders = "/".join(f"{name}={_folder(value)}" for name, value in values.items())
+        rows = table.filter(reduce(pc.and_, of_values)).drop_columns(list(partition_by))
+        _add(location, f"{location.path}/{folders}", rows)
+
+
+def _folder(value: object) -> str:
+    return HIVE_NULL if value is None else quote(str(value), safe=" ")
 
 
 def append(location: Location, table: pa.Table, event: str) -> None:
@@ -61,12 +90,15 @@ def append(location: Location, table: pa.Table, event: str) -> None:
         If a row of such a source has no event time.
     """
     if location.path.endswith(".parquet") or _is_file(location):
-        with _held_around(location):
-            if _is_file(location):
-                with location.filesystem.open_input_file(location.path) as file:
-                    before = pq.ParquetFile(file).read()
-                table = pa.concat_tables([before, table.select(before.column_names)])
-            _replace(location, table)
+
+        def extended() -> pa.Table:
+            if not _is_file(location):
+                return table
+            with location.filesystem.open_input_file(location.path) as file:
+                before = pq.ParquetFile(file).read()
+            return pa.concat_tables([before, table.select(before.column_names)])
+
+        change(location, extended)
     elif location.dated:
         for day, rows in _by_day(table, event):
             _add(location, f"{location.path}/date={day:%Y-%m-%d}", rows)

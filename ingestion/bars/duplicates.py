@@ -1,0 +1,94 @@
+"""Several bars of one symbol and session: one of them is kept, or none.
+
+Vendors repeat a session when they correct its volume, so of rows with equal prices the later one
+is right. Where prices disagree nobody knows which is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingestion.bars.checks import TOLERANCE
+from ingestion.bars.model import Bars
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Duplicates(StrEnum):
+    """What becomes of a session's bars whose prices or split ratios disagree."""
+
+    REFUSE = "refuse"
+    FIRST = "first"
+    """The first one stays: files in the order of the request, and rows in that of their file."""
+    LAST = "last"
+
+
+@dataclass(frozen=True)
+class OnePerSession:
+    """Which bars stay: masks of shape ``(n,)``, none of them where another is for ``refused``."""
+
+    kept: NDArray[np.bool_]
+    """One bar of each session."""
+    refused: NDArray[np.bool_]
+    """All bars of a session whose bars disagree."""
+    revised: NDArray[np.bool_]
+    """Kept bars whose volume differs from that of one that they stand for."""
+    chosen: NDArray[np.bool_]
+    """Kept bars that disagree with others, and stay because :class:`Duplicates` says so."""
+
+
+def one_per_session(bars: Bars, rule: Duplicates) -> OnePerSession:
+    """Choose one bar of each symbol and close.
+
+    In place: a kept bar that says nothing about splits takes the ratio that another one of its
+    session gives.
+
+    Parameters
+    ----------
+    bars
+        As :func:`ingestion.bars.series.in_order` leaves them.
+    rule
+        For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
+        they say about splits, the last one stays.
+    """
+    size = len(bars)
+    begins = np.ones(size, dtype=bool)
+    begins[1:] = np.diff(bars.symbol) != 0
+    begins[1:] |= np.diff(bars.event) != 0
+    firsts = np.flatnonzero(begins)
+    if len(firsts) == size:
+        none = np.zeros(size, dtype=bool)
+        return OnePerSession(begins, none, none, none)
+    session = np.cumsum(begins) - 1
+    lasts = np.append(firsts[1:], size) - 1
+    ratio = _known(bars.split_ratio, session)
+    differs = ~np.isnan(bars.split_ratio) & (bars.split_ratio != ratio)
+    for prices in (bars.open, bars.high, bars.low, bars.close):
+        first = prices[firsts][session]
+        differs |= np.abs(prices - first) > TOLERANCE * np.maximum(prices, first)
+    disagree = np.logical_or.reduceat(differs, firsts)
+    revised = np.logical_or.reduceat(bars.volume != bars.volume[lasts][session], firsts) & ~disagree
+    stays = np.where(disagree & (rule is Duplicates.FIRST), firsts, lasts)
+    unsaid = stays[np.isnan(bars.split_ratio[stays])]
+    bars.split_ratio[unsaid] = ratio[unsaid]
+
+    def mask(of_session: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        chosen = np.zeros(size, dtype=bool)
+        chosen[stays[of_session]] = True
+        return chosen
+
+    refused = disagree & (rule is Duplicates.REFUSE)
+    return OnePerSession(mask(~refused), refused[session], mask(revised), mask(disagree & ~refused))
+
+
+def _known(ratio: NDArray[np.float64], session: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return, for each bar, the last ratio that its session's bars give; NaN where none does."""
+    told = np.flatnonzero(~np.isnan(ratio))
+    known = np.full(session[-1] + 1, np.nan)
+    known[session[told]] = ratio[told]  # of several the last one is written last
+    return known[session]
