@@ -1,8 +1,12 @@
 """The candidates file: which symbols to fetch.
 
-A JSON list, or ``{"data": [...]}``, of strings or of objects with ``symbol`` or
-``physical_symbol``. Entries that hold no unified symbol are reported by line and left out; a file
-without a single usable one is an error.
+JSON: a list, or an object with a list under ``data`` or ``symbols``, as the scanner's clients write
+it (``{"data": [{"s": …}]}``, ``{"symbols": {"tickers": […]}}``); of texts, or of objects that say
+the symbol under one of several keys. Or a watch list as TradingView exports it: symbols between
+commas or lines, sections after ``###``.
+
+Entries without a unified symbol are reported by line and left out; a file without a single usable
+one is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +24,10 @@ from ingestion.symbols import symbol_problem
 
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r"[ \t\r\n]*")
-_KEYS = ("symbol", "physical_symbol")
+_LISTS = ("data", "symbols", "tickers", "candidates", "watchlist")
+"""Keys of an object whose list has the entries; an object there is looked into."""
+_KEYS = ("symbol", "physical_symbol", "ticker", "s", "full_name", "pro_name", "name")
+"""Keys of an entry that may have its symbol."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def read_candidates(path: Path) -> Candidates:
     Raises
     ------
     CandidatesError
-        If the file cannot be read, is not JSON of this form, or holds no usable symbol.
+        If the file cannot be read, has none of these forms, or has no usable symbol.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -51,8 +58,9 @@ def read_candidates(path: Path) -> Candidates:
     symbols: dict[str, None] = {}
     problems: list[str] = []
     entries = 0
+    is_json = text.lstrip()[:1] in ("[", "{") or ":" not in text
     try:
-        for position, entry in _entries(text):
+        for position, entry in (_entries if is_json else _watch_list)(text):
             entries += 1
             symbol, problem = _symbol(entry)
             if problem is None:
@@ -62,7 +70,7 @@ def read_candidates(path: Path) -> Candidates:
     except json.JSONDecodeError as error:
         raise CandidatesError(
             f"{path}, line {error.lineno}: {error.msg}; a candidates file is a JSON list of "
-            'symbols, or {"data": [...]}'
+            'symbols, {"data": [...]}, {"symbols": [...]}, or a watch list: NASDAQ:AAPL,NYSE:IBM'
         ) from None
     except RecursionError:
         raise CandidatesError(f"{path}: nested too deeply for a candidates file") from None
@@ -86,11 +94,27 @@ def _symbol(entry: Any) -> tuple[str, str | None]:
     if isinstance(entry, dict):
         texts = [entry[key] for key in _KEYS if entry.get(key) is not None]
         if not texts:
-            return "", f"no {' or '.join(_KEYS)} in this entry"
+            has = ", ".join(map(_short, entry)) or "none"
+            return (
+                "",
+                f"no {', '.join(_KEYS[:-1])} or {_KEYS[-1]} in this entry; its keys are {has}",
+            )
+        exchange = entry.get("exchange")
+        if isinstance(exchange, str):
+            bare = (text for text in texts if isinstance(text, str) and ":" not in text)
+            texts += [f"{exchange}:{text}" for text in bare]
     for text in texts:
         if symbol_problem(text) is None:
             return str(text), None
     return "", f"{_short(texts[0])}: {symbol_problem(texts[0])}"
+
+
+def _watch_list(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each symbol of a watch list with its position in the text."""
+    for match in re.finditer(r"[^,\r\n]+", text):
+        entry = match[0].strip()
+        if entry and not entry.startswith("###"):
+            yield match.start(), entry
 
 
 def _entries(text: str) -> Iterator[tuple[int, Any]]:
@@ -103,7 +127,10 @@ def _entries(text: str) -> Iterator[tuple[int, Any]]:
     if text[end : end + 1] == "[":
         end = yield from _list(text, end)
     elif text[end : end + 1] == "{":
-        end = yield from _object(text, end)
+        end, found = yield from _object(text, end)
+        if not found:
+            keys = " or ".join(f'"{key}"' for key in _LISTS)
+            raise json.JSONDecodeError(f"no list under {keys}", text, end)
     else:
         raise json.JSONDecodeError("neither a list nor an object", text, end)
     if _skip(text, end) != len(text):
@@ -123,23 +150,25 @@ def _list(text: str, start: int) -> Generator[tuple[int, Any], None, int]:
         at = _skip(text, _expect(text, end, ","))
 
 
-def _object(text: str, start: int) -> Generator[tuple[int, Any], None, int]:
+def _object(text: str, start: int) -> Generator[tuple[int, Any], None, tuple[int, bool]]:
+    """Yield the entries of an object's list; returns its end, and whether it has a list."""
     found = False
     at = _skip(text, start + 1)
     while text[at : at + 1] != "}":
         key, end = _DECODER.raw_decode(text, at)
         at = _skip(text, _expect(text, _skip(text, end), ":"))
-        if key == "data" and text[at : at + 1] == "[":
-            found = True
-            end = yield from _list(text, at)
+        is_found = False
+        if key in _LISTS and text[at : at + 1] == "[":
+            end, is_found = (yield from _list(text, at)), True
+        elif key in _LISTS and text[at : at + 1] == "{":
+            end, is_found = yield from _object(text, at)
         else:
             _, end = _DECODER.raw_decode(text, at)
+        found = found or is_found
         at = _skip(text, end)
         if text[at : at + 1] != "}":
             at = _skip(text, _expect(text, at, ","))
-    if not found:
-        raise json.JSONDecodeError('no list under "data"', text, start)
-    return at + 1
+    return at + 1, found
 
 
 def _skip(text: str, at: int) -> int:

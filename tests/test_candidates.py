@@ -29,6 +29,22 @@ def write(folder: Path, text: str) -> Path:
         ' {"physical_symbol": "BINANCE:BTCUSDT"}], "more": null}',
         '[{"symbol": "AAPL", "physical_symbol": "NASDAQ:AAPL"}, {"symbol": "BINANCE:BTCUSDT"}]',
         '\ufeff["NASDAQ:AAPL", "BINANCE:BTCUSDT", "NASDAQ:AAPL"]',
+        # As the scanner and its clients give them.
+        '{"totalCount": 2, "data": [{"s": "NASDAQ:AAPL", "d": ["AAPL", 1.5]},'
+        ' {"s": "BINANCE:BTCUSDT", "d": []}]}',
+        '[{"ticker": "NASDAQ:AAPL", "name": "AAPL", "close": 1}, {"ticker": "BINANCE:BTCUSDT"}]',
+        '{"symbols": ["NASDAQ:AAPL", "BINANCE:BTCUSDT"]}',
+        '{"symbols": {"tickers": ["NASDAQ:AAPL", "BINANCE:BTCUSDT"], "query": {"types": []}},'
+        ' "columns": ["close"]}',
+        '{"id": 7, "symbols": [{"s": "NASDAQ:AAPL", "f": [1]}, {"s": "BINANCE:BTCUSDT"}]}',
+        '{"data": {"symbols": ["NASDAQ:AAPL", "BINANCE:BTCUSDT"]}}',
+        '[{"name": "AAPL", "exchange": "NASDAQ"}, {"symbol": "BTCUSDT", "exchange": "BINANCE"}]',
+        '[{"symbol": "AAPL", "full_name": "NASDAQ:AAPL"}, {"pro_name": "BINANCE:BTCUSDT"}]',
+        # As a watch list is exported.
+        "###TECH,NASDAQ:AAPL,###COINS,BINANCE:BTCUSDT",
+        "NASDAQ:AAPL\nBINANCE:BTCUSDT\n",
+        "\ufeff###TECH\r\nNASDAQ:AAPL, NASDAQ:AAPL\r\n###COINS\r\n\r\nBINANCE:BTCUSDT",
+        "NASDAQ:AAPL,BINANCE:BTCUSDT",
     ],
 )
 def test_lists_and_objects_of_strings_and_objects_are_read(tmp_path: Path, text: str):
@@ -55,6 +71,27 @@ def test_bad_entries_are_reported_by_line_and_cost_no_other(tmp_path: Path):
         "line 6",
     ]
     assert "write NASDAQ:MSFT" in candidates.problems[-1]
+
+
+def test_a_watch_list_reports_what_is_no_symbol_by_line(tmp_path: Path):
+    text = "###A: B\nNASDAQ:AAPL\nMSFT,NYSE:IBM\nNASDAQ:A/NASDAQ:B"
+    candidates = read_candidates(write(tmp_path, text))
+    assert candidates.symbols == ("NASDAQ:AAPL", "NYSE:IBM")
+    assert [problem.split(":")[0] for problem in candidates.problems] == ["line 3", "line 4"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ('{"id": 1, "isin": "US"}', "its keys are 'id', 'isin'"),
+        ("{}", "its keys are none"),
+        ('{"name": "Apple Inc", "exchange": 7}', "'Apple Inc': no exchange"),
+        ('{"d": ["AAPL"], "symbol": null}', "its keys are 'd', 'symbol'"),
+    ],
+)
+def test_an_entry_without_a_symbol_is_told_by_its_keys(tmp_path: Path, entry: str, told: str):
+    (problem,) = read_candidates(write(tmp_path, f'[{entry}, "A:A"]')).problems
+    assert told in problem
 
 
 @pytest.mark.parametrize(
@@ -120,7 +157,9 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.just("NASDAQ:AAPL"),
     lambda inner: (
         st.lists(inner)
-        | st.dictionaries(st.sampled_from(["symbol", "physical_symbol", "data", "x"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["symbol", "data", "symbols", "tickers", "s", "x"]), inner
+        )
     ),
 )
 
@@ -159,14 +198,25 @@ json_like = st.lists(
 ).map(b"".join)
 
 
+def entries_of(value) -> list:
+    """What lies in the lists under known keys, at any depth."""
+    if isinstance(value, list):
+        return value
+    return [
+        entry
+        for key in ("data", "symbols", "tickers")
+        if isinstance(value.get(key), list | dict)
+        for entry in entries_of(value[key])
+    ]
+
+
 @fuzz(150, value=json_values)
 def test_any_json_gives_symbols_or_an_input_error(tmp_path: Path, value):
-    entries = value.get("data") if isinstance(value, dict) else value
     try:
         candidates = read_candidates(write(tmp_path, json.dumps(value)))
     except CandidatesError:
         return
-    assert len(entries) == (
+    assert len(entries_of(value)) == (
         len(candidates.symbols) + len(candidates.problems) + candidates.repeated
     )
     assert all(symbol_problem(symbol) is None for symbol in candidates.symbols)

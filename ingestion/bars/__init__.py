@@ -36,6 +36,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import record_ahead
+from ingestion.bars.dates import ACCEPTED
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
@@ -50,6 +51,7 @@ from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
 from ingestion.bars.vendor_symbols import looks_foreign
 
 __all__ = [
+    "ACCEPTED",
     "ADJUSTED",
     "Bars",
     "ByDate",

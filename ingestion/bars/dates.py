@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from enum import StrEnum
 
 ACCEPTED = (
-    "2021-03-15, 20210315 or any date with the year first; 15-Mar-2021 or any date with the "
-    "month's name; 15/03/2021 where some day of the file is over 12; Unix seconds, ms, µs or ns"
+    "read are 2021-03-15, 20210315 or any date with the year first; 15-Mar-2021 or any date with "
+    "the month's name; 15/03/2021 where some day of the file is over 12; Unix seconds, ms, µs or ns"
 )
 """What a message says of the forms that are read."""
 

@@ -56,8 +56,10 @@ _NO_SYMBOLS = frozenset(
 def one_line(names: Sequence[str]) -> Header:
     """Return what one line of names says; columns without a role are left out."""
     roles = recognise(names)
-    if Role.TIME not in roles and names and _INDEX.fullmatch(names[0].strip()):
-        roles[Role.TIME] = (0,)
+    # The index of a data frame is the first column of a CSV, and the last of a Parquet file.
+    index = [at for at in (0, -1) if names and _INDEX.fullmatch(names[at].strip())]
+    if Role.TIME not in roles and index:
+        roles[Role.TIME] = (range(len(names))[index[0]],)
     if not all(price in roles for price in PRICES):
         series = _by_name([_in_two(name) for name in names], roles.get(Role.TIME))
         if series:

@@ -40,6 +40,9 @@ _NO_NAMES = frozenset(
 _NUMBERS_INSTRUMENTS = re.compile(
     r"(?:.*(?:id|code|isin|cusip|sedol|figi|gvkey|permno|permco|wkn|token|conid|ticker|symbol))"
 )
+_CODES = (1_000, 999_999)
+"""Between which exchanges number their shares, all with as many digits."""
+_YEARS = frozenset(range(1900, 2100))
 _WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -92,8 +95,8 @@ def demand_one_instrument(layout: Layout) -> None:
         few = ", ".join(list(dict.fromkeys(filter(None, columns[at])))[:3])
         spelled = ", ".join(SPELLINGS[Role.SYMBOL][:2])
         raise InputError(
-            f"{layout.path}: its column {names[at]!r} ({few}, …) varies as the symbols of several "
-            f"instruments do: call it {spelled} if it names them, else remove it"
+            f"{layout.path}: its column {names[at].strip() or at + 1!r} ({few}, …) varies as the "
+            f"symbols of several instruments do: call it {spelled} if it names them, else remove it"
         )
 
 
@@ -119,17 +122,20 @@ def _numbers_instruments(name: str, values: Sequence[str], times: Sequence[str])
     """Tell whether whole numbers are those of instruments whose dates do not overlap."""
     starts = [at for at in range(1, len(values)) if values[at] != values[at - 1]]
     numbers = [int(float(value)) for value in values if value]
-    is_key = len(values) > 2 and all(after - before == 1 for before, after in pairwise(numbers))
+    steps = {after - before for before, after in pairwise(numbers)}
+    is_key = len(values) > 2 and len(steps) == 1 and abs(steps.pop()) == 1
     if is_key or len(starts) + 1 != len(set(values)):
         return False  # counted up, or not one stretch of rows for each
     has_zeros = any(len(value) > 1 and value[0] == "0" and value.isdigit() for value in values)
-    if has_zeros or _NUMBERS_INSTRUMENTS.fullmatch(plain(name)):
+    are_codes = len({len(str(number)) for number in numbers}) == 1 and _CODES[0] <= min(numbers)
+    are_codes = are_codes and max(numbers) <= _CODES[1] and not _YEARS.issuperset(numbers)
+    if has_zeros or are_codes or _NUMBERS_INSTRUMENTS.fullmatch(plain(name)):
         return True
     # Each new number begins its own history: against the order in which dates run elsewhere.
     seconds = [_seconds(text) for text in times]
-    steps = {at: seconds[at] - seconds[at - 1] for at in range(1, len(seconds))}
-    within = sum(1 if step > 0 else -1 for at, step in steps.items() if at not in set(starts))
-    return len(values) >= 2 * len(set(values)) and any(steps[at] * within < 0 for at in starts)
+    later = [0, *(after - before for before, after in pairwise(seconds))]
+    within = sum(1 if later[at] > 0 else -1 for at in set(range(1, len(later))) - set(starts))
+    return len(values) >= 2 * len(set(values)) and any(later[at] * within < 0 for at in starts)
 
 
 def _seconds(text: str) -> int:

@@ -111,7 +111,19 @@ def _of_csv(path: Path, needed: Sequence[Role]) -> Layout:
     for mark, look in _LOOKS:
         if head.lstrip()[: len(mark)].upper() == mark.upper():
             raise InputError(f"{path} is no CSV; it looks like {look}")
-    encoding, text = _decoded(head)
+    problem = None
+    for encoding in _encodings(head):
+        try:
+            return _of_text(path, head, encoding, needed)
+        except UnicodeError:
+            continue
+        except InputError as error:
+            problem = problem or error
+    raise problem or InputError(f"{path} is in no encoding that is known; save it as UTF-8")
+
+
+def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> Layout:
+    text = codecs.getincrementaldecoder(encoding)().decode(head)
     lines = re.split(r"\r\n|\r|\n", text, maxsplit=_HEAD_LINES)
     rest = lines.pop() if len(lines) > _HEAD_LINES else ""
     if len(head) == _HEAD_BYTES and not rest and len(lines) > 1:
@@ -167,24 +179,16 @@ def _lacking(header: Header, needed: Sequence[Role]) -> str | None:
     return missing_columns(found, header.names, needed)
 
 
-def _decoded(head: bytes) -> tuple[str, str]:
-    """Return the encoding of a file by its first bytes, and those as text."""
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if head.startswith(mark):
-            return encoding, head.decode(encoding, errors="replace")
+def _encodings(head: bytes) -> tuple[str, ...]:
+    """Return the encodings that a file may be in by its first bytes, the likeliest first."""
+    if head.startswith(codecs.BOM_UTF8):
+        return ("utf-8-sig",)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ("utf-16",)
     for parity, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(head) > 3 and not any(head[parity:64:2]):
-            return encoding, head.decode(encoding, errors="replace")
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return encoding, codecs.getincrementaldecoder(encoding)().decode(head)
-        except UnicodeError:
-            continue
-    return "latin-1", head.decode("latin-1")
+            return (encoding,)
+    return ("utf-8", "gb18030", "cp1252")
 
 
 def _cells(line: str) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -94,12 +95,21 @@ def _compare_repeated(layout: Layout, series: Series, table: Table) -> None:
             first, second = table.columns[found[0]], table.columns[other]
             # Where one of them says nothing, the other contradicts nothing.
             differ = pc.fill_null(pc.not_equal(_text(first), _text(second)), False)
-            at = pc.index(differ, True).as_py()
-            if at >= 0:
-                raise InputError(
-                    f"{layout.path} has two columns {layout.header.names[found[0]]!r} that differ, "
-                    f"first in row {table.rows[at]} ({first[at]}, {second[at]}); remove one of them"
-                )
+            for at in np.flatnonzero(differ.to_numpy(zero_copy_only=False)).tolist():
+                pair = first[at].as_py(), second[at].as_py()
+                if not _is_one_number(*pair):
+                    raise InputError(
+                        f"{layout.path} has two columns {layout.header.names[found[0]]!r} that "
+                        f"differ, first in row {table.rows[at]} ({pair[0]}, {pair[1]}); remove one "
+                        "of them"
+                    )
+
+
+def _is_one_number(first: str, second: str) -> bool:
+    try:
+        return float(first) == float(second)
+    except ValueError:
+        return False
 
 
 def _text(column: Any) -> Any:

@@ -83,6 +83,13 @@ _SPELLINGS: dict[Role, str] = {
 }
 
 
+_EXAMPLES = {
+    Role.TIME: "date, timestamp or datetime",
+    Role.CLOSE: "close, last or price",
+    Role.SPLIT_RATIO: "ratio or split, or be two columns split_to and split_from",
+}
+
+
 def plain(name: str) -> str:
     """Return a column's name without case, accents, blanks, punctuation and a leading number.
 
@@ -115,11 +122,12 @@ def recognise(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
     dict[Role, tuple[int, ...]]
         Positions in ``header`` of each role's column: more than one where its name is repeated.
     """
-    names = [plain(name) for name in header]
+    header = list(header)
     if "T" in header and "t" in header:  # what one vendor calls ticker and time
-        names[list(header).index("T")] = "symbol"
-    if "timehigh" in names and "timelow" in names and "name" in names:
-        names[names.index("name")] = ""  # a number of that vendor's own beside such times
+        header[header.index("T")] = "symbol"
+    if "timeHigh" in header and "name" in header:
+        header[header.index("name")] = ""  # a number of that vendor's own
+    names = [plain(name) for name in header]
     bare = [plain(re.sub(r"[(\[].*?[)\]]", "", name)) for name in header]
     found: dict[Role, tuple[int, ...]] = {}
     for role, spellings in SPELLINGS.items():
@@ -148,7 +156,6 @@ def missing_columns(
     if not missing:
         return None
     has = ", ".join(name[:40] or "a column without a name" for name in header[:20]) or "none"
-    spelled = "; ".join(
-        f"{role} may be called {', '.join(SPELLINGS[role][:3])}" for role in missing
-    )
-    return f"no column for {', '.join(missing)}; it has {has} ({spelled})"
+    spelled = [f"{role} may be called {_EXAMPLES[role]}" for role in missing if role in _EXAMPLES]
+    told = f" ({'; '.join(spelled)})" if spelled else ""
+    return f"no column for {', '.join(missing)}; it has {has}{told}"

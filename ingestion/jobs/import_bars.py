@@ -11,6 +11,7 @@ import numpy as np
 
 from ingestion import clock
 from ingestion.bars import (
+    ACCEPTED,
     ADJUSTED,
     Bars,
     ByDate,
@@ -265,7 +266,8 @@ def _import(
         raise InputError(
             f"not one of {sum(count.read for count in counts):,} rows was accepted, most often for "
             f'"{refusals.commonest}"; the first is {first.file}, row {first.row}: {first.reason}'
-            f"{f' ({first.detail})' if first.detail else ''}; see {job.receipt} and {refused_file}"
+            f"{f' ({first.detail})' if first.detail else ''}{_hint(refusals.commonest)}; see "
+            f"{job.receipt} and {refused_file}"
         )
     return ImportResult(
         run_id=run_id,
@@ -281,6 +283,13 @@ def _import(
         parts=tuple(tally.parts),
         receipt=job.receipt,
     )
+
+
+def _hint(reason: Reason | None) -> str:
+    """Say what to do about rows that were refused for a reason."""
+    if reason is Reason.TIME:
+        return f"; {ACCEPTED}; give --date-format for others"
+    return ""
 
 
 def _judge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ingestion.bars import ACCEPTED, Reason
 from ingestion.jobs.import_bars import ImportResult
 from ingestion.jobs.local_features import LocalFeaturesResult
 
@@ -40,7 +41,7 @@ def import_text(result: ImportResult) -> str:
         f"{result.unchanged:,} there already, {result.refused:,} refused; "
         f"{result.symbols:,} symbols"
     ]
-    lines += [f"  refused {n:,}: {why}" for why, n in result.refused_by_reason.items()]
+    lines += [f"  refused {n:,}: {why}{_hint(why)}" for why, n in result.refused_by_reason.items()]
     if adjusted := result.still_adjusted:
         lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
     if result.splits_ahead:
@@ -53,6 +54,10 @@ def import_text(result: ImportResult) -> str:
     if result.refused_file:
         lines.append(f"every refused row: {result.refused_file}")
     return "\n".join([*lines, str(result.receipt)])
+
+
+def _hint(reason: Reason) -> str:
+    return f" ({ACCEPTED}; give --date-format for others)" if reason is Reason.TIME else ""
 
 
 def local_document(result: LocalFeaturesResult) -> dict[str, Any]:
