@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from feature_repo.catalog import Column
@@ -39,6 +39,14 @@ class Progress:
         """End the report, whether all was fetched or not."""
 
 
+@dataclass
+class Patience:
+    """Whether the scans of one flow wait for a scanner that fails: for one outage, once."""
+
+    is_spent: bool = False
+    """Whether the last scan has waited for nothing; the next one asks once, and does not wait."""
+
+
 @dataclass(frozen=True)
 class ScanRequest:
     """What to fetch, and when to be content."""
@@ -47,11 +55,15 @@ class ScanRequest:
     """Candidates, or the slug of a market to fetch whole."""
     min_coverage: float = 0.95
     scanner: ScannerOptions = field(default_factory=ScannerOptions)
+    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
 
 def open_client(settings: Settings, request: ScanRequest) -> ScannerClient:
     """Return a client for the configured scanner; a context manager."""
-    return ScannerClient(settings.scanner_url, request.scanner, settings.session_id)
+    options = request.scanner
+    if request.patience.is_spent:
+        options = replace(options, retries=0)
+    return ScannerClient(settings.scanner_url, options, settings.session_id)
 
 
 def fetch(
@@ -72,8 +84,11 @@ def fetch(
     if isinstance(request.source, Candidates):
         symbols = [symbol for symbol in request.source.symbols if symbol not in skip]
         progress.start(len(symbols))
-        return client.fetch(symbols, columns, progress.advance)
-    return client.fetch_market(request.source, columns, progress.advance, progress.start)
+        snapshot = client.fetch(symbols, columns, progress.advance)
+    else:
+        snapshot = client.fetch_market(request.source, columns, progress.advance, progress.start)
+    request.patience.is_spent = snapshot.gave_up_waiting
+    return snapshot
 
 
 def refuse_unless_enough(report: CoverageReport, job: Job) -> None:

@@ -76,6 +76,14 @@ class ValidateResult:
         return faults
 
     @property
+    def verdict(self) -> str:
+        """Which groups' newest rows may be promoted and which not, for people."""
+        judged = dict.fromkeys(each.group for each in self.findings if each.group != WAIVERS)
+        passed = ", ".join(name for name in judged if name not in self.refused)
+        refused = f"; MAY NOT BE PROMOTED: {', '.join(self.refused)}" if self.refused else ""
+        return f"may be promoted: {passed or 'none'}{refused}"
+
+    @property
     def faults(self) -> tuple[Finding, ...]:
         """What the gate says no for."""
         return tuple(finding for finding in self.findings if finding.is_fault)
@@ -137,11 +145,7 @@ def refuse_unless_passed(result: ValidateResult) -> None:
 def _refusal(result: ValidateResult) -> str:
     first, *others = result.faults
     more = f" and {len(others)} more" if others else ""
-    judged = dict.fromkeys(each.group for each in result.findings if each.group != WAIVERS)
-    passed = ", ".join(name for name in judged if name not in result.refused)
-    refused = ", ".join(result.refused)
-    told = (("may not be served", refused or "no group"), ("may be", passed or "none"))
-    return f"{first}{more}; " + "; ".join(f"{what}: {names}" for what, names in told)
+    return f"{first}{more}; {result.verdict}"
 
 
 def newest_of_groups(settings: Settings, at: datetime) -> dict[FeatureGroup, pa.Table]:
@@ -194,7 +198,7 @@ def _document(result: ValidateResult, waivers: Waivers, checked: list[Checked]) 
         "groups": {
             group.name: {
                 "verdict": "refuse" if group.name in result.refused else "promote",
-                "reasons": [f"{f.check}: {f.detail}" for f in result.refused.get(group.name, ())],
+                "reasons": [each.told for each in result.refused.get(group.name, ())],
             }
             for group in GROUPS
         },

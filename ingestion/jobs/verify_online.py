@@ -1,13 +1,14 @@
 """The online store against the lakehouse: every symbol, every feature, bit for bit.
 
 The lakehouse is read here without Feast and without the stores' own code, so that a fault in them
-cannot hide itself.
+cannot hide itself. A group that the promotion gate has kept back is compared with what its last
+load saw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,10 @@ from feature_repo.catalog import GROUPS, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
+from ingestion.jobs.loads import LastLoad, last_loads, unpromoted
 from ingestion.lakehouse import arrow_schema, list_parts, read_part
+from ingestion.lakehouse.ledger import Ledger
+from ingestion.lakehouse.parts import Part
 from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
@@ -61,6 +65,9 @@ class ViewAgreement:
     expired: int
     """Rows of the online store that are past their TTL, and are not served."""
     different: int
+    as_of: datetime | None = None
+    """The last load, of a group whose newer rows are not promoted; None where it is compared as of
+    now."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class OnlineReport:
 def verify_online(settings: Settings) -> OnlineReport:
     """Compare what would be served now with the newest valid rows of the lakehouse.
 
+    Of a group whose newest rows the gate has refused, what its last load has brought counts.
+
     Raises
     ------
     CorruptPart
@@ -95,13 +104,18 @@ def verify_online(settings: Settings) -> OnlineReport:
     """
     at = clock.now()
     store = open_repository(settings)
+    kept_back = unpromoted(settings, last_loads(settings))
     views, differences = [], []
     for group in GROUPS:
         with feast_calls(settings):
             online = read_online(store, group)
-        offline = reading_again(partial(newest_valid, settings.lakehouse, group, at))
-        agreement, found = compare_online(group, online, offline, at)
-        views.append(agreement)
+        served = kept_back[group.name].served if group.name in kept_back else None
+        if group.name in kept_back:
+            read = partial(_newest_loaded, settings.lakehouse, group, served, at)
+        else:
+            read = partial(newest_valid, settings.lakehouse, group, at)
+        agreement, found = compare_online(group, online, reading_again(read), at)
+        views.append(replace(agreement, as_of=served.until if served else None))
         differences += found
     return OnlineReport(at, tuple(views), tuple(differences[:LISTED]))
 
@@ -127,14 +141,50 @@ def newest_valid(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table
 
     The newest event decides, then the newest created.
     """
-    columns = ["symbol", _EVENT, _CREATED, *(column.name for column in group.served)]
     since = at - group.ttl
-    schema = arrow_schema(group)
-    tables = [schema.empty_table().select(columns)]
+    tables = [_none(group)]
     for part in list_parts(lakehouse, group, since.date()):
         if part.date <= at.date():
-            tables.append(_between(read_part(part.path, columns), since, at).select(columns))
-    rows = pa.concat_tables(tables)
+            tables.append(_between(_rows(part, group), since, at))
+    return _newest(pa.concat_tables(tables))
+
+
+def _newest_loaded(
+    lakehouse: Path, group: FeatureGroup, load: LastLoad | None, at: datetime
+) -> pa.Table:
+    """Return the rows that a load has brought and that are valid at a later instant."""
+    tables = [_none(group)]
+    if load is not None:
+        ledger, since = Ledger.read(lakehouse, whole=False), load.until - group.ttl
+        for part in list_parts(lakehouse, group, since.date()):
+            name = part.path.relative_to(lakehouse).as_posix()
+            was_loaded = ledger.is_among(name, load.parts)
+            if was_loaded or any(entry.replaces for entry in ledger.of(name)):
+                rows = _between(_rows(part, group), since, load.until)
+                # One that was merged since may have rows that came later.
+                tables.append(rows if was_loaded else _created_by(rows, load.until))
+    return _between(_newest(pa.concat_tables(tables)), at - group.ttl, at)
+
+
+def _rows(part: Part, group: FeatureGroup) -> pa.Table:
+    return read_part(part.path, _columns(group)).select(_columns(group))
+
+
+def _created_by(rows: pa.Table, instant: datetime) -> pa.Table:
+    created = rows[_CREATED]
+    return rows.filter(pc.less_equal(created, pa.scalar(instant, created.type)))
+
+
+def _columns(group: FeatureGroup) -> list[str]:
+    return ["symbol", _EVENT, _CREATED, *(column.name for column in group.served)]
+
+
+def _none(group: FeatureGroup) -> pa.Table:
+    return arrow_schema(group).empty_table().select(_columns(group))
+
+
+def _newest(rows: pa.Table) -> pa.Table:
+    """Keep each symbol's newest row, sorted by symbol."""
     order = [("symbol", "ascending"), (_EVENT, "ascending"), (_CREATED, "ascending")]
     rows = rows.sort_by(order)
     symbols = rows["symbol"].combine_chunks()

@@ -41,8 +41,13 @@ class Finding:
         """Whether the gate says no for it."""
         return not self.passed and self.waived_by is None
 
+    @property
+    def told(self) -> str:
+        """What was found, without the group."""
+        return f"{self.check}: {self.detail}"
+
     def __str__(self) -> str:
-        return f"{self.group}: {self.check}: {self.detail}"
+        return f"{self.group}: {self.told}"
 
 
 def waive(finding: Finding, waivers: Waivers) -> Finding:

@@ -117,7 +117,7 @@ class Job:
 
     def fail(self, error: BaseException) -> None:
         """Take down an error that the job goes on after; leaving it by one does the same."""
-        self._outcome, self._error = _outcome(error), _told(error)
+        self._outcome, self._error = outcome_of(error), _told(error)
 
     def published(self) -> dict[str, int]:
         """Return how many rows it has published so far, by dataset."""
@@ -137,7 +137,7 @@ class Job:
             "run_id": self._run_id,
             "job": self._name,
             "outcome": self._outcome,
-            "error": self._secrets.hide(self._error) or None,
+            "error": self._error or None,
             "started": self._started.isoformat(),
             "finished": clock.now().isoformat(),
             "duration_s": round(time.monotonic() - self._start, 3),
@@ -159,7 +159,7 @@ class Job:
     def write(self) -> Path:
         """Write the receipt, of what is known so far; leaving the job writes it once more."""
         document = self.head() | {name: plain(value) for name, value in self._body.items()}
-        text = json.dumps(document, indent=2, ensure_ascii=False)
+        text = self._secrets.hide(json.dumps(document, indent=2, ensure_ascii=False))
         root, content = self._settings.lakehouse, text.encode(errors="replace")
         return write_run_file(root, self._run_id, self._file_name, content + b"\n")
 
@@ -169,7 +169,10 @@ def row_counts(rows: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count:,} rows)" for name, count in rows.items())
 
 
-def _outcome(error: BaseException) -> Outcome:
+def outcome_of(error: BaseException | None) -> Outcome:
+    """Return what became of a job that ended with an error, or with none."""
+    if error is None:
+        return Outcome.DONE
     if isinstance(error, GateRefused):
         return Outcome.REFUSED
     return Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED

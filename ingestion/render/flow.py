@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ingestion.jobs.flow_data import FlowResult, StepOutcome
+from ingestion.quality.receipt import plain
 from ingestion.render import bars, online, scans, status, trust
 
 
@@ -32,16 +33,20 @@ def flow_document(result: FlowResult) -> dict[str, Any]:
     """Return a flow's outcome for ``--json``: what each step did, or why it did not."""
     return {
         "run_id": result.run_id,
-        "verdict": "failed" if result.error else "done",
+        "verdict": result.verdict,
+        "published": plain(result.published),
+        "refused": plain(result.refused),
         "steps": {step.name: _step_document(step) for step in result.steps},
         "receipt": str(result.receipt),
     }
 
 
 def flow_text(result: FlowResult) -> str:
-    """Return a flow's outcome for people: a line a step."""
+    """Return a flow's outcome for people: one line per step, and what is new and what is not."""
     width = max(len(step.name) for step in result.steps)
     lines = [f"{step.name:{width}}  {_step_text(step)}" for step in result.steps]
+    lines.append(f"published: {', '.join(map(str, result.published)) or 'nothing new'}")
+    lines += [f"refused: {each}" for each in result.refused]
     return "\n".join([*lines, str(result.receipt)])
 
 
@@ -55,6 +60,6 @@ def _step_document(step: StepOutcome) -> dict[str, Any]:
 
 
 def _step_text(step: StepOutcome) -> str:
-    if step.result is None:
+    if step.reason:
         return f"{step.status.upper()}: {step.reason}"
     return _FORMS[step.name].text(step.result).partition("\n")[0]

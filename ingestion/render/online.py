@@ -56,6 +56,7 @@ def online_document(report: OnlineReport) -> dict[str, Any]:
                 "values": view.values,
                 "expired": view.expired,
                 "different": view.different,
+                "as_of": view.as_of.isoformat() if view.as_of else None,
             }
             for view in report.views
         },
@@ -73,6 +74,7 @@ def online_text(report: OnlineReport) -> str:
     views = "; ".join(
         f"{view.view} {view.symbols:,} symbols, {view.values:,} values"
         + (f", {view.expired:,} expired" if view.expired else "")
+        + (f", as loaded at {minute(view.as_of)}: not promoted since" if view.as_of else "")
         for view in report.views
     )
     named = [f"  {difference}" for difference in report.differences[:_NAMED]]

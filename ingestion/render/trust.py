@@ -17,6 +17,8 @@ def validate_document(result: ValidateResult) -> dict[str, Any]:
         "run_id": result.run_id,
         "at": result.at.isoformat(),
         "passed": result.passed,
+        "promoted": [group.name for group in result.promoted],
+        "refused": list(result.refused),
         "findings": plain(result.findings),
         "skipped": [
             {"group": group, "check": each.check, "reason": each.reason}
@@ -28,8 +30,7 @@ def validate_document(result: ValidateResult) -> dict[str, Any]:
 
 def validate_text(result: ValidateResult) -> str:
     """Return a verdict for people."""
-    verdict = "may be promoted" if result.passed else "MAY NOT BE PROMOTED"
-    lines = [f"the newest rows at {minute(result.at)} {verdict}"]
+    lines = [f"the newest rows at {minute(result.at)} {result.verdict}"]
     for finding in result.findings:
         mark = "ok" if finding.passed else "NO" if finding.is_fault else "waived"
         by = f" (waived by {finding.waived_by})" if finding.waived_by else ""

@@ -46,6 +46,8 @@ class Snapshot:
     """Pages of a market that were given up, with the reason."""
     was_cut_short: bool = False
     """Whether symbols were given up; then some of ``absent`` were asked for only once."""
+    gave_up_waiting: bool = False
+    """Whether the scanner failed for longer than the retries last."""
 
     @property
     def shortfall(self) -> int:
@@ -115,6 +117,7 @@ class ScannerClient:
             duplicates=campaign.duplicates,
             unasked=campaign.unasked,
             was_cut_short=campaign.was_cut_short,
+            gave_up_waiting=campaign.gave_up_waiting,
         )
 
     def fetch_market(
@@ -166,6 +169,7 @@ class ScannerClient:
             duplicates=campaign.duplicates,
             unasked=0,
             lost_pages=tuple(campaign.lost_pages),
+            gave_up_waiting=campaign.was_cut_short,
         )
 
     def _read_pages(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from feature_repo.catalog import Column
 from ingestion.errors import ScannerRefused
+from ingestion.scanner.rounds import LEFT_OUT
 from ingestion.scanner.values import BadRow, Value, read_values
 from ingestion.scanner.wire import Answer, RawRow, Tickers
 
@@ -42,6 +43,8 @@ class TickerCampaign:
         """Tickers that one answer left out, in the order of the answers: absent if another does."""
         self.was_cut_short = False
         """Whether questions were given up because asking on made no sense."""
+        self.gave_up_waiting = False
+        """Whether that was because the scanner failed, and not for what its answers said."""
         self.duplicates = 0
         self.unasked = 0
         self._columns = columns
@@ -117,6 +120,7 @@ class TickerCampaign:
     def give_up(self, question: Tickers, reason: str) -> None:
         """Record why these tickers have no row."""
         self.was_cut_short = True
+        self.gave_up_waiting |= reason != LEFT_OUT
         self._fail(question, reason)
 
     def _fail(self, question: Tickers, reason: str) -> list[Tickers]:

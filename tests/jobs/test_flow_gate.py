@@ -1,0 +1,205 @@
+"""Each group passes the gate by itself: what is refused keeps nothing else from being served."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.candidates import read_candidates
+from ingestion.errors import GateRefused, NothingFetched
+from ingestion.jobs.compact import compact
+from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
+from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.flow_data import Status, flow_data
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import local_features
+from ingestion.jobs.materialize import materialize
+from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.verify_online import verify_online
+from ingestion.lakehouse import write_run_file
+from ingestion.replay import FaultPlan, ReplayScanner
+from ingestion.settings import Settings
+from tests.conftest import MONDAY, QUICK, SAMPLE
+
+TV, LOCAL = TV_TECHNICALS_1D.name, LOCAL_1D.name
+TUESDAY, LATER = MONDAY + timedelta(days=1), MONDAY + timedelta(days=14)
+
+
+@pytest.fixture
+def request_all() -> FeatureIngestRequest:
+    candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
+    return FeatureIngestRequest(candidates, scanner=replace(QUICK, retries=0))
+
+
+@pytest.fixture
+def history(settings: Settings, tmp_path: Path) -> Settings:
+    """The sample's bars of the two months until Monday."""
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    stamps = pc.field("timestamp")
+    recent = (stamps > MONDAY.timestamp() - 60 * 86_400) & (stamps < MONDAY.timestamp())
+    pq.write_table(bars.filter(recent), tmp_path / "recent.parquet")
+    import_bars(settings, ImportRequest((tmp_path / "recent.parquet",)))
+    local_features(settings)
+    return settings
+
+
+def refused_groups(settings: Settings) -> list[str | None]:
+    """Return what the newest verdict says no to."""
+    path = max((settings.lakehouse / "_runs").glob("*/validate.json"))
+    groups = json.loads(path.read_text())["groups"]
+    return [name for name, told in groups.items() if told["verdict"] == "refuse"]
+
+
+def refuse_technicals(settings: Settings, run_id: str) -> None:
+    """Leave a comparison by which the served values are not the recomputed ones."""
+    column = {"feature": "RSI", "n": 100, "beyond": 60, "rank_correlation": 1.0}
+    content = json.dumps({"run_id": run_id, "columns": [column | {"sign_agreement": 1.0}]})
+    write_run_file(settings.lakehouse, run_id, "parity.json", content.encode())
+
+
+def test_old_bars_keep_no_fresh_snapshot_from_being_served(
+    history: Settings,
+    request_all: FeatureIngestRequest,
+    scanner: ReplayScanner,
+    at: Callable[[datetime], None],
+):
+    at(LATER)
+    scanner.plan = FaultPlan(["empty"])  # the bars' only request
+    flow = flow_data(history, request_all)
+    assert isinstance(flow.error, GateRefused)
+    assert flow.verdict == "refused"
+    assert flow["validate"].status is Status.REFUSED
+    assert refused_groups(history) == [LOCAL]
+    assert [each.view for each in flow["materialize"].result.loads] == [TV]
+    assert flow["verify --online"].status is Status.DONE
+    assert [(each.dataset, each.rows, each.online) for each in flow.published] == [
+        ("symbols", 60, 0),
+        (TV, 60, 60),
+    ]
+    assert ("validate", LOCAL) in [(each.step, each.group) for each in flow.refused]
+    told = str(flow.error)
+    assert "published: symbols (60 rows), tv_technicals_1d (60 rows, 60 online); " in told
+    assert "no rows came" in told
+    receipt = json.loads(flow.receipt.read_text())
+    assert receipt["outcome"] == "refused"
+    assert [each["dataset"] for each in receipt["published"]] == ["symbols", TV]
+    # Both views are asked for; the one that was never loaded has no values.
+    picked = select(history, SelectRequest(max_bar_age=timedelta(days=40), top=60))
+    assert len(picked.rows) == 60
+    assert {row.features["returns_1d"] for row in picked.rows} == {None}
+    at(LATER + timedelta(minutes=5))
+    again = flow_data(history, request_all)  # with newer bars, nothing is old
+    assert again["validate"].status is Status.DONE
+    assert [each.view for each in again["materialize"].result.loads] == [TV, LOCAL]
+
+
+def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_that_different(
+    history: Settings,
+    request_all: FeatureIngestRequest,
+    scanner: ReplayScanner,
+    at: Callable[[datetime], None],
+):
+    at(TUESDAY)
+    first = flow_data(history, request_all)
+    assert first.error is None
+    before = served(history, TV)
+    refuse_technicals(history, f"{first.run_id}x")
+    at(TUESDAY + timedelta(days=1))
+    flow = flow_data(history, request_all)
+    assert flow.verdict == "refused"
+    assert refused_groups(history) == [TV]
+    assert [each.view for each in flow["materialize"].result.loads] == [LOCAL]
+    assert (TV, 60, 0) in [(each.dataset, each.rows, each.online) for each in flow.published]
+    assert served(history, TV).equals(before)
+    assert flow["verify --online"].status is Status.DONE
+    (technicals, local) = flow["verify --online"].result.views
+    assert (technicals.as_of, technicals.symbols) == (TUESDAY, 60)
+    assert (local.as_of, local.symbols) == (None, 60)
+    at(TUESDAY + timedelta(days=2))
+    assert compact(history).merged  # of the dates loaded and those kept back
+    assert verify_online(history).passed
+    spoil(history)
+    report = verify_online(history)
+    assert [(each.view, each.column) for each in report.differences] == [(TV, "RSI")]
+    by_hand = materialize(history)  # asks no gate
+    assert [each.view for each in by_hand.loads] == [TV, LOCAL]
+    report = verify_online(history)
+    assert report.passed
+    assert [each.as_of for each in report.views] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("script", "failed", "loaded_rows"),
+    [
+        ([None, None, "server-error"], "feature-ingest", {TV: 0, LOCAL: 60}),
+        (["server-error"], "data-ingest", {TV: 60, LOCAL: 0}),
+        ([None, "server-error"], "meta-ingest", {TV: 60, LOCAL: 60}),
+    ],
+)
+def test_a_scan_that_fails_keeps_nothing_of_the_others_back(
+    history: Settings,
+    request_all: FeatureIngestRequest,
+    scanner: ReplayScanner,
+    at: Callable[[datetime], None],
+    script: list[str | None],
+    failed: str,
+    loaded_rows: dict[str, int],
+):
+    at(TUESDAY)
+    flow_data(history, request_all)
+    at(TUESDAY + timedelta(days=1))
+    scanner.plan = FaultPlan(script)
+    flow = flow_data(history, request_all)
+    assert isinstance(flow.error, GateRefused)
+    assert flow[failed].status is Status.FAILED
+    loads = flow["materialize"].result.loads
+    assert {each.view: each.changed for each in loads} == loaded_rows
+    assert [each.step for each in flow.refused if each.step != "status"] == [failed]
+    assert flow["verify --online"].status is Status.DONE
+
+
+def test_where_nothing_came_and_nothing_is_new_the_first_failure_decides(
+    history: Settings,
+    request_all: FeatureIngestRequest,
+    scanner: ReplayScanner,
+    at: Callable[[datetime], None],
+):
+    at(TUESDAY)
+    flow_data(history, request_all)
+    at(TUESDAY + timedelta(hours=3))
+    scanner.plan = FaultPlan(chances={"server-error": 1.0})
+    flow = flow_data(history, request_all)
+    assert isinstance(flow.error, NothingFetched)
+    assert flow.published == ()
+    assert str(flow.error).startswith("published nothing new; no rows came")
+    assert json.loads(flow.receipt.read_text())["outcome"] == "failed"
+
+
+def served(settings: Settings, view: str) -> pa.Table:
+    store = open_repository(settings)
+    (group,) = (group for group in GROUPS if group.name == view)
+    with feast_calls(settings):
+        return read_online(store, group).sort_by("symbol")
+
+
+def spoil(settings: Settings) -> None:
+    """Change a served value, as no job would."""
+    with closing(sqlite3.connect(settings.project / "data" / "online.db")) as database:
+        (table,) = database.execute(
+            "select name from sqlite_master where name like 'wide_%tv_technicals_1d'"
+        ).fetchone()
+        columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
+        (column,) = (name for name in columns if name.endswith("RSI"))
+        database.execute(f'update {table} set "{column}" = 1.25 where rowid = 1')
+        database.commit()
