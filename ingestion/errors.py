@@ -11,7 +11,7 @@ and what to do, and carries the exit code of the command that it ends::
     │   ├── FeastRepositoryError   the registry does not fit the settings
     │   └── ScannerRefused         the scanner cannot answer this question
     │       └── UnknownColumn      … because it does not know a column
-    ├── GateRefused             3  a limit said no; nothing was published
+    ├── GateRefused             3  something was refused or is missing
     ├── NothingFetched          4  no rows came from the scanner
     └── LakehouseLocked         5  another run is writing
 """
@@ -69,13 +69,13 @@ class UnknownColumn(ScannerRefused):
 
 
 class GateRefused(TvfeastError):
-    """A gate or limit said no; nothing was published."""
+    """A gate or limit said no, to all or to a part; the message says what was published."""
 
     exit_code = 3
 
 
 class NothingFetched(TvfeastError):
-    """No rows came from the scanner; nothing was published."""
+    """No rows came from the scanner."""
 
     exit_code = 4
 

@@ -7,7 +7,7 @@ lakehouse; theirs do not count.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ class LastLoad:
     until: datetime
     rows: int | None
     """Symbols that had a row; None where the engine did not say."""
-    parts: frozenset[str]
+    parts: frozenset[str] = field(repr=False)
     """What was loaded: the parts of the window, below the lakehouse's root."""
     newest: datetime | None
     """Event of the newest row that was loaded; None where the receipt does not say."""
@@ -42,9 +42,14 @@ class Unpromoted:
     run_id: str
     at: datetime
     """When the gate refused them."""
-    reason: str
+    reasons: tuple[str, ...]
     served: LastLoad | None
     """What is served in their place, until it expires; None if nothing is."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether they are old, and nothing else is wrong with them."""
+        return all(reason.startswith("age hours: ") for reason in self.reasons)
 
     def __str__(self) -> str:
         instead = (
@@ -52,7 +57,7 @@ class Unpromoted:
             if self.served
             else "nothing of it is served"
         )
-        return f"{self.group} is not promoted: {self.reason}; {instead}"
+        return f"{self.group} is not promoted: {'; '.join(self.reasons)}; {instead}"
 
 
 def last_loads(
@@ -112,7 +117,7 @@ def unpromoted(
             return []
         at, run_id = clock.parse_instant(receipt["at"]), receipt["run_id"]
         return [
-            Unpromoted(name, run_id, at, "; ".join(map(_text, told["reasons"])), loads.get(name))
+            Unpromoted(name, run_id, at, tuple(map(_text, told["reasons"])), loads.get(name))
             for name, told in receipt["groups"].items()
             if told["verdict"] == "refuse"
         ]

@@ -13,7 +13,7 @@ import pytest
 
 from feature_repo.catalog import DATASETS
 from ingestion.candidates import read_candidates
-from ingestion.errors import LakehouseLocked, NothingFetched
+from ingestion.errors import GateRefused, LakehouseLocked
 from ingestion.jobs.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.flow_data import FlowResult, Status, flow_data
 from ingestion.jobs.import_bars import ImportRequest, import_bars
@@ -74,24 +74,25 @@ def test_one_run_goes_all_the_way_and_leaves_one_receipt(
     }
 
 
-def test_a_failing_step_stops_what_needs_it_and_the_next_run_picks_up_there(
+def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
     with_history: Settings, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
 ):
     at(TUESDAY)
     scanner.plan = FaultPlan.parse(["empty:1"])  # the bars' only request
     flow = flow_data(with_history, request_all)
-    assert isinstance(flow.error, NothingFetched)
+    assert isinstance(flow.error, GateRefused)
     assert {step.name: step.status for step in flow.steps} == {
         "data-ingest": Status.FAILED,
         "meta-ingest": Status.DONE,
         "feature-ingest": Status.DONE,
-        "local-features": Status.NOT_RUN,
-        "validate": Status.NOT_RUN,
-        "materialize": Status.NOT_RUN,
-        "verify --online": Status.NOT_RUN,
+        "local-features": Status.DONE,
+        "validate": Status.DONE,
+        "materialize": Status.DONE,
+        "verify --online": Status.DONE,
         "status": flow["status"].status,
     }
-    assert flow["local-features"].reason == "it needs data-ingest"
+    assert flow["local-features"].result.rows_written == 0
+    assert flow["materialize"].result.loads[0].changed == 60
     told = json.loads(flow.receipt.read_bytes())["steps"]
     assert [step["status"] for step in told] == [step.status for step in flow.steps]
 

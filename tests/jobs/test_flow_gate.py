@@ -26,6 +26,7 @@ from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.local_features import local_features
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.status import status
 from ingestion.jobs.verify_online import verify_online
 from ingestion.lakehouse import write_run_file
 from ingestion.replay import FaultPlan, ReplayScanner
@@ -115,8 +116,8 @@ def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_
     assert first.error is None
     before = served(history, TV)
     refuse_technicals(history, f"{first.run_id}x")
-    at(TUESDAY + timedelta(days=1))
-    flow = flow_data(history, request_all)
+    at(TUESDAY + timedelta(hours=1))  # of the same date
+    flow = flow_data(history, replace(request_all, refresh=True))
     assert flow.verdict == "refused"
     assert refused_groups(history) == [TV]
     assert [each.view for each in flow["materialize"].result.loads] == [LOCAL]
@@ -126,12 +127,22 @@ def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_
     (technicals, local) = flow["verify --online"].result.views
     assert (technicals.as_of, technicals.symbols) == (TUESDAY, 60)
     assert (local.as_of, local.symbols) == (None, 60)
-    at(TUESDAY + timedelta(days=2))
-    assert compact(history).merged  # of the dates loaded and those kept back
+    told = status(history)
+    assert [each.group for each in told.unpromoted] == [TV]
+    assert any(
+        f"{TV} is not promoted: RSI parity: 60.0% beyond" in problem
+        and "what is served was loaded as of 2021-04-13 21:30 UTC" in problem
+        for problem in told.problems
+    )
+    at(TUESDAY + timedelta(hours=3))
+    merged = {each.part.parent.parent.name for each in compact(history).merged}
+    assert TV in merged  # what was loaded, with what is kept back
     assert verify_online(history).passed
     spoil(history)
     report = verify_online(history)
-    assert [(each.view, each.column) for each in report.differences] == [(TV, "RSI")]
+    assert [(each.view, each.column, each.online) for each in report.differences] == [
+        (TV, "row", None)
+    ]
     by_hand = materialize(history)  # asks no gate
     assert [each.view for each in by_hand.loads] == [TV, LOCAL]
     report = verify_online(history)
@@ -194,12 +205,11 @@ def served(settings: Settings, view: str) -> pa.Table:
 
 
 def spoil(settings: Settings) -> None:
-    """Change a served value, as no job would."""
+    """Take a row out of the online store, as no job would."""
     with closing(sqlite3.connect(settings.project / "data" / "online.db")) as database:
         (table,) = database.execute(
             "select name from sqlite_master where name like 'wide_%tv_technicals_1d'"
         ).fetchone()
-        columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
-        (column,) = (name for name in columns if name.endswith("RSI"))
-        database.execute(f'update {table} set "{column}" = 1.25 where rowid = 1')
+        smallest = f"(select min(entity_key) from {table})"
+        assert database.execute(f"delete from {table} where entity_key = {smallest}").rowcount == 1
         database.commit()

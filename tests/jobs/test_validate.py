@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.candidates import read_candidates
 from ingestion.commands import cli
 from ingestion.errors import GateRefused, InputError, LakehouseLocked
@@ -134,6 +134,36 @@ def test_old_rows_are_not_promoted(settings: Settings, at: Callable[[datetime], 
     assert (fault.group, fault.check) == (TV.name, "age hours")
 
 
+def test_each_group_is_judged_by_itself(settings: Settings, at: Callable[[datetime], None]):
+    at(MONDAY + TV.quality.max_age + timedelta(seconds=1))
+    result = validate(settings)
+    assert result.promoted == (LOCAL_1D,)
+    assert {name: [each.check for each in faults] for name, faults in result.refused.items()} == {
+        TV.name: ["age hours"]
+    }
+    groups = receipt(settings)["groups"]
+    assert {name: told["verdict"] for name, told in groups.items()} == {
+        TV.name: "refuse",
+        LOCAL_1D.name: "promote",
+    }
+    assert [told[:10] for told in groups[TV.name]["reasons"]] == ["age hours:"]
+
+
+def test_rows_are_as_old_as_a_closed_market_makes_them(
+    settings: Settings, at: Callable[[datetime], None]
+):
+    """Lunar New Year closes Shanghai for 11 days, from the last close to the first after it."""
+    newest = max(
+        event
+        for part in list_parts(settings.lakehouse, LOCAL_1D)
+        for event in read_part(part.path, ["event_timestamp"])[0].to_pylist()
+    )
+    at(newest + timedelta(days=11))
+    assert validate(settings).promoted == (LOCAL_1D,)
+    at(newest + LOCAL_1D.quality.max_age + timedelta(seconds=1))
+    assert validate(settings).promoted == ()
+
+
 def test_what_is_later_than_now_does_not_count(settings: Settings, at: Callable[[datetime], None]):
     at(MONDAY - timedelta(days=3))
     result = validate(settings)
@@ -143,9 +173,13 @@ def test_what_is_later_than_now_does_not_count(settings: Settings, at: Callable[
     ]
 
 
-def test_an_unwaived_waiver_fault_fails_the_gate_itself(settings: Settings):
+def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Settings):
     waive(settings, f"{TV.name}: RSI drift", expires="2021-04-11")
-    (fault,) = validate(settings).faults
+    result = validate(settings)
+    (fault,) = result.faults
+    assert (result.passed, result.promoted, result.refused) == (False, GROUPS, {})
+    with pytest.raises(GateRefused, match="may be promoted: tv_technicals_1d, local_1d;"):
+        refuse_unless_passed(result)
     assert fault.group == "waivers"
     assert "expired on 2021-04-11" in fault.detail
     waive(settings, f"{TV.name}: RSI drift", expires="2021-04-12")
@@ -226,14 +260,17 @@ def test_it_takes_the_lock(settings: Settings):
         validate(settings)
 
 
-def test_the_command_prints_the_verdict_and_ends_with_3(settings: Settings):
+def test_the_command_prints_the_verdict_and_ends_with_3(settings: Settings, built: Path):
     waive(settings, "nonsense")
+    rewrite(settings, lambda rows: rows.slice(4))
     told = CliRunner().invoke(cli, ["validate"])
     assert isinstance(told.exception, GateRefused)
-    assert "MAY NOT BE PROMOTED" in told.output
+    assert f"may be promoted: {LOCAL_1D.name}; MAY NOT BE PROMOTED: {TV.name}" in told.output
     assert "'nonsense'" in told.output
     document = json.loads(CliRunner().invoke(cli, ["validate", "--json"]).stdout)
     assert document["passed"] is False
+    assert (document["promoted"], document["refused"]) == ([LOCAL_1D.name], [TV.name])
+    shutil.copytree(built / "data", settings.project / "data", dirs_exist_ok=True)
     (settings.feast_repository / "waivers" / "known.toml").unlink()
     told = CliRunner().invoke(cli, ["validate"])
     assert told.exception is None

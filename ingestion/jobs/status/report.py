@@ -17,7 +17,7 @@ from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.half_imports import half_imports
-from ingestion.jobs.loads import LastLoad, last_loads
+from ingestion.jobs.loads import LastLoad, Unpromoted, last_loads, unpromoted
 from ingestion.jobs.status.bars import BarsStatus, bars
 from ingestion.jobs.status.flows import ProfileStatus, flows
 from ingestion.jobs.status.groups import Demand, GroupStatus, Newest, demands, group_status
@@ -66,6 +66,8 @@ class StatusReport:
     """By flow and group, the symbols that are wanted and those that are not fresh."""
     groups: tuple[GroupStatus, ...]
     bars: BarsStatus
+    unpromoted: tuple[Unpromoted, ...]
+    """Groups whose newest rows the promotion gate has refused; the last load is served instead."""
     load: Load | None
     stores: StoreStatus
     without_bars: dict[str, tuple[str, ...]]
@@ -142,6 +144,7 @@ def status(
         demands=demand,
         groups=groups,
         bars=stored,
+        unpromoted=tuple(unpromoted(settings, loads, damaged.append).values()),
         load=last_load(loads, at),
         stores=look_at_stores(settings, at),
         without_bars=_without_bars(groups, newest, stored),
@@ -228,6 +231,7 @@ def _problems(
         return
     for group in report.groups:
         yield from _group_problems(group, report.bars)
+    yield from (str(each) for each in report.unpromoted if not _is_history(each, report.bars))
     max_age = limits.max_age or TV_TECHNICALS_1D.quality.max_age
     load = report.load
     if load is None:
@@ -244,6 +248,12 @@ def _problems(
 def _warnings(report: StatusReport) -> Iterator[str]:
     if report.is_history and not any(group.newest for group in report.groups):
         yield "nothing is computed from the bars yet: run `tvfeast local-features`"
+    yield from (str(each) for each in report.unpromoted if _is_history(each, report.bars))
+
+
+def _is_history(group: Unpromoted, stored: BarsStatus) -> bool:
+    """Tell whether a group is kept back that can be no newer: its bars come by import alone."""
+    return group.group == LOCAL_1D.name and group.is_old and stored.is_imported
 
 
 def _group_problems(group: GroupStatus, stored: BarsStatus) -> Iterator[str]:
