@@ -36,7 +36,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import record_ahead
-from ingestion.bars.dates import ACCEPTED
+from ingestion.bars.dates import ACCEPTED, is_date_format
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
@@ -74,6 +74,7 @@ __all__ = [
     "SymbolTable",
     "Tally",
     "Written",
+    "is_date_format",
     "looks_foreign",
     "prepare",
     "read_splits",

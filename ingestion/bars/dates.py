@@ -26,6 +26,7 @@ class Order(StrEnum):
     YEAR_FIRST = "%y/%m/%d"
 
 
+_EXAMPLE = date(2021, 3, 15)
 _MONTHS = {
     name[:length]: number
     for number, name in enumerate(
@@ -88,6 +89,16 @@ def read_text(text: str, order: Order | None = None, form: str | None = None) ->
         return datetime.fromisoformat(re.sub(r" UTC$", "+00:00", text))
     except ValueError:
         return _read(text.strip().casefold(), order)
+
+
+def is_date_format(form: str) -> bool:
+    """Tell whether a form of :meth:`datetime.datetime.strptime` gives a whole date."""
+    if not re.search(r"%[-#]?[YyGcxs]", form):
+        return False
+    try:
+        return datetime.strptime(_EXAMPLE.strftime(form), form).date() == _EXAMPLE
+    except ValueError:
+        return False
 
 
 def possible_orders(text: str) -> frozenset[Order]:

@@ -31,6 +31,7 @@ from ingestion.bars import (
     SplitsFile,
     SymbolTable,
     Tally,
+    is_date_format,
     looks_foreign,
     prepare,
     read_splits,
@@ -166,6 +167,11 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         raise InputError("name files of bars to import, or --splits FILE")
     if not request.max_return > 0:
         raise InputError(f"--max-return {request.max_return:g}: a return is limited above 0")
+    if request.date_format is not None and not is_date_format(request.date_format):
+        raise InputError(
+            f"--date-format {request.date_format!r} gives no whole date; write it as strptime "
+            "does, such as %d/%m/%Y"
+        )
     run_id = new_run_id()
     # Held from the first row on: rows must not appear under an older run's id than that of a run
     # that has gone by them already.
