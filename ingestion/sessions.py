@@ -73,11 +73,13 @@ __all__ = [
     "running_closes",
     "session_bounds",
     "sessions_between",
+    "sessions_of_labels",
     "time_zone",
     "why_no_session",
 ]
 
 DAY = 86_400
+_EPOCH = date(1970, 1, 1)
 PUBLICATION_DELAY = 900
 """Seconds by which an anonymous stock feed lags the exchange (``delayed_streaming_900``)."""
 SETTLE = 300
@@ -382,6 +384,36 @@ def session_bounds(exchange: str, label: date) -> tuple[int, int] | None:
         return int(opens.timestamp()), int(closes.timestamp())
     midnight = int(datetime.combine(label, wall_time(), UTC).timestamp())
     return midnight, midnight + DAY
+
+
+def sessions_of_labels(
+    exchange: str, days: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return opens and closes of the sessions that dates name, as :func:`session_bounds` does.
+
+    Parameters
+    ----------
+    exchange
+        TradingView exchange code.
+    days
+        Shape ``(n,)``: labels, as days from 1970-01-01.
+
+    Returns
+    -------
+    tuple[NDArray[np.int64], NDArray[np.int64]]
+        Shape ``(n,)`` each; −1 for a date without a session.
+    """
+    import numpy as np
+
+    if hours_of_exchange(exchange).calendar is None:
+        bounds = [session_bounds(exchange, _EPOCH + timedelta(day)) for day in days.tolist()]
+        of_day = np.array([each or (-1, -1) for each in bounds], dtype=np.int64).reshape(-1, 2)
+        return of_day[:, 0], of_day[:, 1]
+    calendar = calendar_of(exchange)
+    labels = calendar.labels.astype("datetime64[D]").astype(np.int64)
+    i = np.minimum(np.searchsorted(labels, days), len(labels) - 1)
+    there = labels[i] == days
+    return np.where(there, calendar.opens[i], -1), np.where(there, calendar.closes[i], -1)
 
 
 def sessions_between(exchange: str, first: date, last: date) -> list[Session]:

@@ -33,6 +33,7 @@ from ingestion.sessions import (
     previous_close,
     session_bounds,
     sessions_between,
+    sessions_of_labels,
     time_zone,
 )
 
@@ -492,3 +493,14 @@ def test_assumed_hours_follow_daylight_saving() -> None:
         at("2099-12-02 14:30"),
         at("2099-12-02 21:00"),
     )
+
+
+@pytest.mark.parametrize("exchange", ["NASDAQ", "TSE", "OANDA", "BINANCE", "NOSUCH"])
+def test_many_labels_name_the_sessions_that_each_one_names(exchange: str):
+    first = date(2024, 12, 20)
+    labels = [first + timedelta(days=n) for n in range(30)]
+    labels += [date(1950, 1, 3), date(2199, 12, 31)]
+    days = np.array([(label - date(1970, 1, 1)).days for label in labels])
+    opens, closes = sessions_of_labels(exchange, days)
+    each = [session_bounds(exchange, label) or (-1, -1) for label in labels]
+    assert list(zip(opens.tolist(), closes.tolist(), strict=True)) == each

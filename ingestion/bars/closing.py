@@ -31,6 +31,7 @@ from ingestion.sessions import (
     known_bar_closes,
     running_closes,
     session_bounds,
+    sessions_of_labels,
     why_no_session,
 )
 from ingestion.symbols import exchange_of
@@ -125,9 +126,8 @@ def _close_labels(
         if number == NONE:
             continue
         labels, back = np.unique(days[rows], return_inverse=True)
-        bounds = [session_bounds(exchanges[number], _EPOCH + timedelta(int(day))) for day in labels]
-        sessions = np.array([bound or (NONE, NONE) for bound in bounds], dtype=np.int64)
-        opens[rows], closes[rows] = sessions[back, 0], sessions[back, 1]
+        bounds = sessions_of_labels(exchanges[number], labels)
+        opens[rows], closes[rows] = (of_label[back] for of_label in bounds)
 
 
 def _grouped(

@@ -70,7 +70,7 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
                 if role not in series.columns:
                     continue
                 column = table.columns[series.columns[role][0]]
-                marked |= _matching(column, _MARKED)
+                marked |= _matching(column, _MARKED, as_shapes=True)
                 # Any rows show whether prices have points; the first do.
                 dots = dots or (first and bool(_matching(column, _POINT)))
             if series.name not in with_volume and _has_volume(series, table):
@@ -132,13 +132,23 @@ def _has_volume(series: Series, table: Table) -> bool:
     return bool(pc.any(pc.invert(empty)).as_py())
 
 
-def _matching(column: Any, pattern: str) -> dict[str, None]:
-    """Return the distinct texts of a column that match; none of what is no text."""
+def _matching(column: Any, pattern: str, *, as_shapes: bool = False) -> dict[str, None]:
+    """Return the distinct texts of a column that match; none of what is no text.
+
+    Parameters
+    ----------
+    as_shapes
+        Whether each digit becomes a 1, but for a 0 at the beginning: there may be as many numbers
+        as rows, and what tells what their commas mean has few forms.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not _is_text(column.type):
         return {}
     found = column.filter(pc.match_substring_regex(column, pattern))
+    if as_shapes:
+        for digit, sign in ((r"^(\D*)0", "\\1\x01"), (r"\d", "1"), ("\x01", "0")):
+            found = pc.replace_substring_regex(found, digit, sign)
     return dict.fromkeys(found.unique().to_pylist())
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,7 +77,15 @@ class Times:
         order, form
             See :func:`read_time`.
         """
-        read = [*(read_time(value, order, form) for value in values), ReadTime(Kind.UNREADABLE)]
+        read = [
+            *(
+                # Files of one vendor have the same dates. Other types than texts have values that
+                # are equal and yet to be read otherwise: one instant in two zones.
+                (_read_text if isinstance(value, str) else read_time)(value, order, form)
+                for value in values
+            ),
+            ReadTime(Kind.UNREADABLE),
+        ]
         kinds, seconds, days = (
             np.array(part, dtype=dtype)
             for part, dtype in zip(
@@ -114,6 +123,11 @@ def read_time(value: object, order: Order | None = None, form: str | None = None
         return ReadTime(Kind.UNREADABLE)
     first, last = ((day - date(1970, 1, 1)).days for day in (_FIRST_DAY, _LAST_DAY))
     return read if first <= read.day <= last else ReadTime(Kind.UNREADABLE)
+
+
+@lru_cache(maxsize=1 << 15)
+def _read_text(text: str, order: Order | None, form: str | None) -> ReadTime:
+    return read_time(text, order, form)
 
 
 def _read(value: object, order: Order | None, form: str | None) -> ReadTime:
