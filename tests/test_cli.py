@@ -163,6 +163,25 @@ def test_a_gate_ends_with_3_no_rows_with_4_and_a_lock_with_5(
         assert run(settings, *ask).returncode == 5
 
 
+def test_an_import_of_which_much_is_refused_writes_the_rest_and_ends_with_3(
+    settings: Settings, tmp_path: Path
+):
+    header = "date,open,high,low,close,volume\n"
+    (tmp_path / "aapl.us.csv").write_text(f"{header}2021-03-02,10,12,9,11,1\n")
+    (tmp_path / "prices.csv").write_text(f"{header}2021-03-02,10,12,9,11,1\n")
+    names = [str(tmp_path / name) for name in ("aapl.us.csv", "prices.csv")]
+    done = run(settings, "import-bars", *names, "--exchange", "NASDAQ", "--json")
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert document["written"] == 1
+    assert document["named_by_files"] == {names[0]: "NASDAQ:AAPL"}
+    assert list(document["refused_files"]) == names[1:]
+    assert "1 of 2 files were refused; the others are written" in done.stderr
+    shown = run(settings, "import-bars", *names, "--exchange", "NASDAQ").stdout
+    assert "NASDAQ:AAPL (aapl.us.csv)" in shown
+    assert "prices.csv has no column of symbols, and its name names none" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

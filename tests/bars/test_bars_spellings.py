@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from bars_tools import Import, Rows, Write, seconds, utc
 
+from feature_repo.catalog import SYMBOLS
 from ingestion.bars.refusals import Reason
 from ingestion.bars.vendor_symbols import looks_foreign, unified
 from ingestion.errors import InputError
+from ingestion.jobs.run import new_run_id
+from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.settings import Settings
 
 BAR = (10.0, 12.0, 9.0, 11.0, 1000.0)
 DAY = "2021-03-02"
@@ -320,3 +325,19 @@ def test_a_missing_column_is_said_once_with_what_there_is(run: Import, write: Wr
 def test_the_open_of_an_instant_is_kept(run: Import, write: Write, stored: Rows) -> None:
     run(write("X.csv", "\n".join([*FORMS["tradingview"], ""])), exchange="NASDAQ")
     assert stored()[0]["timestamp"] == seconds("2021-03-02 14:30")
+
+
+def test_a_symbol_that_the_scanner_named_is_not_told(
+    lakehouse: Settings, run: Import, write: Write
+) -> None:
+    known = dict.fromkeys(arrow_schema(SYMBOLS).names) | {
+        "symbol": "NYSE:^GSPC",
+        "active": True,
+        "valid_from": utc("2021-01-01"),
+    }
+    rows = pa.Table.from_pylist([known]).cast(arrow_schema(SYMBOLS))
+    append_part(lakehouse.lakehouse, SYMBOLS, rows, new_run_id())
+    lines = "".join(f"{name},{DAY},10,12,9,11\n" for name in ("^GSPC", "^DJI"))
+    result = run(write("x.csv", "symbol,date,open,high,low,close\n" + lines), exchange="NYSE")
+    (finding,) = [each for each in result.findings if each.name == "foreign_symbols"]
+    assert finding.examples == ["NYSE:^DJI"]
