@@ -7,8 +7,8 @@ The rooms, each importing only those above it:
 ``reading`` ``folders`` ``spill`` ``store_files``
     files and folders that other processes replace meanwhile; rows that do not fit in memory; where
     Feast's two files are
-``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``sessions``
-    unified symbols, the file that lists them, and when their markets close
+``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``sessions`` ``placing``
+    unified symbols, the file that lists them, when their markets close, and which session is whose
 ``lakehouse``
     date-partitioned Parquet: atomic append, read, lock
 ``scanner``

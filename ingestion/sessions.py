@@ -68,14 +68,13 @@ __all__ = [
     "hours_of_exchange",
     "known_bar_close",
     "known_bar_closes",
+    "known_calendar",
     "next_open",
     "previous_close",
-    "running_closes",
     "session_bounds",
     "sessions_between",
     "sessions_of_labels",
     "time_zone",
-    "why_no_session",
 ]
 
 DAY = 86_400
@@ -206,7 +205,7 @@ def known_bar_closes(
     symbol: str, bar_opens: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the closes as :func:`bar_closes` does, and for each whether known hours give it."""
-    return _closes_and_certainty(hours_of(symbol).rule, _calendar(symbol), bar_opens)
+    return _closes_and_certainty(hours_of(symbol).rule, known_calendar(symbol), bar_opens)
 
 
 def known_bar_close(symbol: str, bar_open: int) -> int | None:
@@ -219,50 +218,12 @@ def known_bar_close(symbol: str, bar_open: int) -> int | None:
     return close if certain else None
 
 
-def running_closes(symbol: str, instants: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return when the session that runs at each instant closes; −1 where none is known to run."""
-    import numpy as np
-
-    calendar = _calendar(symbol)
-    if calendar is None:
-        return np.full(len(instants), -1, dtype=np.int64)
-    i = np.searchsorted(calendar.closes, instants, side="right")
-    i = np.minimum(i, len(calendar.closes) - 1)
-    runs = (calendar.opens[i] <= instants) & (instants < calendar.closes[i])
-    return np.where(runs, calendar.closes[i], -1)
-
-
-def why_no_session(exchange: str, when: date | int) -> str:
-    """Tell people why a date, or an instant, is in no session of an exchange with a calendar.
-
-    Examples
-    --------
-    >>> why_no_session("NASDAQ", date(2021, 3, 6))
-    'NASDAQ has no session on Saturday 2021-03-06; if it traded, write it to sessions.csv'
-    """
-    calendar = calendar_of(exchange)
-    first = calendar.labels[0].item()
-    if isinstance(when, date):
-        if when < first:
-            return f"the calendar of {exchange} begins on {first}"
-        return (
-            f"{exchange} has no session on {when:%A %Y-%m-%d}; if it traded, write it to "
-            "sessions.csv"
-        )
-    instant = datetime.fromtimestamp(when, ZoneInfo(calendar.time_zone))
-    told = f"{instant:%Y-%m-%d %H:%M} in {calendar.time_zone}"
-    expected = "a bar's time is its date, its open, or midnight UTC or of the exchange"
-    if (i := calendar.of_close(when)) is not None:
-        return f"{told} is the close of session {calendar.labels[i]}: {expected}"
-    return f"{told} is in no session of {exchange}: {expected}"
-
-
 def previous_close(symbol: str, close: int) -> int | None:
     """Return when the session before the one that closes at ``close`` closed.
 
     None where the hours are not known, and where no session closes then.
     """
-    if (calendar := _calendar(symbol)) is not None:
+    if (calendar := known_calendar(symbol)) is not None:
         i = calendar.of_close(close)
         return int(calendar.closes[i - 1]) if i else None
     rule = hours_of(symbol).rule
@@ -287,7 +248,7 @@ def next_open(symbol: str, close: int) -> int | None:
     Round-the-clock markets and dealers open the next bar as they close one. None where the hours
     are not known, and where no session closes then.
     """
-    if (calendar := _calendar(symbol)) is not None:
+    if (calendar := known_calendar(symbol)) is not None:
         i = calendar.of_close(close)
         if i is None or i + 1 == len(calendar.opens):
             return None
@@ -297,7 +258,7 @@ def next_open(symbol: str, close: int) -> int | None:
 
 def time_zone(symbol: str) -> str | None:
     """Return the name of the time zone that a symbol's days are counted in; None if unknown."""
-    if (calendar := _calendar(symbol)) is not None:
+    if (calendar := known_calendar(symbol)) is not None:
         return calendar.time_zone
     rule = hours_of(symbol).rule
     if rule is ClosingRule.NEW_YORK_ROLL:
@@ -466,13 +427,14 @@ def _session(calendar: Calendar, i: int) -> Session:
     return Session(calendar.labels[i].item(), opens, closes, bool(calendar.assumed[i]))
 
 
-def _calendar(symbol: str) -> Calendar | None:
+def known_calendar(symbol: str) -> Calendar | None:
+    """Return the sessions of a symbol's exchange; None where it has no calendar."""
     exchange = symbol.partition(":")[0]
     return calendar_of(exchange) if hours_of(symbol).calendar is not None else None
 
 
 def _close_and_certainty(symbol: str, bar_open: int) -> tuple[int, bool]:
-    return _cached_close(hours_of(symbol).rule, _calendar(symbol), bar_open)
+    return _cached_close(hours_of(symbol).rule, known_calendar(symbol), bar_open)
 
 
 @lru_cache(maxsize=1 << 14)  # most symbols of a snapshot share hours and bar

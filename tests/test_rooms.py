@@ -16,6 +16,7 @@ ROOMS = (
     (
         *("ingestion.symbols", "ingestion.candidates"),
         *("ingestion.exchanges", "ingestion.calendars", "ingestion.sessions"),
+        "ingestion.placing",
     ),
     ("ingestion.lakehouse",),
     ("ingestion.scanner",),

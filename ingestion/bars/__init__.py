@@ -21,6 +21,7 @@ symbol and session, as traded, and a list of what was refused.
 ``prepare``   the above, for all bars of some symbols
 ``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
 ``ahead``     splits whose bar is still to come
+``twins``     stored bars of a session under another close
 ``store``     comparing with the lakehouse, appending what is new
 ``receipt``   counts and refusals, for the receipt
 ``model`` ``refusals`` ``findings``   what is passed between them
@@ -36,6 +37,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import record_ahead
+from ingestion.bars.checks import describe
 from ingestion.bars.dates import ACCEPTED, is_date_format
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
@@ -74,6 +76,7 @@ __all__ = [
     "SymbolTable",
     "Tally",
     "Written",
+    "describe",
     "is_date_format",
     "looks_foreign",
     "prepare",

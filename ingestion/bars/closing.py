@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.times import DAY, Kind, Times
+from ingestion.placing import running_closes, why_no_session
 from ingestion.sessions import (
     ClosingRule,
     hours_of,
     known_bar_closes,
-    running_closes,
     session_bounds,
     sessions_of_labels,
-    why_no_session,
 )
 from ingestion.symbols import exchange_of
 

@@ -42,8 +42,8 @@ class OnePerSession:
     """Kept bars that disagree with others, and stay because :class:`Duplicates` says so."""
 
 
-def one_per_session(bars: Bars, rule: Duplicates) -> OnePerSession:
-    """Choose one bar of each symbol and close.
+def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -> OnePerSession:
+    """Choose one bar of each symbol and session.
 
     In place: a kept bar that says nothing about splits takes the ratio that another one of its
     session gives.
@@ -52,6 +52,8 @@ def one_per_session(bars: Bars, rule: Duplicates) -> OnePerSession:
     ----------
     bars
         As :func:`ingestion.bars.series.in_order` leaves them.
+    sessions
+        Shape ``(n,)``: what :func:`ingestion.bars.series.sessions_of` tells them apart by.
     rule
         For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
         they say about splits, the last one stays.
@@ -59,7 +61,7 @@ def one_per_session(bars: Bars, rule: Duplicates) -> OnePerSession:
     size = len(bars)
     begins = np.ones(size, dtype=bool)
     begins[1:] = np.diff(bars.symbol) != 0
-    begins[1:] |= np.diff(bars.event) != 0
+    begins[1:] |= np.diff(sessions) != 0
     firsts = np.flatnonzero(begins)
     if len(firsts) == size:
         none = np.zeros(size, dtype=bool)

@@ -6,7 +6,6 @@ scanner shows each bar for a day. A bar waits until one of its symbol and sessio
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import HELD_BARS, OHLCV_1D
+from ingestion import clock
 from ingestion.bars.model import Bars
 from ingestion.lakehouse import (
     append_part,
@@ -79,9 +79,16 @@ def with_waiting(
 
 
 def newly_held(
-    bars: Bars, names: list[str], previous: NDArray[np.float64], waiting: pa.Table, now: datetime
+    bars: Bars, names: list[str], previous: NDArray[np.float64], waiting: pa.Table
 ) -> list[pa.Table]:
-    """Return the rows of ``held_bars`` for bars that do not wait there yet, a table a date."""
+    """Return the rows of ``held_bars`` for bars that do not wait there yet, created now.
+
+    Returns
+    -------
+    list[pa.Table]
+        One table per date.
+    """
+    now = clock.now()
     there = {(row["symbol"], row["timestamp"]): row for row in waiting.to_pylist()}
     days: dict[int, list[dict[str, Any]]] = {}
     for at in range(len(bars)):

@@ -17,7 +17,7 @@ from ingestion.bars.findings import EXAMPLES, Findings
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.refusals import Reason, Refusals
-from ingestion.bars.series import in_order, wild
+from ingestion.bars.series import in_order, sessions_of, wild
 from ingestion.bars.splits import place, turn_back
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def prepare(bars: Bars, told: Sequence[Split], splits: Sequence[Split], by: Judg
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
     """Refuse bars that disagree; returns one bar per session, and the others by file."""
-    sessions = one_per_session(bars, by.duplicates)
+    sessions = one_per_session(bars, sessions_of(bars, by.names), by.duplicates)
     _refuse(bars, sessions.refused, Reason.DUPLICATE, by)
     for name, text, which in (
         (

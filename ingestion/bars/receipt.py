@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +62,8 @@ class Tally:
         self.parts: list[Path] = []
         self.barless: list[Split] = []
         self.adjusted: list[Split] = []
+        self.assumed: Counter[str] = Counter()
+        """By exchange, bars among the written that lie beyond the end of its calendar."""
 
     def add_prepared(self, prepared: Prepared) -> None:
         """Count the bars that may be written, and the rows that repeat them."""
@@ -69,13 +72,16 @@ class Tally:
         self.symbols.update(np.unique(prepared.bars.symbol).tolist())
 
     def add_written(self, bars: Bars, written: Written) -> None:
-        """Count what was written of some bars."""
+        """Count what was written of some bars; those of a session that is stored are refused."""
+        at = np.array(list(written.twice), dtype=np.intp)
+        self._accepted -= np.bincount(bars.file[at], minlength=len(self.files))
         self._written += np.bincount(bars.file[written.is_new], minlength=len(self.files))
         self.restated += written.restated
         self.split_rows += written.split_rows
         self.parts += written.parts
         self.barless += written.barless
         self.adjusted += written.adjusted
+        self.assumed += written.assumed
 
     def counts(self, refusals: Refusals) -> list[FileCounts]:
         """Return what became of each file's rows."""

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     FUTURE = "closes in the future"
     TICK = "last tick is of a later session"
     DUPLICATE = "duplicates that disagree"
+    TWICE = "session is stored with another close"
     RETURN = "one-day return beyond the limit"
     ADJUSTED = "split of bars stored as split-adjusted"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion.bars.model import Bars
+from ingestion.placing import by_hours, session_days
+from ingestion.sessions import ClosingRule, hours_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +20,20 @@ def in_order(bars: Bars) -> Bars:
     order = np.lexsort((bars.row, bars.file, bars.event, bars.symbol))
     # Most files are in this order already, and a copy of millions of bars is not small.
     return bars.take(order) if (np.diff(order) != 1).any() else bars
+
+
+def sessions_of(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return what tells the sessions of a symbol's bars apart: their close, or their day.
+
+    With a calendar each session has one close. Without one vendors cut the day differently, and
+    bars of one day are of one session all the same.
+    """
+    sessions = bars.event.copy()
+    for symbol, numbers in by_hours(names).items():
+        if hours_of(symbol).rule in (ClosingRule.NEW_YORK_ROLL, ClosingRule.DAY_AFTER_OPEN):
+            at = np.isin(bars.symbol, numbers)
+            sessions[at] = session_days(symbol, bars.timestamp[at], bars.event[at])
+    return sessions
 
 
 def wild(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from ingestion import clock
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.times import DAY
+from ingestion.bars.twins import Twin, Twins
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
@@ -26,11 +29,15 @@ from ingestion.lakehouse import (
     list_parts,
     read_current,
 )
+from ingestion.placing import assumed
+from ingestion.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
+ASSUMED = ";assumed_hours"
+"""Ends the source of a bar whose session lies beyond the end of its exchange's calendar."""
 ADJUSTED = ";adjusted"
 """Ends the source of a bar whose prices are split-adjusted, for want of its splits."""
 _SPLITS = ";splits:"
@@ -56,6 +63,10 @@ class Written:
     """Splits of bars that are stored split-adjusted: recorded, they would count twice."""
     gave_way: list[str] = field(default_factory=list)
     """Symbols whose bar disagrees with a stored one of another source, which stays."""
+    assumed: Counter[str] = field(default_factory=Counter)
+    """Bars among the written whose session's hours are assumed, by exchange."""
+    twice: dict[int, Twin] = field(default_factory=dict)
+    """By position, bars whose session is stored with another close and other values."""
 
 
 def _to_none(_: str) -> bool:
@@ -85,21 +96,36 @@ def write_bars(root: Path, incoming: Incoming, run_id: str) -> Written:
     """Append what the lakehouse does not hold yet; the caller holds its lock."""
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
     for rows in new_rows(root, incoming, written):
-        written.parts.append(append_part(root, OHLCV_1D, rows, run_id))
+        written.parts.append(append_new(root, rows, run_id))
     return written
 
 
-def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[pa.Table]:
+class NewRows(NamedTuple):
+    """Rows of one partition date that are to be written."""
+
+    rows: pa.Table
+    """In the schema of ``ohlcv_1d``, not created yet."""
+    newest: datetime | None
+    """When the newest row that they may restate was created; None if there is none."""
+
+
+def append_new(root: Path, new: NewRows, run_id: str) -> Path:
+    """Append rows as created now, and after what they restate."""
+    created = created_after(clock.now(), new.newest)
+    return append_part(root, OHLCV_1D, created_at(new.rows, created), run_id)
+
+
+def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRows]:
     """Yield what the lakehouse does not hold yet, a table a partition date.
 
     Of each date, one at a time:
 
     1. read its current rows;
     2. find each bar's own by symbol and close; a stored open stays, so that vendors who stamp the
-       opening bell differently restate one bar instead of making two;
+       opening bell differently restate one bar instead of making two; one of its session that
+       closes elsewhere (:mod:`ingestion.bars.twins`) says the same, or stands against it;
     3. where nothing is said about splits, take the stored ratio, or that recorded ahead, else 1;
-    4. leave out what is equal in prices, volume and split ratio, or gives way;
-    5. stamp the rest with a creation after that of what it restates.
+    4. leave out what is equal in prices, volume and split ratio, or gives way.
 
     Parameters
     ----------
@@ -108,13 +134,19 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[pa.Ta
     """
     ahead = read_ahead(root)
     stored_parts = by_date(list_parts(root, OHLCV_1D))
+
+    @lru_cache(maxsize=4)
+    def rows_of(day: date) -> pa.Table:
+        return read_current(stored_parts.get(day, []), OHLCV_1D)
+
+    twins = Twins(rows_of)
     for day, at, splits in _days(incoming.bars, incoming.splits):
-        stored = _Stored(read_current(stored_parts.get(day, []), OHLCV_1D))
-        rows = _changed(incoming, at, stored, ahead, written)
+        stored = _Stored(rows_of(day))
+        beside = twins.find(day, *_keys(incoming, at))
+        rows = _changed(incoming, at, stored, beside, ahead, written)
         rows = pa.concat_tables([rows, _record(splits, stored, incoming.splits_file, written)])
-        if not rows.num_rows:
-            continue
-        yield created_at(rows, created_after(clock.now(), stored.newest))
+        if rows.num_rows:
+            yield NewRows(rows, stored.newest)
 
 
 class _Stored:
@@ -164,6 +196,7 @@ def _changed(
     incoming: Incoming,
     at: NDArray[np.intp],
     stored: _Stored,
+    beside: dict[int, Twin],
     ahead: dict[tuple[str, int], float],
     written: Written,
 ) -> pa.Table:
@@ -190,6 +223,18 @@ def _changed(
         if incoming.gives_way_to(stored.source(int(match[n]))):
             written.gave_way.append(names[n])
             same[n] = True
+    for n, twin in beside.items():
+        if known[n]:
+            continue
+        same[n] = True
+        equal = all(
+            _is_close(float(getattr(day, name)[n]), value, incoming.tolerance)
+            for name, value in twin.prices.items()
+        )
+        if twin.is_misplaced or not (equal or incoming.gives_way_to(twin.source)):
+            written.twice[int(at[n])] = twin
+        elif not equal:
+            written.gave_way.append(names[n])
     written.is_new[at] = ~same
     written.restated += int((known & ~same).sum())
     fresh = np.flatnonzero(~same)
@@ -198,10 +243,25 @@ def _changed(
     columns["event_timestamp"] = day.event[fresh] * 1_000_000
     columns[_CREATED] = pa.nulls(len(fresh))
     columns["source"] = incoming.source(at[fresh])
+    for n in np.flatnonzero(assumed(columns["symbol"], day.event[fresh])).tolist():
+        columns["source"][n] += ASSUMED
+        written.assumed[exchange_of(columns["symbol"][n])] += 1
     return pa.table(
         [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names],
         schema=_SCHEMA,
     )
+
+
+def _keys(
+    incoming: Incoming, at: NDArray[np.intp]
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Return symbols, opens and closes of some bars."""
+    names = [incoming.names[number] for number in incoming.bars.symbol[at]]
+    return names, incoming.bars.timestamp[at], incoming.bars.event[at]
+
+
+def _is_close(new: float, old: float, tolerance: float) -> bool:
+    return abs(new - old) <= tolerance * max(abs(new), abs(old))
 
 
 def _record(splits: list[Split], stored: _Stored, splits_file: str, written: Written) -> pa.Table:

@@ -34,7 +34,7 @@ RequestT = TypeVar("RequestT")
 @json_option
 def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch the current daily bars and append those that have closed."""
-    from ingestion.jobs.data_ingest import data_ingest
+    from ingestion.jobs.data_ingest import data_ingest, refuse_unless_usable
     from ingestion.jobs.scan import ScanRequest
     from ingestion.render.progress import progress
     from ingestion.render.scans import bars_document, bars_text
@@ -42,6 +42,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     request = _request(ScanRequest, arguments)
     result = data_ingest(Settings.from_environment(), request, progress())
     show(as_json, bars_document(result), bars_text(result))
+    refuse_unless_usable(result)
 
 
 @cli.command("meta-ingest")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.catalog import OHLCV_1D, SCANNED_BAR
+from feature_repo.catalog import SCANNED_BAR
 from ingestion import clock
+from ingestion.bars.checks import describe
 from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
-from ingestion.bars.model import SCANNER
+from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
-from ingestion.bars.refusals import Refusals, examples
+from ingestion.bars.refusals import Reason, Refusals, examples
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
-from ingestion.bars.store import Incoming, Written, new_rows
+from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
+from ingestion.errors import GateRefused
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
-from ingestion.lakehouse import append_part, lakehouse_lock, sweep_staging
+from ingestion.lakehouse import lakehouse_lock, sweep_staging
 from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
@@ -67,6 +70,8 @@ class BarsReport:
     """Symbols whose previous close differs from the stored one, and not as by a split."""
     gave_way: tuple[str, ...]
     """Symbols whose bar disagrees with an imported one, which stays."""
+    assumed_hours: dict[str, int]
+    """By exchange, bars among the written that lie beyond the end of its calendar."""
     refused: tuple[RefusedBar, ...]
     refused_file: Path | None = None
     """All of the refused, a row each; None if there are none."""
@@ -84,6 +89,7 @@ class BarsReport:
             "suspected_in_store": [_suspect(suspect) for suspect in self.suspected_in_store],
             "unsettled": [vars(each) for each in self.unsettled],
             "gave_way": list(self.gave_way),
+            "assumed_hours": self.assumed_hours,
             "refused": len(self.refused),
             "refused_by_reason": self.refused_by_reason,
             "refused_file": self.refused_file,
@@ -128,6 +134,8 @@ def data_ingest(
         If no row came.
     GateRefused
         If the coverage is below ``min_coverage``; how many of the bars are closed does not matter.
+        Bars that are refused count as missing: where only they bring the coverage below it, the
+        good ones are written, and :func:`refuse_unless_usable` raises.
     """
     run_id, root = run_id or new_run_id(), settings.lakehouse
     with (
@@ -142,16 +150,42 @@ def data_ingest(
         job.tell(**report.document())
         refuse_unless_enough(report, job)
         scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
-        plan = _plan(root, scanned, asked_at, clock.now())
-        bars = replace(plan.report, refused_file=_save_refused(root, scanned.refused, run_id))
+        plan = _plan(root, scanned, asked_at)
+        refused = plan.report.refused
+        report = replace(report, refused=len({row.symbol for row in refused}))
+        bars = replace(plan.report, refused_file=_save_refused(root, refused, run_id))
         job.tell(**report.document(bars=bars.document()))
         job.write()
-        hold(root, plan.held, run_id)
-        parts = tuple(append_part(root, OHLCV_1D, rows, run_id) for rows in plan.rows)
-    return DataIngestResult(report, bars, job.receipt, parts)
+        hold(root, newly_held(*plan.held), run_id)
+        parts = tuple(append_new(root, rows, run_id) for rows in plan.rows)
+        result = DataIngestResult(report, bars, job.receipt, parts)
+        if not report.is_enough:
+            job.fail(_too_few(result))
+    return result
 
 
-def _save_refused(root: Path, refused: list[RefusedBar], run_id: str) -> Path | None:
+def refuse_unless_usable(result: DataIngestResult) -> None:
+    """Say so where too many of the bars were refused; the others are written.
+
+    Raises
+    ------
+    GateRefused
+        If the coverage is below its limit.
+    """
+    if not result.report.is_enough:
+        raise _too_few(result)
+
+
+def _too_few(result: DataIngestResult) -> GateRefused:
+    report, bars = result.report, result.bars
+    why = "; ".join(f"{count:,} {reason}" for reason, count in bars.refused_by_reason.items())
+    return GateRefused(
+        f"{report} is below --min-coverage {report.min_coverage:g}: {bars.written:,} good bars "
+        f"were written, the others refused ({why}); {result.receipt} says why, bar by bar"
+    )
+
+
+def _save_refused(root: Path, refused: Sequence[RefusedBar], run_id: str) -> Path | None:
     """List all refused rows in the run's folder; ``row`` is their place among them."""
     refusals = Refusals(root / "_tmp" / f"{run_id}-refused")
     for row, bar in enumerate(refused, start=1):
@@ -161,14 +195,15 @@ def _save_refused(root: Path, refused: list[RefusedBar], run_id: str) -> Path | 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be appended, a table a date."""
+    """What is to be appended."""
 
-    rows: list[pa.Table]
-    held: list[pa.Table]
+    rows: list[NewRows]
+    held: tuple[Bars, list[str], NDArray[np.float64], pa.Table]
+    """What :func:`newly_held` takes."""
     report: BarsReport
 
 
-def _plan(root: Path, scanned: Scanned, asked_at: datetime, now: datetime) -> _Plan:
+def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     waiting = waiting_bars(root)
     bars, names, previous = with_waiting(scanned.bars, scanned.names, scanned.previous, waiting)
     incoming = Incoming(
@@ -186,15 +221,23 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime, now: datetime) -> _P
     held = np.zeros(len(bars), dtype=bool)
     held[np.flatnonzero(recent)[inspection.held]] = True
     rows, written = _new_rows(root, replace(incoming, bars=bars.take(~held)))
-    held_rows = newly_held(bars.take(held), names, previous, waiting, now)
+    scanned.refused += _twice(bars.take(~held), names, written)
     waited = set(sessions_of(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
     report = _report(scanned, inspection, written, int(held.sum()), was_waiting)
-    return _Plan(rows, held_rows, report)
+    return _Plan(rows, (bars.take(held), names, previous, waiting), report)
 
 
-def _new_rows(root: Path, incoming: Incoming) -> tuple[list[pa.Table], Written]:
+def _twice(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
+    """Return the bars of sessions that are stored with another close."""
+    return [
+        RefusedBar(names[bars.symbol[at]], Reason.TWICE, f"{describe(bars, at)}; {twin}")
+        for at, twin in written.twice.items()
+    ]
+
+
+def _new_rows(root: Path, incoming: Incoming) -> tuple[list[NewRows], Written]:
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
     return list(new_rows(root, incoming, written)), written
 
@@ -213,10 +256,10 @@ def _report(
 ) -> BarsReport:
     added = int(written.is_new.sum())
     return BarsReport(
-        closed=len(scanned.bars),
+        closed=len(scanned.bars) - len(written.twice),
         written=added,
         restated=written.restated,
-        unchanged=len(written.is_new) - added - len(written.gave_way),
+        unchanged=len(written.is_new) - added - len(written.gave_way) - len(written.twice),
         released=int((written.is_new & was_waiting).sum()),
         waiting=held,
         open=scanned.open,
@@ -227,6 +270,7 @@ def _report(
         suspected_in_store=tuple(each for each in inspection.suspects if each.is_stored),
         unsettled=tuple(inspection.unsettled),
         gave_way=tuple(written.gave_way),
+        assumed_hours=dict(sorted(written.assumed.items())),
         refused=tuple(scanned.refused),
     )
 

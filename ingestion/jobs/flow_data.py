@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from feature_repo.catalog import OHLCV_1D, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError, LakehouseLocked, NothingFetched, TvfeastError
-from ingestion.jobs.data_ingest import data_ingest
+from ingestion.jobs.data_ingest import data_ingest, refuse_unless_usable
 from ingestion.jobs.feast_repository import open_repository
 from ingestion.jobs.feature_ingest import (
     FeatureIngestRequest,
@@ -268,7 +268,12 @@ def _chain(
     # What a scan does not bring is missing, and what is stored is as right as before. So no later
     # step needs it; the gate tells what is too old to be served.
     return (
-        _Step("data-ingest", (), lambda: data_ingest(settings, request, progress, run_id)),
+        _Step(
+            "data-ingest",
+            (),
+            lambda: data_ingest(settings, request, progress, run_id),
+            refuse_unless_usable,
+        ),
         _Step("meta-ingest", (), lambda: meta_ingest(settings, request, progress, run_id)),
         _Step("feature-ingest", (), lambda: feature_ingest(settings, request, progress, run_id)),
         _Step("local-features", (), compute),

@@ -31,6 +31,8 @@ from ingestion.bars import (
     SplitsFile,
     SymbolTable,
     Tally,
+    Written,
+    describe,
     is_date_format,
     looks_foreign,
     prepare,
@@ -248,7 +250,17 @@ def _import(
     job.write()
     for bars, on_stored in by_date.drain(barless):
         incoming = _incoming(request, bars, on_stored, judgement)
-        tally.add_written(bars, write_bars(root, incoming, run_id))
+        written = write_bars(root, incoming, run_id)
+        _refuse_twice(bars, written, judgement)
+        tally.add_written(bars, written)
+    findings.add(
+        "assumed_hours",
+        "bars lie beyond the end of their exchange's calendar; the weekday's usual hours are "
+        "assumed (update exchange_calendars, or write the year's holidays and short days to "
+        "feature_repo/sessions.csv)",
+        [f"{exchange} {count:,}" for exchange, count in sorted(tally.assumed.items())],
+        count=tally.assumed.total(),
+    )
     _refuse_splits(request, tally.adjusted, refusals)
     counts = tally.counts(refusals)
     ahead = 0
@@ -345,6 +357,14 @@ def _incoming(request: ImportRequest, bars: Bars, splits: list[Split], by: Judge
 
     name = request.splits.name if request.splits else ""
     return Incoming(bars, by.names, source, splits, name)
+
+
+def _refuse_twice(bars: Bars, written: Written, by: Judgement) -> None:
+    """Refuse the bars whose session is stored with another close."""
+    for at, twin in written.twice.items():
+        answer = (by.names[bars.symbol[at]], f"{describe(bars, at)}; {twin}")
+        file, row = by.files[bars.file[at]], int(bars.row[at])
+        by.refusals.add(Reason.TWICE, file, [row], lambda _, answer=answer: answer)  # type: ignore[misc]
 
 
 def _refuse_splits(request: ImportRequest, splits: list[Split], refusals: Refusals) -> None:

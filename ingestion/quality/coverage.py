@@ -36,6 +36,8 @@ class CoverageReport:
     unasked: int
     attempts: tuple[Attempt, ...]
     min_coverage: float
+    refused: int = 0
+    """Symbols whose row cannot be used."""
 
     @classmethod
     def of(
@@ -74,14 +76,14 @@ class CoverageReport:
 
     @property
     def coverage(self) -> float:
-        """Symbols with a row here or inside the resume window ÷ symbols asked."""
+        """Symbols with a usable row here or inside the resume window ÷ symbols asked."""
         # A market that changes while it is read may show more symbols than it ever counts.
         return min(1.0, self.covered / self.asked) if self.asked else 0.0
 
     @property
     def covered(self) -> int:
-        """Symbols with a row here or inside the resume window."""
-        return self.fetched + self.resumed
+        """Symbols with a usable row here or inside the resume window."""
+        return self.fetched - self.refused + self.resumed
 
     @property
     def is_enough(self) -> bool:
@@ -101,6 +103,7 @@ class CoverageReport:
             (len(self.failed_symbols), "failed"),
             (len(self.absent), "unknown to the scanner"),
             (self.shortfall, "on no page"),
+            (self.refused, "refused"),
         )
         return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ingestion.jobs.data_ingest import DataIngestResult
@@ -76,6 +77,8 @@ def bars_text(result: DataIngestResult) -> str:
         lines.append(
             f"{bars.unknown_hours:,} of exchanges of unknown hours, closed 24 h after their open"
         )
+    if bars.assumed_hours:
+        lines.append(assumed_text(bars.assumed_hours))
     lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]
     if bars.refused_file:
         lines.append(f"  every refused row: {bars.refused_file}")
@@ -98,6 +101,16 @@ def bars_text(result: DataIngestResult) -> str:
             f"either; see the receipt: {names}"
         )
     return "\n".join([*lines, str(result.report), str(result.receipt)])
+
+
+def assumed_text(assumed: Mapping[str, int]) -> str:
+    """Tell people whose bars lie beyond what is known of their exchange's sessions."""
+    told = ", ".join(f"{exchange} {count:,}" for exchange, count in assumed.items())
+    return (
+        f"the weekday's usual hours are assumed, beyond the calendar's end, for {told}: update "
+        "exchange_calendars, or write the year's holidays and short days to "
+        "feature_repo/sessions.csv"
+    )
 
 
 def symbols_document(result: MetaIngestResult) -> dict[str, Any]:

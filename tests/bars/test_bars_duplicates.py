@@ -188,7 +188,7 @@ def test_it_agrees_with_a_look_at_each_session(
         elif len({rows[n][3] for n in several}) > 1:
             revised.add(stays)
     bars = in_order(bars)
-    found = one_per_session(bars, rule)
+    found = one_per_session(bars, bars.event, rule)
     masks = (found.kept, found.refused, found.revised, found.chosen)
     assert [set(bars.row[mask].tolist()) for mask in masks] == [kept, refused, revised, chosen]
     told = dict(zip(bars.row.tolist(), bars.split_ratio.tolist(), strict=True))

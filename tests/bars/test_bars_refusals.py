@@ -187,6 +187,8 @@ def test_the_receipt_counts_all_refusals_and_shows_the_first_of_each_reason(
             "refused": 1_201,
             "written": 1,
             "unchanged": 0,
+            "named": None,
+            "problem": None,
         }
     ]
 
@@ -206,7 +208,8 @@ def test_every_refused_row_is_in_a_file_that_the_receipt_names(
             "row": n + 1,
             "symbol": f"NYSE:S{n}",
             "reason": "no session on that date",
-            "detail": "2021-03-06",
+            "detail": "2021-03-06: NYSE has no session on Saturday 2021-03-06; if it traded, "
+            "write it to sessions.csv",
         }
         for n in range(30)
     ]

@@ -17,7 +17,7 @@ from scanned_rows import bar, instant, showing, unix
 from feature_repo.catalog import HELD_BARS, OHLCV_1D
 from ingestion.candidates import Candidates, read_candidates
 from ingestion.errors import GateRefused, LakehouseLocked, NothingFetched
-from ingestion.jobs.data_ingest import DataIngestResult, data_ingest
+from ingestion.jobs.data_ingest import DataIngestResult, data_ingest, refuse_unless_usable
 from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.scan import ScanRequest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_current
@@ -356,7 +356,7 @@ class TestReceipt:
         assert "high 1" in bars["refusals"][0]["detail"]
         assert pq.read_table(bars["refused_file"])["symbol"].to_pylist() == ["NASDAQ:AAPL"]
 
-    @pytest.mark.parametrize("dies_in", ["hold", "append_part"])
+    @pytest.mark.parametrize("dies_in", ["hold", "append_new"])
     def test_a_run_that_dies_is_simply_run_again(
         self, ingest, settings, tmp_path, monkeypatch, dies_in
     ):
@@ -555,3 +555,69 @@ def values(table: pa.Table, symbol: str) -> list[dict]:
 def test_the_sample_shows_closed_bars_alone(sample_panel: Panel, settings: Settings):
     result = data_ingest(settings, ScanRequest(ALL))
     assert (result.bars.closed, result.bars.open, result.bars.refused) == (60, 0, ())
+
+
+class TestSessionsAndHours:
+    def test_a_bar_that_is_refused_counts_as_missing_and_the_good_ones_are_written(
+        self, ingest, settings
+    ):
+        rows = (bar(IBM, WEDNESDAY), bar("NASDAQ:AAPL", "2021-03-06T14:30"))
+        result = ingest("2021-03-07T22:00", *rows, min_coverage=0.9)
+        assert [row["symbol"] for row in stored(settings)] == [IBM]
+        assert (result.report.coverage, result.report.refused) == (0.5, 1)
+        receipt = json.loads(result.receipt.read_text())
+        assert (receipt["coverage"], receipt["verdict"]) == (0.5, "refuse")
+        assert receipt["outcome"] == "refused"
+        with pytest.raises(GateRefused, match=r"50\.0% .*1 good bars were written.*no session"):
+            refuse_unless_usable(result)
+
+    def test_few_refused_bars_are_no_reason_to_refuse(self, ingest):
+        rows = [bar(f"NYSE:S{n}", WEDNESDAY) for n in range(99)]
+        result = ingest("2021-03-07T22:00", *rows, bar(IBM, "2021-03-06T14:30"))
+        refuse_unless_usable(result)
+        assert result.report.coverage == 0.99
+
+    def test_beyond_a_calendars_end_a_bar_is_written_with_its_usual_hours_and_marked(
+        self, ingest, settings
+    ):
+        rows = (bar("SSE:600519", "2027-01-05T01:30"), bar("NSE:TCS", "2027-01-05T03:45"))
+        result = ingest("2027-01-05T21:00", *rows, bar(IBM, "2027-01-05T14:30"))
+        assert {
+            row["symbol"]: (row["event_timestamp"], row["source"]) for row in stored(settings)
+        } == {
+            "SSE:600519": (instant("2027-01-05T07:00"), "scanner;assumed_hours"),
+            "NSE:TCS": (instant("2027-01-05T10:00"), "scanner;assumed_hours"),
+        }
+        assert result.bars.assumed_hours == {"NSE": 1, "SSE": 1}
+        assert result.report.coverage == 1
+        assert "NSE 1, SSE 1: update exchange_calendars" in bars_text(result)
+        again = ingest("2027-01-05T21:10", *rows)
+        assert (again.bars.written, again.bars.unchanged) == (0, 2)
+
+    def test_a_dealers_bar_of_a_session_that_was_imported_cut_otherwise_gives_way(
+        self, ingest, settings, tmp_path
+    ):
+        path = tmp_path / "utc.csv"
+        path.write_text(
+            "date,symbol,open,high,low,close\n2021-03-03T00:00:00Z,FX_IDC:EURUSD,1.2,1.3,1.1,1.2\n"
+        )
+        import_bars(settings, ImportRequest((path,)))
+        result = ingest("2021-03-04T12:00", bar("FX_IDC:EURUSD", "2021-03-02T22:00", 1.21))
+        assert len(stored(settings)) == 1
+        assert result.bars.gave_way == ("FX_IDC:EURUSD",)
+
+    def test_what_is_written_was_created_when_it_was_written(self, ingest, settings, monkeypatch):
+        """The receipt comes first; a clock that goes on meanwhile shows in the rows."""
+        from ingestion.jobs import data_ingest as job
+
+        ingest("2021-03-03T21:30", bar(IBM, WEDNESDAY, 12.5))
+        append = job.append_new
+
+        def later(*arguments):
+            monkeypatch.setenv("TVFEAST_NOW", "2021-03-03T22:00:30+00:00")
+            return append(*arguments)
+
+        monkeypatch.setattr(job, "append_new", later)
+        ingest("2021-03-03T22:00", bar(IBM, WEDNESDAY, 12.75))
+        (row,) = stored(settings)
+        assert (row["close"], row["created_timestamp"]) == (12.75, instant("2021-03-03T22:00:30"))

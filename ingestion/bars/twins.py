@@ -1,0 +1,126 @@
+"""Stored bars of a session that close at another instant than the bar that comes.
+
+A bar that comes restates the stored one of its close. One of its session that closes elsewhere it
+cannot restate: a row stays in the partition of its close. Two kinds of stored bars may be such:
+those of an exchange with a calendar that close with no session of it, and those of markets without
+one, whose days vendors cut differently. See :mod:`ingestion.placing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ingestion.placing import by_hours, misplaced, session_days
+from ingestion.sessions import ClosingRule, hours_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PRICES = ("open", "high", "low", "close")
+_COLUMNS = ["symbol", "timestamp", "event_timestamp", *_PRICES, "source"]
+_EPOCH = date(1970, 1, 1)
+FIX = "tvfeast verify --fix-sessions"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A stored bar."""
+
+    event: int
+    """Its close, Unix seconds."""
+    prices: dict[str, float]
+    """Open, high, low and close."""
+    source: str
+    is_misplaced: bool
+    """Whether it closes with no session of its exchange's calendar."""
+
+    def __str__(self) -> str:
+        closes = f"the stored bar of that session closes {datetime.fromtimestamp(self.event, UTC)}"
+        if self.is_misplaced:
+            return f"{closes}, where no session does: run `{FIX}`, then import again"
+        return f"{closes} and says something else: the two vendors cut the day at other hours"
+
+
+class Twins:
+    """The stored bars that may be of a session under another close, a few dates at a time.
+
+    Parameters
+    ----------
+    rows_of
+        Gives the current rows of a date of ``ohlcv_1d``.
+    """
+
+    def __init__(self, rows_of: Callable[[date], pa.Table]) -> None:
+        self._rows_of = rows_of
+        self._days: dict[date, dict[tuple[str, int], list[Twin]]] = {}
+
+    def find(
+        self,
+        day: date,
+        names: Sequence[str],
+        opens: NDArray[np.int64],
+        closes: NDArray[np.int64],
+    ) -> dict[int, Twin]:
+        """Return, by position, the twins of some bars that close on one UTC date.
+
+        Parameters
+        ----------
+        names, opens, closes
+            Length ``n``: the bars' symbols, opens and closes.
+        """
+        near = [day + timedelta(days) for days in (-1, 0, 1)]
+        self._days = {
+            each: self._days[each] if each in self._days else _suspects(self._rows_of(each))
+            for each in near
+        }
+        stored = [twins for twins in self._days.values() if twins]
+        found: dict[int, Twin] = {}
+        if not stored:
+            return found
+        for symbol, at in by_hours(names).items():
+            for n, number in zip(
+                at.tolist(), session_days(symbol, opens[at], closes[at]), strict=True
+            ):
+                for twins in stored:
+                    for twin in twins.get((names[n], int(number)), ()):
+                        if twin.event != closes[n]:
+                            found[n] = twin
+        return found
+
+
+def _suspects(rows: pa.Table) -> dict[tuple[str, int], list[Twin]]:
+    """Return the rows that may be twins, by symbol and day of their session."""
+    symbols, opens, closes = keys(rows)
+    suspect = np.zeros(len(symbols), dtype=bool)
+    days = np.zeros(len(symbols), dtype=np.int64)
+    for symbol, at in by_hours(symbols).items():
+        rule = hours_of(symbol).rule
+        if rule is ClosingRule.SESSION:
+            suspect[at] = misplaced(symbol, opens[at], closes[at])
+        else:
+            suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC  # those close all alike
+        if suspect[at].any():
+            days[at] = session_days(symbol, opens[at], closes[at])
+    found: dict[tuple[str, int], list[Twin]] = {}
+    twins = rows.filter(pa.array(suspect)).select(_COLUMNS).to_pylist() if suspect.any() else []
+    for number, row in zip(days[suspect].tolist(), twins, strict=True):
+        found.setdefault((row["symbol"], number), []).append(_twin(row))
+    return found
+
+
+def keys(rows: pa.Table) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Return symbols, opens and closes of rows of ``ohlcv_1d``, Unix seconds."""
+    closes = rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
+    return rows["symbol"].to_pylist(), rows["timestamp"].to_numpy(), closes
+
+
+def _twin(row: dict[str, Any]) -> Twin:
+    symbol, event = row["symbol"], int(row["event_timestamp"].timestamp())
+    has_calendar = hours_of(symbol).rule is ClosingRule.SESSION
+    return Twin(event, {name: row[name] for name in _PRICES}, row["source"], has_calendar)
