@@ -7,6 +7,7 @@ day, as if the daily job had run each evening. Everything else is what runs agai
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -138,6 +139,9 @@ Built in {root}:
   training_set.parquet   labels and features        data/online.db         what is served now
 
 Go on from there:
-  export TVFEAST_PROJECT={root} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
-  .venv/bin/tvfeast select --by RSI --max RSI=35 --ascending
-  .venv/bin/tvfeast select --as-of 2021-04-14T22:00Z"""
+  export TVFEAST_PROJECT={shlex.quote(str(root))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
+  .venv/bin/tvfeast select --by RSI --ascending --top 5
+  .venv/bin/tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
+  .venv/bin/tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d
+  .venv/bin/tvfeast explain NASDAQ:AAPL RSI
+  .venv/bin/tvfeast status"""

@@ -76,7 +76,7 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     run_id = new_run_id()
     job = Job(settings, run_id, "training-set", RECEIPT_FILE, asked)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
-    store = open_repository(settings)
+    store = open_repository(settings, apply_if_missing=True)
     with feast_calls(settings):
         services = {service.name: service for service in store.list_feature_services()}
         if request.service not in services:
