@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from ingestion.bars.times import DAY
 from ingestion.bars.twins import Twin, Twins
 from ingestion.lakehouse import (
     append_part,
+    append_parts,
     arrow_schema,
     by_date,
     created_after,
@@ -44,6 +46,8 @@ _SPLITS = ";splits:"
 _EPOCH = date(1970, 1, 1)
 _SCHEMA = arrow_schema(OHLCV_1D)
 _CREATED = "created_timestamp"
+PARTS_AT_ONCE = 64
+"""Parts that are written together, for the disk is waited for once for all of them."""
 
 
 @dataclass
@@ -95,8 +99,9 @@ class Incoming:
 def write_bars(root: Path, incoming: Incoming, run_id: str) -> Written:
     """Append what the lakehouse does not hold yet; the caller holds its lock."""
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
-    for rows in new_rows(root, incoming, written):
-        written.parts.append(append_new(root, rows, run_id))
+    news = new_rows(root, incoming, written)
+    while batch := list(islice(news, PARTS_AT_ONCE)):
+        written.parts += append_parts(root, OHLCV_1D, list(map(_created_now, batch)), run_id)
     return written
 
 
@@ -111,8 +116,11 @@ class NewRows(NamedTuple):
 
 def append_new(root: Path, new: NewRows, run_id: str) -> Path:
     """Append rows as created now, and after what they restate."""
-    created = created_after(clock.now(), new.newest)
-    return append_part(root, OHLCV_1D, created_at(new.rows, created), run_id)
+    return append_part(root, OHLCV_1D, _created_now(new), run_id)
+
+
+def _created_now(new: NewRows) -> pa.Table:
+    return created_at(new.rows, created_after(clock.now(), new.newest))
 
 
 def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRows]:

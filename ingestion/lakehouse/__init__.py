@@ -26,6 +26,7 @@ from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import (
     append_part,
+    append_parts,
     created_after,
     created_at,
     sweep_staging,
@@ -35,6 +36,7 @@ from ingestion.lakehouse.writer import (
 __all__ = [
     "active_symbols",
     "append_part",
+    "append_parts",
     "arrow_schema",
     "by_date",
     "created_after",

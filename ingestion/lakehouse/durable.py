@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+_AT_ONCE = 8
 OWN_FILE = 0o600
 """Receipts and ledgers are for the user's own eyes."""
 
@@ -26,12 +29,31 @@ class Staging:
 
 def make_folder(folder: Path, root: Path) -> None:
     """Make a folder below the root; each new level is synced into the one above."""
-    if folder.is_dir():
+    make_folders([folder], root)
+
+
+def make_folders(folders: Collection[Path], root: Path) -> None:
+    """Make folders below the root; each new level is synced into the one above."""
+    new = {folder for folder in folders if not folder.is_dir()}
+    if not new:
         return
-    if folder != root:
-        make_folder(folder.parent, root)
-    folder.mkdir(parents=True, exist_ok=True)
-    sync(folder.parent)
+    if new != {root}:
+        make_folders({folder.parent for folder in new if folder != root}, root)
+    for folder in new:
+        folder.mkdir(parents=True, exist_ok=True)
+    sync_all({folder.parent for folder in new})
+
+
+def sync_all(paths: Collection[Path]) -> None:
+    """Wait until all of some files or folders are on the disk.
+
+    Several at once: a disk takes them together, in hardly more time than one of them.
+    """
+    if len(paths) == 1:
+        sync(*paths)
+    elif paths:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(sync, paths))
 
 
 def sync(path: Path) -> None:

@@ -140,26 +140,30 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def announce(root: Path, entry: Entry) -> None:
-    """Record a part that is about to appear; on the disk when this returns."""
-    line: dict[str, Any] = {"part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
-    if entry.replaces:
-        line["replaces"] = entry.replaces
-    _append(root, entry.run_id, line, durable=True)
+def announce(root: Path, *entries: Entry) -> None:
+    """Record parts of one run that are about to appear; on the disk when this returns."""
+    lines = []
+    for entry in entries:
+        line: dict[str, Any] = {"part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
+        if entry.replaces:
+            line["replaces"] = entry.replaces
+        lines.append(line)
+    _append(root, entries[0].run_id, lines, durable=True)
 
 
 def announce_file(root: Path, entry: Entry) -> None:
     """Record a file of the run's folder that is about to appear, or to change; on the disk too."""
     line = {"file": entry.part, "sha256": entry.sha256}
-    _append(root, entry.run_id, line, durable=True)
+    _append(root, entry.run_id, [line], durable=True)
 
 
-def confirm(root: Path, entry: Entry) -> None:
-    """Record that a part or file has appeared.
+def confirm(root: Path, *entries: Entry) -> None:
+    """Record that parts or files of one run have appeared.
 
-    Not waited for: it says the same itself for as long as it is there.
+    Not waited for: they say the same themselves for as long as they are there.
     """
-    _append(root, entry.run_id, {"confirmed": entry.part}, durable=False)
+    lines = [{"confirmed": entry.part} for entry in entries]
+    _append(root, entries[0].run_id, lines, durable=False)
 
 
 def read_ledger(root: Path, run_id: str) -> list[Entry]:
@@ -256,15 +260,16 @@ def _file(run_id: str, record: dict[str, Any]) -> Entry:
     return Entry(run_id, name, sha256, 0)
 
 
-def _append(root: Path, run_id: str, line: dict[str, Any], *, durable: bool) -> None:
+def _append(root: Path, run_id: str, lines: list[dict[str, Any]], *, durable: bool) -> None:
     path = root / "_runs" / run_id / LEDGER_FILE
     make_folder(path.parent, root)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWN_FILE)
     with os.fdopen(descriptor, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        # After a full disk the last line may be torn; it must not take this one along.
+        # After a full disk the last line may be torn; it must not take these along.
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        file.write(b"\n" * torn + json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+        file.write(b"\n" * torn + text.encode())
         if durable:
             file.flush()
             os.fsync(descriptor)

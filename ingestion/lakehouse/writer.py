@@ -8,6 +8,8 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo.catalog import Dataset, Dtype
-from ingestion.lakehouse.durable import OWN_FILE, Staging, make_folder, sync
+from ingestion.lakehouse.durable import (
+    OWN_FILE,
+    Staging,
+    make_folder,
+    make_folders,
+    sync,
+    sync_all,
+)
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm, content_hash
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
-from ingestion.lakehouse.parts import part_name, part_numbers, partition_folder
+from ingestion.lakehouse.parts import part_name, part_number, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 
 _CREATED = "created_timestamp"
@@ -55,9 +64,31 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     ValueError
         If the rows break the contract: a fault of the calling code, so nothing is written.
     """
+    (path,) = append_parts(root, dataset, [rows], run_id)
+    return path
+
+
+def append_parts(
+    root: Path, dataset: Dataset, several: Sequence[pa.Table], run_id: str
+) -> list[Path]:
+    """Add a part for each of several tables, as :func:`append_part` does for one.
+
+    The disk is waited for once for all of them: many small parts take far less time so. A run that
+    dies may leave any of them, each whole.
+    """
     schema = arrow_schema(dataset)
-    day = _checked_date(dataset, rows, schema)
-    return _publish(root, dataset, _in_order(dataset, rows), day, run_id)
+    days = [_checked_date(dataset, rows, schema) for rows in several]
+    tables = [_in_order(dataset, rows) for rows in several]
+    metadata = {SCHEMA_VERSION: str(dataset.schema_version), RUN_ID: run_id}
+    with Staging(root, run_id) as staging:
+        staged = [staging / f"{number}.parquet" for number in range(len(tables))]
+        for rows, path in zip(tables, staged, strict=True):
+            pq.write_table(rows.replace_schema_metadata(metadata), path, compression="zstd")
+        sync_all(staged)
+        folders = [partition_folder(root, dataset, day) for day in days]
+        make_folders(folders, root)
+        sizes = [rows.num_rows for rows in tables]
+        return _link_all(root, run_id, list(zip(staged, folders, sizes, strict=True)))
 
 
 def created_after(now: datetime, newest: datetime | None) -> datetime:
@@ -114,35 +145,42 @@ def sweep_staging(root: Path) -> None:
     shutil.rmtree(root / "_tmp", ignore_errors=True)
 
 
-def _publish(root: Path, dataset: Dataset, rows: pa.Table, day: date, run_id: str) -> Path:
-    rows = rows.replace_schema_metadata(
-        {SCHEMA_VERSION: str(dataset.schema_version), RUN_ID: run_id}
-    )
-    folder = partition_folder(root, dataset, day)
-    with Staging(root, run_id) as staging:
-        staged = staging / f"{dataset.name}.parquet"
-        pq.write_table(rows, staged, compression="zstd")
-        sync(staged)
-        make_folder(folder, root)
-        return _link_next(root, run_id, staged, folder, rows.num_rows)
+def _link_all(root: Path, run_id: str, staged: list[tuple[Path, Path, int]]) -> list[Path]:
+    """Put staged parts in their places; each is announced before anybody can see it.
+
+    Parameters
+    ----------
+    staged
+        File, partition's folder, and rows of each.
+    """
+    entries: list[Entry] = []
+    taken: dict[Path, int] = {}
+    for file, folder, rows in staged:
+        number = 1 + max([*part_numbers(folder), taken.get(folder, -1)], default=-1)
+        taken[folder] = number
+        part = (folder / part_name(number)).relative_to(root).as_posix()
+        entries.append(Entry(run_id, part, content_hash(file), rows))
+    announce(root, *entries)
+    for at, (file, folder, _) in enumerate(staged):
+        entries[at] = _link(root, file, folder, entries[at])
+    sync_all(taken.keys())
+    confirm(root, *entries)
+    return [root / entry.part for entry in entries]
 
 
-def _link_next(root: Path, run_id: str, staged: Path, folder: Path, rows: int) -> Path:
-    """Put a staged part in its place; it is announced before anybody can see it."""
-    sha256 = content_hash(staged)
-    number = max(part_numbers(folder), default=-1) + 1
+def _link(root: Path, file: Path, folder: Path, entry: Entry) -> Entry:
+    """Put an announced part in its place, or announce it anew under the next number; return how."""
     while True:
-        target = folder / part_name(number)
-        entry = Entry(run_id, target.relative_to(root).as_posix(), sha256, rows)
-        announce(root, entry)
+        target = root / entry.part
         try:
-            target.hardlink_to(staged)
+            target.hardlink_to(file)
         except FileExistsError:
-            number += 1
+            number = part_number(target) or 0
+            part = (folder / part_name(number + 1)).relative_to(root).as_posix()
+            entry = replace(entry, part=part)
+            announce(root, entry)
         else:
-            sync(folder)
-            confirm(root, entry)
-            return target
+            return entry
 
 
 def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:

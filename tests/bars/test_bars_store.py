@@ -15,7 +15,7 @@ from feature_repo.catalog import OHLCV_1D
 from ingestion import clock
 from ingestion.bars import Gathered, Gatherer, store
 from ingestion.errors import LakehouseLocked
-from ingestion.lakehouse import append_part, lakehouse_lock, list_parts
+from ingestion.lakehouse import append_parts, lakehouse_lock, list_parts
 from ingestion.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
@@ -81,11 +81,12 @@ def test_a_row_says_when_it_was_written_and_not_when_its_import_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def append(*arguments: object) -> object:
-        path = append_part(*arguments)  # type: ignore[arg-type]
+        paths = append_parts(*arguments)  # type: ignore[arg-type]
         at(clock.now() + timedelta(minutes=1))
-        return path
+        return paths
 
-    monkeypatch.setattr(store, "append_part", append)
+    monkeypatch.setattr(store, "PARTS_AT_ONCE", 1)
+    monkeypatch.setattr(store, "append_parts", append)
     days = ("2021-03-01", "2021-03-02", "2021-03-03")
     run(write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days)))
     created = [row["created_timestamp"] - NOW for row in stored()]
@@ -146,12 +147,13 @@ def test_what_a_killed_import_left_is_completed(
     def die_at_the_second(*arguments: object) -> object:
         if not next(left):
             raise KeyboardInterrupt
-        return append_part(*arguments)  # type: ignore[arg-type]
+        return append_parts(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "append_part", die_at_the_second)
+    monkeypatch.setattr(store, "PARTS_AT_ONCE", 1)
+    monkeypatch.setattr(store, "append_parts", die_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(path)
-    monkeypatch.setattr(store, "append_part", append_part)
+    monkeypatch.setattr(store, "append_parts", append_parts)
     result = run(path)
     assert (result.written, result.unchanged) == (2, 1)
     assert [row["event_timestamp"] for row in stored()] == [utc(f"{day} 21:00") for day in days]

@@ -17,7 +17,7 @@ from ingestion.jobs import targets
 from ingestion.jobs.local_features import backfill, local_features
 from ingestion.jobs.status import status
 from ingestion.jobs.targets import training_labels
-from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.lakehouse import append_part, append_parts, list_parts, read_part
 from ingestion.quality.receipt_file import read_receipt
 from ingestion.settings import Settings
 
@@ -32,16 +32,17 @@ class Killed(BaseException):
 
 
 def kill(restate: Callable[[], object], after: int) -> None:
-    """Let an import die when it has appended so many parts."""
+    """Let an import die when it has appended so many parts, one at a time."""
     appended = count()
 
     def dying(*arguments: object) -> object:
         if next(appended) == after:
             raise Killed
-        return append_part(*arguments)  # type: ignore[arg-type]
+        return append_parts(*arguments)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "append_part", dying)
+        patch.setattr(store, "PARTS_AT_ONCE", 1)
+        patch.setattr(store, "append_parts", dying)
         with pytest.raises(Killed):
             restate()
 

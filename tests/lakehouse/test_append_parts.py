@@ -1,0 +1,114 @@
+"""Several parts at once: each whole, announced before it is seen, and none if one is bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from feature_repo.catalog import OHLCV_1D
+from ingestion.lakehouse import (
+    append_parts,
+    arrow_schema,
+    durable,
+    list_parts,
+    read_part,
+    writer,
+)
+from ingestion.lakehouse.ledger import content_hash, read_ledger
+
+FIRST = date(2021, 3, 1)
+MIDNIGHT = 1_614_556_800
+
+
+def bars(day: int, *symbols: str) -> pa.Table:
+    """One bar per symbol, of the day-th day from FIRST."""
+    event = MIDNIGHT + day * 86_400
+    rows = [
+        {
+            **dict.fromkeys(("open", "high", "low", "close", "volume", "split_ratio"), 1.0),
+            "timestamp": event,
+            "symbol": symbol,
+            "event_timestamp": event * 1_000_000,
+            "created_timestamp": event * 1_000_000,
+            "source": "test",
+        }
+        for symbol in symbols
+    ]
+    return pa.Table.from_pylist(rows, schema=arrow_schema(OHLCV_1D))
+
+
+def test_each_table_becomes_a_part_that_the_ledger_confirms(tmp_path: Path) -> None:
+    paths = append_parts(tmp_path, OHLCV_1D, [bars(n, "B", "A") for n in range(20)], "run")
+    parts = list_parts(tmp_path, OHLCV_1D)
+    assert [part.path for part in parts] == paths
+    assert [part.date for part in parts] == [FIRST + timedelta(days=n) for n in range(20)]
+    assert {tuple(read_part(path)["symbol"].to_pylist()) for path in paths} == {("A", "B")}
+    recorded = read_ledger(tmp_path, "run")
+    assert [tmp_path / entry.part for entry in recorded] == paths
+    assert all(entry.confirmed and entry.rows == 2 for entry in recorded)
+    assert [entry.sha256 for entry in recorded] == [content_hash(path) for path in paths]
+    assert not list(tmp_path.glob("_tmp/*"))
+
+
+def test_parts_of_one_date_are_numbered_on(tmp_path: Path) -> None:
+    append_parts(tmp_path, OHLCV_1D, [bars(0, "A")], "one")
+    paths = append_parts(tmp_path, OHLCV_1D, [bars(0, "B"), bars(1, "B"), bars(0, "C")], "two")
+    assert [path.name for path in paths] == ["part-1.parquet", "part-0.parquet", "part-2.parquet"]
+    assert [read_part(path)["symbol"].to_pylist() for path in paths] == [["B"], ["B"], ["C"]]
+
+
+def test_none_is_written_if_one_is_bad(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not unique"):
+        append_parts(tmp_path, OHLCV_1D, [bars(0, "A"), bars(1, "A", "A")], "run")
+    assert list_parts(tmp_path, OHLCV_1D) == []
+    assert read_ledger(tmp_path, "run") == []
+
+
+@pytest.mark.parametrize("dies_at", range(4))
+def test_a_run_that_dies_between_them_leaves_whole_parts_with_a_recorded_hash(
+    dies_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The run is gone, and nothing of it runs on."""
+
+    link, left = Path.hardlink_to, iter(range(4))
+
+    def dying(self: Path, target: Path) -> None:
+        if next(left) == dies_at:
+            raise Killed
+        link(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", dying)
+    with pytest.raises(Killed):
+        append_parts(tmp_path, OHLCV_1D, [bars(n, "A") for n in range(4)], "run")
+    parts = list_parts(tmp_path, OHLCV_1D)
+    assert [part.date for part in parts] == [FIRST + timedelta(days=n) for n in range(dies_at)]
+    recorded = {tmp_path / entry.part: entry for entry in read_ledger(tmp_path, "run")}
+    assert len(recorded) == 4
+    for part in parts:
+        assert recorded[part.path].sha256 == content_hash(part.path)
+
+
+def test_all_of_them_are_synced_before_they_are_announced_and_their_folders_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def noting(function: Callable[..., None], name: Callable[..., str]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
+            function(*arguments)
+            told.append(name(*arguments))
+
+        return call
+
+    below = noting(durable.sync, lambda path: path.relative_to(tmp_path).as_posix())
+    monkeypatch.setattr(durable, "sync", below)
+    monkeypatch.setattr(writer, "announce", noting(writer.announce, lambda *_: "announced"))
+    append_parts(tmp_path, OHLCV_1D, [bars(n, "A") for n in range(3)], "run")
+    announced = told.index("announced")
+    assert {f"_tmp/run/{n}.parquet" for n in range(3)} <= set(told[:announced])
+    assert {f"{OHLCV_1D.storage}/date=2021-03-0{n}" for n in (1, 2, 3)} <= set(told[announced:])
