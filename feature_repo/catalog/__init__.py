@@ -9,6 +9,7 @@ To add a feature, add a :class:`Column` to its group. To add a group, add a modu
 ``tv_technicals_1d`` and list it in :data:`GROUPS`.
 """
 
+from feature_repo.catalog.feeds import FEEDS, UPDATE_MODE
 from feature_repo.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
 from feature_repo.catalog.local_1d import LOCAL_1D
 from feature_repo.catalog.model import Column, Dataset, Dtype, FeatureGroup
@@ -21,7 +22,7 @@ GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D, LOCAL_1D)
 
 DATASETS: tuple[Dataset, ...] = (
     *GROUPS,
-    *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, MISSED_BARS, ACCEPTED_HOLES),
+    *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
 )
 """Everything that the lakehouse holds in daily partitions."""
 
@@ -29,6 +30,7 @@ __all__ = [
     "ABSENCES",
     "ACCEPTED_HOLES",
     "DATASETS",
+    "FEEDS",
     "GROUPS",
     "HELD_BARS",
     "LOCAL_1D",
@@ -38,6 +40,7 @@ __all__ = [
     "SPLITS",
     "SYMBOLS",
     "TV_TECHNICALS_1D",
+    "UPDATE_MODE",
     "Column",
     "Dataset",
     "Dtype",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from feature_repo.catalog.feeds import UPDATE_MODE
 from feature_repo.catalog.model import (
     BAR_TIMESTAMP,
     CREATED_TIMESTAMP,
@@ -54,7 +55,7 @@ SCANNED_BAR = (
         "last tick in that bar",
         scanner="last_bar_update_time",
     ),
-    Column("update_mode", Dtype.STRING, "whether the feed is delayed", scanner="update_mode"),
+    UPDATE_MODE,
     Column("change", Dtype.DOUBLE, "change against the previous close", "%", scanner="change"),
 )
 """What is asked of the scanner to know a bar: its values, and what tells whether they are final."""

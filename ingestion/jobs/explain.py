@@ -18,7 +18,7 @@ from ingestion import clock
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.formulas import formula_of
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
-from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse import Feeds, by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.parts import Part
@@ -212,7 +212,10 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
     bar = stored[-1] if stored else None
     # What is recomputed is so from closed bars alone; at its close, a snapshot's is not final yet.
     is_final = group is LOCAL_1D
-    state = BarState.CLOSED if is_final else bar_state(symbol, seconds, values["timestamp"])
+    state = BarState.CLOSED
+    if not is_final:
+        known_at = values["timestamp"]
+        state = bar_state(symbol, seconds, known_at, Feeds(root).delay(symbol, known_at))
     return Bar(
         open=opened,
         close=close,

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.catalog import TV_TECHNICALS_1D, Dtype
+from feature_repo.catalog import FEEDS, TV_TECHNICALS_1D, UPDATE_MODE, Dtype
 from ingestion import clock
 from ingestion.candidates import Candidates
 from ingestion.errors import ClockError
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
 from ingestion.lakehouse import (
+    Feeds,
     append_part,
     arrow_schema,
     created_at,
@@ -32,6 +33,7 @@ from ingestion.settings import Settings
 from ingestion.symbols import exchange_of
 
 GROUP = TV_TECHNICALS_1D
+_COLUMNS = (*GROUP.scanned, UPDATE_MODE)
 RECEIPT_FILE = "feature_ingest_coverage.json"
 
 
@@ -103,6 +105,10 @@ def feature_ingest(
         if checked is not None:
             refuse_unless_accepted(checked, job)
             job.write()
+            # First: a snapshot without it would count as one of the usual feed.
+            feeds = Feeds(settings.lakehouse).news(_modes(snapshot), known_at)
+            if feeds.num_rows:
+                append_part(settings.lakehouse, FEEDS, feeds, run_id)
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
             part = append_part(settings.lakehouse, GROUP, accepted, run_id)
@@ -141,7 +147,7 @@ def _fetch(
 ) -> tuple[Snapshot, int]:
     """Return the snapshot of what is missing, and how many symbols are not."""
     with open_client(settings, request) as client:
-        snapshot = fetch(client, request, GROUP.scanned, progress, skip=recent)
+        snapshot = fetch(client, request, _COLUMNS, progress, skip=recent)
     if isinstance(request.source, Candidates):
         return snapshot, len(request.source.symbols) - snapshot.asked
     return snapshot, _thin_out(snapshot, recent)
@@ -162,6 +168,13 @@ def _thin_out(snapshot: Snapshot, recent: dict[str, int]) -> int:
         snapshot.failed.pop(symbol, None)
         resumed += 1
     return resumed
+
+
+def _modes(snapshot: Snapshot) -> dict[str, str | None]:
+    """Return each symbol's ``update_mode``."""
+    place = snapshot.columns.index(UPDATE_MODE)
+    cells = ((symbol, row[place]) for symbol, row in snapshot.rows.items())
+    return {symbol: cell if isinstance(cell, str) else None for symbol, cell in cells}
 
 
 def _table(snapshot: Snapshot, known_at: datetime) -> pa.Table:
@@ -185,7 +198,11 @@ def _table(snapshot: Snapshot, known_at: datetime) -> pa.Table:
     )
 
 
-_SCANNED_TYPES = {Dtype.DOUBLE: pa.float64(), Dtype.TIMESTAMP: pa.int64()}
+_SCANNED_TYPES = {
+    Dtype.DOUBLE: pa.float64(),
+    Dtype.TIMESTAMP: pa.int64(),
+    Dtype.STRING: pa.string(),
+}
 
 
 def _refuse_same_second(lakehouse: Path, rows: pa.Table, known_at: datetime) -> None:

@@ -26,6 +26,7 @@ from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
+    Feeds,
     by_date,
     lakehouse_lock,
     list_parts,
@@ -158,9 +159,10 @@ def _pair(
 ) -> None:
     """Spill the pairs of all snapshots by the number of their column, and count the rest."""
     compared: dict[str, int] = {}
+    feeds = Feeds(lakehouse)
     for _, month in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
         of_month = [
-            _final(read_current(of_day, TV_TECHNICALS_1D, _SERVED), compared, counts)
+            _final(read_current(of_day, TV_TECHNICALS_1D, _SERVED), compared, counts, feeds)
             for of_day in by_date(list(month)).values()
         ]
         served = pa.concat_tables(of_month)
@@ -174,7 +176,9 @@ def _pair(
                 columns.append(number, column.rename_columns([*_KEYS, "served", "recomputed"]))
 
 
-def _final(rows: pa.Table, compared: dict[str, int], counts: Counter[str]) -> pa.Table:
+def _final(
+    rows: pa.Table, compared: dict[str, int], counts: Counter[str], feeds: Feeds
+) -> pa.Table:
     """Keep the first final snapshot of each bar, and count the others.
 
     Parameters
@@ -194,7 +198,7 @@ def _final(rows: pa.Table, compared: dict[str, int], counts: Counter[str]) -> pa
     opens = pc.divide(rows["bar_timestamp"].cast(pa.int64()), 1_000_000)
     keys = (cells.to_pylist() for cells in (rows["symbol"], opens, rows["timestamp"]))
     for row, (symbol, opened, known_at) in enumerate(zip(*keys, strict=True)):
-        state = bar_state(symbol, opened, known_at)
+        state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
         if state is not BarState.CLOSED:
             counts[state] += 1
             continue

@@ -19,7 +19,7 @@ from ingestion.jobs.feast_repository import (
     references,
     require_servable,
 )
-from ingestion.lakehouse import list_parts, newest_between, newest_known
+from ingestion.lakehouse import Feeds, list_parts, newest_between, newest_known
 from ingestion.lakehouse.lookup import Known
 from ingestion.sessions import BarState, bar_state
 from ingestion.settings import Settings
@@ -140,9 +140,10 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
             rows = _read_as_of(settings, store, group, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
     kept: list[Selected] = []
+    feeds = Feeds(settings.lakehouse)
     for symbol in symbols:
         row = rows.get(symbol)
-        reason, chosen = _judge(symbol, row, group, request, at)
+        reason, chosen = _judge(symbol, row, group, request, at, feeds)
         if chosen is None:
             left_out[reason] += 1
         else:
@@ -331,7 +332,12 @@ def _join(
 
 
 def _judge(
-    symbol: str, row: _Row | None, group: FeatureGroup, request: SelectRequest, at: datetime
+    symbol: str,
+    row: _Row | None,
+    group: FeatureGroup,
+    request: SelectRequest,
+    at: datetime,
+    feeds: Feeds,
 ) -> tuple[str, Selected | None]:
     """Return the row to list, or why it is not listed."""
     if row is None:
@@ -343,7 +349,8 @@ def _judge(
     if row.bar_open is not None and at - row.bar_open > request.max_bar_age:
         return "stale_bar", None
     opened = None if row.bar_open is None else int(row.bar_open.timestamp())
-    state = bar_state(symbol, opened, int(row.known_at.timestamp()))
+    known_at = int(row.known_at.timestamp())
+    state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
     if group is LOCAL_1D:  # which is computed from closed bars alone
         state = BarState.CLOSED
     if request.closed_only and state is not BarState.CLOSED:

@@ -7,6 +7,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``order``    do rows lie in the order of their key
 ``current``  of restated rows, the last version
 ``symbols``  what was known of the symbols at an instant
+``feeds``    how long after a close a snapshot was final
 ``lookup``   when a symbol was last seen
 ``writer``   the one primitive that adds a part
 ``ledger``   what each run wrote, with the hash of each part
@@ -19,6 +20,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 """
 
 from ingestion.lakehouse.current import by_date, current, read_current
+from ingestion.lakehouse.feeds import Feeds
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import list_parts, read_part
@@ -34,6 +36,7 @@ from ingestion.lakehouse.writer import (
 )
 
 __all__ = [
+    "Feeds",
     "active_symbols",
     "append_part",
     "append_parts",

@@ -1,0 +1,104 @@
+"""Whether a snapshot's bar was final follows from the feed it came from, wherever that is asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from scanned_rows import bar, instant, showing
+
+from feature_repo.catalog import FEEDS
+from ingestion.candidates import Candidates
+from ingestion.jobs.data_ingest import data_ingest
+from ingestion.jobs.explain import ExplainRequest, explain
+from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import local_features
+from ingestion.jobs.parity import parity
+from ingestion.jobs.scan import ScanRequest
+from ingestion.jobs.select import SelectRequest, select
+from ingestion.lakehouse import list_parts, read_part
+from ingestion.sessions import BarState
+from tests.conftest import QUICK
+
+OPENED = "2021-03-03T14:30"
+"""An ordinary session of New York: it closes at 21:00 UTC."""
+MODES = {
+    "NYSE:LIVE": "streaming",  # final at 21:05
+    "NYSE:USUAL": "delayed_streaming_900",  # at 21:20
+    "NYSE:LATE": "delayed_streaming_1200",  # at 21:25
+}
+SOURCE = Candidates("three.json", tuple(MODES), (), 0)
+
+
+@pytest.fixture
+def snapshot(settings, scanner, at):
+    """Take a snapshot at an instant."""
+
+    def take(now: str) -> None:
+        scanner.panel = showing(
+            *(bar(symbol, OPENED, RSI=50.0, update_mode=mode) for symbol, mode in MODES.items())
+        )
+        at(instant(now))
+        feature_ingest(settings, FeatureIngestRequest(SOURCE, scanner=QUICK, refresh=True))
+
+    return take
+
+
+@pytest.fixture(autouse=True)
+def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("now", "final"),
+    [
+        ("2021-03-03T21:04:59", []),
+        ("2021-03-03T21:06", ["NYSE:LIVE"]),
+        ("2021-03-03T21:22", ["NYSE:LIVE", "NYSE:USUAL"]),
+        ("2021-03-03T21:25", ["NYSE:LIVE", "NYSE:USUAL", "NYSE:LATE"]),
+    ],
+)
+def test_explain_and_data_ingest_agree_with_the_feed(settings, snapshot, now, final) -> None:
+    snapshot(now)
+    states = {
+        symbol: explain(settings, ExplainRequest(symbol, "tv_technicals_1d:RSI", online=False))
+        .stories[0]
+        .bar.state
+        for symbol in MODES
+    }
+    assert [symbol for symbol, state in states.items() if state == BarState.CLOSED] == final
+    ingested = data_ingest(settings, ScanRequest(SOURCE, scanner=QUICK))
+    assert ingested.bars.closed == len(final)
+
+
+def test_parity_compares_what_was_final_by_its_feed(settings, snapshot, at, tmp_path: Path) -> None:
+    snapshot("2021-03-03T21:06")
+    at(instant("2021-03-04T12:00"))
+    path = tmp_path / "bars.csv"
+    lines = (f"2021-03-03,{symbol},10,11,9,10,1\n" for symbol in MODES)
+    path.write_text("date,symbol,open,high,low,close,volume\n" + "".join(lines))
+    import_bars(settings, ImportRequest((path,)))
+    local_features(settings)
+    report = parity(settings).report
+    assert (report.compared, report.open) == (1, 2)
+
+
+def test_select_leaves_out_what_was_open_by_its_feed(settings, snapshot) -> None:
+    snapshot("2021-03-03T21:22")
+    now: datetime = instant("2021-03-03T21:22")
+    request = SelectRequest(by="RSI", closed_only=True, as_of=now, group="tv_technicals_1d")
+    chosen = select(settings, request)
+    assert [row.symbol for row in chosen.rows] == ["NYSE:LIVE", "NYSE:USUAL"]
+    assert chosen.left_out == {"open_bar": 1}
+
+
+def test_only_what_is_not_usual_is_stored_and_only_when_it_changes(settings, snapshot) -> None:
+    for now in ("2021-03-03T21:22", "2021-03-03T22:22"):
+        snapshot(now)
+    (part,) = list_parts(settings.lakehouse, FEEDS)
+    assert read_part(part.path).to_pylist() == [
+        {"symbol": symbol, "update_mode": MODES[symbol], "observed_at": instant("2021-03-03T21:22")}
+        for symbol in ("NYSE:LATE", "NYSE:LIVE")
+    ]
