@@ -133,3 +133,6 @@ ROUND_THE_CLOCK_SYMBOLS = frozenset({"INDEX:BTCUSD", "INDEX:ETHUSD"})
 
 ``INDEX`` mixes crypto indices with market breadth and national stock indices, so it has no rule.
 """
+
+INDEX_CODES = frozenset({"DJ", "ECONOMICS", "FRED", "INDEX", "SP", "TVC"})
+"""Codes whose symbols are indices, yields and totals: they have no splits."""

@@ -16,8 +16,14 @@ symbol and session, as traded, and a list of what was refused.
 ``gather``    the above, for one file, batch by batch
 ``splits``    reading splits; split-adjusted prices back to as traded
 ``duplicates``  several bars of one session
-``series``    leaps among a symbol's bars
+``series``    the order of a symbol's bars
 ``nearby``    what the lakehouse holds around them
+``adjustment`` whether prices agree with the splits that are given for them
+``leaps``     bad bars, and leaps that look like splits nobody recorded
+``restated``  what an import changes of the stored past
+``pending``   splits without a bar: they take effect at the next one
+``splitting`` which instruments split
+``suspected`` suspected splits, as lines that can be given back
 ``prepare``   the above, for all bars of some symbols
 ``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
 ``ahead``     splits whose bar is still to come
@@ -36,28 +42,35 @@ What a file says about splits: a column for them is a full account, 1 or 0 meani
 file without one leaves ratios that the lakehouse holds as they are.
 """
 
-from ingestion.bars.ahead import record_ahead
+from ingestion.bars.ahead import read_ahead, record_ahead
 from ingestion.bars.checks import describe
 from ingestion.bars.dates import ACCEPTED, is_date_format
+from ingestion.bars.doubts import Doubts
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
+from ingestion.bars.held import REFUSED, as_bars, held_by_imports, hold, newly_held, waiting_bars
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
+from ingestion.bars.nearby import ADJUSTED
 from ingestion.bars.pipeline import ByDate, BySymbol
 from ingestion.bars.prepare import Judgement, Prepared, prepare
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
-from ingestion.bars.store import ADJUSTED, Incoming, Written, write_bars
+from ingestion.bars.splitting import may_split
+from ingestion.bars.store import Incoming, Written, write_bars
+from ingestion.bars.suspected import suspected_file
 from ingestion.bars.vendor_symbols import looks_foreign
 
 __all__ = [
     "ACCEPTED",
     "ADJUSTED",
+    "REFUSED",
     "Bars",
     "ByDate",
     "BySymbol",
+    "Doubts",
     "Duplicates",
     "FileCounts",
     "Finding",
@@ -76,12 +89,20 @@ __all__ = [
     "SymbolTable",
     "Tally",
     "Written",
+    "as_bars",
     "describe",
+    "held_by_imports",
+    "hold",
     "is_date_format",
     "looks_foreign",
+    "may_split",
+    "newly_held",
     "prepare",
+    "read_ahead",
     "read_splits",
     "receipt_body",
     "record_ahead",
+    "suspected_file",
+    "waiting_bars",
     "write_bars",
 ]

@@ -1,11 +1,14 @@
 """Closed bars that wait for a split to be recorded.
 
-They are kept apart, with the scanner's previous close, so that nothing is lost meanwhile: the
-scanner shows each bar for a day. A bar waits until one of its symbol and session is stored.
+They are kept apart, so that nothing is lost meanwhile: the scanner shows each bar for a day. Those
+of the scanner have its previous close, and ``data-ingest`` releases them; those of an import are
+released by the next import that has an answer. A bar waits until one of its symbol and session is
+stored, or until it was found to be a bad one: then a later version of its row says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +32,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VALUES = ("open", "high", "low", "close", "volume")
+_COMPARED = (*_VALUES, "split_ratio", "previous_close", "source")
 _SCHEMA = arrow_schema(HELD_BARS)
+REFUSED = "refused;"
+"""Begins the source of a held bar that was found to be a bad one: it waits no longer."""
 
 
 def waiting_bars(root: Path) -> pa.Table:
@@ -47,11 +53,45 @@ def waiting_bars(root: Path) -> pa.Table:
         )
         known = set(sessions_of(there))
         tables.append(rows.filter(pa.array([key not in known for key in sessions_of(rows)])))
-    return pa.concat_tables(tables).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+    rows = pa.concat_tables(tables)
+    refused = pc.starts_with(rows["source"], REFUSED)
+    rows = rows.filter(pc.invert(refused))
+    return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+
+
+def held_by_imports(waiting: pa.Table, symbols: Container[str]) -> tuple[pa.Table, list[str]]:
+    """Return the waiting bars of some symbols that imports held back, and their sources."""
+    rows = waiting.to_pylist()
+    wanted = [is_import(row["source"]) and row["symbol"] in symbols for row in rows]
+    waiting = waiting.filter(pa.array(wanted, pa.bool_()))
+    return waiting, waiting["source"].to_pylist()
+
+
+def is_import(source: str) -> bool:
+    """Tell whether a person brought a bar with that source."""
+    return source.startswith("import:")
+
+
+def as_bars(waiting: pa.Table, numbers: dict[str, int], file: int, first_row: int = 0) -> Bars:
+    """Return waiting bars under a file's number, the rows numbered on from ``first_row``.
+
+    A ratio other than 1 is what their file said; 1 says nothing.
+    """
+    size = waiting.num_rows
+    columns = {name: np.array(waiting[name].to_numpy()) for name in ("timestamp", *_VALUES)}
+    ratio = np.array(waiting["split_ratio"].to_numpy())
+    return Bars(
+        file=np.full(size, file, dtype=np.int32),
+        row=np.arange(first_row, first_row + size, dtype=np.int64),
+        symbol=np.array([numbers[name] for name in waiting["symbol"].to_pylist()], dtype=np.int32),
+        event=np.array([event for _, event in sessions_of(waiting)], dtype=np.int64),
+        split_ratio=np.where(ratio == 1, np.nan, ratio),
+        **columns,
+    )
 
 
 def with_waiting(
-    bars: Bars, names: list[str], previous: NDArray[np.float64], waiting: pa.Table
+    bars: Bars, names: Sequence[str], previous: NDArray[np.float64], waiting: pa.Table
 ) -> tuple[Bars, list[str], NDArray[np.float64]]:
     """Return bars and waiting ones together; a session's newer bar stands for the waiting one."""
     numbers = {name: number for number, name in enumerate(names)}
@@ -61,27 +101,26 @@ def with_waiting(
     waiting = waiting.filter(
         pa.array([key not in fresh for key in sessions_of(waiting)], pa.bool_())
     )
-    symbols = waiting["symbol"].to_pylist()
-    for symbol in symbols:
+    for symbol in waiting["symbol"].to_pylist():
         numbers.setdefault(symbol, len(numbers))
-    size = waiting.num_rows
-    columns = {name: waiting[name].to_numpy() for name in ("timestamp", *_VALUES)}
-    held = Bars(
-        file=np.zeros(size, dtype=np.int32),
-        row=np.arange(len(previous), len(previous) + size, dtype=np.int64),
-        symbol=np.array([numbers[symbol] for symbol in symbols], dtype=np.int32),
-        event=np.array([event for _, event in sessions_of(waiting)], dtype=np.int64),
-        split_ratio=np.full(size, np.nan),
-        **columns,
-    )
+    held = as_bars(waiting, numbers, 0, len(previous))
     theirs = waiting["previous_close"].cast(pa.float64()).to_numpy(zero_copy_only=False)
     return Bars.concatenate([bars, held]), list(numbers), np.concatenate([previous, theirs])
 
 
 def newly_held(
-    bars: Bars, names: list[str], previous: NDArray[np.float64], waiting: pa.Table
+    bars: Bars,
+    names: Sequence[str],
+    previous: NDArray[np.float64],
+    sources: Sequence[str],
+    waiting: pa.Table,
 ) -> list[pa.Table]:
     """Return the rows of ``held_bars`` for bars that do not wait there yet, created now.
+
+    Parameters
+    ----------
+    previous, sources
+        Shape ``(n,)`` each: the scanner's previous close, NaN for none, and the source, per bar.
 
     Returns
     -------
@@ -92,19 +131,22 @@ def newly_held(
     there = {(row["symbol"], row["timestamp"]): row for row in waiting.to_pylist()}
     days: dict[int, list[dict[str, Any]]] = {}
     for at in range(len(bars)):
-        theirs = float(previous[bars.row[at]])
+        theirs, ratio = float(previous[at]), float(bars.split_ratio[at])
         row: dict[str, Any] = {name: float(getattr(bars, name)[at]) for name in _VALUES} | {
             "symbol": names[bars.symbol[at]],
             "timestamp": int(bars.timestamp[at]),
-            "split_ratio": 1.0,
+            "split_ratio": 1.0 if np.isnan(ratio) else ratio,
             "event_timestamp": int(bars.event[at]) * 1_000_000,
             "created_timestamp": now,
-            "source": "scanner",
+            "source": sources[at],
             "previous_close": None if np.isnan(theirs) else theirs,
         }
         known = there.get((row["symbol"], row["timestamp"]))
         if known is not None:
-            if all(known[name] == row[name] for name in (*_VALUES, "previous_close")):
+            if all(
+                known[name] == row[name]
+                for name in (*_VALUES, "split_ratio", "previous_close", "source")
+            ):
                 continue
             row["created_timestamp"] = created_after(now, known["created_timestamp"])
         days.setdefault(int(bars.event[at]) // 86_400, []).append(row)

@@ -108,4 +108,6 @@ class Split:
     """Close of the session of the ex-date, Unix seconds."""
     ratio: float
     row: int = 0
-    """Row of the splits file, from 1."""
+    """Row of the splits file, from 1; 0 where a file of bars tells it."""
+    is_moved: bool = False
+    """Whether it is no split of that day, but the ratio that takes effect there."""

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.ahead import read_ahead
+from ingestion.bars.adjustment import Contradiction, Evidence, Shown, contradiction, evidence
 from ingestion.bars.checks import describe
 from ingestion.bars.duplicates import Duplicates, one_per_session
 from ingestion.bars.findings import EXAMPLES, Findings
+from ingestion.bars.leaps import Leaps, find_leaps
 from ingestion.bars.model import Bars, Split
-from ingestion.bars.nearby import NearbyBars
+from ingestion.bars.nearby import LOOKBACK, STORED, NearbyBars
+from ingestion.bars.pending import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import Reason, Refusals
-from ingestion.bars.series import in_order, sessions_of, wild
+from ingestion.bars.restated import Pattern, Restatement, restatements
+from ingestion.bars.series import in_order, keys_of, sessions_of
 from ingestion.bars.splits import place, turn_back
+from ingestion.bars.suspected import SuspectedSplit, suspected_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_UNTOLD = (
+    "splits are taken as they are given, because prices do not tell them from a market's move: "
+    "their ratio is within 4:5 and 5:4, or the bar before is far"
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Judgement:
     """What all bars of an import are judged by."""
 
     root: Path
-    """The lakehouse's, whose bars and splits the first bars are judged by."""
+    """The lakehouse's, whose bars and splits count too."""
     files: Sequence[str]
     """The files of bars by number."""
     names: Sequence[str]
@@ -39,11 +49,25 @@ class Judgement:
     adjusted: bool
     """Whether prices are split-adjusted."""
     still_adjusted: NDArray[np.bool_]
-    """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits."""
+    """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits.
+
+    Those whose splits the lakehouse has are taken out when they are prepared.
+    """
     max_return: float
-    """Largest absolute one-day return, as a fraction."""
+    """Largest one-day return, as a fraction; the smallest is as large a ratio."""
     duplicates: Duplicates
     """What becomes of bars of one session that disagree."""
+    may_split: NDArray[np.bool_]
+    """Shape ``(symbols,)``: whether the instrument may split."""
+    recorded: dict[tuple[str, int], float]
+    """Splits that wait in the lakehouse, by symbol and close of the ex-date's session."""
+    restate: bool = False
+    """Whether a past that is scaled against the stored one replaces it."""
+    splits_file: str = ""
+
+    def file_of(self, number: int) -> str:
+        """Return a file's name; bars that waited have the number behind the last one's."""
+        return self.files[number] if number < len(self.files) else WAITING
 
 
 @dataclass(frozen=True)
@@ -51,14 +75,30 @@ class Prepared:
     """What is left to be written."""
 
     bars: Bars
-    """One a symbol and close, in that order."""
+    """One per symbol and close, in that order."""
     repeated: NDArray[np.int64]
     """Shape ``(files,)``: rows of each file that only repeat another one."""
     unplaced: list[Split]
-    """Splits of the splits file that have no bar here."""
+    """Splits that have no bar here."""
+    moved: list[Split]
+    """Stored bars that get another ratio, because a split takes effect at them, or no more."""
+    held: Bars
+    """Bars that wait until somebody says whether there was a split."""
+    waited_in_vain: Bars
+    """Bars that earlier imports held back, and that turn out to be bad ones."""
+    suspects: list[SuspectedSplit] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
+    restated: list[Restatement] = field(default_factory=list)
+    refused_pasts: list[Restatement] = field(default_factory=list)
 
 
-def prepare(bars: Bars, told: Sequence[Split], splits: Sequence[Split], by: Judgement) -> Prepared:
+def prepare(
+    bars: Bars,
+    told: Sequence[Split],
+    splits: Sequence[Split],
+    by: Judgement,
+    waiting: Bars | None = None,
+) -> Prepared:
     """Turn adjusted series back, record splits, and judge each symbol's bars together.
 
     Parameters
@@ -71,21 +111,15 @@ def prepare(bars: Bars, told: Sequence[Split], splits: Sequence[Split], by: Judg
         Those of the splits file; they overrule what the files of bars say of the same day.
     by
         What is the same for all symbols.
+    waiting
+        Bars of these symbols that earlier imports held back, as traded.
     """
-    names = by.names
-    if by.adjusted:
-        turn_back(
-            bars, names, {(each.symbol, each.event): each for each in (*told, *splits)}.values()
-        )
-        bars = _in_range(bars, by)
-        # What is already in the prices must not be adjusted for again.
-        bars.split_ratio[by.still_adjusted[bars.symbol]] = 1.0
-    unplaced = place(bars, names, splits)
     bars = in_order(bars)
+    place(bars, by.names, splits)
     bars, repeated = _one_per_session(bars, by)
-    at_fault, returns = _wild(bars, names, by.root, by.max_return)
-    _refuse(bars, at_fault, Reason.RETURN, by, returns)
-    return Prepared(bars.take(~at_fault), repeated, unplaced)
+    waiting = _not_in(waiting if waiting is not None else Bars.concatenate([]), bars)
+    place(waiting, by.names, splits)
+    return _Import(bars, waiting, list(told), list(splits), by).prepared(repeated)
 
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
@@ -117,42 +151,225 @@ def _told(bars: Bars, at: int, by: Judgement) -> str:
     return f"{by.names[bars.symbol[at]]} {closed:%Y-%m-%d} ({file}, row {bars.row[at]})"
 
 
-def _wild(
-    bars: Bars, names: Sequence[str], root: Path, limit: float
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Find bars that leap, from stored ones too, where no recorded split explains it."""
-    judged = replace(bars, split_ratio=bars.split_ratio.copy())
-    unsaid = np.isnan(bars.split_ratio)
-    ahead = [Split(symbol, event, ratio) for (symbol, event), ratio in read_ahead(root).items()]
-    place(judged, names, ahead)
-    judged.split_ratio[~unsaid] = bars.split_ratio[~unsaid]
-    firsts = np.flatnonzero(np.diff(bars.symbol, prepend=-1))
-    stored = NearbyBars(root, bars.take(firsts), names)
-    before = np.full(len(bars), np.nan)
-    for at in firsts.tolist():
-        last = stored.before(names[bars.symbol[at]], int(bars.event[at]))
-        before[at] = np.nan if last is None else last[1]
-    at_fault, returns = wild(judged, limit, before)
-    if not (at_fault & unsaid).any():
-        return at_fault, returns
-    # The bar may be stored already, with its split.
-    doubtful = np.flatnonzero(at_fault & unsaid)
-    stored = NearbyBars(root, bars.take(doubtful), names)
-    for at in doubtful.tolist():
-        ratio = stored.ratio(names[bars.symbol[at]], int(bars.event[at]))
-        judged.split_ratio[at] = judged.split_ratio[at] if ratio is None else ratio
-    return wild(judged, limit, before)
+class _Import:
+    """The bars of some symbols on their way through the judgements."""
+
+    def __init__(
+        self, bars: Bars, waiting: Bars, told: list[Split], splits: list[Split], by: Judgement
+    ) -> None:
+        self.bars, self.waiting, self.by = bars, waiting, by
+        self.splits, self.told = splits, told
+        numbers = {name: number for number, name in enumerate(by.names)}
+        anchors = [(numbers[split.symbol], split.event) for split in splits]
+        self.stored = NearbyBars(
+            by.root,
+            np.array([*bars.symbol, *waiting.symbol, *(n for n, _ in anchors)], dtype=np.int32),
+            np.array([*bars.event, *waiting.event, *(e for _, e in anchors)], dtype=np.int64),
+            by.names,
+            until_end=by.adjusted,
+        )
+        self.known = Known(by.names, self.stored, by.recorded, splits)
+        self.known.add(_undisputed(told))
+        read_around(self.stored, in_order(Bars.concatenate([bars, waiting])), self.known)
+        self.untold = 0
+        self.contradictions: list[Contradiction] = []
+
+    def prepared(self, repeated: NDArray[np.int64]) -> Prepared:
+        """Apply one judgement after the other."""
+        by = self.by
+        self._refuse_contradictions()
+        if by.adjusted:
+            self._turn_back()
+        restated, refused_pasts = self._refuse_scaled_pasts()
+        bars = in_order(Bars.concatenate([self.bars, self.waiting]))
+        self._refuse_splits_of_stored_bars(bars)
+        merged, leaps = self._leaps(bars)
+        _refuse(merged, leaps.bad, Reason.RETURN, by, leaps.step - 1)
+        held = merged.take(leaps.held)
+        kept = merged.take((merged.file != STORED) & ~leaps.bad & ~leaps.held)
+        unplaced = self._unplaced(kept, held)
+        before = dict(self.known.recorded)
+        self.known.waiting_now(unplaced)
+        kept, changed = take_effect(kept, self.stored, self.known, before)
+        by.findings.add("splits_not_told", _UNTOLD, count=self.untold)
+        suspects = [suspected_split(leap, merged, leaps.held, by.names) for leap in leaps.suspects]
+        return Prepared(
+            bars=kept,
+            repeated=repeated,
+            unplaced=unplaced,
+            moved=changed,
+            held=held,
+            waited_in_vain=merged.take(leaps.bad & (merged.file == len(by.files))),
+            suspects=suspects,
+            contradictions=self.contradictions,
+            restated=restated,
+            refused_pasts=refused_pasts,
+        )
+
+    def _refuse_contradictions(self) -> None:
+        """Refuse the symbols whose prices do not agree with their splits."""
+        by, incoming = self.by, keys_of(self.bars.symbol, self.bars.event)
+        around = [self.bars]
+        if not by.adjusted:
+            there = self.stored.bars.take(~self.stored.is_adjusted)
+            around += [_not_in(self.waiting, self.bars), _not_in(there, self.bars)]
+        series = in_order(Bars.concatenate(around))
+        is_new = np.isin(keys_of(series.symbol, series.event), incoming)
+        ratio, doubtful = self.known.ratios(series)
+        of_symbol: dict[int, list[Evidence]] = {}
+        for each in evidence(series, ratio):
+            if not (is_new[each.at] or (each.at and is_new[each.at - 1])):
+                continue
+            of_symbol.setdefault(each.symbol, []).append(each)
+            if each.shown is Shown.UNTOLD:
+                self.untold += 1
+                doubtful[each.at] = False
+        # A file that says "no split" where one is recorded, and whose prices leap by it, is wrong.
+        said_wrongly = doubtful & is_new
+        at = np.isin(incoming, keys_of(series.symbol, series.event)[said_wrongly])
+        against: dict[int, str] = {}
+        for number, found in of_symbol.items():
+            if (text := contradiction(found, adjusted=by.adjusted)) is not None:
+                against[number] = text
+        self.bars.split_ratio[at] = np.nan
+        self.known.believe_files()
+        self._refuse_symbols(against)
+
+    def _refuse_symbols(self, against: dict[int, str]) -> None:
+        """Refuse the bars of some symbols, and the splits that they contradict."""
+        by = self.by
+        at_fault = np.isin(self.bars.symbol, list(against))
+        _refuse(self.bars, at_fault, Reason.ADJUSTMENT, by, texts=against)
+        self.contradictions += [
+            Contradiction(by.names[number], int((self.bars.symbol == number).sum()), text)
+            for number, text in against.items()
+        ]
+        self.bars = self.bars.take(~at_fault)
+        names = {by.names[number]: text for number, text in against.items()}
+        rows = [split for split in self.splits if split.symbol in names]
+        answers = [(each.symbol, f"ratio {each.ratio:g}; {names[each.symbol]}") for each in rows]
+        by.refusals.add(
+            Reason.ADJUSTMENT, by.splits_file, [each.row for each in rows], answers.__getitem__
+        )
+        self.splits = [split for split in self.splits if split.symbol not in names]
+        self.told = [split for split in self.told if split.symbol not in names]
+        self.known.forget(names)
+
+    def _refuse_splits_of_stored_bars(self, bars: Bars) -> None:
+        """Refuse splits that the stored or waiting prices contradict."""
+        fresh = {split.symbol for split in self.splits if split.ratio != 1}
+        if not fresh:
+            return
+        series = with_stored(bars, self.stored)
+        from_files = (series.file >= 0) & (series.file < len(self.by.files))
+        numbers = [n for n, name in enumerate(self.by.names) if name in fresh]
+        of_them = np.isin(series.symbol, numbers)
+        if len(self.stored.is_adjusted) and self.stored.is_adjusted.any():
+            adjusted = self.stored.bars.take(self.stored.is_adjusted)
+            of_them &= ~np.isin(series.symbol, np.unique(adjusted.symbol))
+        series, from_files = series.take(of_them), from_files[of_them]
+        events = {(split.symbol, split.event) for split in self.splits}
+        against: dict[int, str] = {}
+        for each in evidence(series, self.known.ratios(series)[0]):
+            key = (self.by.names[each.symbol], int(series.event[each.at]))
+            if key in events and not from_files[max(each.at - 1, 0) : each.at + 1].any():
+                if (text := contradiction([each], adjusted=False)) is not None:
+                    against[each.symbol] = text
+                self.untold += each.shown is Shown.UNTOLD
+        if against:
+            self._refuse_symbols(against)
+
+    def _turn_back(self) -> None:
+        """Turn split-adjusted bars into those that were traded, where their splits are known."""
+        by = self.by
+        recorded = self.known.all_splits(self.bars)
+        numbers = {name: number for number, name in enumerate(by.names)}
+        for split in recorded:
+            if split.ratio != 1:
+                by.still_adjusted[numbers[split.symbol]] = False
+        turn_back(self.bars, by.names, recorded)
+        lost = np.zeros(len(self.bars), dtype=bool)
+        for price in (self.bars.open, self.bars.high, self.bars.low, self.bars.close):
+            lost |= ~(np.isfinite(price) & (price > 0))
+        _refuse(self.bars, lost, Reason.PRICE, by)
+        endless = ~lost & ~np.isfinite(self.bars.volume)
+        _refuse(self.bars, endless, Reason.VOLUME, by)
+        self.bars = self.bars.take(~lost & ~endless)
+        # What is already in the prices must not be adjusted for again.
+        self.bars.split_ratio[by.still_adjusted[self.bars.symbol]] = 1.0
+
+    def _refuse_scaled_pasts(self) -> tuple[list[Restatement], list[Restatement]]:
+        """Refuse symbols whose past is scaled against the stored one; return what is restated."""
+        by = self.by
+        found = restatements(self.bars, self.stored, by.names, by.still_adjusted)
+        refused = {
+            number: each
+            for number, each in found.items()
+            if each.pattern is Pattern.SCALED and not each.explained and not by.restate
+        }
+        at_fault = np.isin(self.bars.symbol, list(refused))
+        texts = {number: each.told for number, each in refused.items()}
+        _refuse(self.bars, at_fault, Reason.SCALED, by, texts=texts)
+        self.bars = self.bars.take(~at_fault)
+        restated = [each for number, each in found.items() if number not in refused]
+        return restated, list(refused.values())
+
+    def _leaps(self, bars: Bars) -> tuple[Bars, Leaps]:
+        """Judge the steps between the bars, the stored ones around them included."""
+        by, stored = self.by, self.stored
+        merged = with_stored(bars, stored)
+        match = stored.find(merged)
+        same = match >= 0
+        same[same] = merged.close[same] == stored.bars.close[match[same]]
+        settled = np.zeros(len(merged), dtype=bool)
+        settled[1:] = same[1:] & same[:-1]
+        is_stored = merged.file == STORED
+        far = np.diff(merged.event, prepend=0) > LOOKBACK.total_seconds()
+        settled[1:] |= far[1:] & (is_stored[1:] | is_stored[:-1])
+        settled |= self.known.settled(merged)
+        ratio, _ = self.known.ratios(merged)
+        return merged, find_leaps(
+            merged,
+            ratio,
+            by.max_return,
+            settled=settled,
+            stored=is_stored,
+            may_split=by.may_split[merged.symbol],
+        )
+
+    def _unplaced(self, kept: Bars, held: Bars) -> list[Split]:
+        """Return the splits without a bar among those that are written or held back."""
+        numbers = {name: number for number, name in enumerate(self.by.names)}
+        there = set(keys_of(kept.symbol, kept.event).tolist())
+        there |= set(keys_of(held.symbol, held.event).tolist())
+        said = {(split.symbol, split.event): split for split in _undisputed(self.told)}
+        said |= {(split.symbol, split.event): split for split in self.splits}
+        if not said:
+            return []
+        keys = keys_of(
+            np.array([numbers[symbol] for symbol, _ in said]),
+            np.array([event for _, event in said], dtype=np.int64),
+        ).tolist()
+        return [split for key, split in zip(keys, said.values(), strict=True) if key not in there]
 
 
-def _in_range(bars: Bars, by: Judgement) -> Bars:
-    """Refuse what was turned back beyond what a double holds."""
-    lost = np.zeros(len(bars), dtype=bool)
-    for price in (bars.open, bars.high, bars.low, bars.close):
-        lost |= ~(np.isfinite(price) & (price > 0))
-    _refuse(bars, lost, Reason.PRICE, by)
-    endless = ~lost & ~np.isfinite(bars.volume)
-    _refuse(bars, endless, Reason.VOLUME, by)
-    return bars.take(~lost & ~endless)
+def _undisputed(splits: Sequence[Split]) -> list[Split]:
+    """Return one split per symbol and ex-date; none where files disagree on its ratio."""
+    ratios: dict[tuple[str, int], set[float]] = {}
+    for split in splits:
+        ratios.setdefault((split.symbol, split.event), set()).add(split.ratio)
+    found = {
+        (split.symbol, split.event): split
+        for split in splits
+        if len(ratios[split.symbol, split.event]) == 1
+    }
+    return list(found.values())
+
+
+def _not_in(bars: Bars, others: Bars) -> Bars:
+    """Return the bars of sessions that others do not have."""
+    there = np.isin(keys_of(bars.symbol, bars.event), keys_of(others.symbol, others.event))
+    return bars.take(~there)
 
 
 def _refuse(
@@ -161,9 +378,22 @@ def _refuse(
     reason: Reason,
     by: Judgement,
     returns: NDArray[np.float64] | None = None,
+    texts: dict[int, str] | None = None,
 ) -> None:
-    for at in np.flatnonzero(refused).tolist():
-        text = "" if returns is None else f"return {returns[at]:.1%}; "
-        answer = (by.names[bars.symbol[at]], text + describe(bars, at))
-        row = int(bars.row[at])
-        by.refusals.add(reason, by.files[bars.file[at]], [row], lambda _, answer=answer: answer)  # type: ignore[misc]
+    """Record the refused bars, file by file."""
+    every = np.flatnonzero(refused)
+    for file in np.unique(bars.file[every]).tolist():
+        at = every[bars.file[every] == file]
+
+        def describe_one(n: int, at: NDArray[np.intp] = at) -> tuple[str, str]:
+            one = int(at[n])
+            text = "" if returns is None else f"return {returns[one]:.1%}; "
+            if texts is not None:
+                text = f"{texts[int(bars.symbol[one])]}; "
+            return by.names[bars.symbol[one]], text + describe(bars, one)
+
+        by.refusals.add(reason, by.file_of(file), bars.row[at].tolist(), describe_one)
+
+
+WAITING = "held_bars"
+"""Stands for a file's name where a bar is refused that an earlier import held back."""

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ingestion.bars.doubts import Doubts
 from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.prepare import Prepared
 from ingestion.bars.refusals import Refusals
 from ingestion.bars.store import Written
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class FileCounts:
-    """What became of a file's rows: read = accepted + repeated + refused."""
+    """What became of a file's rows: read = accepted + repeated + refused + held."""
 
     file: str
     read: int
@@ -28,6 +32,8 @@ class FileCounts:
     repeated: int
     """Rows of a session that another row stands for."""
     refused: int
+    held: int
+    """Bars that wait until somebody says whether there was a split."""
     written: int
     unchanged: int
     """Bars, or splits, that the lakehouse already held."""
@@ -48,8 +54,8 @@ class Tally:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
-        self.read, self._accepted, self._repeated, self._written = np.zeros(
-            (4, len(files)), dtype=np.int64
+        self.read, self._accepted, self._repeated, self._held, self._written = np.zeros(
+            (5, len(files)), dtype=np.int64
         )
         self.named: dict[str, str] = {}
         """The symbols that files' names gave, by path."""
@@ -64,18 +70,31 @@ class Tally:
         self.adjusted: list[Split] = []
         self.assumed: Counter[str] = Counter()
         """By exchange, bars among the written that lie beyond the end of its calendar."""
+        self.released = 0
+        """Bars that an earlier import held back, and that are stored now."""
+        self.doubts = Doubts()
+        self.held: list[Bars] = []
+        self.waited_in_vain: list[Bars] = []
 
     def add_prepared(self, prepared: Prepared) -> None:
         """Count the bars that may be written, and the rows that repeat them."""
-        self._accepted += np.bincount(prepared.bars.file, minlength=len(self.files))
+        self._accepted += self._per_file(prepared.bars.file)
         self._repeated += prepared.repeated
+        self._held += self._per_file(prepared.held.file)
+        if len(prepared.held):
+            self.held.append(prepared.held)
+        if len(prepared.waited_in_vain):
+            self.waited_in_vain.append(prepared.waited_in_vain)
+        self.doubts.add(prepared)
         self.symbols.update(np.unique(prepared.bars.symbol).tolist())
 
     def add_written(self, bars: Bars, written: Written) -> None:
         """Count what was written of some bars; those of a session that is stored are refused."""
         at = np.array(list(written.twice), dtype=np.intp)
-        self._accepted -= np.bincount(bars.file[at], minlength=len(self.files))
-        self._written += np.bincount(bars.file[written.is_new], minlength=len(self.files))
+        self._accepted -= self._per_file(bars.file[at])
+        files = bars.file[written.is_new]
+        self._written += self._per_file(files)
+        self.released += int((files == len(self.files)).sum())
         self.restated += written.restated
         self.split_rows += written.split_rows
         self.parts += written.parts
@@ -83,9 +102,13 @@ class Tally:
         self.adjusted += written.adjusted
         self.assumed += written.assumed
 
+    def _per_file(self, files: NDArray[np.int32]) -> NDArray[np.int64]:
+        # Bars that waited since an earlier import have a number behind the last file's.
+        return np.bincount(files, minlength=len(self.files) + 1)[: len(self.files)]
+
     def counts(self, refusals: Refusals) -> list[FileCounts]:
         """Return what became of each file's rows."""
-        columns = (self.read, self._accepted, self._repeated, self._written)
+        columns = (self.read, self._accepted, self._repeated, self._held, self._written)
         return [
             FileCounts(
                 file=str(path),
@@ -93,12 +116,13 @@ class Tally:
                 accepted=accepted,
                 repeated=repeated,
                 refused=refusals.by_file[str(path)],
+                held=held,
                 written=written,
                 unchanged=accepted - written,
                 named=self.named.get(str(path)),
                 problem=self.problems.get(str(path)),
             )
-            for path, (read, accepted, repeated, written) in zip(
+            for path, (read, accepted, repeated, held, written) in zip(
                 self.files, np.stack(columns, axis=1).tolist(), strict=True
             )
         ]
@@ -106,7 +130,7 @@ class Tally:
 
 def receipt_body(
     counts: Sequence[FileCounts],
-    restated: int,
+    tally: Tally,
     refusals: Refusals,
     refused_file: Path | None,
     findings: Findings,
@@ -114,7 +138,9 @@ def receipt_body(
     """Return what a receipt says of an import, beside what all receipts say."""
     return {
         "files": [asdict(count) for count in counts],
-        "restated": restated,
+        "restated": tally.restated,
+        "released": tally.released,
+        **tally.doubts.document(),
         "refused": refusals.total,
         "refused_by_reason": dict(refusals.by_reason.most_common()),
         "refused_file": refused_file,

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     TICK = "last tick is of a later session"
     DUPLICATE = "duplicates that disagree"
     TWICE = "session is stored with another close"
+    ADJUSTMENT = "prices contradict the split"
+    SCALED = "past is scaled against the stored one"
     RETURN = "one-day return beyond the limit"
     ADJUSTED = "split of bars stored as split-adjusted"
 

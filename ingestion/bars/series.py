@@ -1,8 +1,8 @@
-"""What the bars of one symbol must satisfy together."""
+"""The order of bars: by symbol, and then by time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,22 @@ from ingestion.sessions import ClosingRule, hours_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_LONGEST = 1 << 36
+"""More seconds than lie between any two bars."""
+
+
+def keys_of(symbol: NDArray[np.integer], event: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number for each symbol and close, in the order of symbols and then closes."""
+    keys: NDArray[np.int64] = symbol.astype(np.int64) * _LONGEST + (event + _LONGEST // 2)
+    return keys
+
+
+def slices(bars: Bars) -> Iterator[tuple[int, slice]]:
+    """Yield each symbol's number and place among bars that :func:`in_order` has sorted."""
+    starts = np.flatnonzero(np.diff(bars.symbol, prepend=-1))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(bars)], strict=False):
+        yield int(bars.symbol[start]), slice(start, end)
 
 
 def in_order(bars: Bars) -> Bars:
@@ -34,44 +50,3 @@ def sessions_of(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
             at = np.isin(bars.symbol, numbers)
             sessions[at] = session_days(symbol, bars.timestamp[at], bars.event[at])
     return sessions
-
-
-def wild(
-    bars: Bars, limit: float, before: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Find bars whose split-adjusted close leaps by more than ``limit`` from one bar to the next.
-
-    A leap back after one as large condemns the bar between them, not the one that follows it: the
-    good rows around a bad one stay.
-
-    Parameters
-    ----------
-    bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one a session, prices as traded.
-    limit
-        Largest absolute return, as a fraction.
-    before
-        Shape ``(n,)``: the close before each symbol's first bar, NaN where there is none; the
-        other places do not matter.
-
-    Returns
-    -------
-    tuple[NDArray[np.bool_], NDArray[np.float64]]
-        Shape ``(n,)`` each: the bars at fault, and the return from the bar before (NaN for a bar
-        without one).
-    """
-    size = len(bars)
-    ratio = np.where(np.isnan(bars.split_ratio), 1.0, bars.split_ratio)
-    follows = np.zeros(size, dtype=bool)
-    follows[1:] = bars.symbol[1:] == bars.symbol[:-1]
-    previous = np.where(follows, np.roll(bars.close, 1), before)
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = bars.close * ratio / previous
-        leaps = np.abs(step - 1) > limit
-        back = np.zeros(size, dtype=bool)
-        back[1:] = leaps[1:] & follows[1:] & (leaps[:-1] | (step[:-1] < 1 / (1 + limit)))
-        # Over two bars.
-        back[1:] &= np.abs(step[1:] * step[:-1] - 1) <= limit
-    at_fault = leaps & ~back
-    at_fault[:-1] |= back[1:]
-    return at_fault, step - 1

@@ -20,6 +20,7 @@ from ingestion.bars.model import Bars, Split
 from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.read import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
+from ingestion.bars.series import keys_of, slices
 from ingestion.bars.times import Kind
 from ingestion.bars.vendors import Role
 
@@ -98,7 +99,7 @@ def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None
     Parameters
     ----------
     bars
-        Split-adjusted, of any symbols in any order.
+        Split-adjusted, as :func:`ingestion.bars.series.in_order` leaves them.
     names
         Symbols by number.
     splits
@@ -108,18 +109,15 @@ def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None
     of_symbol: dict[str, list[Split]] = {}
     for split in splits:
         of_symbol.setdefault(split.symbol, []).append(split)
-    order = np.argsort(bars.symbol, kind="stable")
-    bounds = np.searchsorted(bars.symbol[order], np.arange(len(names) + 1))
-    for number, name in enumerate(names):
-        if name not in of_symbol:
+    for number, place in slices(bars):
+        ordered = of_symbol.get(names[number])
+        if ordered is None:
             continue
-        ordered = sorted(of_symbol[name], key=lambda split: split.event)
-        at = order[bounds[number] : bounds[number + 1]]
-        factor = _later(ordered, bars.event[at])
+        factor = _later(sorted(ordered, key=lambda split: split.event), bars.event[place])
         with np.errstate(all="ignore"):
             for price in (bars.open, bars.high, bars.low, bars.close):
-                price[at] *= factor
-            bars.volume[at] /= factor
+                price[place] *= factor
+            bars.volume[place] /= factor
 
 
 def _later(ordered: list[Split], closes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -132,29 +130,22 @@ def _later(ordered: list[Split], closes: NDArray[np.int64]) -> NDArray[np.float6
     return factors
 
 
-def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> list[Split]:
+def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
     """Write the ratios on the bars of their ex-dates, in place.
 
-    Returns
-    -------
-    list[Split]
-        The splits that have no bar here.
+    Parameters
+    ----------
+    bars
+        As :func:`ingestion.bars.series.in_order` leaves them.
     """
     numbers = {name: number for number, name in enumerate(names)}
-    unplaced: list[Split] = []
-    by_event: dict[int, NDArray[np.intp]] = {}
+    keys = keys_of(bars.symbol, bars.event)
     for split in splits:
         number = numbers.get(split.symbol)
         if number is not None:
-            if split.event not in by_event:
-                by_event[split.event] = np.flatnonzero(bars.event == split.event)
-            at = by_event[split.event]
-            at = at[bars.symbol[at] == number]
-            bars.split_ratio[at] = split.ratio
-            if len(at):
-                continue
-        unplaced.append(split)
-    return unplaced
+            key = keys_of(np.array([number]), np.array([split.event]))[0]
+            first, end = (np.searchsorted(keys, key, side) for side in ("left", "right"))
+            bars.split_ratio[first:end] = split.ratio
 
 
 def _ratios(file: VendorFile) -> list[float]:

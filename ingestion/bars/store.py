@@ -19,6 +19,7 @@ from feature_repo.catalog import OHLCV_1D
 from ingestion import clock
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
+from ingestion.bars.nearby import ADJUSTED
 from ingestion.bars.times import DAY
 from ingestion.bars.twins import Twin, Twins
 from ingestion.lakehouse import (
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 _VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
 ASSUMED = ";assumed_hours"
 """Ends the source of a bar whose session lies beyond the end of its exchange's calendar."""
-ADJUSTED = ";adjusted"
-"""Ends the source of a bar whose prices are split-adjusted, for want of its splits."""
 _SPLITS = ";splits:"
 _EPOCH = date(1970, 1, 1)
 _SCHEMA = arrow_schema(OHLCV_1D)
@@ -90,6 +89,8 @@ class Incoming:
     splits: list[Split]
     """Splits for stored bars, none of them in ``bars``."""
     splits_file: str = ""
+    moved: Sequence[Split] = ()
+    """The ratios that stored bars get because a split without a bar takes effect at them."""
     tolerance: float = 0.0
     """Relative difference up to which a value counts as the stored one."""
     gives_way_to: Callable[[str], bool] = _to_none
@@ -148,11 +149,16 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
         return read_current(stored_parts.get(day, []), OHLCV_1D)
 
     twins = Twins(rows_of)
-    for day, at, splits in _days(incoming.bars, incoming.splits):
+    for day, at, splits, moved in _days(incoming.bars, incoming.splits, incoming.moved):
         stored = _Stored(rows_of(day))
         beside = twins.find(day, *_keys(incoming, at))
-        rows = _changed(incoming, at, stored, beside, ahead, written)
-        rows = pa.concat_tables([rows, _record(splits, stored, incoming.splits_file, written)])
+        rows = pa.concat_tables(
+            [
+                _changed(incoming, at, stored, beside, ahead, written),
+                _record(splits, stored, incoming.splits_file, written),
+                _moved(moved, splits, stored, written),
+            ]
+        )
         if rows.num_rows:
             yield NewRows(rows, stored.newest)
 
@@ -186,18 +192,25 @@ class _Stored:
         return row
 
 
-def _days(bars: Bars, splits: list[Split]) -> Iterator[tuple[date, NDArray[np.intp], list[Split]]]:
-    """Yield partition dates in order, each with its bars' positions and its splits."""
+def _days(
+    bars: Bars, splits: Sequence[Split], moved: Sequence[Split]
+) -> Iterator[tuple[date, NDArray[np.intp], list[Split], list[Split]]]:
+    """Yield partition dates in order, each with its bars' positions, its splits and its moves."""
     days = bars.event // DAY
     order = np.argsort(days, kind="stable")
     starts = np.flatnonzero(np.diff(days[order])) + 1
     groups = {int(days[group[0]]): group for group in np.split(order, starts) if len(group)}
-    of_day: dict[int, list[Split]] = {}
-    for split in splits:
-        of_day.setdefault(split.event // DAY, []).append(split)
-    for day in sorted(groups.keys() | of_day.keys()):
+    recorded, changed = _of_days(splits), _of_days(moved)
+    for day in sorted(groups.keys() | recorded.keys() | changed.keys()):
         at = groups.get(day, np.array([], dtype=np.intp))
-        yield _EPOCH + timedelta(day), at, of_day.get(day, [])
+        yield _EPOCH + timedelta(day), at, recorded.get(day, []), changed.get(day, [])
+
+
+def _of_days(splits: Sequence[Split]) -> dict[int, list[Split]]:
+    found: dict[int, list[Split]] = {}
+    for split in splits:
+        found.setdefault(split.event // DAY, []).append(split)
+    return found
 
 
 def _changed(
@@ -288,6 +301,19 @@ def _record(splits: list[Split], stored: _Stored, splits_file: str, written: Wri
         elif row["split_ratio"] != split.ratio:
             source = f"{row['source'].partition(_SPLITS)[0]}{_SPLITS}{splits_file}"
             rows.append(row | {"split_ratio": split.ratio, "source": source})
+    written.split_rows += len(rows)
+    written.restated += len(rows)
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def _moved(moved: list[Split], splits: list[Split], stored: _Stored, written: Written) -> pa.Table:
+    """Return the stored rows of a day whose ratio changes because a split has no bar of its own."""
+    recorded = {(split.symbol, split.event) for split in splits}
+    rows = []
+    for split in moved:
+        at = stored.at_event.get((split.symbol, split.event))
+        if at is not None and (split.symbol, split.event) not in recorded:
+            rows.append(stored.row(at) | {"split_ratio": split.ratio})
     written.split_rows += len(rows)
     written.restated += len(rows)
     return pa.Table.from_pylist(rows, schema=_SCHEMA)

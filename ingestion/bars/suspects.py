@@ -139,7 +139,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
         The scanner's previous closes; NaN where it gives none.
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
-    stored, ahead = NearbyBars(root, bars, names), read_ahead(root)
+    stored, ahead = NearbyBars(root, bars.symbol, bars.event, names), read_ahead(root)
     first = 0
     before: dict[int, tuple[int, float]] = {}
     suspected: set[int] = set()

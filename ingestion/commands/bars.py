@@ -32,7 +32,13 @@ from ingestion.settings import Settings
     type=Number(0.001, 1e9),
     default=5.0,
     show_default=True,
-    help="Refuse bars whose one-day return is larger, as a fraction.",
+    help="Refuse, or hold back, bars whose one-day return is larger, as a fraction; a fall is "
+    "limited to the same ratio.",
+)
+@click.option(
+    "--restate",
+    is_flag=True,
+    help="Let a past that is scaled against the stored one replace it.",
 )
 @click.option(
     "--duplicates",
@@ -52,7 +58,10 @@ from ingestion.settings import Settings
 )
 @json_option
 def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> None:
-    """Load daily bars from vendors' FILES: CSV or Parquet, long or one a symbol."""
+    """Load daily bars from vendors' FILES: CSV or Parquet, long or one a symbol.
+
+    Exit 3 if the bars of a symbol were refused or held back because of its splits.
+    """
     from ingestion.bars import Duplicates
     from ingestion.jobs.import_bars import ImportRequest, import_bars
     from ingestion.render import bars as render
@@ -63,6 +72,8 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
     show(as_json, render.import_document(result), render.import_text(result))
     if result.too_much_refused:
         raise GateRefused(result.too_much_refused)
+    if result.doubts:
+        click.get_current_context().exit(3)
 
 
 @cli.command("local-features")

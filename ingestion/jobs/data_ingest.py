@@ -15,9 +15,17 @@ import pyarrow as pa
 from feature_repo.catalog import SCANNED_BAR
 from ingestion import clock
 from ingestion.bars.checks import describe
-from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
+from ingestion.bars.held import (
+    hold,
+    is_import,
+    newly_held,
+    sessions_of,
+    waiting_bars,
+    with_waiting,
+)
 from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
+from ingestion.bars.pending import take_recorded
 from ingestion.bars.refusals import Reason, Refusals, examples
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
@@ -72,6 +80,8 @@ class BarsReport:
     """Symbols whose bar disagrees with an imported one, which stays."""
     assumed_hours: dict[str, int]
     """By exchange, bars among the written that lie beyond the end of its calendar."""
+    held_by_import: tuple[str, ...]
+    """Symbols whose bars wait since an import, for an answer to its suspected split."""
     refused: tuple[RefusedBar, ...]
     refused_file: Path | None = None
     """All of the refused, a row each; None if there are none."""
@@ -90,6 +100,7 @@ class BarsReport:
             "unsettled": [vars(each) for each in self.unsettled],
             "gave_way": list(self.gave_way),
             "assumed_hours": self.assumed_hours,
+            "held_by_import": list(self.held_by_import),
             "refused": len(self.refused),
             "refused_by_reason": self.refused_by_reason,
             "refused_file": self.refused_file,
@@ -198,7 +209,7 @@ class _Plan:
     """What is to be appended."""
 
     rows: list[NewRows]
-    held: tuple[Bars, list[str], NDArray[np.float64], pa.Table]
+    held: tuple[Bars, list[str], NDArray[np.float64], list[str], pa.Table]
     """What :func:`newly_held` takes."""
     report: BarsReport
 
@@ -217,16 +228,53 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     _, news = _new_rows(root, incoming)
     # A halted symbol's last bar is shown for ever: it was looked at when it was new.
     recent = news.is_new | (bars.event >= int((asked_at - LOOKBACK).timestamp()))
+    # What an import held back waits for an import with an answer, and what follows it waits too.
+    held = _after_import_held(bars, names, len(scanned.previous), waiting)
+    by_import = sorted({names[number] for number in bars.symbol[held].tolist()})
+    recent &= ~held
     inspection = inspect(root, bars.take(recent), names, previous)
-    held = np.zeros(len(bars), dtype=bool)
     held[np.flatnonzero(recent)[inspection.held]] = True
-    rows, written = _new_rows(root, replace(incoming, bars=bars.take(~held)))
-    scanned.refused += _twice(bars.take(~held), names, written)
+    kept = bars.take(~held)
+    moved = take_recorded(root, kept, names)
+    rows, written = _new_rows(root, replace(incoming, bars=kept, moved=moved))
+    scanned.refused += _twice(kept, names, written)
     waited = set(sessions_of(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
-    report = _report(scanned, inspection, written, int(held.sum()), was_waiting)
-    return _Plan(rows, (bars.take(held), names, previous, waiting), report)
+    report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import)
+    held_bars = bars.take(held)
+    sources = _sources(held_bars, names, len(scanned.previous), waiting)
+    return _Plan(rows, (held_bars, names, previous[held_bars.row], sources, waiting), report)
+
+
+def _after_import_held(
+    bars: Bars, names: list[str], scanned: int, waiting: pa.Table
+) -> NDArray[np.bool_]:
+    """Find bars that an import held back, and the later ones of their symbols.
+
+    Where the scanner shows such a session itself, its previous close tells whether it was a split.
+    """
+    by_import = {
+        key
+        for key, source in zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True)
+        if is_import(source)
+    }
+    first: dict[int, int] = {}
+    for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True):
+        if row >= scanned and (names[number], int(event)) in by_import:
+            first[int(number)] = min(int(event), first.get(int(number), int(event)))
+    since = np.array([first.get(int(number), 1 << 62) for number in bars.symbol], dtype=np.int64)
+    held: NDArray[np.bool_] = bars.event >= since
+    return held
+
+
+def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> list[str]:
+    """Return the source of each held bar: who held it back first, where it waited before."""
+    origins = dict(zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True))
+    return [
+        SCANNER if row < scanned else origins[names[number], int(event)]
+        for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True)
+    ]
 
 
 def _twice(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
@@ -253,6 +301,7 @@ def _report(
     written: Written,
     held: int,
     was_waiting: NDArray[np.bool_],
+    by_import: list[str],
 ) -> BarsReport:
     added = int(written.is_new.sum())
     return BarsReport(
@@ -271,6 +320,7 @@ def _report(
         unsettled=tuple(inspection.unsettled),
         gave_way=tuple(written.gave_way),
         assumed_hours=dict(sorted(written.assumed.items())),
+        held_by_import=tuple(by_import),
         refused=tuple(scanned.refused),
     )
 

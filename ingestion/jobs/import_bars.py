@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from ingestion import clock
 from ingestion.bars import (
     ACCEPTED,
     ADJUSTED,
+    REFUSED,
     Bars,
     ByDate,
     BySymbol,
+    Doubts,
     Duplicates,
     FileCounts,
     Finding,
@@ -32,25 +36,41 @@ from ingestion.bars import (
     SymbolTable,
     Tally,
     Written,
+    as_bars,
     describe,
+    held_by_imports,
+    hold,
     is_date_format,
     looks_foreign,
+    may_split,
+    newly_held,
     prepare,
+    read_ahead,
     read_splits,
     receipt_body,
     record_ahead,
+    suspected_file,
+    waiting_bars,
     write_bars,
 )
 from ingestion.errors import InputError
 from ingestion.jobs.half_imports import RECEIPT_FILE, Verdict
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import lakehouse_lock, read_symbols, sweep_staging
+from ingestion.lakehouse import lakehouse_lock, read_symbols, sweep_staging, write_run_file
 from ingestion.lakehouse.durable import Staging
 from ingestion.quality.receipt import Job
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SUSPECTED = "suspected_splits.csv"
+SCALED_PAST = (
+    "the file is adjusted for splits or dividends that the stored bars are not adjusted for, or in "
+    "another unit: import prices as traded, or give --restate to replace the stored past"
+)
+_NAMED = 3
+"""How many files the source of a split names."""
 
 
 MAX_REFUSED = 0.05
@@ -72,7 +92,9 @@ class ImportRequest:
     adjusted: bool = False
     """Whether the files' prices and volumes are split-adjusted."""
     max_return: float = 5.0
-    """Largest absolute one-day return that is believed, as a fraction."""
+    """Largest one-day return that is believed, as a fraction; a fall is limited as a ratio is."""
+    restate: bool = False
+    """Whether a past that is scaled against the stored one replaces it."""
     duplicates: Duplicates = Duplicates.REFUSE
     """What becomes of bars of one session that disagree."""
     date_format: str | None = None
@@ -101,6 +123,12 @@ class ImportResult:
     """All of them, a row each; None if nothing was refused."""
     findings: tuple[Finding, ...]
     """What else there is to say."""
+    doubts: Doubts
+    """What was found about splits and about the stored past."""
+    suspects_file: Path | None
+    """Lines to be edited and given back as ``--splits``; none if nothing is suspected."""
+    released: int
+    """Bars that an earlier import held back, and that are stored now."""
     splits_ahead: int
     """Splits that wait for their bar, newly recorded."""
     parts: tuple[Path, ...]
@@ -136,6 +164,11 @@ class ImportResult:
     def refused(self) -> int:
         """Rows that are not, for a reason."""
         return sum(counts.refused for counts in self.files)
+
+    @property
+    def held(self) -> int:
+        """Rows that wait until somebody says whether there was a split."""
+        return sum(counts.held for counts in self.files)
 
     @property
     def written(self) -> int:
@@ -231,6 +264,11 @@ def _import(
         except InputError as error:  # it does not stop the others
             tally.problems[str(path)] = str(error)
     _tell_names(root, table.names, gatherer.named, findings)
+    for split in splits.splits:
+        table.number(split.symbol)
+    held, sources = held_by_imports(waiting_bars(root), set(table.names))
+    numbers = {name: number for number, name in enumerate(table.names)}
+    waiting = as_bars(held, numbers, len(paths))
     judgement = Judgement(
         root=root,
         files=[str(path) for path in paths],
@@ -243,13 +281,18 @@ def _import(
         ),
         max_return=request.max_return,
         duplicates=request.duplicates,
+        may_split=np.array(may_split(root, table.names), dtype=bool),
+        recorded=read_ahead(root),
+        restate=request.restate,
+        splits_file=str(request.splits),
     )
     by_date = ByDate(staging / "dates", by_symbol.days)
-    barless = _judge(by_symbol, splits.splits, judgement, by_date, tally)
+    changes = _judge(by_symbol, splits.splits, waiting, judgement, by_date, tally)
     job.tell(verdict=Verdict.WRITING)
     job.write()
-    for bars, on_stored in by_date.drain(barless):
-        incoming = _incoming(request, bars, on_stored, judgement)
+    _hold_back(root, tally, judgement, held, sources, run_id)
+    for bars, of_dates in by_date.drain(changes):
+        incoming = _incoming(request, bars, of_dates, judgement, sources)
         written = write_bars(root, incoming, run_id)
         _refuse_twice(bars, written, judgement)
         tally.add_written(bars, written)
@@ -263,30 +306,27 @@ def _import(
     )
     _refuse_splits(request, tally.adjusted, refusals)
     counts = tally.counts(refusals)
-    ahead = 0
+    ahead = _record_ahead(root, request, paths, tally.barless, run_id)
     if request.splits is not None:
-        source = f"import:{request.splits.name}"
-        ahead = record_ahead(root, tally.barless, source, clock.now(), run_id)
         recorded = tally.split_rows + ahead
         counts.append(_split_counts(request.splits, splits, recorded, refusals))
-    something = refusals.commonest or tally.problems
-    is_refused = something and not any(count.accepted for count in counts)
+    suspects_file = None
+    if tally.doubts.suspects:
+        lines = suspected_file(tally.doubts.suspects)
+        suspects_file = write_run_file(root, run_id, SUSPECTED, lines)
+    is_done = any(count.accepted or count.held for count in counts) or tally.released
+    is_refused = (refusals.commonest or tally.problems) and not is_done
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
     refused_file = refusals.save(root, run_id)
-    body = receipt_body(counts, tally.restated, refusals, refused_file, findings)
+    body = receipt_body(counts, tally, refusals, refused_file, findings)
     job.tell(verdict=verdict, **body)
     if is_refused and not refusals.commonest:
         problem, *others = tally.problems.values()
         more = f"; {len(others):,} other files were refused too" if others else ""
         raise InputError(f"{problem}{more}")
     if is_refused:
-        first = refusals.examples[0]
-        raise InputError(
-            f"not one of {sum(count.read for count in counts):,} rows was accepted, most often for "
-            f'"{refusals.commonest}"; the first is {first.file}, row {first.row}: {first.reason}'
-            f"{f' ({first.detail})' if first.detail else ''}{_hint(refusals.commonest)}; see "
-            f"{job.receipt} and {refused_file}"
-        )
+        why = _nothing_accepted(counts, tally, refusals)
+        raise InputError(f"{why}{_hint(refusals.commonest)}; see {job.receipt} and {refused_file}")
     return ImportResult(
         run_id=run_id,
         files=tuple(counts),
@@ -297,6 +337,9 @@ def _import(
         refusals=tuple(refusals.examples),
         refused_file=refused_file,
         findings=tuple(findings),
+        doubts=tally.doubts,
+        suspects_file=suspects_file,
+        released=tally.released,
         splits_ahead=ahead,
         parts=tuple(tally.parts),
         receipt=job.receipt,
@@ -310,22 +353,50 @@ def _hint(reason: Reason | None) -> str:
     return ""
 
 
+def _nothing_accepted(counts: list[FileCounts], tally: Tally, refusals: Refusals) -> str:
+    text = f"not one of {sum(count.read for count in counts):,} rows was accepted"
+    found = tally.doubts
+    if found.contradictions:
+        first = found.contradictions[0]
+        return f"{text}: {first.symbol}: {first.told}"
+    if found.refused_pasts:
+        return f"{text}: {found.refused_pasts[0].told}: {SCALED_PAST}"
+    one = refusals.examples[0]
+    return (
+        f'{text}, most often for "{refusals.commonest}"; the first is {one.file}, row {one.row}: '
+        f"{one.reason}{f' ({one.detail})' if one.detail else ''}"
+    )
+
+
 def _judge(
-    by_symbol: BySymbol, splits: list[Split], by: Judgement, by_date: ByDate, tally: Tally
+    by_symbol: BySymbol,
+    splits: list[Split],
+    waiting: Bars,
+    by: Judgement,
+    by_date: ByDate,
+    tally: Tally,
 ) -> list[Split]:
-    """Judge the bars of all symbols; returns the splits of the splits file that have none."""
+    """Judge the bars of all symbols; returns the ratios for stored bars and for bars to come."""
     of_symbol: dict[str, list[Split]] = {}
     for split in splits:
         of_symbol.setdefault(split.symbol, []).append(split)
-    unplaced: list[Split] = []
-    for bars, told in by_symbol.drain():
-        names = [by.names[number] for number in np.unique(bars.symbol)]
-        own = [split for name in names for split in of_symbol.pop(name, ())]
-        prepared = prepare(bars, told, own, by)
-        unplaced += prepared.unplaced
+    changes: list[Split] = []
+
+    def judge(bars: Bars, told: list[Split], numbers: NDArray[np.int32]) -> None:
+        own = [split for n in numbers.tolist() for split in of_symbol.pop(by.names[n], ())]
+        prepared = prepare(bars, told, own, by, waiting.take(np.isin(waiting.symbol, numbers)))
+        changes.extend([*prepared.unplaced, *prepared.moved])
         tally.add_prepared(prepared)
         by_date.add(prepared.bars)
-    return unplaced + [split for several in of_symbol.values() for split in several]
+        seen.update(numbers.tolist())
+
+    seen: set[int] = set()
+    for bars, told in by_symbol.drain():
+        judge(bars, told, np.unique(bars.symbol))
+    others = [n for n, name in enumerate(by.names) if n not in seen and name in of_symbol]
+    if others:
+        judge(Bars.concatenate([]), [], np.array(others, dtype=np.int32))
+    return changes
 
 
 def _tell_names(root: Path, names: list[str], named: dict[str, str], findings: Findings) -> None:
@@ -345,30 +416,87 @@ def _tell_names(root: Path, names: list[str], named: dict[str, str], findings: F
         )
 
 
-def _incoming(request: ImportRequest, bars: Bars, splits: list[Split], by: Judgement) -> Incoming:
-    sources = [
+def _hold_back(
+    root: Path, tally: Tally, by: Judgement, waiting: pa.Table, sources: list[str], run_id: str
+) -> None:
+    """Keep the bars apart that wait for an answer; those that were found bad wait no longer."""
+    for several, prefix in ((tally.held, ""), (tally.waited_in_vain, REFUSED)):
+        bars = Bars.concatenate(several)
+        of_bars = _sources(bars, by, sources)(np.arange(len(bars)))
+        rows = newly_held(
+            bars,
+            by.names,
+            np.full(len(bars), np.nan),
+            [f"{prefix}{source}" for source in of_bars],
+            waiting,
+        )
+        hold(root, rows, run_id)
+
+
+def _sources(
+    bars: Bars, by: Judgement, waiting: list[str]
+) -> Callable[[NDArray[np.intp]], list[str]]:
+    """Return what gives the source of the bars at some positions."""
+    of_files = [
         (f"import:{path.name}", f"import:{path.name}{ADJUSTED}") for path in map(Path, by.files)
     ]
 
     def source(at: NDArray[np.intp]) -> list[str]:
         adjusted = by.still_adjusted[bars.symbol[at]].tolist()
-        files = bars.file[at].tolist()
-        return [sources[file][adjusted] for file, adjusted in zip(files, adjusted, strict=True)]
+        places = zip(bars.file[at].tolist(), bars.row[at].tolist(), adjusted, strict=True)
+        return [
+            of_files[file][is_adjusted] if file < len(of_files) else waiting[row]
+            for file, row, is_adjusted in places
+        ]
 
+    return source
+
+
+def _incoming(
+    request: ImportRequest,
+    bars: Bars,
+    changes: list[Split],
+    by: Judgement,
+    waiting: list[str],
+) -> Incoming:
     name = request.splits.name if request.splits else ""
-    return Incoming(bars, by.names, source, splits, name)
+    source = _sources(bars, by, waiting)
+    moved = [change for change in changes if change.is_moved]
+    recorded = [change for change in changes if not change.is_moved]
+    return Incoming(bars, by.names, source, recorded, name, moved)
+
+
+def _record_ahead(
+    root: Path,
+    request: ImportRequest,
+    paths: tuple[Path, ...],
+    barless: list[Split],
+    run_id: str,
+) -> int:
+    """Record the splits that have no bar yet, each as of the file that tells it."""
+    ahead = 0
+    if request.splits is not None:
+        of_file = [split for split in barless if split.row]
+        source = f"import:{request.splits.name}"
+        ahead = record_ahead(root, of_file, source, clock.now(), run_id)
+    told = [split for split in barless if not split.row]
+    if told:
+        names = ",".join(path.name for path in paths[:_NAMED])
+        ahead += record_ahead(root, told, f"import:{names}", clock.now(), run_id)
+    return ahead
 
 
 def _refuse_twice(bars: Bars, written: Written, by: Judgement) -> None:
     """Refuse the bars whose session is stored with another close."""
     for at, twin in written.twice.items():
         answer = (by.names[bars.symbol[at]], f"{describe(bars, at)}; {twin}")
-        file, row = by.files[bars.file[at]], int(bars.row[at])
+        file, row = by.file_of(int(bars.file[at])), int(bars.row[at])
         by.refusals.add(Reason.TWICE, file, [row], lambda _, answer=answer: answer)  # type: ignore[misc]
 
 
 def _refuse_splits(request: ImportRequest, splits: list[Split], refusals: Refusals) -> None:
     """Record the splits that would count twice."""
+    splits = [split for split in splits if split.row]
     answers = [(split.symbol, f"ratio {split.ratio:g}") for split in splits]
     rows = [split.row for split in splits]
     refusals.add(Reason.ADJUSTED, str(request.splits), rows, answers.__getitem__)
@@ -383,6 +511,7 @@ def _split_counts(path: Path, splits: SplitsFile, recorded: int, refusals: Refus
         accepted=accepted,
         repeated=splits.repeated,
         refused=refused,
+        held=0,
         written=recorded,
         unchanged=accepted - recorded,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ingestion.bars import ACCEPTED, Reason
-from ingestion.jobs.import_bars import ImportResult
+from ingestion.jobs.import_bars import SCALED_PAST, ImportResult
 from ingestion.jobs.local_features import LocalFeaturesResult
+
+_NAMED = 10
+"""How many symbols are told one by one."""
 
 
 def import_document(result: ImportResult) -> dict[str, Any]:
@@ -16,6 +20,8 @@ def import_document(result: ImportResult) -> dict[str, Any]:
         "read": result.read,
         "accepted": result.accepted,
         "refused": result.refused,
+        "held": result.held,
+        "released": result.released,
         "refused_by_reason": {str(why): n for why, n in result.refused_by_reason.items()},
         "refused_file": str(result.refused_file) if result.refused_file else None,
         "written": result.written,
@@ -30,6 +36,8 @@ def import_document(result: ImportResult) -> dict[str, Any]:
             each.name: {"count": each.count, "examples": each.examples} for each in result.findings
         },
         "parts": len(result.parts),
+        **result.doubts.document(),
+        "suspected_splits_file": str(result.suspects_file) if result.suspects_file else None,
         "receipt": str(result.receipt),
     }
 
@@ -38,8 +46,8 @@ def import_text(result: ImportResult) -> str:
     """Return an import's outcome for people."""
     lines = [
         f"{result.read:,} rows read: {result.written:,} written in {len(result.parts):,} parts, "
-        f"{result.unchanged:,} there already, {result.refused:,} refused; "
-        f"{result.symbols:,} symbols"
+        f"{result.unchanged:,} there already, {result.refused:,} refused"
+        f"{f', {result.held:,} held back' if result.held else ''}; {result.symbols:,} symbols"
     ]
     lines += [f"  refused {n:,}: {why}{_hint(why)}" for why, n in result.refused_by_reason.items()]
     if adjusted := result.still_adjusted:
@@ -51,6 +59,9 @@ def import_text(result: ImportResult) -> str:
         lines.append(f"{len(refused):,} files refused:")
         lines += [f"  {problem}" for problem in list(refused.values())[:10]]
         lines += ["  …"] if len(refused) > 10 else []
+    if result.released:
+        lines.append(f"{result.released:,} bars that were held back are stored now")
+    lines += _doubts(result)
     if result.refused_file:
         lines.append(f"every refused row: {result.refused_file}")
     return "\n".join([*lines, str(result.receipt)])
@@ -58,6 +69,30 @@ def import_text(result: ImportResult) -> str:
 
 def _hint(reason: Reason) -> str:
     return f" ({ACCEPTED}; give --date-format for others)" if reason is Reason.TIME else ""
+
+
+def _doubts(result: ImportResult) -> Iterator[str]:
+    found = result.doubts
+    for what, lines in (
+        (
+            "prices contradict the split",
+            [f"{each.symbol}, {each.bars:,} bars: {each.told}" for each in found.contradictions],
+        ),
+        ("restated", [each.told for each in found.restated]),
+        (f"refused: {SCALED_PAST}", [each.told for each in found.refused_pasts]),
+        (
+            "split suspected, bars held back from there on",
+            [each.told for each in found.suspects],
+        ),
+    ):
+        yield from (f"  {what}: {line}" for line in lines[:_NAMED])
+        if len(lines) > _NAMED:
+            yield f"  {what}: {len(lines) - _NAMED:,} more, see the receipt"
+    if result.suspects_file:
+        yield (
+            f"correct the ratios in {result.suspects_file} (1: there was no split) and give it "
+            f"back: tvfeast import-bars --splits {result.suspects_file}"
+        )
 
 
 def local_document(result: LocalFeaturesResult) -> dict[str, Any]:

@@ -94,6 +94,12 @@ def bars_text(result: DataIngestResult) -> str:
     ]
     if bars.waiting:
         lines.append(f"{bars.waiting:,} bars are held back in all")
+    if bars.held_by_import:
+        names = ", ".join(bars.held_by_import[:_NAMED])
+        lines.append(
+            f"{len(bars.held_by_import):,} symbols wait since an import for an answer to a "
+            f"suspected split (`tvfeast import-bars --splits FILE`): {names}"
+        )
     if bars.unsettled:
         names = ", ".join(each.symbol for each in bars.unsettled[:_NAMED])
         lines.append(

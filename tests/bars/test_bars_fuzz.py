@@ -190,6 +190,6 @@ def imported_or_refused(root: Path, request: ImportRequest) -> None:
     held = read_current(list_parts(lakehouse.lakehouse, dataset), dataset)
     assert held.num_rows == result.accepted == result.written
     assert result.read == sum(
-        counts.accepted + counts.repeated + counts.refused for counts in result.files
+        counts.accepted + counts.repeated + counts.refused + counts.held for counts in result.files
     )
     assert import_bars(lakehouse, request).written == 0

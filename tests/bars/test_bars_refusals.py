@@ -111,24 +111,29 @@ def test_a_spike_costs_itself_and_not_its_neighbours(bad: float, run: Import, wr
         assert [(row.row, row.reason) for row in result.refusals] == [(2, Reason.RETURN)]
 
 
-def test_a_lasting_leap_is_refused_once_and_the_limit_can_be_raised(
-    run: Import, write: Write
+def test_what_follows_a_lasting_leap_is_held_back_and_the_limit_can_be_raised(
+    run: Import, write: Write, stored: Rows
 ) -> None:
     days = [("2021-03-01", 1.0), ("2021-03-02", 10.0), ("2021-03-03", 10.0), ("2021-03-04", 10.0)]
     path = write("v.csv", HEADER + "".join(day_of("NYSE:A", day, close) for day, close in days))
-    assert [refusal.row for refusal in run(path).refusals] == [2]
-    assert run(path, max_return=10.0).refused == 0
+    result = run(path)
+    assert (result.refused, result.held, result.written) == (0, 3, 1)
+    assert [row["close"] for row in stored()] == [1.0]
+    lines = (day_of("NYSE:B", day, 1.13 * close) for day, close in days[1:])
+    other = write("w.csv", HEADER + day_of("NYSE:B", *days[0]) + "".join(lines))
+    assert run(other).held == 3
+    assert run(other, max_return=11.0).held == 0
 
 
-def test_a_leap_from_a_stored_bar_is_refused_too(run: Import, write: Write, stored: Rows) -> None:
-    """Whoever imports a day at a time is looked after as well."""
+def test_bars_that_come_one_at_a_time_are_judged_together(
+    run: Import, write: Write, stored: Rows
+) -> None:
+    """The bar that leaps waits until the next ones tell that it was a bad one."""
+    outcomes = []
     for day, close in (("2021-03-01", 10.0), ("2021-03-02", 1000.0), ("2021-03-03", 10.2)):
-        path = write(f"{day}.csv", HEADER + day_of("NYSE:A", day, close))
-        if close == 1000.0:
-            with pytest.raises(InputError, match=r"one-day return.*9900"):
-                run(path)
-        else:
-            run(path)
+        result = run(write(f"{day}.csv", HEADER + day_of("NYSE:A", day, close)))
+        outcomes.append((result.written, result.held, result.refused_by_reason.get(Reason.RETURN)))
+    assert outcomes == [(1, 0, None), (0, 1, None), (1, 0, 1)]
     assert [row["close"] for row in stored()] == [10.0, 10.2]
     long_after = write("later.csv", HEADER + day_of("NYSE:A", "2021-05-03", 1000.0))
     assert run(long_after).written == 1
@@ -137,11 +142,12 @@ def test_a_leap_from_a_stored_bar_is_refused_too(run: Import, write: Write, stor
 def test_a_recorded_split_explains_a_leap(run: Import, write: Write, stored: Rows) -> None:
     bars = HEADER + day_of("NYSE:A", "2021-03-01", 1.0) + day_of("NYSE:A", "2021-03-02", 10.0)
     path = write("v.csv", bars)
-    assert run(path).refused == 1
-    run(splits=write("splits.csv", "symbol,date,ratio\nNYSE:A,2021-03-02,1:10\n"))
-    for written in (1, 0):
+    assert run(path).held == 1
+    result = run(splits=write("splits.csv", "symbol,date,ratio\nNYSE:A,2021-03-02,1:10\n"))
+    assert (result.released, result.held) == (1, 0)
+    for _ in range(2):
         result = run(path)
-        assert (result.refused, result.written) == (0, written)
+        assert (result.refused, result.held, result.written) == (0, 0, 0)
     assert [row["split_ratio"] for row in stored()] == [1.0, 0.1]
 
 
@@ -185,6 +191,7 @@ def test_the_receipt_counts_all_refusals_and_shows_the_first_of_each_reason(
             "accepted": 1,
             "repeated": 0,
             "refused": 1_201,
+            "held": 0,
             "written": 1,
             "unchanged": 0,
             "named": None,

@@ -98,24 +98,25 @@ def test_an_adjusted_series_without_splits_is_taken_as_it_comes_and_marked(
 
 
 def test_splits_alone_are_recorded_on_stored_bars_as_restatements(
-    traded: pa.Table, tmp_path: Path, run: Import, write: Write, stored: Rows
+    run: Import, write: Write, stored: Rows
 ) -> None:
-    path = tmp_path / "raw.parquet"
-    pq.write_table(traded.drop_columns(["split_ratio"]), path)
+    """The market hid the split from the open: 4 % lower, it is like none."""
+    lines = [day_of("NASDAQ:A", "2021-03-01", 20.0), day_of("NASDAQ:A", "2021-03-02", 9.6)]
+    path = write("raw.csv", HEADER + "".join(lines))
     run(path)
     before = {row["timestamp"]: row for row in stored()}
-    splits = write("splits.csv", f"ticker,Date,ratio\nAAPL,{EX_DATE},4/1\n")
+    splits = write("splits.csv", "ticker,Date,ratio\nA,2021-03-02,2/1\n")
     result = run(splits=splits, exchange="NASDAQ")
     assert (result.written, result.restated, len(result.parts)) == (1, 1, 1)
-    assert plain(stored()) == rows_of(traded)
+    assert [row["split_ratio"] for row in stored()] == [1.0, 2.0]
     (changed,) = (row for row in stored() if row != before[row["timestamp"]])
     old = before[changed["timestamp"]]
     assert changed["created_timestamp"] == old["created_timestamp"] + timedelta(microseconds=1)
-    assert changed["source"] == "import:raw.parquet;splits:splits.csv"
+    assert changed["source"] == "import:raw.csv;splits:splits.csv"
     assert run(splits=splits, exchange="NASDAQ").written == 0
     # A file that says nothing about splits does not take the recorded one away.
     assert run(path).written == 0
-    assert plain(stored()) == rows_of(traded)
+    assert [row["split_ratio"] for row in stored()] == [1.0, 2.0]
 
 
 def test_splits_given_with_bars_stand_on_their_ex_dates(
@@ -170,8 +171,10 @@ def test_equal_splits_collapse_and_others_are_refused(
 def test_a_bad_split_is_refused_and_the_others_are_recorded(
     line: str, reason: Reason, run: Import, write: Write, stored: Rows
 ) -> None:
-    days = ("2021-03-01", "2021-03-02")
-    bars = write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days))
+    bars = write(
+        "v.csv",
+        HEADER + day_of("NYSE:A", "2021-03-01", 20.0) + day_of("NYSE:A", "2021-03-02", 10.0),
+    )
     splits = write("splits.csv", f"symbol,date,ratio\n{line}\nNYSE:A,2021-03-02,2\n")
     result = run(bars, splits=splits)
     (refusal,) = result.refusals
@@ -185,8 +188,10 @@ def test_a_split_waits_for_its_bar(run: Import, write: Write, stored: Rows) -> N
     result = run(splits=splits)
     assert (result.splits_ahead, result.written, result.parts) == (1, 1, ())
     assert (run(splits=splits).splits_ahead, run(splits=splits).unchanged) == (0, 1)
-    days = ("2021-03-01", "2021-03-02")
-    bars = write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days))
+    bars = write(
+        "v.csv",
+        HEADER + day_of("NYSE:A", "2021-03-01", 15.0) + day_of("NYSE:A", "2021-03-02", 10.0),
+    )
     run(bars)
     assert [row["split_ratio"] for row in stored()] == [1.0, 1.5]
     assert run(bars).written == 0

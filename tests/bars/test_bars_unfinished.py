@@ -125,7 +125,7 @@ def test_an_import_of_other_files_does_not_stand_in_for_it(
     lakehouse: Settings, half: Callable[[], object], run: Import, write: Write, adjusted: Path
 ) -> None:
     run(write("other.csv", HEADER + day_of("NYSE:A", str(DAYS[0]))))
-    run(adjusted, adjusted=True, exchange="NASDAQ")
+    run(adjusted, adjusted=True, exchange="NASDAQ", restate=True)
     with pytest.raises(GateRefused, match=HALF_IMPORTED):
         local_features(lakehouse)
 

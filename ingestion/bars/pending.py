@@ -1,0 +1,319 @@
+"""Splits whose ex-date has no bar: they take effect at the symbol's next one.
+
+The ratio of such a split stands on that next bar, multiplied with those of others that wait there
+too. When a bar comes that lies between, the ratio moves to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingestion.bars.ahead import read_ahead
+from ingestion.bars.model import Bars, Split
+from ingestion.bars.nearby import STORED, NearbyBars
+from ingestion.bars.series import in_order, keys_of
+from ingestion.bars.times import DAY
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REACH = timedelta(days=400)
+"""How far from a split its next bar, or the one before, is looked for in the lakehouse."""
+
+_ONE_SPLIT = timedelta(days=7).total_seconds()
+"""Equal ratios of a symbol so near to each other are one split that is dated in two ways."""
+
+Recorded = dict[tuple[str, int], float]
+"""Ratios by symbol and close of the ex-date's session, Unix seconds."""
+
+
+def carried(bars: Bars, names: Sequence[str], splits: Recorded) -> NDArray[np.float64]:
+    """Return, for each bar, the product of the ratios that have no bar and take effect at it.
+
+    Parameters
+    ----------
+    bars
+        As :func:`ingestion.bars.series.in_order` leaves them, one a session. Nothing takes effect
+        at a symbol's first bar: there is no price before it.
+    """
+    factor = np.ones(len(bars))
+    for at, ratio in _next_bars(bars, names, splits):
+        factor[at] *= ratio
+    return factor
+
+
+def _next_bars(bars: Bars, names: Sequence[str], splits: Recorded) -> Iterable[tuple[int, float]]:
+    numbers = {name: number for number, name in enumerate(names)}
+    for (symbol, event), ratio in splits.items():
+        number = numbers.get(symbol)
+        if number is None:
+            continue
+        start, end = np.searchsorted(bars.symbol, [number, number + 1]).tolist()
+        at = start + int(np.searchsorted(bars.event[start:end], event))
+        if start < at < end and bars.event[at] != event:
+            yield at, ratio
+
+
+def combined(own: NDArray[np.float64], carried_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ratio that takes effect at each bar: its own and those that it carries.
+
+    Where both are equal they are one split, which two vendors date differently.
+    """
+    product: NDArray[np.float64] = np.where(own == carried_ratio, own, own * carried_ratio)
+    return product
+
+
+def without(ratio: NDArray[np.float64], carried_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return stored bars' own ratios: what :func:`combined` was given."""
+    own = ratio / carried_ratio
+    # A lakehouse of an earlier version has 1 on the next bar: nothing was carried there.
+    is_one = (ratio == 1) | (np.abs(own - 1) < 1e-9)
+    return np.where(carried_ratio == 1, ratio, np.where(is_one, 1.0, own))
+
+
+class Known:
+    """All that is known of the splits of some symbols: recorded, and brought by an import.
+
+    Parameters
+    ----------
+    names
+        Symbols by number.
+    recorded
+        What waits in the lakehouse.
+    splits
+        Those of the splits file, which overrule everything else.
+    """
+
+    def __init__(
+        self, names: Sequence[str], stored: NearbyBars, recorded: Recorded, splits: Sequence[Split]
+    ) -> None:
+        self.names = names
+        self.recorded = dict(recorded)
+        self.fresh = {(split.symbol, split.event): split.ratio for split in splits}
+        self._said = dict(self.fresh)
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._stored = stored
+        self._files_are_right = False
+
+    def add(self, told: Iterable[Split]) -> None:
+        """Take the splits that the files of bars tell; the splits file overrules them."""
+        for split in told:
+            self.fresh.setdefault((split.symbol, split.event), split.ratio)
+
+    def forget(self, symbols: Container[str]) -> None:
+        """Leave out what the import brings for some symbols."""
+        self.fresh = {key: ratio for key, ratio in self.fresh.items() if key[0] not in symbols}
+        self._said = {key: ratio for key, ratio in self._said.items() if key[0] not in symbols}
+
+    def believe_files(self) -> None:
+        """Take the files' word from now on where they say that there was no split."""
+        self._files_are_right = True
+
+    def waiting_now(self, unplaced: Iterable[Split]) -> None:
+        """Keep, of what the import brings, the splits that have no bar in it."""
+        self.fresh = {(split.symbol, split.event): split.ratio for split in unplaced}
+        self.recorded |= self.fresh
+
+    def ratios(self, bars: Bars) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the ratio that takes effect at each bar, 1 for none.
+
+        Parameters
+        ----------
+        bars
+            As :func:`ingestion.bars.series.in_order` leaves them, one a session; stored ones have
+            the file :data:`ingestion.bars.nearby.STORED`.
+
+        Returns
+        -------
+        tuple[NDArray[np.float64], NDArray[np.bool_]]
+            Shape ``(n,)`` each: the ratios, and the bars whose file says that there was no split,
+            though one is recorded: the recorded one is returned.
+        """
+        stored = self._stored
+        was_carried = carried(stored.bars, self.names, self.recorded)
+        match = stored.find(bars)
+        known = match >= 0
+        recorded = np.full(len(bars), np.nan)
+        recorded[known] = without(stored.bars.split_ratio, was_carried)[match[known]]
+        waiting = self._at_bars(bars, self.recorded)
+        recorded = np.where(known | np.isnan(waiting), recorded, waiting)
+        own = np.where(np.isnan(bars.split_ratio) | (bars.file < 0), recorded, bars.split_ratio)
+        said = self._at_bars(bars, self._said)
+        doubtful = (bars.file >= 0) & (own == 1) & np.isnan(said) & ~np.isnan(recorded)
+        doubtful &= (recorded != 1) & (not self._files_are_right)
+        own = np.where(doubtful, recorded, own)
+        own = np.where(np.isnan(said), own, said)
+        own = np.where(np.isnan(own), 1.0, own)
+        return combined(own, carried(bars, self.names, self.recorded | self.fresh)), doubtful
+
+    def settled(self, bars: Bars) -> NDArray[np.bool_]:
+        """Tell at which bars it is recorded that there was no split, whatever it looks like."""
+        is_one: NDArray[np.bool_] = self._at_bars(bars, self.recorded | self._said) == 1
+        return is_one
+
+    def all_splits(self, bars: Bars) -> list[Split]:
+        """Return every split of the symbols of some bars, one per ex-date, by whoever told it."""
+        symbols = {self.names[number] for number in np.unique(bars.symbol).tolist()}
+        found = {key: ratio for key, ratio in self.fresh.items() if key[0] in symbols}
+        told = list(found.items())
+        stored = self._stored.bars
+        own = without(stored.split_ratio, carried(stored, self.names, self.recorded))
+        at = np.flatnonzero(own != 1).tolist()
+        recorded = {(self.names[stored.symbol[n]], int(stored.event[n])): own[n] for n in at}
+        for (symbol, event), ratio in [*recorded.items(), *self.recorded.items()]:
+            is_told = any(
+                key[0] == symbol and other == ratio and abs(key[1] - event) <= _ONE_SPLIT
+                for key, other in told
+            )
+            if symbol in symbols and not is_told:
+                found.setdefault((symbol, event), float(ratio))
+        return [Split(symbol, event, ratio) for (symbol, event), ratio in found.items()]
+
+    def _at_bars(self, bars: Bars, splits: Recorded) -> NDArray[np.float64]:
+        """Return the ratio that is recorded for each bar's own session; NaN for none."""
+        ratios = np.full(len(bars), np.nan)
+        here = [(key, ratio) for key, ratio in splits.items() if key[0] in self._numbers]
+        if not here or not len(bars):
+            return ratios
+        keys = keys_of(bars.symbol, bars.event)
+        wanted = keys_of(
+            np.array([self._numbers[symbol] for (symbol, _), _ in here]),
+            np.array([event for (_, event), _ in here], dtype=np.int64),
+        )
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        there = keys[at] == wanted
+        ratios[at[there]] = np.array([ratio for _, ratio in here])[there]
+        return ratios
+
+
+def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
+    """Read what else is needed to know the next bars of splits.
+
+    Parameters
+    ----------
+    bars
+        The import's, in order.
+    """
+    merged = with_stored(bars, stored)
+    numbers = {name: number for number, name in enumerate(known.names)}
+    reach = REACH.days
+    for symbol, event in known.recorded | known.fresh:
+        number = numbers.get(symbol)
+        if number is None:
+            continue
+        start, end = np.searchsorted(merged.symbol, [number, number + 1]).tolist()
+        of_symbol = merged.event[start:end]
+        at = int(np.searchsorted(of_symbol, event))
+        is_new = (symbol, event) in known.fresh
+        if at < len(of_symbol):
+            if of_symbol[at] == event:
+                continue
+            if not at and not is_new and merged.file[start] == STORED:
+                continue  # it took effect before
+        elif not is_new:
+            continue  # no bar here is after it
+        day = event // DAY
+        first = int(of_symbol[at - 1]) // DAY if at else day - reach
+        last = int(of_symbol[at]) // DAY if at < len(of_symbol) else day + reach
+        days = range(max(first, day - reach), min(last, day + reach) + 1)
+        if not stored.has_read(days):
+            stored.extend([number], days, known.names)
+
+
+def with_stored(bars: Bars, stored: NearbyBars) -> Bars:
+    """Return bars and the stored ones that they do not replace, in order."""
+    there = stored.bars
+    replaced = np.isin(keys_of(there.symbol, there.event), keys_of(bars.symbol, bars.event))
+    return in_order(Bars.concatenate([bars, there.take(~replaced)]))
+
+
+def take_effect(
+    bars: Bars, stored: NearbyBars, known: Known, before: Recorded
+) -> tuple[Bars, list[Split]]:
+    """Write on each bar the ratio that takes effect at it, where the lakehouse would not.
+
+    Parameters
+    ----------
+    bars
+        What is to be written, as :func:`ingestion.bars.series.in_order` leaves it.
+    known
+        What waits now.
+    before
+        The splits that waited until now.
+
+    Returns
+    -------
+    tuple[Bars, list[Split]]
+        The bars, and the stored ones whose ratio is another one with these bars beside them.
+    """
+    after = with_stored(bars, stored)
+    ratio, _ = known.ratios(after)
+    is_new = after.file != STORED
+    match = stored.find(after)
+    default = np.ones(len(after))
+    default[match >= 0] = stored.bars.split_ratio[match[match >= 0]]
+    tell = is_new & (~np.isnan(after.split_ratio) | (ratio != default))
+    after.split_ratio[tell] = ratio[tell]
+    return after.take(is_new), _moved(stored.bars, after, known.names, before, known.recorded)
+
+
+def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
+    """Write on bars of a daily run, in place, the ratio of splits that have no bar.
+
+    Parameters
+    ----------
+    bars
+        One per symbol and session, in any order.
+
+    Returns
+    -------
+    list[Split]
+        The stored bars whose ratio is another one with these bars beside them.
+    """
+    recorded = read_ahead(root)
+    symbols = {symbol for symbol, _ in recorded}
+    chosen = np.array([names[number] in symbols for number in bars.symbol], dtype=bool)
+    if not chosen.any():
+        return []
+    at = np.flatnonzero(chosen)
+    at = at[np.argsort(keys_of(bars.symbol[at], bars.event[at]))]
+    of_them = bars.take(at)
+    stored = NearbyBars(root, of_them.symbol, of_them.event, names)
+    known = Known(names, stored, recorded, [])
+    read_around(stored, of_them, known)
+    taken, changes = take_effect(of_them, stored, known, recorded)
+    bars.split_ratio[at] = taken.split_ratio
+    return changes
+
+
+def _moved(
+    before: Bars, after: Bars, names: Sequence[str], old: Recorded, new: Recorded
+) -> list[Split]:
+    """Return the stored bars whose ratio is another one after an import.
+
+    Parameters
+    ----------
+    before
+        The stored bars, in order.
+    after
+        The same with the import's.
+    old, new
+        The splits that waited before the import, and those that wait now.
+    """
+    kept = after.take(after.file < 0)
+    at = np.searchsorted(keys_of(before.symbol, before.event), keys_of(kept.symbol, kept.event))
+    was = carried(before, names, old)[at]
+    now = carried(after, names, new)[after.file < 0]
+    ratio = np.where(was == now, kept.split_ratio, combined(without(kept.split_ratio, was), now))
+    # What an earlier version of the project never applied is applied now.
+    late = (was == now) & (was != 1) & (kept.split_ratio == 1)
+    ratio[late] = now[late]
+    return [
+        Split(names[kept.symbol[n]], int(kept.event[n]), float(ratio[n]), is_moved=True)
+        for n in np.flatnonzero(ratio != kept.split_ratio).tolist()
+    ]
