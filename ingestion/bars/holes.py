@@ -8,22 +8,22 @@ or where the scanner's own previous close proves a bar of a single one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.accepted import read_accepted
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
 from ingestion.bars.missed import Missed, read_missed
-from ingestion.lakehouse import by_date, list_parts, read_part
-from ingestion.reading import reading_again
+from ingestion.lakehouse import by_date, read_part
+from ingestion.lakehouse.parts import Part
 
 NO_HOLE = 0
 """Stands for "no session is missing before this bar"."""
@@ -40,6 +40,67 @@ class OpenHoles:
 
     def __bool__(self) -> bool:
         return bool(self.of_markets or self.of_symbols)
+
+    @property
+    def keys(self) -> frozenset[tuple[int, str]]:
+        """Close of each missing session, with the market or symbol that lacks it."""
+        of_markets = {(hole.closes, hole.market) for hole in self.of_markets}
+        return frozenset(of_markets | {(hole.closes, symbol) for symbol, hole in self.of_symbols})
+
+    def document(self) -> dict[str, Any]:
+        """Return the holes for a receipt; what :meth:`told` reads."""
+
+        def plain(hole: Hole) -> dict[str, Any]:
+            return {**asdict(hole), "session": hole.session.isoformat()}
+
+        return {
+            "of_markets": [plain(hole) for hole in self.of_markets],
+            "of_symbols": [plain(hole) | {"symbol": name} for name, hole in self.of_symbols],
+        }
+
+    @classmethod
+    def told(cls, document: Mapping[str, Any]) -> OpenHoles:
+        """Read the holes out of a receipt.
+
+        Raises
+        ------
+        ValueError, LookupError, TypeError
+            If it does not say them.
+        """
+
+        def hole(told: Mapping[str, Any]) -> Hole:
+            session = date.fromisoformat(told["session"])
+            numbers = (int(told[name]) for name in ("closes", "opens", "symbols"))
+            closes, opens, symbols = numbers
+            return Hole(closes, str(told["market"]), session, opens, symbols)
+
+        return cls(
+            tuple(map(hole, document["of_markets"])),
+            tuple((str(each["symbol"]), hole(each)) for each in document["of_symbols"]),
+        )
+
+    def reach_into(
+        self, names: Sequence[str], closes: NDArray[np.int64], window: timedelta
+    ) -> NDArray[np.bool_]:
+        """Tell which bars have a missing session of theirs in the time before them.
+
+        Parameters
+        ----------
+        names, closes
+            Length n: symbol and close (Unix s) of each bar, in any order.
+        window
+            How long before the close, at most.
+        """
+        markets = [market_of(name) for name in names]
+        found = np.zeros(len(names), dtype=bool)
+        of_markets = [(np.array([each == hole.market for each in markets]), hole)
+                      for hole in self.of_markets]  # fmt: skip
+        of_symbols = [(np.array([each == symbol for each in names]), hole)
+                      for symbol, hole in self.of_symbols]  # fmt: skip
+        for own, hole in (*of_markets, *of_symbols):
+            ago = closes - hole.closes
+            found |= own & (ago > 0) & (ago <= window // timedelta(seconds=1))
+        return found
 
     def missing_from(
         self, names: Sequence[str], numbers: NDArray[np.integer], closes: NDArray[np.int64]
@@ -126,28 +187,29 @@ def _session(missed: Missed) -> Hole | None:
     return Hole(missed.closes, market, sessions.labels[int(at[0])], opens, 1)
 
 
-def attend(root: Path, first: date, last: date) -> Attendance:
-    """Read which sessions symbols have bars of, in partitions of a span, both ends included."""
+def attend(parts: list[Part], attendance: Attendance, names: Sequence[str] = ()) -> None:
+    """Read which sessions symbols have bars of.
 
-    def read() -> Attendance:
-        attendance, numbers = Attendance(first, last), Numbers()
-        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
-            if day > last:
-                break
-            columns = ["symbol", "event_timestamp"]
-            rows = pa.concat_tables([read_part(part.path, columns) for part in parts])
-            attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
-        return attendance
-
-    return reading_again(read)
+    Parameters
+    ----------
+    parts
+        Of bars, in the order of their dates.
+    names
+        The symbols that ``attendance`` knows already, by number.
+    """
+    numbers = Numbers(names)
+    for of_day in by_date(parts).values():
+        columns = ["symbol", "event_timestamp"]
+        rows = pa.concat_tables([read_part(part.path, columns) for part in of_day])
+        attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
 
 
 class Numbers:
     """Symbols in the order in which they were met."""
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._place: dict[str, int] = {}
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = list(names)
+        self._place = {name: number for number, name in enumerate(self.names)}
 
     def of(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the number of each symbol; new ones get the next."""

@@ -34,8 +34,7 @@ from ingestion.settings import Settings
 
 LOOKBACK = timedelta(days=90)
 """How far back bars are read to find holes."""
-RECEIPT_FILE = "accept_hole.json"
-_LOCAL_FEATURES = "local_features.json"
+RECEIPT_FILE, LOCAL_FEATURES_FILE = "accept_hole.json", "local_features.json"
 _SESSIONS = 5
 """Sessions that tell how long after the close a market's bars come."""
 _NAMED = 10
@@ -85,11 +84,12 @@ def find_holes(root: Path, at: datetime) -> Holes:
     accepted = read_accepted(root)
     known = {(each.market, each.session) for each in accepted}
     holes = open_holes(root, recent.attendance)
+    since = (at - LOOKBACK).timestamp()
     found = [
         *(_lacking(hole) for hole in holes.of_markets),
         *_of_symbols(root, holes),
         *recent.overdue(at),
-        *_found_before(root, int((at - LOOKBACK).timestamp())),
+        *(_lacking(hole) for hole in known_holes(root).of_markets if hole.closes < since),
     ]
     of_session: dict[tuple[str, date], Lacking] = {}
     for each in found:
@@ -215,24 +215,15 @@ def _symbols(root: Path, day: date) -> list[str]:
     return reading_again(read)
 
 
-def _found_before(root: Path, until: int) -> list[Lacking]:
-    """Return the holes of longer ago, as the newest run over all bars has found them."""
+def known_holes(root: Path) -> OpenHoles:
+    """Return the holes that the newest finished run over all bars has found."""
 
-    def read(receipt: dict[str, Any]) -> list[Lacking] | None:
-        if not is_done(receipt):
+    def read(receipt: dict[str, Any]) -> OpenHoles | None:
+        if not is_done(receipt) or "holes" not in receipt:
             return None
-        return [
-            Lacking(
-                each["market"],
-                date.fromisoformat(each["session"]),
-                datetime.fromtimestamp(each["closes"], UTC),
-                each["symbols"],
-            )
-            for each in receipt.get("holes", {}).get("of_markets", [])
-            if each["closes"] < until
-        ]
+        return OpenHoles.told(receipt["holes"])
 
-    return newest_receipt(root, _LOCAL_FEATURES, read, lambda _: None) or []
+    return newest_receipt(root, LOCAL_FEATURES_FILE, read, lambda _: None) or OpenHoles(())
 
 
 def _just_closed(root: Path, at: datetime) -> list[Lacking]:

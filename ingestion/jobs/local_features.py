@@ -11,18 +11,21 @@ Of each date's rows, those that are stored already are dropped, and the others w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
+from feature_repo.catalog import ACCEPTED_HOLES, LOCAL_1D, MISSED_BARS, OHLCV_1D, Dataset
 from ingestion import clock
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles, attend, open_holes
 from ingestion.errors import InputError
 from ingestion.jobs.half_imports import refuse_half_imports
+from ingestion.jobs.holes import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.turn import Names, features, spill_by_month, spill_by_symbol, stamped
 from ingestion.lakehouse import (
@@ -48,7 +51,7 @@ from ingestion.quality.receipt_file import is_done, newest_receipt
 from ingestion.settings import Settings
 from ingestion.spill import Spill
 
-RECEIPT_FILE, BACKFILL_FILE = "local_features.json", "backfill.json"
+RECEIPT_FILE, BACKFILL_FILE = LOCAL_FEATURES_FILE, "backfill.json"
 
 _KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
 _SECOND = len("20260116T213000Z")
@@ -68,6 +71,8 @@ class LocalFeaturesResult:
     parts: tuple[Path, ...]
     quarantined: int = 0
     """Rows that break a rule of the catalog."""
+    holes: OpenHoles = field(default_factory=lambda: OpenHoles(()))
+    """Sessions that are missing: values over them are null."""
     receipt: Path | None = None
     """Where it is written down; None while the run goes on."""
 
@@ -123,19 +128,21 @@ def local_features(settings: Settings, run_id: str | None = None) -> LocalFeatur
         refuse_half_imports(settings.lakehouse)
         first = _first_news(settings.lakehouse)
         if first is None:
-            return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, ()))
+            known = known_holes(settings.lakehouse)
+            return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, (), holes=known))
         return _recompute(settings, job, run_id, first, date.max)
 
 
 def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Tell the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_unchanged", "quarantined")
-    job.tell(**{name: getattr(result, name) for name in counts})
+    told = {name: getattr(result, name) for name in counts}
+    job.tell(**told, holes=result.holes.document())
     return replace(result, receipt=job.receipt)
 
 
 def _first_news(lakehouse: Path) -> date | None:
-    """Return the earliest date with a bar that no finished run has seen.
+    """Return the earliest date with a bar, or an accepted hole, that no finished run has seen.
 
     A run that was refused, failed or was killed has not seen any: it may have written some dates
     only.
@@ -146,7 +153,16 @@ def _first_news(lakehouse: Path) -> date | None:
     )
     if finished is None:
         return bars[0].date
-    return min((part.date for part in bars if _is_news(part, finished)), default=None)
+    said = (part for each in (MISSED_BARS, ACCEPTED_HOLES) for part in list_parts(lakehouse, each))
+    news = (part.date for part in (*bars, *said) if _is_news(part, finished))
+    return min(news, default=None)
+
+
+def _first_changed(lakehouse: Path, holes: OpenHoles) -> date:
+    """Return the date of the first hole that is open now and was not, or the reverse."""
+    changed = holes.keys ^ known_holes(lakehouse).keys
+    days = (datetime.fromtimestamp(closes, UTC).date() for closes, _ in changed)
+    return min(days, default=date.max)
 
 
 def _is_news(part: Part, seen_by: str) -> bool:
@@ -170,7 +186,9 @@ def _recompute(
     settings: Settings, job: Job, run_id: str, first: date, last: date
 ) -> LocalFeaturesResult:
     lakehouse = settings.lakehouse
-    bars = [part for part in _require_bars(lakehouse) if part.date <= last]
+    everything = _require_bars(lakehouse)
+    bars = [part for part in everything if part.date <= last]
+    attendance = Attendance(everything[0].date, everything[-1].date)
     # Beside the run's own staging folder, which goes with each part written.
     staging = lakehouse / "_tmp"
     began = clock.now()
@@ -183,10 +201,15 @@ def _recompute(
         Spill(staging / f"{run_id}-symbols") as symbols,
         Spill(staging / f"{run_id}-months") as months,
     ):
-        found, count = spill_by_symbol(bars, symbols)
+        found, count = spill_by_symbol(bars, symbols, attendance)
         names = Names(found)
+        # Whether a session is missing is told by what came later, too.
+        attend(everything[len(bars) :], attendance, found)
+        holes = open_holes(lakehouse, attendance)
+        if last == date.max:
+            first = min(first, _first_changed(lakehouse, holes))
         for _, rows in symbols.drain():
-            spill_by_month(features(rows, names), first, last, months)
+            spill_by_month(features(rows, names, holes), first, last, months)
         stored = by_date(list_parts(lakehouse, LOCAL_1D))
         rows_written = 0
         for _, of_month in months.drain():
@@ -197,7 +220,8 @@ def _recompute(
                 changed[day], newest[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
             beside = stored.get(served, []) if served else []
-            for day, accepted in _accepted(settings, job, run_id, changed, served, beside):
+            judged = _accepted(settings, job, run_id, changed, served, beside, holes)
+            for day, accepted in judged:
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
                     rows_written += accepted.num_rows
@@ -205,7 +229,14 @@ def _recompute(
                     rows = created_at(accepted, created)
                     written.append(append_part(lakehouse, LOCAL_1D, rows, run_id))
     result = LocalFeaturesResult(
-        run_id, count, dates, rows_written, kept, tuple(written), quarantined=quarantined
+        run_id,
+        count,
+        dates,
+        rows_written,
+        kept,
+        tuple(written),
+        quarantined=quarantined,
+        holes=holes,
     )
     return _finished(job, result)
 
@@ -217,6 +248,7 @@ def _accepted(
     changed: dict[date, pa.Table],
     served: date | None,
     stored: list[Part],
+    holes: OpenHoles,
 ) -> Iterator[tuple[date, pa.Table]]:
     """Yield by date the rows that may be published; the others go to the run's quarantine.
 
@@ -244,7 +276,9 @@ def _accepted(
         rows, beside = changed[served], read_current(stored, LOCAL_1D)
         replaced = set(_keys(rows))
         stays = pa.array([key not in replaced for key in _keys(beside)], pa.bool_())
-        report = check_at_door(settings, LOCAL_1D, rows, run_id, beside=beside.filter(stays))
+        report = check_at_door(
+            settings, LOCAL_1D, rows, run_id, beside=beside.filter(stays), holes=holes
+        )
         job.tell(quality=report.to_dict())
         refuse_unless_accepted(report, job)
         yield served, report.accepted

@@ -23,6 +23,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles, seconds
 from ingestion.lakehouse import arrow_schema, by_date, read_current
 from ingestion.lakehouse.parts import Part, read_metadata
 from ingestion.local import compute_local_features
@@ -35,8 +37,10 @@ _BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
 _DAY = 86_400
 
 
-def spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
-    """Spill all bars by symbol.
+def spill_by_symbol(
+    parts: list[Part], spill: Spill, attendance: Attendance
+) -> tuple[list[str], int]:
+    """Spill all bars by symbol, and note who was there when.
 
     Returns
     -------
@@ -60,6 +64,7 @@ def spill_by_symbol(parts: list[Part], spill: Spill) -> tuple[list[str], int]:
         names = symbols.dictionary.to_pylist()
         known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
         number = known[symbols.indices.to_numpy()]
+        attendance.add(number, seconds(bars), list(numbers))
         bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
         spill.scatter(bars, number % files)
     return list(numbers), count
@@ -79,17 +84,20 @@ class Names:
         return pa.DictionaryArray.from_arrays(places, self.ordered)
 
 
-def features(rows: pa.Table, names: Names) -> pa.Table:
+def features(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
     """Compute all features of some symbols' whole history, with the bars' closes."""
     places = names.place_of[rows["number"].to_numpy()]
     order = np.lexsort((rows["timestamp"].to_numpy(), places))
     rows, place = rows.take(pa.array(order)), pa.array(places[order])
-    closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000)
+    closes = pa.array(seconds(rows))
     bars = (
         rows.drop_columns(["number", "event_timestamp"])
         .append_column("symbol", names.at(place))
         .append_column("close_timestamp", closes)
     )
+    if holes:
+        missing = holes.missing_from(names.ordered.to_pylist(), places[order], closes.to_numpy())
+        bars = bars.append_column("missing_from", pa.array(missing))
     computed = compute_local_features(bars)  # in the order of the bars, which is its own
     return (
         computed.drop_columns(["symbol", "timestamp"])

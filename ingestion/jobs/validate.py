@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D, FeatureGroup
+from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion import clock
 from ingestion.errors import GateRefused, InputError
+from ingestion.jobs.holes import known_holes
 from ingestion.jobs.loads import VERDICT_FILE
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock
@@ -172,7 +173,8 @@ def check_newest(
     """Check the newest rows of each group."""
     checked = []
     for group, rows in newest.items():
-        context = CheckContext(read_history(settings.lakehouse, group, rows), at)
+        holes = known_holes(settings.lakehouse) if group is LOCAL_1D else None
+        context = CheckContext(read_history(settings.lakehouse, group, rows, holes), at)
         checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
     return checked
 

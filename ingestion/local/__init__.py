@@ -10,6 +10,8 @@ symbols.
     sums, averages and recursions over bars, with TradingView's seeding
 ``oscillators`` ``directional`` ``returns`` ``ratings``
     one function a formula, its source in the docstring
+``reach``
+    how far back each feature reads, and so how long a missing bar spoils it
 ``features``
     which formula feeds which column, and the forward split adjustment; start reading there
 """
@@ -44,7 +46,9 @@ def compute_local_features(bars: pa.Table) -> pa.Table:
         ``high``, ``low``, ``close`` are as traded, ``volume`` in units. Optional: ``split_ratio``,
         new shares for one old on an ex-date and 1.0 otherwise (1.0 throughout if the column is
         missing); ``close_timestamp`` (int64), the bar's close in Unix seconds, "now" for
-        ``Perf.*`` (24 h after the open if the column is missing).
+        ``Perf.*`` (24 h after the open if the column is missing); ``missing_from`` (int64), where
+        sessions between the symbol's bar before and this one are missing, the open of the first of
+        them in Unix seconds, 0 elsewhere.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def compute_local_features(bars: pa.Table) -> pa.Table:
     ------
     InputError
         A column is missing, has another type, or holds a null or non-finite value; a key is
-        repeated; a split ratio is not positive; a bar closes before it opens.
+        repeated; a split ratio is not positive; a bar closes before it opens, or a session that is
+        missing before a bar opens after it.
 
     Notes
     -----
@@ -68,7 +73,9 @@ def compute_local_features(bars: pa.Table) -> pa.Table:
     ``momentum_60d`` 60.
 
     A series counts bars, not days: a gap in the dates is no bar, and only ``Perf.*`` reads the
-    clock. With constant prices RSI is 100; returns, volatility, AO, MACD and ``Perf.*`` are 0;
+    clock. Behind a session that is missing (``missing_from``) a feature is null for as many bars as
+    :data:`~ingestion.local.reach.BARS_BACK` says, and ``Perf.*`` where that session would be the
+    reference. With constant prices RSI is 100; returns, volatility, AO, MACD and ``Perf.*`` are 0;
     ADX, CCI and the stochastics are 0 / 0 and null, and so are they wherever their window has no
     range. Windows without any volume only remove the volume-weighted average's vote from
     ``Recommend.MA``.

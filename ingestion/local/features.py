@@ -7,7 +7,8 @@ product
    :mod:`~ingestion.local.directional`, :mod:`~ingestion.local.returns`,
    :mod:`~ingestion.local.ratings`).
 3. What is measured in money is divided by the same product: it is again in the money of its own
-day.
+   day.
+4. Values whose window spans a missing session are taken out (:mod:`~ingestion.local.reach`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from ingestion.local import oscillators, ratings
 from ingestion.local.directional import adx, directional_movement, true_range
 from ingestion.local.panel import Block
+from ingestion.local.reach import DAYS_BACK, without_gaps
 from ingestion.local.returns import daily_volatility, performance, sample_deviation, simple_return
 from ingestion.local.windows import Matrix, emas, hma, smas, vwma
 
@@ -51,7 +53,10 @@ def compute_block(block: Block) -> dict[str, Matrix]:
     """Return the matrix of each of :data:`FEATURES`; undefined values are NaN or infinite."""
     # Prices near the limits of a double overflow; what comes of it is not finite, and so undefined.
     with np.errstate(over="ignore", invalid="ignore"):
-        return _compute(block)
+        values = _compute(block)
+    if block.missing_from is None:
+        return values
+    return without_gaps(values, block.missing_from)
 
 
 def _compute(block: Block) -> dict[str, Matrix]:
@@ -111,6 +116,8 @@ def _compute(block: Block) -> dict[str, Matrix]:
         "MACD.macd": macd / split,
         "MACD.signal": signal / split,
         "Volatility.D": daily_volatility(high, low, ranged),
-        "Perf.W": performance(open_, close, block.opened, block.closed, 7),
-        "Perf.1M": performance(open_, close, block.opened, block.closed, 30),
+        **{
+            name: performance(open_, close, block.opened, block.closed, days, block.missing_from)
+            for name, days in DAYS_BACK.items()
+        },
     }

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.errors import InputError
+from ingestion.local.reach import NONE_MISSING
 from ingestion.local.returns import DAY
 from ingestion.local.windows import Matrix
 
@@ -45,6 +46,8 @@ class Block:
     """Bar open, s; the largest int64 behind a symbol's last bar."""
     closed: NDArray[np.int64]
     """Bar close, s; 0 behind a symbol's last bar."""
+    missing_from: NDArray[np.int64] | None
+    """Open of the first session missing before the bar, s, 0 where none is; None if none is."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Panel:
     timestamp: NDArray[np.int64]
     symbol: pa.DictionaryArray
     closed: NDArray[np.int64]
+    missing_from: NDArray[np.int64] | None
     values: dict[str, NDArray[np.float64]]
     starts: NDArray[np.int64]
     """First row of each symbol, and the number of rows at the end."""
@@ -106,6 +110,11 @@ class Panel:
             **{name: lay_out(values) for name, values in self.values.items()},
             opened=lay_out_times(self.timestamp, np.iinfo(np.int64).max),
             closed=lay_out_times(self.closed, 0),
+            missing_from=(
+                lay_out_times(self.missing_from, NONE_MISSING)
+                if self.missing_from is not None and self.missing_from[rows].any()
+                else None
+            ),
         )
 
 
@@ -116,7 +125,8 @@ def read_panel(bars: pa.Table) -> Panel:
     ------
     InputError
         A column is missing, has another type or holds a null or non-finite value; a key is
-        repeated; a split ratio is not positive; a bar closes before it opens.
+        repeated; a split ratio is not positive; a bar closes before it opens, or a session that is
+        missing before a bar opens after it.
     """
     missing = [name for name in REQUIRED if name not in bars.column_names]
     if missing:
@@ -139,11 +149,18 @@ def read_panel(bars: pa.Table) -> Panel:
         keys.refuse(closed < keys.timestamp, "close_timestamp", closed, "a bar opens, then closes")
     else:
         closed = keys.timestamp + DAY
+    missing_from = None
+    if "missing_from" in bars.column_names:
+        missing_from = _integers(bars, "missing_from")[order]
+        keys.refuse(
+            missing_from >= keys.timestamp, "missing_from", missing_from, "it is before the bar"
+        )
     first_rows = np.flatnonzero(np.diff(keys.codes, prepend=-1))
     return Panel(
         timestamp=keys.timestamp,
         symbol=pa.DictionaryArray.from_arrays(keys.codes, keys.names),
         closed=closed,
+        missing_from=missing_from,
         values={**values, "split_ratio": ratios},
         starts=np.append(first_rows, len(order)),
     )

@@ -47,6 +47,7 @@ def performance(
     opened: NDArray[np.int64],
     closed: NDArray[np.int64],
     days: int,
+    missing_from: NDArray[np.int64] | None = None,
 ) -> Matrix:
     """Return the close against the open of the reference bar, in percent.
 
@@ -64,6 +65,9 @@ def performance(
         int64 behind a symbol's last bar.
     days
         Length of the window in calendar days.
+    missing_from
+        Open of the first session that is missing before each bar, 0 where none is. Where it would
+        be the reference, or one after it would, the value is undefined.
     """
     since = closed - days * DAY
     reference = np.empty(opened.shape, dtype=np.int64)
@@ -76,4 +80,8 @@ def performance(
     change = 100 * ratio(close - base, np.abs(base))
     row = np.arange(len(open_), dtype=np.int64)[:, None]
     change[(reference >= row) | ((base < 0) & (close > 0))] = np.nan
+    if missing_from is not None:
+        following = np.minimum(reference + 1, len(open_) - 1)
+        missing = np.take_along_axis(missing_from, following, axis=0)
+        change[(missing != 0) & (missing < since)] = np.nan
     return change

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from feature_repo.catalog import FeatureGroup
 from ingestion import clock
+from ingestion.bars.holes import OpenHoles
 from ingestion.errors import GateRefused
 from ingestion.lakehouse import write_run_file
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
@@ -34,6 +35,7 @@ def check_at_door(
     beside: pa.Table | None = None,
     fewest: int = 1,
     most: int | None = None,
+    holes: OpenHoles | None = None,
 ) -> CheckReport:
     """Judge a batch before it is published; what may not be is written to the run's quarantine.
 
@@ -48,6 +50,8 @@ def check_at_door(
         Stored rows that stay beside them: they are judged together, as they will be served.
     fewest, most
         How many rows must remain, by the symbols asked.
+    holes
+        Sessions that are missing: values over them are null.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def check_at_door(
     waivers = read_waivers(settings.feast_repository, clock.now())
     batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
-        history=read_history(settings.lakehouse, group, batch),
+        history=read_history(settings.lakehouse, group, batch, holes),
         fewest=fewest,
         most=most,
         waived=waivers.of_group(group.name),

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.catalog import FeatureGroup
+from ingestion.bars.holes import OpenHoles
+from ingestion.local.reach import BARS_BACK, DAYS_BACK
 from ingestion.quality.history import History
 from ingestion.quality.rows import numbers
 from ingestion.sessions import hours_of, known_bar_close, session_bounds
@@ -21,6 +23,9 @@ SMALLEST_SHARE = 1e-3
 """What an empty bin counts for; the logarithm of nothing is not finite."""
 
 _BAR = "bar_timestamp"
+_DAYS_PER_BAR = 2
+"""More than any market's sessions are apart: five in seven days, and halts."""
+_LONGEST_PAUSE = timedelta(days=12)
 
 Values = NDArray[np.float64]
 
@@ -72,7 +77,7 @@ def against_history(
         Earlier rows of the same symbols; None if there are none to compare with.
     """
     history = history or History.none(group)
-    yield from _lost(group, rows, history.previous)
+    yield from _lost(group, rows, history)
     if group.quality.max_unmoved_share is not None:
         yield _unmoved(group, group.quality.max_unmoved_share, rows, history.previous)
     yield from _drift(group, rows, history)
@@ -124,11 +129,17 @@ def _share(check: str, part: int, whole: int, limit: float, least: int) -> Figur
     return Figure(check, part / whole, high=limit)
 
 
-def _lost(group: FeatureGroup, rows: pa.Table, previous: pa.Table) -> Iterator[Figure | Skipped]:
-    """Count the values that were there in the symbol's previous row and are gone."""
+def _lost(group: FeatureGroup, rows: pa.Table, history: History) -> Iterator[Figure | Skipped]:
+    """Count the values that were there in the symbol's previous row and are gone.
+
+    Those behind a missing session do not count: they are null until it is imported or accepted.
+    """
+    previous = history.previous
     before = previous.take(pc.index_in(rows["symbol"], previous["symbol"].combine_chunks()))
     for column in group.features:
         had = pc.is_valid(before[column.name]).to_numpy()
+        if history.holes:
+            had &= ~_spans_hole(rows, column.name, history.holes)
         lost = had & pc.is_null(rows[column.name]).to_numpy()
         yield _share(
             f"{column.name} lost share",
@@ -137,6 +148,13 @@ def _lost(group: FeatureGroup, rows: pa.Table, previous: pa.Table) -> Iterator[F
             group.quality.max_lost_share,
             group.quality.judged_from,
         )
+
+
+def _spans_hole(rows: pa.Table, feature: str, holes: OpenHoles) -> NDArray[np.bool_]:
+    """Tell in which rows a feature's window may span a missing session."""
+    days = DAYS_BACK.get(feature) or BARS_BACK[feature] * _DAYS_PER_BAR
+    window = timedelta(days=days) + _LONGEST_PAUSE
+    return holes.reach_into(rows["symbol"].to_pylist(), rows["timestamp"].to_numpy(), window)
 
 
 def _unmoved(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.catalog import FeatureGroup
+from ingestion.bars.holes import OpenHoles
 from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
 from ingestion.reading import reading_again
 
@@ -28,6 +29,8 @@ class History:
     """All earlier rows of the days before the batch's newest."""
     days: int
     """Dates that ``trailing`` is of."""
+    holes: OpenHoles | None = None
+    """Sessions that are missing: values over them are gone for a known reason."""
 
     @classmethod
     def none(cls, group: FeatureGroup) -> History:
@@ -36,7 +39,9 @@ class History:
         return cls(empty, empty, 0)
 
 
-def read_history(lakehouse: Path, group: FeatureGroup, rows: pa.Table) -> History:
+def read_history(
+    lakehouse: Path, group: FeatureGroup, rows: pa.Table, holes: OpenHoles | None = None
+) -> History:
     """Read the trailing days of a batch's symbols.
 
     Reads the partition of the batch's newest date and as many before it as drift is judged from.
@@ -45,6 +50,8 @@ def read_history(lakehouse: Path, group: FeatureGroup, rows: pa.Table) -> Histor
     ----------
     rows
         In the group's schema, at least one; the first of a repeated symbol counts.
+    holes
+        Goes into the history.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def read_history(lakehouse: Path, group: FeatureGroup, rows: pa.Table) -> Histor
                 days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
         return pa.concat_tables(tables), np.concatenate(days)
 
-    return _history(*reading_again(read), rows)
+    return replace(_history(*reading_again(read), rows), holes=holes)
 
 
 def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
