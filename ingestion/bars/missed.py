@@ -31,6 +31,7 @@ EQUAL = 1e-6
 """Relative difference up to which two closes of one vendor are one."""
 FEWEST_CLOSED, CLOSED_SHARE = 5, 0.9
 """Symbols whose previous close must be the stored one, and their share, for a closed market."""
+DID_NOT_OPEN = "the market did not open: the scanner's previous closes are those of before"
 _SCHEMA = arrow_schema(MISSED_BARS)
 
 

@@ -33,8 +33,12 @@ RequestT = TypeVar("RequestT")
 @scanner_options
 @json_option
 def data_ingest_command(as_json: bool, **arguments: Any) -> None:
-    """Fetch the current daily bars and append those that have closed."""
+    """Fetch the current daily bars and append those that have closed.
+
+    Exit 3 while a session is missing.
+    """
     from ingestion.jobs.data_ingest import data_ingest, refuse_unless_usable
+    from ingestion.jobs.holes import refuse_if_missing
     from ingestion.jobs.scan import ScanRequest
     from ingestion.render.progress import progress
     from ingestion.render.scans import bars_document, bars_text
@@ -43,6 +47,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     result = data_ingest(Settings.from_environment(), request, progress())
     show(as_json, bars_document(result), bars_text(result))
     refuse_unless_usable(result)
+    refuse_if_missing(result.missing)
 
 
 @cli.command("meta-ingest")

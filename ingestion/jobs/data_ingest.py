@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from feature_repo.catalog import SCANNED_BAR
 from ingestion import clock
+from ingestion.bars.accepted import read_accepted, record_accepted
 from ingestion.bars.checks import describe
 from ingestion.bars.held import (
     hold,
@@ -23,6 +24,7 @@ from ingestion.bars.held import (
     waiting_bars,
     with_waiting,
 )
+from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
 from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
@@ -31,6 +33,7 @@ from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.errors import GateRefused
+from ingestion.jobs.holes import Lacking, find_holes
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import Progress, ScanRequest, fetch, open_client, refuse_unless_enough
 from ingestion.lakehouse import lakehouse_lock, sweep_staging
@@ -123,6 +126,8 @@ class DataIngestResult:
     receipt: Path
     parts: tuple[Path, ...]
     """Of ``ohlcv_1d``, one a date; none if nothing was new."""
+    missing: tuple[Lacking, ...] = ()
+    """Sessions that the lakehouse lacks now."""
 
 
 def data_ingest(
@@ -168,11 +173,23 @@ def data_ingest(
         job.tell(**report.document(bars=bars.document()))
         job.write()
         hold(root, newly_held(*plan.held), run_id)
+        _record(root, plan.witness, run_id)
         parts = tuple(append_new(root, rows, run_id) for rows in plan.rows)
-        result = DataIngestResult(report, bars, job.receipt, parts)
+        missing = find_holes(root, clock.now()).open
+        job.tell(missing=missing)
+        result = DataIngestResult(report, bars, job.receipt, parts, missing)
         if not report.is_enough:
             job.fail(_too_few(result))
     return result
+
+
+def _record(root: Path, witness: Witness, run_id: str) -> None:
+    """Write down what the previous closes say of the session before."""
+    now = clock.now()
+    record_missed(root, witness.missed, now, run_id)
+    known = {(each.market, each.session) for each in read_accepted(root)}
+    closed = [each for each in witness.closed if each[:2] not in known]
+    record_accepted(root, closed, DID_NOT_OPEN, now, run_id)
 
 
 def refuse_unless_usable(result: DataIngestResult) -> None:
@@ -212,6 +229,7 @@ class _Plan:
     held: tuple[Bars, list[str], NDArray[np.float64], list[str], pa.Table]
     """What :func:`newly_held` takes."""
     report: BarsReport
+    witness: Witness
 
 
 def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
@@ -244,7 +262,9 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import)
     held_bars = bars.take(held)
     sources = _sources(held_bars, names, len(scanned.previous), waiting)
-    return _Plan(rows, (held_bars, names, previous[held_bars.row], sources, waiting), report)
+    waits = held_bars, names, previous[held_bars.row], sources, waiting
+    witness = hear_witness(root, bars.take(recent & ~held), names, previous)
+    return _Plan(rows, waits, report, witness)
 
 
 def _after_import_held(

@@ -7,7 +7,7 @@ bars have come after any of the last five closes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
 from ingestion.bars.model import SCANNER
-from ingestion.errors import InputError
+from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, sweep_staging
 from ingestion.lakehouse.parts import Part
@@ -112,6 +112,19 @@ def said(holes: Iterable[Lacking]) -> list[str]:
     more = len(newest) - _NAMED
     rest = f"and {more:,} earlier sessions are missing: `tvfeast status --json` lists them"
     return [*map(str, newest[:_NAMED]), *([rest] if more > 0 else [])]
+
+
+def refuse_if_missing(holes: Sequence[Lacking]) -> None:
+    """Say that sessions are missing; what came was published.
+
+    Raises
+    ------
+    GateRefused
+        If any is.
+    """
+    if holes:
+        more = f"; and {len(holes) - 1:,} more" if len(holes) > 1 else ""
+        raise GateRefused(f"{holes[-1]}{more}")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from typing import Any
 
 from ingestion.jobs.data_ingest import DataIngestResult
 from ingestion.jobs.feature_ingest import FeatureIngestResult
+from ingestion.jobs.holes import said
 from ingestion.jobs.meta_ingest import MetaIngestResult
 from ingestion.quality.coverage import CoverageReport
+from ingestion.quality.receipt import plain
 from ingestion.render.units import minute
 
 
@@ -50,6 +52,7 @@ def bars_document(result: DataIngestResult) -> dict[str, Any]:
     return {
         **_coverage(result.report),
         "bars": result.bars.document(),
+        "missing": plain(result.missing),
         "parts": [str(part) for part in result.parts],
         "receipt": str(result.receipt),
     }
@@ -106,7 +109,7 @@ def bars_text(result: DataIngestResult) -> str:
             f"{len(bars.unsettled):,} previous closes are not the stored ones, and not by a split "
             f"either; see the receipt: {names}"
         )
-    return "\n".join([*lines, str(result.report), str(result.receipt)])
+    return "\n".join([*lines, str(result.report), str(result.receipt), *said(result.missing)])
 
 
 def assumed_text(assumed: Mapping[str, int]) -> str:
