@@ -18,7 +18,7 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.sessions import ClosingRule, hours_of, session_bounds
+from ingestion.sessions import ClosingRule, hours_of_exchange, sessions_between
 from ingestion.symbols import exchange_of
 
 MANY = 2
@@ -54,6 +54,8 @@ class Sessions:
     labels: tuple[date, ...]
     opens: NDArray[np.int64]
     closes: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    """False where the calendar has ended, so that the day may be a holiday."""
 
     def of_closes(self, closes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of the sessions in which bars close; -1 before the first.
@@ -68,21 +70,24 @@ def market_of(symbol: str) -> str | None:
     """Return a symbol's market; None if its sessions are not known."""
     exchange = exchange_of(symbol)
     # `INDEX` has symbols that never close, and others of unknown hours.
-    known = hours_of(f"{exchange}:X").rule is not ClosingRule.DAY_AFTER_OPEN
+    known = hours_of_exchange(exchange).rule is not ClosingRule.DAY_AFTER_OPEN
     return exchange if known else None
 
 
 def sessions_of(market: str, first: date, last: date) -> Sessions:
     """Return the sessions of a market whose local dates are in a span, both ends included."""
-    is_dealer = hours_of(f"{market}:X").rule is ClosingRule.NEW_YORK_ROLL
-    found = []
-    for offset in range((last - first).days + 1):
-        day = first + timedelta(days=offset)
-        bounds = session_bounds(market, day)
-        if bounds and not (is_dealer and (day.month, day.day) in _DEALERS_HOLIDAYS):
-            found.append((day, *bounds))
-    opens, closes = (np.array([each[at] for each in found], dtype=np.int64) for at in (1, 2))
-    return Sessions(tuple(each[0] for each in found), opens, closes)
+    is_dealer = hours_of_exchange(market).rule is ClosingRule.NEW_YORK_ROLL
+    found = [
+        each
+        for each in sessions_between(market, first, last)
+        if not (is_dealer and (each.label.month, each.label.day) in _DEALERS_HOLIDAYS)
+    ]
+    return Sessions(
+        labels=tuple(each.label for each in found),
+        opens=np.array([each.opens for each in found], dtype=np.int64),
+        closes=np.array([each.closes for each in found], dtype=np.int64),
+        known=np.array([not each.is_assumed for each in found], dtype=bool),
+    )
 
 
 @dataclass
@@ -186,7 +191,7 @@ class Attendance:
         lacking = self._lacking()
         found: list[Hole] = []
         for each, lack in zip(self._found, lacking, strict=True):
-            lost = _is_many(lack, each.present)
+            lost = _is_many(lack, each.present) & each.sessions.known
             lost &= (lack >= MANY) | self._is_lost_nearby(each, lacking)
             found += [
                 Hole(
@@ -207,8 +212,8 @@ class Attendance:
 
         The one symbol of ``AMEX`` was not halted on an evening that ``NYSE`` has lost, too.
         """
-        hours = hours_of(f"{market.name}:X")
-        alike = [at for at, each in enumerate(self._found) if hours_of(f"{each.name}:X") == hours]
+        labels = market.sessions.labels
+        alike = [at for at, each in enumerate(self._found) if each.sessions.labels == labels]
         lack = np.sum([lacking[at] for at in alike], axis=0)
         present = np.sum([self._found[at].present for at in alike], axis=0)
         lost: NDArray[np.bool_] = _is_many(lack, present) & (lack >= MANY)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from feature_repo.catalog import OHLCV_1D
 from ingestion import clock
 from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
-from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
+from ingestion.bars.attendance import Attendance, Hole, market_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
 from ingestion.bars.model import SCANNER
 from ingestion.errors import GateRefused, InputError
@@ -29,7 +29,7 @@ from ingestion.lakehouse.parts import Part
 from ingestion.quality.receipt import Job
 from ingestion.quality.receipt_file import is_done, newest_receipt
 from ingestion.reading import reading_again
-from ingestion.sessions import CALENDARS, ClosingRule, hours_of
+from ingestion.sessions import CALENDARS, sessions_between
 from ingestion.settings import Settings
 
 LOOKBACK = timedelta(days=90)
@@ -304,15 +304,13 @@ class _Recent:
         """
         found = []
         for market, last in self.attendance.markets.items():
-            hours = hours_of(f"{market}:X")
-            if market not in self.lags or hours.rule is not ClosingRule.SESSION:
+            if market not in self.lags or market not in CALENDARS:
                 continue
-            sessions = sessions_of(market, last + _DAY, at.date() + _DAY)
             newest = self.symbols[market][max(self.symbols[market])]
-            for label, seconds_ in zip(sessions.labels, sessions.closes.tolist(), strict=True):
-                closes = datetime.fromtimestamp(seconds_, UTC)
-                if closes + delay(market) <= at:
-                    found.append(Lacking(market, label, closes, newest))
+            for session in sessions_between(market, last + _DAY, at.date() + _DAY):
+                closes = datetime.fromtimestamp(session.closes, UTC)
+                if closes + delay(market) <= at and not session.is_assumed:
+                    found.append(Lacking(market, session.label, closes, newest))
         return found
 
 
