@@ -8,7 +8,7 @@ or where the scanner's own previous close proves a bar of a single one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.accepted import read_accepted
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
 from ingestion.bars.missed import Missed, read_missed
-from ingestion.lakehouse import by_date, read_part
+from ingestion.lakehouse import by_date, list_parts, read_part
 from ingestion.lakehouse.parts import Part
 
 NO_HOLE = 0
@@ -167,10 +168,26 @@ def open_holes(root: Path, attendance: Attendance) -> OpenHoles:
     found = {(hole.market, hole.session) for hole in of_markets}
     of_symbols = [
         (each.symbol, hole)
-        for each in read_missed(root)
+        for each in _not_imported(root, read_missed(root))
         if (hole := _session(each)) and (hole.market, hole.session) not in accepted | found
     ]
     return OpenHoles(tuple(of_markets), tuple(of_symbols))
+
+
+def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
+    """Yield the missed bars that did not come since."""
+    days: dict[date, list[Missed]] = {}
+    for each in missed:
+        days.setdefault(datetime.fromtimestamp(each.closes, UTC).date(), []).append(each)
+    first = min(days, default=date.max)
+    parts = by_date([part for part in list_parts(root, OHLCV_1D, first) if part.date in days])
+    for day, of_day in sorted(days.items()):
+        stored = {
+            name
+            for part in parts.get(day, [])
+            for name in read_part(part.path, ["symbol"])["symbol"].to_pylist()
+        }
+        yield from (each for each in of_day if each.symbol not in stored)
 
 
 def _session(missed: Missed) -> Hole | None:

@@ -83,11 +83,11 @@ def find_holes(root: Path, at: datetime) -> Holes:
     recent = reading_again(lambda: _Recent.read(root, at))
     accepted = read_accepted(root)
     known = {(each.market, each.session) for each in accepted}
-    holes = open_holes(root, recent.attendance)
+    holes = reading_again(lambda: open_holes(root, recent.attendance))
     since = (at - LOOKBACK).timestamp()
     found = [
         *(_lacking(hole) for hole in holes.of_markets),
-        *_of_symbols(root, holes),
+        *_of_symbols(holes),
         *recent.overdue(at),
         *(_lacking(hole) for hole in known_holes(root).of_markets if hole.closes < since),
     ]
@@ -203,29 +203,14 @@ def _lacking(hole: Hole) -> Lacking:
     return Lacking(hole.market, hole.session, closes, hole.symbols)
 
 
-def _of_symbols(root: Path, holes: OpenHoles) -> list[Lacking]:
-    """Return the sessions that single symbols have missed, without those imported since."""
-    days: dict[date, list[tuple[str, Hole]]] = {}
-    for symbol, hole in holes.of_symbols:
-        day = datetime.fromtimestamp(hole.closes, UTC).date()
-        days.setdefault(day, []).append((symbol, hole))
+def _of_symbols(holes: OpenHoles) -> list[Lacking]:
+    """Return the sessions that single symbols have missed."""
     found: dict[tuple[str, date], Lacking] = {}
-    for day, missed in days.items():
-        stored = set(_symbols(root, day))
-        for symbol, hole in missed:
-            if symbol not in stored:
-                key = hole.market, hole.session
-                before = found.get(key, replace(_lacking(hole), symbols=0))
-                found[key] = replace(before, symbols=before.symbols + 1)
+    for _, hole in holes.of_symbols:
+        key = hole.market, hole.session
+        before = found.get(key, replace(_lacking(hole), symbols=0))
+        found[key] = replace(before, symbols=before.symbols + 1)
     return list(found.values())
-
-
-def _symbols(root: Path, day: date) -> list[str]:
-    def read() -> list[str]:
-        parts = [part for part in list_parts(root, OHLCV_1D, day) if part.date == day]
-        return [name for part in parts for name in read_part(part.path, ["symbol"])[0].to_pylist()]
-
-    return reading_again(read)
 
 
 def known_holes(root: Path) -> OpenHoles:

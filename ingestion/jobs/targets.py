@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
+from ingestion.bars.holes import OpenHoles, seconds
 from ingestion.errors import InputError
 from ingestion.jobs.half_imports import whole_imports
+from ingestion.jobs.local_features import current_holes
 from ingestion.labels import (
     DropReason,
     Entry,
@@ -98,13 +101,16 @@ def training_labels(
     decided: set[str] = set()
     with whole_imports(settings.lakehouse):
         newest = _newest_close(settings.lakehouse, first, end, symbols)
+        holes = OpenHoles(())
+        if newest is not None:
+            holes = reading_again(lambda: current_holes(settings.lakehouse))
         for year_first, year_last in _years(settings.lakehouse, first, last):
             bars = read_bars(
                 settings.lakehouse, year_first, _end_of_windows(year_last, sessions), symbols
             )
             decided |= _decided(bars, year_last)
             labels = forward_returns(
-                bars,
+                _with_gaps(bars, holes),
                 sessions,
                 entry=entry,
                 first=year_first,
@@ -121,6 +127,19 @@ def training_labels(
     labels = collection.merge()
     warnings = _warnings(labels, decided, symbols, known_since)
     return TrainingLabels(labels, len(decided), tuple(warnings))
+
+
+def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:
+    """Add when the first session opened that is missing before each bar, Unix s; 0 where none."""
+    if not holes or not bars.num_rows:
+        return bars
+    symbols, closes = bars["symbol"].unify_dictionaries().combine_chunks(), seconds(bars)
+    codes = symbols.indices.to_numpy()
+    order = np.lexsort((closes, codes))
+    missing = np.empty(len(order), dtype=np.int64)
+    names = symbols.dictionary.to_pylist()
+    missing[order] = holes.missing_from(names, codes[order], closes[order])
+    return bars.append_column("missing_from", pa.array(missing))
 
 
 def _universe(lakehouse: Path, as_of: bool | datetime) -> tuple[Universe | None, datetime | None]:
@@ -271,6 +290,11 @@ def _warnings(
         warnings.append(
             f"{gaps} rows were dropped because their window holds a gap: the symbol was halted or "
             "delisted, or its bars are missing; where it was, returns are too good without them"
+        )
+    if spoiled := labels.dropped[DropReason.SESSION_MISSING]:
+        warnings.append(
+            f"{spoiled} rows were dropped because a session of their market is missing in their "
+            "window: `tvfeast status` names it; import or accept it"
         )
     if early := labels.dropped[DropReason.ENTRY_BEFORE_DECISION]:
         warnings.append(

@@ -48,6 +48,8 @@ class DropReason(StrEnum):
     """
     NO_FULL_WINDOW = "no_full_window"
     """Fewer than n bars after the decision: the window is not over yet."""
+    SESSION_MISSING = "session_missing"
+    """A session of the market is missing in the window, so its n bars are not n sessions."""
     ENTRY_BEFORE_DECISION = "entry_before_decision"
     """The next bar opened before this one was known to have closed.
 
@@ -95,7 +97,8 @@ def forward_returns(
         A row a bar, unique on (``symbol``, ``timestamp``), in any order: ``timestamp`` (int64, bar
         open, Unix s), ``symbol``, ``open``, ``close``, ``split_ratio``, ``event_timestamp`` (bar
         close). They must reach past ``last`` by as much as a window may take, see
-        :func:`longest_window`; bars before ``first`` are not needed.
+        :func:`longest_window`; bars before ``first`` are not needed. Optional: ``missing_from``
+        (int64), not 0 where sessions are missing between the symbol's bar before and this one.
     sessions
         n, from 1.
     entry
@@ -151,6 +154,7 @@ def forward_returns(
         DropReason.NOT_ACTIVE: outside,
         DropReason.GAP_IN_WINDOW: gap,
         DropReason.NO_FULL_WINDOW: ~full,
+        DropReason.SESSION_MISSING: _spans(series.after_gap, rows + 1, left + 1),
         DropReason.ENTRY_BEFORE_DECISION: start < series.closed[rows],
         DropReason.NO_FINITE_RETURN: (price <= 0) | ~np.isfinite(returns),
     }
@@ -197,10 +201,16 @@ def _has_gap(
     following = np.append(series.closed[1:], 0)
     last = series.closed.max() if newest is None else _microseconds(newest)
     following[series.ends - 1] = last
-    wide = following - series.closed > max_gap // timedelta(microseconds=1)
-    before = np.concatenate([[0], np.cumsum(wide)])
-    gaps: NDArray[np.bool_] = before[stop] > before[first]
-    return gaps
+    return _spans(following - series.closed > max_gap // timedelta(microseconds=1), first, stop)
+
+
+def _spans(
+    marked: NDArray[np.bool_], first: NDArray[np.int64], stop: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Tell whether one of the bars ``first`` … ``stop`` − 1 is marked."""
+    before = np.concatenate([[0], np.cumsum(marked)])
+    spans: NDArray[np.bool_] = before[np.maximum(stop, first)] > before[first]
+    return spans
 
 
 def _split_products(series: Series, nearest: int, farthest: int) -> NDArray[np.float64]:

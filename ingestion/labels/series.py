@@ -16,6 +16,7 @@ from ingestion.errors import InputError
 
 MICROSECONDS = 1_000_000
 INSTANT = pa.timestamp("us", tz="UTC")
+GAP = "missing_from"
 COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
 
 
@@ -40,6 +41,8 @@ class Series:
     """As traded."""
     split_ratio: NDArray[np.float64]
     """New shares for an old one on an ex-date, 1 on other days."""
+    after_gap: NDArray[np.bool_]
+    """Whether a session is missing between the symbol's bar before and this one."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -77,11 +80,15 @@ def read_series(bars: pa.Table) -> Series:
     opened = _typed(bars, "timestamp", pa.types.is_integer, pa.int64()) * MICROSECONDS
     closed = _typed(bars, "event_timestamp", pa.types.is_timestamp, INSTANT).view(np.int64)
     order = np.lexsort((opened, codes))
+    after_gap = np.zeros(len(order), dtype=bool)
+    if GAP in bars.column_names:
+        after_gap = _typed(bars, GAP, pa.types.is_integer, pa.int64()) != 0
     series = Series(
         codes=codes[order],
         names=names,
         opened=opened[order],
         closed=closed[order],
+        after_gap=after_gap[order],
         **{
             name: _typed(bars, name, _is_number, pa.float64())[order]
             for name in ("open", "close", "split_ratio")

@@ -51,7 +51,9 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-def write(settings: Settings, bars: pa.Table, created: datetime = WRITTEN) -> None:
+def write(
+    settings: Settings, bars: pa.Table, created: datetime = WRITTEN, run_id: str = "run"
+) -> None:
     """Append bars, a part a date; highs, lows and volumes that are not given are made up."""
     size = bars.num_rows
     made_up = {
@@ -67,7 +69,7 @@ def write(settings: Settings, bars: pa.Table, created: datetime = WRITTEN) -> No
     )
     dates = rows["event_timestamp"].cast(pa.date32())
     for day in pc.unique(dates).to_pylist():
-        append_part(settings.lakehouse, OHLCV_1D, rows.filter(pc.equal(dates, day)), "run")
+        append_part(settings.lakehouse, OHLCV_1D, rows.filter(pc.equal(dates, day)), run_id)
 
 
 def spoil(settings: Settings, day: date) -> None:
