@@ -158,19 +158,6 @@ def _first_news(lakehouse: Path) -> date | None:
     return min(news, default=None)
 
 
-def current_holes(lakehouse: Path) -> OpenHoles:
-    """Return the sessions that are missing in all of history, now.
-
-    The newest run over all bars knew them, unless bars came since.
-    """
-    if _first_news(lakehouse) is None:
-        return known_holes(lakehouse)
-    parts = _require_bars(lakehouse)
-    attendance = Attendance(parts[0].date, parts[-1].date)
-    attend(parts, attendance)
-    return open_holes(lakehouse, attendance)
-
-
 def _first_changed(lakehouse: Path, holes: OpenHoles) -> date:
     """Return the date of the first hole that is open now and was not, or the reverse."""
     changed = holes.keys ^ known_holes(lakehouse).keys

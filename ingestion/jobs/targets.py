@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
-from ingestion.bars.holes import OpenHoles, seconds
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles, attend, open_holes, seconds
 from ingestion.errors import InputError
 from ingestion.jobs.half_imports import whole_imports
-from ingestion.jobs.local_features import current_holes
 from ingestion.labels import (
     DropReason,
     Entry,
@@ -101,13 +101,10 @@ def training_labels(
     decided: set[str] = set()
     with whole_imports(settings.lakehouse):
         newest = _newest_close(settings.lakehouse, first, end, symbols)
-        holes = OpenHoles(())
-        if newest is not None:
-            holes = reading_again(lambda: current_holes(settings.lakehouse))
         for year_first, year_last in _years(settings.lakehouse, first, last):
-            bars = read_bars(
-                settings.lakehouse, year_first, _end_of_windows(year_last, sessions), symbols
-            )
+            year_end = _end_of_windows(year_last, sessions)
+            bars = read_bars(settings.lakehouse, year_first, year_end, symbols)
+            holes = _holes(settings.lakehouse, bars, year_first, year_end, symbols)
             decided |= _decided(bars, year_last)
             labels = forward_returns(
                 _with_gaps(bars, holes),
@@ -127,6 +124,28 @@ def training_labels(
     labels = collection.merge()
     warnings = _warnings(labels, decided, symbols, known_since)
     return TrainingLabels(labels, len(decided), tuple(warnings))
+
+
+def _holes(
+    lakehouse: Path, bars: pa.Table, first: date, last: date, symbols: Collection[str] | None
+) -> OpenHoles:
+    """Return the sessions that are missing among the bars of a span of dates."""
+    if not bars.num_rows:
+        return OpenHoles(())
+    if symbols is None:
+        closes = bars["event_timestamp"].cast(pa.date32())
+        attendance = Attendance(pc.min(closes).as_py(), pc.max(closes).as_py())
+        names = bars["symbol"].unify_dictionaries().combine_chunks()
+        attendance.add(names.indices.to_numpy(), seconds(bars), names.dictionary.to_pylist())
+        return open_holes(lakehouse, attendance)
+
+    def read() -> OpenHoles:  # a market lacks a session only if its other symbols do
+        parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+        attendance = Attendance(parts[0].date, parts[-1].date)
+        attend(parts, attendance)
+        return open_holes(lakehouse, attendance)
+
+    return reading_again(read)
 
 
 def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:

@@ -51,9 +51,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-def write(
-    settings: Settings, bars: pa.Table, created: datetime = WRITTEN, run_id: str = "run"
-) -> None:
+def write(settings: Settings, bars: pa.Table, created: datetime = WRITTEN) -> None:
     """Append bars, a part a date; highs, lows and volumes that are not given are made up."""
     size = bars.num_rows
     made_up = {
@@ -69,7 +67,7 @@ def write(
     )
     dates = rows["event_timestamp"].cast(pa.date32())
     for day in pc.unique(dates).to_pylist():
-        append_part(settings.lakehouse, OHLCV_1D, rows.filter(pc.equal(dates, day)), run_id)
+        append_part(settings.lakehouse, OHLCV_1D, rows.filter(pc.equal(dates, day)), "run")
 
 
 def spoil(settings: Settings, day: date) -> None:

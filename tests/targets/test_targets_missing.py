@@ -12,7 +12,6 @@ from target_bars import daily, sample_bars
 from test_targets_lakehouse import settings_in, write
 
 from ingestion.bars.accepted import record_accepted
-from ingestion.jobs.local_features import local_features
 from ingestion.jobs.targets import training_labels
 from ingestion.labels import DropReason, forward_returns
 from ingestion.sessions import session_bounds
@@ -60,7 +59,7 @@ def holed(tmp_path: Path) -> Settings:
     bars = sample_bars(*STOCKS)
     closed = np.array([each.date() for each in bars["event_timestamp"].to_pylist()])
     kept = (closed >= date(2020, 8, 3)) & (closed <= date(2020, 10, 30)) & (closed != LOST)
-    write(settings, bars.filter(pa.array(kept)), run_id="20200101T000000Z-x")
+    write(settings, bars.filter(pa.array(kept)))
     return settings
 
 
@@ -83,12 +82,3 @@ def test_an_accepted_hole_drops_none(holed: Settings):
     record_accepted(holed.lakehouse, sessions, "it was so", now, "20261102T000000Z-x")
     made = training_labels(holed, "fwd_return_5d", *DECISIONS)
     assert made.labels.dropped[DropReason.SESSION_MISSING] == 0
-
-
-def test_what_local_features_has_found_is_not_looked_for_again(
-    holed: Settings, monkeypatch: pytest.MonkeyPatch
-):
-    local_features(holed)
-    monkeypatch.setattr("ingestion.jobs.local_features.attend", None)
-    made = training_labels(holed, "fwd_return_5d", *DECISIONS)
-    assert made.labels.dropped[DropReason.SESSION_MISSING] == 20
