@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _PRICES = ("open", "high", "low", "close")
 _COLUMNS = ["symbol", "timestamp", "event_timestamp", *_PRICES, "source"]
 _EPOCH = date(1970, 1, 1)
-FIX = "tvfeast verify --fix-sessions"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Twin:
     def __str__(self) -> str:
         closes = f"the stored bar of that session closes {datetime.fromtimestamp(self.event, UTC)}"
         if self.is_misplaced:
-            return f"{closes}, where no session does: run `{FIX}`, then import again"
+            return f"{closes}, where no session does: `tvfeast verify` lists such bars"
         return f"{closes} and says something else: the two vendors cut the day at other hours"
 
 

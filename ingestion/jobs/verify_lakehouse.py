@@ -22,7 +22,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import DATASETS, Dataset
+from feature_repo.catalog import DATASETS, OHLCV_1D, Dataset
+from ingestion.errors import CorruptPart
+from ingestion.jobs.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.losses import find_losses
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
@@ -33,6 +35,8 @@ from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 _NUMBER = "part number"
+_NAMED = 5
+"""Double sessions of a part that are named."""
 _GONE = (
     "is gone: run {entry.run_id} wrote it; put it back from a backup, or make a part's rows anew, "
     "and answer for it: `tvfeast verify --accept {entry.part} --reason …`"
@@ -94,6 +98,7 @@ def check_lakehouse(settings: Settings) -> LakehouseReport:
                 found = reading_again(partial(_inspect_anew, root, dataset, day))
             found.add_to(report, rows_of)
     report.faults += [Fault(name, "is not the lakehouse's: move it out") for name in foreign(root)]
+    report.faults += reading_again(partial(_double, root))
     records = check_records(root, rows_of)
     report.receipts = records.receipts
     report.faults += [Fault(file, reason) for file, reason in records.faults]
@@ -103,6 +108,31 @@ def check_lakehouse(settings: Settings) -> LakehouseReport:
     report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
     report.faults.sort(key=lambda fault: fault.file)
     return report
+
+
+def _double(root: Path) -> list[Fault]:
+    """Name bars of sessions that are stored twice, or in no session, by their parts."""
+    try:
+        found = list(double_sessions(by_date(list_parts(root, OHLCV_1D))))
+    except CorruptPart:
+        return []  # which is a fault itself
+    of_part: dict[Path, list[DoubleSession]] = {}
+    for each in found:
+        of_part.setdefault(each.parts[-1], []).append(each)
+    return [
+        Fault(
+            path.relative_to(root).as_posix(),
+            f"holds {len(double)} bars of sessions that are stored twice or in no session: "
+            f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
+            f"(also in {', '.join(_others(root, double)) or 'no other part'})",
+        )
+        for path, double in of_part.items()
+    ]
+
+
+def _others(root: Path, double: list[DoubleSession]) -> list[str]:
+    paths = dict.fromkeys(path for each in double for path in each.parts[:-1])
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 @dataclass

@@ -13,6 +13,7 @@ from bars_tools import HEADER, Import, Rows, Write, seconds, utc
 
 from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.refusals import Reason
+from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.settings import Settings
 
@@ -153,7 +154,7 @@ def test_a_session_that_is_stored_in_none_is_refused_until_that_is_settled(
     assert result.refused_by_reason == {Reason.TWICE: 2}
     assert len(stored()) == 6
     details = [each["detail"] for each in json.loads(result.receipt.read_text())["refusals"]]
-    assert all("run `tvfeast verify --fix-sessions`" in detail for detail in details)
+    assert all("`tvfeast verify` lists such bars" in detail for detail in details)
     assert "closes 2021-03-06 00:00:00+00:00" in details[1]
 
 
@@ -166,3 +167,32 @@ def test_a_bar_that_shares_the_partition_is_found_too(
     )
     assert result.refused == 0
     assert seconds("2021-03-03 14:30") in {row["timestamp"] for row in stored()}
+
+
+def test_verify_names_sessions_that_are_stored_twice_or_in_none(
+    as_once: Callable[..., None], lakehouse: Settings, run: Import, write: Write
+) -> None:
+    run(
+        write("v.csv", HEADER + line("2021-03-02", "NASDAQ:X") + line("2021-03-03", "OANDA:EURUSD"))
+    )
+    assert check_lakehouse(lakehouse).faults == []
+    as_once(
+        ("NASDAQ:X", "2021-03-02", 10.0),  # beside the right one
+        ("NASDAQ:X", "2021-03-06", 10.0),  # a Saturday
+        ("OANDA:EURUSD", "2021-03-03", 10.5),  # cut at 00:00 UTC
+        ("OANDA:EURUSD", "2021-03-04", 10.5),  # the next day alone
+        ("NOWHERE:A", "2021-03-03", 10.0),
+        ("NOWHERE:A", "2021-03-03 14:30", 10.0),
+    )
+    told = {
+        fault.file: fault.reason
+        for fault in check_lakehouse(lakehouse).faults
+        if "stored twice or in no session" in fault.reason
+    }
+    assert len(told) == 3
+    third, fourth, seventh = (told[path] for path in sorted(told))
+    assert "NASDAQ:X, session 2021-03-02, closes with no session" in third
+    assert "ohlcv_1d/date=2021-03-02/part-0.parquet" in third
+    assert "OANDA:EURUSD, session 2021-03-03, is there twice" in fourth
+    assert "NOWHERE:A, session 2021-03-03, is there twice" in fourth
+    assert "NASDAQ:X, session 2021-03-06, closes with no session" in seventh

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ingestion.jobs.status.calendars import look_at_calendars
 from ingestion.jobs.status.holes import look_at_holes
 from ingestion.jobs.status.sections import Look
 
-LOOKS: tuple[Look, ...] = (look_at_holes,)
+LOOKS: tuple[Look, ...] = (look_at_holes, look_at_calendars)
 """In the order in which they are shown. They change nothing, and take no lock."""

@@ -1,0 +1,41 @@
+"""Status warns before the calendar of an exchange in use ends, and after it has."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.status.calendars import look_at_calendars
+from ingestion.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ("2026-10-31", []),
+        ("2026-11-02", ["the calendar of SSE ends on 2026-12-31"]),
+        ("2026-12-31", ["the calendar of SSE ends on 2026-12-31"]),
+        ("2027-01-01", ["the calendar of SSE ended on 2026-12-31"]),
+    ],
+)
+def test_it_warns_sixty_days_before_the_end(
+    tmp_path: Path, at, monkeypatch: pytest.MonkeyPatch, now: str, told: list[str]
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    instant = datetime.fromisoformat(now).replace(hour=23, tzinfo=UTC)
+    at(instant)
+    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    path = tmp_path / "v.csv"
+    old = "2026-06-01,NSE:TCS,10,11,9,10,1\n"  # no longer in use
+    days = {"2026-10-31": "2026-10-30", "2027-01-01": "2026-12-31"}
+    day = days.get(now, now)
+    lines = "".join(f"{day},{symbol},10,11,9,10,1\n" for symbol in ("SSE:600519", "OANDA:EURUSD"))
+    path.write_text("date,symbol,open,high,low,close,volume\n" + old + lines)
+    import_bars(settings, ImportRequest((path,)))
+    section = look_at_calendars(settings, instant)
+    assert [each.partition(":")[0] for each in section.warnings] == told
+    assert section.problems == ()
+    assert section.document == {"calendar_ends": {"SSE": "2026-12-31"}}
