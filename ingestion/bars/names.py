@@ -65,9 +65,9 @@ class Naming:
 
     def unify(self, name: str) -> Named:
         """Return the unified symbol of a vendor's name, or what is wrong with that."""
-        symbol = self.mapped.get(name) or unified(name.upper(), self.exchange)
-        if not symbol:
+        if not name:
             return NAMELESS
+        symbol = self.mapped.get(name) or unified(name.upper(), self.exchange)
         if ":" not in symbol:
             return Named(None, Reason.EXCHANGE, name[:80])
         problem = symbol_problem(symbol)
