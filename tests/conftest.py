@@ -14,7 +14,7 @@ from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
-from tests import tally
+from tests import feasts_connections, tally
 from tests.fuzzing import register_profiles, tried
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
@@ -24,6 +24,7 @@ QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.05, retries=3, read_timeo
 COUNTED = (tried, tally.kills, tally.faults)
 
 register_profiles()
+feasts_connections.name_them()
 
 
 def pytest_configure(config: pytest.Config) -> None:

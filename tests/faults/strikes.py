@@ -26,6 +26,7 @@ class AtTouch:
     kill_before: int | None = None
 
     def __call__(self) -> None:
+        import feature_repo.stores.online.database as database
         import ingestion.lakehouse.compact as compact
 
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -45,10 +46,11 @@ class AtTouch:
             setattr(owner, name, _preceded(touch, getattr(owner, name)))
 
         class Connection(sqlite3.Connection):
-            execute = _preceded(touch, sqlite3.Connection.execute)
-            executemany = _preceded(touch, sqlite3.Connection.executemany)
-            commit = _preceded(touch, sqlite3.Connection.commit)
+            pass
 
+        for owner in (Connection, database.Connection):
+            for name in ("execute", "executemany", "commit"):
+                setattr(owner, name, _preceded(touch, getattr(sqlite3.Connection, name)))
         sqlite3.connect = partial(sqlite3.connect, factory=Connection)
 
 

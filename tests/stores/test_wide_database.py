@@ -30,6 +30,8 @@ from feature_repo.stores.online.tables import (
 from ingestion.errors import FeastRepositoryError
 from tests.meanwhile import Meanwhile
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 LAYOUT = Layout.of([("a", "DOUBLE"), ("b", "DOUBLE"), ("c", "STRING")])
 KEYS = [f"k{at:04d}".encode() for at in range(2000)]
 
@@ -352,3 +354,42 @@ def test_a_writer_killed_at_any_instant_leaves_one_whole_version(database: Datab
     assert number >= told
     write(database, number + 1)
     assert versions(database) == {(number + 1, number + 1.0, number + 1.0, str(number + 1))}
+
+
+def test_connections_that_nobody_has_any_more_are_closed_in_whatever_order_they_go(tmp_path: Path):
+    """From Python 3.13 on, one that is not is told; a subprocess, as its exit is looked at too."""
+    script = (
+        "import gc, os, sys\n"
+        "from pathlib import Path\n"
+        "from feature_repo.stores.online.database import Connection, Database\n"
+        "class Holder: pass\n"
+        "path = Path(sys.argv[1]) / 'online.db'\n"
+        "for made in range(2):\n"
+        "    holder = Holder()\n"
+        "    holder.itself, holder.database = holder, Database(path)\n"
+        "    with holder.database.writing() as connection:\n"
+        "        connection.execute('CREATE TABLE IF NOT EXISTS t (x)')\n"
+        "    del connection, holder\n"
+        "    gc.collect()\n"
+        "try:\n"
+        "    Connection(path.parent / 'missing.db', None)\n"
+        "except Exception as error:\n"
+        "    print(error)\n"
+        "inherited = Database(path)\n"
+        "with inherited.reading():\n"
+        "    pass\n"
+        "sys.stdout.flush()\n"
+        "child = os.fork()\n"
+        "with inherited.reading() as own:\n"
+        "    print(own.execute('SELECT count(*) FROM t').fetchone(), flush=True)\n"
+        "child and os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(tmp_path)],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["unable to open database file", "(0,)", "(0,)"]
+    assert (done.returncode, done.stderr) == (0, "")
