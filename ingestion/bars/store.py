@@ -30,7 +30,7 @@ from ingestion.lakehouse import (
     created_after,
     created_at,
     list_parts,
-    read_current,
+    read_current_of,
 )
 from ingestion.placing import assumed
 from ingestion.symbols import exchange_of
@@ -129,7 +129,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
 
     Of each date, one at a time:
 
-    1. read its current rows;
+    1. read the current rows of the symbols that come;
     2. find each bar's own by symbol and close; a stored open stays, so that vendors who stamp the
        opening bell differently restate one bar instead of making two; one of its session that
        closes elsewhere (:mod:`ingestion.bars.twins`) says the same, or stands against it;
@@ -144,9 +144,12 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
     ahead = read_ahead(root)
     stored_parts = by_date(list_parts(root, OHLCV_1D))
 
+    names = {incoming.names[number] for number in np.unique(incoming.bars.symbol)}
+    symbols = sorted(names.union(split.symbol for split in incoming.splits))
+
     @lru_cache(maxsize=4)
     def rows_of(day: date) -> pa.Table:
-        return read_current(stored_parts.get(day, []), OHLCV_1D)
+        return read_current_of(stored_parts.get(day, []), OHLCV_1D, symbols)
 
     twins = Twins(rows_of)
     for day, at, splits, moved in _days(incoming.bars, incoming.splits, incoming.moved):

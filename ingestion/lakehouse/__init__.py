@@ -19,7 +19,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``lock``     one writing run at a time
 """
 
-from ingestion.lakehouse.current import by_date, current, read_current
+from ingestion.lakehouse.current import by_date, current, read_current, read_current_of
 from ingestion.lakehouse.feeds import Feeds
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
@@ -50,6 +50,7 @@ __all__ = [
     "newest_between",
     "newest_known",
     "read_current",
+    "read_current_of",
     "read_part",
     "read_symbols",
     "sweep_staging",

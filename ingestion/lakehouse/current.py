@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -10,7 +12,7 @@ import pyarrow.compute as pc
 
 from feature_repo.catalog import Dataset
 from ingestion.lakehouse.order import ascends
-from ingestion.lakehouse.parts import Part, read_part
+from ingestion.lakehouse.parts import Part, read_metadata, read_part
 from ingestion.lakehouse.schema import arrow_schema
 
 KEYS = ("symbol", "timestamp")
@@ -36,6 +38,36 @@ def read_current(parts: list[Part], dataset: Dataset, columns: list[str] | None 
     if not parts:
         return arrow_schema(dataset).empty_table().select(names)
     return current(pa.concat_tables([read_part(part.path, wanted) for part in parts])).select(names)
+
+
+def read_current_of(parts: list[Part], dataset: Dataset, symbols: Sequence[str]) -> pa.Table:
+    """Read the current version of some symbols' rows.
+
+    A part that can have none of them, by the statistics in its footer, is not read: parts of many
+    small imports have few symbols each.
+
+    Parameters
+    ----------
+    symbols
+        In order.
+    """
+    wanted = [part for part in parts if _may_have(part, symbols)]
+    rows = read_current(wanted, dataset)
+    return rows.filter(pc.is_in(rows["symbol"], value_set=pa.array(symbols, pa.string())))
+
+
+def _may_have(part: Part, symbols: Sequence[str]) -> bool:
+    """Tell whether one of the symbols lies between the first and the last of a part."""
+    metadata = read_metadata(part.path)
+    column = metadata.schema.names.index("symbol") if "symbol" in metadata.schema.names else None
+    for group in range(metadata.num_row_groups):
+        told = None if column is None else metadata.row_group(group).column(column).statistics
+        if told is None or not told.has_min_max:
+            return True
+        at = bisect_left(symbols, told.min)
+        if at < len(symbols) and symbols[at] <= told.max:
+            return True
+    return False
 
 
 def current(rows: pa.Table) -> pa.Table:

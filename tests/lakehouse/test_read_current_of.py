@@ -1,0 +1,53 @@
+"""Some symbols' current rows are those among all current rows, and no other part is read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.lakehouse import append_part, list_parts, read_current, read_current_of, read_part
+from tests.lakehouse.technicals import EVENING, technicals
+
+SYMBOLS = st.sets(st.sampled_from([f"X:{letter}" for letter in "ABCDEF"]), min_size=1)
+
+
+@given(parts=st.lists(SYMBOLS, max_size=4), wanted=SYMBOLS)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_they_are_those_among_all_rows(
+    parts: list[set[str]], wanted: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("lakehouse")
+    for n, symbols in enumerate(parts):
+        rows = technicals(sorted(symbols), EVENING + timedelta(seconds=n))
+        append_part(root, GROUP, rows, f"run-{n}")
+    everything = list_parts(root, GROUP)
+    rows = read_current(everything, GROUP)
+    found = read_current_of(everything, GROUP, sorted(wanted))
+    assert found.to_pylist() == [row for row in rows.to_pylist() if row["symbol"] in wanted]
+
+
+def test_a_part_of_other_symbols_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, symbols in enumerate((["A:A", "A:C"], ["A:D", "A:F"], ["A:G"])):
+        append_part(tmp_path, GROUP, technicals(symbols, EVENING + timedelta(seconds=n)), "run")
+    parts, read = list_parts(tmp_path, GROUP), []
+
+    def noting(path: Path, columns: list[str] | None = None) -> object:
+        read.append(path)
+        return read_part(path, columns)
+
+    # Not by name: a function of the package has the module's name.
+    monkeypatch.setattr(import_module("ingestion.lakehouse.current"), "read_part", noting)
+    rows = read_current_of(parts, GROUP, ["A:B", "A:E"])
+    assert rows.num_rows == 0
+    assert read == [part.path for part in parts[:2]]
+    assert pc.any(pc.equal(read_current_of(parts, GROUP, ["A:G"])["symbol"], "A:G")).as_py()
+    assert read[2:] == [parts[2].path]
