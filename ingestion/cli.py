@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -41,6 +42,8 @@ _GIVE_RIGHT = "run as the user whose it is, or give this one the right to it; th
 def main() -> None:
     """Run the command line; every error ends in one line and its exit code."""
     output = Output()
+    # Asked to end, as by systemd, a job leaves its receipt as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = cli(standalone_mode=False, obj=output)
     except click.exceptions.Abort:

@@ -53,7 +53,7 @@ from ingestion.bars import (
     waiting_bars,
     write_bars,
 )
-from ingestion.errors import InputError
+from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.half_imports import RECEIPT_FILE, Verdict
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import lakehouse_lock, read_symbols, sweep_staging, write_run_file
@@ -217,7 +217,10 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
         sweep_staging(settings.lakehouse)
         # Beside the run's own staging folder, which goes with each part written.
         with Staging(settings.lakehouse, f"{run_id}-bars") as staging:
-            return _import(settings, request, paths, run_id, job, staging)
+            result = _import(settings, request, paths, run_id, job, staging)
+        if result.too_much_refused:
+            job.fail(GateRefused(result.too_much_refused))
+        return result
 
 
 def _resolved(request: ImportRequest) -> ImportRequest:

@@ -57,7 +57,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """1, 2 or 4."""
     INTERRUPTED = "interrupted"
-    """130 or 143: by Ctrl-C, or by a request to end."""
+    """130: by Ctrl-C, or by SIGTERM."""
 
 
 class Job:

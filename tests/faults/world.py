@@ -127,7 +127,11 @@ class World:
     def _make_states(self) -> None:
         bars = pq.read_table(SAMPLE / "bars.parquet")
         after = (MONDAY - HISTORY).timestamp()
-        bars = bars.filter(pc.field("symbol").isin(SYMBOLS) & (pc.field("timestamp") > after))
+        opened, never_closes = pc.field("timestamp"), pc.field("symbol") == "BINANCE:BTCUSDT"
+        over = (opened < MONDAY.timestamp() - 86_400) | (
+            (opened < MONDAY.timestamp()) & ~never_closes
+        )
+        bars = bars.filter(pc.field("symbol").isin(SYMBOLS) & (opened > after) & over)
         for number, symbols in enumerate((SYMBOLS[:4], SYMBOLS[4:])):  # two parts a date
             path = self._folder / f"bars-{number}.parquet"
             pq.write_table(bars.filter(pc.field("symbol").isin(symbols)), path)

@@ -21,7 +21,7 @@ from ingestion.errors import GateRefused, NothingFetched
 from ingestion.jobs.compact import compact
 from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import Status, flow_data
+from ingestion.jobs.flow_data import FlowResult, Status, flow_data
 from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.local_features import local_features
 from ingestion.jobs.materialize import materialize
@@ -190,11 +190,40 @@ def test_where_nothing_came_and_nothing_is_new_the_first_failure_decides(
     flow_data(history, request_all)
     at(TUESDAY + timedelta(hours=3))
     scanner.plan = FaultPlan(chances={"server-error": 1.0})
-    flow = flow_data(history, request_all)
+    patient = replace(request_all, scanner=replace(QUICK, retries=3))
+    asked = len(scanner.requests)
+    flow = flow_data(history, patient)
     assert isinstance(flow.error, NothingFetched)
     assert flow.published == ()
     assert str(flow.error).startswith("published nothing new; no rows came")
     assert json.loads(flow.receipt.read_text())["outcome"] == "failed"
+    # The outage is waited for once: the other two scans ask once.
+    assert rounds(flow) == {"data-ingest": 4, "meta-ingest": 1, "feature-ingest": 1}
+    assert len(scanner.requests) - asked == 6
+    # One that gets an answer is followed by scans that wait again, in this flow and in the next.
+    down = ["server-error"]
+    scanner.plan = FaultPlan([*down * 4, None, *down, None])
+    flow = flow_data(history, patient)
+    assert rounds(flow) == {"data-ingest": 4, "meta-ingest": 1, "feature-ingest": 2}
+    assert [each.dataset for each in flow.published] == [TV]
+    assert isinstance(flow.error, GateRefused)
+    scanner.plan = FaultPlan(down)
+    flow = flow_data(history, patient)
+    assert rounds(flow) == {"data-ingest": 2, "meta-ingest": 1, "feature-ingest": 0}
+    assert flow.error is None
+
+
+def rounds(flow: FlowResult) -> dict[str, int]:
+    """Return how often each scan has asked, by its receipt."""
+    names = {
+        "data-ingest": "data_ingest.json",
+        "meta-ingest": "meta_ingest.json",
+        "feature-ingest": "feature_ingest_coverage.json",
+    }
+    return {
+        job: len(json.loads(flow.receipt.with_name(name).read_text())["attempts"])
+        for job, name in names.items()
+    }
 
 
 def served(settings: Settings, view: str) -> pa.Table:
