@@ -38,6 +38,7 @@ import ingestion.render.online
 import ingestion.render.progress
 import ingestion.render.scans
 import ingestion.render.selection
+import ingestion.render.status
 import ingestion.render.tracing
 import ingestion.render.training
 import ingestion.render.trust
