@@ -93,6 +93,8 @@ class FlowResult:
     """What each step of the flow did."""
 
     run_id: str
+    profile: str
+    """The name under which ``status`` knows it."""
     steps: tuple[StepOutcome, ...]
     published: tuple[Published, ...]
     """What is new, in the lakehouse or online."""
@@ -168,7 +170,7 @@ def flow_data(
         error = _error(failures, published, job.receipt)
         if error:
             job.fail(error)
-    return FlowResult(run_id, tuple(steps), published, refused, job.receipt, error)
+    return FlowResult(run_id, name, tuple(steps), published, refused, job.receipt, error)
 
 
 def _tell(job: Job, steps: Sequence[StepOutcome]) -> None:

@@ -18,6 +18,7 @@ from ingestion.quality.receipt_file import ended_before, newest_receipt, receipt
 from ingestion.settings import Settings
 
 LOAD_FILE, VERDICT_FILE = "materialize.json", "validate.json"
+_LONGEST_TTL = max(group.ttl for group in GROUPS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Unpromoted:
 def last_loads(
     settings: Settings, *passed_over: Callable[[InputError], object]
 ) -> dict[str, LastLoad]:
-    """Return the last load of each group that was ever loaded.
+    """Return the last load of each group, but for one whose rows must have expired since.
 
     Parameters
     ----------
@@ -88,9 +89,11 @@ def last_loads(
 
     wanted = {group.name for group in GROUPS}
     loads: dict[str, LastLoad] = {}
+    reached: list[datetime] = []
     for each in receipts_told(settings.lakehouse, LOAD_FILE, read, *passed_over):
         loads = each | loads
-        if wanted <= loads.keys():
+        reached += [load.until for load in each.values()]
+        if wanted <= loads.keys() or (reached and reached[0] - reached[-1] > _LONGEST_TTL):
             break
     return loads
 

@@ -99,12 +99,10 @@ def known_profiles(root: Path, *passed_over: Callable[[InputError], object]) -> 
     newest = newest_receipt(root, FLOW_FILE, _told, *passed_over)
     if newest is None:
         return {}
-    run_id, table = newest
-    for forgetting, names in receipts_told(root, FORGET_FILE, _forgotten, *passed_over):
-        if forgetting < run_id:  # that flow knew
-            break
-        table = {name: profile for name, profile in table.items() if name not in names}
-    return table
+    run_id, table = newest  # that flow knew what was forgotten before
+    forgotten = receipts_told(root, FORGET_FILE, _forgotten, *passed_over, after=run_id)
+    names = frozenset[str]().union(*forgotten)
+    return {name: profile for name, profile in table.items() if name not in names}
 
 
 def with_run(table: Table, name: str, run_id: str) -> Table:
@@ -149,5 +147,5 @@ def _told(receipt: dict[str, Any]) -> tuple[str, Table] | None:
     return receipt["run_id"], table
 
 
-def _forgotten(receipt: dict[str, Any]) -> tuple[str, frozenset[str]]:
-    return receipt["run_id"], frozenset(map(str, receipt["forgotten"]))
+def _forgotten(receipt: dict[str, Any]) -> frozenset[str]:
+    return frozenset(map(str, receipt["forgotten"]))

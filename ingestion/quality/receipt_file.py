@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ingestion.errors import InputError
 from ingestion.quality.receipt import Outcome
+from ingestion.reading import names_in
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
 """What taking a value out of a document raises where there is another one, or none."""
@@ -70,8 +71,12 @@ def receipts_told(
     name: str,
     read: Callable[[dict[str, Any]], Told | None],
     passed_over: Callable[[InputError], object] = _warn,
+    *,
+    after: str = "",
 ) -> Iterator[Told]:
     """Yield what the receipts of a job tell, the newest first; run ids sort by time.
+
+    There may be thousands of runs: those that the caller does not come to are not looked at.
 
     Parameters
     ----------
@@ -79,9 +84,15 @@ def receipts_told(
         Takes what it needs out of a receipt; None to pass over it in silence.
     passed_over
         Is told of each receipt that cannot be read; people are, unless the caller does more.
+    after
+        Only of runs that are later than this one.
     """
-    for path in sorted((root / "_runs").glob(f"*/{name}"), reverse=True):
-        told = receipt_told(path, read, passed_over)
+    runs = root / "_runs"
+    for run_id in sorted(names_in(runs), reverse=True) if runs.is_dir() else ():
+        if run_id <= after:
+            break
+        path = runs / run_id / name
+        told = receipt_told(path, read, passed_over) if path.exists() else None
         if told is not None:
             yield told
 

@@ -33,6 +33,7 @@ def flow_document(result: FlowResult) -> dict[str, Any]:
     """Return a flow's outcome for ``--json``: what each step did, or why it did not."""
     return {
         "run_id": result.run_id,
+        "profile": result.profile,
         "verdict": result.verdict,
         "published": plain(result.published),
         "refused": plain(result.refused),

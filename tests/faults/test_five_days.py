@@ -1,4 +1,4 @@
-"""Five days of two flows, Asia's and America's, in processes: ``status`` is right after each step.
+"""Five days of two flows, Asia's and America's: ``status`` is right after each step.
 
 One evening is lost, one flow is killed, and the online store is deleted once.
 """
@@ -6,11 +6,10 @@ One evening is lost, one flow is killed, and the online store is deleted once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +17,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ingestion.candidates import read_candidates
+from ingestion.errors import NothingFetched
+from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.flow_data import FlowResult, flow_data
+from ingestion.jobs.holes import accept_hole
+from ingestion.jobs.profiles import forget_profiles
+from ingestion.jobs.rebuild import rebuild
+from ingestion.jobs.status import StatusReport, status
+from ingestion.render.status import status_document, status_text
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from ingestion.sessions import session_bounds
+from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
-from tests.conftest import MONDAY, SAMPLE
-from tests.faults.processes import KILLED, Ended, Forge, Running
-from tests.faults.processes import Command as TvfeastCommand
+from tests.conftest import MONDAY, QUICK, SAMPLE
+from tests.faults.processes import KILLED, Command, Forge, Running
 
 pytestmark = pytest.mark.faults
 
@@ -33,7 +41,7 @@ TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = (MONDAY + timedelta(days=day) for day in 
 MORNING = timedelta(hours=-14)
 """From New York's evening, 21:30 UTC, back to Tokyo's afternoon, 07:30 UTC."""
 BARS = 120
-QUICKLY = ("--backoff", "0.01", "--read-timeout", "10", "--retries", "1", "--every", "1d")
+DAY = timedelta(days=1)
 
 
 def panel() -> Panel:
@@ -66,75 +74,70 @@ def panel() -> Panel:
 class Operation:
     """A project with two flows, and the hands that run it."""
 
-    folder: Path
+    settings: Settings
     scanner: ReplayScanner
     forge: Forge
+    set_now: Callable[[datetime], None]
     at: datetime = MONDAY
-    project: Path = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.project = make_workspace(self.folder / "project")
-        self.scanner.now = lambda: self.at
-        for name, symbols in (("asia", ASIA), ("america", AMERICA)):
-            (self.folder / f"{name}.json").write_text(json.dumps(symbols))
+    def now(self, at: datetime) -> None:
+        self.at = at
+        self.set_now(at)
 
     @property
     def online(self) -> Path:
-        return self.project / "data" / "online.db"
+        return self.settings.project / "data" / "online.db"
 
-    def start(self, *words: object) -> Running:
-        variables = {
-            "TVFEAST_PROJECT": str(self.project),
-            "TVFEAST_SCANNER_URL": self.scanner.url,
-            "TVFEAST_NOW": self.at.isoformat(),
-        }
-        return self.forge.start(TvfeastCommand(*words), variables)
+    def candidates(self, name: str) -> Path:
+        return self.settings.project / f"{name}.json"
 
-    def run(self, *words: object) -> Ended:
-        return self.start(*words).wait()
-
-    def flow(self, name: str, at: datetime) -> Ended:
-        self.at = at
-        return self.run(*self.words(name))
-
-    def words(self, name: str) -> tuple[object, ...]:
-        candidates = self.folder / f"{name}.json"
-        return "flow-data", "--profile", name, "--candidates", candidates, *QUICKLY
+    def flow(self, name: str, at: datetime) -> FlowResult:
+        self.now(at)
+        candidates = read_candidates(self.candidates(name))
+        request = FeatureIngestRequest(candidates, scanner=replace(QUICK, retries=1))
+        return flow_data(self.settings, request, profile=name, every=DAY)
 
     def kill(self, name: str, at: datetime, after: str) -> None:
-        """Start a flow, and kill it once a step of it is done."""
-        self.at = at
+        """Start a flow in a process of its own, and kill it once a step of it is done."""
+        self.now(at)
         before = set(self.receipts())
-        running = self.start(*self.words(name))
+        words = ("flow-data", "--profile", name, "--candidates", self.candidates(name))
+        running = self.start(*words, "--every", "1d")
         while not any(done(path, after) for path in set(self.receipts()) - before):
             running.sleep(0.005)
         running.kill()
         assert running.wait().code == KILLED
 
     def receipts(self) -> Iterator[Path]:
-        return (self.project / "data" / "lakehouse" / "_runs").glob("*/flow_data.json")
+        return (self.settings.lakehouse / "_runs").glob("*/flow_data.json")
 
-    def status(self, at: datetime | None = None) -> Status:
-        self.at = at or self.at
-        text, document = self.run("status"), self.run("status", "--json")
-        assert text.code == document.code
-        return Status(document.code, document.json, text.out)
+    def start(self, *words: object) -> Running:
+        variables = {
+            "TVFEAST_PROJECT": str(self.settings.project),
+            "TVFEAST_SCANNER_URL": self.scanner.url,
+            "TVFEAST_NOW": self.at.isoformat(),
+        }
+        return self.forge.start(Command(*words), variables)
+
+    def status(self) -> StatusReport:
+        """Look, and hold what is said to people and machines to what was found."""
+        report = status(self.settings)
+        told, document = status_text(report), status_document(report)
+        assert told.count("PAST ITS LIMIT") == len(report.problems)
+        assert document["passed"] is (report.problems == ())
+        for each in report.profiles:
+            assert f"\n{each.name} " in told
+        return report
 
 
-@dataclass(frozen=True)
-class Status:
-    code: int
-    document: dict[str, Any]
-    text: str
+def states(report: StatusReport) -> dict[str, str]:
+    return {each.name: each.state.value for each in report.profiles}
 
-    @property
-    def problems(self) -> list[str]:
-        problems: list[str] = self.document["problems"]
-        return problems
 
-    @property
-    def states(self) -> dict[str, str]:
-        return {each["name"]: each["state"] for each in self.document["profiles"]}
+def absent(report: StatusReport) -> set[str]:
+    told = [each for each in report.problems if "did not run" in each]
+    assert len(told) == sum(each.is_absent for each in report.profiles)
+    return {each.split("'")[1] for each in told}
 
 
 def done(path: Path, step: str) -> bool:
@@ -146,10 +149,17 @@ def done(path: Path, step: str) -> bool:
 
 
 @pytest.fixture
-def operation(tmp_path: Path) -> Iterator[Operation]:
+def operation(
+    tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Operation]:
     (tmp_path / "processes").mkdir()
+    monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "project")))
     with ReplayScanner(panel(), record=False) as scanner:
-        yield Operation(tmp_path, scanner, Forge(tmp_path / "processes"))
+        settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+        operation = Operation(settings, scanner, Forge(tmp_path / "processes"), at)
+        for name, symbols in (("asia", ASIA), ("america", AMERICA)):
+            operation.candidates(name).write_text(json.dumps(symbols))
+        yield operation
 
 
 def test_five_days_of_two_flows(operation: Operation):
@@ -164,97 +174,88 @@ def test_five_days_of_two_flows(operation: Operation):
 def everything_is_well_on_the_first_days(operation: Operation) -> None:
     for day in (MONDAY, TUESDAY):
         for name, at in (("asia", day + MORNING), ("america", day)):
-            ended = operation.flow(name, at)
-            assert ended.code == 0, ended
-            told = operation.status()
-            assert (told.code, told.problems) == (0, [])
-            assert set(told.states.values()) == {"done"}
-    assert {each["name"]: each["symbols"] for each in told.document["profiles"]} == {
-        "asia": 5,
-        "america": 5,
-    }
+            assert operation.flow(name, at).error is None
+            report = operation.status()
+            assert report.problems == ()
+            assert set(states(report).values()) == {"done"}
+    assert {each.name: each.symbols for each in report.profiles} == {"asia": 5, "america": 5}
 
 
 def an_evening_is_lost(operation: Operation) -> None:
-    """The scanner answers America with 502 all the evening; the others go on."""
-    assert operation.flow("asia", WEDNESDAY + MORNING).code == 0
+    """The scanner answers America with errors all the evening; the others go on."""
+    assert operation.flow("asia", WEDNESDAY + MORNING).error is None
     operation.scanner.plan = FaultPlan.parse(["server-error@1"])
-    ended = operation.flow("america", WEDNESDAY)
+    flow = operation.flow("america", WEDNESDAY)
     operation.scanner.plan = FaultPlan()
-    assert ended.code == 4, ended
-    told = operation.status()
-    assert (told.code, told.states) == (3, {"asia": "done", "america": "failed"})
-    assert any("'america' failed at 2021-04-14 21:30" in each for each in told.problems)
+    assert isinstance(flow.error, NothingFetched)
+    failed = "'america' failed at 2021-04-14 21:30 UTC: data-ingest: no rows came"
+    report = operation.status()
+    assert states(report) == {"asia": "done", "america": "failed"}
+    assert any(failed in each for each in report.problems)
 
-    # Asia's success is no America's.
-    ended = operation.flow("asia", THURSDAY + MORNING)
-    told = operation.status()
-    assert (told.code, told.states) == (3, {"asia": "done", "america": "failed"})
-    assert any("'america' failed at 2021-04-14 21:30" in each for each in told.problems)
+    # Asia's success is not America's.
+    operation.flow("asia", THURSDAY + MORNING)
+    report = operation.status()
+    assert states(report) == {"asia": "done", "america": "failed"}
+    assert any(failed in each for each in report.problems)
 
-    # The next evening is well, and the lost one a hole.
-    ended = operation.flow("america", THURSDAY)
-    assert ended.code == 3, ended
-    told = operation.status()
-    assert told.states == {"asia": "done", "america": "done"}
-    (hole,) = told.problems
+    # The next evening is well, and the lost one is a hole, until it is accepted.
+    operation.flow("america", THURSDAY)
+    report = operation.status()
+    assert states(report) == {"asia": "done", "america": "done"}
+    (hole,) = report.problems
     assert "2021-04-14 is missing for 5 symbols" in hole
-    market = hole.split()[0]
-    reason = ("--reason", "outage of the scanner")
-    assert operation.run("accept-hole", market, "2021-04-14", *reason).code == 0
-    told = operation.status()
-    assert (told.code, told.problems) == (0, [])
-    assert "outage of the scanner" in told.text
+    lost = THURSDAY.date() - DAY
+    accept_hole(operation.settings, hole.split()[0], lost, None, "outage of the scanner")
+    report = operation.status()
+    assert report.problems == ()
+    assert "outage of the scanner" in status_text(report)
 
 
 def the_online_store_is_deleted(operation: Operation) -> None:
     operation.online.unlink()
-    told = operation.status()
-    assert told.code == 3
-    assert told.problems == [
-        f"{operation.online} is missing, so nothing is served: run `tvfeast rebuild`"
-    ]
+    (problem,) = operation.status().problems
+    assert problem == f"{operation.online} is missing, so nothing is served: run `tvfeast rebuild`"
     assert not operation.online.exists()
-    assert operation.run("rebuild").code == 0
-    told = operation.status()
-    assert (told.code, told.problems) == (0, [])
-    views = {each["view"]: each["valid"] for each in told.document["stores"]["views"]}
-    assert views == {"tv_technicals_1d": 10, "local_1d": 10}
+    rebuild(operation.settings)
+    report = operation.status()
+    assert report.problems == ()
+    valid = {each.view: each.valid for each in report.stores.views}
+    assert valid == {"tv_technicals_1d": 10, "local_1d": 10}
 
 
 def a_flow_is_killed(operation: Operation) -> None:
     operation.kill("asia", FRIDAY + MORNING, after="data-ingest")
-    told = operation.status()
-    assert (told.code, told.states["asia"]) == (3, "killed")
-    assert any("'asia' was killed after" in each for each in told.problems)
+    killed = "'asia' was killed after"
+    report = operation.status()
+    assert states(report)["asia"] == "killed"
+    assert any(killed in each for each in report.problems)
 
     # Also after America's success.
-    operation.flow("america", FRIDAY)
-    told = operation.status()
-    assert (told.code, told.states) == (3, {"asia": "killed", "america": "done"})
-    (problem,) = told.problems
-    assert "'asia' was killed after" in problem
+    flow = operation.flow("america", FRIDAY)
+    assert flow.error is None, "Asia's trouble is not America's"
+    report = operation.status()
+    assert states(report) == {"asia": "killed", "america": "done"}
+    (problem,) = report.problems
+    assert killed in problem
+    ended = operation.start("status", "--json").wait()
+    assert (ended.code, ended.json["problems"]) == (3, [problem])
 
-    ended = operation.flow("asia", FRIDAY + timedelta(minutes=30))
-    assert ended.code == 0, ended
-    told = operation.status()
-    assert (told.code, told.problems) == (0, [])
+    assert operation.flow("asia", FRIDAY + timedelta(minutes=30)).error is None
+    assert operation.status().problems == ()
 
 
 def nobody_works_on_a_weekend(operation: Operation) -> None:
-    for days in (1, 2):
-        told = operation.status(FRIDAY + timedelta(days=days, hours=10))
-        assert (told.code, told.problems) == (0, [])
+    for hours in (10, 34, 48):  # on Saturday and on Sunday
+        operation.now(FRIDAY + timedelta(hours=hours))
+        assert operation.status().problems == ()
 
 
 def both_flows_stay_away_and_one_is_given_up(operation: Operation) -> None:
-    """Monday is lost altogether; on Tuesday's morning, at six, a monitor looks."""
-    told = operation.status(FRIDAY + timedelta(days=4, hours=-15, minutes=-30))
-    assert told.code == 3
-    absent = [each for each in told.problems if "did not run" in each]
-    assert {each.split("'")[1] for each in absent} == {"asia", "america"}
-    assert operation.run("status", "--forget", "asia").code == 0
-    told = operation.status()
-    assert told.states == {"america": "done"}
-    absent = [each for each in told.problems if "did not run" in each]
-    assert {each.split("'")[1] for each in absent} == {"america"}
+    """Monday is lost altogether; a monitor looks at six in the morning after."""
+    operation.now(FRIDAY + timedelta(days=4, hours=-15, minutes=-30))
+    assert absent(operation.status()) == {"asia", "america"}
+    forget_profiles(operation.settings, ("asia",))
+    report = operation.status()
+    assert states(report) == {"america": "done"}
+    assert absent(report) == {"america"}

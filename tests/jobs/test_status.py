@@ -486,3 +486,26 @@ def test_what_was_imported_alone_may_be_old(lakehouse: Settings, at):
     markets = {each.exchange: each for each in report.bars.markets}
     assert (markets["BINANCE"].is_imported, markets["NASDAQ"].is_imported) == (True, False)
     assert f"imported until {long_ago:%Y-%m-%d}: BINANCE 3" in status_text(report)
+
+
+def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: Settings):
+    """What was loaded longer ago than anything lives has expired; those receipts are not read."""
+    (lakehouse.lakehouse / "_runs" / "run-1" / "materialize.json").unlink()
+    write_run_file(lakehouse.lakehouse, "run-10", "materialize.json", b"{")
+    views = [{"view": GROUP.name, "rows": 20, "parts": []}]
+    for run_id, until in (("run-11", EVENING - 13 * DAY), ("run-12", EVENING)):
+        write(lakehouse, run_id, "materialize.json", until=until.isoformat(), views=views)
+    assert status(lakehouse).problems == ()
+
+
+def test_a_store_that_serves_history_alone_is_looked_at_all_the_same(lakehouse: Settings, at):
+    """Nobody fetches, so nothing is to be fresh; but what was loaded is to be there."""
+    shutil.rmtree(lakehouse.lakehouse / "features" / GROUP.name)
+    (lakehouse.lakehouse / "_runs" / "run-1" / "feature_ingest_coverage.json").unlink()
+    at(EVENING + 60 * DAY)
+    assert status(lakehouse).problems == ()
+    path = lakehouse.project / "data" / "online.db"
+    path.unlink()
+    assert status(lakehouse).problems == (
+        f"{path} is missing, so nothing is served: run `tvfeast rebuild`",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,8 +30,9 @@ class State(StrEnum):
 
     RUNNING = "running"
     DONE = "done"
+    REFUSED = "refused"
+    """A limit said no, to all or to a part."""
     FAILED = "failed"
-    """A step failed, or was refused by a limit."""
     KILLED = "killed"
     """It ended without a word: nobody holds its lock."""
 
@@ -62,18 +64,23 @@ class ProfileStatus:
     """The symbols that it fetches."""
 
     @property
+    def _verb(self) -> str:
+        return "failed" if self.state is State.FAILED else "was refused something"
+
+    @property
     def problem(self) -> str | None:
         """What is wrong with it, and what to do; None if nothing is."""
         who = f"the flow {self.name!r}"
-        forget = f"or `tvfeast status --forget {self.name}` if it is not to run any more"
+        name = shlex.quote(self.name)
+        forget = f"or `tvfeast status --forget {name}` if it is not to run any more"
         if self.state is State.KILLED:
             return (
                 f"{who} was killed {self.reason} (run {self.run_id}, started "
                 f"{self.started:%Y-%m-%d %H:%M} UTC): run it again, {forget}"
             )
-        if self.state is State.FAILED:
+        if self.state in (State.FAILED, State.REFUSED):
             return (
-                f"{who} failed at {self.started:%Y-%m-%d %H:%M} UTC: {self.reason} "
+                f"{who} {self._verb} at {self.started:%Y-%m-%d %H:%M} UTC: {self.reason} "
                 f"(run {self.run_id}): run it again, {forget}"
             )
         if self.is_absent and self.state is State.RUNNING:
@@ -166,9 +173,11 @@ def _state(root: Path, receipt: dict[str, Any]) -> tuple[State, str]:
         so_far = f"after {ended[-1]}" if ended else "before its first step was done"
         state = State.RUNNING if is_writing(root, receipt["run_id"]) else State.KILLED
         return state, so_far
-    failed = [step for step in steps if step["status"] not in _AS_USUAL]
-    if failed_own := [step for step in own if step in failed]:
-        return State.FAILED, f"{failed_own[0]['step']}: {failed_own[0]['reason']}"
-    if outcome is not Outcome.DONE and not failed:
+    for state in (State.FAILED, State.REFUSED):
+        for step in own:
+            if step["status"] == state:
+                return state, f"{step['step']}: {step['reason']}"
+    is_whole = all(step["status"] in _AS_USUAL for step in steps)
+    if outcome is not Outcome.DONE and is_whole:  # it ended between its steps
         return State.FAILED, str(receipt["error"])
     return State.DONE, ""

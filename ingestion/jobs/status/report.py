@@ -88,9 +88,9 @@ class StatusReport:
 
     @property
     def is_history(self) -> bool:
-        """Whether there is history alone: nobody has begun to fetch or to serve anything."""
+        """Whether there is history alone: nobody has begun to fetch, so nothing is to be fresh."""
         has_snapshot = any(g.newest for g in self.groups if g.view == TV_TECHNICALS_1D.name)
-        is_used = self.profiles or any(each.asked for each in self.demands) or self.load
+        is_used = self.profiles or any(each.asked for each in self.demands)
         return self.bars.first is not None and not (is_used or has_snapshot)
 
 
@@ -227,19 +227,17 @@ def _problems(
     limits: StatusLimits, report: StatusReport, loads: Mapping[str, LastLoad]
 ) -> Iterator[str]:
     """Yield the limits that are passed, each with what to do."""
+    yield from store_problems(loads, report.stores)
     if report.is_history:
         return
     for group in report.groups:
         yield from _group_problems(group, report.bars)
     yield from (str(each) for each in report.unpromoted if not _is_history(each, report.bars))
     max_age = limits.max_age or TV_TECHNICALS_1D.quality.max_age
-    load = report.load
-    if load is None:
+    if report.load is None:
         yield "nothing was ever materialized: run `tvfeast materialize`"
-    else:
-        yield from store_problems(loads, report.stores)
-        if load.age > max_age:
-            yield f"the online store is as of {load.age} ago, more than {max_age}"
+    elif report.load.age > max_age:
+        yield f"the online store is as of {report.load.age} ago, more than {max_age}"
     held_back = len(report.held_back)
     if limits.max_held_back is not None and held_back > limits.max_held_back:
         yield f"{held_back} symbols are held back for a split that is to be recorded"

@@ -102,6 +102,8 @@ def look_at_stores(settings: Settings, at: datetime) -> StoreStatus:
 
 def store_problems(loads: Mapping[str, LastLoad], stores: StoreStatus) -> Iterator[str]:
     """Yield where the stores are not what the last loads left, each with what to do."""
+    if not loads:
+        return
     if stores.unreadable:
         yield f"what is served could not be looked at: {stores.unreadable}; run `tvfeast rebuild`"
         return
