@@ -27,6 +27,7 @@ symbol and session, as traded, and a list of what was refused.
 ``prepare``   the above, for all bars of some symbols
 ``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
 ``ahead``     splits whose bar is still to come
+``witness``   days on which the market and its calendar disagree
 ``twins``     stored bars of a session under another close
 ``store``     comparing with the lakehouse, appending what is new
 ``receipt``   counts and refusals, for the receipt

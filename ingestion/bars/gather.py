@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ingestion.bars.read import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
 from ingestion.bars.times import Kind
 from ingestion.bars.vendors import PRICES, Role
+from ingestion.bars.witness import Witness
 from ingestion.errors import InputError
 from ingestion.sessions import ClosingRule, hours_of
 
@@ -56,6 +58,7 @@ class Gatherer:
     """Whether high and low are moved to contain open and close, which may be auction prices."""
     named: dict[str, str] = field(default_factory=dict)
     """The symbols that files' names gave, by path."""
+    witness: Witness = field(default_factory=Witness)
 
     def gather(self, number: int, path: Path) -> Iterator[Gathered]:
         """Read the ``number``-th file and judge its rows, some at a time.
@@ -110,6 +113,11 @@ class Gatherer:
                 return symbol or "", told
             return symbol or "", describe(bars, at)
 
+        traded = (verdict == CODES[Reason.SESSION]) & ((bars.volume > 0) | (not file.has_volume))
+        for at in np.flatnonzero(traded).tolist():
+            is_date = times.kinds[at] in (Kind.LABEL, Kind.LOCAL_MIDNIGHT)
+            day = date(1970, 1, 1) + timedelta(int(times.days[at])) if is_date else None
+            self.witness.refuse(symbols[which[at]] or "", day or int(times.seconds[at]))
         good = self._refuse(str(path), file.rows, verdict, explain)
         without = 0 if file.has_volume else int(good.sum())
         self.findings.add(

@@ -18,6 +18,7 @@ from feature_repo.catalog import SCANNED_BAR
 from ingestion.bars.checks import check_values, describe
 from ingestion.bars.model import Bars
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
+from ingestion.bars.witness import Witness
 from ingestion.sessions import (
     BarState,
     ClosingRule,
@@ -63,6 +64,7 @@ class Scanned:
     unknown_hours: int = 0
     """Bars of exchanges of unknown hours: open or closed by the 24-hour rule."""
     refused: list[RefusedBar] = field(default_factory=list)
+    witness: Witness = field(default_factory=Witness)
 
 
 def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
@@ -90,6 +92,8 @@ def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
             verdict[at] = _NOT_CLOSED
     for at in np.flatnonzero((verdict != ACCEPTED) & (verdict != _NOT_CLOSED)).tolist():
         reason = REASONS[verdict[at]]
+        if reason is Reason.SESSION and bars.volume[at] > 0:
+            scanned.witness.refuse(names[at], int(bars.timestamp[at]))
         scanned.refused.append(RefusedBar(names[at], reason, _explain(bars, at, rows[names[at]])))
     scanned.bars = bars.take(np.flatnonzero(verdict == ACCEPTED))
     return scanned

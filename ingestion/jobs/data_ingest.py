@@ -81,6 +81,8 @@ class BarsReport:
     """Symbols whose previous close differs from the stored one, and not as by a split."""
     gave_way: tuple[str, ...]
     """Symbols whose bar disagrees with an imported one, which stays."""
+    traded_on_closed_days: tuple[str, ...]
+    """Days on which symbols traded and the calendar has none."""
     assumed_hours: dict[str, int]
     """By exchange, bars among the written that lie beyond the end of its calendar."""
     held_by_import: tuple[str, ...]
@@ -103,6 +105,7 @@ class BarsReport:
             "unsettled": [vars(each) for each in self.unsettled],
             "gave_way": list(self.gave_way),
             "assumed_hours": self.assumed_hours,
+            "traded_on_closed_days": list(self.traded_on_closed_days),
             "held_by_import": list(self.held_by_import),
             "refused": len(self.refused),
             "refused_by_reason": self.refused_by_reason,
@@ -340,6 +343,7 @@ def _report(
         unsettled=tuple(inspection.unsettled),
         gave_way=tuple(written.gave_way),
         assumed_hours=dict(sorted(written.assumed.items())),
+        traded_on_closed_days=tuple(scanned.witness.on_closed_days()),
         held_by_import=tuple(by_import),
         refused=tuple(scanned.refused),
     )

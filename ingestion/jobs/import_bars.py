@@ -264,9 +264,21 @@ def _import(
                 tally.read[number] += gathered.read
                 given |= gathered.split_symbols
                 by_symbol.add(gathered)
+                gatherer.witness.accept(gathered.bars, table.names)
         except InputError as error:  # it does not stop the others
             tally.problems[str(path)] = str(error)
     _tell_names(root, table.names, gatherer.named, findings)
+    findings.add(
+        "traded_on_closed_days",
+        "days on which symbols traded and the calendar has none; if the market was open, write "
+        "them to feature_repo/sessions.csv and import again",
+        gatherer.witness.on_closed_days(),
+    )
+    findings.add(
+        "open_days_without_trade",
+        "days that the calendar has as open, on which no symbol of the exchange has a bar",
+        gatherer.witness.without_trade(),
+    )
     for split in splits.splits:
         table.number(split.symbol)
     held, sources = held_by_imports(waiting_bars(root), set(table.names))

@@ -80,6 +80,11 @@ def bars_text(result: DataIngestResult) -> str:
         lines.append(
             f"{bars.unknown_hours:,} of exchanges of unknown hours, closed 24 h after their open"
         )
+    if days := bars.traded_on_closed_days:
+        lines.append(
+            f"{len(days):,} days on which symbols traded and the calendar has none; if the market "
+            f"was open, write them to feature_repo/sessions.csv: {', '.join(days[:_NAMED])}"
+        )
     if bars.assumed_hours:
         lines.append(assumed_text(bars.assumed_hours))
     lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]

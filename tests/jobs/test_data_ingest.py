@@ -573,6 +573,14 @@ class TestSessionsAndHours:
         with pytest.raises(GateRefused, match=r"50\.0% .*1 good bars were written.*no session"):
             refuse_unless_usable(result)
 
+    def test_a_day_on_which_symbols_trade_and_the_calendar_says_closed_is_told(self, ingest):
+        rows = [bar(f"NSE:S{n}", "2021-03-06T03:45") for n in range(3)]
+        result = ingest("2021-03-06T12:00", *rows, bar(IBM, WEDNESDAY))
+        told = "NSE Sat 2021-03-06 (3 symbols)"
+        assert bars_document(result)["bars"]["traded_on_closed_days"] == [told]
+        assert json.loads(result.receipt.read_text())["bars"]["traded_on_closed_days"] == [told]
+        assert f"write them to feature_repo/sessions.csv: {told}" in bars_text(result)
+
     def test_few_refused_bars_are_no_reason_to_refuse(self, ingest):
         rows = [bar(f"NYSE:S{n}", WEDNESDAY) for n in range(99)]
         result = ingest("2021-03-07T22:00", *rows, bar(IBM, "2021-03-06T14:30"))
