@@ -18,6 +18,7 @@ from ingestion import clock
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.formulas import formula_of
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
+from ingestion.jobs.window import missing_in_window
 from ingestion.lakehouse import Feeds, by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
@@ -135,6 +136,11 @@ def _story(
         bar=_bar(root, group, symbol, deciding[-1].values) if deciding else None,
         supersedes=last(before),
         superseded_by=last(after),
+        missing=(
+            missing_in_window(root, symbol, column.name, deciding[-1].values[group.event], now)
+            if deciding and group is LOCAL_1D
+            else ()
+        ),
         kept_back=tuple(_kept_back(root, group, column, symbol, since_then, as_of)),
         online=None,
     )

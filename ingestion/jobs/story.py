@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ class Online:
 
 
 @dataclass(frozen=True)
+class MissingSession:
+    """A session without a bar inside the window of a recomputed value."""
+
+    session: date
+    accepted: str | None
+    """When and why it was accepted; None while it is open, and the value null for it."""
+
+
+@dataclass(frozen=True)
 class Story:
     """One view's value."""
 
@@ -81,6 +90,8 @@ class Story:
     """The value before: of the row that decided until this one's event."""
     superseded_by: Version | None
     """The value after: of the next row, if there is one by now."""
+    missing: tuple[MissingSession, ...]
+    """Sessions that the market had and the value's window of bars lacks."""
     kept_back: tuple[KeptBack, ...]
     """Rows since that one, up to that time, that broke a rule; the newest first."""
     online: Online | str | None

@@ -11,6 +11,8 @@ from ingestion.jobs.story import Bar, Explanation, Online, Story, Version
 from ingestion.quality.receipt import plain
 
 _WIDTH = 100
+_NAMED = 10
+"""Missing sessions that are told one by one."""
 
 
 def explain_document(result: Explanation) -> dict[str, Any]:
@@ -46,6 +48,11 @@ def _story(story: Story) -> Iterator[str]:
         )
     if story.bar is not None:
         yield f"  {_bar(story.bar)}"
+    for each in story.missing[:_NAMED]:
+        state = f"accepted on {each.accepted}" if each.accepted else "open: the value is null"
+        yield f"  session {each.session} is missing in its window, {state}"
+    if (more := len(story.missing) - _NAMED) > 0:
+        yield f"  and {more:,} later sessions"
     for label, other in (("before", story.supersedes), ("after", story.superseded_by)):
         if other is not None:
             yield f"  {label}: {_value(other.value)}, known at {_second(other.event)}"

@@ -16,6 +16,7 @@ from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.candidates import Candidates, read_candidates
 from ingestion.errors import GateRefused
 from ingestion.jobs.data_ingest import data_ingest
+from ingestion.jobs.explain import ExplainRequest, explain
 from ingestion.jobs.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.flow_data import Status, flow_data
 from ingestion.jobs.holes import accept_hole
@@ -25,6 +26,7 @@ from ingestion.jobs.scan import ScanRequest
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.local import FEATURES
 from ingestion.local.reach import BARS_BACK
+from ingestion.render.explanation import explain_text
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
@@ -152,6 +154,19 @@ def test_after_acceptance_the_same_values_are_computed_over_the_gap(lakehouse: S
     assert [name for name in FEATURES if jpm[name] is None] == ["momentum_60d"]
     assert [name for name in FEATURES if monday[name] is None] == ["momentum_60d"]
     assert aapl["returns_1d"] is None
+    told = {
+        symbol: explain_text(explain(lakehouse, ExplainRequest(symbol, feature, online=False)))
+        for symbol, feature in (
+            *(("NYSE:JPM", "local_1d:returns_1d"), ("NASDAQ:AAPL", "local_1d:AO")),
+            ("NYSE:KO", "local_1d:Perf.W"),
+        )
+    }
+    why = "session 2021-04-13 is missing in its window, "
+    assert why + "accepted on 2021-04-14: the recorder was off" in told["NYSE:JPM"]
+    assert why + "accepted on 2021-04-14: the recorder was off" in told["NYSE:KO"]
+    assert why + "open: the value is null" in told["NASDAQ:AAPL"]
+    earlier = ExplainRequest("NYSE:JPM", "local_1d:AO", MONDAY, online=False)
+    assert "is missing" not in explain_text(explain(lakehouse, earlier))
     assert local_features(lakehouse).rows_written == 0
 
 
