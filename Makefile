@@ -155,6 +155,10 @@ bench-ingest: setup ## Measure feature-ingest of 20,000 symbols against the repl
 bench-local: setup ## Measure backfill against its floor, and the formulas beside other libraries
 	$(BIN)/python -m benchmarks.local $(ARGS)
 
+.PHONY: bench-import
+bench-import: setup ## Measure import-bars against its floor: 10 million rows, and 500 files in 20 calls
+	$(BIN)/python -m benchmarks.imports $(ARGS)
+
 .PHONY: bench-feast
 bench-feast: setup ## Measure our Feast stores beside Feast's own, bare libraries and the floor
 	$(BIN)/python -m benchmarks.feast $(ARGS)

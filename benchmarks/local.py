@@ -77,7 +77,7 @@ def floor(lakehouse: Path, out: Path) -> None:
     print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
-def _apart(prepare: Callable[..., None], *arguments: Any) -> None:
+def apart(prepare: Callable[..., None], *arguments: Any) -> None:
     """Prepare in a process of its own: a child's peak is never below its parent's size."""
     process = multiprocessing.get_context("spawn").Process(target=prepare, args=arguments)
     process.start()
@@ -86,7 +86,7 @@ def _apart(prepare: Callable[..., None], *arguments: Any) -> None:
         raise SystemExit(f"{prepare.__name__} failed")
 
 
-def _measure(*arguments: str, lakehouse: Path) -> tuple[Cost, dict[str, float]]:
+def measure(*arguments: str, lakehouse: Path) -> tuple[Cost, dict[str, float]]:
     """Run a process; returns its cost and what it printed."""
     began = time.monotonic()
     with subprocess.Popen(
@@ -106,7 +106,7 @@ def _measure(*arguments: str, lakehouse: Path) -> tuple[Cost, dict[str, float]]:
 
 
 def _floor(lakehouse: Path, out: Path) -> Cost:
-    whole, extra = _measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
+    whole, extra = measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
     shutil.rmtree(out)
     return Cost(whole.wall - extra["wall"], whole.cpu - extra["cpu"], whole.peak_mb)
 
@@ -116,9 +116,9 @@ def _whole_job(lakehouse: Path, runs: int) -> None:
     ours, least = [], []
     for _ in range(runs):
         shutil.rmtree(lakehouse / LOCAL_1D.storage, ignore_errors=True)
-        ours.append(_measure(*_BACKFILL, lakehouse=lakehouse)[0])
+        ours.append(measure(*_BACKFILL, lakehouse=lakehouse)[0])
         least.append(_floor(lakehouse, lakehouse.with_name("floor")))
-    again, _ = _measure(*_BACKFILL, lakehouse=lakehouse)
+    again, _ = measure(*_BACKFILL, lakehouse=lakehouse)
     cost, base = _median(ours), _median(least)
     print(f"floor: read bars, write features   {base}")
     print(
@@ -130,12 +130,12 @@ def _whole_job(lakehouse: Path, runs: int) -> None:
 def _formulas(lakehouse: Path, runs: int) -> None:
     """Measure the formulas alone, each engine in turn, and print the medians."""
     file = lakehouse.with_name("panel.parquet")
-    _apart(write_panel, lakehouse, file)
+    apart(write_panel, lakehouse, file)
     costs: dict[str, list[Cost]] = {name: [] for name in ENGINES}
     for _ in range(runs):
         for name in ENGINES:
             module = ("-m", "benchmarks.local_peers", name, str(file))
-            costs[name].append(Cost(**_measure(*module, lakehouse=lakehouse)[1]))
+            costs[name].append(Cost(**measure(*module, lakehouse=lakehouse)[1]))
     print(f"formulas alone: ours 17 columns, the others {len(COLUMNS)}, no ratings and no Perf.*")
     base = _median(costs.pop("ours"))
     print(f"  {'ours':<32} {base}")
@@ -150,10 +150,10 @@ def _median(costs: list[Cost]) -> Cost:
 def _real(lakehouse: Path, bars: Path, runs: int) -> None:
     symbols, days = REAL
     if bars.is_file():
-        _apart(cut, lakehouse, bars, symbols, days)
+        apart(cut, lakehouse, bars, symbols, days)
         what = f"real bars of {bars.name}"
     else:
-        _apart(generate, lakehouse, symbols, days)
+        apart(generate, lakehouse, symbols, days)
         what = "random walks, for want of real bars: name a file like it with --bars"
         print(f"{bars} is not there", file=sys.stderr)
     rows = sum(pq.read_metadata(part.path).num_rows for part in list_parts(lakehouse, OHLCV_1D))
@@ -163,7 +163,7 @@ def _real(lakehouse: Path, bars: Path, runs: int) -> None:
 
 
 def _random(lakehouse: Path, symbols: int, days: int) -> None:
-    _apart(generate, lakehouse, symbols, days)
+    apart(generate, lakehouse, symbols, days)
     print(f"{symbols:,} symbols × {days:,} days of random walks; one run")
     _whole_job(lakehouse, 1)
 
