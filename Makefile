@@ -29,6 +29,10 @@ demo: setup ## Replay a week of real bars through the whole flow, then train and
 test: setup ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+.PHONY: test-planted
+test-planted: setup ## Plant faults in five years of 500 symbols: PLANTED_BARS=FILE names their prices
+	$(BIN)/python -m pytest -s tests/bars/test_bars_planted.py
+
 .PHONY: test-pythons
 test-pythons: ## Run the tests on each supported Python that the path or pyenv has
 	@$(PYTHON) .ci/test_pythons.py $(ARGS)
