@@ -35,6 +35,10 @@ from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 _NUMBER = "part number"
+_ANEW = (
+    "import the vendors' files into a new lakehouse, where each bar is in its session: "
+    "`TVFEAST_LAKEHOUSE=… tvfeast import-bars FILE…`, then `tvfeast backfill`"
+)
 _NAMED = 5
 """Double sessions of a part that are named."""
 _GONE = (
@@ -124,7 +128,7 @@ def _double(root: Path) -> list[Fault]:
             path.relative_to(root).as_posix(),
             f"holds {len(double)} bars of sessions that are stored twice or in no session: "
             f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
-            f"(also in {', '.join(_others(root, double)) or 'no other part'})",
+            f"(also in {', '.join(_others(root, double)) or 'no other part'}): {_ANEW}",
         )
         for path, double in of_part.items()
     ]
