@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import ABSENCES, DATASETS, HELD_BARS, SPLITS
+from feature_repo.catalog import (
+    ABSENCES,
+    ACCEPTED_HOLES,
+    DATASETS,
+    HELD_BARS,
+    MISSED_BARS,
+    SPLITS,
+)
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
@@ -164,7 +171,7 @@ class World:
         self.done("local-features")
 
     def _wait_for_a_split(self) -> None:
-        """Append what takes weeks to come about: a split ahead, a held bar, an absence."""
+        """Append what takes weeks: a split ahead, a held and a missed bar, an absence, a hole."""
         opened = WEDNESDAY.replace(hour=13)
         close = WEDNESDAY.replace(hour=20, minute=0)
         made = {"event_timestamp": close, "created_timestamp": close, "source": "scanner"}
@@ -172,10 +179,15 @@ class World:
         split = made | {"symbol": "NASDAQ:AAPL", "split_ratio": 1.0}
         bar = made | prices | {"symbol": "NASDAQ:GOOGL", "volume": 1.0, "split_ratio": 1.0}
         absent = {"symbol": "NASDAQ:AAL", "days": 1, "observed_at": close}
+        session = made | {"timestamp": int(close.timestamp())}
+        missed = session | {"symbol": "NASDAQ:AAPL", "previous_close": 1.0}  # it came since
+        accepted = session | {"market": "TSE", "session": "2021-04-14", "reason": "by hand"}
         for dataset, row in (
             (SPLITS, split | {"timestamp": int(close.timestamp())}),
             (HELD_BARS, bar | {"timestamp": int(opened.timestamp())}),
             (ABSENCES, absent),
+            (MISSED_BARS, missed),
+            (ACCEPTED_HOLES, accepted),
         ):
             rows = pa.Table.from_pylist([row], schema=arrow_schema(dataset))
             append_part(self.settings.lakehouse, dataset, rows, "20210414T200000Z-by-hand")
