@@ -142,7 +142,8 @@ class World:
         for number, symbols in enumerate((SYMBOLS[:4], SYMBOLS[4:])):  # two parts a date
             path = self._folder / f"bars-{number}.parquet"
             pq.write_table(bars.filter(pc.field("symbol").isin(symbols)), path)
-            self.done("import-bars", path)
+            ended = self.run("import-bars", path)
+            assert ended.code in (0, 3), ended  # 3 where many of the bars close later than now
         for name in ("open", "high", "low", "close"):
             place = bars.column_names.index(name)
             bars = bars.set_column(place, name, pc.add(bars[name], 1.0))
