@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 500_000
 """Bars that are judged, or written, together; about 80 bytes each, several times."""
 
-_PILES = 128
+_PILES = 512
 """Into which the symbols are dealt: batches are cut up so finely, and none is ever large."""
 
 
@@ -125,12 +125,15 @@ class ByDate:
 
 
 def _together(sizes: NDArray[np.int64]) -> Iterator[range]:
-    """Yield neighbouring places whose sizes add up to :data:`ROWS_AT_ONCE` or little more."""
+    """Yield neighbouring places whose sizes add up to :data:`ROWS_AT_ONCE` at most.
+
+    A place that is larger by itself comes alone.
+    """
     start = held = 0
     for at, size in enumerate(sizes.tolist()):
+        if held and held + size > ROWS_AT_ONCE:
+            yield range(start, at)
+            start, held = at, 0
         held += size
-        if held >= ROWS_AT_ONCE:
-            yield range(start, at + 1)
-            start, held = at + 1, 0
     if start < len(sizes):
         yield range(start, len(sizes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -133,3 +134,12 @@ def test_the_forms_of_numbers_tell_the_comma_as_the_numbers_do(
 def test_a_million_numbers_have_few_forms() -> None:
     numbers = pa.array([f"{n * 7919 % 10**7:,}" for n in range(20_000)])
     assert len(_matching(pa.chunked_array([numbers]), _MARKED, as_shapes=True)) < 20
+
+
+@given(sizes=st.lists(st.integers(0, 900_000), max_size=9))
+def test_no_more_bars_are_judged_together_than_fit(sizes: list[int]) -> None:
+    spans = list(pipeline._together(np.array(sizes, dtype=np.int64)))
+    assert [at for span in spans for at in span] == list(range(len(sizes)))
+    for span in spans:
+        filled = [sizes[at] for at in span if sizes[at]]
+        assert sum(filled) <= pipeline.ROWS_AT_ONCE or len(filled) == 1
