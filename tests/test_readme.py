@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from ingestion.commands import cli
 from ingestion.workspace import make_workspace
 from tests.conftest import SAMPLE
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
 SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NYSE:UPS"]
 
 
@@ -61,3 +63,11 @@ def test_history_is_imported_computed_trained_on_and_ranked(
     assert pa.types.is_float64(trained["fwd_return_5d"].type)
     table = results[-1].stdout.splitlines()
     assert {line.split()[1] for line in table[2:5]} == set(SYMBOLS)
+
+
+def test_crons_lines_write_into_a_folder_that_every_checkout_has():
+    """The shell opens the log before the command could make its folder."""
+    logs = set(re.findall(r">> (\S+)", (ROOT / "docs" / "operations.md").read_text()))
+    assert logs == {"data/logs/flow.log"}
+    for log in logs:
+        assert (ROOT / log).parent.is_dir()

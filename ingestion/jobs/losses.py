@@ -85,6 +85,16 @@ def _accepted(root: Path) -> frozenset[Key]:
 
 
 def _overwritten(ledger: Ledger, present: set[str]) -> list[Entry]:
-    """Return what lay where another run's part lies now: no run takes a number that is taken."""
+    """Return what lay where another run's part lies now: no run takes a number that is taken.
+
+    What had been merged before is not among it: the merged part has its rows, and is missed itself.
+    """
+    merged = {
+        part: entry.run_id
+        for entry in ledger  # from the first run to the last
+        if entry.replaces and entry.confirmed
+        for part in entry.replaces
+    }
     confirmed = ([each for each in ledger.of(part) if each.confirmed] for part in present)
-    return [entry for entries in confirmed for entry in entries[:-1]]
+    earlier = (entry for entries in confirmed for entry in entries[:-1])
+    return [entry for entry in earlier if entry.run_id >= merged.get(entry.part, "")]

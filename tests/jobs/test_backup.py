@@ -1,0 +1,151 @@
+"""A lakehouse is restored from what docs/operations.md says to copy, and is what it was."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.catalog import DATASETS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.candidates import read_candidates
+from ingestion.jobs.accept import accept_losses
+from ingestion.jobs.compact import compact
+from ingestion.jobs.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.flow_data import flow_data
+from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.local_features import backfill
+from ingestion.jobs.rebuild import rebuild
+from ingestion.jobs.select import SelectRequest, select
+from ingestion.jobs.status import StatusLimits, status
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import list_parts, read_current
+from ingestion.replay import Panel, ReplayScanner
+from ingestion.settings import Settings
+from ingestion.workspace import make_workspace
+from tests.conftest import MONDAY, SAMPLE
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"
+SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NYSE:UPS"]
+EVER = date(2020, 10, 1), date(2021, 4, 13)
+
+
+def chapter() -> str:
+    text: str = DOCS.read_text().partition("## Backups")[2].partition("\n## ")[0]
+    return text
+
+
+def folders() -> list[str]:
+    """Return the folders below the lakehouse that the chapter lists."""
+    listed = re.search(r"```text\n(.*?)```", chapter(), re.DOTALL)
+    assert listed
+    return [line.split()[0].rstrip("/") for line in listed[1].splitlines()]
+
+
+def test_every_dataset_is_in_the_list():
+    assert sorted(folders()) == sorted(["_runs", *(dataset.storage for dataset in DATASETS)])
+
+
+@pytest.fixture(scope="module")
+def operated(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """History, a recorded split, two evenings, and dates that were merged; only to be read."""
+    folder = tmp_path_factory.mktemp("operated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TVFEAST_PROJECT", str(make_workspace(folder / "project")))
+        patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
+        with ReplayScanner(sample_panel) as scanner:
+            settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+            operate(settings, folder, lambda now: patch.setenv("TVFEAST_NOW", now.isoformat()))
+        yield settings
+
+
+def operate(settings: Settings, folder: Path, at: Callable[[datetime], None]) -> None:
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    since = int(datetime.fromisoformat("2020-10-01T00:00Z").timestamp())
+    until = int(MONDAY.replace(hour=0).timestamp())
+    spanned = pc.and_(pc.greater_equal(bars["timestamp"], since), pc.less(bars["timestamp"], until))
+    bars = bars.filter(pc.and_(spanned, pc.is_in(bars["symbol"], value_set=pa.array(SYMBOLS))))
+    pq.write_table(bars, folder / "bars.parquet")
+    (folder / "candidates.json").write_text('["NASDAQ:AAPL", "NYSE:UPS", "BINANCE:BTCUSDT"]')
+    (folder / "splits.csv").write_text("symbol,date,ratio\nNYSE:UPS,2021-03-01,1\n")
+    import_bars(settings, ImportRequest(files=(folder / "bars.parquet",)))
+    import_bars(settings, ImportRequest(splits=folder / "splits.csv"))
+    backfill(settings, *EVER)
+    request = FeatureIngestRequest(read_candidates(folder / "candidates.json"))
+    for evening in (MONDAY, MONDAY + timedelta(hours=3), MONDAY + timedelta(days=1)):
+        at(evening)
+        assert flow_data(settings, replace(request, refresh=True)).error is None
+    assert compact(settings, None).merged
+
+
+@pytest.fixture(autouse=True)
+def on_tuesday_evening(at: Callable[[datetime], None]) -> None:
+    at(MONDAY + timedelta(days=1))
+
+
+def restored(settings: Settings, folder: Path, without: str = "") -> Settings:
+    """Copy what is listed, and nothing else, into a project that is new."""
+    project = make_workspace(folder / "restored")
+    lakehouse = project / "data" / "lakehouse"
+    for name in folders():
+        if name != without and (settings.lakehouse / name).exists():
+            shutil.copytree(settings.lakehouse / name, lakehouse / name)
+    return replace(settings, project=project, lakehouse=lakehouse)
+
+
+def rows(settings: Settings, group: FeatureGroup) -> list[dict]:
+    table = read_current(list_parts(settings.lakehouse, group), group)
+    order = [("symbol", "ascending"), ("timestamp", "ascending")]
+    return table.drop_columns(["created_timestamp"]).sort_by(order).to_pylist()
+
+
+def test_a_restored_lakehouse_is_verified_rebuilt_and_serves_the_same(
+    operated: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = {group.name: rows(operated, group) for group in (TV_TECHNICALS_1D, LOCAL_1D)}
+    served = select(operated, SelectRequest(by="RSI"))
+    told = status(operated, StatusLimits()).problems
+    fresh = restored(operated, tmp_path)
+    aside = operated.project.rename(operated.project.with_name("aside"))
+    monkeypatch.setenv("TVFEAST_PROJECT", str(fresh.project))
+    assert check_lakehouse(fresh).faults == []
+    assert backfill(fresh, *EVER).rows_written == 0
+    assert rebuild(fresh).report.passed
+    assert status(fresh, StatusLimits()).problems == told
+    assert {g.name: rows(fresh, g) for g in (TV_TECHNICALS_1D, LOCAL_1D)} == before
+    assert select(fresh, SelectRequest(by="RSI")) == served
+    aside.rename(operated.project)
+
+
+def test_without_local_1d_it_is_computed_anew_to_the_same_values(
+    operated: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = rows(operated, LOCAL_1D)
+    fresh = restored(operated, tmp_path, without="features/local_1d")
+    monkeypatch.setenv("TVFEAST_PROJECT", str(fresh.project))
+    assert check_lakehouse(fresh).lost
+    accept_losses(fresh, ["features/local_1d"], "not in the backup")
+    assert check_lakehouse(fresh).faults == []
+    backfill(fresh, *EVER)
+    assert rows(fresh, LOCAL_1D) == before
+    assert check_lakehouse(fresh).faults == []
+
+
+def test_the_copy_waits_for_whoever_writes(operated: Settings):
+    """What the chapter calls before the copy takes the lock that a run takes."""
+    command = re.search(r"^flock (\S+) rsync ", chapter(), re.MULTILINE)
+    assert command
+    lock = operated.project / command[1]
+    assert lock == operated.lakehouse / "_lock"
+    tried = ["flock", "--nonblock", str(lock), "true"]
+    assert subprocess.run(tried, check=False).returncode == 0
+    assert shlex.split(command[0])[0] == "flock"
