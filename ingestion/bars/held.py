@@ -143,10 +143,7 @@ def newly_held(
         }
         known = there.get((row["symbol"], row["timestamp"]))
         if known is not None:
-            if all(
-                known[name] == row[name]
-                for name in (*_VALUES, "split_ratio", "previous_close", "source")
-            ):
+            if all(known[name] == row[name] for name in _COMPARED):
                 continue
             row["created_timestamp"] = created_after(now, known["created_timestamp"])
         days.setdefault(int(bars.event[at]) // 86_400, []).append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,15 +63,20 @@ class NearbyBars:
         if until_end and len(days):
             wanted |= set(range(int(days[-1]), last + 1))
         self.bars, self.is_adjusted = _none(), np.zeros(0, dtype=bool)
-        self._add(wanted, np.unique(symbol).tolist(), names)
+        symbols = pa.array(sorted(names[number] for number in np.unique(symbol)), pa.string())
+        self._add(dict.fromkeys(wanted, symbols))
         self._read = wanted
 
-    def extend(self, symbols: Iterable[int], days: Iterable[int], names: Sequence[str]) -> None:
-        """Read some symbols on further dates, days from 1970-01-01."""
-        self._add(set(days), list(symbols), names)
+    def extend(self, symbols_by_day: Mapping[int, Collection[int]], names: Sequence[str]) -> None:
+        """Read further dates, days from 1970-01-01, each of them for its own symbols."""
+        wanted = {
+            day: pa.array(sorted(names[number] for number in symbols), pa.string())
+            for day, symbols in symbols_by_day.items()
+        }
+        self._add(wanted)
 
     def has_read(self, days: Iterable[int]) -> bool:
-        """Tell whether all of these dates that the lakehouse has were read, for every symbol."""
+        """Return whether all of these dates that the lakehouse has were read, for every symbol."""
         dates = {(day - _EPOCH).days for day in self._parts}
         return all(day in self._read for day in days if day in dates)
 
@@ -110,14 +115,15 @@ class NearbyBars:
         key = keys_of(np.array([number]), np.array([event]))
         return int(np.searchsorted(keys_of(self.bars.symbol, self.bars.event), key)[0])
 
-    def _add(self, days: set[int], symbols: list[int], names: Sequence[str]) -> None:
-        wanted = pa.array(sorted(names[number] for number in symbols), pa.string())
+    def _add(self, wanted: Mapping[int, pa.Array]) -> None:
+        """Read each date once, days from 1970-01-01, and keep the rows of its symbols."""
         found = [self.bars], [self.is_adjusted]
         for day, parts in self._parts.items():
-            if (day - _EPOCH).days not in days:
+            symbols = wanted.get((day - _EPOCH).days)
+            if symbols is None:
                 continue
             rows = read_current(parts, OHLCV_1D, _COLUMNS)
-            rows = rows.filter(pc.is_in(rows["symbol"], value_set=wanted))
+            rows = rows.filter(pc.is_in(rows["symbol"], value_set=symbols))
             if not rows.num_rows:
                 continue
             found[0].append(self._bars(rows))

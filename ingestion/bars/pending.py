@@ -202,6 +202,7 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
     merged = with_stored(bars, stored)
     numbers = {name: number for number, name in enumerate(known.names)}
     reach = REACH.days
+    further: dict[int, set[int]] = {}
     for symbol, event in known.recorded | known.fresh:
         number = numbers.get(symbol)
         if number is None:
@@ -222,7 +223,11 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
         last = int(of_symbol[at]) // DAY if at < len(of_symbol) else day + reach
         days = range(max(first, day - reach), min(last, day + reach) + 1)
         if not stored.has_read(days):
-            stored.extend([number], days, known.names)
+            for each in days:
+                further.setdefault(each, set()).add(number)
+    # All splits together: each date is read once, however many splits it is near to.
+    if further:
+        stored.extend(further, known.names)
 
 
 def with_stored(bars: Bars, stored: NearbyBars) -> Bars:

@@ -44,12 +44,11 @@ class Witness:
 
     def accept(self, bars: Bars, names: Sequence[str]) -> None:
         """Take bars that are in sessions."""
-        for symbol, numbers in by_hours(names).items():
+        present = np.unique(bars.symbol)  # of thousands of names a file has a few
+        for symbol, places in by_hours([names[number] for number in present]).items():
             if known_calendar(symbol) is None:
                 continue
-            at = np.flatnonzero(np.isin(bars.symbol, numbers))
-            if not len(at):
-                continue
+            at = np.flatnonzero(np.isin(bars.symbol, present[places]))
             days = session_days(symbol, bars.timestamp[at], bars.event[at])
             traded = self._traded.setdefault(symbol, Counter())
             traded.update(dict.fromkeys(np.unique(days).tolist(), 1))

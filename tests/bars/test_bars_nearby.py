@@ -1,0 +1,39 @@
+"""Which stored dates an import reads, and how often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+
+import pyarrow as pa
+import pytest
+from bars_tools import HEADER, Import, Rows, Write, day_of
+
+from feature_repo.catalog import Dataset
+from ingestion.bars import nearby
+from ingestion.lakehouse.parts import Part
+
+DAYS = ("2021-02-01", "2021-03-01", "2021-04-01", "2021-05-03")
+
+
+def test_splits_of_many_symbols_read_a_date_twice_at_most(
+    run: Import, write: Write, stored: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once around the splits, and once to find the next bars of all of them."""
+    run(write("b.csv", HEADER + "".join(day_of("NYSE:B", day, 10) for day in DAYS)))
+    reads: Counter[date] = Counter()
+    read_current = nearby.read_current
+
+    def counted(parts: list[Part], dataset: Dataset, columns: Sequence[str]) -> pa.Table:
+        reads[parts[0].date] += 1
+        return read_current(parts, dataset, list(columns))
+
+    monkeypatch.setattr(nearby, "read_current", counted)
+    lines = "".join(f"NYSE:{name},2021-03-15,4\n" for name in ("A", "B", "C", "D", "E"))
+    result = run(splits=write("splits.csv", f"symbol,date,ratio\n{lines}"))
+    assert result.splits_ahead == 5
+    ratios = {f"{row['event_timestamp']:%Y-%m-%d}": row["split_ratio"] for row in stored()}
+    assert ratios == {DAYS[0]: 1, DAYS[1]: 1, DAYS[2]: 4, DAYS[3]: 1}
+    assert set(reads) >= {date.fromisoformat(day) for day in DAYS[1:3]}
+    assert max(reads.values()) <= 2
