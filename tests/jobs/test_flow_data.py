@@ -19,6 +19,7 @@ from ingestion.jobs.flow_data import FlowResult, Status, flow_data
 from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.local_features import local_features
 from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.render.flow import flow_text
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
@@ -72,6 +73,8 @@ def test_one_run_goes_all_the_way_and_leaves_one_receipt(
     assert {part["part"].split("/")[0] for part in document["parts"]} == {
         *("features", "ohlcv_1d", "symbols")
     }
+    told = dict(line.split(maxsplit=1) for line in flow_text(flow).splitlines()[:-1])
+    assert told["status"] == "everything is within its limits"
 
 
 def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
