@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,17 @@ from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.read import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.series import keys_of, slices
-from ingestion.bars.times import Kind
+from ingestion.bars.times import DAY, Kind, Times
 from ingestion.bars.vendors import Role
+from ingestion.sessions import sessions_between
+from ingestion.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NEEDED = (Role.TIME, Role.SPLIT_RATIO)
+_NEXT_SESSION = timedelta(days=14)
+"""How far after an ex-date on which the market is closed its next session is looked for."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +69,20 @@ def read_splits(
     _, closes = opens_and_closes(times, [each.symbol for each in named], which)
     days: dict[tuple[str, int], list[Split]] = {}
     for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios(file), strict=True)):
-        symbol = named[which[at]].symbol
+        symbol, close = named[which[at]].symbol, int(closes[at])
+        if symbol is not None and close == NONE:
+            close = _next_close(times, at, symbol)
         if symbol is None:
             reason, detail = named[which[at]].reason, named[which[at]].problem
         elif times.kinds[at] == Kind.UNREADABLE:
             reason, detail = Reason.TIME, f"{file.columns[Role.TIME][at]}"[:80]
         elif not (np.isfinite(ratio) and ratio > 0):
             reason, detail = Reason.SPLIT, _as_written(file, at)
-        elif closes[at] == NONE:
+        elif close == NONE:
             told = str(file.columns[Role.TIME][at])[:80]
             reason, detail = Reason.SESSION, f"{told}: {why_unplaced(times, at, symbol)}"
         else:
-            split = Split(symbol, int(closes[at]), ratio, row)
+            split = Split(symbol, close, ratio, row)
             days.setdefault((symbol, split.event), []).append(split)
             continue
         answer = (symbol or "", detail)
@@ -91,6 +98,17 @@ def read_splits(
             repeated += len(rows) - 1
     splits = [rows[0] for rows in days.values()]
     return SplitsFile(len(file) + len(file.broken), repeated, splits)
+
+
+def _next_close(times: Times, at: int, symbol: str) -> int:
+    """Return the close of the first session after a date that has none; ``NONE`` for no date."""
+    kind, seconds = times.kinds[at], int(times.seconds[at])
+    if kind == Kind.UNREADABLE or (kind == Kind.INSTANT and seconds % DAY):
+        return NONE
+    days = seconds // DAY if kind == Kind.INSTANT else int(times.days[at])
+    day = date(1970, 1, 1) + timedelta(days)
+    sessions = sessions_between(exchange_of(symbol), day, day + _NEXT_SESSION)
+    return sessions[0].closes if sessions else NONE
 
 
 def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:

@@ -163,7 +163,7 @@ def test_equal_splits_collapse_and_others_are_refused(
         ("NYSE:A,2021-03-01,two", Reason.SPLIT),
         ("NYSE:A,2021-03-01,", Reason.SPLIT),
         ("NYSE:A,soon,2", Reason.TIME),
-        ("NYSE:A,2021-03-06,2", Reason.SESSION),
+        ("NYSE:A,2021-03-05T22:00:00Z,2", Reason.SESSION),
         (",2021-03-01,2", Reason.SYMBOL),
         ("NYSE:A,2021-03-01", Reason.CELLS),
     ],
@@ -195,6 +195,18 @@ def test_a_split_waits_for_its_bar(run: Import, write: Write, stored: Rows) -> N
     run(bars)
     assert [row["split_ratio"] for row in stored()] == [1.0, 1.5]
     assert run(bars).written == 0
+
+
+@pytest.mark.parametrize("day", ["2021-03-06", "2021-03-07T00:00:00Z", "2021-03-06 00:00:00-05:00"])
+def test_a_split_of_a_day_without_a_session_is_that_of_the_next_one(
+    day: str, run: Import, write: Write, stored: Rows
+) -> None:
+    """The sixth and seventh of March 2021 are a weekend."""
+    splits = write("splits.csv", f"symbol,date,ratio\nNYSE:A,{day},4\n")
+    lines = [day_of("NYSE:A", "2021-03-05", 100.0), day_of("NYSE:A", "2021-03-08", 25.0)]
+    result = run(write("v.csv", HEADER + "".join(lines)), splits=splits)
+    assert (result.refused, result.held) == (0, 0)
+    assert [row["split_ratio"] for row in stored()] == [1.0, 4.0]
 
 
 def test_of_two_ratios_of_one_day_the_one_recorded_last_is_taken_up(
