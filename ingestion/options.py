@@ -185,12 +185,18 @@ _RESUME = (
 )
 
 _SCANNER = (
-    click.option("--batch-size", type=click.IntRange(1, 5000), help="Symbols a request [500]."),
+    click.option("--batch-size", type=click.IntRange(1, 5000), help="Symbols per request [500]."),
     click.option("--in-flight", type=click.IntRange(1, 16), help="Requests at once [2]."),
-    click.option("--read-timeout", type=Number(0.01, 600), help="Seconds of silence to bear [30]."),
-    click.option("--retries", type=click.IntRange(0), help="Fruitless rounds to bear [8]."),
     click.option(
-        "--backoff", type=Number(0, 600), help="Seconds to wait after the first [1]; it doubles."
+        "--read-timeout",
+        type=Number(0.01, 600),
+        help="Longest silence of an answer, in s [30].",
+    ),
+    click.option("--retries", type=click.IntRange(0), help="Rounds without a new row [8]."),
+    click.option(
+        "--backoff",
+        type=Number(0, 600),
+        help="Seconds to wait after the first such round [1]; they double.",
     ),
     click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),
     click.option(

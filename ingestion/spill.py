@@ -1,7 +1,7 @@
 """Regroup more rows than fit in memory: append batches under numbers, then read each number whole.
 
-What is small stays in memory. Beyond :data:`BYTES_IN_MEMORY` it goes to files, one a number, which
-are open only while they are written: there may be more numbers than a process may open files.
+What is small stays in memory. Beyond :data:`BYTES_IN_MEMORY` it goes to files, one per number,
+which are open only while they are written: there may be more numbers than a process may open files.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ UPDATE_MODE = Column(
 
 FEEDS = Dataset(
     name="feeds",
-    meaning="delays of the scanner's feeds, a row an observed change; a symbol without one has "
+    meaning="delays of the scanner's feeds, one row per observed change; a symbol without one has "
     "what is usual for its exchange",
     storage="feeds",
     schema_version=1,

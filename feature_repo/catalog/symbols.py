@@ -11,7 +11,8 @@ def _text(name: str, meaning: str) -> Column:
 
 SYMBOLS = Dataset(
     name="symbols",
-    meaning="the symbols' metadata, a row an observed change; a row holds until its symbol's next",
+    meaning="the symbols' metadata, one row per observed change; a row is valid until its symbol's "
+    "next",
     storage="symbols",
     schema_version=1,
     columns=(

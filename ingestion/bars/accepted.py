@@ -49,7 +49,7 @@ def read_accepted(root: Path) -> list[Accepted]:
 def record_accepted(
     root: Path, sessions: Iterable[tuple[str, date, int]], reason: str, now: datetime, run_id: str
 ) -> list[Path]:
-    """Append sessions, a part a date; the caller holds the lakehouse's lock.
+    """Append sessions, one part per date; the caller holds the lakehouse's lock.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALLEST = 1.25
-"""Splits up to this ratio, either way round, are not told from what a market moves in a day."""
+"""Splits up to this ratio, either way round, cannot be told from a market's move in a day."""
 _AROUND = 3
 """Prices on either side of an ex-date whose medians are compared: one bad bar does not decide."""
 _ELSEWHERE = 5

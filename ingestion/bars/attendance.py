@@ -5,7 +5,7 @@ half of its symbols lack the bar: of those that have bars before and after and o
 session there, and of those that have the bar. Who trades once a week lacks nothing, and a single
 symbol without a bar was halted.
 
-Bars come in the order of their dates, a batch at a time; what is remembered is a few numbers a
+Bars come in the order of their dates, a batch at a time; what is remembered is a few numbers per
 symbol, and each gap.
 """
 
@@ -24,7 +24,7 @@ from ingestion.symbols import exchange_of
 MANY = 2
 """Symbols that must lack a session: a single one was halted."""
 NEARBY = 5
-"""Steps from bar to bar, before a gap and after it, that tell how often a symbol trades."""
+"""Steps from bar to bar, before a gap and after it, that show how often a symbol trades."""
 _DEALERS_HOLIDAYS = frozenset({(1, 1), (12, 25)})
 """Month and day on which currency dealers are closed; they are closed on no other weekday."""
 _DAY = 86_400

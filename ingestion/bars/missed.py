@@ -62,7 +62,7 @@ def hear_witness(
     Parameters
     ----------
     bars
-        New ones, one a symbol and close; ``row`` is a position in ``previous``.
+        New ones, one per symbol and close; ``row`` is a position in ``previous``.
     names
         Symbols by number.
     previous
@@ -101,7 +101,7 @@ def read_missed(root: Path) -> list[Missed]:
 
 
 def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: str) -> list[Path]:
-    """Append what is not recorded yet, a part a date; the caller holds the lakehouse's lock."""
+    """Append what is not recorded yet, one part per date; the caller holds the lakehouse's lock."""
     known = {(each.symbol, each.closes) for each in read_missed(root)}
     days: dict[date, list[dict[str, object]]] = {}
     for each in missed:

@@ -48,7 +48,7 @@ class Bars:
         return Bars(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def table(self) -> pa.Table:
-        """Return the bars as a table, a column an array, without a copy."""
+        """Return the bars as a table, one column per array, without a copy."""
         return pa.table({each.name: getattr(self, each.name) for each in fields(self)})
 
     @classmethod

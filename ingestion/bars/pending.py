@@ -38,7 +38,7 @@ def carried(bars: Bars, names: Sequence[str], splits: Recorded) -> NDArray[np.fl
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one a session. Nothing takes effect
+        As :func:`ingestion.bars.series.in_order` leaves them, one per session. Nothing takes effect
         at a symbol's first bar: there is no price before it.
     """
     factor = np.ones(len(bars))
@@ -125,7 +125,7 @@ class Known:
         Parameters
         ----------
         bars
-            As :func:`ingestion.bars.series.in_order` leaves them, one a session; stored ones have
+            As :func:`ingestion.bars.series.in_order` leaves them, one per session; stored ones have
             the file :data:`ingestion.bars.nearby.STORED`.
 
         Returns

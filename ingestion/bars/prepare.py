@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 _UNTOLD = (
-    "splits are taken as they are given, because prices do not tell them from a market's move: "
-    "their ratio is within 4:5 and 5:4, or the bar before is far"
+    "splits are taken as they are given, because prices do not distinguish them from a market's "
+    "move: their ratio is within 4:5 and 5:4, or the bar before is far"
 )
 
 

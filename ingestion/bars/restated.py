@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW = 5
-"""Restated bars of a symbol up to which nobody needs to be told of a pattern."""
+"""Restated bars of a symbol up to which no pattern is reported."""
 _VALUES = ("open", "high", "low", "close", "volume")
 _LEAST = 1e-3
 """Largest difference from 1 that a factor of closes must reach to be a scaling."""
@@ -72,7 +72,7 @@ def restatements(
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one a session.
+        As :func:`ingestion.bars.series.in_order` leaves them, one per session.
     is_adjusted
         Shape ``(symbols,)``: whose incoming bars stay split-adjusted.
 

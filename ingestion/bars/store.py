@@ -81,7 +81,7 @@ class Incoming:
     """What an import brings to the lakehouse."""
 
     bars: Bars
-    """One a symbol and close, as :func:`ingestion.bars.series.in_order` leaves them."""
+    """One per symbol and close, as :func:`ingestion.bars.series.in_order` leaves them."""
     names: Sequence[str]
     """Symbols by number."""
     source: Callable[[NDArray[np.intp]], list[str]]
@@ -125,7 +125,7 @@ def _created_now(new: NewRows) -> pa.Table:
 
 
 def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRows]:
-    """Yield what the lakehouse does not hold yet, a table a partition date.
+    """Yield what the lakehouse does not hold yet, one table per partition date.
 
     Of each date, one at a time:
 

@@ -132,7 +132,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
     Parameters
     ----------
     bars
-        One a symbol and close, in any order; ``row`` is a position in ``previous``.
+        One per symbol and close, in any order; ``row`` is a position in ``previous``.
     names
         Symbols by number.
     previous

@@ -1,4 +1,4 @@
-"""``--on-alarm CMD``: a command that is told when a job has ended with an error.
+"""``--on-alarm CMD``: a command that runs when a job has ended with an error.
 
 It gets the JSON object that the job would print with ``--json`` on its standard input, with
 ``command``, ``error`` and ``exit_code`` beside. No secret reaches it: the texts are searched for

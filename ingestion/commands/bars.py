@@ -38,7 +38,7 @@ from ingestion.settings import Settings
 @click.option(
     "--restate",
     is_flag=True,
-    help="Let a past that is scaled against the stored one replace it.",
+    help="Replace a stored past by one that is scaled, as by an adjustment since.",
 )
 @click.option(
     "--duplicates",
@@ -58,9 +58,10 @@ from ingestion.settings import Settings
 )
 @json_option
 def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> None:
-    """Load daily bars from vendors' FILES: CSV or Parquet, long or one a symbol.
+    """Load daily bars from vendors' FILES: CSV or Parquet, of one symbol each or of many.
 
-    Exit 3 if the bars of a symbol were refused or held back because of its splits.
+    Exit 3 if more than 5 % of the files or rows were refused, or the bars of a symbol were refused
+    or held back because of its splits.
     """
     from ingestion.bars import Duplicates
     from ingestion.jobs.import_bars import ImportRequest, import_bars

@@ -39,7 +39,7 @@ def compact_command(as_json: bool, before: date | None) -> None:
 )
 @json_option
 def explain_command(as_json: bool, **arguments: Any) -> None:
-    """Tell where a value comes from: FEATURE, or VIEW:FEATURE, of SYMBOL."""
+    """Show where a value comes from: FEATURE, or VIEW:FEATURE, of SYMBOL."""
     from ingestion.jobs.explain import ExplainRequest, explain
     from ingestion.render import explanation as render
 
@@ -73,11 +73,11 @@ def explain_command(as_json: bool, **arguments: Any) -> None:
     "forgotten",
     metavar="PROFILE",
     multiple=True,
-    help="Expect this flow no more, until it runs again.",
+    help="Do not expect this flow until it runs again.",
 )
 @json_option
 def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
-    """Tell how fresh and complete everything is; exit 3 past a limit."""
+    """Report how fresh and complete everything is; exit 3 past a limit."""
     from ingestion.jobs.profiles import forget_profiles
     from ingestion.jobs.status import StatusLimits, refuse_unless_fresh, status
     from ingestion.render import status as render

@@ -7,7 +7,7 @@ bars have come after any of the last five closes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ LOOKBACK = timedelta(days=90)
 """How far back bars are read to find holes."""
 RECEIPT_FILE, LOCAL_FEATURES_FILE = "accept_hole.json", "local_features.json"
 _SESSIONS = 5
-"""Sessions that tell how long after the close a market's bars come."""
+"""Sessions that show how long after the close a market's bars come."""
 _NAMED = 10
 """Problems that are said one by one."""
 _DAY = timedelta(days=1)
@@ -281,7 +281,7 @@ class _Recent:
 
         return self.after_the_last(at, usual)
 
-    def after_the_last(self, at: datetime, delay: Any) -> list[Lacking]:
+    def after_the_last(self, at: datetime, delay: Callable[[str], timedelta]) -> list[Lacking]:
         """Return the sessions after each market's last one that closed long enough ago.
 
         Of markets that the scanner brings each day: those with sessions. Dealers and markets that

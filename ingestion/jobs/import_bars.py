@@ -120,7 +120,7 @@ class ImportResult:
     refusals: tuple[Refusal, ...]
     """The first few of each reason."""
     refused_file: Path | None
-    """All of them, a row each; None if nothing was refused."""
+    """All of them, one row each; None if nothing was refused."""
     findings: tuple[Finding, ...]
     """What else there is to say."""
     doubts: Doubts

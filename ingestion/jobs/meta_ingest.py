@@ -1,4 +1,4 @@
-"""The symbols' metadata: a row an observed change, and who has gone."""
+"""The symbols' metadata: one row per observed change, and who has gone."""
 
 from __future__ import annotations
 

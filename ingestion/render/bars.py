@@ -10,7 +10,7 @@ from ingestion.jobs.import_bars import SCALED_PAST, ImportResult
 from ingestion.jobs.local_features import LocalFeaturesResult
 
 _NAMED = 10
-"""How many symbols are told one by one."""
+"""How many symbols are named one by one."""
 
 
 def import_document(result: ImportResult) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ingestion.quality.receipt import plain
 
 _WIDTH = 100
 _NAMED = 10
-"""Missing sessions that are told one by one."""
+"""Missing sessions that are named one by one."""
 
 
 def explain_document(result: Explanation) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _story(story: Story) -> Iterator[str]:
 
 
 def _written(version: Version) -> Iterator[str]:
-    yield f"    written {_second(version.created)} by run {version.run_id or '(not told)'}"
+    yield f"    written {_second(version.created)} by run {version.run_id or '(unknown)'}"
     merged = f", merged from {version.written_as}" if version.written_as else ""
     yield f"    {version.part}{merged}"
     yield f"    {f'SHA-256 {version.sha256}' if version.sha256 else 'no hash was recorded'}"

@@ -40,7 +40,7 @@ _TRANSIENT_STATUS = {403, 408, 425}
 
 @dataclass(frozen=True)
 class ScannerOptions:
-    """How to ask. The defaults stay inside what others have found the scanner to bear."""
+    """How to ask. The defaults stay inside what others have found the scanner to accept."""
 
     batch_size: int = 500
     """Tickers or rows a request; 500 to 1,000 is the tested zone."""
