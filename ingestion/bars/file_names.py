@@ -13,6 +13,10 @@ _VENUES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
 _ONE_SYMBOL = re.compile(r"(?P<exchange>[A-Z0-9_]+?)_(?P<ticker>.+)_1[dD]")
 _CHART = re.compile(r"(?P<symbol>[^,]+), ?(?P<interval>[0-9]*[A-Z]?)(?:_[0-9a-f]+)?")
 """What charts are exported as: ``NASDAQ_AAPL, 1D_8a2f1.csv``."""
+_FEED = re.compile(r"BATS_|(?<=[A-Z])_DLY(?=_)")
+"""In a chart's name, what tells of the data's feed and not of the exchange that lists the share."""
+_COUNTRY = re.compile(r"(?P<ticker>[a-z0-9.^-]+)_(?P<country>us|uk|jp|hk|de)_d")
+"""What Stooq names its downloads: ``aapl_us_d.csv`` is of ``AAPL.US``."""
 _COPY = re.compile(r"(?:\s*\(\d+\)|\s*-\s*copy|_copy)+$", re.IGNORECASE)
 _DAILY = frozenset({"1d", "d", "d1", "1day", "day", "daily", "1440", "24h", "eod"})
 _OTHER_BARS = re.compile(
@@ -64,9 +68,11 @@ def name_in(path: Path) -> str:
     if match := _CHART.fullmatch(stem):
         if match["interval"] not in ("1D", "D"):
             raise _not_daily(path, match["interval"])
-        if symbol := _after_venue(match["symbol"]):
+        stem = _FEED.sub("", match["symbol"], count=1)
+        if symbol := _after_venue(stem):
             return symbol
-        stem = match["symbol"]
+    if match := _COUNTRY.fullmatch(stem):
+        return f"{match['ticker']}.{match['country']}"
     left = _without_description(path, stem)
     if not left:
         raise InputError(

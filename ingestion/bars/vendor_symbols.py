@@ -33,6 +33,7 @@ _SUFFIXES = {
     **{"KL": "MYX", "JK": "IDX", "BK": "SET", "ST": "OMXSTO", "HE": "OMXHEX", "CO": "OMXCOP"},
     **{"OL": "OSL", "SA": "BMFBOVESPA", "MX": "BMV", "BA": "BCBA", "JO": "JSE", "IS": "BIST"},
     **{"TA": "TASE", "SR": "TADAWUL", "WA": "GPW", "OQ": "NASDAQ"},
+    **{"UK": "LSE", "JP": "TSE"},
 }
 # Before the colon, as another finance site writes it.
 _CODES = {

@@ -27,6 +27,12 @@ BARS = "date,open,high,low,close,volume\n2021-03-03,10,12,9,11,1000\n"
         ("BINANCE_BTCUSDT, 1D_8a2f1.csv", "BINANCE:BTCUSDT"),
         ("FX_IDC_EURUSD, 1D (2).csv", "FX_IDC:EURUSD"),
         ("NYSE_BRK.B, 1D.csv", "NYSE:BRK.B"),
+        ("BATS_TSLA, 1D.csv", "TSLA"),  # of a feed: the exchange has to be given
+        ("NASDAQ_DLY_AAPL, 1D.csv", "NASDAQ:AAPL"),
+        ("HKEX_DLY_700, 1D_8a2f1.csv", "HKEX:700"),
+        ("aapl_us_d.csv", "aapl.us"),
+        ("brk-b_us_d.csv", "brk-b.us"),
+        ("7203_jp_d.csv", "7203.jp"),
         # Dumps of a pair by month or day.
         ("BTCUSDT-1d-2021-03.csv", "BTCUSDT"),
         ("BTCUSDT-1d-2021-03-02.csv", "BTCUSDT"),

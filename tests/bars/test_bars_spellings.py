@@ -260,6 +260,8 @@ def test_what_is_no_ratio_is_refused(cell: str, run: Import, write: Write) -> No
         ("BAJAJ-AUTO.NS", None, "NSE:BAJAJ_AUTO"),
         ("500325.BO", None, "BSE:500325"),
         ("VOD.L", None, "LSE:VOD"),
+        ("VOD.UK", None, "LSE:VOD"),
+        ("7203.JP", None, "TSE:7203"),
         ("BP.L", None, "LSE:BP."),
         ("BT-A.L", None, "LSE:BT.A"),
         ("SAP.DE", None, "XETR:SAP"),
