@@ -48,7 +48,7 @@ class AtTouch:
         class Connection(sqlite3.Connection):
             pass
 
-        for owner in (Connection, database.Connection):
+        for owner in (Connection, database.Sqlite):
             for name in ("execute", "executemany", "commit"):
                 setattr(owner, name, _preceded(touch, getattr(sqlite3.Connection, name)))
         sqlite3.connect = partial(sqlite3.connect, factory=Connection)

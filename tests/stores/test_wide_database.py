@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -361,7 +362,7 @@ def test_connections_that_nobody_has_any_more_are_closed_in_whatever_order_they_
     script = (
         "import gc, os, sys\n"
         "from pathlib import Path\n"
-        "from feature_repo.stores.online.database import Connection, Database\n"
+        "from feature_repo.stores.online.database import Database\n"
         "class Holder: pass\n"
         "path = Path(sys.argv[1]) / 'online.db'\n"
         "for made in range(2):\n"
@@ -371,10 +372,11 @@ def test_connections_that_nobody_has_any_more_are_closed_in_whatever_order_they_
         "        connection.execute('CREATE TABLE IF NOT EXISTS t (x)')\n"
         "    del connection, holder\n"
         "    gc.collect()\n"
+        "(path.parent / 'folder').mkdir()\n"
         "try:\n"
-        "    Connection(path.parent / 'missing.db', None)\n"
+        "    Database(path.parent / 'folder').reading().__enter__()\n"
         "except Exception as error:\n"
-        "    print(error)\n"
+        "    print(type(error).__name__)\n"
         "inherited = Database(path)\n"
         "with inherited.reading():\n"
         "    pass\n"
@@ -391,5 +393,18 @@ def test_connections_that_nobody_has_any_more_are_closed_in_whatever_order_they_
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == ["unable to open database file", "(0,)", "(0,)"]
+    assert done.stdout.splitlines() == ["FeastRepositoryError", "(0,)", "(0,)"]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_connection_is_closed_as_soon_as_nobody_has_it_any_more(database: Database):
+    """Not at the next garbage collection: until then it reads what it has in its cache."""
+    write(database, 1)
+    log = database.path.with_name("online.db-wal")
+    assert log.exists()
+    gc.disable()
+    try:
+        database._local = threading.local()
+        assert not log.exists()  # SQLite deletes it with the last connection
+    finally:
+        gc.enable()

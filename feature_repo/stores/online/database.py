@@ -27,34 +27,44 @@ _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: to close them, or to let them die, would be to use them."""
 
 
-class Connection(sqlite3.Connection):
-    """A connection that knows what it was opened for, and is closed when nobody has it any more."""
+class Sqlite(sqlite3.Connection):
+    """A connection that :class:`_Connection` closes, and that warns of nothing.
 
-    process: int | None = None
-    """None of one that could not be opened."""
+    From Python 3.13 on, one that was not closed is told when it goes. Of a cycle of objects that
+    nobody has any more, this one may go before the one that would close it.
+    """
+
+    def __del__(self) -> None:
+        pass
+
+
+class _Connection:
+    """A connection, and what it was opened for; closed when nobody has it any more."""
 
     def __init__(self, path: Path, file: FileId | None) -> None:
-        super().__init__(
+        self.process = os.getpid()
+        self.file = file
+        self.sqlite = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",  # a missing file is made by _make alone
             uri=True,
             timeout=_BUSY_S,
             isolation_level=None,
             check_same_thread=False,  # the thread that lets go of it closes it
+            factory=Sqlite,
         )
-        self.process = os.getpid()
-        self.file = file
-        self.execute("PRAGMA synchronous = FULL")
+        self.sqlite.execute("PRAGMA synchronous = FULL")
 
     def serves(self, file: FileId | None) -> bool:
-        """Tell whether it is this process's, to that file."""
         return self.process == os.getpid() and self.file == file
 
     # Bound here: at the interpreter's exit the module's own names are gone.
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        if not hasattr(self, "sqlite"):
+            return
         if self.process == getpid():
-            self.close()
-        elif self.process is not None:
-            _inherited.append(self)
+            self.sqlite.close()
+        else:
+            _inherited.append(self.sqlite)
 
 
 class Database:
@@ -159,10 +169,10 @@ class Database:
             raise self._told(error) from error
 
     def _connection(self, file: FileId | None) -> sqlite3.Connection:
-        current: Connection | None = getattr(self._local, "connection", None)
+        current: _Connection | None = getattr(self._local, "connection", None)
         if current is None or not current.serves(file):
-            self._local.connection = current = Connection(self.path, file)
-        return current
+            self._local.connection = current = _Connection(self.path, file)
+        return current.sqlite
 
     def _make(self) -> None:
         """Make the file, for its owner alone, and its folder, where they are missing."""
