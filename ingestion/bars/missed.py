@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo.catalog import MISSED_BARS, OHLCV_1D
@@ -24,7 +23,14 @@ from ingestion.bars.attendance import market_of, sessions_of
 from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.suspects import SAME
-from ingestion.lakehouse import append_part, arrow_schema, by_date, list_parts, read_current
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    by_date,
+    list_parts,
+    read_current,
+    read_current_of,
+)
 from ingestion.sessions import previous_close
 
 EQUAL = 1e-6
@@ -149,13 +155,12 @@ class _Stored:
             datetime.fromtimestamp(each, UTC).date()
             for each in (int(bars.event.min()) - reach, int(bars.event.max()))
         )
-        wanted = pa.array(sorted({names[number] for number in bars.symbol}), pa.string())
+        wanted = sorted({names[number] for number in np.unique(bars.symbol)})
         columns = ["symbol", "timestamp", "event_timestamp", "close", "source"]
         for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
             if day > last:
                 break
-            rows = read_current(parts, OHLCV_1D, columns)
-            for row in _dicts(rows.filter(pc.is_in(rows["symbol"], value_set=wanted))):
+            for row in _dicts(read_current_of(parts, OHLCV_1D, wanted, columns)):
                 event = int(row["event_timestamp"].timestamp())
                 is_scanned = row["source"].startswith(SCANNER)
                 found = _Last(event, row["close"], is_scanned)

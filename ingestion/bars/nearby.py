@@ -15,7 +15,7 @@ from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.model import Bars
 from ingestion.bars.series import keys_of
 from ingestion.bars.times import DAY
-from ingestion.lakehouse import by_date, list_parts, read_current
+from ingestion.lakehouse import by_date, list_parts, read_current_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,14 +63,14 @@ class NearbyBars:
         if until_end and len(days):
             wanted |= set(range(int(days[-1]), last + 1))
         self.bars, self.is_adjusted = _none(), np.zeros(0, dtype=bool)
-        symbols = pa.array(sorted(names[number] for number in np.unique(symbol)), pa.string())
+        symbols = sorted(names[number] for number in np.unique(symbol))
         self._add(dict.fromkeys(wanted, symbols))
         self._read = wanted
 
     def extend(self, symbols_by_day: Mapping[int, Collection[int]], names: Sequence[str]) -> None:
         """Read further dates, days from 1970-01-01, each of them for its own symbols."""
         wanted = {
-            day: pa.array(sorted(names[number] for number in symbols), pa.string())
+            day: sorted(names[number] for number in symbols)
             for day, symbols in symbols_by_day.items()
         }
         self._add(wanted)
@@ -115,15 +115,14 @@ class NearbyBars:
         key = keys_of(np.array([number]), np.array([event]))
         return int(np.searchsorted(keys_of(self.bars.symbol, self.bars.event), key)[0])
 
-    def _add(self, wanted: Mapping[int, pa.Array]) -> None:
+    def _add(self, wanted: Mapping[int, list[str]]) -> None:
         """Read each date once, days from 1970-01-01, and keep the rows of its symbols."""
         found = [self.bars], [self.is_adjusted]
         for day, parts in self._parts.items():
             symbols = wanted.get((day - _EPOCH).days)
             if symbols is None:
                 continue
-            rows = read_current(parts, OHLCV_1D, _COLUMNS)
-            rows = rows.filter(pc.is_in(rows["symbol"], value_set=symbols))
+            rows = read_current_of(parts, OHLCV_1D, symbols, _COLUMNS)
             if not rows.num_rows:
                 continue
             found[0].append(self._bars(rows))

@@ -40,7 +40,12 @@ def read_current(parts: list[Part], dataset: Dataset, columns: list[str] | None 
     return current(pa.concat_tables([read_part(part.path, wanted) for part in parts])).select(names)
 
 
-def read_current_of(parts: list[Part], dataset: Dataset, symbols: Sequence[str]) -> pa.Table:
+def read_current_of(
+    parts: list[Part],
+    dataset: Dataset,
+    symbols: Sequence[str],
+    columns: list[str] | None = None,
+) -> pa.Table:
     """Read the current version of some symbols' rows.
 
     A part that can have none of them, by the statistics in its footer, is not read: parts of many
@@ -50,9 +55,11 @@ def read_current_of(parts: list[Part], dataset: Dataset, symbols: Sequence[str])
     ----------
     symbols
         In order.
+    columns
+        As of :func:`read_current`.
     """
     wanted = [part for part in parts if _may_have(part, symbols)]
-    rows = read_current(wanted, dataset)
+    rows = read_current(wanted, dataset, columns)
     return rows.filter(pc.is_in(rows["symbol"], value_set=pa.array(symbols, pa.string())))
 
 

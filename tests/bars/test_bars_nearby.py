@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import date
+from importlib import import_module
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,7 +13,7 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 
 from feature_repo.catalog import Dataset
 from ingestion.bars import nearby
-from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse.parts import Part, read_part
 
 DAYS = ("2021-02-01", "2021-03-01", "2021-04-01", "2021-05-03")
 
@@ -23,13 +24,15 @@ def test_splits_of_many_symbols_read_a_date_twice_at_most(
     """Once around the splits, and once to find the next bars of all of them."""
     run(write("b.csv", HEADER + "".join(day_of("NYSE:B", day, 10) for day in DAYS)))
     reads: Counter[date] = Counter()
-    read_current = nearby.read_current
+    read_current_of = nearby.read_current_of
 
-    def counted(parts: list[Part], dataset: Dataset, columns: Sequence[str]) -> pa.Table:
+    def counted(
+        parts: list[Part], dataset: Dataset, symbols: list[str], columns: list[str]
+    ) -> pa.Table:
         reads[parts[0].date] += 1
-        return read_current(parts, dataset, list(columns))
+        return read_current_of(parts, dataset, symbols, columns)
 
-    monkeypatch.setattr(nearby, "read_current", counted)
+    monkeypatch.setattr(nearby, "read_current_of", counted)
     lines = "".join(f"NYSE:{name},2021-03-15,4\n" for name in ("A", "B", "C", "D", "E"))
     result = run(splits=write("splits.csv", f"symbol,date,ratio\n{lines}"))
     assert result.splits_ahead == 5
@@ -37,3 +40,24 @@ def test_splits_of_many_symbols_read_a_date_twice_at_most(
     assert ratios == {DAYS[0]: 1, DAYS[1]: 1, DAYS[2]: 4, DAYS[3]: 1}
     assert set(reads) >= {date.fromisoformat(day) for day in DAYS[1:3]}
     assert max(reads.values()) <= 2
+
+
+def test_parts_of_other_symbols_are_not_read(
+    run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Histories of single symbols, one call each, do not cost more with each call."""
+    for name in ("A", "B", "C", "D"):
+        run(write(f"{name}.csv", HEADER + day_of(f"NYSE:{name}", DAYS[0], 10)))
+    read: list[Path] = []
+    current = import_module("ingestion.lakehouse.current")
+
+    def noting(path: Path, columns: list[str] | None = None) -> pa.Table:
+        read.append(path)
+        return read_part(path, columns)
+
+    monkeypatch.setattr(current, "read_part", noting)
+    result = run(write("e.csv", HEADER + day_of("NYSE:E", DAYS[0], 10)))
+    assert result.written == 1
+    assert [path for path in read if "ohlcv_1d" in path.parts] == []
+    run(write("again.csv", HEADER + day_of("NYSE:B", DAYS[0], 10)))
+    assert len({path for path in read if "ohlcv_1d" in path.parts}) == 1
