@@ -109,7 +109,8 @@ def test_consecutive_sessions_are_not_taken_for_one(
     assert result.refusals == ()
     assert result.refused == 0
     assert len(stored()) == result.accepted == 21
-    again = run(write("w.csv", text.replace("10.0", "10.5").replace(",11.0,", ",12.0,")))
+    other = write("w.csv", text.replace("10.0", "10.5").replace(",11.0,", ",12.0,"))
+    again = run(other, restate=True)  # all of the past by one factor
     assert (again.refused, again.restated) == (0, 21)
 
 
