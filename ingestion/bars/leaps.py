@@ -72,6 +72,7 @@ def find_leaps(
     settled: NDArray[np.bool_],
     stored: NDArray[np.bool_],
     may_split: NDArray[np.bool_],
+    unconfirmed: NDArray[np.bool_],
 ) -> Leaps:
     """Find bars that leap by more than a limit, or at the open as by a split.
 
@@ -89,6 +90,8 @@ def find_leaps(
         Shape ``(n,)``: bars that stay whatever they are.
     may_split
         Shape ``(n,)``: bars of instruments that have splits.
+    unconfirmed
+        Shape ``(n,)``: bars whose ratio nobody but their own file gives: it may be the wrong one.
     """
     size = len(bars)
     found = Leaps(np.zeros(size, bool), np.zeros(size, bool), np.full(size, np.nan))
@@ -106,7 +109,7 @@ def find_leaps(
     judged = follows & ~settled
     is_far = judged & ~(np.abs(step) <= widest + 1e-12)
     looks, which = _like_splits(opening, step)
-    looks &= judged & may_split & (ratio == 1)
+    looks &= judged & may_split & ((ratio == 1) | unconfirmed)
     candidates = np.flatnonzero(is_far | looks)
     for _, place in slices(bars) if len(candidates) else ():
         low, high = np.searchsorted(candidates, [place.start, place.stop])
@@ -114,7 +117,7 @@ def find_leaps(
         for at in candidates[low:high].tolist():
             clean = None
             if looks[at] and not _is_coarse(bars, place, at) and not _is_busy(bars, place, at):
-                clean = _SPLITS[which[at]]
+                clean = _SPLITS[which[at]] * Fraction(ratio[at]).limit_denominator(1000)
             if is_far[at]:
                 symbol.judge(at, clean)
             elif clean is not None:

@@ -156,6 +156,13 @@ class Known:
         is_one: NDArray[np.bool_] = self._at_bars(bars, self.recorded | self._said) == 1
         return is_one
 
+    def unconfirmed(self, bars: Bars) -> NDArray[np.bool_]:
+        """Tell of which bars' splits nobody but their own file knows."""
+        told: NDArray[np.bool_] = bars.file >= 0
+        told &= ~np.isnan(bars.split_ratio) & (bars.split_ratio != 1)
+        told &= np.isnan(self._at_bars(bars, self.recorded | self._said))
+        return told
+
     def all_splits(self, bars: Bars) -> list[Split]:
         """Return every split of the symbols of some bars, one per ex-date, by whoever told it."""
         symbols = {self.names[number] for number in np.unique(bars.symbol).tolist()}

@@ -335,6 +335,7 @@ class _Import:
             settled=settled,
             stored=is_stored,
             may_split=by.may_split[merged.symbol],
+            unconfirmed=self.known.unconfirmed(merged),
         )
 
     def _unplaced(self, kept: Bars, held: Bars) -> list[Split]:
