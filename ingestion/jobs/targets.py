@@ -32,6 +32,7 @@ from ingestion.lakehouse import (
     by_date,
     list_parts,
     read_current,
+    read_current_of,
     read_symbols,
 )
 from ingestion.reading import reading_again
@@ -243,13 +244,14 @@ def _read_bars(
     columns: Sequence[str],
 ) -> pa.Table:
     parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
-    wanted = None if symbols is None else pa.array(sorted(set(symbols)), pa.string())
+    wanted = None if symbols is None else sorted(set(symbols))
     names = pa.array([], pa.string())
     tables = []
     for day in by_date(parts).values():
-        rows = read_current(day, OHLCV_1D, list(columns))
-        if wanted is not None:
-            rows = rows.filter(pc.is_in(rows["symbol"], value_set=wanted))
+        if wanted is None:
+            rows = read_current(day, OHLCV_1D, list(columns))
+        else:
+            rows = read_current_of(day, OHLCV_1D, wanted, list(columns))
         names = _extended(names, rows["symbol"])
         position = rows.column_names.index("symbol")
         codes = pc.index_in(rows["symbol"], value_set=names)
