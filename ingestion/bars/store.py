@@ -134,7 +134,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
        opening bell differently restate one bar instead of making two; one of its session that
        closes elsewhere (:mod:`ingestion.bars.twins`) says the same, or stands against it;
     3. where nothing is said about splits, take the stored ratio, or that recorded ahead, else 1;
-    4. leave out what is equal in prices, volume and split ratio, or gives way.
+    4. leave out what is equal in prices, volume and split ratio, and what a stored bar overrules.
 
     Parameters
     ----------

@@ -20,14 +20,14 @@ from ingestion.settings import Settings
     "accepted",
     metavar="PART",
     multiple=True,
-    help="Answer for a part or receipt that is gone, or for all of a folder.",
+    help="Record why a part or receipt, or all of a folder, is gone.",
 )
 @click.option("--reason", help="What became of it, and who says so.")
 @json_option
 def verify_command(
     as_json: bool, lookahead: bool, online: bool, accepted: tuple[str, ...], reason: str | None
 ) -> None:
-    """Check what the lakehouse holds; exit 3 if something does not hold.
+    """Check the files of the lakehouse; exit 3 if one is wrong.
 
     Without an option, every file: its hash, schema, order, keys, date and values, and the receipts.
     """

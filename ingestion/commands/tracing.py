@@ -104,7 +104,10 @@ def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) 
 def accept_hole_command(
     as_json: bool, market: str, session: date, last: date | None, reason: str
 ) -> None:
-    """Accept that MARKET, an exchange code, has no bars of SESSION, a local date."""
+    """Accept that MARKET has no bars of SESSION, a local date; `status` names what is missing.
+
+    MARKET is an exchange code, or the name of a calendar for all its exchanges.
+    """
     from ingestion.jobs.holes import accept_hole
     from ingestion.render import holes as render
 
