@@ -323,6 +323,11 @@ class _Import:
         same[same] = merged.close[same] == stored.bars.close[match[same]]
         settled = np.zeros(len(merged), dtype=bool)
         settled[1:] = same[1:] & same[:-1]
+        # Equal prices settle nothing where the file gives another ratio than what is stored.
+        unconfirmed = self.known.unconfirmed(merged)
+        other = unconfirmed & (match >= 0)
+        other[other] = merged.split_ratio[other] != stored.bars.split_ratio[match[other]]
+        settled &= ~other
         is_stored = merged.file == STORED
         far = np.diff(merged.event, prepend=0) > LOOKBACK.total_seconds()
         settled[1:] |= far[1:] & (is_stored[1:] | is_stored[:-1])
@@ -335,7 +340,7 @@ class _Import:
             settled=settled,
             stored=is_stored,
             may_split=by.may_split[merged.symbol],
-            unconfirmed=self.known.unconfirmed(merged),
+            unconfirmed=unconfirmed,
         )
 
     def _unplaced(self, kept: Bars, held: Bars) -> list[Split]:

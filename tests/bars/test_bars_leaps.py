@@ -96,10 +96,13 @@ def test_a_ratio_that_leaves_a_leap_like_a_split_is_held_back_until_it_is_confir
     closes, splits = [400.0, 404.0, 25.1, 25.0], [0, 0, 4, 0]
     lines = file_of(closes).splitlines()
     rows = [f"{line},{split}" for line, split in zip(lines[1:], splits, strict=True)]
-    result = run(write("v.csv", "\n".join([f"{lines[0]},Stock Splits", *rows])))
+    path = write("v.csv", "\n".join([f"{lines[0]},Stock Splits", *rows]))
+    result = run(path)
     assert [(each.ratio, each.bars_held) for each in result.doubts.suspects] == [("16:1", 2)]
     assert result.suspects_file is not None
     edited = result.suspects_file.read_text().replace(",16:1,", f",{answer},")
     result = run(splits=write("answer.csv", edited))
     assert (result.released, result.held) == (2, 0)
     assert [row["split_ratio"] for row in stored()] == [1, 1, ratio, 1]
+    result = run(path)
+    assert result.written == 0, "the file does not take the answer back"
