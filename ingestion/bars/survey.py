@@ -20,7 +20,7 @@ from ingestion.errors import InputError
 _YEAR_LAST = r"^\s*\d{1,2}[\s./_-]\d{1,2}[\s./_-](\d{4}|\d{2})([^\d]|$)"
 _MARKED = r",|\..*\."
 _POINT = r"^\D*\d+\.(\d{1,2}|\d{4,})\s*$"
-_NOTHING = pa.array(sorted(NOTHING - {""}))
+_NOTHING = sorted(NOTHING - {""})
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,9 @@ def _has_volume(series: Series, table: Table) -> bool:
     if not _is_text(column.type):
         return bool(column.null_count < len(column))
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-    empty = pc.or_(pc.equal(texts, ""), pc.is_in(texts, value_set=_NOTHING))
+    # Made here: the first array that Arrow makes of Python's objects imports pandas.
+    nothing = pa.array(_NOTHING)
+    empty = pc.or_(pc.equal(texts, ""), pc.is_in(texts, value_set=nothing))
     return bool(pc.any(pc.invert(empty)).as_py())
 
 
