@@ -43,7 +43,7 @@ def make_workspace(folder: Path) -> Path:
         shutil.rmtree(folder)
     repository = folder / "feature_repo"
     repository.mkdir(parents=True)
-    (folder / "data" / "logs").mkdir(parents=True)
+    (folder / "data").mkdir()
     (folder / _MARKER).touch()
     shutil.copy(_CHECKOUT_REPOSITORY / "feature_store.yaml", repository)
     (repository / "definitions.py").write_text(_DEFINITIONS)
