@@ -37,6 +37,8 @@ LOOKBACK = timedelta(days=90)
 RECEIPT_FILE, LOCAL_FEATURES_FILE = "accept_hole.json", "local_features.json"
 _SESSIONS = 5
 """Sessions that show how long after the close a market's bars come."""
+_GRACE = timedelta(hours=1)
+"""How much later than usual bars may come: a flow takes longer on one day than on another."""
 _NAMED = 10
 """Problems that are said one by one."""
 _DAY = timedelta(days=1)
@@ -277,7 +279,7 @@ class _Recent:
 
         def usual(market: str) -> timedelta:
             lags = self.lags[market]
-            return max(lags[close] for close in sorted(lags)[-_SESSIONS:])
+            return max(lags[close] for close in sorted(lags)[-_SESSIONS:]) + _GRACE
 
         return self.after_the_last(at, usual)
 

@@ -45,13 +45,19 @@ RECEIPTS = {
 
 @dataclass(frozen=True)
 class AtWrite:
-    """Do something to the process when it is about to write its n-th part, from 0 on."""
+    """Do something to the process when it is about to write its n-th part, from 0 on.
+
+    Bars are written a part at a time, so that the parts before are there.
+    """
 
     number: int
     what: Callable[[], None]
 
     def __call__(self) -> None:
+        import ingestion.bars.store as store
         import ingestion.lakehouse.writer as writer
+
+        store.PARTS_AT_ONCE = 1
 
         write, left = pq.write_table, [self.number]
 
