@@ -20,6 +20,7 @@ from feature_repo.catalog import (
     ABSENCES,
     ACCEPTED_HOLES,
     DATASETS,
+    FEEDS,
     HELD_BARS,
     MISSED_BARS,
     SPLITS,
@@ -189,6 +190,7 @@ class World:
             (SPLITS, split | {"timestamp": int(close.timestamp())}),
             (HELD_BARS, bar | {"timestamp": int(opened.timestamp())}),
             (ABSENCES, absent),
+            (FEEDS, {"symbol": "NASDAQ:AAL", "update_mode": "streaming", "observed_at": close}),
             (MISSED_BARS, missed),
             (ACCEPTED_HOLES, accepted),
         ):
