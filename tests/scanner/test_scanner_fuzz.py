@@ -151,11 +151,16 @@ def test_any_answers_end_in_a_receipt_or_an_error_of_ours(
             told, published = "", result.report.fetched
         assert told.isprintable()
         assert len(told) < 1000
-        for receipt in settings.lakehouse.glob(f"_runs/*/{RECEIPT_FILE}"):
-            document = json.loads(receipt.read_text())
+        (receipt,) = settings.lakehouse.glob(f"_runs/*/{RECEIPT_FILE}")
+        document = json.loads(receipt.read_text())
+        assert (document["outcome"] == "done") == (not told)
+        assert receipt.stat().st_size < 20_000
+        if "fetched" in document:
             fates = (document["fetched"], len(document["failed_symbols"]), len(document["absent"]))
             assert market or sum(fates) == len(ASKED)
-            assert receipt.stat().st_size < 20_000
+        else:
+            assert document["outcome"] == "failed"
+            assert document["error"]
         parts = list_parts(settings.lakehouse, TV_TECHNICALS_1D)
         held = read_current(parts, TV_TECHNICALS_1D) if parts else None
         symbols = held["symbol"].to_pylist() if held else []
