@@ -63,8 +63,9 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: setup ## Generate docs/lakehouse_schema_registry.md from the catalog
+docs: setup ## Generate docs/lakehouse_schema_registry.md from the catalog, docs/feast_surface.md from tests
 	$(BIN)/python -m feature_repo.catalog.registry > docs/lakehouse_schema_registry.md
+	$(BIN)/python -m tests.feast_surface.document > docs/feast_surface.md
 
 .PHONY: apply
 apply: setup ## Register the feature definitions with Feast
