@@ -20,7 +20,7 @@ from feature_repo.catalog import HELD_BARS, OHLCV_1D
 from ingestion import clock
 from ingestion.bars.model import Bars
 from ingestion.lakehouse import (
-    append_part,
+    append_parts,
     arrow_schema,
     by_date,
     created_after,
@@ -152,7 +152,7 @@ def newly_held(
 
 def hold(root: Path, tables: list[pa.Table], run_id: str) -> list[Path]:
     """Append rows of ``held_bars``; the caller holds the lakehouse's lock."""
-    return [append_part(root, HELD_BARS, rows, run_id) for rows in tables]
+    return append_parts(root, HELD_BARS, tables, run_id) if tables else []
 
 
 def sessions_of(rows: pa.Table) -> list[tuple[str, int]]:

@@ -16,7 +16,7 @@ import numpy as np
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import STORED, NearbyBars
-from ingestion.bars.series import in_order, keys_of
+from ingestion.bars.series import among, in_order, keys_of
 from ingestion.bars.times import DAY
 
 if TYPE_CHECKING:
@@ -238,9 +238,9 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
 
 
 def with_stored(bars: Bars, stored: NearbyBars) -> Bars:
-    """Return bars and the stored ones that they do not replace, in order."""
+    """Return bars, which are in order, and the stored ones that they do not replace, in order."""
     there = stored.bars
-    replaced = np.isin(keys_of(there.symbol, there.event), keys_of(bars.symbol, bars.event))
+    replaced = among(keys_of(there.symbol, there.event), keys_of(bars.symbol, bars.event))
     return in_order(Bars.concatenate([bars, there.take(~replaced)]))
 
 

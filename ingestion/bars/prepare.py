@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from ingestion.bars.nearby import LOOKBACK, STORED, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.restated import Pattern, Restatement, restatements
-from ingestion.bars.series import in_order, keys_of, sessions_of
+from ingestion.bars.series import among, in_order, keys_of, sessions_of
 from ingestion.bars.splits import place, turn_back
 from ingestion.bars.suspected import SuspectedSplit, suspected_split
 
@@ -117,7 +118,8 @@ def prepare(
     bars = in_order(bars)
     place(bars, by.names, splits)
     bars, repeated = _one_per_session(bars, by)
-    waiting = _not_in(waiting if waiting is not None else Bars.concatenate([]), bars)
+    waiting = in_order(waiting if waiting is not None else Bars.concatenate([]))
+    waiting = _not_in(waiting, bars)
     place(waiting, by.names, splits)
     return _Import(bars, waiting, list(told), list(splits), by).prepared(repeated)
 
@@ -214,7 +216,8 @@ class _Import:
             there = self.stored.bars.take(~self.stored.is_adjusted)
             around += [_not_in(self.waiting, self.bars), _not_in(there, self.bars)]
         series = in_order(Bars.concatenate(around))
-        is_new = np.isin(keys_of(series.symbol, series.event), incoming)
+        keys = keys_of(series.symbol, series.event)
+        is_new = among(keys, incoming)
         ratio, doubtful = self.known.ratios(series)
         of_symbol: dict[int, list[Evidence]] = {}
         for each in evidence(series, ratio):
@@ -226,7 +229,7 @@ class _Import:
                 doubtful[each.at] = False
         # A file that says "no split" where one is recorded, and whose prices leap by it, is wrong.
         said_wrongly = doubtful & is_new
-        at = np.isin(incoming, keys_of(series.symbol, series.event)[said_wrongly])
+        at = among(incoming, keys[said_wrongly])
         against: dict[int, str] = {}
         for number, found in of_symbol.items():
             if (text := contradiction(found, adjusted=by.adjusted)) is not None:
@@ -346,8 +349,6 @@ class _Import:
     def _unplaced(self, kept: Bars, held: Bars) -> list[Split]:
         """Return the splits without a bar among those that are written or held back."""
         numbers = {name: number for number, name in enumerate(self.by.names)}
-        there = set(keys_of(kept.symbol, kept.event).tolist())
-        there |= set(keys_of(held.symbol, held.event).tolist())
         said = {(split.symbol, split.event): split for split in _undisputed(self.told)}
         said |= {(split.symbol, split.event): split for split in self.splits}
         if not said:
@@ -355,8 +356,11 @@ class _Import:
         keys = keys_of(
             np.array([numbers[symbol] for symbol, _ in said]),
             np.array([event for _, event in said], dtype=np.int64),
-        ).tolist()
-        return [split for key, split in zip(keys, said.values(), strict=True) if key not in there]
+        )
+        there = np.zeros(len(keys), dtype=bool)
+        for bars in (kept, held):
+            there |= among(keys, keys_of(bars.symbol, bars.event))
+        return list(compress(said.values(), ~there))
 
 
 def _undisputed(splits: Sequence[Split]) -> list[Split]:
@@ -373,8 +377,8 @@ def _undisputed(splits: Sequence[Split]) -> list[Split]:
 
 
 def _not_in(bars: Bars, others: Bars) -> Bars:
-    """Return the bars of sessions that others do not have."""
-    there = np.isin(keys_of(bars.symbol, bars.event), keys_of(others.symbol, others.event))
+    """Return the bars of sessions that others, which are in order, do not have."""
+    there = among(keys_of(bars.symbol, bars.event), keys_of(others.symbol, others.event))
     return bars.take(~there)
 
 

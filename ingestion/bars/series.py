@@ -24,6 +24,18 @@ def keys_of(symbol: NDArray[np.integer], event: NDArray[np.int64]) -> NDArray[np
     return keys
 
 
+def among(keys: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which keys are among others, which ascend.
+
+    ``np.isin`` does the same, and takes a hundred times longer: it hashes, and such keys collide.
+    """
+    if not len(others):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(others, keys), len(others) - 1)
+    there: NDArray[np.bool_] = others[at] == keys
+    return there
+
+
 def slices(bars: Bars) -> Iterator[tuple[int, slice]]:
     """Yield each symbol's number and place among bars that :func:`in_order` has sorted."""
     starts = np.flatnonzero(np.diff(bars.symbol, prepend=-1))
