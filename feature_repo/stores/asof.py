@@ -16,7 +16,8 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 ``latest``      the newest row of each key, for materialization
 ``retrieval``   the job
 ``writing``     saved datasets, logs, and rows appended to a source
-``monitoring``  metrics of Feast's monitoring
+``measure``     metrics of Feast's monitoring, computed
+``monitoring``  metrics of Feast's monitoring, kept
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
+from feast.monitoring.metrics_calculator import MetricsCalculator
 from feast.repo_config import FeastConfigBaseModel
 from feast.utils import (
     _get_requested_feature_views_to_features_dict,
@@ -55,6 +57,7 @@ from feature_repo.stores.offline.join import Instants
 from feature_repo.stores.offline.keys import KeyCodes
 from feature_repo.stores.offline.latest import newest_between, newest_event, rows_between
 from feature_repo.stores.offline.lookup import FOREVER, NEVER
+from feature_repo.stores.offline.measure import measure
 from feature_repo.stores.offline.monitoring import (
     clear_baseline,
     make_tables,
@@ -234,7 +237,7 @@ class AsofOfflineStore(OfflineStore):
         source = feature_view.batch_source
         if source is None:
             raise InputError(f"the view {feature_view.name} has no batch source to write to")
-        stored = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
+        stored = _stored_names(source)
         table = table.rename_columns([stored.get(name, name) for name in table.column_names])
         location = locate(source, config.repo_path)
         schema = ParquetSource(location, source.timestamp_field).schema()
@@ -282,12 +285,37 @@ class AsofOfflineStore(OfflineStore):
         add_file(location, rows, destination.partition_by or ())
 
     @staticmethod
+    def compute_monitoring_metrics(
+        config: RepoConfig,
+        data_source: DataSource,
+        feature_columns: list[tuple[str, str]],
+        timestamp_field: str,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        histogram_bins: int = 20,
+        top_n: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Measure features over the rows between two instants, both inclusive.
+
+        Parameters
+        ----------
+        feature_columns
+            The view's names, each with ``numeric`` or ``categorical``.
+        """
+        stored = _stored_names(data_source)
+        return measure(
+            _events_table(config, data_source, timestamp_field),
+            {name: (stored.get(name, name), kind) for name, kind in feature_columns},
+            _span(start_date, end_date, nulls=start_date is None and end_date is None),
+            MetricsCalculator(histogram_bins, top_n),
+        )
+
+    @staticmethod
     def get_monitoring_max_timestamp(
         config: RepoConfig, data_source: DataSource, timestamp_field: str
     ) -> datetime | None:
         """Return a source's newest event; None if it has none."""
-        table = _plain_table(config, data_source, [], [timestamp_field], timestamp_field, None)
-        return newest_event(table)
+        return newest_event(_events_table(config, data_source, timestamp_field))
 
     @staticmethod
     def ensure_monitoring_tables(config: RepoConfig) -> None:
@@ -408,6 +436,17 @@ def _plain_table(
         created=Column(created, INSTANT) if created else None,
         features=tuple(Column(name, None) for name in names),
     )
+
+
+def _events_table(config: RepoConfig, source: DataSource, event: str) -> FeatureTable:
+    """Describe the events of a source, whose time is called as a view calls it."""
+    stored = _stored_names(source).get(event, event)
+    return _plain_table(config, source, [], [stored], stored, None)
+
+
+def _stored_names(source: DataSource) -> dict[str, str]:
+    """Return what the files call those columns that a view calls otherwise."""
+    return {mapped: name for name, mapped in (source.field_mapping or {}).items()}
 
 
 def _with_dummy_key(rows: pa.Table, keys: list[str]) -> pa.Table:

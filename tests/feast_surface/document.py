@@ -11,6 +11,7 @@ from tests.feast_surface.surface import KINDS, Line
 
 AREAS = {
     "commands": "test_surface_commands",
+    "monitoring": "test_surface_monitoring",
 }
 """The modules of the tests, by what they are about, in the order of the document."""
 
@@ -21,8 +22,8 @@ Generated from `tests/feast_surface/` by `make docs`; do not edit. What can be d
 tried on its own stores (offline `file`, online `sqlite`, engine `local`, the registry as it comes:
 *stock*) and on those of `feature_repo/stores/` (*ours*). Each line is a test that runs on both, and
 proves what it says of both: "works" is a test that passes, "refused" an error with that sentence,
-and "broken in Feast" a failure whose cause lies outside of any store, seen on that kind of
-repository: these are told here, and not repaired.
+"fails" a wrong answer or an error of the store itself, and "broken in Feast" one whose cause lies
+outside of any store: these are told here, and not repaired.
 
 | | what | stock | ours | remark |
 |---|---|---|---|---|

@@ -55,6 +55,11 @@ def refused(sentence: str, error: type[BaseException] = Exception) -> Outcome:
     return Outcome(f"refused: “{sentence}”", error, sentence)
 
 
+def fails(why: str, error: type[BaseException], words: str = "") -> Outcome:
+    """Say that the store itself gets it wrong; and by what one sees that."""
+    return Outcome(f"fails: {why}", error, words)
+
+
 def broken(why: str, error: type[BaseException], words: str = "") -> Outcome:
     """Say that Feast itself, outside of the store, cannot do it; and by what one sees that."""
     return Outcome(f"broken in Feast: {why}", error, words)

@@ -22,8 +22,13 @@ _NUMBER = "\0number"
 """A name that no column of a file has."""
 
 
-def rows_between(table: FeatureTable, span: Span) -> pa.Table:
+def rows_between(table: FeatureTable, span: Span, *, refuse_unknown: bool = True) -> pa.Table:
     """Return all rows with events within a span, by file and place.
+
+    Parameters
+    ----------
+    refuse_unknown
+        Otherwise a feature whose column no file has is null.
 
     Raises
     ------
@@ -45,7 +50,8 @@ def rows_between(table: FeatureTable, span: Span) -> pa.Table:
         )
 
     rows = reading_again(read)
-    table.source.refuse_unknown(table.features)
+    if refuse_unknown:
+        table.source.refuse_unknown(table.features)
     return rows
 
 
