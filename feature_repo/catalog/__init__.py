@@ -13,7 +13,7 @@ from feature_repo.catalog.feeds import FEEDS, UPDATE_MODE
 from feature_repo.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
 from feature_repo.catalog.local_1d import LOCAL_1D
 from feature_repo.catalog.model import Column, Dataset, Dtype, FeatureGroup
-from feature_repo.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SCANNED_BAR, SPLITS
+from feature_repo.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SCANNED_BAR, SPLITS, WITHDRAWN
 from feature_repo.catalog.symbols import ABSENCES, SYMBOLS
 from feature_repo.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 
@@ -41,6 +41,7 @@ __all__ = [
     "SYMBOLS",
     "TV_TECHNICALS_1D",
     "UPDATE_MODE",
+    "WITHDRAWN",
     "Column",
     "Dataset",
     "Dtype",

@@ -42,9 +42,17 @@ OHLCV_1D = Dataset(
         ),
         replace(EVENT_TIMESTAMP, meaning="close of the bar: when it became knowable"),
         CREATED_TIMESTAMP,
-        Column("source", Dtype.STRING, "where the bar comes from", nullable=False),
+        Column(
+            "source",
+            Dtype.STRING,
+            "where the bar comes from; `withdrawn;` and a reason: there is no such bar",
+            nullable=False,
+        ),
     ),
 )
+
+WITHDRAWN = "withdrawn;"
+"""Begins the source of a version of a row that takes the bar back; the reason follows."""
 
 SCANNED_BAR = (
     *OHLCV_1D.scanned,

@@ -29,6 +29,7 @@ symbol and session, as traded, and a list of what was refused.
 ``ahead``     splits whose bar is still to come
 ``witness``   days on which the market and its calendar disagree
 ``twins``     stored bars of a session under another close
+``withdrawn`` bars that somebody has taken back
 ``store``     comparing with the lakehouse, appending what is new
 ``receipt``   counts and refusals, for the receipt
 ``model`` ``refusals`` ``findings``   what is passed between them

@@ -48,8 +48,12 @@ def waiting_bars(root: Path) -> pa.Table:
     tables = [_SCHEMA.empty_table()]
     for day, of_day in parts.items():
         rows = read_current(of_day, HELD_BARS)
+        # One that was stored and withdrawn since does not come back.
         there = read_current(
-            stored.get(day, []), OHLCV_1D, ["symbol", "timestamp", "event_timestamp"]
+            stored.get(day, []),
+            OHLCV_1D,
+            ["symbol", "timestamp", "event_timestamp"],
+            withdrawn=True,
         )
         known = set(sessions_of(there))
         tables.append(rows.filter(pa.array([key not in known for key in sessions_of(rows)])))

@@ -23,7 +23,7 @@ from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.accepted import read_accepted
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
 from ingestion.bars.missed import Missed, read_missed
-from ingestion.lakehouse import by_date, list_parts, read_part
+from ingestion.lakehouse import by_date, list_parts, read_current
 from ingestion.lakehouse.parts import Part
 
 NO_HOLE = 0
@@ -182,11 +182,8 @@ def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
     first = min(days, default=date.max)
     parts = by_date([part for part in list_parts(root, OHLCV_1D, first) if part.date in days])
     for day, of_day in sorted(days.items()):
-        stored = {
-            name
-            for part in parts.get(day, [])
-            for name in read_part(part.path, ["symbol"])["symbol"].to_pylist()
-        }
+        rows = read_current(parts.get(day, []), OHLCV_1D, ["symbol", "timestamp"])
+        stored = set(rows["symbol"].to_pylist())
         yield from (each for each in of_day if each.symbol not in stored)
 
 
@@ -216,8 +213,7 @@ def attend(parts: list[Part], attendance: Attendance, names: Sequence[str] = ())
     """
     numbers = Numbers(names)
     for of_day in by_date(parts).values():
-        columns = ["symbol", "event_timestamp"]
-        rows = pa.concat_tables([read_part(part.path, columns) for part in of_day])
+        rows = read_current(of_day, OHLCV_1D, ["symbol", "timestamp", "event_timestamp"])
         attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
 
 

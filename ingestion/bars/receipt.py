@@ -89,8 +89,8 @@ class Tally:
         self.symbols.update(np.unique(prepared.bars.symbol).tolist())
 
     def add_written(self, bars: Bars, written: Written) -> None:
-        """Count what was written of some bars; those of a session that is stored are refused."""
-        at = np.array(list(written.twice), dtype=np.intp)
+        """Count what was written of some bars; those that are not taken are refused."""
+        at = np.array(list(written.not_taken), dtype=np.intp)
         self._accepted -= self._per_file(bars.file[at])
         files = bars.file[written.is_new]
         self._written += self._per_file(files)

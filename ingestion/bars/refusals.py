@@ -39,6 +39,7 @@ class Reason(StrEnum):
     TICK = "last tick is of a later session"
     DUPLICATE = "duplicates that disagree"
     TWICE = "session is stored with another close"
+    WITHDRAWN = "was withdrawn"
     ADJUSTMENT = "prices contradict the split"
     SCALED = "past is scaled against the stored one"
     RETURN = "one-day return beyond the limit"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -22,6 +22,7 @@ from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import ADJUSTED
 from ingestion.bars.times import DAY
 from ingestion.bars.twins import Twin, Twins
+from ingestion.bars.withdrawn import Withdrawn, as_withdrawn
 from ingestion.lakehouse import (
     append_part,
     append_parts,
@@ -29,8 +30,10 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
+    is_withdrawn,
     list_parts,
     read_current_of,
+    standing,
 )
 from ingestion.placing import assumed
 from ingestion.symbols import exchange_of
@@ -68,8 +71,9 @@ class Written:
     """Symbols whose bar disagrees with a stored one of another source, which stays."""
     assumed: Counter[str] = field(default_factory=Counter)
     """Bars among the written whose session's hours are assumed, by exchange."""
-    twice: dict[int, Twin] = field(default_factory=dict)
-    """By position, bars whose session is stored with another close and other values."""
+    not_taken: dict[int, Twin | Withdrawn] = field(default_factory=dict)
+    """By position, bars against which something stored speaks: their session's bar with another
+    close and other values, or that they were withdrawn."""
 
 
 def _to_none(_: str) -> bool:
@@ -134,7 +138,8 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
        opening bell differently restate one bar instead of making two; one of its session that
        closes elsewhere (:mod:`ingestion.bars.twins`) says the same, or stands against it;
     3. where nothing is said about splits, take the stored ratio, or that recorded ahead, else 1;
-    4. leave out what is equal in prices, volume and split ratio, and what a stored bar overrules.
+    4. refuse what is equal to a bar that was withdrawn;
+    5. leave out what is equal in prices, volume and split ratio, and what a stored bar overrules.
 
     Parameters
     ----------
@@ -149,9 +154,9 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
 
     @lru_cache(maxsize=4)
     def rows_of(day: date) -> pa.Table:
-        return read_current_of(stored_parts.get(day, []), OHLCV_1D, symbols)
+        return read_current_of(stored_parts.get(day, []), OHLCV_1D, symbols, withdrawn=True)
 
-    twins = Twins(rows_of)
+    twins = Twins(lambda day: standing(rows_of(day)))
     for day, at, splits, moved in _days(incoming.bars, incoming.splits, incoming.moved):
         stored = _Stored(rows_of(day))
         beside = twins.find(day, *_keys(incoming, at))
@@ -167,9 +172,18 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
 
 
 class _Stored:
-    """The current rows of one partition date."""
+    """The current rows of one partition date.
+
+    Parameters
+    ----------
+    rows
+        With those that are withdrawn.
+    """
 
     def __init__(self, rows: pa.Table) -> None:
+        self.newest: datetime | None = pc.max(rows[_CREATED]).as_py()
+        self.withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
+        rows = standing(rows)
         self.values = {name: rows[name].to_numpy() for name in ("timestamp", *_VALUES)}
         symbols = rows["symbol"].to_pylist()
         events = rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
@@ -178,7 +192,6 @@ class _Stored:
             key: at for at, key in enumerate(zip(symbols, events.tolist(), strict=True))
         }
         self.at_open = {key: at for at, key in enumerate(opens)}
-        self.newest: datetime | None = pc.max(rows[_CREATED]).as_py()
         self._rows = rows
 
     def find(self, symbol: str, opened: int, event: int) -> int:
@@ -247,16 +260,18 @@ def _changed(
         if incoming.gives_way_to(stored.source(int(match[n]))):
             written.gave_way.append(names[n])
             same[n] = True
+    for n, withdrawn in _withdrawn(stored, names, day, known):
+        day.timestamp[n] = withdrawn.opens  # other values are another version of that row
+        if _says_the_same(day, n, withdrawn.prices, incoming.tolerance):
+            same[n] = True
+            written.not_taken[int(at[n])] = withdrawn
     for n, twin in beside.items():
-        if known[n]:
+        if known[n] or int(at[n]) in written.not_taken:
             continue
         same[n] = True
-        equal = all(
-            _is_close(float(getattr(day, name)[n]), value, incoming.tolerance)
-            for name, value in twin.prices.items()
-        )
+        equal = _says_the_same(day, n, twin.prices, incoming.tolerance)
         if twin.is_misplaced or not (equal or incoming.gives_way_to(twin.source)):
-            written.twice[int(at[n])] = twin
+            written.not_taken[int(at[n])] = twin
         elif not equal:
             written.gave_way.append(names[n])
     written.is_new[at] = ~same
@@ -282,6 +297,28 @@ def _keys(
     """Return symbols, opens and closes of some bars."""
     names = [incoming.names[number] for number in incoming.bars.symbol[at]]
     return names, incoming.bars.timestamp[at], incoming.bars.event[at]
+
+
+def _withdrawn(
+    stored: _Stored, names: Sequence[str], bars: Bars, known: NDArray[np.bool_]
+) -> Iterator[tuple[int, Withdrawn]]:
+    """Yield the bars that are not stored, because somebody withdrew them."""
+    if not stored.withdrawn:
+        return
+    of_key = {(each.symbol, each.opens): each for each in stored.withdrawn}
+    of_session = {(each.symbol, each.event): each for each in stored.withdrawn}
+    for n in np.flatnonzero(~known).tolist():
+        found = of_key.get((names[n], int(bars.timestamp[n])))
+        found = found or of_session.get((names[n], int(bars.event[n])))
+        if found is not None:
+            yield n, found
+
+
+def _says_the_same(bars: Bars, at: int, prices: Mapping[str, float], tolerance: float) -> bool:
+    return all(
+        _is_close(float(getattr(bars, name)[at]), value, tolerance)
+        for name, value in prices.items()
+    )
 
 
 def _is_close(new: float, old: float, tolerance: float) -> bool:

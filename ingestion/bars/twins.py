@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from ingestion.bars.refusals import Reason
 from ingestion.placing import by_hours, misplaced, session_days
 from ingestion.sessions import ClosingRule, hours_of
 
@@ -38,6 +39,8 @@ class Twin:
     source: str
     is_misplaced: bool
     """Whether it closes with no session of its exchange's calendar."""
+    reason: ClassVar = Reason.TWICE
+    """Why another one of its session is refused."""
 
     def __str__(self) -> str:
         closes = f"the stored bar of that session closes {datetime.fromtimestamp(self.event, UTC)}"

@@ -9,7 +9,7 @@ import click
 
 from ingestion.commands.group import cli, show
 from ingestion.errors import GateRefused
-from ingestion.options import DAY, Number, json_option
+from ingestion.options import DAY, INSTANT, Number, json_option
 from ingestion.settings import Settings
 
 
@@ -99,3 +99,23 @@ def backfill_command(as_json: bool, **arguments: Any) -> None:
 
     result = backfill(Settings.from_environment(), **arguments)
     show(as_json, render.local_document(result), render.local_text(result))
+
+
+@cli.command("withdraw-bars")
+@click.argument("symbol", required=False)
+@click.argument("first", metavar="[SESSION]", type=DAY, required=False)
+@click.option("--to", "last", type=DAY, help="Last session, included [SESSION alone].")
+@click.option("--close", type=INSTANT, help="Which bar, where a session has two.")
+@click.option("--listed", is_flag=True, help="All bars that `tvfeast verify` lists.")
+@click.option("--reason", required=True, help="What is wrong with the bars, and who says so.")
+@json_option
+def withdraw_bars_command(as_json: bool, **arguments: Any) -> None:
+    """Take back the stored bar of SYMBOL and SESSION, a local date; nothing is deleted.
+
+    With --listed instead: the bars of no session, and of two in one the one that came later.
+    """
+    from ingestion.jobs.withdraw import WithdrawRequest, withdraw_bars
+    from ingestion.render import bars as render
+
+    result = withdraw_bars(Settings.from_environment(), WithdrawRequest(**arguments))
+    show(as_json, render.withdrawn_document(result), render.withdrawn_text(result))

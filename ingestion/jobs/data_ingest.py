@@ -28,7 +28,7 @@ from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_mi
 from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
-from ingestion.bars.refusals import Reason, Refusals, examples
+from ingestion.bars.refusals import Refusals, examples
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
@@ -258,7 +258,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     kept = bars.take(~held)
     moved = take_recorded(root, kept, names)
     rows, written = _new_rows(root, replace(incoming, bars=kept, moved=moved))
-    scanned.refused += _twice(kept, names, written)
+    scanned.refused += _not_taken(kept, names, written)
     waited = set(sessions_of(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
@@ -300,11 +300,11 @@ def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> l
     ]
 
 
-def _twice(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
-    """Return the bars of sessions that are stored with another close."""
+def _not_taken(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
+    """Return the bars against which something stored speaks."""
     return [
-        RefusedBar(names[bars.symbol[at]], Reason.TWICE, f"{describe(bars, at)}; {twin}")
-        for at, twin in written.twice.items()
+        RefusedBar(names[bars.symbol[at]], stored.reason, f"{describe(bars, at)}; {stored}")
+        for at, stored in written.not_taken.items()
     ]
 
 
@@ -328,10 +328,10 @@ def _report(
 ) -> BarsReport:
     added = int(written.is_new.sum())
     return BarsReport(
-        closed=len(scanned.bars) - len(written.twice),
+        closed=len(scanned.bars) - len(written.not_taken),
         written=added,
         restated=written.restated,
-        unchanged=len(written.is_new) - added - len(written.gave_way) - len(written.twice),
+        unchanged=len(written.is_new) - added - len(written.gave_way) - len(written.not_taken),
         released=int((written.is_new & was_waiting).sum()),
         waiting=held,
         open=scanned.open,

@@ -10,13 +10,22 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from feature_repo.catalog import GROUPS, LOCAL_1D, OHLCV_1D, Column, Dataset, FeatureGroup
+from feature_repo.catalog import (
+    GROUPS,
+    LOCAL_1D,
+    OHLCV_1D,
+    WITHDRAWN,
+    Column,
+    Dataset,
+    FeatureGroup,
+)
 from feature_repo.stores.online.database import Database
 from feature_repo.stores.online.keys import encode_keys
 from feature_repo.stores.online.tables import read_keys, stored_layout
 from ingestion import clock
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.formulas import formula_of
+from ingestion.jobs.notes import notes_on_bars
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.window import missing_in_window
 from ingestion.lakehouse import Feeds, by_date, list_parts
@@ -141,6 +150,11 @@ def _story(
             if deciding and group is LOCAL_1D
             else ()
         ),
+        notes=(
+            tuple(notes_on_bars(root, symbol, deciding[-1].values[group.event]))
+            if deciding and group is LOCAL_1D
+            else ()
+        ),
         kept_back=tuple(_kept_back(root, group, column, symbol, since_then, as_of)),
         online=None,
     )
@@ -216,6 +230,8 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
         if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
     ]
     bar = stored[-1] if stored else None
+    if bar is not None and bar.values["source"].startswith(WITHDRAWN):
+        bar = None
     # What is recomputed is so from closed bars alone; at its close, a snapshot's is not final yet.
     is_final = group is LOCAL_1D
     state = BarState.CLOSED

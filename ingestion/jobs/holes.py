@@ -24,7 +24,14 @@ from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
 from ingestion.bars.model import SCANNER
 from ingestion.errors import GateRefused, InputError
 from ingestion.jobs.run import new_run_id
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, sweep_staging
+from ingestion.lakehouse import (
+    by_date,
+    lakehouse_lock,
+    list_parts,
+    read_part,
+    sweep_staging,
+    without_withdrawn,
+)
 from ingestion.lakehouse.parts import Part
 from ingestion.quality.receipt import Job
 from ingestion.quality.receipt_file import is_done, newest_receipt
@@ -302,5 +309,6 @@ class _Recent:
 
 
 def _keys(parts: list[Part]) -> pa.Table:
-    columns = ["symbol", "event_timestamp", "created_timestamp", "source"]
-    return pa.concat_tables([read_part(part.path, columns) for part in parts])
+    columns = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
+    rows = pa.concat_tables([read_part(part.path, columns) for part in parts])
+    return without_withdrawn(rows)

@@ -309,7 +309,7 @@ def _import(
     for bars, of_dates in by_date.drain(changes):
         incoming = _incoming(request, bars, of_dates, judgement, sources)
         written = write_bars(root, incoming, run_id)
-        _refuse_twice(bars, written, judgement)
+        _refuse_not_taken(bars, written, judgement)
         tally.add_written(bars, written)
     findings.add(
         "assumed_hours",
@@ -501,12 +501,12 @@ def _record_ahead(
     return ahead
 
 
-def _refuse_twice(bars: Bars, written: Written, by: Judgement) -> None:
-    """Refuse the bars whose session is stored with another close."""
-    for at, twin in written.twice.items():
-        answer = (by.names[bars.symbol[at]], f"{describe(bars, at)}; {twin}")
+def _refuse_not_taken(bars: Bars, written: Written, by: Judgement) -> None:
+    """Refuse the bars against which something stored speaks."""
+    for at, stored in written.not_taken.items():
+        answer = (by.names[bars.symbol[at]], f"{describe(bars, at)}; {stored}")
         file, row = by.file_of(int(bars.file[at])), int(bars.row[at])
-        by.refusals.add(Reason.TWICE, file, [row], lambda _, answer=answer: answer)  # type: ignore[misc]
+        by.refusals.add(stored.reason, file, [row], lambda _, answer=answer: answer)  # type: ignore[misc]
 
 
 def _refuse_splits(request: ImportRequest, splits: list[Split], refusals: Refusals) -> None:

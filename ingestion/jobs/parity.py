@@ -54,6 +54,8 @@ _FEATURES = tuple(column.name for column in TV_TECHNICALS_1D.features)
 _SERVED = ["symbol", "timestamp", "bar_timestamp", *_FEATURES]
 _KEYS = ["symbol", "bar_close"]
 _RECOMPUTED = " recomputed"
+_LONGEST_BAR = 26 * 3_600
+"""Seconds, and an hour more than a dealer's day in which clocks go back."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,11 @@ def _joined(served: pa.Table, recomputed: dict[date, list[Part]]) -> pa.Table:
     """Return the snapshots that have a recomputed row, with its values beside theirs."""
     days = {utc_date(close) for close in served["bar_close"].unique().to_pylist()}
     parts = [part for day in sorted(days) for part in recomputed.get(day, [])]
-    local = read_current(parts, LOCAL_1D, ["symbol", "timestamp", *_FEATURES])
+    local = read_current(parts, LOCAL_1D, ["symbol", "timestamp", "bar_timestamp", *_FEATURES])
+    # The row of a withdrawn bar has the values of a bar before: it describes no bar of its own.
+    opens = pc.divide(local["bar_timestamp"].cast(pa.int64()), 1_000_000)
+    is_own = pc.less_equal(pc.subtract(local["timestamp"], opens), _LONGEST_BAR)
+    local = local.filter(is_own).drop_columns(["bar_timestamp"])
     local = local.rename_columns([*_KEYS, *_FEATURES])
     return served.join(local, _KEYS, join_type="inner", right_suffix=_RECOMPUTED)
 

@@ -92,6 +92,8 @@ class Story:
     """The value after: of the next row, if there is one by now."""
     missing: tuple[MissingSession, ...]
     """Sessions that the market had and the value's window of bars lacks."""
+    notes: tuple[str, ...]
+    """What else is known of the bars of a recomputed value: withdrawn, or waiting."""
     kept_back: tuple[KeptBack, ...]
     """Rows since that one, up to that time, that broke a rule; the newest first."""
     online: Online | str | None

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles, seconds
-from ingestion.lakehouse import arrow_schema, by_date, read_current
+from ingestion.lakehouse import arrow_schema, by_date, is_withdrawn, read_current
 from ingestion.lakehouse.parts import Part, read_metadata
 from ingestion.local import compute_local_features
 from ingestion.spill import Spill, runs
@@ -34,6 +34,7 @@ ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
 _BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
+_WITHDRAWN = "withdrawn"
 _DAY = 86_400
 
 
@@ -53,18 +54,22 @@ def spill_by_symbol(
     files = math.ceil(total / ROWS_AT_ONCE)
     numbers: dict[str, int] = {}
     count = 0
-    columns = ["timestamp", "symbol", *_BAR_VALUES, "event_timestamp"]
+    columns = ["timestamp", "symbol", *_BAR_VALUES, "event_timestamp", "source"]
     for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
         tables = [
-            read_current(of_day, OHLCV_1D, columns) for of_day in by_date(list(month)).values()
+            read_current(of_day, OHLCV_1D, columns, withdrawn=True)
+            for of_day in by_date(list(month)).values()
         ]
         bars = pa.concat_tables(tables)
-        count += bars.num_rows
+        withdrawn = is_withdrawn(bars)
+        bars = bars.drop_columns(["source"]).append_column(_WITHDRAWN, withdrawn)
+        there = ~withdrawn.to_numpy()
+        count += int(there.sum())
         symbols = bars["symbol"].combine_chunks().dictionary_encode()
         names = symbols.dictionary.to_pylist()
         known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
         number = known[symbols.indices.to_numpy()]
-        attendance.add(number, seconds(bars), list(numbers))
+        attendance.add(number[there], seconds(bars)[there], list(numbers))
         bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
         spill.scatter(bars, number % files)
     return list(numbers), count
@@ -85,7 +90,17 @@ class Names:
 
 
 def features(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
-    """Compute all features of some symbols' whole history, with the bars' closes."""
+    """Compute all features of some symbols' whole history, with the bars' closes.
+
+    Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
+    """
+    withdrawn = rows.filter(rows[_WITHDRAWN])
+    rows = rows.filter(pc.invert(rows[_WITHDRAWN])).drop_columns([_WITHDRAWN])
+    computed = _computed(rows, names, holes)
+    return _with_withdrawn(computed, withdrawn, names) if withdrawn.num_rows else computed
+
+
+def _computed(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
     places = names.place_of[rows["number"].to_numpy()]
     order = np.lexsort((rows["timestamp"].to_numpy(), places))
     rows, place = rows.take(pa.array(order)), pa.array(places[order])
@@ -105,6 +120,35 @@ def features(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
         .append_column("bar_open", bars["timestamp"])
         .append_column("timestamp", closes)
     )
+
+
+def _with_withdrawn(computed: pa.Table, withdrawn: pa.Table, names: Names) -> pa.Table:
+    """Add the rows of withdrawn bars, where no other bar of the symbol closes."""
+    place, closes = names.place_of[withdrawn["number"].to_numpy()], seconds(withdrawn)
+    opens = withdrawn["timestamp"].to_numpy()
+    keys = np.unique(np.column_stack([place, closes, opens]), axis=0)
+    keys = keys[np.append(True, (np.diff(keys[:, :2], axis=0) != 0).any(axis=1))]
+    there = np.column_stack([computed[name].to_numpy() for name in ("place", "timestamp")])
+    order = np.lexsort((there[:, 1], there[:, 0]))
+    there, computed = there[order], computed.take(pa.array(order))
+    span = int(max(there[:, 1].max(initial=0), keys[:, 1].max())) + 1
+    known, wanted = (each[:, 0] * span + each[:, 1] for each in (there, keys))
+    at = np.searchsorted(known, wanted)
+    is_free = ~np.isin(wanted, known)
+    keys, before = keys[is_free], at[is_free] - 1
+    has_before = before >= 0
+    has_before[has_before] = there[before[has_before], 0] == keys[has_before, 0]
+    added = computed.take(pa.array(before, mask=~has_before))
+    filled = {
+        "place": keys[:, 0].astype(np.int32),
+        "timestamp": keys[:, 1],
+        "bar_open": np.where(has_before, added["bar_open"].fill_null(0).to_numpy(), keys[:, 2]),
+    }
+    for name, values in filled.items():
+        at_column = added.column_names.index(name)
+        field = computed.schema.field(name)
+        added = added.set_column(at_column, field, pa.array(values, field.type))
+    return pa.concat_tables([computed, added])
 
 
 def spill_by_month(rows: pa.Table, first: date, last: date, spill: Spill) -> None:

@@ -35,9 +35,10 @@ from ingestion.reading import reading_again
 from ingestion.settings import Settings
 
 _NUMBER = "part number"
-_ANEW = (
-    "import the vendors' files into a new lakehouse, where each bar is in its session: "
-    "`TVFEAST_LAKEHOUSE=… tvfeast import-bars FILE…`, then `tvfeast backfill`"
+_WITHDRAW = (
+    "`tvfeast withdraw-bars --listed --reason TEXT` takes back those of no session, and of two the "
+    "one that came later; then import the vendors' files again (`tvfeast import-bars FILE…`), "
+    "which puts each bar into its session, and run `tvfeast local-features`"
 )
 _NAMED = 5
 """Double sessions of a part that are named."""
@@ -128,7 +129,7 @@ def _double(root: Path) -> list[Fault]:
             path.relative_to(root).as_posix(),
             f"holds {len(double)} bars of sessions that are stored twice or in no session: "
             f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
-            f"(also in {', '.join(_others(root, double)) or 'no other part'}): {_ANEW}",
+            f"(also in {', '.join(_others(root, double)) or 'no other part'}): {_WITHDRAW}",
         )
         for path, double in of_part.items()
     ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.accepted import read_accepted
 from ingestion.bars.attendance import market_of
 from ingestion.jobs.holes import find_holes
 from ingestion.jobs.story import MissingSession
-from ingestion.lakehouse import by_date, list_parts, read_part
+from ingestion.lakehouse import by_date, list_parts, read_current_of
+from ingestion.lakehouse.parts import Part
 from ingestion.local.reach import BARS_BACK, DAYS_BACK
 
 
@@ -58,14 +57,11 @@ def _bars_back(root: Path, symbol: str, feature: str, event: datetime) -> list[d
             break
         if reach is None and len(found) > BARS_BACK[feature]:
             break
-        closes = {close for part in days[day] for close in _closes(part.path, symbol)}
+        closes = _closes(days[day], symbol)
         found += sorted((close for close in closes if close < found[-1]), reverse=True)
     return found if reach is not None else found[: BARS_BACK[feature] + 1]
 
 
-def _closes(path: Path, symbol: str) -> list[datetime]:
-    rows = read_part(path, ["symbol", "event_timestamp"])
-    closes: list[datetime] = rows.filter(pc.equal(rows["symbol"], symbol))[
-        "event_timestamp"
-    ].to_pylist()
-    return closes
+def _closes(parts: list[Part], symbol: str) -> set[datetime]:
+    rows = read_current_of(parts, OHLCV_1D, [symbol], ["symbol", "timestamp", "event_timestamp"])
+    return set(rows["event_timestamp"].to_pylist())

@@ -19,7 +19,15 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``lock``     one writing run at a time
 """
 
-from ingestion.lakehouse.current import by_date, current, read_current, read_current_of
+from ingestion.lakehouse.current import (
+    by_date,
+    current,
+    is_withdrawn,
+    read_current,
+    read_current_of,
+    standing,
+    without_withdrawn,
+)
 from ingestion.lakehouse.feeds import Feeds
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
@@ -45,6 +53,7 @@ __all__ = [
     "created_after",
     "created_at",
     "current",
+    "is_withdrawn",
     "lakehouse_lock",
     "list_parts",
     "newest_between",
@@ -53,7 +62,9 @@ __all__ = [
     "read_current_of",
     "read_part",
     "read_symbols",
+    "standing",
     "sweep_staging",
     "symbols_at",
+    "without_withdrawn",
     "write_run_file",
 ]

@@ -1,16 +1,19 @@
-"""What a partition says now: of restated rows, the version that was written last."""
+"""What a partition says now: of restated rows, the version that was written last.
+
+A bar whose last version says that it is withdrawn is there no more.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import Dataset
+from feature_repo.catalog import OHLCV_1D, WITHDRAWN, Dataset
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.parts import Part, read_metadata, read_part
 from ingestion.lakehouse.schema import arrow_schema
@@ -18,7 +21,13 @@ from ingestion.lakehouse.schema import arrow_schema
 KEYS = ("symbol", "timestamp")
 
 
-def read_current(parts: list[Part], dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
+def read_current(
+    parts: list[Part],
+    dataset: Dataset,
+    columns: list[str] | None = None,
+    *,
+    withdrawn: bool = False,
+) -> pa.Table:
     """Read the current version of every row of some parts.
 
     Parameters
@@ -27,6 +36,8 @@ def read_current(parts: list[Part], dataset: Dataset, columns: list[str] | None 
         Parts of one partition date or of several; a row is restated within its own date.
     columns
         Names to read, in that order; all if none are given. The keys must be among them.
+    withdrawn
+        Whether to return withdrawn bars too, as their last version has them.
 
     Returns
     -------
@@ -34,10 +45,44 @@ def read_current(parts: list[Part], dataset: Dataset, columns: list[str] | None 
         Unique on and sorted by (``symbol``, ``timestamp``).
     """
     names = columns or arrow_schema(dataset).names
-    wanted = list(dict.fromkeys([*names, "created_timestamp"]))
+    also = ["created_timestamp", *(["source"] if dataset == OHLCV_1D else [])]
+    wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
         return arrow_schema(dataset).empty_table().select(names)
-    return current(pa.concat_tables([read_part(part.path, wanted) for part in parts])).select(names)
+    rows = current(pa.concat_tables([read_part(part.path, wanted) for part in parts]))
+    if dataset == OHLCV_1D and not withdrawn:
+        rows = standing(rows)
+    return rows.select(names)
+
+
+def is_withdrawn(rows: pa.Table) -> pa.ChunkedArray:
+    """Tell which versions of bars take them back."""
+    return pc.starts_with(rows["source"], WITHDRAWN)
+
+
+def without_withdrawn(rows: pa.Table) -> pa.Table:
+    """Leave out the bars, with all of their versions, whose last version takes them back.
+
+    Parameters
+    ----------
+    rows
+        Versions of bars, whole dates of them: keys, ``created_timestamp`` and ``source`` at least.
+    """
+    if not pc.any(is_withdrawn(rows)).as_py():
+        return rows
+    last = current(rows)
+    gone = set(_keys(last.filter(is_withdrawn(last))))
+    return rows.filter(pa.array([key not in gone for key in _keys(rows)], pa.bool_()))
+
+
+def standing(rows: pa.Table) -> pa.Table:
+    """Leave out the withdrawn ones of some bars' last versions."""
+    gone = is_withdrawn(rows)
+    return rows.filter(pc.invert(gone)) if pc.any(gone).as_py() else rows
+
+
+def _keys(rows: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(*(rows[name].to_pylist() for name in KEYS), strict=True)
 
 
 def read_current_of(
@@ -45,6 +90,8 @@ def read_current_of(
     dataset: Dataset,
     symbols: Sequence[str],
     columns: list[str] | None = None,
+    *,
+    withdrawn: bool = False,
 ) -> pa.Table:
     """Read the current version of some symbols' rows.
 
@@ -55,11 +102,11 @@ def read_current_of(
     ----------
     symbols
         In order.
-    columns
+    columns, withdrawn
         As of :func:`read_current`.
     """
     wanted = [part for part in parts if _may_have(part, symbols)]
-    rows = read_current(wanted, dataset, columns)
+    rows = read_current(wanted, dataset, columns, withdrawn=withdrawn)
     return rows.filter(pc.is_in(rows["symbol"], value_set=pa.array(symbols, pa.string())))
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from ingestion.bars import ACCEPTED, Reason
 from ingestion.jobs.import_bars import SCALED_PAST, ImportResult
 from ingestion.jobs.local_features import LocalFeaturesResult
+from ingestion.jobs.withdraw import WithdrawnBars
+from ingestion.quality.receipt import plain
+from ingestion.render.units import minute
 
 _NAMED = 10
 """How many symbols are named one by one."""
@@ -118,3 +122,32 @@ def local_text(result: LocalFeaturesResult) -> str:
         f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
         f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged{stopped}"
     )
+
+
+def withdrawn_document(result: WithdrawnBars) -> dict[str, Any]:
+    """Return what was taken back for ``--json``."""
+    return {
+        "run_id": result.run_id,
+        "reason": result.reason,
+        "bars": result.bars,
+        "symbols": result.symbols,
+        "splits": plain(result.splits),
+        "parts": len(result.parts),
+        "receipt": str(result.receipt),
+    }
+
+
+def withdrawn_text(result: WithdrawnBars) -> str:
+    """Return what was taken back for people."""
+    lines = [f"{result.bars:,} bars of {result.symbols:,} symbols are withdrawn"]
+    lines += [
+        f"  {split.symbol}: the bar that closes {_closing(split.event)} has the split ratio "
+        f"{split.ratio:g} now"
+        for split in result.splits[:_NAMED]
+    ]
+    lines.append("run `tvfeast local-features` to compute what follows from them")
+    return "\n".join([*lines, str(result.receipt)])
+
+
+def _closing(event: int) -> str:
+    return minute(datetime.fromtimestamp(event, UTC))

@@ -53,6 +53,7 @@ def _story(story: Story) -> Iterator[str]:
         yield f"  session {each.session} is missing in its window, {state}"
     if (more := len(story.missing) - _NAMED) > 0:
         yield f"  and {more:,} later sessions"
+    yield from (f"  {note}" for note in story.notes)
     for label, other in (("before", story.supersedes), ("after", story.superseded_by)):
         if other is not None:
             yield f"  {label}: {_value(other.value)}, known at {_second(other.event)}"

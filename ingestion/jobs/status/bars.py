@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.model import SCANNER
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import by_date, list_parts, read_part, without_withdrawn
 from ingestion.reading import reading_again
 from ingestion.symbols import exchange_of
 
 _INSTANT = pa.timestamp("us", "UTC")
+_KEPT = ["symbol", "event_timestamp", "source"]
+_COLUMNS = [*_KEPT, "timestamp", "created_timestamp"]
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ def _bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
     if not parts:
         return BarsStatus(0, None, None, 0, (), {})
     tables = []
-    for part in parts:
-        if part.date >= parts[-1].date - lookback:
-            rows = read_part(part.path, ["symbol", "event_timestamp", "source"])
+    for day, of_day in by_date(parts).items():
+        if day >= parts[-1].date - lookback:
+            tables_of_day = [read_part(part.path, _COLUMNS) for part in of_day]
+            rows = without_withdrawn(pa.concat_tables(tables_of_day)).select(_KEPT)
             rows = rows.filter(pc.less_equal(rows["event_timestamp"], pa.scalar(at, _INSTANT)))
             is_scanned = pc.starts_with(rows["source"], SCANNER)
             rows = rows.drop_columns(["source"]).append_column("scanned", is_scanned)
