@@ -29,7 +29,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
-from feast.types import FeastType, UnixTimestamp, from_feast_to_pyarrow_type
+from feast.types import FeastType, Json, UnixTimestamp, from_feast_to_pyarrow_type
 from feast.utils import _convert_arrow_to_proto, _get_column_names
 
 from feature_repo.stores.offline.typed import conform
@@ -148,10 +148,12 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
 
     Instants are cut to microseconds: a source may have nanoseconds, and nothing here does.
     """
+    source, features = view.batch_source, {field.name for field in view.features}
+    stored = {field.name: field.type for field in rows.schema}
     wanted = {
-        field.name: _arrow_type(field.dtype) for field in (*view.entity_columns, *view.features)
+        field.name: _arrow_type(field.dtype, stored.get(field.name, pa.null()))
+        for field in (*view.entity_columns, *view.features)
     }
-    source = view.batch_source
     times = (source.timestamp_field, source.created_timestamp_column)
     wanted |= {name: _INSTANT for name in times if name}
     columns = {}
@@ -160,7 +162,7 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
             columns[name] = pa.nulls(rows.num_rows, dtype or pa.null())
             continue
         try:
-            columns[name] = conform(rows[name], dtype)
+            columns[name] = conform(rows[name], dtype, seconds=name in features)
         except TypeError as error:
             if dtype is not None and pa.types.is_nested(dtype):
                 # The store makes Feast's values of Python's: a struct is a map there.
@@ -172,10 +174,12 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
     return pa.table(columns)
 
 
-def _arrow_type(declared: FeastType) -> pa.DataType | None:
+def _arrow_type(declared: FeastType, stored: pa.DataType) -> pa.DataType | None:
     """Return the type of a column; None, as it is stored, where Feast has none for it."""
     if declared == UnixTimestamp:
         return _INSTANT
+    if declared == Json and pa.types.is_nested(stored):
+        return None
     try:
         return from_feast_to_pyarrow_type(declared)
     except ValueError:

@@ -12,7 +12,7 @@ from feature_repo.stores.offline.files import list_files
 from feature_repo.stores.offline.instants import microsecond
 from feature_repo.stores.offline.latest import rows_between
 from feature_repo.stores.offline.source import Column
-from ingestion.errors import CorruptPart
+from ingestion.errors import CorruptPart, InputError
 from ingestion.folders import exchange
 from tests.stores.asof_lake import TYPES, feature_table, source, write
 
@@ -179,7 +179,7 @@ def test_integers_lose_nothing_and_floats_take_any(tmp_path: Path):
     declared = type(table)(
         table.source, table.keys, table.event, table.created, (Column("RSI", pa.int64()),)
     )
-    with pytest.raises(CorruptPart, match=r"column RSI is double and cannot be read as int64"):
+    with pytest.raises(InputError, match=r"column RSI is double and cannot be read as int64"):
         rows_between(declared, ALWAYS)
 
 

@@ -23,6 +23,7 @@ from tests.stores.asof_lake import write
 from tests.stores.asof_repository import ENGINE, file_source, repository, symbol
 
 AT = datetime(2026, 1, 16, 21, 30, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 1, 16, tzinfo=UTC)
 TEXTS = ["2026-01-16T21:30:00Z", "2026-01-16 22:30+01:00", "2026-01-16T21:30:00", None]
 
 
@@ -82,6 +83,86 @@ def test_a_source_of_dates_takes_midnights_alone():
 def test_an_instant_beyond_what_the_unit_reaches_is_refused():
     with pytest.raises(TypeError, match="out of bounds"):
         storable(chunked(datetime(2500, 1, 1), type=INSTANT), pa.timestamp("ns"))
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "right"),
+    [
+        ([["2026-01-16T21:30:00Z"]], pa.list_(INSTANT), [[AT]]),
+        ([[date(2026, 1, 16)], None, []], pa.list_(INSTANT), [[MIDNIGHT], None, []]),
+        ([[1768599000]], pa.list_(INSTANT), [[AT]]),
+        ([[1, None], None], pa.list_(pa.float64()), [[1.0, None], None]),
+        ([[[1]], [[], None]], pa.list_(pa.list_(pa.float64())), [[[1.0]], [[], None]]),
+        ([1768599000, None], INSTANT, [AT, None]),
+        ([1768599000.0, None], INSTANT, [AT, None]),
+    ],
+)
+def test_lists_are_read_as_their_values_are_and_integers_of_features_are_seconds(
+    values, declared, right
+):
+    given = pa.chunked_array([pa.array([values[0]]), pa.array(values).slice(0)])
+    read = conform(given, declared, seconds=True)
+    assert (read.type, read.to_pylist()) == (declared, [right[0], *right])
+
+
+@pytest.mark.parametrize("stored", [pa.large_list(pa.float32()), pa.list_(pa.float32(), 2)])
+def test_lists_of_any_form_are_lists(stored: pa.DataType):
+    column = chunked([9.0, 9.0], [1.0, 2.0], None, [3.0, 4.0], type=stored).slice(1)
+    assert conform(column, pa.list_(pa.float64())).to_pylist() == [[1.0, 2.0], None, [3.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "declared"),
+    [
+        (date(2026, 1, 16), pa.int32()),
+        (AT, pa.int64()),
+        (AT, pa.string()),
+        (timedelta(1), pa.int64()),
+        ([date(2026, 1, 16)], pa.list_(pa.int64())),
+        ([1768599000], pa.list_(INSTANT)),
+        ([1.5], pa.list_(pa.int64())),
+    ],
+)
+def test_a_time_is_no_number_and_a_number_no_time(value: object, declared: pa.DataType):
+    with pytest.raises(TypeError):
+        conform(chunked(value), declared)
+
+
+MAP = pa.map_(pa.string(), pa.int32())
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "kept"),
+    [
+        ([{"a": 1}, {"b": 2}, None, {}], MAP, [[("a", 1)], [("b", 2)], None, []]),
+        ([[{"a": 1}], None], pa.list_(MAP), [[[("a", 1)]], None]),
+        ([{"a": 1}], pa.struct({"b": pa.string(), "a": pa.int32()}), [{"b": None, "a": 1}]),
+        ([["2026-01-16T21:30:00Z"]], pa.list_(pa.timestamp("s")), [[AT.replace(tzinfo=None)]]),
+        ([[date(2026, 1, 16)]], pa.large_list(pa.date32()), [[date(2026, 1, 16)]]),
+        ([None, None], MAP, [None, None]),
+    ],
+)
+def test_what_a_frame_has_in_lists_and_dictionaries_is_stored_as_the_source_has_it(
+    given, stored, kept
+):
+    column = storable(chunked(*given), stored)
+    assert (column.type, column.to_pylist()) == (stored, kept)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"a": 1, "c": 2}, pa.struct({"a": pa.int64()})),
+        ([{"a": 1, "c": 2}], pa.list_(pa.struct({"a": pa.int64()}))),
+        ({"a": "x"}, MAP),
+        ({"a": 2**40}, MAP),
+        ([AT], pa.list_(pa.date32())),
+        ([1.0, 2.0, 3.0], pa.list_(pa.float64(), 2)),
+    ],
+)
+def test_nothing_of_lists_and_dictionaries_is_lost_silently(given, stored: pa.DataType):
+    with pytest.raises(TypeError):
+        storable(chunked(given), stored)
 
 
 def pushed_view() -> FeatureView:

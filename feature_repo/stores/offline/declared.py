@@ -92,7 +92,9 @@ def describe(
             keys=tuple(Column(stored.get(key, key), kind, True) for key, kind in keys.items()),
             event=Column(event, INSTANT, True),
             created=Column(stored.get(created, created), INSTANT) if created else None,
-            features=tuple(Column(stored.get(each, each), types.get(each)) for each in features),
+            features=tuple(
+                Column(stored.get(each, each), types.get(each), seconds=True) for each in features
+            ),
         ),
         join_keys=tuple(view.projection.join_key_map.get(key, key) for key in keys),
         outputs={

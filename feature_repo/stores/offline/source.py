@@ -30,6 +30,8 @@ class Column(NamedTuple):
     """What was declared; None for as it is stored."""
     required: bool = False
     """Whether a file without it is an error, rather than a file of nulls."""
+    seconds: bool = False
+    """Whether integers are instants too; see :func:`~feature_repo.stores.offline.typed.conform`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,15 @@ class ParquetSource:
         return sorted(pieces, key=lambda piece: piece.span[1], reverse=True)
 
     def read(self, piece: Piece, columns: Sequence[Column]) -> pa.Table:
-        """Read a piece in the declared types."""
+        """Read a piece in the declared types.
+
+        Raises
+        ------
+        CorruptPart
+            If the file cannot be read.
+        InputError
+            If a column is not of its declared type.
+        """
         groups = None if piece.row_group is None else [piece.row_group]
         with self._opened(piece.file) as file:
             return self._read(file, piece.file, groups, columns)
@@ -221,11 +231,11 @@ class ParquetSource:
         else:
             values = pa.chunked_array([pa.nulls(table.num_rows, column.type or pa.null())])
         try:
-            return conform(values, column.type)
+            return conform(values, column.type, seconds=column.seconds)
         except TypeError as error:
-            raise CorruptPart(
+            raise InputError(
                 f"{file.path}: column {column.name} is {values.type} and cannot be read as "
-                f"{column.type}, which is declared ({error}): rewrite the file, or mend the "
+                f"{column.type}, which is declared ({error}): rewrite the file, or correct the "
                 "declaration"
             ) from None
 

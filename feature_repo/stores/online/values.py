@@ -123,7 +123,11 @@ def from_arrow(name: str, value_type: ValueType, column: pa.ChunkedArray) -> Val
             return Values(kind, data, valid)
         if kind in _FIELDS:
             return _from_typed(kind, column.cast(_ARROW[kind]))
-        objects = column.combine_chunks().to_numpy(zero_copy_only=False)
+        # Feast's maps are made of dictionaries, which no array of NumPy's has in it.
+        if "MAP" in kind or "STRUCT" in kind:
+            objects = column.to_pylist(maps_as_pydicts="strict")
+        else:
+            objects = column.combine_chunks().to_numpy(zero_copy_only=False)
         return from_protos(name, kind, python_values_to_proto_values(objects, value_type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
         raise InputError(f"the column {name} cannot be of type {kind}: {error}") from error
