@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars
 from ingestion.bars.nearby import NearbyBars
@@ -58,6 +60,7 @@ class Suspect:
     ratio: Fraction | None
     """New shares for an old one; None where what the market did across a gap hides it."""
     stored_close: float
+    """In the money after the splits that are recorded since."""
     previous_close: float
     is_stored: bool
     """Whether the bar itself is in the lakehouse already, without the split."""
@@ -127,7 +130,8 @@ def split_like(ratio: float, tolerance: float) -> Fraction | None:
 def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float64]) -> Inspection:
     """Compare each bar's previous close with the stored one.
 
-    A recorded ratio settles a bar, whatever it is: 1 says that there was no split.
+    A recorded ratio settles a bar, whatever it is: 1 says that there was no split. Those of
+    sessions without a bar are reckoned with.
 
     Parameters
     ----------
@@ -140,6 +144,9 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
     stored, ahead = NearbyBars(root, bars.symbol, bars.event, names), read_ahead(root)
+    waiting: dict[str, list[tuple[int, float]]] = {}
+    for (symbol, ex_date), each in ahead.items():
+        waiting.setdefault(symbol, []).append((ex_date, each))
     first = 0
     before: dict[int, tuple[int, float]] = {}
     suspected: set[int] = set()
@@ -157,8 +164,14 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
         own = stored.ratio(name, event)
         if np.isnan(theirs) or (name, event) in ahead or own not in (None, 1.0):
             continue
-        ratio = last[1] / theirs
+        # Splits of sessions without a bar take effect at this one.
+        due = prod(each for when, each in waiting.get(name, ()) if last[0] < when < event)
+        ratio = last[1] / due / theirs
         if abs(ratio - 1) <= SAME:
+            continue
+        if due != 1 and abs(last[1] / theirs - 1) <= SAME:
+            why = f"the recorded split of {ratio_told(due)} does not show"
+            inspection.unsettled.append(Unsettled(name, last[1] / theirs, why))
             continue
         is_next = previous_close(name, event) == last[0]
         split = split_like(ratio, NEAR if is_next else NEAR_ACROSS_A_GAP)
@@ -168,7 +181,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
             continue
         opened = int(bars.timestamp[at])
         inspection.suspects.append(
-            Suspect(name, opened, event, split, last[1], theirs, own is not None)
+            Suspect(name, opened, event, split, last[1] / due, theirs, own is not None)
         )
         if own is None:
             suspected.add(number)
