@@ -6,23 +6,28 @@ takes it up when it comes. A ratio of 1 says that there was no split, whatever i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
+from math import prod
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from feature_repo.catalog import SPLITS
+from feature_repo.catalog import OHLCV_1D, SPLITS
 from ingestion.bars.model import Split
 from ingestion.bars.times import DAY
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
+    by_date,
     created_after,
     list_parts,
     read_current,
+    read_current_of,
 )
 
+_EPOCH = date(1970, 1, 1)
 _SCHEMA = arrow_schema(SPLITS)
 
 
@@ -31,6 +36,26 @@ def read_ahead(root: Path) -> dict[tuple[str, int], float]:
     rows = read_current(list_parts(root, SPLITS), SPLITS, ["symbol", "timestamp", "split_ratio"])
     symbols, events, ratios = (column.to_pylist() for column in rows.columns)
     return dict(zip(zip(symbols, events, strict=True), ratios, strict=True))
+
+
+class Due:
+    """The recorded splits that take effect at a bar, because their sessions have none.
+
+    Parameters
+    ----------
+    ahead
+        What :func:`read_ahead` gives.
+    """
+
+    def __init__(self, ahead: Mapping[tuple[str, int], float]) -> None:
+        self._of: dict[str, list[tuple[int, float]]] = {}
+        for (symbol, event), ratio in ahead.items():
+            self._of.setdefault(symbol, []).append((event, ratio))
+
+    def between(self, symbol: str, before: int, after: int) -> float:
+        """Return the product of the ratios between two closes, both left out."""
+        ratios = self._of.get(symbol, ())
+        return prod(ratio for event, ratio in ratios if before < event < after)
 
 
 def record_ahead(
@@ -49,7 +74,7 @@ def record_ahead(
         if known.get((split.symbol, split.event)) != split.ratio:
             days.setdefault(split.event // DAY, []).append(split)
     for day, of_day in sorted(days.items()):
-        partition = date(1970, 1, 1) + timedelta(days=day)
+        partition = _EPOCH + timedelta(days=day)
         parts = [part for part in list_parts(root, SPLITS, partition) if part.date == partition]
         newest = max(read_current(parts, SPLITS)["created_timestamp"].to_pylist(), default=None)
         created = created_after(now, newest)
@@ -66,3 +91,27 @@ def record_ahead(
         ]
         append_part(root, SPLITS, pa.Table.from_pylist(rows, schema=_SCHEMA), run_id)
     return sum(map(len, days.values()))
+
+
+def without_effect(root: Path) -> list[Split]:
+    """Return the recorded splits that no stored bar shows yet, in the order of their sessions.
+
+    They take effect at the symbol's first bar of their session or after it.
+    """
+    waiting = {key: ratio for key, ratio in read_ahead(root).items() if ratio != 1}
+    first = min((event for _, event in waiting), default=0)
+    dates = by_date(list_parts(root, OHLCV_1D, _EPOCH + timedelta(days=first // DAY)))
+    for parts in dates.values():
+        if not waiting:
+            break
+        symbols = sorted({symbol for symbol, _ in waiting})
+        rows = read_current_of(parts, OHLCV_1D, symbols, ["symbol", "timestamp", "event_timestamp"])
+        closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000).to_pylist()
+        stored = dict(zip(rows["symbol"].to_pylist(), closes, strict=True))
+        waiting = {
+            (symbol, event): ratio
+            for (symbol, event), ratio in waiting.items()
+            if stored.get(symbol, event - 1) < event
+        }
+    ordered = sorted(waiting.items(), key=lambda item: (item[0][1], item[0][0]))
+    return [Split(symbol, event, ratio) for (symbol, event), ratio in ordered]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feature_repo.catalog import MISSED_BARS, OHLCV_1D
-from ingestion.bars.ahead import read_ahead
+from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.attendance import market_of, sessions_of
 from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
@@ -75,6 +75,7 @@ def hear_witness(
         The scanner's previous closes; NaN where it gives none.
     """
     stored, ahead = _Stored(root, bars, names), read_ahead(root)
+    recorded = Due(ahead)
     missed: list[Missed] = []
     agreed: dict[tuple[str, int, int], list[bool]] = {}
     for at in range(len(bars)):
@@ -86,7 +87,8 @@ def hear_witness(
         if np.isnan(theirs) or (name, event) in ahead:
             continue
         tolerance = EQUAL if last.is_scanned else SAME
-        is_same = abs(last.close / theirs - 1) <= tolerance
+        close = last.close / recorded.between(name, last.event, event)
+        is_same = abs(close / theirs - 1) <= tolerance
         if not is_same:
             missed.append(Missed(name, before, theirs))
         if last.is_scanned:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion.bars.adjustment import ratio_told
-from ingestion.bars.ahead import read_ahead
+from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.model import Bars
 from ingestion.bars.nearby import NearbyBars
 from ingestion.sessions import previous_close
@@ -144,9 +143,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
     stored, ahead = NearbyBars(root, bars.symbol, bars.event, names), read_ahead(root)
-    waiting: dict[str, list[tuple[int, float]]] = {}
-    for (symbol, ex_date), each in ahead.items():
-        waiting.setdefault(symbol, []).append((ex_date, each))
+    recorded = Due(ahead)
     first = 0
     before: dict[int, tuple[int, float]] = {}
     suspected: set[int] = set()
@@ -164,8 +161,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
         own = stored.ratio(name, event)
         if np.isnan(theirs) or (name, event) in ahead or own not in (None, 1.0):
             continue
-        # Splits of sessions without a bar take effect at this one.
-        due = prod(each for when, each in waiting.get(name, ()) if last[0] < when < event)
+        due = recorded.between(name, last[0], event)
         ratio = last[1] / due / theirs
         if abs(ratio - 1) <= SAME:
             continue

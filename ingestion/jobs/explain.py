@@ -25,8 +25,8 @@ from feature_repo.stores.online.tables import read_keys, stored_layout
 from ingestion import clock
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.formulas import formula_of
-from ingestion.jobs.notes import notes_on_bars
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
+from ingestion.jobs.waiting import notes_on_bars
 from ingestion.jobs.window import missing_in_window
 from ingestion.lakehouse import Feeds, by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
@@ -151,7 +151,7 @@ def _story(
             else ()
         ),
         notes=(
-            tuple(notes_on_bars(root, symbol, deciding[-1].values[group.event]))
+            tuple(notes_on_bars(root, symbol, deciding[-1].values[group.event], as_of))
             if deciding and group is LOCAL_1D
             else ()
         ),

@@ -23,6 +23,7 @@ from ingestion.bars.attendance import Attendance, Hole, market_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
 from ingestion.bars.model import SCANNER
 from ingestion.errors import GateRefused, InputError
+from ingestion.jobs.asked import markets_asked_for
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import (
     by_date,
@@ -89,7 +90,10 @@ def find_holes(root: Path, at: datetime) -> Holes:
     CorruptPart
         If a part of the last 90 days cannot be read.
     """
-    recent = reading_again(lambda: _Recent.read(root, at))
+    return _find(root, at, reading_again(lambda: _Recent.read(root, at)))
+
+
+def _find(root: Path, at: datetime, recent: _Recent) -> Holes:
     accepted = read_accepted(root)
     known = {(each.market, each.session) for each in accepted}
     holes = reading_again(lambda: open_holes(root, recent.attendance))
@@ -97,7 +101,7 @@ def find_holes(root: Path, at: datetime) -> Holes:
     found = [
         *(_lacking(hole) for hole in holes.of_markets),
         *_of_symbols(holes),
-        *recent.overdue(at),
+        *recent.overdue(root, at),
         *(_lacking(hole) for hole in known_holes(root).of_markets if hole.closes < since),
     ]
     of_session: dict[tuple[str, date], Lacking] = {}
@@ -178,7 +182,10 @@ def accept_hole(
     ):
         sweep_staging(root)
         now = clock.now()
-        open_now = [*find_holes(root, now).open, *_just_closed(root, now)]
+        recent = reading_again(lambda: _Recent.read(root, now))
+        # Also those that closed after their market's last bar, however early it is to ask.
+        just_closed = recent.after_the_last(now, lambda _: timedelta(0))
+        open_now = [*_find(root, now, recent).open, *just_closed]
         wanted = {
             (each.session, each.market): each
             for each in open_now
@@ -233,12 +240,6 @@ def known_holes(root: Path) -> OpenHoles:
     return newest_receipt(root, LOCAL_FEATURES_FILE, read, lambda _: None) or OpenHoles(())
 
 
-def _just_closed(root: Path, at: datetime) -> list[Lacking]:
-    """Return the sessions that closed after their market's last bar, also if it is early to ask."""
-    recent = reading_again(lambda: _Recent.read(root, at))
-    return recent.after_the_last(at, lambda _: timedelta(0))
-
-
 @dataclass
 class _Recent:
     """The bars of the last 90 days."""
@@ -281,14 +282,19 @@ class _Recent:
                 lag = row["created_timestamp_min"] - close
                 self.lags.setdefault(row["market"], {})[close] = lag
 
-    def overdue(self, at: datetime) -> list[Lacking]:
-        """Return the sessions after a market's last one whose bars should have come."""
+    def overdue(self, root: Path, at: datetime) -> list[Lacking]:
+        """Return the sessions after a market's last one whose bars should have come.
+
+        Of the markets that somebody still asks for.
+        """
 
         def usual(market: str) -> timedelta:
             lags = self.lags[market]
             return max(lags[close] for close in sorted(lags)[-_SESSIONS:]) + _GRACE
 
-        return self.after_the_last(at, usual)
+        late = self.after_the_last(at, usual)
+        asked = markets_asked_for(root, {each.market for each in late}, at - LOOKBACK)
+        return [each for each in late if each.market in asked]
 
     def after_the_last(self, at: datetime, delay: Callable[[str], timedelta]) -> list[Lacking]:
         """Return the sessions after each market's last one that closed long enough ago.

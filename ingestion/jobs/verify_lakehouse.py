@@ -23,9 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import DATASETS, OHLCV_1D, Dataset
+from ingestion import clock
 from ingestion.errors import CorruptPart
 from ingestion.jobs.double_sessions import DoubleSession, double_sessions
+from ingestion.jobs.holes import find_holes, said
 from ingestion.jobs.losses import find_losses
+from ingestion.jobs.waiting import waiting_for_answers
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
@@ -76,6 +79,8 @@ class LakehouseReport:
     """Parts and receipts that are gone and were answered for."""
     receipts: int = 0
     faults: list[Fault] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    """What waits for somebody and is no fault of a file: missing sessions, held bars, splits."""
     lost: tuple[Entry, ...] = ()
     """The parts and receipts among the faults that are gone."""
 
@@ -112,7 +117,17 @@ def check_lakehouse(settings: Settings) -> LakehouseReport:
     report.lost, report.accepted = losses.lost, len(losses.accepted)
     report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
     report.faults.sort(key=lambda fault: fault.file)
+    report.warnings = tuple(_warnings(root))
     return report
+
+
+def _warnings(root: Path) -> Iterator[str]:
+    """Yield what waits for somebody, each with the command."""
+    try:
+        yield from said(find_holes(root, clock.now()).open)
+        yield from waiting_for_answers(root)
+    except CorruptPart:
+        return  # which is a fault itself
 
 
 def _double(root: Path) -> list[Fault]:

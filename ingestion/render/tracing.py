@@ -20,6 +20,7 @@ def verify_document(report: LakehouseReport) -> dict[str, Any]:
         "replaced": report.replaced,
         "accepted": report.accepted,
         "receipts": report.receipts,
+        "warnings": list(report.warnings),
         "faults": [{"file": fault.file, "reason": fault.reason} for fault in report.faults],
     }
 
@@ -35,7 +36,8 @@ def verify_text(report: LakehouseReport) -> str:
     )
     left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
-    return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults)])
+    warnings = (f"  warning: {warning}" for warning in report.warnings)
+    return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults), *warnings])
 
 
 def accept_document(result: AcceptResult) -> dict[str, Any]:

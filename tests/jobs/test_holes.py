@@ -16,7 +16,11 @@ from ingestion.errors import InputError, NothingFetched
 from ingestion.jobs.data_ingest import DataIngestResult, data_ingest
 from ingestion.jobs.holes import Holes, accept_hole, find_holes
 from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.jobs.profiles import FLOW_FILE, forget_profiles
+from ingestion.jobs.run import new_run_id
 from ingestion.jobs.scan import ScanRequest
+from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import write_run_file
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
@@ -92,6 +96,16 @@ def test_a_lost_evening_is_named_the_next_day_and_every_day_until_it_is_imported
     assert named(holes(history, MONDAY + 4 * DAY)) == {}
 
 
+def test_verify_names_it_as_a_warning(history, request_bars, at):
+    evenings(history, request_bars, at, 0, 2)
+    report = check_lakehouse(history)
+    assert report.passed
+    assert {warning.partition(" is missing")[0] for warning in report.warnings} == {
+        f"{market} {session}" for market, session in named(holes(history, MONDAY + 2 * DAY))
+    }
+    assert all("tvfeast accept-hole" in warning for warning in report.warnings)
+
+
 def test_the_newest_session_is_missing_once_its_bars_should_have_come(
     history, request_bars, at, scanner: ReplayScanner
 ):
@@ -106,6 +120,49 @@ def test_the_newest_session_is_missing_once_its_bars_should_have_come(
     assert set(named(holes(history, late + DAY))) == {
         (market, LOST + offset * DAY) for market in STOCKS for offset in (0, 1)
     }
+
+
+def only(request: ScanRequest, *markets: str) -> ScanRequest:
+    """Ask for the symbols of some markets alone, of the same candidates file."""
+    names = tuple(s for s in request.source.symbols if s.partition(":")[0] in markets)
+    return replace(request, source=replace(request.source, symbols=names))
+
+
+def test_a_market_that_is_taken_out_of_the_candidates_is_not_missed(history, request_bars, at):
+    evenings(history, request_bars, at, 0)
+    evenings(history, only(request_bars, "NASDAQ"), at, 1)
+    assert named(holes(history, MONDAY + 2 * DAY - timedelta(hours=1))) == {}
+    # NASDAQ's next session is, and NYSE's is not.
+    assert set(named(holes(history, MONDAY + 2 * DAY + timedelta(hours=1)))) == {
+        ("NASDAQ", LOST + DAY)
+    }
+
+
+def test_markets_of_several_candidates_files_are_missed_each(history, request_bars, at):
+    asked = [only(request_bars, market) for market in STOCKS]
+    files = [
+        replace(each, source=replace(each.source, profile=market))
+        for each, market in zip(asked, STOCKS, strict=True)
+    ]
+    for each in files:
+        evenings(history, each, at, 0)
+    evenings(history, files[0], at, 1)
+    assert set(named(holes(history, MONDAY + DAY + timedelta(hours=1)))) == {("NYSE", LOST)}
+
+
+def test_a_forgotten_flow_is_not_missed(history, request_bars, at):
+    evenings(history, request_bars, at, 0)
+    at(MONDAY + DAY)
+    run_id = new_run_id()
+    data_ingest(history, only(request_bars, "NYSE"), run_id=run_id)
+    table = {"new-york": {"run_id": run_id, "starts": []}}
+    document = {"run_id": run_id, "profile": "new-york", "profiles": table}
+    write_run_file(history.lakehouse, run_id, FLOW_FILE, json.dumps(document).encode())
+    data_ingest(history, only(request_bars, "NASDAQ"))
+    late = MONDAY + 2 * DAY + timedelta(hours=1)
+    assert set(named(holes(history, late))) == {(market, LOST + DAY) for market in STOCKS}
+    forget_profiles(history, ("new-york",))
+    assert set(named(holes(history, late))) == {("NASDAQ", LOST + DAY)}
 
 
 def test_the_weekend_is_no_session(history, request_bars, at):

@@ -13,8 +13,11 @@ from scanned_rows import bar, instant, showing
 from feature_repo.catalog import OHLCV_1D
 from ingestion.candidates import Candidates
 from ingestion.jobs.data_ingest import BarsReport, DataIngestResult, data_ingest
+from ingestion.jobs.explain import ExplainRequest, explain
 from ingestion.jobs.import_bars import ImportRequest, ImportResult, import_bars
+from ingestion.jobs.local_features import local_features
 from ingestion.jobs.scan import ScanRequest
+from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.render.scans import bars_text
 from ingestion.replay import ReplayScanner
@@ -65,6 +68,16 @@ class World:
         self._scanner.panel = showing(shown)
         asked = Candidates("some.json", (IBM,), (), 0)
         return data_ingest(self.settings, ScanRequest(asked, scanner=QUICK))
+
+    def at(self, now: str) -> None:
+        self._at(instant(now))
+
+    def notes(self, as_of: str | None = None) -> list[str]:
+        """What ``explain`` says of IBM's newest return besides."""
+        then = None if as_of is None else instant(as_of)
+        request = ExplainRequest(IBM, "local_1d:returns_1d", as_of=then, online=False)
+        (story,) = explain(self.settings, request).stories
+        return list(story.notes)
 
     @property
     def stored(self) -> list[tuple[date, float, float]]:
@@ -135,6 +148,22 @@ class TestSymbolsThatWaitSinceAnImport:
         assert held.stored == held.series((40, 1), (10, 1))
         assert counts(held.evening(2, 10.2, 10.0).bars) == (1, 0, 0)
 
+    def test_verify_and_explain_name_them(self, held: World):
+        held.evening(2, 10.2, 10.0)
+        held.evening(3, 10.4, 10.2)
+        local_features(held.settings)
+        (warning,) = check_lakehouse(held.settings).warnings
+        assert warning.startswith("3 bars of 1 symbols are held back until a suspected split")
+        assert "NYSE:IBM" in warning
+        assert held.notes() == [
+            "3 bars since, from 2021-03-02 on, are held back until a suspected split is recorded: "
+            "`tvfeast import-bars --splits FILE`, with a ratio of 1 if there was none"
+        ]
+        assert held.notes("2021-03-01T22:00") == []
+        held.recorded(f"{IBM},2021-03-02,4")
+        held.evening(4, 10.6, 10.4)
+        assert check_lakehouse(held.settings).warnings == ()
+
     def test_other_symbols_do_not_wait(self, held: World, settings: Settings):
         assert held.evening(2, 10.2, 10.0).bars.written == 0
         held._scanner.panel = showing(bar("NASDAQ:AAPL", f"{DAYS[2]}T14:30"))
@@ -157,6 +186,28 @@ class TestSplitsThatWaitForABar:
         assert recorded.stored == [(DAYS[0], 40, 1), (DAYS[2], 10.2, 4)]
         assert counts(recorded.evening(3, 10.3, 10.2).bars) == (1, 0, 0)
         assert recorded.stored[-1] == (DAYS[3], 10.3, 1)
+
+    def test_verify_and_explain_name_it_until_then(self, recorded: World):
+        local_features(recorded.settings)
+        recorded.at("2021-03-02T23:30")
+        (warning,) = check_lakehouse(recorded.settings).warnings
+        assert warning == (
+            "1 recorded splits wait for a bar of their session or a later one: NYSE:IBM 4:1 on "
+            "2021-03-02"
+        )
+        assert recorded.notes() == [
+            "a split of 4:1 on 2021-03-02 is recorded, and waits for a bar to take effect at"
+        ]
+        recorded.evening(2, 10.2, 10.0)
+        local_features(recorded.settings)
+        assert check_lakehouse(recorded.settings).warnings == ()
+        assert recorded.notes() == []
+
+    def test_the_session_without_a_bar_is_no_missed_one(self, recorded: World):
+        """The previous close is the stored one, in the new money: the symbol was halted."""
+        assert recorded.evening(2, 10.2, 10.0).missing == ()
+        # What it is not even so is the close of a session that is missing.
+        assert len(recorded.evening(4, 10.5, 10.4).missing) == 1
 
     def test_several_multiply(self, recorded: World):
         recorded.recorded(f"{IBM},2021-03-03,2.5")
