@@ -17,6 +17,7 @@ In ``feature_store.yaml``::
 ``views``     what a feature view is to the store
 ``request``   which requests are answered by columns
 ``answer``    the answers: what is valid now, and Feast's response of columns
+``search``    the rows whose vectors are nearest to one
 ``metrics``   what the feature server counts
 """
 
@@ -46,6 +47,7 @@ from feature_repo.stores.online.database import Database
 from feature_repo.stores.online.keys import encode_keys
 from feature_repo.stores.online.metrics import count_read
 from feature_repo.stores.online.request import EntityRows, plan_request
+from feature_repo.stores.online.search import VectorSearch
 from feature_repo.stores.online.tables import (
     Rows,
     drop_table,
@@ -87,7 +89,7 @@ class WideSqliteOnlineStoreConfig(FeastConfigBaseModel):
     """The file; a relative path is relative to the repository."""
 
 
-class WideSqliteOnlineStore(OnlineStore):
+class WideSqliteOnlineStore(VectorSearch, OnlineStore):
     """Feast's online store with a row an entity and view; see the module."""
 
     def __init__(self) -> None:

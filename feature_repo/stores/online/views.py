@@ -37,7 +37,7 @@ WrittenRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 MICROSECOND = timedelta(microseconds=1)
 
-_KEY_VERSION = 3
+KEY_VERSION = 3
 _NOBODY = EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[Value(string_val=DUMMY_ENTITY_VAL)])
 """The key of a view without an entity: Feast writes some of its rows under no key at all."""
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def micros(instant: datetime) -> int:
 
 def serialize_keys(keys: Iterable[EntityKey]) -> list[bytes]:
     """Encode keys; that of nobody as the one that Feast asks for."""
-    return [serialize_entity_key(key if key.join_keys else _NOBODY, _KEY_VERSION) for key in keys]
+    return [serialize_entity_key(key if key.join_keys else _NOBODY, KEY_VERSION) for key in keys]
 
 
 def rows_from_feast(view: FeatureView, data: Sequence[WrittenRow]) -> Rows:
