@@ -8,6 +8,7 @@ layout with nothing around it:
 - point-in-time: the touched files' columns into one Arrow table
 - online: the same rows by key from SQLite, into a frame with the same keys
 - materialize: the touched files' columns, and one ``executemany`` of the same rows
+- ``feast serve``: see ``benchmarks.serve``, which runs alone too
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import serve
 from benchmarks.feast_data import OURS, STOCK, make_repository, write_panel
 
 
@@ -160,6 +162,7 @@ def main() -> None:
             point_in_time(root, days // scale, rows // scale, ttl, arguments.repeat)
         online(Path(temporary), 10_000, arguments.repeat, read=True)
         online(Path(temporary), 100_000, arguments.repeat, read=False)
+        serve.measure(Path(temporary) / "served", arguments.repeat)
 
 
 if __name__ == "__main__":

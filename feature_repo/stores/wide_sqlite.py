@@ -17,6 +17,7 @@ In ``feature_store.yaml``::
 ``views``     what a feature view is to the store
 ``request``   which requests are answered by columns
 ``answer``    the answers: what is valid now, and Feast's response of columns
+``wire``      a response's columns as protobuf's bytes
 ``search``    the rows whose vectors are nearest to one
 ``metrics``   what the feature server counts
 """

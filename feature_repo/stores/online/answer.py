@@ -19,12 +19,12 @@ import pandas as pd
 import pyarrow as pa
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse, _convert_uuids_for_arrow
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
-from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from feature_repo.stores.online.layout import Values, convert, is_float
 from feature_repo.stores.online.tables import NEVER, Rows
-from feature_repo.stores.online.values import SECOND_US, make_protos, to_arrow, to_protos, to_python
+from feature_repo.stores.online.values import SECOND_US, make_protos, to_arrow, to_python
+from feature_repo.stores.online.wire import rows_bytes, values_bytes
 
 _INTEGERS = ("INT32", "INT64")
 # An attribute of a protobuf's enum is a search.
@@ -118,22 +118,16 @@ class ColumnarOnlineResponse(OnlineResponse):
     def proto(self) -> GetOnlineFeaturesResponse:
         """The response as Feast's own holds it."""
         response = GetOnlineFeaturesResponse()
+        names, results = response.metadata.feature_names.val, response.results
         for name, (value_type, column) in self._keys.items():
-            count = len(column)
-            response.metadata.feature_names.val.append(name)
-            response.results.add(
-                values=make_protos(value_type, column),
-                statuses=[FieldStatus.PRESENT] * count,
-                event_timestamps=[Timestamp()] * count,
-            )
+            names.append(name)
+            given = np.full(len(column), _PRESENT), np.zeros(len(column), np.int64)
+            results.add(values=make_protos(value_type, column)).MergeFromString(rows_bytes(*given))
         for view in self._views:
-            stamps = [_stamp(event) for event in view.event_us.tolist()]
-            statuses = view.status.tolist()
+            rows = rows_bytes(view.status, view.event_us)
             for name, values in view.values.items():
-                response.metadata.feature_names.val.append(name)
-                response.results.add(
-                    values=to_protos(values), statuses=statuses, event_timestamps=stamps
-                )
+                names.append(name)
+                results.add().MergeFromString(values_bytes(values) + rows)
         return response
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:
@@ -195,7 +189,3 @@ def _to_arrow(values: Values) -> pa.Array:
     if not values.valid.any():
         return to_arrow(values)
     return pa.array(_convert_uuids_for_arrow({"": to_python(values)})[""])
-
-
-def _stamp(us: int) -> Timestamp:
-    return Timestamp(seconds=us // SECOND_US, nanos=us % SECOND_US * 1000)

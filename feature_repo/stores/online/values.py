@@ -26,7 +26,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", tz="UTC")
 
 _NO_INSTANT = -(2**63)  # what Feast's own conversion makes of a missing instant
-_FIELDS = {
+FIELDS = {
     "DOUBLE": "double_val",
     "FLOAT": "float_val",
     "INT32": "int32_val",
@@ -60,10 +60,10 @@ def from_protos(feature: str, value_type: str, protos: Sequence[Value | None]) -
     """
     given = [(proto, "" if proto is None else proto.WhichOneof("val") or "") for proto in protos]
     given = [(None, "") if field in ("", "null_val") else (proto, field) for proto, field in given]
-    if value_type not in _FIELDS:
+    if value_type not in FIELDS:
         raw = [None if proto is None else proto.SerializeToString() for proto, _ in given]
         return Values.of(value_type, raw)
-    expected = _FIELDS[value_type]
+    expected = FIELDS[value_type]
     if strangers := {field for _, field in given} - {expected, ""}:
         raise InputError(
             f"the feature {feature} is of type {value_type}, but {', '.join(sorted(strangers))} "
@@ -77,14 +77,14 @@ def from_protos(feature: str, value_type: str, protos: Sequence[Value | None]) -
 
 def to_protos(values: Values) -> list[Value]:
     """Return a protobuf a value, an empty one for a null."""
-    if values.type in _FIELDS:
+    if values.type in FIELDS:
         return make_protos(values.type, feast_items(values))
     return [Value() if raw is None else Value.FromString(raw) for raw in values.to_list()]
 
 
 def make_protos(value_type: str, items: Sequence[Any]) -> list[Value]:
     """Return a protobuf an object, an empty one for None; the type is one stored as it is."""
-    field = _FIELDS[value_type]
+    field = FIELDS[value_type]
     return [Value() if item is None else Value(**{field: item}) for item in items]
 
 
@@ -93,7 +93,7 @@ def to_python(values: Values) -> list[Any]:
     if values.type == "UNIX_TIMESTAMP":
         items = feast_items(values)
         return [None if s is None else EPOCH + timedelta(seconds=s) for s in items]
-    if values.type in _FIELDS:
+    if values.type in FIELDS:
         return feast_items(values)
     read = partial(feast_value_type_to_python_type, feature_type=ValueType[values.type])
     return [None if raw is None else read(Value.FromString(raw)) for raw in values.to_list()]
@@ -121,7 +121,7 @@ def from_arrow(name: str, value_type: ValueType, column: pa.ChunkedArray) -> Val
         if kind == "UNIX_TIMESTAMP":
             data, valid = instants(name, column)
             return Values(kind, data, valid)
-        if kind in _FIELDS:
+        if kind in FIELDS:
             return _from_typed(kind, column.cast(_ARROW[kind]))
         # Feast's maps are made of dictionaries, which no array of NumPy's has in it.
         if "MAP" in kind or "STRUCT" in kind:
