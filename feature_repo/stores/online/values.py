@@ -123,8 +123,8 @@ def from_arrow(name: str, value_type: ValueType, column: pa.ChunkedArray) -> Val
             return Values(kind, data, valid)
         if kind in FIELDS:
             return _from_typed(kind, column.cast(_ARROW[kind]))
-        # Feast's maps are made of dictionaries, which no array of NumPy's has in it.
-        if "MAP" in kind or "STRUCT" in kind:
+        # Feast makes these of dictionaries and datetimes, of which NumPy has none.
+        if any(word in kind for word in ("MAP", "STRUCT", "ZONED")):
             objects = column.to_pylist(maps_as_pydicts="strict")
         else:
             objects = column.combine_chunks().to_numpy(zero_copy_only=False)
