@@ -48,6 +48,34 @@ def by_hours(symbols: Sequence[str]) -> dict[str, NDArray[np.intp]]:
     return {key: np.array(places, dtype=np.intp) for key, places in groups.items()}
 
 
+def bars_by_hours(names: Sequence[str], symbol: NDArray[np.int32]) -> dict[str, NDArray[np.intp]]:
+    """Group bars by what decides their hours.
+
+    Parameters
+    ----------
+    names
+        Symbols by number.
+    symbol
+        Shape ``(n,)``: the number of each bar's symbol.
+
+    Returns
+    -------
+    dict[str, NDArray[np.intp]]
+        For one symbol of each group, the positions of all its bars.
+    """
+    import numpy as np
+
+    present = np.unique(symbol)  # of thousands of names a date or a file has a few
+    groups = by_hours([names[number] for number in present.tolist()])
+    if len(groups) == 1:
+        return dict.fromkeys(groups, np.arange(len(symbol)))
+    group_of = np.zeros(len(names), dtype=np.intp)
+    for number, places in enumerate(groups.values()):
+        group_of[present[places]] = number
+    of_bar = group_of[symbol]
+    return {key: np.flatnonzero(of_bar == number) for number, key in enumerate(groups)}
+
+
 def misplaced(
     symbol: str, opens: NDArray[np.int64], closes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -64,19 +92,23 @@ def misplaced(
     return wrong
 
 
-def assumed(symbols: Sequence[str], closes: NDArray[np.int64]) -> NDArray[np.bool_]:
+def assumed(
+    names: Sequence[str], symbol: NDArray[np.int32], closes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Tell which bars are of sessions whose hours are assumed, beyond their calendar's end.
 
     Parameters
     ----------
-    symbols, closes
-        Length ``n``: the symbol and the close of each bar.
+    names
+        Symbols by number.
+    symbol, closes
+        Shape ``(n,)``: the number of each bar's symbol, and its close.
     """
     import numpy as np
 
-    found = np.zeros(len(symbols), dtype=bool)
-    for symbol, at in by_hours(symbols).items():
-        calendar = known_calendar(symbol)
+    found = np.zeros(len(closes), dtype=bool)
+    for key, at in bars_by_hours(names, symbol).items():
+        calendar = known_calendar(key)
         if calendar is not None and calendar.ends is not None:
             i = np.searchsorted(calendar.closes, closes[at])
             found[at] = calendar.assumed[np.minimum(i, len(calendar.closes) - 1)]

@@ -54,7 +54,7 @@ from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.held import REFUSED, as_bars, held_by_imports, hold, newly_held, waiting_bars
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
-from ingestion.bars.nearby import ADJUSTED
+from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
 from ingestion.bars.pipeline import ByDate, BySymbol
 from ingestion.bars.prepare import Judgement, Prepared, prepare
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
@@ -82,12 +82,14 @@ __all__ = [
     "Incoming",
     "Judgement",
     "Naming",
+    "NearbyBars",
     "Prepared",
     "Reason",
     "Refusal",
     "Refusals",
     "Split",
     "SplitsFile",
+    "StoredBars",
     "SymbolTable",
     "Tally",
     "Written",

@@ -17,19 +17,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.catalog import MISSED_BARS, OHLCV_1D
+from feature_repo.catalog import MISSED_BARS
 from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.attendance import market_of, sessions_of
-from ingestion.bars.model import SCANNER, Bars
-from ingestion.bars.nearby import LOOKBACK
+from ingestion.bars.model import Bars
+from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.suspects import SAME
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
-    by_date,
     list_parts,
     read_current,
-    read_current_of,
 )
 from ingestion.sessions import previous_close
 
@@ -74,14 +72,14 @@ def hear_witness(
     previous
         The scanner's previous closes; NaN where it gives none.
     """
-    stored, ahead = _Stored(root, bars, names), read_ahead(root)
+    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_ahead(root)
     recorded = Due(ahead)
     missed: list[Missed] = []
     agreed: dict[tuple[str, int, int], list[bool]] = {}
     for at in range(len(bars)):
         name, event = names[bars.symbol[at]], int(bars.event[at])
         theirs, market = float(previous[bars.row[at]]), market_of(name)
-        before, last = previous_close(name, event), stored.last(name, event)
+        before, last = previous_close(name, event), stored.before(name, event)
         if market is None or before is None or last is None or last.event >= before:
             continue
         if np.isnan(theirs) or (name, event) in ahead:
@@ -136,43 +134,6 @@ def _between(market: str, first: int, last: int) -> Iterator[tuple[str, date, in
     for label, closes in zip(sessions.labels, sessions.closes.tolist(), strict=True):
         if first < closes < last:
             yield market, label, closes
-
-
-@dataclass(frozen=True, order=True)
-class _Last:
-    event: int
-    close: float
-    is_scanned: bool
-
-
-class _Stored:
-    """The stored bars of some symbols in the days before some bars."""
-
-    def __init__(self, root: Path, bars: Bars, names: list[str]) -> None:
-        self._bars: dict[str, list[_Last]] = {}
-        if not len(bars):
-            return
-        reach = LOOKBACK // timedelta(seconds=1)
-        first, last = (
-            datetime.fromtimestamp(each, UTC).date()
-            for each in (int(bars.event.min()) - reach, int(bars.event.max()))
-        )
-        wanted = sorted({names[number] for number in np.unique(bars.symbol)})
-        columns = ["symbol", "timestamp", "event_timestamp", "close", "source"]
-        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
-            if day > last:
-                break
-            for row in _dicts(read_current_of(parts, OHLCV_1D, wanted, columns)):
-                event = int(row["event_timestamp"].timestamp())
-                is_scanned = row["source"].startswith(SCANNER)
-                found = _Last(event, row["close"], is_scanned)
-                self._bars.setdefault(row["symbol"], []).append(found)
-
-    def last(self, symbol: str, event: int) -> _Last | None:
-        """Return a symbol's newest bar of the twelve days before an instant."""
-        earliest = event - LOOKBACK // timedelta(seconds=1)
-        before = (bar for bar in self._bars.get(symbol, []) if earliest <= bar.event < event)
-        return max(before, default=None)
 
 
 def _dicts(rows: pa.Table) -> list[dict[str, Any]]:

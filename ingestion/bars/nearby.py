@@ -1,19 +1,24 @@
-"""What the lakehouse holds around some bars."""
+"""What the lakehouse holds around some bars.
+
+An import reads it once, for all its symbols, and deals it to the piles in which they are judged
+(:mod:`ingestion.bars.pipeline`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
-from ingestion.bars.model import Bars
-from ingestion.bars.series import keys_of
+from ingestion.bars.model import SCANNER, Bars
+from ingestion.bars.series import keys_of, places
 from ingestion.bars.times import DAY
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 
@@ -24,127 +29,210 @@ LOOKBACK = timedelta(days=12)
 """How far back a bar before is looked for: the longest pause of a large exchange is 11 days."""
 ADJUSTED = ";adjusted"
 """Is in the source of a bar whose prices are split-adjusted, for want of its splits."""
-STORED = -1
-"""The file number of a stored bar."""
+STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
+"""The file numbers of stored bars: as traded, split-adjusted, and the scanner's."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 _VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
 _COLUMNS = ["symbol", "timestamp", *_VALUES, "event_timestamp", "source"]
+_ROWS_AT_ONCE = 250_000
+_NEVER = np.iinfo(np.int64).max
 
 
-class NearbyBars:
-    """The stored bars of some symbols, on the dates of some bars and in the days around them.
+class Extent:
+    """The dates of some bars, as days from 1970-01-01."""
+
+    def __init__(self) -> None:
+        self.days: Counter[int] = Counter()
+        """How many bars close on each."""
+        self.first = np.zeros(0, dtype=np.int64)
+        self.last = np.zeros(0, dtype=np.int64)
+        """Of each symbol by number; of one without bars the first is after the last."""
+
+    @classmethod
+    def of(cls, symbol: NDArray[np.int32], event: NDArray[np.int64]) -> Extent:
+        """Return that of bars with such symbols, by number, and closes, Unix seconds."""
+        extent = cls()
+        extent.add(symbol, event)
+        return extent
+
+    def add(self, symbol: NDArray[np.int32], event: NDArray[np.int64]) -> None:
+        """Take further bars."""
+        if not len(symbol):
+            return
+        more = int(symbol.max()) + 1 - len(self.first)
+        if more > 0:
+            self.first = np.append(self.first, np.full(more, _NEVER))
+            self.last = np.append(self.last, np.full(more, -_NEVER))
+        days = event // DAY
+        np.minimum.at(self.first, symbol, days)
+        np.maximum.at(self.last, symbol, days)
+        for day, count in zip(*np.unique(days, return_counts=True), strict=True):
+            self.days[int(day)] += int(count)
+
+
+class StoredBars:
+    """Reads the stored bars around those of an extent.
+
+    Of each symbol those from 12 days before its first bar to 12 days after its last, on the dates
+    that are so near to a bar of any symbol.
 
     Parameters
     ----------
-    symbol, event
-        Of some bars, in any order: which symbols to read, and around which closes.
     names
         Symbols by number.
     until_end
-        Read every later date too.
+        Read every later bar of each symbol too.
     """
 
     def __init__(
-        self,
-        root: Path,
-        symbol: NDArray[np.int32],
-        event: NDArray[np.int64],
-        names: Sequence[str],
-        *,
-        until_end: bool = False,
+        self, root: Path, names: Sequence[str], extent: Extent, *, until_end: bool = False
     ) -> None:
-        self._numbers = {name: number for number, name in enumerate(names)}
-        days = np.unique(event // DAY)
-        around = np.arange(-LOOKBACK.days, LOOKBACK.days + 1)
-        wanted = set(np.unique(days[:, None] + around).tolist())
-        self._parts = by_date(list_parts(root, OHLCV_1D))
-        last = max(((day - _EPOCH).days for day in self._parts), default=0)
-        if until_end and len(days):
-            wanted |= set(range(int(days[-1]), last + 1))
-        self.bars, self.is_adjusted = _none(), np.zeros(0, dtype=bool)
-        symbols = sorted(names[number] for number in np.unique(symbol))
-        self._add(dict.fromkeys(wanted, symbols))
-        self._read = wanted
+        self.names = names
+        self.numbers = {name: number for number, name in enumerate(names)}
+        self._names = pa.array(names, pa.string())
+        stored = by_date(list_parts(root, OHLCV_1D)).items()
+        self._parts = {(day - _EPOCH).days: parts for day, parts in stored}
+        reach, present = LOOKBACK.days, np.flatnonzero(extent.first <= extent.last)
+        self._first, self._last = (np.full(len(names), each) for each in (_NEVER, -_NEVER))
+        self._first[present] = extent.first[present] - reach
+        self._last[present] = extent.last[present] + reach
+        self._days = {day + n for day in extent.days for n in range(-reach, reach + 1)}
+        if until_end and len(present):
+            end = max(self._parts, default=0)
+            self._days |= set(range(int(self._last[present].min()), end + 1))
+            self._last[present] = np.maximum(self._last[present], end)
+        self._symbols = sorted(names[number] for number in present.tolist())
 
-    def extend(self, symbols_by_day: Mapping[int, Collection[int]], names: Sequence[str]) -> None:
-        """Read further dates, days from 1970-01-01, each of them for its own symbols."""
-        wanted = {
-            day: sorted(names[number] for number in symbols)
+    def read(self) -> Iterator[Bars]:
+        """Yield them, many at a time and date by date."""
+        several, size = [], 0
+        for day in self._parts:
+            if day not in self._days:
+                continue
+            bars = self._of_day(day, self._symbols)
+            near = (self._first[bars.symbol] <= day) & (day <= self._last[bars.symbol])
+            several.append(bars.take(near))
+            size += len(several[-1])
+            if size >= _ROWS_AT_ONCE:
+                yield Bars.concatenate(several)
+                several, size = [], 0
+        yield Bars.concatenate(several)
+
+    def read_of(self, symbols_by_day: Mapping[int, Collection[int]]) -> Bars:
+        """Return the bars of some dates, days from 1970-01-01, each of its own symbols."""
+        several = [
+            self._of_day(day, sorted(self.names[number] for number in symbols))
             for day, symbols in symbols_by_day.items()
-        }
-        self._add(wanted)
+            if day in self._parts
+        ]
+        return Bars.concatenate(several)
 
-    def has_read(self, days: Iterable[int]) -> bool:
-        """Return whether all of these dates that the lakehouse has were read, for every symbol."""
-        dates = {(day - _EPOCH).days for day in self._parts}
-        return all(day in self._read for day in days if day in dates)
+    def has_read(self, number: int, days: Iterable[int]) -> bool:
+        """Return whether a symbol's bars of all of these dates were read."""
+        stored = [day for day in days if day in self._parts]
+        first, last = self._first[number], self._last[number]
+        return all(day in self._days and first <= day <= last for day in stored)
 
-    def find(self, bars: Bars) -> NDArray[np.intp]:
-        """Return, for each bar, the position of the stored one of its session; −1 for none."""
-        keys = keys_of(self.bars.symbol, self.bars.event)
-        wanted = keys_of(bars.symbol, bars.event)
-        if not len(keys):
-            return np.full(len(wanted), -1, dtype=np.intp)
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[at] == wanted, at, -1)
-
-    def before(self, symbol: str, event: int) -> tuple[int, float] | None:
-        """Return close time and price of a symbol's newest bar before the one of ``event``."""
-        at = self._position(symbol, event)
-        if at is None or at == 0 or self.bars.symbol[at - 1] != self._numbers[symbol]:
-            return None
-        closed = int(self.bars.event[at - 1])
-        if closed < event - LOOKBACK // timedelta(seconds=1):
-            return None
-        return closed, float(self.bars.close[at - 1])
-
-    def ratio(self, symbol: str, event: int) -> float | None:
-        """Return the stored bar's split ratio; None if there is no such bar."""
-        at = self._position(symbol, event)
-        if at is None or at == len(self.bars):
-            return None
-        if self.bars.symbol[at] != self._numbers[symbol] or self.bars.event[at] != event:
-            return None
-        return float(self.bars.split_ratio[at])
-
-    def _position(self, symbol: str, event: int) -> int | None:
-        number = self._numbers.get(symbol)
-        if number is None:
-            return None
-        key = keys_of(np.array([number]), np.array([event]))
-        return int(np.searchsorted(keys_of(self.bars.symbol, self.bars.event), key)[0])
-
-    def _add(self, wanted: Mapping[int, list[str]]) -> None:
-        """Read each date once, days from 1970-01-01, and keep the rows of its symbols."""
-        found = [self.bars], [self.is_adjusted]
-        for day, parts in self._parts.items():
-            symbols = wanted.get((day - _EPOCH).days)
-            if symbols is None:
-                continue
-            rows = read_current_of(parts, OHLCV_1D, symbols, _COLUMNS)
-            if not rows.num_rows:
-                continue
-            found[0].append(self._bars(rows))
-            found[1].append(
-                pc.match_substring(rows["source"], ADJUSTED).to_numpy(zero_copy_only=False)
-            )
-        bars, is_adjusted = Bars.concatenate(found[0]), np.concatenate(found[1])
-        first = np.unique(keys_of(bars.symbol, bars.event), return_index=True)[1]
-        self.bars, self.is_adjusted = bars.take(first), is_adjusted[first]
-
-    def _bars(self, rows: pa.Table) -> Bars:
-        size = rows.num_rows
-        numbers = [self._numbers[symbol] for symbol in rows["symbol"].to_pylist()]
+    def _of_day(self, day: int, symbols: list[str]) -> Bars:
+        rows = read_current_of(self._parts[day], OHLCV_1D, symbols, _COLUMNS)
+        file = np.full(rows.num_rows, STORED, dtype=np.int32)
+        for number, told in (
+            (STORED_ADJUSTED, pc.match_substring(rows["source"], ADJUSTED)),
+            (STORED_SCANNED, pc.starts_with(rows["source"], SCANNER)),
+        ):
+            file[told.to_numpy()] = number
         return Bars(
-            file=np.full(size, STORED, dtype=np.int32),
-            row=np.zeros(size, dtype=np.int64),
-            symbol=np.array(numbers, dtype=np.int32),
+            file=file,
+            row=np.zeros(rows.num_rows, dtype=np.int64),
+            symbol=pc.index_in(rows["symbol"], value_set=self._names).to_numpy(),
             timestamp=rows["timestamp"].to_numpy(),
             event=rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000,
             **{name: rows[name].to_numpy() for name in _VALUES},
         )
 
 
-def _none() -> Bars:
-    return Bars.concatenate([])
+class Before(NamedTuple):
+    """The bar before another one."""
+
+    event: int
+    """Its close, Unix seconds."""
+    close: float
+    is_scanned: bool
+
+
+class NearbyBars:
+    """The stored bars of some symbols around some bars.
+
+    Parameters
+    ----------
+    reader
+        Reads what else is needed.
+    bars
+        What it has read of these symbols, in any order.
+    """
+
+    def __init__(self, reader: StoredBars, bars: Bars) -> None:
+        self._reader = reader
+        self._take(bars)
+
+    @classmethod
+    def around(
+        cls,
+        root: Path,
+        symbol: NDArray[np.int32],
+        event: NDArray[np.int64],
+        names: Sequence[str],
+    ) -> NearbyBars:
+        """Read the stored bars around bars of such symbols, by number, and closes, Unix s."""
+        reader = StoredBars(root, names, Extent.of(symbol, event))
+        return cls(reader, Bars.concatenate(list(reader.read())))
+
+    @property
+    def is_adjusted(self) -> NDArray[np.bool_]:
+        """Shape ``(n,)``: bars whose prices are split-adjusted."""
+        found: NDArray[np.bool_] = self.bars.file == STORED_ADJUSTED
+        return found
+
+    def extend(self, symbols_by_day: Mapping[int, Collection[int]]) -> None:
+        """Read further dates, days from 1970-01-01, each of them for its own symbols."""
+        self._take(Bars.concatenate([self.bars, self._reader.read_of(symbols_by_day)]))
+
+    def keep(self, which: NDArray[np.bool_]) -> None:
+        """Forget the other bars; a later :meth:`extend` may bring them again."""
+        self._take(self.bars.take(which))
+
+    def has_read(self, number: int, days: Iterable[int]) -> bool:
+        """Return whether a symbol's bars of all of these dates were read."""
+        return self._reader.has_read(number, days)
+
+    def find(self, bars: Bars) -> NDArray[np.intp]:
+        """Return, for each bar, the position of the stored one of its session; −1 for none."""
+        return places(self._keys, keys_of(bars.symbol, bars.event))
+
+    def before(self, symbol: str, event: int) -> Before | None:
+        """Return a symbol's newest bar of the twelve days before an instant."""
+        at = self._position(symbol, event) - 1
+        if at < 0 or self.bars.symbol[at] != self._reader.numbers[symbol]:
+            return None
+        closed = int(self.bars.event[at])
+        if closed < event - LOOKBACK // timedelta(seconds=1):
+            return None
+        return Before(closed, float(self.bars.close[at]), self.bars.file[at] == STORED_SCANNED)
+
+    def ratio(self, symbol: str, event: int) -> float | None:
+        """Return the stored bar's split ratio; None if there is no such bar."""
+        at = self._position(symbol, event)
+        if at == len(self.bars) or self.bars.event[at] != event:
+            return None
+        if self.bars.symbol[at] != self._reader.numbers[symbol]:
+            return None
+        return float(self.bars.split_ratio[at])
+
+    def _position(self, symbol: str, event: int) -> int:
+        key = keys_of(np.array([self._reader.numbers[symbol]]), np.array([event]))
+        return int(np.searchsorted(self._keys, key)[0])
+
+    def _take(self, bars: Bars) -> None:
+        self._keys, first = np.unique(keys_of(bars.symbol, bars.event), return_index=True)
+        self.bars = bars.take(first)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
-from ingestion.bars.nearby import STORED, NearbyBars
+from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.series import among, in_order, keys_of
 from ingestion.bars.times import DAY
 
@@ -126,7 +126,7 @@ class Known:
         ----------
         bars
             As :func:`ingestion.bars.series.in_order` leaves them, one per session; stored ones have
-            the file :data:`ingestion.bars.nearby.STORED`.
+            a file number below 0.
 
         Returns
         -------
@@ -221,7 +221,7 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
         if at < len(of_symbol):
             if of_symbol[at] == event:
                 continue
-            if not at and not is_new and merged.file[start] == STORED:
+            if not at and not is_new and merged.file[start] < 0:
                 continue  # it took effect before
         elif not is_new:
             continue  # no bar here is after it
@@ -229,12 +229,12 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
         first = int(of_symbol[at - 1]) // DAY if at else day - reach
         last = int(of_symbol[at]) // DAY if at < len(of_symbol) else day + reach
         days = range(max(first, day - reach), min(last, day + reach) + 1)
-        if not stored.has_read(days):
+        if not stored.has_read(number, days):
             for each in days:
                 further.setdefault(each, set()).add(number)
     # All splits together: each date is read once, however many splits it is near to.
     if further:
-        stored.extend(further, known.names)
+        stored.extend(further)
 
 
 def with_stored(bars: Bars, stored: NearbyBars) -> Bars:
@@ -265,7 +265,7 @@ def take_effect(
     """
     after = with_stored(bars, stored)
     ratio, _ = known.ratios(after)
-    is_new = after.file != STORED
+    is_new = after.file >= 0
     match = stored.find(after)
     default = np.ones(len(after))
     default[match >= 0] = stored.bars.split_ratio[match[match >= 0]]
@@ -295,7 +295,7 @@ def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
     at = np.flatnonzero(chosen)
     at = at[np.argsort(keys_of(bars.symbol[at], bars.event[at]))]
     of_them = bars.take(at)
-    stored = NearbyBars(root, of_them.symbol, of_them.event, names)
+    stored = NearbyBars.around(root, of_them.symbol, of_them.event, names)
     known = Known(names, stored, recorded, [])
     read_around(stored, of_them, known)
     taken, changes = take_effect(of_them, stored, known, recorded)

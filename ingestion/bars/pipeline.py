@@ -2,7 +2,8 @@
 
 An import turns more bars than fit in memory around twice, on disk:
 
-1. its files are read in batches, and the good bars spilled by symbol
+1. its files are read in batches, and the good bars spilled by symbol; then what the lakehouse has
+   around them is read, once, and spilled beside them
 2. some symbols at a time are judged, all bars of each together, and what is left spilled by date
 3. some dates at a time are compared with the lakehouse and written, in their order
 
@@ -11,15 +12,16 @@ Nothing is written before every symbol is judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.gather import Gathered
 from ingestion.bars.model import Bars, Split, SymbolTable
+from ingestion.bars.nearby import Extent
 from ingestion.bars.times import DAY
 from ingestion.spill import Spill
 
@@ -31,6 +33,18 @@ ROWS_AT_ONCE = 500_000
 
 _PILES = 512
 """Into which the symbols are dealt: batches are cut up so finely, and none is ever large."""
+
+
+class SymbolsBars(NamedTuple):
+    """Some symbols of an import, with all that there is of each."""
+
+    numbers: NDArray[np.int32]
+    bars: Bars
+    """Those of the files, in the order in which they came."""
+    splits: list[Split]
+    """Those that the files of bars tell."""
+    stored: Bars
+    """What the lakehouse has around them."""
 
 
 class BySymbol:
@@ -49,17 +63,14 @@ class BySymbol:
         self._bars = Spill(folder / "bars")
         self._splits = Spill(folder / "splits")
         self._sizes = np.zeros(_PILES, dtype=np.int64)
-        self.days: dict[int, int] = {}
-        """How many bars close on each UTC date, as days from 1970-01-01."""
+        self.extent = Extent()
+        """The dates of all bars."""
 
     def add(self, gathered: Gathered) -> None:
         """Take what was gathered from some rows of a file."""
         bars, splits = gathered.bars, gathered.splits
-        piles = bars.symbol % _PILES
-        self._bars.scatter(bars.table(), piles)
-        self._sizes += np.bincount(piles, minlength=_PILES)
-        for day, count in zip(*np.unique(bars.event // DAY, return_counts=True), strict=True):
-            self.days[int(day)] = self.days.get(int(day), 0) + int(count)
+        self._add(bars)
+        self.extent.add(bars.symbol, bars.event)
         if splits:
             numbers = np.array([self._symbols.number(split.symbol) for split in splits])
             rows = pa.table(
@@ -71,19 +82,31 @@ class BySymbol:
             )
             self._splits.scatter(rows, numbers % _PILES)
 
-    def drain(self) -> Iterator[tuple[Bars, list[Split]]]:
-        """Yield all bars of some symbols, in the order in which they came, and their splits."""
+    def add_stored(self, bars: Bars) -> None:
+        """Take bars of these symbols that the lakehouse has."""
+        self._add(bars)
+
+    def drain(self) -> Iterator[SymbolsBars]:
+        """Yield all symbols with what there is of them, some at a time."""
         names = self._symbols.names
+        numbers = np.arange(len(names), dtype=np.int32)
         for piles in _together(self._sizes):
-            bars = [table for pile in piles for table in self._bars.take(pile)]
+            tables = [table for pile in piles for table in self._bars.take(pile)]
+            bars = Bars.of(pa.concat_tables(tables)) if tables else Bars.concatenate([])
             splits = [
                 Split(names[row["symbol"]], row["event"], row["ratio"])
                 for pile in piles
                 for table in self._splits.take(pile)
                 for row in table.to_pylist()
             ]
-            if bars:
-                yield Bars.of(pa.concat_tables(bars)), splits
+            own = numbers[np.isin(numbers % _PILES, piles)]
+            is_stored = bars.file < 0
+            yield SymbolsBars(own, bars.take(~is_stored), splits, bars.take(is_stored))
+
+    def _add(self, bars: Bars) -> None:
+        piles = bars.symbol % _PILES
+        self._bars.scatter(bars.table(), piles)
+        self._sizes += np.bincount(piles, minlength=_PILES)
 
 
 class ByDate:
@@ -97,7 +120,7 @@ class ByDate:
         How many bars may come for each UTC date, as days from 1970-01-01.
     """
 
-    def __init__(self, folder: Path, days: dict[int, int]) -> None:
+    def __init__(self, folder: Path, days: Mapping[int, int]) -> None:
         ordered = sorted(days)
         sizes = np.array([days[day] for day in ordered], dtype=np.int64)
         spans = list(_together(sizes))

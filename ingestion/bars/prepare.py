@@ -17,7 +17,7 @@ from ingestion.bars.duplicates import Duplicates, one_per_session
 from ingestion.bars.findings import EXAMPLES, Findings
 from ingestion.bars.leaps import Leaps, find_leaps
 from ingestion.bars.model import Bars, Split
-from ingestion.bars.nearby import LOOKBACK, STORED, NearbyBars
+from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.restated import Pattern, Restatement, restatements
@@ -39,8 +39,6 @@ _UNTOLD = (
 class Judgement:
     """What all bars of an import are judged by."""
 
-    root: Path
-    """The lakehouse's, whose bars and splits count too."""
     files: Sequence[str]
     """The files of bars by number."""
     names: Sequence[str]
@@ -98,7 +96,8 @@ def prepare(
     told: Sequence[Split],
     splits: Sequence[Split],
     by: Judgement,
-    waiting: Bars | None = None,
+    waiting: Bars,
+    stored: NearbyBars,
 ) -> Prepared:
     """Turn adjusted series back, record splits, and judge each symbol's bars together.
 
@@ -114,14 +113,15 @@ def prepare(
         What is the same for all symbols.
     waiting
         Bars of these symbols that earlier imports held back, as traded.
+    stored
+        What the lakehouse has around all of these.
     """
     bars = in_order(bars)
     place(bars, by.names, splits)
     bars, repeated = _one_per_session(bars, by)
-    waiting = in_order(waiting if waiting is not None else Bars.concatenate([]))
-    waiting = _not_in(waiting, bars)
+    waiting = _not_in(in_order(waiting), bars)
     place(waiting, by.names, splits)
-    return _Import(bars, waiting, list(told), list(splits), by).prepared(repeated)
+    return _Import(bars, waiting, list(told), list(splits), by, stored).prepared(repeated)
 
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
@@ -157,19 +157,17 @@ class _Import:
     """The bars of some symbols on their way through the judgements."""
 
     def __init__(
-        self, bars: Bars, waiting: Bars, told: list[Split], splits: list[Split], by: Judgement
+        self,
+        bars: Bars,
+        waiting: Bars,
+        told: list[Split],
+        splits: list[Split],
+        by: Judgement,
+        stored: NearbyBars,
     ) -> None:
         self.bars, self.waiting, self.by = bars, waiting, by
         self.splits, self.told = splits, told
-        numbers = {name: number for number, name in enumerate(by.names)}
-        anchors = [(numbers[split.symbol], split.event) for split in splits]
-        self.stored = NearbyBars(
-            by.root,
-            np.array([*bars.symbol, *waiting.symbol, *(n for n, _ in anchors)], dtype=np.int32),
-            np.array([*bars.event, *waiting.event, *(e for _, e in anchors)], dtype=np.int64),
-            by.names,
-            until_end=by.adjusted,
-        )
+        self.stored = stored
         self.known = Known(by.names, self.stored, by.recorded, splits)
         self.known.add(_undisputed(told))
         read_around(self.stored, in_order(Bars.concatenate([bars, waiting])), self.known)
@@ -188,7 +186,7 @@ class _Import:
         merged, leaps = self._leaps(bars)
         _refuse(merged, leaps.bad, Reason.RETURN, by, leaps.step - 1)
         held = merged.take(leaps.held)
-        kept = merged.take((merged.file != STORED) & ~leaps.bad & ~leaps.held)
+        kept = merged.take((merged.file >= 0) & ~leaps.bad & ~leaps.held)
         unplaced = self._unplaced(kept, held)
         before = dict(self.known.recorded)
         self.known.waiting_now(unplaced)
@@ -267,7 +265,7 @@ class _Import:
         from_files = (series.file >= 0) & (series.file < len(self.by.files))
         numbers = [n for n, name in enumerate(self.by.names) if name in fresh]
         of_them = np.isin(series.symbol, numbers)
-        if len(self.stored.is_adjusted) and self.stored.is_adjusted.any():
+        if self.stored.is_adjusted.any():
             adjusted = self.stored.bars.take(self.stored.is_adjusted)
             of_them &= ~np.isin(series.symbol, np.unique(adjusted.symbol))
         series, from_files = series.take(of_them), from_files[of_them]
@@ -331,7 +329,7 @@ class _Import:
         other = unconfirmed & (match >= 0)
         other[other] = merged.split_ratio[other] != stored.bars.split_ratio[match[other]]
         settled &= ~other
-        is_stored = merged.file == STORED
+        is_stored = merged.file < 0
         far = np.diff(merged.event, prepend=0) > LOOKBACK.total_seconds()
         settled[1:] |= far[1:] & (is_stored[1:] | is_stored[:-1])
         settled |= self.known.settled(merged)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.model import Bars
-from ingestion.placing import by_hours, session_days
+from ingestion.placing import bars_by_hours, session_days
 from ingestion.sessions import ClosingRule, hours_of
 
 if TYPE_CHECKING:
@@ -24,16 +24,20 @@ def keys_of(symbol: NDArray[np.integer], event: NDArray[np.int64]) -> NDArray[np
     return keys
 
 
-def among(keys: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which keys are among others, which ascend.
+def places(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return where each wanted key is among keys in order; −1 for none, of equal ones the last."""
+    if not len(keys):
+        return np.full(len(wanted), -1, dtype=np.intp)
+    at = np.searchsorted(keys, wanted, side="right") - 1
+    return np.where(keys[at] == wanted, at, -1)
+
+
+def among(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which wanted keys are among keys in order.
 
     ``np.isin`` does the same, and takes a hundred times longer: it hashes, and such keys collide.
     """
-    if not len(others):
-        return np.zeros(len(keys), dtype=bool)
-    at = np.minimum(np.searchsorted(others, keys), len(others) - 1)
-    there: NDArray[np.bool_] = others[at] == keys
-    return there
+    return places(keys, wanted) >= 0
 
 
 def slices(bars: Bars) -> Iterator[tuple[int, slice]]:
@@ -57,8 +61,7 @@ def sessions_of(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
     bars of one day are of one session all the same.
     """
     sessions = bars.event.copy()
-    for symbol, numbers in by_hours(names).items():
+    for symbol, at in bars_by_hours(names, bars.symbol).items():
         if hours_of(symbol).rule in (ClosingRule.NEW_YORK_ROLL, ClosingRule.DAY_AFTER_OPEN):
-            at = np.isin(bars.symbol, numbers)
             sessions[at] = session_days(symbol, bars.timestamp[at], bars.event[at])
     return sessions

@@ -20,9 +20,11 @@ from ingestion import clock
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import ADJUSTED
+from ingestion.bars.series import keys_of, places
+from ingestion.bars.stored import StoredDay
 from ingestion.bars.times import DAY
 from ingestion.bars.twins import Twin, Twins
-from ingestion.bars.withdrawn import Withdrawn, as_withdrawn
+from ingestion.bars.withdrawn import Withdrawn
 from ingestion.lakehouse import (
     append_part,
     append_parts,
@@ -30,10 +32,8 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
-    is_withdrawn,
     list_parts,
     read_current_of,
-    standing,
 )
 from ingestion.placing import assumed
 from ingestion.symbols import exchange_of
@@ -47,6 +47,7 @@ ASSUMED = ";assumed_hours"
 _SPLITS = ";splits:"
 _EPOCH = date(1970, 1, 1)
 _SCHEMA = arrow_schema(OHLCV_1D)
+_NO_ROWS = _SCHEMA.empty_table()
 _CREATED = "created_timestamp"
 PARTS_AT_ONCE = 64
 """Parts that are written together, for the disk is waited for once for all of them."""
@@ -88,8 +89,8 @@ class Incoming:
     """One per symbol and close, as :func:`ingestion.bars.series.in_order` leaves them."""
     names: Sequence[str]
     """Symbols by number."""
-    source: Callable[[NDArray[np.intp]], list[str]]
-    """The source of the bars at some positions."""
+    source: Callable[[NDArray[np.intp]], pa.Array]
+    """The source of the bars at some positions, as strings."""
     splits: list[Split]
     """Splits for stored bars, none of them in ``bars``."""
     splits_file: str = ""
@@ -146,66 +147,31 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
     written
         Takes what became of the bars, as far as it has come.
     """
-    ahead = read_ahead(root)
-    stored_parts = by_date(list_parts(root, OHLCV_1D))
-
-    names = {incoming.names[number] for number in np.unique(incoming.bars.symbol)}
-    symbols = sorted(names.union(split.symbol for split in incoming.splits))
+    parts = by_date(list_parts(root, OHLCV_1D))
+    bars, names = incoming.bars, pa.array(incoming.names, pa.string())
+    present = {incoming.names[number] for number in np.unique(bars.symbol)}
+    symbols = sorted(present.union(split.symbol for split in incoming.splits))
+    nothing = StoredDay(_NO_ROWS, names)
 
     @lru_cache(maxsize=4)
-    def rows_of(day: date) -> pa.Table:
-        return read_current_of(stored_parts.get(day, []), OHLCV_1D, symbols, withdrawn=True)
+    def stored_on(day: date) -> StoredDay:
+        if day not in parts:
+            return nothing
+        rows = read_current_of(parts[day], OHLCV_1D, symbols, withdrawn=True)
+        return StoredDay(rows, names) if rows.num_rows else nothing
 
-    twins = Twins(lambda day: standing(rows_of(day)))
-    for day, at, splits, moved in _days(incoming.bars, incoming.splits, incoming.moved):
-        stored = _Stored(rows_of(day))
-        beside = twins.find(day, *_keys(incoming, at))
-        rows = pa.concat_tables(
-            [
-                _changed(incoming, at, stored, beside, ahead, written),
-                _record(splits, stored, incoming.splits_file, written),
-                _moved(moved, splits, stored, written),
-            ]
-        )
-        if rows.num_rows:
-            yield NewRows(rows, stored.newest)
-
-
-class _Stored:
-    """The current rows of one partition date.
-
-    Parameters
-    ----------
-    rows
-        With those that are withdrawn.
-    """
-
-    def __init__(self, rows: pa.Table) -> None:
-        self.newest: datetime | None = pc.max(rows[_CREATED]).as_py()
-        self.withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
-        rows = standing(rows)
-        self.values = {name: rows[name].to_numpy() for name in ("timestamp", *_VALUES)}
-        symbols = rows["symbol"].to_pylist()
-        events = rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
-        opens = zip(symbols, self.values["timestamp"].tolist(), strict=True)
-        self.at_event = {
-            key: at for at, key in enumerate(zip(symbols, events.tolist(), strict=True))
-        }
-        self.at_open = {key: at for at, key in enumerate(opens)}
-        self._rows = rows
-
-    def find(self, symbol: str, opened: int, event: int) -> int:
-        """Return the position of a bar's row, −1 for none."""
-        return self.at_open.get((symbol, opened), self.at_event.get((symbol, event), -1))
-
-    def source(self, at: int) -> str:
-        """Return where a row comes from."""
-        return str(self._rows["source"][at].as_py())
-
-    def row(self, at: int) -> dict[str, Any]:
-        """Return a whole row."""
-        row: dict[str, Any] = self._rows.slice(at, 1).to_pylist()[0]
-        return row
+    compared = _Comparison(root, incoming, names, written)
+    twins = Twins(incoming.names, stored_on)
+    for day, at, splits, moved in _days(bars, incoming.splits, incoming.moved):
+        stored = stored_on(day)
+        beside = twins.find(day, bars.symbol[at], bars.timestamp[at], bars.event[at])
+        tables = [
+            compared.changed(at, stored, beside),
+            compared.recorded(splits, stored),
+            compared.moved(moved, splits, stored),
+        ]
+        if any(rows.num_rows for rows in tables):
+            yield NewRows(pa.concat_tables(tables), stored.newest)
 
 
 def _days(
@@ -229,89 +195,119 @@ def _of_days(splits: Sequence[Split]) -> dict[int, list[Split]]:
     return found
 
 
-def _changed(
-    incoming: Incoming,
-    at: NDArray[np.intp],
-    stored: _Stored,
-    beside: dict[int, Twin],
-    ahead: dict[tuple[str, int], float],
-    written: Written,
-) -> pa.Table:
-    """Return the rows of a day's bars that differ from what is stored, not created yet."""
-    day = incoming.bars.take(at)
-    names = [incoming.names[number] for number in day.symbol]
-    keys = zip(names, day.timestamp.tolist(), day.event.tolist(), strict=True)
-    match = np.array([stored.find(*key) for key in keys], dtype=np.intp)
-    known = match >= 0
-    unsaid = np.isnan(day.split_ratio)
-    day.split_ratio[unsaid] = 1.0
-    if ahead:
-        for n in np.flatnonzero(unsaid & ~known).tolist():
-            day.split_ratio[n] = ahead.get((names[n], int(day.event[n])), 1.0)
-    day.split_ratio[unsaid & known] = stored.values["split_ratio"][match[unsaid & known]]
-    day.timestamp[known] = stored.values["timestamp"][match[known]]
-    same = known.copy()
-    for name in _VALUES:
-        new, old = getattr(day, name)[known], stored.values[name][match[known]]
-        same[known] &= np.abs(new - old) <= incoming.tolerance * np.maximum(
-            np.abs(new), np.abs(old)
+class _Comparison:
+    """What comes beside what is stored, a date at a time."""
+
+    def __init__(self, root: Path, incoming: Incoming, names: pa.Array, written: Written) -> None:
+        self._incoming, self._written = incoming, written
+        self._names = names
+        self._numbers = {name: number for number, name in enumerate(incoming.names)}
+        bars = incoming.bars
+        self._assumed = assumed(incoming.names, bars.symbol, bars.event)
+        self._ahead = np.ones(len(bars))
+        """The ratio that waits for each bar."""
+        if ahead := read_ahead(root):
+            waiting = [(key, ratio) for key, ratio in ahead.items() if key[0] in self._numbers]
+            symbol = np.array([self._numbers[name] for (name, _), _ in waiting], dtype=np.int32)
+            event = np.array([event for (_, event), _ in waiting], dtype=np.int64)
+            keys = keys_of(symbol, event)
+            order = np.argsort(keys)
+            at = places(keys[order], keys_of(bars.symbol, bars.event))
+            ratios = np.array([ratio for _, ratio in waiting])[order]
+            self._ahead[at >= 0] = ratios[at[at >= 0]]
+
+    def changed(self, at: NDArray[np.intp], stored: StoredDay, beside: dict[int, Twin]) -> pa.Table:
+        """Return the rows of a day's bars that differ from what is stored, not created yet."""
+        incoming, written = self._incoming, self._written
+        day = incoming.bars.take(at)
+        match = stored.find(day.symbol, day.timestamp, day.event)
+        known = match >= 0
+        of_known = match[known]
+        unsaid = np.isnan(day.split_ratio)
+        day.split_ratio[unsaid] = self._ahead[at][unsaid]
+        day.split_ratio[unsaid & known] = stored.values("split_ratio")[match[unsaid & known]]
+        day.timestamp[known] = stored.opens[of_known]
+        same = known.copy()
+        for name in _VALUES if len(of_known) else ():
+            new, old = getattr(day, name)[known], stored.values(name)[of_known]
+            same[known] &= np.abs(new - old) <= incoming.tolerance * np.maximum(
+                np.abs(new), np.abs(old)
+            )
+        for n in np.flatnonzero(known & ~same).tolist():
+            if incoming.gives_way_to(stored.source(int(match[n]))):
+                written.gave_way.append(incoming.names[day.symbol[n]])
+                same[n] = True
+        for n, withdrawn in stored.find_withdrawn(day, incoming.names):
+            if known[n]:
+                continue
+            day.timestamp[n] = withdrawn.opens  # other values are another version of that row
+            if _says_the_same(day, n, withdrawn.prices, incoming.tolerance):
+                same[n] = True
+                written.not_taken[int(at[n])] = withdrawn
+        for n, twin in beside.items():
+            if known[n] or int(at[n]) in written.not_taken:
+                continue
+            same[n] = True
+            equal = _says_the_same(day, n, twin.prices, incoming.tolerance)
+            if twin.is_misplaced or not (equal or incoming.gives_way_to(twin.source)):
+                written.not_taken[int(at[n])] = twin
+            elif not equal:
+                written.gave_way.append(incoming.names[day.symbol[n]])
+        written.is_new[at] = ~same
+        written.restated += int((known & ~same).sum())
+        return self._rows(at[~same], day.take(~same))
+
+    def _rows(self, at: NDArray[np.intp], bars: Bars) -> pa.Table:
+        """Return the rows of some bars, which lie at some positions among all."""
+        columns: dict[str, Any] = {name: getattr(bars, name) for name in ("timestamp", *_VALUES)}
+        columns["symbol"] = self._names.take(pa.array(bars.symbol))
+        columns["event_timestamp"] = bars.event * 1_000_000
+        columns[_CREATED] = pa.nulls(len(at))
+        columns["source"] = self._incoming.source(at)
+        is_assumed = self._assumed[at]
+        if is_assumed.any():
+            marked = pc.binary_join_element_wise(columns["source"], ASSUMED, "")
+            columns["source"] = pc.if_else(pa.array(is_assumed), marked, columns["source"])
+            symbols = columns["symbol"].filter(pa.array(is_assumed)).to_pylist()
+            self._written.assumed.update(map(exchange_of, symbols))
+        return pa.table(
+            [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names],
+            schema=_SCHEMA,
         )
-    for n in np.flatnonzero(known & ~same).tolist():
-        if incoming.gives_way_to(stored.source(int(match[n]))):
-            written.gave_way.append(names[n])
-            same[n] = True
-    for n, withdrawn in _withdrawn(stored, names, day, known):
-        day.timestamp[n] = withdrawn.opens  # other values are another version of that row
-        if _says_the_same(day, n, withdrawn.prices, incoming.tolerance):
-            same[n] = True
-            written.not_taken[int(at[n])] = withdrawn
-    for n, twin in beside.items():
-        if known[n] or int(at[n]) in written.not_taken:
-            continue
-        same[n] = True
-        equal = _says_the_same(day, n, twin.prices, incoming.tolerance)
-        if twin.is_misplaced or not (equal or incoming.gives_way_to(twin.source)):
-            written.not_taken[int(at[n])] = twin
-        elif not equal:
-            written.gave_way.append(names[n])
-    written.is_new[at] = ~same
-    written.restated += int((known & ~same).sum())
-    fresh = np.flatnonzero(~same)
-    columns: dict[str, Any] = {name: getattr(day, name)[fresh] for name in ("timestamp", *_VALUES)}
-    columns["symbol"] = [names[n] for n in fresh]
-    columns["event_timestamp"] = day.event[fresh] * 1_000_000
-    columns[_CREATED] = pa.nulls(len(fresh))
-    columns["source"] = incoming.source(at[fresh])
-    for n in np.flatnonzero(assumed(columns["symbol"], day.event[fresh])).tolist():
-        columns["source"][n] += ASSUMED
-        written.assumed[exchange_of(columns["symbol"][n])] += 1
-    return pa.table(
-        [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names],
-        schema=_SCHEMA,
-    )
 
+    def recorded(self, splits: list[Split], stored: StoredDay) -> pa.Table:
+        """Return the stored rows of a day with the split ratios that they lack."""
+        written, rows = self._written, []
+        for split in splits:
+            at = stored.find_close(self._numbers[split.symbol], split.event)
+            if at is None:
+                written.barless.append(split)
+                continue
+            row = stored.row(at)
+            if split.ratio == 1:
+                written.barless.append(split)
+            if ADJUSTED in row["source"]:
+                written.adjusted.append(split)
+            elif row["split_ratio"] != split.ratio:
+                source = row["source"].partition(_SPLITS)[0]
+                source = f"{source}{_SPLITS}{self._incoming.splits_file}"
+                rows.append(row | {"split_ratio": split.ratio, "source": source})
+        return self._restated(rows)
 
-def _keys(
-    incoming: Incoming, at: NDArray[np.intp]
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """Return symbols, opens and closes of some bars."""
-    names = [incoming.names[number] for number in incoming.bars.symbol[at]]
-    return names, incoming.bars.timestamp[at], incoming.bars.event[at]
+    def moved(self, moved: list[Split], splits: list[Split], stored: StoredDay) -> pa.Table:
+        """Return the stored rows of a day whose ratio changes: a split has no bar of its own."""
+        recorded = {(split.symbol, split.event) for split in splits}
+        rows = []
+        for split in moved:
+            at = stored.find_close(self._numbers[split.symbol], split.event)
+            if at is not None and (split.symbol, split.event) not in recorded:
+                rows.append(stored.row(at) | {"split_ratio": split.ratio})
+        return self._restated(rows)
 
-
-def _withdrawn(
-    stored: _Stored, names: Sequence[str], bars: Bars, known: NDArray[np.bool_]
-) -> Iterator[tuple[int, Withdrawn]]:
-    """Yield the bars that are not stored, because somebody withdrew them."""
-    if not stored.withdrawn:
-        return
-    of_key = {(each.symbol, each.opens): each for each in stored.withdrawn}
-    of_session = {(each.symbol, each.event): each for each in stored.withdrawn}
-    for n in np.flatnonzero(~known).tolist():
-        found = of_key.get((names[n], int(bars.timestamp[n])))
-        found = found or of_session.get((names[n], int(bars.event[n])))
-        if found is not None:
-            yield n, found
+    def _restated(self, rows: list[dict[str, Any]]) -> pa.Table:
+        self._written.split_rows += len(rows)
+        self._written.restated += len(rows)
+        return pa.Table.from_pylist(rows, schema=_SCHEMA) if rows else _NO_ROWS
 
 
 def _says_the_same(bars: Bars, at: int, prices: Mapping[str, float], tolerance: float) -> bool:
@@ -323,37 +319,3 @@ def _says_the_same(bars: Bars, at: int, prices: Mapping[str, float], tolerance: 
 
 def _is_close(new: float, old: float, tolerance: float) -> bool:
     return abs(new - old) <= tolerance * max(abs(new), abs(old))
-
-
-def _record(splits: list[Split], stored: _Stored, splits_file: str, written: Written) -> pa.Table:
-    """Return the stored rows of a day with the split ratios that they lack."""
-    rows = []
-    for split in splits:
-        at = stored.at_event.get((split.symbol, split.event))
-        if at is None:
-            written.barless.append(split)
-            continue
-        row = stored.row(at)
-        if split.ratio == 1:
-            written.barless.append(split)
-        if ADJUSTED in row["source"]:
-            written.adjusted.append(split)
-        elif row["split_ratio"] != split.ratio:
-            source = f"{row['source'].partition(_SPLITS)[0]}{_SPLITS}{splits_file}"
-            rows.append(row | {"split_ratio": split.ratio, "source": source})
-    written.split_rows += len(rows)
-    written.restated += len(rows)
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
-
-
-def _moved(moved: list[Split], splits: list[Split], stored: _Stored, written: Written) -> pa.Table:
-    """Return the stored rows of a day whose ratio changes because a split has no bar of its own."""
-    recorded = {(split.symbol, split.event) for split in splits}
-    rows = []
-    for split in moved:
-        at = stored.at_event.get((split.symbol, split.event))
-        if at is not None and (split.symbol, split.event) not in recorded:
-            rows.append(stored.row(at) | {"split_ratio": split.ratio})
-    written.split_rows += len(rows)
-    written.restated += len(rows)
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)

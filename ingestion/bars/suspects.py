@@ -18,7 +18,7 @@ import numpy as np
 from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.model import Bars
-from ingestion.bars.nearby import NearbyBars
+from ingestion.bars.nearby import Before, NearbyBars
 from ingestion.sessions import previous_close
 
 if TYPE_CHECKING:
@@ -142,10 +142,10 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
         The scanner's previous closes; NaN where it gives none.
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
-    stored, ahead = NearbyBars(root, bars.symbol, bars.event, names), read_ahead(root)
+    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_ahead(root)
     recorded = Due(ahead)
     first = 0
-    before: dict[int, tuple[int, float]] = {}
+    before: dict[int, Before] = {}
     suspected: set[int] = set()
     for at in np.lexsort((bars.event, bars.symbol)).tolist():
         number, event = int(bars.symbol[at]), int(bars.event[at])
@@ -154,22 +154,22 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
             inspection.held[at] = True
             continue
         last = max(filter(None, (before.get(number), stored.before(name, event))), default=None)
-        before[number] = (event, float(bars.close[at]))
+        before[number] = Before(event, float(bars.close[at]), is_scanned=True)
         if last is None:
             first += 1
             continue
         own = stored.ratio(name, event)
         if np.isnan(theirs) or (name, event) in ahead or own not in (None, 1.0):
             continue
-        due = recorded.between(name, last[0], event)
-        ratio = last[1] / due / theirs
+        due = recorded.between(name, last.event, event)
+        ratio = last.close / due / theirs
         if abs(ratio - 1) <= SAME:
             continue
-        if due != 1 and abs(last[1] / theirs - 1) <= SAME:
+        if due != 1 and abs(last.close / theirs - 1) <= SAME:
             why = f"the recorded split of {ratio_told(due)} does not show"
-            inspection.unsettled.append(Unsettled(name, last[1] / theirs, why))
+            inspection.unsettled.append(Unsettled(name, last.close / theirs, why))
             continue
-        is_next = previous_close(name, event) == last[0]
+        is_next = previous_close(name, event) == last.event
         split = split_like(ratio, NEAR if is_next else NEAR_ACROSS_A_GAP)
         if split is None and (is_next or max(ratio, 1 / ratio) < FAR):
             why = "not as by a split" if is_next else "the bar before is not stored"
@@ -177,7 +177,7 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
             continue
         opened = int(bars.timestamp[at])
         inspection.suspects.append(
-            Suspect(name, opened, event, split, last[1] / due, theirs, own is not None)
+            Suspect(name, opened, event, split, last.close / due, theirs, own is not None)
         )
         if own is None:
             suspected.add(number)

@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.refusals import Reason
-from ingestion.placing import by_hours, misplaced, session_days
+from ingestion.bars.stored import StoredDay
+from ingestion.placing import bars_by_hours, misplaced, session_days
 from ingestion.sessions import ClosingRule, hours_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PRICES = ("open", "high", "low", "close")
-_COLUMNS = ["symbol", "timestamp", "event_timestamp", *_PRICES, "source"]
 _EPOCH = date(1970, 1, 1)
 
 
@@ -54,18 +54,20 @@ class Twins:
 
     Parameters
     ----------
-    rows_of
+    names
+        Symbols by number.
+    stored_on
         Gives the current rows of a date of ``ohlcv_1d``.
     """
 
-    def __init__(self, rows_of: Callable[[date], pa.Table]) -> None:
-        self._rows_of = rows_of
-        self._days: dict[date, dict[tuple[str, int], list[Twin]]] = {}
+    def __init__(self, names: Sequence[str], stored_on: Callable[[date], StoredDay]) -> None:
+        self._names, self._stored_on = names, stored_on
+        self._days: dict[date, dict[tuple[int, int], list[Twin]]] = {}
 
     def find(
         self,
         day: date,
-        names: Sequence[str],
+        symbol: NDArray[np.int32],
         opens: NDArray[np.int64],
         closes: NDArray[np.int64],
     ) -> dict[int, Twin]:
@@ -73,47 +75,47 @@ class Twins:
 
         Parameters
         ----------
-        names, opens, closes
-            Length ``n``: the bars' symbols, opens and closes.
+        symbol, opens, closes
+            Shape ``(n,)``: the bars' symbols by number, opens and closes.
         """
         near = [day + timedelta(days) for days in (-1, 0, 1)]
         self._days = {
-            each: self._days[each] if each in self._days else _suspects(self._rows_of(each))
+            each: self._days[each] if each in self._days else self._suspects(self._stored_on(each))
             for each in near
         }
         stored = [twins for twins in self._days.values() if twins]
         found: dict[int, Twin] = {}
         if not stored:
             return found
-        for symbol, at in by_hours(names).items():
-            for n, number in zip(
-                at.tolist(), session_days(symbol, opens[at], closes[at]), strict=True
-            ):
+        for key, at in bars_by_hours(self._names, symbol).items():
+            days = session_days(key, opens[at], closes[at]).tolist()
+            for n, number, session in zip(at.tolist(), symbol[at].tolist(), days, strict=True):
                 for twins in stored:
-                    for twin in twins.get((names[n], int(number)), ()):
+                    for twin in twins.get((number, session), ()):
                         if twin.event != closes[n]:
                             found[n] = twin
         return found
 
-
-def _suspects(rows: pa.Table) -> dict[tuple[str, int], list[Twin]]:
-    """Return the rows that may be twins, by symbol and day of their session."""
-    symbols, opens, closes = keys(rows)
-    suspect = np.zeros(len(symbols), dtype=bool)
-    days = np.zeros(len(symbols), dtype=np.int64)
-    for symbol, at in by_hours(symbols).items():
-        rule = hours_of(symbol).rule
-        if rule is ClosingRule.SESSION:
-            suspect[at] = misplaced(symbol, opens[at], closes[at])
-        else:
-            suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC  # those close all alike
-        if suspect[at].any():
-            days[at] = session_days(symbol, opens[at], closes[at])
-    found: dict[tuple[str, int], list[Twin]] = {}
-    twins = rows.filter(pa.array(suspect)).select(_COLUMNS).to_pylist() if suspect.any() else []
-    for number, row in zip(days[suspect].tolist(), twins, strict=True):
-        found.setdefault((row["symbol"], number), []).append(_twin(row))
-    return found
+    def _suspects(self, stored: StoredDay) -> dict[tuple[int, int], list[Twin]]:
+        """Return the rows that may be twins, by symbol and day of their session."""
+        found: dict[tuple[int, int], list[Twin]] = {}
+        if not len(stored):
+            return found
+        opens, closes = stored.opens, stored.closes
+        suspect = np.zeros(len(stored), dtype=bool)
+        days = np.zeros(len(stored), dtype=np.int64)
+        for key, at in bars_by_hours(self._names, stored.symbol).items():
+            rule = hours_of(key).rule
+            if rule is ClosingRule.SESSION:
+                suspect[at] = misplaced(key, opens[at], closes[at])
+            else:
+                suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC  # those close all alike
+            if suspect[at].any():
+                days[at] = session_days(key, opens[at], closes[at])
+        for n in np.flatnonzero(suspect).tolist():
+            session = int(stored.symbol[n]), int(days[n])
+            found.setdefault(session, []).append(_twin(stored.row(n)))
+        return found
 
 
 def keys(rows: pa.Table) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:

@@ -133,7 +133,7 @@ def _taken_up(root: Path, ahead: list[Split], gone: Container[tuple[str, int]]) 
     names = sorted({split.symbol for split in ahead})
     numbers = np.array([names.index(split.symbol) for split in ahead], dtype=np.int32)
     events = np.array([split.event for split in ahead], dtype=np.int64)
-    stored = NearbyBars(root, numbers, events, names)
+    stored = NearbyBars.around(root, numbers, events, names)
     before = read_ahead(root)
     known = Known(names, stored, before, ahead)
     _leave_out(stored, names, gone)
@@ -146,7 +146,7 @@ def _taken_up(root: Path, ahead: list[Split], gone: Container[tuple[str, int]]) 
 def _leave_out(stored: NearbyBars, names: Sequence[str], gone: Container[tuple[str, int]]) -> None:
     keys = zip(stored.bars.symbol.tolist(), stored.bars.timestamp.tolist(), strict=True)
     stays = np.array([(names[number], opens) not in gone for number, opens in keys], dtype=bool)
-    stored.bars, stored.is_adjusted = stored.bars.take(stays), stored.is_adjusted[stays]
+    stored.keep(stays)
 
 
 def _seconds(instant: datetime) -> int:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ingestion.bars.model import Bars
-from ingestion.placing import by_hours, session_days
+from ingestion.placing import bars_by_hours, session_days
 from ingestion.sessions import DAY, known_calendar, sessions_between
 from ingestion.symbols import exchange_of
 
@@ -44,11 +44,9 @@ class Witness:
 
     def accept(self, bars: Bars, names: Sequence[str]) -> None:
         """Take bars that are in sessions."""
-        present = np.unique(bars.symbol)  # of thousands of names a file has a few
-        for symbol, places in by_hours([names[number] for number in present]).items():
+        for symbol, at in bars_by_hours(names, bars.symbol).items():
             if known_calendar(symbol) is None:
                 continue
-            at = np.flatnonzero(np.isin(bars.symbol, present[places]))
             days = session_days(symbol, bars.timestamp[at], bars.event[at])
             traded = self._traded.setdefault(symbol, Counter())
             traded.update(dict.fromkeys(np.unique(days).tolist(), 1))

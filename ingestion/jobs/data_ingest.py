@@ -241,7 +241,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     incoming = Incoming(
         bars,
         names,
-        source=lambda at: [SCANNER] * len(at),
+        source=lambda at: pa.repeat(SCANNER, len(at)),
         splits=[],
         tolerance=ROUNDING,
         gives_way_to=_is_imported,

@@ -28,11 +28,13 @@ from ingestion.bars import (
     Incoming,
     Judgement,
     Naming,
+    NearbyBars,
     Reason,
     Refusal,
     Refusals,
     Split,
     SplitsFile,
+    StoredBars,
     SymbolTable,
     Tally,
     Written,
@@ -284,8 +286,15 @@ def _import(
     held, sources = held_by_imports(waiting_bars(root), set(table.names))
     numbers = {name: number for number, name in enumerate(table.names)}
     waiting = as_bars(held, numbers, len(paths))
+    by_symbol.extent.add(waiting.symbol, waiting.event)
+    by_symbol.extent.add(
+        np.array([numbers[split.symbol] for split in splits.splits], dtype=np.int32),
+        np.array([split.event for split in splits.splits], dtype=np.int64),
+    )
+    reader = StoredBars(root, table.names, by_symbol.extent, until_end=request.adjusted)
+    for stored in reader.read():
+        by_symbol.add_stored(stored)
     judgement = Judgement(
-        root=root,
         files=[str(path) for path in paths],
         names=table.names,
         refusals=refusals,
@@ -301,8 +310,8 @@ def _import(
         restate=request.restate,
         splits_file=str(request.splits),
     )
-    by_date = ByDate(staging / "dates", by_symbol.days)
-    changes = _judge(by_symbol, splits.splits, waiting, judgement, by_date, tally)
+    by_date = ByDate(staging / "dates", by_symbol.extent.days)
+    changes = _judge(by_symbol, reader, splits.splits, waiting, judgement, by_date, tally)
     job.tell(verdict=Verdict.WRITING)
     job.write()
     _hold_back(root, tally, judgement, held, sources, run_id)
@@ -385,6 +394,7 @@ def _nothing_accepted(counts: list[FileCounts], tally: Tally, refusals: Refusals
 
 def _judge(
     by_symbol: BySymbol,
+    reader: StoredBars,
     splits: list[Split],
     waiting: Bars,
     by: Judgement,
@@ -397,20 +407,13 @@ def _judge(
         of_symbol.setdefault(split.symbol, []).append(split)
     changes: list[Split] = []
 
-    def judge(bars: Bars, told: list[Split], numbers: NDArray[np.int32]) -> None:
-        own = [split for n in numbers.tolist() for split in of_symbol.pop(by.names[n], ())]
-        prepared = prepare(bars, told, own, by, waiting.take(np.isin(waiting.symbol, numbers)))
+    for numbers, bars, told, stored in by_symbol.drain():
+        own = [split for n in numbers.tolist() for split in of_symbol.get(by.names[n], ())]
+        waits = waiting.take(np.isin(waiting.symbol, numbers))
+        prepared = prepare(bars, told, own, by, waits, NearbyBars(reader, stored))
         changes.extend([*prepared.unplaced, *prepared.moved])
         tally.add_prepared(prepared)
         by_date.add(prepared.bars)
-        seen.update(numbers.tolist())
-
-    seen: set[int] = set()
-    for bars, told in by_symbol.drain():
-        judge(bars, told, np.unique(bars.symbol))
-    others = [n for n, name in enumerate(by.names) if n not in seen and name in of_symbol]
-    if others:
-        judge(Bars.concatenate([]), [], np.array(others, dtype=np.int32))
     return changes
 
 
@@ -442,7 +445,7 @@ def _hold_back(
             bars,
             by.names,
             np.full(len(bars), np.nan),
-            [f"{prefix}{source}" for source in of_bars],
+            [f"{prefix}{source}" for source in of_bars.to_pylist()],
             waiting,
         )
         hold(root, rows, run_id)
@@ -450,19 +453,17 @@ def _hold_back(
 
 def _sources(
     bars: Bars, by: Judgement, waiting: list[str]
-) -> Callable[[NDArray[np.intp]], list[str]]:
+) -> Callable[[NDArray[np.intp]], pa.Array]:
     """Return what gives the source of the bars at some positions."""
-    of_files = [
-        (f"import:{path.name}", f"import:{path.name}{ADJUSTED}") for path in map(Path, by.files)
-    ]
+    files = [f"import:{Path(file).name}" for file in by.files]
+    texts = pa.array([*files, *(f"{file}{ADJUSTED}" for file in files), *waiting], pa.string())
 
-    def source(at: NDArray[np.intp]) -> list[str]:
-        adjusted = by.still_adjusted[bars.symbol[at]].tolist()
-        places = zip(bars.file[at].tolist(), bars.row[at].tolist(), adjusted, strict=True)
-        return [
-            of_files[file][is_adjusted] if file < len(of_files) else waiting[row]
-            for file, row, is_adjusted in places
-        ]
+    def source(at: NDArray[np.intp]) -> pa.Array:
+        file = bars.file[at]
+        of_file = file + len(files) * by.still_adjusted[bars.symbol[at]]
+        return texts.take(
+            pa.array(np.where(file < len(files), of_file, 2 * len(files) + bars.row[at]))
+        )
 
     return source
 
