@@ -94,11 +94,14 @@ def feature_ingest(
         report = CoverageReport.of(
             run_id, request.source, request.min_coverage, snapshot, known_at, resumed
         )
+        feeds = Feeds(settings.lakehouse)
+        news = feeds.news(_modes(snapshot), known_at)
+        feeds.observe(news)
         checked = None
         if report.is_enough and rows.num_rows:
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(settings.lakehouse, rows, known_at)
-            checked = _check(settings, rows, report, run_id)
+            checked = _check(settings, rows, report, run_id, feeds)
         job.tell(**report.document(**_quality(checked)))
         refuse_unless_enough(report, job)
         part = None
@@ -106,21 +109,22 @@ def feature_ingest(
             refuse_unless_accepted(checked, job)
             job.write()
             # First: a snapshot without it would count as one of the usual feed.
-            feeds = Feeds(settings.lakehouse).news(_modes(snapshot), known_at)
-            if feeds.num_rows:
-                append_part(settings.lakehouse, FEEDS, feeds, run_id)
+            if news.num_rows:
+                append_part(settings.lakehouse, FEEDS, news, run_id)
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
             part = append_part(settings.lakehouse, GROUP, accepted, run_id)
     return FeatureIngestResult(report, job.receipt, part, checked)
 
 
-def _check(settings: Settings, rows: pa.Table, report: CoverageReport, run_id: str) -> CheckReport:
+def _check(
+    settings: Settings, rows: pa.Table, report: CoverageReport, run_id: str, feeds: Feeds
+) -> CheckReport:
     """Check the rows; as many must be left as the coverage asks for."""
     # The product of an exact share may be off by a rounding.
     covered = math.ceil(report.min_coverage * report.asked - 1e-9)
     fewest = max(1, covered - report.resumed)
-    return check_at_door(settings, GROUP, rows, run_id, fewest=fewest)
+    return check_at_door(settings, GROUP, rows, run_id, fewest=fewest, feeds=feeds)
 
 
 def _quality(checked: CheckReport | None) -> dict[str, object]:

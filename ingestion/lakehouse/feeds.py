@@ -35,6 +35,10 @@ class Feeds:
             lambda: [read_part(part.path, names) for part in list_parts(root, FEEDS)]
         )
         self._of: dict[str, tuple[list[int], list[int]]] = {}
+        self.observe(*tables)
+
+    def observe(self, *tables: pa.Table) -> None:
+        """Take rows of ``feeds`` that are not stored yet; they are later than those that are."""
         observed = [row for table in tables for row in table.to_pylist()]
         for row in sorted(observed, key=lambda row: row["observed_at"]):
             instants, delays = self._of.setdefault(row["symbol"], ([], []))

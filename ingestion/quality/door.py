@@ -16,7 +16,7 @@ from feature_repo.catalog import FeatureGroup
 from ingestion import clock
 from ingestion.bars.holes import OpenHoles
 from ingestion.errors import GateRefused
-from ingestion.lakehouse import write_run_file
+from ingestion.lakehouse import Feeds, write_run_file
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import read_history
 from ingestion.quality.quarantine import DATASET, QUARANTINE_FILE
@@ -36,6 +36,7 @@ def check_at_door(
     fewest: int = 1,
     most: int | None = None,
     holes: OpenHoles | None = None,
+    feeds: Feeds | None = None,
 ) -> CheckReport:
     """Judge a batch before it is published; what may not be is written to the run's quarantine.
 
@@ -52,6 +53,8 @@ def check_at_door(
         How many rows must remain, by the symbols asked.
     holes
         Sessions that are missing: values over them are null.
+    feeds
+        How late the rows' feeds are; as it is stored if not given.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def check_at_door(
     waivers = read_waivers(settings.feast_repository, clock.now())
     batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
-        history=read_history(settings.lakehouse, group, batch, holes),
+        history=read_history(settings.lakehouse, group, batch, holes, feeds),
         fewest=fewest,
         most=most,
         waived=waivers.of_group(group.name),

@@ -79,7 +79,7 @@ def against_history(
     history = history or History.none(group)
     yield from _lost(group, rows, history)
     if group.quality.max_unmoved_share is not None:
-        yield _unmoved(group, group.quality.max_unmoved_share, rows, history.previous)
+        yield _unmoved(group, group.quality.max_unmoved_share, rows, history)
     yield from _drift(group, rows, history)
 
 
@@ -158,16 +158,17 @@ def _spans_hole(rows: pa.Table, feature: str, holes: OpenHoles) -> NDArray[np.bo
 
 
 def _unmoved(
-    group: FeatureGroup, limit: float, rows: pa.Table, previous: pa.Table
+    group: FeatureGroup, limit: float, rows: pa.Table, history: History
 ) -> Figure | Skipped:
     """Count the symbols that show an old bar though a session has closed since it did."""
+    previous = history.previous
     before = previous.take(pc.index_in(rows["symbol"], previous["symbol"].combine_chunks()))
     bar, former = numbers(rows, _BAR), numbers(before, _BAR)
     both = bar.valid & former.valid
     moved = both & (bar.values > former.values)
     still = np.flatnonzero(both & ~moved)
     stalled = sum(
-        _session_closed(symbol, int(opened), int(known_at))
+        _session_closed(symbol, int(opened), int(known_at) - _delay(history, symbol, known_at))
         for symbol, opened, known_at in zip(
             rows["symbol"].take(pa.array(still)).to_pylist(),
             former.values[still],
@@ -179,13 +180,19 @@ def _unmoved(
     return _share("unmoved share", stalled, with_session, limit, group.quality.judged_from)
 
 
-def _session_closed(symbol: str, bar_open: int, known_at: int) -> bool:
-    """Tell whether a session after a bar's own is over and published, as far as hours are known."""
+def _delay(history: History, symbol: str, known_at: int) -> int:
+    """Return the seconds after a close from which a symbol's values are final."""
+    if history.feeds is None:
+        return hours_of(symbol).finality_delay
+    return history.feeds.delay(symbol, known_at)
+
+
+def _session_closed(symbol: str, bar_open: int, latest: int) -> bool:
+    """Tell whether a session after a bar's own has closed by then, as far as hours are known."""
     close = known_bar_close(symbol, bar_open)
     if close is None:
         return False
     exchange = symbol.partition(":")[0]
-    latest = known_at - hours_of(symbol).finality_delay
     day, last = (datetime.fromtimestamp(each, UTC).date() for each in (close, latest))
     day -= timedelta(days=1)  # local dates are at most a day off
     while day <= last + timedelta(days=1):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from feature_repo.catalog import FeatureGroup
 from ingestion.bars.holes import OpenHoles
-from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
+from ingestion.lakehouse import Feeds, arrow_schema, by_date, list_parts, read_part
 from ingestion.reading import reading_again
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -31,6 +31,8 @@ class History:
     """Dates that ``trailing`` is of."""
     holes: OpenHoles | None = None
     """Sessions that are missing: values over them are gone for a known reason."""
+    feeds: Feeds | None = None
+    """How late each symbol's feed was; as is usual for its exchange if nothing is known."""
 
     @classmethod
     def none(cls, group: FeatureGroup) -> History:
@@ -40,7 +42,11 @@ class History:
 
 
 def read_history(
-    lakehouse: Path, group: FeatureGroup, rows: pa.Table, holes: OpenHoles | None = None
+    lakehouse: Path,
+    group: FeatureGroup,
+    rows: pa.Table,
+    holes: OpenHoles | None = None,
+    feeds: Feeds | None = None,
 ) -> History:
     """Read the trailing days of a batch's symbols.
 
@@ -50,8 +56,8 @@ def read_history(
     ----------
     rows
         In the group's schema, at least one; the first of a repeated symbol counts.
-    holes
-        Goes into the history.
+    holes, feeds
+        Go into the history; the stored feeds if none are given.
 
     Raises
     ------
@@ -71,7 +77,8 @@ def read_history(
                 days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
         return pa.concat_tables(tables), np.concatenate(days)
 
-    return replace(_history(*reading_again(read), rows), holes=holes)
+    history = _history(*reading_again(read), rows)
+    return replace(history, holes=holes, feeds=feeds or Feeds(lakehouse))
 
 
 def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:

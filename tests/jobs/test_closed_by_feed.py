@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from scanned_rows import bar, instant, showing
+from scanned_rows import bar, instant, showing, unix
 
-from feature_repo.catalog import FEEDS
+from feature_repo.catalog import FEEDS, TV_TECHNICALS_1D
 from ingestion.candidates import Candidates
 from ingestion.jobs.data_ingest import data_ingest
 from ingestion.jobs.explain import ExplainRequest, explain
@@ -92,6 +92,41 @@ def test_select_leaves_out_what_was_open_by_its_feed(settings, snapshot) -> None
     chosen = select(settings, request)
     assert [row.symbol for row in chosen.rows] == ["NYSE:LIVE", "NYSE:USUAL"]
     assert chosen.left_out == {"open_bar": 1}
+
+
+@pytest.mark.parametrize(
+    ("now", "unmoved"),
+    [
+        ("2021-03-04T21:04:59", 0 / 60),
+        ("2021-03-04T21:06", 20 / 80),
+        ("2021-03-04T21:22", 40 / 100),
+        ("2021-03-04T21:26", 60 / 120),
+    ],
+)
+def test_a_bar_stands_still_from_when_its_feed_should_have_moved(
+    settings, scanner, at, now, unmoved
+) -> None:
+    """Thursday's session is over: 60 symbols show its bar, and 20 of each feed Wednesday's."""
+    still = {f"{symbol}{n}": mode for symbol, mode in MODES.items() for n in range(20)}
+    names = (*still, *(f"NYSE:NEW{n}" for n in range(60)))
+    asked = FeatureIngestRequest(Candidates("120.json", names, (), 0), scanner=QUICK)
+    for evening, opened in (("2021-03-03T22:00", OPENED), (now, "2021-03-04T14:30")):
+        scanner.panel = showing(
+            *(
+                bar(
+                    name,
+                    OPENED if name in still else opened,
+                    **{each.name: 0.5 + place / 1000 for each in TV_TECHNICALS_1D.features},
+                    last_bar_update_time=unix(opened),
+                    update_mode=still.get(name, "delayed_streaming_900"),
+                )
+                for place, name in enumerate(names)
+            )
+        )
+        at(instant(evening))
+        checked = feature_ingest(settings, asked).quality
+    (figure,) = (each for each in checked.figures if each.check == "unmoved share")
+    assert figure.value == unmoved
 
 
 def test_only_what_is_not_usual_is_stored_and_only_when_it_changes(settings, snapshot) -> None:
