@@ -6,10 +6,11 @@ Three sources, a later one replacing what an earlier one says of a date:
 2. ``ingestion/sessions.csv``: sessions that those calendars lack or have wrongly, with sources;
 3. the project's own ``feature_repo/sessions.csv``.
 
-Some calendars end: holidays that follow the moon are announced one year at a time. After a
-calendar's end each weekday is assumed to have its usual hours, those of most of its sessions in the
-calendar's last year, and the session is marked as assumed. Rows of the project's own file after
-that end say that somebody knows the year: up to the last of them nothing is assumed.
+Some calendars end: holidays that follow the moon are announced one year at a time. Others go on
+without them (:data:`~ingestion.exchanges.HOLIDAYS_KNOWN_UNTIL`). After a calendar's end each
+weekday is assumed to have its usual hours, those of most of its sessions in the calendar's last
+year, and the session is marked as assumed. Rows of the project's own file after that end say that
+somebody knows the year: up to the last of them nothing is assumed.
 
 ``sessions.csv`` has the columns ``exchange,date,open,close``: TradingView's exchange code, or
 several with a space between; the local date; and local wall-clock times such as ``09:15``, empty
@@ -30,7 +31,7 @@ from zoneinfo import ZoneInfo
 
 from ingestion import clock
 from ingestion.errors import InputError
-from ingestion.exchanges import CALENDARS
+from ingestion.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
 from ingestion.settings import Settings, variable
 
 if TYPE_CHECKING:  # numpy alone takes longer to import than a command may take to show its help
@@ -201,21 +202,23 @@ def _loaded(calendar: str, until: int, extra: tuple[tuple[date, Hours], ...] = (
     start, end = pd.Timestamp(_FIRST_DAY), pd.Timestamp(year=until, month=12, day=31)
     if (bound := stretch.bound_min()) is not None:
         start = max(start, bound)
-    ends = stretch.bound_max()
-    ends = ends if ends is not None and ends < end else None
-    loaded = exchange_calendars.get_calendar(calendar, start=start, end=ends or end)
+    bound = stretch.bound_max()
+    end = end if bound is None else min(bound, end)
+    ends = HOLIDAYS_KNOWN_UNTIL.get(calendar) or (end.date() if end == bound else None)
+    loaded = exchange_calendars.get_calendar(calendar, start=start, end=end)
     zone = str(loaded.tz)
     opens, closes = loaded.schedule["open"], loaded.schedule["close"]
+    labels = loaded.sessions.to_numpy("datetime64[D]")
     known = Calendar(
-        labels=loaded.sessions.to_numpy("datetime64[D]"),
+        labels=labels,
         midnights=_local(loaded.sessions, zone),
         opens=opens.to_numpy("datetime64[s]").astype(np.int64),
         closes=closes.to_numpy("datetime64[s]").astype(np.int64),
-        assumed=np.zeros(len(loaded.sessions), dtype=bool),
+        assumed=np.zeros(len(labels), dtype=bool) if ends is None else labels > np.datetime64(ends),
         time_zone=zone,
-        ends=None if ends is None else ends.date(),
+        ends=ends,
     )
-    return _carried_on(known, (ends or end).date())
+    return _carried_on(known, end.date())
 
 
 def _carried_on(known: Calendar, last: date) -> Calendar:

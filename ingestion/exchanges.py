@@ -5,6 +5,7 @@ How a bar's close follows from them is in :mod:`ingestion.sessions`.
 
 from __future__ import annotations
 
+from datetime import date
 from types import MappingProxyType
 
 # The calendar must not close before the exchange does: an early stamp leaks, a late one only waits.
@@ -77,6 +78,20 @@ CALENDARS = MappingProxyType(
     }
 )
 """TradingView exchange code → name of a calendar in ``exchange_calendars``."""
+
+HOLIDAYS_KNOWN_UNTIL = MappingProxyType(
+    {
+        "XBKK": date(2029, 12, 31),
+        "XIDX": date(2025, 12, 31),
+        "XKAR": date(2025, 12, 31),
+        "XKLS": date(2029, 12, 31),
+        "XPHS": date(2027, 12, 31),
+    }
+)
+"""Calendars of ``exchange_calendars`` that go on after their last announced lunar holidays.
+
+Later years have those of a fixed date alone, so every other session there is assumed.
+"""
 
 FX_VENUES = frozenset(
     {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from exchange_calendars import get_calendar
 
 from ingestion.calendars import SHIPPED, calendar_of, read_sessions
 from ingestion.cli import main
 from ingestion.errors import InputError
-from ingestion.exchanges import CALENDARS
+from ingestion.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
 from ingestion.sessions import (
     calendar_ends,
     known_bar_close,
@@ -113,6 +116,41 @@ def test_own_rows_past_a_calendars_end_say_that_the_year_is_known(own: Path) -> 
     february = sessions_between("SSE", date(2027, 2, 5), date(2027, 2, 9))
     assert [(each.label.day, each.is_assumed) for each in february] == [(5, False), (9, False)]
     assert sessions_between("SSE", date(2027, 10, 4), date(2027, 10, 4))[0].is_assumed
+
+
+@pytest.mark.parametrize(
+    ("exchange", "end", "feast", "fixed"),
+    [
+        # Eid al-Fitr of 2026, and a holiday of a fixed date.
+        ("IDX", date(2025, 12, 31), date(2026, 3, 20), date(2026, 12, 25)),
+        ("PSX", date(2025, 12, 31), date(2026, 3, 20), date(2026, 12, 25)),
+    ],
+)
+def test_a_calendar_that_goes_on_without_its_lunar_holidays_has_ended(
+    exchange: str, end: date, feast: date, fixed: date
+) -> None:
+    assert calendar_ends([exchange]) == {exchange: end}
+    (assumed,) = sessions_between(exchange, feast, feast)
+    assert assumed.is_assumed
+    assert sessions_between(exchange, fixed, fixed) == []
+    before = sessions_between(exchange, date(2025, 3, 24), date(2025, 4, 8))
+    assert not any(each.is_assumed for each in before)
+    assert date(2025, 4, 1) not in [each.label for each in before]
+    assert sessions_between(exchange, date(2035, 3, 7), date(2035, 3, 7))[0].is_assumed
+
+
+@pytest.mark.parametrize("name", sorted(HOLIDAYS_KNOWN_UNTIL))
+def test_holidays_are_lacking_after_the_end_that_is_declared(name: str) -> None:
+    """If this fails, the library knows more years by now: move the end."""
+    end = HOLIDAYS_KNOWN_UNTIL[name].year
+    calendar = get_calendar(name, start="2018-01-01", end=f"{end + 1}-12-31")
+    closed = Counter(
+        day.year
+        for day in pd.bdate_range("2018-01-01", f"{end + 1}-12-31")
+        if day not in calendar.sessions
+    )
+    usual = sum(closed[year] for year in range(2018, 2026)) / 8
+    assert closed[end] > 0.77 * usual > closed[end + 1]
 
 
 @pytest.mark.parametrize(

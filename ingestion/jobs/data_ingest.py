@@ -83,6 +83,9 @@ class BarsReport:
     """Symbols whose bar disagrees with an imported one, which stays."""
     traded_on_closed_days: tuple[str, ...]
     """Days on which symbols traded and the calendar has none."""
+    did_not_open: tuple[str, ...]
+    """Markets and sessions that the calendar has and in which, by the previous closes, nobody
+    traded: they are accepted as missing."""
     assumed_hours: dict[str, int]
     """By exchange, bars among the written that lie beyond the end of its calendar."""
     held_by_import: tuple[str, ...]
@@ -106,6 +109,7 @@ class BarsReport:
             "gave_way": list(self.gave_way),
             "assumed_hours": self.assumed_hours,
             "traded_on_closed_days": list(self.traded_on_closed_days),
+            "did_not_open": list(self.did_not_open),
             "held_by_import": list(self.held_by_import),
             "refused": len(self.refused),
             "refused_by_reason": self.refused_by_reason,
@@ -262,11 +266,11 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     waited = set(sessions_of(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
-    report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import)
+    witness = hear_witness(root, bars.take(recent & ~held), names, previous)
+    report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import, witness)
     held_bars = bars.take(held)
     sources = _sources(held_bars, names, len(scanned.previous), waiting)
     waits = held_bars, names, previous[held_bars.row], sources, waiting
-    witness = hear_witness(root, bars.take(recent & ~held), names, previous)
     return _Plan(rows, waits, report, witness)
 
 
@@ -325,6 +329,7 @@ def _report(
     held: int,
     was_waiting: NDArray[np.bool_],
     by_import: list[str],
+    witness: Witness,
 ) -> BarsReport:
     added = int(written.is_new.sum())
     return BarsReport(
@@ -344,6 +349,7 @@ def _report(
         gave_way=tuple(written.gave_way),
         assumed_hours=dict(sorted(written.assumed.items())),
         traded_on_closed_days=tuple(scanned.witness.on_closed_days()),
+        did_not_open=tuple(f"{market} {session}" for market, session, _ in witness.closed),
         held_by_import=tuple(by_import),
         refused=tuple(scanned.refused),
     )

@@ -85,6 +85,11 @@ def bars_text(result: DataIngestResult) -> str:
             f"{len(days):,} days on which symbols traded and the calendar has none; if the market "
             f"was open, write them to feature_repo/sessions.csv: {', '.join(days[:_NAMED])}"
         )
+    if bars.did_not_open:
+        lines.append(
+            "the market did not open, whatever its calendar says: the previous closes are those "
+            f"of before: {', '.join(bars.did_not_open[:_NAMED])}"
+        )
     if bars.assumed_hours:
         lines.append(assumed_text(bars.assumed_hours))
     lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]

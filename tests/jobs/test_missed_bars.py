@@ -19,6 +19,7 @@ from ingestion.jobs.local_features import local_features
 from ingestion.jobs.scan import ScanRequest
 from ingestion.lakehouse import list_parts
 from ingestion.local.reach import BARS_BACK
+from ingestion.render.scans import bars_text
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import QUICK
@@ -134,6 +135,9 @@ def test_a_market_whose_previous_closes_are_those_of_before_did_not_open(
     changes = [10.0] * same + [3.0] * (6 - same)
     result = ingest("2021-03-03T09:00", *hong_kong("2021-03-03", 11.0, changes))
     found = find_holes(settings.lakehouse, instant("2021-03-03T09:00"))
+    told = "the market did not open, whatever its calendar says"
+    assert (told in bars_text(result)) == (not is_open)
+    assert result.bars.did_not_open == (() if is_open else ("HKEX 2021-03-02",))
     if is_open:
         assert missing(result) == [("HKEX", date(2021, 3, 2), 6)]
         assert found.accepted == ()
