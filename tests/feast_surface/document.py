@@ -12,6 +12,7 @@ from tests.feast_surface.surface import KINDS, Line
 AREAS = {
     "commands": "test_surface_commands",
     "types": "test_surface_types",
+    "logging": "test_surface_logging",
     "monitoring": "test_surface_monitoring",
 }
 """The modules of the tests, by what they are about, in the order of the document."""

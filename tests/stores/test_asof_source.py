@@ -45,6 +45,7 @@ FILES = (
     "x/date=2021-04-13/part-0.parquet",
     "x/date=2021-04-13/hour=3/part-0.parquet",
     "x/date=2021-02-31/part-0.parquet",
+    "__log_date=2021-04-12/part-0.parquet",
     "x/other/part-0.parquet",
 )
 
@@ -59,6 +60,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_folder_is_its_visible_files_numbers_in_their_order(tree: Path):
     assert listed(tree) == [
+        "__log_date=2021-04-12/part-0.parquet",
         "a.parquet",
         "b.pq",
         "c",

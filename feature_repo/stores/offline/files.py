@@ -2,7 +2,7 @@
 
 A file belongs to a folder if it is named like Parquet or has no suffix, and neither it nor a folder
 on the way to it begins with ``.`` or ``_``. Folders named ``name=value`` tell values that the files
-may leave out. What does not exist holds no file.
+may leave out; these may begin with ``_``. What does not exist holds no file.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
 
 
 def _is_visible(name: str) -> bool:
-    return not name.startswith((".", "_"))
+    return not name.startswith(".") and ("=" in name or not name.startswith("_"))
 
 
 def _belongs(info: fs.FileInfo) -> bool:
