@@ -51,7 +51,7 @@ from ingestion.bars.doubts import Doubts
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
-from ingestion.bars.held import REFUSED, as_bars, held_by_imports, hold, newly_held, waiting_bars
+from ingestion.bars.held import REFUSED, HeldByImports, hold, newly_held, waiting_bars
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
 from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
@@ -79,6 +79,7 @@ __all__ = [
     "Findings",
     "Gathered",
     "Gatherer",
+    "HeldByImports",
     "Incoming",
     "Judgement",
     "Naming",
@@ -93,9 +94,7 @@ __all__ = [
     "SymbolTable",
     "Tally",
     "Written",
-    "as_bars",
     "describe",
-    "held_by_imports",
     "hold",
     "is_date_format",
     "looks_foreign",

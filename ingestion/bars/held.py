@@ -8,9 +8,10 @@ stored, or until it was found to be a bad one: then a later version of its row s
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,18 +20,25 @@ import pyarrow.compute as pc
 from feature_repo.catalog import HELD_BARS, OHLCV_1D
 from ingestion import clock
 from ingestion.bars.model import Bars
+from ingestion.bars.series import keys_of, places
+from ingestion.bars.times import DAY
 from ingestion.lakehouse import (
     append_parts,
     arrow_schema,
     by_date,
     created_after,
+    created_at,
     list_parts,
     read_current,
+    read_current_of,
 )
+from ingestion.spill import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_IMPORT = "import:"
+"""Begins the source of a bar that a person brought."""
 _VALUES = ("open", "high", "low", "close", "volume")
 _COMPARED = (*_VALUES, "split_ratio", "previous_close", "source")
 _SCHEMA = arrow_schema(HELD_BARS)
@@ -38,42 +46,76 @@ REFUSED = "refused;"
 """Begins the source of a held bar that was found to be a bad one: it waits no longer."""
 
 
-def waiting_bars(root: Path) -> pa.Table:
+def waiting_bars(root: Path, first: date = date.min, last: date = date.max) -> pa.Table:
     """Return the held bars that are not stored, in the schema of ``held_bars``.
 
-    Sorted by and unique on (``symbol``, ``timestamp``).
+    Of all dates, or of some, both ends included. Sorted by and unique on (``symbol``,
+    ``timestamp``).
     """
-    parts = by_date(list_parts(root, HELD_BARS))
-    stored = by_date(list_parts(root, OHLCV_1D))
-    tables = [_SCHEMA.empty_table()]
-    for day, of_day in parts.items():
-        rows = read_current(of_day, HELD_BARS)
+    rows = pa.concat_tables([_SCHEMA.empty_table(), *_waiting(root, first, last)])
+    return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+
+
+def _waiting(root: Path, first: date = date.min, last: date = date.max) -> Iterator[pa.Table]:
+    """Yield the rows of one date after the other."""
+    stored = by_date(list_parts(root, OHLCV_1D, first))
+    for day, parts in by_date(list_parts(root, HELD_BARS, first)).items():
+        if day > last:
+            return
+        rows = read_current(parts, HELD_BARS)
+        rows = rows.filter(pc.invert(pc.starts_with(rows["source"], REFUSED)))
+        symbols = sorted(set(rows["symbol"].to_pylist()))
         # One that was stored and withdrawn since does not come back.
-        there = read_current(
+        there = read_current_of(
             stored.get(day, []),
             OHLCV_1D,
+            symbols,
             ["symbol", "timestamp", "event_timestamp"],
             withdrawn=True,
         )
         known = set(sessions_of(there))
-        tables.append(rows.filter(pa.array([key not in known for key in sessions_of(rows)])))
-    rows = pa.concat_tables(tables)
-    refused = pc.starts_with(rows["source"], REFUSED)
-    rows = rows.filter(pc.invert(refused))
-    return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+        yield rows.filter(pa.array([key not in known for key in sessions_of(rows)], pa.bool_()))
 
 
-def held_by_imports(waiting: pa.Table, symbols: Container[str]) -> tuple[pa.Table, list[str]]:
-    """Return the waiting bars of some symbols that imports held back, and their sources."""
-    rows = waiting.to_pylist()
-    wanted = [is_import(row["source"]) and row["symbol"] in symbols for row in rows]
-    waiting = waiting.filter(pa.array(wanted, pa.bool_()))
-    return waiting, waiting["source"].to_pylist()
+class HeldByImports:
+    """Reads the waiting bars of some symbols that imports held back.
+
+    Parameters
+    ----------
+    names
+        Symbols by number.
+    file
+        The file number that the bars get.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str], file: int) -> None:
+        self._root, self._file = root, file
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._names = pa.array(names, pa.string())
+        self._sources: dict[str, int] = {}
+
+    @property
+    def sources(self) -> list[str]:
+        """Where the bars come from; their ``row`` is a position in it."""
+        return list(self._sources)
+
+    def read(self) -> Iterator[Bars]:
+        """Yield the bars of one date after the other."""
+        for rows in _waiting(self._root):
+            wanted = pc.is_in(rows["symbol"], value_set=self._names)
+            rows = rows.filter(pc.and_(wanted, pc.starts_with(rows["source"], _IMPORT)))
+            bars = as_bars(rows, self._numbers, self._file)
+            numbers = [
+                self._sources.setdefault(source, len(self._sources))
+                for source in rows["source"].to_pylist()
+            ]
+            bars.row = np.array(numbers, dtype=np.int64)
+            yield bars
 
 
 def is_import(source: str) -> bool:
     """Tell whether a person brought a bar with that source."""
-    return source.startswith("import:")
+    return source.startswith(_IMPORT)
 
 
 def as_bars(waiting: pa.Table, numbers: dict[str, int], file: int, first_row: int = 0) -> Bars:
@@ -116,42 +158,65 @@ def newly_held(
     bars: Bars,
     names: Sequence[str],
     previous: NDArray[np.float64],
-    sources: Sequence[str],
+    sources: Sequence[str] | pa.Array,
     waiting: pa.Table,
 ) -> list[pa.Table]:
     """Return the rows of ``held_bars`` for bars that do not wait there yet, created now.
 
     Parameters
     ----------
+    names
+        Symbols by number.
     previous, sources
         Shape ``(n,)`` each: the scanner's previous close, NaN for none, and the source, per bar.
+    waiting
+        What waits there, in the schema of ``held_bars``.
 
     Returns
     -------
     list[pa.Table]
         One table per date.
     """
-    now = clock.now()
-    there = {(row["symbol"], row["timestamp"]): row for row in waiting.to_pylist()}
-    days: dict[int, list[dict[str, Any]]] = {}
-    for at in range(len(bars)):
-        theirs, ratio = float(previous[at]), float(bars.split_ratio[at])
-        row: dict[str, Any] = {name: float(getattr(bars, name)[at]) for name in _VALUES} | {
-            "symbol": names[bars.symbol[at]],
-            "timestamp": int(bars.timestamp[at]),
-            "split_ratio": 1.0 if np.isnan(ratio) else ratio,
-            "event_timestamp": int(bars.event[at]) * 1_000_000,
-            "created_timestamp": now,
-            "source": sources[at],
-            "previous_close": None if np.isnan(theirs) else theirs,
-        }
-        known = there.get((row["symbol"], row["timestamp"]))
-        if known is not None:
-            if all(known[name] == row[name] for name in _COMPARED):
-                continue
-            row["created_timestamp"] = created_after(now, known["created_timestamp"])
-        days.setdefault(int(bars.event[at]) // 86_400, []).append(row)
-    return [pa.Table.from_pylist(rows, schema=_SCHEMA) for _, rows in sorted(days.items())]
+    now, symbols = clock.now(), pa.array(names, pa.string())
+    columns = {name: getattr(bars, name) for name in ("timestamp", *_VALUES)} | {
+        "symbol": symbols.take(pa.array(bars.symbol)),
+        "split_ratio": np.where(np.isnan(bars.split_ratio), 1.0, bars.split_ratio),
+        "event_timestamp": bars.event * 1_000_000,
+        "created_timestamp": pa.repeat(pa.scalar(now), len(bars)),
+        "source": sources,
+        "previous_close": pa.array(previous, from_pandas=True),
+    }
+    rows = pa.table(
+        [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names],
+        schema=_SCHEMA,
+    )
+    number = pc.fill_null(pc.index_in(waiting["symbol"], value_set=symbols), -1).to_numpy()
+    keys = keys_of(number, waiting["timestamp"].to_numpy())
+    order = np.argsort(keys)
+    at = places(keys[order], keys_of(bars.symbol, bars.timestamp))
+    wait = np.flatnonzero(at >= 0)
+    there = waiting.take(pa.array(order[at[wait]]))
+    new = np.ones(len(bars), dtype=bool)
+    new[wait] = _differ(rows.take(pa.array(wait)), there)
+    if len(wait):
+        newest = pc.max(there["created_timestamp"]).as_py()
+        rows = created_at(rows, created_after(now, newest))
+    chosen = np.flatnonzero(new)
+    days = bars.event[chosen] // DAY
+    order = np.argsort(days, kind="stable")
+    rows = rows.take(pa.array(chosen[order]))
+    return [rows.slice(start, end - start) for _, start, end in runs(days[order])]
+
+
+def _differ(rows: pa.Table, others: pa.Table) -> NDArray[np.bool_]:
+    """Tell which rows say something else than the others at their places."""
+    differ = np.zeros(rows.num_rows, dtype=bool)
+    for name in _COMPARED:
+        one, other = rows[name], others[name]
+        both_null = pc.and_(pc.is_null(one), pc.is_null(other))
+        same = pc.or_(pc.fill_null(pc.equal(one, other), False), both_null)
+        differ |= ~same.to_numpy()
+    return differ
 
 
 def hold(root: Path, tables: list[pa.Table], run_id: str) -> list[Path]:

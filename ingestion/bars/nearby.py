@@ -35,7 +35,6 @@ STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 _VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
 _COLUMNS = ["symbol", "timestamp", *_VALUES, "event_timestamp", "source"]
-_ROWS_AT_ONCE = 250_000
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -105,19 +104,12 @@ class StoredBars:
         self._symbols = sorted(names[number] for number in present.tolist())
 
     def read(self) -> Iterator[Bars]:
-        """Yield them, many at a time and date by date."""
-        several, size = [], 0
+        """Yield them, date by date."""
         for day in self._parts:
-            if day not in self._days:
-                continue
-            bars = self._of_day(day, self._symbols)
-            near = (self._first[bars.symbol] <= day) & (day <= self._last[bars.symbol])
-            several.append(bars.take(near))
-            size += len(several[-1])
-            if size >= _ROWS_AT_ONCE:
-                yield Bars.concatenate(several)
-                several, size = [], 0
-        yield Bars.concatenate(several)
+            if day in self._days:
+                bars = self._of_day(day, self._symbols)
+                near = (self._first[bars.symbol] <= day) & (day <= self._last[bars.symbol])
+                yield bars.take(near)
 
     def read_of(self, symbols_by_day: Mapping[int, Collection[int]]) -> Bars:
         """Return the bars of some dates, days from 1970-01-01, each of its own symbols."""

@@ -12,7 +12,7 @@ Nothing is written before every symbol is judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +43,8 @@ class SymbolsBars(NamedTuple):
     """Those of the files, in the order in which they came."""
     splits: list[Split]
     """Those that the files of bars tell."""
+    waiting: Bars
+    """Those that earlier imports held back; they have the file number behind the last one's."""
     stored: Bars
     """What the lakehouse has around them."""
 
@@ -56,10 +58,12 @@ class BySymbol:
         For what does not fit in memory; the caller removes it.
     symbols
         The import's symbols by number.
+    files
+        How many files there are.
     """
 
-    def __init__(self, folder: Path, symbols: SymbolTable) -> None:
-        self._symbols = symbols
+    def __init__(self, folder: Path, symbols: SymbolTable, files: int) -> None:
+        self._symbols, self._files = symbols, files
         self._bars = Spill(folder / "bars")
         self._splits = Spill(folder / "splits")
         self._sizes = np.zeros(_PILES, dtype=np.int64)
@@ -82,9 +86,16 @@ class BySymbol:
             )
             self._splits.scatter(rows, numbers % _PILES)
 
-    def add_stored(self, bars: Bars) -> None:
-        """Take bars of these symbols that the lakehouse has."""
-        self._add(bars)
+    def add_waiting(self, several: Iterable[Bars]) -> None:
+        """Take the bars of these symbols that earlier imports held back."""
+        for bars in _joined(several):
+            self._add(bars)
+            self.extent.add(bars.symbol, bars.event)
+
+    def add_stored(self, several: Iterable[Bars]) -> None:
+        """Take the bars of these symbols that the lakehouse has around all others."""
+        for bars in _joined(several):
+            self._add(bars)
 
     def drain(self) -> Iterator[SymbolsBars]:
         """Yield all symbols with what there is of them, some at a time."""
@@ -100,8 +111,9 @@ class BySymbol:
                 for row in table.to_pylist()
             ]
             own = numbers[np.isin(numbers % _PILES, piles)]
-            is_stored = bars.file < 0
-            yield SymbolsBars(own, bars.take(~is_stored), splits, bars.take(is_stored))
+            is_stored, waits = bars.file < 0, bars.file == self._files
+            of_files = bars.take(~is_stored & ~waits)
+            yield SymbolsBars(own, of_files, splits, bars.take(waits), bars.take(is_stored))
 
     def _add(self, bars: Bars) -> None:
         piles = bars.symbol % _PILES
@@ -145,6 +157,17 @@ class ByDate:
 
     def _piles(self, events: NDArray[np.int64]) -> NDArray[np.intp]:
         return np.searchsorted(self._starts, events // DAY, side="right")
+
+
+def _joined(several: Iterable[Bars]) -> Iterator[Bars]:
+    """Join the bars of single dates, so that fewer and larger pieces are cut up."""
+    pieces: list[Bars] = []
+    for bars in several:
+        pieces.append(bars)
+        if sum(map(len, pieces)) >= ROWS_AT_ONCE // 2:
+            yield Bars.concatenate(pieces)
+            pieces.clear()
+    yield Bars.concatenate(pieces)
 
 
 def _together(sizes: NDArray[np.int64]) -> Iterator[range]:

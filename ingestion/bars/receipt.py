@@ -73,18 +73,12 @@ class Tally:
         self.released = 0
         """Bars that an earlier import held back, and that are stored now."""
         self.doubts = Doubts()
-        self.held: list[Bars] = []
-        self.waited_in_vain: list[Bars] = []
 
     def add_prepared(self, prepared: Prepared) -> None:
         """Count the bars that may be written, and the rows that repeat them."""
         self._accepted += self._per_file(prepared.bars.file)
         self._repeated += prepared.repeated
         self._held += self._per_file(prepared.held.file)
-        if len(prepared.held):
-            self.held.append(prepared.held)
-        if len(prepared.waited_in_vain):
-            self.waited_in_vain.append(prepared.waited_in_vain)
         self.doubts.add(prepared)
         self.symbols.update(np.unique(prepared.bars.symbol).tolist())
 

@@ -48,8 +48,9 @@ def import_document(result: ImportResult) -> dict[str, Any]:
 
 def import_text(result: ImportResult) -> str:
     """Return an import's outcome for people."""
+    parts = f" in {len(result.parts):,} parts"
     lines = [
-        f"{result.read:,} rows read: {result.written:,} written in {len(result.parts):,} parts, "
+        f"{result.read:,} rows read: {result.written:,} written{parts if result.written else ''}, "
         f"{result.unchanged:,} there already, {result.refused:,} refused"
         f"{f', {result.held:,} held back' if result.held else ''}; {result.symbols:,} symbols"
     ]
@@ -64,7 +65,8 @@ def import_text(result: ImportResult) -> str:
         lines += [f"  {problem}" for problem in list(refused.values())[:10]]
         lines += ["  …"] if len(refused) > 10 else []
     if result.released:
-        lines.append(f"{result.released:,} bars that were held back are stored now")
+        where = "" if result.written else parts
+        lines.append(f"{result.released:,} bars that were held back are stored now{where}")
     lines += _doubts(result)
     if result.refused_file:
         lines.append(f"every refused row: {result.refused_file}")
