@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 Columns = dict[str, np.ndarray]
 """``date`` and ``open``, ``high``, ``low``, ``close``, ``volume``, ``split`` of one symbol."""
 RATIOS = (2.0, 3.0, 4.0, 10.0, 0.1, 0.2)
+NEW_YORK = ZoneInfo("America/New_York")
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -32,6 +36,10 @@ class Planted:
     """By symbol, the dates of rows that are bad or missing."""
     splits: list[str] = field(default_factory=list)
     """Lines of a splits file."""
+    files: dict[str, pa.Table] = field(default_factory=dict)
+    """CSV files beside the panel's, by name."""
+    owners: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Whose bars those files have."""
 
 
 def read_panel(
@@ -93,9 +101,52 @@ def plant(panel: dict[str, Columns], seed: int, each: int, kinds: tuple[str, ...
             symbol = next(chosen)
             base, size = panel[symbol], len(panel[symbol]["date"])
             at = int(rng.integers(30, size - 30))
-            _one(planted, kind, symbol, base, at, float(rng.choice(RATIOS)), rng)
             planted.faults[symbol] = kind
+            if kind == "F two companies in a file":
+                other = next(chosen)
+                planted.faults[other] = kind
+                _in_one_file(planted, (symbol, other), rng)
+            elif kind == "F a file for each month":
+                _by_month(planted, symbol)
+            else:
+                _one(planted, kind, symbol, base, at, float(rng.choice(RATIOS)), rng)
     return planted
+
+
+def _in_one_file(planted: Planted, symbols: tuple[str, str], rng: np.random.Generator) -> None:
+    """Move two symbols to a file whose only word of them is a column that nobody knows."""
+    column = str(rng.choice(["house", "pool", "listing"]))
+    form = "{}" if rng.random() < 0.5 else "{} Holdings"
+    tables = []
+    for symbol in symbols:
+        rows = _table(planted.panel.pop(symbol))
+        text = form.format(symbol.partition(":")[2])
+        tables.append(rows.append_column(column, pa.array([text] * rows.num_rows)))
+    rows = pa.concat_tables(tables)
+    if rng.random() < 0.5:
+        rows = rows.sort_by("date")
+    name = f"bulk{len(planted.files)}.csv"
+    planted.files[name], planted.owners[name] = rows, symbols
+
+
+def _by_month(planted: Planted, symbol: str) -> None:
+    """Move a symbol to files that are named by it and by their month, as crypto dumps are."""
+    rows = _table(planted.panel.pop(symbol))
+    months = np.array([day[:7] for day in rows["date"].to_pylist()])
+    for month in np.unique(months):
+        name = f"{symbol.partition(':')[2]}-1d-{month}.csv"
+        planted.files[name] = rows.filter(pa.array(months == month))
+        planted.owners[name] = (symbol,)
+
+
+def _table(columns: Columns) -> pa.Table:
+    return pa.table({name: columns[name] for name in ("date", *_PRICES, "volume")})
+
+
+def _utc(day: str, hour: int, minute: int = 0) -> str:
+    """Return an instant of New York's day as vendors write it in UTC."""
+    local = datetime.fromisoformat(day).replace(hour=hour, minute=minute, tzinfo=NEW_YORK)
+    return f"{local.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _one(
@@ -149,7 +200,23 @@ def _one(
         bad["date"] = bad["date"].astype("U25")
         saturday = np.datetime64(day) + (5 - (np.datetime64(day).astype(int) + 3) % 7)
         bad["date"][at] = f"{saturday}T15:00:00Z"
+    elif kind == "A midnight as a start":
+        bad["date"] = np.array([f"{each}T00:00:00Z" for each in base["date"]])
+    elif kind == "A close as a start":
+        bad["date"] = np.array([_utc(str(each), 16) for each in base["date"]])
+    elif kind == "A session twice":
+        bad = {name: np.insert(values, at, values[at]) for name, values in base.items()}
+        bad["date"] = bad["date"].astype("U25")
+        bad["date"][at] = _utc(day, 9, 30)
     planted.panel[symbol], planted.twin[symbol] = bad, twin
+
+
+def write_files(files: dict[str, pa.Table], folder: Path) -> list[Path]:
+    """Write CSV files, by name."""
+    paths = [folder / name for name in files]
+    for path, rows in zip(paths, files.values(), strict=True):
+        pacsv.write_csv(rows, path)
+    return paths
 
 
 def write_panel(panel: dict[str, Columns], path: Path) -> Path:
