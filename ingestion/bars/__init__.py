@@ -63,7 +63,7 @@ from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.splitting import may_split
 from ingestion.bars.store import Incoming, Written, write_bars
 from ingestion.bars.suspected import suspected_file
-from ingestion.bars.vendor_symbols import looks_foreign
+from ingestion.bars.vendor_symbols import looks_foreign, unknown_exchanges
 
 __all__ = [
     "ACCEPTED",
@@ -106,6 +106,7 @@ __all__ = [
     "receipt_body",
     "record_ahead",
     "suspected_file",
+    "unknown_exchanges",
     "waiting_bars",
     "write_bars",
 ]

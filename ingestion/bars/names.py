@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingestion.bars.file_names import name_in
 from ingestion.bars.refusals import Reason
-from ingestion.bars.vendor_symbols import unified
+from ingestion.bars.vendor_symbols import is_of_a_feed, unified
 from ingestion.errors import InputError
 from ingestion.symbols import symbol_problem
 
@@ -68,12 +68,22 @@ class Naming:
         if not name:
             return NAMELESS
         symbol = self.mapped.get(name) or unified(name.upper(), self.exchange)
+        if is_of_a_feed(symbol):
+            return Named(None, Reason.EXCHANGE, _of_a_feed(symbol))
         if ":" not in symbol:
             return Named(None, Reason.EXCHANGE, name[:80])
         problem = symbol_problem(symbol)
         if problem:
             return Named(None, Reason.SYMBOL, f"{name[:80]!r}: {problem}")
         return Named(symbol)
+
+
+def _of_a_feed(symbol: str) -> str:
+    feed, _, ticker = symbol.partition(":")
+    return (
+        f"{symbol[:80]}: {feed} is where prices come from, not the exchange that lists the share: "
+        f"write NASDAQ:{ticker[:40]}, NYSE:{ticker[:40]} or AMEX:{ticker[:40]}, or give --exchange"
+    )
 
 
 def demand_exchange(path: Path, names: Iterable[str], named: Iterable[Named]) -> None:
@@ -89,6 +99,8 @@ def demand_exchange(path: Path, names: Iterable[str], named: Iterable[Named]) ->
     if bare and not any(each.symbol for _, each in pairs):
         first = ", ".join(name[:80] for name in bare[:_FIRST_FEW])
         more = ", …" if len(bare) > _FIRST_FEW else ""
+        if is_of_a_feed(bare[0]):
+            raise InputError(f"{path}: {_of_a_feed(bare[0])}, or --symbol-map FILE")
         raise InputError(
             f"{path}: no exchange for {first}{more}: give --exchange, such as NASDAQ, or "
             "--symbol-map FILE (vendor name, unified symbol)"

@@ -7,8 +7,10 @@ Translated is what can mean one instrument alone; all else stays as it is, and
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
-from ingestion.exchanges import CALENDARS, FX_VENUES, ROUND_THE_CLOCK_VENUES
+from ingestion.exchanges import CALENDARS, FX_VENUES, INDEX_CODES, ROUND_THE_CLOCK_VENUES
 
 AMERICAN = frozenset({"NASDAQ", "NYSE", "AMEX", "OTC", "CBOE"})
 QUOTES = frozenset(
@@ -44,6 +46,24 @@ _CODES = {
     **{"STO": "OMXSTO", "HEL": "OMXHEX", "CPH": "OMXCOP", "WSE": "GPW", "TLV": "TASE"},
     **{"IST": "BIST", "KLSE": "MYX", "BKK": "SET", "XNAS": "NASDAQ", "XNYS": "NYSE"},
 }
+# ISO 10383's codes of markets, and those that American data come with.
+_CODES |= {
+    **{"XNMS": "NASDAQ", "XNGS": "NASDAQ", "XNCM": "NASDAQ", "NMS": "NASDAQ", "NGM": "NASDAQ"},
+    **{"NCM": "NASDAQ", "NYQ": "NYSE", "XASE": "AMEX", "ARCX": "AMEX", "PCX": "AMEX"},
+    **{"OTCMKTS": "OTC", "PNK": "OTC", "OTCBB": "OTC", "OTCM": "OTC", "XLON": "LSE"},
+    **{"XETRA": "XETR", "XPAR": "EURONEXT", "XAMS": "EURONEXT", "XBRU": "EURONEXT"},
+    **{"XLIS": "EURONEXT", "XMIL": "MIL", "MTAA": "MIL", "XMAD": "BME", "XSWX": "SIX"},
+    **{"XTKS": "TSE", "XHKG": "HKEX", "XSHG": "SSE", "XSHE": "SZSE", "XNSE": "NSE"},
+    **{"XBOM": "BSE", "XASX": "ASX", "XTSE": "TSX", "XTSX": "TSXV", "XKRX": "KRX"},
+    **{"XKOS": "KRX", "XTAI": "TWSE", "XSES": "SGX", "XSTO": "OMXSTO", "XHEL": "OMXHEX"},
+    **{"XCSE": "OMXCOP", "XOSL": "OSL", "XWAR": "GPW", "XWBO": "VIE", "XJSE": "JSE"},
+}
+_FEEDS = frozenset(
+    re.findall(r"\S+", "BATS BZX BYX EDGX EDGA IEX ARCA ISLAND SMART SIP UTP CTA US USA")
+)
+"""Before the colon, what lists no share: venues of American feeds, and routes of orders."""
+_DELAYED = re.compile(r"(?P<code>[A-Z0-9_]+?)_DLY?")
+"""TradingView's code of an exchange's delayed feed: ``NASDAQ_DLY``, ``CME_DL``."""
 # Of a share's name with its country, as terminals write it: 7203 JP Equity.
 _COUNTRIES = {
     **{"JP": "TSE", "JT": "TSE", "LN": "LSE", "HK": "HKEX", "GY": "XETR", "FP": "EURONEXT"},
@@ -82,10 +102,14 @@ def unified(name: str, exchange: str | None) -> str:
     ('HKEX:700', 'BINANCE:BTCUSDT', 'NYSE:BRK.B')
     """
     code, colon, ticker = name.partition(":")
+    if is_of_a_feed(name):
+        return unified(ticker, exchange) if exchange in AMERICAN else name
     if colon and not _PAIR.fullmatch(name):
         if ticker == "US" and code not in _KNOWN:
             return unified(f"{code}.US", exchange)
-        code = _CODES.get(code, code)
+        delayed = _DELAYED.fullmatch(code)
+        code = delayed["code"] if delayed else code
+        code = code if code in _KNOWN else _CODES.get(code, code)
         return f"{code}:{_ticker(ticker, code)}"
     if name.startswith("WIKI/"):
         name = name.removeprefix("WIKI/")
@@ -93,6 +117,40 @@ def unified(name: str, exchange: str | None) -> str:
     code = found or exchange or ""
     ticker = _ticker(ticker, code)
     return f"{code}:{ticker}" if code else ticker
+
+
+def is_of_a_feed(name: str) -> bool:
+    """Tell whether a name says from which feed its prices are, and not who lists the share.
+
+    Examples
+    --------
+    >>> is_of_a_feed("BATS:MSFT"), is_of_a_feed("NASDAQ:MSFT")
+    (True, False)
+    """
+    code, colon, ticker = name.upper().partition(":")
+    return bool(colon and ticker) and code in _FEEDS
+
+
+def unknown_exchanges(symbols: Iterable[str]) -> list[str]:
+    """Return the exchange codes that are not known, each with how many symbols and what it may be.
+
+    Examples
+    --------
+    >>> unknown_exchanges(["NASDQ:AAPL", "NASDQ:MSFT", "NYSE:IBM"])
+    ['NASDQ 2 (NASDQ:AAPL; NASDAQ:AAPL?)']
+    """
+    of_code: dict[str, list[str]] = {}
+    for symbol in sorted(symbols):
+        code = symbol.partition(":")[0]
+        if code not in _KNOWN | INDEX_CODES:
+            of_code.setdefault(code, []).append(symbol)
+    return [f"{code} {len(names):,} ({_meant(names[0])})" for code, names in of_code.items()]
+
+
+def _meant(symbol: str) -> str:
+    code, _, ticker = symbol.partition(":")
+    near = get_close_matches(code, sorted(_KNOWN), n=1, cutoff=0.8)
+    return f"{symbol}; {near[0]}:{ticker}?" if near else symbol
 
 
 def looks_foreign(symbol: str) -> bool:

@@ -25,6 +25,7 @@ from ingestion.bars import (
     may_split,
     read_ahead,
     read_splits,
+    unknown_exchanges,
 )
 from ingestion.errors import InputError
 from ingestion.jobs.import_request import ImportRequest
@@ -128,6 +129,12 @@ def _tell_names(
         "named_by_files",
         "files whose names gave the symbol",
         [f"{symbol} ({Path(path).name})" for path, symbol in named.items()],
+    )
+    findings.add(
+        "unknown_exchanges",
+        "exchange codes that are not known: their bars count as closed 24 h after they open; write "
+        "TradingView's code of the exchange that lists the symbol, if it is another one",
+        unknown_exchanges(names),
     )
     if foreign := {name for name in names if looks_foreign(name)}:
         foreign -= set(read_symbols(root)["symbol"].to_pylist())
