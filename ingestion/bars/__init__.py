@@ -46,7 +46,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 
 from ingestion.bars.ahead import read_ahead, record_ahead
 from ingestion.bars.checks import describe
-from ingestion.bars.dates import ACCEPTED, is_date_format
+from ingestion.bars.dates import is_date_format
 from ingestion.bars.doubts import Doubts
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
@@ -58,7 +58,7 @@ from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
 from ingestion.bars.pipeline import ByDate, BySymbol
 from ingestion.bars.prepare import Judgement, Prepared, prepare
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
-from ingestion.bars.refusals import Reason, Refusal, Refusals
+from ingestion.bars.refusals import HINTS, Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.splitting import may_split
 from ingestion.bars.store import Incoming, Written, write_bars
@@ -66,8 +66,8 @@ from ingestion.bars.suspected import suspected_file
 from ingestion.bars.vendor_symbols import looks_foreign, unknown_exchanges
 
 __all__ = [
-    "ACCEPTED",
     "ADJUSTED",
+    "HINTS",
     "REFUSED",
     "Bars",
     "ByDate",

@@ -94,7 +94,8 @@ class Gatherer:
             [name is not None and _has_no_volume(name) for name in symbols], dtype=bool
         )
         widened = _widen(bars) if self.widen_range else np.zeros(len(bars), dtype=bool)
-        verdict = check_values(bars, unreadable, is_fx[which] | (not file.has_volume))
+        without_volume = file.lacks_volume()
+        verdict = check_values(bars, unreadable, is_fx[which] | without_volume)
         verdict[(verdict == ACCEPTED) & (closes == NONE)] = CODES[Reason.SESSION]
         verdict[(verdict == ACCEPTED) & (closes > self.now)] = CODES[Reason.FUTURE]
         # What has no place in time or no name is refused as that, whatever else is wrong with it.
@@ -113,15 +114,16 @@ class Gatherer:
                 return symbol or "", told
             return symbol or "", describe(bars, at)
 
-        traded = (verdict == CODES[Reason.SESSION]) & ((bars.volume > 0) | (not file.has_volume))
+        traded = (verdict == CODES[Reason.SESSION]) & ((bars.volume > 0) | without_volume)
         for at in np.flatnonzero(traded).tolist():
             is_date = times.kinds[at] in (Kind.LABEL, Kind.LOCAL_MIDNIGHT)
             day = date(1970, 1, 1) + timedelta(int(times.days[at])) if is_date else None
             self.witness.refuse(symbols[which[at]] or "", day or int(times.seconds[at]))
         good = self._refuse(str(path), file.rows, verdict, explain)
-        without = 0 if file.has_volume else int(good.sum())
         self.findings.add(
-            "without_volume", "bars of files without a volume, which is taken as 0", count=without
+            "without_volume",
+            "bars of instruments without any volume in their file, which is taken as 0",
+            count=int((good & without_volume).sum()),
         )
         self.findings.add(
             "widened",

@@ -48,10 +48,14 @@ class VendorFile:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def has_volume(self) -> bool:
-        """Whether the instrument has any volume in the whole file."""
-        return self.name not in self.survey.without_volume
+    def lacks_volume(self) -> NDArray[np.bool_]:
+        """Return, for each row, whether its instrument has no volume in the whole file."""
+        without = self.survey.without_volume
+        if self.name in without or not without or (of_file := self.symbols()) is None:
+            return np.full(len(self), self.name in without)
+        names, which = of_file
+        lacking: NDArray[np.bool_] = np.array([*(name in without for name in names), False])[which]
+        return lacking
 
     def times(self) -> Times:
         """Read the time column."""

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingestion.bars.dates import ACCEPTED as READ
 from ingestion.lakehouse import write_run_file
 
 EXAMPLES = 20
@@ -46,6 +47,11 @@ class Reason(StrEnum):
     ADJUSTED = "split of bars stored as split-adjusted"
 
 
+HINTS = {
+    Reason.TIME: f"{READ}; give --date-format for others",
+    Reason.PRICE: "returns need prices above 0: yields and spreads at or below 0 are not stored",
+}
+"""What to do about refused rows, or why nothing can be done."""
 REASONS = tuple(Reason)
 CODES = {reason: np.int8(code) for code, reason in enumerate(REASONS)}
 """Reasons as small numbers, for arrays."""

@@ -32,7 +32,7 @@ class Survey:
     comma: Comma | None = None
     """What a comma in a number means; None where that is not known."""
     without_volume: frozenset[str | None] = frozenset()
-    """Names of the series that have no volume at all."""
+    """Names of the series, and of a column of symbols the symbols, that have no volume at all."""
 
 
 def survey(layout: Layout, form: str | None = None) -> Survey:
@@ -60,6 +60,7 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
     marked: dict[str, None] = {}
     dots = False
     with_volume: set[str | None] = set()
+    is_partial = False
     first = True
     for table in read_tables(layout, sorted(wanted)):
         for series in layout.series:
@@ -73,8 +74,11 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
                 marked |= _matching(column, _MARKED, as_shapes=True)
                 # Any rows show whether prices have points; the first do.
                 dots = dots or (first and bool(_matching(column, _POINT)))
-            if series.name not in with_volume and _has_volume(series, table):
-                with_volume.add(series.name)
+            if Role.VOLUME in series.columns:
+                volume = _is_filled(table.columns[series.columns[Role.VOLUME][0]])
+                is_partial = is_partial or not pc.all(volume).as_py()
+                if series.name not in with_volume and pc.any(volume).as_py():
+                    with_volume.add(series.name)
         first = False
     try:
         order = settle_order(dates)
@@ -84,8 +88,10 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
         ) from None
     is_english = layout.form is not None and layout.form.delimiter == ","
     comma = settle_comma(marked, dots=dots, default=Comma.THOUSANDS if is_english else None)
-    names = {series.name for series in layout.series}
-    return Survey(order, comma, frozenset(names - with_volume))
+    without = {series.name for series in layout.series} - with_volume
+    if is_partial and not without:
+        without |= _symbols_without_volume(layout)
+    return Survey(order, comma, frozenset(without))
 
 
 def _compare_repeated(layout: Layout, series: Series, table: Table) -> None:
@@ -117,21 +123,34 @@ def _text(column: Any) -> Any:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _has_volume(series: Series, table: Table) -> bool:
-    if Role.VOLUME not in series.columns:
-        return False
-    column = table.columns[series.columns[Role.VOLUME][0]]
+def _symbols_without_volume(layout: Layout) -> set[str]:
+    """Go through a file once more for the symbols all of whose cells of volume are empty."""
+    (series, *_) = layout.series
+    if Role.SYMBOL not in series.columns:
+        return set()
+    symbol, volume = (series.columns[role][0] for role in (Role.SYMBOL, Role.VOLUME))
+    every: set[str | None] = set()
+    filled: set[str | None] = set()
+    for table in read_tables(layout, sorted((symbol, volume))):
+        names = table.columns[symbol]
+        every.update(names.unique().to_pylist())
+        filled.update(names.filter(_is_filled(table.columns[volume])).unique().to_pylist())
+    return {str(name).strip() for name in every - filled if name is not None}
+
+
+def _is_filled(column: Any) -> Any:
+    """Tell which cells of a column of numbers say anything."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
-        return bool(pc.any(pc.is_finite(column)).as_py())
+        return pc.fill_null(pc.is_finite(column), False)
     if not _is_text(column.type):
-        return bool(column.null_count < len(column))
+        return pc.is_valid(column)
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(column))
     # Made here: the first array that Arrow makes of Python's objects imports pandas.
     nothing = pa.array(_NOTHING)
     empty = pc.or_(pc.equal(texts, ""), pc.is_in(texts, value_set=nothing))
-    return bool(pc.any(pc.invert(empty)).as_py())
+    return pc.fill_null(pc.invert(empty), False)
 
 
 def _matching(column: Any, pattern: str, *, as_shapes: bool = False) -> dict[str, None]:

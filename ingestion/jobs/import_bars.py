@@ -11,9 +11,8 @@ from itertools import compress
 from pathlib import Path
 
 from ingestion.bars import (
-    ACCEPTED,
+    HINTS,
     FileCounts,
-    Reason,
     Refusals,
     SplitsFile,
     Tally,
@@ -119,7 +118,9 @@ def _told(
         raise InputError(f"{problem}{more}")
     if is_refused:
         why = _nothing_accepted(counts, tally, refusals)
-        raise InputError(f"{why}{_hint(refusals.commonest)}; see {job.receipt} and {refused_file}")
+        hint = HINTS.get(refusals.commonest) if refusals.commonest else None
+        why = f"{why}; {hint}" if hint else why
+        raise InputError(f"{why}; see {job.receipt} and {refused_file}")
     return ImportResult(
         run_id=run_id,
         files=tuple(counts),
@@ -137,13 +138,6 @@ def _told(
         parts=tuple(tally.parts),
         receipt=job.receipt,
     )
-
-
-def _hint(reason: Reason | None) -> str:
-    """Say what to do about rows that were refused for a reason."""
-    if reason is Reason.TIME:
-        return f"; {ACCEPTED}; give --date-format for others"
-    return ""
 
 
 def _nothing_accepted(counts: list[FileCounts], tally: Tally, refusals: Refusals) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ingestion.bars import ACCEPTED, Reason
+from ingestion.bars import HINTS, Reason
 from ingestion.jobs.import_bars import SCALED_PAST, ImportResult
 from ingestion.jobs.local_features import LocalFeaturesResult
 from ingestion.jobs.withdraw import WithdrawnBars
@@ -54,7 +54,9 @@ def import_text(result: ImportResult) -> str:
         f"{result.unchanged:,} there already, {result.refused:,} refused"
         f"{f', {result.held:,} held back' if result.held else ''}; {result.symbols:,} symbols"
     ]
-    lines += [f"  refused {n:,}: {why}{_hint(why)}" for why, n in result.refused_by_reason.items()]
+    for why, count in result.refused_by_reason.items():
+        hint = f" ({HINTS[why]})" if why in HINTS else ""
+        lines += [f"  refused {count:,}: {why}{hint}", f"    the first: {_first(result, why)}"]
     if adjusted := result.still_adjusted:
         lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
     if result.splits_ahead:
@@ -73,8 +75,10 @@ def import_text(result: ImportResult) -> str:
     return "\n".join([*lines, str(result.receipt)])
 
 
-def _hint(reason: Reason) -> str:
-    return f" ({ACCEPTED}; give --date-format for others)" if reason is Reason.TIME else ""
+def _first(result: ImportResult, reason: Reason) -> str:
+    one = next(each for each in result.refusals if each.reason is reason)
+    told = ", ".join(filter(None, (one.symbol, one.detail)))
+    return f"{one.file}, row {one.row}{f': {told}' if told else ''}"
 
 
 def _doubts(result: ImportResult) -> Iterator[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
-from bars_tools import Import, Rows, Write, seconds, utc
+from bars_tools import HEADER, Import, Rows, Write, day_of, seconds, utc
 
 from feature_repo.catalog import SYMBOLS
 from ingestion.bars.refusals import Reason
@@ -12,6 +16,7 @@ from ingestion.bars.vendor_symbols import looks_foreign, unified
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.render.bars import import_text
 from ingestion.settings import Settings
 
 BAR = (10.0, 12.0, 9.0, 11.0, 1000.0)
@@ -163,6 +168,62 @@ def test_an_empty_volume_beside_full_ones_is_refused(run: Import, write: Write) 
     result = run(write("X.csv", "date,open,high,low,close,volume\n" + lines), exchange="NYSE")
     assert result.refused_by_reason == {Reason.VOLUME: 1}
     assert not [each for each in result.findings if each.name == "without_volume"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_symbol_without_volume_beside_others_has_none(
+    kind: str, run: Import, write: Write, stored: Rows, tmp_path: Path
+) -> None:
+    cells = {"NYSE:A": ("5", "6"), "TVC:US10Y": ("", ""), "NYSE:B": ("7", "")}
+    lines = [
+        f"2021-03-0{day},{symbol},10,12,9,11,{volumes[day - 2]}"
+        for day in (2, 3)
+        for symbol, volumes in cells.items()
+    ]
+    path = write("long.csv", "\n".join(["date,symbol,open,high,low,close,volume", *lines]))
+    if kind == "parquet":
+        table = pacsv.read_csv(path)
+        path = tmp_path / "long.parquet"
+        pq.write_table(table, path)
+    result = run(path)
+    volumes = [(row["symbol"], row["volume"]) for row in stored()]
+    assert sorted(volumes) == [
+        ("NYSE:A", 5.0),
+        ("NYSE:A", 6.0),
+        ("NYSE:B", 7.0),
+        ("TVC:US10Y", 0.0),
+        ("TVC:US10Y", 0.0),
+    ]
+    assert result.refused_by_reason == {Reason.VOLUME: 1}
+    (finding,) = [each for each in result.findings if each.name == "without_volume"]
+    assert finding.count == 2
+
+
+def test_the_first_refused_row_of_each_reason_is_shown(run: Import, write: Write) -> None:
+    lines = "2021-03-05,1,1,1,1\n2021-03-06,1,1,1,1\n2021-03-08,-0.2,0.1,-0.3,-0.1\n"
+    path = write("US10Y.csv", "date,open,high,low,close\n" + lines)
+    told = import_text(run(path, exchange="NYSE")).splitlines()
+    at = told.index("  refused 1: no session on that date")
+    assert told[at + 1] == (
+        f"    the first: {path}, row 2: NYSE:US10Y, 2021-03-06: NYSE has no session on Saturday "
+        "2021-03-06; if it traded, write it to sessions.csv"
+    )
+    (price,) = [line for line in told if line.startswith("  refused 1: price")]
+    assert "yields and spreads at or below 0 are not stored" in price
+
+
+def test_bars_that_were_released_are_told_with_their_parts(run: Import, write: Write) -> None:
+    days = [f"2021-03-{day:02}" for day in (1, 2, 3, 4, 5, 8, 9)]
+    lines = "".join(day_of("NYSE:A", day, 100 if day < "2021-03-05" else 25) for day in days)
+    held = run(write("a.csv", HEADER + lines))
+    assert held.held == 3
+    assert import_text(held).splitlines()[0] == (
+        "7 rows read: 4 written in 4 parts, 0 there already, 0 refused, 3 held back; 1 symbols"
+    )
+    released = run(splits=write("s.csv", "symbol,date,ratio\nNYSE:A,2021-03-05,4\n"))
+    text = import_text(released)
+    assert "3 bars that were held back are stored now in 3 parts" in text
+    assert "0 written in" not in text
 
 
 def test_auction_prices_widen_the_range_where_asked(
