@@ -7,8 +7,9 @@ The rooms, each importing only those above it:
 ``reading`` ``folders`` ``spill`` ``store_files``
     files and folders that other processes replace meanwhile; rows that do not fit in memory; where
     Feast's two files are
-``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``sessions`` ``placing``
-    unified symbols, the file that lists them, when their markets close, and which session is whose
+``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``hours`` ``closes`` ``sessions`` ``placing``
+    unified symbols, the file that lists them, which hours their markets keep, when a bar closes,
+    and which session it is of
 ``lakehouse``
     date-partitioned Parquet: atomic append, read, lock
 ``scanner``

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from ingestion.calendars import calendar_of
+from ingestion.closes import known_bar_closes
 from ingestion.exchanges import ROUND_THE_CLOCK_SYMBOLS
-from ingestion.sessions import DAY, known_bar_closes, known_calendar
+from ingestion.hours import DAY, known_calendar
 
 if TYPE_CHECKING:  # numpy alone takes longer to import than a command may take to show its help
     import numpy as np

@@ -12,15 +12,10 @@ from exchange_calendars import get_calendar
 
 from ingestion.calendars import SHIPPED, calendar_of, read_sessions
 from ingestion.cli import main
+from ingestion.closes import known_bar_close
 from ingestion.errors import InputError
 from ingestion.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
-from ingestion.sessions import (
-    calendar_ends,
-    known_bar_close,
-    previous_close,
-    session_bounds,
-    sessions_between,
-)
+from ingestion.sessions import calendar_ends, previous_close, session_bounds, sessions_between
 
 HEADER = "exchange,date,open,close\n"
 

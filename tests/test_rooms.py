@@ -15,7 +15,8 @@ ROOMS = (
     ("feature_repo.catalog",),
     (
         *("ingestion.symbols", "ingestion.candidates"),
-        *("ingestion.exchanges", "ingestion.calendars", "ingestion.sessions"),
+        *("ingestion.exchanges", "ingestion.calendars"),
+        *("ingestion.hours", "ingestion.closes", "ingestion.sessions"),
         "ingestion.placing",
     ),
     ("ingestion.lakehouse",),

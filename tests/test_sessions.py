@@ -11,30 +11,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.sessions import (
+from ingestion.closes import BarState, bar_close, bar_closes, bar_state, known_bar_close
+from ingestion.exchanges import (
     CALENDARS,
     FX_VENUES,
-    PUBLICATION_DELAY,
     ROUND_THE_CLOCK_SYMBOLS,
     ROUND_THE_CLOCK_VENUES,
+)
+from ingestion.hours import (
+    PUBLICATION_DELAY,
     SETTLE,
-    BarState,
     ClosingRule,
     MarketHours,
-    bar_close,
-    bar_closes,
-    bar_state,
-    calendar_ends,
     feed_delay,
     hours_of,
     hours_of_exchange,
-    known_bar_close,
+    time_zone,
+)
+from ingestion.sessions import (
+    calendar_ends,
     next_open,
     previous_close,
     session_bounds,
     sessions_between,
     sessions_of_labels,
-    time_zone,
 )
 
 HOUR = 3_600

@@ -18,7 +18,8 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.sessions import ClosingRule, hours_of_exchange, sessions_between
+from ingestion.hours import ClosingRule, hours_of_exchange
+from ingestion.sessions import sessions_between
 from ingestion.symbols import exchange_of
 
 MANY = 2

@@ -21,7 +21,7 @@ from ingestion.bars.times import Kind
 from ingestion.bars.vendors import PRICES, Role
 from ingestion.bars.witness import Witness
 from ingestion.errors import InputError
-from ingestion.sessions import ClosingRule, hours_of
+from ingestion.hours import ClosingRule, hours_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,16 +19,9 @@ from ingestion.bars.checks import check_values, describe
 from ingestion.bars.model import Bars
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
 from ingestion.bars.witness import Witness
-from ingestion.sessions import (
-    BarState,
-    ClosingRule,
-    bar_close,
-    bar_state,
-    feed_delay,
-    hours_of,
-    known_bar_close,
-    next_open,
-)
+from ingestion.closes import BarState, bar_close, bar_state, known_bar_close
+from ingestion.hours import ClosingRule, feed_delay, hours_of
+from ingestion.sessions import next_open
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from feature_repo.catalog import SYMBOLS
 from ingestion.exchanges import INDEX_CODES
+from ingestion.hours import ClosingRule, hours_of
 from ingestion.lakehouse import list_parts, read_symbols
-from ingestion.sessions import ClosingRule, hours_of
 from ingestion.symbols import exchange_of
 
 _TYPES = frozenset({"stock", "fund", "dr", "structured", "right", "warrant"})

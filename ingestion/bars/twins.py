@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from ingestion.bars.refusals import Reason
 from ingestion.bars.stored import StoredDay
+from ingestion.hours import ClosingRule, hours_of
 from ingestion.placing import bars_by_hours, misplaced, session_days
-from ingestion.sessions import ClosingRule, hours_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

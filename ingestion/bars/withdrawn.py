@@ -20,10 +20,11 @@ from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect
 from ingestion.bars.refusals import Reason
+from ingestion.hours import known_calendar
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 from ingestion.lakehouse.parts import Part
 from ingestion.placing import session_days
-from ingestion.sessions import known_calendar, sessions_between
+from ingestion.sessions import sessions_between
 from ingestion.symbols import exchange_of
 
 _EPOCH = date(1970, 1, 1)

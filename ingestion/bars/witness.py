@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ingestion.bars.model import Bars
+from ingestion.hours import DAY, known_calendar
 from ingestion.placing import bars_by_hours, session_days
-from ingestion.sessions import DAY, known_calendar, sessions_between
+from ingestion.sessions import sessions_between
 from ingestion.symbols import exchange_of
 
 MANY = 5

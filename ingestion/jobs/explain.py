@@ -23,6 +23,7 @@ from feature_repo.stores.online.database import Database
 from feature_repo.stores.online.keys import encode_keys
 from feature_repo.stores.online.tables import read_keys, stored_layout
 from ingestion import clock
+from ingestion.closes import BarState, bar_close, bar_state
 from ingestion.errors import FeastRepositoryError, InputError
 from ingestion.jobs.formulas import formula_of
 from ingestion.jobs.story import Bar, Explanation, KeptBack, Online, Story, Version
@@ -35,7 +36,6 @@ from ingestion.lakehouse.parts import Part
 from ingestion.quality.quarantine import quarantined_rows
 from ingestion.quality.rows import FAILED
 from ingestion.reading import reading_again
-from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
 from ingestion.store_files import read_configuration, store_files
 from ingestion.symbols import symbol_problem

@@ -23,6 +23,7 @@ from ingestion.bars.attendance import Attendance, Hole, market_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
 from ingestion.bars.model import SCANNER
 from ingestion.errors import GateRefused, InputError
+from ingestion.exchanges import CALENDARS
 from ingestion.jobs.asked import markets_asked_for
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import (
@@ -37,7 +38,7 @@ from ingestion.lakehouse.parts import Part
 from ingestion.quality.receipt import Job
 from ingestion.quality.receipt_file import is_done, newest_receipt
 from ingestion.reading import reading_again
-from ingestion.sessions import CALENDARS, sessions_between
+from ingestion.sessions import sessions_between
 from ingestion.settings import Settings
 
 LOOKBACK = timedelta(days=90)

@@ -1,7 +1,7 @@
 """Compare what the scanner served with what the bars give, bar by bar.
 
 A snapshot and a recomputed row speak of one bar if they agree on symbol and session close, both by
-:mod:`ingestion.sessions`: vendors stamp the open of a session differently, its close is one.
+:mod:`ingestion.closes`: vendors stamp the open of a session differently, its close is one.
 
 1. Snapshots are taken a month at a time, oldest first. Of each bar the first snapshot in which it
    was final counts: later ones repeat its values, and earlier ones show a bar that still moves.
@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.closes import BarState, bar_close, bar_state
 from ingestion.errors import InputError
 from ingestion.jobs.run import new_run_id
 from ingestion.jobs.targets import FORMULA_COLUMNS, read_bars
@@ -37,7 +38,6 @@ from ingestion.lakehouse.parts import Part, utc_date
 from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
 from ingestion.quality.performance import WINDOWS, performance_at
 from ingestion.quality.receipt import Job
-from ingestion.sessions import BarState, bar_close, bar_state
 from ingestion.settings import Settings
 from ingestion.spill import Spill
 

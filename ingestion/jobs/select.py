@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion import clock
+from ingestion.closes import BarState, bar_state
 from ingestion.errors import InputError
 from ingestion.jobs.feast_repository import (
     Reference,
@@ -21,7 +22,6 @@ from ingestion.jobs.feast_repository import (
 )
 from ingestion.lakehouse import Feeds, list_parts, newest_between, newest_known
 from ingestion.lakehouse.lookup import Known
-from ingestion.sessions import BarState, bar_state
 from ingestion.settings import Settings
 
 if TYPE_CHECKING:

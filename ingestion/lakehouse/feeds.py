@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from feature_repo.catalog import FEEDS
+from ingestion.hours import feed_delay, hours_of
 from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.reading import reading_again
-from ingestion.sessions import feed_delay, hours_of
 
 
 class Feeds:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from feature_repo.catalog import FeatureGroup
 from ingestion.bars.holes import OpenHoles
+from ingestion.closes import known_bar_close
+from ingestion.hours import hours_of
 from ingestion.local.reach import BARS_BACK, DAYS_BACK
 from ingestion.quality.history import History
 from ingestion.quality.rows import numbers
-from ingestion.sessions import hours_of, known_bar_close, session_bounds
+from ingestion.sessions import session_bounds
 
 TENTHS = 10
 SMALLEST_SHARE = 1e-3

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.closes import bar_closes
 from ingestion.errors import InputError
+from ingestion.hours import ClosingRule, hours_of, time_zone
 from ingestion.local import compute_local_features
-from ingestion.sessions import ClosingRule, bar_closes, hours_of, time_zone
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 _TECHNICALS = tuple(column.name for column in TV_TECHNICALS_1D.features)

@@ -7,12 +7,12 @@ import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
+from ingestion.closes import BarState, bar_close
 from ingestion.errors import InputError
 from ingestion.jobs import select as job
 from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_part
-from ingestion.sessions import BarState, bar_close
 from ingestion.settings import Settings
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.closes import BarState
 from ingestion.errors import InputError
 from ingestion.jobs.import_bars import ImportRequest, import_bars
 from ingestion.jobs.local_features import backfill
@@ -20,7 +21,6 @@ from ingestion.jobs.materialize import materialize
 from ingestion.jobs.select import Selection, SelectRequest, select
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
 from ingestion.render.selection import selection_csv, selection_document, selection_text
-from ingestion.sessions import BarState
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE

@@ -10,6 +10,7 @@ from scanned_rows import bar, instant, showing, unix
 
 from feature_repo.catalog import FEEDS, TV_TECHNICALS_1D
 from ingestion.candidates import Candidates
+from ingestion.closes import BarState
 from ingestion.jobs.data_ingest import data_ingest
 from ingestion.jobs.explain import ExplainRequest, explain
 from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
@@ -19,7 +20,6 @@ from ingestion.jobs.parity import parity
 from ingestion.jobs.scan import ScanRequest
 from ingestion.jobs.select import SelectRequest, select
 from ingestion.lakehouse import list_parts, read_part
-from ingestion.sessions import BarState
 from tests.conftest import QUICK
 
 OPENED = "2021-03-03T14:30"

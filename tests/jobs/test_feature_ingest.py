@@ -21,6 +21,7 @@ import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.candidates import Candidates, read_candidates
+from ingestion.closes import bar_close, bar_closes
 from ingestion.errors import (
     ClockError,
     GateRefused,
@@ -37,7 +38,6 @@ from ingestion.local import compute_local_features
 from ingestion.quality.door import check_at_door
 from ingestion.render.scans import ingest_text
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.sessions import bar_close, bar_closes
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 

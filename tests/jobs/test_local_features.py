@@ -15,6 +15,7 @@ import pytest
 
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
 from ingestion import clock
+from ingestion.closes import bar_closes
 from ingestion.errors import InputError
 from ingestion.jobs import local_features as job
 from ingestion.jobs import turn
@@ -23,7 +24,6 @@ from ingestion.jobs.run import new_run_id
 from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
 from ingestion.local import compute_local_features
-from ingestion.sessions import bar_closes
 from ingestion.settings import Settings
 from tests.conftest import SAMPLE
 

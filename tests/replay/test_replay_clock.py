@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.closes import bar_close, bar_closes
 from ingestion.errors import InputError
 from ingestion.local import compute_local_features
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.sessions import bar_close, bar_closes
 
 StartReplay = Callable[..., ReplayScanner]
 

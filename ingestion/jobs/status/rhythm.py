@@ -17,7 +17,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-from ingestion.sessions import ClosingRule, MarketHours, hours_of, session_bounds
+from ingestion.hours import ClosingRule, MarketHours, hours_of
+from ingestion.sessions import session_bounds
 from ingestion.symbols import exchange_of
 
 DAY = timedelta(days=1)
