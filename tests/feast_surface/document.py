@@ -11,9 +11,12 @@ from tests.feast_surface.surface import KINDS, Line
 
 AREAS = {
     "commands": "test_surface_commands",
+    "reading": "test_surface_reading",
     "types": "test_surface_types",
-    "logging": "test_surface_logging",
+    "views": "test_surface_views",
+    "servers": "test_surface_servers",
     "monitoring": "test_surface_monitoring",
+    "logging": "test_surface_logging",
 }
 """The modules of the tests, by what they are about, in the order of the document."""
 

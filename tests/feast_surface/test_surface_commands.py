@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,41 @@ def test_a_second_apply_changes_nothing(loaded: Repository):
     again.apply([SYMBOL, price_view(again.get_feature_view("prices").batch_source)])
     assert [each.name for each in again.list_feature_views()] == list(before)
     assert served(loaded.opened(), "A", "B") == {"price": [3.5, 2.5]}
+
+
+DEFINITIONS = """
+from datetime import timedelta
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Float64, String
+symbol = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
+fields = [Field(name="symbol", dtype=String), Field(name="price", dtype=Float64)]
+feed = FileSource(name="feed", path="feed.parquet", timestamp_field="event_timestamp")
+prices = FeatureView(
+    name="prices", entities=[symbol], ttl=timedelta(0), schema=fields, source=feed
+)
+"""
+
+
+@surface(
+    "`feast plan`, `feast apply`, `feast materialize`",
+    remark="of stores that a class path names, Feast's plan leaves out the infrastructure",
+)
+def test_definitions_are_planned_applied_and_loaded(repository: Repository, monkeypatch):
+    module = f"definitions_{repository.kind}"  # Feast imports it by this name
+    (repository.folder / f"{module}.py").write_text(DEFINITIONS)
+    monkeypatch.chdir(repository.folder)
+    price_file(repository)
+    assert "Created feature view prices" in repository.run("plan")
+    assert repository.opened().list_feature_views() == []
+    repository.run("apply")
+    assert [each.name for each in repository.opened().list_feature_views()] == ["prices"]
+    assert "No changes to registry" in repository.run("plan")
+    window = [f"{MONDAY + days * DAY:%Y-%m-%dT%H:%M:%S}" for days in (-1, 0)]
+    repository.run("materialize", *window)
+    assert served(repository.opened(), "A") == {"price": [1.5]}
+    repository.run("materialize-incremental", f"{MONDAY + DAY:%Y-%m-%dT%H:%M:%S}")
+    assert served(repository.opened(), "A") == {"price": [3.5]}
+    del sys.modules[module]
 
 
 @surface("`feast delete`")
