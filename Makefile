@@ -116,6 +116,10 @@ training-set: setup ## Join labels to features (ARGS="--labels FILE")
 import-bars: setup ## Load daily bars from vendors' files (ARGS="FILE…")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: withdraw-bars
+withdraw-bars: setup ## Take back wrong bars, and doubles (ARGS=…)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: local-features
 local-features: setup ## Compute local_1d for the bars that are new
 	$(BIN)/tvfeast $@ $(ARGS)

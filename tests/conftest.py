@@ -16,6 +16,7 @@ from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 from tests import feasts_connections, tally
 from tests.fuzzing import register_profiles, tried
+from tests.processes import Forge
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 MONDAY = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
@@ -61,6 +62,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of the shell it was started from."""
     for name in ("PROJECT", "LAKEHOUSE", "SCANNER_URL", "NOW", "SESSION_ID"):
         monkeypatch.delenv(f"TVFEAST_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Forge:
+    """Starts commands at the price of a fork; their imports are made once."""
+    return Forge(tmp_path_factory.mktemp("processes"))
 
 
 @pytest.fixture(scope="session")

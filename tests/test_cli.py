@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,28 +17,31 @@ from ingestion.options import DAY, DURATION, HEADER, INSTANT, LIMIT
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
+from tests.processes import Command, Ended, Forge
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(cli.commands)
 CANDIDATES = str(SAMPLE / "portfolio_candidates.json")
 
 
-def run(settings: Settings, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run the command as a shell would."""
-    return subprocess.run(
-        [sys.executable, "-m", "ingestion.cli", *arguments],
-        env={
-            "PATH": os.environ["PATH"],
-            "TVFEAST_PROJECT": str(settings.project),
-            "TVFEAST_SCANNER_URL": settings.scanner_url,
+class Shell:
+    """Runs commands on one project, each in a process of its own."""
+
+    def __init__(self, settings: Settings, forge: Forge) -> None:
+        self._settings, self._forge = settings, forge
+
+    def __call__(self, *words: str, **environment: str) -> Ended:
+        variables = {
+            "TVFEAST_PROJECT": str(self._settings.project),
+            "TVFEAST_SCANNER_URL": self._settings.scanner_url,
             "TVFEAST_NOW": MONDAY.isoformat(),
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+        }
+        return self._forge.start(Command(*words), variables | environment).wait()
+
+
+@pytest.fixture
+def run(settings: Settings, forge: Forge) -> Shell:
+    return Shell(settings, forge)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -76,28 +78,26 @@ def test_help_imports_nothing_heavy(arguments: list[str]):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_json_is_one_object_on_stdout_and_nothing_else(settings: Settings):
-    done = run(settings, "feature-ingest", "--candidates", CANDIDATES, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["fetched"] == 60
-    assert done.stderr == ""
+def test_json_is_one_object_on_stdout_and_nothing_else(run: Shell):
+    done = run("feature-ingest", "--candidates", CANDIDATES, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["fetched"] == 60
+    assert done.err == ""
 
 
-def test_no_progress_bar_but_on_a_terminal(settings: Settings):
-    done = run(settings, "feature-ingest", "--candidates", CANDIDATES)
-    assert done.stderr == ""
-    assert "60 rows known at 2021-04-12 21:30 UTC" in done.stdout
+def test_no_progress_bar_but_on_a_terminal(run: Shell):
+    done = run("feature-ingest", "--candidates", CANDIDATES)
+    assert done.err == ""
+    assert "60 rows known at 2021-04-12 21:30 UTC" in done.out
 
 
-def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
-    settings: Settings, tmp_path: Path
-):
+def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(run: Shell, tmp_path: Path):
     path = tmp_path / "mine.json"
     path.write_text('["NASDAQ:AAPL",\n"aapl"]')
-    done = run(settings, "feature-ingest", "--candidates", str(path))
-    assert done.returncode == 0
-    assert "mine.json, line 2: 'aapl'" in done.stderr
-    assert "1 rows" in done.stdout
+    done = run("feature-ingest", "--candidates", str(path))
+    assert done.code == 0
+    assert "mine.json, line 2: 'aapl'" in done.err
+    assert "1 rows" in done.out
 
 
 @pytest.mark.parametrize(
@@ -139,45 +139,45 @@ def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(
     ],
 )
 def test_bad_usage_is_told_in_a_line_with_exit_code_2(
-    settings: Settings, arguments, environment, code, told
+    run: Shell, arguments, environment, code, told
 ):
-    done = run(settings, *arguments, **environment)
-    assert done.returncode == code
-    assert told in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    done = run(*arguments, **environment)
+    assert done.code == code
+    assert told in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
 
 
 def test_a_gate_ends_with_3_no_rows_with_4_and_a_lock_with_5(
-    settings: Settings, scanner: ReplayScanner, tmp_path: Path
+    run: Shell, settings: Settings, scanner: ReplayScanner, tmp_path: Path
 ):
     from ingestion.lakehouse import lakehouse_lock
 
     path = tmp_path / "mine.json"
     ask = ("feature-ingest", "--candidates", str(path))
     path.write_text('["NASDAQ:AAPL", "X:GONE"]')
-    assert run(settings, *ask).returncode == 3
+    assert run(*ask).code == 3
     path.write_text('["X:GONE"]')
-    assert run(settings, *ask).returncode == 4
+    assert run(*ask).code == 4
     with lakehouse_lock(settings.lakehouse, "other"):
-        assert run(settings, *ask).returncode == 5
+        assert run(*ask).code == 5
 
 
 def test_an_import_of_which_much_is_refused_writes_the_rest_and_ends_with_3(
-    settings: Settings, tmp_path: Path
+    run: Shell, tmp_path: Path
 ):
     header = "date,open,high,low,close,volume\n"
     (tmp_path / "aapl.us.csv").write_text(f"{header}2021-03-02,10,12,9,11,1\n")
     (tmp_path / "prices.csv").write_text(f"{header}2021-03-02,10,12,9,11,1\n")
     names = [str(tmp_path / name) for name in ("aapl.us.csv", "prices.csv")]
-    done = run(settings, "import-bars", *names, "--exchange", "NASDAQ", "--json")
-    assert done.returncode == 3
-    document = json.loads(done.stdout)
+    done = run("import-bars", *names, "--exchange", "NASDAQ", "--json")
+    assert done.code == 3
+    document = json.loads(done.out)
     assert document["written"] == 1
     assert document["named_by_files"] == {names[0]: "NASDAQ:AAPL"}
     assert list(document["refused_files"]) == names[1:]
-    assert "1 of 2 files were refused; the others are written" in done.stderr
-    shown = run(settings, "import-bars", *names, "--exchange", "NASDAQ").stdout
+    assert "1 of 2 files were refused; the others are written" in done.err
+    shown = run("import-bars", *names, "--exchange", "NASDAQ").out
     assert "NASDAQ:AAPL (aapl.us.csv)" in shown
     assert "prices.csv has no column of symbols, and its name names none" in shown
 
@@ -195,20 +195,20 @@ def test_an_import_of_which_much_is_refused_writes_the_rest_and_ends_with_3(
     ],
 )
 def test_with_json_an_error_is_one_object_too_unless_the_command_has_reported(
-    settings: Settings, tmp_path: Path, arguments: list[str], code: int, told: str | None
+    run: Shell, tmp_path: Path, arguments: list[str], code: int, told: str | None
 ):
     path = tmp_path / "gone.json"
     path.write_text('["X:GONE"]')
     words = [str(path) if word == "GONE" else word for word in arguments]
-    done = run(settings, *words, "--json")
-    document = json.loads(done.stdout)
-    assert done.returncode == code
+    done = run(*words, "--json")
+    document = json.loads(done.out)
+    assert done.code == code
     if told is None:
         assert document["passed"] is False
     else:
         assert document["exit_code"] == code
         assert told in document["error"]
-        assert document["error"] in done.stderr
+        assert document["error"] in done.err
 
 
 @pytest.mark.parametrize(
@@ -222,18 +222,18 @@ def test_with_json_an_error_is_one_object_too_unless_the_command_has_reported(
     ],
 )
 def test_an_error_is_an_object_by_whatever_option_json_is_asked_for(
-    settings: Settings, words: tuple[str, ...]
+    run: Shell, words: tuple[str, ...]
 ):
-    done = run(settings, "select", *words)
-    document = json.loads(done.stdout)
-    assert document["exit_code"] == done.returncode == 2
-    assert document["error"] in done.stderr
+    done = run("select", *words)
+    document = json.loads(done.out)
+    assert document["exit_code"] == done.code == 2
+    assert document["error"] in done.err
 
 
 @pytest.mark.parametrize("words", [("--format", "table"), ("--format", "csv"), ()])
-def test_an_error_is_no_object_where_no_json_is_asked_for(settings: Settings, words):
-    done = run(settings, "select", *words)
-    assert (done.returncode, done.stdout) == (2, "")
+def test_an_error_is_no_object_where_no_json_is_asked_for(run: Shell, words):
+    done = run("select", *words)
+    assert (done.code, done.out) == (2, "")
 
 
 def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path: Path):
@@ -304,12 +304,12 @@ def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: P
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
-def test_the_hosts_time_zone_does_not_show(settings: Settings, zone: str):
+def test_the_hosts_time_zone_does_not_show(run: Shell, zone: str):
     """From ingest to selection: the same instants as on a host in UTC."""
-    assert run(settings, "flow-data", "--candidates", CANDIDATES, TZ=zone).returncode == 0
+    assert run("flow-data", "--candidates", CANDIDATES, TZ=zone).code == 0
     for arguments in (["select"], ["select", "--as-of", MONDAY.isoformat()]):
-        done = run(settings, *arguments, "--json", "--top", "60", TZ=zone)
-        rows = json.loads(done.stdout)["selection"]
+        done = run(*arguments, "--json", "--top", "60", TZ=zone)
+        rows = json.loads(done.out)["selection"]
         assert len(rows) == 60
         assert {row["snapshot"] for row in rows} == {MONDAY.isoformat()}
         assert {row["bar_open"] for row in rows} == {
@@ -318,28 +318,26 @@ def test_the_hosts_time_zone_does_not_show(settings: Settings, zone: str):
         }
 
 
-def test_a_csv_without_rows_still_has_its_header(settings: Settings):
-    run(settings, "flow-data", "--candidates", CANDIDATES)
-    done = run(settings, "select", "--min", "RSI=100", "--format", "csv")
-    assert done.stdout.startswith("symbol,Recommend.All,")
-    assert len(done.stdout.splitlines()) == 1
-    assert "left out" in done.stderr
+def test_a_csv_without_rows_still_has_its_header(run: Shell):
+    run("flow-data", "--candidates", CANDIDATES)
+    done = run("select", "--min", "RSI=100", "--format", "csv")
+    assert done.out.startswith("symbol,Recommend.All,")
+    assert len(done.out.splitlines()) == 1
+    assert "left out" in done.err
 
 
-def test_bars_become_features_and_a_training_set(settings: Settings, tmp_path: Path):
+def test_bars_become_features_and_a_training_set(run: Shell, tmp_path: Path):
     out = tmp_path / "training.parquet"
-    imported = run(settings, "import-bars", str(SAMPLE / "bars.parquet"), "--json")
-    assert json.loads(imported.stdout)["written"] == 27_564, imported.stderr
+    imported = run("import-bars", str(SAMPLE / "bars.parquet"), "--json")
+    assert json.loads(imported.out)["written"] == 27_564, imported.err
     span = ("--from", "2021-03-01", "--to", "2021-03-31")
-    filled = json.loads(run(settings, "backfill", *span, "--json").stdout)
+    filled = json.loads(run("backfill", *span, "--json").out)
     assert filled["rows_written"] > 1_000
-    assert run(settings, "materialize").returncode == 0
-    done = run(
-        settings, "training-set", "--target", "fwd_return_5d", *span, "--out", str(out), "--json"
-    )
-    document = json.loads(done.stdout)
+    assert run("materialize").code == 0
+    done = run("training-set", "--target", "fwd_return_5d", *span, "--out", str(out), "--json")
+    document = json.loads(done.out)
     assert document["rows"] == document["matched"] == filled["rows_written"]
-    assert "survivors" in done.stderr
+    assert "survivors" in done.err
     made = json.loads(Path(document["receipt"]).read_bytes())["request"]["made"]
     assert (made["target"], made["first"], made["entry"]) == ("fwd_return_5d", span[1], "open")
     assert made["decisions"] == made["dropped"]["no_full_window"] + document["rows"]
@@ -351,77 +349,78 @@ def test_bars_become_features_and_a_training_set(settings: Settings, tmp_path: P
     assert len(table.column_names) == 5 + 17
 
 
-def test_the_scanners_bars_and_metadata_are_ingested(settings: Settings, tmp_path: Path):
-    bars = run(settings, "data-ingest", "--candidates", CANDIDATES, "--json")
-    document = json.loads(bars.stdout)
-    assert (bars.returncode, bars.stderr) == (0, "")
+def test_the_scanners_bars_and_metadata_are_ingested(run: Shell, tmp_path: Path):
+    bars = run("data-ingest", "--candidates", CANDIDATES, "--json")
+    document = json.loads(bars.out)
+    assert (bars.code, bars.err) == (0, "")
     assert (document["fetched"], document["bars"]["written"]) == (60, 60)
-    metadata = run(settings, "meta-ingest", "--universe", "america")
-    assert "56 new symbols" in metadata.stdout, metadata.stderr
+    metadata = run("meta-ingest", "--universe", "america")
+    assert "56 new symbols" in metadata.out, metadata.err
     for command in ("data-ingest", "meta-ingest"):
         asked = tmp_path / "mine.json"
         asked.write_text('["NASDAQ:AAPL", "X:GONE"]')
-        assert run(settings, command, "--candidates", str(asked)).returncode == 3
+        assert run(command, "--candidates", str(asked)).code == 3
         asked.write_text('["X:GONE"]')
-        assert run(settings, command, "--candidates", str(asked)).returncode == 4
-        assert run(settings, command).returncode == 2
+        assert run(command, "--candidates", str(asked)).code == 4
+        assert run(command).code == 2
 
 
-def test_the_universe_of_a_time_needs_symbols_and_a_target(settings: Settings, tmp_path: Path):
+def test_the_universe_of_a_time_needs_symbols_and_a_target(run: Shell, tmp_path: Path):
     labels = tmp_path / "labels.csv"
     labels.write_text("symbol,event_timestamp,y\nNASDAQ:AAPL,2021-04-12T21:30Z,1\n")
-    done = run(settings, "training-set", "--labels", str(labels), "--universe-as-of")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--target" in done.stderr
+    done = run("training-set", "--labels", str(labels), "--universe-as-of")
+    assert (done.code, done.out) == (2, "")
+    assert "--target" in done.err
     span = ("--from", "2021-03-01", "--to", "2021-03-31", "--universe-as-of")
-    done = run(settings, "training-set", "--target", "fwd_return_5d", *span)
-    assert done.returncode == 2
-    assert "meta-ingest" in done.stderr
+    done = run("training-set", "--target", "fwd_return_5d", *span)
+    assert done.code == 2
+    assert "meta-ingest" in done.err
 
 
-def test_a_damaged_part_fails_verify_and_an_unloaded_store_fails_status(settings: Settings):
-    ingested = run(settings, "feature-ingest", "--candidates", CANDIDATES, "--json")
-    part = Path(json.loads(ingested.stdout)["part"])
-    assert run(settings, "verify").returncode == 0
-    done = run(settings, "status", "--json")
-    assert done.returncode == 3
-    assert "tvfeast materialize" in done.stderr
-    assert json.loads(done.stdout)["groups"][0]["newest"] == MONDAY.isoformat()
+def test_a_damaged_part_fails_verify_and_an_unloaded_store_fails_status(
+    run: Shell, settings: Settings
+):
+    ingested = run("feature-ingest", "--candidates", CANDIDATES, "--json")
+    part = Path(json.loads(ingested.out)["part"])
+    assert run("verify").code == 0
+    done = run("status", "--json")
+    assert done.code == 3
+    assert "tvfeast materialize" in done.err
+    assert json.loads(done.out)["groups"][0]["newest"] == MONDAY.isoformat()
     part.write_bytes(part.read_bytes()[:-1])
-    done = run(settings, "verify")
-    assert done.returncode == 3
-    assert f"{part.relative_to(settings.lakehouse)} cannot be read" in done.stdout
-    assert "1 files" in done.stderr
+    done = run("verify")
+    assert done.code == 3
+    assert f"{part.relative_to(settings.lakehouse)} cannot be read" in done.out
+    assert "1 files" in done.err
 
 
-def test_scanner_options_reach_the_scanner(settings: Settings, scanner: ReplayScanner):
+def test_scanner_options_reach_the_scanner(run: Shell, scanner: ReplayScanner):
     scanner.plan = FaultPlan(["empty"])
     done = run(
-        settings,
         *("feature-ingest", "--candidates", CANDIDATES, "--batch-size", "25"),
         *("--header", "Referer: https://www.example.com/", "--backoff", "0.01"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert sorted(len(asked.body["symbols"]["tickers"]) for asked in scanner.requests) == [
         *(10, 25, 25, 25),
     ]
     assert {asked.headers["Referer"] for asked in scanner.requests} == {"https://www.example.com/"}
 
 
-def test_http_beyond_this_machine_needs_leave(settings: Settings, scanner: ReplayScanner):
+def test_http_beyond_this_machine_needs_leave(run: Shell, scanner: ReplayScanner):
     ask = ("feature-ingest", "--universe", "crypto", "--retries", "0")
     # The replay stands in for a proxy: it is what a plain-text request goes through.
     elsewhere = {"TVFEAST_SCANNER_URL": "http://scanner.example", "http_proxy": scanner.url}
-    refused = run(settings, *ask, **elsewhere)
-    assert refused.returncode == 2
-    assert "--allow-insecure" in refused.stderr
+    refused = run(*ask, **elsewhere)
+    assert refused.code == 2
+    assert "--allow-insecure" in refused.err
     assert scanner.requests == []
-    allowed = run(settings, *ask, "--allow-insecure", **elsewhere)
-    assert allowed.returncode in (0, 2)
+    allowed = run(*ask, "--allow-insecure", **elsewhere)
+    assert allowed.code in (0, 2)
     assert len(scanner.requests) >= 1
 
 
-def test_the_replay_scanner_serves_until_it_is_told_to_stop(settings: Settings):
+def test_the_replay_scanner_serves_until_it_is_told_to_stop(run: Shell):
     with subprocess.Popen(
         [sys.executable, "-m", "ingestion.cli", "replay-scanner", "--port", "0"],
         env={"TVFEAST_NOW": MONDAY.isoformat()},
@@ -431,8 +430,8 @@ def test_the_replay_scanner_serves_until_it_is_told_to_stop(settings: Settings):
         assert replay.stderr is not None
         url = re.search(r"TVFEAST_SCANNER_URL=(http://127\.0\.0\.1:\d+)", replay.stderr.readline())
         assert url
-        done = run(settings, "feature-ingest", "--universe", "crypto", TVFEAST_SCANNER_URL=url[1])
-        assert "4 rows" in done.stdout
+        done = run("feature-ingest", "--universe", "crypto", TVFEAST_SCANNER_URL=url[1])
+        assert "4 rows" in done.out
         replay.terminate()
         assert replay.wait(10) == 0
 

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
-from tests.faults.processes import Forge
 from tests.faults.world import World
+from tests.processes import Forge
 
 
 @pytest.fixture(scope="session")
-def only_world(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def only_world(
+    sample_panel: Panel, forge: Forge, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    (folder / "processes").mkdir()
     with ReplayScanner(sample_panel, record=False) as scanner:
-        yield World(folder, scanner, Forge(folder / "processes"))
+        yield World(folder, scanner, forge)
 
 
 @pytest.fixture

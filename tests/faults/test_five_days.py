@@ -31,7 +31,7 @@ from ingestion.sessions import session_bounds
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, QUICK, SAMPLE
-from tests.faults.processes import KILLED, Command, Forge, Running
+from tests.processes import KILLED, Command, Forge, Running
 
 pytestmark = pytest.mark.faults
 

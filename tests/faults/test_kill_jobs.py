@@ -11,11 +11,11 @@ import pytest
 
 from feature_repo.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.verify_lakehouse import check_lakehouse
-from tests.faults.processes import KILLED, Command
 from tests.faults.stock import StockMaterialize
 from tests.faults.strikes import AtTouch
 from tests.faults.world import BARS, NEWS, SERVED, SYMBOLS, WEDNESDAY, State, World, content
 from tests.fuzzing import sized
+from tests.processes import KILLED, Command
 from tests.tally import kills
 
 pytestmark = pytest.mark.faults

@@ -20,9 +20,9 @@ from feature_repo.catalog import DATASETS, OHLCV_1D, TV_TECHNICALS_1D
 from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.replay import FaultPlan
-from tests.faults.processes import KILLED, Ended
 from tests.faults.world import ALL_KINDS, BARS, NEWS, SERVED, State, World
 from tests.fuzzing import sized
+from tests.processes import KILLED, Ended
 
 pytestmark = pytest.mark.faults
 

@@ -9,10 +9,10 @@ import pytest
 
 from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.replay import FaultPlan
-from tests.faults.processes import KILLED
 from tests.faults.told import assert_told
 from tests.faults.world import NEWS, SERVED, THURSDAY, WEDNESDAY, World, content
 from tests.fuzzing import chosen
+from tests.processes import KILLED
 from tests.tally import faults, kills
 
 pytestmark = pytest.mark.faults

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.faults.processes import Ended
 from tests.faults.world import World
+from tests.processes import Ended
 
 NO_FAULT_OF_OURS = {0, 2, 3, 4, 5}
 """Exit codes of ARCHITECTURE's table without the internal error."""

@@ -30,7 +30,7 @@ from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
-from tests.faults.processes import Command, Ended, Forge, Running
+from tests.processes import Command, Ended, Forge, Running
 
 SYMBOLS = [
     *("BINANCE:BTCUSDT", "NASDAQ:AAL", "NASDAQ:AAPL", "NASDAQ:ADBE", "NASDAQ:AMZN"),

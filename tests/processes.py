@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 KILLED = -9
-_PRELOADED = "tests.faults.warm"
+_PRELOADED = "tests.warm"
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ def _child(
     for name in [name for name in os.environ if name.startswith("TVFEAST_")]:
         del os.environ[name]
     os.environ.update(environment)
+    time.tzset()  # where a TZ is given
     for path, descriptor in ((out, 1), (err, 2)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, descriptor)
