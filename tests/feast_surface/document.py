@@ -13,10 +13,12 @@ AREAS = {
     "commands": "test_surface_commands",
     "reading": "test_surface_reading",
     "types": "test_surface_types",
+    "writing": "test_surface_writing",
+    "logging": "test_surface_logging",
+    "documents": "test_surface_documents",
     "views": "test_surface_views",
     "servers": "test_surface_servers",
     "monitoring": "test_surface_monitoring",
-    "logging": "test_surface_logging",
 }
 """The modules of the tests, by what they are about, in the order of the document."""
 

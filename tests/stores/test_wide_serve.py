@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
-import uvicorn
-from feast import FeatureStore
-from feast.feature_server import get_app
 from wide_tools import NOW, PRICES, SYMBOL, repository, rows, view, write
+
+from tests.serving import serving
 
 ASKED = {"features": ["v:price", "v:size"], "entities": {"symbol": ["A", "B", "nobody"]}}
 
@@ -25,31 +18,6 @@ ASKED = {"features": ["v:price", "v:size"], "entities": {"symbol": ["A", "B", "n
 @pytest.fixture(autouse=True)
 def at_now(at: Callable[..., None]) -> None:
     at(NOW)
-
-
-@contextmanager
-def serving(store: FeatureStore) -> Iterator[Callable[[str, dict[str, Any]], Any]]:
-    """Serve a repository; gives a function that posts to it."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(uvicorn.Config(get_app(store), log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-
-    def post(path: str, body: dict[str, Any]) -> Any:
-        answer = requests.post(f"{address}{path}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
-
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
-        yield post
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 def test_what_the_server_counts_is_counted(tmp_path: Path, monkeypatch):
