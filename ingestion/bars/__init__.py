@@ -52,11 +52,12 @@ from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.held import REFUSED, HeldByImports, hold, newly_held, waiting_bars
+from ingestion.bars.judgement import Judgement
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import Naming
 from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
 from ingestion.bars.pipeline import ByDate, BySymbol
-from ingestion.bars.prepare import Judgement, Prepared, prepare
+from ingestion.bars.prepare import Prepared, prepare
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import HINTS, Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits

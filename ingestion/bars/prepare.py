@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.adjustment import Contradiction, Evidence, Shown, contradiction, evidence
-from ingestion.bars.checks import describe
-from ingestion.bars.duplicates import Duplicates, one_per_session
-from ingestion.bars.findings import EXAMPLES, Findings
+from ingestion.bars.duplicates import one_per_session
+from ingestion.bars.findings import EXAMPLES
+from ingestion.bars.judgement import Judgement
 from ingestion.bars.leaps import Leaps, find_leaps
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect, with_stored
-from ingestion.bars.refusals import Reason, Refusals
+from ingestion.bars.refusals import Reason
 from ingestion.bars.restated import Pattern, Restatement, restatements
 from ingestion.bars.series import among, in_order, keys_of, sessions_of
 from ingestion.bars.splits import place, turn_back
@@ -33,40 +33,6 @@ _UNTOLD = (
     "splits are taken as they are given, because prices do not distinguish them from a market's "
     "move: their ratio is within 4:5 and 5:4, or the bar before is far"
 )
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What all bars of an import are judged by."""
-
-    files: Sequence[str]
-    """The files of bars by number."""
-    names: Sequence[str]
-    """Symbols by number."""
-    refusals: Refusals
-    findings: Findings
-    adjusted: bool
-    """Whether prices are split-adjusted."""
-    still_adjusted: NDArray[np.bool_]
-    """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits.
-
-    Those whose splits the lakehouse has are taken out when they are prepared.
-    """
-    max_return: float
-    """Largest one-day return, as a fraction; the smallest is as large a ratio."""
-    duplicates: Duplicates
-    """What becomes of bars of one session that disagree."""
-    may_split: NDArray[np.bool_]
-    """Shape ``(symbols,)``: whether the instrument may split."""
-    recorded: dict[tuple[str, int], float]
-    """Splits that wait in the lakehouse, by symbol and close of the ex-date's session."""
-    restate: bool = False
-    """Whether a past that is scaled against the stored one replaces it."""
-    splits_file: str = ""
-
-    def file_of(self, number: int) -> str:
-        """Return a file's name; bars that waited have the number behind the last one's."""
-        return self.files[number] if number < len(self.files) else WAITING
 
 
 @dataclass(frozen=True)
@@ -127,7 +93,7 @@ def prepare(
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
     """Refuse bars that disagree; returns one bar per session, and the others by file."""
     sessions = one_per_session(bars, sessions_of(bars, by.names), by.duplicates)
-    _refuse(bars, sessions.refused, Reason.DUPLICATE, by)
+    by.refuse(bars, sessions.refused, Reason.DUPLICATE)
     for name, text, which in (
         (
             "duplicates_with_another_volume",
@@ -184,7 +150,7 @@ class _Import:
         bars = in_order(Bars.concatenate([self.bars, self.waiting]))
         self._refuse_splits_of_stored_bars(bars)
         merged, leaps = self._leaps(bars)
-        _refuse(merged, leaps.bad, Reason.RETURN, by, leaps.step - 1)
+        by.refuse(merged, leaps.bad, Reason.RETURN, leaps.step - 1)
         held = merged.take(leaps.held)
         kept = merged.take((merged.file >= 0) & ~leaps.bad & ~leaps.held)
         unplaced = self._unplaced(kept, held)
@@ -240,7 +206,7 @@ class _Import:
         """Refuse the bars of some symbols, and the splits that they contradict."""
         by = self.by
         at_fault = np.isin(self.bars.symbol, list(against))
-        _refuse(self.bars, at_fault, Reason.ADJUSTMENT, by, texts=against)
+        by.refuse(self.bars, at_fault, Reason.ADJUSTMENT, texts=against)
         self.contradictions += [
             Contradiction(by.names[number], int((self.bars.symbol == number).sum()), text)
             for number, text in against.items()
@@ -292,9 +258,9 @@ class _Import:
         lost = np.zeros(len(self.bars), dtype=bool)
         for price in (self.bars.open, self.bars.high, self.bars.low, self.bars.close):
             lost |= ~(np.isfinite(price) & (price > 0))
-        _refuse(self.bars, lost, Reason.PRICE, by)
+        by.refuse(self.bars, lost, Reason.PRICE)
         endless = ~lost & ~np.isfinite(self.bars.volume)
-        _refuse(self.bars, endless, Reason.VOLUME, by)
+        by.refuse(self.bars, endless, Reason.VOLUME)
         self.bars = self.bars.take(~lost & ~endless)
         # What is already in the prices must not be adjusted for again.
         self.bars.split_ratio[by.still_adjusted[self.bars.symbol]] = 1.0
@@ -310,7 +276,7 @@ class _Import:
         }
         at_fault = np.isin(self.bars.symbol, list(refused))
         texts = {number: each.told for number, each in refused.items()}
-        _refuse(self.bars, at_fault, Reason.SCALED, by, texts=texts)
+        by.refuse(self.bars, at_fault, Reason.SCALED, texts=texts)
         self.bars = self.bars.take(~at_fault)
         restated = [each for number, each in found.items() if number not in refused]
         return restated, list(refused.values())
@@ -378,30 +344,3 @@ def _not_in(bars: Bars, others: Bars) -> Bars:
     """Return the bars of sessions that others, which are in order, do not have."""
     there = among(keys_of(bars.symbol, bars.event), keys_of(others.symbol, others.event))
     return bars.take(~there)
-
-
-def _refuse(
-    bars: Bars,
-    refused: NDArray[np.bool_],
-    reason: Reason,
-    by: Judgement,
-    returns: NDArray[np.float64] | None = None,
-    texts: dict[int, str] | None = None,
-) -> None:
-    """Record the refused bars, file by file."""
-    every = np.flatnonzero(refused)
-    for file in np.unique(bars.file[every]).tolist():
-        at = every[bars.file[every] == file]
-
-        def describe_one(n: int, at: NDArray[np.intp] = at) -> tuple[str, str]:
-            one = int(at[n])
-            text = "" if returns is None else f"return {returns[one]:.1%}; "
-            if texts is not None:
-                text = f"{texts[int(bars.symbol[one])]}; "
-            return by.names[bars.symbol[one]], text + describe(bars, one)
-
-        by.refusals.add(reason, by.file_of(file), bars.row[at].tolist(), describe_one)
-
-
-WAITING = "held_bars"
-"""Stands for a file's name where a bar is refused that an earlier import held back."""
