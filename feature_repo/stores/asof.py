@@ -67,7 +67,7 @@ from feature_repo.stores.offline.monitoring import (
 from feature_repo.stores.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
 from feature_repo.stores.offline.source import Column, ParquetSource
 from feature_repo.stores.offline.table import FeatureTable
-from feature_repo.stores.offline.typed import storable
+from feature_repo.stores.offline.typed import readable, storable
 from feature_repo.stores.offline.writing import add_file, append
 from ingestion import clock
 from ingestion.errors import InputError
@@ -361,9 +361,13 @@ class AsofOfflineStore(OfflineStore):
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
     ) -> Iterable[tuple[str, str]]:
-        """Return the columns of a source's files; folders' names are none."""
+        """Return the columns of a source's files; folders' names are none.
+
+        The types are those that Feast infers features from: it knows no dates, no dictionaries and
+        no views.
+        """
         source = ParquetSource(locate(data_source, config.repo_path), data_source.timestamp_field)
-        return [(field.name, str(field.type)) for field in source.schema()]
+        return [(field.name, str(readable(field.type))) for field in source.schema()]
 
 
 def _join(

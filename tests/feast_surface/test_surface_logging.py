@@ -213,3 +213,15 @@ def other() -> Callable[[], object]:
     from feast.infra.offline_stores.bigquery_source import BigQueryLoggingDestination
 
     return lambda: BigQueryLoggingDestination(table_ref="p.d.t")
+
+
+@surface("offline reads are counted (`feature_server: {metrics: {offline_features: …}}`)")
+def test_offline_reads_are_counted(repository: Repository, monkeypatch: pytest.MonkeyPatch):
+    from feast import metrics
+
+    monkeypatch.setattr(metrics._config, "offline_features", True)
+    counted = metrics.offline_store_request_total.labels(method="to_arrow", status="success")
+    before = counted._value.get()
+    job = known(repository, service(repository), MONDAY)
+    assert (len(job.to_df()), job.to_arrow().num_rows) == (1, 1)
+    assert counted._value.get() == before + 2

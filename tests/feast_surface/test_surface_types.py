@@ -281,6 +281,28 @@ def test_event_numbers(repository: Repository):
     assert history(repository, "x")["x"].tolist() == [2]
 
 
+INFERRED = {
+    "day": pa.array([MONDAY.date()]),
+    "coded": pa.array(["z"]).dictionary_encode(),
+    "view": pa.array(["z"], pa.string_view()),
+    "texts": pa.array([["z"]], pa.list_(pa.string())),
+    "coded_texts": pa.array([["z"]], pa.list_(pa.dictionary(pa.int8(), pa.string()))),
+}
+
+
+@surface(
+    "dates, dictionaries, views and lists of texts in a view without a schema",
+    stock=broken("its inference knows no such types", KeyError, "date32[day]"),
+)
+def test_inferred_types(repository: Repository):
+    feed = repository.file("feed", symbol=["A"], event_timestamp=instants(MONDAY), **INFERRED)
+    symbol = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
+    repository.store.apply([symbol, FeatureView(name="v", entities=[symbol], source=feed)])
+    repository.store.materialize(MONDAY - HOUR, MONDAY)
+    midnight = datetime(2021, 4, 12, tzinfo=UTC)
+    assert online(repository, *INFERRED) == [midnight, "z", "z", ["z"], ["z"]]
+
+
 @surface(
     "a declared column that no file has",
     stock=refused("Close"),

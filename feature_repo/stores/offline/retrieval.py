@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -103,8 +104,12 @@ class AsofRetrievalJob(RetrievalJob):
         validation_reference: ValidationReference | None = None,
         timeout: int | None = None,
     ) -> pd.DataFrame:
-        """Return the result as pandas; entity columns of a frame keep their dtypes."""
-        if validation_reference is not None or self._on_demand_feature_views:
+        """Return the result as pandas; entity columns of a frame keep their dtypes.
+
+        They do not where Feast must look at the result: to compute on-demand features, to validate,
+        to count what is read.
+        """
+        if validation_reference is not None or self._on_demand_feature_views or _is_counted():
             computed: pd.DataFrame = super().to_df(validation_reference, timeout)
             return computed
         return self._to_df_internal()
@@ -139,3 +144,11 @@ class AsofRetrievalJob(RetrievalJob):
         retrieved = self._read()
         self._counts = retrieved.counts
         return retrieved
+
+
+def _is_counted() -> bool:
+    """Tell whether Feast counts or logs what is read; what nobody has imported, nobody enabled."""
+    metrics = sys.modules.get("feast.metrics")
+    return metrics is not None and (
+        metrics._config.offline_features or metrics._config.audit_logging
+    )

@@ -60,6 +60,25 @@ def conform(
     return _cast(column, declared, safe=not pa.types.is_floating(declared))
 
 
+def readable(stored: pa.DataType) -> pa.DataType:
+    """Return the type as which a column without a declared one is best read.
+
+    Examples
+    --------
+    >>> str(readable(pa.dictionary(pa.int8(), pa.string()))), str(readable(pa.date32()))
+    ('string', 'timestamp[us, tz=UTC]')
+    >>> str(readable(pa.list_(pa.field("element", pa.string_view()))))
+    'list<item: string>'
+    """
+    if pa.types.is_dictionary(stored):
+        return readable(stored.value_type)
+    if pa.types.is_date(stored) or pa.types.is_timestamp(stored):
+        return INSTANT
+    if _is_list(stored):
+        return pa.list_(readable(stored.value_type))
+    return _VIEWS.get(stored, stored)
+
+
 def _as_instants(column: pa.ChunkedArray, seconds: bool) -> pa.ChunkedArray:
     """Return dates and texts as instants, and columns of nulls as they are."""
     if is_text(column.type):
