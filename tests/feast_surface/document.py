@@ -19,6 +19,7 @@ AREAS = {
     "views": "test_surface_views",
     "servers": "test_surface_servers",
     "monitoring": "test_surface_monitoring",
+    "integrations": "test_surface_integrations",
 }
 """The modules of the tests, by what they are about, in the order of the document."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from click.testing import CliRunner
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
@@ -41,6 +43,19 @@ MONDAY = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 SYMBOL = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
 PRICES: dict[str, FeastType] = {"price": Float64, "volume": Int64}
+
+
+DEFINITIONS = """
+from datetime import timedelta
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Float64, String
+symbol = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
+fields = [Field(name="symbol", dtype=String), Field(name="price", dtype=Float64)]
+feed = FileSource(name="feed", path="feed.parquet", timestamp_field="event_timestamp")
+prices = FeatureView(
+    name="prices", entities=[symbol], ttl=timedelta(0), schema=fields, source=feed
+)
+"""
 
 
 class Repository:
@@ -135,3 +150,13 @@ def served(store: FeatureStore, *symbols: str, features: Any = ("prices:price",)
     answer = store.get_online_features(asked, [{"symbol": each} for each in symbols]).to_dict()
     del answer["symbol"]
     return answer
+
+
+def define(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the file that ``feast apply`` reads: a view ``prices`` over :func:`price_file`."""
+    module = f"definitions_of_{repository.folder.name}"  # Feast imports it by this name
+    (repository.folder / f"{module}.py").write_text(DEFINITIONS)
+    price_file(repository)
+    monkeypatch.chdir(repository.folder)
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, module)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -75,15 +76,37 @@ class Line:
 
 
 def surface(
-    subject: str, *, stock: Outcome = WORKS, ours: Outcome = WORKS, remark: str = ""
+    subject: str,
+    *,
+    stock: Outcome = WORKS,
+    ours: Outcome = WORKS,
+    remark: str = "",
+    by_hand: tuple[str, str] | None = None,
 ) -> Callable[[Any], Any]:
     """Give a test its line, and let it run on both kinds of repository.
 
     The test, or a fixture of it, takes ``kind``: the fixture ``repository`` does.
+
+    Parameters
+    ----------
+    by_hand
+        A module that is not among the requirements, and when the test was run by hand with which
+        version of it: where the module is missing, the test is skipped, and the line says so.
     """
+    outcomes = dict(zip(KINDS, (stock, ours), strict=True))
+    marks = [pytest.mark.parametrize("kind", KINDS, scope="module")]
+    if by_hand is not None:
+        module, when = by_hand
+        outcomes = {k: replace(each, cell=f"{each.cell} (by hand)") for k, each in outcomes.items()}
+        told = f"the test was run by hand {when}, which is not installed with the others"
+        remark = f"{remark}; {told}" if remark else told
+        missing = find_spec(module) is None
+        marks.append(pytest.mark.skipif(missing, reason=f"{module} is not installed"))
 
     def decorate(test: Any) -> Any:
-        test.line = Line(subject, dict(zip(KINDS, (stock, ours), strict=True)), remark)
-        return pytest.mark.parametrize("kind", KINDS, scope="module")(test)
+        test.line = Line(subject, outcomes, remark)
+        for mark in marks:
+            test = mark(test)
+        return test
 
     return decorate

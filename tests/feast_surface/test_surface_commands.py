@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from tests.feast_surface.repositories import (
     MONDAY,
     SYMBOL,
     Repository,
+    define,
     price_file,
     price_view,
     served,
@@ -37,28 +37,12 @@ def test_a_second_apply_changes_nothing(loaded: Repository):
     assert served(loaded.opened(), "A", "B") == {"price": [3.5, 2.5]}
 
 
-DEFINITIONS = """
-from datetime import timedelta
-from feast import Entity, FeatureView, Field, FileSource, ValueType
-from feast.types import Float64, String
-symbol = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
-fields = [Field(name="symbol", dtype=String), Field(name="price", dtype=Float64)]
-feed = FileSource(name="feed", path="feed.parquet", timestamp_field="event_timestamp")
-prices = FeatureView(
-    name="prices", entities=[symbol], ttl=timedelta(0), schema=fields, source=feed
-)
-"""
-
-
 @surface(
     "`feast plan`, `feast apply`, `feast materialize`",
     remark="of stores that a class path names, Feast's plan leaves out the infrastructure",
 )
 def test_definitions_are_planned_applied_and_loaded(repository: Repository, monkeypatch):
-    module = f"definitions_{repository.kind}"  # Feast imports it by this name
-    (repository.folder / f"{module}.py").write_text(DEFINITIONS)
-    monkeypatch.chdir(repository.folder)
-    price_file(repository)
+    define(repository, monkeypatch)
     assert "Created feature view prices" in repository.run("plan")
     assert repository.opened().list_feature_views() == []
     repository.run("apply")
@@ -69,7 +53,6 @@ def test_definitions_are_planned_applied_and_loaded(repository: Repository, monk
     assert served(repository.opened(), "A") == {"price": [1.5]}
     repository.run("materialize-incremental", f"{MONDAY + DAY:%Y-%m-%dT%H:%M:%S}")
     assert served(repository.opened(), "A") == {"price": [3.5]}
-    del sys.modules[module]
 
 
 @surface("`feast delete`")

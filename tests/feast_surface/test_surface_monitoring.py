@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureService, FeatureView, Field, FileSource
+from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
+from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.monitoring.monitoring_service import GRANULARITY_WINDOWS, MonitoringService
 from feast.types import Array, Bool, Float64, Int64, String
 
-from tests.feast_surface.repositories import DAY, MONDAY, SYMBOL, Repository, instants
+from tests.feast_surface.repositories import DAY, MONDAY, SYMBOL, Repository, define, instants
 from tests.feast_surface.surface import broken, fails, surface
 
 FIELDS = {"symbol": String, "price": Float64, "volume": Int64, "sector": String, "open": Bool}
@@ -332,3 +335,45 @@ def test_a_look_at_a_window_keeps_nothing(repository: Repository, tmp_path: Path
     frame = rows.to_pandas()
     assert_metrics(found["metrics"], frame[frame["event_timestamp"].dt.date >= first])
     assert service.get_feature_metrics("shop") == []
+
+
+@surface("`data_quality_monitoring: {auto_baseline: true}`", remark="`feast apply` computes it")
+def test_a_new_view_gets_a_baseline_when_it_is_applied(repository: Repository, monkeypatch):
+    asked = {"auto_baseline": True}
+    shop = Repository(repository.kind, repository.folder, data_quality_monitoring=asked)
+    define(shop, monkeypatch)
+    before = set(threading.enumerate())
+    assert "Computing baseline metrics" in shop.run("apply")
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    (metric,) = MonitoringService(shop.opened()).get_baseline("shop")
+    assert (metric["feature_name"], metric["mean"]) == ("price", 2.5)
+
+
+@surface("`feast monitor run --source-type log`", remark="of what a feature service has logged")
+def test_what_was_served_is_measured(repository: Repository):
+    monitored(repository, history(days=2))
+    logs = repository.folder / "logs"
+    logs.mkdir()
+    desk = FeatureService(
+        name="desk",
+        features=[repository.store.get_feature_view("quotes")[["price", "sector"]]],
+        logging_config=LoggingConfig(destination=FileLoggingDestination(path=str(logs))),
+    )
+    repository.store.apply([desk])
+    schema = FeatureServiceLoggingSource(desk, "shop").get_schema(repository.store.registry)
+    logged: dict[str, list[Any]] = {field.name: [None] * 3 for field in schema}
+    logged["quotes__price"] = [1.0, 3.0, None]
+    logged["quotes__sector"] = ["a", "b", "a"]
+    logged["__log_timestamp"] = [MONDAY - DAY / 2, MONDAY, MONDAY]
+    logged["__log_date"] = [MONDAY.date()] * 3
+    repository.store.write_logged_features(pa.table(logged, schema=schema), desk)
+    told = repository.run("monitor", "run", "--source-type", "log")
+    assert "Feature services computed: 1" in told
+    found = MonitoringService(repository.opened()).get_feature_metrics(
+        "shop", data_source_type="log", granularity="daily"
+    )
+    metrics = {each["feature_name"]: each for each in found}
+    assert {each["feature_view_name"] for each in found} == {"quotes"}
+    assert (metrics["price"]["mean"], metrics["price"]["null_count"]) == (2.0, 1)
+    assert metrics["sector"]["histogram"]["values"][0] == {"value": "a", "count": 2}
