@@ -20,7 +20,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from feature_repo.stores.offline.instants import INSTANT
-from ingestion.errors import CorruptPart, InputError
+from ingestion.errors import InputError
 from tests.stores.asof_lake import TYPES, write
 from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol
 
@@ -226,7 +226,7 @@ def test_instants_that_are_integers_are_refused(tmp_path: Path):
     types = TYPES | {"event_timestamp": pa.int64()}
     write(tmp_path / "a.parquet", [ROWS[0] | {"event_timestamp": 1618261200}], types)
     store = repository(tmp_path, symbol, signals_view("a.parquet"))
-    with pytest.raises(CorruptPart, match=r"a\.parquet: column event_timestamp is int64"):
+    with pytest.raises(InputError, match=r"a\.parquet: column event_timestamp is int64"):
         store.get_historical_features(frame(("A", MONDAY)), REFS).to_df()
 
 
@@ -234,7 +234,7 @@ def test_what_a_feature_cannot_be_read_as_is_refused(tmp_path: Path):
     types = TYPES | {"RSI": pa.string()}
     write(tmp_path / "a.parquet", [ROWS[0] | {"RSI": "high"}], types)
     store = repository(tmp_path, symbol, signals_view("a.parquet"))
-    with pytest.raises(CorruptPart, match=r"a\.parquet: column RSI is string.* double"):
+    with pytest.raises(InputError, match=r"a\.parquet: column RSI is string.* double"):
         store.get_historical_features(frame(("A", MONDAY)), REFS).to_df()
 
 
