@@ -236,21 +236,26 @@ def test_an_error_is_no_object_where_no_json_is_asked_for(run: Shell, words):
     assert (done.code, done.out) == (2, "")
 
 
-def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path: Path):
-    script = tmp_path / "interrupted.py"
-    script.write_text(
-        "import os, signal, sys\nimport ingestion.jobs.compact as job\n"
-        "job.compact = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
-        "from ingestion.cli import main\n"
-        "sys.argv = ['tvfeast', 'compact', '--json']\nmain()"
-    )
-    done = subprocess.run(
+def run_broken(settings: Settings, folder: Path, break_it: str, *words: str):
+    """Run a command of which a script has changed something before."""
+    script = folder / "broken.py"
+    command = f"from ingestion.cli import main\nsys.argv = {['tvfeast', *words]!r}\nmain()"
+    script.write_text(f"import sys\n{break_it}\n{command}")
+    return subprocess.run(
         [sys.executable, str(script)],
         env={"TVFEAST_PROJECT": str(settings.project), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path: Path):
+    interrupt = (
+        "import os, signal\nimport ingestion.jobs.compact as job\n"
+        "job.compact = lambda *_: os.kill(os.getpid(), signal.SIGINT)"
+    )
+    done = run_broken(settings, tmp_path, interrupt, "compact", "--json")
     assert done.returncode == 130
     assert json.loads(done.stdout) == {"error": "interrupted", "exit_code": 130}
 
@@ -258,43 +263,21 @@ def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path
 def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
     settings: Settings, tmp_path: Path
 ):
-    script = tmp_path / "denied.py"
-    script.write_text(
-        "import sys\nimport ingestion.jobs.compact as job\n"
-        # Whoever runs the tests may have every right.
+    deny = (  # whoever runs the tests may have every right
+        "import ingestion.jobs.compact as job\n"
         "def denied(*_): raise PermissionError(13, 'Permission denied', '/mine/_lock')\n"
-        "job.compact = denied\n"
-        "from ingestion.cli import main\n"
-        "sys.argv = ['tvfeast', 'compact', '--json']\nmain()"
+        "job.compact = denied"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env={"TVFEAST_PROJECT": str(settings.project), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_broken(settings, tmp_path, deny, "compact", "--json")
     assert done.returncode == 2
     assert "/mine/_lock: Permission denied; run as the user whose it is" in done.stderr
     assert json.loads(done.stdout)["exit_code"] == 2
 
 
 def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: Path):
-    script = tmp_path / "broken.py"
-    script.write_text(
-        "import sys\nimport ingestion.jobs.feature_ingest as job\n"
-        "job.feature_ingest = lambda *_: 1 / 0\n"
-        "from ingestion.cli import main\n"
-        "sys.argv = ['tvfeast', 'feature-ingest', '--header', 'Cookie: s3cret',"
-        f" '--candidates', {CANDIDATES!r}]\nmain()"
-    )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env={"TVFEAST_PROJECT": str(settings.project)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    fail = "import ingestion.jobs.feature_ingest as job\njob.feature_ingest = lambda *_: 1 / 0"
+    words = ("feature-ingest", "--header", "Cookie: s3cret", "--candidates", CANDIDATES)
+    done = run_broken(settings, tmp_path, fail, *words)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     log = settings.project / "data" / "logs" / "tvfeast.log"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import ACCEPTED_HOLES
-from ingestion.lakehouse import append_part, arrow_schema, created_after, list_parts, read_part
+from ingestion.lakehouse import append_rows, arrow_schema, created_after, list_parts, read_part
 from ingestion.reading import reading_again
 
 _SCHEMA = arrow_schema(ACCEPTED_HOLES)
@@ -57,22 +57,18 @@ def record_accepted(
         Market, local date, and close in Unix s.
     """
     created = created_after(now, pc.max(_rows(root)["created_timestamp"]).as_py())
-    days: dict[date, list[dict[str, object]]] = {}
-    for market, session, closes in sessions:
-        event = datetime.fromtimestamp(closes, UTC)
-        row = {
+    rows = (
+        {
             "timestamp": closes,
             "market": market,
             "session": session.isoformat(),
             "reason": reason,
-            "event_timestamp": event,
+            "event_timestamp": datetime.fromtimestamp(closes, UTC),
             "created_timestamp": created,
         }
-        days.setdefault(event.date(), []).append(row)
-    return [
-        append_part(root, ACCEPTED_HOLES, pa.Table.from_pylist(rows, schema=_SCHEMA), run_id)
-        for _, rows in sorted(days.items())
-    ]
+        for market, session, closes in sessions
+    )
+    return append_rows(root, ACCEPTED_HOLES, rows, run_id)
 
 
 def _rows(root: Path) -> pa.Table:

@@ -7,7 +7,7 @@ takes it up when it comes. A ratio of 1 says that there was no split, whatever i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import prod
 from pathlib import Path
 
@@ -18,8 +18,7 @@ from feature_repo.catalog import OHLCV_1D, SPLITS
 from ingestion.bars.model import Split
 from ingestion.bars.times import DAY
 from ingestion.lakehouse import (
-    append_part,
-    arrow_schema,
+    append_rows,
     by_date,
     created_after,
     list_parts,
@@ -28,7 +27,6 @@ from ingestion.lakehouse import (
 )
 
 _EPOCH = date(1970, 1, 1)
-_SCHEMA = arrow_schema(SPLITS)
 
 
 def read_ahead(root: Path) -> dict[tuple[str, int], float]:
@@ -68,29 +66,26 @@ def record_ahead(
     int
         How many were appended; one that says something else than before is a restatement.
     """
-    known = read_ahead(root)
-    days: dict[int, list[Split]] = {}
+    versions = read_current(list_parts(root, SPLITS), SPLITS).to_pylist()
+    known = {(row["symbol"], row["timestamp"]): row for row in versions}
+    rows = []
     for split in splits:
-        if known.get((split.symbol, split.event)) != split.ratio:
-            days.setdefault(split.event // DAY, []).append(split)
-    for day, of_day in sorted(days.items()):
-        partition = _EPOCH + timedelta(days=day)
-        parts = [part for part in list_parts(root, SPLITS, partition) if part.date == partition]
-        newest = max(read_current(parts, SPLITS)["created_timestamp"].to_pylist(), default=None)
-        created = created_after(now, newest)
-        rows = [
-            {
-                "timestamp": split.event,
-                "symbol": split.symbol,
-                "split_ratio": split.ratio,
-                "event_timestamp": split.event * 1_000_000,
-                "created_timestamp": created,
-                "source": source,
-            }
-            for split in of_day
-        ]
-        append_part(root, SPLITS, pa.Table.from_pylist(rows, schema=_SCHEMA), run_id)
-    return sum(map(len, days.values()))
+        before = known.get((split.symbol, split.event))
+        if before is None or before["split_ratio"] != split.ratio:
+            rows.append(
+                {
+                    "timestamp": split.event,
+                    "symbol": split.symbol,
+                    "split_ratio": split.ratio,
+                    "event_timestamp": datetime.fromtimestamp(split.event, UTC),
+                    "created_timestamp": created_after(
+                        now, before["created_timestamp"] if before else None
+                    ),
+                    "source": source,
+                }
+            )
+    append_rows(root, SPLITS, rows, run_id)
+    return len(rows)
 
 
 def without_effect(root: Path) -> list[Split]:

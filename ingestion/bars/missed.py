@@ -24,8 +24,7 @@ from ingestion.bars.model import Bars
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.suspects import SAME
 from ingestion.lakehouse import (
-    append_part,
-    arrow_schema,
+    append_rows,
     list_parts,
     read_current,
 )
@@ -36,7 +35,6 @@ EQUAL = 1e-6
 FEWEST_CLOSED, CLOSED_SHARE = 5, 0.9
 """Symbols whose previous close must be the stored one, and their share, for a closed market."""
 DID_NOT_OPEN = "the market did not open: the scanner's previous closes are those of before"
-_SCHEMA = arrow_schema(MISSED_BARS)
 
 
 @dataclass(frozen=True)
@@ -109,22 +107,18 @@ def read_missed(root: Path) -> list[Missed]:
 def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: str) -> list[Path]:
     """Append what is not recorded yet, one part per date; the caller holds the lakehouse's lock."""
     known = {(each.symbol, each.closes) for each in read_missed(root)}
-    days: dict[date, list[dict[str, object]]] = {}
-    for each in missed:
-        if (each.symbol, each.closes) not in known:
-            event = datetime.fromtimestamp(each.closes, UTC)
-            row = {
-                "timestamp": each.closes,
-                "symbol": each.symbol,
-                "previous_close": each.previous_close,
-                "event_timestamp": event,
-                "created_timestamp": now,
-            }
-            days.setdefault(event.date(), []).append(row)
-    return [
-        append_part(root, MISSED_BARS, pa.Table.from_pylist(rows, schema=_SCHEMA), run_id)
-        for _, rows in sorted(days.items())
-    ]
+    rows = (
+        {
+            "timestamp": each.closes,
+            "symbol": each.symbol,
+            "previous_close": each.previous_close,
+            "event_timestamp": datetime.fromtimestamp(each.closes, UTC),
+            "created_timestamp": now,
+        }
+        for each in missed
+        if (each.symbol, each.closes) not in known
+    )
+    return append_rows(root, MISSED_BARS, rows, run_id)
 
 
 def _between(market: str, first: int, last: int) -> Iterator[tuple[str, date, int]]:

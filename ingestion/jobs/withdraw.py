@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D, WITHDRAWN
@@ -28,8 +27,7 @@ from ingestion.errors import InputError
 from ingestion.jobs.double_sessions import StoredBar, double_sessions
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import (
-    append_parts,
-    arrow_schema,
+    append_rows,
     by_date,
     created_after,
     lakehouse_lock,
@@ -208,14 +206,20 @@ def _append(
         days.setdefault(row["event_timestamp"].date(), []).append(row)
     dates = iter(sorted(days))
     while batch := list(islice(dates, PARTS_AT_ONCE)):
-        tables = []
-        for day in batch:
-            symbols = sorted({row["symbol"] for row in days[day]})
-            there = read_current_of(stored[day], OHLCV_1D, symbols, withdrawn=True)
-            created = created_after(clock.now(), pc.max(there["created_timestamp"]).as_py())
-            rows = [{**row, "created_timestamp": created} for row in days[day]]
-            tables.append(pa.Table.from_pylist(rows, schema=arrow_schema(OHLCV_1D)))
-        yield from append_parts(root, OHLCV_1D, tables, run_id)
+        yield from append_rows(
+            root,
+            OHLCV_1D,
+            (row for day in batch for row in _created(stored[day], days[day])),
+            run_id,
+        )
+
+
+def _created(parts: list[Part], rows: list[Row]) -> list[Row]:
+    """Return rows of a date as created now, and after what they restate."""
+    symbols = sorted({row["symbol"] for row in rows})
+    there = read_current_of(parts, OHLCV_1D, symbols, withdrawn=True)
+    created = created_after(clock.now(), pc.max(there["created_timestamp"]).as_py())
+    return [{**row, "created_timestamp": created} for row in rows]
 
 
 def _told(row: Row) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import (
     append_part,
     append_parts,
+    append_rows,
     created_after,
     created_at,
     sweep_staging,
@@ -48,6 +49,7 @@ __all__ = [
     "active_symbols",
     "append_part",
     "append_parts",
+    "append_rows",
     "arrow_schema",
     "by_date",
     "created_after",

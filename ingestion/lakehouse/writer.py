@@ -8,10 +8,11 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -89,6 +90,24 @@ def append_parts(
         make_folders(folders, root)
         sizes = [rows.num_rows for rows in tables]
         return _link_all(root, run_id, list(zip(staged, folders, sizes, strict=True)))
+
+
+def append_rows(
+    root: Path, dataset: Dataset, rows: Iterable[Mapping[str, Any]], run_id: str
+) -> list[Path]:
+    """Append rows of any dates, a part for each UTC date of their events, as :func:`append_parts`.
+
+    Parameters
+    ----------
+    rows
+        By column, in any order; few enough for memory.
+    """
+    days: dict[date, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        days.setdefault(row[dataset.event].astimezone(UTC).date(), []).append(row)
+    schema = arrow_schema(dataset)
+    tables = [pa.Table.from_pylist(days[day], schema=schema) for day in sorted(days)]
+    return append_parts(root, dataset, tables, run_id) if tables else []
 
 
 def created_after(now: datetime, newest: datetime | None) -> datetime:
