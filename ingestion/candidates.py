@@ -78,7 +78,7 @@ def read_candidates(path: Path) -> Candidates:
         raise CandidatesError(f"{path} cannot be read: {error}") from None
     if not symbols:
         reason = f"; {problems[0]}" if problems else ""
-        raise CandidatesError(f"{path} holds no usable symbol{reason}")
+        raise CandidatesError(f"{path} has no usable symbol{reason}")
     return Candidates(
         # A file system's names need not be text; a receipt is.
         profile=os.fsencode(path.name).decode("utf-8", "replace"),

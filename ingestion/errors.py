@@ -36,7 +36,7 @@ class ClockError(InputError):
 
 
 class CandidatesError(InputError):
-    """The candidates file is missing, broken, or holds no usable symbol."""
+    """The candidates file is missing, broken, or has no usable symbol."""
 
 
 class CorruptPart(InputError):

@@ -54,7 +54,7 @@ class Settings:
         lakehouse = lakehouse.resolve()
         if pattern := set("*?[") & set(str(lakehouse)):
             raise InputError(
-                f"the lakehouse's path {lakehouse} holds {pattern.pop()!r}, which Feast's stores "
+                f"the lakehouse's path {lakehouse} has {pattern.pop()!r}, which Feast's stores "
                 "read as a pattern; move it, or set TVFEAST_LAKEHOUSE"
             )
         return cls(

@@ -135,7 +135,7 @@ def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> 
         if header is not None:
             skip = at + header.lines
             if is_whole and not rest.strip() and not any(line.strip() for line in lines[skip:]):
-                raise InputError(f"{path} holds no rows")
+                raise InputError(f"{path} has no rows")
             return Layout(path, header, CsvForm(encoding, delimiter, skip))
         # Below words in columns they are a header that is not known, and numbers no dump.
         if set(needed) == set(NEEDED) and all(len(above) < 3 for _, above in rows[:at]):

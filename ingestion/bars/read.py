@@ -96,7 +96,7 @@ class VendorFile:
         except pa.ArrowException:
             if not is_text:
                 raise InputError(
-                    f"{self.path}: column {role} holds {column.type}, not numbers"
+                    f"{self.path}: column {role} has {column.type}, not numbers"
                 ) from None
             texts = column.to_pylist()
             return read_numbers(texts, self.survey.comma, as_volume=role is Role.VOLUME)
@@ -134,7 +134,7 @@ def read_batches(
     Raises
     ------
     InputError
-        If the file cannot be read, is of another kind, lacks a needed column, holds no rows, or
+        If the file cannot be read, is of another kind, lacks a needed column, has no rows, or
         holds several instruments of which nothing says which row is whose.
     """
     layout = recognise_layout(path, needed)
@@ -153,7 +153,7 @@ def read_batches(
                 is_empty = False
                 yield batch
     if is_empty:
-        raise InputError(f"{path} holds no rows")
+        raise InputError(f"{path} has no rows")
 
 
 def read_vendor_file(

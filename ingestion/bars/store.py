@@ -68,7 +68,7 @@ class Written:
     """Splits without a stored bar on their ex-date, and ratios of 1: what no bar can say."""
     adjusted: list[Split] = field(default_factory=list)
     """Splits of bars that are stored split-adjusted: recorded, they would count twice."""
-    gave_way: list[str] = field(default_factory=list)
+    overruled: list[str] = field(default_factory=list)
     """Symbols whose bar disagrees with a stored one of another source, which stays."""
     assumed: Counter[str] = field(default_factory=Counter)
     """Bars among the written whose session's hours are assumed, by exchange."""
@@ -98,7 +98,7 @@ class Incoming:
     """The ratios that stored bars get because a split without a bar takes effect at them."""
     tolerance: float = 0.0
     """Relative difference up to which a value counts as the stored one."""
-    gives_way_to: Callable[[str], bool] = _to_none
+    is_overruled_by: Callable[[str], bool] = _to_none
     """Whether a stored bar of that source stays, whatever the new one says."""
 
 
@@ -234,8 +234,8 @@ class _Comparison:
                 np.abs(new), np.abs(old)
             )
         for n in np.flatnonzero(known & ~same).tolist():
-            if incoming.gives_way_to(stored.source(int(match[n]))):
-                written.gave_way.append(incoming.names[day.symbol[n]])
+            if incoming.is_overruled_by(stored.source(int(match[n]))):
+                written.overruled.append(incoming.names[day.symbol[n]])
                 same[n] = True
         for n, withdrawn in stored.find_withdrawn(day, incoming.names):
             if known[n]:
@@ -249,10 +249,10 @@ class _Comparison:
                 continue
             same[n] = True
             equal = _says_the_same(day, n, twin.prices, incoming.tolerance)
-            if twin.is_misplaced or not (equal or incoming.gives_way_to(twin.source)):
+            if twin.is_misplaced or not (equal or incoming.is_overruled_by(twin.source)):
                 written.not_taken[int(at[n])] = twin
             elif not equal:
-                written.gave_way.append(incoming.names[day.symbol[n]])
+                written.overruled.append(incoming.names[day.symbol[n]])
         written.is_new[at] = ~same
         written.restated += int((known & ~same).sum())
         return self._rows(at[~same], day.take(~same))

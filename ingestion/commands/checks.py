@@ -53,7 +53,7 @@ def _verify_files(as_json: bool) -> None:
     show(as_json, render.verify_document(report), render.verify_text(report))
     if not report.passed:
         files = len({fault.file for fault in report.faults})
-        raise GateRefused(f"{files} files of the lakehouse do not hold")
+        raise GateRefused(f"{files} files of the lakehouse are not sound")
 
 
 def _accept(as_json: bool, names: tuple[str, ...], reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Answer for parts and receipts that are gone, so that ``verify`` names them no longer."""
+"""Record why parts and receipts are gone, so that ``verify`` names them no longer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ingestion.settings import Settings
 
 @dataclass(frozen=True)
 class AcceptResult:
-    """What was answered for."""
+    """What is accepted as gone."""
 
     run_id: str
     reason: str

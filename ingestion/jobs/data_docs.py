@@ -32,7 +32,7 @@ def data_docs(settings: Settings) -> DataDocsResult:
     Raises
     ------
     InputError
-        If the lakehouse holds no features yet.
+        If the lakehouse has no features yet.
     CorruptPart
         If a part cannot be read.
     """

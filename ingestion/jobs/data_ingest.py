@@ -54,7 +54,7 @@ class BarsReport:
     """What became of a snapshot's bars."""
 
     closed: int
-    """Good bars of closed sessions: written, unchanged, given way, or held back."""
+    """Good bars of closed sessions: written, unchanged, overruled, or held back."""
     written: int
     """Bars that this run adds, those released among them."""
     restated: int
@@ -79,7 +79,7 @@ class BarsReport:
     """Split suspected of bars that are stored without one."""
     unsettled: tuple[Unsettled, ...]
     """Symbols whose previous close differs from the stored one, and not as by a split."""
-    gave_way: tuple[str, ...]
+    overruled: tuple[str, ...]
     """Symbols whose bar disagrees with an imported one, which stays."""
     traded_on_closed_days: tuple[str, ...]
     """Days on which symbols traded and the calendar has none."""
@@ -106,7 +106,7 @@ class BarsReport:
             "held_back": [_suspect(suspect) for suspect in self.held_back],
             "suspected_in_store": [_suspect(suspect) for suspect in self.suspected_in_store],
             "unsettled": [vars(each) for each in self.unsettled],
-            "gave_way": list(self.gave_way),
+            "overruled": list(self.overruled),
             "assumed_hours": self.assumed_hours,
             "traded_on_closed_days": list(self.traded_on_closed_days),
             "did_not_open": list(self.did_not_open),
@@ -248,7 +248,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
         source=lambda at: pa.repeat(SCANNER, len(at)),
         splits=[],
         tolerance=ROUNDING,
-        gives_way_to=_is_imported,
+        is_overruled_by=_is_imported,
     )
     _, news = _new_rows(root, incoming)
     # A halted symbol's last bar is shown for ever: it was looked at when it was new.
@@ -336,7 +336,7 @@ def _report(
         closed=len(scanned.bars) - len(written.not_taken),
         written=added,
         restated=written.restated,
-        unchanged=len(written.is_new) - added - len(written.gave_way) - len(written.not_taken),
+        unchanged=len(written.is_new) - added - len(written.overruled) - len(written.not_taken),
         released=int((written.is_new & was_waiting).sum()),
         waiting=held,
         open=scanned.open,
@@ -346,7 +346,7 @@ def _report(
         held_back=tuple(each for each in inspection.suspects if not each.is_stored),
         suspected_in_store=tuple(each for each in inspection.suspects if each.is_stored),
         unsettled=tuple(inspection.unsettled),
-        gave_way=tuple(written.gave_way),
+        overruled=tuple(written.overruled),
         assumed_hours=dict(sorted(written.assumed.items())),
         traded_on_closed_days=tuple(scanned.witness.on_closed_days()),
         did_not_open=tuple(f"{market} {session}" for market, session, _ in witness.closed),

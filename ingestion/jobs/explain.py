@@ -111,7 +111,7 @@ def _wanted(feature: str) -> list[tuple[FeatureGroup, Column]]:
     if not wanted:
         names = dict.fromkeys(column.name for group in GROUPS for column in group.features)
         raise InputError(
-            f"no feature {feature}; there are {', '.join(names)}, and each may be told by its view "
+            f"no feature {feature}; there are {', '.join(names)}, and each may have its view "
             f"({', '.join(f'{group.name}:RSI' for group in GROUPS)})"
         )
     return wanted

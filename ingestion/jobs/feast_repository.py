@@ -113,7 +113,7 @@ def require_data(settings: Settings, views: Iterable[str]) -> None:
     """
     for group in GROUPS:
         if group.name in views and not list_parts(settings.lakehouse, group):
-            raise InputError(f"{settings.lakehouse} holds no {group.name}: run `tvfeast flow-data`")
+            raise InputError(f"{settings.lakehouse} has no {group.name}: run `tvfeast flow-data`")
 
 
 def require_servable(store: FeatureStore, views: Iterable[str]) -> None:

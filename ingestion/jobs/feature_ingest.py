@@ -216,7 +216,7 @@ def _refuse_same_second(lakehouse: Path, rows: pa.Table, known_at: datetime) -> 
     repeated = [symbol for symbol in rows["symbol"].to_pylist() if symbol in there]
     if repeated:
         raise ClockError(
-            f"the lakehouse already holds {len(repeated)} of these symbols stamped "
+            f"the lakehouse already has {len(repeated)} of these symbols stamped "
             f"{known_at:%Y-%m-%d %H:%M:%S} UTC, {repeated[0]} among them: run again when the clock "
             "(TVFEAST_NOW, if it is set) has moved on"
         )

@@ -178,7 +178,7 @@ def _is_news(part: Part, seen_by: str) -> bool:
 def _require_bars(lakehouse: Path) -> list[Part]:
     parts = list_parts(lakehouse, OHLCV_1D)
     if not parts:
-        raise InputError(f"{lakehouse} holds no bars yet: run `tvfeast import-bars FILE`")
+        raise InputError(f"{lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
     return parts
 
 

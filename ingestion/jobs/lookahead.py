@@ -94,7 +94,7 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
     """
     names = reading_again(lambda: _names(settings.lakehouse))
     if not names:
-        raise InputError(f"{settings.lakehouse} holds no bars yet: run `tvfeast import-bars FILE`")
+        raise InputError(f"{settings.lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
     chosen = spread(names, most_symbols)
     bars = read_bars(settings.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)

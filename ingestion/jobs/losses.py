@@ -1,4 +1,4 @@
-"""Parts and receipts that are gone, and those among them that somebody has answered for.
+"""Parts and receipts that are gone, and those of which somebody has recorded why.
 
 A loss stays named until somebody accepts it: the rows were made anew, or are known to be gone. That
 is written down in a receipt of its own, and holds for what that one run wrote there; nothing that
@@ -27,7 +27,7 @@ class Losses:
     """What the ledgers know of and the partitions do not hold."""
 
     lost: tuple[Entry, ...]
-    """Nobody has answered for these."""
+    """Nobody has recorded why."""
     accepted: tuple[Entry, ...]
     unpublished: int
     """Parts that were announced and never appeared: their runs died before."""

@@ -85,7 +85,7 @@ def materialize(
     Raises
     ------
     InputError
-        If the lakehouse holds no features yet.
+        If the lakehouse has no features yet.
     ClockError
         If the online store was loaded at a later instant than now.
     FeastRepositoryError
@@ -114,9 +114,7 @@ def load(settings: Settings, into: Settings, groups: Collection[FeatureGroup] = 
         What to load; the others' rows stay as they are.
     """
     if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
-        raise InputError(
-            f"{settings.lakehouse} holds no features yet: run `tvfeast feature-ingest`"
-        )
+        raise InputError(f"{settings.lakehouse} has no features yet: run `tvfeast feature-ingest`")
     store = open_repository(into, apply_if_missing=True)
     started, until = time.monotonic(), clock.now()
     before, ledger = last_loads(settings), Ledger.read(settings.lakehouse)
@@ -209,7 +207,7 @@ def _clamp_future_ends(store: FeatureStore, group: FeatureGroup, until: datetime
     newest = pc.max(read_online(store, group)["event_timestamp"]).as_py()
     if newest is not None and newest > until:
         raise ClockError(
-            f"the online store holds rows of {newest:%Y-%m-%d %H:%M:%S} UTC, and it is only "
+            f"the online store has rows of {newest:%Y-%m-%d %H:%M:%S} UTC, and it is only "
             f"{until:%Y-%m-%d %H:%M:%S} UTC now (TVFEAST_NOW?): replay earlier days in a project "
             "of their own, or run `tvfeast rebuild`"
         )

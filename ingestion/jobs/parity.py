@@ -133,11 +133,11 @@ def _snapshot_parts(lakehouse: Path, request: ParityRequest) -> list[Part]:
         raise InputError(f"--from {request.first} is after --to {request.last}")
     parts = list_parts(lakehouse, TV_TECHNICALS_1D)
     if not parts:
-        raise InputError(f"{lakehouse} holds no snapshots yet: run `tvfeast flow-data`")
+        raise InputError(f"{lakehouse} has no snapshots yet: run `tvfeast flow-data`")
     inside = [part for part in parts if request.first <= part.date <= request.last]
     if not inside:
         raise InputError(
-            f"{lakehouse} holds no snapshots in that range: they are of {parts[0].date} to "
+            f"{lakehouse} has no snapshots in that range: they are of {parts[0].date} to "
             f"{parts[-1].date}; widen --from and --to"
         )
     return inside

@@ -44,7 +44,7 @@ def rebuild(settings: Settings) -> RebuildResult:
     Raises
     ------
     InputError
-        If the lakehouse holds no features yet.
+        If the lakehouse has no features yet.
     FeastRepositoryError
         If there is no ``feature_store.yaml``, or it keeps one of the two in no file.
     CorruptPart

@@ -188,7 +188,7 @@ def _refuse_empty(store: FeatureStore, group: FeatureGroup) -> None:
     """Tell an online store that was never loaded, or was lost, from one without these symbols."""
     if not read_online(store, group).num_rows:
         raise InputError(
-            f"the online store holds no {group.name}: run `tvfeast materialize`, or name the group "
+            f"the online store has no {group.name}: run `tvfeast materialize`, or name the group "
             "to rank (--from-group) or an instant (--as-of)"
         )
 
@@ -203,7 +203,7 @@ def _symbols(
     if not symbols:
         remedy = "flow-data" if group is TV_TECHNICALS_1D else "backfill"
         raise InputError(
-            f"{settings.lakehouse} holds no {group.name} of the {group.ttl.days} days before "
+            f"{settings.lakehouse} has no {group.name} of the {group.ttl.days} days before "
             f"{at:%Y-%m-%d %H:%M} UTC: run `tvfeast {remedy}`, or name --candidates"
         )
     return symbols

@@ -170,7 +170,7 @@ def _universe(lakehouse: Path, as_of: bool | datetime) -> tuple[Universe | None,
     since: datetime | None = pc.min(rows["valid_from"]).as_py()
     if since is None:
         raise InputError(
-            f"--universe-as-of needs to know when each symbol was active, and {lakehouse} holds no "
+            f"--universe-as-of needs to know when each symbol was active, and {lakehouse} has no "
             "symbols yet: run tvfeast meta-ingest, daily from now on"
         )
     if as_of is True:
@@ -309,7 +309,7 @@ def _warnings(
         warnings.append(f"no bars in the range: {', '.join(missing[:_NAMED])}{more}")
     if gaps := labels.dropped[DropReason.GAP_IN_WINDOW]:
         warnings.append(
-            f"{gaps} rows were dropped because their window holds a gap: the symbol was halted or "
+            f"{gaps} rows were dropped because their window has a gap: the symbol was halted or "
             "delisted, or its bars are missing; where it was, returns are too good without them"
         )
     if spoiled := labels.dropped[DropReason.SESSION_MISSING]:

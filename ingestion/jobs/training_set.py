@@ -172,7 +172,7 @@ def _checked(origin: str, labels: pa.Table) -> pa.Table:
                 f"{origin} has no column {key}; it has {', '.join(labels.column_names)}"
             )
     if not labels.num_rows:
-        raise InputError(f"{origin} holds no rows")
+        raise InputError(f"{origin} has no rows")
     if missing := labels["symbol"].null_count:
         raise InputError(f"{origin}: {missing} rows have no symbol")
     kind = labels.schema.field("symbol").type

@@ -103,7 +103,7 @@ def validate(settings: Settings, run_id: str | None = None) -> ValidateResult:
     Raises
     ------
     InputError
-        If the lakehouse holds no features yet.
+        If the lakehouse has no features yet.
     CorruptPart
         If a part cannot be read.
     LakehouseLocked
@@ -161,7 +161,7 @@ def newest_of_groups(settings: Settings, at: datetime) -> dict[FeatureGroup, pa.
     newest = {group: rows for group, rows in tables.items() if rows.num_rows}
     if not newest:
         raise InputError(
-            f"{settings.lakehouse} holds no features up to {at:%Y-%m-%d %H:%M} UTC: run "
+            f"{settings.lakehouse} has no features up to {at:%Y-%m-%d %H:%M} UTC: run "
             "`tvfeast feature-ingest`"
         )
     return newest

@@ -47,7 +47,7 @@ _NAMED = 5
 """Double sessions of a part that are named."""
 _GONE = (
     "is gone: run {entry.run_id} wrote it; put it back from a backup, or make a part's rows anew, "
-    "and answer for it: `tvfeast verify --accept {entry.part} --reason …`"
+    "and record why: `tvfeast verify --accept {entry.part} --reason …`"
 )
 
 
@@ -76,7 +76,7 @@ class LakehouseReport:
     replaced: int = 0
     """Parts whose place a merged one took."""
     accepted: int = 0
-    """Parts and receipts that are gone and were answered for."""
+    """Parts and receipts that are gone, and of which somebody recorded why."""
     receipts: int = 0
     faults: list[Fault] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ def _double(root: Path) -> list[Fault]:
     return [
         Fault(
             path.relative_to(root).as_posix(),
-            f"holds {len(double)} bars of sessions that are stored twice or in no session: "
+            f"has {len(double)} bars of sessions that are stored twice or in no session: "
             f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
             f"(also in {', '.join(_others(root, double)) or 'no other part'}): {_WITHDRAW}",
         )
@@ -194,7 +194,7 @@ def _inspect(root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger) ->
                 found.rows_of[dataset.name, origin.run_id] += origin.rows
     for number, times in _repeated(keys, names):
         (part,) = (part for part in parts if part.number == number)
-        reason = f"holds {times} rows that are there twice ({', '.join(names)})"
+        reason = f"has {times} rows that are there twice ({', '.join(names)})"
         found.faults.append(Fault(_name(root, part), reason))
     return found
 

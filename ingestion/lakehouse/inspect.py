@@ -66,7 +66,7 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
     if not entries and provenance is not None and provenance.run_id in ledger:
         faults.append(f"run {provenance.run_id} did not write it here")
     if written is not None and written.rows != rows.num_rows:
-        faults.append(f"holds {rows.num_rows} rows, its run recorded {written.rows}")
+        faults.append(f"has {rows.num_rows} rows, its run recorded {written.rows}")
     faults += _origin_faults(provenance, dataset, ledger)
     if not rows.schema.equals(arrow_schema(dataset)):
         faults.append(f"is not in the schema of {dataset.name}: {_difference(rows, dataset)}")
@@ -104,27 +104,27 @@ def _origin_faults(
         for entry in ledger.of(origin.part):
             if entry.sha256 == origin.sha256 and entry.rows != origin.rows:
                 yield (
-                    f"holds {origin.rows} rows of {origin.part}, run {entry.run_id} recorded "
+                    f"has {origin.rows} rows of {origin.part}, run {entry.run_id} recorded "
                     f"{entry.rows}"
                 )
 
 
 def _value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
     if not rows.num_rows:
-        yield "holds no rows"
+        yield "has no rows"
     for column in dataset.columns:
         values = rows[column.name]
         if not column.nullable and values.null_count:
-            yield f"holds {values.null_count} nulls in {column.name}"
+            yield f"has {values.null_count} nulls in {column.name}"
         if column.dtype is Dtype.DOUBLE:
             infinite = pc.sum(pc.invert(pc.is_finite(values))).as_py()
             if infinite:
-                yield f"holds {infinite} NaN or infinite values in {column.name}"
+                yield f"has {infinite} NaN or infinite values in {column.name}"
     events = rows[dataset.event]
     # No cast to seconds: instants before 1970 would be rounded towards it.
     others = pc.sum(pc.not_equal(events.cast(pa.date32()), pa.scalar(day))).as_py()
     if others:
-        yield f"holds {others} rows whose {dataset.event} is not of {day}"
+        yield f"has {others} rows whose {dataset.event} is not of {day}"
     if isinstance(dataset, FeatureGroup):
         seconds = pc.multiply(rows["timestamp"], 1_000_000)
         if pc.sum(pc.not_equal(seconds, events.cast(pa.int64()))).as_py():
@@ -143,7 +143,7 @@ def _order_faults(dataset: Dataset, rows: pa.Table, provenance: Provenance | Non
         rows = rows.append_column("origin", pa.array(provenance.of_row))
         keys = (*keys, "origin")
     if twice := repeated(rows, keys).num_rows:
-        yield f"holds {twice} keys ({', '.join(dataset.key)}) more than once from one run"
+        yield f"has {twice} keys ({', '.join(dataset.key)}) more than once from one run"
 
 
 def _difference(rows: pa.Table, dataset: Dataset) -> str:

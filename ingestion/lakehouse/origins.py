@@ -92,7 +92,7 @@ def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int
         raise ValueError("does not say which run its rows came from") from None
     counts = np.bincount(of_row, minlength=len(origins)).tolist()
     if counts != [origin.rows for origin in origins]:
-        raise ValueError("holds other numbers of rows than the parts that it was merged from")
+        raise ValueError("has other numbers of rows than the parts that it was merged from")
     return Provenance(run_id, version, origins, of_row)
 
 

@@ -94,9 +94,9 @@ def _coverage_faults(document: dict[str, Any], stored: int, kept_back: int) -> I
     """Compare a snapshot's receipt, written before the part appears, with the rows of its run."""
     fetched = document.get("fetched")
     if document.get("verdict") == "refuse" and stored:
-        yield f"says that nothing was published, and the lakehouse holds {stored} rows of its run"
+        yield f"says that nothing was published, and the lakehouse has {stored} rows of its run"
     elif stored and stored + kept_back != fetched:
         yield (
-            f"says that {fetched} rows were fetched; the lakehouse holds {stored} of its run, and "
+            f"says that {fetched} rows were fetched; the lakehouse has {stored} of its run, and "
             f"its quarantine {kept_back}"
         )

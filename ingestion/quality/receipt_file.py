@@ -63,7 +63,7 @@ def ended_before(receipt: dict[str, Any], member: str) -> bool:
 
 
 def _warn(error: InputError) -> None:
-    _log.warning("passed over: %s", error)
+    _log.warning("skipped: %s", error)
 
 
 def receipts_told(
@@ -124,6 +124,6 @@ def newest_receipt(
 
 def _refusal(path: Path, what: str) -> InputError:
     return InputError(
-        f"{path} {what}: put it back from a backup, or move it out of the lakehouse and answer for "
-        "it; `tvfeast verify` names all such files"
+        f"{path} {what}: put it back from a backup, or move it out of the lakehouse and record "
+        "why (`tvfeast verify --accept`); `tvfeast verify` names all such files"
     )

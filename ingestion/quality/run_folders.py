@@ -23,7 +23,7 @@ _UNRECORDED = (
 )
 _CHANGED = (
     "its content is not what its run wrote: the hash differs; put it back from a backup, or move "
-    "it out and answer for it"
+    "it out and record why (`tvfeast verify --accept`)"
 )
 _LOOKS = 3
 
@@ -51,7 +51,7 @@ def _faults(root: Path, folder: Path) -> Iterable[tuple[Path, str]]:
     try:
         recorded = read_run_files(root, folder.name)
         if lines := strange_lines(root, folder.name):
-            yield ledger, f"holds what no run wrote, in line {lines[0]}: put it back from a backup"
+            yield ledger, f"has what no run wrote, in line {lines[0]}: put it back from a backup"
     except InputError as error:
         yield ledger, str(error).removeprefix(f"{ledger} ")
         recorded = None

@@ -65,7 +65,7 @@ def bars_text(result: DataIngestResult) -> str:
         (bars.restated, "of them restated"),
         (bars.released, "of them released"),
         (bars.unchanged, "there already"),
-        (len(bars.gave_way), "unlike the imported ones, which stay"),
+        (len(bars.overruled), "unlike the imported ones, which stay"),
         (bars.open, "still open"),
         (len(bars.refused), "refused"),
     )

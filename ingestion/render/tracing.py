@@ -27,12 +27,12 @@ def verify_document(report: LakehouseReport) -> dict[str, Any]:
 
 def verify_text(report: LakehouseReport) -> str:
     """Return a check of the lakehouse for people, a line a fault."""
-    verdict = "the lakehouse holds" if report.passed else "THE LAKEHOUSE DOES NOT HOLD"
+    verdict = "the lakehouse is sound" if report.passed else "THE LAKEHOUSE IS NOT SOUND"
     apart = (
         (report.not_recorded, "without a recorded hash"),
         (report.unpublished, "announced by runs that died before they appeared"),
         (report.replaced, "merged into others"),
-        (report.accepted, "gone and answered for"),
+        (report.accepted, "gone, as somebody recorded"),
     )
     left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
@@ -41,7 +41,7 @@ def verify_text(report: LakehouseReport) -> str:
 
 
 def accept_document(result: AcceptResult) -> dict[str, Any]:
-    """Return what was answered for, for ``--json``."""
+    """Return what is accepted as gone, for ``--json``."""
     return {
         "run_id": result.run_id,
         "reason": result.reason,
@@ -51,12 +51,12 @@ def accept_document(result: AcceptResult) -> dict[str, Any]:
 
 
 def accept_text(result: AcceptResult) -> str:
-    """Return what was answered for, a line a file."""
+    """Return what is accepted as gone, a line per file."""
     lines = [
         f"  {entry.part}, {f'{entry.rows:,} rows ' * bool(entry.rows)}of run {entry.run_id}"
         for entry in result.accepted
     ]
-    return "\n".join([f"gone and answered for, as {result.receipt} says:", *lines])
+    return "\n".join([f"gone, and {result.receipt} says why:", *lines])
 
 
 def compact_document(result: CompactResult) -> dict[str, Any]:

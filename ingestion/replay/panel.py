@@ -85,7 +85,7 @@ class Panel:
             with (folder / "symbols.csv").open(newline="", encoding="utf-8") as file:
                 symbols = {row["symbol"]: row for row in csv.DictReader(file)}
         except (OSError, KeyError, pa.ArrowException) as error:
-            raise InputError(f"{folder} holds no bars to replay: {error}") from None
+            raise InputError(f"{folder} has no bars to replay: {error}") from None
         return cls.from_bars(bars, symbols)
 
     @classmethod

@@ -181,7 +181,7 @@ def test_a_dump_whose_columns_are_not_certain_asks_for_a_header(
         ("a.csv", "", "is empty"),
         ("a.csv", "\n \n", "is empty"),
         ("a.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
-        ("a.csv", "date,open,high,low,close,volume", "holds no rows"),
+        ("a.csv", "date,open,high,low,close,volume", "has no rows"),
         ("a.csv", "<!DOCTYPE html><html>404</html>", "a web page"),
         ("a.csv", "  {}", "JSON"),
         ("a.csv", b"PK\x03\x04", r"\.xlsx"),

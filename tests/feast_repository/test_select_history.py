@@ -180,7 +180,7 @@ def test_what_is_served_now_is_ranked_by_the_same_group(history: Settings, at):
     assert_ranks(selection, known(history, now))
     assert select(history, SelectRequest(by="RSI", top=None, group="local_1d")) == selection
     named = SelectRequest(symbols=["NASDAQ:AAPL"], group="tv_technicals_1d")
-    with pytest.raises(InputError, match="holds no tv_technicals_1d"):
+    with pytest.raises(InputError, match="has no tv_technicals_1d"):
         select(history, named)
     at(now + timedelta(days=40))
     gone = select(history, SelectRequest(symbols=["NASDAQ:AAPL", "X:NEVER"], group="local_1d"))

@@ -1,4 +1,4 @@
-"""Parts that are gone for a reason: answered for once, by a command, and nothing else with them."""
+"""Parts that are gone for a reason: recorded once, by a command, and nothing else with them."""
 
 from __future__ import annotations
 

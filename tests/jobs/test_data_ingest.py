@@ -268,7 +268,7 @@ class TestStore:
         at(instant("2021-03-03T21:30"))
         imported(settings, tmp_path, f"{IBM},2021-03-03,10.0")
         result = ingest("2021-03-03T22:00", bar(IBM, WEDNESDAY, 10.01))
-        assert (result.bars.written, result.bars.gave_way) == (0, (IBM,))
+        assert (result.bars.written, result.bars.overruled) == (0, (IBM,))
         assert stored(settings)[0]["source"] == "import:vendor.csv"
         assert "unlike the imported" in bars_text(result)
 
@@ -614,7 +614,7 @@ class TestSessionsAndHours:
         import_bars(settings, ImportRequest((path,)))
         result = ingest("2021-03-04T12:00", bar("FX_IDC:EURUSD", "2021-03-02T22:00", 1.21))
         assert len(stored(settings)) == 1
-        assert result.bars.gave_way == ("FX_IDC:EURUSD",)
+        assert result.bars.overruled == ("FX_IDC:EURUSD",)
 
     def test_what_is_written_was_created_when_it_was_written(self, ingest, settings, monkeypatch):
         """The receipt comes first; a clock that goes on meanwhile shows in the rows."""

@@ -282,7 +282,7 @@ class TestResume:
 
     def test_refresh_within_the_same_second_is_refused(self, settings):
         feature_ingest(settings, request())
-        with pytest.raises(ClockError, match="already holds 10"):
+        with pytest.raises(ClockError, match="already has 10"):
             feature_ingest(settings, request(refresh=True))
         assert len(keys(settings)) == 10
         # No receipt says that the second run's rows are published.

@@ -127,7 +127,7 @@ SOUND = technicals(NAMES, EVENING, EVENING + timedelta(hours=1))
             SOUND.set_column(5, "RSI", pa.array([1.0, 2.0, 3.0], pa.float32())),
             "RSI is float, not double",
         ),
-        (SOUND.slice(0, 0), "holds no rows"),
+        (SOUND.slice(0, 0), "has no rows"),
         (technicals(NAMES, EVENING + timedelta(hours=3)), "not of 2026-01-16"),
         (column(SOUND, "timestamp", [1, 2, 3]), "timestamp and event_timestamp disagree"),
         (technicals(NAMES), "rows that are there twice"),

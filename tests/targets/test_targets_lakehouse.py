@@ -183,7 +183,7 @@ def test_dropped_halts_and_early_opens_are_warned_of(empty: Settings) -> None:
 def test_the_universe_as_of_is_refused_until_it_is_known(
     stocked: Settings, universe: bool | datetime
 ) -> None:
-    with pytest.raises(InputError, match="holds no symbols yet: run tvfeast meta-ingest"):
+    with pytest.raises(InputError, match="has no symbols yet: run tvfeast meta-ingest"):
         training_labels(stocked, "fwd_return_5d", FIRST, LAST, universe_as_of=universe)
 
 
