@@ -27,7 +27,7 @@ demo: setup ## Replay a week of real bars through the whole flow, then train and
 
 .PHONY: test
 test: setup ## Run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-planted
 test-planted: setup ## Plant faults in five years of 500 symbols: PLANTED_BARS=FILE names their prices

@@ -24,6 +24,8 @@ JOBS = (
     *("backfill", "compact", "materialize", "rebuild"),
 )
 LOADS = ("materialize", "rebuild")
+FEW = ("feature-ingest", "local-features", "compact", "materialize")
+"""One job of each way to write."""
 
 
 def job(world: World, name: str) -> tuple[State, tuple[object, ...]]:
@@ -43,7 +45,7 @@ def disk(world: World) -> Iterator[SmallDisk]:
     disk.unmount()
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", sized(FEW, JOBS))
 def test_a_full_disk_is_told_and_the_next_run_with_room_completes(
     world: World, disk: SmallDisk, name: str
 ):
@@ -51,7 +53,7 @@ def test_a_full_disk_is_told_and_the_next_run_with_room_completes(
     world.restore(state)
     world.done(*words)
     undisturbed = content(world.settings)
-    full, pages, step = 0, 0, sized(16, 1)
+    full, pages, step = 0, 0, sized(24, 1)
     while True:
         disk.leave_room(10_000)
         world.restore(state)
