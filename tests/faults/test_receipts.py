@@ -41,6 +41,7 @@ RECEIPTS = {
     "import-bars": "import_bars.json",
     "verify": "accept.json",
     "accept-hole": "accept_hole.json",
+    "withdraw-bars": "withdraw_bars.json",
     "flow-data": "flow_data.json",
 }
 
@@ -149,6 +150,11 @@ Case = tuple[int, State, tuple[object, ...], Callable[[World], None], Callable[[
 SPAN = ("--from", "2021-04-05", "--to", "2021-04-12")
 ALONE = ("--min-coverage", "0.9")
 
+WITHDRAW = (
+    *("withdraw-bars", "NASDAQ:AAPL", "2021-04-07", "--reason", "a bad print"),
+    *("--to", "2021-04-09"),
+)
+
 CASES: list[Case] = [
     *((0, SERVED, (job, "SCAN"), nothing, None) for job in list(RECEIPTS)[:3]),
     *((4, SERVED, (job, "SCAN"), down, None) for job in list(RECEIPTS)[:3]),
@@ -184,6 +190,10 @@ CASES: list[Case] = [
     (0, NEWS, ("verify", "--accept", "ohlcv_1d", "--reason", "gone"), lost_part, None),
     (2, NEWS, ("verify", "--accept", "nowhere", "--reason", "gone"), nothing, None),
     (2, NEWS, ("accept-hole", "NASDAQ", "2021-04-05", "--reason", "none"), nothing, None),
+    (0, BARS, WITHDRAW, nothing, None),
+    (1, BARS, WITHDRAW, nothing, AtWrite(1, fault_of_ours)),
+    (2, BARS, (*WITHDRAW[:2], "2021-04-11", *WITHDRAW[3:5]), nothing, None),
+    (130, BARS, WITHDRAW, nothing, AtWrite(1, asked_to_end)),
     (0, SERVED, ("flow-data", "SCAN"), nothing, None),
     (3, SERVED, ("flow-data", "SCAN"), bad_waiver, None),
     (4, SERVED, ("flow-data", "SCAN"), down, None),

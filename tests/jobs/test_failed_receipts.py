@@ -30,7 +30,7 @@ from tests.conftest import MONDAY, QUICK, SAMPLE
 RECEIPTS = (
     *("data_ingest.json", "meta_ingest.json", "feature_ingest_coverage.json", "flow_data.json"),
     *("local_features.json", "validate.json", "materialize.json", "parity.json", "accept.json"),
-    *("accept_hole.json", "import_bars.json", "compact.json"),
+    *("accept_hole.json", "import_bars.json", "compact.json", "withdraw_bars.json"),
 )
 
 
