@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feature_repo.stores.online.layout import Values
-from feature_repo.stores.online.wire import rows_bytes, values_bytes
+from feature_repo.stores.online.wire import add_vector, rows_bytes
 
 Vector = GetOnlineFeaturesResponse.FeatureVector
 MICROSECONDS = st.integers(-(10**16), 10**17)
@@ -40,13 +40,20 @@ def parsed(content: bytes) -> Vector:
     return Vector.FromString(content)
 
 
+def vector(values: Values, rows: bytes = b"") -> Vector:
+    response = GetOnlineFeaturesResponse()
+    add_vector(response, values, rows)
+    (added,) = response.results
+    return added
+
+
 @pytest.mark.parametrize("value_type", ITEMS)
 @given(data=st.data())
 def test_values_are_those_of_protobufs_own(value_type: str, data):
     field, items = ITEMS[value_type]
     column = data.draw(columns(items))
     expected = Vector(values=[Value() if x is None else Value(**{field: x}) for x in column])
-    found = parsed(values_bytes(Values.of(value_type, column)))
+    found = vector(Values.of(value_type, column))
     # A NaN equals nothing: the bytes are compared.
     assert found.SerializeToString() == expected.SerializeToString()
     assert [v.WhichOneof("val") for v in found.values] == [
@@ -57,7 +64,7 @@ def test_values_are_those_of_protobufs_own(value_type: str, data):
 @given(column=columns(MICROSECONDS))
 @example(column=[-1, None, -1_000_001, 999_999] * 20)
 def test_instants_are_whole_seconds_as_feast_gives_them(column: list):
-    found = parsed(values_bytes(Values.of("UNIX_TIMESTAMP", column)))
+    found = vector(Values.of("UNIX_TIMESTAMP", column))
     seconds = [v.unix_timestamp_val if v.HasField("unix_timestamp_val") else None
                for v in found.values]  # fmt: skip
     assert seconds == [None if x is None else x // 1_000_000 for x in column]
@@ -66,7 +73,7 @@ def test_instants_are_whole_seconds_as_feast_gives_them(column: list):
 def test_other_values_are_as_they_were_written():
     value = Value(double_list_val=DoubleList(val=[1.0, float("inf")]))
     column = [value.SerializeToString(), None] * 20
-    found = parsed(values_bytes(Values.of("DOUBLE_LIST", column)))
+    found = vector(Values.of("DOUBLE_LIST", column))
     assert list(found.values) == [value, Value()] * 20
 
 
@@ -94,7 +101,7 @@ def test_many_rows_are_made_sooner_than_value_by_value():
         return Vector(values=values, statuses=status.tolist(), event_timestamps=stamps)
 
     def from_bytes() -> Vector:
-        return parsed(values_bytes(column) + rows_bytes(status, events))
+        return vector(column, rows_bytes(status, events))
 
     def cost(make) -> float:
         began = time.process_time()
@@ -108,5 +115,5 @@ def test_many_rows_are_made_sooner_than_value_by_value():
 
 
 def test_no_rows_are_no_bytes():
-    assert values_bytes(Values.of("DOUBLE", [])) == b""
+    assert vector(Values.of("DOUBLE", [])) == Vector()
     assert rows_bytes(np.array([], np.int64), np.array([], np.int64)) == b""

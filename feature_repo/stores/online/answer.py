@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from feature_repo.stores.online.layout import Values, convert, is_float
 from feature_repo.stores.online.tables import NEVER, Rows
 from feature_repo.stores.online.values import SECOND_US, make_protos, to_arrow, to_python
-from feature_repo.stores.online.wire import rows_bytes, values_bytes
+from feature_repo.stores.online.wire import add_vector, rows_bytes
 
 _INTEGERS = ("INT32", "INT64")
 # An attribute of a protobuf's enum is a search.
@@ -118,16 +118,17 @@ class ColumnarOnlineResponse(OnlineResponse):
     def proto(self) -> GetOnlineFeaturesResponse:
         """The response as Feast's own holds it."""
         response = GetOnlineFeaturesResponse()
-        names, results = response.metadata.feature_names.val, response.results
+        names = response.metadata.feature_names.val
         for name, (value_type, column) in self._keys.items():
             names.append(name)
             given = np.full(len(column), _PRESENT), np.zeros(len(column), np.int64)
-            results.add(values=make_protos(value_type, column)).MergeFromString(rows_bytes(*given))
+            protos = make_protos(value_type, column)
+            response.results.add(values=protos).MergeFromString(rows_bytes(*given))
         for view in self._views:
             rows = rows_bytes(view.status, view.event_us)
             for name, values in view.values.items():
                 names.append(name)
-                results.add().MergeFromString(values_bytes(values) + rows)
+                add_vector(response, values, rows)
         return response
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:

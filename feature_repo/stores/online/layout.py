@@ -161,17 +161,21 @@ class Layout:
         if not names:
             return {}
         matrix = np.frombuffer(b"".join(words), _WORD).reshape(len(words), self.width)
-        places = np.array([self.words[name] for name in names])
-        bits = matrix[:, len(self.words) + places // _BITS] >> (places % _BITS)
-        valid = (bits.T & 1).astype(bool, order="C")
+        places, bits, shifts, types = self._places(tuple(names))
+        valid = ((matrix[:, bits] >> shifts).T & 1).astype(bool, order="C")
         data = np.ascontiguousarray(matrix[:, places].T)
         floats = data.view(np.float64)
-        values = {}
-        for at, name in enumerate(names):
-            value_type = self.type_of[name]
-            column = floats[at] if is_float(value_type) else data[at]
-            values[name] = Values(value_type, column, valid[at])
-        return values
+        return {
+            name: Values(value_type, (floats if is_float(value_type) else data)[at], valid[at])
+            for at, (name, value_type) in enumerate(types)
+        }
+
+    @lru_cache(maxsize=64)  # noqa: B019 - layouts are few, and kept by their texts
+    def _places(self, names: tuple[str, ...]) -> tuple[Array, Array, Array, list[tuple[str, str]]]:
+        """Return of features the place of the word, the word and the place of the bit, the type."""
+        places = np.array([self.words[name] for name in names])
+        bits = len(self.words) + places // _BITS
+        return places, bits, places % _BITS, [(name, self.type_of[name]) for name in names]
 
 
 @lru_cache(maxsize=256)

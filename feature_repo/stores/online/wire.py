@@ -40,11 +40,16 @@ _TAGS = {
 }
 
 
-def values_bytes(values: Values) -> bytes:
-    """Return the ``values`` of a ``FeatureVector``; an empty one for a null."""
+def add_vector(response: GetOnlineFeaturesResponse, values: Values, rows: bytes) -> None:
+    """Add the ``FeatureVector`` of a column, whose rows are as :func:`rows_bytes` gives them."""
     if len(values) < _FEW or not is_word(values.type):
-        serialized: bytes = _VECTOR(values=to_protos(values)).SerializeToString()
-        return serialized
+        response.results.add(values=to_protos(values)).MergeFromString(rows)
+    else:
+        response.results.add().MergeFromString(_values_bytes(values) + rows)
+
+
+def _values_bytes(values: Values) -> bytes:
+    """Return the ``values`` of a ``FeatureVector``; an empty one for a null."""
     if is_float(values.type):
         content = values.data.astype(_FLOATS[values.type][1]).view(np.uint8)
         return _entries(values, content.reshape(len(values), -1), None)
