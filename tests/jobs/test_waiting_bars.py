@@ -18,6 +18,7 @@ from ingestion.jobs.import_bars import ImportRequest, ImportResult, import_bars
 from ingestion.jobs.local_features import local_features
 from ingestion.jobs.scan import ScanRequest
 from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.jobs.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.render.scans import bars_text
 from ingestion.replay import ReplayScanner
@@ -238,3 +239,29 @@ class TestSplitsThatWaitForABar:
         (suspect,) = result.bars.held_back
         assert str(suspect.ratio) == "3"
         assert recorded.stored == [(DAYS[0], 40, 1)]
+
+
+class TestBarsThatWereWithdrawn:
+    def withdrawn(self, world: World, session: date) -> None:
+        request = WithdrawRequest("bad print", symbol=IBM, first=session)
+        assert withdraw_bars(world.settings, request).bars == 1
+
+    def test_the_scanner_does_not_bring_the_same_bar_again(self, world: World):
+        world.imported([40.0])
+        world.evening(1, 99.0, 40.0)
+        self.withdrawn(world, DAYS[1])
+        again = world.evening(1, 99.0, 40.0).bars
+        assert (again.written, again.refused_by_reason) == (0, {"was withdrawn": 1})
+        assert world.stored == world.series((40, 1))
+        # What the vendor has corrected since is a bar again.
+        assert counts(world.evening(1, 40.8, 40.0).bars) == (1, 0, 0)
+        assert world.stored == world.series((40, 1), (40.8, 1))
+
+    def test_a_bar_that_had_waited_and_was_withdrawn_since_waits_no_more(self, world: World):
+        assert world.imported([40.0, 10.0]).held == 1
+        world.recorded(f"{IBM},2021-03-02,1")
+        assert world.stored == world.series((40, 1), (10, 1))
+        self.withdrawn(world, DAYS[1])
+        assert check_lakehouse(world.settings).warnings == ()
+        assert counts(world.evening(2, 40.4, 40.0).bars)[1:] == (0, 0)
+        assert world.stored == [(DAYS[0], 40, 1), (DAYS[2], 40.4, 1)]
