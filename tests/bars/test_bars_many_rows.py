@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion import spill
-from ingestion.bars import pipeline, tables
+from ingestion.bars import pipeline, tables, waiting_bars
 from ingestion.bars.numbers import settle_comma
 from ingestion.bars.survey import _MARKED, _matching
 from ingestion.settings import Settings
@@ -44,11 +44,17 @@ def vendor_rows() -> list[str]:
         lines += [
             day_of(f"NYSE:S{k}", day, 10 + 0.1 * ((n * (k + 3)) % 7), volume=n) for k in range(5)
         ]
+        lines.append(day_of("NYSE:L", day, 10 if n < 40 else 100))
         if n % 9 == 0:
             lines.append(day_of("NYSE:S1", day, 10 + 0.1 * ((n * 4) % 7), volume=n + 1))
         if n % 11 == 0:
             lines += ["short,line\n", f"{day},NYSE:S2,10,9,8,9,1\n", day_of("NYSE:S3", day, 11.5)]
     return lines
+
+
+def waiting(settings: Settings) -> list[tuple[Any, ...]]:
+    rows = waiting_bars(settings.lakehouse).drop_columns(["created_timestamp"]).to_pylist()
+    return [tuple(row.values()) for row in rows]
 
 
 def outcome(result: Any) -> dict[str, Any]:
@@ -87,13 +93,20 @@ def test_an_import_in_small_pieces_is_that_in_one(
         table = pa.table(dict(zip(names, zip(*whole, strict=True), strict=True)))
         pq.write_table(table, path, row_group_size=13)
     at_once, rows_at_once = outcome(run(path)), stored()
+    held_at_once = waiting(lakehouse)
+    assert len(held_at_once) > 20
     lakehouse.lakehouse.rename(tmp_path / "at-once")
     small_pieces(monkeypatch)
     assert outcome(run(path)) == at_once
     assert stored() == rows_at_once
+    assert waiting(lakehouse) == held_at_once
     assert (at_once["by_reason"], at_once["symbols"]) != ({}, 0)
     again = run(path)
     assert (again.written, again.parts) == (0, ())
+    assert waiting(lakehouse) == held_at_once
+    splits = write("splits.csv", "symbol,date,ratio\nNYSE:L,2021-02-16,0.1\n")
+    assert run(splits=splits).released == len(held_at_once)
+    assert not waiting(lakehouse)
     assert not list(lakehouse.lakehouse.glob("_tmp/*"))
 
 

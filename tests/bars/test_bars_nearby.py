@@ -12,17 +12,15 @@ import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
 from feature_repo.catalog import Dataset
-from ingestion.bars import nearby
+from ingestion.bars import nearby, pipeline
 from ingestion.lakehouse.parts import Part, read_part
 
 DAYS = ("2021-02-01", "2021-03-01", "2021-04-01", "2021-05-03")
 
 
-def test_splits_of_many_symbols_read_a_date_twice_at_most(
-    run: Import, write: Write, stored: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once around the splits, and once to find the next bars of all of them."""
-    run(write("b.csv", HEADER + "".join(day_of("NYSE:B", day, 10) for day in DAYS)))
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[date]:
+    """How often each date is read to judge what comes."""
     reads: Counter[date] = Counter()
     read_current_of = nearby.read_current_of
 
@@ -33,6 +31,28 @@ def test_splits_of_many_symbols_read_a_date_twice_at_most(
         return read_current_of(parts, dataset, symbols, columns)
 
     monkeypatch.setattr(nearby, "read_current_of", counted)
+    return reads
+
+
+def test_a_date_is_read_once_however_many_times_bars_are_judged(
+    run: Import, write: Write, reads: Counter[date], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "ROWS_AT_ONCE", 3)
+    lines = [day_of(f"NYSE:{name}", day, 10) for day in DAYS for name in "ABCDEFG"]
+    path = write("v.csv", HEADER + "".join(lines))
+    assert run(path).written == len(lines)
+    assert not reads
+    again = run(path)
+    assert (again.written, again.unchanged) == (0, len(lines))
+    assert reads == Counter(map(date.fromisoformat, DAYS))
+
+
+def test_splits_of_many_symbols_read_a_date_twice_at_most(
+    run: Import, write: Write, stored: Rows, reads: Counter[date]
+) -> None:
+    """Once around the splits, and once to find the next bars of all of them."""
+    run(write("b.csv", HEADER + "".join(day_of("NYSE:B", day, 10) for day in DAYS)))
+    reads.clear()
     lines = "".join(f"NYSE:{name},2021-03-15,4\n" for name in ("A", "B", "C", "D", "E"))
     result = run(splits=write("splits.csv", f"symbol,date,ratio\n{lines}"))
     assert result.splits_ahead == 5
