@@ -19,7 +19,7 @@ from ingestion.bars.numbers import settle_comma
 from ingestion.bars.survey import _MARKED, _matching
 from ingestion.settings import Settings
 
-DAYS = [f"2021-{month:02}-{day:02}" for month in (1, 2, 3) for day in range(1, 29)]
+DAYS = [f"2021-{month:02}-{day:02}" for month in (1, 2) for day in range(1, 29)]
 CELLS = st.lists(
     st.one_of(
         st.from_regex(r"[$-]?\d{0,4}([.,]\d{0,4}){1,3}%?", fullmatch=True),
@@ -94,7 +94,7 @@ def test_an_import_in_small_pieces_is_that_in_one(
         pq.write_table(table, path, row_group_size=13)
     at_once, rows_at_once = outcome(run(path)), stored()
     held_at_once = waiting(lakehouse)
-    assert len(held_at_once) > 20
+    assert len(held_at_once) > 5
     lakehouse.lakehouse.rename(tmp_path / "at-once")
     small_pieces(monkeypatch)
     assert outcome(run(path)) == at_once
