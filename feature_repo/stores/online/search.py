@@ -224,13 +224,13 @@ def _in_order_of_keys(found: Sequence[Found]) -> list[Found]:
     """Sort rows as Feast does."""
 
     def of(each: Found) -> list[Any]:
-        return [_held(value) for value in each.key.entity_values]
+        return [_value_of(value) for value in each.key.entity_values]
 
     return sorted(found, key=of)
 
 
 def _matrix(view: FeatureView, vectors: list[Value], width: int) -> Floats:
-    lists = [_held(vector).val for vector in vectors]
+    lists = [_value_of(vector).val for vector in vectors]
     if other := {len(each) for each in lists} - {width}:
         raise ValueError(
             f"the query has {width} numbers, but {view.name} has vectors of {min(other)}"
@@ -238,7 +238,7 @@ def _matrix(view: FeatureView, vectors: list[Value], width: int) -> Floats:
     return np.array(lists, np.float64)
 
 
-def _held(value: Value) -> Any:
+def _value_of(value: Value) -> Any:
     return getattr(value, value.WhichOneof("val") or "")
 
 
