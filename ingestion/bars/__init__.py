@@ -17,20 +17,21 @@ symbol and session, as traded, and a list of what was refused.
 ``splits``    reading splits; split-adjusted prices back to as traded
 ``duplicates``  several bars of one session
 ``series``    the order of a symbol's bars
-``nearby``    what the lakehouse holds around them
+``nearby``    what the lakehouse has around them, read once for all
 ``adjustment`` whether prices agree with the splits that are given for them
 ``leaps``     bad bars, and leaps that look like splits nobody recorded
 ``restated``  what an import changes of the stored past
 ``pending``   splits without a bar: they take effect at the next one
 ``splitting`` which instruments split
 ``suspected`` suspected splits, as lines that can be given back
+``judgement`` what all bars are judged by, and where verdicts go
 ``prepare``   the above, for all bars of some symbols
 ``pipeline``  batches of files in, whole symbols to be judged, whole dates to be written
 ``ahead``     splits whose bar is still to come
 ``witness``   days on which the market and its calendar disagree
 ``twins``     stored bars of a session under another close
 ``withdrawn`` bars that somebody has taken back
-``store``     comparing with the lakehouse, appending what is new
+``stored`` ``store``   one date of the lakehouse; comparing with it, appending what is new
 ``receipt``   counts and refusals, for the receipt
 ``model`` ``refusals`` ``findings``   what is passed between them
 
@@ -38,7 +39,7 @@ For the scanner's bars:
 
 ``scanned``   which rows are closed and good bars
 ``suspects``  previous closes that have changed as by a split
-``held``      bars that wait for that split to be recorded
+``held``      bars of either path that wait for a split to be recorded
 
 What a file says about splits: a column for them is a full account, 1 or 0 meaning none that day. A
 file without one leaves ratios that the lakehouse holds as they are.
