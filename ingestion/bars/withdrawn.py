@@ -73,20 +73,21 @@ class KeptSplits:
     """The ratios that stored bars get: of the same session, or the next one of their symbol."""
 
 
-def keep_splits(root: Path, rows: Sequence[Mapping[str, Any]]) -> KeptSplits:
+def keep_splits(
+    root: Path, rows: Sequence[Mapping[str, Any]], gone: Container[tuple[str, int]]
+) -> KeptSplits:
     """Find where the splits go that no other bar of their session tells.
 
     Parameters
     ----------
     rows
-        Of ``ohlcv_1d``: the bars that are to be withdrawn.
+        Of ``ohlcv_1d``: the bars that tell a split and are to be withdrawn.
+    gone
+        Symbol and open of all bars that are to be withdrawn.
     """
-    gone = {(row["symbol"], row["timestamp"]) for row in rows}
     stored = by_date(list_parts(root, OHLCV_1D))
     ahead, ratios = [], []
     for row in rows:
-        if row["split_ratio"] == 1:
-            continue
         symbol, ratio = row["symbol"], row["split_ratio"]
         session, beside = _session(row), _beside(row, stored, gone)
         if not beside:

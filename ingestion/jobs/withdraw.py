@@ -8,12 +8,14 @@ next one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D, WITHDRAWN
@@ -27,12 +29,15 @@ from ingestion.errors import InputError
 from ingestion.jobs.double_sessions import StoredBar, double_sessions
 from ingestion.jobs.run import new_run_id
 from ingestion.lakehouse import (
-    append_rows,
+    append_parts,
+    arrow_schema,
     by_date,
     created_after,
+    created_at,
     lakehouse_lock,
     list_parts,
     read_current_of,
+    standing,
     sweep_staging,
 )
 from ingestion.lakehouse.parts import Part
@@ -45,10 +50,12 @@ RECEIPT_FILE = "withdraw_bars.json"
 _AROUND = timedelta(days=2)
 """How far from its session's date the partition of a bar may be."""
 _EPOCH = date(1970, 1, 1)
-_NAMED = 20
-"""Bars that the receipt names."""
 
 Row = Mapping[str, Any]
+Key = tuple[str, int]
+"""Symbol and open of a bar."""
+Gone = dict[date, set[Key]]
+"""Bars to take back, by the dates of their partitions, in order."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +108,17 @@ def withdraw_bars(settings: Settings, request: WithdrawRequest) -> WithdrawnBars
     ):
         sweep_staging(root)
         stored = by_date(list_parts(root, OHLCV_1D))
-        rows = _listed(stored) if request.listed else _chosen(stored, request)
-        if not rows:
+        gone = _listed(stored) if request.listed else _chosen(stored, request)
+        if not gone:
             raise InputError(_nothing(request))
         source = f"{WITHDRAWN}{' '.join(request.reason.split())}"
-        splits = keep_splits(root, rows)
+        splits = keep_splits(root, _splits(stored, gone), set().union(*gone.values()))
         record_ahead(root, splits.ahead, "of a withdrawn bar", clock.now(), run_id)
-        gone = {(row["symbol"], row["timestamp"]) for row in rows}
-        others = (
-            row
-            for row in _with_ratios(stored, splits.ratios)
-            if (row["symbol"], row["timestamp"]) not in gone
-        )
-        changed = [*({**row, "source": source} for row in rows), *others]
-        parts = tuple(_append(root, stored, changed, run_id))
-        named = [_told(row) for row in rows[:_NAMED]]
-        job.tell(bars=len(rows), splits=splits.ratios, first_bars=named)
-    symbols = len({row["symbol"] for row in rows})
+        parts = tuple(_append(root, stored, gone, splits.ratios, source, run_id))
+        bars, symbols = sum(map(len, gone.values())), _symbols(*gone.values())
+        job.tell(bars=bars, symbols=len(symbols), splits=splits.ratios)
     return WithdrawnBars(
-        run_id, request.reason, len(rows), symbols, tuple(splits.ratios), parts, job.receipt
+        run_id, request.reason, bars, len(symbols), tuple(splits.ratios), parts, job.receipt
     )
 
 
@@ -142,22 +141,17 @@ def _check(request: WithdrawRequest) -> None:
         raise InputError(f"the first session, {request.first}, is after the last, {request.last}")
 
 
-def _listed(stored: Mapping[date, list[Part]]) -> list[Row]:
-    """Return the rows of all bars that stand in the way of their session's right one."""
-    days: dict[date, set[tuple[str, int]]] = {}
+def _listed(stored: Mapping[date, list[Part]]) -> Gone:
+    """Return the bars that stand in the way of their session's right one."""
+    days: Gone = {}
     for each in double_sessions(dict(stored)):
         bar: StoredBar = each.superfluous
         days.setdefault(bar.day, set()).add((bar.symbol, bar.opens))
-    return [
-        row
-        for day, wanted in sorted(days.items())
-        for row in _rows(stored[day], sorted({symbol for symbol, _ in wanted}))
-        if (row["symbol"], row["timestamp"]) in wanted
-    ]
+    return dict(sorted(days.items()))
 
 
-def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> list[Row]:
-    """Return the rows of a symbol's bars of some sessions."""
+def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone:
+    """Return a symbol's bars of some sessions."""
     symbol, first = request.symbol or "", request.first or _EPOCH
     last = request.last or first
     of_session: dict[int, list[Row]] = {}
@@ -170,7 +164,7 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> list
             ):
                 if first <= _EPOCH + timedelta(session) <= last:
                     of_session.setdefault(session, []).append(row)
-    chosen = []
+    chosen: Gone = {}
     for session, rows_of in of_session.items():
         wanted = [row for row in rows_of if request.close in (None, row["event_timestamp"])]
         if len(wanted) > 1:
@@ -179,52 +173,72 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> list
                 f"{symbol} has {len(wanted)} bars of session {_EPOCH + timedelta(session)}: tell "
                 f"which by its --close, one of {closes_at}"
             )
-        chosen += wanted
-    return chosen
+        for row in wanted:
+            day = row["event_timestamp"].date()
+            chosen.setdefault(day, set()).add((symbol, row["timestamp"]))
+    return dict(sorted(chosen.items()))
 
 
-def _rows(parts: list[Part], symbols: list[str]) -> list[Row]:
-    rows: list[Row] = read_current_of(parts, OHLCV_1D, symbols).to_pylist()
+def _splits(stored: Mapping[date, list[Part]], gone: Gone) -> list[Row]:
+    """Return the rows of those bars that tell a split."""
+    rows: list[Row] = []
+    for day, keys_of_day in gone.items():
+        table = _of_keys(read_current_of(stored[day], OHLCV_1D, _symbols(keys_of_day)), keys_of_day)
+        rows += table.filter(pc.not_equal(table["split_ratio"], 1)).to_pylist()
     return rows
 
 
-def _with_ratios(stored: Mapping[date, list[Part]], ratios: Iterable[Split]) -> Iterator[Row]:
-    """Yield the rows of bars that get another split ratio."""
-    for split in ratios:
-        day = (datetime(1970, 1, 1) + timedelta(seconds=split.event)).date()
-        for row in _rows(stored[day], [split.symbol]):
-            if int(row["event_timestamp"].timestamp()) == split.event:
-                yield {**row, "split_ratio": split.ratio}
-
-
 def _append(
-    root: Path, stored: Mapping[date, list[Part]], changed: Iterable[Row], run_id: str
+    root: Path,
+    stored: Mapping[date, list[Part]],
+    gone: Gone,
+    ratios: Iterable[Split],
+    source: str,
+    run_id: str,
 ) -> Iterator[Path]:
-    """Append new versions of rows, one part per date."""
-    days: dict[date, list[Row]] = {}
-    for row in changed:
-        days.setdefault(row["event_timestamp"].date(), []).append(row)
-    dates = iter(sorted(days))
+    """Append the versions that take bars back, and those with other ratios; one part per date."""
+    changed: dict[date, list[Split]] = {}
+    for split in ratios:
+        changed.setdefault(datetime.fromtimestamp(split.event, UTC).date(), []).append(split)
+    dates = iter(sorted(gone.keys() | changed.keys()))
     while batch := list(islice(dates, PARTS_AT_ONCE)):
-        yield from append_rows(
-            root,
-            OHLCV_1D,
-            (row for day in batch for row in _created(stored[day], days[day])),
-            run_id,
-        )
+        tables = [
+            _versions(stored[day], gone.get(day, set()), changed.get(day, []), source)
+            for day in batch
+        ]
+        yield from append_parts(root, OHLCV_1D, tables, run_id)
 
 
-def _created(parts: list[Part], rows: list[Row]) -> list[Row]:
-    """Return rows of a date as created now, and after what they restate."""
-    symbols = sorted({row["symbol"] for row in rows})
+def _versions(
+    parts: list[Part], gone: AbstractSet[Key], changed: list[Split], source: str
+) -> pa.Table:
+    """Return the new versions of a date's bars, created now and after what they restate."""
+    symbols = sorted({*_symbols(gone), *(split.symbol for split in changed)})
     there = read_current_of(parts, OHLCV_1D, symbols, withdrawn=True)
     created = created_after(clock.now(), pc.max(there["created_timestamp"]).as_py())
-    return [{**row, "created_timestamp": created} for row in rows]
+    there = standing(there)
+    taken = _of_keys(there, gone)
+    place = taken.column_names.index("source")
+    taken = taken.set_column(place, "source", pa.array([source] * taken.num_rows, pa.string()))
+    ratios = {(split.symbol, split.event): split.ratio for split in changed}
+    others = [
+        row | {"split_ratio": ratio}
+        for row in (there.to_pylist() if ratios else [])
+        if (row["symbol"], row["timestamp"]) not in gone
+        and (ratio := ratios.get((row["symbol"], int(row["event_timestamp"].timestamp()))))
+    ]
+    schema = arrow_schema(OHLCV_1D)
+    rows = pa.concat_tables([taken.cast(schema), pa.Table.from_pylist(others, schema=schema)])
+    return created_at(rows, created)
 
 
-def _told(row: Row) -> dict[str, Any]:
-    names = ("symbol", "timestamp", "event_timestamp", "close", "source")
-    return {name: row[name] for name in names}
+def _of_keys(rows: pa.Table, wanted: AbstractSet[Key]) -> pa.Table:
+    found = zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
+    return rows.filter(pa.array([key in wanted for key in found], pa.bool_()))
+
+
+def _symbols(*several: AbstractSet[Key]) -> list[str]:
+    return sorted({symbol for bars in several for symbol, _ in bars})
 
 
 def _nothing(request: WithdrawRequest) -> str:
