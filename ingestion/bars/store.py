@@ -47,7 +47,7 @@ ASSUMED = ";assumed_hours"
 _SPLITS = ";splits:"
 _EPOCH = date(1970, 1, 1)
 _SCHEMA = arrow_schema(OHLCV_1D)
-_NO_ROWS = _SCHEMA.empty_table()
+_NO_ROWS = pa.Table.from_batches([], _SCHEMA)  # `empty_table` would import pandas
 _CREATED = "created_timestamp"
 PARTS_AT_ONCE = 64
 """Parts that are written together, for the disk is waited for once for all of them."""
