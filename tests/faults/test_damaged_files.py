@@ -43,7 +43,7 @@ def test_verify_names_what_does_not_hold(world: World):
 
 
 def test_each_command_tells_what_is_damaged_or_does_without(world: World):
-    for words, dataset, damage in chosen(product(commands(world), DATASETS, DAMAGES), 25):
+    for words, dataset, damage in chosen(product(commands(world), DATASETS, DAMAGES), 12):
         path = damaged(world, dataset, damage)
         before = parts_of(world)
         ended = world.run(*words)

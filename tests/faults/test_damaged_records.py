@@ -43,7 +43,7 @@ def test_each_command_says_so_or_does_without_and_no_row_is_lost_or_doubled(
     world: World, undisturbed: Callable[[tuple[object, ...]], Content]
 ):
     cases = product(commands(world), records(world), SPOILED)
-    for words, path, spoil in chosen(cases, 25, 800):
+    for words, path, spoil in chosen(cases, 12, 800):
         expected = undisturbed(words)
         world.restore(ALL_KINDS)
         before = content(world.settings)
@@ -66,7 +66,7 @@ def said(path: Path) -> list[bytes]:
 
 
 def test_verify_names_a_record_that_does_not_hold(world: World):
-    for path, spoil in chosen(product(records(world), NO_RECORD), 15):
+    for path, spoil in chosen(product(records(world), NO_RECORD), 8):
         world.restore(ALL_KINDS)
         told = said(path)
         spoil(path)

@@ -37,7 +37,7 @@ def killed_runs(world: World, state: State, name: str, run: Callable[[], object]
     world.restore(state)
     span = world.call(run).wait().lasted
     chance, killed = random.Random(name), 0
-    while killed < sized(5, 200 if name in OFTEN else 50):
+    while killed < sized(3, 200 if name in OFTEN else 50):
         world.restore(state)
         if killed % 2:
             ended = world.call(run, arrange=AtTouch(log, chance.randrange(touches))).wait()

@@ -133,7 +133,7 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
         at(clock.now() + timedelta(hours=3))
     instants = random.Random(20260116)
     snapshots, killed = 2, 0
-    while killed < sized(5, 20):
+    while killed < sized(3, 20):
         process = start(settings, "-m", "ingestion.cli")
         time.sleep(instants.uniform(0, min(lasts)))
         process.kill()
@@ -151,7 +151,7 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
 ):
     script = tmp_path / "die_at.py"
     script.write_text(DIE_AT)
-    for snapshots, touch in enumerate(count(step=sized(4, 1)), start=1):
+    for snapshots, touch in enumerate(count(step=sized(8, 1)), start=1):
         at(MONDAY + timedelta(hours=3 * snapshots))
         status = start(settings, str(script), str(touch)).wait()
         complete(settings, snapshots)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from ingestion.lakehouse import write_run_file
 from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
+from tests.processes import Command, Forge
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -73,30 +73,21 @@ def test_a_log_that_cannot_be_written_goes_under_no_name_that_others_could_have_
     assert others_may(log) == 0
 
 
+def allow_all() -> None:
+    os.umask(0)
+
+
 def test_a_flow_leaves_receipts_registry_and_online_store_to_their_owner_alone(
-    settings: Settings, scanner: ReplayScanner
+    settings: Settings, scanner: ReplayScanner, forge: Forge
 ) -> None:
-    done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-c",
-                "import os; os.umask(0); from ingestion.cli import main; main()",
-            ),
-            *("flow-data", "--candidates", str(SAMPLE / "portfolio_candidates.json")),
-        ],
-        env={
-            "PATH": os.environ["PATH"],
-            "TVFEAST_PROJECT": str(settings.project),
-            "TVFEAST_SCANNER_URL": scanner.url,
-            "TVFEAST_NOW": MONDAY.isoformat(),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    flow = Command("flow-data", "--candidates", SAMPLE / "portfolio_candidates.json")
+    variables = {
+        "TVFEAST_PROJECT": str(settings.project),
+        "TVFEAST_SCANNER_URL": scanner.url,
+        "TVFEAST_NOW": MONDAY.isoformat(),
+    }
+    done = forge.start(flow, variables, allow_all).wait()
+    assert done.code == 0, done.err
     data = settings.project / "data"
     receipts = [path for path in (settings.lakehouse / "_runs").rglob("*") if path.is_file()]
     stores = [path for path in data.glob("*.db*") if path.is_file()]
