@@ -1,4 +1,4 @@
-"""Everything that a command imports, once, in the process that all commands are forked from.
+"""What a command imports and looks up, once, in the process that all commands are forked from.
 
 Imported alone: nothing here may start a thread, which a fork would leave behind.
 """
@@ -42,7 +42,9 @@ import ingestion.render.status
 import ingestion.render.tracing
 import ingestion.render.training
 import ingestion.render.trust
+from ingestion.calendars import calendar_of
 
+calendar_of("NASDAQ")  # it takes a second or two, and all sessions of the sample are of it
 __all__ = [
     "duckdb",
     "exchange_calendars",
