@@ -38,7 +38,7 @@ def event(day: int) -> datetime:
 
 
 def write_panel(folder: Path, count: int, days: int) -> None:
-    """Write a row a symbol and day, a file a day; one value in a hundred is null."""
+    """Write one row per symbol and day, one file per day; one value in a hundred is null."""
     rng = np.random.default_rng(SEED)
     names = pa.array(symbols(count))
     for day in range(days):

@@ -35,7 +35,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def make(folder: Path) -> None:
-    """Make a repository that serves a row a symbol."""
+    """Make a repository that serves one row per symbol."""
     from feast import Entity, FeatureView, Field, FileSource, ValueType
     from feast.types import Float64, String
 
@@ -121,7 +121,7 @@ class Client:
 
 
 def floor(columns: dict[str, list[Any]]) -> bytes:
-    """Build, convert and encode the answer for rows that are at hand."""
+    """Build, convert and encode the answer for rows that are read already."""
     from feast.feature_server_utils import convert_response_to_dict
     from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
     from feast.protos.feast.types.Value_pb2 import Value

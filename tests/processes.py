@@ -9,9 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
+
+from ingestion.settings import Settings
 
 KILLED = -9
 _PRELOADED = "tests.warm"
@@ -85,6 +88,15 @@ class Command:
 
         sys.argv = ["tvfeast", *self._words]
         main()
+
+
+def project_of(settings: Settings, now: datetime) -> dict[str, str]:
+    """Return the variables that make a command work on a project, at a time."""
+    return {
+        "TVFEAST_PROJECT": str(settings.project),
+        "TVFEAST_SCANNER_URL": settings.scanner_url,
+        "TVFEAST_NOW": now.isoformat(),
+    }
 
 
 class Forge:

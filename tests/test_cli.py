@@ -17,7 +17,7 @@ from ingestion.options import DAY, DURATION, HEADER, INSTANT, LIMIT
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
-from tests.processes import Command, Ended, Forge
+from tests.processes import Command, Ended, Forge, project_of
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(cli.commands)
@@ -31,11 +31,7 @@ class Shell:
         self._settings, self._forge = settings, forge
 
     def __call__(self, *words: str, **environment: str) -> Ended:
-        variables = {
-            "TVFEAST_PROJECT": str(self._settings.project),
-            "TVFEAST_SCANNER_URL": self._settings.scanner_url,
-            "TVFEAST_NOW": MONDAY.isoformat(),
-        }
+        variables = project_of(self._settings, MONDAY)
         return self._forge.start(Command(*words), variables | environment).wait()
 
 

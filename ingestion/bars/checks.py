@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.model import Bars
+from ingestion.bars.model import VALUES, Bars
 from ingestion.bars.refusals import ACCEPTED, CODES, Reason
 
 if TYPE_CHECKING:
@@ -61,6 +61,5 @@ def check_values(
 
 def describe(bars: Bars, at: int) -> str:
     """Return a bar's values, for a refusal."""
-    names = ("open", "high", "low", "close", "volume", "split_ratio")
-    values = ((name, float(getattr(bars, name)[at])) for name in names)
+    values = ((name, float(getattr(bars, name)[at])) for name in VALUES)
     return ", ".join(f"{name} {value:.10g}" for name, value in values if not np.isnan(value))

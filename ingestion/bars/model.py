@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SCANNER = "scanner"
 """What the ``source`` of a bar begins with that the daily job brought; all others were imported."""
+VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
+"""The numbers of a bar, as its dataset and :class:`Bars` name them."""
 
 
 @dataclass

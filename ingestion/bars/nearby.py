@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.catalog import OHLCV_1D
-from ingestion.bars.model import SCANNER, Bars
+from ingestion.bars.model import SCANNER, VALUES, Bars
 from ingestion.bars.series import keys_of, places
 from ingestion.bars.times import DAY
 from ingestion.lakehouse import by_date, list_parts, read_current_of
@@ -33,8 +33,7 @@ STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
 """The file numbers of stored bars: as traded, split-adjusted, and the scanner's."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
-_VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
-_COLUMNS = ["symbol", "timestamp", *_VALUES, "event_timestamp", "source"]
+_COLUMNS = ["symbol", "timestamp", *VALUES, "event_timestamp", "source"]
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -140,7 +139,7 @@ class StoredBars:
             symbol=pc.index_in(rows["symbol"], value_set=self._names).to_numpy(),
             timestamp=rows["timestamp"].to_numpy(),
             event=rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000,
-            **{name: rows[name].to_numpy() for name in _VALUES},
+            **{name: rows[name].to_numpy() for name in VALUES},
         )
 
 

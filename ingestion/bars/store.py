@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from feature_repo.catalog import OHLCV_1D
 from ingestion import clock
 from ingestion.bars.ahead import read_ahead
-from ingestion.bars.model import Bars, Split
+from ingestion.bars.model import VALUES, Bars, Split
 from ingestion.bars.nearby import ADJUSTED
 from ingestion.bars.series import keys_of, places
 from ingestion.bars.stored import StoredDay
@@ -41,7 +41,6 @@ from ingestion.symbols import exchange_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
 ASSUMED = ";assumed_hours"
 """Ends the source of a bar whose session lies beyond the end of its exchange's calendar."""
 _SPLITS = ";splits:"
@@ -228,7 +227,7 @@ class _Comparison:
         day.split_ratio[unsaid & known] = stored.values("split_ratio")[match[unsaid & known]]
         day.timestamp[known] = stored.opens[of_known]
         same = known.copy()
-        for name in _VALUES if len(of_known) else ():
+        for name in VALUES if len(of_known) else ():
             new, old = getattr(day, name)[known], stored.values(name)[of_known]
             same[known] &= np.abs(new - old) <= incoming.tolerance * np.maximum(
                 np.abs(new), np.abs(old)
@@ -259,7 +258,7 @@ class _Comparison:
 
     def _rows(self, at: NDArray[np.intp], bars: Bars) -> pa.Table:
         """Return the rows of some bars, which lie at some positions among all."""
-        columns: dict[str, Any] = {name: getattr(bars, name) for name in ("timestamp", *_VALUES)}
+        columns: dict[str, Any] = {name: getattr(bars, name) for name in ("timestamp", *VALUES)}
         columns["symbol"] = self._names.take(pa.array(bars.symbol))
         columns["event_timestamp"] = bars.event * 1_000_000
         columns[_CREATED] = pa.nulls(len(at))

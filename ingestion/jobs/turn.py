@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles, seconds
+from ingestion.bars.model import VALUES
 from ingestion.lakehouse import arrow_schema, by_date, is_withdrawn, read_current
 from ingestion.lakehouse.parts import Part, read_metadata
 from ingestion.local import compute_local_features
@@ -33,7 +34,6 @@ from ingestion.spill import Spill, runs
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
-_BAR_VALUES = ["open", "high", "low", "close", "volume", "split_ratio"]
 _WITHDRAWN = "withdrawn"
 _DAY = 86_400
 
@@ -54,7 +54,7 @@ def spill_by_symbol(
     files = math.ceil(total / ROWS_AT_ONCE)
     numbers: dict[str, int] = {}
     count = 0
-    columns = ["timestamp", "symbol", *_BAR_VALUES, "event_timestamp", "source"]
+    columns = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
     for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
         tables = [
             read_current(of_day, OHLCV_1D, columns, withdrawn=True)

@@ -133,7 +133,7 @@ def check_rows(
     Parameters
     ----------
     rows
-        At most a row a symbol where figures are to mean anything; in any order.
+        At most one row per symbol where figures are to mean anything; in any order.
     engine
         Used for this batch; a new one if none is given.
     """

@@ -31,7 +31,7 @@ from ingestion.sessions import session_bounds
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, QUICK, SAMPLE
-from tests.processes import KILLED, Command, Forge, Running
+from tests.processes import KILLED, Command, Forge, Running, project_of
 
 pytestmark = pytest.mark.faults
 
@@ -112,12 +112,7 @@ class Operation:
         return (self.settings.lakehouse / "_runs").glob("*/flow_data.json")
 
     def start(self, *words: object) -> Running:
-        variables = {
-            "TVFEAST_PROJECT": str(self.settings.project),
-            "TVFEAST_SCANNER_URL": self.scanner.url,
-            "TVFEAST_NOW": self.at.isoformat(),
-        }
-        return self.forge.start(Command(*words), variables)
+        return self.forge.start(Command(*words), project_of(self.settings, self.at))
 
     def status(self) -> StatusReport:
         """Look, and hold what is said to people and machines to what was found."""
@@ -150,13 +145,15 @@ def done(path: Path, step: str) -> bool:
 
 @pytest.fixture
 def operation(
-    tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    forge: Forge,
+    at: Callable[[datetime], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Operation]:
-    (tmp_path / "processes").mkdir()
     monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "project")))
     with ReplayScanner(panel(), record=False) as scanner:
         settings = replace(Settings.from_environment(), scanner_url=scanner.url)
-        operation = Operation(settings, scanner, Forge(tmp_path / "processes"), at)
+        operation = Operation(settings, scanner, forge, at)
         for name, symbols in (("asia", ASIA), ("america", AMERICA)):
             operation.candidates(name).write_text(json.dumps(symbols))
         yield operation

@@ -30,7 +30,7 @@ from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
-from tests.processes import Command, Ended, Forge, Running
+from tests.processes import Command, Ended, Forge, Running, project_of
 
 SYMBOLS = [
     *("BINANCE:BTCUSDT", "NASDAQ:AAL", "NASDAQ:AAPL", "NASDAQ:ADBE", "NASDAQ:AMZN"),
@@ -115,11 +115,7 @@ class World:
         environment: Mapping[str, str] | None = None,
     ) -> Running:
         """Start a call in a process of its own, with this project's settings."""
-        variables = {
-            "TVFEAST_PROJECT": str(self.settings.project),
-            "TVFEAST_SCANNER_URL": self.settings.scanner_url,
-            "TVFEAST_NOW": self.at.isoformat(),
-        }
+        variables = project_of(self.settings, self.at)
         return self._forge.start(run, variables | dict(environment or {}), arrange)
 
     def run(self, *words: object, arrange: Callable[[], object] | None = None) -> Ended:

@@ -12,10 +12,9 @@ import pytest
 from ingestion import cli
 from ingestion.commands import cli as commands
 from ingestion.lakehouse import write_run_file
-from ingestion.replay import ReplayScanner
 from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
-from tests.processes import Command, Forge
+from tests.processes import Command, Forge, project_of
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -78,15 +77,10 @@ def allow_all() -> None:
 
 
 def test_a_flow_leaves_receipts_registry_and_online_store_to_their_owner_alone(
-    settings: Settings, scanner: ReplayScanner, forge: Forge
+    settings: Settings, forge: Forge
 ) -> None:
     flow = Command("flow-data", "--candidates", SAMPLE / "portfolio_candidates.json")
-    variables = {
-        "TVFEAST_PROJECT": str(settings.project),
-        "TVFEAST_SCANNER_URL": scanner.url,
-        "TVFEAST_NOW": MONDAY.isoformat(),
-    }
-    done = forge.start(flow, variables, allow_all).wait()
+    done = forge.start(flow, project_of(settings, MONDAY), allow_all).wait()
     assert done.code == 0, done.err
     data = settings.project / "data"
     receipts = [path for path in (settings.lakehouse / "_runs").rglob("*") if path.is_file()]
