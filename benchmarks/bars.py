@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
 
 SEED = 20260116
@@ -65,7 +65,7 @@ def cut(lakehouse: Path, file: Path, symbols: int, days: int) -> None:
 
 
 def write_panel(lakehouse: Path, file: Path) -> None:
-    """Write all bars to a file, as :func:`ingestion.local.compute_local_features` takes them."""
+    """Write all bars to a file, as :func:`ingestion.formulas.compute_local_features` takes them."""
     parts = [read_part(part.path) for part in list_parts(lakehouse, OHLCV_1D)]
     bars = pa.concat_tables(parts).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
     names = ["timestamp", "symbol", *_PRICES, "volume", "split_ratio"]

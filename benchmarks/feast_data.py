@@ -18,9 +18,9 @@ SEED = 20260116
 FEATURES = tuple(f"f{number:02}" for number in range(14))
 FIRST = datetime(2024, 8, 1, 21, 0, tzinfo=UTC)
 OURS = {
-    "offline_store": "feature_repo.stores.asof.AsofOfflineStore",
-    "online_store": "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore",
-    "batch_engine": "feature_repo.stores.engine.ArrowComputeEngine",
+    "offline_store": "ingestion.plugins.asof.AsofOfflineStore",
+    "online_store": "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore",
+    "batch_engine": "ingestion.plugins.engine.ArrowComputeEngine",
 }
 STOCK = {"offline_store": "duckdb", "online_store": "sqlite", "batch_engine": "local"}
 

@@ -27,9 +27,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from benchmarks.local import Cost, apart, measure
-from feature_repo.catalog import OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_parts, list_parts, read_part
-from ingestion.sessions import session_bounds
+from ingestion.markets.sessions import session_bounds
 
 _IMPORT = ("-m", "ingestion.cli", "import-bars", "--exchange", "NASDAQ", "--json")
 _FLOOR = """

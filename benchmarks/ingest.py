@@ -25,7 +25,7 @@ from pathlib import Path
 
 import requests
 
-from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.bars import cut, generate, write_panel
 from benchmarks.local_peers import COLUMNS, ENGINES
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.lakehouse import append_part, list_parts, read_part
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -30,7 +30,7 @@ _PRICES = ("open", "high", "low", "close")
 
 def ours(bars: pa.Table) -> Callable[[], Any]:
     """Take all seventeen columns, split adjustment included."""
-    from ingestion.local import compute_local_features
+    from ingestion.formulas import compute_local_features
 
     return lambda: compute_local_features(bars)
 

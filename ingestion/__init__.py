@@ -1,31 +1,20 @@
 """From TradingView's scanner to the lakehouse, and from there to Feast.
 
-The rooms, each importing only those above it:
+The rooms, each importing only those above it (``tests/test_rooms.py`` proves it):
 
-``errors`` ``settings`` ``clock``
-    the error tree, the configuration, and what "now" is
-``reading`` ``folders`` ``spill`` ``store_files``
-    files and folders that other processes replace meanwhile; rows that do not fit in memory; where
-    Feast's two files are
-``symbols`` ``candidates`` ``exchanges`` ``calendars`` ``hours`` ``closes`` ``sessions`` ``placing``
-    unified symbols, the file that lists them, which hours their markets keep, when a bar closes,
-    and which session it is of
-``lakehouse``
-    date-partitioned Parquet: atomic append, read, lock
-``scanner``
-    TradingView's wire format, batching and retries
-``bars`` ``local`` ``labels``
-    vendors' bars; formulas computed from daily bars; forward returns
-``quality``
-    coverage and receipts
-``replay``
-    a loopback server that speaks the scanner's protocol over recorded bars
-``workspace``
-    a project's folder of its own
-``jobs``
-    the daily flow, a module a job
-``options`` ``render`` ``commands`` ``cli``
-    the command line
-
-Features are declared in :mod:`feature_repo.catalog`; start reading there.
+``base``           errors, now, the settings, files that other processes replace
+``catalog``        what exists: columns, datasets, feature groups; start reading here
+``lakehouse``      date-partitioned Parquet: atomic append, read, lock, ledger
+``markets``        symbols, exchanges, sessions, calendars
+``runs``           run ids, receipts, what lies in a run's folder
+``scanner``        TradingView's wire format, batching and retries
+``formulas``       features computed from daily bars
+``bars``           vendors' and scanned bars, placed in sessions and checked; splits
+``quality``        checks and the gate
+``plugins``        the Feast plug-ins; they use ``base`` alone and serve any Feast repository
+``datasets``       forward returns, labels, universes
+``replay``         a loopback server that speaks the scanner's protocol over recorded bars
+``feast_objects``  Feast's entity, sources, views and services, built from the catalog
+``jobs``           one function per job, and the daily flow
+``cli``            the command line
 """

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from ingestion.base.settings import Settings
+from ingestion.jobs.workspace import make_workspace
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests import feasts_connections, tally
 from tests.fuzzing import register_profiles, tried
 from tests.processes import Forge

@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from ingestion.settings import Settings
+from ingestion.base.settings import Settings
 
 KILLED = -9
 _PRELOADED = "tests.warm"

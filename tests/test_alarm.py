@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.commands import cli
-from ingestion.commands.alarm import given_command
-from ingestion.workspace import make_workspace
+from ingestion.cli.alarm import given_command
+from ingestion.cli.commands import cli
+from ingestion.jobs.workspace import make_workspace
 
 SECRET = "0123456789abcdefghij"
 
@@ -116,7 +116,7 @@ def test_no_command_is_bad_usage(project: Path, command: str):
 def test_a_hanging_alarm_is_killed_with_what_it_has_started(project: Path, kept: Path):
     sleeper = "import subprocess; subprocess.run(['sleep', '60'])"
     code = (
-        "import sys; from ingestion.commands import alarm; from ingestion.cli import main; "
+        "import sys; from ingestion.cli import alarm; from ingestion.cli import main; "
         "alarm.LIMIT_S = 0.5; sys.argv = ['tvfeast', 'status', '--on-alarm', sys.argv[1]]; main()"
     )
     began = time.monotonic()

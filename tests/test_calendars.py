@@ -10,12 +10,17 @@ import pandas as pd
 import pytest
 from exchange_calendars import get_calendar
 
-from ingestion.calendars import SHIPPED, calendar_of, read_sessions
+from ingestion.base.errors import InputError
 from ingestion.cli import main
-from ingestion.closes import known_bar_close
-from ingestion.errors import InputError
-from ingestion.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
-from ingestion.sessions import calendar_ends, previous_close, session_bounds, sessions_between
+from ingestion.markets.calendars import SHIPPED, calendar_of, read_sessions
+from ingestion.markets.closes import known_bar_close
+from ingestion.markets.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
+from ingestion.markets.sessions import (
+    calendar_ends,
+    previous_close,
+    session_bounds,
+    sessions_between,
+)
 
 HEADER = "exchange,date,open,close\n"
 

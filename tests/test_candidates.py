@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from ingestion.candidates import read_candidates
-from ingestion.errors import CandidatesError
-from ingestion.symbols import symbol_problem
+from ingestion.base.errors import CandidatesError
+from ingestion.markets.candidates import read_candidates
+from ingestion.markets.symbols import symbol_problem
 from tests.fuzzing import fuzz
 
 

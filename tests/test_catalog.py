@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.catalog import GROUPS, TV_TECHNICALS_1D
-from feature_repo.catalog.registry import registry_markdown
+from ingestion.catalog import GROUPS, TV_TECHNICALS_1D
+from ingestion.catalog.registry import registry_markdown
 from ingestion.lakehouse import arrow_schema
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -68,7 +68,7 @@ def test_the_schema_registry_document_is_fresh():
 
 def test_importing_the_catalog_imports_neither_feast_nor_arrow():
     script = (
-        "import feature_repo.catalog, sys; "
+        "import ingestion.catalog, sys; "
         "sys.exit(any(name in sys.modules for name in ('feast', 'pyarrow', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

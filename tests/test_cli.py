@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ingestion.commands import cli
-from ingestion.options import DAY, DURATION, HEADER, INSTANT, LIMIT
+from ingestion.base.settings import Settings
+from ingestion.cli.commands import cli
+from ingestion.cli.options import DAY, DURATION, HEADER, INSTANT, LIMIT
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Ended, Forge, project_of
 
@@ -248,7 +248,7 @@ def run_broken(settings: Settings, folder: Path, break_it: str, *words: str):
 
 def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path: Path):
     interrupt = (
-        "import os, signal\nimport ingestion.jobs.compact as job\n"
+        "import os, signal\nimport ingestion.jobs.audit.compact as job\n"
         "job.compact = lambda *_: os.kill(os.getpid(), signal.SIGINT)"
     )
     done = run_broken(settings, tmp_path, interrupt, "compact", "--json")
@@ -260,7 +260,7 @@ def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
     settings: Settings, tmp_path: Path
 ):
     deny = (  # whoever runs the tests may have every right
-        "import ingestion.jobs.compact as job\n"
+        "import ingestion.jobs.audit.compact as job\n"
         "def denied(*_): raise PermissionError(13, 'Permission denied', '/mine/_lock')\n"
         "job.compact = denied"
     )
@@ -271,7 +271,9 @@ def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
 
 
 def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: Path):
-    fail = "import ingestion.jobs.feature_ingest as job\njob.feature_ingest = lambda *_: 1 / 0"
+    fail = (
+        "import ingestion.jobs.ingest.feature_ingest as job\njob.feature_ingest = lambda *_: 1 / 0"
+    )
     words = ("feature-ingest", "--header", "Cookie: s3cret", "--candidates", CANDIDATES)
     done = run_broken(settings, tmp_path, fail, *words)
     assert done.returncode == 1

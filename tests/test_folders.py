@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ingestion.errors import InputError
-from ingestion.folders import exchange, held
+from ingestion.base.errors import InputError
+from ingestion.base.folders import exchange, held
 from tests.meanwhile import Meanwhile
 
 
@@ -30,7 +30,7 @@ def test_folders_change_places_whole(tmp_path: Path):
 HOLDER = """
 import sys
 from pathlib import Path
-from ingestion.folders import held
+from ingestion.base.folders import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -86,7 +86,7 @@ def test_a_killed_process_lets_its_folder_go(tmp_path: Path):
 def test_a_folder_that_is_held_for_too_long_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingestion.folders._LONGEST_WAIT_S", 0)
+    monkeypatch.setattr("ingestion.base.folders._LONGEST_WAIT_S", 0)
     with (
         held(tmp_path),
         pytest.raises(InputError, match="locked by another process"),

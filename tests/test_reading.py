@@ -6,7 +6,7 @@ from itertools import chain, count, cycle
 
 import pytest
 
-from ingestion.reading import reading_again
+from ingestion.base.reading import reading_again
 
 
 def test_it_goes_on_while_other_files_go_missing():

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from ingestion.commands import cli
-from ingestion.workspace import make_workspace
+from ingestion.cli.commands import cli
+from ingestion.jobs.workspace import make_workspace
 from tests.conftest import SAMPLE
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.closes import BarState, bar_close, bar_closes, bar_state, known_bar_close
-from ingestion.exchanges import (
+from ingestion.markets.closes import BarState, bar_close, bar_closes, bar_state, known_bar_close
+from ingestion.markets.exchanges import (
     CALENDARS,
     FX_VENUES,
     ROUND_THE_CLOCK_SYMBOLS,
     ROUND_THE_CLOCK_VENUES,
 )
-from ingestion.hours import (
+from ingestion.markets.hours import (
     PUBLICATION_DELAY,
     SETTLE,
     ClosingRule,
@@ -28,7 +28,7 @@ from ingestion.hours import (
     hours_of_exchange,
     time_zone,
 )
-from ingestion.sessions import (
+from ingestion.markets.sessions import (
     calendar_ends,
     next_open,
     previous_close,
@@ -358,7 +358,7 @@ def test_importing_the_module_loads_neither_numpy_nor_the_calendars() -> None:
         [
             sys.executable,
             "-c",
-            "import sys, ingestion.sessions; "
+            "import sys, ingestion.markets.sessions; "
             "print({'numpy', 'pandas', 'exchange_calendars'} & set(sys.modules))",
         ],
         check=True,

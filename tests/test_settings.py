@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestion import clock
-from ingestion.errors import ClockError, InputError
-from ingestion.settings import TRADINGVIEW_SCANNER, Settings
+from ingestion.base import clock
+from ingestion.base.errors import ClockError, InputError
+from ingestion.base.settings import TRADINGVIEW_SCANNER, Settings
 
 
 def test_defaults_are_the_checkouts_lakehouse_and_tradingview():

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import spill
-from ingestion.spill import Spill
+from ingestion.base import spill
+from ingestion.base.spill import Spill
 
 BATCHES = st.lists(st.lists(st.integers(0, 300), max_size=30), max_size=8)
 

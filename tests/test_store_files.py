@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.errors import FeastRepositoryError
-from ingestion.settings import Settings
-from ingestion.store_files import StoreFiles, read_configuration, store_files, with_files
+from ingestion.base.errors import FeastRepositoryError
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import StoreFiles, read_configuration, store_files, with_files
 
-OURS = "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore"
+OURS = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
 FEASTS = "feast.infra.online_stores.sqlite.SqliteOnlineStore"
 
 
@@ -120,8 +120,8 @@ def test_feast_is_not_imported():
     said = subprocess.run(
         [
             *(sys.executable, "-c"),
-            "import sys\nfrom ingestion.settings import Settings\n"
-            "from ingestion.store_files import store_files\n"
+            "import sys\nfrom ingestion.base.settings import Settings\n"
+            "from ingestion.base.store_files import store_files\n"
             "print(store_files(Settings.from_environment()))\n"
             "print('feast' in sys.modules, 'pyarrow' in sys.modules)",
         ],

@@ -15,41 +15,40 @@ import feast.repo_operations
 import great_expectations
 import tabulate
 
-import feature_repo.definitions
-import feature_repo.stores.asof
-import feature_repo.stores.engine
-import feature_repo.stores.wide_sqlite
 import ingestion.cli
-import ingestion.jobs.compact
-import ingestion.jobs.explain
-import ingestion.jobs.flow_data
-import ingestion.jobs.import_bars
-import ingestion.jobs.parity
-import ingestion.jobs.rebuild
-import ingestion.jobs.select
-import ingestion.jobs.targets
-import ingestion.jobs.training_set
-import ingestion.jobs.verify_lakehouse
-import ingestion.render.bars
-import ingestion.render.checks
-import ingestion.render.explanation
-import ingestion.render.flow
-import ingestion.render.online
-import ingestion.render.progress
-import ingestion.render.scans
-import ingestion.render.selection
-import ingestion.render.status
-import ingestion.render.tracing
-import ingestion.render.training
-import ingestion.render.trust
-from ingestion.calendars import calendar_of
+import ingestion.cli.render.bars
+import ingestion.cli.render.checks
+import ingestion.cli.render.explanation
+import ingestion.cli.render.flow
+import ingestion.cli.render.online
+import ingestion.cli.render.progress
+import ingestion.cli.render.quality
+import ingestion.cli.render.scans
+import ingestion.cli.render.selection
+import ingestion.cli.render.status
+import ingestion.cli.render.tracing
+import ingestion.cli.render.training
+import ingestion.feast_objects.definitions
+import ingestion.jobs.audit.compact
+import ingestion.jobs.audit.explain
+import ingestion.jobs.audit.verify_lakehouse
+import ingestion.jobs.compute.parity
+import ingestion.jobs.flow
+import ingestion.jobs.ingest.import_bars
+import ingestion.jobs.serve.rebuild
+import ingestion.jobs.serve.select
+import ingestion.jobs.serve.targets
+import ingestion.jobs.serve.training_set
+import ingestion.plugins.asof
+import ingestion.plugins.engine
+import ingestion.plugins.wide_sqlite
+from ingestion.markets.calendars import calendar_of
 
 calendar_of("NASDAQ")  # it takes a second or two, and all sessions of the sample are of it
 __all__ = [
     "duckdb",
     "exchange_calendars",
     "feast",
-    "feature_repo",
     "great_expectations",
     "ingestion",
     "tabulate",

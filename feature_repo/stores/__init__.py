@@ -1,5 +1,1 @@
-"""Feast plug-ins, by class path: ``asof`` (offline), ``wide_sqlite`` (online), ``engine`` (batch).
-
-``registry_file`` writes Feast's registry whole; the packages ``offline`` and ``online`` hold what
-the first two are made of. They know Feast, Arrow and files, and nothing of TradingView.
-"""
+"""Former class paths of the Feast plug-ins; they are in :mod:`ingestion.plugins` now."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import ACCEPTED_HOLES
+from ingestion.base.reading import reading_again
+from ingestion.catalog import ACCEPTED_HOLES
 from ingestion.lakehouse import append_rows, arrow_schema, created_after, list_parts, read_part
-from ingestion.reading import reading_again
 
 _SCHEMA = arrow_schema(ACCEPTED_HOLES)
 

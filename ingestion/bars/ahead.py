@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import OHLCV_1D, SPLITS
 from ingestion.bars.model import Split
 from ingestion.bars.times import DAY
+from ingestion.catalog import OHLCV_1D, SPLITS
 from ingestion.lakehouse import (
     append_rows,
     by_date,

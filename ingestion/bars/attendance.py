@@ -18,9 +18,9 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.hours import ClosingRule, hours_of_exchange
-from ingestion.sessions import sessions_between
-from ingestion.symbols import exchange_of
+from ingestion.markets.hours import ClosingRule, hours_of_exchange
+from ingestion.markets.sessions import sessions_between
+from ingestion.markets.symbols import exchange_of
 
 MANY = 2
 """Symbols that must lack a session: a single one was halted."""

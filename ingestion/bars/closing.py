@@ -1,6 +1,7 @@
 """When a vendor's bars open and close.
 
-Where sessions are known (:attr:`~ingestion.hours.ClosingRule.SESSION`) a time names one of them:
+Where sessions are known (:attr:`~ingestion.markets.hours.ClosingRule.SESSION`) a time names one of
+them:
 
 =====================================  =========================================================
 a vendor's time                        its session
@@ -25,11 +26,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.times import DAY, Kind, Times
-from ingestion.closes import known_bar_closes
-from ingestion.hours import ClosingRule, hours_of
-from ingestion.placing import running_closes, why_no_session
-from ingestion.sessions import session_bounds, sessions_of_labels
-from ingestion.symbols import exchange_of
+from ingestion.markets.closes import known_bar_closes
+from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.placing import running_closes, why_no_session
+from ingestion.markets.sessions import session_bounds, sessions_of_labels
+from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from ingestion.bars.vendor_symbols import QUOTES
-from ingestion.errors import InputError
-from ingestion.exchanges import CALENDARS, FX_VENUES, ROUND_THE_CLOCK_VENUES
+from ingestion.base.errors import InputError
+from ingestion.markets.exchanges import CALENDARS, FX_VENUES, ROUND_THE_CLOCK_VENUES
 
 _VENUES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
 _ONE_SYMBOL = re.compile(r"(?P<exchange>[A-Z0-9_]+?)_(?P<ticker>.+)_1[dD]")

@@ -20,8 +20,8 @@ from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
 from ingestion.bars.times import Kind
 from ingestion.bars.vendors import PRICES, Role
 from ingestion.bars.witness import Witness
-from ingestion.errors import InputError
-from ingestion.hours import ClosingRule, hours_of
+from ingestion.base.errors import InputError
+from ingestion.markets.hours import ClosingRule, hours_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import HELD_BARS, OHLCV_1D
-from ingestion import clock
 from ingestion.bars.model import Bars
 from ingestion.bars.series import keys_of, places
 from ingestion.bars.times import DAY
+from ingestion.base import clock
+from ingestion.base.spill import runs
+from ingestion.catalog import HELD_BARS, OHLCV_1D
 from ingestion.lakehouse import (
     append_parts,
     arrow_schema,
@@ -32,7 +33,6 @@ from ingestion.lakehouse import (
     read_current,
     read_current_of,
 )
-from ingestion.spill import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

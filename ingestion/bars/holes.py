@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.accepted import read_accepted
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
 from ingestion.bars.missed import Missed, read_missed
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current
 from ingestion.lakehouse.parts import Part
 

@@ -17,7 +17,7 @@ from ingestion.bars.numbers import NOTHING, read_volume
 from ingestion.bars.tables import read_tables
 from ingestion.bars.times import Kind, read_time
 from ingestion.bars.vendors import SPELLINGS, Role, plain
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 _ROWS = 50_000
 """Rows that are looked at: more than the days of any instrument."""

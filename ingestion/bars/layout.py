@@ -21,7 +21,7 @@ from ingestion.bars.headers import Header, Series, names_index_alone, one_line, 
 from ingestion.bars.numbers import read_number
 from ingestion.bars.times import Kind, read_time
 from ingestion.bars.vendors import NEEDED, PRICES, Role, missing_columns
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 CSV = frozenset({".csv", ".txt", ".tsv"})
 PARQUET = frozenset({".parquet", ".pq"})

@@ -17,18 +17,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.catalog import MISSED_BARS
 from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.attendance import market_of, sessions_of
 from ingestion.bars.model import Bars
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.suspects import SAME
-from ingestion.lakehouse import (
-    append_rows,
-    list_parts,
-    read_current,
-)
-from ingestion.sessions import previous_close
+from ingestion.catalog import MISSED_BARS
+from ingestion.lakehouse import append_rows, list_parts, read_current
+from ingestion.markets.sessions import previous_close
 
 EQUAL = 1e-6
 """Relative difference up to which two closes of one vendor are one."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from ingestion.bars.file_names import name_in
 from ingestion.bars.refusals import Reason
 from ingestion.bars.vendor_symbols import is_of_a_feed, unified
-from ingestion.errors import InputError
-from ingestion.symbols import symbol_problem
+from ingestion.base.errors import InputError
+from ingestion.markets.symbols import symbol_problem
 
 _FIRST_FEW = 5
 

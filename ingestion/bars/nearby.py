@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.model import SCANNER, VALUES, Bars
 from ingestion.bars.series import keys_of, places
 from ingestion.bars.times import DAY
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ingestion.bars.gather import Gathered
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.nearby import Extent
 from ingestion.bars.times import DAY
-from ingestion.spill import Spill
+from ingestion.base.spill import Spill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

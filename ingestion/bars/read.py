@@ -23,7 +23,7 @@ from ingestion.bars.survey import Survey, survey
 from ingestion.bars.tables import Table, read_tables
 from ingestion.bars.times import Times
 from ingestion.bars.vendors import NEEDED, PRICES, Role
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 
 from ingestion.bars.dates import ACCEPTED as READ
 from ingestion.lakehouse import write_run_file
+from ingestion.runs.run_folders import REFUSED_FILE
 
 EXAMPLES = 20
 """Refused rows of each reason that a receipt shows."""
-REFUSED_FILE = "refused_bars.parquet"
-"""In the run's folder: every refused row."""
 _ROWS_AT_ONCE = 50_000
 
 

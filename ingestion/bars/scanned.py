@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feature_repo.catalog import SCANNED_BAR
 from ingestion.bars.checks import check_values, describe
 from ingestion.bars.model import Bars
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
 from ingestion.bars.witness import Witness
-from ingestion.closes import BarState, bar_close, bar_state, known_bar_close
-from ingestion.hours import ClosingRule, feed_delay, hours_of
-from ingestion.sessions import next_open
+from ingestion.catalog import SCANNED_BAR
+from ingestion.markets.closes import BarState, bar_close, bar_state, known_bar_close
+from ingestion.markets.hours import ClosingRule, feed_delay, hours_of
+from ingestion.markets.sessions import next_open
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
     Parameters
     ----------
     rows
-        By symbol, the values of :data:`~feature_repo.catalog.SCANNED_BAR`.
+        By symbol, the values of :data:`~ingestion.catalog.SCANNED_BAR`.
     asked_at
         When the first question was sent, Unix seconds: every value was final then, if the bar was.
     """

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.model import Bars
-from ingestion.hours import ClosingRule, hours_of
-from ingestion.placing import bars_by_hours, session_days
+from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.placing import bars_by_hours, session_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

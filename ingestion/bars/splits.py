@@ -24,8 +24,8 @@ from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.series import keys_of, slices
 from ingestion.bars.times import DAY, Kind, Times
 from ingestion.bars.vendors import Role
-from ingestion.sessions import sessions_between
-from ingestion.symbols import exchange_of
+from ingestion.markets.sessions import sessions_between
+from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from feature_repo.catalog import SYMBOLS
-from ingestion.exchanges import INDEX_CODES
-from ingestion.hours import ClosingRule, hours_of
+from ingestion.catalog import SYMBOLS
 from ingestion.lakehouse import list_parts, read_symbols
-from ingestion.symbols import exchange_of
+from ingestion.markets.exchanges import INDEX_CODES
+from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.symbols import exchange_of
 
 _TYPES = frozenset({"stock", "fund", "dr", "structured", "right", "warrant"})
 """Of TradingView's, as ``symbols`` has them."""

@@ -15,8 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion import clock
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import VALUES, Bars, Split
 from ingestion.bars.nearby import ADJUSTED
@@ -25,6 +23,8 @@ from ingestion.bars.stored import StoredDay
 from ingestion.bars.times import DAY
 from ingestion.bars.twins import Twin, Twins
 from ingestion.bars.withdrawn import Withdrawn
+from ingestion.base import clock
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     append_part,
     append_parts,
@@ -35,8 +35,8 @@ from ingestion.lakehouse import (
     list_parts,
     read_current_of,
 )
-from ingestion.placing import assumed
-from ingestion.symbols import exchange_of
+from ingestion.markets.placing import assumed
+from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

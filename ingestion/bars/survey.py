@@ -15,7 +15,7 @@ from ingestion.bars.layout import Layout
 from ingestion.bars.numbers import NOTHING, Comma, settle_comma
 from ingestion.bars.tables import Table, read_tables
 from ingestion.bars.vendors import PRICES, Role
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 _YEAR_LAST = r"^\s*\d{1,2}[\s./_-]\d{1,2}[\s./_-](\d{4}|\d{2})([^\d]|$)"
 _MARKED = r",|\..*\."

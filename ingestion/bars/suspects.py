@@ -19,7 +19,7 @@ from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.model import Bars
 from ingestion.bars.nearby import Before, NearbyBars
-from ingestion.sessions import previous_close
+from ingestion.markets.sessions import previous_close
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

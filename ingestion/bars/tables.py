@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ingestion.bars.layout import CsvForm, Layout
 from ingestion.bars.vendors import Role
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,7 @@
 A bar that comes restates the stored one of its close. One of its session that closes elsewhere it
 cannot restate: a row stays in the partition of its close. Two kinds of stored bars may be such:
 those of an exchange with a calendar that close with no session of it, and those of markets without
-one, whose days vendors cut differently. See :mod:`ingestion.placing`.
+one, whose days vendors cut differently. See :mod:`ingestion.markets.placing`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from ingestion.bars.refusals import Reason
 from ingestion.bars.stored import StoredDay
-from ingestion.hours import ClosingRule, hours_of
-from ingestion.placing import bars_by_hours, misplaced, session_days
+from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.placing import bars_by_hours, misplaced, session_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from ingestion.exchanges import CALENDARS, FX_VENUES, INDEX_CODES, ROUND_THE_CLOCK_VENUES
+from ingestion.markets.exchanges import CALENDARS, FX_VENUES, INDEX_CODES, ROUND_THE_CLOCK_VENUES
 
 AMERICAN = frozenset({"NASDAQ", "NYSE", "AMEX", "OTC", "CBOE"})
 QUOTES = frozenset(

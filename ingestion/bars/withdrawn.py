@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from feature_repo.catalog import OHLCV_1D, WITHDRAWN
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect
 from ingestion.bars.refusals import Reason
-from ingestion.hours import known_calendar
+from ingestion.catalog import OHLCV_1D, WITHDRAWN
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 from ingestion.lakehouse.parts import Part
-from ingestion.placing import session_days
-from ingestion.sessions import sessions_between
-from ingestion.symbols import exchange_of
+from ingestion.markets.hours import known_calendar
+from ingestion.markets.placing import session_days
+from ingestion.markets.sessions import sessions_between
+from ingestion.markets.symbols import exchange_of
 
 _EPOCH = date(1970, 1, 1)
 _PRICES = ("open", "high", "low", "close")

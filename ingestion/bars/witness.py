@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ingestion.bars.model import Bars
-from ingestion.hours import DAY, known_calendar
-from ingestion.placing import bars_by_hours, session_days
-from ingestion.sessions import sessions_between
-from ingestion.symbols import exchange_of
+from ingestion.markets.hours import DAY, known_calendar
+from ingestion.markets.placing import bars_by_hours, session_days
+from ingestion.markets.sessions import sessions_between
+from ingestion.markets.symbols import exchange_of
 
 MANY = 5
 """Symbols of an exchange from which on a day without a bar of any says something."""

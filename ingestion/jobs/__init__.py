@@ -1,6 +1,11 @@
-"""The daily flow, a module a job.
+"""Jobs: functions from settings and a request to a result; they print nothing.
 
-Each job is a function from settings and a request to a result; it prints nothing. The command
-line (:mod:`ingestion.cli`) turns results into text or JSON. Jobs that need Feast import it when
-they run: it takes seconds.
+``ingest``   scans, vendors' bars, what is missing of them
+``compute``  features from bars, parity
+``serve``    registry, online store, training sets, selection
+``audit``    status, verification, lineage, gate, compaction
+``flow``     the daily flow: each job in turn
+
+The command line (:mod:`ingestion.cli`) turns results into text or JSON. Jobs that need Feast
+import it when they run: it takes seconds.
 """

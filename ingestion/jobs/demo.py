@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from ingestion import clock
-from ingestion.candidates import read_candidates
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import flow_data
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import local_features
-from ingestion.jobs.parity import parity
-from ingestion.jobs.select import Selection, SelectRequest, select
-from ingestion.jobs.targets import training_labels
-from ingestion.jobs.training_set import TrainingSetRequest, training_set
+from ingestion.base import clock
+from ingestion.base.settings import Settings
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.compute.parity import parity
+from ingestion.jobs.flow import flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.serve.select import Selection, SelectRequest, select
+from ingestion.jobs.serve.targets import training_labels
+from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
+from ingestion.jobs.workspace import make_workspace
+from ingestion.markets.candidates import read_candidates
 from ingestion.quality.parity import ParityReport
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 
 # New York closes at 20:00 UTC in April; the delayed feed has caught up by then.
 _FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
@@ -50,7 +50,7 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
     Parameters
     ----------
     folder
-        A workspace to make; see :func:`ingestion.workspace.make_workspace`.
+        A workspace to make; see :func:`ingestion.jobs.workspace.make_workspace`.
     sample
         Folder with ``bars.parquet``, ``symbols.csv`` and ``portfolio_candidates.json``.
     say

@@ -14,14 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ingestion.candidates import Candidates
-from ingestion.clock import parse_instant
-from ingestion.errors import InputError
-from ingestion.jobs.run import new_run_id
+from ingestion.base.clock import parse_instant
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
 from ingestion.lakehouse import lakehouse_lock
-from ingestion.quality.receipt import Job
-from ingestion.quality.receipt_file import newest_receipt, receipts_told
-from ingestion.settings import Settings
+from ingestion.markets.candidates import Candidates
+from ingestion.runs.receipt import Job
+from ingestion.runs.receipt_file import newest_receipt, receipts_told
+from ingestion.runs.run_id import new_run_id
 
 FLOW_FILE, FORGET_FILE = "flow_data.json", "forget_profile.json"
 KEPT = 5
@@ -94,7 +94,7 @@ def known_profiles(root: Path, *passed_over: Callable[[InputError], object]) -> 
     Parameters
     ----------
     passed_over
-        As of :func:`~ingestion.quality.receipt_file.receipts_told`.
+        As of :func:`~ingestion.runs.receipt_file.receipts_told`.
     """
     newest = newest_receipt(root, FLOW_FILE, _told, *passed_over)
     if newest is None:

@@ -7,7 +7,6 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``order``    do rows lie in the order of their key
 ``current``  of restated rows, the last version
 ``symbols``  what was known of the symbols at an instant
-``feeds``    how long after a close a snapshot was final
 ``lookup``   when a symbol was last seen
 ``writer``   the one primitive that adds a part
 ``ledger``   what each run wrote, with the hash of each part
@@ -15,7 +14,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``inspect``  does a part hold what it must
 ``compact``  the parts of a date become one
 ``history``  all versions of a symbol's rows, each with its run
-``durable``  files and folders on the disk
+``staging``  files and folders on the disk
 ``lock``     one writing run at a time
 """
 
@@ -28,7 +27,6 @@ from ingestion.lakehouse.current import (
     standing,
     without_withdrawn,
 )
-from ingestion.lakehouse.feeds import Feeds
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import list_parts, read_part
@@ -45,7 +43,6 @@ from ingestion.lakehouse.writer import (
 )
 
 __all__ = [
-    "Feeds",
     "active_symbols",
     "append_part",
     "append_parts",

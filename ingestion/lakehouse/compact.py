@@ -1,10 +1,10 @@
 """The parts of a date become one.
 
 A folder with the merged part alone is made beside the lakehouse's own, and the two change places at
-one stroke (:mod:`ingestion.folders`). Whoever lists the partition finds the old parts or the merged
-one. Its number is new, so whoever listed the old ones and opens them after finds them gone. The old
-folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the midst of
-listing it. There is nothing to mend after a kill: the folders have changed places, or not.
+one stroke (:mod:`ingestion.base.folders`). Whoever lists the partition finds the old parts or the
+merged one. Its number is new, so whoever listed the old ones and opens them after finds them gone.
+The old folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the midst
+of listing it. There is nothing to mend after a kill: the folders have changed places, or not.
 
 Feast's offline writes do not know the lakehouse's lock. So the folder is held from a last look at
 it until it has changed places, and they wait: for what they added before that look the date is left
@@ -22,14 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import Dataset
-from ingestion.errors import CorruptPart
-from ingestion.folders import exchange, held
-from ingestion.lakehouse.durable import make_folder, sync
+from ingestion.base.errors import CorruptPart
+from ingestion.base.folders import exchange, held
+from ingestion.catalog import Dataset
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
 from ingestion.lakehouse.origins import Provenance, merged_metadata
 from ingestion.lakehouse.parts import Part, part_name, part_number, partition_folder, read_part
+from ingestion.lakehouse.staging import make_folder, sync
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import OHLCV_1D, WITHDRAWN, Dataset
+from ingestion.catalog import OHLCV_1D, WITHDRAWN, Dataset
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.parts import Part, read_metadata, read_part
 from ingestion.lakehouse.schema import arrow_schema

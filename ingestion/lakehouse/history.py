@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from feature_repo.catalog import Dataset
+from ingestion.catalog import Dataset
 from ingestion.lakehouse.inspect import version_keys
 from ingestion.lakehouse.origins import Origin, read_provenance
 from ingestion.lakehouse.parts import Part, read_part

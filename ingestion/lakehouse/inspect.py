@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import Dataset, Dtype, FeatureGroup
-from ingestion.errors import CorruptPart
+from ingestion.base.errors import CorruptPart
+from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.ledger import Ledger, content_hash
 from ingestion.lakehouse.origins import Provenance, read_provenance
 from ingestion.lakehouse.parts import Part, read_file

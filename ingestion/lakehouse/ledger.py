@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ingestion.errors import InputError
-from ingestion.lakehouse.durable import OWN_FILE, make_folder, sync
+from ingestion.base.errors import InputError
+from ingestion.lakehouse.staging import OWN_FILE, make_folder, sync
 
 LEDGER_FILE = "files.jsonl"
 _BEGINNINGS = (b'{"part": "', b'{"confirmed": "', b'{"file": "')

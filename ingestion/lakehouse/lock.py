@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ingestion.errors import LakehouseLocked
+from ingestion.base.errors import LakehouseLocked
 
 LOCK_FILE = "_lock"
 _A_MOMENT_S = 0.05

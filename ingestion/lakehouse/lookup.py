@@ -6,9 +6,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from feature_repo.catalog import Dataset, FeatureGroup
+from ingestion.base.reading import reading_again
+from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.lakehouse.parts import list_parts, read_part, utc_date
-from ingestion.reading import reading_again
 
 
 def newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[str, int]:

@@ -19,10 +19,10 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import DATASETS, Dataset
-from ingestion.errors import CorruptPart
+from ingestion.base.errors import CorruptPart
+from ingestion.base.reading import names_in
+from ingestion.catalog import DATASETS, Dataset
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.reading import names_in
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
@@ -74,7 +74,7 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         If the file is not readable Parquet, lacks a column of its dataset, or has one of another
         type.
     FileNotFoundError
-        If it is gone since it was listed; see :mod:`ingestion.reading`.
+        If it is gone since it was listed; see :mod:`ingestion.base.reading`.
     """
     rows = read_file(path, columns)
     for dataset in DATASETS:
@@ -91,7 +91,7 @@ def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
     CorruptPart
         If it is not readable Parquet.
     FileNotFoundError
-        If it is gone since it was listed; see :mod:`ingestion.reading`.
+        If it is gone since it was listed; see :mod:`ingestion.base.reading`.
     """
     with _reading(path) as file:
         return pq.ParquetFile(file).read(columns)

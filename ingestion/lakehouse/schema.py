@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from feature_repo.catalog import Dataset, Dtype
+from ingestion.catalog import Dataset, Dtype
 
 _ARROW_TYPES: dict[Dtype, pa.DataType] = {
     Dtype.INT64: pa.int64(),

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import SYMBOLS
+from ingestion.base.reading import reading_again
+from ingestion.catalog import SYMBOLS
 from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.reading import reading_again
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 

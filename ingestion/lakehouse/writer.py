@@ -18,20 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import Dataset, Dtype
-from ingestion.lakehouse.durable import (
-    OWN_FILE,
-    Staging,
-    make_folder,
-    make_folders,
-    sync,
-    sync_all,
-)
+from ingestion.catalog import Dataset, Dtype
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm, content_hash
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
 from ingestion.lakehouse.parts import part_name, part_number, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
+from ingestion.lakehouse.staging import OWN_FILE, Staging, make_folder, make_folders, sync, sync_all
 
 _CREATED = "created_timestamp"
 UNFINISHED = ".unfinished"

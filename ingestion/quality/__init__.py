@@ -1,12 +1,11 @@
-"""Checks that decide what is published, and the receipts that say why.
+"""Checks that decide what is published.
 
-``check``     whether rows may be published, by Great Expectations and the catalog
-``door``      the gate before the lakehouse: quarantine, and fast screening of history
-``promotion`` what speaks for and against serving the newest rows
-``waivers``   checks that are set aside for a time
-``coverage``  which share of the asked symbols a snapshot covers, and its receipt
-``parity``    how far served values are from recomputed ones, and its receipt
+``check``        whether rows may be published, by Great Expectations and the catalog
+``gate``         the gate before the lakehouse: quarantine, and fast screening of history
+``promotion``    what speaks for and against serving the newest rows
+``waivers``      checks that are set aside for a time
+``coverage``     which share of the asked symbols a snapshot covers, and its receipt
+``parity``       how far served values are from recomputed ones, and its receipt
 ``performance``  ``Perf.*`` at another instant than the bar's close
-``receipt`` ``receipt_file``  what every receipt begins with; reading them
-``consistency`` ``freshness`` ``quarantine``  receipts against rows; what came last, or was kept
+``freshness``    what came last
 """

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.catalog import FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.quality import suite
 from ingestion.quality.engine import Broken, Engine
 from ingestion.quality.figures import Figure, Skipped, against_history, age, newest, shares

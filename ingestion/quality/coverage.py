@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from ingestion.candidates import Candidates
+from ingestion.markets.candidates import Candidates
 from ingestion.scanner import Attempt, Snapshot
 
 

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.catalog import FeatureGroup
 from ingestion.bars.holes import OpenHoles
-from ingestion.closes import known_bar_close
-from ingestion.hours import hours_of
-from ingestion.local.reach import BARS_BACK, DAYS_BACK
+from ingestion.catalog import FeatureGroup
+from ingestion.formulas.reach import BARS_BACK, DAYS_BACK
+from ingestion.markets.closes import known_bar_close
+from ingestion.markets.hours import hours_of
+from ingestion.markets.sessions import session_bounds
 from ingestion.quality.history import History
 from ingestion.quality.rows import numbers
-from ingestion.sessions import session_bounds
 
 TENTHS = 10
 SMALLEST_SHARE = 1e-3

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import Dataset
+from ingestion.base.reading import reading_again
+from ingestion.catalog import Dataset
 from ingestion.lakehouse import list_parts, read_part
-from ingestion.reading import reading_again
 
 
 def newest_events(

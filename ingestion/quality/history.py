@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.catalog import FeatureGroup
 from ingestion.bars.holes import OpenHoles
-from ingestion.lakehouse import Feeds, arrow_schema, by_date, list_parts, read_part
-from ingestion.reading import reading_again
+from ingestion.base.reading import reading_again
+from ingestion.catalog import FeatureGroup
+from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
+from ingestion.markets.feeds import Feeds
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

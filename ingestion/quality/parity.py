@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.catalog import Column
+from ingestion.catalog import Column
 
 PARITY_FILE = "parity.json"
 NAMED = 20

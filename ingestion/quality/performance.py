@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.local.panel import read_panel
-from ingestion.local.returns import performance
+from ingestion.formulas.panel import read_panel
+from ingestion.formulas.returns import performance
 
 WINDOWS = {"Perf.W": 7, "Perf.1M": 30}
 """Calendar days that each feature looks back."""
@@ -35,7 +35,8 @@ def performance_at(bars: pa.Table, asked: pa.Table) -> pa.Table:
     -------
     pyarrow.Table
         ``symbol``, ``bar_close`` and the columns of :data:`WINDOWS`, in percent, for those of the
-        asked bars that are there; null by the rule of :func:`ingestion.local.returns.performance`.
+        asked bars that are there; null by the rule of
+        :func:`ingestion.formulas.returns.performance`.
     """
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), _MICROSECONDS)
     bars = (

@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.catalog import FeatureGroup
-from feature_repo.catalog.quality import ParityLimits
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
+from ingestion.catalog import FeatureGroup
+from ingestion.catalog.quality import ParityLimits
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Skipped
 from ingestion.quality.parity import PARITY_FILE
-from ingestion.quality.receipt_file import NOT_SAID, ended_before, is_done, read_receipt
 from ingestion.quality.waivers import Waivers
+from ingestion.runs.receipt_file import NOT_SAID, ended_before, is_done, read_receipt
 
 COVERAGE_FILE = "feature_ingest_coverage.json"
 _NAMED = 3

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.catalog import FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.quality.rules import Before, Holds, Present, Rule, Unique, Within, row_rules
 
 FAILED = "failed"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from feature_repo.catalog import Column, Dtype, FeatureGroup
+from ingestion.catalog import Column, Dtype, FeatureGroup
 
 LARGEST = sys.float_info.max
 """The largest finite number: the bound of a column that must only be finite."""

@@ -13,20 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.catalog import Dtype, FeatureGroup
+from ingestion.catalog import Dtype, FeatureGroup
 from ingestion.lakehouse import arrow_schema
 from ingestion.quality.figures import Figure, Skipped
 from ingestion.quality.rows import Numbers, numbers, residual
-from ingestion.quality.rules import (
-    Before,
-    Holds,
-    Level,
-    Present,
-    Rule,
-    Unique,
-    Within,
-    row_rules,
-)
+from ingestion.quality.rules import Before, Holds, Level, Present, Rule, Unique, Within, row_rules
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from feature_repo.catalog import GROUPS, FeatureGroup
+from ingestion.catalog import GROUPS, FeatureGroup
 from ingestion.quality.rules import row_rules
 
 FOLDER = "waivers"

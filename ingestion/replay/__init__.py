@@ -3,7 +3,7 @@
 It speaks the scanner's protocol, serves at its clock each symbol's last closed bar, and can be told
 to fail in every way the scanner is known to. What it serves is real prices and, since nobody
 publishes the technical columns of many symbols, columns computed from them by
-:mod:`ingestion.local`.
+:mod:`ingestion.formulas`.
 
 ``panel``     bars and their columns, and which of them are known at an instant
 ``protocol``  from a request's body to an answer's document

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import Any
 
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 Row = dict[str, Any]
 

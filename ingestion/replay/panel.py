@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import TV_TECHNICALS_1D
-from ingestion.closes import bar_closes
-from ingestion.errors import InputError
-from ingestion.hours import ClosingRule, hours_of, time_zone
-from ingestion.local import compute_local_features
+from ingestion.base.errors import InputError
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.formulas import compute_local_features
+from ingestion.markets.closes import bar_closes
+from ingestion.markets.hours import ClosingRule, hours_of, time_zone
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 _TECHNICALS = tuple(column.name for column in TV_TECHNICALS_1D.features)
@@ -95,7 +95,7 @@ class Panel:
         Parameters
         ----------
         bars
-            In the form of :func:`ingestion.local.compute_local_features`.
+            In the form of :func:`ingestion.formulas.compute_local_features`.
         symbols
             By symbol: ``market``, ``type``, ``currency``, ``description``; where they are known,
             ``sector``, ``industry``, ``pricescale``, ``minmov``, ``timezone``.

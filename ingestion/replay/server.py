@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ingestion import clock
-from ingestion.errors import InputError
+from ingestion.base import clock
+from ingestion.base.errors import InputError
 from ingestion.replay import faults, protocol
 from ingestion.replay.faults import FaultPlan
 from ingestion.replay.panel import Panel

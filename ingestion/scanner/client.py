@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from feature_repo.catalog import Column
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
+from ingestion.catalog import Column
 from ingestion.scanner.market import MarketCampaign
 from ingestion.scanner.rounds import Attempt, run_rounds
 from ingestion.scanner.tickers import TickerCampaign, batches

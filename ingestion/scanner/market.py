@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from feature_repo.catalog import Column
-from ingestion.errors import ScannerRefused
+from ingestion.base.errors import ScannerRefused
+from ingestion.catalog import Column
+from ingestion.markets.symbols import symbol_problem
 from ingestion.scanner.rounds import LEFT_OUT
 from ingestion.scanner.tickers import first_rows
 from ingestion.scanner.values import BadRow, Value, read_values
 from ingestion.scanner.wire import Answer, Page, RawRow, shown
-from ingestion.symbols import symbol_problem
 
 
 class MarketCampaign:

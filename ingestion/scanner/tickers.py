@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from feature_repo.catalog import Column
-from ingestion.errors import ScannerRefused
+from ingestion.base.errors import ScannerRefused
+from ingestion.catalog import Column
 from ingestion.scanner.rounds import LEFT_OUT
 from ingestion.scanner.values import BadRow, Value, read_values
 from ingestion.scanner.wire import Answer, RawRow, Tickers

@@ -25,12 +25,12 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from ingestion.errors import InputError, ScannerRefused, UnknownColumn
-from ingestion.redaction import Redaction, session_header
+from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
+from ingestion.base.redaction import Redaction, session_header
+from ingestion.base.settings import LOOPBACK
 from ingestion.scanner import wire
 from ingestion.scanner.deadline import Deadline, DeadlineAdapter
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
-from ingestion.settings import LOOPBACK
 
 _CHUNK = 1 << 16
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

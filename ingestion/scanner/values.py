@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from feature_repo.catalog import Column, Dtype
+from ingestion.catalog import Column, Dtype
 
 _LARGEST_EXACT = 2**53
 """From here on, a double does not tell whole numbers apart."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingestion.jobs.import_bars import ImportResult
+from ingestion.jobs.ingest.import_bars import ImportResult
 
 Import = Callable[..., ImportResult]
 Rows = Callable[[], list[dict[str, Any]]]

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from bars_tools import NOW, Import, Rows, Write
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion.jobs.import_bars import ImportRequest, ImportResult, import_bars
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
 from ingestion.lakehouse import list_parts, read_current
-from ingestion.settings import Settings
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingestion.bars.attendance import MANY, NEARBY, Attendance, Hole
 from ingestion.bars.holes import OpenHoles
-from ingestion.sessions import Session, sessions_between
+from ingestion.markets.sessions import Session, sessions_between
 
 FIRST, LAST = date(2021, 1, 4), date(2021, 3, 12)
 NYSE = sessions_between("NYSE", FIRST, LAST)

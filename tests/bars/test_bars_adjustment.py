@@ -7,7 +7,7 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 
 from ingestion.bars import Reason
 from ingestion.bars.restated import Pattern
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 DAYS = ("2021-03-01", "2021-03-02", "2021-03-03", "2021-03-04", "2021-03-05")
 TRADED = (400.0, 404.0, 102.0, 101.0, 103.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.bars.dates import Order, read_text, settle_order
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 DAY = date(2021, 3, 2)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingestion.bars import Bars, Duplicates, Reason
 from ingestion.bars.duplicates import one_per_session
 from ingestion.bars.series import in_order
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 MONDAY, TUESDAY = "2021-03-01", "2021-03-02"
 REVISED, DISAGREE = "duplicates_with_another_volume", "duplicates_that_disagree"

@@ -8,7 +8,7 @@ import pytest
 from bars_tools import Import, Rows, Write
 
 from ingestion.bars.file_names import name_in
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 BARS = "date,open,high,low,close,volume\n2021-03-03,10,12,9,11,1000\n"
 

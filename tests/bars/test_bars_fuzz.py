@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
-from feature_repo.catalog import OHLCV_1D, SPLITS
-from ingestion.errors import InputError
-from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D, SPLITS
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
-from ingestion.settings import Settings
 from tests.fuzzing import fuzz
 
 CELLS = st.one_of(

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 from bars_tools import Import, Rows, Write
 
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 DAYS = [
     day

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from bars_tools import Import, Rows, Write, seconds
 
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 CELLS = {"Open": 10.0, "High": 12.0, "Low": 9.0, "Close": 11.0, "Adj Close": 8.5, "Volume": 1000.0}
 BAR = (10.0, 12.0, 9.0, 11.0, 1000.0)

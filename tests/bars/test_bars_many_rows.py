@@ -13,11 +13,11 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import spill
 from ingestion.bars import pipeline, tables, waiting_bars
 from ingestion.bars.numbers import settle_comma
 from ingestion.bars.survey import _MARKED, _matching
-from ingestion.settings import Settings
+from ingestion.base import spill
+from ingestion.base.settings import Settings
 
 DAYS = [f"2021-{month:02}-{day:02}" for month in (1, 2) for day in range(1, 29)]
 CELLS = st.lists(
@@ -123,8 +123,8 @@ def test_what_a_killed_import_has_spilled_is_removed_by_the_next_one(
     path = write("v.csv", HEADER + "".join(vendor_rows()))
     left = lakehouse.lakehouse / "_tmp"
     with monkeypatch.context() as patch:
-        patch.setattr("ingestion.jobs.import_judging.prepare", die)
-        patch.setattr("ingestion.lakehouse.durable.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("ingestion.jobs.ingest.import_judging.prepare", die)
+        patch.setattr("ingestion.lakehouse.staging.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(Killed):
             run(path)
     assert [file.name for file in left.rglob("*") if file.is_file()]

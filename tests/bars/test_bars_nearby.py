@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
-from feature_repo.catalog import Dataset
 from ingestion.bars import nearby, pipeline
+from ingestion.catalog import Dataset
 from ingestion.lakehouse.parts import Part, read_part
 
 DAYS = ("2021-02-01", "2021-03-01", "2021-04-01", "2021-05-03")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingestion.bars.numbers import Comma, read_number, read_volume, settle_comma
 from ingestion.bars.refusals import Reason
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 
 @pytest.mark.parametrize(

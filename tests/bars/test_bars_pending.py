@@ -11,10 +11,10 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
-from ingestion.settings import Settings
 
 A = "NYSE:A"
 DAYS = ("2021-03-01", "2021-03-02", "2021-03-03", "2021-03-04", "2021-03-05")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ingestion.bars.closing import NONE, opens_and_closes
 from ingestion.bars.times import Times
-from ingestion.hours import time_zone
-from ingestion.sessions import sessions_between
+from ingestion.markets.hours import time_zone
+from ingestion.markets.sessions import sessions_between
 
 FRIDAY = "2021-03-05 14:30", "2021-03-05 21:00"
 

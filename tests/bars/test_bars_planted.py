@@ -16,11 +16,11 @@ import planted
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion.jobs.import_bars import ImportRequest, ImportResult, import_bars
-from ingestion.jobs.targets import training_labels
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
+from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import list_parts, read_current
-from ingestion.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 KINDS = (

@@ -11,9 +11,9 @@ import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, utc
 
 from ingestion.bars import Reason, refusals
-from ingestion.errors import InputError
-from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.settings import Settings
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
 GOOD = day_of("NYSE:A", "2021-03-01"), day_of("NYSE:A", "2021-03-03")
 

@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, seconds, utc
 
-from feature_repo.catalog import SYMBOLS
 from ingestion.bars.refusals import Reason
 from ingestion.bars.vendor_symbols import looks_foreign, unified
-from ingestion.errors import InputError
-from ingestion.jobs.run import new_run_id
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import SYMBOLS
+from ingestion.cli.render.bars import import_text
 from ingestion.lakehouse import append_part, arrow_schema
-from ingestion.render.bars import import_text
-from ingestion.settings import Settings
+from ingestion.runs.run_id import new_run_id
 
 BAR = (10.0, 12.0, 9.0, 11.0, 1000.0)
 DAY = "2021-03-02"

@@ -12,7 +12,7 @@ import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, utc
 
 from ingestion.bars import Reason
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 EX_DATE = "2020-08-31"

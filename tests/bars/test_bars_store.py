@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion import clock
 from ingestion.bars import Gathered, Gatherer, store
-from ingestion.errors import LakehouseLocked
+from ingestion.base import clock
+from ingestion.base.errors import LakehouseLocked
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_parts, lakehouse_lock, list_parts
-from ingestion.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 

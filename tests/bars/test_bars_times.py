@@ -8,7 +8,7 @@ import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, seconds, utc
 
 from ingestion.bars.times import Kind, read_time
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 LABEL = (Kind.LABEL, seconds("2021-03-03"))
 INSTANT = (Kind.INSTANT, seconds("2021-03-03 14:30"))

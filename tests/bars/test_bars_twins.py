@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, seconds, utc
 
-from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.refusals import Reason
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, arrow_schema
-from ingestion.settings import Settings
 
 
 def line(when: str, symbol: str, close: float = 10.0) -> str:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from bars_tools import HEADER, Import, Write, day_of
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.bars import store
-from ingestion.errors import GateRefused, InputError
-from ingestion.jobs import targets
-from ingestion.jobs.local_features import backfill, local_features
-from ingestion.jobs.status import status
-from ingestion.jobs.targets import training_labels
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.jobs.audit.status import status
+from ingestion.jobs.compute.local_features import backfill, local_features
+from ingestion.jobs.serve import targets
+from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import append_part, append_parts, list_parts, read_part
-from ingestion.quality.receipt_file import read_receipt
-from ingestion.settings import Settings
+from ingestion.runs.receipt_file import read_receipt
 
 DAYS = [date(2021, 3, day) for day in (*range(1, 6), *range(8, 13), *range(15, 20))]
 SPLIT_DAY = DAYS[-3]

@@ -12,7 +12,7 @@ import pytest
 from bars_tools import Import, Rows, Write, seconds, utc
 
 from ingestion.bars.file_names import name_in
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 
 OPENED, CLOSED = "2021-03-03 14:30", "2021-03-03 21:00"
 OHLCV = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 1000.0}

@@ -12,15 +12,15 @@ import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 from click.testing import CliRunner
 
-from feature_repo.catalog import OHLCV_1D
 from ingestion.bars.refusals import Reason
-from ingestion.cli import cli
-from ingestion.errors import InputError
-from ingestion.jobs.compact import compact
-from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.jobs.withdraw import WithdrawRequest, withdraw_bars
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.cli.entry import cli
+from ingestion.jobs.audit.compact import compact
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
-from ingestion.settings import Settings
 
 Store = Callable[..., None]
 Key = tuple[str, str, float]

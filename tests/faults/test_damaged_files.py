@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import DATASETS, LOCAL_1D, Dataset
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.catalog import DATASETS, LOCAL_1D, Dataset
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import list_parts
 from tests.faults.commands import commands
 from tests.faults.damage import DAMAGES, partition_deleted

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.replay import FaultPlan
 from ingestion.replay.faults import FAULTS
 from tests.faults.told import assert_told

@@ -17,19 +17,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.candidates import read_candidates
-from ingestion.errors import NothingFetched
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import FlowResult, flow_data
-from ingestion.jobs.holes import accept_hole
+from ingestion.base.errors import NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.cli.render.status import status_document, status_text
+from ingestion.jobs.audit.status import StatusReport, status
+from ingestion.jobs.flow import FlowResult, flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.holes import accept_hole
 from ingestion.jobs.profiles import forget_profiles
-from ingestion.jobs.rebuild import rebuild
-from ingestion.jobs.status import StatusReport, status
-from ingestion.render.status import status_document, status_text
+from ingestion.jobs.serve.rebuild import rebuild
+from ingestion.jobs.workspace import make_workspace
+from ingestion.markets.candidates import read_candidates
+from ingestion.markets.sessions import session_bounds
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
-from ingestion.sessions import session_bounds
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, QUICK, SAMPLE
 from tests.processes import KILLED, Command, Forge, Running, project_of
 

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from tests.faults.small_disk import SmallDisk
 from tests.faults.stock import StockMaterialize
 from tests.faults.strikes import NO_ROOM, FileSizeLimit

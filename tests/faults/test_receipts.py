@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import DATASETS, OHLCV_1D, TV_TECHNICALS_1D
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.catalog import DATASETS, OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.replay import FaultPlan
 from tests.faults.world import ALL_KINDS, BARS, NEWS, SERVED, State, World

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.replay import FaultPlan
 from tests.faults.told import assert_told
 from tests.faults.world import NEWS, SERVED, THURSDAY, WEDNESDAY, World, content

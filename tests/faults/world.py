@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_repo.catalog import (
+from ingestion.base.settings import Settings
+from ingestion.catalog import (
     ABSENCES,
     ACCEPTED_HOLES,
     DATASETS,
@@ -25,10 +26,9 @@ from feature_repo.catalog import (
     MISSED_BARS,
     SPLITS,
 )
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
 from ingestion.replay import ReplayScanner
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Ended, Forge, Running, project_of
 

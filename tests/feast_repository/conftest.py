@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.candidates import read_candidates
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.materialize import materialize
+from ingestion.base.settings import Settings
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.workspace import make_workspace
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
 
 WEEK = [MONDAY + timedelta(days=day) for day in range(5)]

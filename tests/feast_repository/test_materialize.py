@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from feast import Entity, FeatureService, ValueType
 
-from feature_repo.catalog import GROUPS
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import (
+from ingestion.base.errors import (
     ClockError,
     CorruptPart,
     FeastRepositoryError,
@@ -23,14 +21,16 @@ from ingestion.errors import (
     InputError,
     LakehouseLocked,
 )
-from ingestion.jobs.feast_repository import feast_calls, open_repository
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.rebuild import rebuild
-from ingestion.jobs.select import SelectRequest, select
-from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.cli.render.online import rebuild_text
+from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.rebuild import rebuild
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
-from ingestion.render.online import rebuild_text
-from ingestion.settings import Settings
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 
@@ -128,7 +128,7 @@ class TestRepair:
     ):
         materialize(writable_week)
         before = served(writable_week, "NASDAQ:AAPL")
-        from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
+        from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("the disk is on fire")
@@ -148,7 +148,7 @@ class TestRepair:
         before = served(writable_week, "NASDAQ:AAPL")
         from feast.feature_view import FeatureViewState
 
-        from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
+        from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("the disk is on fire")
@@ -195,7 +195,7 @@ class TestRepair:
     def test_a_changed_definition_is_noticed(self, writable_week: Settings, monkeypatch):
         materialize(writable_week)
         changed = dataclasses.replace(GROUP, ttl=timedelta(days=9))
-        monkeypatch.setattr("feature_repo.definitions.TV_TECHNICALS_1D", changed)
+        monkeypatch.setattr("ingestion.feast_objects.definitions.TV_TECHNICALS_1D", changed)
         with pytest.raises(FeastRepositoryError, match=r"has changed.*feast apply"):
             materialize(writable_week)
 
@@ -327,7 +327,7 @@ class TestRebuild:
             if target == writable_week.project / "data" / "registry.db":
                 with monkeypatch.context() as inner:
                     inner.setattr(Path, "replace", move)
-                    inner.setattr("ingestion.folders._LONGEST_WAIT_S", 0)
+                    inner.setattr("ingestion.base.folders._LONGEST_WAIT_S", 0)
                     with pytest.raises(InputError, match="locked by another process"):
                         commit()
                 tried.append(target)

@@ -14,13 +14,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from feature_repo.stores.offline.files import Location
-from feature_repo.stores.offline.writing import append
-from ingestion.errors import CorruptPart
-from ingestion.jobs.feast_repository import open_repository
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.errors import CorruptPart
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.serve.feast_repository import open_repository
+from ingestion.jobs.serve.materialize import materialize
 from ingestion.lakehouse import (
     append_part,
     compact,
@@ -31,7 +30,8 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Ledger
-from ingestion.settings import Settings
+from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.writing import append
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import EVENING, technicals
 from tests.meanwhile import Meanwhile

@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from feature_repo.catalog import TV_TECHNICALS_1D
-from ingestion.candidates import read_candidates
-from ingestion.errors import CorruptPart, FeastRepositoryError
-from ingestion.jobs.explain import ExplainRequest, explain
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import flow_data
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.rebuild import rebuild
-from ingestion.jobs.select import SelectRequest, select
-from ingestion.jobs.status import StatusLimits, status
-from ingestion.jobs.story import Online
-from ingestion.jobs.verify_online import verify_online
+from ingestion.base.errors import CorruptPart, FeastRepositoryError
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import read_configuration, with_files
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.audit.lineage import Online
+from ingestion.jobs.audit.status import StatusLimits, status
+from ingestion.jobs.flow import flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.rebuild import rebuild
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import list_parts
-from ingestion.settings import Settings
-from ingestion.store_files import read_configuration, with_files
+from ingestion.markets.candidates import read_candidates
 from tests.conftest import SAMPLE
 from tests.feast_repository.conftest import WEEK
 

@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
-from ingestion.closes import BarState, bar_close
-from ingestion.errors import InputError
-from ingestion.jobs import select as job
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.select import SelectRequest, select
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.serve import select as job
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_part
-from ingestion.settings import Settings
+from ingestion.markets.closes import BarState, bar_close
+from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 
@@ -59,7 +59,7 @@ def test_limits_and_top_leave_out_and_count(week: Settings):
 def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Settings, monkeypatch):
     materialize(writable_week)
     symbols = list(snapshot(writable_week, FRIDAY))
-    monkeypatch.setattr("ingestion.jobs.select._STOCK_KEYS_A_READ", 7)
+    monkeypatch.setattr("ingestion.jobs.serve.select._STOCK_KEYS_A_READ", 7)
     read = WideSqliteOnlineStore.get_online_features
 
     def then_a_load(*args, **kwargs):

@@ -12,17 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D
-from ingestion.closes import BarState
-from ingestion.errors import InputError
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.select import Selection, SelectRequest, select
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.cli.render.selection import selection_csv, selection_document, selection_text
+from ingestion.jobs.compute.local_features import backfill
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.select import Selection, SelectRequest, select
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
-from ingestion.render.selection import selection_csv, selection_document, selection_text
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
+from ingestion.markets.closes import BarState
 from tests.conftest import MONDAY, SAMPLE
 from tests.lakehouse.technicals import technicals
 

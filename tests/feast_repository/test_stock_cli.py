@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import append_part
 from tests.lakehouse.technicals import technicals
 

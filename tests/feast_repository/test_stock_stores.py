@@ -7,15 +7,15 @@ import re
 import pandas as pd
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
-from ingestion.errors import FeastRepositoryError
-from ingestion.jobs.feast_repository import feast_calls, open_repository
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.verify_online import verify_online
+from ingestion.base.errors import FeastRepositoryError
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.jobs.compute.local_features import backfill
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import list_parts, read_part
-from ingestion.settings import Settings
 from tests.conftest import SAMPLE
 from tests.feast_repository.conftest import WEEK
 

@@ -15,23 +15,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.jobs.explain import ExplainRequest, explain
-from ingestion.jobs.holes import find_holes
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill, local_features
-from ingestion.jobs.lookahead import verify_lakehouse
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.run import new_run_id
-from ingestion.jobs.select import SelectRequest, select
-from ingestion.jobs.training_set import TrainingSetRequest, training_set
-from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.jobs.verify_online import refuse_unless_equal, verify_online
-from ingestion.jobs.withdraw import WithdrawRequest, withdraw_bars
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.cli.render.explanation import explain_text
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.compute.local_features import backfill, local_features
+from ingestion.jobs.compute.lookahead import verify_lakehouse
+from ingestion.jobs.ingest.holes import find_holes
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
+from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current
-from ingestion.render.explanation import explain_text
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
+from ingestion.runs.run_id import new_run_id
 from tests.conftest import MONDAY, SAMPLE
 
 HOUR = timedelta(hours=1)

@@ -28,7 +28,7 @@ _PREFACE = """\
 
 Generated from `tests/feast_surface/` by `make docs`; do not edit. What can be done with Feast 0.67,
 tried on its own stores (offline `file`, online `sqlite`, engine `local`, the registry as it comes:
-*stock*) and on those of `feature_repo/stores/` (*ours*). Each line is a test that runs on both, and
+*stock*) and on those of `ingestion/plugins/` (*ours*). Each line is a test that runs on both, and
 proves what it says of both: "works" is a test that passes, "refused" an error with that sentence,
 "fails" a wrong answer or an error of the store itself, and "broken in Feast" one whose cause lies
 outside of any store: these are told here, and not repaired.

@@ -28,14 +28,14 @@ STORES = {
     "ours": {
         "registry": {
             "path": "registry.db",
-            "registry_store_type": "feature_repo.stores.registry_file.WholeFileRegistryStore",
+            "registry_store_type": "ingestion.plugins.registry_file.WholeFileRegistryStore",
         },
-        "offline_store": {"type": "feature_repo.stores.asof.AsofOfflineStore"},
+        "offline_store": {"type": "ingestion.plugins.asof.AsofOfflineStore"},
         "online_store": {
-            "type": "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore",
+            "type": "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore",
             "path": "online.db",
         },
-        "batch_engine": {"type": "feature_repo.stores.engine.ArrowComputeEngine"},
+        "batch_engine": {"type": "ingestion.plugins.engine.ArrowComputeEngine"},
     },
 }
 

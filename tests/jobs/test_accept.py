@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import InputError
-from ingestion.jobs.accept import accept_losses
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit.accept import accept_losses
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part
-from ingestion.settings import Settings
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"

@@ -16,22 +16,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import DATASETS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
-from ingestion.candidates import read_candidates
-from ingestion.jobs.accept import accept_losses
-from ingestion.jobs.compact import compact
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import flow_data
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill
-from ingestion.jobs.rebuild import rebuild
-from ingestion.jobs.select import SelectRequest, select
-from ingestion.jobs.status import StatusLimits, status
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.settings import Settings
+from ingestion.catalog import DATASETS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.jobs.audit.accept import accept_losses
+from ingestion.jobs.audit.compact import compact
+from ingestion.jobs.audit.status import StatusLimits, status
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.compute.local_features import backfill
+from ingestion.jobs.flow import flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.serve.rebuild import rebuild
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from scanned_rows import bar, instant, showing, unix
 
-from feature_repo.catalog import FEEDS, TV_TECHNICALS_1D
-from ingestion.candidates import Candidates
-from ingestion.closes import BarState
-from ingestion.jobs.data_ingest import data_ingest
-from ingestion.jobs.explain import ExplainRequest, explain
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import local_features
-from ingestion.jobs.parity import parity
-from ingestion.jobs.scan import ScanRequest
-from ingestion.jobs.select import SelectRequest, select
+from ingestion.catalog import FEEDS, TV_TECHNICALS_1D
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.compute.parity import parity
+from ingestion.jobs.ingest.data_ingest import data_ingest
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.scan import ScanRequest
+from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import list_parts, read_part
+from ingestion.markets.candidates import Candidates
+from ingestion.markets.closes import BarState
 from tests.conftest import QUICK
 
 OPENED = "2021-03-03T14:30"

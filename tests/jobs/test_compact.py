@@ -18,14 +18,14 @@ from threading import Event, Thread
 import pyarrow as pa
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import InputError, LakehouseLocked
-from ingestion.jobs.compact import compact
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.errors import InputError, LakehouseLocked
+from ingestion.base.reading import reading_again
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit.compact import compact
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
-from ingestion.reading import reading_again
-from ingestion.settings import Settings
 from tests.lakehouse.technicals import EVENING, technicals
 
 KILLS = int(os.environ.get("TVFEAST_KILLS", "15"))
@@ -43,9 +43,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ingestion.lakehouse.compact as compact_parts
 import shutil
-from ingestion.jobs.compact import compact
-from ingestion.quality.receipt import catalog_hash, code_version
-from ingestion.settings import Settings
+from ingestion.jobs.audit.compact import compact
+from ingestion.runs.receipt import catalog_hash, code_version
+from ingestion.base.settings import Settings
 
 catalog_hash(), code_version()  # once for all children
 

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from scanned_rows import bar, instant, showing, unix
 
-from feature_repo.catalog import HELD_BARS, OHLCV_1D
-from ingestion.candidates import Candidates, read_candidates
-from ingestion.errors import GateRefused, LakehouseLocked, NothingFetched
-from ingestion.jobs.data_ingest import DataIngestResult, data_ingest, refuse_unless_usable
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.scan import ScanRequest
+from ingestion.base.errors import GateRefused, LakehouseLocked, NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.catalog import HELD_BARS, OHLCV_1D
+from ingestion.cli.render.scans import bars_document, bars_text
+from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest, refuse_unless_usable
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_current
-from ingestion.render.scans import bars_document, bars_text
+from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
@@ -155,7 +155,8 @@ class TestClosedBars:
         """A bar that becomes final while the answers come may have been shown unfinished."""
         early, late = instant("2021-03-03T21:19:59.9"), instant("2021-03-03T21:21")
         monkeypatch.setattr(
-            "ingestion.jobs.data_ingest.clock.now", lambda: late if scanner.requests else early
+            "ingestion.jobs.ingest.data_ingest.clock.now",
+            lambda: late if scanner.requests else early,
         )
         assert ingest("2021-03-03T21:21", bar(IBM, WEDNESDAY)).bars.open == 1
         assert not stored(settings)
@@ -366,7 +367,7 @@ class TestReceipt:
         whole = files(settings) + 2
         with monkeypatch.context() as patched:
             patched.setattr(
-                f"ingestion.jobs.data_ingest.{dies_in}",
+                f"ingestion.jobs.ingest.data_ingest.{dies_in}",
                 lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
             )
             with pytest.raises(KeyboardInterrupt):
@@ -618,7 +619,7 @@ class TestSessionsAndHours:
 
     def test_what_is_written_was_created_when_it_was_written(self, ingest, settings, monkeypatch):
         """The receipt comes first; a clock that goes on meanwhile shows in the rows."""
-        from ingestion.jobs import data_ingest as job
+        from ingestion.jobs.ingest import data_ingest as job
 
         ingest("2021-03-03T21:30", bar(IBM, WEDNESDAY, 12.5))
         append = job.append_new

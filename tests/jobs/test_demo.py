@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ingestion.commands import cli
+from ingestion.cli.commands import cli
+from ingestion.cli.render.checks import parity_table
+from ingestion.cli.render.selection import selection_text
 from ingestion.jobs import demo as job
-from ingestion.render.checks import parity_table
-from ingestion.render.selection import selection_text
 from tests.conftest import SAMPLE
 
 

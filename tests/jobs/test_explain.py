@@ -9,24 +9,24 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.candidates import read_candidates
-from ingestion.errors import InputError
-from ingestion.jobs.compact import compact
-from ingestion.jobs.explain import ExplainRequest, explain
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.formulas import FORMULAS, formula_of
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.story import Explanation, KeptBack, Story
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.cli.render.explanation import explain_document, explain_text
+from ingestion.formulas import compute_local_features
+from ingestion.jobs.audit.compact import compact
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.audit.lineage import Explanation, KeptBack, Story
+from ingestion.jobs.compute.formulas import FORMULAS, formula_of
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.local import compute_local_features
-from ingestion.quality.door import write_quarantine
-from ingestion.render.explanation import explain_document, explain_text
+from ingestion.markets.candidates import read_candidates
+from ingestion.quality.gate import write_quarantine
 from ingestion.replay import ReplayScanner
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -210,7 +210,9 @@ def test_a_recomputed_value_names_its_formula_and_its_bar(recomputed: Settings):
     request = ExplainRequest("BINANCE:BTCUSDT", "local_1d:RSI", online=False)
     (told,) = explain(recomputed, request).stories
     assert told.versions[0].run_id == "local"
-    assert told.source.startswith("ingestion.local.oscillators.rsi: Return the relative strength")
+    assert told.source.startswith(
+        "ingestion.formulas.oscillators.rsi: Return the relative strength"
+    )
     assert told.bar is not None
     midnight = EVENING.replace(hour=0, minute=0)
     assert (told.bar.open, told.bar.close) == (midnight, midnight + DAY)

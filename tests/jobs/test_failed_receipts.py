@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.candidates import read_candidates
-from ingestion.errors import GateRefused, InputError, NothingFetched
-from ingestion.jobs.accept import accept_losses
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.half_imports import half_imports
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.loads import last_loads
-from ingestion.jobs.local_features import backfill, local_features
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.parity import ParityRequest, parity
-from ingestion.jobs.status import status
-from ingestion.jobs.validate import validate
-from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.quality.receipt import Job
+from ingestion.base.errors import GateRefused, InputError, NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.jobs.audit.accept import accept_losses
+from ingestion.jobs.audit.status import status
+from ingestion.jobs.audit.validate import validate
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.compute.local_features import backfill, local_features
+from ingestion.jobs.compute.parity import ParityRequest, parity
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.unfinished_imports import half_imports
+from ingestion.jobs.serve.loads import last_loads
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
+from ingestion.runs.receipt import Job
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 RECEIPTS = (

@@ -19,10 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.candidates import Candidates, read_candidates
-from ingestion.closes import bar_close, bar_closes
-from ingestion.errors import (
+from ingestion.base.errors import (
     ClockError,
     GateRefused,
     LakehouseLocked,
@@ -30,15 +27,18 @@ from ingestion.errors import (
     ScannerRefused,
     UnknownColumn,
 )
-from ingestion.jobs import feature_ingest as job
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.scan import Progress
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.cli.render.scans import ingest_text
+from ingestion.formulas import compute_local_features
+from ingestion.jobs.ingest import feature_ingest as job
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
-from ingestion.local import compute_local_features
-from ingestion.quality.door import check_at_door
-from ingestion.render.scans import ingest_text
+from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.markets.closes import bar_close, bar_closes
+from ingestion.quality.gate import check_at_door
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
@@ -163,7 +163,7 @@ class TestReceipt:
 
     def test_it_is_written_before_the_data(self, settings: Settings, monkeypatch):
         monkeypatch.setattr(
-            "ingestion.jobs.feature_ingest.append_part",
+            "ingestion.jobs.ingest.feature_ingest.append_part",
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):

@@ -11,17 +11,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import DATASETS
-from ingestion.candidates import read_candidates
-from ingestion.errors import GateRefused, LakehouseLocked
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import FlowResult, Status, flow_data
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import local_features
+from ingestion.base.errors import GateRefused, LakehouseLocked
+from ingestion.base.settings import Settings
+from ingestion.catalog import DATASETS
+from ingestion.cli.render.flow import flow_text
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import lakehouse_lock, list_parts
-from ingestion.render.flow import flow_text
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 TUESDAY = MONDAY + timedelta(days=1)

@@ -15,22 +15,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
-from ingestion.candidates import read_candidates
-from ingestion.errors import GateRefused, NothingFetched
-from ingestion.jobs.compact import compact
-from ingestion.jobs.feast_repository import feast_calls, open_repository, read_online
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import FlowResult, Status, flow_data
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import local_features
-from ingestion.jobs.materialize import materialize
-from ingestion.jobs.select import SelectRequest, select
-from ingestion.jobs.status import status
-from ingestion.jobs.verify_online import verify_online
+from ingestion.base.errors import GateRefused, NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.jobs.audit.compact import compact
+from ingestion.jobs.audit.status import status
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import write_run_file
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 TV, LOCAL = TV_TECHNICALS_1D.name, LOCAL_1D.name

@@ -11,18 +11,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.candidates import read_candidates
-from ingestion.errors import InputError, NothingFetched
-from ingestion.jobs.data_ingest import DataIngestResult, data_ingest
-from ingestion.jobs.holes import Holes, accept_hole, find_holes
-from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.base.errors import InputError, NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
+from ingestion.jobs.ingest.holes import Holes, accept_hole, find_holes
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.profiles import FLOW_FILE, forget_profiles
-from ingestion.jobs.run import new_run_id
-from ingestion.jobs.scan import ScanRequest
-from ingestion.jobs.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import write_run_file
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
+from ingestion.runs.run_id import new_run_id
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 DAY = timedelta(days=1)

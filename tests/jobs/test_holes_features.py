@@ -12,22 +12,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.candidates import Candidates, read_candidates
-from ingestion.errors import GateRefused
-from ingestion.jobs.data_ingest import data_ingest
-from ingestion.jobs.explain import ExplainRequest, explain
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.flow_data import Status, flow_data
-from ingestion.jobs.holes import accept_hole
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill, local_features
-from ingestion.jobs.scan import ScanRequest
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.cli.render.explanation import explain_text
+from ingestion.formulas import FEATURES
+from ingestion.formulas.reach import BARS_BACK
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.compute.local_features import backfill, local_features
+from ingestion.jobs.flow import Status, flow_data
+from ingestion.jobs.ingest.data_ingest import data_ingest
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.holes import accept_hole
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts, read_current
-from ingestion.local import FEATURES
-from ingestion.local.reach import BARS_BACK
-from ingestion.render.explanation import explain_text
-from ingestion.settings import Settings
+from ingestion.markets.candidates import Candidates, read_candidates
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 DAY = timedelta(days=1)

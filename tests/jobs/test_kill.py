@@ -19,14 +19,14 @@ from threading import Event, Thread
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion import clock
-from ingestion.candidates import read_candidates
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base import clock
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import arrow_schema
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
 from tests.fuzzing import sized
 from tests.tally import kills

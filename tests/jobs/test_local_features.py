@@ -13,18 +13,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D, Dataset
-from ingestion import clock
-from ingestion.closes import bar_closes
-from ingestion.errors import InputError
-from ingestion.jobs import local_features as job
-from ingestion.jobs import turn
-from ingestion.jobs.local_features import backfill, local_features
-from ingestion.jobs.run import new_run_id
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base import clock
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D, Dataset
+from ingestion.formulas import compute_local_features
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.compute import local_features as job
+from ingestion.jobs.compute import transpose as turn
+from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
-from ingestion.local import compute_local_features
-from ingestion.settings import Settings
+from ingestion.markets.closes import bar_closes
+from ingestion.runs.run_id import new_run_id
 from tests.conftest import SAMPLE
 
 SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM"]
@@ -247,8 +247,8 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from ingestion.jobs.local_features import backfill
-from ingestion.settings import Settings
+from ingestion.jobs.compute.local_features import backfill
+from ingestion.base.settings import Settings
 print("started", flush=True)
 settings = replace(Settings.from_environment(), lakehouse=Path(sys.argv[1]))
 backfill(settings, date(1990, 1, 1), date(2100, 1, 1))

@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 import pytest
 from scanned_rows import instant, showing
 
-from feature_repo.catalog import ABSENCES, SYMBOLS
-from ingestion.candidates import Candidates, read_candidates
-from ingestion.errors import ClockError, GateRefused, NothingFetched
-from ingestion.jobs.meta_ingest import MetaIngestResult, meta_ingest
-from ingestion.jobs.scan import ScanRequest
+from ingestion.base.errors import ClockError, GateRefused, NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.catalog import ABSENCES, SYMBOLS
+from ingestion.cli.render.scans import symbols_document, symbols_text
+from ingestion.jobs.ingest.meta_ingest import MetaIngestResult, meta_ingest
+from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import active_symbols, list_parts, read_symbols, symbols_at
-from ingestion.render.scans import symbols_document, symbols_text
+from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
@@ -272,7 +272,7 @@ class TestAbsence:
     @pytest.mark.parametrize("dies_before", [1, 2])
     def test_a_run_that_dies_is_simply_run_again(self, ingest, settings, monkeypatch, dies_before):
         """The receipt is there first; then the absences, then the symbols."""
-        import ingestion.jobs.meta_ingest as job
+        import ingestion.jobs.ingest.meta_ingest as job
 
         ingest(0, of(A), of(B), of(C))
         for day in (1, 2):

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from scanned_rows import bar, instant, showing
 
-from feature_repo.catalog import MISSED_BARS
-from ingestion.candidates import Candidates
-from ingestion.jobs.data_ingest import DataIngestResult, data_ingest
-from ingestion.jobs.holes import accept_hole, find_holes
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import local_features
-from ingestion.jobs.scan import ScanRequest
+from ingestion.base.settings import Settings
+from ingestion.catalog import MISSED_BARS
+from ingestion.cli.render.scans import bars_text
+from ingestion.formulas.reach import BARS_BACK
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
+from ingestion.jobs.ingest.holes import accept_hole, find_holes
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts
-from ingestion.local.reach import BARS_BACK
-from ingestion.render.scans import bars_text
+from ingestion.markets.candidates import Candidates
 from ingestion.replay import ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import QUICK
 from tests.jobs.test_holes_features import stored
 

@@ -18,22 +18,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
-from ingestion.candidates import Candidates
-from ingestion.errors import InputError, LakehouseLocked
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import local_features
-from ingestion.jobs.parity import ParityRequest, parity
-from ingestion.lakehouse import (
-    append_part,
-    lakehouse_lock,
-    list_parts,
-    read_current,
-)
+from ingestion.base.errors import InputError, LakehouseLocked
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.compute.parity import ParityRequest, parity
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_current
+from ingestion.markets.candidates import Candidates
 from ingestion.quality.parity import ColumnParity
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import SAMPLE
 
 STOCKS = ("NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM")

@@ -13,23 +13,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from feature_repo.stores.online.layout import Layout, Values
-from feature_repo.stores.online.tables import Rows, make_table, upsert
-from ingestion.errors import GateRefused
-from ingestion.jobs.status import (
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.cli.render.status import status_document, status_text
+from ingestion.jobs.audit.status import (
     Section,
     StatusLimits,
     StatusReport,
     refuse_unless_fresh,
     status,
 )
-from ingestion.jobs.status import report as report_module
+from ingestion.jobs.audit.status import report as report_module
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
-from ingestion.render.status import status_document, status_text
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
+from ingestion.plugins.online.layout import Layout, Values
+from ingestion.plugins.online.tables import Rows, make_table, upsert
 from tests.lakehouse.technicals import EVENING, technicals
 
 AGE = GROUP.quality.max_age
@@ -437,7 +437,7 @@ def test_valid_and_expired_rows_are_told_apart(lakehouse: Settings, at):
 def test_a_store_of_another_kind_is_not_looked_at(lakehouse: Settings, kind: str):
     yaml = lakehouse.project / "feature_repo" / "feature_store.yaml"
     text = yaml.read_text()
-    own = "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore"
+    own = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
     yaml.write_text(text.replace(own, kind))
     report = status(lakehouse)
     assert report.problems == ()

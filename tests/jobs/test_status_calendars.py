@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.status.calendars import look_at_calendars
-from ingestion.settings import Settings
+from ingestion.base.settings import Settings
+from ingestion.jobs.audit.status.calendars import look_at_calendars
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, OHLCV_1D
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.cli.render.status import status_document, status_text
+from ingestion.jobs.audit.status import ProfileStatus, State, StatusReport, status
 from ingestion.jobs.profiles import (
     FLOW_FILE,
     default_name,
@@ -19,12 +22,9 @@ from ingestion.jobs.profiles import (
     known_profiles,
     with_run,
 )
-from ingestion.jobs.run import new_run_id
-from ingestion.jobs.status import ProfileStatus, State, StatusReport, status
 from ingestion.lakehouse import append_part, lakehouse_lock, write_run_file
-from ingestion.quality.receipt import plain
-from ingestion.render.status import status_document, status_text
-from ingestion.settings import Settings
+from ingestion.runs.receipt import plain
+from ingestion.runs.run_id import new_run_id
 from tests.jobs.test_status import daily, loaded, served
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -43,7 +43,7 @@ def settings(tmp_path: Path, at) -> Settings:
     (tmp_path / "project" / "data").mkdir()
     yaml = "project: tvfeast\nregistry: ../data/registry.db\nonline_store:\n"
     yaml += (
-        "  type: feature_repo.stores.wide_sqlite.WideSqliteOnlineStore\n  path: ../data/online.db\n"
+        "  type: ingestion.plugins.wide_sqlite.WideSqliteOnlineStore\n  path: ../data/online.db\n"
     )
     (tmp_path / "project" / "feature_repo" / "feature_store.yaml").write_text(yaml)
     (tmp_path / "project" / "data" / "registry.db").write_bytes(b"views and services")

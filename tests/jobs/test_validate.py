@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
-from ingestion.candidates import read_candidates
-from ingestion.commands import cli
-from ingestion.errors import GateRefused, InputError, LakehouseLocked
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill
-from ingestion.jobs.validate import refuse_unless_passed, validate
+from ingestion.base.errors import GateRefused, InputError, LakehouseLocked
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.cli.commands import cli
+from ingestion.jobs.audit.validate import refuse_unless_passed, validate
+from ingestion.jobs.compute.local_features import backfill
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part, write_run_file
+from ingestion.markets.candidates import read_candidates
 from ingestion.replay import Panel, ReplayScanner
-from ingestion.settings import Settings
-from ingestion.workspace import make_workspace
 from tests.conftest import MONDAY, SAMPLE
 
 TV = TV_TECHNICALS_1D

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D, Dataset
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.jobs import losses
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, Dataset
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit import missing_files as losses
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, by_date, list_parts, write_run_file
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
-from ingestion.settings import Settings
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"

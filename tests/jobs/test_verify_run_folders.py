@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import InputError
-from ingestion.jobs.accept import accept_losses
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit.accept import accept_losses
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, write_run_file
-from ingestion.quality.receipt import Job
-from ingestion.settings import Settings
+from ingestion.runs.receipt import Job
 from tests.lakehouse.technicals import technicals
 
 RECEIPT = "_runs/run-1/some_job.json"

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from scanned_rows import bar, instant, showing
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion.candidates import Candidates
-from ingestion.jobs.data_ingest import BarsReport, DataIngestResult, data_ingest
-from ingestion.jobs.explain import ExplainRequest, explain
-from ingestion.jobs.import_bars import ImportRequest, ImportResult, import_bars
-from ingestion.jobs.local_features import local_features
-from ingestion.jobs.scan import ScanRequest
-from ingestion.jobs.verify_lakehouse import check_lakehouse
-from ingestion.jobs.withdraw import WithdrawRequest, withdraw_bars
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.cli.render.scans import bars_text
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.ingest.data_ingest import BarsReport, DataIngestResult, data_ingest
+from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
+from ingestion.jobs.ingest.scan import ScanRequest
+from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.lakehouse import list_parts, read_current
-from ingestion.render.scans import bars_text
+from ingestion.markets.candidates import Candidates
 from ingestion.replay import ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import QUICK
 
 IBM = "NYSE:IBM"

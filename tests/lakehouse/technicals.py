@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.lakehouse import arrow_schema
 
 EVENING = datetime(2026, 1, 16, 21, 30, tzinfo=UTC)

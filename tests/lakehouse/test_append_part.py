@@ -11,15 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import CorruptPart
-from ingestion.lakehouse import (
-    append_part,
-    arrow_schema,
-    list_parts,
-    read_part,
-    write_run_file,
-)
+from ingestion.base.errors import CorruptPart
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part, write_run_file
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = "features/tv_technicals_1d/date=2026-01-16"

@@ -9,15 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from feature_repo.catalog import OHLCV_1D
-from ingestion.lakehouse import (
-    append_parts,
-    arrow_schema,
-    durable,
-    list_parts,
-    read_part,
-    writer,
-)
+from ingestion.catalog import OHLCV_1D
+from ingestion.lakehouse import append_parts, arrow_schema, list_parts, read_part, writer
+from ingestion.lakehouse import staging as durable
 from ingestion.lakehouse.ledger import content_hash, read_ledger
 
 FIRST = date(2021, 3, 1)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import FEEDS
-from ingestion.lakehouse import Feeds, append_part
+from ingestion.catalog import FEEDS
+from ingestion.lakehouse import append_part
+from ingestion.markets.feeds import Feeds
 
 MONDAY, TUESDAY = (datetime(2021, 3, day, 21, 30, tzinfo=UTC) for day in (1, 2))
 

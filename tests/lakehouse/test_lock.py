@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.errors import LakehouseLocked
+from ingestion.base.errors import LakehouseLocked
 from ingestion.lakehouse import lakehouse_lock, sweep_staging
 
 HOLD = """

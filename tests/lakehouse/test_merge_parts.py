@@ -20,10 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.catalog import SYMBOLS
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import CorruptPart, InputError
-from ingestion.folders import exchange
+from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.folders import exchange
+from ingestion.base.reading import reading_again
+from ingestion.catalog import SYMBOLS
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
@@ -35,7 +36,6 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.origins import Origin, merged_metadata, read_provenance
-from ingestion.reading import reading_again
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = f"{GROUP.storage}/date=2026-01-16"
@@ -228,7 +228,7 @@ def test_a_file_system_that_cannot_exchange_folders_is_told_and_nothing_changes(
     for number in range(2):
         write(tmp_path, number, 0, 0, {"A:A": 1.0})
     rows = all_rows(tmp_path)
-    monkeypatch.setattr("ingestion.folders._RENAME_EXCHANGE", 1 << 30)
+    monkeypatch.setattr("ingestion.base.folders._RENAME_EXCHANGE", 1 << 30)
     with pytest.raises(InputError, match="nothing was changed"):
         merge(tmp_path)
     assert all_rows(tmp_path) == rows
@@ -286,7 +286,7 @@ def by_our_own(root: Path) -> int:
 def by_the_store(root: Path) -> int:
     from pyarrow import fs
 
-    from feature_repo.stores.offline import source
+    from ingestion.plugins.offline import source
 
     location = source.Location(fs.LocalFileSystem(), str(root / GROUP.storage), True)
 

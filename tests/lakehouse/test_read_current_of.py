@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import append_part, list_parts, read_current, read_current_of, read_part
 from tests.lakehouse.technicals import EVENING, technicals
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 from local_bars import random_walk, with_columns
 
-from ingestion.errors import InputError
-from ingestion.local import compute_local_features
+from ingestion.base.errors import InputError
+from ingestion.formulas import compute_local_features
 
 
 def replaced(name: str, row: int, value: float | None) -> pa.Table:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from local_bars import DAY, START, column
 
-from ingestion.local import compute_local_features
-from ingestion.local.directional import adx, directional_movement, true_range
-from ingestion.local.oscillators import stochastic_rsi, ultimate, williams_r
-from ingestion.local.windows import ema, highest, hma, lowest, sma, vwma
+from ingestion.formulas import compute_local_features
+from ingestion.formulas.directional import adx, directional_movement, true_range
+from ingestion.formulas.oscillators import stochastic_rsi, ultimate, williams_r
+from ingestion.formulas.windows import ema, highest, hma, lowest, sma, vwma
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.errors import InputError
-from ingestion.local import FEATURES, compute_local_features
-from ingestion.local.reach import BARS_BACK, DAYS_BACK
+from ingestion.base.errors import InputError
+from ingestion.formulas import FEATURES, compute_local_features
+from ingestion.formulas.reach import BARS_BACK, DAYS_BACK
 from tests.local.local_bars import DAY, random_walk, with_columns
 
 BARS = 320

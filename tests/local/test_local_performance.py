@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from local_bars import DAY, START, column
 
-from ingestion.local import compute_local_features
+from ingestion.formulas import compute_local_features
 
 
 def bars_on(days: list[int], closes_after: int | None = None) -> pa.Table:

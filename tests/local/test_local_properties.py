@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_bars import constant, random_walk, with_columns, with_splits
 
-from ingestion.local import FEATURES, compute_local_features, panel
+from ingestion.formulas import FEATURES, compute_local_features, panel
 
 BOUNDS = {
     "Recommend.All": (-1, 1),

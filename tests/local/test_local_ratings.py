@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingestion.local import ratings
-from ingestion.local.ratings import Vote
+from ingestion.formulas import ratings
+from ingestion.formulas.ratings import Vote
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 

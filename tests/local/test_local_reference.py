@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from local_bars import constant, random_walk, with_columns, with_splits
 from local_reference import features as reference
 
-from ingestion.local import FEATURES, compute_local_features
+from ingestion.formulas import FEATURES, compute_local_features
 
 
 def assert_equals_reference(bars: pa.Table, names: tuple[str, ...] = FEATURES) -> None:

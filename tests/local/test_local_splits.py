@@ -10,7 +10,7 @@ import pytest
 from local_bars import DAY, column, random_walk, with_splits
 from local_reference import features as reference
 
-from ingestion.local import FEATURES, compute_local_features
+from ingestion.formulas import FEATURES, compute_local_features
 
 GOLDEN = Path(__file__).parent / "golden"
 EPISODES = {

@@ -21,10 +21,10 @@ import pytest
 import talib
 from local_bars import column
 
-from ingestion.local import FEATURES, compute_local_features
-from ingestion.local.directional import directional_movement, true_range
-from ingestion.local.oscillators import momentum, stochastic_rsi, ultimate, williams_r
-from ingestion.local.windows import ema, hma, sma
+from ingestion.formulas import FEATURES, compute_local_features
+from ingestion.formulas.directional import directional_movement, true_range
+from ingestion.formulas.oscillators import momentum, stochastic_rsi, ultimate, williams_r
+from ingestion.formulas.windows import ema, hma, sma
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 MACD_FADED, LINES_FADED, ADX_FADED = 200, 280, 340

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ingestion.local.windows import (
+from ingestion.formulas.windows import (
     ema,
     highest,
     lowest,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion.lakehouse import arrow_schema
 
 EVENING = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quality_rows import EVENING, good_rows, local, spoiled, technicals
 
-from feature_repo.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import History
 from ingestion.quality.rows import FAILED, part, violations
@@ -332,15 +332,19 @@ def test_great_expectations_is_imported_by_no_module_but_when_it_judges():
     """It takes seconds, and commands that judge nothing must not pay for them."""
     script = (
         "import sys\n"
-        "import ingestion.jobs.data_docs, ingestion.jobs.feature_ingest, ingestion.jobs.validate\n"
-        "import ingestion.quality.door, ingestion.render.trust\n"
+        "import ingestion.jobs.audit.data_docs, ingestion.jobs.audit.validate\n"
+        "import ingestion.jobs.ingest.feature_ingest\n"
+        "import ingestion.quality.gate, ingestion.cli.render.quality\n"
         "sys.exit('great_expectations' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_recomputing_history_does_not_wait_for_the_import_of_pandas():
-    script = "import sys\nimport ingestion.jobs.local_features\nsys.exit('pandas' in sys.modules)"
+    script = (
+        "import sys\nimport ingestion.jobs.compute.local_features\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

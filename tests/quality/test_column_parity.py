@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.quality.parity import NAMED, compare_column, rank_correlation
 
 COLUMNS = {column.name: column for column in TV_TECHNICALS_1D.features}

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from quality_rows import EVENING, local, spoiled, technicals
 
-from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
-from ingestion.errors import GateRefused
-from ingestion.quality.door import (
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.quality.gate import (
     DATASET,
     FAILED,
     QUARANTINE_FILE,
@@ -21,8 +22,7 @@ from ingestion.quality.door import (
     screen,
     write_quarantine,
 )
-from ingestion.quality.receipt import Job
-from ingestion.settings import Settings
+from ingestion.runs.receipt import Job
 
 GROUP = TV_TECHNICALS_1D
 

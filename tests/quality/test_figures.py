@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from quality_rows import good_rows, spoiled, technicals
 
-from feature_repo.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.quality import history
 from ingestion.quality.figures import Figure, Skipped, against_history, stability_index

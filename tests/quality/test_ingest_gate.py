@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.candidates import Candidates, read_candidates
-from ingestion.errors import GateRefused
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_part
-from ingestion.quality.door import FAILED, QUARANTINE_FILE
+from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.replay import ReplayScanner
-from ingestion.settings import Settings
 from tests.conftest import QUICK, SAMPLE
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")

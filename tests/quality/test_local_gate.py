@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import LOCAL_1D
-from ingestion.errors import GateRefused
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill, local_features
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import LOCAL_1D
+from ingestion.jobs.compute.local_features import backfill, local_features
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_part
-from ingestion.quality.door import FAILED, QUARANTINE_FILE
+from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.quality.rules import Within
-from ingestion.settings import Settings
 from tests.conftest import SAMPLE
 
 FIRST, LAST = date(2021, 4, 1), date(2021, 4, 9)

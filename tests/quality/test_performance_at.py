@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ingestion.local import compute_local_features
+from ingestion.formulas import compute_local_features
 from ingestion.quality.performance import performance_at
 
 DAY = 86_400

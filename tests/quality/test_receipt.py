@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from feature_repo.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.errors import GateRefused, InputError, NothingFetched
-from ingestion.jobs.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.import_bars import ImportRequest, import_bars
-from ingestion.jobs.local_features import backfill, local_features
-from ingestion.jobs.verify_lakehouse import check_lakehouse
+from ingestion.base.errors import GateRefused, InputError, NothingFetched
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.compute.local_features import backfill, local_features
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part
-from ingestion.quality import receipt
-from ingestion.quality.receipt import Job, catalog_hash, code_version, peak_memory_mb, plain
+from ingestion.runs import receipt
+from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb, plain
 from ingestion.scanner import ScannerOptions
-from ingestion.settings import Settings
 from tests.lakehouse.technicals import EVENING, technicals
 
 HEAD = {
@@ -231,7 +231,7 @@ def test_the_revision_is_read_in_every_form_that_git_keeps_it(tmp_path: Path):
 
 def test_the_peak_of_memory_is_this_processs_and_not_its_parents():
     held = bytearray(b"x") * (400 << 20)
-    program = "from ingestion.quality.receipt import peak_memory_mb; print(peak_memory_mb())"
+    program = "from ingestion.runs.receipt import peak_memory_mb; print(peak_memory_mb())"
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert peak_memory_mb() >= len(held) >> 20
     assert 10 < int(child.stdout) < 350

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import GROUPS
+from ingestion.catalog import GROUPS
 from ingestion.quality.waivers import Waivers, read_waivers, waivable
 
 GOOD = """

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
-from feature_repo.catalog import TV_TECHNICALS_1D
-from ingestion.closes import bar_close, bar_closes
-from ingestion.errors import InputError
-from ingestion.local import compute_local_features
+from ingestion.base.errors import InputError
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.formulas import compute_local_features
+from ingestion.markets.closes import bar_close, bar_closes
 from ingestion.replay import Panel, ReplayScanner
 
 StartReplay = Callable[..., ReplayScanner]

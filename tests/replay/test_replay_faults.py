@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 from ingestion.replay import FAULTS, FaultPlan, ReplayScanner
 
 StartReplay = Callable[..., ReplayScanner]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from ingestion.replay.server import serve
 

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import strategies as st
 from scanner_tools import COLUMNS, Reply, row, stub_scanner
 
-from feature_repo.catalog import TV_TECHNICALS_1D
-from ingestion.candidates import Candidates
-from ingestion.errors import TvfeastError
-from ingestion.jobs.feature_ingest import RECEIPT_FILE, FeatureIngestRequest, feature_ingest
+from ingestion.base.errors import TvfeastError
+from ingestion.base.settings import Settings
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.jobs.ingest.feature_ingest import RECEIPT_FILE, FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.markets.candidates import Candidates
+from ingestion.markets.symbols import symbol_problem
 from ingestion.scanner import ScannerOptions
-from ingestion.settings import Settings
-from ingestion.symbols import symbol_problem
 from tests.conftest import MONDAY
 from tests.fuzzing import fuzz
 

@@ -17,8 +17,8 @@ from scanner_tools import (
     stub_scanner,
 )
 
-from feature_repo.catalog import Column, Dtype
-from ingestion.errors import InputError, ScannerRefused, UnknownColumn
+from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
+from ingestion.catalog import Column, Dtype
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from ingestion.scanner import ScannerClient
 

@@ -19,8 +19,8 @@ from scanner_tools import (
     stub_scanner,
 )
 
-from feature_repo.catalog import Column, Dtype
-from ingestion.errors import ScannerRefused, UnknownColumn
+from ingestion.base.errors import ScannerRefused, UnknownColumn
+from ingestion.catalog import Column, Dtype
 from ingestion.replay import FaultPlan, Panel
 from ingestion.scanner import ScannerClient
 

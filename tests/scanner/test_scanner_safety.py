@@ -17,7 +17,7 @@ from scanner_tools import (
     stub_scanner,
 )
 
-from ingestion.errors import InputError, ScannerRefused
+from ingestion.base.errors import InputError, ScannerRefused
 from ingestion.replay import FaultPlan
 from ingestion.scanner import ScannerClient
 

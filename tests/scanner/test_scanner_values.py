@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.catalog import Column, Dtype
+from ingestion.catalog import Column, Dtype
 from ingestion.scanner.values import BadRow, read_values
 
 NUMBER = Column("rsi", Dtype.DOUBLE, "a number", scanner="RSI")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from feature_repo.catalog import TV_TECHNICALS_1D
+from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.scanner import wire
 from ingestion.scanner.values import read_values
 from ingestion.scanner.wire import MalformedAnswer, Page, Tickers, parse_answer

@@ -15,9 +15,9 @@ Told = dict[str, dict[str, Any]]
 PROGRAM = """
 import gzip, json, sys, zlib
 from hostile_scanner import hostile_scanner, response
-from feature_repo.catalog import TV_TECHNICALS_1D
-from ingestion.errors import TvfeastError
-from ingestion.quality.receipt import peak_memory_mb
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.base.errors import TvfeastError
+from ingestion.runs.receipt import peak_memory_mb
 from ingestion.scanner import ScannerClient, ScannerOptions
 
 MIB = 1 << 20

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ingestion import cli
-from ingestion.commands import cli as commands
+from ingestion.base.settings import Settings
+from ingestion.cli import entry as cli
+from ingestion.cli.commands import cli as commands
 from ingestion.lakehouse import write_run_file
-from ingestion.settings import Settings
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Forge, project_of
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from hostile_scanner import hostile_scanner, response
 
-from ingestion import cli
-from ingestion.jobs import feature_ingest as job
-from ingestion.redaction import Redaction
+from ingestion.base.redaction import Redaction
+from ingestion.base.settings import Settings
+from ingestion.cli import entry as cli
+from ingestion.jobs.ingest import feature_ingest as job
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.replay.faults import FAULTS
 from ingestion.scanner import transport
 from ingestion.scanner.deadline import Deadline
-from ingestion.settings import Settings
 
 SESSION = "q7ZtS3ss10nWx9vKcookie"
 TOKEN = "tok3nOfAnotherKind=="

@@ -13,15 +13,15 @@ import pytest
 from hostile_scanner import hostile_scanner, response
 from hypothesis import strategies as st
 
-from feature_repo.catalog import OHLCV_1D, TV_TECHNICALS_1D
-from ingestion.candidates import read_candidates
-from ingestion.errors import TvfeastError
-from ingestion.jobs.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.import_bars import ImportRequest, import_bars
+from ingestion.base.errors import TvfeastError
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.markets.candidates import read_candidates
+from ingestion.markets.symbols import symbol_problem
 from ingestion.scanner import ScannerOptions
-from ingestion.settings import Settings
-from ingestion.symbols import symbol_problem
 from tests.conftest import MONDAY
 from tests.fuzzing import fuzz
 

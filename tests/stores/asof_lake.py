@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from feature_repo.stores.offline.files import Location
-from feature_repo.stores.offline.instants import INSTANT
-from feature_repo.stores.offline.source import Column, ParquetSource
-from feature_repo.stores.offline.table import FeatureTable
+from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.instants import INSTANT
+from ingestion.plugins.offline.source import Column, ParquetSource
+from ingestion.plugins.offline.table import FeatureTable
 
 TYPES = {
     "symbol": pa.string(),

@@ -9,7 +9,7 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.data_format import ParquetFormat
 from feast.types import FeastType, Float64, String
 
-ASOF = "feature_repo.stores.asof.AsofOfflineStore"
+ASOF = "ingestion.plugins.asof.AsofOfflineStore"
 
 
 def entity(name: str, dtype: FeastType) -> Entity:
@@ -19,7 +19,7 @@ def entity(name: str, dtype: FeastType) -> Entity:
 symbol = entity("symbol", String)
 
 
-ENGINE = "feature_repo.stores.engine.ArrowComputeEngine"
+ENGINE = "ingestion.plugins.engine.ArrowComputeEngine"
 
 
 def repository(folder: Path, *objects, store: str = ASOF, engine: str = "local") -> FeatureStore:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.offline.history import History, point_in_time
-from feature_repo.stores.offline.instants import INSTANT, microsecond, microseconds
-from feature_repo.stores.offline.join import Instants
-from feature_repo.stores.offline.keys import KeyCodes
-from feature_repo.stores.offline.latest import newest_between, rows_between
-from feature_repo.stores.offline.source import ParquetSource
+from ingestion.plugins.offline.history import History, point_in_time
+from ingestion.plugins.offline.instants import INSTANT, microsecond, microseconds
+from ingestion.plugins.offline.join import Instants
+from ingestion.plugins.offline.keys import KeyCodes
+from ingestion.plugins.offline.latest import newest_between, rows_between
+from ingestion.plugins.offline.source import ParquetSource
 from tests.stores.asof_lake import TYPES, feature_table, write
 from tests.stores.asof_reference import best_row, newest
 from tests.stores.test_asof_join import CASES

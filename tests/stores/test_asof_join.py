@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.offline.join import Answers, AsOfJoin, Instants
-from feature_repo.stores.offline.lookup import FOREVER, NEVER, Rows
+from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
+from ingestion.plugins.offline.lookup import FOREVER, NEVER, Rows
 
 # `make test-join` asks for 10,000.
 CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "400"))

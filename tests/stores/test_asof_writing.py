@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from feature_repo.stores.offline import writing
-from feature_repo.stores.offline.files import Location, list_files
+from ingestion.plugins.offline import writing
+from ingestion.plugins.offline.files import Location, list_files
 from tests.meanwhile import Meanwhile
 
 
@@ -96,7 +96,7 @@ def test_a_reader_sees_a_saved_dataset_as_it_was_or_as_it_is(tmp_path: Path, nam
 def test_a_saved_dataset_is_overwritten_where_folders_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ingestion.folders._RENAME_EXCHANGE", 1 << 30)
+    monkeypatch.setattr("ingestion.base.folders._RENAME_EXCHANGE", 1 << 30)
     path = tmp_path / "saved"
     for values in ((1, 2), (3,)):
         writing.save(location(path), table(*values))

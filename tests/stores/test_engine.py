@@ -17,10 +17,10 @@ from feast.transformation.mode import TransformationMode
 from feast.types import Array, Bool, Float64, Int64, String, UnixTimestamp
 
 NOON = datetime(2021, 4, 14, 12, tzinfo=UTC)
-ENGINE = "feature_repo.stores.engine.ArrowComputeEngine"
+ENGINE = "ingestion.plugins.engine.ArrowComputeEngine"
 OURS = {
-    "offline": "feature_repo.stores.asof.AsofOfflineStore",
-    "online": "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore",
+    "offline": "ingestion.plugins.asof.AsofOfflineStore",
+    "online": "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore",
 }
 STOCK = {"offline": "duckdb", "online": "sqlite"}
 STORES = [

@@ -46,9 +46,9 @@ pytestmark = [
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 STOCK = {"offline": "duckdb", "online": "sqlite", "engine": "local"}
 OURS = {
-    "offline": "feature_repo.stores.asof.AsofOfflineStore",
+    "offline": "ingestion.plugins.asof.AsofOfflineStore",
     "online": WIDE,
-    "engine": "feature_repo.stores.engine.ArrowComputeEngine",
+    "engine": "ingestion.plugins.engine.ArrowComputeEngine",
 }
 
 

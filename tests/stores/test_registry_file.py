@@ -12,10 +12,10 @@ from feast import Entity, FeatureStore, ValueType
 from feast.types import Float64
 from wide_tools import NOW, PRICES, SYMBOL, WIDE, view
 
-from feature_repo.stores import registry_file
-from feature_repo.stores.registry_file import WholeFileRegistryStore
-from feature_repo.stores.wide_sqlite import WideSqliteOnlineStore
-from ingestion.errors import FeastRepositoryError, InputError
+from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.plugins import registry_file
+from ingestion.plugins.registry_file import WholeFileRegistryStore
+from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 from tests.meanwhile import Meanwhile
 
 
@@ -24,7 +24,7 @@ def opened(folder: Path) -> FeatureStore:
     (folder / "feature_store.yaml").write_text(
         "project: p\nprovider: local\n"
         "registry:\n  path: data/registry.db\n"
-        "  registry_store_type: feature_repo.stores.registry_file.WholeFileRegistryStore\n"
+        "  registry_store_type: ingestion.plugins.registry_file.WholeFileRegistryStore\n"
         f"online_store: {{type: {WIDE}, path: data/online.db}}\n"
         "offline_store: {type: dask}\nentity_key_serialization_version: 3\n"
     )

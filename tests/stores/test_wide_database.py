@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_repo.stores.online import database as online_database
-from feature_repo.stores.online.database import Database
-from feature_repo.stores.online.layout import Layout, Values
-from feature_repo.stores.online.tables import (
+from ingestion.base.errors import FeastRepositoryError
+from ingestion.plugins.online import database as online_database
+from ingestion.plugins.online.database import Database
+from ingestion.plugins.online.layout import Layout, Values
+from ingestion.plugins.online.tables import (
     Rows,
     is_empty,
     make_table,
@@ -28,7 +29,6 @@ from feature_repo.stores.online.tables import (
     stored_layout,
     upsert,
 )
-from ingestion.errors import FeastRepositoryError
 from tests.meanwhile import Meanwhile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -362,7 +362,7 @@ def test_connections_that_nobody_has_any_more_are_closed_in_whatever_order_they_
     script = (
         "import gc, os, sys\n"
         "from pathlib import Path\n"
-        "from feature_repo.stores.online.database import Database\n"
+        "from ingestion.plugins.online.database import Database\n"
         "class Holder: pass\n"
         "path = Path(sys.argv[1]) / 'online.db'\n"
         "for made in range(2):\n"

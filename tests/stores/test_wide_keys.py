@@ -9,8 +9,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.stores.online.keys import decode_keys, encode_keys
-from ingestion.errors import InputError
+from ingestion.base.errors import InputError
+from ingestion.plugins.online.keys import decode_keys, encode_keys
 
 FIELDS = {
     "STRING": ("string_val", st.text(st.characters(exclude_categories=["Cs"]))),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.stores.online.layout import Layout, Values, convert, layout_from_text
+from ingestion.plugins.online.layout import Layout, Values, convert, layout_from_text
 
 WORDS = {
     "DOUBLE": st.floats(width=64),

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_repo.stores.online.layout import Layout, Values
-from feature_repo.stores.online.look import TableContent, look
-from feature_repo.stores.online.tables import Rows, make_table, upsert
-from ingestion.errors import FeastRepositoryError
+from ingestion.base.errors import FeastRepositoryError
+from ingestion.plugins.online.layout import Layout, Values
+from ingestion.plugins.online.look import TableContent, look
+from ingestion.plugins.online.tables import Rows, make_table, upsert
 
 LAYOUT = Layout.of([("RSI", "DOUBLE")])
 EVENTS = [10, 20, 30]

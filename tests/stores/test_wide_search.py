@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wide_tools import NOW, repository
 
-from feature_repo.stores.online import search
+from ingestion.plugins.online import search
 
 ITEM = Entity(name="item", join_keys=["item"], value_type=ValueType.INT64)
 DISTANCES: dict[str, Callable[[list[float], list[float]], float]] = {

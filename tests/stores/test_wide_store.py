@@ -40,8 +40,8 @@ from wide_tools import (
     write,
 )
 
-from feature_repo.stores import wide_sqlite
-from ingestion.errors import FeastRepositoryError, InputError
+from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.plugins import wide_sqlite
 
 HOUR = timedelta(hours=1)
 TTL = timedelta(days=4)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.online.database import Database
-from feature_repo.stores.online.layout import Layout, Values
-from feature_repo.stores.online.tables import (
+from ingestion.plugins.online.database import Database
+from ingestion.plugins.online.layout import Layout, Values
+from ingestion.plugins.online.tables import (
     NEVER,
     Rows,
     drop_table,

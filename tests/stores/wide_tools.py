@@ -15,7 +15,7 @@ from feast.types import FeastType, Float64, String
 
 NOW = datetime(2026, 1, 16, 21, 30, tzinfo=UTC)
 SYMBOL = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
-WIDE = "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore"
+WIDE = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
 
 
 def repository(folder: Path, store: str = WIDE) -> FeatureStore:

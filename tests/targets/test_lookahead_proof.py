@@ -10,10 +10,15 @@ import pyarrow.compute as pc
 import pytest
 from target_bars import DAY, sample_bars
 
-from feature_repo.catalog import LOCAL_1D
-from ingestion.errors import InputError
-from ingestion.jobs.lookahead import LAST_BARS, LATER_SPLITS, LookaheadReport, verify_lookahead
-from ingestion.local import compute_local_features
+from ingestion.base.errors import InputError
+from ingestion.catalog import LOCAL_1D
+from ingestion.formulas import compute_local_features
+from ingestion.jobs.compute.lookahead import (
+    LAST_BARS,
+    LATER_SPLITS,
+    LookaheadReport,
+    verify_lookahead,
+)
 
 Column = Callable[[pa.Table], np.ndarray]
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from target_bars import DAY, bar_table, daily, instants, sample_bars
 
-from ingestion.errors import InputError
-from ingestion.labels import DropReason, Labels, forward_returns, target_name, target_sessions
+from ingestion.base.errors import InputError
+from ingestion.datasets import DropReason, Labels, forward_returns, target_name, target_sessions
 
 ALWAYS = {"first": date.min, "last": date.max}
 

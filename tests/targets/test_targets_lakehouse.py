@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from target_bars import daily, sample_bars
 
-from feature_repo.catalog import OHLCV_1D, Dataset
-from ingestion.errors import CorruptPart, InputError
-from ingestion.jobs import lookahead
-from ingestion.jobs.lookahead import verify_lakehouse
-from ingestion.jobs.targets import LABEL_COLUMNS, read_bars, training_labels
-from ingestion.labels import forward_returns
+from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D, Dataset
+from ingestion.datasets import forward_returns
+from ingestion.jobs.compute import lookahead
+from ingestion.jobs.compute.lookahead import verify_lakehouse
+from ingestion.jobs.serve.targets import LABEL_COLUMNS, read_bars, training_labels
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.lakehouse.parts import Part
-from ingestion.settings import Settings
 
 WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
 SYMBOLS = ("BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:NEE")

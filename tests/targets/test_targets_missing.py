@@ -12,10 +12,10 @@ from target_bars import daily, sample_bars
 from test_targets_lakehouse import settings_in, write
 
 from ingestion.bars.accepted import record_accepted
-from ingestion.jobs.targets import training_labels
-from ingestion.labels import DropReason, forward_returns
-from ingestion.sessions import session_bounds
-from ingestion.settings import Settings
+from ingestion.base.settings import Settings
+from ingestion.datasets import DropReason, forward_returns
+from ingestion.jobs.serve.targets import training_labels
+from ingestion.markets.sessions import session_bounds
 
 WHOLE = {"first": date(2026, 1, 1), "last": date(2026, 12, 31)}
 LOST = date(2020, 9, 2)

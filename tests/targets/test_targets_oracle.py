@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from target_bars import DAY, bar_table, oracle, sample_bars
 
-from ingestion.labels import MAX_GAP, DropReason, forward_returns
+from ingestion.datasets import MAX_GAP, DropReason, forward_returns
 
 START = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from target_bars import daily
 
-from feature_repo.catalog import OHLCV_1D, SYMBOLS
-from ingestion.jobs.targets import training_labels
-from ingestion.labels import DropReason, Universe, forward_returns
-from ingestion.labels.merge import LabelCollection
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D, SYMBOLS
+from ingestion.datasets import DropReason, Universe, forward_returns
+from ingestion.datasets.merge import LabelCollection
+from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import append_part, arrow_schema
-from ingestion.settings import Settings
 
 START = datetime(2025, 12, 20, 14, 30, tzinfo=UTC)
 DAYS = 40
@@ -115,7 +115,7 @@ def test_an_instant_fixes_the_universe(lakehouse: Settings) -> None:
 @pytest.mark.parametrize("n", [1, 5, 12])
 @pytest.mark.parametrize("entry", ["open", "close"])
 def test_year_by_year_is_all_at_once_bit_for_bit(lakehouse: Settings, n: int, entry: str) -> None:
-    from ingestion.jobs.targets import read_bars
+    from ingestion.jobs.serve.targets import read_bars
 
     made = training_labels(lakehouse, f"fwd_return_{n}d", *SPAN, entry).labels
     bars = read_bars(lakehouse.lakehouse, date.min, date.max)

@@ -1,0 +1,10 @@
+"""What every room uses: errors, now, the settings, and files that other processes replace.
+
+``errors``       the error tree
+``settings``     the configuration; ``clock`` what "now" is
+``redaction``    secrets are taken out of what is printed or written
+``reading``      files and folders that other processes replace meanwhile
+``folders``      locks a folder, exchanges two
+``spill``        rows that do not fit in memory
+``store_files``  where Feast's two files are
+"""

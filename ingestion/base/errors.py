@@ -1,0 +1,86 @@
+"""The error tree.
+
+Every error that a user can meet derives from :class:`TvfeastError`, says what went wrong, where,
+and what to do, and carries the exit code of the command that it ends::
+
+    TvfeastError                1  internal
+    ├── InputError              2  bad usage, configuration or input file
+    │   ├── ClockError             TVFEAST_NOW, or a clock behind what is stored
+    │   ├── CandidatesError        the candidates file
+    │   ├── CorruptPart            a file in the lakehouse that cannot be read
+    │   ├── FeastRepositoryError   the registry does not fit the settings
+    │   └── ScannerRefused         the scanner cannot answer this question
+    │       └── UnknownColumn      … because it does not know a column
+    ├── GateRefused             3  something was refused or is missing
+    ├── NothingFetched          4  no rows came from the scanner
+    └── LakehouseLocked         5  another run is writing
+"""
+
+from __future__ import annotations
+
+
+class TvfeastError(Exception):
+    """Root of the tree."""
+
+    exit_code = 1
+
+
+class InputError(TvfeastError):
+    """Bad usage, configuration or input file: which, where, what to do."""
+
+    exit_code = 2
+
+
+class ClockError(InputError):
+    """``TVFEAST_NOW`` cannot be used, or the clock is not past what is stored already."""
+
+
+class CandidatesError(InputError):
+    """The candidates file is missing, broken, or has no usable symbol."""
+
+
+class CorruptPart(InputError):
+    """A file of the lakehouse cannot be read."""
+
+
+class FeastRepositoryError(InputError):
+    """The Feast registry is missing or describes another lakehouse."""
+
+
+class ScannerRefused(InputError):
+    """The scanner answered that it cannot serve this question; asking again would not help."""
+
+
+class UnknownColumn(ScannerRefused):
+    """The scanner does not know a requested column.
+
+    Attributes
+    ----------
+    column
+        The column's name as the scanner spelled it.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        super().__init__(
+            f'the scanner does not know the column "{column}": TradingView may have renamed it; '
+            "mend its declaration in ingestion/catalog/"
+        )
+
+
+class GateRefused(TvfeastError):
+    """A gate or limit said no, to all or to a part; the message says what was published."""
+
+    exit_code = 3
+
+
+class NothingFetched(TvfeastError):
+    """No rows came from the scanner."""
+
+    exit_code = 4
+
+
+class LakehouseLocked(TvfeastError):
+    """Another run holds the lakehouse lock."""
+
+    exit_code = 5

@@ -1,0 +1,95 @@
+"""Configuration: the only place that reads the ``TVFEAST_…`` variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ingestion.base.errors import InputError
+
+TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Host names of this machine."""
+_PLAIN = re.compile(r"[A-Za-z0-9:/._~%\[\]@-]+")
+"""What a scanner's URL may hold: programs differ in how they read the rest."""
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+
+def variable(name: str) -> str | None:
+    """Return an environment variable; empty counts as unset."""
+    return os.environ.get(name) or None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and whom to ask.
+
+    Relative paths are relative to the project, never to the current directory.
+    """
+
+    project: Path
+    """Folder that holds ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
+    lakehouse: Path
+    """Root of the lakehouse (``TVFEAST_LAKEHOUSE``)."""
+    scanner_url: str
+    """Scheme and host of the scanner, without a trailing slash (``TVFEAST_SCANNER_URL``)."""
+    session_id: str | None = field(default=None, repr=False)
+    """TradingView session cookie (``TVFEAST_SESSION_ID``); never logged or stored."""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read the ``TVFEAST_…`` variables.
+
+        Raises
+        ------
+        InputError
+            If the scanner's URL is no plain http or https URL, or the lakehouse's path holds
+            characters that stores read as a pattern.
+        """
+        project = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
+        lakehouse = project / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
+        lakehouse = lakehouse.resolve()
+        if pattern := set("*?[") & set(str(lakehouse)):
+            raise InputError(
+                f"the lakehouse's path {lakehouse} has {pattern.pop()!r}, which Feast's stores "
+                "read as a pattern; move it, or set TVFEAST_LAKEHOUSE"
+            )
+        return cls(
+            project=project,
+            lakehouse=lakehouse,
+            scanner_url=_scanner_url(variable("TVFEAST_SCANNER_URL") or TRADINGVIEW_SCANNER),
+            session_id=variable("TVFEAST_SESSION_ID"),
+        )
+
+    @property
+    def feast_repository(self) -> Path:
+        """Folder of ``feature_store.yaml``."""
+        return self.project / "feature_repo"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the traceback of an internal error is written."""
+        return self.project / "data" / "logs"
+
+
+def _scanner_url(text: str) -> str:
+    """Return the URL if it holds scheme, host, port and path, and nothing else.
+
+    Whether http may be used is for the client to say, which sends the cookie.
+    """
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed bracket, a port out of range
+        sound = False
+    if not sound or not _PLAIN.fullmatch(text) or "@" in parts.netloc:
+        # A user's password, or a query's token, is not shown.
+        harmless = re.split(r"[?#]", text.rpartition("@")[2])[0]
+        raise InputError(
+            f"TVFEAST_SCANNER_URL is {harmless!r}; it must be a URL without user, query or "
+            f"fragment: https, such as {TRADINGVIEW_SCANNER}, or http on this machine (127.0.0.1)"
+        )
+    return text.rstrip("/")

@@ -1,0 +1,65 @@
+"""The schema registry, generated from the catalog: ``python -m ingestion.catalog.registry``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+from ingestion.catalog import DATASETS
+from ingestion.catalog.model import Column, Dataset, FeatureGroup
+
+_PREFACE = """\
+# Lakehouse schema registry
+
+Generated from `ingestion/catalog/` by `make docs`; do not edit. Every file of a dataset holds
+all columns, in this order and with these types. Features may be null and are never NaN or infinite.
+Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
+"""
+
+
+def registry_markdown() -> str:
+    """Return the whole document."""
+    return (
+        "\n".join([_PREFACE, *(line for dataset in DATASETS for line in _dataset(dataset))]) + "\n"
+    )
+
+
+def _dataset(dataset: Dataset) -> Iterator[str]:
+    yield f"## {dataset.name}"
+    yield ""
+    yield f"{dataset.meaning[0].upper()}{dataset.meaning[1:]}."
+    yield ""
+    yield f"- path: `{dataset.storage}/date=YYYY-MM-DD/part-<n>.parquet`"
+    yield f"- key: {', '.join(f'`{name}`' for name in dataset.key)}; `date=` of `{dataset.event}`"
+    yield f"- schema version: {dataset.schema_version}"
+    if isinstance(dataset, FeatureGroup):
+        yield f"- time to live: {_days(dataset.ttl)}"
+    yield ""
+    yield "| column | type | null | unit | values | scanner column | meaning |"
+    yield "|---|---|---|---|---|---|---|"
+    yield from map(_row, dataset.columns)
+    yield ""
+
+
+def _row(column: Column) -> str:
+    null = "yes" if column.nullable else "no"
+    scanner = f"`{column.scanner}`" if column.scanner else ""
+    cells = (
+        f"`{column.name}`",
+        column.dtype.value,
+        null,
+        column.unit,
+        column.bounds,
+        scanner,
+        column.meaning,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _days(ttl: timedelta) -> str:
+    return f"{ttl / timedelta(days=1):g} days, inclusive"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(registry_markdown())

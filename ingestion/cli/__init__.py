@@ -1,0 +1,11 @@
+"""The command line: commands, and how their results are printed.
+
+``entry``     one line and an exit code for every error
+``commands``  all commands, one module per kind beside it
+``options``   options that several commands have
+``render``    results as text and as JSON
+"""
+
+from ingestion.cli.entry import main
+
+__all__ = ["main"]

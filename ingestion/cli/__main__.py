@@ -1,0 +1,5 @@
+"""``python -m ingestion.cli``."""
+
+from ingestion.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""Trying it without TradingView."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ingestion.base.settings import Settings
+from ingestion.cli.group import cli, sample_folder
+from ingestion.cli.options import Number
+
+
+@cli.command("replay-scanner")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 for a free one.",
+)
+@click.option(
+    "--bars",
+    type=click.Path(path_type=Path),
+    help="Folder with bars.parquet and symbols.csv; the sample if not given.",
+)
+@click.option("--latency", type=Number(0, 600), default=0.0, help="Seconds before each answer.")
+@click.option(
+    "--fail",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="Misbehave: `empty:3` for the next three requests, `html@0.1` for one in ten.",
+)
+def replay_scanner_command(port: int, bars: Path | None, latency: float, faults: Any) -> None:
+    """Stand in for TradingView's scanner on this machine, over recorded bars."""
+    from ingestion.replay import serve
+
+    serve(bars or sample_folder(), port=port, latency=latency, fail=faults)
+
+
+@cli.command("demo")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default="data/demo",
+    show_default=True,
+    help="Where to build it, relative to the project; replaced if it is an earlier demo.",
+)
+def demo_command(folder: Path) -> None:
+    """Replay a week of real bars through the whole flow, then train and select."""
+    from ingestion.cli.render.checks import parity_table
+    from ingestion.cli.render.selection import selection_text
+    from ingestion.jobs.demo import Tables, demo
+
+    project = Settings.from_environment().project
+    demo(project / folder, sample_folder(), click.echo, Tables(parity_table, selection_text))

@@ -1,0 +1,163 @@
+"""Selecting and training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS
+from ingestion.cli.group import candidates_of, cli, show
+from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
+
+if TYPE_CHECKING:
+    from ingestion.jobs.serve.targets import TrainingLabels
+
+
+@cli.command("select")
+@click.option("--by", default="Recommend.All", show_default=True, help="Feature to rank by.")
+@click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25.")
+@click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Rows to list.")
+@click.option("--ascending", is_flag=True, help="Smallest first.")
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path),
+    help="Rank only the symbols of this file, instead of all with a fresh row.",
+)
+@click.option(
+    "--max-bar-age",
+    type=DURATION,
+    default="4d",
+    show_default=True,
+    help="Leave out rows whose bar opened longer ago.",
+)
+@click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move.")
+@click.option("--as-of", type=INSTANT, help="Rank what was known then, from the offline store.")
+@click.option(
+    "--from-group",
+    "group",
+    type=click.Choice([group.name for group in GROUPS]),
+    help="Whose rows to rank [the snapshots; local_1d where there was none at all by then].",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the ranking.",
+)
+@json_option
+def select_command(
+    as_json: bool,
+    form: str,
+    candidates: Path | None,
+    minimum: tuple[tuple[str, float], ...],
+    maximum: tuple[tuple[str, float], ...],
+    **arguments: Any,
+) -> None:
+    """Rank the candidates by a feature."""
+    from ingestion.cli.render import selection as render
+    from ingestion.jobs.serve.select import SelectRequest, select
+
+    symbols = candidates_of(candidates).symbols if candidates else None
+    request = SelectRequest(
+        symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
+    )
+    selection = select(Settings.from_environment(), request)
+    if form == "csv" and not as_json:
+        click.echo(render.selection_csv(selection), nl=False)
+        click.echo(render.selection_footer(selection), err=True)
+        return
+    show(
+        as_json or form == "json",
+        render.selection_document(selection),
+        render.selection_text(selection),
+    )
+
+
+@cli.command("training-set")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet with symbol, event_timestamp and targets.",
+)
+@click.option("--target", help="Make the labels from the bars instead: fwd_return_5d.")
+@click.option("--from", "first", type=DAY, help="Date of the first decision, for --target.")
+@click.option("--to", "last", type=DAY, help="Date of the last decision, for --target.")
+@click.option(
+    "--entry",
+    type=click.Choice(["open", "close"]),
+    default="open",
+    show_default=True,
+    help="Where the position is entered: the next open, or the decision's own close.",
+)
+@click.option("--candidates", type=click.Path(path_type=Path), help="Label only these symbols.")
+@click.option(
+    "--universe-as-of",
+    is_flag=True,
+    help="Label only decisions on symbols that were active then, as meta-ingest observed.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="training_set.parquet",
+    show_default=True,
+    help="Parquet file to write.",
+)
+@click.option(
+    "--service", help="Feature service [served_history_v1 for --labels, training_v1 for --target]."
+)
+@click.option(
+    "--as-recorded", is_flag=True, help="Join only rows that had been written by the label's time."
+)
+@json_option
+def training_set_command(
+    as_json: bool,
+    labels: Path | None,
+    target: str | None,
+    candidates: Path | None,
+    **arguments: Any,
+) -> None:
+    """Join labels to the features that were known at their time."""
+    from ingestion.cli.render.training import labels_document, training_document, training_text
+    from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
+
+    span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
+    service = arguments.pop("service")
+    settings = Settings.from_environment()
+    made: TrainingLabels | None = None
+    told: dict[str, Any] | None = None
+    if span["universe_as_of"] and target is None:
+        raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
+    if labels is not None and target is None:
+        given: Any = labels
+        service = service or "served_history_v1"
+    elif target is not None and labels is None:
+        made = _labels(settings, target, candidates, **span)
+        given = made.labels.table
+        service = service or "training_v1"
+        told = {"target": target, "candidates": candidates, **span, **labels_document(made)}
+    else:
+        raise InputError("name either --labels FILE or --target fwd_return_5d")
+    request = TrainingSetRequest(labels=given, service=service, made=told, **arguments)
+    result = training_set(settings, request)
+    show(as_json, training_document(result, made), training_text(result, made))
+
+
+def _labels(
+    settings: Settings, target: str, candidates: Path | None, **span: Any
+) -> TrainingLabels:
+    from ingestion.jobs.serve.targets import training_labels
+
+    if span["first"] is None or span["last"] is None:
+        raise InputError("--target needs --from DATE and --to DATE")
+    symbols = candidates_of(candidates).symbols if candidates else None
+    made = training_labels(settings, target, **span, symbols=symbols)
+    for warning in made.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return made

@@ -1,0 +1,240 @@
+"""Forward returns: what a position entered after a decision made of it, n sessions later.
+
+The decision is made at the close of bar d, when its features became known. The position is entered
+at the next open (or at that close itself), and left at the close of bar d + n. Sessions are the
+symbol's own bars, whatever other markets did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingestion.base.errors import InputError
+from ingestion.datasets.series import INSTANT, MICROSECONDS, Series, read_series
+from ingestion.datasets.target import target_name
+from ingestion.datasets.universe import Universe
+
+Entry: TypeAlias = Literal["open", "close"]
+"""Where the position is entered: at the next session's open, or at the decision's own close."""
+
+MAX_GAP = timedelta(days=12)
+"""Longest time from close to close inside a window, as the time to live of ``local_1d``.
+
+The longest pause of a large exchange, Lunar New Year, is 11 days. Beyond that the symbol was halted
+or its bars are missing, and n of its sessions are not n of the market's.
+"""
+
+_DAY = 86_400 * MICROSECONDS
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+class DropReason(StrEnum):
+    """Why a decision has no label; of several reasons the first in this list counts."""
+
+    NOT_ACTIVE = "not_active"
+    """Not in the universe then: the symbol was inactive, or not observed yet."""
+    GAP_IN_WINDOW = "gap_in_window"
+    """More than the longest gap without a bar before the window was full.
+
+    The time from a symbol's last bar to the newest bar of all counts too: of a symbol that was
+    delisted in the window nobody knows the return.
+    """
+    NO_FULL_WINDOW = "no_full_window"
+    """Fewer than n bars after the decision: the window is not over yet."""
+    SESSION_MISSING = "session_missing"
+    """A session of the market is missing in the window, so its n bars are not n sessions."""
+    ENTRY_BEFORE_DECISION = "entry_before_decision"
+    """The next bar opened before this one was known to have closed.
+
+    So do bars of an exchange of unknown hours, stamped 24 h after their open, on the day its clocks
+    go forward.
+    """
+    NO_FINITE_RETURN = "no_finite_return"
+    """The entry price is not above 0, or the return overflows."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels, and what became of the decisions that have none."""
+
+    target: str
+    """Name of the target's column."""
+    table: pa.Table
+    """Sorted by and unique on (``symbol``, ``event_timestamp``)."""
+    decisions: int
+    """Bars that closed in the range; each is a row of ``table`` or counted in ``dropped``."""
+    dropped: dict[DropReason, int]
+    """Rows by reason; every reason is there."""
+
+
+def forward_returns(
+    bars: pa.Table,
+    sessions: int,
+    *,
+    entry: Entry = "open",
+    first: date,
+    last: date,
+    max_gap: timedelta | None = MAX_GAP,
+    universe: Universe | None = None,
+    newest: datetime | None = None,
+) -> Labels:
+    """Label every decision of a date range with its forward return.
+
+    Prices are put into the money of the entry by the product of the split ratios between entry and
+    exit, so a split inside the window is no return; a split on the entry's own ex-date is already
+    in its open. Dividends are not adjusted.
+
+    Parameters
+    ----------
+    bars
+        A row a bar, unique on (``symbol``, ``timestamp``), in any order: ``timestamp`` (int64, bar
+        open, Unix s), ``symbol``, ``open``, ``close``, ``split_ratio``, ``event_timestamp`` (bar
+        close). They must reach past ``last`` by as much as a window may take, see
+        :func:`longest_window`; bars before ``first`` are not needed. Optional: ``missing_from``
+        (int64), not 0 where sessions are missing between the symbol's bar before and this one.
+    sessions
+        n, from 1.
+    entry
+        ``"open"``: close[d + n] / open[d + 1] − 1. ``"close"``: close[d + n] / close[d] − 1.
+    first, last
+        UTC dates of the first and last decision, both inclusive.
+    max_gap
+        Longest time between two closes in a window, inclusive; None allows any.
+    universe
+        Which symbols could be chosen when; None for all, always.
+    newest
+        Close of the newest bar of all, where these are only some; that among them if none is given.
+
+    Returns
+    -------
+    Labels
+        The table has ``symbol``; ``event_timestamp``, the decision; the target
+        ``fwd_return_<n>d``, a fraction, finite and never null; ``label_start_timestamp``, when the
+        position is entered, never before the decision; ``label_end_timestamp``, the close of bar
+        d + n. Instants are ``timestamp[us, UTC]``.
+
+    Raises
+    ------
+    InputError
+        The bars are not as described (which column or bar); ``first`` is after ``last``;
+        ``sessions`` or ``entry`` is none of the possible.
+    """
+    target = target_name(sessions)
+    if entry not in get_args(Entry):
+        raise InputError(f'no entry "{entry}"; a position is entered at the open or the close')
+    if first > last:
+        raise InputError(f"the first decision, {first}, is after the last, {last}")
+    series = read_series(bars)
+    decided = (series.closed >= _midnight(first)) & (series.closed < _midnight(last) + _DAY)
+    rows = np.flatnonzero(decided)
+    ends = series.ends[rows]
+    gap = _has_gap(series, rows, np.minimum(rows + sessions, ends), max_gap, newest)
+    full = rows + sessions < ends
+
+    # Rows without a full window get their own bar for every price, and are dropped below.
+    entered = np.where(full, rows + 1, rows) if entry == "open" else rows
+    left = np.where(full, rows + sessions, rows)
+    start = series.opened[entered] if entry == "open" else series.closed[rows]
+    price = series.open[entered] if entry == "open" else series.close[rows]
+    split = _split_products(series, 2 if entry == "open" else 1, sessions)[rows]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        returns = series.close[left] * split / price - 1
+
+    outside = np.zeros(len(rows), dtype=bool)
+    if universe is not None:
+        outside = ~universe.holds(series.names, series.codes[rows], series.closed[rows])
+    problems = {
+        DropReason.NOT_ACTIVE: outside,
+        DropReason.GAP_IN_WINDOW: gap,
+        DropReason.NO_FULL_WINDOW: ~full,
+        DropReason.SESSION_MISSING: _spans(series.after_gap, rows + 1, left + 1),
+        DropReason.ENTRY_BEFORE_DECISION: start < series.closed[rows],
+        DropReason.NO_FINITE_RETURN: (price <= 0) | ~np.isfinite(returns),
+    }
+    kept, dropped = _sieve(len(rows), problems)
+    columns = {
+        "symbol": series.symbols(rows[kept]),
+        "event_timestamp": pa.array(series.closed[rows[kept]]).cast(INSTANT),
+        target: pa.array(returns[kept]),
+        "label_start_timestamp": pa.array(start[kept]).cast(INSTANT),
+        "label_end_timestamp": pa.array(series.closed[left[kept]]).cast(INSTANT),
+    }
+    return Labels(target, pa.table(columns), len(rows), dropped)
+
+
+def longest_window(sessions: int, max_gap: timedelta = MAX_GAP) -> timedelta:
+    """Return how long after a decision its window can end at most.
+
+    Bars until then decide whether there is a label, and which: a window that is not full by then
+    has a gap.
+    """
+    return sessions * max_gap
+
+
+def _midnight(day: date) -> int:
+    """Return a UTC date's start, Unix µs; plain integers also reach ``date.max``."""
+    return (day.toordinal() - _EPOCH) * _DAY
+
+
+def _microseconds(instant: datetime) -> int:
+    """Return Unix µs, without the detour of a double."""
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _has_gap(
+    series: Series,
+    first: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    max_gap: timedelta | None,
+    newest: datetime | None,
+) -> NDArray[np.bool_]:
+    """Tell whether one of the bars ``first`` … ``stop`` − 1 is followed by a gap."""
+    if max_gap is None or not len(series):
+        return np.zeros(len(first), dtype=bool)
+    following = np.append(series.closed[1:], 0)
+    last = series.closed.max() if newest is None else _microseconds(newest)
+    following[series.ends - 1] = last
+    return _spans(following - series.closed > max_gap // timedelta(microseconds=1), first, stop)
+
+
+def _spans(
+    marked: NDArray[np.bool_], first: NDArray[np.int64], stop: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Tell whether one of the bars ``first`` … ``stop`` − 1 is marked."""
+    before = np.concatenate([[0], np.cumsum(marked)])
+    spans: NDArray[np.bool_] = before[np.maximum(stop, first)] > before[first]
+    return spans
+
+
+def _split_products(series: Series, nearest: int, farthest: int) -> NDArray[np.float64]:
+    """Return, for each bar, the product of the split ratios so many bars ahead.
+
+    Of the symbol's own bars, from ``nearest`` to ``farthest`` inclusive. Splits are rare, so the
+    work goes from each split back to the bars that see it; a bar that sees none has exactly 1.
+    """
+    products = np.ones(len(series))
+    splits = np.flatnonzero(series.split_ratio != 1)
+    for ahead in range(nearest, farthest + 1):
+        splits = splits[splits >= ahead]
+        splits = splits[series.codes[splits] == series.codes[splits - ahead]]
+        products[splits - ahead] *= series.split_ratio[splits]
+    return products
+
+
+def _sieve(
+    size: int, problems: dict[DropReason, NDArray[np.bool_]]
+) -> tuple[NDArray[np.bool_], dict[DropReason, int]]:
+    """Return which rows have no problem, and how many each problem was the first of."""
+    kept = np.ones(size, dtype=bool)
+    dropped = {}
+    for reason, found in problems.items():
+        dropped[reason] = int((kept & found).sum())
+        kept &= ~found
+    return kept, dropped

@@ -1,0 +1,1 @@
+"""Feast's entity, sources, views and services, built from the catalog."""

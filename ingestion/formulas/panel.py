@@ -1,0 +1,255 @@
+"""From a table of bars to matrices and back.
+
+Bars are checked, sorted, and handed out in blocks of whole symbols. In a block, row k holds the
+k-th bar of each symbol, whatever its date: a formula counts bars, and a gap in one market's
+calendar is no bar. Blocks are bounded in size, so memory beyond input and output does not grow
+with the universe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingestion.base.errors import InputError
+from ingestion.formulas.reach import NONE_MISSING
+from ingestion.formulas.returns import DAY
+from ingestion.formulas.windows import Matrix
+
+PRICES = ("open", "high", "low", "close")
+REQUIRED = ("timestamp", "symbol", *PRICES, "volume")
+
+BLOCK_CELLS = 1 << 17
+"""Bars times symbols of a block: 1 MiB a matrix, and tens of matrices at a time.
+
+Larger blocks fall out of the processor's cache, smaller ones pay the loop over bars too often.
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some symbols' bars as matrices of shape (bars, symbols), NaN behind a symbol's last bar."""
+
+    open: Matrix
+    high: Matrix
+    low: Matrix
+    close: Matrix
+    volume: Matrix
+    split_ratio: Matrix
+    opened: NDArray[np.int64]
+    """Bar open, s; the largest int64 behind a symbol's last bar."""
+    closed: NDArray[np.int64]
+    """Bar close, s; 0 behind a symbol's last bar."""
+    missing_from: NDArray[np.int64] | None
+    """Open of the first session missing before the bar, s, 0 where none is; None if none is."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Checked bars, sorted by symbol and timestamp, unique on both."""
+
+    timestamp: NDArray[np.int64]
+    symbol: pa.DictionaryArray
+    closed: NDArray[np.int64]
+    missing_from: NDArray[np.int64] | None
+    values: dict[str, NDArray[np.float64]]
+    starts: NDArray[np.int64]
+    """First row of each symbol, and the number of rows at the end."""
+
+    def blocks(self) -> Iterator[tuple[slice, Block, NDArray[np.int64]]]:
+        """Yield the panel's rows block by block.
+
+        Yields
+        ------
+        slice
+            The panel's rows that the block holds.
+        Block
+            Their matrices.
+        NDArray of int64
+            Where in a matrix, flattened, each of those rows is.
+        """
+        first = 0
+        while first < len(self.starts) - 1:
+            last = self._end_of_block(first)
+            rows = slice(int(self.starts[first]), int(self.starts[last]))
+            lengths = np.diff(self.starts[first : last + 1])
+            column = np.repeat(np.arange(last - first), lengths)
+            bar = np.arange(rows.start, rows.stop) - self.starts[first:last][column]
+            cells = bar * (last - first) + column
+            shape = (int(lengths.max()), last - first)
+            yield rows, self._block(rows, cells, shape), cells
+            first = last
+
+    def _end_of_block(self, first: int) -> int:
+        longest, last = 0, first
+        while last < len(self.starts) - 1:
+            longest = max(longest, int(self.starts[last + 1] - self.starts[last]))
+            if last > first and longest * (last + 1 - first) > BLOCK_CELLS:
+                break
+            last += 1
+        return last
+
+    def _block(self, rows: slice, cells: NDArray[np.int64], shape: tuple[int, int]) -> Block:
+        def lay_out(values: NDArray[np.float64]) -> Matrix:
+            matrix = np.full(shape, np.nan)
+            matrix.reshape(-1)[cells] = values[rows]
+            return matrix
+
+        def lay_out_times(values: NDArray[np.int64], padding: int) -> NDArray[np.int64]:
+            matrix = np.full(shape, padding, dtype=np.int64)
+            matrix.reshape(-1)[cells] = values[rows]
+            return matrix
+
+        return Block(
+            **{name: lay_out(values) for name, values in self.values.items()},
+            opened=lay_out_times(self.timestamp, np.iinfo(np.int64).max),
+            closed=lay_out_times(self.closed, 0),
+            missing_from=(
+                lay_out_times(self.missing_from, NONE_MISSING)
+                if self.missing_from is not None and self.missing_from[rows].any()
+                else None
+            ),
+        )
+
+
+def read_panel(bars: pa.Table) -> Panel:
+    """Check and sort a table of bars.
+
+    Raises
+    ------
+    InputError
+        A column is missing, has another type or holds a null or non-finite value; a key is
+        repeated; a split ratio is not positive; a bar closes before it opens, or a session that is
+        missing before a bar opens after it.
+    """
+    missing = [name for name in REQUIRED if name not in bars.column_names]
+    if missing:
+        raise InputError(
+            f"bars: missing column {', '.join(missing)}; needed are {', '.join(REQUIRED)}"
+        )
+    keys = _Keys(_integers(bars, "timestamp"), _symbols(bars))
+    order = keys.order()
+    keys = keys.take(order)
+    keys.demand_unique()
+
+    values = {name: keys.finite(name, _numbers(bars, name)[order]) for name in (*PRICES, "volume")}
+    if "split_ratio" in bars.column_names:
+        ratios = keys.finite("split_ratio", _numbers(bars, "split_ratio")[order])
+        keys.refuse(ratios <= 0, "split_ratio", ratios, "a split ratio is above 0")
+    else:
+        ratios = np.ones(len(order))
+    if "close_timestamp" in bars.column_names:
+        closed = _integers(bars, "close_timestamp")[order]
+        keys.refuse(closed < keys.timestamp, "close_timestamp", closed, "a bar opens, then closes")
+    else:
+        closed = keys.timestamp + DAY
+    missing_from = None
+    if "missing_from" in bars.column_names:
+        missing_from = _integers(bars, "missing_from")[order]
+        keys.refuse(
+            missing_from >= keys.timestamp, "missing_from", missing_from, "it is before the bar"
+        )
+    first_rows = np.flatnonzero(np.diff(keys.codes, prepend=-1))
+    return Panel(
+        timestamp=keys.timestamp,
+        symbol=pa.DictionaryArray.from_arrays(keys.codes, keys.names),
+        closed=closed,
+        missing_from=missing_from,
+        values={**values, "split_ratio": ratios},
+        starts=np.append(first_rows, len(order)),
+    )
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Timestamp and symbol of each row, and the words to name a row in an error."""
+
+    timestamp: NDArray[np.int64]
+    symbols: tuple[NDArray[np.int32], pa.StringArray]
+    """Codes into the symbols' names, which are sorted."""
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        return self.symbols[0]
+
+    @property
+    def names(self) -> pa.StringArray:
+        return self.symbols[1]
+
+    def order(self) -> NDArray[np.int64]:
+        return np.lexsort((self.timestamp, self.codes))
+
+    def take(self, rows: NDArray[np.int64]) -> _Keys:
+        return _Keys(self.timestamp[rows], (self.codes[rows], self.names))
+
+    def row(self, row: int) -> str:
+        seconds = int(self.timestamp[row])
+        try:
+            when = f"{seconds} ({datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ})"
+        except (ValueError, OverflowError, OSError):
+            when = str(seconds)
+        return f"symbol {self.names[int(self.codes[row])].as_py()}, timestamp {when}"
+
+    def demand_unique(self) -> None:
+        same = (np.diff(self.codes) == 0) & (np.diff(self.timestamp) == 0)
+        if same.any():
+            raise InputError(
+                f"bars: {int(same.sum())} repeated (symbol, timestamp), the first at "
+                f"{self.row(int(np.argmax(same)))}; pass one bar a key"
+            )
+
+    def finite(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        self.refuse(~np.isfinite(values), name, values, "every value must be a finite number")
+        return values
+
+    def refuse(
+        self, bad: NDArray[np.bool_], name: str, values: NDArray[np.generic], rule: str
+    ) -> None:
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(
+                f"bars: column {name} is {values[row]} at {self.row(row)} "
+                f"({int(bad.sum())} such rows); {rule}"
+            )
+
+
+def _symbols(bars: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:
+    column = bars.column("symbol")
+    if column.null_count:
+        raise InputError(f"bars: column symbol is null in {column.null_count} rows")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise InputError(f"bars: column symbol must be string, not {column.type}")
+    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    by_name = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(by_name), dtype=np.int32)
+    rank[by_name] = np.arange(len(by_name), dtype=np.int32)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    return rank[codes], encoded.dictionary.take(pa.array(by_name))
+
+
+def _integers(bars: pa.Table, name: str) -> NDArray[np.int64]:
+    column = bars.column(name)
+    if not pa.types.is_integer(column.type):
+        raise InputError(f"bars: column {name} must be int64 Unix seconds, not {column.type}")
+    if column.null_count:
+        raise InputError(f"bars: column {name} is null in {column.null_count} rows")
+    values: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+    return values
+
+
+def _numbers(bars: pa.Table, name: str) -> NDArray[np.float64]:
+    """Return a column as float64, NaN for null, so that both are refused with their row."""
+    column = bars.column(name)
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise InputError(f"bars: column {name} must be double, not {column.type}")
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    return values

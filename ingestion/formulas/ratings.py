@@ -1,0 +1,143 @@
+"""Technical Ratings: one function a vote, and the mean of the votes.
+
+Source: scanner_data ``links/common.pine.link`` with the rules in force since 2025: the directional
+vote needs no cross, and the stochastic vote reads (8, 3, 3) although the ``Stoch.K`` column is
+(14, 3, 3). Matrices as in :mod:`ingestion.formulas.windows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingestion.formulas.windows import Matrix, ratio, shift
+
+Mask = NDArray[np.bool_]
+
+
+class Vote(NamedTuple):
+    """One member's opinion, shape (bars, symbols)."""
+
+    value: NDArray[np.int8]
+    """1 buy, -1 sell, 0 neutral or undefined."""
+    defined: Mask
+    """Whether all that the member reads is defined; where not, it leaves the denominator."""
+
+
+def rating(votes: Iterable[Vote]) -> Matrix:
+    """Return the mean of the defined votes, -1 to 1; undefined where no vote is defined."""
+    first, *others = votes
+    total, count = first.value.copy(), first.defined.astype(np.int8)
+    for vote in others:
+        total += vote.value
+        count += vote.defined.view(np.int8)
+    return ratio(total.astype(np.float64), count.astype(np.float64))
+
+
+def _vote(buy: Mask, sell: Mask, *reads: Matrix) -> Vote:
+    defined = ~np.isnan(reads[0])
+    for matrix in reads[1:]:
+        defined &= ~np.isnan(matrix)
+    return Vote((buy & defined).view(np.int8) - (sell & defined).view(np.int8), defined)
+
+
+def average_vote(close: Matrix, average: Matrix) -> Vote:
+    """Buy while the close is above a moving average, sell below, neutral at it."""
+    return _vote(close > average, close < average, close, average)
+
+
+def ichimoku_vote(close: Matrix) -> Vote:
+    """Never buy and never sell, but count from bar 51 on, where all lines are defined.
+
+    TradingView's rule asks for base > lead 1 and conversion > base, or the mirror of it. It reads
+    lead 1 undisplaced, as the mean of conversion and base, which lies between the two: no bar can
+    pass.
+    """
+    neutral = np.zeros(close.shape, dtype=np.bool_)
+    return _vote(neutral, neutral, shift(close, 51))
+
+
+def rsi_vote(rsi: Matrix) -> Vote:
+    """Buy below 30 and rising, sell above 70 and falling."""
+    before = shift(rsi, 1)
+    return _vote((rsi < 30) & (rsi > before), (rsi > 70) & (rsi < before), rsi, before)
+
+
+def stochastic_vote(k: Matrix, d: Matrix) -> Vote:
+    """Buy while both are below 20 and %K leads up, sell above 80 and %K leads down."""
+    low, high = (k < 20) & (d < 20), (k > 80) & (d > 80)
+    return _vote(low & (k > d), high & (k < d), k, d)
+
+
+def cci_vote(cci: Matrix) -> Vote:
+    """Buy below -100 and rising, sell above 100 and falling."""
+    before = shift(cci, 1)
+    return _vote((cci < -100) & (cci > before), (cci > 100) & (cci < before), cci, before)
+
+
+def adx_vote(adx: Matrix, plus: Matrix, minus: Matrix) -> Vote:
+    """Follow the leading direction while ADX is above 20 and rising."""
+    before = shift(adx, 1)
+    trending = (adx > 20) & (adx > before)
+    return _vote(trending & (plus > minus), trending & (plus < minus), adx, before, plus, minus)
+
+
+def awesome_vote(ao: Matrix) -> Vote:
+    """Buy on a cross above 0 or a saucer above 0, sell on the mirror of it.
+
+    The saucer reads one bar more than the cross; on the first bar of both there is none yet.
+    """
+    before, earlier = shift(ao, 1), shift(ao, 2)
+    rises = (ao > 0) & (before <= 0)
+    falls = (ao < 0) & (before >= 0)
+    rebounds = (ao > 0) & (before > 0) & (ao > before) & (earlier > before)
+    relapses = (ao < 0) & (before < 0) & (ao < before) & (earlier < before)
+    return _vote(rises | rebounds, falls | relapses, ao, before)
+
+
+def momentum_vote(momentum: Matrix) -> Vote:
+    """Buy while momentum rises, sell while it falls."""
+    before = shift(momentum, 1)
+    return _vote(momentum > before, momentum < before, momentum, before)
+
+
+def macd_vote(macd: Matrix, signal: Matrix) -> Vote:
+    """Buy while MACD is above its signal, sell below."""
+    return _vote(macd > signal, macd < signal, macd, signal)
+
+
+def stochastic_rsi_vote(close: Matrix, trend: Matrix, k: Matrix, d: Matrix) -> Vote:
+    """Buy an oversold turn in a downtrend, sell an overbought turn in an uptrend.
+
+    ``trend`` is EMA(50) of the close, ``k`` and ``d`` those of the stochastic RSI.
+    """
+    buy = (close < trend) & (k < 20) & (d < 20) & (k > d)
+    sell = (close > trend) & (k > 80) & (d > 80) & (k < d)
+    return _vote(buy, sell, close, trend, k, d)
+
+
+def williams_vote(percent_r: Matrix) -> Vote:
+    """Buy below -80 and rising, sell above -20 and falling."""
+    before = shift(percent_r, 1)
+    buy = (percent_r < -80) & (percent_r > before)
+    sell = (percent_r > -20) & (percent_r < before)
+    return _vote(buy, sell, percent_r, before)
+
+
+def bull_bear_vote(close: Matrix, trend: Matrix, bull: Matrix, bear: Matrix) -> Vote:
+    """Buy a weakening bear in an uptrend, sell a weakening bull in a downtrend.
+
+    ``trend`` is EMA(50) of the close; bull and bear power are high and low less EMA(13).
+    """
+    bull_before, bear_before = shift(bull, 1), shift(bear, 1)
+    buy = (close > trend) & (bear < 0) & (bear > bear_before)
+    sell = (close < trend) & (bull > 0) & (bull < bull_before)
+    return _vote(buy, sell, close, trend, bull, bull_before, bear, bear_before)
+
+
+def ultimate_vote(ultimate: Matrix) -> Vote:
+    """Buy above 70, sell below 30."""
+    return _vote(ultimate > 70, ultimate < 30, ultimate)

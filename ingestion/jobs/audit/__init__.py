@@ -1,0 +1,1 @@
+"""What looks at the lakehouse: status, verification, lineage, gate, compaction."""

@@ -1,0 +1,74 @@
+"""Record why parts and receipts are gone, so that ``verify`` names them no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.jobs.audit.missing_files import RECEIPT_FILE
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.lakehouse import lakehouse_lock
+from ingestion.lakehouse.ledger import Entry, Ledger
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+
+@dataclass(frozen=True)
+class AcceptResult:
+    """What is accepted as gone."""
+
+    run_id: str
+    reason: str
+    accepted: tuple[Entry, ...]
+    receipt: Path
+
+
+def accept_losses(settings: Settings, names: Collection[str], reason: str) -> AcceptResult:
+    """Write down that files are gone for a reason; what was recorded of them stays.
+
+    Parameters
+    ----------
+    names
+        Parts or receipts, or folders that held them: below the lakehouse's root, or whole paths.
+    reason
+        What became of the rows, and who says so.
+
+    Raises
+    ------
+    InputError
+        If there is no reason, a name is of nothing that ``verify`` names as gone, or a ledger
+        cannot be read; nothing is accepted then.
+    LakehouseLocked
+        If another run is writing.
+    """
+    if not reason.strip():
+        raise InputError("--accept needs a --reason: what became of the rows, and who says so")
+    root, run_id = settings.lakehouse, new_run_id()
+    request = {"accept": list(names), "reason": reason}
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "verify --accept", RECEIPT_FILE, request) as job,
+    ):
+        Ledger.read(root)  # all of them: without one, what is gone cannot be told
+        lost = check_lakehouse(settings).lost
+        accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
+        told = [
+            {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
+            for entry in accepted
+        ]
+        job.tell(reason=reason, accepted=told)
+    return AcceptResult(run_id, reason, accepted, job.receipt)
+
+
+def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:
+    wanted = root / name
+    found = [entry for entry in lost if PurePath(root, entry.part).is_relative_to(wanted)]
+    if not found or root not in wanted.parents:
+        raise InputError(
+            f"--accept {name}: `tvfeast verify` names nothing of that name, or below it, as gone, "
+            "and nothing else can be accepted"
+        )
+    return found

@@ -1,0 +1,92 @@
+"""Merge the parts of closed dates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ingestion.base import clock
+from ingestion.base.errors import CorruptPart, GateRefused, InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import DATASETS
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, sweep_staging
+from ingestion.lakehouse.compact import Merged, merge_parts
+from ingestion.lakehouse.ledger import Ledger
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+RECEIPT_FILE = "compact.json"
+
+
+@dataclass(frozen=True)
+class CompactResult:
+    """What was merged, and what was left as it is."""
+
+    run_id: str
+    before: date
+    merged: tuple[Merged, ...]
+    left: tuple[str, ...]
+    """Why dates that have several parts were left alone, a line each."""
+    receipt: Path
+
+    @property
+    def replaced(self) -> int:
+        """Parts that are gone."""
+        return sum(len(each.replaced) for each in self.merged)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the merged parts."""
+        return sum(each.rows for each in self.merged)
+
+
+def compact(settings: Settings, before: date | None = None) -> CompactResult:
+    """Make one part of those of each date, in all datasets.
+
+    A date is left alone if a part of it is damaged or its folder holds or gets anything else; the
+    others are merged all the same.
+
+    Parameters
+    ----------
+    before
+        First UTC date that is not touched; today if not given.
+
+    Raises
+    ------
+    InputError
+        If that date is in the future, or the file system cannot exchange folders.
+    LakehouseLocked
+        If another run is writing.
+    """
+    today, root, run_id = clock.now().date(), settings.lakehouse, new_run_id()
+    before = before or today
+    if before > today:
+        raise InputError(
+            f"--before {before}: only dates that are over are merged, today is {today}"
+        )
+    merged, left = [], []
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
+    ):
+        sweep_staging(root)
+        ledger = Ledger.read(root)
+        for dataset in DATASETS:
+            for day, parts in by_date(list_parts(root, dataset)).items():
+                if day >= before or len(parts) < 2:
+                    continue
+                try:
+                    merged.append(merge_parts(root, dataset, day, ledger, run_id))
+                except CorruptPart as error:
+                    left.append(str(error))
+        job.tell(
+            merged=[
+                {"part": each.part.relative_to(root).as_posix(), "replaces": each.replaced}
+                for each in merged
+            ],
+            left=left,
+        )
+        if left:
+            job.fail(GateRefused(f"{len(left)} dates were left as they are"))
+    return CompactResult(run_id, before, tuple(merged), tuple(left), job.receipt)

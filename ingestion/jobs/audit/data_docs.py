@@ -1,0 +1,44 @@
+"""The latest checks as the HTML site of Great Expectations."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingestion.base import clock
+from ingestion.base.settings import Settings
+from ingestion.jobs.audit.validate import check_newest, newest_of_groups
+from ingestion.quality.check import CheckReport
+from ingestion.quality.engine import Engine
+
+FOLDER = "docs_gx"
+"""Below ``data/`` of the project; replaced by each run."""
+
+
+@dataclass(frozen=True)
+class DataDocsResult:
+    """The site and what is on it."""
+
+    index: Path
+    reports: tuple[CheckReport, ...]
+
+
+def data_docs(settings: Settings) -> DataDocsResult:
+    """Check each group's newest rows, as ``validate`` does, and show every expectation.
+
+    The lakehouse is only read; nothing is fetched.
+
+    Raises
+    ------
+    InputError
+        If the lakehouse has no features yet.
+    CorruptPart
+        If a part cannot be read.
+    """
+    at, site = clock.now(), settings.project / "data" / FOLDER
+    newest = newest_of_groups(settings, at)
+    engine = Engine(site)
+    checked = check_newest(settings, newest, at, engine)
+    shutil.rmtree(site, ignore_errors=True)
+    return DataDocsResult(engine.build_site(), tuple(each.report for each in checked))

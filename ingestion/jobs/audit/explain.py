@@ -1,0 +1,291 @@
+"""A value's story: where it comes from, what it replaced, what replaced it, and what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from ingestion.base import clock
+from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.base.reading import reading_again
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import read_configuration, store_files
+from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, WITHDRAWN, Column, Dataset, FeatureGroup
+from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
+from ingestion.jobs.audit.waiting import notes_on_bars
+from ingestion.jobs.compute.formulas import formula_of
+from ingestion.jobs.compute.window import missing_in_window
+from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse.history import StoredRow, versions_of
+from ingestion.lakehouse.ledger import read_ledger
+from ingestion.lakehouse.parts import Part
+from ingestion.markets.closes import BarState, bar_close, bar_state
+from ingestion.markets.feeds import Feeds
+from ingestion.markets.symbols import symbol_problem
+from ingestion.plugins.online.database import Database
+from ingestion.plugins.online.keys import encode_keys
+from ingestion.plugins.online.tables import read_keys, stored_layout
+from ingestion.quality.rows import FAILED
+from ingestion.runs.quarantine import quarantined_rows
+
+_CREATED = "created_timestamp"
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """Which value, and as of when."""
+
+    symbol: str
+    feature: str
+    """``RSI``, or ``local_1d:RSI`` for one view's."""
+    as_of: datetime | None = None
+    """Now if not given."""
+    online: bool = True
+    """Whether to look into the online store."""
+
+
+def explain(settings: Settings, request: ExplainRequest) -> Explanation:
+    """Tell where a value comes from.
+
+    Raises
+    ------
+    InputError
+        If the symbol is none, no view has the feature, the instant is in the future, or there is no
+        row of the symbol by then.
+    CorruptPart
+        If a part that had to be read cannot be.
+    """
+    if problem := symbol_problem(request.symbol):
+        raise InputError(f"{request.symbol!r}: {problem}")
+    now = clock.now()
+    as_of = request.as_of or now
+    if as_of > now:
+        raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
+    wanted = _wanted(request.feature)
+    root = settings.lakehouse
+    stories = [
+        reading_again(partial(_story, root, group, column, request.symbol, as_of, now))
+        for group, column in wanted
+    ]
+    online = _served(settings, wanted, request.symbol, now) if request.online else {}
+    stories = [replace(story, online=online.get(story.view)) for story in stories]
+    told = Explanation(request.symbol, request.feature, as_of, tuple(stories))
+    if not told.found:
+        raise InputError(_no_row(told))
+    return told
+
+
+def _no_row(told: Explanation) -> str:
+    views = " and ".join(story.view for story in told.stories)
+    later = [story.superseded_by.event for story in told.stories if story.superseded_by]
+    hint = (
+        f"its first one: --as-of {min(later).isoformat()}"
+        if later
+        else "look at its spelling, and whether it is among the candidates of `tvfeast flow-data`; "
+        f"{LOCAL_1D.name} needs its bars too, which `tvfeast import-bars` loads"
+    )
+    return f"{told.symbol} has no row in {views} up to {told.as_of.isoformat()}; {hint}"
+
+
+def _wanted(feature: str) -> list[tuple[FeatureGroup, Column]]:
+    """Return the groups that are meant, each with the feature's column."""
+    view, colon, name = feature.rpartition(":")
+    wanted = [
+        (group, column)
+        for group in GROUPS
+        for column in group.features
+        if column.name == name and (not colon or group.name == view)
+    ]
+    if not wanted:
+        names = dict.fromkeys(column.name for group in GROUPS for column in group.features)
+        raise InputError(
+            f"no feature {feature}; there are {', '.join(names)}, and each may have its view "
+            f"({', '.join(f'{group.name}:RSI' for group in GROUPS)})"
+        )
+    return wanted
+
+
+def _story(
+    root: Path, group: FeatureGroup, column: Column, symbol: str, as_of: datetime, now: datetime
+) -> Story:
+    dates = by_date(list_parts(root, group))
+    until = [day for day in reversed(dates) if day <= as_of.date()]
+    since = [day for day in dates if as_of.date() <= day <= now.date()]
+    backwards = _events(root, group, dates, until, symbol, newest_first=True)
+    earlier = (rows for rows in backwards if rows[0].values[group.event] <= as_of)
+    forwards = _events(root, group, dates, since, symbol, newest_first=False)
+    later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
+    deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
+    known = [row for row in deciding if row.values[_CREATED] <= as_of]
+    since_then = deciding[0].values[group.event] if deciding else None
+
+    def last(rows: list[StoredRow]) -> Version | None:
+        return _version(root, group, column, rows[-1]) if rows else None
+
+    return Story(
+        view=group.name,
+        source=_source(column),
+        meaning=column.meaning,
+        ttl=group.ttl,
+        versions=tuple(_version(root, group, column, row) for row in reversed(deciding)),
+        expired=bool(deciding) and deciding[0].values[group.event] + group.ttl < as_of,
+        recorded=last(known),
+        bar=_bar(root, group, symbol, deciding[-1].values) if deciding else None,
+        supersedes=last(before),
+        superseded_by=last(after),
+        missing=(
+            missing_in_window(root, symbol, column.name, deciding[-1].values[group.event], now)
+            if deciding and group is LOCAL_1D
+            else ()
+        ),
+        notes=(
+            tuple(notes_on_bars(root, symbol, deciding[-1].values[group.event], as_of))
+            if deciding and group is LOCAL_1D
+            else ()
+        ),
+        kept_back=tuple(_kept_back(root, group, column, symbol, since_then, as_of)),
+        online=None,
+    )
+
+
+def _kept_back(
+    root: Path,
+    group: FeatureGroup,
+    column: Column,
+    symbol: str,
+    since: datetime | None,
+    as_of: datetime,
+) -> Iterator[KeptBack]:
+    for run_id, row in quarantined_rows(root, group.name, symbol):
+        event = row[group.event]
+        if event <= as_of and (since is None or event > since):
+            yield KeptBack(row[column.name], event, tuple(row[FAILED]), run_id)
+
+
+def _events(
+    root: Path,
+    dataset: Dataset,
+    dates: dict[date, list[Part]],
+    days: list[date],
+    symbol: str,
+    *,
+    newest_first: bool,
+) -> Iterator[list[StoredRow]]:
+    """Yield the versions of each of a symbol's rows, the last written last."""
+    for day in days:
+        of_event: dict[datetime, list[StoredRow]] = {}
+        for row in versions_of(root, dataset, dates[day], symbol):
+            of_event.setdefault(row.values[dataset.event], []).append(row)
+        yield from (of_event[event] for event in sorted(of_event, reverse=newest_first))
+
+
+def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) -> Version:
+    origin, part = row.origin, row.part.relative_to(root).as_posix()
+    run_id = origin.run_id if origin else None
+    receipts = sorted((root / "_runs" / run_id).glob("*.json")) if run_id else []
+    written_as = origin.part if origin and origin.part != part else None
+    recorded = {entry.part: entry for entry in read_ledger(root, run_id)} if run_id else {}
+    entry = recorded.get(written_as or part)
+    return Version(
+        value=row.values[column.name],
+        event=row.values[group.event],
+        created=row.values[_CREATED],
+        run_id=run_id,
+        receipts=tuple(path.relative_to(root).as_posix() for path in receipts),
+        part=part,
+        written_as=written_as,
+        sha256=entry.sha256 if entry else None,
+    )
+
+
+def _source(column: Column) -> str:
+    if column.scanner:
+        return f"TradingView's scanner, column {column.scanner}"
+    return formula_of(column.name)
+
+
+def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -> Bar | None:
+    """Tell of the bar that a row describes, and of the stored bar with that open or close."""
+    opened: datetime | None = values["bar_timestamp"]
+    if opened is None:
+        return None
+    seconds = int(opened.timestamp())
+    close = datetime.fromtimestamp(bar_close(symbol, seconds), UTC)
+    of_day = by_date(list_parts(root, OHLCV_1D, close.date())).get(close.date(), [])
+    stored = [
+        row
+        for row in versions_of(root, OHLCV_1D, of_day, symbol)
+        if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
+    ]
+    bar = stored[-1] if stored else None
+    if bar is not None and bar.values["source"].startswith(WITHDRAWN):
+        bar = None
+    # What is recomputed is so from closed bars alone; at its close, a snapshot's is not final yet.
+    is_final = group is LOCAL_1D
+    state = BarState.CLOSED
+    if not is_final:
+        known_at = values["timestamp"]
+        state = bar_state(symbol, seconds, known_at, Feeds(root).delay(symbol, known_at))
+    return Bar(
+        open=opened,
+        close=close,
+        state=str(state),
+        source=bar.values["source"] if bar else None,
+        run_id=bar.origin.run_id if bar and bar.origin else None,
+    )
+
+
+def _served(
+    settings: Settings, wanted: list[tuple[FeatureGroup, Column]], symbol: str, now: datetime
+) -> dict[str, Online | str]:
+    """Return what the online store has, by view; a text why that cannot be told.
+
+    The row is read by its key, without Feast.
+    """
+    views = [group.name for group, _ in wanted]
+    try:
+        project, files = read_configuration(settings).get("project"), store_files(settings)
+        if files.online is None or not files.is_own:
+            return dict.fromkeys(views, "only this project's own online store can be looked into")
+        (key,) = encode_keys({"symbol": ("STRING", [symbol])})
+        with Database(files.online).reading() as connection:
+            if connection is None:
+                return dict.fromkeys(views, "there is no online store yet")
+            return {
+                group.name: _online(
+                    connection, f"wide_{project}_{group.name}", key,
+                    group, column, now,
+                )
+                for group, column in wanted
+            }  # fmt: skip
+    except FeastRepositoryError as error:
+        return dict.fromkeys(views, str(error))
+
+
+def _online(
+    connection: Connection,
+    table: str,
+    key: bytes,
+    group: FeatureGroup,
+    column: Column,
+    now: datetime,
+) -> Online:
+    layout = stored_layout(connection, table)
+    if layout is None:
+        return Online(None, None, None, "none")
+    row = read_keys(connection, table, layout, [column.name], [key])
+    if row.keys == [None]:
+        return Online(None, None, None, "none")
+    event, created = (_instant(int(micros[0])) for micros in (row.event_us, row.created_us))
+    values = row.values.get(column.name)  # none of a feature that the table does not have yet
+    state = "served" if event + group.ttl >= now else "expired"
+    return Online(None if values is None else values.to_list()[0], event, created, state)
+
+
+def _instant(micros: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)

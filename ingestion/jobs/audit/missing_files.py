@@ -1,0 +1,100 @@
+"""Parts and receipts that are gone, and those of which somebody has recorded why.
+
+A loss stays named until somebody accepts it: the rows were made anew, or are known to be gone. That
+is written down in a receipt of its own, and holds for what that one run wrote there; nothing that
+was recorded before is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingestion.base.errors import InputError
+from ingestion.catalog import DATASETS
+from ingestion.lakehouse import list_parts
+from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Key, Ledger, read_run_files
+from ingestion.runs.receipt_file import ended_before, receipts_told
+
+RECEIPT_FILE = "accept.json"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the ledgers know of and the partitions do not hold."""
+
+    lost: tuple[Entry, ...]
+    """Nobody has recorded why."""
+    accepted: tuple[Entry, ...]
+    unpublished: int
+    """Parts that were announced and never appeared: their runs died before."""
+    replaced: int
+    """Parts whose place a merged one took."""
+
+
+def find_losses(root: Path, published: Collection[Key]) -> Losses:
+    """Look for parts and receipts that are gone; waits for nobody.
+
+    A ledger that cannot be read is left out: what only it knows of is not missed.
+
+    Parameters
+    ----------
+    published
+        What receipts say was there, though a ledger has lost its word for it.
+    """
+    known = Ledger.read(root, whole=False)
+    present = {
+        part.path.relative_to(root).as_posix()
+        for dataset in DATASETS
+        for part in list_parts(root, dataset)
+    }
+    # Read after the listing: whatever had taken a part's place by then was announced before.
+    replaced = Ledger.read(root, whole=False).replaced(present)
+    gone = [entry for entry in known if entry.part not in present | replaced]
+    appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
+    lost = appeared + _overwritten(known, present)
+    lost += _gone_files(root)
+    answered_for = _accepted(root)
+    return Losses(
+        lost=tuple(entry for entry in lost if entry.key not in answered_for),
+        accepted=tuple(entry for entry in lost if entry.key in answered_for),
+        unpublished=len(gone) - len(appeared),
+        replaced=len(replaced),
+    )
+
+
+def _gone_files(root: Path) -> Iterator[Entry]:
+    """Yield the files of the runs' own folders that their runs saw in place."""
+    for ledger in sorted((root / "_runs").glob(f"*/{LEDGER_FILE}")):
+        with suppress(InputError):  # an unreadable ledger is named as such
+            for last, *_ in read_run_files(root, ledger.parent.name).values():
+                if last.confirmed and not (root / last.part).exists():
+                    yield last
+
+
+def _accepted(root: Path) -> frozenset[Key]:
+    def read(receipt: dict[str, Any]) -> set[Key] | None:
+        if ended_before(receipt, "accepted"):
+            return None
+        return {(each["run_id"], each["part"], each["sha256"]) for each in receipt["accepted"]}
+
+    return frozenset(key for keys in receipts_told(root, RECEIPT_FILE, read) for key in keys)
+
+
+def _overwritten(ledger: Ledger, present: set[str]) -> list[Entry]:
+    """Return what lay where another run's part lies now: no run takes a number that is taken.
+
+    What had been merged before is not among it: the merged part has its rows, and is missed itself.
+    """
+    merged = {
+        part: entry.run_id
+        for entry in ledger  # from the first run to the last
+        if entry.replaces and entry.confirmed
+        for part in entry.replaces
+    }
+    confirmed = ([each for each in ledger.of(part) if each.confirmed] for part in present)
+    earlier = (entry for entries in confirmed for entry in entries[:-1])
+    return [entry for entry in earlier if entry.run_id >= merged.get(entry.part, "")]

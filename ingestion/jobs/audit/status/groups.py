@@ -1,0 +1,136 @@
+"""How fresh the groups of features are, and for which flow they are not fresh enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.jobs.audit.status.bars import BarsStatus
+from ingestion.jobs.audit.status.wanted import Snapshot
+from ingestion.lakehouse import list_parts, read_part
+from ingestion.markets.symbols import exchange_of
+from ingestion.runs.quarantine import quarantined
+
+Newest = Mapping[str, Mapping[str, datetime]]
+"""By group and symbol, the event of the newest row of the last 90 days."""
+
+
+@dataclass(frozen=True)
+class GroupStatus:
+    """One feature group."""
+
+    view: str
+    newest: datetime | None
+    """Event of its newest row; None without one."""
+    age: timedelta | None
+    max_age: timedelta
+    coverage: float | None
+    """Of the newest snapshot, by its receipt; None where no receipt tells."""
+    asked: int
+    """Symbols that the flows want and that the group can have."""
+    stale: tuple[str, ...]
+    """Those among them whose newest row is older than ``max_age``."""
+    missing: tuple[str, ...]
+    """Those among them without any row in the last 90 days."""
+    quarantined: int
+    """Rows that the newest snapshot's run kept back."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Who wants which symbols, and what of them is not fresh."""
+
+    flow: str | None
+    """The name of its profile; None for a snapshot that no flow took."""
+    view: str
+    asked: int
+    stale: tuple[str, ...]
+    missing: tuple[str, ...]
+    coverage: float | None
+    wanted: frozenset[str] = field(repr=False)
+
+    @property
+    def late(self) -> int:
+        """Symbols that are stale or missing."""
+        return len(self.stale) + len(self.missing)
+
+    @property
+    def label(self) -> str:
+        """Whose view it is, for people."""
+        return self.view if self.flow is None else f"{self.flow}: {self.view}"
+
+
+def demands(
+    flow: str | None,
+    wanted: frozenset[str],
+    coverage: float | None,
+    newest: Newest,
+    bars: BarsStatus,
+    max_ages: Mapping[str, timedelta],
+    at: datetime,
+) -> Iterator[Demand]:
+    """Yield of each group what one flow wants of it.
+
+    Of the recomputed group it wants the symbols with bars; those whose market is imported alone are
+    as fresh as they can be.
+    """
+    for group in GROUPS:
+        rows, asked, may_be_old = newest[group.name], wanted, frozenset[str]()
+        if group is LOCAL_1D:
+            asked = wanted & bars.newest.keys()
+            may_be_old = frozenset(s for s in asked if exchange_of(s) in bars.imported)
+        old = {s for s in asked & rows.keys() if at - rows[s] > max_ages[group.name]}
+        yield Demand(
+            flow=flow,
+            view=group.name,
+            asked=len(asked),
+            stale=tuple(sorted(old - may_be_old)),
+            missing=tuple(sorted(asked - rows.keys() - may_be_old)),
+            coverage=coverage if group is TV_TECHNICALS_1D else None,
+            wanted=asked,
+        )
+
+
+def group_status(
+    root: Path,
+    group: FeatureGroup,
+    newest: Mapping[str, datetime],
+    demand: list[Demand],
+    snapshot: Snapshot | None,
+    max_age: timedelta,
+    at: datetime,
+) -> GroupStatus:
+    """Return how fresh one group is, for all who want it."""
+    last = max(newest.values(), default=None) or _newest_of_all(root, group, at)
+    run = root / "_runs" / snapshot.run_id if snapshot else None
+    return GroupStatus(
+        view=group.name,
+        newest=last,
+        age=at - last if last else None,
+        max_age=max_age,
+        coverage=snapshot.coverage if snapshot and group is TV_TECHNICALS_1D else None,
+        asked=len(frozenset[str]().union(*(each.wanted for each in demand))),
+        stale=_union(each.stale for each in demand),
+        missing=_union(each.missing for each in demand),
+        quarantined=quarantined(run)[group.name] if run else 0,
+    )
+
+
+def _union(names: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted(frozenset[str]().union(*names)))
+
+
+def _newest_of_all(root: Path, group: FeatureGroup, at: datetime) -> datetime | None:
+    """Return the newest event of a history that ended long ago."""
+    parts = [part for part in list_parts(root, group) if part.date <= at.date()]
+    events = [
+        pc.max(read_part(part.path, ["event_timestamp"])["event_timestamp"]).as_py()
+        for part in parts
+        if part.date == parts[-1].date
+    ]
+    return max((event for event in events if event is not None), default=None)

@@ -1,0 +1,138 @@
+"""What is served: the two files themselves, and whether they agree with the receipt of the load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from ingestion.base.errors import FeastRepositoryError
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import read_configuration, store_files
+from ingestion.catalog import GROUPS
+from ingestion.jobs.serve.loads import LastLoad
+from ingestion.plugins.online.look import Window, look
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_OWN = "WideSqliteOnlineStore"
+
+
+@dataclass(frozen=True)
+class Load:
+    """The last materialization."""
+
+    run_id: str
+    until: datetime
+    age: timedelta
+    rows: dict[str, int | None]
+    """By view, the symbols that its own last load brought."""
+
+
+@dataclass(frozen=True)
+class ServedView:
+    """What the online store has of one view."""
+
+    view: str
+    rows: int
+    """Symbols with a row, valid or not."""
+    valid: int
+    """Those among them whose row is served: it is not past its time to live."""
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """The files that features are served from."""
+
+    registry: Path | None
+    """None if it is no file."""
+    has_registry: bool
+    online: Path | None
+    """None if it is no file of this project's online store, which alone can be looked at."""
+    has_online: bool
+    views: tuple[ServedView, ...]
+    """Those that have a table."""
+    unreadable: str | None = None
+    """Why nobody could look."""
+
+
+def last_load(loads: Mapping[str, LastLoad], at: datetime) -> Load | None:
+    """Return the newest of the groups' loads."""
+    newest = max(loads.values(), key=lambda load: load.run_id, default=None)
+    if newest is None:
+        return None
+    rows = {view: load.rows for view, load in loads.items()}
+    return Load(newest.run_id, newest.until, at - newest.until, rows)
+
+
+def look_at_stores(settings: Settings, at: datetime) -> StoreStatus:
+    """Look at the registry's and the online store's file; without Feast, and making none."""
+    try:
+        files, configuration = store_files(settings), read_configuration(settings)
+    except FeastRepositoryError as error:
+        return StoreStatus(None, False, None, False, (), str(error))
+    is_own = str((configuration.get("online_store") or {}).get("type", "")).endswith(_OWN)
+    online = files.online if is_own else None
+    registry = files.registry
+    status = partial(
+        StoreStatus,
+        registry=registry,
+        has_registry=registry is not None and registry.is_file() and registry.stat().st_size > 0,
+        online=online,
+    )
+    if online is None:
+        return status(has_online=False, views=())
+    tables = {group.name: f"wide_{configuration.get('project')}_{group.name}" for group in GROUPS}
+    windows: dict[str, Window] = {
+        tables[group.name]: (_micros(at - group.ttl), _micros(at)) for group in GROUPS
+    }
+    try:
+        found = look(online, windows)
+    except FeastRepositoryError as error:
+        return status(has_online=True, views=(), unreadable=str(error))
+    views = tuple(
+        ServedView(view, content.rows, content.inside, _instant(content.newest_us))
+        for view, table in tables.items()
+        if (content := (found or {}).get(table)) is not None
+    )
+    return status(has_online=found is not None, views=views)
+
+
+def store_problems(loads: Mapping[str, LastLoad], stores: StoreStatus) -> Iterator[str]:
+    """Yield where the stores are not what the last loads left, each with what to do."""
+    if not loads:
+        return
+    if stores.unreadable:
+        yield f"what is served could not be looked at: {stores.unreadable}; run `tvfeast rebuild`"
+        return
+    if stores.registry and not stores.has_registry:
+        yield f"{stores.registry} is missing: run `tvfeast rebuild`"
+    if stores.online is None:
+        return
+    if not stores.has_online:
+        yield f"{stores.online} is missing, so nothing is served: run `tvfeast rebuild`"
+        return
+    views = {view.view: view for view in stores.views}
+    for name, load in loads.items():
+        there = views.get(name, ServedView(name, 0, 0, None))
+        brought = f"and the load of run {load.run_id} brought"
+        if load.rows and there.rows < load.rows:
+            yield (
+                f"{stores.online} has {there.rows:,} rows of {name}, {brought} {load.rows:,}: run "
+                "`tvfeast rebuild`"
+            )
+        elif load.newest and there.newest and there.newest < load.newest:
+            yield (
+                f"{stores.online} has {name} up to {there.newest:%Y-%m-%d %H:%M} UTC, {brought} "
+                f"rows of {load.newest:%Y-%m-%d %H:%M} UTC: run `tvfeast rebuild`"
+            )
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else _EPOCH + micros * _MICROSECOND

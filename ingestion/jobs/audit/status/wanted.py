@@ -1,0 +1,133 @@
+"""Which symbols are to be fresh, and how much of them the newest snapshot covers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from ingestion.base.clock import parse_instant
+from ingestion.base.errors import InputError
+from ingestion.base.reading import reading_again
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
+from ingestion.markets.symbols import exchange_of
+from ingestion.runs.receipt_file import ended_before, newest_receipt, receipt_told
+
+SNAPSHOT_FILE = "feature_ingest_coverage.json"
+
+PassedOver = Callable[[InputError], object]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the receipt of a snapshot tells."""
+
+    run_id: str
+    coverage: float
+    symbols: frozenset[str] | None
+    """What was asked for by name; None if it was a market."""
+    failed: frozenset[str]
+    known_at: datetime | None
+
+
+def newest_snapshot(root: Path, passed_over: PassedOver) -> Snapshot | None:
+    """Return the newest snapshot of all, whoever asked for it."""
+    return newest_receipt(root, SNAPSHOT_FILE, partial(_snapshot, root), passed_over)
+
+
+def first_snapshot(root: Path, runs: Iterable[str], passed_over: PassedOver) -> Snapshot | None:
+    """Return the snapshot of the first of these runs that took one."""
+    for run_id in runs:
+        path = root / "_runs" / run_id / SNAPSHOT_FILE
+        if path.exists():
+            told = receipt_told(path, partial(_snapshot, root), passed_over)
+            if told is not None:
+                return told
+    return None
+
+
+def symbols_wanted(
+    root: Path,
+    source: frozenset[str] | None,
+    snapshot: Snapshot | None,
+    seen: Mapping[str, datetime],
+) -> frozenset[str]:
+    """Return the symbols that are to be fresh.
+
+    Parameters
+    ----------
+    source
+        What is asked for by name; None for a market. A market has no list, and no row says of which
+        market it is; so what was seen lately counts, on the exchanges that its snapshot has shown,
+        or on all if it has shown none.
+    snapshot
+        Its newest one with rows.
+    seen
+        The symbols with a row in the last 90 days.
+    """
+    if source is not None:
+        return source
+    shown = reading_again(partial(_rows_of, root, snapshot)) if snapshot else frozenset()
+    exchanges = set(map(exchange_of, shown))
+    failed = snapshot.failed if snapshot else frozenset()
+    return failed | {symbol for symbol in seen if not shown or exchange_of(symbol) in exchanges}
+
+
+def _rows_of(root: Path, snapshot: Snapshot) -> frozenset[str]:
+    """Return the symbols of a snapshot's rows: all are stamped with its instant, and no others."""
+    if snapshot.known_at is None:
+        return frozenset()
+    day, second = snapshot.known_at.date(), int(snapshot.known_at.timestamp())
+    shown: set[str] = set()
+    for part in list_parts(root, TV_TECHNICALS_1D, day):
+        if part.date > day:
+            break
+        rows = read_part(part.path, ["symbol", "timestamp"])
+        shown |= set(rows.filter(pc.equal(rows["timestamp"], second))["symbol"].to_pylist())
+    return frozenset(shown)
+
+
+def _snapshot(root: Path, receipt: dict[str, Any]) -> Snapshot | None:
+    if ended_before(receipt, "coverage"):
+        return None
+    source, coverage = receipt["request"]["source"], float(receipt["coverage"])
+    if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
+        raise ValueError(f"{coverage} is no share")
+    is_to_appear = receipt.get("verdict") == "publish" and receipt["fetched"] > 0
+    if is_to_appear and not _has_appeared(root, receipt["run_id"]):
+        return None
+    known_at = receipt.get("known_at")
+    return Snapshot(
+        run_id=receipt["run_id"],
+        coverage=coverage,
+        symbols=None if isinstance(source, str) else frozenset(map(_text, source["symbols"])),
+        failed=frozenset(map(_text, receipt["failed_symbols"])),
+        known_at=None if known_at is None else parse_instant(known_at),
+    )
+
+
+def _has_appeared(root: Path, run_id: str) -> bool:
+    """Tell whether a run's snapshot was ever there: its receipt is written before.
+
+    It may be gone again, or merged with others; and a run may die between the part and its word.
+    """
+    if not (root / "_runs" / run_id / LEDGER_FILE).exists():  # from before the ledgers
+        return True
+    return any(
+        entry.confirmed or (root / entry.part).exists()
+        for entry in read_ledger(root, run_id)
+        if entry.part.startswith(f"{TV_TECHNICALS_1D.storage}/")
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

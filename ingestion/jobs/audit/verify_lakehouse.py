@@ -1,0 +1,247 @@
+"""Derive again what can be derived, over the whole lakehouse, and name what does not hold.
+
+1. List all parts, then read the ledgers: a part's line is there before the part is.
+2. Of each date, look into every part (:func:`~ingestion.lakehouse.inspect.inspect_part`), and
+   compare the keys of all.
+3. Name what is no part, and parts that were there and are gone.
+4. Compare the receipts with the rows (:mod:`ingestion.runs.consistency`), and the runs' folders
+   with what their runs recorded (:mod:`ingestion.runs.run_folders`).
+
+Memory holds one part and the keys of one date. The lakehouse may be written meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.base import clock
+from ingestion.base.errors import CorruptPart
+from ingestion.base.reading import reading_again
+from ingestion.base.settings import Settings
+from ingestion.catalog import DATASETS, OHLCV_1D, Dataset
+from ingestion.jobs.audit.missing_files import find_losses
+from ingestion.jobs.audit.waiting import waiting_for_answers
+from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
+from ingestion.jobs.ingest.holes import find_holes, said
+from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse.inspect import inspect_part, version_keys
+from ingestion.lakehouse.ledger import Entry, Ledger
+from ingestion.lakehouse.parts import Part, part_number, partition_date
+from ingestion.runs.consistency import check_records
+
+_NUMBER = "part number"
+_WITHDRAW = (
+    "`tvfeast withdraw-bars --listed --reason TEXT` takes back those of no session, and of two the "
+    "one that came later; then import the vendors' files again (`tvfeast import-bars FILE…`), "
+    "which puts each bar into its session, and run `tvfeast local-features`"
+)
+_NAMED = 5
+"""Double sessions of a part that are named."""
+_GONE = (
+    "is gone: run {entry.run_id} wrote it; put it back from a backup, or make a part's rows anew, "
+    "and record why: `tvfeast verify --accept {entry.part} --reason …`"
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that does not hold, and why."""
+
+    file: str
+    """Path below the lakehouse's root."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.reason}"
+
+
+@dataclass
+class LakehouseReport:
+    """What was looked at, and what does not hold."""
+
+    parts: int = 0
+    rows: int = 0
+    not_recorded: int = 0
+    """Parts from before the ledgers, whose content has no recorded hash."""
+    unpublished: int = 0
+    """Parts that were announced and never appeared: their runs died before."""
+    replaced: int = 0
+    """Parts whose place a merged one took."""
+    accepted: int = 0
+    """Parts and receipts that are gone, and of which somebody recorded why."""
+    receipts: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    """What waits for somebody and is no fault of a file: missing sessions, held bars, splits."""
+    lost: tuple[Entry, ...] = ()
+    """The parts and receipts among the faults that are gone."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything holds."""
+        return not self.faults
+
+
+def check_lakehouse(settings: Settings) -> LakehouseReport:
+    """Check every file of the lakehouse; changes nothing and waits for nobody.
+
+    An empty or missing lakehouse holds.
+    """
+    root = settings.lakehouse
+    report = LakehouseReport()
+    rows_of: Counter[tuple[str, str]] = Counter()
+    listed = {dataset: by_date(list_parts(root, dataset)) for dataset in DATASETS}
+    ledger = Ledger.read(root, whole=False)
+    for dataset, dates in listed.items():
+        for day, parts in dates.items():
+            try:
+                found = _inspect(root, dataset, parts, ledger)
+            except FileNotFoundError:  # merged meanwhile
+                found = reading_again(partial(_inspect_anew, root, dataset, day))
+            found.add_to(report, rows_of)
+    report.faults += [Fault(name, "is not the lakehouse's: move it out") for name in foreign(root)]
+    report.faults += reading_again(partial(_double, root))
+    records = check_records(root, rows_of)
+    report.receipts = records.receipts
+    report.faults += [Fault(file, reason) for file, reason in records.faults]
+    losses = find_losses(root, records.published)
+    report.unpublished, report.replaced = losses.unpublished, losses.replaced
+    report.lost, report.accepted = losses.lost, len(losses.accepted)
+    report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
+    report.faults.sort(key=lambda fault: fault.file)
+    report.warnings = tuple(_warnings(root))
+    return report
+
+
+def _warnings(root: Path) -> Iterator[str]:
+    """Yield what waits for somebody, each with the command."""
+    try:
+        yield from said(find_holes(root, clock.now()).open)
+        yield from waiting_for_answers(root)
+    except CorruptPart:
+        return  # which is a fault itself
+
+
+def _double(root: Path) -> list[Fault]:
+    """Name bars of sessions that are stored twice, or in no session, by their parts."""
+    try:
+        found = list(double_sessions(by_date(list_parts(root, OHLCV_1D))))
+    except CorruptPart:
+        return []  # which is a fault itself
+    of_part: dict[Path, list[DoubleSession]] = {}
+    for each in found:
+        of_part.setdefault(each.parts[-1], []).append(each)
+    return [
+        Fault(
+            path.relative_to(root).as_posix(),
+            f"has {len(double)} bars of sessions that are stored twice or in no session: "
+            f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
+            f"(also in {', '.join(_others(root, double)) or 'no other part'}): {_WITHDRAW}",
+        )
+        for path, double in of_part.items()
+    ]
+
+
+def _others(root: Path, double: list[DoubleSession]) -> list[str]:
+    paths = dict.fromkeys(path for each in double for path in each.parts[:-1])
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+@dataclass
+class _Found:
+    """What is in the parts of a date."""
+
+    parts: int = 0
+    rows: int = 0
+    not_recorded: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    rows_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add_to(self, report: LakehouseReport, rows_of: Counter[tuple[str, str]]) -> None:
+        report.parts += self.parts
+        report.rows += self.rows
+        report.not_recorded += self.not_recorded
+        report.faults += self.faults
+        rows_of.update(self.rows_of)
+
+
+def _inspect_anew(root: Path, dataset: Dataset, day: date) -> _Found:
+    parts = [part for part in list_parts(root, dataset, day) if part.date == day]
+    return _inspect(root, dataset, parts, Ledger.read(root, whole=False))
+
+
+def _inspect(root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger) -> _Found:
+    found = _Found(parts=len(parts))
+    names = version_keys(dataset)
+    keys: dict[int, pa.Table] = {}
+    for part in parts:
+        inspected = inspect_part(root, dataset, part, ledger)
+        found.not_recorded += not inspected.recorded
+        found.faults += [Fault(_name(root, part), reason) for reason in inspected.faults]
+        if inspected.rows is not None:
+            found.rows += inspected.rows.num_rows
+            keys[part.number] = inspected.rows.select(names)
+        if inspected.provenance is not None:
+            for origin in inspected.provenance.origins:
+                found.rows_of[dataset.name, origin.run_id] += origin.rows
+    for number, times in _repeated(keys, names):
+        (part,) = (part for part in parts if part.number == number)
+        reason = f"has {times} rows that are there twice ({', '.join(names)})"
+        found.faults.append(Fault(_name(root, part), reason))
+    return found
+
+
+def _repeated(keys: dict[int, pa.Table], names: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Return parts with rows that they or parts of lower numbers hold too, and how many."""
+    if not keys:
+        return []
+    numbered = [
+        rows.append_column(_NUMBER, pa.array([number] * rows.num_rows, pa.int64()))
+        for number, rows in keys.items()
+    ]
+    counts = (
+        pa.concat_tables(numbered)
+        .group_by(list(names))
+        .aggregate([([], "count_all"), (_NUMBER, "max")])
+    )
+    twice = counts.filter(pc.greater(counts["count_all"], 1))
+    return sorted(Counter(twice[f"{_NUMBER}_max"].to_pylist()).items())
+
+
+def foreign(root: Path) -> Iterator[str]:
+    """Yield what lies in the lakehouse and is no part; of a folder, the folder alone.
+
+    Names that begin with ``_`` at the root are the lakehouse's own.
+    """
+    storages = {root / dataset.storage for dataset in DATASETS}
+    above = {parent for storage in storages for parent in storage.parents}
+
+    def search(folder: Path) -> Iterator[str]:
+        for path in sorted(folder.iterdir()):
+            name = path.relative_to(root).as_posix()
+            if folder == root and name.startswith("_"):
+                continue
+            if (path in above or path in storages) and path.is_dir():
+                yield from search(path)
+            elif folder not in storages or partition_date(path) is None:
+                yield name
+            else:
+                yield from (
+                    inner.relative_to(root).as_posix()
+                    for inner in sorted(path.iterdir())
+                    if part_number(inner) is None
+                )
+
+    return search(root) if root.is_dir() else iter(())
+
+
+def _name(root: Path, part: Part) -> str:
+    return part.path.relative_to(root).as_posix()

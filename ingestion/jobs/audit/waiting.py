@@ -1,0 +1,91 @@
+"""What is known of bars and waits, or was taken back, so that no value shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from ingestion.bars import waiting_bars
+from ingestion.bars.adjustment import ratio_told
+from ingestion.bars.ahead import without_effect
+from ingestion.bars.model import Split
+from ingestion.bars.withdrawn import as_withdrawn
+from ingestion.base.reading import reading_again
+from ingestion.catalog import OHLCV_1D
+from ingestion.lakehouse import by_date, is_withdrawn, list_parts, read_current_of
+
+_NAMED = 10
+"""Symbols, or splits, that are named one by one."""
+_ANSWER = "`tvfeast import-bars --splits FILE`, with a ratio of 1 if there was none"
+
+
+def waiting_for_answers(root: Path) -> Iterator[str]:
+    """Say which symbols' bars are held back, and which recorded splits no bar shows yet.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    """
+    held = reading_again(lambda: waiting_bars(root))
+    symbols = held["symbol"].unique().to_pylist()
+    if symbols:
+        yield (
+            f"{held.num_rows:,} bars of {len(symbols):,} symbols are held back until a suspected "
+            f"split is recorded ({_ANSWER}): {_named(symbols)}"
+        )
+    splits = reading_again(lambda: without_effect(root))
+    if splits:
+        yield (
+            f"{len(splits):,} recorded splits wait for a bar of their session or a later one: "
+            f"{_named([f'{split.symbol} {_told(split)}' for split in splits])}"
+        )
+
+
+def notes_on_bars(root: Path, symbol: str, event: datetime, as_of: datetime) -> Iterator[str]:
+    """Say what a value of a symbol does not show.
+
+    Parameters
+    ----------
+    event
+        Close of the value's bar.
+    as_of
+        What is later than that does not matter.
+    """
+    yield from _withdrawn(root, symbol, event)
+    held = waiting_bars(root)
+    held = held.filter(pc.equal(held["symbol"], symbol))
+    closes = [each for each in held["event_timestamp"].to_pylist() if each <= as_of]
+    if closes:
+        yield (
+            f"{len(closes):,} bars since, from {min(closes):%Y-%m-%d} on, are held back until a "
+            f"suspected split is recorded: {_ANSWER}"
+        )
+    for split in without_effect(root):
+        if split.symbol == symbol and split.event <= as_of.timestamp():
+            yield f"a split of {_told(split)} is recorded, and waits for a bar to take effect at"
+
+
+def _withdrawn(root: Path, symbol: str, event: datetime) -> Iterator[str]:
+    of_day = by_date(list_parts(root, OHLCV_1D, event.date())).get(event.date(), [])
+    rows = read_current_of(of_day, OHLCV_1D, [symbol], withdrawn=True)
+    rows = rows.filter(pc.equal(rows["event_timestamp"], event))
+    gone = rows.filter(is_withdrawn(rows)).to_pylist()
+    if gone and len(gone) == rows.num_rows:
+        last = max(map(as_withdrawn, gone), key=lambda each: each.created)
+        yield (
+            f"the bar that closed then was withdrawn on {last.created:%Y-%m-%d}: {last.why}; these "
+            "are the values of the bar before"
+        )
+
+
+def _told(split: Split) -> str:
+    return f"{ratio_told(split.ratio)} on {datetime.fromtimestamp(split.event, UTC):%Y-%m-%d}"
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return f"{', '.join(names[:_NAMED])}{f' and {more:,} more' if more > 0 else ''}"

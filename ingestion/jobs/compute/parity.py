@@ -1,0 +1,241 @@
+"""Compare what the scanner served with what the bars give, bar by bar.
+
+A snapshot and a recomputed row speak of one bar if they agree on symbol and session close, both by
+:mod:`ingestion.markets.closes`: vendors stamp the open of a session differently, its close is one.
+
+1. Snapshots are taken a month at a time, oldest first. Of each bar the first snapshot in which it
+   was final counts: later ones repeat its values, and earlier ones show a bar that still moves.
+2. Those are joined with ``local_1d``, newest version.
+3. ``Perf.W`` and ``Perf.1M`` are recomputed at the snapshot's own instant, from the bars.
+4. The pairs are spilled by column, and each column is compared whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.base.spill import Spill
+from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current, sweep_staging
+from ingestion.lakehouse.parts import Part, utc_date
+from ingestion.markets.closes import BarState, bar_close, bar_state
+from ingestion.markets.feeds import Feeds
+from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
+from ingestion.quality.performance import WINDOWS, performance_at
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+TOLERANCE = 0.01
+"""Share of a column's scale; a single vote that differs moves a rating by more."""
+
+REACH = timedelta(days=90)
+"""How much longer than ``Perf.1M``'s window the bars are searched for its reference.
+
+A symbol without a bar in between is taken for one that began after.
+"""
+
+_FEATURES = tuple(column.name for column in TV_TECHNICALS_1D.features)
+_SERVED = ["symbol", "timestamp", "bar_timestamp", *_FEATURES]
+_KEYS = ["symbol", "bar_close"]
+_RECOMPUTED = " recomputed"
+_LONGEST_BAR = 26 * 3_600
+"""Seconds, and an hour more than a dealer's day in which clocks go back."""
+
+
+@dataclass(frozen=True)
+class ParityRequest:
+    """Which snapshots to compare, and what to name."""
+
+    first: date = date.min
+    """UTC date of the first snapshots."""
+    last: date = date.max
+    """UTC date of the last snapshots, included."""
+    tolerance: float = TOLERANCE
+    """Differences beyond this share of a column's scale are named."""
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """The comparison and where it is written down."""
+
+    report: ParityReport
+    receipt: Path
+
+
+def parity(
+    settings: Settings, request: ParityRequest | None = None, run_id: str | None = None
+) -> ParityResult:
+    """Compare ``tv_technicals_1d`` with ``local_1d``; judges nothing.
+
+    Memory holds a month of snapshots, the bars that its performance columns need, and then one
+    column of all pairs.
+
+    Raises
+    ------
+    InputError
+        If there are no snapshots in the range, no recomputed rows, or no bar that both have.
+    LakehouseLocked
+        If another run is writing.
+    """
+    request = request or ParityRequest()
+    run_id = run_id or new_run_id()
+    counts: Counter[str] = Counter()
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "parity", PARITY_FILE, request) as job,
+    ):
+        sweep_staging(settings.lakehouse)
+        snapshots = _snapshot_parts(settings.lakehouse, request)
+        recomputed = by_date(list_parts(settings.lakehouse, LOCAL_1D))
+        with Spill(settings.lakehouse / "_tmp" / f"{run_id}-columns") as columns:
+            _pair(settings.lakehouse, snapshots, recomputed, columns, counts)
+            if not counts["compared"]:
+                raise InputError(_nothing(counts))
+            compared = tuple(
+                compare_column(TV_TECHNICALS_1D.features[number], pairs, request.tolerance)
+                for number, pairs in columns.drain()
+            )
+        report = ParityReport(
+            run_id=run_id,
+            first=snapshots[0].date,
+            last=snapshots[-1].date,
+            tolerance=request.tolerance,
+            snapshots=counts.total(),
+            compared=counts["compared"],
+            repeated=counts["repeated"],
+            open=counts[BarState.OPEN],
+            unknown=counts[BarState.UNKNOWN],
+            unmatched=counts["unmatched"],
+            columns=compared,
+        )
+        job.tell(**report.to_dict())
+    return ParityResult(report, job.receipt)
+
+
+def _snapshot_parts(lakehouse: Path, request: ParityRequest) -> list[Part]:
+    if request.first > request.last:
+        raise InputError(f"--from {request.first} is after --to {request.last}")
+    parts = list_parts(lakehouse, TV_TECHNICALS_1D)
+    if not parts:
+        raise InputError(f"{lakehouse} has no snapshots yet: run `tvfeast flow-data`")
+    inside = [part for part in parts if request.first <= part.date <= request.last]
+    if not inside:
+        raise InputError(
+            f"{lakehouse} has no snapshots in that range: they are of {parts[0].date} to "
+            f"{parts[-1].date}; widen --from and --to"
+        )
+    return inside
+
+
+def _nothing(counts: Counter[str]) -> str:
+    return (
+        f"none of {counts.total():,} snapshots can be compared: {counts['unmatched']:,} of "
+        f"finished bars without a row in local_1d, {counts[BarState.OPEN]:,} of bars still open, "
+        f"{counts[BarState.UNKNOWN]:,} of bars whose state is not known; load the bars of those "
+        "days with `tvfeast import-bars FILE`, then run `tvfeast local-features`"
+    )
+
+
+def _pair(
+    lakehouse: Path,
+    snapshots: list[Part],
+    recomputed: dict[date, list[Part]],
+    columns: Spill,
+    counts: Counter[str],
+) -> None:
+    """Spill the pairs of all snapshots by the number of their column, and count the rest."""
+    compared: dict[str, int] = {}
+    feeds = Feeds(lakehouse)
+    for _, month in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
+        of_month = [
+            _final(read_current(of_day, TV_TECHNICALS_1D, _SERVED), compared, counts, feeds)
+            for of_day in by_date(list(month)).values()
+        ]
+        served = pa.concat_tables(of_month)
+        pairs = _joined(served, recomputed)
+        counts["compared"] += pairs.num_rows
+        counts["unmatched"] += served.num_rows - pairs.num_rows
+        if pairs.num_rows:
+            pairs = _at_the_snapshot(lakehouse, pairs)
+            for number, name in enumerate(_FEATURES):
+                column = pairs.select([*_KEYS, name, name + _RECOMPUTED])
+                columns.append(number, column.rename_columns([*_KEYS, "served", "recomputed"]))
+
+
+def _final(
+    rows: pa.Table, compared: dict[str, int], counts: Counter[str], feeds: Feeds
+) -> pa.Table:
+    """Keep the first final snapshot of each bar, and count the others.
+
+    Parameters
+    ----------
+    rows
+        One UTC date of ``tv_technicals_1d``, sorted by symbol and timestamp.
+    compared
+        By symbol, the close of the newest bar that an earlier snapshot had; brought up to date.
+
+    Returns
+    -------
+    pa.Table
+        ``symbol``, ``bar_close``, ``known_at`` (both int64, Unix s) and the features.
+    """
+    kept: list[int] = []
+    closes: list[int] = []
+    opens = pc.divide(rows["bar_timestamp"].cast(pa.int64()), 1_000_000)
+    keys = (cells.to_pylist() for cells in (rows["symbol"], opens, rows["timestamp"]))
+    for row, (symbol, opened, known_at) in enumerate(zip(*keys, strict=True)):
+        state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
+        if state is not BarState.CLOSED:
+            counts[state] += 1
+            continue
+        close = bar_close(symbol, opened)
+        if symbol in compared and close <= compared[symbol]:
+            counts["repeated"] += 1
+            continue
+        compared[symbol] = close
+        kept.append(row)
+        closes.append(close)
+    final = rows.take(pa.array(kept, pa.int64()))
+    stamps = [pa.array(closes, pa.int64()), final["timestamp"]]
+    return pa.table(
+        [final["symbol"], *stamps, *(final[name] for name in _FEATURES)],
+        names=[*_KEYS, "known_at", *_FEATURES],
+    )
+
+
+def _joined(served: pa.Table, recomputed: dict[date, list[Part]]) -> pa.Table:
+    """Return the snapshots that have a recomputed row, with its values beside theirs."""
+    days = {utc_date(close) for close in served["bar_close"].unique().to_pylist()}
+    parts = [part for day in sorted(days) for part in recomputed.get(day, [])]
+    local = read_current(parts, LOCAL_1D, ["symbol", "timestamp", "bar_timestamp", *_FEATURES])
+    # The row of a withdrawn bar has the values of a bar before: it describes no bar of its own.
+    opens = pc.divide(local["bar_timestamp"].cast(pa.int64()), 1_000_000)
+    is_own = pc.less_equal(pc.subtract(local["timestamp"], opens), _LONGEST_BAR)
+    local = local.filter(is_own).drop_columns(["bar_timestamp"])
+    local = local.rename_columns([*_KEYS, *_FEATURES])
+    return served.join(local, _KEYS, join_type="inner", right_suffix=_RECOMPUTED)
+
+
+def _at_the_snapshot(lakehouse: Path, pairs: pa.Table) -> pa.Table:
+    """Replace the performance at the bar's close by that at the snapshot's instant."""
+    first, last = (utc_date(pc.min_max(pairs["known_at"])[end].as_py()) for end in ("min", "max"))
+    first -= timedelta(days=max(WINDOWS.values())) + REACH
+    symbols = pairs["symbol"].unique().to_pylist()
+    bars = read_bars(lakehouse, first, last, symbols, FORMULA_COLUMNS)
+    place = bars.column_names.index("symbol")
+    bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
+    performances = performance_at(bars, pairs.select([*_KEYS, "known_at"]))
+    pairs = pairs.drop_columns([name + _RECOMPUTED for name in WINDOWS])
+    pairs = pairs.join(performances, _KEYS, join_type="left outer", right_suffix=_RECOMPUTED)
+    # A join promises no order, and a receipt should not differ from run to run.
+    return pairs.sort_by([(key, "ascending") for key in _KEYS])

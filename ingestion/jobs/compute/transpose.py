@@ -1,0 +1,184 @@
+"""From bars by date to rows of ``local_1d`` by date, through formulas that need them by symbol.
+
+More rows than fit in memory are turned around twice, on disk:
+
+1. read the bars' partitions, a month at a time, and spill the rows by symbol
+2. compute a few hundred symbols at a time, and spill the wanted rows by month
+3. read each month's rows, in the order of their dates
+
+On the way a symbol is the place of its name among all names in order: moving and sorting numbers
+costs a fraction of moving and sorting texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles, seconds
+from ingestion.bars.model import VALUES
+from ingestion.base.spill import Spill, runs
+from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.formulas import compute_local_features
+from ingestion.lakehouse import arrow_schema, by_date, is_withdrawn, read_current
+from ingestion.lakehouse.parts import Part, read_metadata
+
+ROWS_AT_ONCE = 750_000
+"""Bars whose features are computed together; about 150 bytes each in and out."""
+
+_WITHDRAWN = "withdrawn"
+_DAY = 86_400
+
+
+def spill_by_symbol(
+    parts: list[Part], spill: Spill, attendance: Attendance
+) -> tuple[list[str], int]:
+    """Spill all bars by symbol, and note who was there when.
+
+    Returns
+    -------
+    list of str
+        The symbols, in the order of the numbers that stand for them in what was spilled.
+    int
+        How many bars there are.
+    """
+    total = sum(read_metadata(part.path).num_rows for part in parts)
+    files = math.ceil(total / ROWS_AT_ONCE)
+    numbers: dict[str, int] = {}
+    count = 0
+    columns = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
+    for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
+        tables = [
+            read_current(of_day, OHLCV_1D, columns, withdrawn=True)
+            for of_day in by_date(list(month)).values()
+        ]
+        bars = pa.concat_tables(tables)
+        withdrawn = is_withdrawn(bars)
+        bars = bars.drop_columns(["source"]).append_column(_WITHDRAWN, withdrawn)
+        there = ~withdrawn.to_numpy()
+        count += int(there.sum())
+        symbols = bars["symbol"].combine_chunks().dictionary_encode()
+        names = symbols.dictionary.to_pylist()
+        known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
+        number = known[symbols.indices.to_numpy()]
+        attendance.add(number[there], seconds(bars)[there], list(numbers))
+        bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
+        spill.scatter(bars, number % files)
+    return list(numbers), count
+
+
+class Names:
+    """The symbols in order, and where in it the symbol of each number is."""
+
+    def __init__(self, symbols: list[str]) -> None:
+        by_name = sorted(range(len(symbols)), key=symbols.__getitem__)
+        self.ordered = pa.array([symbols[number] for number in by_name], pa.string())
+        self.place_of = np.empty(len(symbols), dtype=np.int32)
+        self.place_of[by_name] = np.arange(len(symbols), dtype=np.int32)
+
+    def at(self, places: pa.Array) -> pa.DictionaryArray:
+        """Return the symbols at places of the order."""
+        return pa.DictionaryArray.from_arrays(places, self.ordered)
+
+
+def features(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
+    """Compute all features of some symbols' whole history, with the bars' closes.
+
+    Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
+    """
+    withdrawn = rows.filter(rows[_WITHDRAWN])
+    rows = rows.filter(pc.invert(rows[_WITHDRAWN])).drop_columns([_WITHDRAWN])
+    computed = _computed(rows, names, holes)
+    return _with_withdrawn(computed, withdrawn, names) if withdrawn.num_rows else computed
+
+
+def _computed(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
+    places = names.place_of[rows["number"].to_numpy()]
+    order = np.lexsort((rows["timestamp"].to_numpy(), places))
+    rows, place = rows.take(pa.array(order)), pa.array(places[order])
+    closes = pa.array(seconds(rows))
+    bars = (
+        rows.drop_columns(["number", "event_timestamp"])
+        .append_column("symbol", names.at(place))
+        .append_column("close_timestamp", closes)
+    )
+    if holes:
+        missing = holes.missing_from(names.ordered.to_pylist(), places[order], closes.to_numpy())
+        bars = bars.append_column("missing_from", pa.array(missing))
+    computed = compute_local_features(bars)  # in the order of the bars, which is its own
+    return (
+        computed.drop_columns(["symbol", "timestamp"])
+        .append_column("place", place)
+        .append_column("bar_open", bars["timestamp"])
+        .append_column("timestamp", closes)
+    )
+
+
+def _with_withdrawn(computed: pa.Table, withdrawn: pa.Table, names: Names) -> pa.Table:
+    """Add the rows of withdrawn bars, where no other bar of the symbol closes."""
+    place, closes = names.place_of[withdrawn["number"].to_numpy()], seconds(withdrawn)
+    opens = withdrawn["timestamp"].to_numpy()
+    keys = np.unique(np.column_stack([place, closes, opens]), axis=0)
+    keys = keys[np.append(True, (np.diff(keys[:, :2], axis=0) != 0).any(axis=1))]
+    there = np.column_stack([computed[name].to_numpy() for name in ("place", "timestamp")])
+    order = np.lexsort((there[:, 1], there[:, 0]))
+    there, computed = there[order], computed.take(pa.array(order))
+    span = int(max(there[:, 1].max(initial=0), keys[:, 1].max())) + 1
+    known, wanted = (each[:, 0] * span + each[:, 1] for each in (there, keys))
+    at = np.searchsorted(known, wanted)
+    is_free = ~np.isin(wanted, known)
+    keys, before = keys[is_free], at[is_free] - 1
+    has_before = before >= 0
+    has_before[has_before] = there[before[has_before], 0] == keys[has_before, 0]
+    added = computed.take(pa.array(before, mask=~has_before))
+    filled = {
+        "place": keys[:, 0].astype(np.int32),
+        "timestamp": keys[:, 1],
+        "bar_open": np.where(has_before, added["bar_open"].fill_null(0).to_numpy(), keys[:, 2]),
+    }
+    for name, values in filled.items():
+        at_column = added.column_names.index(name)
+        field = computed.schema.field(name)
+        added = added.set_column(at_column, field, pa.array(values, field.type))
+    return pa.concat_tables([computed, added])
+
+
+def spill_by_month(rows: pa.Table, first: date, last: date, spill: Spill) -> None:
+    """Spill the rows of bars that closed on these dates, 30 days a file."""
+    days = _days(rows)
+    wanted = (days >= _day_number(first)) & (days <= _day_number(last))
+    if not wanted.all():
+        rows, days = rows.filter(pa.array(wanted)), days[wanted]
+    spill.scatter(rows, days // 30)
+
+
+def stamped(rows: pa.Table, names: Names, created: datetime) -> Iterator[tuple[date, pa.Table]]:
+    """Yield the rows of each date, in the schema of ``local_1d`` and in the order of symbols."""
+    schema = arrow_schema(LOCAL_1D)
+    rows = rows.take(pa.array(np.lexsort((rows["place"].to_numpy(), _days(rows)))))
+    columns = {name: rows[name] for name in rows.column_names} | {
+        "symbol": names.at(rows["place"].combine_chunks()),
+        "event_timestamp": pc.multiply(rows["timestamp"], 1_000_000),
+        "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
+        "bar_timestamp": pc.multiply(rows["bar_open"], 1_000_000),
+    }
+    table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
+    for number, start, end in runs(_days(table)):
+        yield datetime.fromtimestamp(number * _DAY, UTC).date(), table.slice(start, end - start)
+
+
+def _days(rows: pa.Table) -> NDArray[np.int64]:
+    days: NDArray[np.int64] = rows["timestamp"].to_numpy() // _DAY
+    return days
+
+
+def _day_number(day: date) -> int:
+    return day.toordinal() - date(1970, 1, 1).toordinal()

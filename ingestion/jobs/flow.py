@@ -1,0 +1,329 @@
+"""The daily flow: each job in turn, as one run, in one process, so that Feast is imported once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ingestion.base import clock
+from ingestion.base.errors import (
+    GateRefused,
+    InputError,
+    LakehouseLocked,
+    NothingFetched,
+    TvfeastError,
+)
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import store_files
+from ingestion.catalog import OHLCV_1D, FeatureGroup
+from ingestion.jobs.audit.status import refuse_unless_fresh, status
+from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.ingest.data_ingest import data_ingest, refuse_unless_usable
+from ingestion.jobs.ingest.feature_ingest import (
+    FeatureIngestRequest,
+    FeatureIngestResult,
+    feature_ingest,
+)
+from ingestion.jobs.ingest.meta_ingest import meta_ingest
+from ingestion.jobs.ingest.scan import Patience, Progress
+from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
+from ingestion.jobs.profiles import known_profiles, name_of, with_run
+from ingestion.jobs.serve.feast_repository import open_repository
+from ingestion.jobs.serve.materialize import MaterializeResult, materialize
+from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
+from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.runs.receipt import Job, Outcome, outcome_of
+from ingestion.runs.run_id import new_run_id
+
+
+class Status(StrEnum):
+    """What became of a step."""
+
+    DONE = "done"
+    SKIPPED = "nothing to do"
+    REFUSED = "refused"
+    """A limit said no, to all of it or to a part."""
+    FAILED = "failed"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """One step of the flow."""
+
+    name: str
+    status: Status
+    reason: str = ""
+    """Why it was refused, failed, had nothing to do, or was not run."""
+    duration_s: float = 0.0
+    result: Any = None
+    """The job's own; a step that was refused may have one too."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Rows of one dataset that a flow has added."""
+
+    dataset: str
+    rows: int
+    """To the lakehouse."""
+    online: int
+    """To the online store; 0 for what is not served."""
+
+    def __str__(self) -> str:
+        online = f", {self.online:,} online" if self.online else ""
+        return f"{self.dataset} ({self.rows:,} rows{online})"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What a flow has not published."""
+
+    step: str
+    group: str | None
+    """The feature group that is not promoted; None where it is not about one."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.group or self.step}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """What each step of the flow did."""
+
+    run_id: str
+    profile: str
+    """The name under which ``status`` knows it."""
+    steps: tuple[StepOutcome, ...]
+    published: tuple[Published, ...]
+    """What is new, in the lakehouse or online."""
+    refused: tuple[Refused, ...]
+    """What was refused, or failed."""
+    receipt: Path
+    error: TvfeastError | None
+    """Its exit code is 3 if something was published all the same, else the first failure's."""
+
+    @property
+    def verdict(self) -> Outcome:
+        """Whether all was done, something was refused, or the flow failed."""
+        return outcome_of(self.error)
+
+    def __getitem__(self, name: str) -> StepOutcome:
+        """Return a step's outcome."""
+        return next(step for step in self.steps if step.name == name)
+
+
+def flow_data(
+    settings: Settings,
+    request: FeatureIngestRequest,
+    progress: Progress | None = None,
+    *,
+    profile: str | None = None,
+    every: timedelta | None = None,
+) -> FlowResult:
+    """Run the chain; a step that fails stops those that need it, and no other.
+
+    A repeated flow picks up where this one stopped: each job adds only what is not there yet. The
+    receipt is written before the first step and after each, so that a flow that is killed has told
+    how far it came.
+
+    Parameters
+    ----------
+    profile
+        Under which name ``status`` knows this flow; that of its candidates or market if None.
+    every
+        How often it is to start; what its last starts show if None.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another run is writing.
+    FeastRepositoryError
+        If the registry describes other definitions or another lakehouse; nothing is published.
+    """
+    run_id = new_run_id()
+    name, started = profile or name_of(request.source), clock.now()
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "flow-data", RECEIPT_FILE, request) as job,
+    ):
+        patient = replace(request, patience=Patience())
+        chain = _chain(settings, patient, progress, run_id, name)
+        steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
+        profiles = with_run(known_profiles(settings.lakehouse), name, run_id)
+        job.tell(profile=name, every=every, profiles=profiles)
+        _tell(job, steps)
+        job.write()
+        registry = store_files(settings).registry
+        if registry is None or registry.exists():
+            open_repository(settings, apply_if_missing=True)  # before anything is published
+        failures: list[TvfeastError] = []
+        for number, (step, failure) in enumerate(_run(chain)):
+            steps[number] = step
+            failures += [failure] if failure else []
+            if isinstance(step.result, FeatureIngestResult) and step.result.part:
+                job.tell(profiles=profiles | {name: profiles[name].fetched(started)})
+            _tell(job, steps)
+            job.write()
+        published, refused = _published(job, steps), _refused(steps)
+        error = _error(failures, published, job.receipt)
+        if error:
+            job.fail(error)
+    return FlowResult(run_id, name, tuple(steps), published, refused, job.receipt, error)
+
+
+def _tell(job: Job, steps: Sequence[StepOutcome]) -> None:
+    job.tell(
+        published=_published(job, steps),
+        refused=_refused(steps),
+        steps=[_told(each) for each in steps],
+    )
+
+
+def _published(job: Job, steps: Sequence[StepOutcome]) -> tuple[Published, ...]:
+    """Return what is new by the run's ledger and by its load."""
+    stored = job.published()
+    loads = next((step.result.loads for step in steps if _is_load(step)), ())
+    # Feast's own engines do not count what changed.
+    online = {each.view: each.rows or 0 if each.changed is None else each.changed for each in loads}
+    served = {view: rows for view, rows in online.items() if rows}
+    return tuple(
+        Published(name, stored.get(name, 0), served.get(name, 0))
+        for name in dict.fromkeys([*stored, *served])
+    )
+
+
+def _is_load(step: StepOutcome) -> bool:
+    return isinstance(step.result, MaterializeResult)
+
+
+def _refused(steps: Sequence[StepOutcome]) -> tuple[Refused, ...]:
+    refused: list[Refused] = []
+    for step in steps:
+        if isinstance(step.result, ValidateResult):
+            refused += [
+                Refused(step.name, None if each.group == WAIVERS else each.group, each.told)
+                for each in step.result.faults
+            ]
+        elif step.status in (Status.REFUSED, Status.FAILED):
+            refused.append(Refused(step.name, None, step.reason))
+    return tuple(refused)
+
+
+def _error(
+    failures: Sequence[TvfeastError], published: Sequence[Published], receipt: Path
+) -> TvfeastError | None:
+    """Return what the flow ends with: the first failure, and what was published all the same."""
+    if not failures:
+        return None
+    first, *others = failures
+    kinds = {kind.exit_code: kind for kind in (InputError, GateRefused, NothingFetched)}
+    kind = GateRefused if published else kinds.get(first.exit_code, TvfeastError)
+    news = f"published: {', '.join(map(str, published))}" if published else "published nothing new"
+    more = f"; and {len(others)} more steps" if others else ""
+    return kind(f"{news}; {first}{more}; {receipt} says what became of each step")
+
+
+class _NothingToDo(Exception):
+    """A step has nothing to do; ``str()`` says why."""
+
+
+class _Step(NamedTuple):
+    name: str
+    needs: tuple[str, ...]
+    """Steps without whose result this one would publish what is not known to be right."""
+    run: Callable[[], Any]
+    judge: Callable[[Any], None] = lambda _: None
+    """Takes the result; raises where it says no to something."""
+
+
+def _chain(
+    settings: Settings,
+    request: FeatureIngestRequest,
+    progress: Progress | None,
+    run_id: str,
+    profile: str,
+) -> tuple[_Step, ...]:
+    def compute() -> object:
+        if not list_parts(settings.lakehouse, OHLCV_1D):
+            raise _NothingToDo("no bars yet; `tvfeast import-bars` loads history")
+        return local_features(settings, run_id)
+
+    promoted: list[FeatureGroup] = []
+
+    def gate() -> ValidateResult:
+        verdict = validate(settings, run_id)
+        promoted.extend(verdict.promoted)
+        return verdict
+
+    def load() -> MaterializeResult:
+        if not promoted:
+            raise _NothingToDo("no group is promoted")
+        return materialize(settings, run_id, promoted)
+
+    def compare() -> OnlineReport:
+        if not promoted:
+            raise _NothingToDo("nothing was loaded")
+        return verify_online(settings)
+
+    # What a scan does not bring is missing, and what is stored is as right as before. So no later
+    # step needs it; the gate tells what is too old to be served.
+    return (
+        _Step(
+            "data-ingest",
+            (),
+            lambda: data_ingest(settings, request, progress, run_id),
+            refuse_unless_usable,
+        ),
+        _Step("meta-ingest", (), lambda: meta_ingest(settings, request, progress, run_id)),
+        _Step("feature-ingest", (), lambda: feature_ingest(settings, request, progress, run_id)),
+        _Step("local-features", (), compute),
+        _Step("validate", (), gate, refuse_unless_passed),
+        _Step("materialize", ("validate",), load),
+        _Step("verify --online", ("materialize",), compare, refuse_unless_equal),
+        _Step("status", (), lambda: status(settings, profile=profile), refuse_unless_fresh),
+    )
+
+
+def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError | None]]:
+    stopped: set[str] = set()
+    for step in chain:
+        if waits_for := [name for name in step.needs if name in stopped]:
+            stopped.add(step.name)
+            reason = f"it needs {' and '.join(waits_for)}"
+            yield StepOutcome(step.name, Status.NOT_RUN, reason), None
+            continue
+        began = time.monotonic()
+        state, reason = Status.DONE, ""
+        failure: TvfeastError | None = None
+        result: object = None
+        try:
+            result = step.run()
+            step.judge(result)
+        except _NothingToDo as why:
+            state, reason = Status.SKIPPED, str(why)
+        except LakehouseLocked:
+            raise
+        except TvfeastError as error:
+            if result is None:
+                stopped.add(step.name)
+            state = Status.REFUSED if isinstance(error, GateRefused) else Status.FAILED
+            reason, failure = str(error), error
+        duration = round(time.monotonic() - began, 3)
+        yield StepOutcome(step.name, state, reason, duration, result), failure
+
+
+def _told(step: StepOutcome) -> dict[str, object]:
+    return {
+        "step": step.name,
+        "status": step.status,
+        "reason": step.reason,
+        "duration_s": step.duration_s,
+    }

@@ -1,0 +1,365 @@
+"""The scanner's closed daily bars become parts of ``ohlcv_1d``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ingestion.bars.accepted import read_accepted, record_accepted
+from ingestion.bars.checks import describe
+from ingestion.bars.held import hold, is_import, newly_held, sessions_of, waiting_bars, with_waiting
+from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
+from ingestion.bars.model import SCANNER, Bars
+from ingestion.bars.nearby import LOOKBACK
+from ingestion.bars.pending import take_recorded
+from ingestion.bars.refusals import Refusals, examples
+from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
+from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
+from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import SCANNED_BAR
+from ingestion.jobs.ingest.holes import Lacking, find_holes
+from ingestion.jobs.ingest.scan import (
+    Progress,
+    ScanRequest,
+    fetch,
+    open_client,
+    refuse_unless_enough,
+)
+from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.quality.coverage import CoverageReport
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RECEIPT_FILE = "data_ingest.json"
+ROUNDING = 1e-9
+"""Relative difference up to which a bar is the stored one."""
+
+
+@dataclass(frozen=True)
+class BarsReport:
+    """What became of a snapshot's bars."""
+
+    closed: int
+    """Good bars of closed sessions: written, unchanged, overruled, or held back."""
+    written: int
+    """Bars that this run adds, those released among them."""
+    restated: int
+    """Bars among the written that replace an earlier version."""
+    unchanged: int
+    """Bars that were there already."""
+    released: int
+    """Bars among the written that had been held back."""
+    waiting: int
+    """Bars that are held back now, of this run and of earlier ones."""
+    open: int
+    """Bars that may still move, of markets that close."""
+    never_closing: int
+    """Running bars of markets that never close."""
+    unknown_hours: int
+    """Bars of exchanges of unknown hours, which count as closed 24 h after their open."""
+    first: int
+    """Closed bars without a stored one in the twelve days before, to compare with."""
+    held_back: tuple[Suspect, ...]
+    """Split suspected: symbols whose bars wait until the split is recorded."""
+    suspected_in_store: tuple[Suspect, ...]
+    """Split suspected of bars that are stored without one."""
+    unsettled: tuple[Unsettled, ...]
+    """Symbols whose previous close differs from the stored one, and not as by a split."""
+    overruled: tuple[str, ...]
+    """Symbols whose bar disagrees with an imported one, which stays."""
+    traded_on_closed_days: tuple[str, ...]
+    """Days on which symbols traded and the calendar has none."""
+    did_not_open: tuple[str, ...]
+    """Markets and sessions that the calendar has and in which, by the previous closes, nobody
+    traded: they are accepted as missing."""
+    assumed_hours: dict[str, int]
+    """By exchange, bars among the written that lie beyond the end of its calendar."""
+    held_by_import: tuple[str, ...]
+    """Symbols whose bars wait since an import, for an answer to its suspected split."""
+    refused: tuple[RefusedBar, ...]
+    refused_file: Path | None = None
+    """All of the refused, a row each; None if there are none."""
+
+    @property
+    def refused_by_reason(self) -> dict[str, int]:
+        """How many rows were no bars, by reason, the commonest first."""
+        return dict(Counter(str(row.reason) for row in self.refused).most_common())
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for the receipt."""
+        return {
+            **{name: getattr(self, name) for name in _COUNTS},
+            "held_back": [_suspect(suspect) for suspect in self.held_back],
+            "suspected_in_store": [_suspect(suspect) for suspect in self.suspected_in_store],
+            "unsettled": [vars(each) for each in self.unsettled],
+            "overruled": list(self.overruled),
+            "assumed_hours": self.assumed_hours,
+            "traded_on_closed_days": list(self.traded_on_closed_days),
+            "did_not_open": list(self.did_not_open),
+            "held_by_import": list(self.held_by_import),
+            "refused": len(self.refused),
+            "refused_by_reason": self.refused_by_reason,
+            "refused_file": self.refused_file,
+            "refusals": [vars(row) for row in examples(self.refused)],
+        }
+
+
+_COUNTS = (
+    *("closed", "written", "restated", "unchanged", "released", "waiting"),
+    *("open", "never_closing", "unknown_hours", "first"),
+)
+
+
+@dataclass(frozen=True)
+class DataIngestResult:
+    """What a run did."""
+
+    report: CoverageReport
+    bars: BarsReport
+    receipt: Path
+    parts: tuple[Path, ...]
+    """Of ``ohlcv_1d``, one a date; none if nothing was new."""
+    missing: tuple[Lacking, ...] = ()
+    """Sessions that the lakehouse lacks now."""
+
+
+def data_ingest(
+    settings: Settings,
+    request: ScanRequest,
+    progress: Progress | None = None,
+    run_id: str | None = None,
+) -> DataIngestResult:
+    """Fetch the current daily bars, and append those that have closed and are new.
+
+    Whether a bar is final is judged by the instant before the first question: by then it was, so
+    every answer holds its last values. The receipt is written first; a run that died is simply run
+    again, and adds what is missing.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another run is writing.
+    NothingFetched
+        If no row came.
+    GateRefused
+        If the coverage is below ``min_coverage``; how many of the bars are closed does not matter.
+        Bars that are refused count as missing: where only they bring the coverage below it, the
+        good ones are written, and :func:`refuse_unless_usable` raises.
+    """
+    run_id, root = run_id or new_run_id(), settings.lakehouse
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "data-ingest", RECEIPT_FILE, request) as job,
+    ):
+        sweep_staging(root)
+        asked_at = clock.now()
+        with progress or Progress() as shown, open_client(settings, request) as client:
+            snapshot = fetch(client, request, SCANNED_BAR, shown)
+        report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
+        job.tell(**report.document())
+        refuse_unless_enough(report, job)
+        scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
+        plan = _plan(root, scanned, asked_at)
+        refused = plan.report.refused
+        report = replace(report, refused=len({row.symbol for row in refused}))
+        bars = replace(plan.report, refused_file=_save_refused(root, refused, run_id))
+        job.tell(**report.document(bars=bars.document()))
+        job.write()
+        hold(root, newly_held(*plan.held), run_id)
+        _record(root, plan.witness, run_id)
+        parts = tuple(append_new(root, rows, run_id) for rows in plan.rows)
+        missing = find_holes(root, clock.now()).open
+        job.tell(missing=missing)
+        result = DataIngestResult(report, bars, job.receipt, parts, missing)
+        if not report.is_enough:
+            job.fail(_too_few(result))
+    return result
+
+
+def _record(root: Path, witness: Witness, run_id: str) -> None:
+    """Write down what the previous closes say of the session before."""
+    now = clock.now()
+    record_missed(root, witness.missed, now, run_id)
+    known = {(each.market, each.session) for each in read_accepted(root)}
+    closed = [each for each in witness.closed if each[:2] not in known]
+    record_accepted(root, closed, DID_NOT_OPEN, now, run_id)
+
+
+def refuse_unless_usable(result: DataIngestResult) -> None:
+    """Say so where too many of the bars were refused; the others are written.
+
+    Raises
+    ------
+    GateRefused
+        If the coverage is below its limit.
+    """
+    if not result.report.is_enough:
+        raise _too_few(result)
+
+
+def _too_few(result: DataIngestResult) -> GateRefused:
+    report, bars = result.report, result.bars
+    why = "; ".join(f"{count:,} {reason}" for reason, count in bars.refused_by_reason.items())
+    return GateRefused(
+        f"{report} is below --min-coverage {report.min_coverage:g}: {bars.written:,} good bars "
+        f"were written, the others refused ({why}); {result.receipt} says why, bar by bar"
+    )
+
+
+def _save_refused(root: Path, refused: Sequence[RefusedBar], run_id: str) -> Path | None:
+    """List all refused rows in the run's folder; ``row`` is their place among them."""
+    refusals = Refusals(root / "_tmp" / f"{run_id}-refused")
+    for row, bar in enumerate(refused, start=1):
+        refusals.add(bar.reason, SCANNER, [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
+    return refusals.save(root, run_id)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be appended."""
+
+    rows: list[NewRows]
+    held: tuple[Bars, list[str], NDArray[np.float64], list[str], pa.Table]
+    """What :func:`newly_held` takes."""
+    report: BarsReport
+    witness: Witness
+
+
+def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
+    waiting = waiting_bars(root)
+    bars, names, previous = with_waiting(scanned.bars, scanned.names, scanned.previous, waiting)
+    incoming = Incoming(
+        bars,
+        names,
+        source=lambda at: pa.repeat(SCANNER, len(at)),
+        splits=[],
+        tolerance=ROUNDING,
+        is_overruled_by=_is_imported,
+    )
+    _, news = _new_rows(root, incoming)
+    # A halted symbol's last bar is shown for ever: it was looked at when it was new.
+    recent = news.is_new | (bars.event >= int((asked_at - LOOKBACK).timestamp()))
+    # What an import held back waits for an import with an answer, and what follows it waits too.
+    held = _after_import_held(bars, names, len(scanned.previous), waiting)
+    by_import = sorted({names[number] for number in bars.symbol[held].tolist()})
+    recent &= ~held
+    inspection = inspect(root, bars.take(recent), names, previous)
+    held[np.flatnonzero(recent)[inspection.held]] = True
+    kept = bars.take(~held)
+    moved = take_recorded(root, kept, names)
+    rows, written = _new_rows(root, replace(incoming, bars=kept, moved=moved))
+    scanned.refused += _not_taken(kept, names, written)
+    waited = set(sessions_of(waiting))
+    keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
+    was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
+    witness = hear_witness(root, bars.take(recent & ~held), names, previous)
+    report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import, witness)
+    held_bars = bars.take(held)
+    sources = _sources(held_bars, names, len(scanned.previous), waiting)
+    waits = held_bars, names, previous[held_bars.row], sources, waiting
+    return _Plan(rows, waits, report, witness)
+
+
+def _after_import_held(
+    bars: Bars, names: list[str], scanned: int, waiting: pa.Table
+) -> NDArray[np.bool_]:
+    """Find bars that an import held back, and the later ones of their symbols.
+
+    Where the scanner shows such a session itself, its previous close tells whether it was a split.
+    """
+    by_import = {
+        key
+        for key, source in zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True)
+        if is_import(source)
+    }
+    first: dict[int, int] = {}
+    for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True):
+        if row >= scanned and (names[number], int(event)) in by_import:
+            first[int(number)] = min(int(event), first.get(int(number), int(event)))
+    since = np.array([first.get(int(number), 1 << 62) for number in bars.symbol], dtype=np.int64)
+    held: NDArray[np.bool_] = bars.event >= since
+    return held
+
+
+def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> list[str]:
+    """Return the source of each held bar: who held it back first, where it waited before."""
+    origins = dict(zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True))
+    return [
+        SCANNER if row < scanned else origins[names[number], int(event)]
+        for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True)
+    ]
+
+
+def _not_taken(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
+    """Return the bars against which something stored speaks."""
+    return [
+        RefusedBar(names[bars.symbol[at]], stored.reason, f"{describe(bars, at)}; {stored}")
+        for at, stored in written.not_taken.items()
+    ]
+
+
+def _new_rows(root: Path, incoming: Incoming) -> tuple[list[NewRows], Written]:
+    written = Written(np.zeros(len(incoming.bars), dtype=bool))
+    return list(new_rows(root, incoming, written)), written
+
+
+def _is_imported(source: str) -> bool:
+    """Tell whether a person brought a bar; the daily job does not take that back."""
+    return not source.startswith(SCANNER)
+
+
+def _report(
+    scanned: Scanned,
+    inspection: Inspection,
+    written: Written,
+    held: int,
+    was_waiting: NDArray[np.bool_],
+    by_import: list[str],
+    witness: Witness,
+) -> BarsReport:
+    added = int(written.is_new.sum())
+    return BarsReport(
+        closed=len(scanned.bars) - len(written.not_taken),
+        written=added,
+        restated=written.restated,
+        unchanged=len(written.is_new) - added - len(written.overruled) - len(written.not_taken),
+        released=int((written.is_new & was_waiting).sum()),
+        waiting=held,
+        open=scanned.open,
+        never_closing=scanned.never_closing,
+        unknown_hours=scanned.unknown_hours,
+        first=inspection.first,
+        held_back=tuple(each for each in inspection.suspects if not each.is_stored),
+        suspected_in_store=tuple(each for each in inspection.suspects if each.is_stored),
+        unsettled=tuple(inspection.unsettled),
+        overruled=tuple(written.overruled),
+        assumed_hours=dict(sorted(written.assumed.items())),
+        traded_on_closed_days=tuple(scanned.witness.on_closed_days()),
+        did_not_open=tuple(f"{market} {session}" for market, session, _ in witness.closed),
+        held_by_import=tuple(by_import),
+        refused=tuple(scanned.refused),
+    )
+
+
+def _suspect(suspect: Suspect) -> dict[str, Any]:
+    return {
+        "symbol": suspect.symbol,
+        "bar_open": datetime.fromtimestamp(suspect.bar_open, UTC).isoformat(),
+        "ratio": suspect.told,
+        "stored_close": suspect.stored_close,
+        "previous_close": suspect.previous_close,
+        "record": suspect.record,
+    }

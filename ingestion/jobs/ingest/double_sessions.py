@@ -1,0 +1,104 @@
+"""Stored bars that stand in the way of their session's right one, found over the whole lakehouse.
+
+They come from before bars were placed in sessions: those of an exchange with a calendar that close
+with no session of it, and two bars of one symbol and session that close at different instants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ingestion.bars.twins import keys
+from ingestion.catalog import OHLCV_1D
+from ingestion.lakehouse import read_current
+from ingestion.lakehouse.parts import Part
+from ingestion.markets.placing import by_hours, misplaced, session_days
+
+_COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp"]
+_EPOCH = date(1970, 1, 1)
+
+
+class StoredBar(NamedTuple):
+    """Which bar it is."""
+
+    symbol: str
+    opens: int
+    """Unix s."""
+    day: date
+    """Its partition's."""
+
+
+class _Bar(NamedTuple):
+    key: StoredBar
+    session: int
+    """Day of its session, from 1970-01-01."""
+    created: datetime
+    is_misplaced: bool
+    """Whether it closes with no session of its exchange's calendar."""
+
+
+class DoubleSession(NamedTuple):
+    """A bar that stands in the way: in no session, or the later one of two in one."""
+
+    superfluous: StoredBar
+    """The bar that is in no session, or else the one that was written later."""
+    session: date
+    parts: tuple[Path, ...]
+    """Where the bars of that session are, the superfluous one last."""
+    is_misplaced: bool
+    """Whether it closes with no session of its exchange's calendar."""
+
+    def __str__(self) -> str:
+        what = "closes with no session of its exchange" if self.is_misplaced else "is there twice"
+        return f"{self.superfluous.symbol}, session {self.session}, {what}"
+
+
+def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
+    """Yield what stands in the way, in the order of dates.
+
+    Parameters
+    ----------
+    parts
+        Of ``ohlcv_1d``, by date.
+    """
+    seen: dict[tuple[str, int], _Bar] = {}
+    for day, of_day in parts.items():
+        # Bars of one session lie two dates apart at most.
+        seen = {key: bar for key, bar in seen.items() if day - bar.key.day <= timedelta(days=2)}
+        for bar in _bars(day, read_current(of_day, OHLCV_1D, _COLUMNS)):
+            key = bar.key.symbol, bar.session
+            other = seen.get(key)
+            if other is None or other.is_misplaced:
+                seen[key] = kept = bar
+            else:
+                kept = other if bar.is_misplaced or other.created <= bar.created else bar
+                seen[key] = kept
+            if bar.is_misplaced:
+                extra = bar
+            elif other is None or other.is_misplaced:
+                continue
+            else:
+                extra = other if kept is bar else bar
+            beside = {bar.key.day, *([other.key.day] if other else [])} - {extra.key.day}
+            paths = (parts[each][-1].path for each in (*sorted(beside), extra.key.day))
+            session = _EPOCH + timedelta(extra.session)
+            yield DoubleSession(extra.key, session, tuple(paths), extra.is_misplaced)
+
+
+def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
+    symbols, opens, closes = keys(rows)
+    days = np.zeros(len(symbols), dtype=np.int64)
+    wrong = np.zeros(len(symbols), dtype=bool)
+    for symbol, at in by_hours(symbols).items():
+        days[at] = session_days(symbol, opens[at], closes[at])
+        wrong[at] = misplaced(symbol, opens[at], closes[at])
+    created = rows["created_timestamp"].to_pylist()
+    columns = (symbols, opens.tolist(), days.tolist(), created, wrong.tolist())
+    for name, opened, number, written, is_wrong in zip(*columns, strict=True):
+        yield _Bar(StoredBar(name, opened, day), number, written, is_wrong)

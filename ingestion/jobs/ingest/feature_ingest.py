@@ -1,0 +1,228 @@
+"""One snapshot of the scanner becomes one part of ``tv_technicals_1d``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from ingestion.base import clock
+from ingestion.base.errors import ClockError
+from ingestion.base.settings import Settings
+from ingestion.catalog import FEEDS, TV_TECHNICALS_1D, UPDATE_MODE, Dtype
+from ingestion.jobs.ingest.scan import (
+    Progress,
+    ScanRequest,
+    fetch,
+    open_client,
+    refuse_unless_enough,
+)
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    created_at,
+    lakehouse_lock,
+    newest_between,
+    sweep_staging,
+)
+from ingestion.markets.candidates import Candidates
+from ingestion.markets.feeds import Feeds
+from ingestion.markets.symbols import exchange_of
+from ingestion.quality.check import CheckReport
+from ingestion.quality.coverage import CoverageReport
+from ingestion.quality.gate import check_at_door, refuse_unless_accepted
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+from ingestion.scanner import Snapshot
+
+GROUP = TV_TECHNICALS_1D
+_COLUMNS = (*GROUP.scanned, UPDATE_MODE)
+RECEIPT_FILE = "feature_ingest_coverage.json"
+
+
+@dataclass(frozen=True)
+class FeatureIngestRequest(ScanRequest):
+    """What to fetch, when to be content, and what is fresh enough to be left alone."""
+
+    resume_window: timedelta = timedelta(hours=2)
+    refresh: bool = False
+    """Fetch also what the resume window would skip."""
+
+
+@dataclass(frozen=True)
+class FeatureIngestResult:
+    """What became of it."""
+
+    report: CoverageReport
+    receipt: Path
+    part: Path | None
+    """None if every symbol had a row inside the resume window."""
+    quality: CheckReport | None = None
+    """None likewise."""
+
+
+def feature_ingest(
+    settings: Settings,
+    request: FeatureIngestRequest,
+    progress: Progress | None = None,
+    run_id: str | None = None,
+) -> FeatureIngestResult:
+    """Fetch a snapshot and publish it.
+
+    The receipt is written first, then the part appears at one stroke. A run that died before that
+    has published nothing; the next one fetches what is missing.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another run is writing.
+    NothingFetched
+        If no row came, and none is inside the resume window.
+    GateRefused
+        If the coverage is below ``min_coverage``, or the rows as a whole break a check.
+    ClockError
+        If the lakehouse already holds rows of this very second.
+    """
+    run_id = run_id or new_run_id()
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "feature-ingest", RECEIPT_FILE, request) as job,
+    ):
+        sweep_staging(settings.lakehouse)
+        recent = {} if request.refresh else _recent(settings.lakehouse, request.resume_window)
+        with progress or Progress() as shown:
+            snapshot, resumed = _fetch(settings, request, recent, shown)
+        known_at = clock.next_whole_second()
+        rows = _table(snapshot, known_at)
+        report = CoverageReport.of(
+            run_id, request.source, request.min_coverage, snapshot, known_at, resumed
+        )
+        feeds = Feeds(settings.lakehouse)
+        news = feeds.news(_modes(snapshot), known_at)
+        feeds.observe(news)
+        checked = None
+        if report.is_enough and rows.num_rows:
+            # Before the receipt, which says that the rows are published.
+            _refuse_same_second(settings.lakehouse, rows, known_at)
+            checked = _check(settings, rows, report, run_id, feeds)
+        job.tell(**report.document(**_quality(checked)))
+        refuse_unless_enough(report, job)
+        part = None
+        if checked is not None:
+            refuse_unless_accepted(checked, job)
+            job.write()
+            # First: a snapshot without it would count as one of the usual feed.
+            if news.num_rows:
+                append_part(settings.lakehouse, FEEDS, news, run_id)
+            # The checks took their time; `known_at` is later where the clock was set back.
+            accepted = created_at(checked.accepted, max(clock.now(), known_at))
+            part = append_part(settings.lakehouse, GROUP, accepted, run_id)
+    return FeatureIngestResult(report, job.receipt, part, checked)
+
+
+def _check(
+    settings: Settings, rows: pa.Table, report: CoverageReport, run_id: str, feeds: Feeds
+) -> CheckReport:
+    """Check the rows; as many must be left as the coverage asks for."""
+    # The product of an exact share may be off by a rounding.
+    covered = math.ceil(report.min_coverage * report.asked - 1e-9)
+    fewest = max(1, covered - report.resumed)
+    return check_at_door(settings, GROUP, rows, run_id, fewest=fewest, feeds=feeds)
+
+
+def _quality(checked: CheckReport | None) -> dict[str, object]:
+    """Return what the receipt says of the checks; their refusal overrules the coverage."""
+    if checked is None:
+        return {}
+    refused: dict[str, object] = {"verdict": "refuse"} if checked.refused else {}
+    return {"quality": checked.to_dict()} | refused
+
+
+def _recent(lakehouse: Path, window: timedelta) -> dict[str, int]:
+    """Return the symbols that have a row inside the resume window, with its second.
+
+    The window reaches forward too: after a clock was set back a little, a retry still finds the
+    rows of the run that it completes.
+    """
+    now, reach = clock.now().timestamp(), window.total_seconds()
+    newest = newest_between(lakehouse, GROUP, int(now - reach), int(now + reach) + 1)
+    return {symbol: second for symbol, second in newest.items() if abs(now - second) < reach}
+
+
+def _fetch(
+    settings: Settings, request: FeatureIngestRequest, recent: dict[str, int], progress: Progress
+) -> tuple[Snapshot, int]:
+    """Return the snapshot of what is missing, and how many symbols are not."""
+    with open_client(settings, request) as client:
+        snapshot = fetch(client, request, _COLUMNS, progress, skip=recent)
+    if isinstance(request.source, Candidates):
+        return snapshot, len(request.source.symbols) - snapshot.asked
+    return snapshot, _thin_out(snapshot, recent)
+
+
+def _thin_out(snapshot: Snapshot, recent: dict[str, int]) -> int:
+    """Take recent symbols out of a market's rows and failures; return how many it has in all.
+
+    No row says of which market it is. So of the symbols that a market counts but has not shown,
+    those are taken for recent that are so and are of an exchange that it has shown.
+    """
+    shown = snapshot.rows.keys() | snapshot.failed.keys()
+    exchanges = set(map(exchange_of, shown))
+    hidden = sum(exchange_of(symbol) in exchanges for symbol in recent.keys() - shown)
+    resumed = min(hidden, snapshot.shortfall)
+    for symbol in shown & recent.keys():
+        snapshot.rows.pop(symbol, None)
+        snapshot.failed.pop(symbol, None)
+        resumed += 1
+    return resumed
+
+
+def _modes(snapshot: Snapshot) -> dict[str, str | None]:
+    """Return each symbol's ``update_mode``."""
+    place = snapshot.columns.index(UPDATE_MODE)
+    cells = ((symbol, row[place]) for symbol, row in snapshot.rows.items())
+    return {symbol: cell if isinstance(cell, str) else None for symbol, cell in cells}
+
+
+def _table(snapshot: Snapshot, known_at: datetime) -> pa.Table:
+    """Return the snapshot's rows in the group's schema, all stamped with one instant."""
+    size = len(snapshot.rows)
+    stamped = {
+        "timestamp": pa.repeat(int(known_at.timestamp()), size),
+        "symbol": pa.array(list(snapshot.rows), pa.string()),
+        "event_timestamp": [known_at] * size,
+        "created_timestamp": [max(clock.now(), known_at)] * size,
+    }
+    values = zip(*snapshot.rows.values(), strict=True) if size else [()] * len(snapshot.columns)
+    scanned = {
+        column.name: pa.array(cells, _SCANNED_TYPES[column.dtype])
+        for column, cells in zip(snapshot.columns, values, strict=True)
+    }
+    schema = arrow_schema(GROUP)
+    columns = stamped | scanned
+    return pa.table(
+        [pa.array(columns[field.name]).cast(field.type) for field in schema], schema=schema
+    )
+
+
+_SCANNED_TYPES = {
+    Dtype.DOUBLE: pa.float64(),
+    Dtype.TIMESTAMP: pa.int64(),
+    Dtype.STRING: pa.string(),
+}
+
+
+def _refuse_same_second(lakehouse: Path, rows: pa.Table, known_at: datetime) -> None:
+    """Keep (symbol, timestamp) unique when the clock stands still or was set back."""
+    second = int(known_at.timestamp())
+    there = newest_between(lakehouse, GROUP, second, second)
+    repeated = [symbol for symbol in rows["symbol"].to_pylist() if symbol in there]
+    if repeated:
+        raise ClockError(
+            f"the lakehouse already has {len(repeated)} of these symbols stamped "
+            f"{known_at:%Y-%m-%d %H:%M:%S} UTC, {repeated[0]} among them: run again when the clock "
+            "(TVFEAST_NOW, if it is set) has moved on"
+        )

@@ -1,0 +1,321 @@
+"""The sessions that the lakehouse lacks: what ``status`` says of them, and accepting one.
+
+Looked for among the bars of the last 90 days; what ``local-features`` has found before, when it
+read all bars, is in its receipt. The newest session of a market is missed once it is later than its
+bars have come after any of the last five closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
+from ingestion.bars.attendance import Attendance, Hole, market_of
+from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
+from ingestion.bars.model import SCANNER
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.reading import reading_again
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.ingest.asked import markets_asked_for
+from ingestion.lakehouse import (
+    by_date,
+    lakehouse_lock,
+    list_parts,
+    read_part,
+    sweep_staging,
+    without_withdrawn,
+)
+from ingestion.lakehouse.parts import Part
+from ingestion.markets.exchanges import CALENDARS
+from ingestion.markets.sessions import sessions_between
+from ingestion.runs.receipt import Job
+from ingestion.runs.receipt_file import is_done, newest_receipt
+from ingestion.runs.run_id import new_run_id
+
+LOOKBACK = timedelta(days=90)
+"""How far back bars are read to find holes."""
+RECEIPT_FILE, LOCAL_FEATURES_FILE = "accept_hole.json", "local_features.json"
+_SESSIONS = 5
+"""Sessions that show how long after the close a market's bars come."""
+_GRACE = timedelta(hours=1)
+"""How much later than usual bars may come: a flow takes longer on one day than on another."""
+_NAMED = 10
+"""Problems that are said one by one."""
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A session of a market without bars."""
+
+    market: str
+    session: date
+    closes: datetime
+    symbols: int
+    """How many lack the bar."""
+
+    def __str__(self) -> str:
+        symbols = f"{self.symbols:,} symbols" if self.symbols != 1 else "1 symbol"
+        return (
+            f"{self.market} {self.session} is missing for {symbols}: import its bars (`tvfeast "
+            "import-bars`), or accept that there are none (`tvfeast accept-hole "
+            f"{self.market} {self.session} --reason TEXT`)"
+        )
+
+
+@dataclass(frozen=True)
+class Holes:
+    """What the lakehouse lacks, and what is known to be missing."""
+
+    open: tuple[Lacking, ...]
+    """In the order of the sessions."""
+    accepted: tuple[Accepted, ...]
+    imported_until: dict[str, date]
+    """By market whose bars came by import alone, its last session."""
+
+
+def find_holes(root: Path, at: datetime) -> Holes:
+    """Look for sessions that are missing now.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of the last 90 days cannot be read.
+    """
+    return _find(root, at, reading_again(lambda: _Recent.read(root, at)))
+
+
+def _find(root: Path, at: datetime, recent: _Recent) -> Holes:
+    accepted = read_accepted(root)
+    known = {(each.market, each.session) for each in accepted}
+    holes = reading_again(lambda: open_holes(root, recent.attendance))
+    since = (at - LOOKBACK).timestamp()
+    found = [
+        *(_lacking(hole) for hole in holes.of_markets),
+        *_of_symbols(holes),
+        *recent.overdue(root, at),
+        *(_lacking(hole) for hole in known_holes(root).of_markets if hole.closes < since),
+    ]
+    of_session: dict[tuple[str, date], Lacking] = {}
+    for each in found:
+        if (each.market, each.session) not in known:
+            of_session.setdefault((each.market, each.session), each)
+    return Holes(
+        open=tuple(sorted(of_session.values(), key=lambda hole: (hole.closes, hole.market))),
+        accepted=tuple(accepted),
+        imported_until={
+            market: last
+            for market, last in recent.attendance.markets.items()
+            if market not in recent.lags
+        },
+    )
+
+
+def said(holes: Iterable[Lacking]) -> list[str]:
+    """Return what is said of open holes, the newest first, each with what to do."""
+    newest = list(holes)[::-1]
+    more = len(newest) - _NAMED
+    rest = f"and {more:,} earlier sessions are missing: `tvfeast status --json` lists them"
+    return [*map(str, newest[:_NAMED]), *([rest] if more > 0 else [])]
+
+
+def refuse_if_missing(holes: Sequence[Lacking]) -> None:
+    """Say that sessions are missing; what came was published.
+
+    Raises
+    ------
+    GateRefused
+        If any is.
+    """
+    if holes:
+        more = f"; and {len(holes) - 1:,} more" if len(holes) > 1 else ""
+        raise GateRefused(f"{holes[-1]}{more}")
+
+
+@dataclass(frozen=True)
+class AcceptedHoles:
+    """What was accepted."""
+
+    run_id: str
+    reason: str
+    sessions: tuple[Lacking, ...]
+    receipt: Path
+
+
+def accept_hole(
+    settings: Settings, market: str, first: date, last: date | None, reason: str
+) -> AcceptedHoles:
+    """Write down that a market's bars of a session are not to come.
+
+    Parameters
+    ----------
+    market
+        Exchange code; the name of a calendar for all exchanges that keep it.
+    first, last
+        Local dates of the first and last session, both included; one session if there is no last.
+
+    Raises
+    ------
+    InputError
+        If there is no reason, or the market lacks no such session.
+    LakehouseLocked
+        If another run is writing.
+    """
+    if not reason.strip():
+        raise InputError("accept-hole needs a --reason: why there are no bars, and who says so")
+    last = last or first
+    if first > last:
+        raise InputError(f"the first session, {first}, is after the last, {last}")
+    root, run_id = settings.lakehouse, new_run_id()
+    request = {"market": market, "first": first, "last": last, "reason": reason}
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "accept-hole", RECEIPT_FILE, request) as job,
+    ):
+        sweep_staging(root)
+        now = clock.now()
+        recent = reading_again(lambda: _Recent.read(root, now))
+        # Also those that closed after their market's last bar, however early it is to ask.
+        just_closed = recent.after_the_last(now, lambda _: timedelta(0))
+        open_now = [*_find(root, now, recent).open, *just_closed]
+        wanted = {
+            (each.session, each.market): each
+            for each in open_now
+            if each.market in _markets(market) and first <= each.session <= last
+        }
+        if not wanted:
+            raise InputError(_nothing_open(market, first, last, open_now))
+        chosen = tuple(wanted[key] for key in sorted(wanted))
+        sessions = [(each.market, each.session, int(each.closes.timestamp())) for each in chosen]
+        record_accepted(root, sessions, reason, now, run_id)
+        job.tell(sessions=chosen)
+    return AcceptedHoles(run_id, reason, chosen, job.receipt)
+
+
+def _markets(name: str) -> set[str]:
+    return {name, *(exchange for exchange, calendar in CALENDARS.items() if calendar == name)}
+
+
+def _nothing_open(market: str, first: date, last: date, open_now: list[Lacking]) -> str:
+    span = str(first) if first == last else f"from {first} to {last}"
+    others = [f"{each.market} {each.session}" for each in open_now]
+    listed = ", ".join(others[-_NAMED:]) or "none"
+    return (
+        f"{market} lacks no session {span} that is not accepted already; open are: {listed}. Older "
+        "ones are known once `tvfeast local-features` has read all bars"
+    )
+
+
+def _lacking(hole: Hole) -> Lacking:
+    closes = datetime.fromtimestamp(hole.closes, UTC)
+    return Lacking(hole.market, hole.session, closes, hole.symbols)
+
+
+def _of_symbols(holes: OpenHoles) -> list[Lacking]:
+    """Return the sessions that single symbols have missed."""
+    found: dict[tuple[str, date], Lacking] = {}
+    for _, hole in holes.of_symbols:
+        key = hole.market, hole.session
+        before = found.get(key, replace(_lacking(hole), symbols=0))
+        found[key] = replace(before, symbols=before.symbols + 1)
+    return list(found.values())
+
+
+def known_holes(root: Path) -> OpenHoles:
+    """Return the holes that the newest finished run over all bars has found."""
+
+    def read(receipt: dict[str, Any]) -> OpenHoles | None:
+        if not is_done(receipt) or "holes" not in receipt:
+            return None
+        return OpenHoles.told(receipt["holes"])
+
+    return newest_receipt(root, LOCAL_FEATURES_FILE, read, lambda _: None) or OpenHoles(())
+
+
+@dataclass
+class _Recent:
+    """The bars of the last 90 days."""
+
+    attendance: Attendance
+    lags: dict[str, dict[datetime, timedelta]]
+    """By market and close, how long after it the scanner's first bar was stored."""
+    symbols: dict[str, dict[datetime, int]]
+    """By market and close, the number of stored bars."""
+
+    @classmethod
+    def read(cls, root: Path, at: datetime) -> _Recent:
+        first = (at - LOOKBACK).date()
+        recent = cls(Attendance(first, at.date()), {}, {})
+        numbers = Numbers()
+        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
+            if day > at.date():
+                break
+            rows = _keys(parts)
+            recent.attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
+            recent._note_lags(rows)
+        return recent
+
+    def _note_lags(self, rows: pa.Table) -> None:
+        """Note how long after the close the bars of each market came."""
+        names = rows["symbol"].combine_chunks().dictionary_encode()
+        markets = [market_of(name) for name in names.dictionary.to_pylist()]
+        market = pa.array(markets, pa.string()).take(names.indices)
+        rows = rows.append_column("market", market)
+        rows = rows.append_column("scanned", pc.starts_with(rows["source"], SCANNER))
+        groups = rows.group_by(["market", "event_timestamp", "scanned"])
+        told = groups.aggregate([("created_timestamp", "min"), ("symbol", "count_distinct")])
+        for row in told.to_pylist():
+            if row["market"] is None:
+                continue
+            close, count = row["event_timestamp"], row["symbol_count_distinct"]
+            counts = self.symbols.setdefault(row["market"], {})
+            counts[close] = max(count, counts.get(close, 0))
+            if row["scanned"]:
+                lag = row["created_timestamp_min"] - close
+                self.lags.setdefault(row["market"], {})[close] = lag
+
+    def overdue(self, root: Path, at: datetime) -> list[Lacking]:
+        """Return the sessions after a market's last one whose bars should have come.
+
+        Of the markets that somebody still asks for.
+        """
+
+        def usual(market: str) -> timedelta:
+            lags = self.lags[market]
+            return max(lags[close] for close in sorted(lags)[-_SESSIONS:]) + _GRACE
+
+        late = self.after_the_last(at, usual)
+        asked = markets_asked_for(root, {each.market for each in late}, at - LOOKBACK)
+        return [each for each in late if each.market in asked]
+
+    def after_the_last(self, at: datetime, delay: Callable[[str], timedelta]) -> list[Lacking]:
+        """Return the sessions after each market's last one that closed long enough ago.
+
+        Of markets that the scanner brings each day: those with sessions. Dealers and markets that
+        never close show the running bar.
+        """
+        found = []
+        for market, last in self.attendance.markets.items():
+            if market not in self.lags or market not in CALENDARS:
+                continue
+            newest = self.symbols[market][max(self.symbols[market])]
+            for session in sessions_between(market, last + _DAY, at.date() + _DAY):
+                closes = datetime.fromtimestamp(session.closes, UTC)
+                if closes + delay(market) <= at and not session.is_assumed:
+                    found.append(Lacking(market, session.label, closes, newest))
+        return found
+
+
+def _keys(parts: list[Part]) -> pa.Table:
+    columns = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
+    rows = pa.concat_tables([read_part(part.path, columns) for part in parts])
+    return without_withdrawn(rows)

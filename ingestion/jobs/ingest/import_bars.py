@@ -1,0 +1,171 @@
+"""Bar history from vendors' files becomes parts of ``ohlcv_1d``.
+
+An import is read (:mod:`ingestion.jobs.ingest.import_reading`), then judged
+(:mod:`ingestion.jobs.ingest.import_judging`), then written
+(:mod:`ingestion.jobs.ingest.import_writing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import compress
+from pathlib import Path
+
+from ingestion.bars import (
+    HINTS,
+    FileCounts,
+    Refusals,
+    SplitsFile,
+    Tally,
+    receipt_body,
+    suspected_file,
+)
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.settings import Settings
+from ingestion.jobs.ingest.import_judging import judge
+from ingestion.jobs.ingest.import_reading import Material, read_material
+from ingestion.jobs.ingest.import_request import ImportRequest
+from ingestion.jobs.ingest.import_result import ImportResult
+from ingestion.jobs.ingest.import_writing import write_judged
+from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
+from ingestion.lakehouse import lakehouse_lock, sweep_staging, write_run_file
+from ingestion.lakehouse.staging import Staging
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+__all__ = ["SCALED_PAST", "ImportRequest", "ImportResult", "import_bars"]
+
+SUSPECTED = "suspected_splits.csv"
+SCALED_PAST = (
+    "the file is adjusted for splits or dividends that the stored bars are not adjusted for, or in "
+    "another unit: import prices as traded, or give --restate to replace the stored past"
+)
+
+
+def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
+    """Import bars, or record splits on stored ones.
+
+    Good rows are kept whatever else is in a file, and good files whatever else is given; what is
+    refused goes into the receipt. What the lakehouse already holds is not written again, so a
+    repeated import writes nothing and a killed one is picked up where it died; until then its
+    receipt says that it is half done. A bar that differs is a restatement, created later.
+
+    Raises
+    ------
+    InputError
+        If the request names no file, its splits file cannot be read, or not a single row was
+        accepted; nothing is published then.
+    LakehouseLocked
+        If another run is writing.
+    """
+    request.refuse_unless_sound()
+    request = replace(request, files=tuple(dict.fromkeys(request.files)))
+    run_id = new_run_id()
+    # Held from the first row on: rows must not appear under an older run's id than that of a run
+    # that has gone by them already.
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "import-bars", RECEIPT_FILE, request.resolved()) as job,
+    ):
+        sweep_staging(settings.lakehouse)
+        # Beside the run's own staging folder, which goes with each part written.
+        with Staging(settings.lakehouse, f"{run_id}-bars") as staging:
+            result = _import(settings.lakehouse, request, run_id, job, staging)
+        if result.too_much_refused:
+            job.fail(GateRefused(result.too_much_refused))
+        return result
+
+
+def _import(
+    root: Path, request: ImportRequest, run_id: str, job: Job, staging: Path
+) -> ImportResult:
+    """Read, judge and write; the caller holds the lakehouse's lock."""
+    material = read_material(root, request, staging)
+    judged = judge(material, staging)
+    job.tell(verdict=Verdict.WRITING)
+    job.write()
+    ahead = write_judged(root, request, material, judged, run_id)
+    return _told(root, request, material, ahead, run_id, job)
+
+
+def _told(
+    root: Path, request: ImportRequest, material: Material, ahead: int, run_id: str, job: Job
+) -> ImportResult:
+    """Leave the receipt, and say what became of everything.
+
+    Raises
+    ------
+    InputError
+        If nothing was accepted.
+    """
+    tally, by = material.tally, material.judgement
+    refusals = by.refusals
+    counts = tally.counts(refusals)
+    if request.splits is not None:
+        recorded = tally.split_rows + ahead
+        counts.append(_split_counts(request.splits, material.splits, recorded, refusals))
+    suspects_file = None
+    if tally.doubts.suspects:
+        lines = suspected_file(tally.doubts.suspects)
+        suspects_file = write_run_file(root, run_id, SUSPECTED, lines)
+    is_done = any(count.accepted or count.held for count in counts) or tally.released
+    is_refused = (refusals.commonest or tally.problems) and not is_done
+    verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
+    refused_file = refusals.save(root, run_id)
+    job.tell(verdict=verdict, **receipt_body(counts, tally, refusals, refused_file, by.findings))
+    if is_refused and not refusals.commonest:
+        problem, *others = tally.problems.values()
+        more = f"; {len(others):,} other files were refused too" if others else ""
+        raise InputError(f"{problem}{more}")
+    if is_refused:
+        why = _nothing_accepted(counts, tally, refusals)
+        hint = HINTS.get(refusals.commonest) if refusals.commonest else None
+        why = f"{why}; {hint}" if hint else why
+        raise InputError(f"{why}; see {job.receipt} and {refused_file}")
+    return ImportResult(
+        run_id=run_id,
+        files=tuple(counts),
+        restated=tally.restated,
+        symbols=len(tally.symbols),
+        still_adjusted=tuple(compress(by.names, by.still_adjusted)),
+        refused_by_reason=dict(refusals.by_reason.most_common()),
+        refusals=tuple(refusals.examples),
+        refused_file=refused_file,
+        findings=tuple(by.findings),
+        doubts=tally.doubts,
+        suspects_file=suspects_file,
+        released=tally.released,
+        splits_ahead=ahead,
+        parts=tuple(tally.parts),
+        receipt=job.receipt,
+    )
+
+
+def _nothing_accepted(counts: list[FileCounts], tally: Tally, refusals: Refusals) -> str:
+    text = f"not one of {sum(count.read for count in counts):,} rows was accepted"
+    found = tally.doubts
+    if found.contradictions:
+        first = found.contradictions[0]
+        return f"{text}: {first.symbol}: {first.told}"
+    if found.refused_pasts:
+        return f"{text}: {found.refused_pasts[0].told}: {SCALED_PAST}"
+    one = refusals.examples[0]
+    return (
+        f'{text}, most often for "{refusals.commonest}"; the first is {one.file}, row {one.row}: '
+        f"{one.reason}{f' ({one.detail})' if one.detail else ''}"
+    )
+
+
+def _split_counts(path: Path, splits: SplitsFile, recorded: int, refusals: Refusals) -> FileCounts:
+    refused = refusals.by_file[str(path)]
+    accepted = splits.read - splits.repeated - refused
+    return FileCounts(
+        file=str(path),
+        read=splits.read,
+        accepted=accepted,
+        repeated=splits.repeated,
+        refused=refused,
+        held=0,
+        written=recorded,
+        unchanged=accepted - recorded,
+    )

@@ -1,0 +1,256 @@
+"""The symbols' metadata: one row per observed change, and who has gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ingestion.base import clock
+from ingestion.base.errors import ClockError, UnknownColumn
+from ingestion.base.settings import Settings
+from ingestion.catalog import ABSENCES, SYMBOLS, Column
+from ingestion.jobs.ingest.absences import Absences
+from ingestion.jobs.ingest.scan import (
+    Progress,
+    ScanRequest,
+    fetch,
+    open_client,
+    refuse_unless_enough,
+)
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    lakehouse_lock,
+    read_symbols,
+    sweep_staging,
+)
+from ingestion.markets.candidates import Candidates
+from ingestion.markets.symbols import exchange_of
+from ingestion.quality.coverage import CoverageReport
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+from ingestion.scanner import ScannerClient, Snapshot
+
+RECEIPT_FILE = "meta_ingest.json"
+
+
+@dataclass(frozen=True)
+class SymbolsReport:
+    """What a run observed."""
+
+    new: int
+    """Symbols that were not known before."""
+    changed: int
+    """Symbols whose metadata are others than before, those that returned not counted."""
+    unchanged: int
+    returned: tuple[str, ...]
+    """Symbols that were inactive and are there again."""
+    became_inactive: tuple[str, ...]
+    """Symbols absent from the third complete daily answer."""
+    absent_days: dict[str, int]
+    """By active symbol, on how many days in a row complete answers left it out."""
+    unknown_columns: tuple[str, ...]
+    """Columns that the scanner does not have; what was known of them before is kept."""
+    other_exchange: dict[str, str]
+    """By symbol, the scanner's exchange where it is not the symbol's own.
+
+    It is kept as it came, and decides nothing: the symbol names the listing, and with it the hours.
+    """
+
+
+@dataclass(frozen=True)
+class MetaIngestResult:
+    """What a run did."""
+
+    report: CoverageReport
+    symbols: SymbolsReport
+    receipt: Path
+    part: Path | None
+    """Of ``symbols``; None if nothing has changed."""
+
+
+def meta_ingest(
+    settings: Settings,
+    request: ScanRequest,
+    progress: Progress | None = None,
+    run_id: str | None = None,
+) -> MetaIngestResult:
+    """Fetch the symbols' metadata, and append a row for each symbol that is not as it was.
+
+    A symbol becomes inactive when complete answers that asked for it have left it out on three UTC
+    days without showing it in between. What failed, or was asked for only once, was not left out.
+    Of a universe, the symbols that no page shows are asked for by name.
+
+    The receipt is written first, then the absences, then the rows, so that a run that dies is
+    simply run again.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another run is writing.
+    NothingFetched
+        If no row came.
+    GateRefused
+        If the coverage is below ``min_coverage``; nothing counts as absent then.
+    ClockError
+        If the lakehouse knows one of the changed symbols as of now or later.
+    """
+    run_id, root = run_id or new_run_id(), settings.lakehouse
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
+    ):
+        sweep_staging(root)
+        known = _known(root)
+        with progress or Progress() as shown, open_client(settings, request) as client:
+            snapshot, unknown_columns = _fetch(client, request, shown)
+            seen, gone = _presence(client, request, snapshot, known)
+        now = clock.now()
+        report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, now)
+        job.tell(**report.document())
+        refuse_unless_enough(report, job)
+        absences = Absences.read(root)
+        active = {symbol for symbol, row in known.items() if row["active"]}
+        observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
+        changes = _changes(snapshot.columns, seen, observed.final, known, now)
+        _refuse_earlier(changes, known, now)
+        others = _other_exchange(snapshot.columns, seen)
+        symbols = _report(changes, seen, observed.days, known, unknown_columns, others)
+        job.tell(**report.document(symbols=symbols))
+        job.write()
+        if observed.rows:
+            append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run_id)
+        part = None
+        if changes:
+            part = append_part(root, SYMBOLS, _table(SYMBOLS, changes), run_id)
+    return MetaIngestResult(report, symbols, job.receipt, part)
+
+
+Row = dict[str, Any]
+Seen = dict[str, tuple[Any, ...]]
+
+
+def _known(root: Path) -> dict[str, Row]:
+    """Return each symbol's newest row."""
+    rows = read_symbols(root)
+    newest = rows.filter(rows["valid_until"].is_null()).drop_columns(["valid_until"])
+    return {row["symbol"]: row for row in newest.to_pylist()}
+
+
+def _fetch(
+    client: ScannerClient, request: ScanRequest, progress: Progress
+) -> tuple[Snapshot, tuple[str, ...]]:
+    """Return the snapshot, and the columns that the scanner does not have.
+
+    One unknown column costs a whole request, and no column here is worth the others.
+    """
+    columns: Sequence[Column] = SYMBOLS.scanned
+    unknown: list[str] = []
+    while True:
+        try:
+            return fetch(client, request, columns, progress), tuple(unknown)
+        except UnknownColumn as error:
+            left = [column for column in columns if column.scanner != error.column]
+            if not left or len(left) == len(columns):
+                raise
+            unknown.append(error.column)
+            columns = left
+
+
+def _presence(
+    client: ScannerClient, request: ScanRequest, snapshot: Snapshot, known: dict[str, Row]
+) -> tuple[Seen, tuple[str, ...]]:
+    """Return the rows by symbol, and the symbols that complete answers left out twice."""
+    if isinstance(request.source, Candidates):
+        return snapshot.rows, () if snapshot.was_cut_short else snapshot.absent
+    if snapshot.lost_pages or snapshot.shortfall:
+        return snapshot.rows, ()
+    # No row says of which market it is; those of another market will answer to their name.
+    shown = snapshot.rows.keys() | snapshot.failed.keys()
+    exchanges = set(map(exchange_of, shown))
+    missing = [
+        symbol
+        for symbol, row in known.items()
+        if row["active"] and symbol not in shown and exchange_of(symbol) in exchanges
+    ]
+    if not missing:
+        return snapshot.rows, ()
+    again = client.fetch(missing, snapshot.columns)
+    return snapshot.rows | again.rows, () if again.was_cut_short else again.absent
+
+
+def _changes(
+    columns: Sequence[Column],
+    seen: Seen,
+    gone: Iterable[str],
+    known: dict[str, Row],
+    now: datetime,
+) -> list[Row]:
+    """Return the rows of the symbols that are not as they were."""
+    names = [column.name for column in columns]
+    nothing = dict.fromkeys(arrow_schema(SYMBOLS).names)
+    changes = []
+    for symbol, values in seen.items():
+        before = known.get(symbol, nothing)
+        row = before | dict(zip(names, values, strict=True)) | {"symbol": symbol, "active": True}
+        if row != before:
+            changes.append(row | {"valid_from": now})
+    changes += [known[symbol] | {"active": False, "valid_from": now} for symbol in gone]
+    return changes
+
+
+def _refuse_earlier(changes: list[Row], known: dict[str, Row], now: datetime) -> None:
+    """Keep each symbol's rows in the order in which they were observed."""
+    late = [
+        row["symbol"]
+        for row in changes
+        if row["symbol"] in known and known[row["symbol"]]["valid_from"] >= now
+    ]
+    if late:
+        raise ClockError(
+            f"the lakehouse knows {len(late)} of the symbols that have changed as of now or later, "
+            f"{late[0]} among them, and it is {now:%Y-%m-%d %H:%M:%S} UTC (TVFEAST_NOW?): replay "
+            "earlier days in a project of their own, or run again when the clock has moved on"
+        )
+
+
+def _report(
+    changes: list[Row],
+    seen: Seen,
+    absent_days: dict[str, int],
+    known: dict[str, Row],
+    unknown_columns: tuple[str, ...],
+    other_exchange: dict[str, str],
+) -> SymbolsReport:
+    there = [row["symbol"] for row in changes if row["active"]]
+    inactive = tuple(row["symbol"] for row in changes if not row["active"])
+    returned = tuple(symbol for symbol in there if symbol in known and not known[symbol]["active"])
+    new = sum(symbol not in known for symbol in there)
+    return SymbolsReport(
+        new=new,
+        changed=len(there) - new - len(returned),
+        unchanged=len(seen) - len(there),
+        returned=returned,
+        became_inactive=inactive,
+        absent_days=absent_days,
+        unknown_columns=unknown_columns,
+        other_exchange=other_exchange,
+    )
+
+
+def _other_exchange(columns: Sequence[Column], seen: Seen) -> dict[str, str]:
+    names = [column.name for column in columns]
+    if "exchange" not in names:
+        return {}
+    at = names.index("exchange")
+    told = {symbol: values[at] for symbol, values in seen.items() if values[at] is not None}
+    return {symbol: text for symbol, text in told.items() if text != exchange_of(symbol)}
+
+
+def _table(dataset: Any, rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=arrow_schema(dataset))

@@ -1,0 +1,122 @@
+"""Imports of bars that are half done: still being written, or died while they were.
+
+An import writes a part a date. Until it has finished, earlier dates hold what it says and later
+ones what was there before; where it restates a split-adjusted history, a crash lies between them
+that never was. Its receipt says that it is writing before the first part appears, and once more
+when all are there; what it has left is completed by an import of the same files.
+
+The daily bars of ``data-ingest`` need no such word: it restates no history, so what it has not
+added yet is missing at the end, and the next run adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.lakehouse.ledger import read_ledger
+from ingestion.runs.receipt_file import ended_before, receipts_told
+
+RECEIPT_FILE = "import_bars.json"
+_NAMED = 3
+"""How many files a message names."""
+
+
+class Verdict(StrEnum):
+    """What the receipt of an import says of it."""
+
+    WRITING = "writing"
+    PUBLISH = "publish"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import, as its receipt tells of it."""
+
+    run_id: str
+    verdict: Verdict
+    files: frozenset[str]
+    """Bars and splits, as they were named."""
+
+    def __str__(self) -> str:
+        first = sorted(self.files)
+        more = f" and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
+        return (
+            f"import-bars, run {self.run_id}, is half done: some dates hold its bars, later ones "
+            "do not yet. Wait if it is still running; if it died, repeat it with the same files: "
+            f"{', '.join(first[:_NAMED])}{more}"
+        )
+
+
+def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> list[Import]:
+    """Return the imports that are half done, the newest first.
+
+    Parameters
+    ----------
+    passed_over
+        As of :func:`~ingestion.runs.receipt_file.receipts_told`.
+    """
+
+    def read(receipt: dict[str, Any]) -> Import | None:
+        request = receipt["request"]
+        files = frozenset(map(str, filter(None, [*request["files"], request["splits"]])))
+        # One that ended before its first part has refused; receipts from before they had a verdict
+        # were written at the end.
+        unsaid = Verdict.REFUSE if ended_before(receipt, "verdict") else Verdict.PUBLISH
+        told = Import(receipt["run_id"], Verdict(receipt.get("verdict", unsaid)), files)
+        # One that died before its first part has changed nothing.
+        is_idle = told.verdict is Verdict.WRITING and not read_ledger(root, told.run_id)
+        return None if is_idle else told
+
+    finished: set[str] = set()
+    half: list[Import] = []
+    for each in receipts_told(root, RECEIPT_FILE, read, *passed_over):
+        if each.verdict is Verdict.PUBLISH:
+            finished |= each.files
+        elif each.verdict is Verdict.WRITING and not each.files <= finished:
+            half.append(each)
+    return half
+
+
+def refuse_half_imports(root: Path) -> None:
+    """Stop what would take half an import for history.
+
+    Raises
+    ------
+    GateRefused
+        If there is one.
+    """
+    if half := half_imports(root):
+        first, *others = half
+        raise GateRefused(f"{first}{f'; and {len(others)} more' if others else ''}")
+
+
+@contextmanager
+def whole_imports(root: Path) -> Iterator[None]:
+    """Read bars beside other runs: of each import, all that it wrote or nothing.
+
+    Raises
+    ------
+    GateRefused
+        If an import is half done, or another one has begun by the end.
+    """
+
+    def begun() -> set[Path]:
+        # Its first part may come long after its receipt: much of a file may be known already.
+        receipts = (root / "_runs").glob(f"*/{RECEIPT_FILE}")
+        return {path for path in receipts if read_ledger(root, path.parent.name)}
+
+    before = begun()
+    refuse_half_imports(root)
+    yield
+    if meanwhile := begun() - before:
+        raise GateRefused(
+            f"import-bars, run {min(meanwhile).parent.name}, wrote bars meanwhile: run again when "
+            "it is done"
+        )

@@ -1,0 +1,249 @@
+"""Take back stored bars that are wrong, or of no session; nothing that was written is changed.
+
+Each gets a last version of its row that says so (:mod:`ingestion.bars.withdrawn`). A split that
+only a withdrawn bar tells stays known: the bar of its session gets the ratio, or else the symbol's
+next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.bars import record_ahead
+from ingestion.bars.model import Split
+from ingestion.bars.store import PARTS_AT_ONCE
+from ingestion.bars.twins import keys
+from ingestion.bars.withdrawn import keep_splits
+from ingestion.base import clock
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D, WITHDRAWN
+from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
+from ingestion.lakehouse import (
+    append_parts,
+    arrow_schema,
+    by_date,
+    created_after,
+    created_at,
+    lakehouse_lock,
+    list_parts,
+    read_current_of,
+    standing,
+    sweep_staging,
+)
+from ingestion.lakehouse.parts import Part
+from ingestion.markets.placing import session_days
+from ingestion.markets.symbols import symbol_problem
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+RECEIPT_FILE = "withdraw_bars.json"
+_AROUND = timedelta(days=2)
+"""How far from its session's date the partition of a bar may be."""
+_EPOCH = date(1970, 1, 1)
+
+Row = Mapping[str, Any]
+Key = tuple[str, int]
+"""Symbol and open of a bar."""
+Gone = dict[date, set[Key]]
+"""Bars to take back, by the dates of their partitions, in order."""
+
+
+@dataclass(frozen=True)
+class WithdrawRequest:
+    """Which bars, and why."""
+
+    reason: str
+    listed: bool = False
+    """All that ``verify`` lists: of no session, and of two in one the one that came later."""
+    symbol: str | None = None
+    first: date | None = None
+    """Session of the symbol's first bar, a local date."""
+    last: date | None = None
+    """Session of its last one, included; the first alone if there is none."""
+    close: datetime | None = None
+    """Close of the bar, where a session has two."""
+
+
+@dataclass(frozen=True)
+class WithdrawnBars:
+    """What was taken back."""
+
+    run_id: str
+    reason: str
+    bars: int
+    symbols: int
+    splits: tuple[Split, ...]
+    """Ratios that other bars got, because only withdrawn ones told them."""
+    parts: tuple[Path, ...]
+    receipt: Path
+
+
+def withdraw_bars(settings: Settings, request: WithdrawRequest) -> WithdrawnBars:
+    """Take bars back.
+
+    Raises
+    ------
+    InputError
+        If there is no reason, no such bar, or a session has two bars and no close tells which.
+    CorruptPart
+        If a part that had to be read cannot be.
+    LakehouseLocked
+        If another run is writing.
+    """
+    _check(request)
+    root, run_id = settings.lakehouse, new_run_id()
+    with (
+        lakehouse_lock(root, run_id),
+        Job(settings, run_id, "withdraw-bars", RECEIPT_FILE, request) as job,
+    ):
+        sweep_staging(root)
+        stored = by_date(list_parts(root, OHLCV_1D))
+        gone = _listed(stored) if request.listed else _chosen(stored, request)
+        if not gone:
+            raise InputError(_nothing(request))
+        source = f"{WITHDRAWN}{' '.join(request.reason.split())}"
+        splits = keep_splits(root, _splits(stored, gone), set().union(*gone.values()))
+        record_ahead(root, splits.ahead, "of a withdrawn bar", clock.now(), run_id)
+        parts = tuple(_append(root, stored, gone, splits.ratios, source, run_id))
+        bars, symbols = sum(map(len, gone.values())), _symbols(*gone.values())
+        job.tell(bars=bars, symbols=len(symbols), splits=splits.ratios)
+    return WithdrawnBars(
+        run_id, request.reason, bars, len(symbols), tuple(splits.ratios), parts, job.receipt
+    )
+
+
+def _check(request: WithdrawRequest) -> None:
+    if not request.reason.strip():
+        raise InputError("withdraw-bars needs a --reason: what is wrong, and who says so")
+    if request.listed == (request.symbol is not None):
+        raise InputError(
+            "name SYMBOL and SESSION, or give --listed for what `tvfeast verify` lists"
+        )
+    if request.listed:
+        if request.last or request.close:
+            raise InputError("--to and --close go with SYMBOL and SESSION")
+        return
+    if problem := symbol_problem(request.symbol or ""):
+        raise InputError(f"{request.symbol!r}: {problem}")
+    if request.first is None:
+        raise InputError("name the SESSION of the bar, a local date")
+    if request.last and request.first > request.last:
+        raise InputError(f"the first session, {request.first}, is after the last, {request.last}")
+
+
+def _listed(stored: Mapping[date, list[Part]]) -> Gone:
+    """Return the bars that stand in the way of their session's right one."""
+    days: Gone = {}
+    for each in double_sessions(dict(stored)):
+        bar: StoredBar = each.superfluous
+        days.setdefault(bar.day, set()).add((bar.symbol, bar.opens))
+    return dict(sorted(days.items()))
+
+
+def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone:
+    """Return a symbol's bars of some sessions."""
+    symbol, first = request.symbol or "", request.first or _EPOCH
+    last = request.last or first
+    of_session: dict[int, list[Row]] = {}
+    for day in sorted(stored):
+        if first - _AROUND <= day <= last + _AROUND:
+            rows = read_current_of(stored[day], OHLCV_1D, [symbol])
+            _, opens, closes = keys(rows)
+            for session, row in zip(
+                session_days(symbol, opens, closes).tolist(), rows.to_pylist(), strict=True
+            ):
+                if first <= _EPOCH + timedelta(session) <= last:
+                    of_session.setdefault(session, []).append(row)
+    chosen: Gone = {}
+    for session, rows_of in of_session.items():
+        wanted = [row for row in rows_of if request.close in (None, row["event_timestamp"])]
+        if len(wanted) > 1:
+            closes_at = ", ".join(f"{row['event_timestamp'].isoformat()}" for row in wanted)
+            raise InputError(
+                f"{symbol} has {len(wanted)} bars of session {_EPOCH + timedelta(session)}: tell "
+                f"which by its --close, one of {closes_at}"
+            )
+        for row in wanted:
+            day = row["event_timestamp"].date()
+            chosen.setdefault(day, set()).add((symbol, row["timestamp"]))
+    return dict(sorted(chosen.items()))
+
+
+def _splits(stored: Mapping[date, list[Part]], gone: Gone) -> list[Row]:
+    """Return the rows of those bars that tell a split."""
+    rows: list[Row] = []
+    for day, keys_of_day in gone.items():
+        table = _of_keys(read_current_of(stored[day], OHLCV_1D, _symbols(keys_of_day)), keys_of_day)
+        rows += table.filter(pc.not_equal(table["split_ratio"], 1)).to_pylist()
+    return rows
+
+
+def _append(
+    root: Path,
+    stored: Mapping[date, list[Part]],
+    gone: Gone,
+    ratios: Iterable[Split],
+    source: str,
+    run_id: str,
+) -> Iterator[Path]:
+    """Append the versions that take bars back, and those with other ratios; one part per date."""
+    changed: dict[date, list[Split]] = {}
+    for split in ratios:
+        changed.setdefault(datetime.fromtimestamp(split.event, UTC).date(), []).append(split)
+    dates = iter(sorted(gone.keys() | changed.keys()))
+    while batch := list(islice(dates, PARTS_AT_ONCE)):
+        tables = [
+            _versions(stored[day], gone.get(day, set()), changed.get(day, []), source)
+            for day in batch
+        ]
+        yield from append_parts(root, OHLCV_1D, tables, run_id)
+
+
+def _versions(
+    parts: list[Part], gone: AbstractSet[Key], changed: list[Split], source: str
+) -> pa.Table:
+    """Return the new versions of a date's bars, created now and after what they restate."""
+    symbols = sorted({*_symbols(gone), *(split.symbol for split in changed)})
+    there = read_current_of(parts, OHLCV_1D, symbols, withdrawn=True)
+    created = created_after(clock.now(), pc.max(there["created_timestamp"]).as_py())
+    there = standing(there)
+    taken = _of_keys(there, gone)
+    place = taken.column_names.index("source")
+    taken = taken.set_column(place, "source", pa.array([source] * taken.num_rows, pa.string()))
+    ratios = {(split.symbol, split.event): split.ratio for split in changed}
+    others = [
+        row | {"split_ratio": ratio}
+        for row in (there.to_pylist() if ratios else [])
+        if (row["symbol"], row["timestamp"]) not in gone
+        and (ratio := ratios.get((row["symbol"], int(row["event_timestamp"].timestamp()))))
+    ]
+    schema = arrow_schema(OHLCV_1D)
+    rows = pa.concat_tables([taken.cast(schema), pa.Table.from_pylist(others, schema=schema)])
+    return created_at(rows, created)
+
+
+def _of_keys(rows: pa.Table, wanted: AbstractSet[Key]) -> pa.Table:
+    found = zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
+    return rows.filter(pa.array([key in wanted for key in found], pa.bool_()))
+
+
+def _symbols(*several: AbstractSet[Key]) -> list[str]:
+    return sorted({symbol for bars in several for symbol, _ in bars})
+
+
+def _nothing(request: WithdrawRequest) -> str:
+    if request.listed:
+        return "`tvfeast verify` lists no bar of no session, and no session that is stored twice"
+    until = f" to {request.last}" if request.last else ""
+    closing = f" that closes {request.close.isoformat()}" if request.close else ""
+    return f"no bar of {request.symbol}, session {request.first}{until},{closing} is stored"

@@ -1,0 +1,1 @@
+"""What Feast serves: registry, online store, training sets, selection."""

@@ -1,0 +1,143 @@
+"""What is served of each group: its last load, and what the promotion gate has refused since.
+
+Both are told by receipts, of ``materialize`` and of ``validate``. Other projects may share the
+lakehouse; theirs do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ingestion.base import clock
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS
+from ingestion.runs.receipt_file import ended_before, newest_receipt, receipts_told
+
+LOAD_FILE, VERDICT_FILE = "materialize.json", "validate.json"
+_LONGEST_TTL = max(group.ttl for group in GROUPS)
+
+
+@dataclass(frozen=True)
+class LastLoad:
+    """The last load of one group into the online store."""
+
+    run_id: str
+    until: datetime
+    rows: int | None
+    """Symbols that had a row; None where the engine did not say."""
+    parts: frozenset[str] = field(repr=False)
+    """What was loaded: the parts of the window, below the lakehouse's root."""
+    newest: datetime | None
+    """Event of the newest row that was loaded; None where the receipt does not say."""
+
+
+@dataclass(frozen=True)
+class Unpromoted:
+    """A group whose newest rows the gate has refused, and that was not loaded since."""
+
+    group: str
+    run_id: str
+    at: datetime
+    """When the gate refused them."""
+    reasons: tuple[str, ...]
+    served: LastLoad | None
+    """What is served in their place, until it expires; None if nothing is."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether they are old, and nothing else is wrong with them."""
+        return all(reason.startswith("age hours: ") for reason in self.reasons)
+
+    def __str__(self) -> str:
+        instead = (
+            f"what is served was loaded as of {self.served.until:%Y-%m-%d %H:%M} UTC"
+            if self.served
+            else "nothing of it is served"
+        )
+        return f"{self.group} is not promoted: {'; '.join(self.reasons)}; {instead}"
+
+
+def last_loads(
+    settings: Settings, *passed_over: Callable[[InputError], object]
+) -> dict[str, LastLoad]:
+    """Return the last load of each group, but for one whose rows must have expired since.
+
+    Parameters
+    ----------
+    passed_over
+        As of :func:`~ingestion.runs.receipt_file.receipts_told`.
+    """
+
+    def read(receipt: dict[str, Any]) -> dict[str, LastLoad] | None:
+        if not _is_ours(settings, receipt) or ended_before(receipt, "views"):
+            return None
+        until = clock.parse_instant(receipt["until"])
+        return {
+            _text(view["view"]): LastLoad(
+                run_id=receipt["run_id"],
+                until=until,
+                rows=view["rows"],
+                parts=frozenset(map(_text, view["parts"])),
+                newest=clock.parse_instant(view["newest"]) if view.get("newest") else None,
+            )
+            for view in receipt["views"]
+        }
+
+    wanted = {group.name for group in GROUPS}
+    loads: dict[str, LastLoad] = {}
+    reached: list[datetime] = []
+    for each in receipts_told(settings.lakehouse, LOAD_FILE, read, *passed_over):
+        loads = each | loads
+        reached += [load.until for load in each.values()]
+        if wanted <= loads.keys() or (reached and reached[0] - reached[-1] > _LONGEST_TTL):
+            break
+    return loads
+
+
+def unpromoted(
+    settings: Settings,
+    loads: Mapping[str, LastLoad],
+    *passed_over: Callable[[InputError], object],
+) -> dict[str, Unpromoted]:
+    """Return the groups that the newest verdict refuses and no later load has taken all the same.
+
+    Parameters
+    ----------
+    loads
+        As :func:`last_loads` returns them.
+    passed_over
+        As of :func:`~ingestion.runs.receipt_file.receipts_told`.
+    """
+
+    def read(receipt: dict[str, Any]) -> list[Unpromoted] | None:
+        if not _is_ours(settings, receipt) or ended_before(receipt, "groups"):
+            return None
+        if "groups" not in receipt:  # from before each group had its own verdict
+            return []
+        at, run_id = clock.parse_instant(receipt["at"]), receipt["run_id"]
+        return [
+            Unpromoted(name, run_id, at, tuple(map(_text, told["reasons"])), loads.get(name))
+            for name, told in receipt["groups"].items()
+            if told["verdict"] == "refuse"
+        ]
+
+    refused = newest_receipt(settings.lakehouse, VERDICT_FILE, read, *passed_over) or []
+    return {
+        each.group: each
+        for each in refused
+        if each.served is None or each.served.run_id < each.run_id
+    }
+
+
+def _is_ours(settings: Settings, receipt: dict[str, Any]) -> bool:
+    return bool(receipt["settings"]["project"] == str(settings.project))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

@@ -1,0 +1,169 @@
+"""Registry and online store anew, from the definitions and the lakehouse."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ingestion.base.errors import FeastRepositoryError
+from ingestion.base.folders import held
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import read_configuration, store_files, with_files
+from ingestion.jobs.serve.loads import LOAD_FILE
+from ingestion.jobs.serve.materialize import Loaded, MaterializeResult, load, record
+from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
+from ingestion.lakehouse import lakehouse_lock
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+_SCRATCH = "_rebuild"
+_BUSY_S = 30.0
+
+
+@dataclass(frozen=True)
+class RebuildResult:
+    """What was made, and whether it is right."""
+
+    materialize: MaterializeResult
+    report: OnlineReport
+    dropped: tuple[str, ...]
+    """Views and services that were registered and are not this project's: they are gone."""
+
+
+def rebuild(settings: Settings) -> RebuildResult:
+    """Make registry and online store anew, with what this project defines.
+
+    They are built in a folder beside the online store and put in their places when they are
+    whole: what is served until then is what was served before, and a killed rebuild is repeated.
+    Whoever has the online store open sees the new rows at their next read.
+
+    Raises
+    ------
+    InputError
+        If the lakehouse has no features yet.
+    FeastRepositoryError
+        If there is no ``feature_store.yaml``, or it keeps one of the two in no file.
+    CorruptPart
+        If a part of the lakehouse cannot be read.
+    LakehouseLocked
+        If another run is writing.
+    """
+    run_id, files = new_run_id(), _files(settings)
+    with (
+        lakehouse_lock(settings.lakehouse, run_id),
+        Job(settings, run_id, "rebuild", LOAD_FILE) as job,
+    ):
+        files.online.parent.mkdir(parents=True, exist_ok=True)
+        files.registry.parent.mkdir(parents=True, exist_ok=True)
+        scratch = files.online.parent / _SCRATCH
+        made = _Files(scratch / "registry.db", scratch / "online.db")
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            loaded = _build(settings, scratch, made)
+            with ExitStack() as stack:
+                # What others make or commit is replaced whole, or comes after.
+                for folder in sorted({files.online.parent, files.registry.parent}):
+                    stack.enter_context(held(folder))
+                dropped = _registered(files.registry) - _registered(made.registry)
+                _put_in_place(made, files)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        receipt = record(job, run_id, loaded)
+        return RebuildResult(receipt, verify_online(settings), tuple(sorted(dropped)))
+
+
+class _Files(NamedTuple):
+    registry: Path
+    online: Path
+
+
+def _files(settings: Settings) -> _Files:
+    registry, online, _ = store_files(settings)
+    if registry is None or online is None:
+        raise FeastRepositoryError(
+            f"{settings.feast_repository / 'feature_store.yaml'} keeps its "
+            f"{'registry' if registry is None else 'online store'} in no file of this machine: "
+            "rebuild makes files alone"
+        )
+    return _Files(registry, online)
+
+
+def _build(settings: Settings, scratch: Path, made: _Files) -> Loaded:
+    """Fill a project of its own, on the same lakehouse, whose two files are in the folder."""
+    import yaml
+
+    elsewhere = replace(settings, project=scratch)
+    elsewhere.feast_repository.mkdir(parents=True)
+    configuration = with_files(read_configuration(settings), *made)
+    path = elsewhere.feast_repository / "feature_store.yaml"
+    path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    return load(settings, elsewhere)
+
+
+def _registered(path: Path) -> set[str]:
+    """Return the names of all views and services; none if the registry cannot be read."""
+    from feast.protos.feast.core.Registry_pb2 import Registry
+    from google.protobuf.message import DecodeError
+
+    try:
+        registry = Registry.FromString(path.read_bytes())
+    except (OSError, DecodeError):
+        return set()
+    kinds = (
+        registry.feature_views,
+        registry.on_demand_feature_views,
+        registry.stream_feature_views,
+        registry.label_views,
+        registry.feature_services,
+    )
+    return {each.spec.name for kind in kinds for each in kind}
+
+
+def _put_in_place(made: _Files, files: _Files) -> None:
+    from ingestion.plugins import registry_file
+
+    online = files.online
+    if not (online.is_file() and _refilled(online, made.online)):
+        with closing(sqlite3.connect(made.online)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for leftover in (f"{online.name}-wal", f"{online.name}-shm"):
+            # SQLite would replay the old file's log into the new one.
+            (online.parent / leftover).unlink(missing_ok=True)
+        made.online.replace(online)
+    registry_file.replace(files.registry, made.registry.read_bytes())
+
+
+def _refilled(online: Path, made: Path) -> bool:
+    """Give a database another's content, in one transaction; False if it is a database no more.
+
+    Another file would not do: who has the old one open goes on with it, and what they write while
+    the names change hands may end in a log that belongs to neither.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If it cannot be written, or is locked for too long.
+    """
+
+    def go_on(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise FeastRepositoryError(
+                f"{online} has been locked by another process for {_BUSY_S:.0f} s: let that end, "
+                "or end it, and try again"
+            )
+
+    try:
+        with (
+            closing(sqlite3.connect(made)) as new,
+            closing(sqlite3.connect(online, timeout=_BUSY_S)) as old,
+        ):
+            new.backup(old, progress=go_on)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return False
+        raise FeastRepositoryError(f"{online} cannot be made anew: {error}") from error
+    return True

@@ -1,0 +1,391 @@
+"""Rank the candidates by what Feast serves, or served at some instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ingestion.base import clock
+from ingestion.base.errors import InputError
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.jobs.serve.feast_repository import (
+    Reference,
+    feast_calls,
+    has_own_online_store,
+    open_repository,
+    read_online,
+    references,
+    require_servable,
+)
+from ingestion.lakehouse import list_parts, newest_between, newest_known
+from ingestion.lakehouse.lookup import Known
+from ingestion.markets.closes import BarState, bar_state
+from ingestion.markets.feeds import Feeds
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+SERVICES = {TV_TECHNICALS_1D.name: "selection_v1", LOCAL_1D.name: "training_v1"}
+"""What is read with the rows of a group: the same names of features."""
+_BAR = "bar_timestamp"
+_GROUPS = {group.name: group for group in GROUPS}
+_STOCK_KEYS_A_READ = 5_000
+"""Feast's SQLite store binds a variable a key, and SQLite has a limit."""
+
+REASONS = {
+    "unknown": "without a row",
+    "future": "known only later than that instant",
+    "expired": "known too long ago",
+    "stale_bar": "bar opened too long ago",
+    "open_bar": "bar still open",
+    "unsure_bar": "not known whether the bar is closed",
+    "no_value": "no value to rank by",
+    "filtered": "outside --min or --max",
+    "beyond_top": "beyond --top",
+}
+"""Why a symbol is not listed, in the order in which the checks are made."""
+
+
+@dataclass(frozen=True)
+class SelectRequest:
+    """What to rank, and what to leave out."""
+
+    by: str = "Recommend.All"
+    symbols: Sequence[str] | None = None
+    """Candidates; all symbols with a row inside the TTL if none are given."""
+    minimum: Mapping[str, float] = field(default_factory=dict)
+    maximum: Mapping[str, float] = field(default_factory=dict)
+    top: int | None = 20
+    ascending: bool = False
+    max_bar_age: timedelta = timedelta(days=4)
+    """Longest time since a bar's open; a halted symbol's last bar is stamped afresh every day."""
+    closed_only: bool = False
+    as_of: datetime | None = None
+    group: str | None = None
+    """Whose rows are ranked: snapshots, or where there was none at all by then, ``local_1d``."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One ranked symbol."""
+
+    symbol: str
+    features: dict[str, float | None]
+    known_at: datetime
+    """When its snapshot was taken, or its bar closed."""
+    bar_open: datetime | None
+    bar_state: BarState
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The ranking, best first, and what was left out, by the keys of :data:`REASONS`."""
+
+    at: datetime
+    source: str
+    group: str
+    """Whose rows were ranked."""
+    by: str
+    asked: int
+    features: tuple[str, ...]
+    """Names of the service's features, in its order."""
+    rows: tuple[Selected, ...]
+    left_out: dict[str, int]
+    written_later: int
+    """Rows among those ranked that were written after ``at``, as all of imported history is."""
+
+
+class _Row(NamedTuple):
+    known_at: datetime
+    bar_open: datetime | None
+    features: dict[str, float | None]
+    written_later: bool = False
+
+
+def select(settings: Settings, request: SelectRequest) -> Selection:
+    """Rank candidates by a feature.
+
+    Without ``as_of`` the online store is read at ``clock.now()``. With it the offline store is, and
+    the online store is not touched: snapshots that had been taken and written by then, or the rows
+    of ``local_1d`` whose bars had closed by then, whenever they were computed. The TTL is counted
+    at that instant.
+
+    Raises
+    ------
+    InputError
+        If a feature is not served, ``as_of`` lies in the future, there is no symbol to rank, or
+        the online store is empty.
+    FeastRepositoryError
+        If the registry is missing, describes another lakehouse, or has a view that Feast does not
+        serve.
+    """
+    now = clock.now()
+    at = request.as_of or now
+    if at > now:
+        raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
+    group = _GROUPS[request.group] if request.group else _default(settings, at)
+    symbols = _symbols(settings, group, request, at)
+    store = open_repository(settings, apply_if_missing=request.as_of is not None)
+    with feast_calls(settings):
+        wanted = references(store.get_feature_service(SERVICES[group.name]))
+        _check_features(request, group, [reference.feature for reference in wanted])
+        if request.as_of is None:
+            require_servable(store, [group.name, *(reference.view for reference in wanted)])
+            rows = _read_online(settings, store, group, symbols, wanted, at)
+            if not rows:
+                _refuse_empty(store, group)
+        else:
+            rows = _read_as_of(settings, store, group, symbols, wanted, at)
+    left_out = dict.fromkeys(REASONS, 0)
+    kept: list[Selected] = []
+    feeds = Feeds(settings.lakehouse)
+    for symbol in symbols:
+        row = rows.get(symbol)
+        reason, chosen = _judge(symbol, row, group, request, at, feeds)
+        if chosen is None:
+            left_out[reason] += 1
+        else:
+            kept.append(chosen)
+    kept.sort(key=lambda chosen: _rank(chosen, request))
+    listed = kept[: request.top]
+    left_out["beyond_top"] = len(kept) - len(listed)
+    return Selection(
+        at=at,
+        source="online store" if request.as_of is None else "offline store",
+        group=group.name,
+        by=request.by,
+        asked=len(symbols),
+        features=tuple(reference.feature for reference in wanted),
+        rows=tuple(listed),
+        left_out={reason: count for reason, count in left_out.items() if count},
+        written_later=sum(rows[chosen.symbol].written_later for chosen in kept),
+    )
+
+
+def _default(settings: Settings, at: datetime) -> FeatureGroup:
+    """Return the snapshots, unless there was none at all by then and ``local_1d`` has rows.
+
+    Snapshots that are merely too old are still what is asked for: that they are is to be told.
+    """
+    if not _has_rows(settings, TV_TECHNICALS_1D, at) and _has_rows(settings, LOCAL_1D, at):
+        return LOCAL_1D
+    return TV_TECHNICALS_1D
+
+
+def _has_rows(settings: Settings, group: FeatureGroup, at: datetime) -> bool:
+    """Tell whether any row of a group has an event at or before an instant."""
+    midnight = datetime.combine(at.date(), time(), UTC)
+    first = next(iter(list_parts(settings.lakehouse, group)), None)
+    if first is None or first.date >= at.date():
+        seconds = int(midnight.timestamp()), int(at.timestamp())
+        return bool(newest_between(settings.lakehouse, group, *seconds))
+    return True
+
+
+def _refuse_empty(store: FeatureStore, group: FeatureGroup) -> None:
+    """Tell an online store that was never loaded, or was lost, from one without these symbols."""
+    if not read_online(store, group).num_rows:
+        raise InputError(
+            f"the online store has no {group.name}: run `tvfeast materialize`, or name the group "
+            "to rank (--from-group) or an instant (--as-of)"
+        )
+
+
+def _symbols(
+    settings: Settings, group: FeatureGroup, request: SelectRequest, at: datetime
+) -> list[str]:
+    if request.symbols is not None:
+        return list(dict.fromkeys(request.symbols))
+    oldest = int((at - group.ttl).timestamp())
+    symbols = sorted(newest_between(settings.lakehouse, group, oldest, int(at.timestamp())))
+    if not symbols:
+        remedy = "flow-data" if group is TV_TECHNICALS_1D else "backfill"
+        raise InputError(
+            f"{settings.lakehouse} has no {group.name} of the {group.ttl.days} days before "
+            f"{at:%Y-%m-%d %H:%M} UTC: run `tvfeast {remedy}`, or name --candidates"
+        )
+    return symbols
+
+
+def _check_features(request: SelectRequest, group: FeatureGroup, names: list[str]) -> None:
+    for name in (request.by, *request.minimum, *request.maximum):
+        if name not in names:
+            raise InputError(
+                f'{SERVICES[group.name]} has no feature "{name}"; it has {", ".join(names)}'
+            )
+
+
+def _read_online(
+    settings: Settings,
+    store: FeatureStore,
+    group: FeatureGroup,
+    symbols: Sequence[str],
+    wanted: Sequence[Reference],
+    at: datetime,
+) -> dict[str, _Row]:
+    rows: dict[str, _Row] = {}
+    bar = Reference(group.name, _BAR)
+    is_bar_served = any(column.name == _BAR for column in group.served)
+    first = next(each for each in wanted if each.view == group.name)
+    features = [str(each) for each in (*wanted, *[bar] * is_bar_served)]
+    # In one read where the store can: a load between two would be ranked against the one before.
+    size = max(1, len(symbols)) if has_own_online_store(store) else _STOCK_KEYS_A_READ
+    for start in range(0, len(symbols), size):
+        keys = symbols[start : start + size]
+        answer = store.get_online_features(
+            features=features, entity_rows=[{"symbol": symbol} for symbol in keys]
+        ).to_dict(include_event_timestamps=True)
+        for i, symbol in enumerate(keys):
+            # Feast gives second 0 where there is no row.
+            if seconds := answer[f"{first.feature}__ts"][i]:
+                rows[symbol] = _Row(
+                    datetime.fromtimestamp(seconds, UTC),
+                    _utc(answer[_BAR][i]) if is_bar_served else None,
+                    {each.feature: _fresh(answer, group, each, i, at) for each in wanted},
+                )
+    return rows if is_bar_served else _with_bars(settings, group, rows, at)
+
+
+def _with_bars(
+    settings: Settings, group: FeatureGroup, rows: Mapping[str, _Row], at: datetime
+) -> dict[str, _Row]:
+    """Look up in the lakehouse which bars are told of; a row that it has not is of none."""
+    since = (at - group.ttl).date()
+    known = newest_known(settings.lakehouse, group, at, set(rows), False, since)
+    return {
+        symbol: row._replace(bar_open=known[symbol].bar)
+        if symbol in known and known[symbol].event.replace(microsecond=0) == row.known_at
+        else row
+        for symbol, row in rows.items()
+    }
+
+
+def _fresh(
+    answer: dict[str, Any], group: FeatureGroup, each: Reference, i: int, at: datetime
+) -> float | None:
+    """Return a value of the other views only inside their TTL, which Feast does not look at.
+
+    The age of the ranked group's row is judged, and counted, with that row.
+    """
+    known_at = datetime.fromtimestamp(answer[f"{each.feature}__ts"][i], UTC)
+    if each.view != group.name and at - known_at > _GROUPS[each.view].ttl:
+        return None
+    value: float | None = answer[each.feature][i]
+    return value
+
+
+def _read_as_of(
+    settings: Settings,
+    store: FeatureStore,
+    group: FeatureGroup,
+    symbols: Sequence[str],
+    wanted: Sequence[Reference],
+    at: datetime,
+) -> dict[str, _Row]:
+    """Read the rows and, as the join does not tell them, their times.
+
+    A row that appeared between the two readings would give its values an older one's time, so
+    both are read again until nothing has come meanwhile.
+    """
+    # A snapshot is of when it was taken. What is recomputed from bars was knowable when they
+    # closed, and is nearly always written later.
+    as_recorded = group is TV_TECHNICALS_1D
+    look = (settings.lakehouse, group, at, set(symbols), as_recorded)
+    known = newest_known(*look)
+    while True:
+        rows = _join(store, known, symbols, wanted, at, as_recorded)
+        before, known = known, newest_known(*look)
+        if known == before:
+            return rows
+
+
+def _join(
+    store: FeatureStore,
+    known: Mapping[str, Known],
+    symbols: Sequence[str],
+    wanted: Sequence[Reference],
+    at: datetime,
+    as_recorded: bool,
+) -> dict[str, _Row]:
+    import pandas as pd
+
+    keys = [symbol for symbol in symbols if symbol in known]
+    if not keys:
+        return {}
+    stamps = pd.Series([at] * len(keys)).astype("datetime64[us, UTC]")
+    frame = store.get_historical_features(
+        entity_df=pd.DataFrame({"symbol": keys, "event_timestamp": stamps}),
+        features=[str(each) for each in wanted],
+        filter_by_created_timestamp=as_recorded,
+    ).to_df()
+    return {
+        row["symbol"]: _Row(
+            known[row["symbol"]].event,
+            known[row["symbol"]].bar,
+            {each.feature: _number(row.get(each.feature)) for each in wanted},
+            known[row["symbol"]].created > at,
+        )
+        for row in frame.to_dict("records")
+    }
+
+
+def _judge(
+    symbol: str,
+    row: _Row | None,
+    group: FeatureGroup,
+    request: SelectRequest,
+    at: datetime,
+    feeds: Feeds,
+) -> tuple[str, Selected | None]:
+    """Return the row to list, or why it is not listed."""
+    if row is None:
+        return "unknown", None
+    if row.known_at > at:
+        return "future", None
+    if at - row.known_at > group.ttl:
+        return "expired", None
+    if row.bar_open is not None and at - row.bar_open > request.max_bar_age:
+        return "stale_bar", None
+    opened = None if row.bar_open is None else int(row.bar_open.timestamp())
+    known_at = int(row.known_at.timestamp())
+    state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
+    if group is LOCAL_1D:  # which is computed from closed bars alone
+        state = BarState.CLOSED
+    if request.closed_only and state is not BarState.CLOSED:
+        return "open_bar" if state is BarState.OPEN else "unsure_bar", None
+    if row.features[request.by] is None:
+        return "no_value", None
+    if not _inside(row.features, request):
+        return "filtered", None
+    return "", Selected(symbol, row.features, row.known_at, row.bar_open, state)
+
+
+def _inside(features: Mapping[str, float | None], request: SelectRequest) -> bool:
+    """Tell whether all limits hold; no value is inside no limit."""
+    for name, low in request.minimum.items():
+        if (value := features[name]) is None or value < low:
+            return False
+    for name, high in request.maximum.items():
+        if (value := features[name]) is None or value > high:
+            return False
+    return True
+
+
+def _rank(chosen: Selected, request: SelectRequest) -> tuple[float, str]:
+    value = chosen.features[request.by] or 0.0
+    return (value if request.ascending else -value), chosen.symbol
+
+
+def _utc(value: Any) -> datetime | None:
+    """Return an instant as Feast and pandas give it: naive is UTC, NaT is none."""
+    if value is None or value != value:
+        return None
+    instant = datetime.fromtimestamp(value.timestamp(), UTC) if value.tzinfo else value
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)

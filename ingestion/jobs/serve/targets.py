@@ -1,0 +1,325 @@
+"""Labels for a training set, from the lakehouse's own bars."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles, attend, open_holes, seconds
+from ingestion.base.errors import InputError
+from ingestion.base.reading import reading_again
+from ingestion.base.settings import Settings
+from ingestion.catalog import OHLCV_1D
+from ingestion.datasets import (
+    DropReason,
+    Entry,
+    LabelCollection,
+    Labels,
+    Universe,
+    forward_returns,
+    longest_window,
+    target_sessions,
+)
+from ingestion.jobs.ingest.unfinished_imports import whole_imports
+from ingestion.lakehouse import (
+    active_symbols,
+    arrow_schema,
+    by_date,
+    list_parts,
+    read_current,
+    read_current_of,
+    read_symbols,
+)
+
+LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
+"""The columns of ``ohlcv_1d`` that forward returns need."""
+
+FORMULA_COLUMNS = (
+    *("timestamp", "symbol", "open", "high", "low", "close", "volume", "split_ratio"),
+    "event_timestamp",
+)
+"""Those that the formulas of ``local_1d`` need."""
+
+_NAMED = 5
+"""How many symbols a message names."""
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """Labels, and what to know before believing in them."""
+
+    labels: Labels
+    symbols: int
+    """Symbols with at least one decision in the range."""
+    warnings: tuple[str, ...]
+
+
+def training_labels(
+    settings: Settings,
+    target: str,
+    first: date,
+    last: date,
+    entry: Entry = "open",
+    universe_as_of: bool | datetime = False,
+    symbols: Collection[str] | None = None,
+) -> TrainingLabels:
+    """Label the decisions of a date range by the current bars of the lakehouse.
+
+    Parameters
+    ----------
+    target
+        ``fwd_return_<n>d``.
+    first, last
+        UTC dates of the first and last decision, both inclusive.
+    entry
+        As in :func:`~ingestion.datasets.forward_returns`.
+    universe_as_of
+        Whether to keep only symbols that were active at the decision's time, or at the given one.
+    symbols
+        Unified symbols to label; all that have bars if none are given.
+
+    Raises
+    ------
+    InputError
+        No such target; no bar closed in the range; ``universe_as_of``, and the lakehouse does not
+        know any symbol yet.
+    GateRefused
+        If an import of bars is half done, or wrote some meanwhile.
+    """
+    sessions = target_sessions(target)
+    universe, known_since = _universe(settings.lakehouse, universe_as_of)
+    if first > last:
+        raise InputError(f"the first decision, {first}, is after the last, {last}")
+    end = _end_of_windows(last, sessions)
+    collection = LabelCollection()
+    decided: set[str] = set()
+    with whole_imports(settings.lakehouse):
+        newest = _newest_close(settings.lakehouse, first, end, symbols)
+        for year_first, year_last in _years(settings.lakehouse, first, last):
+            year_end = _end_of_windows(year_last, sessions)
+            bars = read_bars(settings.lakehouse, year_first, year_end, symbols)
+            holes = _holes(settings.lakehouse, bars, year_first, year_end, symbols)
+            decided |= _decided(bars, year_last)
+            labels = forward_returns(
+                _with_gaps(bars, holes),
+                sessions,
+                entry=entry,
+                first=year_first,
+                last=year_last,
+                universe=universe,
+                newest=newest,
+            )
+            collection.add(labels)
+    if not collection.decisions:
+        raise InputError(
+            f"no bar{'' if symbols is None else ' of these symbols'} in {settings.lakehouse} "
+            f"closed from {first} to {last}; load history with tvfeast import-bars"
+        )
+    labels = collection.merge()
+    warnings = _warnings(labels, decided, symbols, known_since)
+    return TrainingLabels(labels, len(decided), tuple(warnings))
+
+
+def _holes(
+    lakehouse: Path, bars: pa.Table, first: date, last: date, symbols: Collection[str] | None
+) -> OpenHoles:
+    """Return the sessions that are missing among the bars of a span of dates."""
+    if not bars.num_rows:
+        return OpenHoles(())
+    if symbols is None:
+        closes = bars["event_timestamp"].cast(pa.date32())
+        attendance = Attendance(pc.min(closes).as_py(), pc.max(closes).as_py())
+        names = bars["symbol"].unify_dictionaries().combine_chunks()
+        attendance.add(names.indices.to_numpy(), seconds(bars), names.dictionary.to_pylist())
+        return open_holes(lakehouse, attendance)
+
+    def read() -> OpenHoles:  # a market lacks a session only if its other symbols do
+        parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+        attendance = Attendance(parts[0].date, parts[-1].date)
+        attend(parts, attendance)
+        return open_holes(lakehouse, attendance)
+
+    return reading_again(read)
+
+
+def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:
+    """Add when the first session opened that is missing before each bar, Unix s; 0 where none."""
+    if not holes or not bars.num_rows:
+        return bars
+    symbols, closes = bars["symbol"].unify_dictionaries().combine_chunks(), seconds(bars)
+    codes = symbols.indices.to_numpy()
+    order = np.lexsort((closes, codes))
+    missing = np.empty(len(order), dtype=np.int64)
+    names = symbols.dictionary.to_pylist()
+    missing[order] = holes.missing_from(names, codes[order], closes[order])
+    return bars.append_column("missing_from", pa.array(missing))
+
+
+def _universe(lakehouse: Path, as_of: bool | datetime) -> tuple[Universe | None, datetime | None]:
+    """Return which symbols could be chosen when, and since when that is known."""
+    if as_of is False:
+        return None, None
+    rows = read_symbols(lakehouse)
+    since: datetime | None = pc.min(rows["valid_from"]).as_py()
+    if since is None:
+        raise InputError(
+            f"--universe-as-of needs to know when each symbol was active, and {lakehouse} has no "
+            "symbols yet: run tvfeast meta-ingest, daily from now on"
+        )
+    if as_of is True:
+        return Universe.over_time(rows), since
+    return Universe.fixed(active_symbols(lakehouse, as_of)), since
+
+
+def _years(lakehouse: Path, first: date, last: date) -> Iterator[tuple[date, date]]:
+    """Cut a date range into calendar years, of those that have bars; memory holds one at a time.
+
+    What a year's decisions need of the next one is read twice.
+    """
+    years = {part.date.year for part in list_parts(lakehouse, OHLCV_1D, first)}
+    for year in sorted(year for year in years if year <= last.year):
+        yield max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
+
+
+def _newest_close(
+    lakehouse: Path, first: date, last: date, symbols: Collection[str] | None
+) -> datetime | None:
+    """Return when the newest bar of a range of partition dates closed; None if there is none."""
+    days = {part.date for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last}
+    for day in sorted(days, reverse=True):
+        closes = read_bars(
+            lakehouse, day, day, symbols, ["symbol", "timestamp", "event_timestamp"]
+        )["event_timestamp"]
+        if len(closes):
+            newest: datetime = pc.max(closes).as_py()
+            return newest
+    return None
+
+
+def read_bars(
+    lakehouse: Path,
+    first: date,
+    last: date,
+    symbols: Collection[str] | None = None,
+    columns: Sequence[str] = LABEL_COLUMNS,
+) -> pa.Table:
+    """Read the current bars of a range of partition dates, both inclusive.
+
+    A date at a time, and symbols as codes: above the result's own size, memory holds one date.
+
+    Parameters
+    ----------
+    symbols
+        Symbols to read; all if none are given.
+    columns
+        Columns of ``ohlcv_1d``, ``symbol`` and ``timestamp`` among them.
+
+    Returns
+    -------
+    pa.Table
+        Unique on (``symbol``, ``timestamp``), ordered by partition date and within it by symbol.
+        ``symbol`` is ``dictionary<int32, string>``, the rest in the dataset's types. A restated bar
+        is there once, as written last.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    """
+    return reading_again(lambda: _read_bars(lakehouse, first, last, symbols, columns))
+
+
+def _read_bars(
+    lakehouse: Path,
+    first: date,
+    last: date,
+    symbols: Collection[str] | None,
+    columns: Sequence[str],
+) -> pa.Table:
+    parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+    wanted = None if symbols is None else sorted(set(symbols))
+    names = pa.array([], pa.string())
+    tables = []
+    for day in by_date(parts).values():
+        if wanted is None:
+            rows = read_current(day, OHLCV_1D, list(columns))
+        else:
+            rows = read_current_of(day, OHLCV_1D, wanted, list(columns))
+        names = _extended(names, rows["symbol"])
+        position = rows.column_names.index("symbol")
+        codes = pc.index_in(rows["symbol"], value_set=names)
+        tables.append(rows.set_column(position, "symbol", codes))
+    if not tables:
+        empty = arrow_schema(OHLCV_1D).empty_table().select(list(columns))
+        position = empty.column_names.index("symbol")
+        return empty.set_column(position, "symbol", empty["symbol"].dictionary_encode())
+    table = pa.concat_tables(tables)
+    encoded = pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(codes, names) for codes in table["symbol"].chunks],
+        pa.dictionary(pa.int32(), pa.string()),
+    )
+    return table.set_column(table.column_names.index("symbol"), "symbol", encoded)
+
+
+def _extended(names: pa.Array, symbols: pa.ChunkedArray) -> pa.Array:
+    """Return the names with those symbols behind them that are not among them."""
+    unknown = symbols.filter(pc.invert(pc.is_in(symbols, value_set=names)))
+    return pa.concat_arrays([names, pc.unique(unknown)]) if len(unknown) else names
+
+
+def _end_of_windows(last: date, sessions: int) -> date:
+    reach = longest_window(sessions)
+    return last + reach if reach < date.max - last else date.max
+
+
+def _decided(bars: pa.Table, last: date) -> set[str]:
+    """Return the symbols with a bar that closed by the last decision's date."""
+    closed = bars["event_timestamp"].cast(pa.date32())
+    return set(bars["symbol"].filter(pc.less_equal(closed, last)).unique().to_pylist())
+
+
+def _warnings(
+    labels: Labels,
+    decided: set[str],
+    symbols: Collection[str] | None,
+    known_since: datetime | None,
+) -> list[str]:
+    if known_since is None:
+        warnings = [
+            f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of "
+            "today; what was delisted before it was asked for is missing, so returns measured on "
+            "them are too good; --universe-as-of uses the symbols active at each decision"
+        ]
+    else:
+        dropped = labels.dropped[DropReason.NOT_ACTIVE]
+        warnings = [
+            f"universe: which symbols were active is known from {known_since:%Y-%m-%d %H:%M} UTC "
+            f"on; {dropped} rows were dropped because their symbol was not active then, or not "
+            "observed yet"
+        ]
+    if missing := sorted(set(symbols or ()) - decided):
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        warnings.append(f"no bars in the range: {', '.join(missing[:_NAMED])}{more}")
+    if gaps := labels.dropped[DropReason.GAP_IN_WINDOW]:
+        warnings.append(
+            f"{gaps} rows were dropped because their window has a gap: the symbol was halted or "
+            "delisted, or its bars are missing; where it was, returns are too good without them"
+        )
+    if spoiled := labels.dropped[DropReason.SESSION_MISSING]:
+        warnings.append(
+            f"{spoiled} rows were dropped because a session of their market is missing in their "
+            "window: `tvfeast status` names it; import or accept it"
+        )
+    if early := labels.dropped[DropReason.ENTRY_BEFORE_DECISION]:
+        warnings.append(
+            f"{early} rows were dropped because the next session opened before the decision's bar "
+            "was known to have closed: the hours of these exchanges are not known"
+        )
+    return warnings

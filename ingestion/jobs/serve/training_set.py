@@ -1,0 +1,204 @@
+"""Join labels to the features that were known at their time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.base.settings import Settings
+from ingestion.jobs.serve.feast_repository import (
+    feast_calls,
+    open_repository,
+    references,
+    require_data,
+)
+from ingestion.lakehouse.staging import sync
+from ingestion.lakehouse.writer import UNFINISHED
+from ingestion.runs.receipt import Job
+from ingestion.runs.run_id import new_run_id
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+RECEIPT_FILE = "training_set.json"
+_KEYS = ["symbol", "event_timestamp"]
+
+
+@dataclass(frozen=True)
+class TrainingSetRequest:
+    """Which labels to join to which features."""
+
+    labels: Path | pa.Table
+    """CSV or Parquet with ``symbol``, ``event_timestamp`` and targets; or the rows themselves. What
+    looks like a number in a CSV becomes one."""
+    out: Path
+    """Parquet file to write."""
+    service: str = "served_history_v1"
+    as_recorded: bool = False
+    """Join only rows that had been written by the label's time, not all that were knowable."""
+    made: Mapping[str, object] | None = None
+    """How labels that come as rows were made, for the receipt."""
+
+
+@dataclass(frozen=True)
+class TrainingSetResult:
+    """What was written."""
+
+    out: Path
+    rows: int
+    matched: int
+    """Label rows with at least one feature value."""
+    created_later: int
+    """Joined rows that were written after their label's time: knowable then, recorded later."""
+    features: tuple[str, ...]
+    receipt: Path
+
+
+def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSetResult:
+    """Join a label file point-in-time and write the training set.
+
+    Every label row is kept, in the file's order, with its columns untouched; features that were
+    not known at its time are null.
+
+    Raises
+    ------
+    InputError
+        If the label file cannot be read, lacks a column, holds a time that cannot be read, or a
+        column of a feature's name; if the service is not registered, or a view of it has no data.
+    FeastRepositoryError
+        If the configured offline store does not give every label back in its place.
+    """
+    given = request.labels
+    origin = str(given) if isinstance(given, Path) else "the labels"
+    if isinstance(given, Path) and given.resolve() == request.out.resolve():
+        raise InputError(f"--out {request.out} is the label file itself; name another")
+    asked = {"labels": origin, "out": request.out, "service": request.service}
+    asked |= {"as_recorded": request.as_recorded, "made": request.made}
+    run_id = new_run_id()
+    job = Job(settings, run_id, "training-set", RECEIPT_FILE, asked)
+    labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
+    store = open_repository(settings, apply_if_missing=True)
+    with feast_calls(settings):
+        services = {service.name: service for service in store.list_feature_services()}
+        if request.service not in services:
+            raise InputError(f'no service "{request.service}"; there are {", ".join(services)}')
+        service = services[request.service]
+        wanted = references(service)
+        require_data(settings, {reference.view for reference in wanted})
+        names = [reference.feature for reference in wanted]
+        # Views of one service may share a feature's name; then each is told by its view's.
+        full = len(set(names)) < len(names)
+        if full:
+            names = [f"{reference.view}__{reference.feature}" for reference in wanted]
+        if clash := sorted(set(names) & set(labels.column_names)):
+            raise InputError(f"{origin}: {clash[0]} is a feature's name; rename the column")
+        keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
+        keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
+        retrieval = store.get_historical_features(
+            entity_df=keys,
+            features=service,
+            full_feature_names=full,
+            filter_by_created_timestamp=request.as_recorded,
+        )
+        answer = retrieval.to_arrow()
+    if not hasattr(retrieval, "counts"):
+        raise FeastRepositoryError(
+            "the configured offline store may lose labels or their order: this needs "
+            "ingestion.plugins.asof.AsofOfflineStore in feature_store.yaml"
+        )
+    for name in names:
+        labels = labels.append_column(name, answer[name])
+    _write(labels, request.out, run_id)
+    counts = retrieval.counts
+    matched = _matched(answer.select(names))
+    with job:  # it publishes nothing, so it leaves a receipt only of what it has made
+        job.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
+    return TrainingSetResult(
+        out=request.out,
+        rows=labels.num_rows,
+        matched=matched,
+        created_later=sum(view.created_later or 0 for view in counts.values()),
+        features=tuple(names),
+        receipt=job.receipt,
+    )
+
+
+def _write(table: pa.Table, out: Path, run_id: str) -> None:
+    """Put a table in its place at one stroke; of two runs with one place, the last one counts."""
+    import pyarrow.parquet as pq
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.{run_id}{UNFINISHED}")
+    try:
+        pq.write_table(table, unfinished, compression="zstd")
+        sync(unfinished)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync(out.parent)
+
+
+def _matched(features: pa.Table) -> int:
+    """Count the rows with any value."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    there = pa.array([False] * features.num_rows, pa.bool_())
+    for column in features.columns:
+        there = pc.or_(there, pc.is_valid(column))
+    return int(pc.sum(there).as_py() or 0)
+
+
+def _read(path: Path) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() == ".csv":
+            return pa.Table.from_pandas(
+                pd.read_csv(path, keep_default_na=False, na_values=[""]), preserve_index=False
+            )
+        return pq.read_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"the label file {path} cannot be read: {error}") from None
+
+
+def _checked(origin: str, labels: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    for key in _KEYS:
+        if key not in labels.column_names:
+            raise InputError(
+                f"{origin} has no column {key}; it has {', '.join(labels.column_names)}"
+            )
+    if not labels.num_rows:
+        raise InputError(f"{origin} has no rows")
+    if missing := labels["symbol"].null_count:
+        raise InputError(f"{origin}: {missing} rows have no symbol")
+    kind = labels.schema.field("symbol").type
+    if kind not in (pa.string(), pa.large_string()):
+        raise InputError(f"{origin}: symbol is no text, but {kind}")
+    return labels
+
+
+def _instants(origin: str, times: pd.Series) -> pd.Series:
+    """Read times in whatever form; those without a zone are UTC."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(times):
+        raise InputError(
+            f"{origin}: event_timestamp is a number; give ISO 8601 times, such as 2026-01-16T21:30Z"
+        )
+    bad = pd.to_datetime(times, utc=True, errors="coerce", format="ISO8601").isna()
+    if bad.any():
+        row = bad.tolist().index(True)
+        raise InputError(
+            f"{origin}, row {row + 1}: event_timestamp {times.iloc[row]!r} is not an ISO 8601 time"
+        )
+    # By the name of ISO 8601, pandas reads a time without a zone in that of the row before.
+    return pd.to_datetime(times, utc=True, format="mixed").astype("datetime64[us, UTC]")

@@ -1,0 +1,276 @@
+"""The online store against the lakehouse: every symbol, every feature, bit for bit.
+
+The lakehouse is read here without Feast and without the stores' own code, so that a fault in them
+cannot hide itself. A group that the promotion gate has kept back is compared with what its last
+load saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused
+from ingestion.base.reading import reading_again
+from ingestion.base.settings import Settings
+from ingestion.catalog import GROUPS, FeatureGroup
+from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
+from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
+from ingestion.lakehouse import arrow_schema, list_parts, read_part
+from ingestion.lakehouse.ledger import Ledger
+from ingestion.lakehouse.parts import Part
+
+LISTED = 1_000
+"""Differences that a report lists."""
+
+_EVENT, _CREATED = "event_timestamp", "created_timestamp"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One disagreement."""
+
+    view: str
+    symbol: str
+    column: str
+    """A feature, ``event_timestamp``, ``created_timestamp``, or ``row`` where one side has none."""
+    online: Any
+    offline: Any
+
+    def __str__(self) -> str:
+        return (
+            f"{self.view}, {self.symbol}, {self.column}: online {self.online}, "
+            f"lakehouse {self.offline}"
+        )
+
+
+@dataclass(frozen=True)
+class ViewAgreement:
+    """How one view compares."""
+
+    view: str
+    symbols: int
+    """Symbols with a valid row on both sides."""
+    values: int
+    """Feature values compared."""
+    expired: int
+    """Rows of the online store that are past their TTL, and are not served."""
+    different: int
+    as_of: datetime | None = None
+    """The last load, of a group whose newer rows are not promoted; None where it is compared as of
+    now."""
+
+
+@dataclass(frozen=True)
+class OnlineReport:
+    """What ``verify --online`` found."""
+
+    at: datetime
+    views: tuple[ViewAgreement, ...]
+    differences: tuple[Difference, ...]
+    """The first :data:`LISTED`."""
+
+    @property
+    def different(self) -> int:
+        """All differences, listed or not."""
+        return sum(view.different for view in self.views)
+
+    @property
+    def passed(self) -> bool:
+        """Whether what is served is what the lakehouse holds."""
+        return self.different == 0
+
+
+def verify_online(settings: Settings) -> OnlineReport:
+    """Compare what would be served now with the newest valid rows of the lakehouse.
+
+    Of a group whose newest rows the gate has refused, what its last load has brought counts.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    FeastRepositoryError
+        If the repository is not applied, or its online store is not this project's.
+    """
+    at = clock.now()
+    store = open_repository(settings)
+    kept_back = unpromoted(settings, last_loads(settings))
+    views, differences = [], []
+    for group in GROUPS:
+        with feast_calls(settings):
+            online = read_online(store, group)
+        served = kept_back[group.name].served if group.name in kept_back else None
+        if group.name in kept_back:
+            read = partial(_newest_loaded, settings.lakehouse, group, served, at)
+        else:
+            read = partial(newest_valid, settings.lakehouse, group, at)
+        agreement, found = compare_online(group, online, reading_again(read), at)
+        views.append(replace(agreement, as_of=served.until if served else None))
+        differences += found
+    return OnlineReport(at, tuple(views), tuple(differences[:LISTED]))
+
+
+def refuse_unless_equal(report: OnlineReport) -> None:
+    """Stop where what is served is not what is stored.
+
+    Raises
+    ------
+    GateRefused
+        If there is a difference.
+    """
+    if not report.passed:
+        raise GateRefused(
+            f"the online store differs from the lakehouse in {report.different:,} places, "
+            f"{report.differences[0]} among them: run `tvfeast materialize`, or `tvfeast rebuild` "
+            "if that does not help"
+        )
+
+
+def newest_valid(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
+    """Return each symbol's newest row that is valid at an instant, sorted by symbol.
+
+    The newest event decides, then the newest created.
+    """
+    since = at - group.ttl
+    tables = [_none(group)]
+    for part in list_parts(lakehouse, group, since.date()):
+        if part.date <= at.date():
+            tables.append(_between(_rows(part, group), since, at))
+    return _newest(pa.concat_tables(tables))
+
+
+def _newest_loaded(
+    lakehouse: Path, group: FeatureGroup, load: LastLoad | None, at: datetime
+) -> pa.Table:
+    """Return the rows that a load has brought and that are valid at a later instant."""
+    tables = [_none(group)]
+    if load is not None:
+        ledger, since = Ledger.read(lakehouse, whole=False), load.until - group.ttl
+        for part in list_parts(lakehouse, group, since.date()):
+            name = part.path.relative_to(lakehouse).as_posix()
+            was_loaded = ledger.is_among(name, load.parts)
+            if was_loaded or any(entry.replaces for entry in ledger.of(name)):
+                rows = _between(_rows(part, group), since, load.until)
+                # One that was merged since may have rows that came later.
+                tables.append(rows if was_loaded else _created_by(rows, load.until))
+    return _between(_newest(pa.concat_tables(tables)), at - group.ttl, at)
+
+
+def _rows(part: Part, group: FeatureGroup) -> pa.Table:
+    return read_part(part.path, _columns(group)).select(_columns(group))
+
+
+def _created_by(rows: pa.Table, instant: datetime) -> pa.Table:
+    created = rows[_CREATED]
+    return rows.filter(pc.less_equal(created, pa.scalar(instant, created.type)))
+
+
+def _columns(group: FeatureGroup) -> list[str]:
+    return ["symbol", _EVENT, _CREATED, *(column.name for column in group.served)]
+
+
+def _none(group: FeatureGroup) -> pa.Table:
+    return arrow_schema(group).empty_table().select(_columns(group))
+
+
+def _newest(rows: pa.Table) -> pa.Table:
+    """Keep each symbol's newest row, sorted by symbol."""
+    order = [("symbol", "ascending"), (_EVENT, "ascending"), (_CREATED, "ascending")]
+    rows = rows.sort_by(order)
+    symbols = rows["symbol"].combine_chunks()
+    if not rows.num_rows:
+        return rows
+    differs = pc.not_equal(symbols[1:], symbols[:-1])
+    return rows.filter(pa.concat_arrays([differs, pa.array([True])]))
+
+
+def compare_online(
+    group: FeatureGroup, online: pa.Table, offline: pa.Table, at: datetime
+) -> tuple[ViewAgreement, list[Difference]]:
+    """Compare two tables of one row a symbol.
+
+    Parameters
+    ----------
+    online
+        All rows of the online store.
+    offline
+        The rows that are valid at ``at``, as :func:`newest_valid` gives them.
+
+    Returns
+    -------
+    tuple[ViewAgreement, list[Difference]]
+        The list holds at most :data:`LISTED`.
+    """
+    valid = pc.greater_equal(online[_EVENT], pa.scalar(at - group.ttl, online[_EVENT].type))
+    expired = online.num_rows - int(pc.sum(valid).as_py() or 0)
+    online = online.filter(valid).sort_by("symbol")
+    ours, theirs = online["symbol"], offline["symbol"]
+    alone = [(online, "row", True, pc.invert(pc.is_in(ours, theirs)))]
+    alone += [(offline, "row", False, pc.invert(pc.is_in(theirs, ours)))]
+    differences: list[Difference] = []
+    different = 0
+    for rows, column, is_online, mask in alone:
+        for row in rows.filter(mask).select(["symbol", _EVENT]).to_pylist():
+            different += 1
+            sides = (row[_EVENT], None) if is_online else (None, row[_EVENT])
+            differences.append(Difference(group.name, row["symbol"], column, *sides))
+    online, offline = (
+        online.filter(pc.is_in(ours, theirs)),
+        offline.filter(pc.is_in(theirs, ours)),
+    )
+    names = [_EVENT, _CREATED, *(column.name for column in group.served)]
+    for name in names:
+        at_odds = np.flatnonzero(~_same(online[name], offline[name]))
+        different += len(at_odds)
+        differences += _named(group, name, online, offline, at_odds[:LISTED])
+    agreement = ViewAgreement(
+        view=group.name,
+        symbols=online.num_rows,
+        values=online.num_rows * len(group.served),
+        expired=expired,
+        different=different,
+    )
+    return agreement, differences[:LISTED]
+
+
+def _between(rows: pa.Table, since: datetime, until: datetime) -> pa.Table:
+    events, kind = rows[_EVENT], rows[_EVENT].type
+    late = pc.greater_equal(events, pa.scalar(since, kind))
+    return rows.filter(pc.and_(late, pc.less_equal(events, pa.scalar(until, kind))))
+
+
+def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell where two columns hold the same bits: −0.0 is not 0.0."""
+    null_a, null_b = (pc.is_null(each).to_numpy() for each in (a, b))
+    bits = [_bits(each) for each in (a, b)]
+    same: np.ndarray[Any, np.dtype[np.bool_]] = (null_a == null_b) & (null_a | (bits[0] == bits[1]))
+    return same
+
+
+def _bits(values: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    array: np.ndarray[Any, Any] = pc.fill_null(values, 0).to_numpy()
+    return array.view(np.int64)
+
+
+def _named(
+    group: FeatureGroup,
+    name: str,
+    online: pa.Table,
+    offline: pa.Table,
+    where: np.ndarray[Any, np.dtype[np.intp]],
+) -> Iterator[Difference]:
+    for i in where.tolist():
+        sides = (table[name][i].as_py() for table in (online, offline))
+        yield Difference(group.name, online["symbol"][i].as_py(), name, *sides)

@@ -1,0 +1,50 @@
+"""A project's folder: its own Feast repository, lakehouse and stores.
+
+The checkout is one. Others keep a demo or a test apart from the lakehouse that is traded on; point
+``TVFEAST_PROJECT`` at one to work in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ingestion.base.errors import InputError
+
+_CHECKOUT_REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
+_MARKER = ".tvfeast-workspace"
+
+_DEFINITIONS = '''\
+"""The checkout's definitions, on this folder's own lakehouse."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TVFEAST_PROJECT", str(Path(__file__).resolve().parent.parent))
+
+from ingestion.feast_objects.definitions import define
+from ingestion.base.settings import Settings
+
+globals().update(define(Settings.from_environment().lakehouse)._asdict())
+'''
+
+
+def make_workspace(folder: Path) -> Path:
+    """Make an empty workspace; an earlier one in its place is removed.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything that no earlier call made.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARKER).is_file():
+            raise InputError(f"{folder} is not empty and not an earlier workspace; name another")
+        shutil.rmtree(folder)
+    repository = folder / "feature_repo"
+    repository.mkdir(parents=True)
+    (folder / "data").mkdir()
+    (folder / _MARKER).touch()
+    shutil.copy(_CHECKOUT_REPOSITORY / "feature_store.yaml", repository)
+    (repository / "definitions.py").write_text(_DEFINITIONS)
+    return folder

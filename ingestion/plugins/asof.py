@@ -1,0 +1,483 @@
+"""Feast's offline store over Parquet files: ``AsofOfflineStore``.
+
+In ``feature_store.yaml``: ``offline_store: {type: ingestion.plugins.asof.AsofOfflineStore}``.
+
+Goes in: what Feast asks. Comes out: a job that answers when it is read. The parts, in
+``ingestion/plugins/offline/``:
+
+``entities``    who is asked about, and when
+``keys``        their keys as integers
+``files``       which files a source consists of, and which of them matter
+``source``      reading them in the declared types, a bounded piece at a time
+``lookup``      rows ready to be asked what a key had at an instant
+``join``        which row answers which question
+``history``     the join over a source: find the rows, then fetch the features
+``gather``      values on their way from the files to the questions
+``latest``      the newest row of each key, for materialization
+``retrieval``   the job
+``writing``     saved datasets, logs, and rows appended to a source
+``measure``     metrics of Feast's monitoring, computed
+``monitoring``  metrics of Feast's monitoring, kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FeatureView, OnDemandFeatureView, RepoConfig
+from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.infra.offline_stores.file_source import FileLoggingDestination
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.monitoring.metrics_calculator import MetricsCalculator
+from feast.repo_config import FeastConfigBaseModel
+from feast.utils import (
+    _get_requested_feature_views_to_features_dict,
+    _get_requested_on_demand_feature_views,
+    compute_non_entity_date_range,
+)
+
+from ingestion.base import clock
+from ingestion.base.errors import InputError
+from ingestion.plugins.offline.declared import ViewTable, describe
+from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
+from ingestion.plugins.offline.file_source import locate
+from ingestion.plugins.offline.files import Span
+from ingestion.plugins.offline.history import point_in_time
+from ingestion.plugins.offline.instants import INSTANT, microsecond
+from ingestion.plugins.offline.join import Instants
+from ingestion.plugins.offline.keys import KeyCodes
+from ingestion.plugins.offline.latest import newest_between, newest_event, rows_between
+from ingestion.plugins.offline.lookup import FOREVER, NEVER
+from ingestion.plugins.offline.measure import measure
+from ingestion.plugins.offline.monitoring import (
+    clear_baseline,
+    make_tables,
+    query_metrics,
+    save_metrics,
+)
+from ingestion.plugins.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
+from ingestion.plugins.offline.source import Column, ParquetSource
+from ingestion.plugins.offline.table import FeatureTable
+from ingestion.plugins.offline.typed import readable, storable
+from ingestion.plugins.offline.writing import add_file, append
+
+
+class AsofOfflineStoreConfig(FeastConfigBaseModel):
+    """Configuration of :class:`AsofOfflineStore`: nothing but its name."""
+
+    type: Literal[
+        "ingestion.plugins.asof.AsofOfflineStore",
+        "feature_repo.stores.asof.AsofOfflineStore",  # the former path
+    ] = "ingestion.plugins.asof.AsofOfflineStore"
+
+
+class AsofOfflineStore(OfflineStore):
+    """Point-in-time features from any Parquet ``FileSource``.
+
+    A row is valid at t if its event is not after t and at most the view's TTL before it, both
+    inclusive, to the microsecond. The newest event decides, then the newest creation, then the
+    place in the files; its nulls stay null. Rows out are the rows in, in their order.
+    """
+
+    supports_filter_by_created_timestamp = True
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | pa.Table | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> AsofRetrievalJob:
+        """Join features to entity rows, each as of its own instant.
+
+        Parameters
+        ----------
+        entity_df
+            The rows; None for each key with an event from ``start_date`` to ``end_date``, as of the
+            latter.
+        filter_by_created_timestamp
+            Let only rows count that had been created by the instant as well.
+
+        Raises
+        ------
+        InputError
+            If the entity rows cannot be joined: which column, and why.
+        """
+        wanted, _ = _get_requested_feature_views_to_features_dict(
+            feature_refs,
+            feature_views,
+            _get_requested_on_demand_feature_views(feature_refs, project, registry),
+        )
+        tables = [
+            describe(view, names, full_feature_names, config.repo_path)
+            for view, names in wanted.items()
+        ]
+        if entity_df is None:
+            start, end = compute_non_entity_date_range(
+                feature_views, start_date=start_date, end_date=end_date or clock.now()
+            )
+            entities, bounds = None, (start, end)
+            keys = dict.fromkeys(key for table in tables for key in table.join_keys)
+            _refuse_clashes([*keys, EVENT_TIMESTAMP], tables)
+        else:
+            entities = EntityRows.of(entity_df)
+            bounds = entities.bounds
+            keys = dict.fromkeys(name for name in entities.names if name != entities.event)
+            _refuse_clashes(entities.names, tables)
+
+        def read() -> Retrieved:
+            asked = entities if entities is not None else _found(tables, start, end)
+            return _join(asked, tables, feature_refs, filter_by_created_timestamp)
+
+        return AsofRetrievalJob(
+            read,
+            repo_path=config.repo_path,
+            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(
+                feature_refs, project, registry
+            ),
+            full_feature_names=full_feature_names,
+            metadata=RetrievalMetadata(feature_refs, list(keys), *bounds),
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime | None,
+        end_date: datetime | None,
+    ) -> AsofRetrievalJob:
+        """Return each key's newest row between two instants, both inclusive.
+
+        The newest event decides, then the newest creation; rows whose key is null in part are left
+        out. Columns have the names and, as no view is told, the types of the files.
+        """
+        table = _plain_table(
+            config,
+            data_source,
+            join_key_columns,
+            feature_name_columns,
+            timestamp_field,
+            created_timestamp_column,
+        )
+
+        def read() -> Retrieved:
+            rows = newest_between(table, _span(start_date, end_date, nulls=False))
+            return Retrieved(_with_dummy_key(rows, join_key_columns))
+
+        return AsofRetrievalJob(read, repo_path=config.repo_path)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> AsofRetrievalJob:
+        """Return all rows between two instants, both inclusive; by file, in the files' order.
+
+        Without either instant, rows without an event time are there too.
+        """
+        table = _plain_table(
+            config,
+            data_source,
+            join_key_columns,
+            feature_name_columns,
+            timestamp_field,
+            created_timestamp_column,
+        )
+
+        def read() -> Retrieved:
+            whole = start_date is None and end_date is None
+            rows = rows_between(table, _span(start_date, end_date, nulls=whole))
+            return Retrieved(_with_dummy_key(rows, join_key_columns))
+
+        return AsofRetrievalJob(read, repo_path=config.repo_path)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Append rows to a view's source.
+
+        A single file is written anew with them, a folder gets a new file; with partition dates, one
+        in the folder of each event's UTC date.
+
+        Raises
+        ------
+        InputError
+            If the columns are not those of the source, or not of their types.
+        """
+        source = feature_view.batch_source
+        if source is None:
+            raise InputError(f"the view {feature_view.name} has no batch source to write to")
+        stored = _stored_names(source)
+        table = table.rename_columns([stored.get(name, name) for name in table.column_names])
+        location = locate(source, config.repo_path)
+        schema = ParquetSource(location, source.timestamp_field).schema()
+        if schema.names and set(schema.names) != set(table.column_names):
+            raise InputError(
+                f"{feature_view.name}: the rows have the columns {', '.join(table.column_names)}; "
+                f"its source has {', '.join(schema.names)}"
+            )
+        append(
+            location,
+            _typed(table, schema),
+            stored.get(source.timestamp_field, source.timestamp_field),
+        )
+        if progress:
+            progress(table.num_rows)
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add what was served to the files of a feature service's log.
+
+        Parameters
+        ----------
+        data
+            The rows, or a Parquet file or folder of them.
+
+        Raises
+        ------
+        InputError
+            If the log's destination is no ``FileLoggingDestination``.
+        """
+        destination = logging_config.destination
+        if not isinstance(destination, FileLoggingDestination):
+            raise InputError(
+                f"AsofOfflineStore writes logs to a FileLoggingDestination, not to a "
+                f"{type(destination).__name__}: give the feature service such a one"
+            )
+        rows = data if isinstance(data, pa.Table) else pq.read_table(data, use_threads=False)
+        location = locate(destination.to_data_source(), config.repo_path)
+        add_file(location, rows, destination.partition_by or ())
+
+    @staticmethod
+    def compute_monitoring_metrics(
+        config: RepoConfig,
+        data_source: DataSource,
+        feature_columns: list[tuple[str, str]],
+        timestamp_field: str,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        histogram_bins: int = 20,
+        top_n: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Measure features over the rows between two instants, both inclusive.
+
+        Parameters
+        ----------
+        feature_columns
+            The view's names, each with ``numeric`` or ``categorical``.
+        """
+        stored = _stored_names(data_source)
+        return measure(
+            _events_table(config, data_source, timestamp_field),
+            {name: (stored.get(name, name), kind) for name, kind in feature_columns},
+            _span(start_date, end_date, nulls=start_date is None and end_date is None),
+            MetricsCalculator(histogram_bins, top_n),
+        )
+
+    @staticmethod
+    def get_monitoring_max_timestamp(
+        config: RepoConfig, data_source: DataSource, timestamp_field: str
+    ) -> datetime | None:
+        """Return a source's newest event; None if it has none."""
+        return newest_event(_events_table(config, data_source, timestamp_field))
+
+    @staticmethod
+    def ensure_monitoring_tables(config: RepoConfig) -> None:
+        """Make the files of the monitoring metrics that are missing."""
+        make_tables(config.repo_path)
+
+    @staticmethod
+    def save_monitoring_metrics(
+        config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]
+    ) -> None:
+        """Keep monitoring metrics; those of the same key are replaced."""
+        save_metrics(config.repo_path, metric_type, metrics)
+
+    @staticmethod
+    def query_monitoring_metrics(
+        config: RepoConfig,
+        project: str,
+        metric_type: str,
+        filters: dict[str, Any] | None = None,
+        start_date: date | None = None,
+        end_date: date | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return monitoring metrics in the order of their dates."""
+        return query_metrics(config.repo_path, metric_type, project, filters, start_date, end_date)
+
+    @staticmethod
+    def clear_monitoring_baseline(
+        config: RepoConfig,
+        project: str,
+        feature_view_name: str | None = None,
+        feature_name: str | None = None,
+        data_source_type: str | None = None,
+    ) -> None:
+        """Let no row of these features be a baseline any more."""
+        clear_baseline(
+            config.repo_path,
+            project_id=project,
+            feature_view_name=feature_view_name,
+            feature_name=feature_name,
+            data_source_type=data_source_type,
+        )
+
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> Iterable[tuple[str, str]]:
+        """Return the columns of a source's files; folders' names are none.
+
+        The types are those that Feast infers features from: it knows no dates, no dictionaries and
+        no views.
+        """
+        source = ParquetSource(locate(data_source, config.repo_path), data_source.timestamp_field)
+        return [(field.name, str(readable(field.type))) for field in source.schema()]
+
+
+def _join(
+    entities: EntityRows, tables: list[ViewTable], refs: list[str], as_recorded: bool
+) -> Retrieved:
+    """Join each view, and put the features into the order in which they were asked for."""
+    codes: dict[tuple[tuple[str, pa.DataType | None], ...], KeyCodes] = {}
+    columns: dict[str, pa.ChunkedArray] = {}
+    counts: dict[str, ViewCounts] = {}
+    # Python's values become Arrow's on one core; instants are put in order on another.
+    with ThreadPoolExecutor(1) as pool:
+        ordered = pool.submit(Instants, entities.instants)
+        for each in tables:
+            if each.keys not in codes:
+                columns_of = [entities.key(*key) for key in each.keys]
+                codes[each.keys] = KeyCodes(columns_of, len(entities.times))
+        instants = ordered.result()
+    for each in tables:
+        history = point_in_time(
+            each.table, codes[each.keys], instants, ttl=each.ttl, as_recorded=as_recorded
+        )
+        columns |= dict(zip(each.outputs, history.columns, strict=True))
+        counts[each.name] = ViewCounts(history.matched, history.created_later)
+    names = {ref: name for each in tables for ref, name in each.outputs.items()}
+    features = {names[ref]: columns[ref] for ref in refs if ref in names}
+    return Retrieved(pa.table(features), entities, counts)
+
+
+def _refuse_clashes(names: list[str], tables: list[ViewTable]) -> None:
+    """Refuse two columns of one name."""
+    taken = set(names)
+    for each in tables:
+        for ref, name in each.outputs.items():
+            if name in taken:
+                raise InputError(
+                    f"the feature {ref} would be a second column {name}: rename that of the entity "
+                    "rows, or ask for full_feature_names"
+                )
+            taken.add(name)
+
+
+def _found(tables: list[ViewTable], start: datetime, end: datetime) -> EntityRows:
+    """Ask about each key that has an event between two instants."""
+    span = _span(start, end, nulls=False)
+    found = []
+    for each in tables:
+        rows = newest_between(replace(each.table, features=()), span)
+        keys = [rows[column.name] for column in each.table.keys]
+        found.append(pa.table(keys, names=list(each.join_keys)))
+    return entity_rows_of(found, end)
+
+
+def _plain_table(
+    config: RepoConfig,
+    source: DataSource,
+    keys: list[str],
+    features: list[str],
+    event: str,
+    created: str | None,
+) -> FeatureTable:
+    """Describe a source without a view: types are as stored."""
+    files = ParquetSource(locate(source, config.repo_path), event)
+    names = features or [
+        name for name in files.schema().names if name not in {*keys, event, created}
+    ]
+    return FeatureTable(
+        source=files,
+        keys=tuple(Column(name, None, True) for name in keys),
+        event=Column(event, INSTANT, True),
+        created=Column(created, INSTANT) if created else None,
+        features=tuple(Column(name, None) for name in names),
+    )
+
+
+def _events_table(config: RepoConfig, source: DataSource, event: str) -> FeatureTable:
+    """Describe the events of a source, whose time is called as a view calls it."""
+    stored = _stored_names(source).get(event, event)
+    return _plain_table(config, source, [], [stored], stored, None)
+
+
+def _stored_names(source: DataSource) -> dict[str, str]:
+    """Return what the files call those columns that a view calls otherwise."""
+    return {mapped: name for name, mapped in (source.field_mapping or {}).items()}
+
+
+def _with_dummy_key(rows: pa.Table, keys: list[str]) -> pa.Table:
+    """Add the key that Feast writes for views without entities."""
+    if keys:
+        return rows
+    return rows.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, rows.num_rows))
+
+
+def _span(start: datetime | None, end: datetime | None, *, nulls: bool) -> Span:
+    first = NEVER if nulls else NEVER + 1
+    return (
+        first if start is None else microsecond(start),
+        FOREVER if end is None else microsecond(end),
+    )
+
+
+def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows in the types of their source, in its order of columns."""
+    arrays = {}
+    for name in schema.names or rows.column_names:
+        declared = schema.field(name).type if schema.names else None
+        try:
+            arrays[name] = rows[name] if declared is None else storable(rows[name], declared)
+        except TypeError as error:
+            raise InputError(
+                f"column {name} is {rows[name].type}, but {declared} in its source ({error})"
+            ) from None
+    return pa.table(arrays)

@@ -1,0 +1,190 @@
+"""The entity rows of a historical retrieval: given as a frame or a table, or found in the sources.
+
+They come back as they were given, in their order, with the features beside them. Instants without
+a zone are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
+
+from ingestion.base.errors import InputError
+from ingestion.plugins.offline.instants import INSTANT, microseconds
+from ingestion.plugins.offline.lookup import NEVER, Integers
+from ingestion.plugins.offline.typed import conform
+
+EVENT_TIMESTAMP = "event_timestamp"
+
+
+@dataclass(frozen=True)
+class EntityRows:
+    """Who is asked about, and when."""
+
+    given: pd.DataFrame | pa.Table
+    event: str
+    """The column with the instants."""
+    times: pa.ChunkedArray
+    """The instants, UTC."""
+    _columns: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: object) -> EntityRows:
+        """Check what a user gave.
+
+        Raises
+        ------
+        EntityTimestampInferenceException
+            If no column is named ``event_timestamp`` and not exactly one other is a timestamp.
+        InputError
+            If it is neither a frame nor a table, a column's name is there twice, or an instant
+            cannot be read.
+        """
+        if not isinstance(given, (pd.DataFrame, pa.Table)):
+            what = "a SQL query" if isinstance(given, str) else f"a {type(given).__name__}"
+            raise InputError(
+                f"entity_df is {what}, but this offline store reads files: give a pandas DataFrame "
+                "or a pyarrow Table"
+            )
+        names = _names(given)
+        if other := [name for name in names if not isinstance(name, str)]:
+            raise InputError(f"entity_df's column {other[0]!r} has no text for a name; rename it")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise InputError(f"entity_df has the column {min(twice)} more than once; rename one")
+        event = _event_column(given)
+        return cls(given, event, _instants(given, event))
+
+    @property
+    def names(self) -> list[str]:
+        """The given columns."""
+        return _names(self.given)
+
+    @property
+    def instants(self) -> Integers:
+        """Unix µs, shape ``(n,)``; ``NEVER`` where null."""
+        return microseconds(self.times)
+
+    @property
+    def bounds(self) -> tuple[datetime | None, datetime | None]:
+        """The first and the last instant."""
+        instants = self.instants[self.instants != NEVER]
+        if not len(instants):
+            return None, None
+        first, last = pa.array([instants.min(), instants.max()]).view(INSTANT).to_pylist()
+        return first, last
+
+    def key(self, name: str, declared: pa.DataType | None) -> pa.ChunkedArray:
+        """Return a join key's column in its declared type.
+
+        Raises
+        ------
+        FeastEntityDFMissingColumnsError
+            If there is none.
+        InputError
+            If its values are of another type.
+        """
+        if name not in self.names:
+            raise FeastEntityDFMissingColumnsError({name, self.event}, {name})
+        try:
+            return conform(self._column(name), declared)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"entity_df's column {name} cannot be read as {declared}, the type of that join "
+                f"key: {error}"
+            ) from None
+
+    def table(self) -> pa.Table:
+        """Return the given columns as Arrow, the instants as UTC microseconds."""
+        arrays = {
+            name: self.times if name == self.event else self._column(name) for name in self.names
+        }
+        return pa.table(arrays)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """Convert a column once: it is wanted as a key and in the answer."""
+        if name not in self._columns:
+            self._columns[name] = _arrow(self.given, name)
+        return self._columns[name]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the given columns as pandas, numbered from 0; a frame's dtypes are kept."""
+        if isinstance(self.given, pa.Table):
+            table: pd.DataFrame = self.table().to_pandas()
+            return table
+        frame = self.given.reset_index(drop=True)
+        if not isinstance(frame[self.event].dtype, pd.DatetimeTZDtype):
+            frame[self.event] = self.times.to_pandas()
+        return frame
+
+
+def entity_rows_of(tables: Sequence[pa.Table], end: datetime) -> EntityRows:
+    """Ask about each distinct key of some tables, at one instant.
+
+    Parameters
+    ----------
+    tables
+        Their columns are join keys; one that a table lacks is null.
+    """
+    keys = pa.concat_tables(tables, promote_options="permissive")
+    if keys.num_columns:
+        keys = keys.group_by(keys.column_names, use_threads=False).aggregate([])
+    rows = keys.num_rows if keys.num_columns else 1
+    times = pa.chunked_array([pa.repeat(pa.scalar(end, INSTANT), rows)])
+    arrays = dict(zip(keys.column_names, keys.columns, strict=True)) | {EVENT_TIMESTAMP: times}
+    return EntityRows(pa.table(arrays), EVENT_TIMESTAMP, times)
+
+
+def _names(given: pd.DataFrame | pa.Table) -> list[str]:
+    if isinstance(given, pa.Table):
+        return list(given.column_names)
+    return list(given.columns)
+
+
+def _event_column(given: pd.DataFrame | pa.Table) -> str:
+    names = _names(given)
+    if EVENT_TIMESTAMP in names:
+        return EVENT_TIMESTAMP
+    if isinstance(given, pa.Table):
+        times = [field.name for field in given.schema if pa.types.is_timestamp(field.type)]
+    else:
+        times = [n for n in names if pd.api.types.is_datetime64_any_dtype(given[n].dtype)]
+    if len(times) != 1:
+        raise EntityTimestampInferenceException(EVENT_TIMESTAMP)
+    return str(times[0])
+
+
+def _instants(given: pd.DataFrame | pa.Table, event: str) -> pa.ChunkedArray:
+    """Read the instants in whatever form."""
+    if isinstance(given, pd.DataFrame) and not pd.api.types.is_datetime64_any_dtype(given[event]):
+        column = given[event]
+        if pd.api.types.is_numeric_dtype(column.dtype) and len(column):
+            raise InputError(
+                f"entity_df's {event} is {column.dtype}; give timestamps, UTC or zoned"
+            )
+        try:
+            # ISO 8601 alone is understood, but by that name pandas reads a time without a zone in
+            # that of the row before.
+            pd.to_datetime(column, utc=True, format="ISO8601")
+            given = pd.DataFrame({event: pd.to_datetime(column, utc=True, format="mixed")})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"entity_df's {event} cannot be read as timestamps: {error}") from None
+    try:
+        return conform(_arrow(given, event), INSTANT)
+    except TypeError as error:
+        raise InputError(f"entity_df's {event} cannot be read as timestamps: {error}") from None
+
+
+def _arrow(given: pd.DataFrame | pa.Table, name: str) -> pa.ChunkedArray:
+    if isinstance(given, pa.Table):
+        return given[name]
+    try:
+        column = pa.array(given[name], from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, np.exceptions.DTypePromotionError) as error:
+        raise InputError(f"entity_df's column {name} is not of one type: {error}") from None
+    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])

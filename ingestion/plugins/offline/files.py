@@ -1,0 +1,197 @@
+"""Which files a source consists of: one file, a folder, hive partitions or a glob.
+
+A file belongs to a folder if it is named like Parquet or has no suffix, and neither it nor a folder
+on the way to it begins with ``.`` or ``_``. Folders named ``name=value`` tell values that the files
+may leave out; these may begin with ``_``. What does not exist holds no file.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from pyarrow import fs
+
+from ingestion.base.errors import CorruptPart
+from ingestion.base.reading import names_in
+from ingestion.plugins.offline.instants import microsecond
+from ingestion.plugins.offline.lookup import FOREVER, NEVER
+
+Span = tuple[int, int]
+"""The first and the last event time that may be there, Unix µs, inclusive."""
+UNKNOWN: Span = (NEVER + 1, FOREVER)
+
+State = tuple[int | None, int | None]
+"""When a file was last written, Unix ns, and its size: another state is another content."""
+
+_SUFFIXES = ("", ".parquet", ".parq", ".pq")
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a source lies."""
+
+    filesystem: fs.FileSystem
+    path: str
+    """A file, a folder or a glob, as the file system spells it."""
+    dated: bool
+    """Whether folders ``date=YYYY-MM-DD`` hold the rows with events of that UTC day alone."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source."""
+
+    number: int
+    """Its place among the source's files by name, ``part-2`` before ``part-10``."""
+    path: str
+    constants: dict[str, str | None]
+    """What the folders' names say."""
+    span: Span | None
+    """What its partition date promises; None if there is none."""
+    state: State
+    """What it was when it was listed."""
+
+
+def list_files(location: Location, needs: Callable[[int, int], bool]) -> list[SourceFile]:
+    """List a source's files, without the partition dates that are not needed.
+
+    Raises
+    ------
+    CorruptPart
+        If one of them is a link to nowhere.
+    FileNotFoundError
+        If a local file vanishes meanwhile: list again.
+    """
+    root, matches = _root(location)
+    paths = sorted(
+        ((info, span) for info, span in _walk(location, root, needs) if matches(info.path)),
+        key=lambda found: _natural(found[0].path),
+    )
+    return [
+        SourceFile(number, info.path, _constants(info.path[len(root) :]), span, state(info))
+        for number, (info, span) in enumerate(paths)
+    ]
+
+
+def state(info: fs.FileInfo) -> State:
+    """Return what a file is now."""
+    return info.mtime_ns, info.size
+
+
+def _root(location: Location) -> tuple[str, Callable[[str], bool]]:
+    """Return the folder to walk from, and which of its files are meant."""
+    path = location.path.rstrip("/")
+    if not re.search(r"[*?\[]", path) or _kind(location, path) != fs.FileType.NotFound:
+        return path, lambda _: True
+    parts = path.split("/")
+    plain = next(number for number, part in enumerate(parts) if re.search(r"[*?\[]", part))
+    # A folder that matches brings all its files.
+    pattern = re.compile("/".join(map(_translated, parts)).replace("\0/", "(?:.*/)?") + "(?:/.*)?")
+    return "/".join(parts[:plain]), lambda found: bool(pattern.fullmatch(found))
+
+
+def _translated(part: str) -> str:
+    """Translate one part of a glob; ``**`` is marked, as it takes the slash behind it along."""
+    if part == "**":
+        return "\0"
+    tokens = re.split(r"(\*|\?|\[[^\]]+\])", part)
+    wild = {"*": "[^/]*", "?": "[^/]"}
+    return "".join(
+        re.escape(token) if place % 2 == 0 else wild.get(token, token.replace("[!", "[^"))
+        for place, token in enumerate(tokens)
+    )
+
+
+def _walk(
+    location: Location, root: str, needs: Callable[[int, int], bool]
+) -> Iterator[tuple[fs.FileInfo, Span | None]]:
+    start = location.filesystem.get_file_info(root)
+    if start.type == fs.FileType.File:
+        yield start, None
+    if start.type != fs.FileType.Directory:
+        return
+    folders: list[tuple[str, Span | None]] = [(root, None)]
+    while folders:
+        folder, span = folders.pop()
+        for entry in _entries(location.filesystem, folder):
+            if entry.type == fs.FileType.Directory:
+                inner = (_day(entry.base_name) if location.dated else None) or span
+                if inner is None or needs(*inner):
+                    folders.append((entry.path, inner))
+            else:
+                yield entry, span
+
+
+def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
+    """List a folder: the folders in it, and the files that are data."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        # A selector leaves out what has gone before it was looked at: of a folder that changes
+        # places with another it can tell nothing at all, as if there were no rows.
+        names = [f"{folder}/{name}" for name in names_in(Path(folder)) if _is_visible(name)]
+        found = filesystem.get_file_info(names)
+    else:
+        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    return [info for info in found if _is_visible(info.base_name) and _belongs(info)]
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and ("=" in name or not name.startswith("_"))
+
+
+def _belongs(info: fs.FileInfo) -> bool:
+    """Tell whether an entry is a folder or a file of data.
+
+    Raises
+    ------
+    CorruptPart
+        If it could be, and is a link to nowhere.
+    FileNotFoundError
+        If it could have been, and is gone since its folder was listed.
+    """
+    if info.type == fs.FileType.Directory:
+        return True
+    if PurePosixPath(info.base_name).suffix.lower() not in _SUFFIXES:
+        return False
+    if info.type == fs.FileType.NotFound:
+        if Path(info.path).is_symlink():
+            raise CorruptPart(f"{info.path} links nowhere: remove it, or bring back what it means")
+        raise FileNotFoundError(errno.ENOENT, "gone since its folder was listed", info.path)
+    return True
+
+
+def _kind(location: Location, path: str) -> fs.FileType:
+    return location.filesystem.get_file_info(path).type
+
+
+def _day(name: str) -> Span | None:
+    """Return the span of a partition date; None for ``date=2026-02-31`` and all other names."""
+    match = _DATE.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        first = microsecond(datetime.fromisoformat(match[1]))
+    except ValueError:
+        return None
+    return first, first + microsecond(timedelta(days=1)) - 1
+
+
+def _constants(path: str) -> dict[str, str | None]:
+    pairs = (folder.partition("=") for folder in path.split("/")[:-1] if "=" in folder)
+    return {
+        unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in pairs
+    }
+
+
+def _natural(path: str) -> list[str | int]:
+    return [
+        int(part) if place % 2 else part
+        for place, part in enumerate(re.split(r"(\d+)", path, flags=re.ASCII))
+    ]

@@ -1,0 +1,200 @@
+"""Rows of a feature table, ready to be asked which of them a key had at an instant.
+
+Numbers alone: see :mod:`ingestion.plugins.offline.join`, which asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+NEVER = int(np.iinfo(np.int64).min)
+"""The instant of what has none: before all others."""
+FOREVER = int(np.iinfo(np.int64).max)
+
+_SPARSE = 4
+"""A table of days and keys is worth it if a fourth of it is filled."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Feature rows as arrays of shape ``(m,)``, in any order."""
+
+    key: Integers
+    """Codes, as of the questions; −1 is a key that nobody asked for."""
+    event: Integers
+    """Unix µs; ``NEVER`` where it is null, which answers nothing."""
+    created: Integers
+    """Unix µs; ``NEVER`` where it is null: loses to any other, and was recorded at no time."""
+    number: Integers
+    """What to call the row; not negative, and different for each row ever offered."""
+
+    def where(self, kept: NDArray[np.bool_] | Integers) -> Rows:
+        """Return some of the rows."""
+        return Rows(*(getattr(self, each.name)[kept] for each in fields(self)))
+
+    @staticmethod
+    def together(batches: list[Rows]) -> Rows:
+        """Return the rows of all batches."""
+        parts = ([getattr(rows, each.name) for rows in batches] for each in fields(Rows))
+        return batches[0] if len(batches) == 1 else Rows(*map(np.concatenate, parts))
+
+
+class Lookup(Protocol):
+    """Rows that can be asked."""
+
+    rows: Rows
+
+    def find(self, key: Integers, instant: Integers) -> Integers:
+        """Return for each question the place of its best row; −1 if none was known by then."""
+
+
+class Days:
+    """Rows of days: batches apart in time, a row a key in each.
+
+    A question's day and key lead to its row: a table has each day's rows, and what a day lacks from
+    the days before.
+
+    Parameters
+    ----------
+    days
+        In the order of time.
+    """
+
+    def __init__(self, days: list[Rows], keys: int) -> None:
+        self.rows = Rows.together(days)
+        self._keys = keys
+        self._begin = np.array([each.event.min() for each in days])
+        table = np.full((len(days) + 1, keys), -1)
+        first = 0
+        for day, each in enumerate(days):
+            table[day + 1, each.key] = np.arange(first, first + len(each.key))
+            first += len(each.key)
+        self._table = np.maximum.accumulate(table, axis=0, out=table).ravel()
+
+    @staticmethod
+    def fit(batches: list[Rows], keys: int) -> bool:
+        """Tell whether batches, in the order of time, are days, and fill a table well enough."""
+        rows = sum(len(batch.key) for batch in batches)
+        return (
+            len(batches) * keys <= _SPARSE * rows
+            and all(int(a.event.max()) < int(b.event.min()) for a, b in pairwise(batches))
+            and all(int(np.bincount(batch.key).max()) == 1 for batch in batches)
+        )
+
+    def find(self, key: Integers, instant: Integers) -> Integers:
+        """Look in the day that had begun, and then in the one before."""
+        place = np.searchsorted(self._begin, instant, side="right") * self._keys + key
+        row: Integers = self._table[place]
+        # Its row may have come later that day: the day before has what was known then.
+        early = np.flatnonzero((row >= 0) & (self.rows.event[row] > instant))
+        row[early] = self._table[place[early] - self._keys]
+        return row
+
+
+class Sorted:
+    """Any rows, by key and by when they became known.
+
+    Parameters
+    ----------
+    since
+        From when on each row counts.
+    questions
+        All instants that will be asked about.
+    """
+
+    def __init__(self, rows: Rows, since: Integers, questions: Integers, keys: int) -> None:
+        self.rows = rows
+        self._scale = _Scale(keys, questions, rows.event, since)
+        self._since, self._best = _best_by_then(rows, since, self._scale)
+
+    def find(self, key: Integers, instant: Integers) -> Integers:
+        """Bisect, in the order of the rows, which spares the processor's caches."""
+        asked = self._scale(key, instant)
+        order = order_of(asked)
+        asked = asked[order]
+        last = np.searchsorted(self._since, asked, side="right") - 1
+        # Not before all rows, nor behind the last one of a key before.
+        found = (last >= 0) & (self._since[last] >= self._scale.begin(key[order]))
+        row = np.empty_like(order)
+        row[order] = np.where(found, self._best[last], -1)
+        return row
+
+
+class _Scale:
+    """A key and an instant as one integer, in the order of both.
+
+    Instants are counted from the first one. Where that does not fit for so many keys, an instant
+    is the number of questions' instants before it, which orders it among the questions alone.
+    """
+
+    def __init__(self, keys: int, questions: Integers, *others: Integers) -> None:
+        instants = [each for each in (questions, *others) if len(each)]
+        self._first = min((int(each.min()) for each in instants), default=0)
+        self._width = max((int(each.max()) for each in instants), default=0) - self._first + 1
+        self._marks: Integers | None = None
+        if keys * self._width > FOREVER:
+            self._marks = np.unique(questions)
+            self._width = len(self._marks) + 1
+
+    def __call__(self, key: Integers, instant: Integers) -> Integers:
+        code = self.begin(key)
+        code += instant - self._first if self._marks is None else self._marks.searchsorted(instant)
+        return code
+
+    def begin(self, key: Integers) -> Integers:
+        """Return the first integer of a key."""
+        return key * self._width
+
+
+def _best_by_then(rows: Rows, since: Integers, scale: _Scale) -> tuple[Integers, Integers]:
+    """Return when a key's rows become known, ascending, and which row is the key's best by then."""
+    best = _from_worst_to_best(rows, scale)
+    code = scale(rows.key, since)
+    if since is rows.event:
+        return code[best], best
+    # Rows are ranked by their position. Within a key, the best row known by an instant is the
+    # highest rank so far; the ranks of the keys before are all lower.
+    rank = np.empty_like(best)
+    rank[best] = np.arange(len(best))
+    known_first = order_of(code)
+    return code[known_first], best[np.maximum.accumulate(rank[known_first])]
+
+
+def _from_worst_to_best(rows: Rows, scale: _Scale) -> Integers:
+    """Return the order by key, event, created and number."""
+    code = scale(rows.key, rows.event)
+    order = order_of(code)
+    code = code[order]
+    same = code[1:] == code[:-1]
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        rows, among = rows.where(order[tied]), order[tied]
+        order[tied] = among[np.lexsort((rows.number, rows.created, rows.event, code[tied]))]
+    return order
+
+
+def order_of(code: Integers) -> Integers:
+    """Return the stable ascending order of integers that are not negative.
+
+    NumPy sorts integers several times as fast as it finds their order, so each carries its place
+    in its low bits. What that cuts off is put in order after; little is left to do then.
+    """
+    bits = len(code).bit_length()
+    cut = max(int(code.max(initial=0)).bit_length() + bits - 63, 0)
+    packed = code >> cut
+    packed <<= bits
+    packed |= np.arange(len(code))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    if cut:
+        nearly = code[packed]
+        if (nearly[1:] < nearly[:-1]).any():
+            return packed[np.argsort(nearly, kind="stable")]
+    return packed

@@ -1,0 +1,269 @@
+"""Reading a Parquet source: only the columns, the files and the row groups that are needed."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
+
+from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.reading import reading_again
+from ingestion.plugins.offline.files import UNKNOWN, Location, SourceFile, Span, list_files, state
+from ingestion.plugins.offline.instants import microsecond
+from ingestion.plugins.offline.lookup import Integers
+from ingestion.plugins.offline.prefetch import in_threads
+from ingestion.plugins.offline.typed import conform
+
+
+class Column(NamedTuple):
+    """A column to read."""
+
+    name: str
+    """As the files have it."""
+    type: pa.DataType | None
+    """What was declared; None for as it is stored."""
+    required: bool = False
+    """Whether a file without it is an error, rather than a file of nulls."""
+    seconds: bool = False
+    """Whether integers are instants too; see :func:`~ingestion.plugins.offline.typed.conform`."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is read at one stroke: a file of a partition date, or one row group of another."""
+
+    file: SourceFile
+    span: Span
+    row_group: int | None
+    first_row: int
+    """Where it begins in its file."""
+
+
+class ParquetSource:
+    """The files of one source.
+
+    Reading one that is gone, or is another than when it was listed, raises ``FileNotFoundError``:
+    list again.
+
+    Parameters
+    ----------
+    event
+        The column whose statistics say which times a row group holds.
+    """
+
+    def __init__(self, location: Location, event: str) -> None:
+        self._location = location
+        self._event = event
+        self._seen: set[str] = set()
+
+    def pieces(self, needs: Callable[[int, int], bool]) -> list[Piece]:
+        """List what may hold needed events, the newest last event first.
+
+        Raises
+        ------
+        CorruptPart
+            If a file's footer cannot be read.
+        """
+        files = list_files(self._location, needs)
+        undated = [file for file in files if file.span is None]
+        pieces = [Piece(file, file.span, None, 0) for file in files if file.span is not None]
+        for found in in_threads(self._row_groups, undated):
+            pieces.extend(piece for piece in found if needs(*piece.span))
+        return sorted(pieces, key=lambda piece: piece.span[1], reverse=True)
+
+    def read(self, piece: Piece, columns: Sequence[Column]) -> pa.Table:
+        """Read a piece in the declared types.
+
+        Raises
+        ------
+        CorruptPart
+            If the file cannot be read.
+        InputError
+            If a column is not of its declared type.
+        """
+        groups = None if piece.row_group is None else [piece.row_group]
+        with self._opened(piece.file) as file:
+            return self._read(file, piece.file, groups, columns)
+
+    def groups(
+        self, file: SourceFile, rows: Integers, columns: Sequence[Column]
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Read the row groups that some rows are in.
+
+        Parameters
+        ----------
+        rows
+            Their places in the file, shape ``(k,)``.
+
+        Yields
+        ------
+        tuple
+            Where a row group begins in the file, and its rows.
+        """
+        with self._opened(file) as opened:
+            footer, begin = opened.metadata, 0
+            for group in range(footer.num_row_groups):
+                end = begin + footer.row_group(group).num_rows
+                if ((rows >= begin) & (rows < end)).any():
+                    yield begin, self._read(opened, file, [group], columns)
+                begin = end
+
+    def refuse_unknown(self, columns: Iterable[Column]) -> None:
+        """Refuse columns that no file has, after the files of a question were read.
+
+        A file that lacks a column is older than it, and reads as null. Where all files that were
+        read lack it, the newest file of the source decides.
+
+        Raises
+        ------
+        InputError
+            If that file lacks it too: the name is wrong, in the declaration or in the files.
+        """
+        if not {column.name for column in columns} - self._seen:
+            return
+
+        def newest() -> SourceFile | None:
+            files = list_files(self._location, lambda *_: True)
+            file = max(files, key=lambda file: (file.span or UNKNOWN, file.number), default=None)
+            if file is not None:
+                with self._opened(file) as opened:
+                    self._seen |= {*opened.schema_arrow.names, *file.constants}
+            return file
+
+        file = reading_again(newest)
+        unknown = [column.name for column in columns if column.name not in self._seen]
+        if file is not None and unknown:
+            has = ", ".join(sorted(self._seen))
+            raise InputError(
+                f"no column {', '.join(unknown)} in {self._location.path}: neither the files that "
+                f"were asked nor the newest one, {file.path}, have it; they have {has}. Correct "
+                "the declaration, or write the column"
+            )
+
+    def schema(self) -> pa.Schema:
+        """Return all columns of all files, each in the type that holds what the files have.
+
+        Raises
+        ------
+        CorruptPart
+            If the files' types of a column have nothing in common.
+        """
+
+        def columns_of(file: SourceFile) -> pa.Schema:
+            with self._opened(file) as opened:
+                return opened.schema_arrow.remove_metadata()
+
+        def read() -> list[pa.Schema]:
+            files = list_files(self._location, lambda *_: True)
+            return list(dict.fromkeys(in_threads(columns_of, files)))
+
+        schemas = reading_again(read)
+        try:
+            return pa.unify_schemas(schemas, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise CorruptPart(
+                f"the files of {self._location.path} do not agree on a column's type ({error}): "
+                "rewrite those that differ"
+            ) from None
+
+    def _row_groups(self, file: SourceFile) -> list[Piece]:
+        with self._opened(file) as opened:
+            footer, leaves = opened.metadata, range(len(opened.schema))
+            column = next((n for n in leaves if opened.schema.column(n).path == self._event), None)
+            pieces, first_row = [], 0
+            for group in range(footer.num_row_groups):
+                pieces.append(Piece(file, _span(footer, group, column), group, first_row))
+                first_row += footer.row_group(group).num_rows
+            return pieces
+
+    @contextmanager
+    def _opened(self, file: SourceFile) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(
+                file.path,
+                filesystem=self._location.filesystem,
+                # Fetching columns ahead is for filesystems that are far away.
+                pre_buffer=not isinstance(self._location.filesystem, LocalFileSystem),
+            ) as opened:
+                if state(self._location.filesystem.get_file_info(file.path)) != file.state:
+                    raise FileNotFoundError(errno.ENOENT, "replaced since it was listed", file.path)
+                yield opened
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptPart(
+                f"{file.path} cannot be read ({error}); move it out of the source, or write it anew"
+            ) from error
+
+    def _read(
+        self,
+        opened: pq.ParquetFile,
+        file: SourceFile,
+        groups: list[int] | None,
+        columns: Sequence[Column],
+    ) -> pa.Table:
+        stored = set(opened.schema_arrow.names)
+        self._seen |= stored | file.constants.keys()
+        names = [column.name for column in columns if column.name in stored]
+        chosen = range(opened.num_row_groups) if groups is None else groups
+        table = opened.read_row_groups(chosen, columns=names, use_threads=False)
+        if [(field.name, field.type) for field in table.schema] == [each[:2] for each in columns]:
+            return table
+        arrays = {
+            column.name: self._column(table, file, column) for column in dict.fromkeys(columns)
+        }
+        return pa.table(arrays)
+
+    def _column(self, table: pa.Table, file: SourceFile, column: Column) -> pa.ChunkedArray:
+        if column.name in table.column_names:
+            values = table[column.name]
+        elif column.name in file.constants:
+            constant = pa.scalar(file.constants[column.name], pa.string())
+            values = pa.chunked_array([pa.repeat(constant, table.num_rows)])
+        elif column.required and table.num_rows:
+            raise CorruptPart(f"{file.path} has no column {column.name}, which its source declares")
+        else:
+            values = pa.chunked_array([pa.nulls(table.num_rows, column.type or pa.null())])
+        try:
+            return conform(values, column.type, seconds=column.seconds)
+        except TypeError as error:
+            raise InputError(
+                f"{file.path}: column {column.name} is {values.type} and cannot be read as "
+                f"{column.type}, which is declared ({error}): rewrite the file, or correct the "
+                "declaration"
+            ) from None
+
+
+def stacked(tables: Iterable[pa.Table]) -> pa.Table:
+    """Put tables one below the other, in types that hold what all of them have.
+
+    Raises
+    ------
+    CorruptPart
+        If there are none for a column.
+    """
+    try:
+        return pa.concat_tables(list(tables), promote_options="permissive")
+    except pa.ArrowException as error:
+        raise CorruptPart(
+            f"the source's files do not agree on a column's type ({error}): rewrite those that "
+            "differ, or declare the column's type"
+        ) from None
+
+
+def _span(footer: pq.FileMetaData, group: int, column: int | None) -> Span:
+    """Return what a row group's statistics tell."""
+    statistics = None if column is None else footer.row_group(group).column(column).statistics
+    if statistics is None or not statistics.has_min_max:
+        return UNKNOWN
+    try:
+        return microsecond(statistics.min), microsecond(statistics.max)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        # No timestamp, or none that Python can hold: reading the rows tells.
+        return UNKNOWN

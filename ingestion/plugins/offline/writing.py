@@ -1,0 +1,214 @@
+"""Writing Parquet: saved datasets, and rows appended to a source.
+
+On local disks what is written appears whole or not at all: it is written beside its place, under a
+name that no reader takes for data, and then linked, renamed or exchanged. Several may write at
+once: each holds the folder that it changes (:mod:`ingestion.base.folders`), and the others
+wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, date
+from functools import reduce
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from ingestion.base.errors import InputError
+from ingestion.base.folders import exchange, held
+from ingestion.plugins.offline.files import HIVE_NULL, Location
+
+_PART = re.compile(r"part-(\d+)\.parquet", re.ASCII)
+
+
+def exists(location: Location) -> bool:
+    """Tell whether there is a file or folder."""
+    return bool(location.filesystem.get_file_info(location.path).type != fs.FileType.NotFound)
+
+
+def save(location: Location, table: pa.Table) -> None:
+    """Make a table the only content of a file, or of a folder if the name has no ``.parquet``."""
+    if location.path.endswith(".parquet"):
+        change(location, lambda: table)
+        return
+    if _is_local(location) and _exchange(_behind_links(location), table):
+        return
+    found = location.filesystem.get_file_info(
+        fs.FileSelector(location.path, allow_not_found=True, recursive=True)
+    )
+    _add(location, location.path, table)
+    for old in found:
+        if old.type == fs.FileType.File:
+            location.filesystem.delete_file(old.path)
+
+
+def change(location: Location, content: Callable[[], pa.Table]) -> None:
+    """Write one file anew, with what ``content`` returns while no other writer is at the file."""
+    with _held_around(location):
+        _replace(location, content())
+
+
+def add_file(location: Location, table: pa.Table, partition_by: Sequence[str] = ()) -> None:
+    """Add rows to a folder as new files, one per combination of values of some columns.
+
+    These columns are in the names of the folders, as in Hive, and not in the files.
+    """
+    if not partition_by:
+        _add(location, location.path, table)
+        return
+    for values in table.select(partition_by).group_by(list(partition_by)).aggregate([]).to_pylist():
+        of_values = [
+            pc.is_null(table[name]) if value is None else pc.equal(table[name], value)
+            for name, value in values.items()
+        ]
+        folders = "/".join(f"{name}={_folder(value)}" for name, value in values.items())
+        rows = table.filter(reduce(pc.and_, of_values)).drop_columns(list(partition_by))
+        _add(location, f"{location.path}/{folders}", rows)
+
+
+def _folder(value: object) -> str:
+    return HIVE_NULL if value is None else quote(str(value), safe=" ")
+
+
+def append(location: Location, table: pa.Table, event: str) -> None:
+    """Add rows to a source: to its one file, or as a new file of its folder.
+
+    In a source with partition dates, each row goes to the folder of its event's UTC date.
+
+    Raises
+    ------
+    InputError
+        If a row of such a source has no event time.
+    """
+    if location.path.endswith(".parquet") or _is_file(location):
+
+        def extended() -> pa.Table:
+            if not _is_file(location):
+                return table
+            with location.filesystem.open_input_file(location.path) as file:
+                before = pq.ParquetFile(file).read()
+            return pa.concat_tables([before, table.select(before.column_names)])
+
+        change(location, extended)
+    elif location.dated:
+        for day, rows in _by_day(table, event):
+            _add(location, f"{location.path}/date={day:%Y-%m-%d}", rows)
+    else:
+        _add(location, location.path, table)
+
+
+def _by_day(table: pa.Table, event: str) -> Iterator[tuple[date, pa.Table]]:
+    if table[event].null_count:
+        raise InputError(
+            f"{table[event].null_count} rows have no {event}, which tells their partition"
+        )
+    days = pc.floor_temporal(table[event], unit="day")
+    for day in pc.unique(days):
+        yield day.as_py().astimezone(UTC).date(), table.filter(pc.equal(days, day))
+
+
+def _is_local(location: Location) -> bool:
+    return isinstance(location.filesystem, fs.LocalFileSystem)
+
+
+def _is_file(location: Location) -> bool:
+    return bool(location.filesystem.get_file_info(location.path).type == fs.FileType.File)
+
+
+def _held_around(location: Location) -> AbstractContextManager[None]:
+    """Hold the folder around a file; object stores have nothing to hold."""
+    if not _is_local(location):
+        return nullcontext()
+    folder = _behind_links(location).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return held(folder)
+
+
+def _behind_links(location: Location) -> Path:
+    """Return where a local file or folder lies: a link would be replaced itself."""
+    return Path(location.path).resolve()
+
+
+def _replace(location: Location, table: pa.Table) -> None:
+    if not _is_local(location):
+        pq.write_table(table, location.path, filesystem=location.filesystem, compression="zstd")
+        return
+    target = _behind_links(location)
+    unfinished = _unfinished(target.parent)
+    _write(unfinished, table)
+    unfinished.replace(target)
+
+
+def _exchange(folder: Path, table: pa.Table) -> bool:
+    """Put a folder with one file in a folder's place; False if its file system cannot do that.
+
+    The file's number is new, so whoever listed the old files and opens them after finds them gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = _unfinished(folder.parent)
+    staged.mkdir()
+    try:
+        shutil.copymode(folder, staged)
+        with held(folder):
+            _write(staged / _part_name(_next_number(folder)), table)
+            try:
+                exchange(staged, folder)
+            except InputError:
+                return False
+    finally:
+        shutil.rmtree(staged)
+    return True
+
+
+def _add(location: Location, folder: str, table: pa.Table) -> None:
+    """Add a file under the next free number; object stores cannot tell which that is."""
+    if not _is_local(location):
+        name = f"{folder}/part-{uuid.uuid4().hex}.parquet"
+        pq.write_table(table, name, filesystem=location.filesystem, compression="zstd")
+        return
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    unfinished = _unfinished(Path(location.path).parent)
+    _write(unfinished, table)
+    try:
+        with held(target):
+            number = _next_number(target)
+            while True:
+                try:
+                    (target / _part_name(number)).hardlink_to(unfinished)
+                except FileExistsError:  # from a writer that does not hold the folder
+                    number += 1
+                else:
+                    return
+    finally:
+        unfinished.unlink()
+
+
+def _next_number(folder: Path) -> int:
+    taken = (int(match[1]) for path in folder.iterdir() if (match := _PART.fullmatch(path.name)))
+    return max(taken, default=-1) + 1
+
+
+def _part_name(number: int) -> str:
+    return f"part-{number}.parquet"
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder / f".{uuid.uuid4().hex}.unfinished"
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())

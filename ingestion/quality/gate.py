@@ -1,0 +1,152 @@
+"""The gate at the lakehouse's door: what is quarantined here never becomes a row of a part.
+
+Two ways in. :func:`check_at_door` judges the batch of a day whole, by Great Expectations.
+:func:`screen` judges rows of history by the same row rules, fast enough for millions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingestion.bars.holes import OpenHoles
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused
+from ingestion.base.settings import Settings
+from ingestion.catalog import FeatureGroup
+from ingestion.lakehouse import write_run_file
+from ingestion.markets.feeds import Feeds
+from ingestion.quality.check import CheckContext, CheckReport, check_rows
+from ingestion.quality.history import read_history
+from ingestion.quality.rows import FAILED, Parted, part, violations
+from ingestion.quality.waivers import read_waivers
+from ingestion.runs.quarantine import DATASET, QUARANTINE_FILE
+from ingestion.runs.receipt import Job
+
+
+def check_at_door(
+    settings: Settings,
+    group: FeatureGroup,
+    rows: pa.Table,
+    run_id: str,
+    *,
+    beside: pa.Table | None = None,
+    fewest: int = 1,
+    most: int | None = None,
+    holes: OpenHoles | None = None,
+    feeds: Feeds | None = None,
+) -> CheckReport:
+    """Judge a batch before it is published; what may not be is written to the run's quarantine.
+
+    The caller holds the lakehouse lock, publishes ``accepted``, and ends a job that was refused by
+    :func:`refuse_unless_accepted`.
+
+    Parameters
+    ----------
+    rows
+        At least one, at most one row per symbol.
+    beside
+        Stored rows that stay beside them: they are judged together, as they will be served.
+    fewest, most
+        How many rows must remain, by the symbols asked.
+    holes
+        Sessions that are missing: values over them are null.
+    feeds
+        How late the rows' feeds are; as it is stored if not given.
+
+    Returns
+    -------
+    CheckReport
+        Of all rows; accepted and quarantined are of those to publish alone.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of the trailing days cannot be read.
+    """
+    # A waiver that is expired or malformed waives nothing; the promotion gate says so.
+    waivers = read_waivers(settings.feast_repository, clock.now())
+    batch = rows if beside is None else pa.concat_tables([rows, beside])
+    context = CheckContext(
+        history=read_history(settings.lakehouse, group, batch, holes, feeds),
+        fewest=fewest,
+        most=most,
+        waived=waivers.of_group(group.name),
+    )
+    report = check_rows(group, batch, context)
+    if beside is not None:
+        own = {name: _of(getattr(report, name), rows) for name in ("accepted", "quarantined")}
+        report = replace(report, **own)
+    write_quarantine(settings.lakehouse, group, report.quarantined, run_id)
+    return report
+
+
+def _of(judged: pa.Table, rows: pa.Table) -> pa.Table:
+    """Return those of the judged rows whose keys are among some rows'."""
+    symbols, stamps = (rows[name].to_pylist() for name in ("symbol", "timestamp"))
+    keys = set(zip(symbols, stamps, strict=True))
+    theirs = zip(judged["symbol"].to_pylist(), judged["timestamp"].to_pylist(), strict=True)
+    return judged.filter(pa.array([key in keys for key in theirs], pa.bool_()))
+
+
+def refuse_unless_accepted(report: CheckReport, job: Job) -> None:
+    """Stop a job whose batch was refused.
+
+    Raises
+    ------
+    GateRefused
+        If it was.
+    """
+    if report.refused:
+        first, *others = report.reasons
+        more = f" and {len(others)} more" if others else ""
+        raise GateRefused(
+            f"{report.group}: {first}{more}: {job.published_so_far()}; {job.receipt} says why, "
+            f"and {QUARANTINE_FILE} beside it has the rows"
+        )
+
+
+def screen(group: FeatureGroup, rows: pa.Table) -> Parted:
+    """Part rows by the group's row rules alone.
+
+    Parameters
+    ----------
+    rows
+        In the group's schema, in any order; unique on the key within what is given.
+    """
+    return part(rows, violations(group, rows))
+
+
+def write_quarantine(
+    lakehouse: Path, group: FeatureGroup, quarantined: pa.Table, run_id: str
+) -> Path | None:
+    """Add rows to the run's quarantine file; returns it, or None if there is nothing to add.
+
+    The jobs of a flow share a run and thus the file: groups lie below each other, with nulls in the
+    columns that only the other has.
+    """
+    if not quarantined.num_rows:
+        return None
+    named = quarantined.add_column(
+        0, DATASET, pa.array([group.name] * quarantined.num_rows, pa.string())
+    )
+    path = lakehouse / "_runs" / run_id / QUARANTINE_FILE
+    if path.exists():
+        named = pa.concat_tables([pq.read_table(path), named], promote_options="default")
+    sink = pa.BufferOutputStream()
+    pq.write_table(named, sink, compression="zstd")
+    return write_run_file(lakehouse, run_id, QUARANTINE_FILE, sink.getvalue().to_pybytes())
+
+
+__all__ = [
+    "DATASET",
+    "FAILED",
+    "QUARANTINE_FILE",
+    "check_at_door",
+    "refuse_unless_accepted",
+    "screen",
+    "write_quarantine",
+]

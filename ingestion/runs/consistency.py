@@ -1,0 +1,102 @@
+"""Receipts and ledgers against what is stored: what a run said it wrote must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ingestion.base.errors import CorruptPart, InputError
+from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.lakehouse.ledger import Key, read_ledger
+from ingestion.runs.quarantine import quarantined
+from ingestion.runs.receipt_file import read_receipt
+from ingestion.runs.run_folders import check_run_folders
+
+_SNAPSHOT = "feature_ingest_coverage.json"
+
+
+@dataclass
+class RecordsReport:
+    """What the runs themselves have recorded, and what of it does not hold."""
+
+    receipts: int = 0
+    published: set[Key] = field(default_factory=set)
+    """The parts that receipts list."""
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    """Path below the root, and reason."""
+
+
+def check_records(root: Path, rows_of: Mapping[tuple[str, str], int]) -> RecordsReport:
+    """Check the receipts and ledgers of all runs.
+
+    Parameters
+    ----------
+    rows_of
+        Rows in the lakehouse by dataset and run.
+    """
+    report = RecordsReport()
+    for path in sorted((root / "_runs").glob("*/*.json")):
+        name = path.relative_to(root).as_posix()
+        report.receipts += 1
+        try:
+            document = read_receipt(path)
+        except InputError as error:
+            report.faults.append((name, str(error).removeprefix(f"{path} ")))
+            continue
+        run_id = path.parent.name
+        files = list(_files(document))
+        report.published |= {
+            (run_id, str(file.get("part")), str(file.get("sha256"))) for file in files
+        }
+        reasons = [*_file_faults(root, run_id, files), *_row_faults(path, document, rows_of)]
+        report.faults += [(name, reason) for reason in reasons]
+    report.faults += check_run_folders(root)
+    return report
+
+
+def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    files = document.get("parts")
+    return (file for file in (files if isinstance(files, list) else ()) if isinstance(file, dict))
+
+
+def _row_faults(
+    path: Path, document: dict[str, Any], rows_of: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
+    if path.name != _SNAPSHOT:
+        return
+    group = TV_TECHNICALS_1D.name
+    try:
+        kept_back = quarantined(path.parent)[group]
+    except CorruptPart as error:
+        yield str(error)
+        return
+    yield from _coverage_faults(document, rows_of.get((group, path.parent.name), 0), kept_back)
+
+
+def _file_faults(root: Path, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:
+    if not files:
+        return
+    try:
+        written = {entry.part: entry for entry in read_ledger(root, run_id)}
+    except InputError:  # the ledger is named itself
+        return
+    for file in files:
+        entry = written.get(str(file.get("part")))
+        if entry is None:
+            yield f"lists {file.get('part')}, which its run did not record"
+        elif (file.get("sha256"), file.get("rows")) != (entry.sha256, entry.rows):
+            yield f"and the ledger of its run do not agree on {entry.part}"
+
+
+def _coverage_faults(document: dict[str, Any], stored: int, kept_back: int) -> Iterator[str]:
+    """Compare a snapshot's receipt, written before the part appears, with the rows of its run."""
+    fetched = document.get("fetched")
+    if document.get("verdict") == "refuse" and stored:
+        yield f"says that nothing was published, and the lakehouse has {stored} rows of its run"
+    elif stored and stored + kept_back != fetched:
+        yield (
+            f"says that {fetched} rows were fetched; the lakehouse has {stored} of its run, and "
+            f"its quarantine {kept_back}"
+        )

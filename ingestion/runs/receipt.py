@@ -1,0 +1,288 @@
+"""A job's receipt: which run of which code did what, on which settings, and what became of it.
+
+A job is entered where it starts and left where it ends, and leaving it writes the receipt, whatever
+has happened::
+
+    with Job(settings, run_id, "feature-ingest", "feature_ingest.json", request) as job:
+        …
+        job.tell(fetched=…, symbols=…)
+
+One whose readers need its word before it publishes calls ``job.write()`` in the midst of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum, StrEnum
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused, TvfeastError
+from ingestion.base.redaction import Redaction, session_header
+from ingestion.base.settings import Settings
+from ingestion.catalog import DATASETS
+from ingestion.lakehouse import write_run_file
+from ingestion.lakehouse.ledger import Entry, read_ledger
+
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent
+_SECRET = frozenset({"headers"})
+"""Members of a request whose values may be secrets; a receipt tells their names alone."""
+_log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of a job; beside each, the exit code of a command that is the job alone."""
+
+    RUNNING = "running"
+    """It runs, or was killed."""
+    DONE = "done"
+    """0."""
+    REFUSED = "refused"
+    """3: a limit said no, to all or to a part."""
+    FAILED = "failed"
+    """1, 2 or 4."""
+    INTERRUPTED = "interrupted"
+    """130: by Ctrl-C, or by SIGTERM."""
+
+
+class Job:
+    """One job of a run, from its start to its receipt; a context manager.
+
+    Parameters
+    ----------
+    name
+        The command's.
+    file_name
+        The receipt's.
+    request
+        The request: a dataclass, a mapping, or whatever JSON can hold.
+    """
+
+    def __init__(
+        self, settings: Settings, run_id: str, name: str, file_name: str, request: object = None
+    ) -> None:
+        self._settings, self._run_id, self._name = settings, run_id, name
+        self._file_name, self._request = file_name, plain(request)
+        self._started, self._start = clock.now(), time.monotonic()
+        self._outcome, self._error = Outcome.RUNNING, ""
+        self._body: dict[str, object] = {}
+        self._secrets = _secrets(settings, request)
+        # The jobs of a flow share one run, and with it one ledger.
+        self._before = len(read_ledger(settings.lakehouse, run_id))
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        elif self._outcome is Outcome.RUNNING:
+            self._outcome = Outcome.DONE
+        try:
+            self.write()
+        except (OSError, TvfeastError) as also:
+            if error is None:
+                raise
+            # The disk may be full: then the first error is the one to tell.
+            _log.warning("%s could not be written: %s", self.receipt, also)
+
+    @property
+    def receipt(self) -> Path:
+        """Where it is, or will be."""
+        return self._settings.lakehouse / "_runs" / self._run_id / self._file_name
+
+    def tell(self, **body: object) -> None:
+        """Add what this kind of job has to say; a member that the head has too replaces it."""
+        self._body |= body
+
+    def fail(self, error: BaseException) -> None:
+        """Take down an error that the job goes on after; leaving it by one does the same."""
+        self._outcome, self._error = outcome_of(error), _told(error)
+
+    def published(self) -> dict[str, int]:
+        """Return how many rows it has published so far, by dataset."""
+        rows: Counter[str] = Counter()
+        for entry in self._confirmed():
+            rows[_dataset(entry)] += entry.rows
+        return dict(rows)
+
+    def published_so_far(self) -> str:
+        """Return the same for a message that says why it does not go on."""
+        rows = self.published()
+        return f"published before that: {row_counts(rows)}" if rows else "nothing was published"
+
+    def head(self) -> dict[str, Any]:
+        """Return what all receipts share; times, memory and files are those up to now."""
+        return {
+            "run_id": self._run_id,
+            "job": self._name,
+            "outcome": self._outcome,
+            "error": self._error or None,
+            "started": self._started.isoformat(),
+            "finished": clock.now().isoformat(),
+            "duration_s": round(time.monotonic() - self._start, 3),
+            "peak_memory_mb": peak_memory_mb(),
+            "code": code_version(),
+            "catalog_sha256": catalog_hash(),
+            "settings": _settings(self._settings),
+            "request": self._request,
+            "parts": [
+                {"part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
+                for entry in self._confirmed()
+            ],
+        }
+
+    def _confirmed(self) -> list[Entry]:
+        written = read_ledger(self._settings.lakehouse, self._run_id)[self._before :]
+        return [entry for entry in written if entry.confirmed]
+
+    def write(self) -> Path:
+        """Write the receipt, of what is known so far; leaving the job writes it once more."""
+        document = self.head() | {name: plain(value) for name, value in self._body.items()}
+        text = self._secrets.hide(json.dumps(document, indent=2, ensure_ascii=False))
+        root, content = self._settings.lakehouse, text.encode(errors="replace")
+        return write_run_file(root, self._run_id, self._file_name, content + b"\n")
+
+
+def row_counts(rows: Mapping[str, int]) -> str:
+    """Return numbers of rows by dataset, for people."""
+    return ", ".join(f"{name} ({count:,} rows)" for name, count in rows.items())
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """Return what became of a job that ended with an error, or with none."""
+    if error is None:
+        return Outcome.DONE
+    if isinstance(error, GateRefused):
+        return Outcome.REFUSED
+    return Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED
+
+
+def _told(error: BaseException) -> str:
+    text = str(error) if isinstance(error, TvfeastError) else repr(error)
+    return " ".join(text.split())
+
+
+def _secrets(settings: Settings, request: object) -> Redaction:
+    """Return what hides the session and the headers that an error may repeat."""
+    headers = dict(getattr(getattr(request, "scanner", None), "headers", {}))
+    session = [session_header(settings.session_id)] if settings.session_id else []
+    return Redaction([*headers.items(), *session])
+
+
+def _dataset(entry: Entry) -> str:
+    """Return whose part it is; a folder that is no dataset's is named itself."""
+    folder = entry.part.partition("/date=")[0]
+    return next((each.name for each in DATASETS if each.storage == folder), folder)
+
+
+def plain(value: object) -> Any:
+    """Return a value in the types of JSON, without what may be secret.
+
+    Durations are seconds, instants ISO 8601, enumerations their values.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: _member(field.name, getattr(value, field.name))
+            for field in fields(value)
+            if field.repr
+        }
+    if isinstance(value, Mapping):
+        return {str(plain(key)): _member(str(key), member) for key, member in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        members = [plain(member) for member in value]
+        return sorted(members) if isinstance(value, (set, frozenset)) else members
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def peak_memory_mb() -> int:
+    """Return the most memory that this process has held so far, in MB."""
+    # Linux, but for sandboxes; what is told elsewhere begins with the parent's.
+    with suppress(OSError, LookupError, ValueError):
+        told = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
+        return int(told.split(maxsplit=1)[0]) // 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 // (1024 if sys.platform == "darwin" else 1)
+
+
+@cache
+def code_version() -> dict[str, str | None]:
+    """Return the package's version, and the checkout's revision where it is one."""
+    try:
+        package: str | None = version("tvfeast")
+    except PackageNotFoundError:
+        package = None
+    return {"version": package, "revision": _revision(_CHECKOUT)}
+
+
+@cache
+def catalog_hash() -> str:
+    """Return the SHA-256 of all declarations: equal catalogs, equal hashes."""
+    text = json.dumps(plain(DATASETS), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _member(name: str, value: object) -> Any:
+    if name in _SECRET and isinstance(value, Mapping):
+        return sorted(map(str, value))
+    return plain(value)
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    url = urlsplit(settings.scanner_url)
+    return {
+        "project": str(settings.project),
+        "lakehouse": str(settings.lakehouse),
+        "scanner_url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(),
+        "session": settings.session_id is not None,
+        "replayed": clock.is_replayed(),
+    }
+
+
+def _revision(checkout: Path) -> str | None:
+    """Read Git's own files; a subprocess would cost more than most jobs do."""
+    git = checkout / ".git"
+    try:
+        if git.is_file():  # a worktree
+            git = checkout / git.read_text().partition("gitdir: ")[2].strip()
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        common = git / (git / "commondir").read_text().strip() if _is_worktree(git) else git
+        if (common / name).is_file():
+            return (common / name).read_text().strip()
+        packed = (common / "packed-refs").read_text().splitlines()
+        return next(line.split()[0] for line in packed if line.endswith(f" {name}"))
+    except (OSError, StopIteration, UnicodeError):
+        return None
+
+
+def _is_worktree(git: Path) -> bool:
+    return (git / "commondir").is_file()

@@ -1,0 +1,129 @@
+"""Reading receipts, which people, disks and other programs may have been at."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ingestion.base.errors import InputError
+from ingestion.base.reading import names_in
+from ingestion.runs.receipt import Outcome
+
+NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
+"""What taking a value out of a document raises where there is another one, or none."""
+
+Told = TypeVar("Told")
+_log = logging.getLogger(__name__)
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Return what a receipt says.
+
+    Raises
+    ------
+    InputError
+        If it is not the receipt of the run that it lies with.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _refusal(path, f"cannot be read ({error})") from error
+    if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
+        raise _refusal(path, "is no receipt")
+    if document["run_id"] != path.parent.name:
+        raise _refusal(path, f"is of run {document['run_id']}, and lies with another")
+    return document
+
+
+def is_done(receipt: dict[str, Any]) -> bool:
+    """Tell whether a receipt is of a job that has done all its work.
+
+    One that does not say so is older than these words, and was written at the end.
+
+    Raises
+    ------
+    ValueError
+        If it says something else.
+    """
+    return Outcome(receipt.get("outcome", Outcome.DONE)) is Outcome.DONE
+
+
+def ended_before(receipt: dict[str, Any], member: str) -> bool:
+    """Tell whether a receipt lacks a member because its job ended before it knew that.
+
+    Raises
+    ------
+    ValueError
+        As :func:`is_done`.
+    """
+    return member not in receipt and not is_done(receipt)
+
+
+def _warn(error: InputError) -> None:
+    _log.warning("skipped: %s", error)
+
+
+def receipts_told(
+    root: Path,
+    name: str,
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
+    *,
+    after: str = "",
+) -> Iterator[Told]:
+    """Yield what the receipts of a job tell, the newest first; run ids sort by time.
+
+    There may be thousands of runs: those that the caller does not come to are not looked at.
+
+    Parameters
+    ----------
+    read
+        Takes what it needs out of a receipt; None to pass over it in silence.
+    passed_over
+        Is told of each receipt that cannot be read; people are, unless the caller does more.
+    after
+        Only of runs that are later than this one.
+    """
+    runs = root / "_runs"
+    for run_id in sorted(names_in(runs), reverse=True) if runs.is_dir() else ():
+        if run_id <= after:
+            break
+        path = runs / run_id / name
+        told = receipt_told(path, read, passed_over) if path.exists() else None
+        if told is not None:
+            yield told
+
+
+def receipt_told(
+    path: Path,
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
+) -> Told | None:
+    """Return what one receipt tells; None if it cannot be read. See :func:`receipts_told`."""
+    try:
+        return read(read_receipt(path))
+    except InputError as error:
+        passed_over(error)
+    except NOT_SAID as error:
+        passed_over(_refusal(path, f"does not say what it must ({error!r})"))
+    return None
+
+
+def newest_receipt(
+    root: Path,
+    name: str,
+    read: Callable[[dict[str, Any]], Told | None],
+    passed_over: Callable[[InputError], object] = _warn,
+) -> Told | None:
+    """Return what the newest receipt of a job tells, by :func:`receipts_told`; None without one."""
+    return next(receipts_told(root, name, read, passed_over), None)
+
+
+def _refusal(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{path} {what}: put it back from a backup, or move it out of the lakehouse and record "
+        "why (`tvfeast verify --accept`); `tvfeast verify` names all such files"
+    )
