@@ -34,6 +34,8 @@ class Column:
     nullable: bool = True
     scanner: str | None = None
     """The scanner's name for it; none if the scanner is not where it comes from."""
+    retired: bool = False
+    """Whether it only keeps its place: it is not asked for, and new rows have null there."""
 
     @property
     def bounds(self) -> str:
@@ -69,7 +71,7 @@ class Dataset:
     @property
     def scanned(self) -> tuple[Column, ...]:
         """The columns whose values come from the scanner, in the order in which to ask."""
-        return tuple(column for column in self.columns if column.scanner)
+        return tuple(column for column in self.columns if column.scanner and not column.retired)
 
 
 @dataclass(frozen=True)
