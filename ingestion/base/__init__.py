@@ -3,6 +3,7 @@
 ``errors``       the error tree
 ``settings``     the configuration; ``clock`` what "now" is
 ``redaction``    secrets are taken out of what is printed or written
+``loading``      runs a project's Python files by their path
 ``reading``      files and folders that other processes replace meanwhile
 ``folders``      locks a folder, exchanges two
 ``spill``        rows that do not fit in memory
