@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.jobs.workspace import make_workspace
+from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 from tests import feasts_connections, tally
@@ -93,7 +93,7 @@ def scanner(sample_panel: Panel, at: Callable[[datetime], None]) -> Iterator[Rep
 
 
 @pytest.fixture
-def settings(tmp_path: Path, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A workspace of its own, asking the replay scanner."""
     monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "workspace")))
-    return replace(Settings.from_environment(), scanner_url=scanner.url)
+    return replace(Project.from_environment(), scanner_url=scanner.url)

@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from ingestion.base.settings import Settings
+from ingestion.project import Project
 
 KILLED = -9
 _PRELOADED = "tests.warm"
@@ -90,10 +90,10 @@ class Command:
         main()
 
 
-def project_of(settings: Settings, now: datetime) -> dict[str, str]:
+def project_of(settings: Project, now: datetime) -> dict[str, str]:
     """Return the variables that make a command work on a project, at a time."""
     return {
-        "TVFEAST_PROJECT": str(settings.project),
+        "TVFEAST_PROJECT": str(settings.folder),
         "TVFEAST_SCANNER_URL": settings.scanner_url,
         "TVFEAST_NOW": now.isoformat(),
     }

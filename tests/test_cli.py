@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ingestion.base.settings import Settings
 from ingestion.cli.commands import cli
 from ingestion.cli.options import DAY, DURATION, HEADER, INSTANT, LIMIT
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Ended, Forge, project_of
@@ -27,7 +27,7 @@ CANDIDATES = str(SAMPLE / "portfolio_candidates.json")
 class Shell:
     """Runs commands on one project, each in a process of its own."""
 
-    def __init__(self, settings: Settings, forge: Forge) -> None:
+    def __init__(self, settings: Project, forge: Forge) -> None:
         self._settings, self._forge = settings, forge
 
     def __call__(self, *words: str, **environment: str) -> Ended:
@@ -36,7 +36,7 @@ class Shell:
 
 
 @pytest.fixture
-def run(settings: Settings, forge: Forge) -> Shell:
+def run(settings: Project, forge: Forge) -> Shell:
     return Shell(settings, forge)
 
 
@@ -145,7 +145,7 @@ def test_bad_usage_is_told_in_a_line_with_exit_code_2(
 
 
 def test_a_gate_ends_with_3_no_rows_with_4_and_a_lock_with_5(
-    run: Shell, settings: Settings, scanner: ReplayScanner, tmp_path: Path
+    run: Shell, settings: Project, scanner: ReplayScanner, tmp_path: Path
 ):
     from ingestion.lakehouse import lakehouse_lock
 
@@ -232,21 +232,21 @@ def test_an_error_is_no_object_where_no_json_is_asked_for(run: Shell, words):
     assert (done.code, done.out) == (2, "")
 
 
-def run_broken(settings: Settings, folder: Path, break_it: str, *words: str):
+def run_broken(settings: Project, folder: Path, break_it: str, *words: str):
     """Run a command of which a script has changed something before."""
     script = folder / "broken.py"
     command = f"from ingestion.cli import main\nsys.argv = {['tvfeast', *words]!r}\nmain()"
     script.write_text(f"import sys\n{break_it}\n{command}")
     return subprocess.run(
         [sys.executable, str(script)],
-        env={"TVFEAST_PROJECT": str(settings.project), "PYTHONPATH": str(ROOT)},
+        env={"TVFEAST_PROJECT": str(settings.folder), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path: Path):
+def test_an_interrupted_command_says_so_in_json_too(settings: Project, tmp_path: Path):
     interrupt = (
         "import os, signal\nimport ingestion.jobs.audit.compact as job\n"
         "job.compact = lambda *_: os.kill(os.getpid(), signal.SIGINT)"
@@ -257,7 +257,7 @@ def test_an_interrupted_command_says_so_in_json_too(settings: Settings, tmp_path
 
 
 def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
-    settings: Settings, tmp_path: Path
+    settings: Project, tmp_path: Path
 ):
     deny = (  # whoever runs the tests may have every right
         "import ingestion.jobs.audit.compact as job\n"
@@ -270,7 +270,7 @@ def test_a_folder_that_may_not_be_written_is_told_with_what_to_do(
     assert json.loads(done.stdout)["exit_code"] == 2
 
 
-def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: Path):
+def test_an_internal_error_is_one_line_and_a_log(settings: Project, tmp_path: Path):
     fail = (
         "import ingestion.jobs.ingest.feature_ingest as job\njob.feature_ingest = lambda *_: 1 / 0"
     )
@@ -278,7 +278,7 @@ def test_an_internal_error_is_one_line_and_a_log(settings: Settings, tmp_path: P
     done = run_broken(settings, tmp_path, fail, *words)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    log = settings.project / "data" / "logs" / "tvfeast.log"
+    log = settings.folder / "data" / "logs" / "tvfeast.log"
     assert str(log) in done.stderr
     assert "ZeroDivisionError" in log.read_text()
     assert "s3cret" not in log.read_text()
@@ -359,7 +359,7 @@ def test_the_universe_of_a_time_needs_symbols_and_a_target(run: Shell, tmp_path:
 
 
 def test_a_damaged_part_fails_verify_and_an_unloaded_store_fails_status(
-    run: Shell, settings: Settings
+    run: Shell, settings: Project
 ):
     ingested = run("feature-ingest", "--candidates", CANDIDATES, "--json")
     part = Path(json.loads(ingested.out)["part"])

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import StoreFiles, read_configuration, store_files, with_files
+from ingestion.project import Project
 
 OURS = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
 FEASTS = "feast.infra.online_stores.sqlite.SqliteOnlineStore"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Settings:
+def project(tmp_path: Path) -> Project:
     (tmp_path / "feature_repo").mkdir()
-    return replace(Settings.from_environment(), project=tmp_path)
+    return replace(Project.from_environment(), project=tmp_path)
 
 
-def written(project: Settings, text: str) -> Path:
+def written(project: Project, text: str) -> Path:
     path = project.feast_repository / "feature_store.yaml"
     path.write_text(f"project: p\nprovider: local\nentity_key_serialization_version: 3\n{text}")
     return path
@@ -120,9 +120,9 @@ def test_feast_is_not_imported():
     said = subprocess.run(
         [
             *(sys.executable, "-c"),
-            "import sys\nfrom ingestion.base.settings import Settings\n"
+            "import sys\nfrom ingestion.project import Project\n"
             "from ingestion.base.store_files import store_files\n"
-            "print(store_files(Settings.from_environment()))\n"
+            "print(store_files(Project.from_environment()))\n"
             "print('feast' in sys.modules, 'pyarrow' in sys.modules)",
         ],
         check=True,

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 from ingestion.base.errors import InputError
@@ -30,7 +31,7 @@ class Settings:
     Relative paths are relative to the project, never to the current directory.
     """
 
-    project: Path
+    folder: Path
     """Folder that holds ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
     lakehouse: Path
     """Root of the lakehouse (``TVFEAST_LAKEHOUSE``)."""
@@ -40,7 +41,7 @@ class Settings:
     """TradingView session cookie (``TVFEAST_SESSION_ID``); never logged or stored."""
 
     @classmethod
-    def from_environment(cls) -> Settings:
+    def from_environment(cls) -> Self:
         """Read the ``TVFEAST_…`` variables.
 
         Raises
@@ -49,8 +50,8 @@ class Settings:
             If the scanner's URL is no plain http or https URL, or the lakehouse's path holds
             characters that stores read as a pattern.
         """
-        project = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
-        lakehouse = project / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
+        folder = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
+        lakehouse = folder / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
         lakehouse = lakehouse.resolve()
         if pattern := set("*?[") & set(str(lakehouse)):
             raise InputError(
@@ -58,7 +59,7 @@ class Settings:
                 "read as a pattern; move it, or set TVFEAST_LAKEHOUSE"
             )
         return cls(
-            project=project,
+            folder=folder,
             lakehouse=lakehouse,
             scanner_url=_scanner_url(variable("TVFEAST_SCANNER_URL") or TRADINGVIEW_SCANNER),
             session_id=variable("TVFEAST_SESSION_ID"),
@@ -67,12 +68,12 @@ class Settings:
     @property
     def feast_repository(self) -> Path:
         """Folder of ``feature_store.yaml``."""
-        return self.project / "feature_repo"
+        return self.folder / "feature_repo"
 
     @property
     def log_folder(self) -> Path:
         """Where the traceback of an internal error is written."""
-        return self.project / "data" / "logs"
+        return self.folder / "data" / "logs"
 
 
 def _scanner_url(text: str) -> str:

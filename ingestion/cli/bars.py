@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.cli.group import cli, show
 from ingestion.cli.options import DAY, INSTANT, Number, json_option
+from ingestion.project import Project
 
 
 @cli.command("import-bars")
@@ -68,7 +68,7 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
     from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 
     result = import_bars(
-        Settings.from_environment(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
+        Project.from_environment(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
     )
     show(as_json, render.import_document(result), render.import_text(result))
     if result.too_much_refused:
@@ -84,7 +84,7 @@ def local_features_command(as_json: bool) -> None:
     from ingestion.cli.render import bars as render
     from ingestion.jobs.compute.local_features import local_features
 
-    result = local_features(Settings.from_environment())
+    result = local_features(Project.from_environment())
     show(as_json, render.local_document(result), render.local_text(result))
 
 
@@ -97,7 +97,7 @@ def backfill_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.cli.render import bars as render
     from ingestion.jobs.compute.local_features import backfill
 
-    result = backfill(Settings.from_environment(), **arguments)
+    result = backfill(Project.from_environment(), **arguments)
     show(as_json, render.local_document(result), render.local_text(result))
 
 
@@ -117,5 +117,5 @@ def withdraw_bars_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.cli.render import bars as render
     from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 
-    result = withdraw_bars(Settings.from_environment(), WithdrawRequest(**arguments))
+    result = withdraw_bars(Project.from_environment(), WithdrawRequest(**arguments))
     show(as_json, render.withdrawn_document(result), render.withdrawn_text(result))

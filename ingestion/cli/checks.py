@@ -7,9 +7,9 @@ from datetime import date
 import click
 
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.settings import Settings
 from ingestion.cli.group import cli, show
 from ingestion.cli.options import DAY, Number, json_option
+from ingestion.project import Project
 
 
 @cli.command("verify")
@@ -49,7 +49,7 @@ def _verify_files(as_json: bool) -> None:
     from ingestion.cli.render import tracing as render
     from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
-    report = check_lakehouse(Settings.from_environment())
+    report = check_lakehouse(Project.from_environment())
     show(as_json, render.verify_document(report), render.verify_text(report))
     if not report.passed:
         files = len({fault.file for fault in report.faults})
@@ -60,7 +60,7 @@ def _accept(as_json: bool, names: tuple[str, ...], reason: str) -> None:
     from ingestion.cli.render import tracing as render
     from ingestion.jobs.audit.accept import accept_losses
 
-    result = accept_losses(Settings.from_environment(), names, reason)
+    result = accept_losses(Project.from_environment(), names, reason)
     show(as_json, render.accept_document(result), render.accept_text(result))
 
 
@@ -68,7 +68,7 @@ def _verify_lookahead(as_json: bool) -> None:
     from ingestion.cli.render import checks as render
     from ingestion.jobs.compute.lookahead import verify_lakehouse
 
-    report = verify_lakehouse(Settings.from_environment())
+    report = verify_lakehouse(Project.from_environment())
     show(as_json, render.lookahead_document(report), render.lookahead_text(report))
     if not report.passed:
         raise GateRefused(f"{len(report.leaks)} features look ahead")
@@ -78,7 +78,7 @@ def _verify_online(as_json: bool) -> None:
     from ingestion.cli.render import online as render
     from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
 
-    report = verify_online(Settings.from_environment())
+    report = verify_online(Project.from_environment())
     show(as_json, render.online_document(report), render.online_text(report))
     refuse_unless_equal(report)
 
@@ -100,5 +100,5 @@ def parity_command(as_json: bool, first: date | None, last: date | None, toleran
     from ingestion.jobs.compute.parity import ParityRequest, parity
 
     request = ParityRequest(first or date.min, last or date.max, tolerance)
-    result = parity(Settings.from_environment(), request)
+    result = parity(Project.from_environment(), request)
     show(as_json, render.parity_document(result), render.parity_text(result.report))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.cli.group import candidates_of, cli, show
 from ingestion.cli.options import (
     NAME,
@@ -21,6 +20,7 @@ from ingestion.cli.options import (
     source_arguments,
     source_options,
 )
+from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.markets.candidates import Candidates
@@ -44,7 +44,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.scan import ScanRequest
 
     request = _request(ScanRequest, arguments)
-    result = data_ingest(Settings.from_environment(), request, progress())
+    result = data_ingest(Project.from_environment(), request, progress())
     show(as_json, bars_document(result), bars_text(result))
     refuse_unless_usable(result)
     refuse_if_missing(result.missing)
@@ -62,7 +62,7 @@ def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.scan import ScanRequest
 
     request = _request(ScanRequest, arguments)
-    result = meta_ingest(Settings.from_environment(), request, progress())
+    result = meta_ingest(Project.from_environment(), request, progress())
     show(as_json, symbols_document(result), symbols_text(result))
 
 
@@ -78,7 +78,7 @@ def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 
     request = _request(FeatureIngestRequest, arguments)
-    result = feature_ingest(Settings.from_environment(), request, progress())
+    result = feature_ingest(Project.from_environment(), request, progress())
     show(as_json, ingest_document(result), ingest_text(result))
 
 
@@ -89,7 +89,7 @@ def materialize_command(as_json: bool) -> None:
     from ingestion.cli.render.online import materialize_document, materialize_text
     from ingestion.jobs.serve.materialize import materialize
 
-    result = materialize(Settings.from_environment())
+    result = materialize(Project.from_environment())
     show(as_json, materialize_document(result), materialize_text(result))
 
 
@@ -101,7 +101,7 @@ def rebuild_command(as_json: bool) -> None:
     from ingestion.jobs.serve.rebuild import rebuild
     from ingestion.jobs.serve.verify_online import refuse_unless_equal
 
-    result = rebuild(Settings.from_environment())
+    result = rebuild(Project.from_environment())
     show(as_json, rebuild_document(result), rebuild_text(result))
     refuse_unless_equal(result.report)
 
@@ -131,10 +131,10 @@ def flow_data_command(
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
     from ingestion.jobs.profiles import default_name
 
-    settings, source = Settings.from_environment(), arguments["candidates"] or arguments["universe"]
+    project, source = Project.from_environment(), arguments["candidates"] or arguments["universe"]
     request = _request(FeatureIngestRequest, arguments)
-    name = profile or default_name(settings, source)
-    result = flow_data(settings, request, progress(), profile=name, every=every)
+    name = profile or default_name(project, source)
+    result = flow_data(project, request, progress(), profile=name, every=every)
     show(as_json, flow_document(result), flow_text(result))
     if result.error:
         raise result.error

@@ -24,10 +24,11 @@ import click
 
 from ingestion.base.errors import InputError, TvfeastError
 from ingestion.base.redaction import Redaction, session_header
-from ingestion.base.settings import Settings, variable
+from ingestion.base.settings import variable
 from ingestion.cli.alarm import RINGS_FOR, given_command, ring
 from ingestion.cli.commands import cli
 from ingestion.cli.group import Output
+from ingestion.project import Project
 
 _INTERRUPTED = 130
 """128 and the number of the signal, as shells have it."""
@@ -121,7 +122,7 @@ def _internal(error: Exception, output: Output) -> NoReturn:
 def _append(entry: str) -> Path | None:
     """Append to the log, its owner's alone, or to a new temporary file; none if neither can be."""
     with contextlib.suppress(TvfeastError, OSError):
-        folder = Settings.from_environment().log_folder
+        folder = Project.from_environment().log_folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "tvfeast.log"
         _write(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), entry)

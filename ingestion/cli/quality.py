@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingestion.base.settings import Settings
 from ingestion.cli.group import cli, show
 from ingestion.cli.options import json_option
+from ingestion.project import Project
 
 
 @cli.command("validate")
@@ -14,7 +14,7 @@ def validate_command(as_json: bool) -> None:
     from ingestion.cli.render import quality as render
     from ingestion.jobs.audit.validate import refuse_unless_passed, validate
 
-    result = validate(Settings.from_environment())
+    result = validate(Project.from_environment())
     show(as_json, render.validate_document(result), render.validate_text(result))
     refuse_unless_passed(result)
 
@@ -26,5 +26,5 @@ def data_docs_command(as_json: bool) -> None:
     from ingestion.cli.render import quality as render
     from ingestion.jobs.audit.data_docs import data_docs
 
-    result = data_docs(Settings.from_environment())
+    result = data_docs(Project.from_environment())
     show(as_json, render.data_docs_document(result), render.data_docs_text(result))

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ingestion.base.settings import Settings
 from ingestion.cli.group import cli, sample_folder
 from ingestion.cli.options import Number
+from ingestion.project import Project
 
 
 @cli.command("replay-scanner")
@@ -54,5 +54,5 @@ def demo_command(folder: Path) -> None:
     from ingestion.cli.render.selection import selection_text
     from ingestion.jobs.demo import Tables, demo
 
-    project = Settings.from_environment().project
-    demo(project / folder, sample_folder(), click.echo, Tables(parity_table, selection_text))
+    beside = Project.from_environment().folder
+    demo(beside / folder, sample_folder(), click.echo, Tables(parity_table, selection_text))

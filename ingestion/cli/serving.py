@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS
 from ingestion.cli.group import candidates_of, cli, show
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
+from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.jobs.serve.targets import TrainingLabels
@@ -68,7 +68,7 @@ def select_command(
     request = SelectRequest(
         symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
     )
-    selection = select(Settings.from_environment(), request)
+    selection = select(Project.from_environment(), request)
     if form == "csv" and not as_json:
         click.echo(render.selection_csv(selection), nl=False)
         click.echo(render.selection_footer(selection), err=True)
@@ -129,7 +129,7 @@ def training_set_command(
 
     span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
     service = arguments.pop("service")
-    settings = Settings.from_environment()
+    project = Project.from_environment()
     made: TrainingLabels | None = None
     told: dict[str, Any] | None = None
     if span["universe_as_of"] and target is None:
@@ -138,26 +138,24 @@ def training_set_command(
         given: Any = labels
         service = service or "served_history_v1"
     elif target is not None and labels is None:
-        made = _labels(settings, target, candidates, **span)
+        made = _labels(project, target, candidates, **span)
         given = made.labels.table
         service = service or "training_v1"
         told = {"target": target, "candidates": candidates, **span, **labels_document(made)}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
     request = TrainingSetRequest(labels=given, service=service, made=told, **arguments)
-    result = training_set(settings, request)
+    result = training_set(project, request)
     show(as_json, training_document(result, made), training_text(result, made))
 
 
-def _labels(
-    settings: Settings, target: str, candidates: Path | None, **span: Any
-) -> TrainingLabels:
+def _labels(project: Project, target: str, candidates: Path | None, **span: Any) -> TrainingLabels:
     from ingestion.jobs.serve.targets import training_labels
 
     if span["first"] is None or span["last"] is None:
         raise InputError("--target needs --from DATE and --to DATE")
     symbols = candidates_of(candidates).symbols if candidates else None
-    made = training_labels(settings, target, **span, symbols=symbols)
+    made = training_labels(project, target, **span, symbols=symbols)
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
     return made

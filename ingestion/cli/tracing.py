@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.cli.group import cli, show
 from ingestion.cli.options import DAY, DURATION, INSTANT, Number, json_option
+from ingestion.project import Project
 
 
 @cli.command("compact")
@@ -21,7 +21,7 @@ def compact_command(as_json: bool, before: date | None) -> None:
     from ingestion.cli.render import tracing as render
     from ingestion.jobs.audit.compact import compact
 
-    result = compact(Settings.from_environment(), before)
+    result = compact(Project.from_environment(), before)
     show(as_json, render.compact_document(result), render.compact_text(result))
     if result.left:
         raise GateRefused(f"{len(result.left)} dates were left as they are")
@@ -43,7 +43,7 @@ def explain_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.cli.render import explanation as render
     from ingestion.jobs.audit.explain import ExplainRequest, explain
 
-    result = explain(Settings.from_environment(), ExplainRequest(**arguments))
+    result = explain(Project.from_environment(), ExplainRequest(**arguments))
     show(as_json, render.explain_document(result), render.explain_text(result))
 
 
@@ -83,14 +83,14 @@ def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) 
     from ingestion.jobs.profiles import forget_profiles
 
     if forgotten:
-        receipt = forget_profiles(Settings.from_environment(), forgotten)
+        receipt = forget_profiles(Project.from_environment(), forgotten)
         show(
             as_json,
             render.forget_document(forgotten, receipt),
             render.forget_text(forgotten, receipt),
         )
         return
-    report = status(Settings.from_environment(), StatusLimits(**arguments))
+    report = status(Project.from_environment(), StatusLimits(**arguments))
     show(as_json, render.status_document(report), render.status_text(report))
     refuse_unless_fresh(report)
 
@@ -111,5 +111,5 @@ def accept_hole_command(
     from ingestion.cli.render import holes as render
     from ingestion.jobs.ingest.holes import accept_hole
 
-    result = accept_hole(Settings.from_environment(), market, session, last, reason)
+    result = accept_hole(Project.from_environment(), market, session, last, reason)
     show(as_json, render.accepted_document(result), render.accepted_text(result))

@@ -14,7 +14,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from ingestion.base import clock
-from ingestion.base.settings import Settings
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import parity
 from ingestion.jobs.flow import flow_data
@@ -25,6 +24,7 @@ from ingestion.jobs.serve.targets import training_labels
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 from ingestion.jobs.workspace import make_workspace
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.quality.parity import ParityReport
 from ingestion.replay import Panel, ReplayScanner
 
@@ -64,9 +64,7 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
     os.environ["TVFEAST_PROJECT"] = str(folder)
     try:
         with ReplayScanner(Panel.from_folder(sample)) as scanner:
-            _tour(
-                replace(Settings.from_environment(), scanner_url=scanner.url), sample, say, tables
-            )
+            _tour(replace(Project.from_environment(), scanner_url=scanner.url), sample, say, tables)
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
@@ -74,7 +72,7 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
                 os.environ[name] = value
 
 
-def _tour(settings: Settings, sample: Path, say: Callable[[str], None], tables: Tables) -> None:
+def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Tables) -> None:
     candidates = read_candidates(sample / "portfolio_candidates.json")
     say(
         f"tvfeast demo: {len(candidates.symbols)} candidates, {_DAYS} evenings from "
@@ -83,19 +81,19 @@ def _tour(settings: Settings, sample: Path, say: Callable[[str], None], tables: 
         "for many symbols, so it computes them from real daily bars by TradingView's formulas.\n"
     )
     os.environ["TVFEAST_NOW"] = _FIRST.isoformat()
-    say(f"  history    {_load_bars(settings, sample)}")
+    say(f"  history    {_load_bars(project, sample)}")
     for evening in (_FIRST + timedelta(days=day) for day in range(_DAYS)):
         os.environ["TVFEAST_NOW"] = evening.isoformat()
-        say(f"  {evening:%a %d %b}  {_evening(settings, FeatureIngestRequest(candidates))}")
+        say(f"  {evening:%a %d %b}  {_evening(project, FeatureIngestRequest(candidates))}")
     say(
         "\nPipeline self-check: what was served against what the bars give. The served values are\n"
         "our own here, so all must agree but Perf.* of the coins: it follows the clock, and the\n"
         "replay serves it as of the bar's close. TradingView's give `tvfeast parity` its meaning.\n"
     )
-    say(tables.parity(parity(settings).report))
-    made = training_labels(settings, _TARGET, *_TRAINING)
-    out = settings.project / "training_set.parquet"
-    trained = training_set(settings, TrainingSetRequest(made.labels.table, out, "training_v1"))
+    say(tables.parity(parity(project).report))
+    made = training_labels(project, _TARGET, *_TRAINING)
+    out = project.folder / "training_set.parquet"
+    trained = training_set(project, TrainingSetRequest(made.labels.table, out, "training_v1"))
     say(
         f"\nTraining set: {trained.rows:,} decisions with {_TARGET} from {_TRAINING[0]} to "
         f"{_TRAINING[1]}, {trained.matched:,} with the\n{len(trained.features)} features of "
@@ -103,13 +101,13 @@ def _tour(settings: Settings, sample: Path, say: Callable[[str], None], tables: 
     )
     request = SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True)
     say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
-    say(tables.selection(select(settings, request)))
-    say(_where(settings, clock.now()))
+    say(tables.selection(select(project, request)))
+    say(_where(project, clock.now()))
 
 
-def _evening(settings: Settings, request: FeatureIngestRequest) -> str:
+def _evening(project: Project, request: FeatureIngestRequest) -> str:
     """Run the daily flow, and tell in a line what it did."""
-    flow = flow_data(settings, request)
+    flow = flow_data(project, request)
     if flow.error:
         raise flow.error
     bars, snapshot, local = (
@@ -121,18 +119,18 @@ def _evening(settings: Settings, request: FeatureIngestRequest) -> str:
     )
 
 
-def _load_bars(settings: Settings, sample: Path) -> str:
+def _load_bars(project: Project, sample: Path) -> str:
     """Import the bars that have closed by now, and compute their features."""
-    imported = import_bars(settings, ImportRequest((sample / "bars.parquet",)))
-    computed = local_features(settings)
+    imported = import_bars(project, ImportRequest((sample / "bars.parquet",)))
+    computed = local_features(project)
     return (
         f"{imported.written:,} closed bars imported → ohlcv_1d, {computed.rows_written:,} rows of "
         "17 features → local_1d"
     )
 
 
-def _where(settings: Settings, now: datetime) -> str:
-    root = settings.project
+def _where(project: Project, now: datetime) -> str:
+    root = project.folder
     return f"""
 Built in {root}:
   data/lakehouse         Parquet, a part a day      data/registry.db       what Feast knows

@@ -18,7 +18,6 @@ from ingestion.base.errors import (
     NothingFetched,
     TvfeastError,
 )
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import store_files
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
@@ -38,6 +37,7 @@ from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
 from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.project import Project
 from ingestion.runs.receipt import Job, Outcome, outcome_of
 from ingestion.runs.run_id import new_run_id
 
@@ -121,7 +121,7 @@ class FlowResult:
 
 
 def flow_data(
-    settings: Settings,
+    project: Project,
     request: FeatureIngestRequest,
     progress: Progress | None = None,
     *,
@@ -151,19 +151,19 @@ def flow_data(
     run_id = new_run_id()
     name, started = profile or name_of(request.source), clock.now()
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "flow-data", RECEIPT_FILE, request) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "flow-data", RECEIPT_FILE, request) as job,
     ):
         patient = replace(request, patience=Patience())
-        chain = _chain(settings, patient, progress, run_id, name)
+        chain = _chain(project, patient, progress, run_id, name)
         steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
-        profiles = with_run(known_profiles(settings.lakehouse), name, run_id)
+        profiles = with_run(known_profiles(project.lakehouse), name, run_id)
         job.tell(profile=name, every=every, profiles=profiles)
         _tell(job, steps)
         job.write()
-        registry = store_files(settings).registry
+        registry = store_files(project).registry
         if registry is None or registry.exists():
-            open_repository(settings, apply_if_missing=True)  # before anything is published
+            open_repository(project, apply_if_missing=True)  # before anything is published
         failures: list[TvfeastError] = []
         for number, (step, failure) in enumerate(_run(chain)):
             steps[number] = step
@@ -245,33 +245,33 @@ class _Step(NamedTuple):
 
 
 def _chain(
-    settings: Settings,
+    project: Project,
     request: FeatureIngestRequest,
     progress: Progress | None,
     run_id: str,
     profile: str,
 ) -> tuple[_Step, ...]:
     def compute() -> object:
-        if not list_parts(settings.lakehouse, OHLCV_1D):
+        if not list_parts(project.lakehouse, OHLCV_1D):
             raise _NothingToDo("no bars yet; `tvfeast import-bars` loads history")
-        return local_features(settings, run_id)
+        return local_features(project, run_id)
 
     promoted: list[FeatureGroup] = []
 
     def gate() -> ValidateResult:
-        verdict = validate(settings, run_id)
+        verdict = validate(project, run_id)
         promoted.extend(verdict.promoted)
         return verdict
 
     def load() -> MaterializeResult:
         if not promoted:
             raise _NothingToDo("no group is promoted")
-        return materialize(settings, run_id, promoted)
+        return materialize(project, run_id, promoted)
 
     def compare() -> OnlineReport:
         if not promoted:
             raise _NothingToDo("nothing was loaded")
-        return verify_online(settings)
+        return verify_online(project)
 
     # What a scan does not bring is missing, and what is stored is as right as before. So no later
     # step needs it; the gate tells what is too old to be served.
@@ -279,16 +279,16 @@ def _chain(
         _Step(
             "data-ingest",
             (),
-            lambda: data_ingest(settings, request, progress, run_id),
+            lambda: data_ingest(project, request, progress, run_id),
             refuse_unless_usable,
         ),
-        _Step("meta-ingest", (), lambda: meta_ingest(settings, request, progress, run_id)),
-        _Step("feature-ingest", (), lambda: feature_ingest(settings, request, progress, run_id)),
+        _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run_id)),
+        _Step("feature-ingest", (), lambda: feature_ingest(project, request, progress, run_id)),
         _Step("local-features", (), compute),
         _Step("validate", (), gate, refuse_unless_passed),
         _Step("materialize", ("validate",), load),
         _Step("verify --online", ("materialize",), compare, refuse_unless_equal),
-        _Step("status", (), lambda: status(settings, profile=profile), refuse_unless_fresh),
+        _Step("status", (), lambda: status(project, profile=profile), refuse_unless_fresh),
     )
 
 

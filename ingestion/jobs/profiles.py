@@ -16,9 +16,9 @@ from typing import Any
 
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.lakehouse import lakehouse_lock
 from ingestion.markets.candidates import Candidates
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import newest_receipt, receipts_told
 from ingestion.runs.run_id import new_run_id
@@ -63,7 +63,7 @@ class Profile:
         return replace(self, starts=(*self.starts, Start(self.run_id, started))[-KEPT:])
 
 
-def default_name(settings: Settings, source: Path | str) -> str:
+def default_name(project: Project, source: Path | str) -> str:
     """Name a profile after the candidates file that it reads, or the market.
 
     Two files of one name in different folders are two profiles, so a file is named with its path:
@@ -77,9 +77,9 @@ def default_name(settings: Settings, source: Path | str) -> str:
     if isinstance(source, str):
         return source
     path = source.resolve()
-    inside = path.is_relative_to(settings.project)
+    inside = path.is_relative_to(project.folder)
     # A file system's names need not be text; a receipt is.
-    text = str(path.relative_to(settings.project) if inside else path)
+    text = str(path.relative_to(project.folder) if inside else path)
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
@@ -111,7 +111,7 @@ def with_run(table: Table, name: str, run_id: str) -> Table:
     return table | {name: replace(known, run_id=run_id)}
 
 
-def forget_profiles(settings: Settings, names: tuple[str, ...]) -> Path:
+def forget_profiles(project: Project, names: tuple[str, ...]) -> Path:
     """Let profiles be expected no more, until they run again; return the receipt.
 
     Raises
@@ -121,13 +121,13 @@ def forget_profiles(settings: Settings, names: tuple[str, ...]) -> Path:
     LakehouseLocked
         If another run is writing.
     """
-    run_id, root = new_run_id(), settings.lakehouse
+    run_id, root = new_run_id(), project.lakehouse
     with lakehouse_lock(root, run_id):
         known = known_profiles(root)
         if unknown := [name for name in names if name not in known]:
             there = f"there are {', '.join(sorted(known))}" if known else "no flow has run yet"
             raise InputError(f"there is no profile {unknown[0]!r}: {there}")
-        with Job(settings, run_id, "status --forget", FORGET_FILE, {"profiles": names}) as job:
+        with Job(project, run_id, "status --forget", FORGET_FILE, {"profiles": names}) as job:
             job.tell(forgotten=names)
         return job.receipt
 

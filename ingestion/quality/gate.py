@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import write_run_file
 from ingestion.markets.feeds import Feeds
+from ingestion.project import Project
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import read_history
 from ingestion.quality.rows import FAILED, Parted, part, violations
@@ -28,7 +28,7 @@ from ingestion.runs.receipt import Job
 
 
 def check_at_door(
-    settings: Settings,
+    project: Project,
     group: FeatureGroup,
     rows: pa.Table,
     run_id: str,
@@ -68,10 +68,10 @@ def check_at_door(
         If a part of the trailing days cannot be read.
     """
     # A waiver that is expired or malformed waives nothing; the promotion gate says so.
-    waivers = read_waivers(settings.feast_repository, clock.now())
+    waivers = read_waivers(project.feast_repository, clock.now())
     batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
-        history=read_history(settings.lakehouse, group, batch, holes, feeds),
+        history=read_history(project.lakehouse, group, batch, holes, feeds),
         fewest=fewest,
         most=most,
         waived=waivers.of_group(group.name),
@@ -80,7 +80,7 @@ def check_at_door(
     if beside is not None:
         own = {name: _of(getattr(report, name), rows) for name in ("accepted", "quarantined")}
         report = replace(report, **own)
-    write_quarantine(settings.lakehouse, group, report.quarantined, run_id)
+    write_quarantine(project.lakehouse, group, report.quarantined, run_id)
     return report
 
 

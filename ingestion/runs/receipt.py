@@ -257,7 +257,7 @@ def _member(name: str, value: object) -> Any:
 def _settings(settings: Settings) -> dict[str, Any]:
     url = urlsplit(settings.scanner_url)
     return {
-        "project": str(settings.project),
+        "project": str(settings.folder),
         "lakehouse": str(settings.lakehouse),
         "scanner_url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(),
         "session": settings.session_id is not None,

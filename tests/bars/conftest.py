@@ -11,21 +11,21 @@ import pyarrow as pa
 import pytest
 from bars_tools import NOW, Import, Rows, Write
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
 
 
 @pytest.fixture
 def lakehouse(
     tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
-) -> Settings:
-    """Settings of an empty lakehouse; now is June 2021."""
+) -> Project:
+    """Project of an empty lakehouse; now is June 2021."""
     # Hundreds of parts a test, and no power cut to outlive.
     monkeypatch.setattr("os.fsync", lambda _: None)
     at(NOW)
-    return Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    return Project(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def run(lakehouse: Settings) -> Import:
+def run(lakehouse: Project) -> Import:
     """Import files with the request's other fields as keywords."""
 
     def import_files(*files: Path, **options: Any) -> ImportResult:
@@ -51,7 +51,7 @@ def run(lakehouse: Settings) -> Import:
 
 
 @pytest.fixture
-def stored(lakehouse: Settings) -> Rows:
+def stored(lakehouse: Project) -> Rows:
     """Return the current rows of the lakehouse, by symbol and open."""
 
     def rows() -> list[dict[str, Any]]:

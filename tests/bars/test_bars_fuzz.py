@@ -15,10 +15,10 @@ import pytest
 from hypothesis import strategies as st
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D, SPLITS
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
 from tests.fuzzing import fuzz
 
 CELLS = st.one_of(
@@ -180,7 +180,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def imported_or_refused(root: Path, request: ImportRequest) -> None:
     """Every row read is accounted for, every row accepted is stored, and a second run adds none."""
-    lakehouse = Settings(root, root / "lakehouse", "https://scanner.invalid")
+    lakehouse = Project(root, root / "lakehouse", "https://scanner.invalid")
     try:
         result = import_bars(lakehouse, request)
     except InputError:

@@ -17,7 +17,7 @@ from ingestion.bars import pipeline, tables, waiting_bars
 from ingestion.bars.numbers import settle_comma
 from ingestion.bars.survey import _MARKED, _matching
 from ingestion.base import spill
-from ingestion.base.settings import Settings
+from ingestion.project import Project
 
 DAYS = [f"2021-{month:02}-{day:02}" for month in (1, 2) for day in range(1, 29)]
 CELLS = st.lists(
@@ -52,7 +52,7 @@ def vendor_rows() -> list[str]:
     return lines
 
 
-def waiting(settings: Settings) -> list[tuple[Any, ...]]:
+def waiting(settings: Project) -> list[tuple[Any, ...]]:
     rows = waiting_bars(settings.lakehouse).drop_columns(["created_timestamp"]).to_pylist()
     return [tuple(row.values()) for row in rows]
 
@@ -81,7 +81,7 @@ def test_an_import_in_small_pieces_is_that_in_one(
     write: Write,
     stored: Rows,
     tmp_path: Path,
-    lakehouse: Settings,
+    lakehouse: Project,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = write("v.csv", HEADER + "".join(vendor_rows()))
@@ -111,7 +111,7 @@ def test_an_import_in_small_pieces_is_that_in_one(
 
 
 def test_what_a_killed_import_has_spilled_is_removed_by_the_next_one(
-    lakehouse: Settings, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         """The run is gone, and nothing of it runs on."""

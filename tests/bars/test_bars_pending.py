@@ -11,10 +11,10 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
 
 A = "NYSE:A"
 DAYS = ("2021-03-01", "2021-03-02", "2021-03-03", "2021-03-04", "2021-03-05")
@@ -151,7 +151,7 @@ def test_a_halt_of_weeks_does_not_lose_it(run: Import, write: Write, stored: Row
 )
 @given(data=st.data())
 def test_the_order_in_which_bars_come_does_not_matter(
-    data: st.DataObject, lakehouse: Settings
+    data: st.DataObject, lakehouse: Project
 ) -> None:
     """Oracle: the ratio stands on the first bar of the day of a split or after it."""
     there = sorted(data.draw(st.sets(st.sampled_from(DAYS), min_size=2)))

@@ -16,11 +16,11 @@ import planted
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 KINDS = (
@@ -64,14 +64,14 @@ class Loaded:
     labels: Labelled
 
 
-def load(settings: Settings, panel: dict[str, planted.Columns], name: str) -> Loaded:
+def load(settings: Project, panel: dict[str, planted.Columns], name: str) -> Loaded:
     """Import a panel without faults."""
     return load_faulty(settings, planted.Planted(panel, panel), name)
 
 
-def load_faulty(settings: Settings, faulty: planted.Planted, name: str) -> Loaded:
+def load_faulty(settings: Project, faulty: planted.Planted, name: str) -> Loaded:
     """Import a panel, and the files and splits beside it."""
-    folder = settings.project / name
+    folder = settings.folder / name
     folder.mkdir()
     path = planted.write_panel(faulty.panel, folder / "bars.parquet")
     files = planted.write_files(faulty.files, folder)
@@ -113,7 +113,7 @@ def largest_return(bars: dict[str, tuple[float, float]], sessions: int) -> float
     return float(max(steps))
 
 
-def judge(faulty: planted.Planted, settings: Settings) -> dict[str, int]:
+def judge(faulty: planted.Planted, settings: Project) -> dict[str, int]:
     """Import both twins, and compare them; returns figures."""
     ours, twin = load_faulty(settings, faulty, "faulty"), load(settings, faulty.twin, "clean")
     told = named(ours.result, faulty)
@@ -163,7 +163,7 @@ def labels_unlike(labels: Labelled, twin: Loaded, faulty: planted.Planted) -> in
     return unlike
 
 
-def test_faults_planted_in_the_sample(lakehouse: Settings) -> None:
+def test_faults_planted_in_the_sample(lakehouse: Project) -> None:
     def stock(symbol: str) -> str:
         exchange, _, ticker = symbol.partition(":")
         return f"NYSE:{ticker}" if exchange in ("NASDAQ", "NYSE") else ""
@@ -175,7 +175,7 @@ def test_faults_planted_in_the_sample(lakehouse: Settings) -> None:
 
 
 @pytest.mark.skipif("PLANTED_BARS" not in os.environ, reason="needs a file of many prices")
-def test_faults_planted_in_five_years_of_five_hundred_symbols(lakehouse: Settings) -> None:
+def test_faults_planted_in_five_years_of_five_hundred_symbols(lakehouse: Project) -> None:
     path = Path(os.environ["PLANTED_BARS"])
     panel = planted.read_panel(path, "NYSE:{}".format, "2016-04-01", "2021-04-15", 500)
     figures = judge(planted.plant(panel, seed=2021, each=12, kinds=KINDS), lakehouse)

@@ -12,8 +12,8 @@ from bars_tools import HEADER, Import, Rows, Write, day_of, utc
 
 from ingestion.bars import Reason, refusals
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.project import Project
 
 GOOD = day_of("NYSE:A", "2021-03-01"), day_of("NYSE:A", "2021-03-03")
 
@@ -201,7 +201,7 @@ def test_the_receipt_counts_all_refusals_and_shows_the_first_of_each_reason(
 
 
 def test_every_refused_row_is_in_a_file_that_the_receipt_names(
-    lakehouse: Settings, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusals, "_ROWS_AT_ONCE", 7)
     bad = "".join(f"2021-03-06,NYSE:S{n},10,12,9,11,1\n" for n in range(30))
@@ -233,7 +233,7 @@ def test_without_refusals_there_is_no_such_file(run: Import, write: Write) -> No
 
 
 def test_an_import_that_accepts_nothing_lists_its_refusals_too(
-    lakehouse: Settings, run: Import, write: Write
+    lakehouse: Project, run: Import, write: Write
 ) -> None:
     with pytest.raises(InputError, match=r"refused_bars\.parquet"):
         run(write("v.csv", HEADER + day_of("NYSE:A", "2021-03-06") * 40))

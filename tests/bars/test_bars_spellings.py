@@ -13,10 +13,10 @@ from bars_tools import HEADER, Import, Rows, Write, day_of, seconds, utc
 from ingestion.bars.refusals import Reason
 from ingestion.bars.vendor_symbols import looks_foreign, unified
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import SYMBOLS
 from ingestion.cli.render.bars import import_text
 from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
 
 BAR = (10.0, 12.0, 9.0, 11.0, 1000.0)
@@ -391,7 +391,7 @@ def test_the_open_of_an_instant_is_kept(run: Import, write: Write, stored: Rows)
 
 
 def test_a_symbol_that_the_scanner_named_is_not_told(
-    lakehouse: Settings, run: Import, write: Write
+    lakehouse: Project, run: Import, write: Write
 ) -> None:
     known = dict.fromkeys(arrow_schema(SYMBOLS).names) | {
         "symbol": "NYSE:^GSPC",

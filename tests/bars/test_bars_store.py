@@ -14,15 +14,15 @@ from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 from ingestion.bars import Gathered, Gatherer, store
 from ingestion.base import clock
 from ingestion.base.errors import LakehouseLocked
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_parts, lakehouse_lock, list_parts
+from ingestion.project import Project
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
 
 
 def test_importing_the_sample_reproduces_it_exactly_and_once(
-    lakehouse: Settings, tmp_path: Path, run: Import, stored: Rows
+    lakehouse: Project, tmp_path: Path, run: Import, stored: Rows
 ) -> None:
     sample = pq.read_table(SAMPLE)
     result = run(SAMPLE)
@@ -41,7 +41,7 @@ def test_importing_the_sample_reproduces_it_exactly_and_once(
 
 
 def test_a_corrected_bar_is_a_new_row_created_later(
-    lakehouse: Settings, run: Import, write: Write, stored: Rows, at: Callable[[datetime], None]
+    lakehouse: Project, run: Import, write: Write, stored: Rows, at: Callable[[datetime], None]
 ) -> None:
     lines = [day_of("NYSE:A", "2021-03-01"), day_of("NYSE:B", "2021-03-01")]
     run(write("first.csv", HEADER + "".join(lines)))
@@ -106,7 +106,7 @@ def test_a_vendor_that_stamps_the_opening_bell_otherwise_restates_the_same_bar(
 
 
 def test_a_date_gets_one_part_however_many_files_hold_it(
-    lakehouse: Settings, run: Import, write: Write
+    lakehouse: Project, run: Import, write: Write
 ) -> None:
     files = [write(f"{name}.csv", HEADER + day_of(f"NYSE:{name}", "2021-03-01")) for name in "ABC"]
     result = run(*files, files[0])
@@ -114,7 +114,7 @@ def test_a_date_gets_one_part_however_many_files_hold_it(
     assert [counts.written for counts in result.files] == [1, 1, 1]
 
 
-def test_an_import_waits_for_no_other_run(lakehouse: Settings, run: Import, write: Write) -> None:
+def test_an_import_waits_for_no_other_run(lakehouse: Project, run: Import, write: Write) -> None:
     path = write("v.csv", HEADER + day_of("NYSE:A", "2021-03-01"))
     with lakehouse_lock(lakehouse.lakehouse, "other"), pytest.raises(LakehouseLocked):
         run(path)
@@ -123,7 +123,7 @@ def test_an_import_waits_for_no_other_run(lakehouse: Settings, run: Import, writ
 
 
 def test_no_other_run_writes_while_the_files_are_read(
-    lakehouse: Settings, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`local-features` goes by run ids: a newer one must not finish before these rows are there."""
     gather = Gatherer.gather
@@ -138,7 +138,7 @@ def test_no_other_run_writes_while_the_files_are_read(
 
 
 def test_what_a_killed_import_left_is_completed(
-    lakehouse: Settings, run: Import, write: Write, stored: Rows, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, run: Import, write: Write, stored: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     days = ("2021-03-01", "2021-03-02", "2021-03-03")
     path = write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days))

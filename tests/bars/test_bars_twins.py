@@ -12,10 +12,10 @@ import pytest
 from bars_tools import HEADER, Import, Rows, Write, seconds, utc
 
 from ingestion.bars.refusals import Reason
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.project import Project
 
 
 def line(when: str, symbol: str, close: float = 10.0) -> str:
@@ -124,7 +124,7 @@ def test_stamps_of_a_market_that_never_closes_are_one_session(
 
 
 @pytest.fixture
-def as_once(lakehouse: Settings) -> Callable[..., None]:
+def as_once(lakehouse: Project) -> Callable[..., None]:
     """Store bars as they were when a bar in no session closed 24 h after its open."""
 
     def store(*bars: tuple[str, str, float]) -> None:
@@ -171,7 +171,7 @@ def test_a_bar_that_shares_the_partition_is_found_too(
 
 
 def test_verify_names_sessions_that_are_stored_twice_or_in_none(
-    as_once: Callable[..., None], lakehouse: Settings, run: Import, write: Write
+    as_once: Callable[..., None], lakehouse: Project, run: Import, write: Write
 ) -> None:
     run(
         write("v.csv", HEADER + line("2021-03-02", "NASDAQ:X") + line("2021-03-03", "OANDA:EURUSD"))

@@ -12,13 +12,13 @@ from bars_tools import HEADER, Import, Write, day_of
 
 from ingestion.bars import store
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.serve import targets
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import append_part, append_parts, list_parts, read_part
+from ingestion.project import Project
 from ingestion.runs.receipt_file import read_receipt
 
 DAYS = [date(2021, 3, day) for day in (*range(1, 6), *range(8, 13), *range(15, 20))]
@@ -67,20 +67,20 @@ def restate(run: Import, adjusted: Path, splits: Path) -> Callable[[], object]:
 
 
 @pytest.fixture
-def half(lakehouse: Settings, restate: Callable[[], object]) -> Callable[[], object]:
+def half(lakehouse: Project, restate: Callable[[], object]) -> Callable[[], object]:
     """Restate early dates only; return the import that died."""
     local_features(lakehouse)
     kill(restate, after=len(DAYS) // 2)
     return restate
 
 
-def returns(settings: Settings) -> set[float]:
+def returns(settings: Project) -> set[float]:
     table = training_labels(settings, "fwd_return_2d", DAYS[0], DAYS[-4]).labels.table
     return set(table["fwd_return_2d"].to_pylist())
 
 
 def test_no_features_are_computed_from_half_an_import(
-    lakehouse: Settings, half: Callable[[], object]
+    lakehouse: Project, half: Callable[[], object]
 ) -> None:
     before = list_parts(lakehouse.lakehouse, LOCAL_1D)
     for compute in (local_features, lambda settings: backfill(settings, *ALL)):
@@ -93,7 +93,7 @@ def test_no_features_are_computed_from_half_an_import(
 
 
 def test_no_labels_are_made_of_half_an_import(
-    lakehouse: Settings, half: Callable[[], object]
+    lakehouse: Project, half: Callable[[], object]
 ) -> None:
     with pytest.raises(GateRefused, match=HALF_IMPORTED):
         returns(lakehouse)
@@ -102,7 +102,7 @@ def test_no_labels_are_made_of_half_an_import(
 
 
 def test_status_names_half_an_import_until_it_is_repeated(
-    lakehouse: Settings, half: Callable[[], object]
+    lakehouse: Project, half: Callable[[], object]
 ) -> None:
     (problem,) = (each for each in status(lakehouse).problems if "import-bars" in each)
     (told,) = (lakehouse.lakehouse / "_runs").glob(f"{problem.split()[2][:-1]}/import_bars.json")
@@ -112,7 +112,7 @@ def test_status_names_half_an_import_until_it_is_repeated(
 
 
 def test_a_repetition_that_dies_too_is_repeated_as_well(
-    lakehouse: Settings, half: Callable[[], object]
+    lakehouse: Project, half: Callable[[], object]
 ) -> None:
     kill(half, after=1)
     with pytest.raises(GateRefused, match="and 1 more"):
@@ -122,7 +122,7 @@ def test_a_repetition_that_dies_too_is_repeated_as_well(
 
 
 def test_an_import_of_other_files_does_not_stand_in_for_it(
-    lakehouse: Settings, half: Callable[[], object], run: Import, write: Write, adjusted: Path
+    lakehouse: Project, half: Callable[[], object], run: Import, write: Write, adjusted: Path
 ) -> None:
     run(write("other.csv", HEADER + day_of("NYSE:A", str(DAYS[0]))))
     run(adjusted, adjusted=True, exchange="NASDAQ", restate=True)
@@ -131,7 +131,7 @@ def test_an_import_of_other_files_does_not_stand_in_for_it(
 
 
 def test_nor_does_one_that_accepted_nothing(
-    lakehouse: Settings, half: Callable[[], object], adjusted: Path, splits: Path
+    lakehouse: Project, half: Callable[[], object], adjusted: Path, splits: Path
 ) -> None:
     good = [path.read_text() for path in (adjusted, splits)]
     adjusted.write_text(good[0].replace("25", "-1"))
@@ -143,7 +143,7 @@ def test_nor_does_one_that_accepted_nothing(
 
 
 def test_an_import_that_died_before_its_first_part_has_changed_nothing(
-    lakehouse: Settings, restate: Callable[[], object]
+    lakehouse: Project, restate: Callable[[], object]
 ) -> None:
     kill(restate, after=0)
     assert local_features(lakehouse).dates == len(DAYS)
@@ -151,7 +151,7 @@ def test_an_import_that_died_before_its_first_part_has_changed_nothing(
 
 
 def test_labels_of_bars_that_were_imported_meanwhile_are_not_given_out(
-    lakehouse: Settings, restate: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, restate: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = targets.read_bars
 
@@ -168,7 +168,7 @@ def test_labels_of_bars_that_were_imported_meanwhile_are_not_given_out(
 
 
 def test_nor_are_those_beside_the_first_part_of_an_import_that_had_begun_before(
-    lakehouse: Settings, restate: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, restate: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill(restate, after=0)
     receipts = (lakehouse.lakehouse / "_runs").glob("*/import_bars.json")
@@ -186,7 +186,7 @@ def test_nor_are_those_beside_the_first_part_of_an_import_that_had_begun_before(
 
 
 def test_a_file_is_the_same_however_it_is_named(
-    lakehouse: Settings,
+    lakehouse: Project,
     half: Callable[[], object],
     run: Import,
     adjusted: Path,
@@ -205,7 +205,7 @@ def test_a_file_is_the_same_however_it_is_named(
 
 
 def test_receipts_from_before_they_told_a_verdict_are_of_finished_imports(
-    lakehouse: Settings, restate: Callable[[], object]
+    lakehouse: Project, restate: Callable[[], object]
 ) -> None:
     for receipt in (lakehouse.lakehouse / "_runs").glob("*/import_bars.json"):
         receipt.write_text(receipt.read_text().replace('"verdict": "publish",', ""))

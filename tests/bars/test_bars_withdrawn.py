@@ -14,13 +14,13 @@ from click.testing import CliRunner
 
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.entry import cli
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.project import Project
 
 Store = Callable[..., None]
 Key = tuple[str, str, float]
@@ -33,7 +33,7 @@ def keys(rows: list[dict[str, Any]]) -> list[Key]:
     ]
 
 
-def listed(lakehouse: Settings) -> list[str]:
+def listed(lakehouse: Project) -> list[str]:
     return [
         fault.reason
         for fault in check_lakehouse(lakehouse).faults
@@ -42,7 +42,7 @@ def listed(lakehouse: Settings) -> list[str]:
 
 
 @pytest.fixture
-def store(lakehouse: Settings) -> Store:
+def store(lakehouse: Project) -> Store:
     """Append a bar as an earlier version did: symbol, open, close, and its price."""
 
     def append(
@@ -88,7 +88,7 @@ def spoiled(run: Import, write: Write, store: Store) -> list[Key]:
 
 
 def test_what_verify_lists_can_be_withdrawn_and_nothing_is_left_to_list(
-    lakehouse: Settings, spoiled: list[Key], stored: Rows
+    lakehouse: Project, spoiled: list[Key], stored: Rows
 ) -> None:
     assert listed(lakehouse)
     before = {
@@ -102,7 +102,7 @@ def test_what_verify_lists_can_be_withdrawn_and_nothing_is_left_to_list(
 
 
 def test_the_command_that_verify_prints_repairs(
-    lakehouse: Settings,
+    lakehouse: Project,
     spoiled: list[Key],
     stored: Rows,
     run: Import,
@@ -110,7 +110,7 @@ def test_the_command_that_verify_prints_repairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Take back, import the vendor's file again: each bar is in its session."""
-    for name, value in (("PROJECT", lakehouse.project), ("LAKEHOUSE", lakehouse.lakehouse)):
+    for name, value in (("PROJECT", lakehouse.folder), ("LAKEHOUSE", lakehouse.lakehouse)):
         monkeypatch.setenv(f"TVFEAST_{name}", str(value))
     command = listed(lakehouse)[0].partition("`tvfeast ")[2].partition("`")[0].split()
     words = ["a day late" if word == "TEXT" else word for word in command]
@@ -133,7 +133,7 @@ def test_the_command_that_verify_prints_repairs(
 )
 @pytest.mark.parametrize("created", ["2021-04-01", "2021-06-02"])
 def test_of_two_bars_of_a_session_the_one_that_came_later_is_withdrawn(
-    lakehouse: Settings, run: Import, write: Write, store: Store, stored: Rows, created: str,
+    lakehouse: Project, run: Import, write: Write, store: Store, stored: Rows, created: str,
     symbol: str, opened: str, closed: str,
 ) -> None:  # fmt: skip
     run(write("label.csv", HEADER + day_of(symbol, "2021-03-03")))  # in June
@@ -147,7 +147,7 @@ def test_of_two_bars_of_a_session_the_one_that_came_later_is_withdrawn(
 
 
 def test_a_bar_is_chosen_by_symbol_and_session(
-    lakehouse: Settings, run: Import, write: Write, stored: Rows
+    lakehouse: Project, run: Import, write: Write, stored: Rows
 ) -> None:
     days = ["2021-03-01", "2021-03-02", "2021-03-03", "2021-03-04"]
     lines = [day_of(symbol, day) for symbol in ("TSE:7203", "NYSE:X") for day in days]
@@ -166,7 +166,7 @@ def test_a_bar_is_chosen_by_symbol_and_session(
 
 
 def test_a_session_with_two_bars_asks_which(
-    lakehouse: Settings, spoiled: list[Key], stored: Rows
+    lakehouse: Project, spoiled: list[Key], stored: Rows
 ) -> None:
     request = WithdrawRequest("wrong", symbol="NASDAQ:X", first=date(2021, 3, 2))
     with pytest.raises(InputError, match=r"2 bars .* --close, one of 2021-03-02T21:00:00\+00:00, "):
@@ -196,14 +196,14 @@ def test_a_session_with_two_bars_asks_which(
     ],
 )
 def test_what_cannot_be_withdrawn_is_said(
-    lakehouse: Settings, request_: WithdrawRequest, message: str
+    lakehouse: Project, request_: WithdrawRequest, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         withdraw_bars(lakehouse, request_)
 
 
 def test_the_same_bar_is_refused_when_it_comes_again_and_another_one_is_taken(
-    lakehouse: Settings, run: Import, write: Write, stored: Rows
+    lakehouse: Project, run: Import, write: Write, stored: Rows
 ) -> None:
     wrong = write(
         "v.csv", HEADER + day_of("NYSE:X", "2021-03-02", 99.0) + day_of("NYSE:X", "2021-03-03")
@@ -225,7 +225,7 @@ def test_the_same_bar_is_refused_when_it_comes_again_and_another_one_is_taken(
 
 
 def test_compaction_keeps_a_withdrawal(
-    lakehouse: Settings, spoiled: list[Key], stored: Rows, at: Callable[[datetime], None]
+    lakehouse: Project, spoiled: list[Key], stored: Rows, at: Callable[[datetime], None]
 ) -> None:
     withdraw_bars(lakehouse, WithdrawRequest("late", listed=True))
     before = stored()
@@ -234,13 +234,13 @@ def test_compaction_keeps_a_withdrawal(
     assert check_lakehouse(lakehouse).faults == []
 
 
-def versions(lakehouse: Settings) -> list[dict[str, Any]]:
+def versions(lakehouse: Project) -> list[dict[str, Any]]:
     parts = list_parts(lakehouse.lakehouse, OHLCV_1D)
     return [row for part in parts for row in read_part(part.path).to_pylist()]
 
 
 def test_as_of_an_instant_before_the_withdrawal_the_bar_is_still_there(
-    lakehouse: Settings, run: Import, write: Write, at: Callable[[datetime], None]
+    lakehouse: Project, run: Import, write: Write, at: Callable[[datetime], None]
 ) -> None:
     run(write("v.csv", HEADER + day_of("NYSE:X", "2021-03-02")))
     at(datetime(2021, 6, 2, tzinfo=UTC))
@@ -258,7 +258,7 @@ def ratios(rows: list[dict[str, Any]]) -> list[float]:
 
 
 def test_a_split_that_only_a_withdrawn_bar_tells_takes_effect_at_the_next_one(
-    lakehouse: Settings, run: Import, write: Write, stored: Rows, at: Callable[[datetime], None]
+    lakehouse: Project, run: Import, write: Write, stored: Rows, at: Callable[[datetime], None]
 ) -> None:
     header = HEADER.strip() + ",split\n"
     lines = [("2021-03-01", 40.0, 1), ("2021-03-02", 10.0, 4), ("2021-03-03", 10.0, 1)]
@@ -278,7 +278,7 @@ def test_a_split_that_only_a_withdrawn_bar_tells_takes_effect_at_the_next_one(
 
 @pytest.mark.parametrize(("own", "after"), [(1.0, 1.1), (1.1, 1.1)])
 def test_a_split_of_a_double_bar_is_that_of_the_session(
-    run: Import, write: Write, store: Store, stored: Rows, lakehouse: Settings, own: float,
+    run: Import, write: Write, store: Store, stored: Rows, lakehouse: Project, own: float,
     after: float,
 ) -> None:  # fmt: skip
     header = HEADER.strip() + ",split\n"

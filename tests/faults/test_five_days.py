@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.cli.render.status import status_document, status_text
 from ingestion.jobs.audit.status import StatusReport, status
 from ingestion.jobs.flow import FlowResult, flow_data
@@ -29,6 +28,7 @@ from ingestion.jobs.serve.rebuild import rebuild
 from ingestion.jobs.workspace import make_workspace
 from ingestion.markets.candidates import read_candidates
 from ingestion.markets.sessions import session_bounds
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
 from tests.processes import KILLED, Command, Forge, Running, project_of
@@ -74,7 +74,7 @@ def panel() -> Panel:
 class Operation:
     """A project with two flows, and the hands that run it."""
 
-    settings: Settings
+    settings: Project
     scanner: ReplayScanner
     forge: Forge
     set_now: Callable[[datetime], None]
@@ -86,10 +86,10 @@ class Operation:
 
     @property
     def online(self) -> Path:
-        return self.settings.project / "data" / "online.db"
+        return self.settings.folder / "data" / "online.db"
 
     def candidates(self, name: str) -> Path:
-        return self.settings.project / f"{name}.json"
+        return self.settings.folder / f"{name}.json"
 
     def flow(self, name: str, at: datetime) -> FlowResult:
         self.now(at)
@@ -152,7 +152,7 @@ def operation(
 ) -> Iterator[Operation]:
     monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "project")))
     with ReplayScanner(panel(), record=False) as scanner:
-        settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+        settings = replace(Project.from_environment(), scanner_url=scanner.url)
         operation = Operation(settings, scanner, forge, at)
         for name, symbols in (("asia", ASIA), ("america", AMERICA)):
             operation.candidates(name).write_text(json.dumps(symbols))

@@ -29,7 +29,7 @@ Row = dict[str, object]
 def killed_runs(world: World, state: State, name: str, run: Callable[[], object]) -> Iterator[None]:
     """Kill runs that begin in that state: by turns at an instant, and before a call
     that touches the disk."""
-    log = world.settings.project / "touches"
+    log = world.settings.folder / "touches"
     world.restore(state)
     assert world.call(run, arrange=AtTouch(log)).wait().code == 0
     touches = log.stat().st_size

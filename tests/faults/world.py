@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import (
     ABSENCES,
     ACCEPTED_HOLES,
@@ -28,6 +27,7 @@ from ingestion.catalog import (
 )
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Ended, Forge, Running, project_of
@@ -75,7 +75,7 @@ class World:
         self._folder, self._forge = folder, forge
         project = make_workspace(folder / "project")
         self.data = project / "data"
-        self.settings = Settings(project, self.data / "lakehouse", scanner.url)
+        self.settings = Project(project, self.data / "lakehouse", scanner.url)
         self.candidates = folder / "candidates.json"
         self.candidates.write_text(json.dumps(SYMBOLS))
         self.scan = ("--candidates", self.candidates, *QUICKLY)
@@ -197,7 +197,7 @@ class World:
         shutil.copytree(self.data, self._folder / state.name)
 
 
-def content(settings: Settings) -> Content:
+def content(settings: Project) -> Content:
     """Return every row of the lakehouse, whatever part it lies in and whenever it was written."""
     rows: Content = {}
     for dataset in DATASETS:

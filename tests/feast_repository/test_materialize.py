@@ -21,7 +21,6 @@ from ingestion.base.errors import (
     InputError,
     LakehouseLocked,
 )
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.render.online import rebuild_text
@@ -31,6 +30,7 @@ from ingestion.jobs.serve.rebuild import rebuild
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
+from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 
@@ -42,12 +42,12 @@ def now_is_friday_evening(at):
     at(FRIDAY)
 
 
-def served(settings: Settings, symbol: str) -> dict[str, float | None]:
+def served(settings: Project, symbol: str) -> dict[str, float | None]:
     (row,) = select(settings, SelectRequest(symbols=[symbol], max_bar_age=timedelta(days=99))).rows
     return row.features
 
 
-def test_online_equals_the_newest_row_of_the_lakehouse_bit_for_bit(week: Settings):
+def test_online_equals_the_newest_row_of_the_lakehouse_bit_for_bit(week: Project):
     newest = read_part(list_parts(week.lakehouse, GROUP)[-1].path).to_pylist()
     assert len(newest) == 60
     for row in newest:
@@ -57,13 +57,13 @@ def test_online_equals_the_newest_row_of_the_lakehouse_bit_for_bit(week: Setting
         }
 
 
-def test_a_missing_registry_is_made(writable_week: Settings):
+def test_a_missing_registry_is_made(writable_week: Project):
     materialize(writable_week)
     views = open_repository(writable_week).list_feature_views()
     assert {view.name for view in views} == {group.name for group in GROUPS}
 
 
-def test_s6_a_row_that_came_late_is_loaded_by_the_next_run(writable_week: Settings):
+def test_s6_a_row_that_came_late_is_loaded_by_the_next_run(writable_week: Project):
     materialize(writable_week)
     late = technicals(["NASDAQ:AAPL"], FRIDAY - timedelta(minutes=5), created=FRIDAY, RSI=[1.0])
     later = technicals(["NYSE:LATE"], FRIDAY - timedelta(days=1), created=FRIDAY, RSI=[2.0])
@@ -74,19 +74,19 @@ def test_s6_a_row_that_came_late_is_loaded_by_the_next_run(writable_week: Settin
     assert served(writable_week, "NASDAQ:AAPL")["RSI"] != 1.0
 
 
-def test_a_restatement_wins_by_its_later_creation(writable_week: Settings):
+def test_a_restatement_wins_by_its_later_creation(writable_week: Project):
     restated = technicals(["NASDAQ:AAPL"], FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0])
     append_part(writable_week.lakehouse, GROUP, restated, "restated")
     materialize(writable_week)
     assert served(writable_week, "NASDAQ:AAPL")["RSI"] == 7.0
 
 
-def test_an_empty_lakehouse_is_an_input_error(settings: Settings):
+def test_an_empty_lakehouse_is_an_input_error(settings: Project):
     with pytest.raises(InputError, match="feature-ingest"):
         materialize(settings)
 
 
-def test_a_registry_of_another_lakehouse_is_refused(writable_week: Settings, tmp_path: Path):
+def test_a_registry_of_another_lakehouse_is_refused(writable_week: Project, tmp_path: Path):
     materialize(writable_week)
     moved = tmp_path / "moved"
     shutil.copytree(writable_week.lakehouse, moved)
@@ -97,17 +97,17 @@ def test_a_registry_of_another_lakehouse_is_refused(writable_week: Settings, tmp
         assert error.value.exit_code == 2
 
 
-def test_select_before_anything_is_registered_says_what_to_do(writable_week: Settings):
+def test_select_before_anything_is_registered_says_what_to_do(writable_week: Project):
     with pytest.raises(FeastRepositoryError, match=r"feast apply"):
         select(writable_week, SelectRequest())
 
 
-def test_a_project_without_a_feature_store_is_an_input_error(week: Settings, tmp_path: Path):
+def test_a_project_without_a_feature_store_is_an_input_error(week: Project, tmp_path: Path):
     with pytest.raises(FeastRepositoryError, match=r"feature_store\.yaml"):
-        select(replace(week, project=tmp_path), SelectRequest(symbols=["A:A"]))
+        select(replace(week, folder=tmp_path), SelectRequest(symbols=["A:A"]))
 
 
-def test_it_takes_the_lakehouse_lock(writable_week: Settings):
+def test_it_takes_the_lakehouse_lock(writable_week: Project):
     with lakehouse_lock(writable_week.lakehouse, "other"), pytest.raises(LakehouseLocked):
         materialize(writable_week)
 
@@ -115,16 +115,16 @@ def test_it_takes_the_lakehouse_lock(writable_week: Settings):
 class TestRepair:
     """What Feast leaves broken for ever is mended by the next run, or told with its remedy."""
 
-    def test_s13_a_deleted_online_store_is_made_again(self, writable_week: Settings):
+    def test_s13_a_deleted_online_store_is_made_again(self, writable_week: Project):
         materialize(writable_week)
-        (writable_week.project / "data" / "online.db").unlink()
+        (writable_week.folder / "data" / "online.db").unlink()
         with pytest.raises(InputError, match="tvfeast materialize"):
             select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
         materialize(writable_week)
         assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
 
     def test_s8_a_failed_run_leaves_the_previous_values_served(
-        self, writable_week: Settings, monkeypatch
+        self, writable_week: Project, monkeypatch
     ):
         materialize(writable_week)
         before = served(writable_week, "NASDAQ:AAPL")
@@ -141,7 +141,7 @@ class TestRepair:
         assert served(writable_week, "NASDAQ:AAPL") == before
 
     def test_s8_what_stock_runs_left_unservable_is_served_again_from_the_start_of_a_run(
-        self, writable_week: Settings, monkeypatch
+        self, writable_week: Project, monkeypatch
     ):
         """A kill leaves a view MATERIALIZING, and the run after it, failing, GENERATED."""
         materialize(writable_week)
@@ -167,7 +167,7 @@ class TestRepair:
             materialize(writable_week)
         assert served(writable_week, "NASDAQ:AAPL") == before
 
-    def test_a_disabled_view_is_told_with_the_remedy(self, writable_week: Settings):
+    def test_a_disabled_view_is_told_with_the_remedy(self, writable_week: Project):
         materialize(writable_week)
         store = open_repository(writable_week)
         disabled = store.get_feature_view(GROUP.name)
@@ -176,7 +176,7 @@ class TestRepair:
         with pytest.raises(FeastRepositoryError, match=r"feast feature-views enable tv_tech"):
             served(writable_week, "NASDAQ:AAPL")
 
-    def test_a_corrupt_part_is_named_wherever_it_lies(self, writable_week: Settings):
+    def test_a_corrupt_part_is_named_wherever_it_lies(self, writable_week: Project):
         materialize(writable_week)
         part = list_parts(writable_week.lakehouse, GROUP)[0].path
         part.write_bytes(part.read_bytes()[:-20])
@@ -185,14 +185,14 @@ class TestRepair:
         assert error.value.exit_code == 2
 
     @pytest.mark.parametrize("name", ["registry.db", "online.db"])
-    def test_a_corrupt_database_is_told_with_the_remedy(self, writable_week: Settings, name: str):
+    def test_a_corrupt_database_is_told_with_the_remedy(self, writable_week: Project, name: str):
         materialize(writable_week)
-        path = writable_week.project / "data" / name
+        path = writable_week.folder / "data" / name
         path.write_bytes(b"\xff" * 5000)
         with pytest.raises(FeastRepositoryError, match=f"{name} cannot be read"):
             select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
 
-    def test_a_changed_definition_is_noticed(self, writable_week: Settings, monkeypatch):
+    def test_a_changed_definition_is_noticed(self, writable_week: Project, monkeypatch):
         materialize(writable_week)
         changed = dataclasses.replace(GROUP, ttl=timedelta(days=9))
         monkeypatch.setattr("ingestion.feast_objects.definitions.TV_TECHNICALS_1D", changed)
@@ -200,7 +200,7 @@ class TestRepair:
             materialize(writable_week)
 
 
-def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Settings, at):
+def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Project, at):
     materialize(writable_week)
     at(FRIDAY - timedelta(days=1))
     with pytest.raises(ClockError, match="TVFEAST_NOW"):
@@ -209,7 +209,7 @@ def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Setting
     assert served(writable_week, "NASDAQ:AAPL")["RSI"] is not None
 
 
-def test_s6_a_future_end_that_a_stock_command_left_is_taken_back(writable_week: Settings, at):
+def test_s6_a_future_end_that_a_stock_command_left_is_taken_back(writable_week: Project, at):
     """Feast would start its next increment there, and never load what comes in between."""
     materialize(writable_week)
     store = open_repository(writable_week)
@@ -223,7 +223,7 @@ def test_s6_a_future_end_that_a_stock_command_left_is_taken_back(writable_week: 
 
 
 def test_the_receipt_lists_what_was_loaded_and_the_next_one_what_came_since(
-    writable_week: Settings, at
+    writable_week: Project, at
 ):
     first = materialize(writable_week)
     (technicals_first, _) = first.loads
@@ -242,17 +242,17 @@ class TestVerifyOnline:
     """``verify --online`` names whatever is not what the lakehouse holds."""
 
     @pytest.fixture
-    def loaded(self, writable_week: Settings) -> Settings:
+    def loaded(self, writable_week: Project) -> Project:
         materialize(writable_week)
         return writable_week
 
-    def test_a_fresh_load_agrees_in_every_value(self, loaded: Settings):
+    def test_a_fresh_load_agrees_in_every_value(self, loaded: Project):
         report = verify_online(loaded)
         assert report.passed
         assert report.views[0].symbols == 60
         assert report.views[0].values == 60 * len(GROUP.served)
 
-    def test_a_row_that_is_not_loaded_yet_is_a_difference(self, loaded: Settings):
+    def test_a_row_that_is_not_loaded_yet_is_a_difference(self, loaded: Project):
         rows = technicals(["NASDAQ:AAPL", "NYSE:NEW"], FRIDAY - timedelta(minutes=1), RSI=[1.0, 2])
         restated = technicals(["NASDAQ:MSFT"], FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0])
         for number, each in enumerate((rows, restated)):
@@ -265,8 +265,8 @@ class TestVerifyOnline:
         with pytest.raises(GateRefused, match="tvfeast materialize"):
             refuse_unless_equal(report)
 
-    def test_one_flipped_bit_is_found(self, loaded: Settings):
-        with sqlite3.connect(loaded.project / "data" / "online.db") as connection:
+    def test_one_flipped_bit_is_found(self, loaded: Project):
+        with sqlite3.connect(loaded.folder / "data" / "online.db") as connection:
             ((table,),) = connection.execute(
                 "SELECT name FROM sqlite_master WHERE name LIKE 'wide%tv_technicals_1d'"
             )
@@ -278,13 +278,13 @@ class TestVerifyOnline:
         assert report.different == 1
         assert report.differences[0].column == GROUP.features[0].name
 
-    def test_rows_past_their_ttl_are_counted_and_no_difference(self, loaded: Settings, at):
+    def test_rows_past_their_ttl_are_counted_and_no_difference(self, loaded: Project, at):
         at(FRIDAY + GROUP.ttl + timedelta(microseconds=1))
         report = verify_online(loaded)
         assert report.passed
         assert (report.views[0].symbols, report.views[0].expired) == (0, 60)
 
-    def test_a_part_that_is_gone_is_a_difference(self, loaded: Settings):
+    def test_a_part_that_is_gone_is_a_difference(self, loaded: Project):
         list_parts(loaded.lakehouse, GROUP)[-1].path.unlink()
         report = verify_online(loaded)
         assert {each.column for each in report.differences} >= {"event_timestamp"}
@@ -295,11 +295,11 @@ class TestRebuild:
     """Registry and online store are made anew from what is left."""
 
     @pytest.mark.parametrize("damage", ["missing", "corrupt", "none"])
-    def test_whatever_was_there_the_lakehouse_is_served(self, writable_week: Settings, damage: str):
+    def test_whatever_was_there_the_lakehouse_is_served(self, writable_week: Project, damage: str):
         materialize(writable_week)
         before = served(writable_week, "NASDAQ:AAPL")
         for name in ("registry.db", "online.db"):
-            path = writable_week.project / "data" / name
+            path = writable_week.folder / "data" / name
             if damage == "missing":
                 path.unlink()
             elif damage == "corrupt":
@@ -308,11 +308,11 @@ class TestRebuild:
         assert result.report.passed
         assert result.report.views[0].symbols == 60
         assert served(writable_week, "NASDAQ:AAPL") == before
-        left = {path.name for path in (writable_week.project / "data").iterdir()}
+        left = {path.name for path in (writable_week.folder / "data").iterdir()}
         assert not {name for name in left if "rebuild" in name}
 
     def test_nobody_commits_what_is_overwritten_when_they_are_put_in_their_places(
-        self, writable_week: Settings, monkeypatch
+        self, writable_week: Project, monkeypatch
     ):
         materialize(writable_week)
         store = open_repository(writable_week)
@@ -324,7 +324,7 @@ class TestRebuild:
             store.registry.apply_entity(mine, store.project)
 
         def beside_another(path: Path, target: Path) -> Path:
-            if target == writable_week.project / "data" / "registry.db":
+            if target == writable_week.folder / "data" / "registry.db":
                 with monkeypatch.context() as inner:
                     inner.setattr(Path, "replace", move)
                     inner.setattr("ingestion.base.folders._LONGEST_WAIT_S", 0)
@@ -342,10 +342,10 @@ class TestRebuild:
         assert "mine" in {entity.name for entity in registered.list_entities()}
 
     def test_a_store_that_is_open_notices_it_though_the_old_file_is_of_tomorrow(
-        self, writable_week: Settings
+        self, writable_week: Project
     ):
         materialize(writable_week)
-        registry = writable_week.project / "data" / "registry.db"
+        registry = writable_week.folder / "data" / "registry.db"
         tomorrow = registry.stat().st_mtime + 86_400
         os.utime(registry, (tomorrow, tomorrow))
         store = open_repository(writable_week)
@@ -354,18 +354,18 @@ class TestRebuild:
         assert "mine" in {each.name for each in open_repository(writable_week).list_entities()}
 
     def test_its_receipt_is_of_this_project_and_the_next_load_finds_nothing_new(
-        self, writable_week: Settings
+        self, writable_week: Project
     ):
         result = rebuild(writable_week)
         receipt = json.loads(result.materialize.receipt.read_bytes())
         assert receipt["job"] == "rebuild"
-        assert receipt["settings"]["project"] == str(writable_week.project)
+        assert receipt["settings"]["project"] == str(writable_week.folder)
         assert [load.new_parts for load in materialize(writable_week).loads] == [0, 0]
 
-    def test_whoever_has_the_file_open_sees_the_new_rows(self, writable_week: Settings):
+    def test_whoever_has_the_file_open_sees_the_new_rows(self, writable_week: Project):
         """A feature server, another process."""
         materialize(writable_week)
-        path = writable_week.project / "data" / "online.db"
+        path = writable_week.folder / "data" / "online.db"
         with closing(sqlite3.connect(path)) as reader:
             count = "SELECT count(*) FROM wide_tvfeast_tv_technicals_1d"
             assert reader.execute(count).fetchone() == (60,)
@@ -374,7 +374,7 @@ class TestRebuild:
             assert rebuild(writable_week).report.passed
             assert reader.execute(count).fetchone() == (60,)
 
-    def test_what_others_had_registered_is_named(self, writable_week: Settings):
+    def test_what_others_had_registered_is_named(self, writable_week: Project):
         materialize(writable_week)
         store = open_repository(writable_week)
         theirs = store.get_feature_view(GROUP.name)
@@ -387,7 +387,7 @@ class TestRebuild:
         assert again.dropped == ()
         assert "no longer registered" not in rebuild_text(again)
 
-    def test_a_failing_rebuild_leaves_what_was_served(self, writable_week: Settings):
+    def test_a_failing_rebuild_leaves_what_was_served(self, writable_week: Project):
         materialize(writable_week)
         before = served(writable_week, "NASDAQ:AAPL")
         part = list_parts(writable_week.lakehouse, GROUP)[-1].path
@@ -396,6 +396,6 @@ class TestRebuild:
             rebuild(writable_week)
         assert served(writable_week, "NASDAQ:AAPL") == before
 
-    def test_an_empty_lakehouse_is_an_input_error(self, settings: Settings):
+    def test_an_empty_lakehouse_is_an_input_error(self, settings: Project):
         with pytest.raises(InputError, match="feature-ingest"):
             rebuild(settings)

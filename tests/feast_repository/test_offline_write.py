@@ -15,7 +15,6 @@ import pytest
 from pyarrow import fs
 
 from ingestion.base.errors import CorruptPart
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.serve.feast_repository import open_repository
@@ -32,6 +31,7 @@ from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.writing import append
+from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import EVENING, technicals
 from tests.meanwhile import Meanwhile
@@ -59,7 +59,7 @@ def merge(root: Path, day: date) -> None:
         merge_parts(root, GROUP, day, Ledger.read(root), "merge")
 
 
-def test_a_part_that_feast_wrote_is_served_and_named_by_verify(writable_week: Settings, at):
+def test_a_part_that_feast_wrote_is_served_and_named_by_verify(writable_week: Project, at):
     at(FRIDAY)
     materialize(writable_week)
     assert check_lakehouse(writable_week).passed

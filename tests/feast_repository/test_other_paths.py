@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from ingestion.base.errors import CorruptPart, FeastRepositoryError
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import read_configuration, with_files
 from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -23,6 +22,7 @@ from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import list_parts
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from tests.conftest import SAMPLE
 from tests.feast_repository.conftest import WEEK
 
@@ -33,7 +33,7 @@ def now_is_friday_evening(at):
 
 
 @pytest.fixture(params=["relative", "absolute"])
-def elsewhere(writable_week: Settings, tmp_path: Path, request) -> tuple[Settings, Path, Path]:
+def elsewhere(writable_week: Project, tmp_path: Path, request) -> tuple[Project, Path, Path]:
     """A project whose two files are in two folders that do not exist yet, and those files."""
     registry = tmp_path / "state" / "feast" / "features.pb"
     online = tmp_path / "served" / "now" / "rows.sqlite"
@@ -45,12 +45,12 @@ def elsewhere(writable_week: Settings, tmp_path: Path, request) -> tuple[Setting
     return writable_week, registry, online
 
 
-def moved(settings: Settings, registry: Path, online: Path) -> None:
+def moved(settings: Project, registry: Path, online: Path) -> None:
     path = settings.feast_repository / "feature_store.yaml"
     path.write_text(yaml.safe_dump(with_files(read_configuration(settings), registry, online)))
 
 
-def told_online(settings: Settings) -> object:
+def told_online(settings: Project) -> object:
     explained = explain(settings, ExplainRequest("NASDAQ:AAPL", "tv_technicals_1d:RSI"))
     return explained.stories[0].online
 
@@ -62,7 +62,7 @@ def test_loading_ranking_verifying_and_explaining_use_those_files(elsewhere):
     assert registry.is_file()
     assert registry.stat().st_mode & 0o777 == 0o600
     assert online.is_file()
-    assert not list((settings.project / "data").glob("*.db"))
+    assert not list((settings.folder / "data").glob("*.db"))
     ranked = select(settings, SelectRequest(by="RSI"))
     assert len(ranked.rows) == 20
     assert verify_online(settings).passed
@@ -92,7 +92,7 @@ def test_damage_is_told_of_the_right_file_and_rebuilt_in_its_place(elsewhere, na
         assert {each.name for each in path.parent.iterdir()} <= {
             *(path.name + suffix for suffix in ("", "-wal", "-shm")),
         }
-    assert not list((settings.project / "data").glob("*.db"))
+    assert not list((settings.folder / "data").glob("*.db"))
 
 
 def test_a_rebuild_that_fails_leaves_what_is_served(elsewhere):
@@ -108,7 +108,7 @@ def test_a_rebuild_that_fails_leaves_what_is_served(elsewhere):
 
 
 def test_a_flow_refuses_another_lakehouses_registry_before_it_publishes(
-    settings: Settings, tmp_path: Path
+    settings: Project, tmp_path: Path
 ):
     """The registry that the YAML names is the one that is looked at."""
     moved(settings, tmp_path / "r" / "registry.db", tmp_path / "o" / "online.db")
@@ -122,7 +122,7 @@ def test_a_flow_refuses_another_lakehouses_registry_before_it_publishes(
     assert not list((tmp_path / "another").glob("features/*"))
 
 
-def test_a_rebuild_of_what_is_no_file_says_so(writable_week: Settings):
+def test_a_rebuild_of_what_is_no_file_says_so(writable_week: Project):
     path = writable_week.feast_repository / "feature_store.yaml"
     text = path.read_text().replace("path: ../data/registry.db", "path: s3://bucket/registry.db")
     path.write_text(text)

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.serve import select as job
 from ingestion.jobs.serve.materialize import materialize
@@ -14,6 +13,7 @@ from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_part
 from ingestion.markets.closes import BarState, bar_close
 from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
+from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 
@@ -21,7 +21,7 @@ FRIDAY = WEEK[-1]
 BAR_FEATURES = ("returns_1d", "volatility_20d", "momentum_60d")  # no bars are loaded here
 
 
-def snapshot(settings: Settings, evening: datetime) -> dict[str, dict]:
+def snapshot(settings: Project, evening: datetime) -> dict[str, dict]:
     """Read a day's rows straight from its file: the oracle."""
     (part,) = [p for p in list_parts(settings.lakehouse, GROUP) if p.date == evening.date()]
     return {row["symbol"]: row for row in read_part(part.path).to_pylist()}
@@ -32,7 +32,7 @@ def now_is_friday_evening(at):
     at(FRIDAY)
 
 
-def test_the_online_ranking_is_that_of_the_newest_snapshot(week: Settings):
+def test_the_online_ranking_is_that_of_the_newest_snapshot(week: Project):
     selection = select(week, SelectRequest(by="RSI", top=None))
     expected = sorted(snapshot(week, FRIDAY).values(), key=lambda row: (-row["RSI"], row["symbol"]))
     assert [row.symbol for row in selection.rows] == [row["symbol"] for row in expected]
@@ -45,7 +45,7 @@ def test_the_online_ranking_is_that_of_the_newest_snapshot(week: Settings):
     assert selection.left_out == {}
 
 
-def test_limits_and_top_leave_out_and_count(week: Settings):
+def test_limits_and_top_leave_out_and_count(week: Project):
     selection = select(
         week, SelectRequest(minimum={"ADX": 25}, maximum={"RSI": 65}, top=3, by="Perf.W")
     )
@@ -56,7 +56,7 @@ def test_limits_and_top_leave_out_and_count(week: Settings):
     assert selection.left_out == {"filtered": 60 - len(inside), "beyond_top": len(inside) - 3}
 
 
-def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Settings, monkeypatch):
+def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Project, monkeypatch):
     materialize(writable_week)
     symbols = list(snapshot(writable_week, FRIDAY))
     monkeypatch.setattr("ingestion.jobs.serve.select._STOCK_KEYS_A_READ", 7)
@@ -76,19 +76,19 @@ def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Settings, mon
         assert [row.features["RSI"] == 7.0 for row in rows] == [restated] * 60
 
 
-def test_ascending_puts_the_smallest_first(week: Settings):
+def test_ascending_puts_the_smallest_first(week: Project):
     selection = select(week, SelectRequest(by="RSI", ascending=True, top=1))
     smallest = min(snapshot(week, FRIDAY).values(), key=lambda row: row["RSI"])
     assert selection.rows[0].symbol == smallest["symbol"]
 
 
-def test_candidates_without_a_row_are_counted(week: Settings):
+def test_candidates_without_a_row_are_counted(week: Project):
     selection = select(week, SelectRequest(symbols=["NASDAQ:AAPL", "X:GONE", "NASDAQ:AAPL"]))
     assert selection.asked == 2
     assert selection.left_out == {"unknown": 1}
 
 
-def test_a_row_is_served_to_the_last_microsecond_of_its_ttl_and_no_longer(week: Settings, at):
+def test_a_row_is_served_to_the_last_microsecond_of_its_ttl_and_no_longer(week: Project, at):
     symbols = ["NASDAQ:AAPL"]
     forever = timedelta(days=999)
     at(FRIDAY + GROUP.ttl)
@@ -99,14 +99,14 @@ def test_a_row_is_served_to_the_last_microsecond_of_its_ttl_and_no_longer(week: 
     assert selection.left_out == {"expired": 1}
 
 
-def test_what_the_online_store_knows_from_later_is_not_shown_earlier(week: Settings, at):
+def test_what_the_online_store_knows_from_later_is_not_shown_earlier(week: Project, at):
     at(FRIDAY - timedelta(days=2))
     selection = select(week, SelectRequest(symbols=["NASDAQ:AAPL", "NYSE:UPS"]))
     assert not selection.rows
     assert selection.left_out == {"future": 2}
 
 
-def test_a_bar_that_opened_too_long_ago_is_left_out(week: Settings, at):
+def test_a_bar_that_opened_too_long_ago_is_left_out(week: Project, at):
     at(FRIDAY + timedelta(days=3, hours=20))  # Tuesday: the snapshot is inside its TTL
     selection = select(week, SelectRequest())
     assert selection.left_out == {"stale_bar": 60}
@@ -114,7 +114,7 @@ def test_a_bar_that_opened_too_long_ago_is_left_out(week: Settings, at):
 
 
 class TestAsOf:
-    def test_it_ranks_what_was_known_then(self, week: Settings):
+    def test_it_ranks_what_was_known_then(self, week: Project):
         selection = select(week, SelectRequest(by="RSI", as_of=WEEK[2] + timedelta(hours=1)))
         expected = sorted(snapshot(week, WEEK[2]).values(), key=lambda row: -row["RSI"])[:20]
         assert [(row.symbol, row.features["RSI"]) for row in selection.rows] == [
@@ -123,25 +123,25 @@ class TestAsOf:
         assert {row.known_at for row in selection.rows} == {WEEK[2]}
         assert selection.source == "offline store"
 
-    def test_at_the_very_instant_of_a_snapshot_it_is_known(self, week: Settings):
+    def test_at_the_very_instant_of_a_snapshot_it_is_known(self, week: Project):
         selection = select(week, SelectRequest(as_of=WEEK[2], top=1))
         assert selection.rows[0].known_at == WEEK[2]
 
-    def test_a_microsecond_earlier_it_is_not(self, week: Settings):
+    def test_a_microsecond_earlier_it_is_not(self, week: Project):
         selection = select(week, SelectRequest(as_of=WEEK[2] - timedelta(microseconds=1), top=1))
         assert selection.rows[0].known_at == WEEK[1]
 
-    def test_before_the_first_snapshot_nothing_is_known(self, week: Settings):
+    def test_before_the_first_snapshot_nothing_is_known(self, week: Project):
         before = WEEK[0] - timedelta(seconds=1)
         selection = select(week, SelectRequest(symbols=["NASDAQ:AAPL"], as_of=before))
         assert selection.left_out == {"unknown": 1}
 
-    def test_the_future_is_refused(self, week: Settings):
+    def test_the_future_is_refused(self, week: Project):
         with pytest.raises(InputError, match="in the future") as error:
             select(week, SelectRequest(as_of=FRIDAY + timedelta(microseconds=1)))
         assert error.value.exit_code == 2
 
-    def test_rows_written_later_are_not_used(self, writable_week: Settings):
+    def test_rows_written_later_are_not_used(self, writable_week: Project):
         """A row of Wednesday that was only written on Friday was not there on Thursday."""
         late = technicals(["NASDAQ:AAPL"], WEEK[2] + timedelta(hours=1), created=FRIDAY, RSI=[99.0])
         append_part(writable_week.lakehouse, GROUP, late, "late")
@@ -154,7 +154,7 @@ class TestAsOf:
         assert selection.rows[0].features["RSI"] != 99.0
 
     def test_a_snapshot_that_appears_meanwhile_is_taken_with_its_own_time(
-        self, writable_week: Settings, at, monkeypatch: pytest.MonkeyPatch
+        self, writable_week: Project, at, monkeypatch: pytest.MonkeyPatch
     ):
         materialize(writable_week)
         as_of = FRIDAY + timedelta(hours=1)
@@ -173,8 +173,8 @@ class TestAsOf:
         (row,) = select(writable_week, request).rows
         assert (row.features["RSI"], row.known_at) == (99.0, FRIDAY + timedelta(minutes=1))
 
-    def test_the_online_store_is_not_touched(self, week: Settings):
-        online = week.project / "data" / "online.db"
+    def test_the_online_store_is_not_touched(self, week: Project):
+        online = week.folder / "data" / "online.db"
         hidden = online.rename(online.with_suffix(".hidden"))
         try:
             assert select(week, SelectRequest(as_of=WEEK[1])).rows
@@ -182,7 +182,7 @@ class TestAsOf:
         finally:
             hidden.rename(online)
 
-    def test_the_ttl_counts_from_that_instant(self, week: Settings, at):
+    def test_the_ttl_counts_from_that_instant(self, week: Project, at):
         at(FRIDAY + timedelta(days=30))
         as_of = FRIDAY + GROUP.ttl + timedelta(microseconds=1)
         request = SelectRequest(
@@ -192,14 +192,14 @@ class TestAsOf:
 
 
 class TestBarState:
-    def test_every_rows_state_follows_from_its_close(self, week: Settings):
+    def test_every_rows_state_follows_from_its_close(self, week: Project):
         for row in select(week, SelectRequest(top=None)).rows:
             close = bar_close(row.symbol, int(row.bar_open.timestamp()))
             assert row.bar_state is BarState.CLOSED
             assert close <= row.known_at.timestamp()
 
     @pytest.fixture
-    def with_states(self, writable_week: Settings, at) -> Settings:
+    def with_states(self, writable_week: Project, at) -> Project:
         """Saturday: a running coin, an exchange nobody knows, and a row without a bar."""
         known_at = datetime.fromisoformat("2021-04-17T12:00Z")
         rows = technicals(["BINANCE:BTCUSDT", "NOWHERE:X", "NASDAQ:AAPL"], known_at)
@@ -211,7 +211,7 @@ class TestBarState:
         materialize(writable_week)
         return writable_week
 
-    def test_open_and_unknown_bars_are_shown_as_such(self, with_states: Settings):
+    def test_open_and_unknown_bars_are_shown_as_such(self, with_states: Project):
         symbols = ["BINANCE:BTCUSDT", "NOWHERE:X", "NASDAQ:AAPL", "NASDAQ:MSFT"]
         states = {
             row.symbol: row.bar_state.value
@@ -228,26 +228,26 @@ class TestBarState:
             or "NYSE:IBM" not in states
         )
 
-    def test_closed_only_leaves_them_out_and_counts_them_apart(self, with_states: Settings):
+    def test_closed_only_leaves_them_out_and_counts_them_apart(self, with_states: Project):
         symbols = ["BINANCE:BTCUSDT", "NOWHERE:X", "NASDAQ:AAPL", "NASDAQ:MSFT"]
         selection = select(with_states, SelectRequest(symbols=symbols, closed_only=True))
         assert [row.symbol for row in selection.rows] == ["NASDAQ:MSFT"]
         assert selection.left_out == {"open_bar": 1, "unsure_bar": 2}
 
 
-def test_an_unknown_feature_is_refused_with_the_known_ones(week: Settings):
+def test_an_unknown_feature_is_refused_with_the_known_ones(week: Project):
     for request in (SelectRequest(by="rsi"), SelectRequest(minimum={"Nope": 1.0})):
         with pytest.raises(InputError, match=r"has no feature.*Recommend\.All"):
             select(week, request)
 
 
-def test_without_fresh_snapshots_and_candidates_it_says_what_to_do(week: Settings, at):
+def test_without_fresh_snapshots_and_candidates_it_says_what_to_do(week: Project, at):
     at(FRIDAY + timedelta(days=60))
     with pytest.raises(InputError, match="flow-data"):
         select(week, SelectRequest())
 
 
-def test_a_null_to_rank_by_is_counted(writable_week: Settings, at):
+def test_a_null_to_rank_by_is_counted(writable_week: Project, at):
     rows = technicals(["A:A", "B:B"], FRIDAY, RSI=[None, 50.0])
     append_part(writable_week.lakehouse, GROUP, rows, "nulls")
     materialize(writable_week)
@@ -256,7 +256,7 @@ def test_a_null_to_rank_by_is_counted(writable_week: Settings, at):
     assert selection.left_out == {"no_value": 1}
 
 
-def test_more_symbols_than_sqlite_binds_variables(week: Settings):
+def test_more_symbols_than_sqlite_binds_variables(week: Project):
     many = ["NASDAQ:AAPL", *(f"X:S{number}" for number in range(40_000)), "NASDAQ:MSFT"]
     selection = select(week, SelectRequest(symbols=many))
     assert {row.symbol for row in selection.rows} == {"NASDAQ:AAPL", "NASDAQ:MSFT"}

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D
 from ingestion.cli.render.selection import selection_csv, selection_document, selection_text
 from ingestion.jobs.compute.local_features import backfill
@@ -23,6 +22,7 @@ from ingestion.jobs.serve.select import Selection, SelectRequest, select
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
 from ingestion.markets.closes import BarState
+from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
 from tests.lakehouse.technicals import technicals
 
@@ -31,35 +31,35 @@ FEATURES = tuple(column.name for column in LOCAL_1D.features)
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Bars of the sample and five weeks of features; nothing is registered with Feast."""
     folder = make_workspace(tmp_path_factory.mktemp("imported") / "workspace")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TVFEAST_PROJECT", str(folder))
         patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
-        settings = Settings.from_environment()
+        settings = Project.from_environment()
         import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
         backfill(settings, date(2021, 2, 22), date(2021, 3, 31))
         yield settings
 
 
 @pytest.fixture
-def kept(imported: Settings, at) -> Settings:
+def kept(imported: Project, at) -> Project:
     """The same, only to be read, on the evening of the import."""
     at(MONDAY)
     return imported
 
 
 @pytest.fixture
-def history(imported: Settings, tmp_path: Path, at) -> Settings:
+def history(imported: Project, tmp_path: Path, at) -> Project:
     """A copy of it to change, on the evening of the import."""
     folder = make_workspace(tmp_path / "workspace")
     shutil.copytree(imported.lakehouse, folder / "data" / "lakehouse")
     at(MONDAY)
-    return replace(imported, project=folder, lakehouse=folder / "data" / "lakehouse")
+    return replace(imported, folder=folder, lakehouse=folder / "data" / "lakehouse")
 
 
-def known(settings: Settings, at: datetime) -> dict[str, dict[str, Any]]:
+def known(settings: Project, at: datetime) -> dict[str, dict[str, Any]]:
     """The oracle: of all rows with a valid event, the newest event, then the newest created."""
     rows: dict[str, dict[str, Any]] = {}
     for part in list_parts(settings.lakehouse, LOCAL_1D):
@@ -105,7 +105,7 @@ def test_what_was_known_at_an_instant_is_ranked_without_any_snapshot(kept, as_of
     assert select(kept, replace(request, group="local_1d")) == selection
 
 
-def test_apple_of_that_friday_by_hand(kept: Settings):
+def test_apple_of_that_friday_by_hand(kept: Project):
     """121.42 after 120.13: the sample's unadjusted closes of 5 and 4 March 2021."""
     request = SelectRequest(symbols=["NASDAQ:AAPL"], as_of=FRIDAY)
     (row,) = select(kept, request).rows
@@ -120,7 +120,7 @@ def test_apple_of_that_friday_by_hand(kept: Settings):
     assert row.bar_open == datetime(2021, 3, 5, 14, 30, tzinfo=UTC)
 
 
-def test_limits_hold_for_recomputed_values(kept: Settings):
+def test_limits_hold_for_recomputed_values(kept: Project):
     request = SelectRequest(by="RSI", minimum={"ADX": 25}, maximum={"RSI": 65}, as_of=FRIDAY)
     rows = known(kept, FRIDAY).values()
     inside = [row for row in rows if row["ADX"] >= 25 and row["RSI"] <= 65]
@@ -128,7 +128,7 @@ def test_limits_hold_for_recomputed_values(kept: Settings):
     assert [row.symbol for row in select(kept, request).rows] == [r["symbol"] for r in best]
 
 
-def test_the_ttl_counts_from_that_instant_to_the_microsecond(kept: Settings):
+def test_the_ttl_counts_from_that_instant_to_the_microsecond(kept: Project):
     close = datetime(2021, 3, 31, 20, tzinfo=UTC)  # of the last bar that has features
     request = SelectRequest(symbols=["NASDAQ:AAPL"], max_bar_age=timedelta(days=99))
     last = close + LOCAL_1D.ttl
@@ -137,7 +137,7 @@ def test_the_ttl_counts_from_that_instant_to_the_microsecond(kept: Settings):
     assert expired.left_out == {"expired": 1}
 
 
-def test_a_restated_row_is_the_one_that_is_ranked(history: Settings):
+def test_a_restated_row_is_the_one_that_is_ranked(history: Project):
     (old,) = [r for s, r in known(history, FRIDAY).items() if s == "NASDAQ:AAPL"]
     new = old | {"RSI": 99.5, "created_timestamp": MONDAY + timedelta(seconds=1)}
     table = pa.Table.from_pylist([new], arrow_schema(LOCAL_1D))
@@ -146,7 +146,7 @@ def test_a_restated_row_is_the_one_that_is_ranked(history: Settings):
     assert (best.symbol, best.features["RSI"]) == ("NASDAQ:AAPL", 99.5)
 
 
-def test_snapshots_go_before_from_the_first_one_on(history: Settings, at):
+def test_snapshots_go_before_from_the_first_one_on(history: Project, at):
     taken = datetime(2021, 3, 8, 21, 30, tzinfo=UTC)
     rows = technicals(["NASDAQ:AAPL"], taken, RSI=[42.0])
     append_part(history.lakehouse, TV_TECHNICALS_1D, rows, "first snapshot")
@@ -161,14 +161,14 @@ def test_snapshots_go_before_from_the_first_one_on(history: Settings, at):
     assert select(history, replace(late, group="local_1d")).rows
 
 
-def test_a_group_without_rows_is_told_with_its_remedy(kept: Settings):
+def test_a_group_without_rows_is_told_with_its_remedy(kept: Project):
     with pytest.raises(InputError, match=r"no tv_technicals_1d.*flow-data"):
         select(kept, SelectRequest(as_of=FRIDAY, group="tv_technicals_1d"))
     with pytest.raises(InputError, match=r"no local_1d.*backfill"):
         select(kept, SelectRequest(as_of=datetime(2021, 2, 1, tzinfo=UTC), group="local_1d"))
 
 
-def test_what_is_served_now_is_ranked_by_the_same_group(history: Settings, at):
+def test_what_is_served_now_is_ranked_by_the_same_group(history: Project, at):
     now = datetime(2021, 4, 1, 12, tzinfo=UTC)
     at(now)
     assert select(history, SelectRequest(as_of=now)).rows  # which registers, and loads nothing
@@ -187,7 +187,7 @@ def test_what_is_served_now_is_ranked_by_the_same_group(history: Settings, at):
     assert gone.left_out == {"unknown": 1, "expired": 1}
 
 
-def test_texts_say_whose_rows_they_are(kept: Settings):
+def test_texts_say_whose_rows_they_are(kept: Project):
     selection = select(kept, SelectRequest(by="RSI", as_of=FRIDAY, top=2))
     text = selection_text(selection)
     assert "bar close age" in text.splitlines()[0]

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
@@ -16,6 +15,7 @@ from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import list_parts, read_part
+from ingestion.project import Project
 from tests.conftest import SAMPLE
 from tests.feast_repository.conftest import WEEK
 
@@ -23,7 +23,7 @@ FRIDAY = WEEK[-1]
 
 
 @pytest.fixture
-def on_stock_stores(writable_week: Settings, at) -> Settings:
+def on_stock_stores(writable_week: Project, at) -> Project:
     """The week, with each of our stores commented out and the line below it brought in."""
     at(FRIDAY)
     yaml = writable_week.feast_repository / "feature_store.yaml"
@@ -41,7 +41,7 @@ def on_stock_stores(writable_week: Settings, at) -> Settings:
 
 
 @pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
-def test_they_apply_materialize_and_read(on_stock_stores: Settings):
+def test_they_apply_materialize_and_read(on_stock_stores: Project):
     materialize(on_stock_stores)
     store = open_repository(on_stock_stores)
     newest = read_part(list_parts(on_stock_stores.lakehouse, TV_TECHNICALS_1D)[-1].path)
@@ -59,7 +59,7 @@ def test_they_apply_materialize_and_read(on_stock_stores: Settings):
     assert online["momentum_60d"] != [None]
 
 
-def test_what_they_cannot_do_is_told(on_stock_stores: Settings):
+def test_what_they_cannot_do_is_told(on_stock_stores: Project):
     materialize(on_stock_stores)
     with pytest.raises(FeastRepositoryError, match="WideSqliteOnlineStore"):
         verify_online(on_stock_stores)

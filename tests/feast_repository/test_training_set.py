@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.serve import training_set as job
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 
@@ -31,7 +31,7 @@ def now_is_friday_evening(at):
     at(FRIDAY)
 
 
-def lakehouse_rows(settings: Settings) -> list[dict]:
+def lakehouse_rows(settings: Project) -> list[dict]:
     parts = list_parts(settings.lakehouse, GROUP)
     return [row for part in parts for row in read_part(part.path).to_pylist()]
 
@@ -52,14 +52,14 @@ def brute_force(rows: list[dict], symbol: str, at: datetime, as_recorded: bool) 
     return {name: newest.get(name) for name in FEATURES}
 
 
-def join(settings: Settings, labels: pd.DataFrame, folder: Path, **options) -> pd.DataFrame:
+def join(settings: Project, labels: pd.DataFrame, folder: Path, **options) -> pd.DataFrame:
     path, out = folder / "labels.parquet", folder / "out" / "training.parquet"
     labels.to_parquet(path)
     training_set(settings, TrainingSetRequest(path, out, **options))
     return pq.read_table(out).to_pandas()
 
 
-def assert_is_the_reference(joined: pd.DataFrame, settings: Settings, as_recorded: bool) -> None:
+def assert_is_the_reference(joined: pd.DataFrame, settings: Project, as_recorded: bool) -> None:
     rows = lakehouse_rows(settings)
     for label in joined.to_dict("records"):
         at = label["event_timestamp"].to_pydatetime()
@@ -85,7 +85,7 @@ labels = st.lists(st.tuples(symbols, times), min_size=1, max_size=30)
 )
 @given(labels, st.booleans())
 def test_every_label_is_kept_in_order_with_the_features_of_its_time(
-    week: Settings, tmp_path: Path, keys, as_recorded: bool
+    week: Project, tmp_path: Path, keys, as_recorded: bool
 ):
     frame = pd.DataFrame(keys, columns=["symbol", "event_timestamp"])
     frame["event_timestamp"] = frame["event_timestamp"].astype("datetime64[us, UTC]")
@@ -97,7 +97,7 @@ def test_every_label_is_kept_in_order_with_the_features_of_its_time(
 
 
 def test_knowable_uses_a_restatement_and_as_recorded_does_not(
-    writable_week: Settings, tmp_path: Path
+    writable_week: Project, tmp_path: Path
 ):
     restated = technicals(["NASDAQ:AAPL"], WEEK[1], created=FRIDAY, RSI=[7.0])
     append_part(writable_week.lakehouse, GROUP, restated, "restated")
@@ -117,7 +117,7 @@ def test_knowable_uses_a_restatement_and_as_recorded_does_not(
         ["2021-04-14T18:00:00-04:00", "2021-04-15T22:00:00"],
     ],
 )
-def test_csv_times_are_utc_unless_they_say_otherwise(week: Settings, tmp_path: Path, times):
+def test_csv_times_are_utc_unless_they_say_otherwise(week: Project, tmp_path: Path, times):
     path = tmp_path / "labels.csv"
     path.write_text(
         f"symbol,event_timestamp,target\nNASDAQ:AAPL,{times[0]},0.1\nNASDAQ:AAPL,{times[1]},0.2\n"
@@ -133,7 +133,7 @@ def test_csv_times_are_utc_unless_they_say_otherwise(week: Settings, tmp_path: P
     assert (result.rows, result.matched) == (2, 2)
 
 
-def test_a_time_without_a_zone_does_not_take_that_of_the_row_before(week: Settings, tmp_path: Path):
+def test_a_time_without_a_zone_does_not_take_that_of_the_row_before(week: Project, tmp_path: Path):
     """Four hours later the evening's snapshot would have been known."""
     path, out = tmp_path / "labels.csv", tmp_path / "out.parquet"
     path.write_text(
@@ -147,7 +147,7 @@ def test_a_time_without_a_zone_does_not_take_that_of_the_row_before(week: Settin
 
 
 def test_rows_that_were_written_after_their_label_are_counted(
-    writable_week: Settings, tmp_path: Path
+    writable_week: Project, tmp_path: Path
 ):
     restated = technicals(["NASDAQ:AAPL"], WEEK[1], created=FRIDAY, RSI=[7.0])
     append_part(writable_week.lakehouse, GROUP, restated, "restated")
@@ -179,7 +179,7 @@ class TestOut:
         return request_of
 
     def test_two_runs_at_once_write_one_after_the_other(
-        self, week: Settings, request_of, monkeypatch: pytest.MonkeyPatch
+        self, week: Project, request_of, monkeypatch: pytest.MonkeyPatch
     ):
         write = pq.write_table
 
@@ -195,7 +195,7 @@ class TestOut:
         assert list(result.out.parent.iterdir()) == [result.out]
 
     def test_a_run_that_fails_leaves_what_was_there(
-        self, week: Settings, request_of, monkeypatch: pytest.MonkeyPatch
+        self, week: Project, request_of, monkeypatch: pytest.MonkeyPatch
     ):
         out = training_set(week, request_of(2)).out
 
@@ -210,7 +210,7 @@ class TestOut:
         assert list(out.parent.iterdir()) == [out]
 
     def test_it_is_on_the_disk_before_it_takes_its_place(
-        self, week: Settings, request_of, monkeypatch: pytest.MonkeyPatch
+        self, week: Project, request_of, monkeypatch: pytest.MonkeyPatch
     ):
         out, synced = request_of(1).out, []
         monkeypatch.setattr(
@@ -220,7 +220,7 @@ class TestOut:
         assert synced == [(False, False), (True, True)]
 
 
-def test_labels_without_features_are_kept_and_counted(week: Settings, tmp_path: Path):
+def test_labels_without_features_are_kept_and_counted(week: Project, tmp_path: Path):
     frame = pd.DataFrame({"symbol": ["X:GONE", "NASDAQ:AAPL"], "event_timestamp": [FRIDAY] * 2})
     path = tmp_path / "labels.parquet"
     frame.to_parquet(path)
@@ -252,21 +252,21 @@ def bad(folder: Path, frame: pd.DataFrame) -> Path:
         ),
     ],
 )
-def test_labels_that_cannot_be_joined_are_refused(week: Settings, tmp_path: Path, frame, told):
+def test_labels_that_cannot_be_joined_are_refused(week: Project, tmp_path: Path, frame, told):
     out = tmp_path / "out.parquet"
     with pytest.raises(InputError, match=told):
         training_set(week, TrainingSetRequest(bad(tmp_path, frame), out))
     assert not out.exists()
 
 
-def test_a_missing_or_broken_label_file_is_an_input_error(week: Settings, tmp_path: Path):
+def test_a_missing_or_broken_label_file_is_an_input_error(week: Project, tmp_path: Path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     for name in ("missing.csv", "broken.parquet", "."):
         with pytest.raises(InputError, match="cannot be read"):
             training_set(week, TrainingSetRequest(tmp_path / name, tmp_path / "out.parquet"))
 
 
-def test_an_unknown_service_is_refused_with_the_known_ones(week: Settings, tmp_path: Path):
+def test_an_unknown_service_is_refused_with_the_known_ones(week: Project, tmp_path: Path):
     path = bad(tmp_path, pd.DataFrame({"symbol": ["A:A"], "event_timestamp": [FRIDAY]}))
     with pytest.raises(InputError, match=r"selection_v1.*served_history_v1|served.*selection"):
         training_set(week, TrainingSetRequest(path, tmp_path / "out.parquet", service="nope"))

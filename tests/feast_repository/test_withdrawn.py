@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.cli.render.explanation import explain_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -31,6 +30,7 @@ from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current
+from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
 from tests.conftest import MONDAY, SAMPLE
 
@@ -54,8 +54,8 @@ WRONG = [
 class Twins:
     """Two projects of the same good bars."""
 
-    clean: Settings
-    spoiled: Settings
+    clean: Project
+    spoiled: Project
     folder: Path
 
 
@@ -87,11 +87,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
         clean, spoiled = (make_workspace(folder / name) for name in ("clean", "spoiled"))
         patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
         patch.setenv("TVFEAST_PROJECT", str(clean))
-        twin = Settings.from_environment()
+        twin = Project.from_environment()
         import_bars(twin, ImportRequest((folder / "bars.parquet",)))
         local_features(twin)
         patch.setenv("TVFEAST_PROJECT", str(spoiled))
-        twins = Twins(twin, Settings.from_environment(), folder)
+        twins = Twins(twin, Project.from_environment(), folder)
         shutil.copytree(twin.lakehouse, twins.spoiled.lakehouse, dirs_exist_ok=True)
         spoil(twins.spoiled)
         patch.setenv("TVFEAST_NOW", (SPOILED + HOUR).isoformat())
@@ -104,7 +104,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
         yield twins
 
 
-def spoil(settings: Settings) -> None:
+def spoil(settings: Project) -> None:
     days: dict[date, list[dict[str, Any]]] = {}
     for each in WRONG:
         row = wrong_bar(*each)
@@ -121,7 +121,7 @@ def twins(made: Twins, at, monkeypatch: pytest.MonkeyPatch) -> Twins:
     return made
 
 
-def bars(settings: Settings) -> list[dict[str, Any]]:
+def bars(settings: Project) -> list[dict[str, Any]]:
     rows = read_current(list_parts(settings.lakehouse, OHLCV_1D), OHLCV_1D)
     return rows.drop_columns(["created_timestamp"]).to_pylist()
 
@@ -149,7 +149,7 @@ def test_the_rows_of_all_other_bars_are_those_of_the_clean_twin_bit_for_bit(twin
     assert others.equals(clean)
 
 
-def joined(settings: Settings, folder: Path, labels: pd.DataFrame, **options: Any) -> pd.DataFrame:
+def joined(settings: Project, folder: Path, labels: pd.DataFrame, **options: Any) -> pd.DataFrame:
     labels.to_parquet(folder / "labels.parquet")
     request = TrainingSetRequest(
         folder / "labels.parquet", folder / "set.parquet", service="training_v1", **options

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part
+from ingestion.project import Project
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"
@@ -23,21 +23,21 @@ REASON = "delisted by mistake; A. Person"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Project:
     """A lakehouse that has lost Friday's two parts."""
     root = tmp_path / "lakehouse"
     for hour in range(2):
         late = EVENING + timedelta(hours=hour)
         append_part(root, GROUP, technicals(["A:A"], EVENING, late), f"run-{hour}")
     shutil.rmtree(root / FRIDAY)
-    return Settings(root, root, "https://scanner.invalid")
+    return Project(root, root, "https://scanner.invalid")
 
 
-def lost(settings: Settings) -> list[str]:
+def lost(settings: Project) -> list[str]:
     return [fault.file for fault in check_lakehouse(settings).faults]
 
 
-def test_a_loss_is_named_until_it_is_answered_for(settings: Settings):
+def test_a_loss_is_named_until_it_is_answered_for(settings: Project):
     assert lost(settings) == [FIRST, SECOND]
     accept_losses(settings, [FIRST], REASON)
     assert lost(settings) == [SECOND]
@@ -45,13 +45,13 @@ def test_a_loss_is_named_until_it_is_answered_for(settings: Settings):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_folder_answers_for_all_that_is_gone_below_it(settings: Settings, whole: bool):
+def test_a_folder_answers_for_all_that_is_gone_below_it(settings: Project, whole: bool):
     accept_losses(settings, [str(settings.lakehouse / FRIDAY) if whole else FRIDAY], REASON)
     assert lost(settings) == []
     assert check_lakehouse(settings).accepted == 2
 
 
-def test_the_receipt_keeps_the_reason_and_what_was_lost(settings: Settings):
+def test_the_receipt_keeps_the_reason_and_what_was_lost(settings: Project):
     before = {path: path.read_bytes() for path in settings.lakehouse.glob("_runs/*/*")}
     result = accept_losses(settings, [FIRST], REASON)
     receipt = json.loads(result.receipt.read_bytes())
@@ -60,7 +60,7 @@ def test_the_receipt_keeps_the_reason_and_what_was_lost(settings: Settings):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_what_is_made_anew_and_lost_again_is_named_again(settings: Settings):
+def test_what_is_made_anew_and_lost_again_is_named_again(settings: Project):
     accept_losses(settings, [FRIDAY], REASON)
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-anew")
     assert lost(settings) == []
@@ -69,7 +69,7 @@ def test_what_is_made_anew_and_lost_again_is_named_again(settings: Settings):
 
 
 @pytest.mark.parametrize("accepted", [None, 7, [7], [{}], [{"run_id": [], "part": 7, "sha256": 7}]])
-def test_a_receipt_that_is_damaged_accepts_nothing(settings: Settings, accepted: object):
+def test_a_receipt_that_is_damaged_accepts_nothing(settings: Project, accepted: object):
     receipt = accept_losses(settings, [FRIDAY], REASON).receipt
     document = json.loads(receipt.read_bytes()) | {"accepted": accepted}
     receipt.write_text(json.dumps(document))
@@ -79,12 +79,12 @@ def test_a_receipt_that_is_damaged_accepts_nothing(settings: Settings, accepted:
 @pytest.mark.parametrize(
     "name", ["", ".", "/", "..", f"{FRIDAY}/part-7.parquet", "features/x", "_runs"]
 )
-def test_what_is_not_gone_cannot_be_accepted(settings: Settings, name: str):
+def test_what_is_not_gone_cannot_be_accepted(settings: Project, name: str):
     with pytest.raises(InputError, match="names nothing of that name"):
         accept_losses(settings, [FIRST, name], REASON)
     assert lost(settings) == [FIRST, SECOND]
 
 
-def test_a_loss_is_not_accepted_without_a_reason(settings: Settings):
+def test_a_loss_is_not_accepted_without_a_reason(settings: Project):
     with pytest.raises(InputError, match="--reason"):
         accept_losses(settings, [FIRST], "  ")

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import DATASETS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.compact import compact
@@ -31,6 +30,7 @@ from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
 
@@ -56,19 +56,19 @@ def test_every_dataset_is_in_the_list():
 
 
 @pytest.fixture(scope="module")
-def operated(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def operated(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """History, a recorded split, two evenings, and dates that were merged; only to be read."""
     folder = tmp_path_factory.mktemp("operated")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TVFEAST_PROJECT", str(make_workspace(folder / "project")))
         patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
         with ReplayScanner(sample_panel) as scanner:
-            settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+            settings = replace(Project.from_environment(), scanner_url=scanner.url)
             operate(settings, folder, lambda now: patch.setenv("TVFEAST_NOW", now.isoformat()))
         yield settings
 
 
-def operate(settings: Settings, folder: Path, at: Callable[[datetime], None]) -> None:
+def operate(settings: Project, folder: Path, at: Callable[[datetime], None]) -> None:
     bars = pq.read_table(SAMPLE / "bars.parquet")
     since = int(datetime.fromisoformat("2020-10-01T00:00Z").timestamp())
     until = int(MONDAY.replace(hour=0).timestamp())
@@ -92,46 +92,46 @@ def on_tuesday_evening(at: Callable[[datetime], None]) -> None:
     at(MONDAY + timedelta(days=1))
 
 
-def restored(settings: Settings, folder: Path, without: str = "") -> Settings:
+def restored(settings: Project, folder: Path, without: str = "") -> Project:
     """Copy what is listed, and nothing else, into a project that is new."""
     project = make_workspace(folder / "restored")
     lakehouse = project / "data" / "lakehouse"
     for name in folders():
         if name != without and (settings.lakehouse / name).exists():
             shutil.copytree(settings.lakehouse / name, lakehouse / name)
-    return replace(settings, project=project, lakehouse=lakehouse)
+    return replace(settings, folder=project, lakehouse=lakehouse)
 
 
-def rows(settings: Settings, group: FeatureGroup) -> list[dict]:
+def rows(settings: Project, group: FeatureGroup) -> list[dict]:
     table = read_current(list_parts(settings.lakehouse, group), group)
     order = [("symbol", "ascending"), ("timestamp", "ascending")]
     return table.drop_columns(["created_timestamp"]).sort_by(order).to_pylist()
 
 
 def test_a_restored_lakehouse_is_verified_rebuilt_and_serves_the_same(
-    operated: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    operated: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = {group.name: rows(operated, group) for group in (TV_TECHNICALS_1D, LOCAL_1D)}
     served = select(operated, SelectRequest(by="RSI"))
     told = status(operated, StatusLimits()).problems
     fresh = restored(operated, tmp_path)
-    aside = operated.project.rename(operated.project.with_name("aside"))
-    monkeypatch.setenv("TVFEAST_PROJECT", str(fresh.project))
+    aside = operated.folder.rename(operated.folder.with_name("aside"))
+    monkeypatch.setenv("TVFEAST_PROJECT", str(fresh.folder))
     assert check_lakehouse(fresh).faults == []
     assert backfill(fresh, *EVER).rows_written == 0
     assert rebuild(fresh).report.passed
     assert status(fresh, StatusLimits()).problems == told
     assert {g.name: rows(fresh, g) for g in (TV_TECHNICALS_1D, LOCAL_1D)} == before
     assert select(fresh, SelectRequest(by="RSI")) == served
-    aside.rename(operated.project)
+    aside.rename(operated.folder)
 
 
 def test_without_local_1d_it_is_computed_anew_to_the_same_values(
-    operated: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    operated: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = rows(operated, LOCAL_1D)
     fresh = restored(operated, tmp_path, without="features/local_1d")
-    monkeypatch.setenv("TVFEAST_PROJECT", str(fresh.project))
+    monkeypatch.setenv("TVFEAST_PROJECT", str(fresh.folder))
     assert check_lakehouse(fresh).lost
     accept_losses(fresh, ["features/local_1d"], "not in the backup")
     assert check_lakehouse(fresh).faults == []
@@ -140,11 +140,11 @@ def test_without_local_1d_it_is_computed_anew_to_the_same_values(
     assert check_lakehouse(fresh).faults == []
 
 
-def test_the_copy_waits_for_whoever_writes(operated: Settings):
+def test_the_copy_waits_for_whoever_writes(operated: Project):
     """What the chapter calls before the copy takes the lock that a run takes."""
     command = re.search(r"^flock (\S+) rsync ", chapter(), re.MULTILINE)
     assert command
-    lock = operated.project / command[1]
+    lock = operated.folder / command[1]
     assert lock == operated.lakehouse / "_lock"
     tried = ["flock", "--nonblock", str(lock), "true"]
     assert subprocess.run(tried, check=False).returncode == 0

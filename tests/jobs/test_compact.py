@@ -20,12 +20,12 @@ import pytest
 
 from ingestion.base.errors import InputError, LakehouseLocked
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
+from ingestion.project import Project
 from tests.lakehouse.technicals import EVENING, technicals
 
 KILLS = int(os.environ.get("TVFEAST_KILLS", "15"))
@@ -45,7 +45,7 @@ import ingestion.lakehouse.compact as compact_parts
 import shutil
 from ingestion.jobs.audit.compact import compact
 from ingestion.runs.receipt import catalog_hash, code_version
-from ingestion.base.settings import Settings
+from ingestion.project import Project
 
 catalog_hash(), code_version()  # once for all children
 
@@ -73,7 +73,7 @@ def run(root, touch):
     ):
         setattr(owner, name, deadly(getattr(owner, name), left))
     compact_parts.exchange = deadly(compact_parts.exchange, left, after=True)
-    compact(Settings(Path(root), Path(root), "https://scanner.invalid"))
+    compact(Project(Path(root), Path(root), "https://scanner.invalid"))
 
 print("ready", flush=True)
 for line in sys.stdin:
@@ -131,11 +131,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, template: Path, at) -> Settings:
+def settings(tmp_path: Path, template: Path, at) -> Project:
     at(LATER)
     root = tmp_path / "lakehouse"
     shutil.copytree(template, root)
-    return Settings(tmp_path, root, "https://scanner.invalid")
+    return Project(tmp_path, root, "https://scanner.invalid")
 
 
 def rows_of(root: Path) -> Counter[tuple]:
@@ -175,7 +175,7 @@ class Reader:
         assert not self.wrong
 
 
-def survive(kill: Callable[[], int], settings: Settings) -> int:
+def survive(kill: Callable[[], int], settings: Project) -> int:
     """Kill a compaction, look, complete it, and look again; readers look all the time."""
     root = settings.lakehouse
     expected = rows_of(root)
@@ -195,7 +195,7 @@ def survive(kill: Callable[[], int], settings: Settings) -> int:
 
 
 def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
-    template: Path, settings: Settings, tmp_path: Path, killed: Kill
+    template: Path, settings: Project, tmp_path: Path, killed: Kill
 ):
     codes = []
     while 0 not in codes:
@@ -208,7 +208,7 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
 
 
 def test_kills_at_random_lose_nothing_and_double_nothing(
-    template: Path, settings: Settings, tmp_path: Path, killed: Kill
+    template: Path, settings: Project, tmp_path: Path, killed: Kill
 ):
     instants = random.Random(20260116)
     codes = []
@@ -221,7 +221,7 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
         shutil.rmtree(root)
 
 
-def test_each_date_becomes_one_part_and_a_second_run_finds_nothing(settings: Settings):
+def test_each_date_becomes_one_part_and_a_second_run_finds_nothing(settings: Project):
     before = rows_of(settings.lakehouse)
     result = compact(settings)
     assert (len(result.merged), result.replaced, result.rows) == (DATES, DATES * PARTS, ROWS)
@@ -231,7 +231,7 @@ def test_each_date_becomes_one_part_and_a_second_run_finds_nothing(settings: Set
     assert (again.merged, again.left) == ((), ())
 
 
-def test_the_receipt_says_what_became_of_which_part(settings: Settings):
+def test_the_receipt_says_what_became_of_which_part(settings: Project):
     document = json.loads(compact(settings).receipt.read_text())
     assert document["request"] == {"before": LATER.date().isoformat()}
     assert [len(each["replaces"]) for each in document["merged"]] == [PARTS] * DATES
@@ -240,7 +240,7 @@ def test_the_receipt_says_what_became_of_which_part(settings: Settings):
     ]
 
 
-def test_only_dates_that_are_over_are_merged(settings: Settings, at):
+def test_only_dates_that_are_over_are_merged(settings: Project, at):
     at(EVENING + timedelta(days=1))
     compact(settings)
     numbers = [(part.date.day, part.number) for part in list_parts(settings.lakehouse, GROUP)]
@@ -250,7 +250,7 @@ def test_only_dates_that_are_over_are_merged(settings: Settings, at):
         compact(settings, date(2026, 1, 18))
 
 
-def test_a_date_with_a_damaged_part_is_left_alone_and_the_others_are_merged(settings: Settings):
+def test_a_date_with_a_damaged_part_is_left_alone_and_the_others_are_merged(settings: Project):
     damaged = list_parts(settings.lakehouse, GROUP)[0].path
     damaged.write_bytes(b"")
     result = compact(settings)
@@ -260,14 +260,14 @@ def test_a_date_with_a_damaged_part_is_left_alone_and_the_others_are_merged(sett
     assert len(list_parts(settings.lakehouse, GROUP)) == PARTS + DATES - 1
 
 
-def test_it_does_not_run_beside_another_run(settings: Settings):
+def test_it_does_not_run_beside_another_run(settings: Project):
     with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked):
         compact(settings)
 
 
 def test_an_empty_lakehouse_has_nothing_to_merge(tmp_path: Path, at):
     at(datetime(2026, 1, 20, tzinfo=UTC))
-    result = compact(Settings(tmp_path, tmp_path / "none", "https://scanner.invalid"))
+    result = compact(Project(tmp_path, tmp_path / "none", "https://scanner.invalid"))
     assert result.merged == ()
     for dataset in (GROUP, LOCAL_1D, OHLCV_1D):
         assert list_parts(tmp_path / "none", dataset) == []

@@ -15,7 +15,6 @@ import pytest
 from scanned_rows import bar, instant, showing, unix
 
 from ingestion.base.errors import GateRefused, LakehouseLocked, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.catalog import HELD_BARS, OHLCV_1D
 from ingestion.cli.render.scans import bars_document, bars_text
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest, refuse_unless_usable
@@ -23,6 +22,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_current
 from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, Panel, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
@@ -39,7 +39,7 @@ def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ingest(
-    settings: Settings, scanner: ReplayScanner, at: Callable[[datetime], None]
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
 ) -> Callable[..., DataIngestResult]:
     """Show rows at an instant, and ingest them."""
 
@@ -53,18 +53,18 @@ def ingest(
     return run
 
 
-def stored(settings: Settings) -> list[dict]:
+def stored(settings: Project) -> list[dict]:
     rows: list[dict] = read_current(list_parts(settings.lakehouse, OHLCV_1D), OHLCV_1D).to_pylist()
     return rows
 
 
-def files(settings: Settings) -> int:
+def files(settings: Project) -> int:
     return len(list_parts(settings.lakehouse, OHLCV_1D)) + len(
         list_parts(settings.lakehouse, HELD_BARS)
     )
 
 
-def imported(settings: Settings, tmp_path: Path, *lines: str) -> None:
+def imported(settings: Project, tmp_path: Path, *lines: str) -> None:
     """Import bars of lines ``symbol,date,close``."""
     path = tmp_path / "vendor.csv"
     rows = (line.split(",") for line in lines)
@@ -76,7 +76,7 @@ def imported(settings: Settings, tmp_path: Path, *lines: str) -> None:
     import_bars(settings, ImportRequest((path,)))
 
 
-def recorded(settings: Settings, tmp_path: Path, *lines: str) -> None:
+def recorded(settings: Project, tmp_path: Path, *lines: str) -> None:
     path = tmp_path / "splits.csv"
     path.write_text("symbol,date,ratio\n" + "".join(f"{line}\n" for line in lines))
     import_bars(settings, ImportRequest(splits=path))
@@ -92,7 +92,7 @@ def sample(folder: Path, first: str, end: str) -> Path:
     return path
 
 
-def from_file(settings: Settings, folder: Path, first: str, end: str) -> pa.Table:
+def from_file(settings: Project, folder: Path, first: str, end: str) -> pa.Table:
     """What another lakehouse holds after an import of those."""
     other = replace(settings, lakehouse=folder / "imported")
     import_bars(other, ImportRequest((sample(folder, first, end),)))
@@ -332,7 +332,7 @@ class TestGates:
         assert result.bars.written == 56
 
 
-def receipts(settings: Settings) -> list[dict]:
+def receipts(settings: Project) -> list[dict]:
     found = sorted((settings.lakehouse / "_runs").glob("*/data_ingest.json"))
     return [json.loads(file.read_bytes()) for file in found]
 
@@ -389,7 +389,7 @@ class TestSplits:
 
     EVENINGS = tuple(datetime.fromisoformat(f"2020-{day}T21:30Z") for day in ("08-28", "08-31"))
 
-    def evening(self, settings: Settings, at, when: datetime) -> DataIngestResult:
+    def evening(self, settings: Project, at, when: datetime) -> DataIngestResult:
         at(when)
         return data_ingest(settings, ScanRequest(ALL))
 
@@ -555,7 +555,7 @@ def values(table: pa.Table, symbol: str) -> list[dict]:
     return rows
 
 
-def test_the_sample_shows_closed_bars_alone(sample_panel: Panel, settings: Settings):
+def test_the_sample_shows_closed_bars_alone(sample_panel: Panel, settings: Project):
     result = data_ingest(settings, ScanRequest(ALL))
     assert (result.bars.closed, result.bars.open, result.bars.refused) == (60, 0, ())
 

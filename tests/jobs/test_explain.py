@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.render.explanation import explain_document, explain_text
@@ -25,6 +24,7 @@ from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.quality.gate import write_quarantine
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
@@ -36,10 +36,10 @@ AAPL = "NASDAQ:AAPL"
 
 
 @pytest.fixture
-def lakehouse(tmp_path: Path, at) -> Settings:
+def lakehouse(tmp_path: Path, at) -> Project:
     """Friday's snapshot, restated an hour and two hours later; one of Saturday."""
     at(EVENING + 3 * DAY)
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    settings = Project(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
     for number in range(3):
         write(settings, f"run-{number}", EVENING, EVENING + number * HOUR, 50.0 + number)
     write(settings, "run-3", EVENING + DAY, EVENING + DAY, 60.0)
@@ -47,18 +47,18 @@ def lakehouse(tmp_path: Path, at) -> Settings:
     return settings
 
 
-def write(settings: Settings, run_id: str, event: datetime, created: datetime, rsi: float) -> None:
+def write(settings: Project, run_id: str, event: datetime, created: datetime, rsi: float) -> None:
     rows = technicals([AAPL, "NYSE:IBM"], event, created, RSI=[rsi, 1.0])
     append_part(settings.lakehouse, GROUP, rows, run_id)
 
 
-def story(settings: Settings, as_of: datetime | None = None, symbol: str = AAPL) -> Story:
+def story(settings: Project, as_of: datetime | None = None, symbol: str = AAPL) -> Story:
     request = ExplainRequest(symbol, f"{GROUP.name}:RSI", as_of, online=False)
     (told,) = explain(settings, request).stories
     return told
 
 
-def test_a_value_names_its_run_file_and_hash(lakehouse: Settings):
+def test_a_value_names_its_run_file_and_hash(lakehouse: Project):
     told = story(lakehouse)
     (version,) = told.versions
     (entry,) = read_ledger(lakehouse.lakehouse, "run-3")
@@ -69,7 +69,7 @@ def test_a_value_names_its_run_file_and_hash(lakehouse: Settings):
     assert not told.expired
 
 
-def test_restatements_are_told_the_last_first(lakehouse: Settings):
+def test_restatements_are_told_the_last_first(lakehouse: Project):
     told = story(lakehouse, EVENING + 3 * HOUR)
     assert [version.value for version in told.versions] == [52.0, 51.0, 50.0]
     assert [version.run_id for version in told.versions] == ["run-2", "run-1", "run-0"]
@@ -86,7 +86,7 @@ def test_restatements_are_told_the_last_first(lakehouse: Settings):
     ],
 )
 def test_what_was_recorded_then_is_told_beside_what_is_known_now(
-    lakehouse: Settings, later: timedelta, recorded: float
+    lakehouse: Project, later: timedelta, recorded: float
 ):
     told = story(lakehouse, EVENING + later)
     assert told.versions[0].value == 52.0
@@ -94,12 +94,12 @@ def test_what_was_recorded_then_is_told_beside_what_is_known_now(
     assert told.recorded.value == recorded
 
 
-def test_a_row_that_was_written_later_was_not_recorded_then(lakehouse: Settings):
+def test_a_row_that_was_written_later_was_not_recorded_then(lakehouse: Project):
     write(lakehouse, "late", EVENING - DAY, EVENING, 40.0)
     assert story(lakehouse, EVENING - HOUR).recorded is None
 
 
-def test_the_values_before_and_after_are_told(lakehouse: Settings):
+def test_the_values_before_and_after_are_told(lakehouse: Project):
     write(lakehouse, "first", EVENING - DAY, EVENING - DAY, 40.0)
     told = story(lakehouse, EVENING + HOUR)
     assert told.supersedes is not None
@@ -110,7 +110,7 @@ def test_the_values_before_and_after_are_told(lakehouse: Settings):
     assert (newest.supersedes.value, newest.superseded_by) == (52.0, None)
 
 
-def test_two_snapshots_of_a_day_are_told_apart(lakehouse: Settings):
+def test_two_snapshots_of_a_day_are_told_apart(lakehouse: Project):
     write(lakehouse, "noon", EVENING - HOUR, EVENING - HOUR, 45.0)
     told = story(lakehouse, EVENING - timedelta(microseconds=1))
     assert [version.value for version in told.versions] == [45.0]
@@ -123,13 +123,13 @@ def test_two_snapshots_of_a_day_are_told_apart(lakehouse: Settings):
 
 @pytest.mark.parametrize(("later", "expired"), [(timedelta(0), False), (timedelta(0, 0, 1), True)])
 def test_a_value_past_its_time_to_live_is_told_as_expired(
-    lakehouse: Settings, at, later: timedelta, expired: bool
+    lakehouse: Project, at, later: timedelta, expired: bool
 ):
     at(EVENING + DAY + GROUP.ttl + later)
     assert story(lakehouse).expired is expired
 
 
-def test_a_merged_part_tells_the_same_story(lakehouse: Settings):
+def test_a_merged_part_tells_the_same_story(lakehouse: Project):
     before = story(lakehouse, EVENING + 3 * HOUR)
     compact(lakehouse)
     after = story(lakehouse, EVENING + 3 * HOUR)
@@ -143,19 +143,19 @@ def test_a_merged_part_tells_the_same_story(lakehouse: Settings):
         assert (then.value, then.run_id, then.sha256) == (now.value, now.run_id, now.sha256)
 
 
-def test_a_symbol_without_a_row_is_refused_with_what_to_do(lakehouse: Settings):
+def test_a_symbol_without_a_row_is_refused_with_what_to_do(lakehouse: Project):
     with pytest.raises(InputError, match="NASDAQ:NONE has no row in tv_technicals_1d") as refused:
         story(lakehouse, symbol="NASDAQ:NONE")
     assert "candidates" in str(refused.value)
 
 
-def test_an_instant_before_the_first_row_is_refused_with_the_first_one(lakehouse: Settings):
+def test_an_instant_before_the_first_row_is_refused_with_the_first_one(lakehouse: Project):
     with pytest.raises(InputError, match=r"has no row .* up to 2026-01-15") as refused:
         story(lakehouse, EVENING - DAY)
     assert f"--as-of {EVENING.isoformat()}" in str(refused.value)
 
 
-def test_a_row_that_was_kept_back_since_is_told_with_what_it_broke(lakehouse: Settings):
+def test_a_row_that_was_kept_back_since_is_told_with_what_it_broke(lakehouse: Project):
     late = EVENING + 2 * DAY
     for number, (symbol, rsi) in enumerate([(AAPL, 400.0), ("NYSE:NEW", 500.0)]):
         rows = technicals([symbol, "X:Y"], late, late, RSI=[rsi, -7.0])
@@ -171,13 +171,13 @@ def test_a_row_that_was_kept_back_since_is_told_with_what_it_broke(lakehouse: Se
     assert "KEPT BACK: 500.0, known at 2026-01-18 21:30:00 UTC: RSI bounds" in explain_text(only)
 
 
-def test_a_view_without_a_row_has_no_versions(lakehouse: Settings):
+def test_a_view_without_a_row_has_no_versions(lakehouse: Project):
     told = explain(lakehouse, ExplainRequest(AAPL, "RSI", online=False)).stories[1]
     assert (told.versions, told.bar, told.supersedes) == ((), None, None)
 
 
 @pytest.fixture
-def recomputed(lakehouse: Settings) -> Settings:
+def recomputed(lakehouse: Project) -> Project:
     """Forty of BTC's bars and what is computed from them."""
     opens = [int((EVENING.replace(hour=0, minute=0) - n * DAY).timestamp()) for n in range(40)]
     schema = arrow_schema(OHLCV_1D)
@@ -206,7 +206,7 @@ def recomputed(lakehouse: Settings) -> Settings:
     return lakehouse
 
 
-def test_a_recomputed_value_names_its_formula_and_its_bar(recomputed: Settings):
+def test_a_recomputed_value_names_its_formula_and_its_bar(recomputed: Project):
     request = ExplainRequest("BINANCE:BTCUSDT", "local_1d:RSI", online=False)
     (told,) = explain(recomputed, request).stories
     assert told.versions[0].run_id == "local"
@@ -221,7 +221,7 @@ def test_a_recomputed_value_names_its_formula_and_its_bar(recomputed: Settings):
 
 
 def test_a_recomputed_value_is_of_a_closed_bar_and_a_snapshot_at_its_close_of_an_open_one(
-    lakehouse: Settings,
+    lakehouse: Project,
 ):
     opened, close = EVENING.replace(hour=14, minute=30), EVENING.replace(hour=21, minute=0)
     times = {"timestamp": int(close.timestamp()), "event_timestamp": close}
@@ -235,7 +235,7 @@ def test_a_recomputed_value_is_of_a_closed_bar_and_a_snapshot_at_its_close_of_an
     assert [each.bar.state for each in told if each.bar] == ["open", "closed"]
 
 
-def test_a_plain_name_tells_of_every_view_that_has_it(recomputed: Settings):
+def test_a_plain_name_tells_of_every_view_that_has_it(recomputed: Project):
     both = explain(recomputed, ExplainRequest(AAPL, "RSI", online=False))
     assert [each.view for each in both.stories] == ["tv_technicals_1d", "local_1d"]
     one = explain(recomputed, ExplainRequest("BINANCE:BTCUSDT", "returns_1d", online=False))
@@ -263,7 +263,7 @@ def test_what_cannot_be_explained_is_refused(lakehouse, symbol, feature, as_of, 
         explain(lakehouse, ExplainRequest(symbol, feature, as_of, online=False))
 
 
-def test_the_story_is_told_to_people_and_to_machines(recomputed: Settings):
+def test_the_story_is_told_to_people_and_to_machines(recomputed: Project):
     told = explain(recomputed, ExplainRequest(AAPL, "RSI", EVENING + HOUR, online=False))
     text = explain_text(told)
     for part in ("52.0, known at 2026-01-16 21:30:00 UTC", "superseded: 51.0", "run run-2", "SHA-"):
@@ -282,7 +282,7 @@ def explained(tmp_path_factory, sample_panel) -> tuple[Explanation, Explanation]
         patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
         project = make_workspace(tmp_path_factory.mktemp("explain") / "workspace")
         patch.setenv("TVFEAST_PROJECT", str(project))
-        settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+        settings = replace(Project.from_environment(), scanner_url=scanner.url)
         request = ExplainRequest(AAPL, "tv_technicals_1d:RSI")
         candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
         feature_ingest(settings, FeatureIngestRequest(candidates))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import GateRefused, InputError, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import validate
@@ -23,6 +22,7 @@ from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import last_loads
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.runs.receipt import Job
 from tests.conftest import MONDAY, QUICK, SAMPLE
@@ -42,7 +42,7 @@ def bars(tmp_path: Path) -> Path:
     return path
 
 
-def fail(settings: Settings, name: str, number: int, error: BaseException) -> None:
+def fail(settings: Project, name: str, number: int, error: BaseException) -> None:
     run_id = f"99990101T00000{number % 10}Z-{number:06}"
     request = {"files": ["bars.csv"], "splits": None} if name == "import_bars.json" else None
     with suppress(type(error)), Job(settings, run_id, "job", name, request):
@@ -53,7 +53,7 @@ def fail(settings: Settings, name: str, number: int, error: BaseException) -> No
     "error", [GateRefused("no"), InputError("bad"), KeyboardInterrupt()], ids=lambda e: type(e)
 )
 def test_no_reader_goes_by_a_receipt_that_knows_nothing(
-    settings: Settings, bars: Path, scanner: ReplayScanner, error: BaseException
+    settings: Project, bars: Path, scanner: ReplayScanner, error: BaseException
 ):
     import_bars(settings, ImportRequest((bars,)))
     local_features(settings)
@@ -76,7 +76,7 @@ def test_no_reader_goes_by_a_receipt_that_knows_nothing(
     assert check_lakehouse(settings).faults == []
 
 
-def test_an_import_that_fails_before_it_writes_finishes_no_other(settings: Settings, bars: Path):
+def test_an_import_that_fails_before_it_writes_finishes_no_other(settings: Project, bars: Path):
     run_id = "20210412T200000Z-half"
     with (
         suppress(InputError),
@@ -103,7 +103,7 @@ def test_an_import_that_fails_before_it_writes_finishes_no_other(settings: Setti
 
 
 def test_a_snapshot_that_never_appeared_is_not_what_the_gate_counts(
-    settings: Settings, scanner: ReplayScanner, at: Callable[[datetime], None]
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
 ):
     """Its receipt says how many it fetched, and no row of it is there."""
     candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
@@ -125,7 +125,7 @@ def test_a_snapshot_that_never_appeared_is_not_what_the_gate_counts(
     assert validate(settings).passed
 
 
-def test_failing_commands_leave_their_receipts(settings: Settings, bars: Path):
+def test_failing_commands_leave_their_receipts(settings: Project, bars: Path):
     for name, job in (
         ("backfill.json", lambda: backfill(settings, date(2021, 4, 1), date(2021, 4, 2))),
         ("local_features.json", lambda: local_features(settings)),

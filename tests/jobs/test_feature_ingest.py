@@ -27,7 +27,6 @@ from ingestion.base.errors import (
     ScannerRefused,
     UnknownColumn,
 )
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.render.scans import ingest_text
 from ingestion.formulas import compute_local_features
@@ -37,6 +36,7 @@ from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.markets.closes import bar_close, bar_closes
+from ingestion.project import Project
 from ingestion.quality.gate import check_at_door
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
@@ -54,23 +54,23 @@ def request(*symbols: str, **changes) -> FeatureIngestRequest:
     return FeatureIngestRequest(of(*(symbols or TEN)), scanner=scanner, **changes)
 
 
-def rows(settings: Settings) -> pa.Table:
+def rows(settings: Project) -> pa.Table:
     return pa.concat_tables(
         [read_part(part.path) for part in list_parts(settings.lakehouse, GROUP)]
     )
 
 
-def keys(settings: Settings) -> list[tuple[str, int]]:
+def keys(settings: Project) -> list[tuple[str, int]]:
     table = rows(settings)
     return list(zip(table["symbol"].to_pylist(), table["timestamp"].to_pylist(), strict=True))
 
 
-def receipts(settings: Settings) -> list[dict]:
+def receipts(settings: Project) -> list[dict]:
     files = sorted((settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json"))
     return [json.loads(file.read_bytes()) for file in files]
 
 
-def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Settings):
+def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Project):
     result = feature_ingest(settings, FeatureIngestRequest(ALL))
     assert result.part == (
         settings.lakehouse / "features/tv_technicals_1d/date=2021-04-12/part-0.parquet"
@@ -82,7 +82,7 @@ def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Settings):
 
 
 def test_a_row_is_created_after_the_checks_that_let_it_in(
-    settings: Settings, at, monkeypatch: pytest.MonkeyPatch
+    settings: Project, at, monkeypatch: pytest.MonkeyPatch
 ):
     """As recorded, it would be given to decisions of which it could not be seen."""
     later = MONDAY + timedelta(minutes=1)
@@ -98,7 +98,7 @@ def test_a_row_is_created_after_the_checks_that_let_it_in(
     assert set(table["created_timestamp"].to_pylist()) == {later}
 
 
-def test_rows_hold_what_the_formulas_give_for_the_last_closed_bar(settings: Settings):
+def test_rows_hold_what_the_formulas_give_for_the_last_closed_bar(settings: Project):
     """The oracle goes around scanner, HTTP and job: straight from the bars."""
     feature_ingest(settings, FeatureIngestRequest(ALL))
     bars = pq.read_table(SAMPLE / "bars.parquet")
@@ -142,7 +142,7 @@ def test_the_stamp_is_taken_when_the_last_answer_has_come(sample_panel, settings
 
 
 class TestReceipt:
-    def test_it_accounts_for_every_symbol(self, settings: Settings, scanner: ReplayScanner):
+    def test_it_accounts_for_every_symbol(self, settings: Project, scanner: ReplayScanner):
         scanner.spoiled = {TEN[0]: "text-value"}
         asked = (*TEN, "NASDAQ:GONE")
         feature_ingest(settings, request(*asked, min_coverage=0.5, batch_size=6))
@@ -161,7 +161,7 @@ class TestReceipt:
         assert [attempt["fetched"] for attempt in receipt["attempts"]] == [9, 0, 0]
         assert [attempt["failed"] for attempt in receipt["attempts"]] == [1, 1, 0]
 
-    def test_it_is_written_before_the_data(self, settings: Settings, monkeypatch):
+    def test_it_is_written_before_the_data(self, settings: Project, monkeypatch):
         monkeypatch.setattr(
             "ingestion.jobs.ingest.feature_ingest.append_part",
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
@@ -171,32 +171,32 @@ class TestReceipt:
         assert len(receipts(settings)) == 1
         assert not list_parts(settings.lakehouse, GROUP)
 
-    def test_it_names_the_universe(self, settings: Settings):
+    def test_it_names_the_universe(self, settings: Project):
         feature_ingest(settings, FeatureIngestRequest("crypto", scanner=QUICK))
         (receipt,) = receipts(settings)
         assert receipt["profile"] == "crypto"
         assert receipt["asked"] == receipt["fetched"] == 4
         assert receipt["shortfall"] == 0
 
-    def test_it_does_not_hold_the_session_cookie(self, settings: Settings):
+    def test_it_does_not_hold_the_session_cookie(self, settings: Project):
         feature_ingest(replace(settings, session_id="s3cret"), request())
         for file in settings.lakehouse.rglob("*.*"):
             assert b"s3cret" not in file.read_bytes()
 
 
 class TestGates:
-    def test_below_the_least_coverage_nothing_is_published(self, settings: Settings):
+    def test_below_the_least_coverage_nothing_is_published(self, settings: Project):
         with pytest.raises(GateRefused, match=r"coverage 83\.3%.*0\.95") as refused:
             feature_ingest(settings, request(*TEN, "X:GONE", "X:LOST"))
         assert refused.value.exit_code == 3
         assert not list_parts(settings.lakehouse, GROUP)
         assert receipts(settings)[0]["verdict"] == "refuse"
 
-    def test_at_the_least_coverage_it_is_published(self, settings: Settings):
+    def test_at_the_least_coverage_it_is_published(self, settings: Project):
         feature_ingest(settings, request(*TEN, "X:GONE", "X:LOST", min_coverage=10 / 12))
         assert rows(settings).num_rows == 10
 
-    def test_no_rows_at_all_is_an_error_of_its_own(self, settings: Settings):
+    def test_no_rows_at_all_is_an_error_of_its_own(self, settings: Project):
         with pytest.raises(NothingFetched) as error:
             feature_ingest(settings, request("X:GONE", min_coverage=0))
         assert error.value.exit_code == 4
@@ -204,23 +204,23 @@ class TestGates:
         assert receipts(settings)[0]["absent"] == ["X:GONE"]
         assert receipts(settings)[0]["verdict"] == "refuse"
 
-    def test_a_scanner_that_is_down_publishes_nothing(self, settings: Settings):
+    def test_a_scanner_that_is_down_publishes_nothing(self, settings: Project):
         with pytest.raises(NothingFetched):
             feature_ingest(replace(settings, scanner_url="http://127.0.0.1:9"), request())
         assert "connection" in receipts(settings)[0]["failed_symbols"][TEN[0]]
 
-    def test_an_unknown_column_is_named(self, settings: Settings, scanner: ReplayScanner):
+    def test_an_unknown_column_is_named(self, settings: Project, scanner: ReplayScanner):
         scanner.plan = FaultPlan(["error-in-200"])
         with pytest.raises(UnknownColumn, match="RSI") as error:
             feature_ingest(settings, request())
         assert error.value.exit_code == 2
         assert not list_parts(settings.lakehouse, GROUP)
 
-    def test_an_unknown_market_is_refused(self, settings: Settings):
+    def test_an_unknown_market_is_refused(self, settings: Project):
         with pytest.raises(ScannerRefused, match="germay"):
             feature_ingest(settings, FeatureIngestRequest("germay", scanner=QUICK))
 
-    def test_another_run_in_the_lakehouse_is_not_disturbed(self, settings: Settings, scanner):
+    def test_another_run_in_the_lakehouse_is_not_disturbed(self, settings: Project, scanner):
         with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked):
             feature_ingest(settings, request())
         assert not scanner.requests
@@ -395,7 +395,7 @@ class TestProgress:
 
 
 def on_a_terminal(
-    settings: Settings, *arguments: str, interrupted: ReplayScanner | None = None
+    settings: Project, *arguments: str, interrupted: ReplayScanner | None = None
 ) -> list[str]:
     """Run the command on a pseudo-terminal; return the lines that it leaves there."""
     ours, theirs = pty.openpty()
@@ -407,7 +407,7 @@ def on_a_terminal(
         stderr=theirs,
         env={
             "PATH": os.environ["PATH"],
-            "TVFEAST_PROJECT": str(settings.project),
+            "TVFEAST_PROJECT": str(settings.folder),
             "TVFEAST_SCANNER_URL": settings.scanner_url,
             "TVFEAST_NOW": MONDAY.isoformat(),
         },
@@ -482,7 +482,7 @@ class TestText:
         assert replace(report, fetched=90, asked=20).coverage == 1
 
 
-def test_what_a_killed_run_left_in_staging_is_removed(settings: Settings):
+def test_what_a_killed_run_left_in_staging_is_removed(settings: Project):
     left = settings.lakehouse / "_tmp" / "dead" / "tv_technicals_1d.parquet"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"PAR1")
@@ -490,7 +490,7 @@ def test_what_a_killed_run_left_in_staging_is_removed(settings: Settings):
     assert not left.exists()
 
 
-def test_paths_in_the_result_exist(settings: Settings):
+def test_paths_in_the_result_exist(settings: Project):
     result = feature_ingest(settings, request())
     assert isinstance(result.part, Path)
     assert result.part.is_file()

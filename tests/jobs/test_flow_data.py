@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused, LakehouseLocked
-from ingestion.base.settings import Settings
 from ingestion.catalog import DATASETS
 from ingestion.cli.render.flow import flow_text
 from ingestion.jobs.compute.local_features import local_features
@@ -21,6 +20,7 @@ from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import lakehouse_lock, list_parts
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
@@ -38,7 +38,7 @@ def request_all() -> FeatureIngestRequest:
 
 
 @pytest.fixture
-def with_history(settings: Settings, tmp_path: Path) -> Settings:
+def with_history(settings: Project, tmp_path: Path) -> Project:
     """The sample's last three months: all that a flow of these days looks at."""
     bars = pq.read_table(SAMPLE / "bars.parquet")
     recent = bars.filter(pc.field("timestamp") > MONDAY.timestamp() - 90 * 86_400)
@@ -48,7 +48,7 @@ def with_history(settings: Settings, tmp_path: Path) -> Settings:
     return settings
 
 
-def parts(settings: Settings) -> set[Path]:
+def parts(settings: Project) -> set[Path]:
     return {part.path for dataset in DATASETS for part in list_parts(settings.lakehouse, dataset)}
 
 
@@ -57,7 +57,7 @@ def statuses(flow: FlowResult) -> list[Status]:
 
 
 def test_one_run_goes_all_the_way_and_leaves_one_receipt(
-    with_history: Settings, request_all: FeatureIngestRequest, at
+    with_history: Project, request_all: FeatureIngestRequest, at
 ):
     at(TUESDAY)
     flow = flow_data(with_history, request_all)
@@ -78,7 +78,7 @@ def test_one_run_goes_all_the_way_and_leaves_one_receipt(
 
 
 def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
-    with_history: Settings, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
+    with_history: Project, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
 ):
     at(TUESDAY)
     scanner.plan = FaultPlan.parse(["empty:1"])  # the bars' only request
@@ -108,7 +108,7 @@ def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
 
 
 def test_without_bars_the_snapshot_is_served_all_the_same(
-    settings: Settings, request_all: FeatureIngestRequest
+    settings: Project, request_all: FeatureIngestRequest
 ):
     """Before New York's close of the first day no bar has closed yet."""
     flow = flow_data(settings, request_all)
@@ -117,7 +117,7 @@ def test_without_bars_the_snapshot_is_served_all_the_same(
     assert flow["materialize"].result.loads[0].rows == 60
 
 
-def test_a_repeated_run_adds_nothing(with_history: Settings, request_all: FeatureIngestRequest, at):
+def test_a_repeated_run_adds_nothing(with_history: Project, request_all: FeatureIngestRequest, at):
     at(TUESDAY)
     flow_data(with_history, request_all)
     before = parts(with_history)
@@ -128,7 +128,7 @@ def test_a_repeated_run_adds_nothing(with_history: Settings, request_all: Featur
 
 
 def test_a_flow_holds_the_lock_from_the_first_step_to_the_last(
-    settings: Settings, request_all: FeatureIngestRequest
+    settings: Project, request_all: FeatureIngestRequest
 ):
     with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked, match="other"):
         flow_data(settings, request_all)

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import status
@@ -30,6 +29,7 @@ from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import write_run_file
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
@@ -44,7 +44,7 @@ def request_all() -> FeatureIngestRequest:
 
 
 @pytest.fixture
-def history(settings: Settings, tmp_path: Path) -> Settings:
+def history(settings: Project, tmp_path: Path) -> Project:
     """The sample's bars of the two months until Monday."""
     bars = pq.read_table(SAMPLE / "bars.parquet")
     stamps = pc.field("timestamp")
@@ -55,14 +55,14 @@ def history(settings: Settings, tmp_path: Path) -> Settings:
     return settings
 
 
-def refused_groups(settings: Settings) -> list[str | None]:
+def refused_groups(settings: Project) -> list[str | None]:
     """Return what the newest verdict says no to."""
     path = max((settings.lakehouse / "_runs").glob("*/validate.json"))
     groups = json.loads(path.read_text())["groups"]
     return [name for name, told in groups.items() if told["verdict"] == "refuse"]
 
 
-def refuse_technicals(settings: Settings, run_id: str) -> None:
+def refuse_technicals(settings: Project, run_id: str) -> None:
     """Leave a comparison by which the served values are not the recomputed ones."""
     column = {"feature": "RSI", "n": 100, "beyond": 60, "rank_correlation": 1.0}
     content = json.dumps({"run_id": run_id, "columns": [column | {"sign_agreement": 1.0}]})
@@ -70,7 +70,7 @@ def refuse_technicals(settings: Settings, run_id: str) -> None:
 
 
 def test_old_bars_keep_no_fresh_snapshot_from_being_served(
-    history: Settings,
+    history: Project,
     request_all: FeatureIngestRequest,
     scanner: ReplayScanner,
     at: Callable[[datetime], None],
@@ -106,7 +106,7 @@ def test_old_bars_keep_no_fresh_snapshot_from_being_served(
 
 
 def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_that_different(
-    history: Settings,
+    history: Project,
     request_all: FeatureIngestRequest,
     scanner: ReplayScanner,
     at: Callable[[datetime], None],
@@ -159,7 +159,7 @@ def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_
     ],
 )
 def test_a_scan_that_fails_keeps_nothing_of_the_others_back(
-    history: Settings,
+    history: Project,
     request_all: FeatureIngestRequest,
     scanner: ReplayScanner,
     at: Callable[[datetime], None],
@@ -181,7 +181,7 @@ def test_a_scan_that_fails_keeps_nothing_of_the_others_back(
 
 
 def test_where_nothing_came_and_nothing_is_new_the_first_failure_decides(
-    history: Settings,
+    history: Project,
     request_all: FeatureIngestRequest,
     scanner: ReplayScanner,
     at: Callable[[datetime], None],
@@ -226,16 +226,16 @@ def rounds(flow: FlowResult) -> dict[str, int]:
     }
 
 
-def served(settings: Settings, view: str) -> pa.Table:
+def served(settings: Project, view: str) -> pa.Table:
     store = open_repository(settings)
     (group,) = (group for group in GROUPS if group.name == view)
     with feast_calls(settings):
         return read_online(store, group).sort_by("symbol")
 
 
-def spoil(settings: Settings) -> None:
+def spoil(settings: Project) -> None:
     """Take a row out of the online store, as no job would."""
-    with closing(sqlite3.connect(settings.project / "data" / "online.db")) as database:
+    with closing(sqlite3.connect(settings.folder / "data" / "online.db")) as database:
         (table,) = database.execute(
             "select name from sqlite_master where name like 'wide_%tv_technicals_1d'"
         ).fetchone()

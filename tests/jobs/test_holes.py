@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import InputError, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
 from ingestion.jobs.ingest.holes import Holes, accept_hole, find_holes
@@ -21,6 +20,7 @@ from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.profiles import FLOW_FILE, forget_profiles
 from ingestion.lakehouse import write_run_file
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.runs.run_id import new_run_id
 from tests.conftest import MONDAY, QUICK, SAMPLE
@@ -44,13 +44,13 @@ def request_bars() -> ScanRequest:
 
 
 @pytest.fixture
-def history(settings: Settings, tmp_path: Path) -> Settings:
+def history(settings: Project, tmp_path: Path) -> Project:
     """Two weeks of the sample, to the weekend, imported."""
     load(settings, tmp_path, MONDAY - 14 * DAY, MONDAY - 2 * DAY)
     return settings
 
 
-def load(settings: Settings, folder: Path, first: datetime, last: datetime, *symbols: str) -> None:
+def load(settings: Project, folder: Path, first: datetime, last: datetime, *symbols: str) -> None:
     bars = pq.read_table(SAMPLE / "bars.parquet")
     opened = pc.field("timestamp")
     wanted = (opened >= int(first.timestamp())) & (opened < int(last.timestamp()))
@@ -61,7 +61,7 @@ def load(settings: Settings, folder: Path, first: datetime, last: datetime, *sym
 
 
 def evenings(
-    settings: Settings, request: ScanRequest, at, *days: int, hours: float = 0
+    settings: Project, request: ScanRequest, at, *days: int, hours: float = 0
 ) -> DataIngestResult:
     for day in days:
         at(MONDAY + day * DAY + timedelta(hours=hours))
@@ -69,7 +69,7 @@ def evenings(
     return result
 
 
-def holes(settings: Settings, instant: datetime) -> Holes:
+def holes(settings: Project, instant: datetime) -> Holes:
     return find_holes(settings.lakehouse, instant)
 
 
@@ -185,7 +185,7 @@ def test_markets_that_a_job_brings_are_not_imported_until(history, request_bars,
     assert holes(history, MONDAY).imported_until == {}
 
 
-def test_a_hole_of_imported_history_is_named(settings: Settings, tmp_path: Path):
+def test_a_hole_of_imported_history_is_named(settings: Project, tmp_path: Path):
     load(settings, tmp_path, MONDAY - 30 * DAY, MONDAY - 20 * DAY)  # to Tuesday, 23 March
     load(settings, tmp_path, MONDAY - 18 * DAY, MONDAY - 10 * DAY)  # from Friday, 26 March on
     assert set(named(holes(settings, MONDAY))) == {

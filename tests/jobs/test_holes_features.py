@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.cli.render.explanation import explain_text
 from ingestion.formulas import FEATURES
@@ -28,6 +27,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.project import Project
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 DAY = timedelta(days=1)
@@ -52,14 +52,14 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("os.fsync", lambda _: None)
         patched.setenv("TVFEAST_NOW", (MONDAY - DAY).isoformat())
-        settings = Settings(root, root / "lakehouse", "https://scanner.invalid")
+        settings = Project(root, root / "lakehouse", "https://scanner.invalid")
         load(settings, root, MONDAY - 70 * DAY, MONDAY - 2 * DAY)
         local_features(settings)
     return root / "lakehouse"
 
 
 @pytest.fixture
-def lakehouse(settings: Settings, computed: Path) -> Settings:
+def lakehouse(settings: Project, computed: Path) -> Project:
     """The same, and Monday's evening."""
     shutil.rmtree(settings.lakehouse, ignore_errors=True)
     shutil.copytree(computed, settings.lakehouse)
@@ -68,7 +68,7 @@ def lakehouse(settings: Settings, computed: Path) -> Settings:
 
 
 def load(
-    settings: Settings, folder: Path, first: datetime, last: datetime, few: bool = True
+    settings: Project, folder: Path, first: datetime, last: datetime, few: bool = True
 ) -> None:
     bars = pq.read_table(SAMPLE / "bars.parquet")
     opened = pc.field("timestamp")
@@ -79,13 +79,13 @@ def load(
     import_bars(settings, ImportRequest((folder / "some.parquet",)))
 
 
-def evening(settings: Settings) -> None:
+def evening(settings: Project) -> None:
     few = Candidates("few.json", tuple(FEW), (), 0)
     data_ingest(settings, ScanRequest(few, scanner=SCAN))
     local_features(settings)
 
 
-def stored(settings: Settings) -> dict[tuple[str, date], dict]:
+def stored(settings: Project) -> dict[tuple[str, date], dict]:
     """The current rows, by symbol and date."""
     rows = read_current(list_parts(settings.lakehouse, LOCAL_1D), LOCAL_1D)
     return {(row["symbol"], row["event_timestamp"].date()): row for row in rows.to_pylist()}
@@ -96,7 +96,7 @@ def values(row: dict) -> dict[str, float | None]:
 
 
 def test_values_over_a_lost_evening_are_null_and_come_back_with_its_bars(
-    lakehouse: Settings, tmp_path: Path, at
+    lakehouse: Project, tmp_path: Path, at
 ):
     before = stored(lakehouse)
     for day in (2, 3, 4):
@@ -137,7 +137,7 @@ def before_first(before: dict, symbol: str, name: str) -> bool:
     return before[symbol, last][name] is None
 
 
-def test_after_acceptance_the_same_values_are_computed_over_the_gap(lakehouse: Settings, at):
+def test_after_acceptance_the_same_values_are_computed_over_the_gap(lakehouse: Project, at):
     at(MONDAY + 2 * DAY)
     evening(lakehouse)
     closes = {
@@ -171,7 +171,7 @@ def test_after_acceptance_the_same_values_are_computed_over_the_gap(lakehouse: S
 
 
 def test_days_computed_live_equal_a_backfill_bit_for_bit_with_holes_too(
-    lakehouse: Settings, tmp_path: Path, at
+    lakehouse: Project, tmp_path: Path, at
 ):
     for day in (2, 3, 7, 8):  # Tuesday, Friday and Monday are lost
         at(MONDAY + day * DAY)
@@ -189,7 +189,7 @@ def test_days_computed_live_equal_a_backfill_bit_for_bit_with_holes_too(
 
 
 def test_the_flow_after_a_lost_evening_serves_the_rest_and_exits_with_3(
-    settings: Settings, tmp_path: Path, at
+    settings: Project, tmp_path: Path, at
 ):
     """With all symbols: shares are judged from twenty on."""
     lakehouse = settings

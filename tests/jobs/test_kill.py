@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base import clock
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import arrow_schema
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
 from tests.fuzzing import sized
@@ -64,7 +64,7 @@ main()
 """
 
 
-def whole_parts(settings: Settings) -> list[tuple[str, int]]:
+def whole_parts(settings: Project) -> list[tuple[str, int]]:
     """Read the folder as any reader would; every file must be a whole snapshot."""
     keys: list[tuple[str, int]] = []
     for path in sorted((settings.lakehouse / GROUP.storage).rglob("*")):
@@ -79,7 +79,7 @@ def whole_parts(settings: Settings) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def reader(settings: Settings) -> Iterator[None]:
+def reader(settings: Project) -> Iterator[None]:
     """Read all the time while runs are being killed."""
     stop, failures = Event(), []
 
@@ -99,12 +99,12 @@ def reader(settings: Settings) -> Iterator[None]:
     assert not failures
 
 
-def start(settings: Settings, *python: str) -> subprocess.Popen[bytes]:
+def start(settings: Project, *python: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, *python, *COMMAND],
         env={
             "PATH": "/usr/bin:/bin",
-            "TVFEAST_PROJECT": str(settings.project),
+            "TVFEAST_PROJECT": str(settings.folder),
             "TVFEAST_SCANNER_URL": settings.scanner_url,
             "TVFEAST_NOW": os.environ["TVFEAST_NOW"],
         },
@@ -113,7 +113,7 @@ def start(settings: Settings, *python: str) -> subprocess.Popen[bytes]:
     )
 
 
-def complete(settings: Settings, snapshots: int) -> None:
+def complete(settings: Project, snapshots: int) -> None:
     report = check_lakehouse(settings)
     assert (report.faults, report.not_recorded) == ([], 0)
     feature_ingest(settings, FeatureIngestRequest(read_candidates(CANDIDATES)))
@@ -122,7 +122,7 @@ def complete(settings: Settings, snapshots: int) -> None:
 
 
 def test_kills_at_random_lose_nothing_and_double_nothing(
-    settings: Settings, scanner: ReplayScanner, at, reader
+    settings: Project, scanner: ReplayScanner, at, reader
 ):
     scanner.latency = 0.05
     lasts = []
@@ -147,7 +147,7 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
 
 
 def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
-    settings: Settings, scanner: ReplayScanner, at, reader, tmp_path: Path
+    settings: Project, scanner: ReplayScanner, at, reader, tmp_path: Path
 ):
     script = tmp_path / "die_at.py"
     script.write_text(DIE_AT)

@@ -15,7 +15,6 @@ import pytest
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D, Dataset
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
@@ -24,6 +23,7 @@ from ingestion.jobs.compute import transpose as turn
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
 from ingestion.markets.closes import bar_closes
+from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
 from tests.conftest import SAMPLE
 
@@ -63,7 +63,7 @@ def bars() -> pa.Table:
 
 
 def load(
-    settings: Settings,
+    settings: Project,
     bars: pa.Table,
     after: date = date.min,
     until: date = date.max,
@@ -76,27 +76,27 @@ def load(
             append_part(settings.lakehouse, OHLCV_1D, bars.filter(pa.array(days == day)), run_id)
 
 
-def stored(settings: Settings) -> pa.Table:
+def stored(settings: Project) -> pa.Table:
     rows = read_current(list_parts(settings.lakehouse, LOCAL_1D), LOCAL_1D)
     return rows.drop_columns(["created_timestamp"])
 
 
-def every_version(settings: Settings) -> int:
+def every_version(settings: Project) -> int:
     return sum(read_part(part.path).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
 
 
 @pytest.fixture
-def lakehouse(tmp_path: Path, at) -> Settings:
+def lakehouse(tmp_path: Path, at) -> Project:
     at(WRITTEN)
-    return replace(Settings.from_environment(), lakehouse=tmp_path / "lakehouse")
+    return replace(Project.from_environment(), lakehouse=tmp_path / "lakehouse")
 
 
 @pytest.fixture
-def another(lakehouse: Settings, tmp_path: Path) -> Settings:
+def another(lakehouse: Project, tmp_path: Path) -> Project:
     return replace(lakehouse, lakehouse=tmp_path / "another")
 
 
-def test_a_backfill_stores_what_the_formulas_give(lakehouse: Settings, bars: pa.Table):
+def test_a_backfill_stores_what_the_formulas_give(lakehouse: Project, bars: pa.Table):
     load(lakehouse, bars)
     result = backfill(lakehouse, *EVER)
     seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
@@ -114,7 +114,7 @@ def test_a_backfill_stores_what_the_formulas_give(lakehouse: Settings, bars: pa.
 
 
 def test_days_computed_live_equal_the_same_days_of_a_backfill_bit_for_bit(
-    lakehouse: Settings, another: Settings, bars: pa.Table, at
+    lakehouse: Project, another: Project, bars: pa.Table, at
 ):
     start = date(2021, 4, 11)
     load(lakehouse, bars, until=start)
@@ -138,7 +138,7 @@ def restamped(bars: pa.Table, day: date) -> pa.Table:
     return bars.set_column(place, "created_timestamp", column)
 
 
-def test_a_second_backfill_over_unchanged_bars_writes_nothing(lakehouse: Settings, bars):
+def test_a_second_backfill_over_unchanged_bars_writes_nothing(lakehouse: Project, bars):
     load(lakehouse, bars)
     backfill(lakehouse, *EVER)
     parts = list_parts(lakehouse.lakehouse, LOCAL_1D)
@@ -147,7 +147,7 @@ def test_a_second_backfill_over_unchanged_bars_writes_nothing(lakehouse: Setting
     assert list_parts(lakehouse.lakehouse, LOCAL_1D) == parts
 
 
-def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Settings, bars, at):
+def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Project, bars, at):
     load(lakehouse, bars)
     local_features(lakehouse)
     before = stored(lakehouse)
@@ -175,7 +175,7 @@ def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Settings, 
 
 
 def test_a_restated_row_is_created_later_even_if_the_clock_is_not(
-    lakehouse: Settings, another: Settings, bars: pa.Table, at
+    lakehouse: Project, another: Project, bars: pa.Table, at
 ):
     restated = bars
     for name, more in (("close", 0.01), ("created_timestamp", timedelta(microseconds=1))):
@@ -194,7 +194,7 @@ def test_a_restated_row_is_created_later_even_if_the_clock_is_not(
 
 
 def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
-    lakehouse: Settings, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
 ):
     """As recorded, it would be given to decisions of which it could not be seen."""
 
@@ -227,7 +227,7 @@ def test_how_the_rows_are_spilled_does_not_show(lakehouse, another, bars, monkey
     assert stored(lakehouse).equals(stored(another))
 
 
-def test_only_the_wanted_dates_are_written(lakehouse: Settings, bars: pa.Table):
+def test_only_the_wanted_dates_are_written(lakehouse: Project, bars: pa.Table):
     load(lakehouse, bars)
     backfill(lakehouse, date(2021, 2, 1), date(2021, 2, 28))
     dates = [part.date for part in list_parts(lakehouse.lakehouse, LOCAL_1D)]
@@ -248,14 +248,14 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from ingestion.jobs.compute.local_features import backfill
-from ingestion.base.settings import Settings
+from ingestion.project import Project
 print("started", flush=True)
-settings = replace(Settings.from_environment(), lakehouse=Path(sys.argv[1]))
+settings = replace(Project.from_environment(), lakehouse=Path(sys.argv[1]))
 backfill(settings, date(1990, 1, 1), date(2100, 1, 1))
 """
 
 
-def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Settings, another, bars):
+def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Project, another, bars):
     load(lakehouse, bars)
     for pause in (0.1, 0.5, 0.9):
         with subprocess.Popen(
@@ -275,19 +275,19 @@ def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Settings, another
     assert not list((lakehouse.lakehouse / "_tmp").iterdir())
 
 
-def test_without_bars_it_says_what_to_do(lakehouse: Settings):
+def test_without_bars_it_says_what_to_do(lakehouse: Project):
     with pytest.raises(InputError, match="import-bars"):
         backfill(lakehouse, *EVER)
     with pytest.raises(InputError, match="import-bars"):
         local_features(lakehouse)
 
 
-def test_dates_the_wrong_way_round_are_refused(lakehouse: Settings):
+def test_dates_the_wrong_way_round_are_refused(lakehouse: Project):
     with pytest.raises(InputError, match="after"):
         backfill(lakehouse, date(2021, 1, 2), date(2021, 1, 1))
 
 
-def test_nothing_new_looks_at_nothing(lakehouse: Settings, bars: pa.Table, at):
+def test_nothing_new_looks_at_nothing(lakehouse: Project, bars: pa.Table, at):
     load(lakehouse, bars, run_id="20200101T000000Z-earlier")
     at(WRITTEN + timedelta(hours=1))
     local_features(lakehouse)
@@ -295,7 +295,7 @@ def test_nothing_new_looks_at_nothing(lakehouse: Settings, bars: pa.Table, at):
 
 
 def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
-    lakehouse: Settings, another: Settings, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, another: Project, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
 ):
     """On a clock that moves on, the rows of the dead run are newer than all bars."""
     load(lakehouse, bars)
@@ -318,7 +318,7 @@ def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
     assert stored(lakehouse).equals(stored(another))
 
 
-def test_a_backfill_of_a_span_hides_no_news(lakehouse: Settings, bars: pa.Table, at):
+def test_a_backfill_of_a_span_hides_no_news(lakehouse: Project, bars: pa.Table, at):
     load(lakehouse, bars)
     at(WRITTEN + timedelta(hours=1))
     backfill(lakehouse, date(2021, 2, 1), date(2021, 2, 28))

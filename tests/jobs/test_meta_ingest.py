@@ -11,13 +11,13 @@ import pytest
 from scanned_rows import instant, showing
 
 from ingestion.base.errors import ClockError, GateRefused, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.catalog import ABSENCES, SYMBOLS
 from ingestion.cli.render.scans import symbols_document, symbols_text
 from ingestion.jobs.ingest.meta_ingest import MetaIngestResult, meta_ingest
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import active_symbols, list_parts, read_symbols, symbols_at
 from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
@@ -47,7 +47,7 @@ def of(symbol: str, **cells: object) -> dict:
 
 @pytest.fixture
 def ingest(
-    settings: Settings, scanner: ReplayScanner, at: Callable[[datetime], None]
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
 ) -> Callable[..., MetaIngestResult]:
     """Show rows on the n-th day, and ingest them; three symbols are asked for if not told."""
 
@@ -61,12 +61,12 @@ def ingest(
     return run
 
 
-def versions(settings: Settings, symbol: str) -> list[dict]:
+def versions(settings: Project, symbol: str) -> list[dict]:
     rows = read_symbols(settings.lakehouse).to_pylist()
     return [row for row in rows if row["symbol"] == symbol]
 
 
-def states(settings: Settings, symbol: str) -> list[tuple[int, bool]]:
+def states(settings: Project, symbol: str) -> list[tuple[int, bool]]:
     """Day and activity of each version."""
     return [
         ((row["valid_from"] - MONDAY) // DAY, row["active"]) for row in versions(settings, symbol)
@@ -74,7 +74,7 @@ def states(settings: Settings, symbol: str) -> list[tuple[int, bool]]:
 
 
 class TestRows:
-    def test_a_first_run_writes_a_row_a_symbol(self, settings: Settings):
+    def test_a_first_run_writes_a_row_a_symbol(self, settings: Project):
         result = meta_ingest(settings, ScanRequest(ALL))
         assert result.part == settings.lakehouse / "symbols/date=2021-04-12/part-0.parquet"
         assert (result.symbols.new, result.symbols.changed) == (60, 0)
@@ -329,12 +329,12 @@ class TestUniverse:
             assert result.symbols.absent_days == {}
 
 
-def receipts(settings: Settings) -> list[dict]:
+def receipts(settings: Project) -> list[dict]:
     found = (settings.lakehouse / "_runs").glob("*/meta_ingest.json")
     return [json.loads(file.read_bytes()) for file in found]
 
 
-def test_the_receipt_says_what_was_observed(settings: Settings):
+def test_the_receipt_says_what_was_observed(settings: Project):
     result = meta_ingest(settings, ScanRequest(ALL), run_id="flow-1")
     assert result.receipt == settings.lakehouse / "_runs" / "flow-1" / "meta_ingest.json"
     receipt = json.loads(result.receipt.read_bytes())

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from scanned_rows import bar, instant, showing
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import MISSED_BARS
 from ingestion.cli.render.scans import bars_text
 from ingestion.formulas.reach import BARS_BACK
@@ -21,6 +20,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts
 from ingestion.markets.candidates import Candidates
+from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import QUICK
 from tests.jobs.test_holes_features import stored
@@ -37,7 +37,7 @@ def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ingest(
-    settings: Settings, scanner: ReplayScanner, at: Callable[[datetime], None]
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
 ) -> Callable[..., DataIngestResult]:
     """Show rows at an instant, and ingest them."""
 
@@ -52,7 +52,7 @@ def ingest(
     return run
 
 
-def imported(settings: Settings, tmp_path: Path, *lines: str) -> None:
+def imported(settings: Project, tmp_path: Path, *lines: str) -> None:
     """Import bars of lines ``symbol,date,close``."""
     path = tmp_path / "vendor.csv"
     rows = (line.split(",") for line in lines)

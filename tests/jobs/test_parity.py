@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import InputError, LakehouseLocked
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, parity
@@ -27,6 +26,7 @@ from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_i
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_current
 from ingestion.markets.candidates import Candidates
+from ingestion.project import Project
 from ingestion.quality.parity import ColumnParity
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import SAMPLE
@@ -69,7 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, ReplayScanner(panel) as replay:
         patch.setattr("os.fsync", lambda _: None)
         settings = replace(
-            Settings.from_environment(), lakehouse=root / "lakehouse", scanner_url=replay.url
+            Project.from_environment(), lakehouse=root / "lakehouse", scanner_url=replay.url
         )
         request = FeatureIngestRequest(Candidates("test", SYMBOLS, (), 0))
         for instant in SNAPSHOTS:
@@ -89,19 +89,19 @@ def auctioned(bars: pa.Table) -> pa.Table:
 
 
 @pytest.fixture
-def lakehouse(built: Path, tmp_path: Path, at) -> Settings:
+def lakehouse(built: Path, tmp_path: Path, at) -> Project:
     """A copy to write to."""
     at(WRITTEN)
     shutil.copytree(built, tmp_path / "lakehouse")
-    return replace(Settings.from_environment(), lakehouse=tmp_path / "lakehouse")
+    return replace(Project.from_environment(), lakehouse=tmp_path / "lakehouse")
 
 
-def columns(settings: Settings, **request) -> dict[str, ColumnParity]:
+def columns(settings: Project, **request) -> dict[str, ColumnParity]:
     report = parity(settings, ParityRequest(**request)).report
     return {column.feature: column for column in report.columns}
 
 
-def restate(settings: Settings, symbol: str, known_at: datetime, **values: float | None) -> None:
+def restate(settings: Project, symbol: str, known_at: datetime, **values: float | None) -> None:
     """Write a later version of a snapshot's row."""
     parts = list_parts(settings.lakehouse, TV_TECHNICALS_1D)
     rows = read_current(parts, TV_TECHNICALS_1D)
@@ -114,7 +114,7 @@ def restate(settings: Settings, symbol: str, known_at: datetime, **values: float
     append_part(settings.lakehouse, TV_TECHNICALS_1D, table, "restatement")
 
 
-def test_what_the_bars_give_is_what_was_served(lakehouse: Settings):
+def test_what_the_bars_give_is_what_was_served(lakehouse: Project):
     """The same formulas on both sides, through scanner, lakehouse, bars and joins."""
     report = parity(lakehouse).report
     assert [column.feature for column in report.columns] == [
@@ -130,7 +130,7 @@ def test_what_the_bars_give_is_what_was_served(lakehouse: Settings):
             assert (column.beyond, column.worst) == (0, ())
 
 
-def test_each_snapshot_is_counted_once(lakehouse: Settings):
+def test_each_snapshot_is_counted_once(lakehouse: Project):
     report = parity(lakehouse).report
     evenings, stocks = len(SNAPSHOTS), len(STOCKS)
     assert report.snapshots == evenings * len(SYMBOLS)
@@ -143,7 +143,7 @@ def test_each_snapshot_is_counted_once(lakehouse: Settings):
     assert (report.first, report.last) == (date(2021, 4, 12), date(2021, 4, 18))
 
 
-def test_an_injected_error_is_found_and_named(lakehouse: Settings):
+def test_an_injected_error_is_found_and_named(lakehouse: Project):
     before = columns(lakehouse)
     restate(lakehouse, "NASDAQ:TSLA", SNAPSHOTS[1], RSI=12.5, AO=-1e6)
     found = columns(lakehouse)
@@ -160,14 +160,14 @@ def test_an_injected_error_is_found_and_named(lakehouse: Settings):
     assert columns(lakehouse, tolerance=1.0)["RSI"].beyond == 0
 
 
-def test_a_value_on_one_side_only_is_counted_apart(lakehouse: Settings):
+def test_a_value_on_one_side_only_is_counted_apart(lakehouse: Project):
     restate(lakehouse, "NYSE:JPM", SNAPSHOTS[0], RSI=None)
     found = columns(lakehouse)
     assert (found["RSI"].recomputed_only, found["RSI"].served_only) == (1, 0)
     assert found["RSI"].n == found["ADX"].n - 1
 
 
-def test_the_first_final_snapshot_of_a_bar_counts(lakehouse: Settings):
+def test_the_first_final_snapshot_of_a_bar_counts(lakehouse: Project):
     before = columns(lakehouse)
     restate(lakehouse, "NYSE:JPM", SNAPSHOTS[5], RSI=1.0)  # Sunday repeats Friday's bar
     restate(lakehouse, "NYSE:JPM", SNAPSHOTS[2], RSI=1.0)  # Wednesday's was still open
@@ -176,14 +176,14 @@ def test_the_first_final_snapshot_of_a_bar_counts(lakehouse: Settings):
     assert columns(lakehouse)["RSI"].beyond == 1
 
 
-def test_a_snapshot_that_does_not_tell_its_bar_is_not_compared(lakehouse: Settings):
+def test_a_snapshot_that_does_not_tell_its_bar_is_not_compared(lakehouse: Project):
     before = parity(lakehouse).report
     restate(lakehouse, "NYSE:JPM", SNAPSHOTS[1], bar_timestamp=None)
     after = parity(lakehouse).report
     assert (after.unknown, after.compared) == (1, before.compared - 1)
 
 
-def test_performance_is_recomputed_at_the_snapshots_instant(lakehouse: Settings):
+def test_performance_is_recomputed_at_the_snapshots_instant(lakehouse: Project):
     """Bitcoin's bar of 11 April, seen on the 12th at 21:30: seven days before that is past the
     open of the 5th. From the bar's close, at 00:00, the last open before would be the 4th's.
     """
@@ -207,7 +207,7 @@ def test_performance_is_recomputed_at_the_snapshots_instant(lakehouse: Settings)
     assert found.worst[0].recomputed == pytest.approx(at_instant)
 
 
-def test_a_range_compares_its_own_snapshots(lakehouse: Settings):
+def test_a_range_compares_its_own_snapshots(lakehouse: Project):
     report = parity(lakehouse, ParityRequest(date(2021, 4, 13), date(2021, 4, 15))).report
     assert (report.first, report.last) == (date(2021, 4, 13), date(2021, 4, 15))
     assert report.compared == 2 * len(STOCKS) + 3
@@ -215,7 +215,7 @@ def test_a_range_compares_its_own_snapshots(lakehouse: Settings):
     assert weekend.compared == len(STOCKS) + 1, "of this range, Sunday has Friday's bar first"
 
 
-def test_the_receipt_holds_the_report(lakehouse: Settings):
+def test_the_receipt_holds_the_report(lakehouse: Project):
     restate(lakehouse, "NASDAQ:TSLA", SNAPSHOTS[1], RSI=12.5)
     result = parity(lakehouse)
     assert result.receipt == lakehouse.lakehouse / "_runs" / result.report.run_id / "parity.json"
@@ -229,7 +229,7 @@ def test_the_receipt_holds_the_report(lakehouse: Settings):
     assert not list(lakehouse.lakehouse.glob("_tmp/*"))
 
 
-def test_without_anything_to_compare_it_says_what_to_do(lakehouse: Settings, tmp_path: Path):
+def test_without_anything_to_compare_it_says_what_to_do(lakehouse: Project, tmp_path: Path):
     with pytest.raises(InputError, match="flow-data"):
         parity(replace(lakehouse, lakehouse=tmp_path / "none"))
     with pytest.raises(InputError, match="2021-04-12 to 2021-04-18"):
@@ -241,12 +241,12 @@ def test_without_anything_to_compare_it_says_what_to_do(lakehouse: Settings, tmp
         parity(lakehouse)
 
 
-def test_it_waits_for_no_other_run(lakehouse: Settings):
+def test_it_waits_for_no_other_run(lakehouse: Project):
     with lakehouse_lock(lakehouse.lakehouse, "other"), pytest.raises(LakehouseLocked):
         parity(lakehouse)
 
 
-def test_the_command_prints_a_table_or_one_object(lakehouse: Settings):
+def test_the_command_prints_a_table_or_one_object(lakehouse: Project):
     restate(lakehouse, "NASDAQ:TSLA", SNAPSHOTS[1], RSI=12.5)
     for *arguments, lines in (["parity", 20], ["parity", "--json", "--from", "2021-04-13", 1]):
         done = subprocess.run(

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.render.status import status_document, status_text
@@ -30,6 +29,7 @@ from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.plugins.online.layout import Layout, Values
 from ingestion.plugins.online.tables import Rows, make_table, upsert
+from ingestion.project import Project
 from tests.lakehouse.technicals import EVENING, technicals
 
 AGE = GROUP.quality.max_age
@@ -38,13 +38,13 @@ NAMES = [f"NASDAQ:S{number:02}" for number in range(19)] + ["BINANCE:BTCUSDT"]
 
 
 @pytest.fixture
-def lakehouse(tmp_path: Path, at) -> Settings:
+def lakehouse(tmp_path: Path, at) -> Project:
     """A complete snapshot of twenty symbols, loaded, all but one with bars and features."""
     at(EVENING)
-    settings = Settings(
+    settings = Project(
         make_workspace(tmp_path / "project"), tmp_path / "lakehouse", "https://scanner.invalid"
     )
-    (settings.project / "data" / "registry.db").write_bytes(b"views and services")
+    (settings.folder / "data" / "registry.db").write_bytes(b"views and services")
     served(settings)
     append_part(settings.lakehouse, GROUP, technicals(NAMES), "run-1")
     for dataset in (OHLCV_1D, LOCAL_1D):
@@ -54,9 +54,9 @@ def lakehouse(tmp_path: Path, at) -> Settings:
     return settings
 
 
-def served(settings: Settings, rows: int = 20, event: datetime = EVENING) -> Path:
+def served(settings: Project, rows: int = 20, event: datetime = EVENING) -> Path:
     """An online store of that many rows in each view."""
-    path = settings.project / "data" / "online.db"
+    path = settings.folder / "data" / "online.db"
     layout = Layout.of([("RSI", "DOUBLE")])
     keys = [f"key {number}".encode() for number in range(rows)]
     instants = np.full(rows, int(event.timestamp()) * 1_000_000)
@@ -81,12 +81,12 @@ def daily(dataset, symbols: list[str], event: datetime = EVENING) -> pa.Table:
     return pa.Table.from_pylist(rows, arrow_schema(dataset))
 
 
-def write(settings: Settings, run_id: str, name: str, **document: object) -> None:
-    document = {"run_id": run_id, "settings": {"project": str(settings.project)}, **document}
+def write(settings: Project, run_id: str, name: str, **document: object) -> None:
+    document = {"run_id": run_id, "settings": {"project": str(settings.folder)}, **document}
     write_run_file(settings.lakehouse, run_id, name, json.dumps(document).encode())
 
 
-def snapshot_receipt(settings: Settings, run_id: str, coverage: float = 1.0, **more) -> None:
+def snapshot_receipt(settings: Project, run_id: str, coverage: float = 1.0, **more) -> None:
     source = {"symbols": more.pop("symbols", NAMES)}
     write(
         *(settings, run_id, "feature_ingest_coverage.json"),
@@ -94,7 +94,7 @@ def snapshot_receipt(settings: Settings, run_id: str, coverage: float = 1.0, **m
     )
 
 
-def loaded(settings: Settings, run_id: str, until: datetime = EVENING) -> None:
+def loaded(settings: Project, run_id: str, until: datetime = EVENING) -> None:
     views = [{"view": group.name, "rows": 20, "parts": []} for group in (GROUP, LOCAL_1D)]
     write(settings, run_id, "materialize.json", until=until.isoformat(), views=views)
 
@@ -103,7 +103,7 @@ def group(report: StatusReport, name: str = GROUP.name):
     return next(each for each in report.groups if each.view == name)
 
 
-def test_everything_inside_its_limits_passes(lakehouse: Settings):
+def test_everything_inside_its_limits_passes(lakehouse: Project):
     report = status(lakehouse)
     assert report.problems == ()
     refuse_unless_fresh(report)
@@ -114,7 +114,7 @@ def test_everything_inside_its_limits_passes(lakehouse: Settings):
 
 
 @pytest.mark.parametrize(("later", "passes"), [(timedelta(0), True), (SECOND, False)])
-def test_the_age_is_limited_to_the_second(lakehouse: Settings, at, later, passes: bool):
+def test_the_age_is_limited_to_the_second(lakehouse: Project, at, later, passes: bool):
     at(EVENING + AGE + later)
     report = status(lakehouse)
     assert report.passed is passes
@@ -123,7 +123,7 @@ def test_the_age_is_limited_to_the_second(lakehouse: Settings, at, later, passes
     assert status(lakehouse, limits).passed is passes
 
 
-def test_each_group_has_the_catalogs_limit(lakehouse: Settings, at):
+def test_each_group_has_the_catalogs_limit(lakehouse: Project, at):
     at(EVENING + AGE + SECOND)
     late = [each for each in status(lakehouse).problems if "old" in each]
     assert late == [f"{GROUP.name} is {AGE + SECOND} old, more than {AGE}"]
@@ -131,7 +131,7 @@ def test_each_group_has_the_catalogs_limit(lakehouse: Settings, at):
 
 @pytest.mark.parametrize(("later", "passes"), [(timedelta(0), True), (SECOND, False)])
 def test_the_age_of_the_online_store_is_limited_to_the_second(
-    lakehouse: Settings, at, later, passes: bool
+    lakehouse: Project, at, later, passes: bool
 ):
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING + AGE), "run-2")
     at(EVENING + AGE + later)
@@ -142,14 +142,14 @@ def test_the_age_of_the_online_store_is_limited_to_the_second(
 
 
 @pytest.mark.parametrize(("coverage", "passes"), [(0.95, True), (0.9499, False)])
-def test_the_newest_snapshots_coverage_is_limited(lakehouse: Settings, coverage, passes: bool):
+def test_the_newest_snapshots_coverage_is_limited(lakehouse: Project, coverage, passes: bool):
     snapshot_receipt(lakehouse, "run-2", coverage)
     report = status(lakehouse)
     assert group(report).coverage == coverage
     assert report.passed is passes
 
 
-def test_a_snapshot_that_never_appeared_covers_nothing(lakehouse: Settings):
+def test_a_snapshot_that_never_appeared_covers_nothing(lakehouse: Project):
     """Its run died after its receipt, in which the part was still to come."""
     snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=20)
     part = append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING - SECOND), "run-2")
@@ -162,7 +162,7 @@ def test_a_snapshot_that_never_appeared_covers_nothing(lakehouse: Settings):
     assert group(status(lakehouse)).coverage == 0.97, "it was there, and is verify's to miss"
 
 
-def test_a_snapshot_that_appeared_as_its_run_died_counts(lakehouse: Settings):
+def test_a_snapshot_that_appeared_as_its_run_died_counts(lakehouse: Project):
     snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=20)
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING - SECOND), "run-2")
     ledger = lakehouse.lakehouse / "_runs" / "run-2" / "files.jsonl"
@@ -174,12 +174,12 @@ def test_a_snapshot_that_appeared_as_its_run_died_counts(lakehouse: Settings):
     assert group(status(lakehouse)).coverage == 0.97, "as of a lakehouse from before the ledgers"
 
 
-def test_a_run_that_found_everything_fresh_counts_without_a_part(lakehouse: Settings):
+def test_a_run_that_found_everything_fresh_counts_without_a_part(lakehouse: Project):
     snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=0)
     assert group(status(lakehouse)).coverage == 0.97
 
 
-def test_stale_and_missing_symbols_are_named_and_limited(lakehouse: Settings, at):
+def test_stale_and_missing_symbols_are_named_and_limited(lakehouse: Project, at):
     at(EVENING + 10 * DAY)
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES[1:], EVENING + 10 * DAY), "run-2")
     loaded(lakehouse, "run-2", EVENING + 10 * DAY)
@@ -192,14 +192,14 @@ def test_stale_and_missing_symbols_are_named_and_limited(lakehouse: Settings, at
     assert not status(lakehouse, StatusLimits(max_stale_share=2 / 21 - 1e-9)).passed
 
 
-def test_a_symbol_without_a_row_for_90_days_is_missing(lakehouse: Settings, at):
+def test_a_symbol_without_a_row_for_90_days_is_missing(lakehouse: Project, at):
     at(EVENING + 90 * DAY)
     assert len(group(status(lakehouse)).stale) == 20
     at(EVENING + 90 * DAY + SECOND)
     assert len(group(status(lakehouse)).missing) == 20
 
 
-def test_a_market_asked_for_whole_is_held_against_what_was_seen_of_it(lakehouse: Settings):
+def test_a_market_asked_for_whole_is_held_against_what_was_seen_of_it(lakehouse: Project):
     write(
         *(lakehouse, "run-2", "feature_ingest_coverage.json"),
         **{"coverage": 0.96, "request": {"source": "america"}, "failed_symbols": {"X:F": "reset"}},
@@ -209,7 +209,7 @@ def test_a_market_asked_for_whole_is_held_against_what_was_seen_of_it(lakehouse:
 
 
 def test_what_has_no_bars_is_told_by_market_and_not_missed_among_the_recomputed(
-    lakehouse: Settings,
+    lakehouse: Project,
 ):
     report = status(lakehouse)
     assert report.without_bars == {"BINANCE": ("BINANCE:BTCUSDT",)}
@@ -218,7 +218,7 @@ def test_what_has_no_bars_is_told_by_market_and_not_missed_among_the_recomputed(
     assert group(report, "local_1d").missing == ()
 
 
-def test_rows_in_quarantine_are_counted_by_group(lakehouse: Settings):
+def test_rows_in_quarantine_are_counted_by_group(lakehouse: Project):
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"dataset": [GROUP.name] * 3 + ["local_1d"]}), sink)
     snapshot_receipt(lakehouse, "run-2")
@@ -227,7 +227,7 @@ def test_rows_in_quarantine_are_counted_by_group(lakehouse: Settings):
     assert [each.quarantined for each in status(lakehouse).groups] == [3, 1]
 
 
-def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse: Settings):
+def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse: Project):
     held = [{"symbol": "NASDAQ:S01", "ratio": "4:1"}]
     write(lakehouse, "run-2", "data_ingest.json", bars={"held_back": held})
     report = status(lakehouse)
@@ -243,7 +243,7 @@ def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse:
     ["feature_ingest_coverage.json", "materialize.json", "data_ingest.json", "import_bars.json"],
 )
 def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
-    lakehouse: Settings, name: str
+    lakehouse: Project, name: str
 ):
     snapshot_receipt(lakehouse, "run-2", 0.97)
     damaged = write_run_file(lakehouse.lakehouse, "run-3", name, b"{")
@@ -260,13 +260,13 @@ def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
     assert (document["passed"], document["problems"]) == (False, [problem])
 
 
-def test_a_damaged_receipt_that_a_newer_one_has_replaced_is_no_limit(lakehouse: Settings):
+def test_a_damaged_receipt_that_a_newer_one_has_replaced_is_no_limit(lakehouse: Project):
     write_run_file(lakehouse.lakehouse, "run-0", "feature_ingest_coverage.json", b"{")
     assert status(lakehouse).passed
 
 
-def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakehouse: Settings):
-    other = replace(lakehouse, project=lakehouse.project / "other")
+def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakehouse: Project):
+    other = replace(lakehouse, folder=lakehouse.folder / "other")
     loaded(other, "run-2", EVENING - DAY)
     load = status(lakehouse).load
     assert load is not None
@@ -289,21 +289,21 @@ def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakeho
         ("import_bars.json", {"request": {"files": [7], "splits": "x"}, "verdict": "maybe"}),
     ],
 )
-def test_a_receipt_of_another_form_ends_in_no_traceback(lakehouse: Settings, name, document):
+def test_a_receipt_of_another_form_ends_in_no_traceback(lakehouse: Project, name, document):
     write(lakehouse, "run-2", name, **document)
     report = status(lakehouse)
     assert any("run-2" in problem for problem in report.problems)
     assert status_text(report)
 
 
-def test_rows_beyond_now_are_not_counted(lakehouse: Settings):
+def test_rows_beyond_now_are_not_counted(lakehouse: Project):
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING + SECOND), "later")
     assert group(status(lakehouse)).newest == EVENING
 
 
 def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
     at(EVENING)
-    report = status(Settings(tmp_path, tmp_path / "none", "https://scanner.invalid"))
+    report = status(Project(tmp_path, tmp_path / "none", "https://scanner.invalid"))
     assert "flow-data" in report.problems[0]
     assert "materialize" in report.problems[1]
     assert len(report.problems) == 2, "without bars there is nothing to recompute"
@@ -312,7 +312,7 @@ def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
     assert "–" in status_text(report)
 
 
-def test_bars_without_features_are_a_problem_beside_snapshots(lakehouse: Settings):
+def test_bars_without_features_are_a_problem_beside_snapshots(lakehouse: Project):
     shutil.rmtree(lakehouse.lakehouse / "features" / "local_1d")
     assert "local_1d has no rows: run `tvfeast local-features`" in status(lakehouse).problems
 
@@ -320,7 +320,7 @@ def test_bars_without_features_are_a_problem_beside_snapshots(lakehouse: Setting
 def test_history_alone_is_no_operation_and_nothing_to_ring_for(tmp_path: Path, at):
     """Years ago two symbols' bars were imported, one of which ended before; nothing else was."""
     at(EVENING)
-    settings = Settings(
+    settings = Project(
         make_workspace(tmp_path / "project"), tmp_path / "lakehouse", "https://scanner.invalid"
     )
     first, last = datetime(2019, 3, 4, 21, tzinfo=UTC), datetime(2021, 4, 12, 20, tzinfo=UTC)
@@ -343,7 +343,7 @@ def test_history_alone_is_no_operation_and_nothing_to_ring_for(tmp_path: Path, a
     assert group(report, "local_1d").newest == last
 
 
-def test_the_status_is_told_to_people_and_to_machines(lakehouse: Settings, at):
+def test_the_status_is_told_to_people_and_to_machines(lakehouse: Project, at):
     at(EVENING + AGE + SECOND)
     report = status(lakehouse, replace(StatusLimits(), max_stale_share=1.0))
     text = status_text(report)
@@ -355,7 +355,7 @@ def test_the_status_is_told_to_people_and_to_machines(lakehouse: Settings, at):
 
 
 def test_a_further_look_is_shown_and_judged_with_the_rest(
-    lakehouse: Settings, monkeypatch: pytest.MonkeyPatch
+    lakehouse: Project, monkeypatch: pytest.MonkeyPatch
 ):
     found = Section("moons", {"full": 1}, ("moons: 1 full",), ("a moon is full",), ("one waxes",))
     monkeypatch.setattr(report_module, "LOOKS", (lambda settings, at: found,))
@@ -369,7 +369,7 @@ def test_a_further_look_is_shown_and_judged_with_the_rest(
     ]
 
 
-def test_an_online_store_that_was_deleted_is_not_vouched_for(lakehouse: Settings):
+def test_an_online_store_that_was_deleted_is_not_vouched_for(lakehouse: Project):
     path = served(lakehouse)
     assert status(lakehouse).stores.has_online
     path.unlink()
@@ -380,15 +380,15 @@ def test_an_online_store_that_was_deleted_is_not_vouched_for(lakehouse: Settings
     assert not path.exists(), "a look makes nothing"
 
 
-def test_a_registry_that_was_deleted_or_emptied_is_told(lakehouse: Settings):
-    path = lakehouse.project / "data" / "registry.db"
+def test_a_registry_that_was_deleted_or_emptied_is_told(lakehouse: Project):
+    path = lakehouse.folder / "data" / "registry.db"
     path.write_bytes(b"")
     assert status(lakehouse).problems == (f"{path} is missing: run `tvfeast rebuild`",)
     path.unlink()
     assert status(lakehouse).problems == (f"{path} is missing: run `tvfeast rebuild`",)
 
 
-def test_a_store_with_fewer_rows_than_were_loaded_is_told(lakehouse: Settings):
+def test_a_store_with_fewer_rows_than_were_loaded_is_told(lakehouse: Project):
     path = served(lakehouse)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DELETE FROM wide_tvfeast_local_1d WHERE entity_key > 'key 5'")
@@ -403,7 +403,7 @@ def test_a_store_with_fewer_rows_than_were_loaded_is_told(lakehouse: Settings):
     assert "has 0 rows of local_1d" in status(lakehouse).problems[0]
 
 
-def test_a_store_that_is_older_than_its_last_load_is_told(lakehouse: Settings):
+def test_a_store_that_is_older_than_its_last_load_is_told(lakehouse: Project):
     """Put back from a backup, say: there are rows of everybody, and they are yesterday's."""
     path = served(lakehouse)
     path.unlink()
@@ -418,14 +418,14 @@ def test_a_store_that_is_older_than_its_last_load_is_told(lakehouse: Settings):
     assert "brought rows of 2026-01-16 21:30 UTC" in second
 
 
-def test_a_store_that_is_no_database_is_told(lakehouse: Settings):
+def test_a_store_that_is_no_database_is_told(lakehouse: Project):
     served(lakehouse).write_bytes(b"no database" * 500)
     (problem,) = status(lakehouse).problems
     assert "cannot be read" in problem
     assert "run `tvfeast rebuild`" in problem
 
 
-def test_valid_and_expired_rows_are_told_apart(lakehouse: Settings, at):
+def test_valid_and_expired_rows_are_told_apart(lakehouse: Project, at):
     served(lakehouse)
     at(EVENING + AGE + SECOND)
     views = {view.view: view for view in status(lakehouse).stores.views}
@@ -434,8 +434,8 @@ def test_valid_and_expired_rows_are_told_apart(lakehouse: Settings, at):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_a_store_of_another_kind_is_not_looked_at(lakehouse: Settings, kind: str):
-    yaml = lakehouse.project / "feature_repo" / "feature_store.yaml"
+def test_a_store_of_another_kind_is_not_looked_at(lakehouse: Project, kind: str):
+    yaml = lakehouse.folder / "feature_repo" / "feature_store.yaml"
     text = yaml.read_text()
     own = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
     yaml.write_text(text.replace(own, kind))
@@ -444,22 +444,20 @@ def test_a_store_of_another_kind_is_not_looked_at(lakehouse: Settings, kind: str
     assert "not looked at, it is of another kind" in status_text(report)
 
 
-def test_a_store_in_another_place_is_found_there(lakehouse: Settings):
-    yaml = lakehouse.project / "feature_repo" / "feature_store.yaml"
+def test_a_store_in_another_place_is_found_there(lakehouse: Project):
+    yaml = lakehouse.folder / "feature_repo" / "feature_store.yaml"
     yaml.write_text(yaml.read_text().replace("../data/online.db", "served/online.db"))
-    path = lakehouse.project / "feature_repo" / "served" / "online.db"
+    path = lakehouse.folder / "feature_repo" / "served" / "online.db"
     assert str(path) in status(lakehouse).problems[0]
     path.parent.mkdir()
     served(lakehouse).rename(path)
     assert status(lakehouse).problems == ()
 
 
-def test_a_status_makes_no_file(lakehouse: Settings):
+def test_a_status_makes_no_file(lakehouse: Project):
     def files() -> set[Path]:
         return {
-            each
-            for folder in (lakehouse.project, lakehouse.lakehouse)
-            for each in folder.rglob("*")
+            each for folder in (lakehouse.folder, lakehouse.lakehouse) for each in folder.rglob("*")
         }
 
     before = files()
@@ -467,7 +465,7 @@ def test_a_status_makes_no_file(lakehouse: Settings):
     assert files() == before
 
 
-def test_what_was_imported_alone_may_be_old(lakehouse: Settings, at):
+def test_what_was_imported_alone_may_be_old(lakehouse: Project, at):
     """Of twenty symbols three are of a market whose history was imported once."""
     coins = ["BINANCE:A", "BINANCE:B", "BINANCE:C"]
     long_ago, later = EVENING - 60 * DAY, EVENING + SECOND
@@ -488,7 +486,7 @@ def test_what_was_imported_alone_may_be_old(lakehouse: Settings, at):
     assert f"imported until {long_ago:%Y-%m-%d}: BINANCE 3" in status_text(report)
 
 
-def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: Settings):
+def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: Project):
     """What was loaded longer ago than anything lives has expired; those receipts are not read."""
     (lakehouse.lakehouse / "_runs" / "run-1" / "materialize.json").unlink()
     write_run_file(lakehouse.lakehouse, "run-10", "materialize.json", b"{")
@@ -498,13 +496,13 @@ def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: 
     assert status(lakehouse).problems == ()
 
 
-def test_a_store_that_serves_history_alone_is_looked_at_all_the_same(lakehouse: Settings, at):
+def test_a_store_that_serves_history_alone_is_looked_at_all_the_same(lakehouse: Project, at):
     """Nobody fetches, so nothing is to be fresh; but what was loaded is to be there."""
     shutil.rmtree(lakehouse.lakehouse / "features" / GROUP.name)
     (lakehouse.lakehouse / "_runs" / "run-1" / "feature_ingest_coverage.json").unlink()
     at(EVENING + 60 * DAY)
     assert status(lakehouse).problems == ()
-    path = lakehouse.project / "data" / "online.db"
+    path = lakehouse.folder / "data" / "online.db"
     path.unlink()
     assert status(lakehouse).problems == (
         f"{path} is missing, so nothing is served: run `tvfeast rebuild`",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.status.calendars import look_at_calendars
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.project import Project
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_it_warns_sixty_days_before_the_end(
     monkeypatch.setattr("os.fsync", lambda _: None)
     instant = datetime.fromisoformat(now).replace(hour=23, tzinfo=UTC)
     at(instant)
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    settings = Project(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
     path = tmp_path / "v.csv"
     old = "2026-06-01,NSE:TCS,10,11,9,10,1\n"  # no longer in use
     days = {"2026-10-31": "2026-10-30", "2027-01-01": "2026-12-31"}

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.render.status import status_document, status_text
@@ -23,6 +22,7 @@ from ingestion.jobs.profiles import (
     with_run,
 )
 from ingestion.lakehouse import append_part, lakehouse_lock, write_run_file
+from ingestion.project import Project
 from ingestion.runs.receipt import plain
 from ingestion.runs.run_id import new_run_id
 from tests.jobs.test_status import daily, loaded, served
@@ -37,7 +37,7 @@ Flow = Callable[..., str]
 
 
 @pytest.fixture
-def settings(tmp_path: Path, at) -> Settings:
+def settings(tmp_path: Path, at) -> Project:
     at(EVENING)
     (tmp_path / "project" / "feature_repo").mkdir(parents=True)
     (tmp_path / "project" / "data").mkdir()
@@ -47,13 +47,13 @@ def settings(tmp_path: Path, at) -> Settings:
     )
     (tmp_path / "project" / "feature_repo" / "feature_store.yaml").write_text(yaml)
     (tmp_path / "project" / "data" / "registry.db").write_bytes(b"views and services")
-    settings = Settings(tmp_path / "project", tmp_path / "lakehouse", "https://scanner.invalid")
+    settings = Project(tmp_path / "project", tmp_path / "lakehouse", "https://scanner.invalid")
     served(settings)
     return settings
 
 
 @pytest.fixture
-def flow(settings: Settings, at) -> Flow:
+def flow(settings: Project, at) -> Flow:
     """Leave what a flow leaves: its rows, its snapshot's receipt and its own."""
 
     def run(
@@ -73,7 +73,7 @@ def flow(settings: Settings, at) -> Flow:
         present = rows if rows is not None else list(symbols)
         profiles = with_run(known_profiles(root), name, run_id)
         source = symbols if isinstance(symbols, str) else {"symbols": symbols}
-        head = {"run_id": run_id, "settings": {"project": str(settings.project)}}
+        head = {"run_id": run_id, "settings": {"project": str(settings.folder)}}
         head |= {"started": started.isoformat(), "outcome": outcome, "error": "it broke"}
         if fetched and outcome != "running" and present:
             profiles |= {name: profiles[name].fetched(started)}
@@ -126,7 +126,7 @@ def flow_problems(report: StatusReport) -> list[str]:
     return [each for each in report.problems if "is missing for" not in each]
 
 
-def test_each_flow_has_its_own_line(settings: Settings, flow: Flow, at):
+def test_each_flow_has_its_own_line(settings: Project, flow: Flow, at):
     three_days(flow, "asia", ASIA, hour=13)
     three_days(flow, "america", AMERICA, every=DAY)
     report = status(settings)
@@ -142,7 +142,7 @@ def test_each_flow_has_its_own_line(settings: Settings, flow: Flow, at):
     assert (document["name"], document["every"], document["symbols"]) == ("asia", 86_400, 10)
 
 
-def test_a_failure_is_said_also_after_another_flows_success(settings: Settings, flow: Flow):
+def test_a_failure_is_said_also_after_another_flows_success(settings: Project, flow: Flow):
     reason = "no rows came from the scanner"
     run_id = flow(
         *("asia", WEDNESDAY - 13 * HOUR, ASIA),
@@ -156,21 +156,21 @@ def test_a_failure_is_said_also_after_another_flows_success(settings: Settings, 
     assert flow_problems(status(settings)) == []
 
 
-def test_a_flow_that_failed_before_its_first_step_says_why(settings: Settings, flow: Flow):
+def test_a_flow_that_failed_before_its_first_step_says_why(settings: Project, flow: Flow):
     flow("asia", WEDNESDAY, ASIA, outcome="failed", fetched=False)
     problems = flow_problems(status(settings))
     assert any("'asia' failed at 2026-01-14 21:30 UTC: it broke" in each for each in problems)
 
 
 def test_what_the_last_step_finds_elsewhere_is_no_failure_of_the_flow(
-    settings: Settings, flow: Flow
+    settings: Project, flow: Flow
 ):
     """Two flows that each blame the other would never be done."""
     three_days(flow, "america", AMERICA, outcome="refused", failed={"status": "asia did not run"})
     assert of(status(settings), "america").state is State.DONE
 
 
-def test_a_killed_flow_says_so_and_a_running_one_is_none(settings: Settings, flow: Flow):
+def test_a_killed_flow_says_so_and_a_running_one_is_none(settings: Project, flow: Flow):
     run_id = flow("asia", WEDNESDAY, ASIA, outcome="running")
     flow("america", WEDNESDAY, AMERICA)
     with lakehouse_lock(settings.lakehouse, run_id):
@@ -193,7 +193,7 @@ def test_a_killed_flow_says_so_and_a_running_one_is_none(settings: Settings, flo
     ],
 )
 def test_a_flow_that_does_not_start_again_is_absent(
-    settings: Settings, flow: Flow, at, later: timedelta, absent: bool
+    settings: Project, flow: Flow, at, later: timedelta, absent: bool
 ):
     three_days(flow, "america", AMERICA)
     at(WEDNESDAY + later)
@@ -202,7 +202,7 @@ def test_a_flow_that_does_not_start_again_is_absent(
     assert any("'america' did not run" in each for each in report.problems) is absent
 
 
-def test_an_absent_flow_is_said_after_another_flows_success(settings: Settings, flow: Flow, at):
+def test_an_absent_flow_is_said_after_another_flows_success(settings: Project, flow: Flow, at):
     three_days(flow, "asia", ASIA, hour=13)
     three_days(flow, "america", AMERICA)
     flow("america", WEDNESDAY + DAY, AMERICA)
@@ -220,7 +220,7 @@ def test_an_absent_flow_is_said_after_another_flows_success(settings: Settings, 
     ],
 )
 def test_a_flow_of_weekdays_is_not_missed_on_a_weekend(
-    settings: Settings, flow: Flow, at, weekend: datetime, absent: bool
+    settings: Project, flow: Flow, at, weekend: datetime, absent: bool
 ):
     for day in (2, 1, 0):
         flow("america", EVENING - day * DAY, [*AMERICA, "BINANCE:BTCUSDT"])
@@ -228,7 +228,7 @@ def test_a_flow_of_weekdays_is_not_missed_on_a_weekend(
     assert of(status(settings), "america").is_absent is absent
 
 
-def test_an_hourly_flow_of_coins_is_missed_within_the_hour(settings: Settings, flow: Flow, at):
+def test_an_hourly_flow_of_coins_is_missed_within_the_hour(settings: Project, flow: Flow, at):
     for hour in (3, 2, 1, 0):
         flow("coins", WEDNESDAY - hour * HOUR, ["BINANCE:BTCUSDT"], every=HOUR)
     at(WEDNESDAY + HOUR + timedelta(minutes=15))
@@ -237,7 +237,7 @@ def test_an_hourly_flow_of_coins_is_missed_within_the_hour(settings: Settings, f
     assert of(status(settings), "coins").is_absent
 
 
-def test_a_second_line_of_the_crontab_is_no_second_rhythm(settings: Settings, flow: Flow, at):
+def test_a_second_line_of_the_crontab_is_no_second_rhythm(settings: Project, flow: Flow, at):
     """It finds nothing to do: the hour between the two is no rhythm."""
     for day in (3, 2, 1, 0):
         flow("america", WEDNESDAY - day * DAY, AMERICA)
@@ -248,7 +248,7 @@ def test_a_second_line_of_the_crontab_is_no_second_rhythm(settings: Settings, fl
     assert not of(status(settings), "america").is_absent
 
 
-def test_a_flow_is_expected_after_three_runs(settings: Settings, flow: Flow, at):
+def test_a_flow_is_expected_after_three_runs(settings: Project, flow: Flow, at):
     flow("once", WEDNESDAY - 2 * DAY, ["NYSE:X"])
     flow("once", WEDNESDAY - DAY, ["NYSE:X"])
     three_days(flow, "america", AMERICA)
@@ -261,7 +261,7 @@ def test_a_flow_is_expected_after_three_runs(settings: Settings, flow: Flow, at)
 
 
 def test_a_forgotten_flow_is_expected_again_after_three_more_runs(
-    settings: Settings, flow: Flow, at
+    settings: Project, flow: Flow, at
 ):
     three_days(flow, "asia", ASIA, hour=13)
     three_days(flow, "america", AMERICA)
@@ -277,7 +277,7 @@ def test_a_forgotten_flow_is_expected_again_after_three_more_runs(
     assert not of(status(settings), "asia").is_expected
 
 
-def test_what_is_not_known_cannot_be_forgotten(settings: Settings, flow: Flow):
+def test_what_is_not_known_cannot_be_forgotten(settings: Project, flow: Flow):
     with pytest.raises(InputError, match="no flow has run yet"):
         forget_profiles(settings, ("asia",))
     flow("america", WEDNESDAY, AMERICA)
@@ -285,7 +285,7 @@ def test_what_is_not_known_cannot_be_forgotten(settings: Settings, flow: Flow):
         forget_profiles(settings, ("asia",))
 
 
-def test_stale_and_missing_symbols_are_those_of_each_flow(settings: Settings, flow: Flow, at):
+def test_stale_and_missing_symbols_are_those_of_each_flow(settings: Project, flow: Flow, at):
     """Of Asia's ten symbols two are missing; among all twenty they would be inside the limit."""
     three_days(flow, "america", AMERICA)
     for day in (2, 1, 0):
@@ -297,7 +297,7 @@ def test_stale_and_missing_symbols_are_those_of_each_flow(settings: Settings, fl
     assert (group.asked, group.missing) == (20, ("TSE:1", "TSE:2"))
 
 
-def test_a_symbol_of_two_flows_is_stale_for_both(settings: Settings, flow: Flow, at):
+def test_a_symbol_of_two_flows_is_stale_for_both(settings: Project, flow: Flow, at):
     for day in (6, 5, 4):
         flow("old", WEDNESDAY - day * DAY, [*AMERICA[:4], "NYSE:BOTH"])
     three_days(flow, "new", [*AMERICA[4:], "NYSE:BOTH"], rows=AMERICA[4:])
@@ -308,14 +308,14 @@ def test_a_symbol_of_two_flows_is_stale_for_both(settings: Settings, flow: Flow,
     assert stale["new", GROUP.name] == ("NYSE:BOTH",)
 
 
-def test_coverage_is_that_of_each_flow(settings: Settings, flow: Flow):
+def test_coverage_is_that_of_each_flow(settings: Project, flow: Flow):
     three_days(flow, "asia", ASIA, hour=1, coverage=0.9)
     three_days(flow, "america", AMERICA)
     (problem,) = flow_problems(status(settings))
     assert problem == "asia: tv_technicals_1d covers 90.0%, less than 95.0%"
 
 
-def test_a_market_wants_what_was_seen_on_its_exchanges(settings: Settings, flow: Flow, at):
+def test_a_market_wants_what_was_seen_on_its_exchanges(settings: Project, flow: Flow, at):
     three_days(flow, "asia", ASIA, hour=13)
     for day in (2, 1, 0):
         flow("america", WEDNESDAY - day * DAY, "america", rows=AMERICA if day else AMERICA[:9])
@@ -327,7 +327,7 @@ def test_a_market_wants_what_was_seen_on_its_exchanges(settings: Settings, flow:
     assert status(settings).demands[0].stale == (AMERICA[9],)
 
 
-def test_to_the_flow_that_asks_the_trouble_of_others_is_a_warning(settings: Settings, flow: Flow):
+def test_to_the_flow_that_asks_the_trouble_of_others_is_a_warning(settings: Project, flow: Flow):
     three_days(flow, "asia", ASIA, hour=13)
     three_days(flow, "america", AMERICA)
     flow("america", WEDNESDAY + DAY, AMERICA)
@@ -338,7 +338,7 @@ def test_to_the_flow_that_asks_the_trouble_of_others_is_a_warning(settings: Sett
 
 
 def test_five_thousand_runs_are_not_read(
-    settings: Settings, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    settings: Project, flow: Flow, monkeypatch: pytest.MonkeyPatch
 ):
     """An old receipt that cannot be read would be told."""
     for number in range(50):
@@ -349,7 +349,7 @@ def test_five_thousand_runs_are_not_read(
 
 
 def test_a_damaged_receipt_of_a_flow_is_told_and_the_one_before_it_counts(
-    settings: Settings, flow: Flow
+    settings: Project, flow: Flow
 ):
     three_days(flow, "asia", ASIA, hour=13)
     run_id = flow("asia", WEDNESDAY, ASIA)
@@ -359,9 +359,9 @@ def test_a_damaged_receipt_of_a_flow_is_told_and_the_one_before_it_counts(
     assert any(run_id in problem and "cannot be read" in problem for problem in report.problems)
 
 
-def test_files_of_one_name_in_two_folders_are_two_profiles(settings: Settings, tmp_path: Path):
-    inside = settings.project / "asia" / "candidates.json"
+def test_files_of_one_name_in_two_folders_are_two_profiles(settings: Project, tmp_path: Path):
+    inside = settings.folder / "asia" / "candidates.json"
     assert default_name(settings, inside) == "asia/candidates.json"
-    assert default_name(settings, settings.project / "asia" / ".." / "x.json") == "x.json"
+    assert default_name(settings, settings.folder / "asia" / ".." / "x.json") == "x.json"
     assert default_name(settings, tmp_path / "x.json") == str(tmp_path / "x.json")
     assert default_name(settings, "america") == "america"

@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.cli.commands import cli
 from ingestion.jobs.audit.validate import refuse_unless_passed, validate
@@ -26,6 +25,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_part, write_run_file
 from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
 
@@ -40,7 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, sample_panel: Panel) -> Path
     with pytest.MonkeyPatch.context() as patch, ReplayScanner(sample_panel) as scanner:
         patch.setenv("TVFEAST_PROJECT", str(project))
         patch.setenv("TVFEAST_NOW", MONDAY.isoformat())
-        settings = replace(Settings.from_environment(), scanner_url=scanner.url)
+        settings = replace(Project.from_environment(), scanner_url=scanner.url)
         candidates = read_candidates(SAMPLE / "portfolio_candidates.json")
         feature_ingest(settings, FeatureIngestRequest(candidates))
         import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
@@ -51,27 +51,27 @@ def built(tmp_path_factory: pytest.TempPathFactory, sample_panel: Panel) -> Path
 @pytest.fixture
 def settings(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: Callable[[datetime], None]
-) -> Settings:
+) -> Project:
     """A copy of it for each test, on Monday evening."""
     project = tmp_path / "project"
     shutil.copytree(built, project)
     monkeypatch.setenv("TVFEAST_PROJECT", str(project))
-    return Settings.from_environment()
+    return Project.from_environment()
 
 
-def receipt(settings: Settings) -> dict[str, Any]:
+def receipt(settings: Project) -> dict[str, Any]:
     (path,) = (settings.lakehouse / "_runs").glob("*/validate.json")
     document: dict[str, Any] = json.loads(path.read_bytes())
     return document
 
 
-def rewrite(settings: Settings, change: Callable[[pa.Table], pa.Table]) -> None:
+def rewrite(settings: Project, change: Callable[[pa.Table], pa.Table]) -> None:
     """Change the newest snapshot in place, as no job would."""
     path = list_parts(settings.lakehouse, TV)[-1].path
     pq.write_table(change(read_part(path)), path)
 
 
-def waive(settings: Settings, check: str, expires: str = "2021-04-30") -> None:
+def waive(settings: Project, check: str, expires: str = "2021-04-30") -> None:
     folder = settings.feast_repository / "waivers"
     folder.mkdir(exist_ok=True)
     (folder / "known.toml").write_text(
@@ -79,7 +79,7 @@ def waive(settings: Settings, check: str, expires: str = "2021-04-30") -> None:
     )
 
 
-def test_the_samples_rows_may_be_promoted(settings: Settings):
+def test_the_samples_rows_may_be_promoted(settings: Project):
     result = validate(settings)
     refuse_unless_passed(result)
     assert result.passed
@@ -98,7 +98,7 @@ def test_the_samples_rows_may_be_promoted(settings: Settings):
     assert document["run_id"] == result.run_id
 
 
-def test_a_row_that_breaks_a_rule_stops_promotion(settings: Settings):
+def test_a_row_that_breaks_a_rule_stops_promotion(settings: Project):
     def spoil(rows: pa.Table) -> pa.Table:
         values = rows["RSI"].to_pylist()
         return rows.set_column(
@@ -119,14 +119,14 @@ def test_a_row_that_breaks_a_rule_stops_promotion(settings: Settings):
     assert [(each.check, each.waived_by) for each in again.waived] == [("RSI bounds", "known.toml")]
 
 
-def test_rows_that_are_gone_show_in_the_coverage(settings: Settings):
+def test_rows_that_are_gone_show_in_the_coverage(settings: Project):
     rewrite(settings, lambda rows: rows.slice(4))
     (fault,) = validate(settings).faults
     assert fault.check == "coverage"
     assert fault.detail == "93.3% of 60 symbols, least 95.0%"
 
 
-def test_old_rows_are_not_promoted(settings: Settings, at: Callable[[datetime], None]):
+def test_old_rows_are_not_promoted(settings: Project, at: Callable[[datetime], None]):
     at(MONDAY + TV.quality.max_age)
     assert validate(settings).passed
     at(MONDAY + TV.quality.max_age + timedelta(seconds=1))
@@ -134,7 +134,7 @@ def test_old_rows_are_not_promoted(settings: Settings, at: Callable[[datetime], 
     assert (fault.group, fault.check) == (TV.name, "age hours")
 
 
-def test_each_group_is_judged_by_itself(settings: Settings, at: Callable[[datetime], None]):
+def test_each_group_is_judged_by_itself(settings: Project, at: Callable[[datetime], None]):
     at(MONDAY + TV.quality.max_age + timedelta(seconds=1))
     result = validate(settings)
     assert result.promoted == (LOCAL_1D,)
@@ -150,7 +150,7 @@ def test_each_group_is_judged_by_itself(settings: Settings, at: Callable[[dateti
 
 
 def test_rows_are_as_old_as_a_closed_market_makes_them(
-    settings: Settings, at: Callable[[datetime], None]
+    settings: Project, at: Callable[[datetime], None]
 ):
     """Lunar New Year closes Shanghai for 11 days, from the last close to the first after it."""
     newest = max(
@@ -164,7 +164,7 @@ def test_rows_are_as_old_as_a_closed_market_makes_them(
     assert validate(settings).promoted == ()
 
 
-def test_what_is_later_than_now_does_not_count(settings: Settings, at: Callable[[datetime], None]):
+def test_what_is_later_than_now_does_not_count(settings: Project, at: Callable[[datetime], None]):
     at(MONDAY - timedelta(days=3))
     result = validate(settings)
     assert result.passed
@@ -173,7 +173,7 @@ def test_what_is_later_than_now_does_not_count(settings: Settings, at: Callable[
     ]
 
 
-def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Settings):
+def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Project):
     waive(settings, f"{TV.name}: RSI drift", expires="2021-04-11")
     result = validate(settings)
     (fault,) = result.faults
@@ -187,7 +187,7 @@ def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Se
 
 
 class TestParity:
-    def compare(self, settings: Settings, **figures: Any) -> None:
+    def compare(self, settings: Project, **figures: Any) -> None:
         column = {"feature": "RSI", "n": 100, "beyond": 0}
         column |= {"rank_correlation": 1.0, "sign_agreement": 1.0} | figures
         content = json.dumps({"run_id": LATER, "columns": [column]}).encode()
@@ -202,7 +202,7 @@ class TestParity:
         ],
     )
     def test_served_values_that_are_not_recomputed_ones_stop_it(
-        self, settings: Settings, figures: dict[str, float], told: str
+        self, settings: Project, figures: dict[str, float], told: str
     ):
         self.compare(settings, **figures)
         (fault,) = validate(settings).faults
@@ -216,31 +216,31 @@ class TestParity:
             {"rank_correlation": None},
         ],
     )
-    def test_at_the_limits_they_pass(self, settings: Settings, figures: dict[str, Any]):
+    def test_at_the_limits_they_pass(self, settings: Project, figures: dict[str, Any]):
         self.compare(settings, **figures)
         assert validate(settings).passed
 
-    def test_a_few_values_are_not_judged(self, settings: Settings):
+    def test_a_few_values_are_not_judged(self, settings: Project):
         self.compare(settings, n=19, beyond=19)
         result = validate(settings)
         assert result.passed
         assert "RSI parity" in [each.check for _, each in result.skipped]
 
-    def test_a_receipt_that_cannot_be_read_fails(self, settings: Settings):
+    def test_a_receipt_that_cannot_be_read_fails(self, settings: Project):
         content = json.dumps({"run_id": LATER, "columns": 3}).encode()
         write_run_file(settings.lakehouse, LATER, "parity.json", content)
         (fault,) = validate(settings).faults
         assert "cannot be read" in fault.detail
 
 
-def test_a_coverage_receipt_that_cannot_be_read_fails(settings: Settings):
+def test_a_coverage_receipt_that_cannot_be_read_fails(settings: Project):
     name = "feature_ingest_coverage.json"
     write_run_file(settings.lakehouse, LATER, name, b"{")
     (fault,) = validate(settings).faults
     assert fault.check == "coverage"
 
 
-def test_rows_without_a_receipt_are_told(settings: Settings):
+def test_rows_without_a_receipt_are_told(settings: Project):
     rows = read_part(list_parts(settings.lakehouse, TV)[-1].path)
     shutil.rmtree(settings.lakehouse / "_runs")
     result = validate(settings)
@@ -249,18 +249,18 @@ def test_rows_without_a_receipt_are_told(settings: Settings):
     assert rows.num_rows == 60
 
 
-def test_an_empty_lakehouse_is_told(settings: Settings):
+def test_an_empty_lakehouse_is_told(settings: Project):
     shutil.rmtree(settings.lakehouse)
     with pytest.raises(InputError, match="feature-ingest"):
         validate(settings)
 
 
-def test_it_takes_the_lock(settings: Settings):
+def test_it_takes_the_lock(settings: Project):
     with lakehouse_lock(settings.lakehouse, "other"), pytest.raises(LakehouseLocked):
         validate(settings)
 
 
-def test_the_command_prints_the_verdict_and_ends_with_3(settings: Settings, built: Path):
+def test_the_command_prints_the_verdict_and_ends_with_3(settings: Project, built: Path):
     waive(settings, "nonsense")
     rewrite(settings, lambda rows: rows.slice(4))
     told = CliRunner().invoke(cli, ["validate"])
@@ -270,15 +270,15 @@ def test_the_command_prints_the_verdict_and_ends_with_3(settings: Settings, buil
     document = json.loads(CliRunner().invoke(cli, ["validate", "--json"]).stdout)
     assert document["passed"] is False
     assert (document["promoted"], document["refused"]) == ([LOCAL_1D.name], [TV.name])
-    shutil.copytree(built / "data", settings.project / "data", dirs_exist_ok=True)
+    shutil.copytree(built / "data", settings.folder / "data", dirs_exist_ok=True)
     (settings.feast_repository / "waivers" / "known.toml").unlink()
     told = CliRunner().invoke(cli, ["validate"])
     assert told.exception is None
     assert "may be promoted" in told.output
 
 
-def test_the_site_shows_the_latest_checks_and_is_built_anew(settings: Settings):
-    stale = settings.project / "data" / "docs_gx" / "stale.html"
+def test_the_site_shows_the_latest_checks_and_is_built_anew(settings: Project):
+    stale = settings.folder / "data" / "docs_gx" / "stale.html"
     stale.parent.mkdir(parents=True)
     stale.touch()
     told = CliRunner().invoke(cli, ["data-docs", "--json"])

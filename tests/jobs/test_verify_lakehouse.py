@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, Dataset
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit import missing_files as losses
@@ -19,6 +18,7 @@ from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, by_date, list_parts, write_run_file
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
+from ingestion.project import Project
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 def faults(root: Path) -> dict[str, str]:
     """The reasons by file."""
-    report = check_lakehouse(Settings(root, root, "https://scanner.invalid"))
+    report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
     reasons: dict[str, str] = {}
     for fault in report.faults:
         reasons[fault.file] = "; ".join(filter(None, (reasons.get(fault.file), fault.reason)))
@@ -48,7 +48,7 @@ def faults(root: Path) -> dict[str, str]:
 
 
 def test_a_sound_lakehouse_holds(root: Path):
-    report = check_lakehouse(Settings(root, root, "https://scanner.invalid"))
+    report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
     assert report.faults == []
     assert (report.parts, report.rows, report.not_recorded, report.unpublished) == (3, 9, 0, 0)
 
@@ -59,7 +59,7 @@ def test_a_lakehouse_that_is_not_there_holds(tmp_path: Path):
 
 def test_parts_from_before_the_ledgers_are_counted_and_hold(root: Path):
     shutil.rmtree(root / "_runs")
-    report = check_lakehouse(Settings(root, root, "https://scanner.invalid"))
+    report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
     assert report.faults == []
     assert report.not_recorded == 3
 
@@ -201,7 +201,7 @@ def test_a_deleted_part_is_named_even_if_another_run_took_its_number(root: Path)
 
 def test_a_part_that_was_announced_and_never_appeared_is_no_fault(root: Path):
     announce(root, Entry("killed", f"{FRIDAY}/part-2.parquet", "00" * 32, 3))
-    report = check_lakehouse(Settings(root, root, "https://scanner.invalid"))
+    report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
     assert (report.faults, report.unpublished) == ([], 1)
     rows = technicals(NAMES, EVENING, EVENING + timedelta(hours=2))
     append_part(root, GROUP, rows, "run-4")  # under the same number
@@ -223,7 +223,7 @@ def test_a_part_replaced_by_another_sound_one_is_named(root: Path):
 def test_merged_parts_hold_and_those_that_they_replace_are_not_missing(root: Path):
     for turn in range(2):
         merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), f"merge-{turn}")
-        report = check_lakehouse(Settings(root, root, "https://scanner.invalid"))
+        report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
         assert report.faults == []
         assert report.rows == 9 + turn * 3
         assert report.replaced == 2 + turn * 2

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, write_run_file
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from tests.lakehouse.technicals import technicals
 
@@ -22,9 +22,9 @@ LEDGER = "_runs/run-1/files.jsonl"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Project:
     """Two runs with a part each; the first one's receipt was written twice."""
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    settings = Project(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
     append_part(settings.lakehouse, GROUP, technicals(["B:B"]), "run-2")
     with Job(settings, "run-1", "some-job", "some_job.json") as job:
@@ -33,15 +33,15 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def faults(settings: Settings) -> list[tuple[str, str]]:
+def faults(settings: Project) -> list[tuple[str, str]]:
     return [(fault.file, fault.reason) for fault in check_lakehouse(settings).faults]
 
 
-def test_a_receipt_that_was_written_twice_holds(settings: Settings):
+def test_a_receipt_that_was_written_twice_holds(settings: Project):
     assert faults(settings) == []
 
 
-def test_a_changed_value_in_a_receipt_is_named(settings: Settings):
+def test_a_changed_value_in_a_receipt_is_named(settings: Project):
     path = settings.lakehouse / RECEIPT
     path.write_text(path.read_text().replace('"symbols": 5', '"symbols": 6'))
     ((file, reason),) = faults(settings)
@@ -49,7 +49,7 @@ def test_a_changed_value_in_a_receipt_is_named(settings: Settings):
     assert "the hash differs" in reason
 
 
-def test_a_deleted_receipt_is_named_until_somebody_answers_for_it(settings: Settings):
+def test_a_deleted_receipt_is_named_until_somebody_answers_for_it(settings: Project):
     (settings.lakehouse / RECEIPT).unlink()
     ((file, reason),) = faults(settings)
     assert file == RECEIPT
@@ -63,7 +63,7 @@ def test_a_deleted_receipt_is_named_until_somebody_answers_for_it(settings: Sett
 @pytest.mark.parametrize(
     "kept", [lambda lines: [], lambda lines: lines[:1], lambda lines: [lines[0], lines[1][:-9]]]
 )
-def test_a_receipt_that_its_ledger_has_lost_is_named(settings: Settings, kept):
+def test_a_receipt_that_its_ledger_has_lost_is_named(settings: Project, kept):
     ledger = settings.lakehouse / LEDGER
     lines = ledger.read_text().splitlines(keepends=True)
     ledger.write_text("".join(kept(lines)))
@@ -72,7 +72,7 @@ def test_a_receipt_that_its_ledger_has_lost_is_named(settings: Settings, kept):
 
 @pytest.mark.parametrize("written", [0, 1])
 def test_a_run_that_was_killed_while_it_wrote_its_receipt_holds(
-    settings: Settings, monkeypatch, written: int
+    settings: Project, monkeypatch, written: int
 ):
     root = settings.lakehouse
     if written:
@@ -88,7 +88,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_receipt_holds(
     assert faults(settings) == []
 
 
-def test_a_run_that_was_killed_before_it_could_confirm_its_receipt_holds(settings: Settings):
+def test_a_run_that_was_killed_before_it_could_confirm_its_receipt_holds(settings: Project):
     ledger = settings.lakehouse / LEDGER
     lines = ledger.read_text().splitlines(keepends=True)
     assert json.loads(lines[-1]) == {"confirmed": RECEIPT}
@@ -100,25 +100,25 @@ def test_a_run_that_was_killed_before_it_could_confirm_its_receipt_holds(setting
     "name",
     ["notes.txt", "some_job.json", ".hidden", "run-1/notes.txt", "run-2/x.parquet"],
 )
-def test_what_no_run_has_written_is_named(settings: Settings, name: str):
+def test_what_no_run_has_written_is_named(settings: Project, name: str):
     shutil.copy(settings.lakehouse / RECEIPT, settings.lakehouse / "_runs" / name)
     assert faults(settings) == [(f"_runs/{name}", "is not the lakehouse's: move it out")]
 
 
-def test_a_receipt_that_no_run_has_written_is_named(settings: Settings):
+def test_a_receipt_that_no_run_has_written_is_named(settings: Project):
     shutil.copy(settings.lakehouse / RECEIPT, settings.lakehouse / "_runs/run-1/a.json")
     ((file, reason),) = faults(settings)
     assert file == "_runs/run-1/a.json"
     assert reason.startswith("is not in the files.jsonl beside it")
 
 
-def test_a_foreign_folder_with_a_run_is_named_alone(settings: Settings):
+def test_a_foreign_folder_with_a_run_is_named_alone(settings: Project):
     folder = settings.lakehouse / "_runs/run-1/copy"
     shutil.copytree(settings.lakehouse / "_runs/run-2", folder)
     assert faults(settings) == [("_runs/run-1/copy", "is not the lakehouse's: move it out")]
 
 
-def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(settings: Settings):
+def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(settings: Project):
     root = settings.lakehouse
     (root / LEDGER).unlink()
     (root / LEDGER).mkdir()
@@ -130,7 +130,7 @@ def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(se
     assert "put it back from a backup" in named[LEDGER]
 
 
-def test_a_run_folder_that_may_not_be_read_is_named(settings: Settings, monkeypatch):
+def test_a_run_folder_that_may_not_be_read_is_named(settings: Project, monkeypatch):
     listed = Path.iterdir
 
     def iterdir(folder: Path):
@@ -144,7 +144,7 @@ def test_a_run_folder_that_may_not_be_read_is_named(settings: Settings, monkeypa
     assert "Permission denied" in reason
 
 
-def test_nothing_is_accepted_while_a_ledger_cannot_be_read(settings: Settings):
+def test_nothing_is_accepted_while_a_ledger_cannot_be_read(settings: Project):
     root = settings.lakehouse
     (part,) = (root / GROUP.storage).glob("*/part-1.parquet")
     part.unlink()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from scanned_rows import bar, instant, showing
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.render.scans import bars_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -22,6 +21,7 @@ from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates
+from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import QUICK
 
@@ -39,7 +39,7 @@ class World:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Project,
         scanner: ReplayScanner,
         at: Callable[[datetime], None],
         folder: Path,
@@ -94,7 +94,7 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, scanner: ReplayScanner, at, tmp_path: Path) -> World:
+def world(settings: Project, scanner: ReplayScanner, at, tmp_path: Path) -> World:
     at(instant("2021-03-02T23:00"))
     return World(settings, scanner, at, tmp_path)
 
@@ -165,7 +165,7 @@ class TestSymbolsThatWaitSinceAnImport:
         held.evening(4, 10.6, 10.4)
         assert check_lakehouse(held.settings).warnings == ()
 
-    def test_other_symbols_do_not_wait(self, held: World, settings: Settings):
+    def test_other_symbols_do_not_wait(self, held: World, settings: Project):
         assert held.evening(2, 10.2, 10.0).bars.written == 0
         held._scanner.panel = showing(bar("NASDAQ:AAPL", f"{DAYS[2]}T14:30"))
         asked = Candidates("some.json", ("NASDAQ:AAPL",), (), 0)

@@ -11,8 +11,8 @@ import pytest
 from quality_rows import EVENING, local, spoiled, technicals
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.project import Project
 from ingestion.quality.gate import (
     DATASET,
     FAILED,
@@ -28,16 +28,16 @@ GROUP = TV_TECHNICALS_1D
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: object) -> Settings:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: object) -> Project:
     monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
-    return replace(Settings.from_environment(), project=tmp_path)
+    return replace(Project.from_environment(), project=tmp_path)
 
 
-def quarantine(settings: Settings) -> pa.Table:
+def quarantine(settings: Project) -> pa.Table:
     return pq.read_table(settings.lakehouse / "_runs" / "run" / QUARANTINE_FILE)
 
 
-def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project: Settings):
+def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project: Project):
     rows = spoiled(technicals(30), {"RSI": {3: 101.0}})
     report = check_at_door(project, GROUP, rows, "run", fewest=29, most=30)
     refuse_unless_accepted(report, Job(project, "run", "job", "receipt.json"))
@@ -48,7 +48,7 @@ def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project
     assert report.accepted.num_rows == 29
 
 
-def test_a_refused_batch_is_kept_whole_and_ends_with_3(project: Settings):
+def test_a_refused_batch_is_kept_whole_and_ends_with_3(project: Project):
     rows = technicals(30)
     report = check_at_door(project, GROUP, rows, "run", fewest=31)
     with pytest.raises(GateRefused, match=r"tv_technicals_1d: rows: .*receipt\.json") as refused:
@@ -59,7 +59,7 @@ def test_a_refused_batch_is_kept_whole_and_ends_with_3(project: Settings):
     assert stored[FAILED].to_pylist() == [["rows"]] * 30
 
 
-def test_a_few_rows_are_judged_with_those_that_stay_beside_them(project: Settings):
+def test_a_few_rows_are_judged_with_those_that_stay_beside_them(project: Project):
     """Of 20 rows, 6 without RSI are more than a quarter, and of 30 they are less."""
     whole = spoiled(technicals(30), {"RSI": dict.fromkeys(range(6)), "ADX": {25: 101.0}})
     rows, beside = whole.slice(0, 20), whole.slice(20)
@@ -71,7 +71,7 @@ def test_a_few_rows_are_judged_with_those_that_stay_beside_them(project: Setting
     assert not (project.lakehouse / "_runs" / "run").exists()
 
 
-def test_of_a_refused_date_the_rows_to_publish_alone_go_to_quarantine(project: Settings):
+def test_of_a_refused_date_the_rows_to_publish_alone_go_to_quarantine(project: Project):
     whole = spoiled(technicals(30), {"RSI": dict.fromkeys(range(15, 30))})
     rows, beside = whole.slice(0, 5), whole.slice(5)
     report = check_at_door(project, GROUP, rows, "run", beside=beside)
@@ -80,12 +80,12 @@ def test_of_a_refused_date_the_rows_to_publish_alone_go_to_quarantine(project: S
     assert quarantine(project).drop_columns([DATASET, FAILED]).equals(rows)
 
 
-def test_without_a_fault_there_is_no_quarantine_file(project: Settings):
+def test_without_a_fault_there_is_no_quarantine_file(project: Project):
     assert not check_at_door(project, GROUP, technicals(30), "run").refused
     assert not (project.lakehouse / "_runs").exists()
 
 
-def test_both_groups_of_a_run_share_one_file(project: Settings):
+def test_both_groups_of_a_run_share_one_file(project: Project):
     for group, rows in ((GROUP, technicals(3)), (LOCAL_1D, local(3))):
         parted = screen(group, spoiled(rows, {"RSI": {1: -5.0}}))
         write_quarantine(project.lakehouse, group, parted.quarantined, "run")
@@ -97,7 +97,7 @@ def test_both_groups_of_a_run_share_one_file(project: Settings):
 
 
 def test_a_waiver_lets_a_batch_pass_and_an_expired_one_does_not(
-    project: Settings, at: Callable[[datetime], None]
+    project: Project, at: Callable[[datetime], None]
 ):
     folder = project.feast_repository / "waivers"
     folder.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_a_waiver_lets_a_batch_pass_and_an_expired_one_does_not(
     assert check_at_door(project, GROUP, technicals(3), "run", fewest=9).refused
 
 
-def test_history_is_screened_by_the_same_rules(project: Settings):
+def test_history_is_screened_by_the_same_rules(project: Project):
     rows = spoiled(local(50), {"returns_1d": {0: -2.0}, "Stoch.D": {1: float("nan")}})
     parted = screen(LOCAL_1D, rows)
     assert parted.quarantined[FAILED].to_pylist() == [["returns_1d bounds"], ["Stoch.D bounds"]]

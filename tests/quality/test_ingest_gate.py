@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.project import Project
 from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.replay import ReplayScanner
 from tests.conftest import QUICK, SAMPLE
@@ -27,14 +27,14 @@ def request(**changes: Any) -> FeatureIngestRequest:
     return FeatureIngestRequest(ALL, scanner=QUICK, **changes)
 
 
-def receipt(settings: Settings) -> dict[str, Any]:
+def receipt(settings: Project) -> dict[str, Any]:
     (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json")
     document: dict[str, Any] = json.loads(path.read_bytes())
     return document
 
 
 def test_a_row_that_contradicts_itself_is_quarantined_and_the_others_published(
-    settings: Settings, scanner: ReplayScanner
+    settings: Project, scanner: ReplayScanner
 ):
     bad, *good = sorted(ALL.symbols)
     scanner.spoiled = {bad: OFF}
@@ -53,7 +53,7 @@ def test_a_row_that_contradicts_itself_is_quarantined_and_the_others_published(
 
 
 def test_too_many_of_them_refuse_the_snapshot_and_keep_it_in_quarantine(
-    settings: Settings, scanner: ReplayScanner
+    settings: Project, scanner: ReplayScanner
 ):
     scanner.spoiled = dict.fromkeys(ALL.symbols[:4], OFF)
     with pytest.raises(GateRefused, match="quarantined share"):
@@ -66,14 +66,14 @@ def test_too_many_of_them_refuse_the_snapshot_and_keep_it_in_quarantine(
     assert pq.read_metadata(run / QUARANTINE_FILE).num_rows == 60
 
 
-def test_what_is_left_must_still_cover_what_was_asked(settings: Settings, scanner: ReplayScanner):
+def test_what_is_left_must_still_cover_what_was_asked(settings: Project, scanner: ReplayScanner):
     scanner.spoiled = {ALL.symbols[0]: OFF}
     with pytest.raises(GateRefused, match="rows: "):
         feature_ingest(settings, request(min_coverage=1.0))
     assert not list_parts(settings.lakehouse, GROUP)
 
 
-def test_a_retry_fetches_what_was_quarantined(settings: Settings, scanner: ReplayScanner):
+def test_a_retry_fetches_what_was_quarantined(settings: Project, scanner: ReplayScanner):
     few = FeatureIngestRequest(
         Candidates("few.json", ALL.symbols[:5], (), 0), scanner=QUICK, min_coverage=0.8
     )

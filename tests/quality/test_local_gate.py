@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import LOCAL_1D
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_part
+from ingestion.project import Project
 from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.quality.rules import Within
 from tests.conftest import SAMPLE
@@ -25,7 +25,7 @@ FIRST, LAST = date(2021, 4, 1), date(2021, 4, 9)
 
 
 @pytest.fixture
-def strict(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def strict(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Bars, and a rule that real features break: the formulas keep to the catalog's."""
     import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
     rules = (Within("RSI", 0, 75),)
@@ -34,7 +34,7 @@ def strict(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
-def test_rows_that_break_a_rule_reach_no_part(strict: Settings):
+def test_rows_that_break_a_rule_reach_no_part(strict: Project):
     result = backfill(strict, FIRST, date(2021, 4, 8))
     kept = pa.concat_tables([read_part(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
     assert result.receipt is not None
@@ -45,7 +45,7 @@ def test_rows_that_break_a_rule_reach_no_part(strict: Settings):
     assert result.rows_written == kept.num_rows
 
 
-def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Settings):
+def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Project):
     for_all = (Within("RSI", 0, 1),)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ingestion.quality.suite.row_rules", lambda _: for_all)
@@ -59,7 +59,7 @@ def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Settings):
 
 
 def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receipt(
-    strict: Settings,
+    strict: Project,
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ingestion.quality.suite.row_rules", lambda _: (Within("RSI", 0, 1),))
@@ -83,7 +83,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
 
 
 def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Two of some 25 restated rows break a rule: too many of them, and few of the date's 60."""
     bars = pq.read_table(SAMPLE / "bars.parquet")
@@ -105,7 +105,7 @@ def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
     assert set(out["symbol"].to_pylist()) == set(stored["symbol"].take([0, 1]).to_pylist())
 
 
-def _restate(settings: Settings, folder: Path, bars: pa.Table, symbols: pa.ChunkedArray) -> None:
+def _restate(settings: Project, folder: Path, bars: pa.Table, symbols: pa.ChunkedArray) -> None:
     """Import the bars that closed on the last date again, each a ten-thousandth lower."""
     day = (LAST - date(1970, 1, 1)).days * 86_400
     stamps = pc.field("timestamp")

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from ingestion.base.errors import GateRefused, InputError, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part
+from ingestion.project import Project
 from ingestion.runs import receipt
 from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb, plain
 from ingestion.scanner import ScannerOptions
@@ -33,12 +33,12 @@ HEAD = {
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Project:
     url = "https://user:s3cret@scanner.invalid/x"
-    return Settings(tmp_path, tmp_path / "lakehouse", url, session_id="s3cret")
+    return Project(tmp_path, tmp_path / "lakehouse", url, session_id="s3cret")
 
 
-def test_the_head_says_which_run_of_which_code_did_what(settings: Settings, at):
+def test_the_head_says_which_run_of_which_code_did_what(settings: Project, at):
     at(EVENING)
     job = Job(settings, "run-1", "some-job", "some_job.json", {"first": date(2026, 1, 16)})
     job.tell(rows=3)
@@ -53,7 +53,7 @@ def test_the_head_says_which_run_of_which_code_did_what(settings: Settings, at):
     assert document["code"]["version"] == code_version()["version"] is not None
 
 
-def test_the_hash_of_each_part_is_that_of_its_file(settings: Settings):
+def test_the_hash_of_each_part_is_that_of_its_file(settings: Project):
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
     job = Job(settings, "run-1", "second job of the run", "second.json")
     late = technicals(["A:A", "B:B"], EVENING + timedelta(days=1))
@@ -72,7 +72,7 @@ def read(job: Job) -> dict[str, Any]:
     return document
 
 
-def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Settings):
+def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Project):
     with Job(settings, "run-1", "job", "job.json") as job:
         job.tell(fetched=1)
         job.write()
@@ -95,7 +95,7 @@ def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Se
     ],
 )
 def test_a_job_that_is_left_by_an_error_leaves_a_receipt_that_says_so(
-    settings: Settings, error: BaseException, outcome: str, told: str
+    settings: Project, error: BaseException, outcome: str, told: str
 ):
     job = Job(settings, "run-1", "job", "job.json")
     append_part(settings.lakehouse, GROUP, technicals(["A:A", "B:B"]), "run-1")
@@ -110,7 +110,7 @@ def test_a_job_that_is_left_by_an_error_leaves_a_receipt_that_says_so(
     assert job.published_so_far() == "published before that: tv_technicals_1d (2 rows)"
 
 
-def test_a_receipt_that_cannot_be_written_hides_no_error(settings: Settings):
+def test_a_receipt_that_cannot_be_written_hides_no_error(settings: Project):
     job = Job(settings, "run-1", "job", "job.json")
     (settings.lakehouse / "_runs").mkdir(parents=True)
     (settings.lakehouse / "_runs" / "run-1").touch()  # where the folder should be
@@ -120,11 +120,11 @@ def test_a_receipt_that_cannot_be_written_hides_no_error(settings: Settings):
         pass
 
 
-def test_a_job_that_has_published_nothing_says_so(settings: Settings):
+def test_a_job_that_has_published_nothing_says_so(settings: Project):
     assert Job(settings, "run-1", "job", "job.json").published_so_far() == "nothing was published"
 
 
-def test_no_secret_gets_into_a_receipt(settings: Settings):
+def test_no_secret_gets_into_a_receipt(settings: Project):
     options = ScannerOptions(headers={"Cookie": "s3cret-header", "Referer": "s3cret"})
     request = FeatureIngestRequest("america", scanner=options)
     job = Job(settings, "run-1", "job", "job.json", request)
@@ -158,7 +158,7 @@ def test_imports_and_recomputations_leave_receipts_with_the_hashes_of_their_part
     bars = tmp_path / "BINANCE_BTCUSDT_1d.csv"
     lines = [f"2021-03-{day:02},{day},{day + 2},{day - 1},{day + 1},9" for day in range(2, 8)]
     bars.write_text("\n".join(["date,open,high,low,close,volume", *lines]))
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
+    settings = Project(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
     imported = import_bars(settings, ImportRequest((bars,)))
     filled = backfill(settings, date(2021, 1, 1), date(2021, 12, 31))
     nothing = local_features(settings)

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from scanner_tools import COLUMNS, Reply, row, stub_scanner
 
 from ingestion.base.errors import TvfeastError
-from ingestion.base.settings import Settings
 from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.ingest.feature_ingest import RECEIPT_FILE, FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.symbols import symbol_problem
+from ingestion.project import Project
 from ingestion.scanner import ScannerOptions
 from tests.conftest import MONDAY
 from tests.fuzzing import fuzz
@@ -142,7 +142,7 @@ def test_any_answers_end_in_a_receipt_or_an_error_of_ours(
     script.answers, script.given = answers, 0
     source = "america" if market else Candidates("mine.json", ASKED, (), 0)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(Path(folder), Path(folder) / "lakehouse", script.url)
+        settings = Project(Path(folder), Path(folder) / "lakehouse", script.url)
         try:
             result = feature_ingest(settings, FeatureIngestRequest(source, 0.0, OPTIONS))
         except TvfeastError as error:

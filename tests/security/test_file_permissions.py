@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.base.settings import Settings
 from ingestion.cli import entry as cli
 from ingestion.cli.commands import cli as commands
 from ingestion.lakehouse import write_run_file
+from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Forge, project_of
 
@@ -38,7 +38,7 @@ def test_a_receipt_is_its_owners_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 def test_the_log_of_an_internal_error_is_its_owners_alone(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(**_: object) -> None:
         raise ZeroDivisionError
@@ -54,7 +54,7 @@ def test_the_log_of_an_internal_error_is_its_owners_alone(
 
 
 def test_a_log_that_cannot_be_written_goes_under_no_name_that_others_could_have_laid(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.log_folder.parent.mkdir(exist_ok=True)
     settings.log_folder.write_text("a file where the folder belongs")
@@ -77,12 +77,12 @@ def allow_all() -> None:
 
 
 def test_a_flow_leaves_receipts_registry_and_online_store_to_their_owner_alone(
-    settings: Settings, forge: Forge
+    settings: Project, forge: Forge
 ) -> None:
     flow = Command("flow-data", "--candidates", SAMPLE / "portfolio_candidates.json")
     done = forge.start(flow, project_of(settings, MONDAY), allow_all).wait()
     assert done.code == 0, done.err
-    data = settings.project / "data"
+    data = settings.folder / "data"
     receipts = [path for path in (settings.lakehouse / "_runs").rglob("*") if path.is_file()]
     stores = [path for path in data.glob("*.db*") if path.is_file()]
     assert receipts

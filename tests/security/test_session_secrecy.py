@@ -11,9 +11,9 @@ import pytest
 from hostile_scanner import hostile_scanner, response
 
 from ingestion.base.redaction import Redaction
-from ingestion.base.settings import Settings
 from ingestion.cli import entry as cli
 from ingestion.jobs.ingest import feature_ingest as job
+from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.replay.faults import FAULTS
 from ingestion.scanner import transport
@@ -31,7 +31,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(
-    settings: Settings,
+    settings: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -173,9 +173,9 @@ def test_a_header_that_cannot_be_sent_is_refused_and_not_shown(
 
 
 def test_an_internal_error_that_holds_the_secrets_does_not_show_them(
-    run: Run, scanner: ReplayScanner, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    run: Run, scanner: ReplayScanner, settings: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(settings: Settings, request: job.FeatureIngestRequest, *_: object) -> None:
+    def broken(settings: Project, request: job.FeatureIngestRequest, *_: object) -> None:
         try:
             raise KeyError(settings.session_id)
         except KeyError as error:

@@ -14,13 +14,13 @@ from hostile_scanner import hostile_scanner, response
 from hypothesis import strategies as st
 
 from ingestion.base.errors import TvfeastError
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D, TV_TECHNICALS_1D
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import read_candidates
 from ingestion.markets.symbols import symbol_problem
+from ingestion.project import Project
 from ingestion.scanner import ScannerOptions
 from tests.conftest import MONDAY
 from tests.fuzzing import fuzz
@@ -116,10 +116,10 @@ def assert_only_known_names(folder: Path, given: set[str]) -> None:
     assert {path.name for path in folder.iterdir()} <= {"a", *(n.split("/")[0] for n in given)}
 
 
-def in_depths(folder: str) -> tuple[Path, Settings]:
+def in_depths(folder: str) -> tuple[Path, Project]:
     """Return a folder, and settings for a lakehouse two levels below it."""
     root = Path(folder)
-    return root, Settings(root / "a" / "b", root / "a" / "b" / "lakehouse", "https://x.invalid")
+    return root, Project(root / "a" / "b", root / "a" / "b" / "lakehouse", "https://x.invalid")
 
 
 @fuzz(40, names=SYMBOLS)
@@ -134,7 +134,7 @@ def test_a_symbol_of_candidates_is_no_path(
         file.write_text(json.dumps(names))
         try:
             source = read_candidates(file)
-            asked = Settings(settings.project, settings.lakehouse, url)
+            asked = Project(settings.folder, settings.lakehouse, url)
             feature_ingest(asked, FeatureIngestRequest(source, 0.0, OPTIONS))
         except TvfeastError as error:
             str(error).encode()
@@ -149,7 +149,7 @@ def test_a_symbol_of_the_scanners_answer_is_no_path(
     listed[:] = names
     with tempfile.TemporaryDirectory() as folder:
         root, settings = in_depths(folder)
-        asked = Settings(settings.project, settings.lakehouse, url)
+        asked = Project(settings.folder, settings.lakehouse, url)
         try:
             result = feature_ingest(asked, FeatureIngestRequest("america", 0.0, OPTIONS))
         except TvfeastError as error:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from target_bars import daily, sample_bars
 
 from ingestion.base.errors import CorruptPart, InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.datasets import forward_returns
 from ingestion.jobs.compute import lookahead
@@ -23,23 +22,24 @@ from ingestion.jobs.compute.lookahead import verify_lakehouse
 from ingestion.jobs.serve.targets import LABEL_COLUMNS, read_bars, training_labels
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.lakehouse.parts import Part
+from ingestion.project import Project
 
 WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
 SYMBOLS = ("BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:NEE")
 FIRST, LAST = date(2020, 8, 20), date(2020, 9, 10)
 
 
-def settings_in(folder: Path) -> Settings:
-    return Settings(folder, folder / "lakehouse", "https://scanner.test")
+def settings_in(folder: Path) -> Project:
+    return Project(folder, folder / "lakehouse", "https://scanner.test")
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Settings:
+def empty(tmp_path: Path) -> Project:
     return settings_in(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The sample's bars of some weeks around AAPL's and TSLA's splits; only to be read."""
     settings = settings_in(tmp_path_factory.mktemp("stocked"))
     bars = sample_bars(*SYMBOLS)
@@ -51,7 +51,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-def write(settings: Settings, bars: pa.Table, created: datetime = WRITTEN) -> None:
+def write(settings: Project, bars: pa.Table, created: datetime = WRITTEN) -> None:
     """Append bars, a part a date; highs, lows and volumes that are not given are made up."""
     size = bars.num_rows
     made_up = {
@@ -70,14 +70,14 @@ def write(settings: Settings, bars: pa.Table, created: datetime = WRITTEN) -> No
         append_part(settings.lakehouse, OHLCV_1D, rows.filter(pc.equal(dates, day)), "run")
 
 
-def spoil(settings: Settings, day: date) -> None:
+def spoil(settings: Project, day: date) -> None:
     """Put a part that cannot be read into a partition."""
     folder = settings.lakehouse / OHLCV_1D.storage / f"date={day}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "part-99.parquet").write_bytes(b"no Parquet")
 
 
-def test_bars_of_a_date_range_are_read_once_with_the_asked_columns(stocked: Settings) -> None:
+def test_bars_of_a_date_range_are_read_once_with_the_asked_columns(stocked: Project) -> None:
     bars = read_bars(stocked.lakehouse, FIRST, LAST)
     assert tuple(bars.column_names) == LABEL_COLUMNS
     days = bars["event_timestamp"].cast(pa.date32()).to_pylist()
@@ -91,7 +91,7 @@ def test_bars_of_a_date_range_are_read_once_with_the_asked_columns(stocked: Sett
     assert only["symbol"].unique().to_pylist() == ["NYSE:NEE"]
 
 
-def test_symbols_that_appear_later_keep_their_names(empty: Settings) -> None:
+def test_symbols_that_appear_later_keep_their_names(empty: Project) -> None:
     start = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
     write(empty, daily([1, 2], symbol="TEST:M", start=start))
     write(empty, daily([3, 4], symbol="TEST:Z", start=start + timedelta(days=1)))
@@ -101,7 +101,7 @@ def test_symbols_that_appear_later_keep_their_names(empty: Settings) -> None:
     assert bars["close"].to_pylist() == [1, 2, 3, 5, 4]
 
 
-def test_a_restated_bar_is_read_as_written_last(empty: Settings) -> None:
+def test_a_restated_bar_is_read_as_written_last(empty: Project) -> None:
     write(empty, daily([10, 11, 12]))
     write(empty, daily([10, 22, 12]), WRITTEN + timedelta(days=1))
     write(empty, daily([10, 33, 12]), WRITTEN - timedelta(days=1))
@@ -110,7 +110,7 @@ def test_a_restated_bar_is_read_as_written_last(empty: Settings) -> None:
     assert labels.table["fwd_return_1d"].to_pylist() == [22 / 10 - 1, 12 / 22 - 1]
 
 
-def test_no_bars_are_an_empty_table_of_the_same_columns(stocked: Settings) -> None:
+def test_no_bars_are_an_empty_table_of_the_same_columns(stocked: Project) -> None:
     there = read_bars(stocked.lakehouse, FIRST, LAST)
     for nothing in (
         read_bars(stocked.lakehouse, date(1999, 1, 1), date(1999, 12, 31)),
@@ -123,7 +123,7 @@ def test_no_bars_are_an_empty_table_of_the_same_columns(stocked: Settings) -> No
 
 
 @pytest.mark.parametrize("entry", ["open", "close"])
-def test_labels_are_the_forward_returns_of_all_bars(stocked: Settings, entry: str) -> None:
+def test_labels_are_the_forward_returns_of_all_bars(stocked: Project, entry: str) -> None:
     result = training_labels(stocked, "fwd_return_5d", FIRST, LAST, entry)
     bars = sample_bars(*SYMBOLS)
     wanted = forward_returns(bars, 5, entry=entry, first=FIRST, last=LAST)
@@ -132,7 +132,7 @@ def test_labels_are_the_forward_returns_of_all_bars(stocked: Settings, entry: st
     assert result.symbols == 4
 
 
-def test_only_the_partitions_of_the_windows_are_read(stocked: Settings, empty: Settings) -> None:
+def test_only_the_partitions_of_the_windows_are_read(stocked: Project, empty: Project) -> None:
     wanted = training_labels(stocked, "fwd_return_1d", FIRST, LAST)
     copytree(stocked.lakehouse, empty.lakehouse)
     spoil(empty, FIRST - timedelta(days=1))
@@ -143,19 +143,19 @@ def test_only_the_partitions_of_the_windows_are_read(stocked: Settings, empty: S
         training_labels(empty, "fwd_return_1d", FIRST, LAST)
 
 
-def test_a_range_to_the_end_of_time_is_allowed(stocked: Settings) -> None:
+def test_a_range_to_the_end_of_time_is_allowed(stocked: Project) -> None:
     labels = training_labels(stocked, "fwd_return_9999d", date.min, date.max).labels
     assert labels.table.num_rows == 0
     assert sum(labels.dropped.values()) == labels.decisions > 0
 
 
-def test_the_result_warns_of_survivors(stocked: Settings) -> None:
+def test_the_result_warns_of_survivors(stocked: Project) -> None:
     (survivors,) = training_labels(stocked, "fwd_return_5d", FIRST, LAST).warnings
     assert survivors.startswith("survivors: these 4 symbols")
     assert "--universe-as-of" in survivors
 
 
-def test_symbols_without_bars_are_named(stocked: Settings) -> None:
+def test_symbols_without_bars_are_named(stocked: Project) -> None:
     asked = ["NYSE:NEE", *(f"TEST:{letter}" for letter in "ABCDEFG")]
     result = training_labels(stocked, "fwd_return_5d", FIRST, LAST, symbols=asked)
     assert result.symbols == 1
@@ -164,7 +164,7 @@ def test_symbols_without_bars_are_named(stocked: Settings) -> None:
     )
 
 
-def test_dropped_halts_and_early_opens_are_warned_of(empty: Settings) -> None:
+def test_dropped_halts_and_early_opens_are_warned_of(empty: Project) -> None:
     halted = daily([1.0] * 40, symbol="TEST:HALT", missing=tuple(range(5, 30)))
     early = daily([1.0] * 40, symbol="TEST:EARLY")
     stamps = [t + timedelta(hours=18) for t in early["event_timestamp"].to_pylist()]
@@ -181,13 +181,13 @@ def test_dropped_halts_and_early_opens_are_warned_of(empty: Settings) -> None:
 
 @pytest.mark.parametrize("universe", [True, datetime(2026, 1, 1, tzinfo=UTC)])
 def test_the_universe_as_of_is_refused_until_it_is_known(
-    stocked: Settings, universe: bool | datetime
+    stocked: Project, universe: bool | datetime
 ) -> None:
     with pytest.raises(InputError, match="has no symbols yet: run tvfeast meta-ingest"):
         training_labels(stocked, "fwd_return_5d", FIRST, LAST, universe_as_of=universe)
 
 
-def test_no_decision_in_the_range_is_refused(stocked: Settings) -> None:
+def test_no_decision_in_the_range_is_refused(stocked: Project) -> None:
     with pytest.raises(InputError, match=r"closed from 1999-01-01 to 1999-12-31.*import-bars"):
         training_labels(stocked, "fwd_return_5d", date(1999, 1, 1), date(1999, 12, 31))
     with pytest.raises(InputError, match="no bar of these symbols"):
@@ -196,12 +196,12 @@ def test_no_decision_in_the_range_is_refused(stocked: Settings) -> None:
         training_labels(stocked, "fwd_return_5d", LAST, FIRST)
 
 
-def test_an_unknown_target_is_refused_before_anything_is_read(empty: Settings) -> None:
+def test_an_unknown_target_is_refused_before_anything_is_read(empty: Project) -> None:
     with pytest.raises(InputError, match="fwd_return_<n>d"):
         training_labels(empty, "alpha", FIRST, LAST)
 
 
-def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Settings, monkeypatch):
+def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project, monkeypatch):
     write(empty, daily([10.0, 11.0, 12.0]))
     listed, moved = lookahead.list_parts, []
 
@@ -217,7 +217,7 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Setting
     assert moved
 
 
-def test_on_a_sunday_the_proof_takes_every_markets_symbols(stocked: Settings, tmp_path: Path):
+def test_on_a_sunday_the_proof_takes_every_markets_symbols(stocked: Project, tmp_path: Path):
     """The newest week of dates has coins alone, as after a holiday of the others."""
     settings = settings_in(tmp_path)
     copytree(stocked.lakehouse, settings.lakehouse)

@@ -12,10 +12,10 @@ from target_bars import daily, sample_bars
 from test_targets_lakehouse import settings_in, write
 
 from ingestion.bars.accepted import record_accepted
-from ingestion.base.settings import Settings
 from ingestion.datasets import DropReason, forward_returns
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.markets.sessions import session_bounds
+from ingestion.project import Project
 
 WHOLE = {"first": date(2026, 1, 1), "last": date(2026, 12, 31)}
 LOST = date(2020, 9, 2)
@@ -53,7 +53,7 @@ def _spans(days: list[int], day: int, sessions: int, lost: int) -> bool:
 
 
 @pytest.fixture
-def holed(tmp_path: Path) -> Settings:
+def holed(tmp_path: Path) -> Project:
     """Four stocks over three months of 2020, without one session."""
     settings = settings_in(tmp_path)
     bars = sample_bars(*STOCKS)
@@ -63,7 +63,7 @@ def holed(tmp_path: Path) -> Settings:
     return settings
 
 
-def test_a_hole_of_the_lakehouse_drops_labels_and_says_so(holed: Settings):
+def test_a_hole_of_the_lakehouse_drops_labels_and_says_so(holed: Project):
     made = training_labels(holed, "fwd_return_5d", *DECISIONS)
     # The five sessions before the lost one look over it.
     assert made.labels.dropped[DropReason.SESSION_MISSING] == 5 * len(STOCKS)
@@ -75,7 +75,7 @@ def test_a_hole_of_the_lakehouse_drops_labels_and_says_so(holed: Settings):
     assert alone.labels.dropped[DropReason.SESSION_MISSING] == 5
 
 
-def test_an_accepted_hole_drops_none(holed: Settings):
+def test_an_accepted_hole_drops_none(holed: Project):
     closes = session_bounds("NYSE", LOST)[1]
     now = datetime(2026, 11, 2, tzinfo=UTC)
     sessions = [(market, LOST, closes) for market in ("NYSE", "NASDAQ")]

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from target_bars import daily
 
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D, SYMBOLS
 from ingestion.datasets import DropReason, Universe, forward_returns
 from ingestion.datasets.merge import LabelCollection
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.project import Project
 
 START = datetime(2025, 12, 20, 14, 30, tzinfo=UTC)
 DAYS = 40
@@ -33,10 +33,10 @@ def close_of(day: int) -> datetime:
 
 
 @pytest.fixture
-def lakehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def lakehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Forty days of three symbols, across a new year; nothing is known of the symbols yet."""
     monkeypatch.setattr("os.fsync", lambda _: None)
-    settings = Settings(tmp_path, tmp_path / "lakehouse", "https://scanner.test")
+    settings = Project(tmp_path, tmp_path / "lakehouse", "https://scanner.test")
     walk = np.random.default_rng(20260116).normal(0, 0.02, (3, DAYS))
     bars = pa.concat_tables(
         daily(list(10 * np.exp(np.cumsum(steps))), symbol=symbol, start=START)
@@ -59,14 +59,14 @@ def lakehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
-def observe(settings: Settings, symbol: str, *changes: tuple[datetime, bool]) -> None:
+def observe(settings: Project, symbol: str, *changes: tuple[datetime, bool]) -> None:
     schema = arrow_schema(SYMBOLS)
     for at, active in changes:
         row = dict.fromkeys(schema.names) | {"symbol": symbol, "active": active, "valid_from": at}
         append_part(settings.lakehouse, SYMBOLS, pa.Table.from_pylist([row], schema=schema), "run")
 
 
-def test_decisions_on_symbols_that_were_not_active_then_are_dropped(lakehouse: Settings) -> None:
+def test_decisions_on_symbols_that_were_not_active_then_are_dropped(lakehouse: Project) -> None:
     observe(lakehouse, "TEST:A", (close_of(0), True))
     gone = close_of(20) + timedelta(microseconds=1)
     observe(lakehouse, "TEST:B", (close_of(10), True), (gone, False), (close_of(25), True))
@@ -93,7 +93,7 @@ def test_decisions_on_symbols_that_were_not_active_then_are_dropped(lakehouse: S
     assert kept < {tuple(row.values()) for row in everyone.table.to_pylist()}
 
 
-def test_the_warning_says_since_when_anything_is_known(lakehouse: Settings) -> None:
+def test_the_warning_says_since_when_anything_is_known(lakehouse: Project) -> None:
     observe(lakehouse, "TEST:A", (close_of(5), True))
     (warning,) = training_labels(lakehouse, "fwd_return_2d", *SPAN, universe_as_of=True).warnings
     assert "known from 2025-12-25 21:00 UTC on" in warning
@@ -101,7 +101,7 @@ def test_the_warning_says_since_when_anything_is_known(lakehouse: Settings) -> N
     assert "survivors" not in warning
 
 
-def test_an_instant_fixes_the_universe(lakehouse: Settings) -> None:
+def test_an_instant_fixes_the_universe(lakehouse: Project) -> None:
     observe(lakehouse, "TEST:A", (close_of(5), True))
     observe(lakehouse, "TEST:B", (close_of(1), True), (close_of(9), False))
     for day, symbols in ((0, set()), (1, {"TEST:B"}), (6, {"TEST:A", "TEST:B"}), (9, {"TEST:A"})):
@@ -114,7 +114,7 @@ def test_an_instant_fixes_the_universe(lakehouse: Settings) -> None:
 
 @pytest.mark.parametrize("n", [1, 5, 12])
 @pytest.mark.parametrize("entry", ["open", "close"])
-def test_year_by_year_is_all_at_once_bit_for_bit(lakehouse: Settings, n: int, entry: str) -> None:
+def test_year_by_year_is_all_at_once_bit_for_bit(lakehouse: Project, n: int, entry: str) -> None:
     from ingestion.jobs.serve.targets import read_bars
 
     made = training_labels(lakehouse, f"fwd_return_{n}d", *SPAN, entry).labels

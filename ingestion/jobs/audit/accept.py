@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.missing_files import RECEIPT_FILE
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import lakehouse_lock
 from ingestion.lakehouse.ledger import Entry, Ledger
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -26,7 +26,7 @@ class AcceptResult:
     receipt: Path
 
 
-def accept_losses(settings: Settings, names: Collection[str], reason: str) -> AcceptResult:
+def accept_losses(project: Project, names: Collection[str], reason: str) -> AcceptResult:
     """Write down that files are gone for a reason; what was recorded of them stays.
 
     Parameters
@@ -46,14 +46,14 @@ def accept_losses(settings: Settings, names: Collection[str], reason: str) -> Ac
     """
     if not reason.strip():
         raise InputError("--accept needs a --reason: what became of the rows, and who says so")
-    root, run_id = settings.lakehouse, new_run_id()
+    root, run_id = project.lakehouse, new_run_id()
     request = {"accept": list(names), "reason": reason}
     with (
         lakehouse_lock(root, run_id),
-        Job(settings, run_id, "verify --accept", RECEIPT_FILE, request) as job,
+        Job(project, run_id, "verify --accept", RECEIPT_FILE, request) as job,
     ):
         Ledger.read(root)  # all of them: without one, what is gone cannot be told
-        lost = check_lakehouse(settings).lost
+        lost = check_lakehouse(project).lost
         accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
         told = [
             {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import DATASETS
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, sweep_staging
 from ingestion.lakehouse.compact import Merged, merge_parts
 from ingestion.lakehouse.ledger import Ledger
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -41,7 +41,7 @@ class CompactResult:
         return sum(each.rows for each in self.merged)
 
 
-def compact(settings: Settings, before: date | None = None) -> CompactResult:
+def compact(project: Project, before: date | None = None) -> CompactResult:
     """Make one part of those of each date, in all datasets.
 
     A date is left alone if a part of it is damaged or its folder holds or gets anything else; the
@@ -59,7 +59,7 @@ def compact(settings: Settings, before: date | None = None) -> CompactResult:
     LakehouseLocked
         If another run is writing.
     """
-    today, root, run_id = clock.now().date(), settings.lakehouse, new_run_id()
+    today, root, run_id = clock.now().date(), project.lakehouse, new_run_id()
     before = before or today
     if before > today:
         raise InputError(
@@ -68,7 +68,7 @@ def compact(settings: Settings, before: date | None = None) -> CompactResult:
     merged, left = [], []
     with (
         lakehouse_lock(root, run_id),
-        Job(settings, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
+        Job(project, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
     ):
         sweep_staging(root)
         ledger = Ledger.read(root)

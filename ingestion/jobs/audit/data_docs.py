@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingestion.base import clock
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.validate import check_newest, newest_of_groups
+from ingestion.project import Project
 from ingestion.quality.check import CheckReport
 from ingestion.quality.engine import Engine
 
@@ -24,7 +24,7 @@ class DataDocsResult:
     reports: tuple[CheckReport, ...]
 
 
-def data_docs(settings: Settings) -> DataDocsResult:
+def data_docs(project: Project) -> DataDocsResult:
     """Check each group's newest rows, as ``validate`` does, and show every expectation.
 
     The lakehouse is only read; nothing is fetched.
@@ -36,9 +36,9 @@ def data_docs(settings: Settings) -> DataDocsResult:
     CorruptPart
         If a part cannot be read.
     """
-    at, site = clock.now(), settings.project / "data" / FOLDER
-    newest = newest_of_groups(settings, at)
+    at, site = clock.now(), project.folder / "data" / FOLDER
+    newest = newest_of_groups(project, at)
     engine = Engine(site)
-    checked = check_newest(settings, newest, at, engine)
+    checked = check_newest(project, newest, at, engine)
     shutil.rmtree(site, ignore_errors=True)
     return DataDocsResult(engine.build_site(), tuple(each.report for each in checked))

@@ -13,7 +13,6 @@ from typing import Any
 from ingestion.base import clock
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, WITHDRAWN, Column, Dataset, FeatureGroup
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
@@ -30,6 +29,7 @@ from ingestion.markets.symbols import symbol_problem
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
 from ingestion.plugins.online.tables import read_keys, stored_layout
+from ingestion.project import Project
 from ingestion.quality.rows import FAILED
 from ingestion.runs.quarantine import quarantined_rows
 
@@ -49,7 +49,7 @@ class ExplainRequest:
     """Whether to look into the online store."""
 
 
-def explain(settings: Settings, request: ExplainRequest) -> Explanation:
+def explain(project: Project, request: ExplainRequest) -> Explanation:
     """Tell where a value comes from.
 
     Raises
@@ -67,12 +67,12 @@ def explain(settings: Settings, request: ExplainRequest) -> Explanation:
     if as_of > now:
         raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
     wanted = _wanted(request.feature)
-    root = settings.lakehouse
+    root = project.lakehouse
     stories = [
         reading_again(partial(_story, root, group, column, request.symbol, as_of, now))
         for group, column in wanted
     ]
-    online = _served(settings, wanted, request.symbol, now) if request.online else {}
+    online = _served(project, wanted, request.symbol, now) if request.online else {}
     stories = [replace(story, online=online.get(story.view)) for story in stories]
     told = Explanation(request.symbol, request.feature, as_of, tuple(stories))
     if not told.found:
@@ -241,7 +241,7 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
 
 
 def _served(
-    settings: Settings, wanted: list[tuple[FeatureGroup, Column]], symbol: str, now: datetime
+    project: Project, wanted: list[tuple[FeatureGroup, Column]], symbol: str, now: datetime
 ) -> dict[str, Online | str]:
     """Return what the online store has, by view; a text why that cannot be told.
 
@@ -249,7 +249,7 @@ def _served(
     """
     views = [group.name for group, _ in wanted]
     try:
-        project, files = read_configuration(settings).get("project"), store_files(settings)
+        feast_project, files = read_configuration(project).get("project"), store_files(project)
         if files.online is None or not files.is_own:
             return dict.fromkeys(views, "only this project's own online store can be looked into")
         (key,) = encode_keys({"symbol": ("STRING", [symbol])})
@@ -258,7 +258,7 @@ def _served(
                 return dict.fromkeys(views, "there is no online store yet")
             return {
                 group.name: _online(
-                    connection, f"wide_{project}_{group.name}", key,
+                    connection, f"wide_{feast_project}_{group.name}", key,
                     group, column, now,
                 )
                 for group, column in wanted

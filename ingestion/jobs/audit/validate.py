@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion.jobs.ingest.holes import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
 from ingestion.lakehouse import lakehouse_lock
+from ingestion.project import Project
 from ingestion.quality import promotion
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.engine import Engine
@@ -95,7 +95,7 @@ class ValidateResult:
         return tuple(finding for finding in self.findings if finding.waived_by)
 
 
-def validate(settings: Settings, run_id: str | None = None) -> ValidateResult:
+def validate(project: Project, run_id: str | None = None) -> ValidateResult:
     """Judge the newest rows of each group and write the receipt.
 
     The verdict is in the result; :func:`refuse_unless_passed` makes an error of it.
@@ -111,15 +111,15 @@ def validate(settings: Settings, run_id: str | None = None) -> ValidateResult:
     """
     run_id, at = run_id or new_run_id(), clock.now()
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "validate", VERDICT_FILE) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "validate", VERDICT_FILE) as job,
     ):
-        waivers = read_waivers(settings.feast_repository, at)
-        newest = newest_of_groups(settings, at)
-        checked = check_newest(settings, newest, at, Engine())
+        waivers = read_waivers(project.feast_repository, at)
+        newest = newest_of_groups(project, at)
+        checked = check_newest(project, newest, at, Engine())
         findings = [Finding(WAIVERS, "valid", False, problem) for problem in waivers.problems]
         skipped: list[tuple[str, Skipped]] = []
-        for group, judged in _judged(settings.lakehouse, at, checked):
+        for group, judged in _judged(project.lakehouse, at, checked):
             if isinstance(judged, Finding):
                 findings.append(promotion.waive(judged, waivers))
             else:
@@ -149,7 +149,7 @@ def _refusal(result: ValidateResult) -> str:
     return f"{first}{more}; {result.verdict}"
 
 
-def newest_of_groups(settings: Settings, at: datetime) -> dict[FeatureGroup, pa.Table]:
+def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, pa.Table]:
     """Return each group's newest rows; a group without any is left out.
 
     Raises
@@ -157,24 +157,24 @@ def newest_of_groups(settings: Settings, at: datetime) -> dict[FeatureGroup, pa.
     InputError
         If no group has any.
     """
-    tables = {group: newest_rows(settings.lakehouse, group, at) for group in GROUPS}
+    tables = {group: newest_rows(project.lakehouse, group, at) for group in GROUPS}
     newest = {group: rows for group, rows in tables.items() if rows.num_rows}
     if not newest:
         raise InputError(
-            f"{settings.lakehouse} has no features up to {at:%Y-%m-%d %H:%M} UTC: run "
+            f"{project.lakehouse} has no features up to {at:%Y-%m-%d %H:%M} UTC: run "
             "`tvfeast feature-ingest`"
         )
     return newest
 
 
 def check_newest(
-    settings: Settings, newest: dict[FeatureGroup, pa.Table], at: datetime, engine: Engine
+    project: Project, newest: dict[FeatureGroup, pa.Table], at: datetime, engine: Engine
 ) -> list[Checked]:
     """Check the newest rows of each group."""
     checked = []
     for group, rows in newest.items():
-        holes = known_holes(settings.lakehouse) if group is LOCAL_1D else None
-        context = CheckContext(read_history(settings.lakehouse, group, rows, holes), at)
+        holes = known_holes(project.lakehouse) if group is LOCAL_1D else None
+        context = CheckContext(read_history(project.lakehouse, group, rows, holes), at)
         checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
     return checked
 

@@ -25,7 +25,6 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import DATASETS, OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
@@ -35,6 +34,7 @@ from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.lakehouse.parts import Part, part_number, partition_date
+from ingestion.project import Project
 from ingestion.runs.consistency import check_records
 
 _NUMBER = "part number"
@@ -90,12 +90,12 @@ class LakehouseReport:
         return not self.faults
 
 
-def check_lakehouse(settings: Settings) -> LakehouseReport:
+def check_lakehouse(project: Project) -> LakehouseReport:
     """Check every file of the lakehouse; changes nothing and waits for nobody.
 
     An empty or missing lakehouse holds.
     """
-    root = settings.lakehouse
+    root = project.lakehouse
     report = LakehouseReport()
     rows_of: Counter[tuple[str, str]] = Counter()
     listed = {dataset: by_date(list_parts(root, dataset)) for dataset in DATASETS}

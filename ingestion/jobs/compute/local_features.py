@@ -24,7 +24,6 @@ from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles, attend, open_holes
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.base.spill import Spill
 from ingestion.catalog import ACCEPTED_HOLES, LOCAL_1D, MISSED_BARS, OHLCV_1D, Dataset
 from ingestion.jobs.compute.transpose import (
@@ -48,6 +47,7 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.origins import runs_of
 from ingestion.lakehouse.parts import Part, read_metadata
+from ingestion.project import Project
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
 from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import is_done, newest_receipt
@@ -79,7 +79,7 @@ class LocalFeaturesResult:
     """Where it is written down; None while the run goes on."""
 
 
-def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult:
+def backfill(project: Project, first: date, last: date) -> LocalFeaturesResult:
     """Bring ``local_1d`` up to date for bars that closed on these UTC dates, both included.
 
     Raises
@@ -94,18 +94,18 @@ def backfill(settings: Settings, first: date, last: date) -> LocalFeaturesResult
     if first > last:
         raise InputError(f"--from {first} is after --to {last}")
     run_id = new_run_id()
-    with lakehouse_lock(settings.lakehouse, run_id):
-        bars = list_parts(settings.lakehouse, OHLCV_1D)
+    with lakehouse_lock(project.lakehouse, run_id):
+        bars = list_parts(project.lakehouse, OHLCV_1D)
         # One over all bars sees what `local_features` would look for.
         whole = bool(bars) and first <= bars[0].date and bars[-1].date <= last
         file_name, span = RECEIPT_FILE if whole else BACKFILL_FILE, {"first": first, "last": last}
-        with Job(settings, run_id, "backfill", file_name, span) as job:
-            sweep_staging(settings.lakehouse)
-            refuse_half_imports(settings.lakehouse)
-            return _recompute(settings, job, run_id, first, last)
+        with Job(project, run_id, "backfill", file_name, span) as job:
+            sweep_staging(project.lakehouse)
+            refuse_half_imports(project.lakehouse)
+            return _recompute(project, job, run_id, first, last)
 
 
-def local_features(settings: Settings, run_id: str | None = None) -> LocalFeaturesResult:
+def local_features(project: Project, run_id: str | None = None) -> LocalFeaturesResult:
     """Bring ``local_1d`` up to date with the bars written since it was.
 
     An old bar that was restated changes what follows it, so everything from the earliest new bar on
@@ -123,16 +123,16 @@ def local_features(settings: Settings, run_id: str | None = None) -> LocalFeatur
     """
     run_id = run_id or new_run_id()
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "local-features", RECEIPT_FILE) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "local-features", RECEIPT_FILE) as job,
     ):
-        sweep_staging(settings.lakehouse)
-        refuse_half_imports(settings.lakehouse)
-        first = _first_news(settings.lakehouse)
+        sweep_staging(project.lakehouse)
+        refuse_half_imports(project.lakehouse)
+        first = _first_news(project.lakehouse)
         if first is None:
-            known = known_holes(settings.lakehouse)
+            known = known_holes(project.lakehouse)
             return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, (), holes=known))
-        return _recompute(settings, job, run_id, first, date.max)
+        return _recompute(project, job, run_id, first, date.max)
 
 
 def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
@@ -185,9 +185,9 @@ def _require_bars(lakehouse: Path) -> list[Part]:
 
 
 def _recompute(
-    settings: Settings, job: Job, run_id: str, first: date, last: date
+    project: Project, job: Job, run_id: str, first: date, last: date
 ) -> LocalFeaturesResult:
-    lakehouse = settings.lakehouse
+    lakehouse = project.lakehouse
     everything = _require_bars(lakehouse)
     bars = [part for part in everything if part.date <= last]
     attendance = Attendance(everything[0].date, everything[-1].date)
@@ -222,7 +222,7 @@ def _recompute(
                 changed[day], newest[day] = _differing(new, stored.get(day, []))
                 kept += new.num_rows - changed[day].num_rows
             beside = stored.get(served, []) if served else []
-            judged = _accepted(settings, job, run_id, changed, served, beside, holes)
+            judged = _accepted(project, job, run_id, changed, served, beside, holes)
             for day, accepted in judged:
                 quarantined += changed[day].num_rows - accepted.num_rows
                 if accepted.num_rows:
@@ -244,7 +244,7 @@ def _recompute(
 
 
 def _accepted(
-    settings: Settings,
+    project: Project,
     job: Job,
     run_id: str,
     changed: dict[date, pa.Table],
@@ -271,7 +271,7 @@ def _accepted(
     if history:
         # All at once: the rules cost more a call than a row.
         stopped = screen(LOCAL_1D, pa.concat_tables(history.values())).quarantined
-        write_quarantine(settings.lakehouse, LOCAL_1D, stopped, run_id)
+        write_quarantine(project.lakehouse, LOCAL_1D, stopped, run_id)
         for day, rows in history.items():
             yield day, screen(LOCAL_1D, rows).accepted if stopped.num_rows else rows
     if served in changed and changed[served].num_rows:
@@ -279,7 +279,7 @@ def _accepted(
         replaced = set(_keys(rows))
         stays = pa.array([key not in replaced for key in _keys(beside)], pa.bool_())
         report = check_at_door(
-            settings, LOCAL_1D, rows, run_id, beside=beside.filter(stays), holes=holes
+            project, LOCAL_1D, rows, run_id, beside=beside.filter(stays), holes=holes
         )
         job.tell(quality=report.to_dict())
         refuse_unless_accepted(report, job)

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import list_parts, read_part
+from ingestion.project import Project
 
 T = TypeVar("T")
 Compute = Callable[[pa.Table], pa.Table]
@@ -84,7 +84,7 @@ class LookaheadReport:
         return not self.leaks
 
 
-def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadReport:
+def verify_lakehouse(project: Project, most_symbols: int = 200) -> LookaheadReport:
     """Prove it on the lakehouse's own bars, of up to ``most_symbols`` symbols of every exchange.
 
     Raises
@@ -92,11 +92,11 @@ def verify_lakehouse(settings: Settings, most_symbols: int = 200) -> LookaheadRe
     InputError
         If the lakehouse holds no bars.
     """
-    names = reading_again(lambda: _names(settings.lakehouse))
+    names = reading_again(lambda: _names(project.lakehouse))
     if not names:
-        raise InputError(f"{settings.lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
+        raise InputError(f"{project.lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
     chosen = spread(names, most_symbols)
-    bars = read_bars(settings.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
+    bars = read_bars(project.lakehouse, date.min, date.max, chosen, FORMULA_COLUMNS)
     closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
     bars = bars.set_column(
         bars.column_names.index("symbol"), "symbol", bars["symbol"].cast(pa.string())

@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.base.spill import Spill
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
@@ -30,6 +29,7 @@ from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_curren
 from ingestion.lakehouse.parts import Part, utc_date
 from ingestion.markets.closes import BarState, bar_close, bar_state
 from ingestion.markets.feeds import Feeds
+from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
 from ingestion.quality.performance import WINDOWS, performance_at
 from ingestion.runs.receipt import Job
@@ -73,7 +73,7 @@ class ParityResult:
 
 
 def parity(
-    settings: Settings, request: ParityRequest | None = None, run_id: str | None = None
+    project: Project, request: ParityRequest | None = None, run_id: str | None = None
 ) -> ParityResult:
     """Compare ``tv_technicals_1d`` with ``local_1d``; judges nothing.
 
@@ -91,14 +91,14 @@ def parity(
     run_id = run_id or new_run_id()
     counts: Counter[str] = Counter()
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "parity", PARITY_FILE, request) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "parity", PARITY_FILE, request) as job,
     ):
-        sweep_staging(settings.lakehouse)
-        snapshots = _snapshot_parts(settings.lakehouse, request)
-        recomputed = by_date(list_parts(settings.lakehouse, LOCAL_1D))
-        with Spill(settings.lakehouse / "_tmp" / f"{run_id}-columns") as columns:
-            _pair(settings.lakehouse, snapshots, recomputed, columns, counts)
+        sweep_staging(project.lakehouse)
+        snapshots = _snapshot_parts(project.lakehouse, request)
+        recomputed = by_date(list_parts(project.lakehouse, LOCAL_1D))
+        with Spill(project.lakehouse / "_tmp" / f"{run_id}-columns") as columns:
+            _pair(project.lakehouse, snapshots, recomputed, columns, counts)
             if not counts["compared"]:
                 raise InputError(_nothing(counts))
             compared = tuple(

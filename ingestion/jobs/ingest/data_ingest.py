@@ -25,7 +25,6 @@ from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_row
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
-from ingestion.base.settings import Settings
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.holes import Lacking, find_holes
 from ingestion.jobs.ingest.scan import (
@@ -36,6 +35,7 @@ from ingestion.jobs.ingest.scan import (
     refuse_unless_enough,
 )
 from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
@@ -137,7 +137,7 @@ class DataIngestResult:
 
 
 def data_ingest(
-    settings: Settings,
+    project: Project,
     request: ScanRequest,
     progress: Progress | None = None,
     run_id: str | None = None,
@@ -159,14 +159,14 @@ def data_ingest(
         Bars that are refused count as missing: where only they bring the coverage below it, the
         good ones are written, and :func:`refuse_unless_usable` raises.
     """
-    run_id, root = run_id or new_run_id(), settings.lakehouse
+    run_id, root = run_id or new_run_id(), project.lakehouse
     with (
         lakehouse_lock(root, run_id),
-        Job(settings, run_id, "data-ingest", RECEIPT_FILE, request) as job,
+        Job(project, run_id, "data-ingest", RECEIPT_FILE, request) as job,
     ):
         sweep_staging(root)
         asked_at = clock.now()
-        with progress or Progress() as shown, open_client(settings, request) as client:
+        with progress or Progress() as shown, open_client(project, request) as client:
             snapshot = fetch(client, request, SCANNED_BAR, shown)
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
         job.tell(**report.document())

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import ClockError
-from ingestion.base.settings import Settings
 from ingestion.catalog import FEEDS, TV_TECHNICALS_1D, UPDATE_MODE, Dtype
 from ingestion.jobs.ingest.scan import (
     Progress,
@@ -31,6 +30,7 @@ from ingestion.lakehouse import (
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.symbols import exchange_of
+from ingestion.project import Project
 from ingestion.quality.check import CheckReport
 from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted
@@ -65,7 +65,7 @@ class FeatureIngestResult:
 
 
 def feature_ingest(
-    settings: Settings,
+    project: Project,
     request: FeatureIngestRequest,
     progress: Progress | None = None,
     run_id: str | None = None,
@@ -88,26 +88,26 @@ def feature_ingest(
     """
     run_id = run_id or new_run_id()
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "feature-ingest", RECEIPT_FILE, request) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "feature-ingest", RECEIPT_FILE, request) as job,
     ):
-        sweep_staging(settings.lakehouse)
-        recent = {} if request.refresh else _recent(settings.lakehouse, request.resume_window)
+        sweep_staging(project.lakehouse)
+        recent = {} if request.refresh else _recent(project.lakehouse, request.resume_window)
         with progress or Progress() as shown:
-            snapshot, resumed = _fetch(settings, request, recent, shown)
+            snapshot, resumed = _fetch(project, request, recent, shown)
         known_at = clock.next_whole_second()
         rows = _table(snapshot, known_at)
         report = CoverageReport.of(
             run_id, request.source, request.min_coverage, snapshot, known_at, resumed
         )
-        feeds = Feeds(settings.lakehouse)
+        feeds = Feeds(project.lakehouse)
         news = feeds.news(_modes(snapshot), known_at)
         feeds.observe(news)
         checked = None
         if report.is_enough and rows.num_rows:
             # Before the receipt, which says that the rows are published.
-            _refuse_same_second(settings.lakehouse, rows, known_at)
-            checked = _check(settings, rows, report, run_id, feeds)
+            _refuse_same_second(project.lakehouse, rows, known_at)
+            checked = _check(project, rows, report, run_id, feeds)
         job.tell(**report.document(**_quality(checked)))
         refuse_unless_enough(report, job)
         part = None
@@ -116,21 +116,21 @@ def feature_ingest(
             job.write()
             # First: a snapshot without it would count as one of the usual feed.
             if news.num_rows:
-                append_part(settings.lakehouse, FEEDS, news, run_id)
+                append_part(project.lakehouse, FEEDS, news, run_id)
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
-            part = append_part(settings.lakehouse, GROUP, accepted, run_id)
+            part = append_part(project.lakehouse, GROUP, accepted, run_id)
     return FeatureIngestResult(report, job.receipt, part, checked)
 
 
 def _check(
-    settings: Settings, rows: pa.Table, report: CoverageReport, run_id: str, feeds: Feeds
+    project: Project, rows: pa.Table, report: CoverageReport, run_id: str, feeds: Feeds
 ) -> CheckReport:
     """Check the rows; as many must be left as the coverage asks for."""
     # The product of an exact share may be off by a rounding.
     covered = math.ceil(report.min_coverage * report.asked - 1e-9)
     fewest = max(1, covered - report.resumed)
-    return check_at_door(settings, GROUP, rows, run_id, fewest=fewest, feeds=feeds)
+    return check_at_door(project, GROUP, rows, run_id, fewest=fewest, feeds=feeds)
 
 
 def _quality(checked: CheckReport | None) -> dict[str, object]:
@@ -153,10 +153,10 @@ def _recent(lakehouse: Path, window: timedelta) -> dict[str, int]:
 
 
 def _fetch(
-    settings: Settings, request: FeatureIngestRequest, recent: dict[str, int], progress: Progress
+    project: Project, request: FeatureIngestRequest, recent: dict[str, int], progress: Progress
 ) -> tuple[Snapshot, int]:
     """Return the snapshot of what is missing, and how many symbols are not."""
-    with open_client(settings, request) as client:
+    with open_client(project, request) as client:
         snapshot = fetch(client, request, _COLUMNS, progress, skip=recent)
     if isinstance(request.source, Candidates):
         return snapshot, len(request.source.symbols) - snapshot.asked

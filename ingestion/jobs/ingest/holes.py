@@ -23,7 +23,6 @@ from ingestion.bars.model import SCANNER
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.asked import markets_asked_for
 from ingestion.lakehouse import (
@@ -37,6 +36,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import is_done, newest_receipt
 from ingestion.runs.run_id import new_run_id
@@ -152,7 +152,7 @@ class AcceptedHoles:
 
 
 def accept_hole(
-    settings: Settings, market: str, first: date, last: date | None, reason: str
+    project: Project, market: str, first: date, last: date | None, reason: str
 ) -> AcceptedHoles:
     """Write down that a market's bars of a session are not to come.
 
@@ -175,11 +175,11 @@ def accept_hole(
     last = last or first
     if first > last:
         raise InputError(f"the first session, {first}, is after the last, {last}")
-    root, run_id = settings.lakehouse, new_run_id()
+    root, run_id = project.lakehouse, new_run_id()
     request = {"market": market, "first": first, "last": last, "reason": reason}
     with (
         lakehouse_lock(root, run_id),
-        Job(settings, run_id, "accept-hole", RECEIPT_FILE, request) as job,
+        Job(project, run_id, "accept-hole", RECEIPT_FILE, request) as job,
     ):
         sweep_staging(root)
         now = clock.now()

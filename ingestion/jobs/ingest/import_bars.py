@@ -21,7 +21,6 @@ from ingestion.bars import (
     suspected_file,
 )
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.settings import Settings
 from ingestion.jobs.ingest.import_judging import judge
 from ingestion.jobs.ingest.import_reading import Material, read_material
 from ingestion.jobs.ingest.import_request import ImportRequest
@@ -30,6 +29,7 @@ from ingestion.jobs.ingest.import_writing import write_judged
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
 from ingestion.lakehouse import lakehouse_lock, sweep_staging, write_run_file
 from ingestion.lakehouse.staging import Staging
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -42,7 +42,7 @@ SCALED_PAST = (
 )
 
 
-def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
+def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     """Import bars, or record splits on stored ones.
 
     Good rows are kept whatever else is in a file, and good files whatever else is given; what is
@@ -64,13 +64,13 @@ def import_bars(settings: Settings, request: ImportRequest) -> ImportResult:
     # Held from the first row on: rows must not appear under an older run's id than that of a run
     # that has gone by them already.
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "import-bars", RECEIPT_FILE, request.resolved()) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "import-bars", RECEIPT_FILE, request.resolved()) as job,
     ):
-        sweep_staging(settings.lakehouse)
+        sweep_staging(project.lakehouse)
         # Beside the run's own staging folder, which goes with each part written.
-        with Staging(settings.lakehouse, f"{run_id}-bars") as staging:
-            result = _import(settings.lakehouse, request, run_id, job, staging)
+        with Staging(project.lakehouse, f"{run_id}-bars") as staging:
+            result = _import(project.lakehouse, request, run_id, job, staging)
         if result.too_much_refused:
             job.fail(GateRefused(result.too_much_refused))
         return result

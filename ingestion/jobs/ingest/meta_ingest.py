@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, UnknownColumn
-from ingestion.base.settings import Settings
 from ingestion.catalog import ABSENCES, SYMBOLS, Column
 from ingestion.jobs.ingest.absences import Absences
 from ingestion.jobs.ingest.scan import (
@@ -31,6 +30,7 @@ from ingestion.lakehouse import (
 )
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.symbols import exchange_of
+from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
@@ -75,7 +75,7 @@ class MetaIngestResult:
 
 
 def meta_ingest(
-    settings: Settings,
+    project: Project,
     request: ScanRequest,
     progress: Progress | None = None,
     run_id: str | None = None,
@@ -100,14 +100,14 @@ def meta_ingest(
     ClockError
         If the lakehouse knows one of the changed symbols as of now or later.
     """
-    run_id, root = run_id or new_run_id(), settings.lakehouse
+    run_id, root = run_id or new_run_id(), project.lakehouse
     with (
         lakehouse_lock(root, run_id),
-        Job(settings, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
+        Job(project, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
     ):
         sweep_staging(root)
         known = _known(root)
-        with progress or Progress() as shown, open_client(settings, request) as client:
+        with progress or Progress() as shown, open_client(project, request) as client:
             snapshot, unknown_columns = _fetch(client, request, shown)
             seen, gone = _presence(client, request, snapshot, known)
         now = clock.now()

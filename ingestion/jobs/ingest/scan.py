@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from ingestion.base.errors import GateRefused, NothingFetched
-from ingestion.base.settings import Settings
 from ingestion.catalog import Column
 from ingestion.markets.candidates import Candidates
+from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
@@ -58,12 +58,12 @@ class ScanRequest:
     patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
 
-def open_client(settings: Settings, request: ScanRequest) -> ScannerClient:
+def open_client(project: Project, request: ScanRequest) -> ScannerClient:
     """Return a client for the configured scanner; a context manager."""
     options = request.scanner
     if request.patience.is_spent:
         options = replace(options, retries=0)
-    return ScannerClient(settings.scanner_url, options, settings.session_id)
+    return ScannerClient(project.scanner_url, options, project.session_id)
 
 
 def fetch(

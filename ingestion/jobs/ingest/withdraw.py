@@ -25,7 +25,6 @@ from ingestion.bars.twins import keys
 from ingestion.bars.withdrawn import keep_splits
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D, WITHDRAWN
 from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
 from ingestion.lakehouse import (
@@ -43,6 +42,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.placing import session_days
 from ingestion.markets.symbols import symbol_problem
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -88,7 +88,7 @@ class WithdrawnBars:
     receipt: Path
 
 
-def withdraw_bars(settings: Settings, request: WithdrawRequest) -> WithdrawnBars:
+def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
     """Take bars back.
 
     Raises
@@ -101,10 +101,10 @@ def withdraw_bars(settings: Settings, request: WithdrawRequest) -> WithdrawnBars
         If another run is writing.
     """
     _check(request)
-    root, run_id = settings.lakehouse, new_run_id()
+    root, run_id = project.lakehouse, new_run_id()
     with (
         lakehouse_lock(root, run_id),
-        Job(settings, run_id, "withdraw-bars", RECEIPT_FILE, request) as job,
+        Job(project, run_id, "withdraw-bars", RECEIPT_FILE, request) as job,
     ):
         sweep_staging(root)
         stored = by_date(list_parts(root, OHLCV_1D))

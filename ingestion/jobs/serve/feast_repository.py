@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import store_files
 from ingestion.catalog import GROUPS, FeatureGroup
 from ingestion.lakehouse import list_parts, read_part
+from ingestion.project import Project
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from feast import FeatureService, FeatureStore
 
 
-def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> FeatureStore:
+def open_repository(project: Project, *, apply_if_missing: bool = False) -> FeatureStore:
     """Open the project's feature store.
 
     Parameters
@@ -40,22 +40,22 @@ def open_repository(settings: Settings, *, apply_if_missing: bool = False) -> Fe
         If there is no sound ``feature_store.yaml``, the registry cannot be read, or it describes
         other definitions or another lakehouse than the configured ones.
     """
-    files = store_files(settings)
+    files = store_files(project)
     _use_utc()
-    with feast_calls(settings):
+    with feast_calls(project):
         from feast import FeatureStore
 
         from ingestion.feast_objects.definitions import define
 
-        store = FeatureStore(repo_path=str(settings.feast_repository))
-        defined = define(settings.lakehouse)
+        store = FeatureStore(repo_path=str(project.feast_repository))
+        defined = define(project.lakehouse)
         registered = _registered(store)
         views = {view.name for view in defined.views}
         if apply_if_missing and not views <= registered.keys():
             store.apply(list(defined))
             registered = _registered(store)
         for expected in (*defined.views, *defined.services):
-            _check(settings, expected, registered.get(expected.name))
+            _check(project, expected, registered.get(expected.name))
     if files.registry is not None:
         with contextlib.suppress(OSError):  # another owner's; Feast makes it readable for all
             files.registry.chmod(0o600)
@@ -103,7 +103,7 @@ def references(service: FeatureService) -> list[Reference]:
     ]
 
 
-def require_data(settings: Settings, views: Iterable[str]) -> None:
+def require_data(project: Project, views: Iterable[str]) -> None:
     """Refuse to read views that have no file yet, which Feast's store answers with a traceback.
 
     Raises
@@ -112,8 +112,8 @@ def require_data(settings: Settings, views: Iterable[str]) -> None:
         If one of the groups has no part.
     """
     for group in GROUPS:
-        if group.name in views and not list_parts(settings.lakehouse, group):
-            raise InputError(f"{settings.lakehouse} has no {group.name}: run `tvfeast flow-data`")
+        if group.name in views and not list_parts(project.lakehouse, group):
+            raise InputError(f"{project.lakehouse} has no {group.name}: run `tvfeast flow-data`")
 
 
 def require_servable(store: FeatureStore, views: Iterable[str]) -> None:
@@ -140,7 +140,7 @@ def require_servable(store: FeatureStore, views: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def feast_calls(settings: Settings) -> Iterator[None]:
+def feast_calls(project: Project) -> Iterator[None]:
     """Call Feast: its prints stay off stdout, and its stores' errors become ours.
 
     Its progress bars go to stderr and stay, on a terminal.
@@ -159,14 +159,14 @@ def feast_calls(settings: Settings) -> Iterator[None]:
     import duckdb
     from google.protobuf.message import DecodeError
 
-    files = store_files(settings)
+    files = store_files(project)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     # Ours raise what can be shown; these are what Feast's own stores, and its registry, raise.
     except duckdb.Error as error:
-        _find_corrupt_part(settings)
+        _find_corrupt_part(project)
         raise FeastRepositoryError(f"the offline store cannot answer: {_line(error)}") from error
     except sqlite3.DatabaseError as error:
         raise FeastRepositoryError(
@@ -178,11 +178,11 @@ def feast_calls(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def _find_corrupt_part(settings: Settings) -> None:
+def _find_corrupt_part(project: Project) -> None:
     """Name the part that a store stumbled over, if it is one of ours; that takes a look at all."""
 
     def read(group: FeatureGroup) -> None:
-        for part in list_parts(settings.lakehouse, group):
+        for part in list_parts(project.lakehouse, group):
             read_part(part.path)
 
     for group in GROUPS:
@@ -202,9 +202,9 @@ def _registered(store: FeatureStore) -> dict[str, Any]:
     return {each.name: each for each in objects}
 
 
-def _check(settings: Settings, expected: Any, registered: Any) -> None:
+def _check(project: Project, expected: Any, registered: Any) -> None:
     """Refuse a registry that does not say what the definitions say."""
-    remedy = f"run `feast apply` in {settings.feast_repository}"
+    remedy = f"run `feast apply` in {project.feast_repository}"
     if registered is None:
         raise FeastRepositoryError(
             f"{expected.name} is not registered with Feast: {remedy}, or `tvfeast rebuild` if "

@@ -13,8 +13,8 @@ from typing import Any
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS
+from ingestion.project import Project
 from ingestion.runs.receipt_file import ended_before, newest_receipt, receipts_told
 
 LOAD_FILE, VERDICT_FILE = "materialize.json", "validate.json"
@@ -62,7 +62,7 @@ class Unpromoted:
 
 
 def last_loads(
-    settings: Settings, *passed_over: Callable[[InputError], object]
+    project: Project, *passed_over: Callable[[InputError], object]
 ) -> dict[str, LastLoad]:
     """Return the last load of each group, but for one whose rows must have expired since.
 
@@ -73,7 +73,7 @@ def last_loads(
     """
 
     def read(receipt: dict[str, Any]) -> dict[str, LastLoad] | None:
-        if not _is_ours(settings, receipt) or ended_before(receipt, "views"):
+        if not _is_ours(project, receipt) or ended_before(receipt, "views"):
             return None
         until = clock.parse_instant(receipt["until"])
         return {
@@ -90,7 +90,7 @@ def last_loads(
     wanted = {group.name for group in GROUPS}
     loads: dict[str, LastLoad] = {}
     reached: list[datetime] = []
-    for each in receipts_told(settings.lakehouse, LOAD_FILE, read, *passed_over):
+    for each in receipts_told(project.lakehouse, LOAD_FILE, read, *passed_over):
         loads = each | loads
         reached += [load.until for load in each.values()]
         if wanted <= loads.keys() or (reached and reached[0] - reached[-1] > _LONGEST_TTL):
@@ -99,7 +99,7 @@ def last_loads(
 
 
 def unpromoted(
-    settings: Settings,
+    project: Project,
     loads: Mapping[str, LastLoad],
     *passed_over: Callable[[InputError], object],
 ) -> dict[str, Unpromoted]:
@@ -114,7 +114,7 @@ def unpromoted(
     """
 
     def read(receipt: dict[str, Any]) -> list[Unpromoted] | None:
-        if not _is_ours(settings, receipt) or ended_before(receipt, "groups"):
+        if not _is_ours(project, receipt) or ended_before(receipt, "groups"):
             return None
         if "groups" not in receipt:  # from before each group had its own verdict
             return []
@@ -125,7 +125,7 @@ def unpromoted(
             if told["verdict"] == "refuse"
         ]
 
-    refused = newest_receipt(settings.lakehouse, VERDICT_FILE, read, *passed_over) or []
+    refused = newest_receipt(project.lakehouse, VERDICT_FILE, read, *passed_over) or []
     return {
         each.group: each
         for each in refused
@@ -133,8 +133,8 @@ def unpromoted(
     }
 
 
-def _is_ours(settings: Settings, receipt: dict[str, Any]) -> bool:
-    return bool(receipt["settings"]["project"] == str(settings.project))
+def _is_ours(project: Project, receipt: dict[str, Any]) -> bool:
+    return bool(receipt["settings"]["project"] == str(project.folder))
 
 
 def _text(value: object) -> str:

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -68,7 +68,7 @@ class MaterializeResult:
 
 
 def materialize(
-    settings: Settings, run_id: str | None = None, groups: Collection[FeatureGroup] = GROUPS
+    project: Project, run_id: str | None = None, groups: Collection[FeatureGroup] = GROUPS
 ) -> MaterializeResult:
     """Load each group's rows of the last TTL before ``clock.now()``; apply first if need be.
 
@@ -95,13 +95,13 @@ def materialize(
     """
     run_id = run_id or new_run_id()
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "materialize", LOAD_FILE) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "materialize", LOAD_FILE) as job,
     ):
-        return record(job, run_id, load(settings, settings, groups))
+        return record(job, run_id, load(project, project, groups))
 
 
-def load(settings: Settings, into: Settings, groups: Collection[FeatureGroup] = GROUPS) -> Loaded:
+def load(project: Project, into: Project, groups: Collection[FeatureGroup] = GROUPS) -> Loaded:
     """Load without a receipt; the caller holds the lock, and raises as :func:`materialize` does.
 
     Parameters
@@ -113,18 +113,18 @@ def load(settings: Settings, into: Settings, groups: Collection[FeatureGroup] = 
     groups
         What to load; the others' rows stay as they are.
     """
-    if not any(list_parts(settings.lakehouse, group) for group in GROUPS):
-        raise InputError(f"{settings.lakehouse} has no features yet: run `tvfeast feature-ingest`")
+    if not any(list_parts(project.lakehouse, group) for group in GROUPS):
+        raise InputError(f"{project.lakehouse} has no features yet: run `tvfeast feature-ingest`")
     store = open_repository(into, apply_if_missing=True)
     started, until = time.monotonic(), clock.now()
-    before, ledger = last_loads(settings), Ledger.read(settings.lakehouse)
+    before, ledger = last_loads(project), Ledger.read(project.lakehouse)
     with feast_calls(into):
         _make_tables(store)
         for group in groups:
             _clamp_future_ends(store, group, until)
         _make_servable(store)
         views = tuple(
-            _load(settings, store, group, until, before.get(group.name), ledger) for group in groups
+            _load(project, store, group, until, before.get(group.name), ledger) for group in groups
         )
     return Loaded(views, until, round(time.monotonic() - started, 3))
 
@@ -136,7 +136,7 @@ def record(job: Job, run_id: str, loaded: Loaded) -> MaterializeResult:
 
 
 def _load(
-    settings: Settings,
+    project: Project,
     store: FeatureStore,
     group: FeatureGroup,
     until: datetime,
@@ -153,11 +153,11 @@ def _load(
     since = until - group.ttl
     window = [
         part
-        for part in list_parts(settings.lakehouse, group, since.date())
+        for part in list_parts(project.lakehouse, group, since.date())
         if part.date <= until.date()
     ]
-    names = {str(part.path.relative_to(settings.lakehouse)): part.date for part in window}
-    newest = reading_again(partial(_newest, settings.lakehouse, group, since, until))
+    names = {str(part.path.relative_to(project.lakehouse)): part.date for part in window}
+    newest = reading_again(partial(_newest, project.lakehouse, group, since, until))
     view = store.get_feature_view(group.name)
     task = MaterializationTask(store.project, view, since, until)
     (job,) = store._get_provider().batch_engine.materialize(store.registry, task)

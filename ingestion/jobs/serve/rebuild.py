@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.folders import held
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import read_configuration, store_files, with_files
 from ingestion.jobs.serve.loads import LOAD_FILE
 from ingestion.jobs.serve.materialize import Loaded, MaterializeResult, load, record
 from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
 from ingestion.lakehouse import lakehouse_lock
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -34,7 +34,7 @@ class RebuildResult:
     """Views and services that were registered and are not this project's: they are gone."""
 
 
-def rebuild(settings: Settings) -> RebuildResult:
+def rebuild(project: Project) -> RebuildResult:
     """Make registry and online store anew, with what this project defines.
 
     They are built in a folder beside the online store and put in their places when they are
@@ -52,10 +52,10 @@ def rebuild(settings: Settings) -> RebuildResult:
     LakehouseLocked
         If another run is writing.
     """
-    run_id, files = new_run_id(), _files(settings)
+    run_id, files = new_run_id(), _files(project)
     with (
-        lakehouse_lock(settings.lakehouse, run_id),
-        Job(settings, run_id, "rebuild", LOAD_FILE) as job,
+        lakehouse_lock(project.lakehouse, run_id),
+        Job(project, run_id, "rebuild", LOAD_FILE) as job,
     ):
         files.online.parent.mkdir(parents=True, exist_ok=True)
         files.registry.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def rebuild(settings: Settings) -> RebuildResult:
         made = _Files(scratch / "registry.db", scratch / "online.db")
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            loaded = _build(settings, scratch, made)
+            loaded = _build(project, scratch, made)
             with ExitStack() as stack:
                 # What others make or commit is replaced whole, or comes after.
                 for folder in sorted({files.online.parent, files.registry.parent}):
@@ -73,7 +73,7 @@ def rebuild(settings: Settings) -> RebuildResult:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         receipt = record(job, run_id, loaded)
-        return RebuildResult(receipt, verify_online(settings), tuple(sorted(dropped)))
+        return RebuildResult(receipt, verify_online(project), tuple(sorted(dropped)))
 
 
 class _Files(NamedTuple):
@@ -81,27 +81,27 @@ class _Files(NamedTuple):
     online: Path
 
 
-def _files(settings: Settings) -> _Files:
-    registry, online, _ = store_files(settings)
+def _files(project: Project) -> _Files:
+    registry, online, _ = store_files(project)
     if registry is None or online is None:
         raise FeastRepositoryError(
-            f"{settings.feast_repository / 'feature_store.yaml'} keeps its "
+            f"{project.feast_repository / 'feature_store.yaml'} keeps its "
             f"{'registry' if registry is None else 'online store'} in no file of this machine: "
             "rebuild makes files alone"
         )
     return _Files(registry, online)
 
 
-def _build(settings: Settings, scratch: Path, made: _Files) -> Loaded:
+def _build(project: Project, scratch: Path, made: _Files) -> Loaded:
     """Fill a project of its own, on the same lakehouse, whose two files are in the folder."""
     import yaml
 
-    elsewhere = replace(settings, project=scratch)
+    elsewhere = replace(project, folder=scratch)
     elsewhere.feast_repository.mkdir(parents=True)
-    configuration = with_files(read_configuration(settings), *made)
+    configuration = with_files(read_configuration(project), *made)
     path = elsewhere.feast_repository / "feature_store.yaml"
     path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    return load(settings, elsewhere)
+    return load(project, elsewhere)
 
 
 def _registered(path: Path) -> set[str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
 from ingestion.jobs.serve.feast_repository import (
     Reference,
@@ -24,6 +23,7 @@ from ingestion.lakehouse import list_parts, newest_between, newest_known
 from ingestion.lakehouse.lookup import Known
 from ingestion.markets.closes import BarState, bar_state
 from ingestion.markets.feeds import Feeds
+from ingestion.project import Project
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -105,7 +105,7 @@ class _Row(NamedTuple):
     written_later: bool = False
 
 
-def select(settings: Settings, request: SelectRequest) -> Selection:
+def select(project: Project, request: SelectRequest) -> Selection:
     """Rank candidates by a feature.
 
     Without ``as_of`` the online store is read at ``clock.now()``. With it the offline store is, and
@@ -126,22 +126,22 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
     at = request.as_of or now
     if at > now:
         raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
-    group = _GROUPS[request.group] if request.group else _default(settings, at)
-    symbols = _symbols(settings, group, request, at)
-    store = open_repository(settings, apply_if_missing=request.as_of is not None)
-    with feast_calls(settings):
+    group = _GROUPS[request.group] if request.group else _default(project, at)
+    symbols = _symbols(project, group, request, at)
+    store = open_repository(project, apply_if_missing=request.as_of is not None)
+    with feast_calls(project):
         wanted = references(store.get_feature_service(SERVICES[group.name]))
         _check_features(request, group, [reference.feature for reference in wanted])
         if request.as_of is None:
             require_servable(store, [group.name, *(reference.view for reference in wanted)])
-            rows = _read_online(settings, store, group, symbols, wanted, at)
+            rows = _read_online(project, store, group, symbols, wanted, at)
             if not rows:
                 _refuse_empty(store, group)
         else:
-            rows = _read_as_of(settings, store, group, symbols, wanted, at)
+            rows = _read_as_of(project, store, group, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
     kept: list[Selected] = []
-    feeds = Feeds(settings.lakehouse)
+    feeds = Feeds(project.lakehouse)
     for symbol in symbols:
         row = rows.get(symbol)
         reason, chosen = _judge(symbol, row, group, request, at, feeds)
@@ -165,23 +165,23 @@ def select(settings: Settings, request: SelectRequest) -> Selection:
     )
 
 
-def _default(settings: Settings, at: datetime) -> FeatureGroup:
+def _default(project: Project, at: datetime) -> FeatureGroup:
     """Return the snapshots, unless there was none at all by then and ``local_1d`` has rows.
 
     Snapshots that are merely too old are still what is asked for: that they are is to be told.
     """
-    if not _has_rows(settings, TV_TECHNICALS_1D, at) and _has_rows(settings, LOCAL_1D, at):
+    if not _has_rows(project, TV_TECHNICALS_1D, at) and _has_rows(project, LOCAL_1D, at):
         return LOCAL_1D
     return TV_TECHNICALS_1D
 
 
-def _has_rows(settings: Settings, group: FeatureGroup, at: datetime) -> bool:
+def _has_rows(project: Project, group: FeatureGroup, at: datetime) -> bool:
     """Tell whether any row of a group has an event at or before an instant."""
     midnight = datetime.combine(at.date(), time(), UTC)
-    first = next(iter(list_parts(settings.lakehouse, group)), None)
+    first = next(iter(list_parts(project.lakehouse, group)), None)
     if first is None or first.date >= at.date():
         seconds = int(midnight.timestamp()), int(at.timestamp())
-        return bool(newest_between(settings.lakehouse, group, *seconds))
+        return bool(newest_between(project.lakehouse, group, *seconds))
     return True
 
 
@@ -195,16 +195,16 @@ def _refuse_empty(store: FeatureStore, group: FeatureGroup) -> None:
 
 
 def _symbols(
-    settings: Settings, group: FeatureGroup, request: SelectRequest, at: datetime
+    project: Project, group: FeatureGroup, request: SelectRequest, at: datetime
 ) -> list[str]:
     if request.symbols is not None:
         return list(dict.fromkeys(request.symbols))
     oldest = int((at - group.ttl).timestamp())
-    symbols = sorted(newest_between(settings.lakehouse, group, oldest, int(at.timestamp())))
+    symbols = sorted(newest_between(project.lakehouse, group, oldest, int(at.timestamp())))
     if not symbols:
         remedy = "flow-data" if group is TV_TECHNICALS_1D else "backfill"
         raise InputError(
-            f"{settings.lakehouse} has no {group.name} of the {group.ttl.days} days before "
+            f"{project.lakehouse} has no {group.name} of the {group.ttl.days} days before "
             f"{at:%Y-%m-%d %H:%M} UTC: run `tvfeast {remedy}`, or name --candidates"
         )
     return symbols
@@ -219,7 +219,7 @@ def _check_features(request: SelectRequest, group: FeatureGroup, names: list[str
 
 
 def _read_online(
-    settings: Settings,
+    project: Project,
     store: FeatureStore,
     group: FeatureGroup,
     symbols: Sequence[str],
@@ -246,15 +246,15 @@ def _read_online(
                     _utc(answer[_BAR][i]) if is_bar_served else None,
                     {each.feature: _fresh(answer, group, each, i, at) for each in wanted},
                 )
-    return rows if is_bar_served else _with_bars(settings, group, rows, at)
+    return rows if is_bar_served else _with_bars(project, group, rows, at)
 
 
 def _with_bars(
-    settings: Settings, group: FeatureGroup, rows: Mapping[str, _Row], at: datetime
+    project: Project, group: FeatureGroup, rows: Mapping[str, _Row], at: datetime
 ) -> dict[str, _Row]:
     """Look up in the lakehouse which bars are told of; a row that it has not is of none."""
     since = (at - group.ttl).date()
-    known = newest_known(settings.lakehouse, group, at, set(rows), False, since)
+    known = newest_known(project.lakehouse, group, at, set(rows), False, since)
     return {
         symbol: row._replace(bar_open=known[symbol].bar)
         if symbol in known and known[symbol].event.replace(microsecond=0) == row.known_at
@@ -278,7 +278,7 @@ def _fresh(
 
 
 def _read_as_of(
-    settings: Settings,
+    project: Project,
     store: FeatureStore,
     group: FeatureGroup,
     symbols: Sequence[str],
@@ -293,7 +293,7 @@ def _read_as_of(
     # A snapshot is of when it was taken. What is recomputed from bars was knowable when they
     # closed, and is nearly always written later.
     as_recorded = group is TV_TECHNICALS_1D
-    look = (settings.lakehouse, group, at, set(symbols), as_recorded)
+    look = (project.lakehouse, group, at, set(symbols), as_recorded)
     known = newest_known(*look)
     while True:
         rows = _join(store, known, symbols, wanted, at, as_recorded)

@@ -15,7 +15,6 @@ from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles, attend, open_holes, seconds
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.datasets import (
     DropReason,
@@ -37,6 +36,7 @@ from ingestion.lakehouse import (
     read_current_of,
     read_symbols,
 )
+from ingestion.project import Project
 
 LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
 """The columns of ``ohlcv_1d`` that forward returns need."""
@@ -62,7 +62,7 @@ class TrainingLabels:
 
 
 def training_labels(
-    settings: Settings,
+    project: Project,
     target: str,
     first: date,
     last: date,
@@ -94,18 +94,18 @@ def training_labels(
         If an import of bars is half done, or wrote some meanwhile.
     """
     sessions = target_sessions(target)
-    universe, known_since = _universe(settings.lakehouse, universe_as_of)
+    universe, known_since = _universe(project.lakehouse, universe_as_of)
     if first > last:
         raise InputError(f"the first decision, {first}, is after the last, {last}")
     end = _end_of_windows(last, sessions)
     collection = LabelCollection()
     decided: set[str] = set()
-    with whole_imports(settings.lakehouse):
-        newest = _newest_close(settings.lakehouse, first, end, symbols)
-        for year_first, year_last in _years(settings.lakehouse, first, last):
+    with whole_imports(project.lakehouse):
+        newest = _newest_close(project.lakehouse, first, end, symbols)
+        for year_first, year_last in _years(project.lakehouse, first, last):
             year_end = _end_of_windows(year_last, sessions)
-            bars = read_bars(settings.lakehouse, year_first, year_end, symbols)
-            holes = _holes(settings.lakehouse, bars, year_first, year_end, symbols)
+            bars = read_bars(project.lakehouse, year_first, year_end, symbols)
+            holes = _holes(project.lakehouse, bars, year_first, year_end, symbols)
             decided |= _decided(bars, year_last)
             labels = forward_returns(
                 _with_gaps(bars, holes),
@@ -119,7 +119,7 @@ def training_labels(
             collection.add(labels)
     if not collection.decisions:
         raise InputError(
-            f"no bar{'' if symbols is None else ' of these symbols'} in {settings.lakehouse} "
+            f"no bar{'' if symbols is None else ' of these symbols'} in {project.lakehouse} "
             f"closed from {first} to {last}; load history with tvfeast import-bars"
         )
     labels = collection.merge()

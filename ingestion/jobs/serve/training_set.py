@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.base.settings import Settings
 from ingestion.jobs.serve.feast_repository import (
     feast_calls,
     open_repository,
@@ -17,6 +16,7 @@ from ingestion.jobs.serve.feast_repository import (
 )
 from ingestion.lakehouse.staging import sync
 from ingestion.lakehouse.writer import UNFINISHED
+from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -58,7 +58,7 @@ class TrainingSetResult:
     receipt: Path
 
 
-def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSetResult:
+def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetResult:
     """Join a label file point-in-time and write the training set.
 
     Every label row is kept, in the file's order, with its columns untouched; features that were
@@ -79,16 +79,16 @@ def training_set(settings: Settings, request: TrainingSetRequest) -> TrainingSet
     asked = {"labels": origin, "out": request.out, "service": request.service}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
     run_id = new_run_id()
-    job = Job(settings, run_id, "training-set", RECEIPT_FILE, asked)
+    job = Job(project, run_id, "training-set", RECEIPT_FILE, asked)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
-    store = open_repository(settings, apply_if_missing=True)
-    with feast_calls(settings):
+    store = open_repository(project, apply_if_missing=True)
+    with feast_calls(project):
         services = {service.name: service for service in store.list_feature_services()}
         if request.service not in services:
             raise InputError(f'no service "{request.service}"; there are {", ".join(services)}')
         service = services[request.service]
         wanted = references(service)
-        require_data(settings, {reference.view for reference in wanted})
+        require_data(project, {reference.view for reference in wanted})
         names = [reference.feature for reference in wanted]
         # Views of one service may share a feature's name; then each is told by its view's.
         full = len(set(names)) < len(names)

@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
 from ingestion.lakehouse import arrow_schema, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.parts import Part
+from ingestion.project import Project
 
 LISTED = 1_000
 """Differences that a report lists."""
@@ -90,7 +90,7 @@ class OnlineReport:
         return self.different == 0
 
 
-def verify_online(settings: Settings) -> OnlineReport:
+def verify_online(project: Project) -> OnlineReport:
     """Compare what would be served now with the newest valid rows of the lakehouse.
 
     Of a group whose newest rows the gate has refused, what its last load has brought counts.
@@ -103,17 +103,17 @@ def verify_online(settings: Settings) -> OnlineReport:
         If the repository is not applied, or its online store is not this project's.
     """
     at = clock.now()
-    store = open_repository(settings)
-    kept_back = unpromoted(settings, last_loads(settings))
+    store = open_repository(project)
+    kept_back = unpromoted(project, last_loads(project))
     views, differences = [], []
     for group in GROUPS:
-        with feast_calls(settings):
+        with feast_calls(project):
             online = read_online(store, group)
         served = kept_back[group.name].served if group.name in kept_back else None
         if group.name in kept_back:
-            read = partial(_newest_loaded, settings.lakehouse, group, served, at)
+            read = partial(_newest_loaded, project.lakehouse, group, served, at)
         else:
-            read = partial(newest_valid, settings.lakehouse, group, at)
+            read = partial(newest_valid, project.lakehouse, group, at)
         agreement, found = compare_online(group, online, reading_again(read), at)
         views.append(replace(agreement, as_of=served.until if served else None))
         differences += found

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from ingestion.base.reading import reading_again
-from ingestion.base.settings import Settings
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.status.sections import Section
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
+from ingestion.project import Project
 
 IN_TIME = timedelta(days=60)
 """How long before a calendar's end it is told."""
@@ -18,13 +18,13 @@ _IN_USE = timedelta(days=30)
 """An exchange whose bars closed within it is in use."""
 
 
-def look_at_calendars(settings: Settings, at: datetime) -> Section:
+def look_at_calendars(project: Project, at: datetime) -> Section:
     """Tell of the exchanges in use whose sessions are soon not known any more.
 
     A warning, before the end and after it: bars are stored then as before, and marked.
     """
     today = at.date()
-    ends = calendar_ends(_exchanges(settings, today))
+    ends = calendar_ends(_exchanges(project, today))
     ending = {exchange: end for exchange, end in ends.items() if end - today <= IN_TIME}
     document = {"calendar_ends": {exchange: str(end) for exchange, end in ends.items()}}
     warnings = [_told(exchange, end, today) for exchange, end in ending.items()]
@@ -41,11 +41,11 @@ def _told(exchange: str, end: date, today: date) -> str:
     )
 
 
-def _exchanges(settings: Settings, today: date) -> set[str]:
+def _exchanges(project: Project, today: date) -> set[str]:
     """Return the exchanges that have bars of late."""
 
     def read() -> set[str]:
-        parts = list_parts(settings.lakehouse, OHLCV_1D, today - _IN_USE)
+        parts = list_parts(project.lakehouse, OHLCV_1D, today - _IN_USE)
         symbols = {
             symbol
             for part in parts

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ingestion.base.settings import Settings
 from ingestion.jobs.audit.status.sections import Section
 from ingestion.jobs.ingest.holes import find_holes, said
+from ingestion.project import Project
 
 _NAMED = 10
 """Accepted sessions that the text names."""
 
 
-def look_at_holes(settings: Settings, at: datetime) -> Section:
+def look_at_holes(project: Project, at: datetime) -> Section:
     """Tell of the sessions that are missing, or accepted as missing."""
-    holes = find_holes(settings.lakehouse, at)
+    holes = find_holes(project.lakehouse, at)
     lines = [
         f"accepted as missing on {each.accepted_at:%Y-%m-%d}: {each.market} {each.session}: "
         f"{each.reason}"

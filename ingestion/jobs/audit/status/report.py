@@ -15,7 +15,6 @@ from typing import Any
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.settings import Settings
 from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
@@ -33,6 +32,7 @@ from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbol
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
 from ingestion.markets.symbols import exchange_of
+from ingestion.project import Project
 from ingestion.quality.freshness import newest_events
 from ingestion.runs.receipt_file import newest_receipt
 
@@ -95,7 +95,7 @@ class StatusReport:
 
 
 def status(
-    settings: Settings, limits: StatusLimits | None = None, *, profile: str | None = None
+    project: Project, limits: StatusLimits | None = None, *, profile: str | None = None
 ) -> StatusReport:
     """Look at what there is now.
 
@@ -110,7 +110,7 @@ def status(
     CorruptPart
         If a part of the last 90 days cannot be read.
     """
-    limits, at, root = limits or StatusLimits(), clock.now(), settings.lakehouse
+    limits, at, root = limits or StatusLimits(), clock.now(), project.lakehouse
     # Told by the status itself: a monitor reads no warnings, and what is older may look sound.
     damaged: list[InputError] = []
     newest = {group.name: newest_events(root, group, at - LOOKBACK, at) for group in GROUPS}
@@ -135,7 +135,7 @@ def status(
         )
         for group in GROUPS
     )
-    loads = last_loads(settings, damaged.append)
+    loads = last_loads(project, damaged.append)
     held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
     half = half_imports(root, damaged.append)
     report = StatusReport(
@@ -144,12 +144,12 @@ def status(
         demands=demand,
         groups=groups,
         bars=stored,
-        unpromoted=tuple(unpromoted(settings, loads, damaged.append).values()),
+        unpromoted=tuple(unpromoted(project, loads, damaged.append).values()),
         load=last_load(loads, at),
-        stores=look_at_stores(settings, at),
+        stores=look_at_stores(project, at),
         without_bars=_without_bars(groups, newest, stored),
         held_back=held_back,
-        sections=tuple(look(settings, at) for look in LOOKS),
+        sections=tuple(look(project, at) for look in LOOKS),
         problems=(),
         warnings=(),
     )

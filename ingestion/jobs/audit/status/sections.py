@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion.base.settings import Settings
+from ingestion.project import Project
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,4 @@ class Section:
     """What is to be known in time; the exit code stays as it is."""
 
 
-Look = Callable[[Settings, datetime], Section]
+Look = Callable[[Project, datetime], Section]

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.base.settings import Settings
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import GROUPS
 from ingestion.jobs.serve.loads import LastLoad
 from ingestion.plugins.online.look import Window, look
+from ingestion.project import Project
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _OWN = "WideSqliteOnlineStore"
@@ -67,10 +67,10 @@ def last_load(loads: Mapping[str, LastLoad], at: datetime) -> Load | None:
     return Load(newest.run_id, newest.until, at - newest.until, rows)
 
 
-def look_at_stores(settings: Settings, at: datetime) -> StoreStatus:
+def look_at_stores(project: Project, at: datetime) -> StoreStatus:
     """Look at the registry's and the online store's file; without Feast, and making none."""
     try:
-        files, configuration = store_files(settings), read_configuration(settings)
+        files, configuration = store_files(project), read_configuration(project)
     except FeastRepositoryError as error:
         return StoreStatus(None, False, None, False, (), str(error))
     is_own = str((configuration.get("online_store") or {}).get("type", "")).endswith(_OWN)
