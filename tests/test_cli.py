@@ -77,7 +77,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]):
 def test_json_is_one_object_on_stdout_and_nothing_else(run: Shell):
     done = run("feature-ingest", "--candidates", CANDIDATES, "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out)["fetched"] == 60
+    assert json.loads(done.out)["report"]["fetched"] == 60
     assert done.err == ""
 
 
@@ -170,7 +170,10 @@ def test_an_import_of_which_much_is_refused_writes_the_rest_and_ends_with_3(
     assert done.code == 3
     document = json.loads(done.out)
     assert document["written"] == 1
-    assert document["named_by_files"] == {names[0]: "NASDAQ:AAPL"}
+    assert {each["file"]: each["named"] for each in document["files"]} == {
+        names[0]: "NASDAQ:AAPL",
+        names[1]: None,
+    }
     assert list(document["refused_files"]) == names[1:]
     assert "1 of 2 files were refused; the others are written" in done.err
     shown = run("import-bars", *names, "--exchange", "NASDAQ").out
@@ -290,9 +293,9 @@ def test_the_hosts_time_zone_does_not_show(run: Shell, zone: str):
     assert run("flow-data", "--candidates", CANDIDATES, TZ=zone).code == 0
     for arguments in (["select"], ["select", "--as-of", MONDAY.isoformat()]):
         done = run(*arguments, "--json", "--top", "60", TZ=zone)
-        rows = json.loads(done.out)["selection"]
+        rows = json.loads(done.out)["rows"]
         assert len(rows) == 60
-        assert {row["snapshot"] for row in rows} == {MONDAY.isoformat()}
+        assert {row["known_at"] for row in rows} == {MONDAY.isoformat()}
         assert {row["bar_open"] for row in rows} == {
             "2021-04-12T13:30:00+00:00",
             "2021-04-11T00:00:00+00:00",
@@ -321,7 +324,10 @@ def test_bars_become_features_and_a_training_set(run: Shell, tmp_path: Path):
     assert "survivors" in done.err
     made = json.loads(Path(document["receipt"]).read_bytes())["request"]["made"]
     assert (made["target"], made["first"], made["entry"]) == ("fwd_return_5d", span[1], "open")
-    assert made["decisions"] == made["dropped"]["no_full_window"] + document["rows"]
+    assert (
+        made["labels"]["decisions"]
+        == made["labels"]["dropped"]["no_full_window"] + document["rows"]
+    )
     table = pq.read_table(out)
     assert table.column_names[:5] == [
         *("symbol", "event_timestamp", "fwd_return_5d"),
@@ -334,7 +340,7 @@ def test_the_scanners_bars_and_metadata_are_ingested(run: Shell, tmp_path: Path)
     bars = run("data-ingest", "--candidates", CANDIDATES, "--json")
     document = json.loads(bars.out)
     assert (bars.code, bars.err) == (0, "")
-    assert (document["fetched"], document["bars"]["written"]) == (60, 60)
+    assert (document["report"]["fetched"], document["bars"]["written"]) == (60, 60)
     metadata = run("meta-ingest", "--universe", "america")
     assert "56 new symbols" in metadata.out, metadata.err
     for command in ("data-ingest", "meta-ingest"):

@@ -14,20 +14,10 @@ import feast.monitoring.dqm_job_manager
 import feast.repo_operations
 import great_expectations
 import tabulate
+import tqdm
 
 import ingestion.cli
-import ingestion.cli.render.bars
-import ingestion.cli.render.checks
-import ingestion.cli.render.explanation
-import ingestion.cli.render.flow
-import ingestion.cli.render.online
-import ingestion.cli.render.progress
-import ingestion.cli.render.quality
-import ingestion.cli.render.scans
-import ingestion.cli.render.selection
-import ingestion.cli.render.status
-import ingestion.cli.render.tracing
-import ingestion.cli.render.training
+import ingestion.cli.commands
 import ingestion.feast_objects.definitions
 import ingestion.jobs.audit.compact
 import ingestion.jobs.audit.explain
@@ -52,4 +42,5 @@ __all__ = [
     "great_expectations",
     "ingestion",
     "tabulate",
+    "tqdm",
 ]

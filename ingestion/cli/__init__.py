@@ -3,7 +3,7 @@
 ``entry``     one line and an exit code for every error
 ``commands``  all commands, one module per kind beside it
 ``options``   options that several commands have
-``render``    results as text and as JSON
+``output``    how results are printed, as text or as JSON
 """
 
 from ingestion.cli.entry import main

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.cli.group import cli, show
+from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, INSTANT, Number, json_option
+from ingestion.cli.output import minute, show
 from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.bars import Reason
+    from ingestion.jobs.compute.local_features import LocalFeaturesResult
+    from ingestion.jobs.ingest.import_bars import ImportResult
+    from ingestion.jobs.ingest.withdraw import WithdrawnBars
+
+_NAMED = 10
+"""How many symbols are named one by one."""
 
 
 @cli.command("import-bars")
@@ -64,28 +76,89 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
     or held back because of its splits.
     """
     from ingestion.bars import Duplicates
-    from ingestion.cli.render import bars as render
     from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 
     result = import_bars(
         Project.from_environment(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
     )
-    show(as_json, render.import_document(result), render.import_text(result))
+    show(as_json, result, import_text)
     if result.too_much_refused:
         raise GateRefused(result.too_much_refused)
     if result.doubts:
         click.get_current_context().exit(3)
 
 
+def import_text(result: ImportResult) -> str:
+    """Return an import's outcome for people."""
+    from ingestion.bars import HINTS
+
+    parts = f" in {len(result.parts):,} parts"
+    lines = [
+        f"{result.read:,} rows read: {result.written:,} written{parts if result.written else ''}, "
+        f"{result.unchanged:,} there already, {result.refused:,} refused"
+        f"{f', {result.held:,} held back' if result.held else ''}; {result.symbols:,} symbols"
+    ]
+    for why, count in result.refused_by_reason.items():
+        hint = f" ({HINTS[why]})" if why in HINTS else ""
+        lines += [f"  refused {count:,}: {why}{hint}", f"    the first: {_first(result, why)}"]
+    if adjusted := result.still_adjusted:
+        lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
+    if result.splits_ahead:
+        lines.append(f"{result.splits_ahead:,} splits recorded ahead of their bars")
+    lines += map(str, result.findings)
+    if refused := result.refused_files:
+        lines.append(f"{len(refused):,} files refused:")
+        lines += [f"  {problem}" for problem in list(refused.values())[:10]]
+        lines += ["  …"] if len(refused) > 10 else []
+    if result.released:
+        where = "" if result.written else parts
+        lines.append(f"{result.released:,} bars that were held back are stored now{where}")
+    lines += _doubts(result)
+    if result.refused_file:
+        lines.append(f"every refused row: {result.refused_file}")
+    return "\n".join([*lines, str(result.receipt)])
+
+
+def _first(result: ImportResult, reason: Reason) -> str:
+    one = next(each for each in result.refusals if each.reason is reason)
+    told = ", ".join(filter(None, (one.symbol, one.detail)))
+    return f"{one.file}, row {one.row}{f': {told}' if told else ''}"
+
+
+def _doubts(result: ImportResult) -> Iterator[str]:
+    from ingestion.jobs.ingest.import_bars import SCALED_PAST
+
+    found = result.doubts
+    for what, lines in (
+        (
+            "prices contradict the split",
+            [f"{each.symbol}, {each.bars:,} bars: {each.told}" for each in found.contradictions],
+        ),
+        ("restated", [each.told for each in found.restated]),
+        (f"refused: {SCALED_PAST}", [each.told for each in found.refused_pasts]),
+        (
+            "split suspected, bars held back from there on",
+            [each.told for each in found.suspects],
+        ),
+    ):
+        yield from (f"  {what}: {line}" for line in lines[:_NAMED])
+        if len(lines) > _NAMED:
+            yield f"  {what}: {len(lines) - _NAMED:,} more, see the receipt"
+    if result.suspects_file:
+        yield (
+            f"correct the ratios in {result.suspects_file} (1: there was no split) and give it "
+            f"back: tvfeast import-bars --splits {result.suspects_file}"
+        )
+
+
 @cli.command("local-features")
 @json_option
 def local_features_command(as_json: bool) -> None:
     """Compute local_1d for the bars that are new."""
-    from ingestion.cli.render import bars as render
     from ingestion.jobs.compute.local_features import local_features
 
     result = local_features(Project.from_environment())
-    show(as_json, render.local_document(result), render.local_text(result))
+    show(as_json, result, local_text)
 
 
 @cli.command("backfill")
@@ -94,11 +167,21 @@ def local_features_command(as_json: bool) -> None:
 @json_option
 def backfill_command(as_json: bool, **arguments: Any) -> None:
     """Compute local_1d for a span of history; writes only what differs."""
-    from ingestion.cli.render import bars as render
     from ingestion.jobs.compute.local_features import backfill
 
     result = backfill(Project.from_environment(), **arguments)
-    show(as_json, render.local_document(result), render.local_text(result))
+    show(as_json, result, local_text)
+
+
+def local_text(result: LocalFeaturesResult) -> str:
+    """Return a recomputation's outcome for people."""
+    if not result.dates:
+        return "nothing new: no bar was written since local_1d was computed"
+    stopped = f", {result.quarantined:,} quarantined" if result.quarantined else ""
+    return (
+        f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
+        f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged{stopped}"
+    )
 
 
 @cli.command("withdraw-bars")
@@ -114,8 +197,20 @@ def withdraw_bars_command(as_json: bool, **arguments: Any) -> None:
 
     With --listed instead: the bars of no session, and of two in one the one that came later.
     """
-    from ingestion.cli.render import bars as render
     from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 
     result = withdraw_bars(Project.from_environment(), WithdrawRequest(**arguments))
-    show(as_json, render.withdrawn_document(result), render.withdrawn_text(result))
+    show(as_json, result, withdrawn_text)
+
+
+def withdrawn_text(result: WithdrawnBars) -> str:
+    """Return what was taken back for people."""
+    lines = [f"{result.bars:,} bars of {result.symbols:,} symbols are withdrawn"]
+    lines += [
+        f"  {split.symbol}: the bar that closes "
+        f"{minute(datetime.fromtimestamp(split.event, UTC))} has the split ratio "
+        f"{split.ratio:g} now"
+        for split in result.splits[:_NAMED]
+    ]
+    lines.append("run `tvfeast local-features` to compute what follows from them")
+    return "\n".join([*lines, str(result.receipt)])

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
+from typing import TYPE_CHECKING
 
 import click
 
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.cli.group import cli, show
+from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, Number, json_option
+from ingestion.cli.output import minute, show
 from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.jobs.audit.accept import AcceptResult
+    from ingestion.jobs.audit.data_docs import DataDocsResult
+    from ingestion.jobs.audit.validate import ValidateResult
+    from ingestion.jobs.audit.verify_lakehouse import LakehouseReport
+    from ingestion.jobs.compute.lookahead import LookaheadReport
+    from ingestion.jobs.serve.verify_online import OnlineReport
+    from ingestion.quality.parity import ColumnParity, Difference, ParityReport
+
+_MOST_ONLINE = 20
+"""How many differences of the online store the text names."""
+_MOST_OF_COLUMN = 3
+"""How many differences of a column `parity` names."""
 
 
 @cli.command("verify")
@@ -46,41 +63,128 @@ def verify_command(
 
 
 def _verify_files(as_json: bool) -> None:
-    from ingestion.cli.render import tracing as render
     from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
     report = check_lakehouse(Project.from_environment())
-    show(as_json, render.verify_document(report), render.verify_text(report))
+    show(as_json, report, verify_text)
     if not report.passed:
         files = len({fault.file for fault in report.faults})
         raise GateRefused(f"{files} files of the lakehouse are not sound")
 
 
+def verify_text(report: LakehouseReport) -> str:
+    """Return a check of the lakehouse for people, a line a fault."""
+    verdict = "the lakehouse is sound" if report.passed else "THE LAKEHOUSE IS NOT SOUND"
+    apart = (
+        (report.not_recorded, "without a recorded hash"),
+        (report.unpublished, "announced by runs that died before they appeared"),
+        (report.replaced, "merged into others"),
+        (report.accepted, "gone, as somebody recorded"),
+    )
+    left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
+    line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
+    warnings = (f"  warning: {warning}" for warning in report.warnings)
+    return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults), *warnings])
+
+
 def _accept(as_json: bool, names: tuple[str, ...], reason: str) -> None:
-    from ingestion.cli.render import tracing as render
     from ingestion.jobs.audit.accept import accept_losses
 
     result = accept_losses(Project.from_environment(), names, reason)
-    show(as_json, render.accept_document(result), render.accept_text(result))
+    show(as_json, result, accept_text)
+
+
+def accept_text(result: AcceptResult) -> str:
+    """Return what is accepted as gone, a line per file."""
+    lines = [
+        f"  {entry.part}, {f'{entry.rows:,} rows ' * bool(entry.rows)}of run {entry.run_id}"
+        for entry in result.accepted
+    ]
+    return "\n".join([f"gone, and {result.receipt} says why:", *lines])
 
 
 def _verify_lookahead(as_json: bool) -> None:
-    from ingestion.cli.render import checks as render
     from ingestion.jobs.compute.lookahead import verify_lakehouse
 
     report = verify_lakehouse(Project.from_environment())
-    show(as_json, render.lookahead_document(report), render.lookahead_text(report))
+    show(as_json, report, lookahead_text)
     if not report.passed:
         raise GateRefused(f"{len(report.leaks)} features look ahead")
 
 
+def lookahead_text(report: LookaheadReport) -> str:
+    """Return a lookahead proof for people."""
+    verdict = "no feature looks ahead" if report.passed else "FEATURES LOOK AHEAD"
+    lines = [
+        f"{verdict}: {len(report.features)} features of {report.bars:,} bars, {report.symbols:,} "
+        f"symbols of {', '.join(report.exchanges)}; {report.rows_compared:,} rows of "
+        f"{report.recomputations} recomputations compared bit for bit"
+    ]
+    return "\n".join([*lines, *(f"  {leak}" for leak in report.leaks)])
+
+
 def _verify_online(as_json: bool) -> None:
-    from ingestion.cli.render import online as render
     from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
 
     report = verify_online(Project.from_environment())
-    show(as_json, render.online_document(report), render.online_text(report))
+    show(as_json, report, online_text)
     refuse_unless_equal(report)
+
+
+def online_text(report: OnlineReport) -> str:
+    """Return a comparison of the online store with the lakehouse for people."""
+    verdict = (
+        "online store = lakehouse"
+        if report.passed
+        else f"THE ONLINE STORE DIFFERS in {report.different:,} places"
+    )
+    views = "; ".join(
+        f"{view.view} {view.symbols:,} symbols, {view.values:,} values"
+        + (f", {view.expired:,} expired" if view.expired else "")
+        + (f", as loaded at {minute(view.as_of)}: not promoted since" if view.as_of else "")
+        for view in report.views
+    )
+    named = [f"  {difference}" for difference in report.differences[:_MOST_ONLINE]]
+    return "\n".join([f"{verdict} at {minute(report.at)}: {views}", *named])
+
+
+@cli.command("validate")
+@json_option
+def validate_command(as_json: bool) -> None:
+    """Decide whether the newest rows may be served; exit 3 if not."""
+    from ingestion.jobs.audit.validate import refuse_unless_passed, validate
+
+    result = validate(Project.from_environment())
+    show(as_json, result, validate_text)
+    refuse_unless_passed(result)
+
+
+def validate_text(result: ValidateResult) -> str:
+    """Return a verdict for people."""
+    lines = [f"the newest rows at {minute(result.at)} {result.verdict}"]
+    for finding in result.findings:
+        mark = "ok" if finding.passed else "NO" if finding.is_fault else "waived"
+        by = f" (waived by {finding.waived_by})" if finding.waived_by else ""
+        lines.append(f"  {mark:<6} {finding}{by}")
+    for group, count in Counter(group for group, _ in result.skipped).items():
+        reasons = {each.reason for of, each in result.skipped if of == group}
+        lines.append(f"  {'–':<6} {group}: {count} checks skipped: {'; '.join(sorted(reasons))}")
+    return "\n".join([*lines, str(result.receipt)])
+
+
+@cli.command("data-docs")
+@json_option
+def data_docs_command(as_json: bool) -> None:
+    """Build the HTML site of the latest checks, and print its path."""
+    from ingestion.jobs.audit.data_docs import data_docs
+
+    result = data_docs(Project.from_environment())
+    show(as_json, result, data_docs_text)
+
+
+def data_docs_text(result: DataDocsResult) -> str:
+    """Return the site for people."""
+    return "\n".join([*map(str, result.reports), str(result.index)])
 
 
 @cli.command("parity")
@@ -96,9 +200,74 @@ def _verify_online(as_json: bool) -> None:
 @json_option
 def parity_command(as_json: bool, first: date | None, last: date | None, tolerance: float) -> None:
     """Compare served technicals with those recomputed from the bars."""
-    from ingestion.cli.render import checks as render
     from ingestion.jobs.compute.parity import ParityRequest, parity
 
     request = ParityRequest(first or date.min, last or date.max, tolerance)
     result = parity(Project.from_environment(), request)
-    show(as_json, render.parity_document(result), render.parity_text(result.report))
+    show(as_json, result, lambda result: parity_text(result.report))
+
+
+def parity_text(report: ParityReport) -> str:
+    """Return a comparison as a table, with the largest differences below it."""
+    named = [line for column in report.columns for line in _named(column)]
+    return "\n".join([parity_table(report), *named])
+
+
+def parity_table(report: ParityReport) -> str:
+    """Return a comparison as a table, and which snapshots are in it."""
+    from tabulate import tabulate
+
+    headers = [
+        *("feature", "n", "median error", "largest", "same sign", "rank corr."),
+        *("beyond", "one side null"),
+    ]
+    rows = [
+        [
+            column.feature,
+            f"{column.n:,}",
+            _error(column.median_error),
+            _error(column.max_error),
+            "–" if column.sign_agreement is None else f"{column.sign_agreement:.1%}",
+            "–" if column.rank_correlation is None else f"{column.rank_correlation:.4f}",
+            f"{column.beyond:,}",
+            f"{column.served_only + column.recomputed_only:,}",
+        ]
+        for column in report.columns
+    ]
+    align = ["left", *["right"] * (len(headers) - 1)]
+    table = tabulate(rows, headers, disable_numparse=True, colalign=align)
+    return f"{table}\n{_footer(report)}"
+
+
+def _footer(report: ParityReport) -> str:
+    apart = (
+        (report.repeated, "repeat a bar"),
+        (report.open, "of unfinished bars"),
+        (report.unknown, "of bars that may be unfinished"),
+        (report.unmatched, "of bars without a row in local_1d"),
+    )
+    left_out = ", ".join(f"{count:,} {what}" for count, what in apart if count)
+    return (
+        f"{report.compared:,} of {report.snapshots:,} snapshots from {report.first} to "
+        f"{report.last}, {report.beyond:,} values beyond {100 * report.tolerance:g} % of scale"
+        + (f"; left out: {left_out}" if left_out else "")
+    )
+
+
+def _named(column: ColumnParity) -> list[str]:
+    lines = [
+        f"  {column.feature} of {_difference(each)}" for each in column.worst[:_MOST_OF_COLUMN]
+    ]
+    more = column.beyond - len(lines)
+    return [*lines, f"  {column.feature} of {more:,} more"] if more else lines
+
+
+def _difference(difference: Difference) -> str:
+    return (
+        f"{difference.symbol}, bar closed {minute(difference.bar_close)}: served "
+        f"{difference.served:.6g}, recomputed {difference.recomputed:.6g}"
+    )
+
+
+def _error(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"

@@ -1,11 +1,10 @@
-"""The commands: ``tvfeast COMMAND``, a module a kind.
+"""The commands: ``tvfeast COMMAND``, one module for each kind; texts stand below their command.
 
 Results go to stdout, as text or with ``--json`` as one JSON object; progress and errors go to
 stderr. Commands import their job when they run, so that ``--help`` answers at once.
 """
 
 from ingestion.cli import bars, checks, daily, replay, serving, tracing
-from ingestion.cli import quality as trust
 from ingestion.cli.group import cli
 
-__all__ = ["bars", "checks", "cli", "daily", "replay", "serving", "tracing", "trust"]
+__all__ = ["bars", "checks", "cli", "daily", "replay", "serving", "tracing"]

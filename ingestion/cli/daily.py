@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ingestion.base.errors import InputError
-from ingestion.cli.group import candidates_of, cli, show
+from ingestion.cli.bars import local_text
+from ingestion.cli.checks import online_text, validate_text
+from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import (
     NAME,
     RHYTHM,
@@ -20,12 +22,23 @@ from ingestion.cli.options import (
     source_arguments,
     source_options,
 )
+from ingestion.cli.output import minute, progress, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
+    from ingestion.jobs.flow import FlowResult, StepOutcome
+    from ingestion.jobs.ingest.data_ingest import DataIngestResult
+    from ingestion.jobs.ingest.feature_ingest import FeatureIngestResult
+    from ingestion.jobs.ingest.meta_ingest import MetaIngestResult
+    from ingestion.jobs.serve.materialize import MaterializeResult, ViewLoad
+    from ingestion.jobs.serve.rebuild import RebuildResult
     from ingestion.markets.candidates import Candidates
 
+
 RequestT = TypeVar("RequestT")
+
+_NAMED = 20
+"""How many symbols of a kind are named."""
 
 
 @cli.command("data-ingest")
@@ -37,17 +50,91 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
 
     Exit 3 while a session is missing.
     """
-    from ingestion.cli.render.progress import progress
-    from ingestion.cli.render.scans import bars_document, bars_text
     from ingestion.jobs.ingest.data_ingest import data_ingest, refuse_unless_usable
     from ingestion.jobs.ingest.holes import refuse_if_missing
     from ingestion.jobs.ingest.scan import ScanRequest
 
     request = _request(ScanRequest, arguments)
     result = data_ingest(Project.from_environment(), request, progress())
-    show(as_json, bars_document(result), bars_text(result))
+    show(as_json, result, bars_text)
     refuse_unless_usable(result)
     refuse_if_missing(result.missing)
+
+
+def bars_text(result: DataIngestResult) -> str:
+    """Return the outcome of a run over daily bars for people."""
+    from ingestion.jobs.ingest.holes import said
+
+    bars = result.bars
+    counts = (
+        (bars.restated, "of them restated"),
+        (bars.released, "of them released"),
+        (bars.unchanged, "there already"),
+        (len(bars.overruled), "unlike the imported ones, which stay"),
+        (bars.open, "still open"),
+        (len(bars.refused), "refused"),
+    )
+    told = "".join(f", {count:,} {what}" for count, what in counts if count)
+    lines = [f"{bars.written:,} closed bars written{told}"]
+    if bars.never_closing:
+        lines.append(
+            f"{bars.never_closing:,} of markets that never close, whose row is always the running "
+            "bar: they get theirs through `tvfeast import-bars`"
+        )
+    if bars.unknown_hours:
+        lines.append(
+            f"{bars.unknown_hours:,} of exchanges of unknown hours, closed 24 h after their open"
+        )
+    if days := bars.traded_on_closed_days:
+        lines.append(
+            f"{len(days):,} days on which symbols traded and the calendar has none; if the market "
+            f"was open, write them to feature_repo/sessions.csv: {', '.join(days[:_NAMED])}"
+        )
+    if bars.did_not_open:
+        lines.append(
+            "the market did not open, whatever its calendar says: the previous closes are those "
+            f"of before: {', '.join(bars.did_not_open[:_NAMED])}"
+        )
+    if bars.assumed_hours:
+        lines.append(assumed_text(bars.assumed_hours))
+    lines += [f"  refused {count:,}: {why}" for why, count in bars.refused_by_reason.items()]
+    if bars.refused_file:
+        lines.append(f"  every refused row: {bars.refused_file}")
+    lines += [
+        f"  split suspected: {each.symbol}, {each.told} (close {each.stored_close:g}, now "
+        f"{each.previous_close:g}); {what}: record it with `tvfeast import-bars --splits FILE`, "
+        f"or a ratio of 1 if there was none: {each.record}"
+        for what, suspects in (
+            ("held back", bars.held_back),
+            ("stored without it", bars.suspected_in_store),
+        )
+        for each in suspects[:_NAMED]
+    ]
+    if bars.waiting:
+        lines.append(f"{bars.waiting:,} bars are held back in all")
+    if bars.held_by_import:
+        names = ", ".join(bars.held_by_import[:_NAMED])
+        lines.append(
+            f"{len(bars.held_by_import):,} symbols wait since an import for an answer to a "
+            f"suspected split (`tvfeast import-bars --splits FILE`): {names}"
+        )
+    if bars.unsettled:
+        names = ", ".join(each.symbol for each in bars.unsettled[:_NAMED])
+        lines.append(
+            f"{len(bars.unsettled):,} previous closes are not the stored ones, and not by a split "
+            f"either; see the receipt: {names}"
+        )
+    return "\n".join([*lines, str(result.report), str(result.receipt), *said(result.missing)])
+
+
+def assumed_text(assumed: Mapping[str, int]) -> str:
+    """Tell people whose bars lie beyond what is known of their exchange's sessions."""
+    told = ", ".join(f"{exchange} {count:,}" for exchange, count in assumed.items())
+    return (
+        f"the weekday's usual hours are assumed, beyond the calendar's end, for {told}: update "
+        "exchange_calendars, or write the year's holidays and short days to "
+        "feature_repo/sessions.csv"
+    )
 
 
 @cli.command("meta-ingest")
@@ -56,14 +143,36 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
 @json_option
 def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch the symbols' metadata and append what has changed."""
-    from ingestion.cli.render.progress import progress
-    from ingestion.cli.render.scans import symbols_document, symbols_text
     from ingestion.jobs.ingest.meta_ingest import meta_ingest
     from ingestion.jobs.ingest.scan import ScanRequest
 
     request = _request(ScanRequest, arguments)
     result = meta_ingest(Project.from_environment(), request, progress())
-    show(as_json, symbols_document(result), symbols_text(result))
+    show(as_json, result, symbols_text)
+
+
+def symbols_text(result: MetaIngestResult) -> str:
+    """Return the outcome of a run over metadata for people."""
+    symbols = result.symbols
+    lines = [
+        f"{symbols.new:,} new symbols, {symbols.changed:,} changed, {symbols.unchanged:,} as before"
+    ]
+    for names, what in (
+        (symbols.became_inactive, "no longer active: absent from three complete daily answers"),
+        (symbols.returned, "active again"),
+    ):
+        if names:
+            lines.append(f"{len(names):,} {what}: {', '.join(names[:_NAMED])}")
+    if waiting := len(symbols.absent_days) - len(symbols.became_inactive):
+        lines.append(f"{waiting:,} active symbols absent so far")
+    if symbols.unknown_columns:
+        lines.append(f"the scanner does not have {', '.join(symbols.unknown_columns)}: kept as is")
+    if symbols.other_exchange:
+        told = [f"{symbol} {exchange}" for symbol, exchange in symbols.other_exchange.items()]
+        lines.append(
+            f"{len(told):,} of another exchange than their symbol says: {', '.join(told[:_NAMED])}"
+        )
+    return "\n".join([*lines, str(result.report), str(result.receipt)])
 
 
 @cli.command("feature-ingest")
@@ -73,37 +182,77 @@ def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
 @json_option
 def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch one snapshot from the scanner and append it to the lakehouse."""
-    from ingestion.cli.render.progress import progress
-    from ingestion.cli.render.scans import ingest_document, ingest_text
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 
     request = _request(FeatureIngestRequest, arguments)
     result = feature_ingest(Project.from_environment(), request, progress())
-    show(as_json, ingest_document(result), ingest_text(result))
+    show(as_json, result, ingest_text)
+
+
+def ingest_text(result: FeatureIngestResult) -> str:
+    """Return a snapshot's outcome for people."""
+    report = result.report
+    if result.part is None:
+        missing = f"; {report.missing}" if report.missing else ""
+        return (
+            f"nothing to add: {report.resumed:,} of {report.asked:,} symbols had a row inside the "
+            f"resume window{missing}"
+        )
+    resumed = f", {report.resumed:,} had a row already" if report.resumed else ""
+    stopped = result.quality.quarantined.num_rows if result.quality else 0
+    quarantined = f", {stopped:,} of them quarantined" if stopped else ""
+    return (
+        f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}\n"
+        f"{report}\n{result.part}"
+    )
 
 
 @cli.command("materialize")
 @json_option
 def materialize_command(as_json: bool) -> None:
     """Load the newest valid rows into the online store."""
-    from ingestion.cli.render.online import materialize_document, materialize_text
     from ingestion.jobs.serve.materialize import materialize
 
     result = materialize(Project.from_environment())
-    show(as_json, materialize_document(result), materialize_text(result))
+    show(as_json, result, materialize_text)
+
+
+def materialize_text(result: MaterializeResult) -> str:
+    """Return a materialization's outcome for people."""
+    views = "; ".join(map(_load_text, result.loads))
+    return f"online store as of {minute(result.until)}: {views} ({result.duration_s:.1f} s)"
+
+
+def _load_text(load: ViewLoad) -> str:
+    late = f", {load.late_parts} of them late" if load.late_parts else ""
+    counts = f"{load.rows:,} rows, {load.changed:,} new" if load.rows is not None else "loaded"
+    return f"{load.view} {counts} from {load.new_parts} new parts{late}"
 
 
 @cli.command("rebuild")
 @json_option
 def rebuild_command(as_json: bool) -> None:
     """Make registry.db and online.db anew, from the definitions and the lakehouse."""
-    from ingestion.cli.render.online import rebuild_document, rebuild_text
     from ingestion.jobs.serve.rebuild import rebuild
     from ingestion.jobs.serve.verify_online import refuse_unless_equal
 
     result = rebuild(Project.from_environment())
-    show(as_json, rebuild_document(result), rebuild_text(result))
+    show(as_json, result, rebuild_text)
     refuse_unless_equal(result.report)
+
+
+def rebuild_text(result: RebuildResult) -> str:
+    """Return a rebuild's outcome for people."""
+    text = (
+        f"registry.db and online.db made anew\n{materialize_text(result.materialize)}\n"
+        f"{online_text(result.report)}"
+    )
+    if result.dropped:
+        text += (
+            f"\nno longer registered: {', '.join(result.dropped)}, which this project does not "
+            "define: run `feast apply` with their definitions, and load their rows again"
+        )
+    return text
 
 
 @cli.command("flow-data")
@@ -125,8 +274,6 @@ def flow_data_command(
     as_json: bool, profile: str | None, every: timedelta | None, **arguments: Any
 ) -> None:
     """Run the daily flow: bars, symbols, snapshot, local features, checks, online store."""
-    from ingestion.cli.render.flow import flow_document, flow_text
-    from ingestion.cli.render.progress import progress
     from ingestion.jobs.flow import flow_data
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
     from ingestion.jobs.profiles import default_name
@@ -135,9 +282,38 @@ def flow_data_command(
     request = _request(FeatureIngestRequest, arguments)
     name = profile or default_name(project, source)
     result = flow_data(project, request, progress(), profile=name, every=every)
-    show(as_json, flow_document(result), flow_text(result))
+    show(as_json, result, flow_text)
     if result.error:
         raise result.error
+
+
+def flow_text(result: FlowResult) -> str:
+    """Return a flow's outcome for people: one line per step, and what is new and what is not."""
+    width = max(len(step.name) for step in result.steps)
+    lines = [f"{step.name:{width}}  {_step_text(step)}" for step in result.steps]
+    lines.append(f"published: {', '.join(map(str, result.published)) or 'nothing new'}")
+    lines += [f"refused: {each}" for each in result.refused]
+    return "\n".join([*lines, str(result.receipt)])
+
+
+def _step_text(step: StepOutcome) -> str:
+    if step.reason:
+        return f"{step.status.upper()}: {step.reason}"
+    return _TEXTS[step.name](step.result).partition("\n")[0]
+
+
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "data-ingest": bars_text,
+    "meta-ingest": symbols_text,
+    "feature-ingest": ingest_text,
+    "local-features": local_text,
+    "validate": validate_text,
+    "materialize": materialize_text,
+    "verify --online": online_text,
+    # Its text begins with a table, whose first line says nothing; past a limit there is a reason.
+    "status": lambda _: "everything is within its limits",
+}
+"""The text of each step's own result, of which a flow shows the first line."""
 
 
 def _request(kind: Callable[..., RequestT], arguments: dict[str, Any]) -> RequestT:

@@ -27,7 +27,7 @@ from ingestion.base.redaction import Redaction, session_header
 from ingestion.base.settings import variable
 from ingestion.cli.alarm import RINGS_FOR, given_command, ring
 from ingestion.cli.commands import cli
-from ingestion.cli.group import Output
+from ingestion.cli.output import Output
 from ingestion.project import Project
 
 _INTERRUPTED = 130

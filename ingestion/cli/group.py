@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -39,24 +37,6 @@ NO_JOBS = frozenset({"demo", "replay-scanner"})
 @click.version_option(package_name="tvfeast")
 def cli() -> None:
     """TradingView screener signals as point-in-time features, served by Feast."""
-
-
-@dataclass
-class Output:
-    """What a command has printed so far; the object of its context."""
-
-    is_json: bool = False
-    """Whether that is its JSON object."""
-    document: dict[str, Any] = field(default_factory=dict)
-    """That object, printed or not."""
-
-
-def show(as_json: bool, document: dict[str, Any], text: str) -> None:
-    """Print a result, as one JSON object or as text."""
-    click.echo(json.dumps(document, ensure_ascii=False) if as_json else text)
-    output = click.get_current_context().find_object(Output)
-    if output is not None:
-        output.is_json, output.document = as_json, document
 
 
 def candidates_of(path: Path) -> Candidates:

@@ -50,8 +50,8 @@ def replay_scanner_command(port: int, bars: Path | None, latency: float, faults:
 )
 def demo_command(folder: Path) -> None:
     """Replay a week of real bars through the whole flow, then train and select."""
-    from ingestion.cli.render.checks import parity_table
-    from ingestion.cli.render.selection import selection_text
+    from ingestion.cli.checks import parity_table
+    from ingestion.cli.serving import selection_text
     from ingestion.jobs.demo import Tables, demo
 
     beside = Project.from_environment().folder

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import GROUPS
-from ingestion.cli.group import candidates_of, cli, show
+from ingestion.base.plain import plain
+from ingestion.catalog import GROUPS, TV_TECHNICALS_1D
+from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
+from ingestion.cli.output import age, figure, minute, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
+    from ingestion.jobs.serve.select import Selected, Selection
     from ingestion.jobs.serve.targets import TrainingLabels
+    from ingestion.jobs.serve.training_set import TrainingSetResult
+
+_SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
 
 
 @cli.command("select")
@@ -61,7 +69,6 @@ def select_command(
     **arguments: Any,
 ) -> None:
     """Rank the candidates by a feature."""
-    from ingestion.cli.render import selection as render
     from ingestion.jobs.serve.select import SelectRequest, select
 
     symbols = candidates_of(candidates).symbols if candidates else None
@@ -70,14 +77,82 @@ def select_command(
     )
     selection = select(Project.from_environment(), request)
     if form == "csv" and not as_json:
-        click.echo(render.selection_csv(selection), nl=False)
-        click.echo(render.selection_footer(selection), err=True)
+        click.echo(selection_csv(selection), nl=False)
+        click.echo(selection_footer(selection), err=True)
         return
-    show(
-        as_json or form == "json",
-        render.selection_document(selection),
-        render.selection_text(selection),
+    show(as_json or form == "json", selection, selection_text)
+
+
+def selection_csv(selection: Selection) -> str:
+    """Return a ranking as CSV: all features, ages in seconds."""
+    out = io.StringIO()
+    known = _known(selection)
+    times = [known, f"{known}_age_s", "bar_open", "bar_age_s", "bar_state"]
+    names = ["symbol", *selection.features, *times]
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_flat(row, selection) for row in selection.rows)
+    return out.getvalue()
+
+
+def selection_text(selection: Selection) -> str:
+    """Return a ranking as a table: the feature ranked by, and a few beside it."""
+    from tabulate import tabulate
+
+    names = list(dict.fromkeys((selection.by, *_SHOWN_ANYWAY)))
+    rows = [
+        [
+            place,
+            row.symbol,
+            *(figure(row.features.get(name)) for name in names),
+            age(selection.at - row.known_at),
+            age(selection.at - row.bar_open) if row.bar_open else "unknown",
+            row.bar_state.value,
+        ]
+        for place, row in enumerate(selection.rows, start=1)
+    ]
+    headers = [
+        "#",
+        "symbol",
+        *names,
+        f"{_known(selection).replace('_', ' ')} age",
+        "bar age",
+        "bar",
+    ]
+    align = ["right", "left", *["right"] * (len(names) + 2), "left"]
+    table = tabulate(rows, headers, disable_numparse=True, colalign=align) if rows else ""
+    return f"{table}\n{selection_footer(selection)}".lstrip("\n")
+
+
+def selection_footer(selection: Selection) -> str:
+    """Return where a ranking comes from and what it leaves out."""
+    from ingestion.jobs.serve.select import REASONS
+
+    left_out = [f"{count:,} {REASONS[reason]}" for reason, count in selection.left_out.items()]
+    return (
+        f"{len(selection.rows):,} of {selection.asked:,} symbols by {selection.by}, "
+        f"{selection.group} of the {selection.source} at {minute(selection.at)}"
+        + (f"; {later:,} of them written later" if (later := selection.written_later) else "")
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )
+
+
+def _known(selection: Selection) -> str:
+    """Return what made the rows of a group knowable: the snapshot, or the close of the bar."""
+    return "snapshot" if selection.group == TV_TECHNICALS_1D.name else "bar_close"
+
+
+def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
+    at, known = selection.at, _known(selection)
+    return {
+        "symbol": row.symbol,
+        **row.features,
+        known: row.known_at.isoformat(),
+        f"{known}_age_s": int((at - row.known_at).total_seconds()),
+        "bar_open": row.bar_open.isoformat() if row.bar_open else None,
+        "bar_age_s": int((at - row.bar_open).total_seconds()) if row.bar_open else None,
+        "bar_state": row.bar_state.value,
+    }
 
 
 @cli.command("training-set")
@@ -124,7 +199,6 @@ def training_set_command(
     **arguments: Any,
 ) -> None:
     """Join labels to the features that were known at their time."""
-    from ingestion.cli.render.training import labels_document, training_document, training_text
     from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 
     span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
@@ -141,12 +215,12 @@ def training_set_command(
         made = _labels(project, target, candidates, **span)
         given = made.labels.table
         service = service or "training_v1"
-        told = {"target": target, "candidates": candidates, **span, **labels_document(made)}
+        told = {"target": target, "candidates": candidates, **span, **plain(made)}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
     request = TrainingSetRequest(labels=given, service=service, made=told, **arguments)
     result = training_set(project, request)
-    show(as_json, training_document(result, made), training_text(result, made))
+    show(as_json, result, lambda result: training_text(result, made))
 
 
 def _labels(project: Project, target: str, candidates: Path | None, **span: Any) -> TrainingLabels:
@@ -159,3 +233,22 @@ def _labels(project: Project, target: str, candidates: Path | None, **span: Any)
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
     return made
+
+
+def training_text(result: TrainingSetResult, made: TrainingLabels | None = None) -> str:
+    """Return a training set's outcome for people."""
+    dropped = ""
+    if made is not None:
+        counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
+        dropped = f" of {made.labels.decisions:,} decisions"
+        dropped += f" (dropped: {', '.join(counts)})" if counts else ""
+    later = (
+        f"{result.created_later:,} joined rows were written after their label's time: knowable "
+        "then, recorded later (--as-recorded leaves them out)\n"
+        if result.created_later
+        else ""
+    )
+    return (
+        f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
+        f"their time ({len(result.features)} columns)\n{later}{result.out}\n{result.receipt}"
+    )

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.cli.group import cli, show
+from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, DURATION, INSTANT, Number, json_option
+from ingestion.cli.output import age, minute, show
 from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.jobs.audit.compact import CompactResult
+    from ingestion.jobs.audit.lineage import Bar, Explanation, Online, Story, Version
+    from ingestion.jobs.audit.status import BarsStatus, GroupStatus, ProfileStatus, StatusReport
+    from ingestion.jobs.ingest.holes import AcceptedHoles
+
+_WIDTH = 100
+_MOST_SYMBOLS = 5
+"""How many symbols of a kind `status` names."""
+_MOST_SESSIONS = 10
+"""How many missing sessions `explain` names."""
 
 
 @cli.command("compact")
@@ -18,33 +33,47 @@ from ingestion.project import Project
 @json_option
 def compact_command(as_json: bool, before: date | None) -> None:
     """Merge the parts of dates that are over; no answer changes."""
-    from ingestion.cli.render import tracing as render
     from ingestion.jobs.audit.compact import compact
 
     result = compact(Project.from_environment(), before)
-    show(as_json, render.compact_document(result), render.compact_text(result))
+    show(as_json, result, compact_text)
     if result.left:
         raise GateRefused(f"{len(result.left)} dates were left as they are")
 
 
-@cli.command("explain")
-@click.argument("symbol")
-@click.argument("feature")
-@click.option("--as-of", type=INSTANT, help="The value that counted then [now].")
-@click.option(
-    "--online/--no-online",
-    default=True,
-    show_default=True,
-    help="Look into the online store.",
-)
-@json_option
-def explain_command(as_json: bool, **arguments: Any) -> None:
-    """Show where a value comes from: FEATURE, or VIEW:FEATURE, of SYMBOL."""
-    from ingestion.cli.render import explanation as render
-    from ingestion.jobs.audit.explain import ExplainRequest, explain
+def compact_text(result: CompactResult) -> str:
+    """Return a compaction for people, a line a date that was left alone."""
+    if not result.merged and not result.left:
+        return f"nothing to merge: no date before {result.before} has several parts"
+    line = (
+        f"{result.replaced:,} parts became {len(result.merged):,}, {result.rows:,} rows, all kept"
+    )
+    return "\n".join([line, *(f"  left alone: {reason}" for reason in result.left)])
 
-    result = explain(Project.from_environment(), ExplainRequest(**arguments))
-    show(as_json, render.explain_document(result), render.explain_text(result))
+
+@cli.command("accept-hole")
+@click.argument("market")
+@click.argument("session", type=DAY)
+@click.option("--to", "last", type=DAY, help="Last session, included [SESSION alone].")
+@click.option("--reason", required=True, help="Why there are no bars, and who says so.")
+@json_option
+def accept_hole_command(
+    as_json: bool, market: str, session: date, last: date | None, reason: str
+) -> None:
+    """Accept that MARKET has no bars of SESSION, a local date; `status` names what is missing.
+
+    MARKET is an exchange code, or the name of a calendar for all its exchanges.
+    """
+    from ingestion.jobs.ingest.holes import accept_hole
+
+    result = accept_hole(Project.from_environment(), market, session, last, reason)
+    show(as_json, result, accepted_text)
+
+
+def accepted_text(result: AcceptedHoles) -> str:
+    """Return what was accepted, a line for each session."""
+    lines = [f"{each.market} {each.session} is accepted as missing" for each in result.sessions]
+    return "\n".join([*lines, "run `tvfeast local-features` to compute the values over it"])
 
 
 @cli.command("status")
@@ -78,38 +107,204 @@ def explain_command(as_json: bool, **arguments: Any) -> None:
 @json_option
 def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
     """Report how fresh and complete everything is; exit 3 past a limit."""
-    from ingestion.cli.render import status as render
     from ingestion.jobs.audit.status import StatusLimits, refuse_unless_fresh, status
     from ingestion.jobs.profiles import forget_profiles
 
     if forgotten:
         receipt = forget_profiles(Project.from_environment(), forgotten)
-        show(
-            as_json,
-            render.forget_document(forgotten, receipt),
-            render.forget_text(forgotten, receipt),
-        )
+        show(as_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
         return
     report = status(Project.from_environment(), StatusLimits(**arguments))
-    show(as_json, render.status_document(report), render.status_text(report))
+    show(as_json, report, status_text)
     refuse_unless_fresh(report)
 
 
-@cli.command("accept-hole")
-@click.argument("market")
-@click.argument("session", type=DAY)
-@click.option("--to", "last", type=DAY, help="Last session, included [SESSION alone].")
-@click.option("--reason", required=True, help="Why there are no bars, and who says so.")
+def forget_text(done: Mapping[str, Any]) -> str:
+    """Return which flows are expected no more, for people."""
+    names = ", ".join(done["forgotten"])
+    return f"expected no more, until they run again: {names}\n{done['receipt']}"
+
+
+def status_text(report: StatusReport) -> str:
+    """Return the status for people: tables, what waits, and which limits are passed."""
+    headers = ["", "newest", "age", "coverage", "asked", "stale", "missing", "quarantined"]
+    rows = [_group_row(group) for group in report.groups]
+    lines = [_table(headers, rows, left=2)]
+    if report.profiles:
+        headers = ["flow", "symbols", "started", "ago", "every", "state"]
+        lines.append(_table(headers, [_flow_row(report, each) for each in report.profiles], left=1))
+    for group in report.groups:
+        for kind, symbols in (("stale", group.stale), ("missing", group.missing)):
+            if symbols:
+                lines.append(f"{group.view}, {kind}: {_some(symbols)}")
+    lines += [*_bars_lines(report.bars), _store_line(report)]
+    if report.without_bars:
+        markets = ", ".join(f"{e} {len(s):,}" for e, s in report.without_bars.items())
+        lines.append(f"no bars, so nothing recomputed: {markets}; load them: tvfeast import-bars")
+    if report.held_back:
+        waiting = [f"{held.get('symbol')} {held.get('ratio')}" for held in report.held_back]
+        lines.append(f"split suspected, bars held back: {_some(waiting)}")
+    lines += [line for section in report.sections for line in section.lines]
+    lines += [f"warning: {warning}" for warning in report.warnings]
+    return "\n".join([*lines, *(f"PAST ITS LIMIT: {problem}" for problem in report.problems)])
+
+
+def _table(headers: list[str], rows: list[list[str]], left: int) -> str:
+    from tabulate import tabulate
+
+    align = [*["left"] * left, *["right"] * (len(headers) - left)]
+    return tabulate(rows, headers, disable_numparse=True, colalign=align)
+
+
+def _group_row(group: GroupStatus) -> list[str]:
+    return [
+        group.view,
+        minute(group.newest) if group.newest else "–",
+        age(group.age) if group.age is not None else "–",
+        f"{group.coverage:.1%}" if group.coverage is not None else "–",
+        *(f"{n:,}" for n in (group.asked, len(group.stale), len(group.missing))),
+        f"{group.quarantined:,}",
+    ]
+
+
+def _flow_row(report: StatusReport, flow: ProfileStatus) -> list[str]:
+    state = f"{flow.state}, absent" if flow.is_absent else flow.state.value
+    return [
+        flow.name,
+        f"{flow.symbols:,}",
+        minute(flow.started),
+        age(report.at - flow.started),
+        _every(flow.every),
+        state,
+    ]
+
+
+def _every(every: timedelta | None) -> str:
+    return "–" if every is None else age(every)
+
+
+def _bars_lines(bars: BarsStatus) -> Iterator[str]:
+    if bars.first is None:
+        return
+    yield f"bars: {bars.symbols:,} symbols, {bars.first} to {bars.last}, {bars.dates:,} dates"
+    until: dict[date, list[str]] = {}
+    for each in bars.markets:
+        if each.is_imported:
+            until.setdefault(each.newest.date(), []).append(f"{each.exchange} {each.symbols:,}")
+    for day, markets in sorted(until.items()):
+        yield f"imported until {day}: {_some(markets)}"
+
+
+def _store_line(report: StatusReport) -> str:
+    load, stores = report.load, report.stores
+    if load is None:
+        return "online store: nothing was ever materialized"
+    line = f"online store as of {minute(load.until)}, {age(load.age)} ago"
+    if stores.online is None:
+        return f"{line}; not looked at, it is of another kind"
+    if not stores.has_online:
+        return f"{line}: {stores.online} IS MISSING"
+    views = [
+        f"{each.view} {each.valid:,} of {each.rows:,} rows valid"
+        + (f", newest {minute(each.newest)}" if each.newest else "")
+        for each in stores.views
+    ]
+    return f"{line}: {'; '.join(views) or 'no rows'}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_SYMBOLS:,} more" if len(names) > _MOST_SYMBOLS else ""
+    return f"{', '.join(names[:_MOST_SYMBOLS])}{more}"
+
+
+@cli.command("explain")
+@click.argument("symbol")
+@click.argument("feature")
+@click.option("--as-of", type=INSTANT, help="The value that counted then [now].")
+@click.option(
+    "--online/--no-online",
+    default=True,
+    show_default=True,
+    help="Look into the online store.",
+)
 @json_option
-def accept_hole_command(
-    as_json: bool, market: str, session: date, last: date | None, reason: str
-) -> None:
-    """Accept that MARKET has no bars of SESSION, a local date; `status` names what is missing.
+def explain_command(as_json: bool, **arguments: Any) -> None:
+    """Show where a value comes from: FEATURE, or VIEW:FEATURE, of SYMBOL."""
+    from ingestion.jobs.audit.explain import ExplainRequest, explain
 
-    MARKET is an exchange code, or the name of a calendar for all its exchanges.
-    """
-    from ingestion.cli.render import holes as render
-    from ingestion.jobs.ingest.holes import accept_hole
+    result = explain(Project.from_environment(), ExplainRequest(**arguments))
+    show(as_json, result, explain_text)
 
-    result = accept_hole(Project.from_environment(), market, session, last, reason)
-    show(as_json, render.accepted_document(result), render.accepted_text(result))
+
+def explain_text(result: Explanation) -> str:
+    """Return a value's story for people, a paragraph a view."""
+    title = f"{result.symbol} {result.feature}, as of {_second(result.as_of)}"
+    return "\n".join([title, *(line for story in result.stories for line in _story(story))])
+
+
+def _story(story: Story) -> Iterator[str]:
+    yield ""
+    yield f"{story.view}: {story.meaning}"
+    yield from textwrap.wrap(story.source, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    if not story.versions:
+        yield "  no row"
+    for number, version in enumerate(story.versions):
+        how = "superseded: " if number else ""
+        yield f"  {how}{_value(version.value)}, known at {_second(version.event)}"
+        yield from _written(version)
+    if story.expired:
+        yield f"  EXPIRED: past its time to live of {story.ttl}, so no value"
+    if story.versions and story.recorded != story.versions[0]:
+        recorded = story.recorded
+        yield (
+            f"  as recorded then: {_value(recorded.value)}, created {_second(recorded.created)}"
+            if recorded
+            else "  as recorded then: nothing; the row was written later"
+        )
+    if story.bar is not None:
+        yield f"  {_bar(story.bar)}"
+    for each in story.missing[:_MOST_SESSIONS]:
+        state = f"accepted on {each.accepted}" if each.accepted else "open: the value is null"
+        yield f"  session {each.session} is missing in its window, {state}"
+    if (more := len(story.missing) - _MOST_SESSIONS) > 0:
+        yield f"  and {more:,} later sessions"
+    yield from (f"  {note}" for note in story.notes)
+    for label, other in (("before", story.supersedes), ("after", story.superseded_by)):
+        if other is not None:
+            yield f"  {label}: {_value(other.value)}, known at {_second(other.event)}"
+    for kept in story.kept_back:
+        rules = ", ".join(kept.failed)
+        yield f"  KEPT BACK: {_value(kept.value)}, known at {_second(kept.event)}: {rules}"
+        yield f"    by run {kept.run_id}, in its quarantine.parquet"
+    if story.online is not None:
+        yield f"  online: {_online(story.online)}"
+
+
+def _written(version: Version) -> Iterator[str]:
+    yield f"    written {_second(version.created)} by run {version.run_id or '(unknown)'}"
+    merged = f", merged from {version.written_as}" if version.written_as else ""
+    yield f"    {version.part}{merged}"
+    yield f"    {f'SHA-256 {version.sha256}' if version.sha256 else 'no hash was recorded'}"
+    if version.receipts:
+        yield f"    {', '.join(version.receipts)}"
+
+
+def _bar(bar: Bar) -> str:
+    stored = f"stored by run {bar.run_id} from {bar.source}" if bar.source else "not stored"
+    return f"bar {_second(bar.open)} to {_second(bar.close)}, {bar.state} by then; {stored}"
+
+
+def _online(online: Online | str) -> str:
+    if isinstance(online, str):
+        return f"not known: {online}"
+    if online.event is None:
+        return "no row"
+    return f"{_value(online.value)}, known at {_second(online.event)}, {online.state}"
+
+
+def _value(value: float | None) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _second(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ingestion.base import clock
 from ingestion.base.errors import (
@@ -19,7 +19,7 @@ from ingestion.base.errors import (
     TvfeastError,
 )
 from ingestion.base.store_files import store_files
-from ingestion.catalog import OHLCV_1D, FeatureGroup
+from ingestion.catalog import GROUPS, OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
 from ingestion.jobs.compute.local_features import local_features
@@ -98,6 +98,8 @@ class Refused:
 class FlowResult:
     """What each step of the flow did."""
 
+    SHOWN: ClassVar = ("verdict",)
+
     run_id: str
     profile: str
     """The name under which ``status`` knows it."""
@@ -107,7 +109,7 @@ class FlowResult:
     refused: tuple[Refused, ...]
     """What was refused, or failed."""
     receipt: Path
-    error: TvfeastError | None
+    error: TvfeastError | None = field(repr=False)
     """Its exit code is 3 if something was published all the same, else the first failure's."""
 
     @property
@@ -260,7 +262,7 @@ def _chain(
 
     def gate() -> ValidateResult:
         verdict = validate(project, run_id)
-        promoted.extend(verdict.promoted)
+        promoted.extend(group for group in GROUPS if group.name in verdict.promoted)
         return verdict
 
     def load() -> MaterializeResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +63,8 @@ class Failure:
 class CheckReport:
     """What became of a batch: ``accepted`` and ``quarantined`` are all its rows, none in both."""
 
+    SHOWN: ClassVar = ("verdict",)
+
     group: str
     newest: datetime | None
     """Newest event time; None without rows."""
@@ -88,29 +90,10 @@ class CheckReport:
             each for each in self.failures if each.level is Level.BATCH and not each.waived
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the summary for a receipt, as JSON values."""
-        return {
-            "group": self.group,
-            "newest": self.newest.isoformat() if self.newest else None,
-            "verdict": "refuse" if self.refused else "publish",
-            "accepted": self.accepted.num_rows,
-            "quarantined": self.quarantined.num_rows,
-            "checks": self.checks,
-            "failures": [
-                {
-                    "check": each.check,
-                    "level": each.level.value,
-                    "rows": each.rows,
-                    "detail": each.detail,
-                    "symbols": list(each.symbols),
-                    "waived": each.waived,
-                }
-                for each in self.failures
-            ],
-            "skipped": {each.check: each.reason for each in self.skipped},
-            "figures": {each.check: round(each.value, 6) for each in self.figures},
-        }
+    @property
+    def verdict(self) -> str:
+        """Whether something is published, for the receipt."""
+        return "refuse" if self.refused else "publish"
 
     def __str__(self) -> str:
         state = "refused" if self.refused else f"{self.accepted.num_rows:,} rows accepted"

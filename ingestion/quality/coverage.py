@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from ingestion.markets.candidates import Candidates
 from ingestion.scanner import Attempt, Snapshot
@@ -13,6 +14,8 @@ from ingestion.scanner import Attempt, Snapshot
 @dataclass(frozen=True)
 class CoverageReport:
     """What one snapshot covers: the receipt of its run, or the beginning of it."""
+
+    SHOWN: ClassVar = ("coverage", "verdict")
 
     run_id: str
     profile: str
@@ -107,14 +110,10 @@ class CoverageReport:
         )
         return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
-    def document(self, **more: object) -> dict[str, object]:
-        """Return what the receipt says, with what else the run has to say."""
-        return {
-            **asdict(self),
-            "coverage": round(self.coverage, 6),
-            "verdict": "publish" if self.is_enough else "refuse",
-            **more,
-        }
+    @property
+    def verdict(self) -> str:
+        """Whether the snapshot is published, for the receipt."""
+        return "publish" if self.is_enough else "refuse"
 
     def __str__(self) -> str:
         missing = f", {self.missing}" if self.missing else ""

@@ -8,9 +8,8 @@ infinite error.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,15 +88,6 @@ class ParityReport:
     def beyond(self) -> int:
         """Values of all columns beyond the tolerance."""
         return sum(column.beyond for column in self.columns)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        document = asdict(self)
-        document |= {"first": self.first.isoformat(), "last": self.last.isoformat()}
-        for column in document["columns"]:
-            for difference in column["worst"]:
-                difference["bar_close"] = difference["bar_close"].isoformat()
-        return document
 
 
 def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnParity:

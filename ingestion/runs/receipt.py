@@ -21,9 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime, timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +31,7 @@ from urllib.parse import urlsplit
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, TvfeastError
+from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.base.settings import Settings
 from ingestion.catalog import DATASETS
@@ -40,8 +39,6 @@ from ingestion.lakehouse import write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
-_SECRET = frozenset({"headers"})
-"""Members of a request whose values may be secrets; a receipt tells their names alone."""
 _log = logging.getLogger(__name__)
 
 
@@ -196,31 +193,6 @@ def _dataset(entry: Entry) -> str:
     return next((each.name for each in DATASETS if each.storage == folder), folder)
 
 
-def plain(value: object) -> Any:
-    """Return a value in the types of JSON, without what may be secret.
-
-    Durations are seconds, instants ISO 8601, enumerations their values.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _member(field.name, getattr(value, field.name))
-            for field in fields(value)
-            if field.repr
-        }
-    if isinstance(value, Mapping):
-        return {str(plain(key)): _member(str(key), member) for key, member in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        members = [plain(member) for member in value]
-        return sorted(members) if isinstance(value, (set, frozenset)) else members
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
 def peak_memory_mb() -> int:
     """Return the most memory that this process has held so far, in MB."""
     # Linux, but for sandboxes; what is told elsewhere begins with the parent's.
@@ -246,12 +218,6 @@ def catalog_hash() -> str:
     """Return the SHA-256 of all declarations: equal catalogs, equal hashes."""
     text = json.dumps(plain(DATASETS), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _member(name: str, value: object) -> Any:
-    if name in _SECRET and isinstance(value, Mapping):
-        return sorted(map(str, value))
-    return plain(value)
 
 
 def _settings(settings: Settings) -> dict[str, Any]:

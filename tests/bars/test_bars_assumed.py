@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, utc
 
-from ingestion.cli.render.bars import import_text
+from ingestion.cli.bars import import_text
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from ingestion.bars.names import Naming
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
-from ingestion.cli.render.bars import import_text
+from ingestion.cli.bars import import_text
 
 TRANSLATED = {
     # TradingView's delayed feeds

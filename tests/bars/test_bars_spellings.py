@@ -14,7 +14,7 @@ from ingestion.bars.refusals import Reason
 from ingestion.bars.vendor_symbols import looks_foreign, unified
 from ingestion.base.errors import InputError
 from ingestion.catalog import SYMBOLS
-from ingestion.cli.render.bars import import_text
+from ingestion.cli.bars import import_text
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id

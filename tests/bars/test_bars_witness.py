@@ -6,7 +6,7 @@ import json
 
 from bars_tools import HEADER, Import, Write
 
-from ingestion.cli.render.bars import import_text
+from ingestion.cli.bars import import_text
 
 WEEK = ("2021-03-01", "2021-03-02", "2021-03-03", "2021-03-04", "2021-03-05")
 

@@ -36,7 +36,7 @@ NEEDING = (
 @pytest.mark.parametrize("name", ["online.db", "registry.db"])
 def test_every_command_names_the_one_that_mends(world: World, name: str):
     world.restore(SERVED)
-    before = world.done("select", "--json").json["selection"]
+    before = world.done("select", "--json").json["rows"]
     for damage, words in chosen(product(DAMAGES, (*NEEDING, world.train_on_labels)), 8):
         world.restore(SERVED)
         damage(world.data / name)
@@ -50,5 +50,5 @@ def test_every_command_names_the_one_that_mends(world: World, name: str):
         damage(world.data / name)
         world.done("rebuild")
         world.done("verify", "--online")
-        assert world.done("select", "--json").json["selection"] == before
+        assert world.done("select", "--json").json["rows"] == before
         faults["damaged databases"] += 1

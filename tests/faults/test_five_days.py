@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import NothingFetched
-from ingestion.cli.render.status import status_document, status_text
+from ingestion.base.plain import plain
+from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import StatusReport, status
 from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
@@ -117,7 +118,7 @@ class Operation:
     def status(self) -> StatusReport:
         """Look, and hold what is said to people and machines to what was found."""
         report = status(self.settings)
-        told, document = status_text(report), status_document(report)
+        told, document = status_text(report), plain(report)
         assert told.count("PAST ITS LIMIT") == len(report.problems)
         assert document["passed"] is (report.problems == ())
         for each in report.profiles:

@@ -114,7 +114,7 @@ class Served:
 def served(world: World) -> Served:
     """Ask for everything that is served."""
     document = world.done("select", "--json", "--top", "99", "--max-bar-age", "99d").json
-    rows = {row["symbol"]: row for row in document["selection"]}
+    rows = {row["symbol"]: row["features"] for row in document["rows"]}
     technicals = [column.name for column in TV_TECHNICALS_1D.features]
     return Served(
         *(

@@ -96,7 +96,7 @@ def test_a_clock_that_jumps_back_harms_nothing(world: World):
     for back in chosen([timedelta(seconds=1), timedelta(hours=3), timedelta(days=2)], 1):
         world.restore(NEWS)
         world.done("materialize")
-        before = world.done("select", "--json").json["selection"]
+        before = world.done("select", "--json").json["rows"]
         world.at = WEDNESDAY - back
         # Parity's verdict on so short a history would stop the last flow.
         for name in (each for each in WRITERS if each != "parity"):
@@ -108,7 +108,7 @@ def test_a_clock_that_jumps_back_harms_nothing(world: World):
         assert check_lakehouse(world.settings).faults == []
         world.done("materialize")
         world.done("verify", "--online")
-        assert world.done("select", "--json").json["selection"] == before
+        assert world.done("select", "--json").json["rows"] == before
         world.at = THURSDAY
         world.done("flow-data", *world.scan)
         assert check_lakehouse(world.settings).faults == []

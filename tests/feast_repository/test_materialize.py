@@ -23,7 +23,7 @@ from ingestion.base.errors import (
 )
 from ingestion.catalog import GROUPS
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.cli.render.online import rebuild_text
+from ingestion.cli.daily import rebuild_text
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.rebuild import rebuild

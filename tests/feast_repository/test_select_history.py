@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
+from ingestion.base.plain import plain
 from ingestion.catalog import LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D
-from ingestion.cli.render.selection import selection_csv, selection_document, selection_text
+from ingestion.cli.serving import selection_csv, selection_text
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.materialize import materialize
@@ -193,7 +194,7 @@ def test_texts_say_whose_rows_they_are(kept: Project):
     assert "bar close age" in text.splitlines()[0]
     assert "local_1d of the offline store at 2021-03-05 22:00" in text
     assert "of them written later" in text
-    document = selection_document(selection)
+    document = plain(selection)
     assert document["group"] == "local_1d"
-    assert document["selection"][0]["bar_state"] == "closed"
+    assert document["rows"][0]["bar_state"] == "closed"
     assert "bar_close" in selection_csv(selection).splitlines()[0].split(",")

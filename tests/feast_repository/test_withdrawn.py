@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.cli.render.explanation import explain_text
+from ingestion.cli.tracing import explain_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features

@@ -15,8 +15,9 @@ import pytest
 from scanned_rows import bar, instant, showing, unix
 
 from ingestion.base.errors import GateRefused, LakehouseLocked, NothingFetched
+from ingestion.base.plain import plain
 from ingestion.catalog import HELD_BARS, OHLCV_1D
-from ingestion.cli.render.scans import bars_document, bars_text
+from ingestion.cli.daily import bars_text
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest, refuse_unless_usable
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
@@ -381,7 +382,7 @@ class TestReceipt:
     def test_it_bears_the_run_id_that_was_given(self, settings):
         result = data_ingest(settings, ScanRequest(ALL), run_id="flow-1")
         assert result.receipt == settings.lakehouse / "_runs" / "flow-1" / "data_ingest.json"
-        assert bars_document(result)["run_id"] == "flow-1"
+        assert plain(result)["report"]["run_id"] == "flow-1"
 
 
 class TestSplits:
@@ -578,7 +579,7 @@ class TestSessionsAndHours:
         rows = [bar(f"NSE:S{n}", "2021-03-06T03:45") for n in range(3)]
         result = ingest("2021-03-06T12:00", *rows, bar(IBM, WEDNESDAY))
         told = "NSE Sat 2021-03-06 (3 symbols)"
-        assert bars_document(result)["bars"]["traded_on_closed_days"] == [told]
+        assert plain(result)["bars"]["traded_on_closed_days"] == [told]
         assert json.loads(result.receipt.read_text())["bars"]["traded_on_closed_days"] == [told]
         assert f"write them to feature_repo/sessions.csv: {told}" in bars_text(result)
 

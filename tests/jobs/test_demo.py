@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from ingestion.cli.checks import parity_table
 from ingestion.cli.commands import cli
-from ingestion.cli.render.checks import parity_table
-from ingestion.cli.render.selection import selection_text
+from ingestion.cli.serving import selection_text
 from ingestion.jobs import demo as job
 from tests.conftest import SAMPLE
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
+from ingestion.base.plain import plain
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.cli.render.explanation import explain_document, explain_text
+from ingestion.cli.tracing import explain_text
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -270,7 +271,7 @@ def test_the_story_is_told_to_people_and_to_machines(recomputed: Project):
         assert part in text
     assert "as recorded then: 51.0" in text
     assert "after: 60.0" in text
-    document = json.loads(json.dumps(explain_document(told)))
+    document = json.loads(json.dumps(plain(told)))
     assert document["stories"][0]["versions"][0]["value"] == 52.0
     assert document["stories"][1]["versions"] == []
 

@@ -28,7 +28,7 @@ from ingestion.base.errors import (
     UnknownColumn,
 )
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.cli.render.scans import ingest_text
+from ingestion.cli.daily import ingest_text
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.ingest import feature_ingest as job
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest

@@ -13,7 +13,7 @@ import pytest
 
 from ingestion.base.errors import GateRefused, LakehouseLocked
 from ingestion.catalog import DATASETS
-from ingestion.cli.render.flow import flow_text
+from ingestion.cli.daily import flow_text
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.flow import FlowResult, Status, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest

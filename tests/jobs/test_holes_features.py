@@ -14,7 +14,7 @@ import pytest
 
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.cli.render.explanation import explain_text
+from ingestion.cli.tracing import explain_text
 from ingestion.formulas import FEATURES
 from ingestion.formulas.reach import BARS_BACK
 from ingestion.jobs.audit.explain import ExplainRequest, explain

@@ -11,8 +11,9 @@ import pytest
 from scanned_rows import instant, showing
 
 from ingestion.base.errors import ClockError, GateRefused, NothingFetched
+from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS
-from ingestion.cli.render.scans import symbols_document, symbols_text
+from ingestion.cli.daily import symbols_text
 from ingestion.jobs.ingest.meta_ingest import MetaIngestResult, meta_ingest
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import active_symbols, list_parts, read_symbols, symbols_at
@@ -120,7 +121,7 @@ class TestRows:
         assert result.symbols.other_exchange == {A: "NYSE ARCA"}
         receipt = json.loads(result.receipt.read_bytes())
         assert receipt["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
-        assert symbols_document(result)["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
+        assert plain(result)["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
         assert f"{A} NYSE ARCA" in symbols_text(result)
         assert versions(settings, A)[0]["exchange"] == "NYSE ARCA"
 
@@ -341,5 +342,5 @@ def test_the_receipt_says_what_was_observed(settings: Project):
     assert receipt["known_at"] == instant("2021-04-12T21:30").isoformat()
     assert receipt["symbols"]["new"] == 60
     assert (receipt["asked"], receipt["coverage"], receipt["verdict"]) == (60, 1.0, "publish")
-    assert symbols_document(result)["symbols"]["new"] == 60
+    assert plain(result)["symbols"]["new"] == 60
     assert "60 new symbols" in symbols_text(result)

@@ -11,7 +11,7 @@ import pytest
 from scanned_rows import bar, instant, showing
 
 from ingestion.catalog import MISSED_BARS
-from ingestion.cli.render.scans import bars_text
+from ingestion.cli.daily import bars_text
 from ingestion.formulas.reach import BARS_BACK
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import InputError, LakehouseLocked
+from ingestion.base.plain import plain
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, parity
@@ -220,7 +221,7 @@ def test_the_receipt_holds_the_report(lakehouse: Project):
     result = parity(lakehouse)
     assert result.receipt == lakehouse.lakehouse / "_runs" / result.report.run_id / "parity.json"
     document = json.loads(result.receipt.read_bytes())
-    report = json.loads(json.dumps(result.report.to_dict()))
+    report = json.loads(json.dumps(plain(result.report)))
     assert {name: document[name] for name in report} == report
     (rsi,) = (column for column in document["columns"] if column["feature"] == "RSI")
     assert rsi["worst"][0]["bar_close"] == "2021-04-13T20:00:00+00:00"
@@ -263,6 +264,6 @@ def test_the_command_prints_a_table_or_one_object(lakehouse: Project):
         assert (done.returncode, done.stderr) == (0, "")
         assert len(done.stdout.splitlines()) >= lines
         if lines == 1:
-            assert len(json.loads(done.stdout)["columns"]) == 14
+            assert len(json.loads(done.stdout)["report"]["columns"]) == 14
         else:
             assert "RSI of NASDAQ:TSLA, bar closed 2021-04-13 20:00 UTC: served 12.5" in done.stdout

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
+from ingestion.base.plain import plain
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.cli.render.status import status_document, status_text
+from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import (
     Section,
     StatusLimits,
@@ -256,7 +257,7 @@ def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
     with pytest.raises(GateRefused, match="put it back from a backup"):
         refuse_unless_fresh(report)
     assert f"PAST ITS LIMIT: {problem}" in status_text(report)
-    document = status_document(report)
+    document = plain(report)
     assert (document["passed"], document["problems"]) == (False, [problem])
 
 
@@ -334,7 +335,7 @@ def test_history_alone_is_no_operation_and_nothing_to_ring_for(tmp_path: Path, a
     text = status_text(report)
     assert "bars: 2 symbols, 2019-03-04 to 2021-04-12, 2 dates" in text
     assert "imported until 2021-04-12: NYSE 1, TSE 1" in text
-    document = status_document(report)["bars"]
+    document = plain(report)["bars"]
     assert (document["first"], document["last"]) == ("2019-03-04", "2021-04-12")
 
     append_part(settings.lakehouse, LOCAL_1D, daily(LOCAL_1D, ["NYSE:A", "TSE:1"], last), "three")
@@ -349,7 +350,7 @@ def test_the_status_is_told_to_people_and_to_machines(lakehouse: Project, at):
     text = status_text(report)
     assert "2026-01-16 21:30 UTC" in text
     assert text.count("PAST ITS LIMIT") == len(report.problems) == 2
-    document = json.loads(json.dumps(status_document(report)))
+    document = json.loads(json.dumps(plain(report)))
     assert document["passed"] is False
     assert document["groups"][0]["age"] == (AGE + SECOND).total_seconds()
 
@@ -361,7 +362,7 @@ def test_a_further_look_is_shown_and_judged_with_the_rest(
     monkeypatch.setattr(report_module, "LOOKS", (lambda settings, at: found,))
     report = status(lakehouse)
     assert (report.problems, report.warnings) == (("a moon is full",), ("one waxes",))
-    assert status_document(report)["sections"] == {"moons": {"full": 1}}
+    assert plain(report)["sections"] == [{"name": "moons", "document": {"full": 1}}]
     assert status_text(report).splitlines()[-3:] == [
         "moons: 1 full",
         "warning: one waxes",

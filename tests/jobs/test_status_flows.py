@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
+from ingestion.base.plain import plain
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.cli.render.status import status_document, status_text
+from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import ProfileStatus, State, StatusReport, status
 from ingestion.jobs.profiles import (
     FLOW_FILE,
@@ -23,7 +24,6 @@ from ingestion.jobs.profiles import (
 )
 from ingestion.lakehouse import append_part, lakehouse_lock, write_run_file
 from ingestion.project import Project
-from ingestion.runs.receipt import plain
 from ingestion.runs.run_id import new_run_id
 from tests.jobs.test_status import daily, loaded, served
 from tests.lakehouse.technicals import EVENING, technicals
@@ -138,7 +138,7 @@ def test_each_flow_has_its_own_line(settings: Project, flow: Flow, at):
     assert asia.missed_from == WEDNESDAY - 13 * HOUR + DAY + 6 * HOUR
     text = status_text(report).splitlines()
     assert any(line.split()[:2] == ["asia", "10"] and "done" in line for line in text)
-    document = status_document(report)["profiles"][1]
+    document = plain(report)["profiles"][1]
     assert (document["name"], document["every"], document["symbols"]) == ("asia", 86_400, 10)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ingestion.base.errors import GateRefused, InputError, NothingFetched
+from ingestion.base.plain import plain
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features
@@ -22,7 +23,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part
 from ingestion.project import Project
 from ingestion.runs import receipt
-from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb, plain
+from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb
 from ingestion.scanner import ScannerOptions
 from tests.lakehouse.technicals import EVENING, technicals
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
@@ -22,6 +23,8 @@ RECEIPT_FILE = "compact.json"
 @dataclass(frozen=True)
 class CompactResult:
     """What was merged, and what was left as it is."""
+
+    SHOWN: ClassVar = ("replaced", "rows")
 
     run_id: str
     before: date

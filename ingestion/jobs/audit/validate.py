@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
@@ -49,6 +49,8 @@ class Checked(NamedTuple):
 class ValidateResult:
     """The verdict on each group, and what it rests on."""
 
+    SHOWN: ClassVar = ("passed", "promoted", "refused")
+
     run_id: str
     at: datetime
     findings: tuple[Finding, ...]
@@ -62,9 +64,9 @@ class ValidateResult:
         return not self.faults
 
     @property
-    def promoted(self) -> tuple[FeatureGroup, ...]:
-        """The groups whose newest rows may be served; one without rows is none that may not."""
-        return tuple(group for group in GROUPS if group.name not in self.refused)
+    def promoted(self) -> tuple[str, ...]:
+        """The groups whose newest rows may be served; one without rows is among them."""
+        return tuple(group.name for group in GROUPS if group.name not in self.refused)
 
     @property
     def refused(self) -> dict[str, tuple[Finding, ...]]:
@@ -210,5 +212,5 @@ def _document(result: ValidateResult, waivers: Waivers, checked: list[Checked]) 
             for group, each in result.skipped
         ],
         "waivers": waivers.valid,
-        "quality": [each.report.to_dict() for each in checked],
+        "quality": [each.report for each in checked],
     }

@@ -138,8 +138,7 @@ def local_features(project: Project, run_id: str | None = None) -> LocalFeatures
 def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Tell the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_unchanged", "quarantined")
-    told = {name: getattr(result, name) for name in counts}
-    job.tell(**told, holes=result.holes.document())
+    job.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
     return replace(result, receipt=job.receipt)
 
 
@@ -281,7 +280,7 @@ def _accepted(
         report = check_at_door(
             project, LOCAL_1D, rows, run_id, beside=beside.filter(stays), holes=holes
         )
-        job.tell(quality=report.to_dict())
+        job.tell(quality=report)
         refuse_unless_accepted(report, job)
         yield served, report.accepted
 

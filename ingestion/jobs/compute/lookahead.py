@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +65,8 @@ class Leak:
 @dataclass(frozen=True)
 class LookaheadReport:
     """What was compared, and what differed."""
+
+    SHOWN: ClassVar = ("passed",)
 
     features: tuple[str, ...]
     """The columns that were checked."""

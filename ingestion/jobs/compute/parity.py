@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base.errors import InputError
+from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
@@ -118,7 +119,7 @@ def parity(
             unmatched=counts["unmatched"],
             columns=compared,
         )
-        job.tell(**report.to_dict())
+        job.tell(**plain(report))
     return ParityResult(report, job.receipt)
 
 

@@ -25,6 +25,7 @@ from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_row
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
+from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.holes import Lacking, find_holes
 from ingestion.jobs.ingest.scan import (
@@ -169,14 +170,14 @@ def data_ingest(
         with progress or Progress() as shown, open_client(project, request) as client:
             snapshot = fetch(client, request, SCANNED_BAR, shown)
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
-        job.tell(**report.document())
+        job.tell(**plain(report))
         refuse_unless_enough(report, job)
         scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
         plan = _plan(root, scanned, asked_at)
         refused = plan.report.refused
         report = replace(report, refused=len({row.symbol for row in refused}))
         bars = replace(plan.report, refused_file=_save_refused(root, refused, run_id))
-        job.tell(**report.document(bars=bars.document()))
+        job.tell(**plain(report), bars=bars)
         job.write()
         hold(root, newly_held(*plan.held), run_id)
         _record(root, plan.witness, run_id)

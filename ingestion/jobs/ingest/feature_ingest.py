@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import ClockError
+from ingestion.base.plain import plain
 from ingestion.catalog import FEEDS, TV_TECHNICALS_1D, UPDATE_MODE, Dtype
 from ingestion.jobs.ingest.scan import (
     Progress,
@@ -108,7 +109,7 @@ def feature_ingest(
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(project.lakehouse, rows, known_at)
             checked = _check(project, rows, report, run_id, feeds)
-        job.tell(**report.document(**_quality(checked)))
+        job.tell(**plain(report) | _quality(checked))
         refuse_unless_enough(report, job)
         part = None
         if checked is not None:
@@ -138,7 +139,7 @@ def _quality(checked: CheckReport | None) -> dict[str, object]:
     if checked is None:
         return {}
     refused: dict[str, object] = {"verdict": "refuse"} if checked.refused else {}
-    return {"quality": checked.to_dict()} | refused
+    return {"quality": checked} | refused
 
 
 def _recent(lakehouse: Path, window: timedelta) -> dict[str, int]:

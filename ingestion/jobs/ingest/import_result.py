@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ingestion.bars import Doubts, FileCounts, Finding, Reason, Refusal
 
@@ -14,6 +15,16 @@ MAX_REFUSED = 0.05
 @dataclass(frozen=True)
 class ImportResult:
     """What became of an import."""
+
+    SHOWN: ClassVar = (
+        "read",
+        "accepted",
+        "refused",
+        "held",
+        "written",
+        "unchanged",
+        "refused_files",
+    )
 
     run_id: str
     files: tuple[FileCounts, ...]

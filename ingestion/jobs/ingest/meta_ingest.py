@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, UnknownColumn
+from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS, Column
 from ingestion.jobs.ingest.absences import Absences
 from ingestion.jobs.ingest.scan import (
@@ -112,7 +113,7 @@ def meta_ingest(
             seen, gone = _presence(client, request, snapshot, known)
         now = clock.now()
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, now)
-        job.tell(**report.document())
+        job.tell(**plain(report))
         refuse_unless_enough(report, job)
         absences = Absences.read(root)
         active = {symbol for symbol, row in known.items() if row["active"]}
@@ -121,7 +122,7 @@ def meta_ingest(
         _refuse_earlier(changes, known, now)
         others = _other_exchange(snapshot.columns, seen)
         symbols = _report(changes, seen, observed.days, known, unknown_columns, others)
-        job.tell(**report.document(symbols=symbols))
+        job.tell(**plain(report), symbols=symbols)
         job.write()
         if observed.rows:
             append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run_id)

@@ -56,6 +56,8 @@ class TrainingSetResult:
     """Joined rows that were written after their label's time: knowable then, recorded later."""
     features: tuple[str, ...]
     receipt: Path
+    made: Mapping[str, object] | None
+    """How labels that came as rows were made."""
 
 
 def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetResult:
@@ -124,6 +126,7 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
         created_later=sum(view.created_later or 0 for view in counts.values()),
         features=tuple(names),
         receipt=job.receipt,
+        made=request.made,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -73,6 +73,8 @@ class ViewAgreement:
 @dataclass(frozen=True)
 class OnlineReport:
     """What ``verify --online`` found."""
+
+    SHOWN: ClassVar = ("passed", "different")
 
     at: datetime
     views: tuple[ViewAgreement, ...]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
@@ -58,6 +58,8 @@ class StatusLimits:
 @dataclass(frozen=True)
 class StatusReport:
     """What there is, and which limits it is past."""
+
+    SHOWN: ClassVar = ("passed",)
 
     at: datetime
     profiles: tuple[ProfileStatus, ...]

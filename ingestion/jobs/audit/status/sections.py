@@ -7,7 +7,7 @@ A look is a function of the settings and the instant. To add one, put it into
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ingestion.project import Project
@@ -18,14 +18,14 @@ class Section:
     """What one look has found."""
 
     name: str
-    """The member of ``sections`` in the JSON object."""
+    """Which one it is."""
     document: object = None
-    """What that member says: a dataclass, or whatever JSON can hold."""
-    lines: tuple[str, ...] = ()
+    """What it has found, for ``--json``: a dataclass, or values of the types of JSON."""
+    lines: tuple[str, ...] = field(default=(), repr=False)
     """The same for people."""
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=(), repr=False)
     """What ``status`` exits with 3 for, each with what to do."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), repr=False)
     """What is to be known in time; the exit code stays as it is."""
 
 
