@@ -73,7 +73,7 @@ def record_accepted(
 
 def _rows(root: Path) -> pa.Table:
     def read() -> pa.Table:
-        parts = [read_part(part.path, _SCHEMA.names) for part in list_parts(root, ACCEPTED_HOLES)]
+        parts = [read_part(part.path, ACCEPTED_HOLES) for part in list_parts(root, ACCEPTED_HOLES)]
         return pa.concat_tables([_SCHEMA.empty_table(), *parts])
 
     return reading_again(read)

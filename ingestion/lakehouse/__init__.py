@@ -29,7 +29,7 @@ from ingestion.lakehouse.current import (
 )
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
-from ingestion.lakehouse.parts import list_parts, read_part
+from ingestion.lakehouse.parts import list_parts, read_file, read_part
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import (
@@ -59,6 +59,7 @@ __all__ = [
     "newest_known",
     "read_current",
     "read_current_of",
+    "read_file",
     "read_part",
     "read_symbols",
     "standing",

@@ -22,13 +22,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ingestion.base.columns import record
 from ingestion.base.errors import CorruptPart
 from ingestion.base.folders import exchange, held
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import Part, part_name, part_number, partition_folder, read_part
+from ingestion.lakehouse.parts import Part, part_name, part_number, partition_folder, read_file
+from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.staging import make_folder, sync
 
 
@@ -65,18 +67,23 @@ def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id:
     parts = _all_parts(folder, day)
     names = tuple(part.path.relative_to(root).as_posix() for part in parts)
     tables, provenances = _sound(root, dataset, parts, ledger)
+    tables, lacks = _with_all_columns(dataset, tables)
     rows, of_row = _in_order(dataset, tables, provenances)
     origins = [
-        origin if origin.sha256 else replace(origin, sha256=content_hash(part.path))
-        for part, provenance in zip(parts, provenances, strict=True)
+        replace(
+            origin,
+            sha256=origin.sha256 or content_hash(part.path),
+            lacks=(*origin.lacks, *lacked),
+        )
+        for part, provenance, lacked in zip(parts, provenances, lacks, strict=True)
         for origin in provenance.origins
     ]
-    metadata = merged_metadata(run_id, dataset.schema_version, origins, of_row)
+    metadata = merged_metadata(run_id, origins, of_row) | record(rows.schema)
     staged = root / "_tmp" / f"{run_id}-merged" / dataset.name / folder.name
     make_folder(staged, root)
     made = staged / part_name(parts[-1].number + 1)
     pq.write_table(rows.replace_schema_metadata(metadata), made, compression="zstd")
-    if not read_part(made).equals(rows):
+    if not read_file(made).equals(rows):
         raise CorruptPart(f"{made} does not read as it was written: check the disk")
     sync(made)
     sync(staged)
@@ -118,6 +125,26 @@ def _sound(
         tables.append(found.rows)
         provenances.append(found.provenance)
     return tables, provenances
+
+
+def _with_all_columns(
+    dataset: Dataset, tables: list[pa.Table]
+) -> tuple[list[pa.Table], list[list[str]]]:
+    """Give each part the columns that any of them has, in the catalog's order.
+
+    Returns
+    -------
+    list of pa.Table
+        With nulls in the columns that a part lacks.
+    list of list of str
+        Those columns.
+    """
+    union = {name for table in tables for name in table.column_names}
+    schema = pa.schema([field for field in arrow_schema(dataset) if field.name in union])
+    lacks = [[name for name in schema.names if name not in table.column_names] for table in tables]
+    empty = schema.empty_table()
+    full = [pa.concat_tables([empty, table], promote_options="default") for table in tables]
+    return full, lacks
 
 
 def _in_order(

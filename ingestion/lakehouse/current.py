@@ -49,7 +49,7 @@ def read_current(
     wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
         return arrow_schema(dataset).empty_table().select(names)
-    rows = current(pa.concat_tables([read_part(part.path, wanted) for part in parts]))
+    rows = current(pa.concat_tables([read_part(part.path, dataset, wanted) for part in parts]))
     if dataset == OHLCV_1D and not withdrawn:
         rows = standing(rows)
     return rows.select(names)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.inspect import version_keys
 from ingestion.lakehouse.origins import Origin, read_provenance
-from ingestion.lakehouse.parts import Part, read_part
+from ingestion.lakehouse.parts import Part, read_part, read_schema
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class StoredRow:
     """The file that holds it."""
     origin: Origin | None
     """The part in which its run wrote it; None if the file does not say."""
+    lacks: frozenset[str] = frozenset()
+    """Columns that were declared after it was written; null among the values."""
 
 
 def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) -> list[StoredRow]:
@@ -43,18 +45,20 @@ def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) ->
     found = []
     for part in parts:
         # Most parts on the way to a rare symbol do not have it.
-        symbols = read_part(part.path, ["symbol"])["symbol"]
+        symbols = read_part(part.path, dataset, ["symbol"])["symbol"]
         at = pc.indices_nonzero(pc.equal(symbols, symbol)).to_pylist()
         if not at:
             continue
-        rows = read_part(part.path)
+        rows, schema = read_part(part.path, dataset), read_schema(part.path)
         name = part.path.relative_to(root).as_posix()
         try:
-            provenance = read_provenance(rows.schema.metadata, name, rows.num_rows)
+            provenance = read_provenance(schema.metadata, name, rows.num_rows)
         except ValueError:
             provenance = None
+        newer = {*rows.column_names} - {*schema.names}
         for row, values in zip(at, rows.take(at).to_pylist(), strict=True):
             origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
-            found.append(StoredRow(values, part.path, origin))
+            lacks = frozenset(newer | {*(origin.lacks if origin else ())})
+            found.append(StoredRow(values, part.path, origin, lacks))
     created = version_keys(dataset)[-1]
     return sorted(found, key=lambda each: (each.values[dataset.event], each.values[created]))

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.ledger import Ledger, content_hash
 from ingestion.lakehouse.origins import Provenance, read_provenance
 from ingestion.lakehouse.parts import Part, read_file
-from ingestion.lakehouse.schema import arrow_schema
+from ingestion.lakehouse.schema import arrow_schema, misfits
 
 _CREATED = "created_timestamp"
 
@@ -29,7 +30,10 @@ class Inspection:
     recorded: bool
     """Whether the hash of its content was recorded when it was written."""
     rows: pa.Table | None = None
-    """None if they cannot be read, or are not in the dataset's schema."""
+    """In the types that the catalog declares, and without the columns that are newer than the part.
+
+    None if they cannot be read, or do not fit the dataset.
+    """
     provenance: Provenance | None = None
     """None if the file does not say."""
 
@@ -67,9 +71,14 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
         faults.append(f"run {provenance.run_id} did not write it here")
     if written is not None and written.rows != rows.num_rows:
         faults.append(f"has {rows.num_rows} rows, its run recorded {written.rows}")
-    faults += _origin_faults(provenance, dataset, ledger)
-    if not rows.schema.equals(arrow_schema(dataset)):
-        faults.append(f"is not in the schema of {dataset.name}: {_difference(rows, dataset)}")
+    faults += _origin_faults(provenance, ledger)
+    if (fault := _schema_fault(dataset, rows.schema)) is not None:
+        return Inspection((*faults, fault), bool(entries), provenance=provenance)
+    try:
+        declared = arrow_schema(dataset)
+        rows = rows.cast(pa.schema([declared.field(name) for name in rows.column_names]))
+    except pa.ArrowInvalid as error:  # an integer that no double equals
+        faults.append(f"has a value that the declared type cannot contain: {_line(error)}")
         return Inspection(tuple(faults), bool(entries), provenance=provenance)
     faults += _value_faults(dataset, rows, part.date)
     faults += _order_faults(dataset, rows, provenance)
@@ -92,14 +101,16 @@ def repeated(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
     return counts.filter(pc.greater(counts["count"], 1))
 
 
-def _origin_faults(
-    provenance: Provenance | None, dataset: Dataset, ledger: Ledger
-) -> Iterator[str]:
+def _schema_fault(dataset: Dataset, stored: pa.Schema) -> str | None:
+    if (fault := damage(stored)) is not None:
+        return fault
+    complaints = misfits(dataset, stored)
+    return f"is not in the schema of {dataset.name}: {complaints[0]}" if complaints else None
+
+
+def _origin_faults(provenance: Provenance | None, ledger: Ledger) -> Iterator[str]:
     if provenance is None:
         return
-    versions = {origin.schema_version for origin in provenance.origins}
-    if other := sorted({*versions, provenance.schema_version} - {dataset.schema_version}):
-        yield f"is of schema version {other[0]}, the catalog has {dataset.schema_version}"
     for origin in provenance.origins:
         for entry in ledger.of(origin.part):
             if entry.sha256 == origin.sha256 and entry.rows != origin.rows:
@@ -113,8 +124,10 @@ def _value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
     if not rows.num_rows:
         yield "has no rows"
     for column in dataset.columns:
+        if column.name not in rows.column_names:
+            continue
         values = rows[column.name]
-        if not column.nullable and values.null_count:
+        if not (column.nullable or column.retired) and values.null_count:
             yield f"has {values.null_count} nulls in {column.name}"
         if column.dtype is Dtype.DOUBLE:
             infinite = pc.sum(pc.invert(pc.is_finite(values))).as_py()
@@ -144,20 +157,6 @@ def _order_faults(dataset: Dataset, rows: pa.Table, provenance: Provenance | Non
         keys = (*keys, "origin")
     if twice := repeated(rows, keys).num_rows:
         yield f"has {twice} keys ({', '.join(dataset.key)}) more than once from one run"
-
-
-def _difference(rows: pa.Table, dataset: Dataset) -> str:
-    wanted, found = arrow_schema(dataset), rows.schema
-    if lacking := [name for name in wanted.names if name not in found.names]:
-        return f"{lacking[0]} is missing"
-    if foreign := [name for name in found.names if name not in wanted.names]:
-        return f"{foreign[0]} is not in it"
-    for field in wanted:
-        if found.names.count(field.name) > 1:
-            return f"{field.name} is there twice"
-        if (kind := found.field(field.name).type) != field.type:
-            return f"{field.name} is {kind}, not {field.type}"
-    return "the columns are in another order"
 
 
 def _line(error: object) -> str:

@@ -11,7 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RUN_ID = "tvfeast.run_id"
-SCHEMA_VERSION = "tvfeast.schema_version"
+_LAYOUT = {"tvfeast.schema_version": "1"}
+"""How this metadata is laid out; version 0.1.0 asks for it, and so can read what is written now."""
 _ORIGINS = "tvfeast.origins"
 _ORIGIN_OF_ROW = "tvfeast.origin_of_row"
+_LACKS = "tvfeast.lacks"
 _NUMBER = np.dtype("<u4")
 _A_RUN = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 """A run's id names a folder, so nothing that leads elsewhere is one."""
@@ -33,12 +35,13 @@ class Origin:
     """A part as one run wrote it."""
 
     run_id: str
-    schema_version: int
     part: str
     """Where it lay, below the lakehouse's root."""
     sha256: str | None
     """Of its file; None if the file at hand is the very one."""
     rows: int
+    lacks: tuple[str, ...] = ()
+    """Columns of the file at hand that were declared after this part was written."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,6 @@ class Provenance:
 
     run_id: str
     """The run that wrote the file."""
-    schema_version: int
     origins: tuple[Origin, ...]
     of_row: NDArray[np.uint32]
     """Shape ``(rows,)``: each row's position in ``origins``."""
@@ -77,23 +79,32 @@ def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int
     told = dict(metadata or {})
     try:
         run_id = _checked_run(told[RUN_ID.encode()].decode())
-        version = int(told[SCHEMA_VERSION.encode()])
     except (KeyError, ValueError):
-        raise ValueError("does not say which run wrote it in which schema") from None
+        raise ValueError("does not say which run wrote it") from None
     if _ORIGINS.encode() not in told:
-        origin = Origin(run_id, version, part, None, rows)
-        return Provenance(run_id, version, (origin,), np.zeros(rows, dtype=_NUMBER))
+        origin = Origin(run_id, part, None, rows)
+        return Provenance(run_id, (origin,), np.zeros(rows, dtype=_NUMBER))
     try:
-        origins = tuple(Origin(**each) for each in json.loads(told[_ORIGINS.encode()]))
+        lacks = json.loads(told.get(_LACKS.encode(), b"{}"))
+        origins = tuple(
+            Origin(
+                each["run_id"],
+                each["part"],
+                each["sha256"],
+                each["rows"],
+                tuple(lacks.get(str(number), ())),
+            )
+            for number, each in enumerate(json.loads(told[_ORIGINS.encode()]))
+        )
         of_row = _unpacked(told[_ORIGIN_OF_ROW.encode()], rows, len(origins))
         for origin in origins:
             _checked_run(origin.run_id)
-    except (KeyError, TypeError, ValueError, RecursionError, zlib.error):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, zlib.error):
         raise ValueError("does not say which run its rows came from") from None
     counts = np.bincount(of_row, minlength=len(origins)).tolist()
     if counts != [origin.rows for origin in origins]:
         raise ValueError("has other numbers of rows than the parts that it was merged from")
-    return Provenance(run_id, version, origins, of_row)
+    return Provenance(run_id, origins, of_row)
 
 
 def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
@@ -113,15 +124,32 @@ def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
         raise ValueError("does not say which run wrote it") from None
 
 
+def run_metadata(run_id: str) -> dict[str, str]:
+    """Return the metadata of a part as its run writes it; what :func:`read_provenance` reads."""
+    return {**_LAYOUT, RUN_ID: run_id}
+
+
 def merged_metadata(
-    run_id: str, schema_version: int, origins: Sequence[Origin], of_row: NDArray[np.uint32]
+    run_id: str, origins: Sequence[Origin], of_row: NDArray[np.uint32]
 ) -> dict[str, str]:
     """Return a merged part's metadata; what :func:`read_provenance` reads."""
     packed = zlib.compress(of_row.astype(_NUMBER).tobytes())
+    lacks = {number: origin.lacks for number, origin in enumerate(origins) if origin.lacks}
     return {
-        SCHEMA_VERSION: str(schema_version),
-        RUN_ID: run_id,
-        _ORIGINS: json.dumps([asdict(origin) for origin in origins]),
+        **run_metadata(run_id),
+        _ORIGINS: json.dumps(
+            [
+                {
+                    "run_id": origin.run_id,
+                    "schema_version": 1,  # as version 0.1.0 asks for it
+                    "part": origin.part,
+                    "sha256": origin.sha256,
+                    "rows": origin.rows,
+                }
+                for origin in origins
+            ]
+        ),
+        **({_LACKS: json.dumps(lacks)} if lacks else {}),
         _ORIGIN_OF_ROW: base64.b64encode(packed).decode(),
     }
 

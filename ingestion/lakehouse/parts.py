@@ -10,19 +10,20 @@ who listed the old ones finds them gone, and never something else under their na
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingestion.base.columns import read_columns, widened
 from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import names_in
-from ingestion.catalog import DATASETS, Dataset
-from ingestion.lakehouse.schema import arrow_schema
+from ingestion.catalog import Dataset
+from ingestion.lakehouse.schema import columns_to_read
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
@@ -65,22 +66,30 @@ def part_numbers(folder: Path) -> list[int]:
     return [number for path in folder.iterdir() if (number := part_number(path)) is not None]
 
 
-def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a part, or some of its columns.
+def read_part(path: Path, dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a part, or some of its columns, in the types that the catalog declares.
+
+    A column that was declared after the part was written is null; see
+    :mod:`ingestion.base.columns`.
+
+    Parameters
+    ----------
+    columns
+        Names of the dataset's columns, in the wanted order; all of them if not given.
 
     Raises
     ------
     CorruptPart
-        If the file is not readable Parquet, lacks a column of its dataset, or has one of another
-        type.
+        If the file is not readable Parquet, differs from its record of its columns, or lacks a
+        column that may not be null.
+    InputError
+        If a column is declared with a type that the stored one cannot widen to.
     FileNotFoundError
         If it is gone since it was listed; see :mod:`ingestion.base.reading`.
     """
-    rows = read_file(path, columns)
-    for dataset in DATASETS:
-        if path.parent.parent.parts[-len(_levels(dataset)) :] == _levels(dataset):
-            _refuse_another_schema(path, rows, dataset, columns)
-    return rows
+    wanted = columns_to_read(dataset, columns)
+    with _reading(path) as file:
+        return read_columns(pq.ParquetFile(file), path, wanted, widened)
 
 
 def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -103,6 +112,12 @@ def read_metadata(path: Path) -> pq.FileMetaData:
         return pq.read_metadata(file)
 
 
+def read_schema(path: Path) -> pa.Schema:
+    """Return the columns and the metadata of a part; see :func:`read_file`."""
+    with _reading(path) as file:
+        return pq.read_schema(file)
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
@@ -113,25 +128,9 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, FileNotFoundError) and not path.is_symlink():
             raise
         raise CorruptPart(
-            f"{path} cannot be read ({error}); move it out of the lakehouse and fetch the day again"
+            f"{path} cannot be read ({error}); put it back from a backup (`tvfeast verify` names "
+            "all such files)"
         ) from error
-
-
-def _levels(dataset: Dataset) -> tuple[str, ...]:
-    return PurePath(dataset.storage).parts
-
-
-def _refuse_another_schema(
-    path: Path, rows: pa.Table, dataset: Dataset, columns: list[str] | None
-) -> None:
-    schema = arrow_schema(dataset)
-    for name in columns or schema.names:
-        wanted, found = (each.get_all_field_indices(name) for each in (schema, rows.schema))
-        if wanted and (len(found) != 1 or rows.schema.types[found[0]] != schema.types[wanted[0]]):
-            raise CorruptPart(
-                f"{path} is not in the schema of {dataset.name} ({name}); move it out of the "
-                "lakehouse and fetch the day again"
-            )
 
 
 def utc_date(timestamp: int) -> date:

@@ -1,9 +1,12 @@
-"""Arrow schemas, derived from the catalog."""
+"""A dataset's columns, as the catalog declares them, for Arrow."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
+from ingestion.base.columns import INSTANT, Column, may_widen
 from ingestion.catalog import Dataset, Dtype
 
 _ARROW_TYPES: dict[Dtype, pa.DataType] = {
@@ -11,14 +14,65 @@ _ARROW_TYPES: dict[Dtype, pa.DataType] = {
     Dtype.STRING: pa.string(),
     Dtype.BOOL: pa.bool_(),
     Dtype.DOUBLE: pa.float64(),
-    Dtype.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    Dtype.TIMESTAMP: INSTANT,
 }
 
 
 def arrow_schema(dataset: Dataset) -> pa.Schema:
-    """Return the schema of every file of a dataset.
+    """Return the schema of a part that is written now.
 
     Fields are nullable in the Parquet sense even where the catalog forbids nulls: readers differ
     in what they make of required columns, and :func:`append_part` checks the values.
     """
     return pa.schema([(column.name, _ARROW_TYPES[column.dtype]) for column in dataset.columns])
+
+
+def columns_to_read(dataset: Dataset, names: Sequence[str] | None = None) -> list[Column]:
+    """Return how some columns of a dataset are read, in the given order; all in the catalog's."""
+    columns = {
+        column.name: Column(
+            column.name,
+            _ARROW_TYPES[column.dtype],
+            required=not (column.nullable or column.retired),
+        )
+        for column in dataset.columns
+    }
+    return list(columns.values()) if names is None else [columns[name] for name in names]
+
+
+def misfits(dataset: Dataset, stored: pa.Schema) -> list[str]:
+    """Say why a part's columns cannot be read as the catalog declares the dataset; empty if so.
+
+    The catalog may have more columns than the part, anywhere between, and a double where the part
+    has an int64.
+    """
+    declared = arrow_schema(dataset)
+    required = {column.name for column in columns_to_read(dataset) if column.required}
+    found = [
+        f"{name} is stored, and not declared: declare it again, with `retired=True` if it is no "
+        "longer wanted"
+        for name in stored.names
+        if name not in declared.names
+    ]
+    for field in stored:
+        if field.name in declared.names:
+            kind = declared.field(field.name).type
+            if stored.names.count(field.name) > 1:
+                found.append(f"{field.name} is there twice")
+            elif field.type != kind and not may_widen(field.type, kind):
+                found.append(
+                    f"{field.name} is stored as {field.type} and declared as {kind}: declare it as "
+                    f"{field.type} again, and what is {kind} under another name"
+                )
+    if lacking := [name for name in declared.names if name in required - set(stored.names)]:
+        found.append(
+            f"{lacking[0]} is missing, and may not be null: a new column is null in parts that are "
+            "older than it"
+        )
+    order = [name for name in stored.names if name in declared.names]
+    if not found and order != [name for name in declared.names if name in order]:
+        found.append(
+            f"the columns are in another order ({', '.join(order)}): stored columns keep their "
+            "order, new ones may stand anywhere between"
+        )
+    return found

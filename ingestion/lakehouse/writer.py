@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ingestion.base.columns import record
 from ingestion.catalog import Dataset, Dtype
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm, content_hash
 from ingestion.lakehouse.order import ascends
-from ingestion.lakehouse.origins import RUN_ID, SCHEMA_VERSION
+from ingestion.lakehouse.origins import run_metadata
 from ingestion.lakehouse.parts import part_name, part_number, part_numbers, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.staging import OWN_FILE, Staging, make_folder, make_folders, sync, sync_all
@@ -46,7 +47,7 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
         In the dataset's schema, in any order; at least one row, all of one UTC event date, unique
         on the dataset's key, no null where the catalog forbids it, no NaN, no infinity.
     run_id
-        Goes into the file's metadata, beside the schema version.
+        Goes into the file's metadata, beside the record of its columns.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def append_parts(
     schema = arrow_schema(dataset)
     days = [_checked_date(dataset, rows, schema) for rows in several]
     tables = [_in_order(dataset, rows) for rows in several]
-    metadata = {SCHEMA_VERSION: str(dataset.schema_version), RUN_ID: run_id}
+    metadata = run_metadata(run_id) | record(schema)
     with Staging(root, run_id) as staging:
         staged = [staging / f"{number}.parquet" for number in range(len(tables))]
         for rows, path in zip(tables, staged, strict=True):
@@ -200,7 +201,7 @@ def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
         raise ValueError(f"rows are not in the schema of {dataset.name}: {rows.schema}")
     for column in dataset.columns:
         values = rows[column.name]
-        if not column.nullable and values.null_count:
+        if not (column.nullable or column.retired) and values.null_count:
             raise ValueError(f"{dataset.name}: null in {column.name}")
         if column.dtype is Dtype.DOUBLE and pc.any(pc.invert(pc.is_finite(values))).as_py():
             raise ValueError(f"{dataset.name}: NaN or infinity in {column.name}")

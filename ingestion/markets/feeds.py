@@ -30,9 +30,8 @@ class Feeds:
     """
 
     def __init__(self, root: Path) -> None:
-        names = arrow_schema(FEEDS).names
         tables = reading_again(
-            lambda: [read_part(part.path, names) for part in list_parts(root, FEEDS)]
+            lambda: [read_part(part.path, FEEDS) for part in list_parts(root, FEEDS)]
         )
         self._of: dict[str, tuple[list[int], list[int]]] = {}
         self.observe(*tables)

@@ -48,13 +48,14 @@ from feast.utils import (
 )
 
 from ingestion.base import clock
+from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
 from ingestion.plugins.offline.declared import ViewTable, describe
 from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
 from ingestion.plugins.offline.file_source import locate
 from ingestion.plugins.offline.files import Span
 from ingestion.plugins.offline.history import point_in_time
-from ingestion.plugins.offline.instants import INSTANT, microsecond
+from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.join import Instants
 from ingestion.plugins.offline.keys import KeyCodes
 from ingestion.plugins.offline.latest import newest_between, newest_event, rows_between
@@ -67,7 +68,7 @@ from ingestion.plugins.offline.monitoring import (
     save_metrics,
 )
 from ingestion.plugins.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
-from ingestion.plugins.offline.source import Column, ParquetSource
+from ingestion.plugins.offline.source import ParquetSource
 from ingestion.plugins.offline.table import FeatureTable
 from ingestion.plugins.offline.typed import readable, storable
 from ingestion.plugins.offline.writing import add_file, append

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ingestion.lakehouse import read_part
+from ingestion.lakehouse import read_file
 
 QUARANTINE_FILE = "quarantine.parquet"
 DATASET = "dataset"
@@ -32,7 +32,7 @@ def quarantined(run: Path) -> Counter[str]:
     path = run / QUARANTINE_FILE
     if not path.exists():
         return Counter()
-    return Counter(read_part(path, [DATASET])[DATASET].to_pylist())
+    return Counter(read_file(path, [DATASET])[DATASET].to_pylist())
 
 
 def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -44,6 +44,6 @@ def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[st
         If a run's file cannot be read.
     """
     for path in sorted((root / "_runs").glob(f"*/{QUARANTINE_FILE}"), reverse=True):
-        rows = read_part(path)
+        rows = read_file(path)
         is_wanted = pc.and_(pc.equal(rows[DATASET], dataset), pc.equal(rows["symbol"], symbol))
         yield from ((path.parent.name, row) for row in rows.filter(is_wanted).to_pylist())

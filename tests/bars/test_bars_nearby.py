@@ -71,9 +71,9 @@ def test_parts_of_other_symbols_are_not_read(
     read: list[Path] = []
     current = import_module("ingestion.lakehouse.current")
 
-    def noting(path: Path, columns: list[str] | None = None) -> pa.Table:
+    def noting(path: Path, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
         read.append(path)
-        return read_part(path, columns)
+        return read_part(path, dataset, columns)
 
     monkeypatch.setattr(current, "read_part", noting)
     result = run(write("e.csv", HEADER + day_of("NYSE:E", DAYS[0], 10)))

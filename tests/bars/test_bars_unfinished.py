@@ -17,7 +17,7 @@ from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.serve import targets
 from ingestion.jobs.serve.targets import training_labels
-from ingestion.lakehouse import append_part, append_parts, list_parts, read_part
+from ingestion.lakehouse import append_part, append_parts, list_parts, read_file
 from ingestion.project import Project
 from ingestion.runs.receipt_file import read_receipt
 
@@ -177,7 +177,7 @@ def test_nor_are_those_beside_the_first_part_of_an_import_that_had_begun_before(
 
     def beside(*arguments: object) -> object:
         bars = read(*arguments)  # type: ignore[arg-type]
-        append_part(lakehouse.lakehouse, OHLCV_1D, read_part(first), begun.parent.name)
+        append_part(lakehouse.lakehouse, OHLCV_1D, read_file(first), begun.parent.name)
         return bars
 
     monkeypatch.setattr(targets, "read_bars", beside)

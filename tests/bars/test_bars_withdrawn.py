@@ -19,7 +19,7 @@ from ingestion.cli.entry import cli
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
 from ingestion.project import Project
 
 Store = Callable[..., None]
@@ -236,7 +236,7 @@ def test_compaction_keeps_a_withdrawal(
 
 def versions(lakehouse: Project) -> list[dict[str, Any]]:
     parts = list_parts(lakehouse.lakehouse, OHLCV_1D)
-    return [row for part in parts for row in read_part(part.path).to_pylist()]
+    return [row for part in parts for row in read_file(part.path).to_pylist()]
 
 
 def test_as_of_an_instant_before_the_withdrawal_the_bar_is_still_there(

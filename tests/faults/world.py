@@ -26,7 +26,7 @@ from ingestion.catalog import (
     SPLITS,
 )
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
 from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
@@ -201,7 +201,7 @@ def content(settings: Project) -> Content:
     """Return every row of the lakehouse, whatever part it lies in and whenever it was written."""
     rows: Content = {}
     for dataset in DATASETS:
-        tables = [read_part(part.path) for part in list_parts(settings.lakehouse, dataset)]
+        tables = [read_file(part.path) for part in list_parts(settings.lakehouse, dataset)]
         if tables:
             whole = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
             whole = whole.sort_by([(name, "ascending") for name in dataset.key])

@@ -29,7 +29,7 @@ from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.rebuild import rebuild
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
-from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
 from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
@@ -48,7 +48,7 @@ def served(settings: Project, symbol: str) -> dict[str, float | None]:
 
 
 def test_online_equals_the_newest_row_of_the_lakehouse_bit_for_bit(week: Project):
-    newest = read_part(list_parts(week.lakehouse, GROUP)[-1].path).to_pylist()
+    newest = read_file(list_parts(week.lakehouse, GROUP)[-1].path).to_pylist()
     assert len(newest) == 60
     for row in newest:
         features = served(week, row["symbol"])

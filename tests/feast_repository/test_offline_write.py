@@ -24,7 +24,7 @@ from ingestion.lakehouse import (
     compact,
     lakehouse_lock,
     list_parts,
-    read_part,
+    read_file,
     sweep_staging,
 )
 from ingestion.lakehouse.compact import merge_parts
@@ -50,7 +50,7 @@ def write_unlocked(root: Path, rows: pa.Table) -> None:
 
 
 def symbols(root: Path) -> Counter[str]:
-    tables = [read_part(part.path) for part in list_parts(root, GROUP)]
+    tables = [read_file(part.path) for part in list_parts(root, GROUP)]
     return Counter(symbol for table in tables for symbol in table["symbol"].to_pylist())
 
 
@@ -67,7 +67,7 @@ def test_a_part_that_feast_wrote_is_served_and_named_by_verify(writable_week: Pr
     late = technicals(["NASDAQ:AAPL"], FRIDAY, FRIDAY + timedelta(seconds=1), RSI=[12.5])
     store.write_to_offline_store(GROUP.name, late.to_pandas())
     written = list_parts(writable_week.lakehouse, GROUP)[-1].path
-    assert read_part(written)["RSI"].to_pylist() == [12.5]
+    assert read_file(written)["RSI"].to_pylist() == [12.5]
     (fault,) = check_lakehouse(writable_week).faults
     assert fault.file == written.relative_to(writable_week.lakehouse).as_posix()
     assert "does not say which run wrote it" in fault.reason
@@ -142,10 +142,10 @@ def test_no_part_that_feast_writes_shares_its_number_with_a_merged_one(
     def while_being_read(one: Path, other: Path) -> None:
         meanwhile(lambda: write_unlocked(tmp_path, row(7, "THEIRS")))
         listed = list_parts(tmp_path, GROUP)
-        read.extend(read_part(part.path) for part in listed[:2])
+        read.extend(read_file(part.path) for part in listed[:2])
         exchange(one, other)
         with suppress(FileNotFoundError):
-            read.extend(read_part(part.path) for part in listed[2:])
+            read.extend(read_file(part.path) for part in listed[2:])
 
     monkeypatch.setattr(compact, "exchange", while_being_read)
     merge(tmp_path, EVENING.date())

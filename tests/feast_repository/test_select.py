@@ -10,7 +10,7 @@ from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.serve import select as job
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
-from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.lakehouse import append_part, list_parts, read_file
 from ingestion.markets.closes import BarState, bar_close
 from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 from ingestion.project import Project
@@ -24,7 +24,7 @@ BAR_FEATURES = ("returns_1d", "volatility_20d", "momentum_60d")  # no bars are l
 def snapshot(settings: Project, evening: datetime) -> dict[str, dict]:
     """Read a day's rows straight from its file: the oracle."""
     (part,) = [p for p in list_parts(settings.lakehouse, GROUP) if p.date == evening.date()]
-    return {row["symbol"]: row for row in read_part(part.path).to_pylist()}
+    return {row["symbol"]: row for row in read_file(part.path).to_pylist()}
 
 
 @pytest.fixture(autouse=True)

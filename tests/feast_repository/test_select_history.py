@@ -21,7 +21,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import Selection, SelectRequest, select
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
 from ingestion.markets.closes import BarState
 from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
@@ -64,7 +64,7 @@ def known(settings: Project, at: datetime) -> dict[str, dict[str, Any]]:
     """The oracle: of all rows with a valid event, the newest event, then the newest created."""
     rows: dict[str, dict[str, Any]] = {}
     for part in list_parts(settings.lakehouse, LOCAL_1D):
-        for row in read_part(part.path).to_pylist():
+        for row in read_file(part.path).to_pylist():
             if at - LOCAL_1D.ttl <= row["event_timestamp"] <= at:
                 before = rows.get(row["symbol"], row)
                 rows[row["symbol"]] = max(
@@ -113,7 +113,7 @@ def test_apple_of_that_friday_by_hand(kept: Project):
     closes = {}
     for day in (date(2021, 3, 4), date(2021, 3, 5)):
         parts = list_parts(kept.lakehouse, OHLCV_1D, day)
-        table = read_part(next(part.path for part in parts if part.date == day))
+        table = read_file(next(part.path for part in parts if part.date == day))
         bars = {bar["symbol"]: bar["close"] for bar in table.to_pylist()}
         closes[day.day] = bars["NASDAQ:AAPL"]
     assert row.features["returns_1d"] == pytest.approx(closes[5] / closes[4] - 1, rel=1e-12)

@@ -14,7 +14,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.verify_online import verify_online
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import list_parts, read_file
 from ingestion.project import Project
 from tests.conftest import SAMPLE
 from tests.feast_repository.conftest import WEEK
@@ -44,7 +44,7 @@ def on_stock_stores(writable_week: Project, at) -> Project:
 def test_they_apply_materialize_and_read(on_stock_stores: Project):
     materialize(on_stock_stores)
     store = open_repository(on_stock_stores)
-    newest = read_part(list_parts(on_stock_stores.lakehouse, TV_TECHNICALS_1D)[-1].path)
+    newest = read_file(list_parts(on_stock_stores.lakehouse, TV_TECHNICALS_1D)[-1].path)
     expected = dict(zip(newest["symbol"].to_pylist(), newest["RSI"].to_pylist(), strict=True))
     with feast_calls(on_stock_stores):
         online = store.get_online_features(

@@ -17,7 +17,7 @@ from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.serve import training_set as job
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
-from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.lakehouse import append_part, list_parts, read_file
 from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
@@ -33,7 +33,7 @@ def now_is_friday_evening(at):
 
 def lakehouse_rows(settings: Project) -> list[dict]:
     parts = list_parts(settings.lakehouse, GROUP)
-    return [row for part in parts for row in read_part(part.path).to_pylist()]
+    return [row for part in parts for row in read_file(part.path).to_pylist()]
 
 
 def brute_force(rows: list[dict], symbol: str, at: datetime, as_recorded: bool) -> dict:

@@ -17,7 +17,7 @@ from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_i
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.serve.select import SelectRequest, select
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import list_parts, read_file
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.closes import BarState
 from tests.conftest import QUICK
@@ -133,7 +133,7 @@ def test_only_what_is_not_usual_is_stored_and_only_when_it_changes(settings, sna
     for now in ("2021-03-03T21:22", "2021-03-03T22:22"):
         snapshot(now)
     (part,) = list_parts(settings.lakehouse, FEEDS)
-    assert read_part(part.path).to_pylist() == [
+    assert read_file(part.path).to_pylist() == [
         {"symbol": symbol, "update_mode": MODES[symbol], "observed_at": instant("2021-03-03T21:22")}
         for symbol in ("NYSE:LATE", "NYSE:LIVE")
     ]

@@ -24,7 +24,7 @@ from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_part
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
 from ingestion.project import Project
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -142,7 +142,7 @@ def rows_of(root: Path) -> Counter[tuple]:
     """Count the rows, each told by its key, its version and its values."""
 
     def read() -> Counter[tuple]:
-        tables = [read_part(part.path, COLUMNS) for part in list_parts(root, GROUP)]
+        tables = [read_file(part.path, COLUMNS) for part in list_parts(root, GROUP)]
         return Counter(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True))
 
     return reading_again(read)

@@ -33,7 +33,7 @@ from ingestion.formulas import compute_local_features
 from ingestion.jobs.ingest import feature_ingest as job
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.scan import Progress
-from ingestion.lakehouse import lakehouse_lock, list_parts, read_part
+from ingestion.lakehouse import lakehouse_lock, list_parts, read_file
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.markets.closes import bar_close, bar_closes
 from ingestion.project import Project
@@ -56,7 +56,7 @@ def request(*symbols: str, **changes) -> FeatureIngestRequest:
 
 def rows(settings: Project) -> pa.Table:
     return pa.concat_tables(
-        [read_part(part.path) for part in list_parts(settings.lakehouse, GROUP)]
+        [read_file(part.path) for part in list_parts(settings.lakehouse, GROUP)]
     )
 
 
@@ -75,7 +75,7 @@ def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Project):
     assert result.part == (
         settings.lakehouse / "features/tv_technicals_1d/date=2021-04-12/part-0.parquet"
     )
-    table = read_part(result.part)
+    table = read_file(result.part)
     assert table["symbol"].to_pylist() == sorted(ALL.symbols)
     assert set(table["timestamp"].to_pylist()) == {int(MONDAY.timestamp())}
     assert set(table["event_timestamp"].to_pylist()) == {MONDAY}
@@ -93,7 +93,7 @@ def test_a_row_is_created_after_the_checks_that_let_it_in(
         return report
 
     monkeypatch.setattr(job, "check_at_door", slowly)
-    table = read_part(feature_ingest(settings, FeatureIngestRequest(ALL)).part)
+    table = read_file(feature_ingest(settings, FeatureIngestRequest(ALL)).part)
     assert set(table["event_timestamp"].to_pylist()) == {MONDAY}
     assert set(table["created_timestamp"].to_pylist()) == {later}
 
@@ -131,7 +131,7 @@ def test_the_stamp_is_taken_when_the_last_answer_has_come(sample_panel, settings
             replace(settings, scanner_url=slow.url), request(*TEN, batch_size=4)
         )
     assert len(slow.requests) == 3
-    row = read_part(result.part).to_pylist()[0]
+    row = read_file(result.part).to_pylist()[0]
     written = datetime.fromtimestamp(result.part.stat().st_mtime, row["event_timestamp"].tzinfo)
     written += timedelta(milliseconds=10)  # the clock of file systems goes by the kernel's ticks
     assert row["event_timestamp"] <= row["created_timestamp"] <= written

@@ -21,7 +21,7 @@ from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute import local_features as job
 from ingestion.jobs.compute import transpose as turn
 from ingestion.jobs.compute.local_features import backfill, local_features
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_part
+from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_file
 from ingestion.markets.closes import bar_closes
 from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
@@ -82,7 +82,7 @@ def stored(settings: Project) -> pa.Table:
 
 
 def every_version(settings: Project) -> int:
-    return sum(read_part(part.path).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
+    return sum(read_file(part.path).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_backfill_stores_what_the_formulas_give(lakehouse: Project, bars: pa.T
     assert opens.to_pylist() == expected["timestamp"].to_pylist()
     assert result.rows_written == result.bars == bars.num_rows
     for part in result.parts:
-        for row in read_part(part).to_pylist():
+        for row in read_file(part).to_pylist():
             assert row["timestamp"] == row["event_timestamp"].timestamp()
             assert f"date={row['event_timestamp'].date()}" == part.parent.name
 

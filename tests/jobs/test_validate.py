@@ -23,7 +23,7 @@ from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import lakehouse_lock, list_parts, read_part, write_run_file
+from ingestion.lakehouse import lakehouse_lock, list_parts, read_file, write_run_file
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
@@ -68,7 +68,7 @@ def receipt(settings: Project) -> dict[str, Any]:
 def rewrite(settings: Project, change: Callable[[pa.Table], pa.Table]) -> None:
     """Change the newest snapshot in place, as no job would."""
     path = list_parts(settings.lakehouse, TV)[-1].path
-    pq.write_table(change(read_part(path)), path)
+    pq.write_table(change(read_file(path)), path)
 
 
 def waive(settings: Project, check: str, expires: str = "2021-04-30") -> None:
@@ -156,7 +156,7 @@ def test_rows_are_as_old_as_a_closed_market_makes_them(
     newest = max(
         event
         for part in list_parts(settings.lakehouse, LOCAL_1D)
-        for event in read_part(part.path, ["event_timestamp"])[0].to_pylist()
+        for event in read_file(part.path, ["event_timestamp"])[0].to_pylist()
     )
     at(newest + timedelta(days=11))
     assert validate(settings).promoted == (LOCAL_1D.name,)
@@ -245,7 +245,7 @@ def test_a_coverage_receipt_that_cannot_be_read_fails(settings: Project):
 
 
 def test_rows_without_a_receipt_are_told(settings: Project):
-    rows = read_part(list_parts(settings.lakehouse, TV)[-1].path)
+    rows = read_file(list_parts(settings.lakehouse, TV)[-1].path)
     shutil.rmtree(settings.lakehouse / "_runs")
     result = validate(settings)
     assert result.passed

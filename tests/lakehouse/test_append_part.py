@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 
 from ingestion.base.errors import CorruptPart
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part, write_run_file
+from ingestion.lakehouse import (
+    append_part,
+    arrow_schema,
+    list_parts,
+    read_file,
+    read_part,
+    write_run_file,
+)
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = "features/tv_technicals_1d/date=2026-01-16"
@@ -31,8 +39,8 @@ def test_rows_come_back_as_they_were_sorted_by_symbol(tmp_path: Path):
     rows = technicals(["NYSE:IBM", "BINANCE:BTCUSDT", "NASDAQ:AAPL"], RSI=[50.5, None, 0.1])
     part = append_part(tmp_path, GROUP, rows, "run")
     expected = rows.sort_by("symbol")
-    assert read_part(part).equals(expected)
-    assert read_part(part)["symbol"].to_pylist() == ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NYSE:IBM"]
+    assert read_file(part).equals(expected)
+    assert read_file(part)["symbol"].to_pylist() == ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NYSE:IBM"]
 
 
 def test_each_part_takes_the_next_free_number_and_none_is_replaced(tmp_path: Path):
@@ -51,14 +59,22 @@ def test_a_part_never_overwrites_a_file_that_appears_under_its_number(tmp_path: 
     monkeypatch.setattr("ingestion.lakehouse.writer.part_numbers", lambda folder: [])
     second = append_part(tmp_path, GROUP, technicals(["B:B"]), "run-2")
     assert second.name == "part-1.parquet"
-    assert read_part(tmp_path / FOLDER / "part-0.parquet")["symbol"].to_pylist() == ["A:A"]
+    assert read_file(tmp_path / FOLDER / "part-0.parquet")["symbol"].to_pylist() == ["A:A"]
 
 
-def test_the_file_says_which_run_wrote_it_in_which_schema(tmp_path: Path):
+def test_the_file_says_which_run_wrote_it_and_which_columns_its_dataset_had(tmp_path: Path):
     part = append_part(tmp_path, GROUP, technicals(["A:A"]), "run-7")
     metadata = pq.ParquetFile(part).schema_arrow.metadata
     assert metadata[b"tvfeast.run_id"] == b"run-7"
-    assert metadata[b"tvfeast.schema_version"] == str(GROUP.schema_version).encode()
+    assert metadata[b"tvfeast.schema_version"] == b"1"  # version 0.1.0 asks for it
+    told = json.loads(metadata[b"tvfeast.columns"])
+    assert list(told.items())[:3] == [
+        ("timestamp", "int64"),
+        ("symbol", "string"),
+        ("Recommend.All", "double"),
+    ]
+    assert list(told) == [column.name for column in GROUP.columns]
+    assert told["created_timestamp"] == "timestamp[us, tz=UTC]"
     assert pq.ParquetFile(part).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
@@ -106,8 +122,8 @@ def test_files_that_are_not_parts_are_no_parts(tmp_path: Path):
 def test_a_corrupt_part_is_named(tmp_path: Path):
     part = append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
     part.write_bytes(part.read_bytes()[:-10])
-    with pytest.raises(CorruptPart, match=r"part-0\.parquet"):
-        read_part(part)
+    with pytest.raises(CorruptPart, match=r"part-0\.parquet .* from a backup"):
+        read_part(part, GROUP)
 
 
 def test_a_run_file_appears_whole_in_the_runs_own_folder(tmp_path: Path):
@@ -131,7 +147,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, rows):
     written = technicals(
         list(rows), RSI=[rsi for rsi, _ in rows.values()], AO=[ao for _, ao in rows.values()]
     )
-    read = read_part(append_part(tmp_path, GROUP, written, "run"))
+    read = read_file(append_part(tmp_path, GROUP, written, "run"))
     assert pc.equal(read["symbol"], pa.array(sorted(rows))).to_pylist() == [True] * len(rows)
     assert {
         symbol: (rsi, ao)

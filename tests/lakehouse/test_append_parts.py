@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import append_parts, arrow_schema, list_parts, read_part, writer
+from ingestion.lakehouse import append_parts, arrow_schema, list_parts, read_file, writer
 from ingestion.lakehouse import staging as durable
 from ingestion.lakehouse.ledger import content_hash, read_ledger
 
@@ -40,7 +40,7 @@ def test_each_table_becomes_a_part_that_the_ledger_confirms(tmp_path: Path) -> N
     parts = list_parts(tmp_path, OHLCV_1D)
     assert [part.path for part in parts] == paths
     assert [part.date for part in parts] == [FIRST + timedelta(days=n) for n in range(20)]
-    assert {tuple(read_part(path)["symbol"].to_pylist()) for path in paths} == {("A", "B")}
+    assert {tuple(read_file(path)["symbol"].to_pylist()) for path in paths} == {("A", "B")}
     recorded = read_ledger(tmp_path, "run")
     assert [tmp_path / entry.part for entry in recorded] == paths
     assert all(entry.confirmed and entry.rows == 2 for entry in recorded)
@@ -52,7 +52,7 @@ def test_parts_of_one_date_are_numbered_on(tmp_path: Path) -> None:
     append_parts(tmp_path, OHLCV_1D, [bars(0, "A")], "one")
     paths = append_parts(tmp_path, OHLCV_1D, [bars(0, "B"), bars(1, "B"), bars(0, "C")], "two")
     assert [path.name for path in paths] == ["part-1.parquet", "part-0.parquet", "part-2.parquet"]
-    assert [read_part(path)["symbol"].to_pylist() for path in paths] == [["B"], ["B"], ["C"]]
+    assert [read_file(path)["symbol"].to_pylist() for path in paths] == [["B"], ["B"], ["C"]]
 
 
 def test_none_is_written_if_one_is_bad(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import Dataset
 from ingestion.lakehouse import append_part, list_parts, read_current, read_current_of, read_part
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -40,9 +41,9 @@ def test_a_part_of_other_symbols_is_not_read(
         append_part(tmp_path, GROUP, technicals(symbols, EVENING + timedelta(seconds=n)), "run")
     parts, read = list_parts(tmp_path, GROUP), []
 
-    def noting(path: Path, columns: list[str] | None = None) -> object:
+    def noting(path: Path, dataset: Dataset, columns: list[str] | None = None) -> object:
         read.append(path)
-        return read_part(path, columns)
+        return read_part(path, dataset, columns)
 
     # Not by name: a function of the package has the module's name.
     monkeypatch.setattr(import_module("ingestion.lakehouse.current"), "read_part", noting)

@@ -11,7 +11,7 @@ import pytest
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import list_parts, read_file
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.project import Project
 from ingestion.quality.gate import FAILED, QUARANTINE_FILE
@@ -40,7 +40,7 @@ def test_a_row_that_contradicts_itself_is_quarantined_and_the_others_published(
     scanner.spoiled = {bad: OFF}
     result = feature_ingest(settings, request())
     assert result.part is not None
-    assert read_part(result.part)["symbol"].to_pylist() == good
+    assert read_file(result.part)["symbol"].to_pylist() == good
     quarantine = pq.read_table(result.receipt.parent / QUARANTINE_FILE)
     assert quarantine["symbol"].to_pylist() == [bad]
     assert quarantine[FAILED].to_pylist() == [["Recommend.All identity"]]

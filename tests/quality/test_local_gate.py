@@ -15,7 +15,7 @@ from ingestion.base.errors import GateRefused
 from ingestion.catalog import LOCAL_1D
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import list_parts, read_file
 from ingestion.project import Project
 from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.quality.rules import Within
@@ -36,7 +36,7 @@ def strict(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_rows_that_break_a_rule_reach_no_part(strict: Project):
     result = backfill(strict, FIRST, date(2021, 4, 8))
-    kept = pa.concat_tables([read_part(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
+    kept = pa.concat_tables([read_file(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
     assert result.receipt is not None
     out = pq.read_table(result.receipt.parent / QUARANTINE_FILE)
     assert result.quarantined == out.num_rows > 0
@@ -65,7 +65,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
         patch.setattr("ingestion.quality.suite.row_rules", lambda _: (Within("RSI", 0, 1),))
         with pytest.raises(GateRefused) as refused:
             local_features(strict)
-    stored = pa.concat_tables([read_part(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
+    stored = pa.concat_tables([read_file(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
     told = str(refused.value)
     assert f"published before that: local_1d ({stored.num_rows:,} rows)" in told
     assert "nothing was published" not in told
@@ -90,7 +90,7 @@ def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
     import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
     backfill(settings, LAST, LAST)
     (part,) = list_parts(settings.lakehouse, LOCAL_1D)
-    stored = read_part(part.path).sort_by([("RSI", "descending")])
+    stored = read_file(part.path).sort_by([("RSI", "descending")])
     assert stored.num_rows == 60
     chosen = stored["symbol"].take([0, 1, *range(34, 60)])
     limit = sum(stored["RSI"].take([1, 2]).to_pylist()) / 2

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from ingestion.base.columns import INSTANT, Column
 from ingestion.plugins.offline.files import Location
-from ingestion.plugins.offline.instants import INSTANT
-from ingestion.plugins.offline.source import Column, ParquetSource
+from ingestion.plugins.offline.source import ParquetSource
 from ingestion.plugins.offline.table import FeatureTable
 
 TYPES = {

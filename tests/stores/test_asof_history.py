@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingestion.base.columns import INSTANT
 from ingestion.plugins.offline.history import History, point_in_time
-from ingestion.plugins.offline.instants import INSTANT, microsecond, microseconds
+from ingestion.plugins.offline.instants import microsecond, microseconds
 from ingestion.plugins.offline.join import Instants
 from ingestion.plugins.offline.keys import KeyCodes
 from ingestion.plugins.offline.latest import newest_between, rows_between

@@ -8,12 +8,12 @@ from threading import Event, Thread
 import pyarrow as pa
 import pytest
 
+from ingestion.base.columns import Column
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.folders import exchange
 from ingestion.plugins.offline.files import list_files
 from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.latest import rows_between
-from ingestion.plugins.offline.source import Column
 from tests.stores.asof_lake import TYPES, feature_table, source, write
 
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)

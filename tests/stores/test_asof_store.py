@@ -19,8 +19,8 @@ from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.instants import INSTANT
 from tests.stores.asof_lake import TYPES, write
 from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol
 

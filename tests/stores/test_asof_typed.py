@@ -16,8 +16,8 @@ from feast.types import Float64, String, UnixTimestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.instants import INSTANT
 from ingestion.plugins.offline.typed import conform, storable
 from tests.stores.asof_lake import write
 from tests.stores.asof_repository import ENGINE, file_source, repository, symbol

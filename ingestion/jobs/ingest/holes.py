@@ -317,5 +317,5 @@ class _Recent:
 
 def _keys(parts: list[Part]) -> pa.Table:
     columns = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
-    rows = pa.concat_tables([read_part(part.path, columns) for part in parts])
+    rows = pa.concat_tables([read_part(part.path, OHLCV_1D, columns) for part in parts])
     return without_withdrawn(rows)

@@ -186,7 +186,7 @@ def _newest(
     for day in sorted(parts, reverse=True):
         events: set[datetime] = set()
         for part in parts[day]:
-            column = read_part(part.path, ["event_timestamp"])["event_timestamp"]
+            column = read_part(part.path, group, ["event_timestamp"])["event_timestamp"]
             events |= set(pc.unique(column).to_pylist())
         if inside := [event for event in events if since <= event <= until]:
             return max(inside)

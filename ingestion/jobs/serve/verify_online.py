@@ -169,7 +169,7 @@ def _newest_loaded(
 
 
 def _rows(part: Part, group: FeatureGroup) -> pa.Table:
-    return read_part(part.path, _columns(group)).select(_columns(group))
+    return read_part(part.path, group, _columns(group))
 
 
 def _created_by(rows: pa.Table, instant: datetime) -> pa.Table:

@@ -21,10 +21,11 @@ from feast.types import (
     UnixTimestamp,
 )
 
+from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
 from ingestion.plugins.offline.file_source import locate
-from ingestion.plugins.offline.instants import INSTANT, microsecond
-from ingestion.plugins.offline.source import Column, ParquetSource
+from ingestion.plugins.offline.instants import microsecond
+from ingestion.plugins.offline.source import ParquetSource
 from ingestion.plugins.offline.table import FeatureTable
 
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {

@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.instants import INSTANT, microseconds
+from ingestion.plugins.offline.instants import microseconds
 from ingestion.plugins.offline.lookup import NEVER, Integers
 from ingestion.plugins.offline.typed import conform
 

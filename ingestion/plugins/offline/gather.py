@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingestion.base.columns import Column
 from ingestion.plugins.offline.instants import one_chunk
 from ingestion.plugins.offline.lookup import Integers
 from ingestion.plugins.offline.prefetch import in_threads
-from ingestion.plugins.offline.source import Column, stacked
+from ingestion.plugins.offline.source import stacked
 
 _MARKS = 8
 """Columns whose nulls are told by the bits of one byte a row."""

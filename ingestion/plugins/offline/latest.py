@@ -8,13 +8,14 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.columns import Column
 from ingestion.base.reading import reading_again
 from ingestion.plugins.offline.files import Span
 from ingestion.plugins.offline.instants import instant
 from ingestion.plugins.offline.keys import KeyCodes
 from ingestion.plugins.offline.lookup import NEVER, Integers
 from ingestion.plugins.offline.prefetch import in_threads
-from ingestion.plugins.offline.source import Column, Piece, stacked
+from ingestion.plugins.offline.source import Piece, stacked
 from ingestion.plugins.offline.table import FeatureTable, fetch, row_numbers
 
 _LEAST_BATCH = 1 << 16

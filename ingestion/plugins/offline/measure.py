@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from feast.monitoring.metrics_calculator import MetricsCalculator
 from feast.monitoring.monitoring_utils import opt_float
 
+from ingestion.base.columns import Column
 from ingestion.plugins.offline.files import Span
 from ingestion.plugins.offline.latest import rows_between
-from ingestion.plugins.offline.source import Column
 from ingestion.plugins.offline.table import FeatureTable
 
 _AT_ONCE = 8  # columns in memory: of ten years of a market, each takes 200 MB

@@ -24,8 +24,8 @@ from feast.monitoring.monitoring_utils import (
 )
 from pyarrow import fs
 
+from ingestion.base.columns import INSTANT
 from ingestion.plugins.offline.files import Location
-from ingestion.plugins.offline.instants import INSTANT
 from ingestion.plugins.offline.writing import change
 
 Row = dict[str, Any]

@@ -6,12 +6,12 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
+from ingestion.base.columns import Column, read_columns
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.reading import reading_again
 from ingestion.plugins.offline.files import UNKNOWN, Location, SourceFile, Span, list_files, state
@@ -19,19 +19,6 @@ from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.lookup import Integers
 from ingestion.plugins.offline.prefetch import in_threads
 from ingestion.plugins.offline.typed import conform
-
-
-class Column(NamedTuple):
-    """A column to read."""
-
-    name: str
-    """As the files have it."""
-    type: pa.DataType | None
-    """What was declared; None for as it is stored."""
-    required: bool = False
-    """Whether a file without it is an error, rather than a file of nulls."""
-    seconds: bool = False
-    """Whether integers are instants too; see :func:`~ingestion.plugins.offline.typed.conform`."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +185,7 @@ class ParquetSource:
             raise
         except (pa.ArrowException, OSError) as error:
             raise CorruptPart(
-                f"{file.path} cannot be read ({error}); move it out of the source, or write it anew"
+                f"{file.path} cannot be read ({error}); put it back from a backup, or write it anew"
             ) from error
 
     def _read(
@@ -208,36 +195,14 @@ class ParquetSource:
         groups: list[int] | None,
         columns: Sequence[Column],
     ) -> pa.Table:
-        stored = set(opened.schema_arrow.names)
-        self._seen |= stored | file.constants.keys()
-        names = [column.name for column in columns if column.name in stored]
-        chosen = range(opened.num_row_groups) if groups is None else groups
-        table = opened.read_row_groups(chosen, columns=names, use_threads=False)
-        if [(field.name, field.type) for field in table.schema] == [each[:2] for each in columns]:
-            return table
-        arrays = {
-            column.name: self._column(table, file, column) for column in dict.fromkeys(columns)
-        }
-        return pa.table(arrays)
+        self._seen |= {*opened.schema_arrow.names, *file.constants}
+        return read_columns(
+            opened, file.path, columns, _conformed, row_groups=groups, constants=file.constants
+        )
 
-    def _column(self, table: pa.Table, file: SourceFile, column: Column) -> pa.ChunkedArray:
-        if column.name in table.column_names:
-            values = table[column.name]
-        elif column.name in file.constants:
-            constant = pa.scalar(file.constants[column.name], pa.string())
-            values = pa.chunked_array([pa.repeat(constant, table.num_rows)])
-        elif column.required and table.num_rows:
-            raise CorruptPart(f"{file.path} has no column {column.name}, which its source declares")
-        else:
-            values = pa.chunked_array([pa.nulls(table.num_rows, column.type or pa.null())])
-        try:
-            return conform(values, column.type, seconds=column.seconds)
-        except TypeError as error:
-            raise InputError(
-                f"{file.path}: column {column.name} is {values.type} and cannot be read as "
-                f"{column.type}, which is declared ({error}): rewrite the file, or correct the "
-                "declaration"
-            ) from None
+
+def _conformed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    return conform(values, column.type, seconds=column.seconds)
 
 
 def stacked(tables: Iterable[pa.Table]) -> pa.Table:

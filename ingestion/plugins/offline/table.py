@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.columns import Column
 from ingestion.plugins.offline.files import SourceFile
 from ingestion.plugins.offline.gather import Gathered
 from ingestion.plugins.offline.instants import microseconds
 from ingestion.plugins.offline.lookup import NEVER, Integers
 from ingestion.plugins.offline.prefetch import in_threads
-from ingestion.plugins.offline.source import Column, ParquetSource, Piece
+from ingestion.plugins.offline.source import ParquetSource, Piece
 
 _ROW_BITS = 40
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.plugins.offline.instants import INSTANT, instants_in, is_text, one_chunk
+from ingestion.base.columns import INSTANT
+from ingestion.plugins.offline.instants import instants_in, is_text, one_chunk
 
 _VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 """Types that few of Arrow's functions know, and the ones that contain the same."""

@@ -129,7 +129,7 @@ def _newest_of_all(root: Path, group: FeatureGroup, at: datetime) -> datetime | 
     """Return the newest event of a history that ended long ago."""
     parts = [part for part in list_parts(root, group) if part.date <= at.date()]
     events = [
-        pc.max(read_part(part.path, ["event_timestamp"])["event_timestamp"]).as_py()
+        pc.max(read_part(part.path, group, ["event_timestamp"])["event_timestamp"]).as_py()
         for part in parts
         if part.date == parts[-1].date
     ]

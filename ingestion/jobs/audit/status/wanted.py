@@ -89,7 +89,7 @@ def _rows_of(root: Path, snapshot: Snapshot) -> frozenset[str]:
     for part in list_parts(root, TV_TECHNICALS_1D, day):
         if part.date > day:
             break
-        rows = read_part(part.path, ["symbol", "timestamp"])
+        rows = read_part(part.path, TV_TECHNICALS_1D, ["symbol", "timestamp"])
         shown |= set(rows.filter(pc.equal(rows["timestamp"], second))["symbol"].to_pylist())
     return frozenset(shown)
 
