@@ -60,24 +60,24 @@ def test_repeated_symbols_are_asked_once_and_counted(tmp_path: Path):
     assert candidates.repeated == 2
 
 
-def test_bad_entries_are_reported_by_line_and_cost_no_other(tmp_path: Path):
+def test_bad_entries_are_reported_by_number_and_cost_no_other(tmp_path: Path):
     text = '[\n "NASDAQ:AAPL",\n "AAPL",\n\n {"name": "x"}, 7,\n "nasdaq:msft", "NYSE:IBM"\n]'
     candidates = read_candidates(write(tmp_path, text))
     assert candidates.symbols == ("NASDAQ:AAPL", "NYSE:IBM")
     assert [problem.split(": ")[0] for problem in candidates.problems] == [
-        "line 3",
-        "line 5",
-        "line 5",
-        "line 6",
+        "entry 2",
+        "entry 3",
+        "entry 4",
+        "entry 5",
     ]
     assert "write NASDAQ:MSFT" in candidates.problems[-1]
 
 
-def test_a_watch_list_reports_what_is_no_symbol_by_line(tmp_path: Path):
+def test_a_watch_list_reports_what_is_no_symbol_by_number(tmp_path: Path):
     text = "###A: B\nNASDAQ:AAPL\nMSFT,NYSE:IBM\nNASDAQ:A/NASDAQ:B"
     candidates = read_candidates(write(tmp_path, text))
     assert candidates.symbols == ("NASDAQ:AAPL", "NYSE:IBM")
-    assert [problem.split(":")[0] for problem in candidates.problems] == ["line 3", "line 4"]
+    assert [problem.split(":")[0] for problem in candidates.problems] == ["entry 2", "entry 4"]
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,13 @@ def test_an_entry_without_a_symbol_is_told_by_its_keys(tmp_path: Path, entry: st
     [
         ("", "line 1"),
         ("[]", "no usable symbol"),
+        ('{"data": ["A:A"], "data": ["B:B"]}', "twice"),
         ("{}", "data"),
         ('{"data": {}}', "data"),
         ('["AAPL"]', "no exchange"),
         ('["A:A"', "line 1"),
         ('["A:A",\n\n "B:B" "C:C"]', "line 3"),
-        ('["A:A"] trailing', "after the end"),
+        ('["A:A"] trailing', "Extra data: line 1"),
         ("7", "neither a list nor an object"),
         ("[" * 100_000, "deeply"),
         ('{"data":' + '{"data":' * 100_000, "deeply"),

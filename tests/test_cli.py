@@ -87,12 +87,12 @@ def test_no_progress_bar_but_on_a_terminal(run: Shell):
     assert "60 rows known at 2021-04-12 21:30 UTC" in done.out
 
 
-def test_bad_candidates_are_told_by_line_and_the_good_ones_fetched(run: Shell, tmp_path: Path):
+def test_bad_candidates_are_told_by_number_and_the_good_ones_fetched(run: Shell, tmp_path: Path):
     path = tmp_path / "mine.json"
     path.write_text('["NASDAQ:AAPL",\n"aapl"]')
     done = run("feature-ingest", "--candidates", str(path))
     assert done.code == 0
-    assert "mine.json, line 2: 'aapl'" in done.err
+    assert "mine.json, entry 2: 'aapl'" in done.err
     assert "1 rows" in done.out
 
 

@@ -5,8 +5,8 @@ it (``{"data": [{"s": …}]}``, ``{"symbols": {"tickers": […]}}``); of texts, 
 the symbol under one of several keys. Or a watch list as TradingView exports it: symbols between
 commas or lines, sections after ``###``.
 
-Entries without a unified symbol are reported by line and left out; a file without a single usable
-one is an error.
+Entries without a unified symbol are reported by their number, from 1, and left out; a file without
+a single usable one is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,8 @@ from typing import Any
 from ingestion.base.errors import CandidatesError
 from ingestion.markets.symbols import symbol_problem
 
-_DECODER = json.JSONDecoder()
-_BLANKS = re.compile(r"[ \t\r\n]*")
 _LISTS = ("data", "symbols", "tickers", "candidates", "watchlist")
-"""Keys of an object whose list has the entries; an object there is looked into."""
+"""Keys under which an object has the list of entries, or another object that has it."""
 _KEYS = ("symbol", "physical_symbol", "ticker", "s", "full_name", "pro_name", "name")
 """Keys of an entry that may have its symbol."""
 
@@ -38,7 +35,7 @@ class Candidates:
     """The file's name."""
     symbols: tuple[str, ...]
     problems: tuple[str, ...]
-    """One text an unusable entry, with its line."""
+    """One text for each unusable entry, with its number."""
     repeated: int
     """Entries beyond the first for their symbol."""
 
@@ -55,27 +52,26 @@ def read_candidates(path: Path) -> Candidates:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise CandidatesError(f"the candidates file {path} cannot be read: {error}") from None
-    symbols: dict[str, None] = {}
-    problems: list[str] = []
-    entries = 0
     is_json = text.lstrip()[:1] in ("[", "{") or ":" not in text
     try:
-        for position, entry in (_entries if is_json else _watch_list)(text):
-            entries += 1
-            symbol, problem = _symbol(entry)
-            if problem is None:
-                symbols[symbol] = None
-            else:
-                problems.append(f"line {_line(text, position)}: {problem}")
-    except json.JSONDecodeError as error:
-        raise CandidatesError(
-            f"{path}, line {error.lineno}: {error.msg}; a candidates file is a JSON list of "
-            'symbols, {"data": [...]}, {"symbols": [...]}, or a watch list: NASDAQ:AAPL,NYSE:IBM'
-        ) from None
+        entries = (
+            _entries(json.loads(text, object_pairs_hook=_object)) if is_json else _watch_list(text)
+        )
     except RecursionError:
         raise CandidatesError(f"{path}: nested too deeply for a candidates file") from None
-    except ValueError as error:  # a number of more digits than Python reads
-        raise CandidatesError(f"{path} cannot be read: {error}") from None
+    except ValueError as error:  # JSONDecodeError, and numbers of more digits than Python reads
+        raise CandidatesError(
+            f"{path} cannot be read: {error}; a candidates file is a JSON list of symbols, "
+            '{"data": [...]}, {"symbols": [...]}, or a watch list: NASDAQ:AAPL,NYSE:IBM'
+        ) from None
+    symbols: dict[str, None] = {}
+    problems: list[str] = []
+    for number, entry in enumerate(entries, start=1):
+        symbol, problem = _symbol(entry)
+        if problem is None:
+            symbols[symbol] = None
+        else:
+            problems.append(f"entry {number}: {problem}")
     if not symbols:
         reason = f"; {problems[0]}" if problems else ""
         raise CandidatesError(f"{path} has no usable symbol{reason}")
@@ -84,7 +80,7 @@ def read_candidates(path: Path) -> Candidates:
         profile=os.fsencode(path.name).decode("utf-8", "replace"),
         symbols=tuple(symbols),
         problems=tuple(problems),
-        repeated=entries - len(problems) - len(symbols),
+        repeated=len(entries) - len(problems) - len(symbols),
     )
 
 
@@ -109,81 +105,40 @@ def _symbol(entry: Any) -> tuple[str, str | None]:
     return "", f"{_short(texts[0])}: {symbol_problem(texts[0])}"
 
 
-def _watch_list(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each symbol of a watch list with its position in the text."""
-    for match in re.finditer(r"[^,\r\n]+", text):
-        entry = match[0].strip()
-        if entry and not entry.startswith("###"):
-            yield match.start(), entry
+def _watch_list(text: str) -> list[str]:
+    """Return the symbols of a watch list."""
+    entries = (entry.strip() for entry in re.split(r"[,\r\n]+", text))
+    return [entry for entry in entries if entry and not entry.startswith("###")]
 
 
-def _entries(text: str) -> Iterator[tuple[int, Any]]:
-    """Yield each entry of the list with its position in the text.
-
-    The standard decoder gives no positions, so the outer levels are walked here and the entries
-    are left to it.
-    """
-    end = _skip(text, 0)
-    if text[end : end + 1] == "[":
-        end = yield from _list(text, end)
-    elif text[end : end + 1] == "{":
-        end, found = yield from _object(text, end)
-        if not found:
-            keys = " or ".join(f'"{key}"' for key in _LISTS)
-            raise json.JSONDecodeError(f"no list under {keys}", text, end)
-    else:
-        raise json.JSONDecodeError("neither a list nor an object", text, end)
-    if _skip(text, end) != len(text):
-        raise json.JSONDecodeError("more after the end of the document", text, end)
+def _entries(document: Any) -> list[Any]:
+    """Return the entries of a JSON document's list, or of its lists one after the other."""
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict):
+        raise ValueError("it is neither a list nor an object")
+    lists = _lists(document)
+    if not lists:
+        raise ValueError(f"it has no list under {' or '.join(map(json.dumps, _LISTS))}")
+    return [entry for each in lists for entry in each]
 
 
-def _list(text: str, start: int) -> Generator[tuple[int, Any], None, int]:
-    at = _skip(text, start + 1)
-    if text[at : at + 1] == "]":
-        return at + 1
-    while True:
-        entry, end = _DECODER.raw_decode(text, at)
-        yield at, entry
-        end = _skip(text, end)
-        if text[end : end + 1] == "]":
-            return end + 1
-        at = _skip(text, _expect(text, end, ","))
+def _lists(document: dict[str, Any]) -> list[list[Any]]:
+    lists: list[list[Any]] = []
+    for key, value in document.items():
+        if key in _LISTS and isinstance(value, list):
+            lists.append(value)
+        elif key in _LISTS and isinstance(value, dict):
+            lists += _lists(value)
+    return lists
 
 
-def _object(text: str, start: int) -> Generator[tuple[int, Any], None, tuple[int, bool]]:
-    """Yield the entries of an object's list; returns its end, and whether it has a list."""
-    found = False
-    at = _skip(text, start + 1)
-    while text[at : at + 1] != "}":
-        key, end = _DECODER.raw_decode(text, at)
-        at = _skip(text, _expect(text, _skip(text, end), ":"))
-        is_found = False
-        if key in _LISTS and text[at : at + 1] == "[":
-            end, is_found = (yield from _list(text, at)), True
-        elif key in _LISTS and text[at : at + 1] == "{":
-            end, is_found = yield from _object(text, at)
-        else:
-            _, end = _DECODER.raw_decode(text, at)
-        found = found or is_found
-        at = _skip(text, end)
-        if text[at : at + 1] != "}":
-            at = _skip(text, _expect(text, at, ","))
-    return at + 1, found
-
-
-def _skip(text: str, at: int) -> int:
-    blanks = _BLANKS.match(text, at)
-    return blanks.end() if blanks else at
-
-
-def _expect(text: str, at: int, character: str) -> int:
-    if text[at : at + 1] != character:
-        raise json.JSONDecodeError(f"{character!r} expected", text, at)
-    return at + 1
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; of two lists under one name, Python would silently drop the first."""
+    names = [name for name, _ in pairs if name in _LISTS]
+    if len(set(names)) < len(names):
+        raise ValueError(f"an object has {json.dumps(names[0])} twice")
+    return dict(pairs)
 
 
 def _short(value: Any) -> str:

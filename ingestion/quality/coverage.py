@@ -31,7 +31,7 @@ class CoverageReport:
     absent: tuple[str, ...]
     """Symbols that the scanner does not know."""
     invalid_symbols: tuple[str, ...]
-    """Entries of the candidates file that were never asked for, by line."""
+    """Entries of the candidates file that were never asked for, with their numbers."""
     shortfall: int
     """Symbols that a market counts but no page showed."""
     lost_pages: tuple[str, ...]
