@@ -105,11 +105,19 @@ def _run(path: Path, source: bytes) -> ModuleType:
             del sys.modules[module.__name__]
         else:
             sys.modules[module.__name__] = before
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((f", line {f.lineno}" for f in reversed(frames) if f.filename == str(path)), "")
-        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        raise InputError(f"{path}{line}: {kind}{error}") from error
+        raise InputError(what_happened(error, str(path))) from error
     return module
+
+
+def what_happened(error: BaseException, path: str) -> str:
+    """Return an exception in one line: ``PATH, line N: KIND: what``.
+
+    The line is the last one of that file that was running; it is left out if there is none.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((f", line {f.lineno}" for f in reversed(frames) if f.filename == path), "")
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return f"{path}{line}: {kind}{error}"
 
 
 def _defined(node: ast.stmt) -> set[str]:

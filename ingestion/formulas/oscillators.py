@@ -1,4 +1,4 @@
-"""Oscillators of price: RSI, stochastics, CCI, Williams %R, AO, MACD, Ultimate.
+"""Oscillators of price: RSI, ADX, stochastics, CCI, Williams %R, AO, MACD, Ultimate.
 
 Matrices as in :mod:`ingestion.formulas.windows`. "scanner_data" is TradingView's public
 repository of the Pine scripts behind its screener; the formulas are in its
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ingestion.catalog.formula import MONEY
+from ingestion.formulas.declaration import Bars, formula, shared
+from ingestion.formulas.directional import adx, directional_movement, true_range
 from ingestion.formulas.windows import (
     Matrix,
     emas,
@@ -22,19 +25,106 @@ from ingestion.formulas.windows import (
     smas,
 )
 
+AVERAGES = (10, 20, 30, 50, 100, 200)
+"""Lengths of the simple and exponential averages that vote in ``Recommend.MA``."""
 
-def rsi(close: Matrix, n: int = 14) -> Matrix:
-    """Return the relative strength index, 0 to 100, from bar n on (counted from 0).
+
+@shared
+def exponential_averages(bars: Bars) -> dict[int, Matrix]:
+    """Return the EMAs of the close that formulas read, by length; side by side they cost least."""
+    lengths = (*AVERAGES, 12, 13, 26)
+    return dict(zip(lengths, emas(bars.close, lengths), strict=True))
+
+
+@shared
+def true_ranges(bars: Bars) -> Matrix:
+    """Return the true range of every bar but the first."""
+    return true_range(bars.high, bars.low, bars.close)
+
+
+@shared
+def directions(bars: Bars) -> tuple[Matrix, Matrix]:
+    """Return +DI(14) and -DI(14)."""
+    return directional_movement(bars.high, bars.low, true_ranges(bars))
+
+
+@formula(
+    "RSI",
+    "relative strength index, 14 bars",
+    low=0,
+    high=100,
+    look_back=14,
+    recursive=True,
+    scanned=True,
+    max_drift=5.0,
+)
+def rsi(bars: Bars) -> Matrix:
+    """Return the relative strength index of 14 bars, 0 to 100.
 
     Source: Pine reference, ``ta.rsi``: Wilder averages of rises and falls. No falls at all is 100,
     and that is asked first: constant prices have an RSI of 100.
+
+    Examples
+    --------
+    >>> rising = [float(price) for price in range(1, 17)]
+    >>> bars = Bars(**dict.fromkeys(("open", "high", "low", "close", "volume"), rising))
+    >>> rsi(bars)[12:].T
+    array([[ nan,  nan, 100., 100.]])
     """
-    change = close - shift(close, 1)
-    up, down = rmas([np.maximum(change, 0), np.maximum(-change, 0)], n)
+    change = bars.close - shift(bars.close, 1)
+    up, down = rmas([np.maximum(change, 0), np.maximum(-change, 0)], 14)
     index = 100 - 100 / (1 + ratio(up, down))
     index[down == 0] = 100
     index[np.isnan(up)] = np.nan
     return index
+
+
+@formula(
+    "ADX",
+    "average directional index, 14 bars",
+    low=0,
+    high=100,
+    look_back=27,  # 14 movements, then 14 indices of them
+    recursive=True,
+    scanned=True,
+    max_drift=3.0,
+)
+def directional_index(bars: Bars) -> Matrix:
+    """Return the average directional index of 14 bars, 0 to 100.
+
+    Source: scanner_data ``links/common.pine.link``, ``adx``: the Wilder average of |+DI - -DI|
+    over their sum, where a sum of 0 counts as 1.
+    """
+    return adx(*directions(bars))
+
+
+@formula(
+    "AO",
+    "awesome oscillator, 5 and 34 bars",
+    unit=MONEY,
+    look_back=33,
+    scanned=True,
+)
+def awesome(bars: Bars) -> Matrix:
+    """Return SMA(hl2, 5) - SMA(hl2, 34), in money. Source: scanner_data, ``AO``."""
+    short, long = smas((bars.high + bars.low) / 2, (5, 34))
+    return short - long
+
+
+@formula("CCI20", "commodity channel index of hlc3, 20 bars", look_back=19, scanned=True)
+def cci(bars: Bars) -> Matrix:
+    """Return the commodity channel index of 20 bars, unbounded.
+
+    Source: scanner_data, ``CCI20`` = ``ta.cci(hlc3, 20)``: distance from the SMA in units of 0.015
+    mean absolute deviations. Undefined where the deviation is 0.
+    """
+    n = 20
+    price = (bars.high + bars.low + bars.close) / 3
+    mean = sma(price, n)
+    deviation = np.abs(price - mean)
+    for back in range(1, n):
+        deviation[back:] += np.abs(price[:-back] - mean[back:])
+    return ratio(price - mean, 0.015 * (deviation / n))
 
 
 def stochastic(close: Matrix, high: Matrix, low: Matrix, n: int) -> Matrix:
@@ -59,6 +149,75 @@ def smoothed_stochastic(
     return k, sma(k, smooth_d)
 
 
+@shared
+def stochastics(bars: Bars) -> tuple[Matrix, Matrix]:
+    """Return %K and %D of 14, 3 and 3 bars."""
+    return smoothed_stochastic(bars.close, bars.high, bars.low, 14)
+
+
+@formula(
+    "Stoch.K",
+    "stochastic %K 14, 3",
+    unit="%",
+    low=0,
+    high=100,
+    look_back=15,  # 14 bars, then 3 of their places
+    scanned=True,
+)
+def stochastic_k(bars: Bars) -> Matrix:
+    """Return %K: the mean of 3 of the close's places in the range of 14 bars, 0 to 100.
+
+    Source: scanner_data, ``Stoch.K``; see :func:`smoothed_stochastic`.
+    """
+    return stochastics(bars)[0]
+
+
+@formula(
+    "Stoch.D",
+    "stochastic %D 14, 3, 3",
+    unit="%",
+    low=0,
+    high=100,
+    look_back=17,
+    scanned=True,
+)
+def stochastic_d(bars: Bars) -> Matrix:
+    """Return %D: the mean of the last 3 values of %K, 0 to 100.
+
+    Source: scanner_data, ``Stoch.D``; see :func:`smoothed_stochastic`.
+    """
+    return stochastics(bars)[1]
+
+
+@formula(
+    "MACD.macd",
+    "EMA 12 − EMA 26 of close",
+    unit=MONEY,
+    look_back=25,
+    recursive=True,
+    scanned=True,
+    max_drift=3.0,
+)
+def macd(bars: Bars) -> Matrix:
+    """Return EMA(12) - EMA(26) of the close, in money. Source: scanner_data, ``MACD.macd``."""
+    averages = exponential_averages(bars)
+    return averages[12] - averages[26]
+
+
+@formula(
+    "MACD.signal",
+    "EMA 9 of MACD.macd",
+    unit=MONEY,
+    look_back=33,  # EMA(26), then 9 of its differences
+    recursive=True,
+    scanned=True,
+    max_drift=3.0,
+)
+def macd_signal(bars: Bars) -> Matrix:
+    """Return EMA(9) of the MACD, in money. Source: scanner_data, ``MACD.signal``."""
+    return emas(macd(bars), (9,))[0]
+
+
 def stochastic_rsi(index: Matrix) -> tuple[Matrix, Matrix]:
     """Return %K and %D of the RSI's place in its own range of 14 bars, each 0 to 100.
 
@@ -67,38 +226,10 @@ def stochastic_rsi(index: Matrix) -> tuple[Matrix, Matrix]:
     return smoothed_stochastic(index, index, index, 14)
 
 
-def cci(price: Matrix, n: int = 20) -> Matrix:
-    """Return the commodity channel index of ``price``, unbounded.
-
-    Source: scanner_data, ``CCI20`` = ``ta.cci(hlc3, 20)``: distance from the SMA in units of 0.015
-    mean absolute deviations. Undefined where the deviation is 0.
-    """
-    mean = sma(price, n)
-    deviation = np.abs(price - mean)
-    for back in range(1, n):
-        deviation[back:] += np.abs(price[:-back] - mean[back:])
-    return ratio(price - mean, 0.015 * (deviation / n))
-
-
 def williams_r(close: Matrix, high: Matrix, low: Matrix, n: int = 14) -> Matrix:
     """Return Williams %R, -100 to 0; undefined where the range is 0. Source: scanner_data."""
     ceiling = highest(high, n)
     return -100 * ratio(ceiling - close, ceiling - lowest(low, n))
-
-
-def awesome(high: Matrix, low: Matrix, fast: int = 5, slow: int = 34) -> Matrix:
-    """Return SMA(hl2, fast) - SMA(hl2, slow), in money. Source: scanner_data, ``AO``."""
-    short, long = smas((high + low) / 2, (fast, slow))
-    return short - long
-
-
-def macd(fast: Matrix, slow: Matrix) -> tuple[Matrix, Matrix]:
-    """Return MACD = fast - slow and its signal EMA(MACD, 9), in the unit of price.
-
-    Source: scanner_data, ``MACD.macd`` and ``MACD.signal``, with EMA(12) and EMA(26) of the close.
-    """
-    line = fast - slow
-    return line, emas(line, (9,))[0]
 
 
 def momentum(close: Matrix, n: int = 10) -> Matrix:

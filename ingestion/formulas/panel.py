@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
-from ingestion.formulas.reach import NONE_MISSING
-from ingestion.formulas.returns import DAY
+from ingestion.formulas.declaration import DAY, NONE_MISSING, Bars
 from ingestion.formulas.windows import Matrix
 
 PRICES = ("open", "high", "low", "close")
@@ -30,24 +29,6 @@ BLOCK_CELLS = 1 << 17
 
 Larger blocks fall out of the processor's cache, smaller ones pay the loop over bars too often.
 """
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some symbols' bars as matrices of shape (bars, symbols), NaN behind a symbol's last bar."""
-
-    open: Matrix
-    high: Matrix
-    low: Matrix
-    close: Matrix
-    volume: Matrix
-    split_ratio: Matrix
-    opened: NDArray[np.int64]
-    """Bar open, s; the largest int64 behind a symbol's last bar."""
-    closed: NDArray[np.int64]
-    """Bar close, s; 0 behind a symbol's last bar."""
-    missing_from: NDArray[np.int64] | None
-    """Open of the first session missing before the bar, s, 0 where none is; None if none is."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +43,14 @@ class Panel:
     starts: NDArray[np.int64]
     """First row of each symbol, and the number of rows at the end."""
 
-    def blocks(self) -> Iterator[tuple[slice, Block, NDArray[np.int64]]]:
+    def blocks(self) -> Iterator[tuple[slice, Bars, NDArray[np.int64]]]:
         """Yield the panel's rows block by block.
 
         Yields
         ------
         slice
             The panel's rows that the block holds.
-        Block
+        Bars
             Their matrices.
         NDArray of int64
             Where in a matrix, flattened, each of those rows is.
@@ -95,7 +76,7 @@ class Panel:
             last += 1
         return last
 
-    def _block(self, rows: slice, cells: NDArray[np.int64], shape: tuple[int, int]) -> Block:
+    def _block(self, rows: slice, cells: NDArray[np.int64], shape: tuple[int, int]) -> Bars:
         def lay_out(values: NDArray[np.float64]) -> Matrix:
             matrix = np.full(shape, np.nan)
             matrix.reshape(-1)[cells] = values[rows]
@@ -106,7 +87,7 @@ class Panel:
             matrix.reshape(-1)[cells] = values[rows]
             return matrix
 
-        return Block(
+        return Bars(
             **{name: lay_out(values) for name, values in self.values.items()},
             opened=lay_out_times(self.timestamp, np.iinfo(np.int64).max),
             closed=lay_out_times(self.closed, 0),

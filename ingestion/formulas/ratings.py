@@ -1,4 +1,4 @@
-"""Technical Ratings: one function a vote, and the mean of the votes.
+"""Technical Ratings: one function per vote, and the mean of the votes.
 
 Source: scanner_data ``links/common.pine.link`` with the rules in force since 2025: the directional
 vote needs no cross, and the stochastic vote reads (8, 3, 3) although the ``Stoch.K`` column is
@@ -7,13 +7,15 @@ vote needs no cross, and the stochastic vote reads (8, 3, 3) although the ``Stoc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.formulas.windows import Matrix, ratio, shift
+from ingestion.formulas import oscillators
+from ingestion.formulas.declaration import Bars, formula
+from ingestion.formulas.windows import Matrix, hma, ratio, shift, smas, vwma
 
 Mask = NDArray[np.bool_]
 
@@ -25,6 +27,91 @@ class Vote(NamedTuple):
     """1 buy, -1 sell, 0 neutral or undefined."""
     defined: Mask
     """Whether all that the member reads is defined; where not, it leaves the denominator."""
+
+
+@formula(
+    "Recommend.All",
+    "technical rating, mean of the next two",
+    low=-1,
+    high=1,
+    look_back=199,
+    recursive=True,
+    warm_up=11,
+    scanned=True,
+    max_drift=5.0,
+)
+def recommendation(bars: Bars) -> Matrix:
+    """Return the mean of the two ratings, -1 to 1.
+
+    Source: scanner_data ``links/common.pine.link``.
+    """
+    return (average_rating(bars) + oscillator_rating(bars)) / 2
+
+
+@formula(
+    "Recommend.MA",
+    "moving-average rating, mean of up to 15 votes",
+    low=-1,
+    high=1,
+    look_back=199,  # SMA(200) and EMA(200)
+    recursive=True,
+    warm_up=9,
+    scanned=True,
+    max_drift=5.0,
+)
+def average_rating(bars: Bars) -> Matrix:
+    """Return the mean of the votes of 15 moving averages, -1 to 1.
+
+    Source: scanner_data ``links/common.pine.link``: SMA and EMA of 10 to 200 bars, Hull's average
+    of 9, the volume-weighted one of 20, and Ichimoku's lines.
+    """
+
+    def votes() -> Iterator[Vote]:
+        exponential = oscillators.exponential_averages(bars)
+        lengths = oscillators.AVERAGES
+        for average in (*smas(bars.close, lengths), *(exponential[n] for n in lengths)):
+            yield average_vote(bars.close, average)
+        yield average_vote(bars.close, hma(bars.close, 9))
+        yield average_vote(bars.close, vwma(bars.close, bars.volume, 20))
+        yield ichimoku_vote(bars.close)
+
+    return rating(votes())
+
+
+@formula(
+    "Recommend.Other",
+    "oscillator rating, mean of up to 11 votes",
+    low=-1,
+    high=1,
+    look_back=49,  # EMA(50), of the stochastic RSI's and the bull-bear vote
+    recursive=True,
+    warm_up=11,
+    scanned=True,
+    max_drift=5.0,
+)
+def oscillator_rating(bars: Bars) -> Matrix:
+    """Return the mean of the votes of 11 oscillators, -1 to 1.
+
+    Source: scanner_data ``links/common.pine.link``.
+    """
+    high, low, close = bars.high, bars.low, bars.close
+
+    def votes() -> Iterator[Vote]:
+        averages = oscillators.exponential_averages(bars)
+        rsi = oscillators.rsi(bars)
+        yield rsi_vote(rsi)
+        yield stochastic_vote(*oscillators.smoothed_stochastic(close, high, low, 8))
+        yield cci_vote(oscillators.cci(bars))
+        yield adx_vote(oscillators.directional_index(bars), *oscillators.directions(bars))
+        yield awesome_vote(oscillators.awesome(bars))
+        yield momentum_vote(oscillators.momentum(close))
+        yield macd_vote(oscillators.macd(bars), oscillators.macd_signal(bars))
+        yield stochastic_rsi_vote(close, averages[50], *oscillators.stochastic_rsi(rsi))
+        yield williams_vote(oscillators.williams_r(close, high, low))
+        yield bull_bear_vote(close, averages[50], high - averages[13], low - averages[13])
+        yield ultimate_vote(oscillators.ultimate(close, low, oscillators.true_ranges(bars)))
+
+    return rating(votes())
 
 
 def rating(votes: Iterable[Vote]) -> Matrix:

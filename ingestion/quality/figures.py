@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.catalog import FeatureGroup
-from ingestion.formulas.reach import BARS_BACK, DAYS_BACK
+from ingestion.formulas import SHIPPED
 from ingestion.markets.closes import known_bar_close
 from ingestion.markets.hours import hours_of
 from ingestion.markets.sessions import session_bounds
@@ -154,8 +154,10 @@ def _lost(group: FeatureGroup, rows: pa.Table, history: History) -> Iterator[Fig
 
 def _spans_hole(rows: pa.Table, feature: str, holes: OpenHoles) -> NDArray[np.bool_]:
     """Tell in which rows a feature's window may span a missing session."""
-    days = DAYS_BACK.get(feature) or BARS_BACK[feature] * _DAYS_PER_BAR
-    window = timedelta(days=days) + _LONGEST_PAUSE
+    back = SHIPPED[feature].look_back
+    if isinstance(back, int):
+        back = timedelta(days=back * _DAYS_PER_BAR)
+    window = timedelta.max if back == "all" else back + _LONGEST_PAUSE
     return holes.reach_into(rows["symbol"].to_pylist(), rows["timestamp"].to_numpy(), window)
 
 

@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import TV_TECHNICALS_1D
-from ingestion.formulas import compute_local_features
+from ingestion.formulas import SHIPPED, compute
 from ingestion.markets.closes import bar_closes
 from ingestion.markets.hours import ClosingRule, hours_of, time_zone
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
-_TECHNICALS = tuple(column.name for column in TV_TECHNICALS_1D.features)
+_TECHNICALS = tuple(each for each in SHIPPED.values() if each.scanned)
 _US_CALENDAR = "XNYS"
 _US_TICK = {"pricescale": 100, "minmov": 1}
 """Shares above a dollar are quoted in cents there."""
@@ -28,7 +27,7 @@ _METADATA = ("sector", "industry", "pricescale", "minmov", "timezone")
 _DESCRIPTIVE = ("name", "description", "exchange", "type", "currency", "update_mode")
 COLUMNS = frozenset(
     (
-        *(*_BAR_COLUMNS, *_TECHNICALS, *_DESCRIPTIVE, *_METADATA),
+        *(*_BAR_COLUMNS, *(each.name for each in _TECHNICALS), *_DESCRIPTIVE, *_METADATA),
         *("change", "time", "last_bar_update_time"),
     )
 )
@@ -95,7 +94,7 @@ class Panel:
         Parameters
         ----------
         bars
-            In the form of :func:`ingestion.formulas.compute_local_features`.
+            In the form of :func:`ingestion.formulas.compute`.
         symbols
             By symbol: ``market``, ``type``, ``currency``, ``description``; where they are known,
             ``sector``, ``industry``, ``pricescale``, ``minmov``, ``timezone``.
@@ -124,9 +123,9 @@ class Panel:
             ]
         )
         bars = bars.append_column("close_timestamp", pa.array(closes))
-        features = compute_local_features(bars)
+        features = compute(bars, _TECHNICALS)
         columns = {name: bars[name].to_pylist() for name in _BAR_COLUMNS}
-        columns |= {name: features[name].to_pylist() for name in _TECHNICALS}
+        columns |= {each.name: features[each.name].to_pylist() for each in _TECHNICALS}
         columns["change"] = _changes(bars, instruments)
         columns = {name: [_integral(value) for value in cells] for name, cells in columns.items()}
         columns |= {"time": opens.tolist(), "last_bar_update_time": closes.tolist()}

@@ -14,11 +14,10 @@ from ingestion.base.plain import plain
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.tracing import explain_text
-from ingestion.formulas import compute_local_features
+from ingestion.formulas import SHIPPED, compute_local_features
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.lineage import Explanation, KeptBack, Story
-from ingestion.jobs.compute.formulas import FORMULAS, formula_of
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.workspace import make_workspace
@@ -244,10 +243,10 @@ def test_a_plain_name_tells_of_every_view_that_has_it(recomputed: Project):
 
 
 def test_every_recomputed_feature_has_a_formula_with_prose():
-    assert FORMULAS.keys() == {column.name for column in LOCAL_1D.features}
-    for name, function in FORMULAS.items():
-        assert inspect.getdoc(function)
-        assert len(formula_of(name)) > 60
+    assert SHIPPED.keys() == {column.name for column in LOCAL_1D.features}
+    for formula in SHIPPED.values():
+        assert inspect.getdoc(formula.function)
+        assert len(formula.description) > 60
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from scanned_rows import bar, instant, showing
 
 from ingestion.catalog import MISSED_BARS
 from ingestion.cli.daily import bars_text
-from ingestion.formulas.reach import BARS_BACK
+from ingestion.formulas import SHIPPED
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
 from ingestion.jobs.ingest.holes import accept_hole, find_holes
@@ -90,7 +90,7 @@ def test_the_values_of_the_symbol_are_null_until_it_is_accepted(ingest, settings
     accept_hole(settings, "NYSE", date(2021, 3, 2), None, "a row was damaged")
     local_features(settings)
     assert stored(settings)[IBM, day]["returns_1d"] == pytest.approx(0.1)
-    assert BARS_BACK["returns_1d"] == 1
+    assert SHIPPED["returns_1d"].look_back == 1
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, WITHDRAWN, Column, Dataset, FeatureGroup
+from ingestion.formulas import SHIPPED
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import notes_on_bars
-from ingestion.jobs.compute.formulas import formula_of
 from ingestion.jobs.compute.window import missing_in_window
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
@@ -139,7 +139,9 @@ def _story(
         supersedes=last(before),
         superseded_by=last(after),
         missing=(
-            missing_in_window(root, symbol, column.name, deciding[-1].values[group.event], now)
+            missing_in_window(
+                root, symbol, SHIPPED[column.name], deciding[-1].values[group.event], now
+            )
             if deciding and group is LOCAL_1D
             else ()
         ),
@@ -206,7 +208,7 @@ def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) ->
 def _source(column: Column) -> str:
     if column.scanner:
         return f"TradingView's scanner, column {column.scanner}"
-    return formula_of(column.name)
+    return SHIPPED[column.name].description
 
 
 def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -> Bar | None:

@@ -6,7 +6,8 @@ A snapshot and a recomputed row speak of one bar if they agree on symbol and ses
 1. Snapshots are taken a month at a time, oldest first. Of each bar the first snapshot in which it
    was final counts: later ones repeat its values, and earlier ones show a bar that still moves.
 2. Those are joined with ``local_1d``, newest version.
-3. ``Perf.W`` and ``Perf.1M`` are recomputed at the snapshot's own instant, from the bars.
+3. What follows the clock (``Perf.*``) is recomputed at the snapshot's own instant, from the bars:
+   TradingView's values move on while the market sleeps.
 4. The pairs are spilled by column, and each column is compared whole.
 """
 
@@ -25,6 +26,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.formulas import SHIPPED, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current, sweep_staging
 from ingestion.lakehouse.parts import Part, utc_date
@@ -32,7 +34,6 @@ from ingestion.markets.closes import BarState, bar_close, bar_state
 from ingestion.markets.feeds import Feeds
 from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
-from ingestion.quality.performance import WINDOWS, performance_at
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -40,11 +41,12 @@ TOLERANCE = 0.01
 """Share of a column's scale; a single vote that differs moves a rating by more."""
 
 REACH = timedelta(days=90)
-"""How much longer than ``Perf.1M``'s window the bars are searched for its reference.
+"""How much longer than the longest window by the clock the bars are searched for its reference.
 
 A symbol without a bar in between is taken for one that began after.
 """
 
+_BY_CLOCK = tuple(each for each in SHIPPED.values() if each.follows_clock)
 _FEATURES = tuple(column.name for column in TV_TECHNICALS_1D.features)
 _SERVED = ["symbol", "timestamp", "bar_timestamp", *_FEATURES]
 _KEYS = ["symbol", "bar_close"]
@@ -228,15 +230,47 @@ def _joined(served: pa.Table, recomputed: dict[date, list[Part]]) -> pa.Table:
 
 
 def _at_the_snapshot(lakehouse: Path, pairs: pa.Table) -> pa.Table:
-    """Replace the performance at the bar's close by that at the snapshot's instant."""
+    """Replace values that follow the clock, at the bar's close, by those at the snapshot."""
     first, last = (utc_date(pc.min_max(pairs["known_at"])[end].as_py()) for end in ("min", "max"))
-    first -= timedelta(days=max(WINDOWS.values())) + REACH
+    first -= max(each.look_back for each in _BY_CLOCK if isinstance(each.look_back, timedelta))
+    first -= REACH
     symbols = pairs["symbol"].unique().to_pylist()
     bars = read_bars(lakehouse, first, last, symbols, FORMULA_COLUMNS)
     place = bars.column_names.index("symbol")
     bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
-    performances = performance_at(bars, pairs.select([*_KEYS, "known_at"]))
-    pairs = pairs.drop_columns([name + _RECOMPUTED for name in WINDOWS])
-    pairs = pairs.join(performances, _KEYS, join_type="left outer", right_suffix=_RECOMPUTED)
+    moved = recomputed_at(bars, pairs.select([*_KEYS, "known_at"]))
+    pairs = pairs.drop_columns([each.name + _RECOMPUTED for each in _BY_CLOCK])
+    pairs = pairs.join(moved, _KEYS, join_type="left outer", right_suffix=_RECOMPUTED)
     # A join promises no order, and a receipt should not differ from run to run.
     return pairs.sort_by([(key, "ascending") for key in _KEYS])
+
+
+def recomputed_at(bars: pa.Table, asked: pa.Table) -> pa.Table:
+    """Recompute what follows the clock, for some bars, with another instant for "now".
+
+    Parameters
+    ----------
+    bars
+        Columns of ``ohlcv_1d``, unique on (``symbol``, ``timestamp``) and on (``symbol``,
+        ``event_timestamp``), in any order; ``symbol`` is a string. They reach back to each symbol's
+        first bar or past the longest window.
+    asked
+        ``symbol``, ``bar_close`` and ``known_at`` (int64, Unix s): which bars, and the instant for
+        each; unique on the first two.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``symbol``, ``bar_close`` and the formulas' values, for those of the asked bars that are
+        there.
+    """
+    closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
+    bars = (
+        bars.append_column("bar_close", closes)
+        .join(asked, ["symbol", "bar_close"], join_type="left outer")
+        .sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+    )
+    now = pc.coalesce(bars["known_at"], bars["bar_close"])
+    values = compute(bars.append_column("close_timestamp", now), _BY_CLOCK)
+    table = values.set_column(0, "bar_close", bars["bar_close"])
+    return table.filter(pc.is_valid(bars["known_at"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from ingestion.bars.accepted import read_accepted
 from ingestion.bars.attendance import market_of
 from ingestion.catalog import OHLCV_1D
-from ingestion.formulas.reach import BARS_BACK, DAYS_BACK
+from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.holes import find_holes
 from ingestion.lakehouse import by_date, list_parts, read_current_of
@@ -16,9 +16,9 @@ from ingestion.lakehouse.parts import Part
 
 
 def missing_in_window(
-    root: Path, symbol: str, feature: str, event: datetime, now: datetime
+    root: Path, symbol: str, formula: Formula, event: datetime, now: datetime
 ) -> tuple[MissingSession, ...]:
-    """Return the sessions that a symbol lacks among those that a value of ``local_1d`` spans.
+    """Return the sessions that a symbol lacks among those that a formula's value spans.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def missing_in_window(
     }
     if not missing:
         return ()
-    bars = _bars_back(root, symbol, feature, event)
+    bars = _bars_back(root, symbol, formula, event)
     first, stored = bars[-1], {int(each.timestamp()) for each in bars}
     return tuple(
         session
@@ -47,19 +47,19 @@ def missing_in_window(
     )
 
 
-def _bars_back(root: Path, symbol: str, feature: str, event: datetime) -> list[datetime]:
-    """Return the closes of the bars that a feature reads, the newest first."""
-    reach = timedelta(days=DAYS_BACK[feature]) if feature in DAYS_BACK else None
+def _bars_back(root: Path, symbol: str, formula: Formula, event: datetime) -> list[datetime]:
+    """Return the closes of the bars that a formula reads, the newest first."""
+    back = formula.look_back
     found = [event]
     days = by_date(list_parts(root, OHLCV_1D))
     for day in sorted((day for day in days if day <= event.date()), reverse=True):
-        if reach is not None and found[-1] < event - reach:
+        if isinstance(back, timedelta) and found[-1] < event - back:
             break
-        if reach is None and len(found) > BARS_BACK[feature]:
+        if isinstance(back, int) and len(found) > back:
             break
         closes = _closes(days[day], symbol)
         found += sorted((close for close in closes if close < found[-1]), reverse=True)
-    return found if reach is not None else found[: BARS_BACK[feature] + 1]
+    return found[: back + 1] if isinstance(back, int) else found
 
 
 def _closes(parts: list[Part], symbol: str) -> set[datetime]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.formulas import compute_local_features
-from ingestion.quality.performance import performance_at
+from ingestion.jobs.compute.parity import recomputed_at
 
 DAY = 86_400
 MONDAY = 1_617_629_400
@@ -70,7 +70,7 @@ def test_the_reference_follows_the_clock_and_not_the_bar():
     bars = bars_of("X:A", list(range(12)))
     close = MONDAY + 11 * DAY + SESSION
     for known_at, reference in ((close, 4), (close + 3 * DAY, 7), (close + 10 * DAY, None)):
-        found = performance_at(bars, asked_of([("X:A", 11, known_at)]))["Perf.W"].to_pylist()
+        found = recomputed_at(bars, asked_of([("X:A", 11, known_at)]))["Perf.W"].to_pylist()
         assert found == [by_hand(bars, 11, known_at, 7)]
         if reference is None:
             assert found == [None], "no trade in the window"
@@ -84,7 +84,7 @@ def test_a_bar_that_opened_exactly_a_window_ago_is_not_the_reference():
     bars = bars_of("X:A", list(range(12)))
     at_open = MONDAY + 14 * DAY
     for known_at, reference in ((at_open, 6), (at_open + 1, 7)):
-        found = performance_at(bars, asked_of([("X:A", 11, known_at)]))["Perf.W"].to_pylist()
+        found = recomputed_at(bars, asked_of([("X:A", 11, known_at)]))["Perf.W"].to_pylist()
         base = bars["open"][reference].as_py()
         assert found == [pytest.approx(100 * (bars["close"][11].as_py() - base) / base)]
 
@@ -103,7 +103,7 @@ def test_any_bar_at_any_instant_equals_the_search_by_hand(seed: int):
         for day in days
         if rng.random() < 0.5
     ]
-    found = performance_at(bars.take(pa.array(rng.permutation(len(bars)))), asked_of(asked))
+    found = recomputed_at(bars.take(pa.array(rng.permutation(len(bars)))), asked_of(asked))
     rows = {(row["symbol"], row["bar_close"]): row for row in found.to_pylist()}
     assert len(rows) == found.num_rows == len(asked)
     for symbol, day, known_at in asked:
@@ -119,11 +119,11 @@ def test_at_the_bars_close_it_is_the_feature_itself_bit_for_bit():
     closes = pa.array(bars["timestamp"].to_numpy() + SESSION)
     features = compute_local_features(bars.append_column("close_timestamp", closes))
     asked = asked_of([("X:A", day, MONDAY + DAY * day + SESSION) for day in days])
-    found = performance_at(bars, asked)
+    found = recomputed_at(bars, asked)
     for name in ("Perf.W", "Perf.1M"):
         assert found[name].to_pylist() == features[name].to_pylist()
 
 
 def test_a_bar_that_is_not_there_has_no_row():
     bars = bars_of("X:A", [0, 1, 2])
-    assert performance_at(bars, asked_of([("X:A", 5, MONDAY), ("X:B", 1, MONDAY)])).num_rows == 0
+    assert recomputed_at(bars, asked_of([("X:A", 5, MONDAY), ("X:B", 1, MONDAY)])).num_rows == 0

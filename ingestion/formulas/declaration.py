@@ -1,0 +1,257 @@
+"""How a formula is declared, and the bars that it reads.
+
+A formula is a function of :class:`Bars` that returns one number per bar. It may call other
+formulas, and functions under :func:`shared`: whatever several formulas read is computed once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ingestion.catalog.formula import Formula, LookBack
+from ingestion.formulas.windows import Matrix
+
+T = TypeVar("T")
+
+DAY = 86_400
+NONE_MISSING = 0
+"""Stands for "no session is missing before this bar"."""
+
+
+class Bars:
+    """Bars of some symbols, adjusted for splits: matrices of shape (bars, symbols).
+
+    Row k is the k-th bar of each symbol, whatever its date; the rows behind a symbol's last bar are
+    NaN. Prices are in the money of the symbol's first bar, by the product of all split ratios up
+    to the bar itself, and volumes in its shares: what happens later cannot reach back.
+
+    Parameters
+    ----------
+    open, high, low, close, volume
+        As traded; shape (bars, symbols), or (bars,) for one symbol.
+    split_ratio
+        New shares for one old on an ex-date, 1 elsewhere; 1 throughout if it is missing.
+    opened, closed
+        When each bar opened and closed, Unix seconds, int64; ``opened`` ascends in every column,
+        with the largest int64 behind a symbol's last bar. One bar per day if they are missing.
+    missing_from
+        Open of the first session that is missing before each bar, 0 where none is.
+
+    Attributes
+    ----------
+    open, high, low, close, volume : Matrix
+        Adjusted, float64. They cannot be written to.
+    split : Matrix
+        The product of the split ratios.
+
+    Examples
+    --------
+    >>> bars = Bars(open=[8, 10, 6], high=[9, 12, 6], low=[8, 10, 5], close=[9, 12, 5],
+    ...             volume=[100, 100, 200], split_ratio=[1, 1, 2])
+    >>> bars.close.T
+    array([[ 9., 12., 10.]])
+    >>> bars.volume.T
+    array([[100., 100., 100.]])
+    """
+
+    def __init__(
+        self,
+        *,
+        open: ArrayLike,
+        high: ArrayLike,
+        low: ArrayLike,
+        close: ArrayLike,
+        volume: ArrayLike,
+        split_ratio: ArrayLike | None = None,
+        opened: NDArray[np.int64] | None = None,
+        closed: NDArray[np.int64] | None = None,
+        missing_from: NDArray[np.int64] | None = None,
+    ) -> None:
+        traded = [_matrix(each) for each in (open, high, low, close, volume)]
+        shape = traded[0].shape
+        ratios = np.ones(shape) if split_ratio is None else _matrix(split_ratio)
+        self.split = _locked(np.cumprod(ratios, axis=0))
+        # Prices near the limits of a double overflow; what comes of it is undefined.
+        with np.errstate(over="ignore", invalid="ignore"):
+            *prices, self.volume = (
+                *(_locked(price * self.split) for price in traded[:4]),
+                _locked(traded[4] / self.split),
+            )
+        self.open, self.high, self.low, self.close = prices
+        days = np.arange(shape[0], dtype=np.int64)[:, None] * DAY
+        self.opened = np.broadcast_to(days, shape) if opened is None else opened
+        self.closed = self.opened + DAY if closed is None else closed
+        self.missing_from = missing_from
+        self._results: dict[Callable[[Bars], Any], Any] = {}
+
+    def once(self, function: Callable[[Bars], T]) -> T:
+        """Return what a function makes of these bars; it is called once."""
+        if function not in self._results:
+            self._results[function] = _locked(function(self))
+        result: T = self._results[function]
+        return result
+
+    def reference(self, window: timedelta) -> NDArray[np.int64]:
+        """Return the row of the last bar that opened longer than ``window`` before each bar closed.
+
+        A symbol younger than that has its first bar for reference.
+
+        Returns
+        -------
+        NDArray of int64
+            Shape (bars, symbols); -1 where it would be the bar itself or a later one, and where it
+            would be a session that is missing.
+
+        Examples
+        --------
+        >>> bars = Bars(**dict.fromkeys(("open", "high", "low", "close", "volume"), [1.0] * 5))
+        >>> bars.reference(timedelta(days=3)).T
+        array([[-1,  0,  0,  0,  1]])
+        """
+        since = self.closed - int(window.total_seconds())
+        rows = np.empty(self.opened.shape, dtype=np.int64)
+        columns = zip(
+            np.ascontiguousarray(self.opened.T), np.ascontiguousarray(since.T), strict=True
+        )
+        for column, (starts, wanted) in enumerate(columns):
+            rows[:, column] = np.searchsorted(starts, wanted, side="left")
+        rows = np.maximum(rows - 1, 0)
+        own = np.arange(len(rows), dtype=np.int64)[:, None]
+        unusable = rows >= own
+        if self.missing_from is not None:
+            following = np.minimum(rows + 1, len(rows) - 1)
+            missing = np.take_along_axis(self.missing_from, following, axis=0)
+            unusable |= (missing != NONE_MISSING) & (missing < since)
+        return np.where(unusable, -1, rows)
+
+
+@dataclass(frozen=True)
+class BarFormula(Formula):
+    """A formula with the function that computes it.
+
+    Call it with :class:`Bars` for its values: a matrix of shape (bars, symbols), NaN or infinite
+    where it is undefined. Where the unit is money they are adjusted, as the prices are.
+    """
+
+    function: Callable[[Bars], Matrix] = field(kw_only=True)
+
+    def __call__(self, bars: Bars) -> Matrix:
+        """Return its values; they are computed once for the same bars, and cannot be written to."""
+        return bars.once(self.function)
+
+    @property
+    def place(self) -> str:
+        """Where it is declared: ``PATH, line N``."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return f"{code.co_filename}, line {code.co_firstlineno}" if code else repr(self.function)
+
+    @property
+    def description(self) -> str:
+        """Its function's name, and what the docstring says of formula and source."""
+        function = self.function
+        name = getattr(function, "__qualname__", repr(function))
+        prose = inspect.getdoc(function) or self.meaning
+        for section in ("\nParameters\n", "\nReturns\n", "\nExamples\n"):
+            prose = prose.partition(section)[0]
+        return f"{function.__module__}.{name}: {' '.join(prose.split())}"
+
+
+def formula(
+    name: str,
+    meaning: str,
+    *,
+    look_back: LookBack,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    recursive: bool = False,
+    warm_up: int | None = None,
+    scanned: bool = False,
+    max_drift: float | None = None,
+    max_beyond_share: float | None = None,
+) -> Callable[[Callable[[Bars], Matrix]], BarFormula]:
+    """Declare the function below as a formula.
+
+    The parameters are the attributes of :class:`~ingestion.catalog.formula.Formula`. The function's
+    docstring says where the formula comes from.
+
+    Raises
+    ------
+    InputError
+        If the declaration contradicts itself.
+
+    Examples
+    --------
+    >>> @formula("range", "high − low", unit="price", low=0, look_back=0)
+    ... def day_range(bars):
+    ...     \"\"\"Return the bar's range, in the money of its day.\"\"\"
+    ...     return bars.high - bars.low
+    >>> day_range.name, day_range.look_back
+    ('range', 0)
+    >>> day_range(Bars(open=[1, 2], high=[4, 3], low=[1, 2], close=[3, 2], volume=[5, 5])).T
+    array([[3., 1.]])
+    """
+
+    def declare(function: Callable[[Bars], Matrix]) -> BarFormula:
+        return BarFormula(
+            name,
+            meaning,
+            look_back,
+            unit,
+            low,
+            high,
+            recursive,
+            warm_up,
+            scanned,
+            max_drift,
+            max_beyond_share,
+            function=function,
+        )
+
+    return declare
+
+
+def shared(function: Callable[[Bars], T]) -> Callable[[Bars], T]:
+    """Let what several formulas read be computed once for the same bars.
+
+    Examples
+    --------
+    >>> @shared
+    ... def typical_price(bars):
+    ...     return (bars.high + bars.low + bars.close) / 3
+    >>> bars = Bars(open=[1, 2], high=[4, 3], low=[1, 2], close=[4, 2.5], volume=[5, 5])
+    >>> typical_price(bars) is typical_price(bars)
+    True
+    """
+
+    @functools.wraps(function)
+    def once(bars: Bars) -> T:
+        return bars.once(function)
+
+    return once
+
+
+def _matrix(values: ArrayLike) -> Matrix:
+    matrix = np.asarray(values, dtype=np.float64)
+    return matrix[:, None] if matrix.ndim == 1 else matrix
+
+
+def _locked(result: T) -> T:
+    """Make arrays read-only: several formulas read them."""
+    if isinstance(result, np.ndarray):
+        result.setflags(write=False)
+    elif isinstance(result, tuple | list):
+        for each in result:
+            _locked(each)
+    elif isinstance(result, dict):
+        for each in result.values():
+            _locked(each)
+    return result

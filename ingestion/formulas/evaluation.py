@@ -1,0 +1,91 @@
+"""The values of formulas on bars in memory.
+
+1. :class:`~ingestion.formulas.declaration.Bars` adjusts prices and volumes forward for splits.
+2. Each formula is computed on them; what several of them read is computed once.
+3. What is measured in money is divided by the product of the splits: it is again in the money of
+   its own day.
+4. Values whose window spans a missing session are taken out.
+
+A formula counts bars, so behind a session that is missing it counts wrong: its values are undefined
+until the gap has left the window. A window of n bars reads n - 1 bars back, and one more where it
+compares closes. A moving average that never forgets is taken as defined again where it would be if
+the series began behind the gap, which is also when TradingView first shows it for a new symbol.
+What the missing bar still weighs then is what a seed weighs in any young series. A formula that
+follows the clock reads one bar of the past, by :meth:`Bars.reference`, which sees to missing
+sessions itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingestion.base.errors import InputError
+from ingestion.base.loading import what_happened
+from ingestion.catalog.formula import MONEY
+from ingestion.formulas.declaration import NONE_MISSING, BarFormula, Bars
+from ingestion.formulas.windows import Matrix
+
+_NO_GAP = np.iinfo(np.int64).max // 2
+
+
+def evaluate(bars: Bars, formulas: Iterable[BarFormula]) -> Iterator[tuple[str, Matrix]]:
+    """Yield each formula's name and values, of shape (bars, symbols); NaN or infinite: undefined.
+
+    Raises
+    ------
+    InputError
+        If a formula raises an exception, or returns no number per bar.
+    """
+    since = None if bars.missing_from is None else bars_since_gap(bars.missing_from)
+    for formula in formulas:
+        values = _computed(formula, bars)
+        if formula.unit == MONEY:
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = values / bars.split
+        if since is not None and not isinstance(formula.look_back, timedelta):
+            back = _NO_GAP if formula.look_back == "all" else formula.look_back
+            values = np.where(since < back, np.nan, values)
+        yield formula.name, values
+
+
+def bars_since_gap(missing_from: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many bars have passed since the last one before which a session is missing.
+
+    Parameters
+    ----------
+    missing_from
+        Shape (bars, symbols); 0 where no session is missing before the bar.
+
+    Returns
+    -------
+    NDArray of int64
+        Shape (bars, symbols): 0 on such a bar; where there was none, more than any feature reads.
+
+    Examples
+    --------
+    >>> bars_since_gap(np.array([[0], [77], [0], [0]]))[1:].T
+    array([[0, 1, 2]])
+    """
+    row = np.arange(len(missing_from), dtype=np.int64)[:, None]
+    last = np.where(missing_from != NONE_MISSING, row, -_NO_GAP)
+    return row - np.maximum.accumulate(last, axis=0)
+
+
+def _computed(formula: BarFormula, bars: Bars) -> Matrix:
+    try:
+        # Prices near the limits of a double overflow; what comes of it is undefined.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            values = np.asarray(formula(bars), dtype=np.float64)
+    except Exception as error:
+        happened = what_happened(error, formula.place.rpartition(", line ")[0])
+        raise InputError(f"formula {formula.name} of {happened}") from error
+    if values.shape != bars.close.shape:
+        raise InputError(
+            f"formula {formula.name} of {formula.place}: its values have shape {values.shape}, and "
+            f"the bars {bars.close.shape}: return one number per bar"
+        )
+    return values

@@ -1,0 +1,84 @@
+"""Which formulas there are: those shipped with the project, and those of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from ingestion.base.errors import InputError
+from ingestion.base.loading import load_folder
+from ingestion.formulas import oscillators, performance, ratings, returns
+from ingestion.formulas.declaration import BarFormula
+
+
+def declared_in(module: ModuleType) -> Iterator[BarFormula]:
+    """Yield the formulas among a module's values, in order; also those in a list or tuple."""
+    seen: set[int] = set()
+    for value in list(vars(module).values()):
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, BarFormula) and id(each) not in seen:
+                seen.add(id(each))
+                yield each
+
+
+def by_name(formulas: Iterable[BarFormula]) -> Mapping[str, BarFormula]:
+    """Return formulas by name.
+
+    Raises
+    ------
+    InputError
+        If two have one name: where both are declared.
+    """
+    named: dict[str, BarFormula] = {}
+    for each in formulas:
+        if (other := named.setdefault(each.name, each)) is not each:
+            raise InputError(
+                f"{each.place}: a formula {each.name} is declared in {other.place} already: give "
+                "one of them another name"
+            )
+    return MappingProxyType(named)
+
+
+def _shipped() -> Iterator[BarFormula]:
+    """Yield what each module declares itself; it may have imported others."""
+    for module in (returns, ratings, oscillators, performance):
+        for each in declared_in(module):
+            if each.function.__module__ == module.__name__:
+                yield each
+
+
+SHIPPED = by_name(_shipped())
+"""The shipped formulas by name, in the order of ``compute_local_features``'s columns."""
+
+
+def load_formulas(folder: Path) -> Mapping[str, BarFormula]:
+    """Load a project's own formulas: what the files of its ``feature_repo/formulas/`` declare.
+
+    A file may import shipped formulas and read them; they are not declared again by that.
+
+    Parameters
+    ----------
+    folder
+        Its ``*.py`` files are run by their path; if it does not exist there are no formulas.
+
+    Returns
+    -------
+    Mapping
+        The project's own formulas by name; the shipped ones are :data:`SHIPPED`.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be run, or a name is that of another formula, of the project or shipped:
+        both files and lines.
+    """
+    shipped = set(map(id, SHIPPED.values()))
+    own = [
+        each
+        for module in load_folder(folder)
+        for each in declared_in(module)
+        if id(each) not in shipped
+    ]
+    known = by_name([*SHIPPED.values(), *own])
+    return MappingProxyType({name: each for name, each in known.items() if name not in SHIPPED})
