@@ -46,8 +46,8 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import read_ahead, record_ahead
+from ingestion.bars.cells import is_date_format
 from ingestion.bars.checks import describe
-from ingestion.bars.dates import is_date_format
 from ingestion.bars.doubts import Doubts
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.findings import Finding, Findings

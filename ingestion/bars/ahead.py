@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.model import Split
-from ingestion.bars.times import DAY
 from ingestion.catalog import OHLCV_1D, SPLITS
 from ingestion.lakehouse import (
     append_rows,
@@ -25,6 +24,7 @@ from ingestion.lakehouse import (
     read_current,
     read_current_of,
 )
+from ingestion.markets.hours import DAY
 
 _EPOCH = date(1970, 1, 1)
 

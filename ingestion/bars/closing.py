@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.times import DAY, Kind, Times
+from ingestion.bars.cells import Kind, Times
 from ingestion.markets.closes import known_bar_closes
-from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.hours import DAY, ClosingRule, hours_of
 from ingestion.markets.placing import running_closes, why_no_session
 from ingestion.markets.sessions import session_bounds, sessions_of_labels
 from ingestion.markets.symbols import exchange_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion.bars.cells import Kind
 from ingestion.bars.checks import TOLERANCE, check_values, describe
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.findings import Findings
@@ -17,7 +18,6 @@ from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.read import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
-from ingestion.bars.times import Kind
 from ingestion.bars.vendors import PRICES, Role
 from ingestion.bars.witness import Witness
 from ingestion.base.errors import InputError

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ingestion.bars.numbers import NOTHING
+from ingestion.bars.cells import EMPTY_CELLS
 from ingestion.bars.vendors import PRICES, Role, plain, recognise, role_of
 
 
@@ -146,6 +146,6 @@ _ROLES = (*PRICES, Role.VOLUME, Role.SPLIT_RATIO)
 
 def _is_symbol(text: str, by_number: bool = False) -> bool:
     word = text.strip().casefold()
-    if word in _NO_SYMBOLS | NOTHING or word.startswith("unnamed"):
+    if word in _NO_SYMBOLS | EMPTY_CELLS or word.startswith("unnamed"):
         return False
     return by_number or not re.fullmatch(r"[+-]?[\d.,]+(e[+-]?\d+)?%?", word)

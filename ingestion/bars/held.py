@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 
 from ingestion.bars.model import Bars
 from ingestion.bars.series import keys_of, places
-from ingestion.bars.times import DAY
 from ingestion.base import clock
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
@@ -33,6 +32,7 @@ from ingestion.lakehouse import (
     read_current,
     read_current_of,
 )
+from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

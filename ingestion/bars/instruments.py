@@ -12,10 +12,9 @@ from itertools import islice, pairwise
 
 import pyarrow as pa
 
+from ingestion.bars.cells import EMPTY_CELLS, Kind, read_time, read_volume
 from ingestion.bars.layout import Layout
-from ingestion.bars.numbers import NOTHING, read_volume
 from ingestion.bars.tables import read_tables
-from ingestion.bars.times import Kind, read_time
 from ingestion.bars.vendors import SPELLINGS, Role, plain
 from ingestion.base.errors import InputError
 
@@ -103,7 +102,7 @@ def demand_one_instrument(layout: Layout) -> None:
 def _tells_apart(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
     """Tell whether a column may say which of several instruments a row is of."""
     distinct = set(values) - {""}
-    if len(distinct) < 2 or {value.casefold() for value in distinct} <= _WORDS | NOTHING:
+    if len(distinct) < 2 or {value.casefold() for value in distinct} <= _WORDS | EMPTY_CELLS:
         return False
     together = len(times) - len(set(times))
     pairs = set(zip(times, values, strict=True))

@@ -16,10 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.bars.dates import possible_orders
+from ingestion.bars.cells import Kind, possible_orders, read_number, read_time
 from ingestion.bars.headers import Header, Series, names_index_alone, one_line, two_lines
-from ingestion.bars.numbers import read_number
-from ingestion.bars.times import Kind, read_time
 from ingestion.bars.vendors import NEEDED, PRICES, Role, missing_columns
 from ingestion.base.errors import InputError
 

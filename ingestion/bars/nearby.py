@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from ingestion.bars.model import SCANNER, VALUES, Bars
 from ingestion.bars.series import keys_of, places
-from ingestion.bars.times import DAY
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
+from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,7 @@ from ingestion.bars.ahead import read_ahead
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.series import among, in_order, keys_of
-from ingestion.bars.times import DAY
+from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

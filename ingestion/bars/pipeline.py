@@ -22,8 +22,8 @@ import pyarrow as pa
 from ingestion.bars.gather import Gathered
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.nearby import Extent
-from ingestion.bars.times import DAY
 from ingestion.base.spill import Spill
+from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.bars.dates import ACCEPTED as READ
+from ingestion.bars.cells import READABLE_DATES
 from ingestion.lakehouse import write_run_file
 from ingestion.runs.run_folders import REFUSED_FILE
 
@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 HINTS = {
-    Reason.TIME: f"{READ}; give --date-format for others",
+    Reason.TIME: f"{READABLE_DATES}; give --date-format for others",
     Reason.PRICE: "returns need prices above 0: yields and spreads at or below 0 are not stored",
 }
 """What to do about refused rows, or why nothing can be done."""

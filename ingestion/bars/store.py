@@ -20,7 +20,6 @@ from ingestion.bars.model import VALUES, Bars, Split
 from ingestion.bars.nearby import ADJUSTED
 from ingestion.bars.series import keys_of, places
 from ingestion.bars.stored import StoredDay
-from ingestion.bars.times import DAY
 from ingestion.bars.twins import Twin, Twins
 from ingestion.bars.withdrawn import Withdrawn
 from ingestion.base import clock
@@ -35,6 +34,7 @@ from ingestion.lakehouse import (
     list_parts,
     read_current_of,
 )
+from ingestion.markets.hours import DAY
 from ingestion.markets.placing import assumed
 from ingestion.markets.symbols import exchange_of
 

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.dates import Order, settle_order
+from ingestion.bars.cells import EMPTY_CELLS, Comma, Order, settle_comma, settle_order
 from ingestion.bars.headers import Series
 from ingestion.bars.layout import Layout
-from ingestion.bars.numbers import NOTHING, Comma, settle_comma
 from ingestion.bars.tables import Table, read_tables
 from ingestion.bars.vendors import PRICES, Role
 from ingestion.base.errors import InputError
@@ -20,7 +19,7 @@ from ingestion.base.errors import InputError
 _YEAR_LAST = r"^\s*\d{1,2}[\s./_-]\d{1,2}[\s./_-](\d{4}|\d{2})([^\d]|$)"
 _MARKED = r",|\..*\."
 _POINT = r"^\D*\d+\.(\d{1,2}|\d{4,})\s*$"
-_NOTHING = sorted(NOTHING - {""})
+_NOTHING = sorted(EMPTY_CELLS - {""})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from bars_tools import Import, Rows, Write, seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars.dates import Order, read_text, settle_order
+from ingestion.bars.cells import Order, read_date, settle_order
 from ingestion.base.errors import InputError
 
 DAY = date(2021, 3, 2)
@@ -27,12 +27,12 @@ DAY = date(2021, 3, 2)
     ],
 )
 def test_a_date_is_read_without_being_told_its_form(text: str) -> None:
-    assert read_text(text) == DAY or read_text(text) == datetime(2021, 3, 2)
+    assert read_date(text) == DAY or read_date(text) == datetime(2021, 3, 2)
 
 
 @pytest.mark.parametrize("text", ["15/03/2021", "15.3.2021", "15-03-2021", "3/15/2021", "3/15/21"])
 def test_a_day_over_twelve_is_one(text: str) -> None:
-    assert read_text(text) == date(2021, 3, 15)
+    assert read_date(text) == date(2021, 3, 15)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_day_over_twelve_is_one(text: str) -> None:
 )
 def test_what_two_countries_read_differently_and_what_is_no_date_are_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_text(text)
+        read_date(text)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_two_countries_read_differently_and_what_is_no_date_are_not_read(te
     ],
 )
 def test_a_time_of_day_may_follow(text: str, when: datetime) -> None:
-    assert read_text(text) == when
+    assert read_date(text) == when
 
 
 def test_an_offset_is_kept() -> None:
@@ -73,7 +73,7 @@ def test_an_offset_is_kept() -> None:
         "Mon Mar 15 2021 09:30:00 GMT-0400 (Eastern Daylight Time)",
         "15-Mar-2021 09:30 -04:00",
     ):
-        read = read_text(text)
+        read = read_date(text)
         assert isinstance(read, datetime)
         assert read.utcoffset() == timedelta(hours=-4)
         assert read == datetime(2021, 3, 15, 13, 30, tzinfo=UTC)
@@ -100,7 +100,7 @@ def test_a_column_is_read_as_it_was_written_or_not_at_all(days: set[date], form:
     order = settle_order(texts)
     for text, day in texts.items():
         try:
-            read = read_text(text, order)
+            read = read_date(text, order)
         except ValueError:
             # Then there is another day that it may mean, in every text of the column.
             assert order is None

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.bars import pipeline, tables, waiting_bars
-from ingestion.bars.numbers import settle_comma
+from ingestion.bars.cells import settle_comma
 from ingestion.bars.survey import _MARKED, _matching
 from ingestion.base import spill
 from ingestion.project import Project

@@ -14,8 +14,8 @@ from bars_tools import HEADER, Import, Rows, Write, seconds, utc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestion.bars.cells import Times
 from ingestion.bars.closing import NONE, opens_and_closes
-from ingestion.bars.times import Times
 from ingestion.markets.hours import time_zone
 from ingestion.markets.sessions import sessions_between
 
