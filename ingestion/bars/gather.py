@@ -14,11 +14,11 @@ from ingestion.bars.cells import Kind
 from ingestion.bars.checks import TOLERANCE, check_values, describe
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.findings import Findings
+from ingestion.bars.layout import PRICES, Role
 from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.read import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
-from ingestion.bars.vendors import PRICES, Role
 from ingestion.bars.witness import Witness
 from ingestion.base.errors import InputError
 from ingestion.markets.hours import ClosingRule, hours_of

@@ -13,15 +13,14 @@ from itertools import islice, pairwise
 import pyarrow as pa
 
 from ingestion.bars.cells import EMPTY_CELLS, Kind, read_time, read_volume
-from ingestion.bars.layout import Layout
+from ingestion.bars.layout import SPELLINGS, Layout, Role, plain_name
 from ingestion.bars.tables import read_tables
-from ingestion.bars.vendors import SPELLINGS, Role, plain
 from ingestion.base.errors import InputError
 
 _ROWS = 50_000
 """Rows that are looked at: more than the days of any instrument."""
 
-# Columns that vary and name no instrument, by plain name.
+# Columns that vary and name no instrument, by plain_name name.
 _NO_NAMES = frozenset(
     re.findall(
         r"\S+",
@@ -69,7 +68,7 @@ def demand_one_instrument(layout: Layout) -> None:
     unknown = [
         at
         for at, name in enumerate(layout.header.names)
-        if at not in known and plain(name) not in _NO_NAMES
+        if at not in known and plain_name(name) not in _NO_NAMES
     ]
     if not unknown:
         return
@@ -87,7 +86,7 @@ def demand_one_instrument(layout: Layout) -> None:
             suspects,
             key=lambda at: (
                 _is_counted(columns[at]),
-                not _NUMBERS_INSTRUMENTS.fullmatch(plain(names[at])),
+                not _NUMBERS_INSTRUMENTS.fullmatch(plain_name(names[at])),
                 at,
             ),
         )
@@ -128,7 +127,7 @@ def _numbers_instruments(name: str, values: Sequence[str], times: Sequence[str])
     has_zeros = any(len(value) > 1 and value[0] == "0" and value.isdigit() for value in values)
     are_codes = len({len(str(number)) for number in numbers}) == 1 and _CODES[0] <= min(numbers)
     are_codes = are_codes and max(numbers) <= _CODES[1] and not _YEARS.issuperset(numbers)
-    if has_zeros or are_codes or _NUMBERS_INSTRUMENTS.fullmatch(plain(name)):
+    if has_zeros or are_codes or _NUMBERS_INSTRUMENTS.fullmatch(plain_name(name)):
         return True
     # Each new number begins its own history: against the order in which dates run elsewhere.
     seconds = [_seconds(text) for text in times]

@@ -16,12 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.cells import Comma, Times, read_numbers
-from ingestion.bars.headers import Series
 from ingestion.bars.instruments import demand_one_instrument
-from ingestion.bars.layout import recognise_layout
+from ingestion.bars.layout import NEEDED, PRICES, Role, Series, recognise_layout
 from ingestion.bars.survey import Survey, survey
 from ingestion.bars.tables import Table, read_tables
-from ingestion.bars.vendors import NEEDED, PRICES, Role
 from ingestion.base.errors import InputError
 
 if TYPE_CHECKING:

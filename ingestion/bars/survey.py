@@ -10,10 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.cells import EMPTY_CELLS, Comma, Order, settle_comma, settle_order
-from ingestion.bars.headers import Series
-from ingestion.bars.layout import Layout
+from ingestion.bars.layout import PRICES, Layout, Role, Series
 from ingestion.bars.tables import Table, read_tables
-from ingestion.bars.vendors import PRICES, Role
 from ingestion.base.errors import InputError
 
 _YEAR_LAST = r"^\s*\d{1,2}[\s./_-]\d{1,2}[\s./_-](\d{4}|\d{2})([^\d]|$)"

@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from ingestion.bars.layout import CsvForm, Layout
-from ingestion.bars.vendors import Role
+from ingestion.bars.layout import CsvForm, Layout, Role
 from ingestion.base.errors import InputError
 
 if TYPE_CHECKING:
