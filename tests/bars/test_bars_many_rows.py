@@ -13,9 +13,9 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars import pipeline, tables, waiting_bars
+from ingestion.bars import pipeline, reading, waiting_bars
 from ingestion.bars.cells import settle_comma
-from ingestion.bars.survey import _MARKED, _matching
+from ingestion.bars.reading import MARKED_NUMBER, distinct_matching
 from ingestion.base import spill
 from ingestion.project import Project
 
@@ -31,8 +31,8 @@ CELLS = st.lists(
 
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make batches of a few hundred bytes or rows, and regroup all on disk."""
-    monkeypatch.setattr(tables, "_BLOCK", 512)
-    monkeypatch.setattr(tables, "_ROWS", 7)
+    monkeypatch.setattr(reading, "BYTES_AT_ONCE", 512)
+    monkeypatch.setattr(reading, "ROWS_AT_ONCE", 7)
     monkeypatch.setattr(pipeline, "ROWS_AT_ONCE", 11)
     monkeypatch.setattr(spill, "BYTES_IN_MEMORY", 1_000)
 
@@ -137,8 +137,8 @@ def test_the_forms_of_numbers_tell_the_comma_as_the_numbers_do(
     texts: list[str], dots: bool
 ) -> None:
     column = pa.chunked_array([pa.array(texts, pa.string())])
-    each = _matching(column, _MARKED)
-    forms = _matching(column, _MARKED, as_shapes=True)
+    each = distinct_matching(column, MARKED_NUMBER)
+    forms = distinct_matching(column, MARKED_NUMBER, as_shapes=True)
     assert settle_comma(forms, dots=dots, default=None) == settle_comma(
         each, dots=dots, default=None
     )
@@ -146,7 +146,7 @@ def test_the_forms_of_numbers_tell_the_comma_as_the_numbers_do(
 
 def test_a_million_numbers_have_few_forms() -> None:
     numbers = pa.array([f"{n * 7919 % 10**7:,}" for n in range(20_000)])
-    assert len(_matching(pa.chunked_array([numbers]), _MARKED, as_shapes=True)) < 20
+    assert len(distinct_matching(pa.chunked_array([numbers]), MARKED_NUMBER, as_shapes=True)) < 20
 
 
 @given(sizes=st.lists(st.integers(0, 900_000), max_size=9))

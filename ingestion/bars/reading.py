@@ -1,0 +1,672 @@
+"""Vendors' files: CSV or Parquet in, columns by role out, nothing judged yet.
+
+A file is read up to three times, some rows at a time, so that its size does not matter:
+
+1. its layout is recognised from its beginning (:mod:`ingestion.bars.layout`)
+2. a file that names no symbol is refused if several instruments seem to be in it
+3. :func:`survey` learns what only all cells together show: the order of day and month, the decimal
+   mark, whether an instrument has any volume
+4. :func:`read_batches` yields its rows
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from ingestion.bars.cells import (
+    EMPTY_CELLS,
+    Comma,
+    Kind,
+    Order,
+    Times,
+    read_numbers,
+    read_time,
+    read_volume,
+    settle_comma,
+    settle_order,
+)
+from ingestion.bars.layout import (
+    NEEDED,
+    PRICES,
+    SPELLINGS,
+    CsvForm,
+    Layout,
+    Role,
+    Series,
+    plain_name,
+    recognise_layout,
+)
+from ingestion.base.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+ROWS_AT_ONCE = 1 << 18
+"""Rows of a Parquet file that are read at once."""
+BYTES_AT_ONCE = 1 << 24
+"""Bytes of a CSV that are read at once: about as many rows."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some rows of a file."""
+
+    columns: dict[int, Any]
+    """Arrow columns of equal length by position in the header; from CSV all are text."""
+    rows: NDArray[np.int64]
+    """Row numbers, from 1 at the first row below the header; blank lines do not count."""
+    broken: tuple[int, ...] = ()
+    """Rows of a CSV that have more or fewer cells than its header."""
+
+
+def read_tables(layout: Layout, wanted: Sequence[int]) -> Iterator[Table]:
+    """Yield columns of a file by position, some rows at a time.
+
+    A header that is repeated among the rows is left out, and so are notes: lines of one cell that
+    begins with a letter.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read to its end.
+    """
+    try:
+        if layout.form is None:
+            yield from _tables_of_parquet(layout, wanted)
+        else:
+            yield from _tables_of_csv(layout, layout.form, wanted)
+    except (pa.ArrowException, OSError, KeyError, UnicodeError, csv.Error) as error:
+        raise InputError(f"{layout.path} cannot be read: {error}") from None
+
+
+def _tables_of_parquet(layout: Layout, wanted: Sequence[int]) -> Iterator[Table]:
+    names = {at: layout.header.names[at] for at in wanted}
+    with layout.path.open("rb") as source:
+        file = pq.ParquetFile(source, buffer_size=BYTES_AT_ONCE)
+        done = 0
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names.values())):
+            table = pa.Table.from_batches([batch])
+            columns = {at: table[name] for at, name in names.items()}
+            yield Table(columns, np.arange(done + 1, done + table.num_rows + 1))
+            done += table.num_rows
+
+
+def _tables_of_csv(layout: Layout, form: CsvForm, wanted: Sequence[int]) -> Iterator[Table]:
+    # Read as text under made-up names: headers may repeat names that mean nothing here, and a bad
+    # cell must cost its row, not the file.
+    names = [f"c{at}" for at in range(len(layout.header.names))]
+    columns = [names[at] for at in wanted]
+    aside: list[int] = []
+    broken: list[int] = []
+
+    def set_aside(row: Any) -> str:
+        aside.append(row.number - form.skip)
+        if row.actual_columns > 1 or not row.text.lstrip('"# ')[:1].isalpha():
+            broken.append(row.number - form.skip)
+        return "skip"
+
+    with (
+        pa.input_stream(str(layout.path), compression="detect") as source,
+        pacsv.open_csv(
+            source,
+            # In one thread, else a broken row does not know its number.
+            read_options=pacsv.ReadOptions(
+                column_names=names,
+                skip_rows=form.skip,
+                use_threads=False,
+                block_size=BYTES_AT_ONCE,
+                encoding=form.encoding,
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=form.delimiter, invalid_row_handler=set_aside
+            ),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()), include_columns=columns
+            ),
+        ) as batches,
+    ):
+        done = 0
+        for batch in batches:
+            table = pa.Table.from_batches([batch])
+            # The parser may be ahead of this batch: what it set aside lies between, or behind it.
+            every = np.arange(done + 1, done + table.num_rows + len(aside) + 1)
+            rows = np.setdiff1d(every, aside)[: table.num_rows]
+            done = int(rows[-1]) if len(rows) else done
+            aside = _after(aside, done)
+            between, broken = tuple(row for row in broken if row <= done), _after(broken, done)
+            yield _without_headers(layout, Table(_by_position(table, wanted), rows, between))
+        if broken:
+            none = {at: pa.chunked_array([], pa.string()) for at in wanted}
+            yield Table(none, np.array([], dtype=np.int64), tuple(broken))
+
+
+def _after(rows: list[int], last: int) -> list[int]:
+    return [row for row in rows if row > last]
+
+
+def _by_position(table: pa.Table, wanted: Sequence[int]) -> dict[int, Any]:
+    return {at: table[f"c{at}"] for at in wanted}
+
+
+def _without_headers(layout: Layout, table: Table) -> Table:
+    """Leave out the rows that say what the header says."""
+    at = layout.series[0].columns[Role.TIME][0]
+    name = layout.header.names[at].strip()
+    if at not in table.columns or not name or not layout.header.lines:
+        return table
+    times = pc.utf8_trim_whitespace(table.columns[at])
+    if not pc.any(pc.equal(times, name)).as_py():
+        return table
+    kept = pc.fill_null(pc.not_equal(times, name), True)
+    columns = {position: column.filter(kept) for position, column in table.columns.items()}
+    return Table(columns, table.rows[kept.to_numpy()], table.broken)
+
+
+_YEAR_LAST = r"^\s*\d{1,2}[\s./_-]\d{1,2}[\s./_-](\d{4}|\d{2})([^\d]|$)"
+MARKED_NUMBER = r",|\..*\."
+_POINT = r"^\D*\d+\.(\d{1,2}|\d{4,})\s*$"
+_EMPTY = sorted(EMPTY_CELLS - {""})
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How the cells of a file are to be read."""
+
+    order: Order | None = None
+    """Of dates of numbers alone; None where none is proved."""
+    comma: Comma | None = None
+    """What a comma in a number means; None where that is not known."""
+    without_volume: frozenset[str | None] = frozenset()
+    """Names of the series, and of a column of symbols the symbols, that have no volume at all."""
+
+
+def survey(layout: Layout, form: str | None = None) -> Survey:
+    """Go through a file once.
+
+    Parameters
+    ----------
+    form
+        Of its dates, where the user gave one: then nothing has to be proved.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, its dates are of two orders, or columns of one name differ.
+    """
+    roles = {Role.TIME, *PRICES, Role.VOLUME}
+    wanted = {
+        at
+        for series in layout.series
+        for role, found in series.columns.items()
+        if role in roles or len(found) > 1
+        for at in found
+    }
+    dates: dict[str, None] = {}
+    marked: dict[str, None] = {}
+    dots = False
+    with_volume: set[str | None] = set()
+    is_partial = False
+    first = True
+    for table in read_tables(layout, sorted(wanted)):
+        for series in layout.series:
+            _compare_repeated(layout, series, table)
+            if form is None:
+                dates |= distinct_matching(table.columns[series.columns[Role.TIME][0]], _YEAR_LAST)
+            for role in (*PRICES, Role.VOLUME):
+                if role not in series.columns:
+                    continue
+                column = table.columns[series.columns[role][0]]
+                marked |= distinct_matching(column, MARKED_NUMBER, as_shapes=True)
+                # Any rows show whether prices have points; the first do.
+                dots = dots or (first and bool(distinct_matching(column, _POINT)))
+            if Role.VOLUME in series.columns:
+                volume = _is_filled(table.columns[series.columns[Role.VOLUME][0]])
+                is_partial = is_partial or not pc.all(volume).as_py()
+                if series.name not in with_volume and pc.any(volume).as_py():
+                    with_volume.add(series.name)
+        first = False
+    try:
+        order = settle_order(dates)
+    except ValueError as error:
+        raise InputError(
+            f"{layout.path}: its dates {error}: give --date-format, such as {Order.DAY_FIRST}"
+        ) from None
+    is_english = layout.form is not None and layout.form.delimiter == ","
+    comma = settle_comma(marked, dots=dots, default=Comma.THOUSANDS if is_english else None)
+    without = {series.name for series in layout.series} - with_volume
+    if is_partial and not without:
+        without |= _symbols_without_volume(layout)
+    return Survey(order, comma, frozenset(without))
+
+
+def _compare_repeated(layout: Layout, series: Series, table: Table) -> None:
+    """Of columns with one name the first is read, so the others must say the same."""
+    for found in series.columns.values():
+        for other in found[1:]:
+            first, second = table.columns[found[0]], table.columns[other]
+            # Where one of them says nothing, the other contradicts nothing.
+            differ = pc.fill_null(pc.not_equal(_stripped(first), _stripped(second)), False)
+            for at in np.flatnonzero(differ.to_numpy(zero_copy_only=False)).tolist():
+                pair = first[at].as_py(), second[at].as_py()
+                if not _is_one_number(*pair):
+                    raise InputError(
+                        f"{layout.path} has two columns {layout.header.names[found[0]]!r} that "
+                        f"differ, first in row {table.rows[at]} ({pair[0]}, {pair[1]}); remove one "
+                        "of them"
+                    )
+
+
+def _is_one_number(first: str, second: str) -> bool:
+    try:
+        return float(first) == float(second)
+    except ValueError:
+        return False
+
+
+def _stripped(column: Any) -> Any:
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _symbols_without_volume(layout: Layout) -> set[str]:
+    """Go through a file once more for the symbols all of whose cells of volume are empty."""
+    (series, *_) = layout.series
+    if Role.SYMBOL not in series.columns:
+        return set()
+    symbol, volume = (series.columns[role][0] for role in (Role.SYMBOL, Role.VOLUME))
+    every: set[str | None] = set()
+    filled: set[str | None] = set()
+    for table in read_tables(layout, sorted((symbol, volume))):
+        names = table.columns[symbol]
+        every.update(names.unique().to_pylist())
+        filled.update(names.filter(_is_filled(table.columns[volume])).unique().to_pylist())
+    return {str(name).strip() for name in every - filled if name is not None}
+
+
+def _is_filled(column: Any) -> Any:
+    """Tell which cells of a column of numbers say anything."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        return pc.fill_null(pc.is_finite(column), False)
+    if not _is_text(column.type):
+        return pc.is_valid(column)
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    # Made here: the first array that Arrow makes of Python's objects imports pandas.
+    nothing = pa.array(_EMPTY)
+    empty = pc.or_(pc.equal(texts, ""), pc.is_in(texts, value_set=nothing))
+    return pc.fill_null(pc.invert(empty), False)
+
+
+def distinct_matching(column: Any, pattern: str, *, as_shapes: bool = False) -> dict[str, None]:
+    """Return the distinct texts of a column that match; none of what is no text.
+
+    Parameters
+    ----------
+    as_shapes
+        Whether each digit becomes a 1, but for a 0 at the beginning: there may be as many numbers
+        as rows, and what tells what their commas mean has few forms.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not _is_text(column.type):
+        return {}
+    found = column.filter(pc.match_substring_regex(column, pattern))
+    if as_shapes:
+        for digit, sign in ((r"^(\D*)0", "\\1\x01"), (r"\d", "1"), ("\x01", "0")):
+            found = pc.replace_substring_regex(found, digit, sign)
+    return dict.fromkeys(found.unique().to_pylist())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+_ROWS_INSPECTED = 50_000
+"""Rows that are looked at: more than the days of any instrument."""
+
+# Columns that vary and name no instrument, by plain_name name.
+_NO_INSTRUMENT_NAMES = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        series sctysrs weekday dayofweek dayname day month monthname quarter year week period
+        per timeframe interval resolution frequency currency ccy unit units source provider
+        vendor signal action side direction trend position label comment comments note notes
+        remark remarks flag flags bid mid paid status color colour candle pattern event events
+        news headline split dividend type barcomplete updated lastupdated createdat updatedat
+        insertedat created modified
+        """,
+    )
+)
+# Names of columns that number instruments, whatever the numbers look like.
+_NAMES_OF_NUMBERS = re.compile(
+    r"(?:.*(?:id|code|isin|cusip|sedol|figi|gvkey|permno|permco|wkn|token|conid|ticker|symbol))"
+)
+_EXCHANGE_CODES = (1_000, 999_999)
+"""Between which exchanges number their shares, all with as many digits."""
+_YEAR_NUMBERS = frozenset(range(1900, 2100))
+_NO_INSTRUMENTS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday
+        true false yes no y n t f up down buy sell hold long short flat bull bear bullish
+        bearish
+        """,
+    )
+)
+
+
+def demand_one_instrument(layout: Layout) -> None:
+    """Refuse a file without symbols in which several instruments seem to be.
+
+    Raises
+    ------
+    InputError
+        Naming the column that seems to tell them apart.
+    """
+    (series, *others) = layout.series
+    if others or series.name is not None or Role.SYMBOL in series.columns:
+        return
+    known = {at for found in series.columns.values() for at in found}
+    unknown = [
+        at
+        for at, name in enumerate(layout.header.names)
+        if at not in known and plain_name(name) not in _NO_INSTRUMENT_NAMES
+    ]
+    if not unknown:
+        return
+    time = series.columns[Role.TIME][0]
+    columns: dict[int, list[str]] = {at: [] for at in (*unknown, time)}
+    for table in islice(read_tables(layout, sorted(columns)), 1):
+        for at, column in table.columns.items():
+            columns[at] = _texts(column.slice(0, _ROWS_INSPECTED))
+    times = columns.pop(time)
+    names = layout.header.names
+    suspects = [at for at in unknown if _may_name_instruments(names[at], columns[at], times)]
+    if suspects:
+        # Text says more than a number.
+        at = min(
+            suspects,
+            key=lambda at: (
+                _is_counted(columns[at]),
+                not _NAMES_OF_NUMBERS.fullmatch(plain_name(names[at])),
+                at,
+            ),
+        )
+        few = ", ".join(list(dict.fromkeys(filter(None, columns[at])))[:3])
+        spelled = ", ".join(SPELLINGS[Role.SYMBOL][:2])
+        raise InputError(
+            f"{layout.path}: its column {names[at].strip() or at + 1!r} ({few}, …) varies as the "
+            f"symbols of several instruments do: call it {spelled} if it names them, else remove it"
+        )
+
+
+def _may_name_instruments(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
+    """Tell whether a column may say which of several instruments a row is of."""
+    distinct = set(values) - {""}
+    if (
+        len(distinct) < 2
+        or {value.casefold() for value in distinct} <= _NO_INSTRUMENTS | EMPTY_CELLS
+    ):
+        return False
+    together = len(times) - len(set(times))
+    pairs = set(zip(times, values, strict=True))
+    # Several rows on most dates, and this column is what makes a difference among them.
+    if together * 2 >= len(times) - together and len(pairs) > 0.9 * len(times):
+        return _is_counted(values) or not _is_written(values)
+    if _is_counted(values):
+        return _numbers_instruments(name, values, times)
+    if _is_written(values):
+        return False
+    # Free text is new on nearly every row; a symbol comes again, unless there are few rows.
+    return len(distinct) * 2 <= len(values) or len(values) <= 20
+
+
+def _numbers_instruments(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
+    """Tell whether whole numbers are those of instruments whose dates do not overlap."""
+    starts = [at for at in range(1, len(values)) if values[at] != values[at - 1]]
+    numbers = [int(float(value)) for value in values if value]
+    steps = {after - before for before, after in pairwise(numbers)}
+    is_key = len(values) > 2 and len(steps) == 1 and abs(steps.pop()) == 1
+    if is_key or len(starts) + 1 != len(set(values)):
+        return False  # counted up, or not one stretch of rows for each
+    has_zeros = any(len(value) > 1 and value[0] == "0" and value.isdigit() for value in values)
+    are_codes = len({len(str(number)) for number in numbers}) == 1 and _EXCHANGE_CODES[0] <= min(
+        numbers
+    )
+    are_codes = (
+        are_codes and max(numbers) <= _EXCHANGE_CODES[1] and not _YEAR_NUMBERS.issuperset(numbers)
+    )
+    if has_zeros or are_codes or _NAMES_OF_NUMBERS.fullmatch(plain_name(name)):
+        return True
+    # Each new number begins its own history: against the order in which dates run elsewhere.
+    seconds = [_seconds(text) for text in times]
+    later = [0, *(after - before for before, after in pairwise(seconds))]
+    within = sum(1 if later[at] > 0 else -1 for at in set(range(1, len(later))) - set(starts))
+    return len(values) >= 2 * len(set(values)) and any(later[at] * within < 0 for at in starts)
+
+
+def _seconds(text: str) -> int:
+    return read_time(text).seconds
+
+
+def _is_counted(values: Sequence[str]) -> bool:
+    """Tell whether all values are whole numbers, as codes are."""
+    return all(re.fullmatch(r"\d{1,12}(\.0*)?", value) for value in values if value)
+
+
+def _is_written(values: Sequence[str]) -> bool:
+    """Tell whether a column holds numbers, shares in percent or times, so no names."""
+    return all(
+        _has_digits_alone(value) or _is_date_or_time(value) for value in set(values) if value
+    )
+
+
+def _has_digits_alone(text: str) -> bool:
+    try:
+        read_volume(text.replace(",", ""))
+    except ValueError:
+        return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
+    return True
+
+
+def _is_date_or_time(text: str) -> bool:
+    return (
+        bool(re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?", text, re.IGNORECASE))
+        or read_time(text).kind is not Kind.UNREADABLE
+    )
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """Return a column as texts; of lists, structures and the like none."""
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        return [""] * len(column)
+    return ["" if value is None else str(value).strip() for value in column.to_pylist()]
+
+
+@dataclass(frozen=True)
+class VendorFile:
+    """The columns of a file, or of a batch of its rows, that mean something to the import."""
+
+    path: Path
+    columns: dict[Role, Any]
+    """Arrow columns of equal length; from CSV all are text."""
+    rows: NDArray[np.int64]
+    """Row numbers, from 1 at the first row below the header; blank lines do not count."""
+    broken: tuple[int, ...] = ()
+    """Rows of a CSV that have more or fewer cells than its header."""
+    name: str | None = None
+    """The vendor's name of the instrument, where the header has it."""
+    survey: Survey = field(default_factory=Survey)
+    date_format: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def lacks_volume(self) -> NDArray[np.bool_]:
+        """Return, for each row, whether its instrument has no volume in the whole file."""
+        without = self.survey.without_volume
+        if self.name in without or not without or (of_file := self.symbols()) is None:
+            return np.full(len(self), self.name in without)
+        names, which = of_file
+        lacking: NDArray[np.bool_] = np.array([*(name in without for name in names), False])[which]
+        return lacking
+
+    def times(self) -> Times:
+        """Read the time column."""
+        encoded = self._encoded(Role.TIME)
+        distinct = self._distinct(encoded, "time")
+        return Times.of(distinct, _indices(encoded), self.survey.order, self.date_format)
+
+    def symbols(self) -> tuple[list[str], NDArray[np.int64]] | None:
+        """Return the distinct vendor names and each row's index into them, −1 for none.
+
+        None if nothing in the file names its instrument.
+        """
+        if self.name is not None:
+            return [self.name], np.zeros(len(self), dtype=np.int64)
+        if Role.SYMBOL not in self.columns:
+            return None
+        encoded = self._encoded(Role.SYMBOL)
+        distinct = self._distinct(encoded, "symbol")
+        names = ["" if name is None else str(name).strip() for name in distinct]
+        return names, _indices(encoded)
+
+    def numbers(self, role: Role) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Read a column of numbers.
+
+        Returns
+        -------
+        tuple
+            The values, NaN where there is none, and which of them are there but unreadable.
+        """
+        column = self.columns[role]
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        unreadable = np.zeros(len(self), dtype=bool)
+        try:
+            # With a decimal comma "1.234" is no number as it stands.
+            if is_text and self.survey.comma is Comma.DECIMAL:
+                raise pa.ArrowInvalid
+            values = column.cast(pa.float64(), safe=False)
+        except pa.ArrowException:
+            if not is_text:
+                raise InputError(
+                    f"{self.path}: column {role} has {column.type}, not numbers"
+                ) from None
+            texts = column.to_pylist()
+            return read_numbers(texts, self.survey.comma, as_volume=role is Role.VOLUME)
+        # A copy: what comes from Arrow is read-only.
+        return np.array(values.to_numpy(), dtype=np.float64), unreadable
+
+    def _distinct(self, encoded: Any, what: str) -> list[Any]:
+        try:
+            values: list[Any] = encoded.dictionary.to_pylist()
+        except (ValueError, OverflowError, KeyError) as error:  # the last: an unknown zone
+            raise InputError(f"{self.path}: a {what} cannot be read: {error}") from None
+        return values
+
+    def _encoded(self, role: Role) -> Any:
+        column = self.columns[role]
+        try:
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+                column = column.cast(pa.string())
+            if pa.types.is_timestamp(column.type):
+                column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+            return column.combine_chunks().dictionary_encode()
+        except pa.ArrowException as error:
+            raise InputError(f"{self.path}: column {role} cannot be read: {error}") from None
+
+
+def read_batches(
+    path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
+) -> Iterator[VendorFile]:
+    """Yield the columns that matter of a CSV (also ``.csv.gz``) or Parquet file, rows by rows.
+
+    Of a file that has a column for each price of each instrument, every batch comes once for each.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is of another kind, lacks a needed column, has no rows, or
+        holds several instruments of which nothing says which row is whose.
+    """
+    layout = recognise_layout(path, needed)
+    demand_one_instrument(layout)
+    surveyed = survey(layout, date_format)
+    wanted = sorted({found[0] for each in layout.series for found in each.columns.values()})
+    is_empty = True
+    for table in read_tables(layout, wanted):
+        for series in layout.series:
+            batch = _batch_of_series(path, series, table, surveyed, date_format)
+            if len(layout.series) > 1:
+                batch = _with_any_price(batch)
+            if series is not layout.series[0]:
+                batch = replace(batch, broken=())
+            if len(batch) or batch.broken:
+                is_empty = False
+                yield batch
+    if is_empty:
+        raise InputError(f"{path} has no rows")
+
+
+def read_vendor_file(
+    path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
+) -> VendorFile:
+    """Read a whole file, a small one that is no table of many instruments side by side.
+
+    See :func:`read_batches`.
+    """
+    batches = list(read_batches(path, needed, date_format))
+    table = pa.concat_tables(
+        pa.table({str(role): column for role, column in batch.columns.items()}) for batch in batches
+    )
+    return VendorFile(
+        path,
+        {role: table[str(role)] for role in batches[0].columns},
+        np.concatenate([batch.rows for batch in batches]),
+        tuple(row for batch in batches for row in batch.broken),
+        batches[0].name,
+        batches[0].survey,
+        date_format,
+    )
+
+
+def _batch_of_series(
+    path: Path, series: Series, table: Table, surveyed: Survey, date_format: str | None
+) -> VendorFile:
+    columns = {role: table.columns[found[0]] for role, found in series.columns.items()}
+    return VendorFile(path, columns, table.rows, table.broken, series.name, surveyed, date_format)
+
+
+def _with_any_price(file: VendorFile) -> VendorFile:
+    """Leave out rows without any price: days on which others were traded."""
+    empty = np.ones(len(file), dtype=bool)
+    for role in PRICES:
+        values, unreadable = file.numbers(role)
+        empty &= np.isnan(values) & ~unreadable
+    if not empty.any():
+        return file
+    kept = pa.array(~empty)
+    columns = {role: column.filter(kept) for role, column in file.columns.items()}
+    return replace(file, columns=columns, rows=file.rows[~empty])
+
+
+def _indices(encoded: Any) -> NDArray[np.int64]:
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
