@@ -55,7 +55,6 @@ from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.held import REFUSED, HeldByImports, hold, newly_held, waiting_bars
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.model import Bars, Split, SymbolTable
-from ingestion.bars.names import Naming
 from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
 from ingestion.bars.pipeline import ByDate, BySymbol
 from ingestion.bars.prepare import Prepared, prepare
@@ -65,7 +64,7 @@ from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.splitting import may_split
 from ingestion.bars.store import Incoming, Written, write_bars
 from ingestion.bars.suspected import suspected_file
-from ingestion.bars.vendor_symbols import looks_foreign, unknown_exchanges
+from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
 
 __all__ = [
     "ADJUSTED",

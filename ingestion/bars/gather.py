@@ -16,9 +16,9 @@ from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.findings import Findings
 from ingestion.bars.layout import PRICES, Role
 from ingestion.bars.model import Bars, Split, SymbolTable
-from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusals
+from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.bars.witness import Witness
 from ingestion.base.errors import InputError
 from ingestion.markets.hours import ClosingRule, hours_of

@@ -20,10 +20,10 @@ from ingestion.bars.cells import Kind, Times
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.layout import Role
 from ingestion.bars.model import Bars, Split
-from ingestion.bars.names import NAMELESS, Naming, demand_exchange
 from ingestion.bars.reading import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.series import keys_of, slices
+from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.markets.hours import DAY
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of

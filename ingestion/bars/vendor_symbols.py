@@ -1,16 +1,25 @@
-"""Vendors' forms of symbols that TradingView writes otherwise.
+"""From a vendor's name of an instrument to the unified symbol.
 
-Translated is what can mean one instrument alone; all else stays as it is, and
-:func:`looks_foreign` tells whether it should be looked at.
+The name is in a column or in a header, or else in the file's own name. It becomes a unified symbol
+by a map that the user gives, or by what is known of vendors' spellings: only what can mean a single
+instrument is translated. Everything else stays as it is, and :func:`looks_foreign` reports symbols
+that TradingView may write otherwise.
 """
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 
+from ingestion.bars.refusals import Reason
+from ingestion.base.errors import InputError
 from ingestion.markets.exchanges import CALENDARS, FX_VENUES, INDEX_CODES, ROUND_THE_CLOCK_VENUES
+from ingestion.markets.symbols import symbol_problem
 
 AMERICAN = frozenset({"NASDAQ", "NYSE", "AMEX", "OTC", "CBOE"})
 QUOTES = frozenset(
@@ -25,7 +34,7 @@ QUOTES = frozenset(
 """Currencies that pairs are quoted in."""
 
 # After the last point of a ticker, as Yahoo, Stooq, EODHD, Tushare and Chinese libraries write it.
-_SUFFIXES = {
+_EXCHANGE_OF_SUFFIX = {
     **{"HK": "HKEX", "T": "TSE", "SH": "SSE", "SS": "SSE", "XSHG": "SSE"},
     **{"SHG": "SSE", "SZ": "SZSE", "XSHE": "SZSE", "SHE": "SZSE", "NS": "NSE", "NSE": "NSE"},
     **{"BO": "BSE", "BSE": "BSE", "L": "LSE", "LSE": "LSE", "DE": "XETR", "XETRA": "XETR"},
@@ -38,7 +47,7 @@ _SUFFIXES = {
     **{"UK": "LSE", "JP": "TSE"},
 }
 # Before the colon, as another finance site writes it.
-_CODES = {
+_EXCHANGES = {
     **{"TYO": "TSE", "LON": "LSE", "HKG": "HKEX", "ETR": "XETR", "FRA": "FWB", "EPA": "EURONEXT"},
     **{"AMS": "EURONEXT", "EBR": "EURONEXT", "ELI": "EURONEXT", "BIT": "MIL", "SWX": "SIX"},
     **{"SHA": "SSE", "SHE": "SZSE", "BOM": "BSE", "NYSEARCA": "AMEX", "NYSEAMERICAN": "AMEX"},
@@ -47,7 +56,7 @@ _CODES = {
     **{"IST": "BIST", "KLSE": "MYX", "BKK": "SET", "XNAS": "NASDAQ", "XNYS": "NYSE"},
 }
 # ISO 10383's codes of markets, and those that American data come with.
-_CODES |= {
+_EXCHANGES |= {
     **{"XNMS": "NASDAQ", "XNGS": "NASDAQ", "XNCM": "NASDAQ", "NMS": "NASDAQ", "NGM": "NASDAQ"},
     **{"NCM": "NASDAQ", "NYQ": "NYSE", "XASE": "AMEX", "ARCX": "AMEX", "PCX": "AMEX"},
     **{"OTCMKTS": "OTC", "PNK": "OTC", "OTCBB": "OTC", "OTCM": "OTC", "XLON": "LSE"},
@@ -65,7 +74,7 @@ _FEEDS = frozenset(
 _DELAYED = re.compile(r"(?P<code>[A-Z0-9_]+?)_DLY?")
 """TradingView's code of an exchange's delayed feed: ``NASDAQ_DLY``, ``CME_DL``."""
 # Of a share's name with its country, as terminals write it: 7203 JP Equity.
-_COUNTRIES = {
+_EXCHANGE_OF_COUNTRY = {
     **{"JP": "TSE", "JT": "TSE", "LN": "LSE", "HK": "HKEX", "GY": "XETR", "FP": "EURONEXT"},
     **{"NA": "EURONEXT", "BB": "EURONEXT", "IM": "MIL", "SM": "BME", "SE": "SIX", "SW": "SIX"},
     **{"AU": "ASX", "AT": "ASX", "CG": "SSE", "CS": "SZSE", "KS": "KRX", "KP": "KRX"},
@@ -78,7 +87,7 @@ _SHARE_CLASS = re.compile(r"(?P<ticker>[A-Z]{1,5})[\-/_](?P<letter>[A-E])")
 _PREFERRED = re.compile(r"(?P<ticker>[A-Z]{1,5})-P(?P<letter>[A-Z])")
 _WIDTHS = {"KRX": 6, "SSE": 6, "SZSE": 6}
 """How many characters the codes of an exchange have that numbers lose zeros of."""
-_KNOWN = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
+KNOWN_EXCHANGES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
 
 
 def unified(name: str, exchange: str | None) -> str:
@@ -105,11 +114,11 @@ def unified(name: str, exchange: str | None) -> str:
     if is_of_a_feed(name):
         return unified(ticker, exchange) if exchange in AMERICAN else name
     if colon and not _PAIR.fullmatch(name):
-        if ticker == "US" and code not in _KNOWN:
+        if ticker == "US" and code not in KNOWN_EXCHANGES:
             return unified(f"{code}.US", exchange)
         delayed = _DELAYED.fullmatch(code)
         code = delayed["code"] if delayed else code
-        code = code if code in _KNOWN else _CODES.get(code, code)
+        code = code if code in KNOWN_EXCHANGES else _EXCHANGES.get(code, code)
         return f"{code}:{_ticker(ticker, code)}"
     if name.startswith("WIKI/"):
         name = name.removeprefix("WIKI/")
@@ -142,14 +151,14 @@ def unknown_exchanges(symbols: Iterable[str]) -> list[str]:
     of_code: dict[str, list[str]] = {}
     for symbol in sorted(symbols):
         code = symbol.partition(":")[0]
-        if code not in _KNOWN | INDEX_CODES:
+        if code not in KNOWN_EXCHANGES | INDEX_CODES:
             of_code.setdefault(code, []).append(symbol)
     return [f"{code} {len(names):,} ({_meant(names[0])})" for code, names in of_code.items()]
 
 
 def _meant(symbol: str) -> str:
     code, _, ticker = symbol.partition(":")
-    near = get_close_matches(code, sorted(_KNOWN), n=1, cutoff=0.8)
+    near = get_close_matches(code, sorted(KNOWN_EXCHANGES), n=1, cutoff=0.8)
     return f"{symbol}; {near[0]}:{ticker}?" if near else symbol
 
 
@@ -162,7 +171,7 @@ def looks_foreign(symbol: str) -> bool:
     (True, False, False)
     """
     exchange, _, ticker = symbol.partition(":")
-    if ticker in _KNOWN:
+    if ticker in KNOWN_EXCHANGES:
         return True
     if exchange in AMERICAN:
         return not re.fullmatch(r"[A-Z]{1,5}(\.[A-Z]{1,2})?(/P[A-Z]?|/W[SA-Z]?|/U|/R)?", ticker)
@@ -176,15 +185,15 @@ def _named_exchange(name: str, exchange: str | None) -> tuple[str | None, str]:
     if match := _TERMINAL.fullmatch(name):
         if match["country"] == "US":
             return None, match["ticker"].replace("/", ".")
-        if match["country"] in _COUNTRIES:
-            return _COUNTRIES[match["country"]], match["ticker"]
+        if match["country"] in _EXCHANGE_OF_COUNTRY:
+            return _EXCHANGE_OF_COUNTRY[match["country"]], match["ticker"]
     if match := _CHINESE.fullmatch(name):
         return {"SH": "SSE", "SZ": "SZSE"}[match["city"]], match["code"]
     ticker, point, suffix = name.rpartition(".")
     if point and ticker:
         if suffix == "US" and (exchange is None or exchange in AMERICAN):
             return None, ticker
-        found = _SUFFIXES.get(suffix)
+        found = _EXCHANGE_OF_SUFFIX.get(suffix)
         # One letter after an American ticker is a class of shares: BRK.B is like VOD.L.
         is_class = len(suffix) == 1 and exchange in AMERICAN and not ticker.isdigit()
         # With a crypto venue's or dealer's exchange a suffix is part of the name.
@@ -232,3 +241,244 @@ def _pair(ticker: str, exchange: str) -> str:
         quotes = tuple(quote for quote in QUOTES if len(quote) == 3)
         return ticker[1:] if ticker.endswith(quotes) else ticker
     return ticker
+
+
+_ONE_SYMBOL = re.compile(r"(?P<exchange>[A-Z0-9_]+?)_(?P<ticker>.+)_1[dD]")
+_CHART = re.compile(r"(?P<symbol>[^,]+), ?(?P<interval>[0-9]*[A-Z]?)(?:_[0-9a-f]+)?")
+"""What charts are exported as: ``NASDAQ_AAPL, 1D_8a2f1.csv``."""
+_FEED_MARK = re.compile(r"BATS_|(?<=[A-Z])_DLY(?=_)")
+"""In a chart's name, what tells of the data's feed and not of the exchange that lists the share."""
+_TICKER_AND_COUNTRY = re.compile(r"(?P<ticker>[a-z0-9.^-]+)_(?P<country>us|uk|jp|hk|de)_d")
+"""What Stooq names its downloads: ``aapl_us_d.csv`` is of ``AAPL.US``."""
+_COPY = re.compile(r"(?:\s*\(\d+\)|\s*-\s*copy|_copy)+$", re.IGNORECASE)
+_DAILY = frozenset({"1d", "d", "d1", "1day", "day", "daily", "1440", "24h", "eod"})
+_OTHER_INTERVALS = re.compile(
+    r"[1-9]\d{0,2}(?:s|sec|m|min|minute|h|hr|hour|w|week|mo|mn|month)|hourly|weekly|monthly|minute|"
+    r"[mh][1-9]\d?|w1|mn1|intraday|15|30|60|120|180|240|360|480|720",
+)
+_DATE_PART = re.compile(r"(?:19|20)\d{2}(?:[-.]?[01]\d(?:[-.]?[0-3]\d)?)?|\d{9,}")
+_SPAN_OF_TIME = re.compile(r"\d{1,2}(?:y|yr|yrs|years?)|from|to|since|until|max|full|all")
+_DESCRIPTIONS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        data dataset bulk price prices stockprices stockdata export exports exported download
+        downloads quote quotes history histories historical historicaldata hist bars bar ohlc
+        ohlcv ohlcvt candle candles kline klines chart charts table tables file files output
+        result results stock stocks share shares equity equities securities security ticker
+        tickers symbol symbols universe market markets portfolio watchlist timeseries series csv
+        untitled unknown new part chunk dump database db sheet sheet1 book1 adjusted adj
+        unadjusted raw spot combined merged final sample test
+        """,
+    )
+)
+"""Words that describe a file and name no instrument."""
+
+
+def name_in(path: Path) -> str:
+    """Return the vendor's name of the one instrument that a file is of, by the file's name.
+
+    Known are ``{EXCHANGE}_{TICKER}_1d``, TradingView's ``{EXCHANGE}_{TICKER}, 1D``, and a ticker
+    among words, intervals and dates: ``AAPL_daily``, ``BTCUSDT-1d-2021-03``, ``daily_AAPL``.
+
+    Raises
+    ------
+    InputError
+        If it names none, or says that the bars are not of days.
+
+    Examples
+    --------
+    >>> name_in(Path("NASDAQ_AAPL_1d.parquet")), name_in(Path("AAPL.csv"))
+    ('NASDAQ:AAPL', 'AAPL')
+    >>> name_in(Path("FX_IDC_EURUSD_1d.parquet")), name_in(Path("BTCUSDT-1d-2021-03.csv"))
+    ('FX_IDC:EURUSD', 'BTCUSDT')
+    """
+    stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    stem = _COPY.sub("", stem).strip()
+    match = _ONE_SYMBOL.fullmatch(stem)
+    if match and match["ticker"] not in QUOTES:
+        return _after_venue(stem[:-3]) or f"{match['exchange']}:{match['ticker']}"
+    if match := _CHART.fullmatch(stem):
+        if match["interval"] not in ("1D", "D"):
+            raise _not_daily(path, match["interval"])
+        stem = _FEED_MARK.sub("", match["symbol"], count=1)
+        if symbol := _after_venue(stem):
+            return symbol
+    if match := _TICKER_AND_COUNTRY.fullmatch(stem):
+        return f"{match['ticker']}.{match['country']}"
+    left = _without_description(path, stem)
+    if not left:
+        raise InputError(
+            f"{path} has no column of symbols, and its name names none: name it after its symbol "
+            "(AAPL.csv), or add a column symbol"
+        )
+    return _after_venue("_".join(left)) or "_".join(left)
+
+
+def _without_description(path: Path, stem: str) -> list[str]:
+    """Return the parts of a name that describe nothing, those between underscores and blanks."""
+    parts = [part for part in re.split(r"[_,\s]+", stem) if part]
+    left = []
+    for part in parts:
+        pieces = [piece for piece in part.split("-") if piece]
+        described = [
+            _describes(path, piece, alone=len(parts) == 1 == len(pieces)) for piece in pieces
+        ]
+        if _DATE_PART.fullmatch(part) or all(described):
+            continue
+        # BRK-B and BTC-USD are one name; BTCUSDT-1d-2021-03 is one name and its description.
+        first = described.index(False)
+        last = len(pieces) - described[::-1].index(False)
+        left.append("-".join(pieces[first:last]))
+    return left
+
+
+def _describes(path: Path, piece: str, *, alone: bool) -> bool:
+    word = piece.casefold()
+    # Tickers too are words: ALL, D, DAY. In capitals and alone they name a file.
+    if alone and piece.isupper() and piece.isalpha() and len(piece) <= 4 and piece != "BULK":
+        return False
+    if not alone and _OTHER_INTERVALS.fullmatch(word):
+        raise _not_daily(path, piece)
+    return (
+        word in _DESCRIPTIONS | _DAILY
+        or bool(_DATE_PART.fullmatch(word))
+        or (not alone and bool(_SPAN_OF_TIME.fullmatch(word) or re.fullmatch(r"\d{1,2}", word)))
+        or (alone and word == "all")
+    )
+
+
+def _not_daily(path: Path, interval: str) -> InputError:
+    return InputError(
+        f"{path} is named as bars of {interval}, and only daily bars are imported: rename it if "
+        "they are of days"
+    )
+
+
+def _after_venue(stem: str) -> str | None:
+    """Return the unified symbol of ``{EXCHANGE}_{TICKER}``; none if the exchange is not known."""
+    # An exchange code may have an underscore itself, so known codes are tried longest first.
+    for code in sorted(KNOWN_EXCHANGES, key=len, reverse=True):
+        # Short codes are words too: set_a.csv is of no Thai share.
+        start = stem[: len(code) + 1]
+        start = start.upper() if len(code) > 4 else start
+        if start == f"{code}_" and len(stem) > len(start):
+            return f"{code}:{stem[len(start) :]}"
+    return None
+
+
+_FIRST_FEW = 5
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a vendor's name of an instrument is."""
+
+    symbol: str | None
+    """Unified; None if it is refused."""
+    reason: Reason = Reason.SYMBOL
+    problem: str = ""
+
+
+NAMELESS = Named(None, Reason.SYMBOL, "no symbol")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How to make a vendor's names unified."""
+
+    exchange: str | None = None
+    """Exchange of bare tickers; none if they are not to be guessed."""
+    mapped: dict[str, str] = field(default_factory=dict)
+    """Vendor name → unified symbol; decides before the exchange does."""
+
+    @classmethod
+    def of(cls, exchange: str | None, symbol_map: Path | None) -> Naming:
+        """Check the exchange and read the map.
+
+        Raises
+        ------
+        InputError
+            If either is unusable.
+        """
+        code = exchange.upper() if exchange is not None else None
+        if code is not None and (problem := symbol_problem(f"{code}:A")):
+            raise InputError(f"--exchange {exchange}: {problem}")
+        return cls(code, {} if symbol_map is None else _read_map(symbol_map))
+
+    def of_file(self, path: Path) -> str:
+        """Return the name of the instrument that a file is of, by the file's name.
+
+        Raises
+        ------
+        InputError
+            If the file's name says none.
+        """
+        return path.stem if path.stem in self.mapped else name_in(path)
+
+    def unify(self, name: str) -> Named:
+        """Return the unified symbol of a vendor's name, or what is wrong with that."""
+        if not name:
+            return NAMELESS
+        symbol = self.mapped.get(name) or unified(name.upper(), self.exchange)
+        if is_of_a_feed(symbol):
+            return Named(None, Reason.EXCHANGE, _feed_problem(symbol))
+        if ":" not in symbol:
+            return Named(None, Reason.EXCHANGE, name[:80])
+        problem = symbol_problem(symbol)
+        if problem:
+            return Named(None, Reason.SYMBOL, f"{name[:80]!r}: {problem}")
+        return Named(symbol)
+
+
+def _feed_problem(symbol: str) -> str:
+    feed, _, ticker = symbol.partition(":")
+    return (
+        f"{symbol[:80]}: {feed} is where prices come from, not the exchange that lists the share: "
+        f"write NASDAQ:{ticker[:40]}, NYSE:{ticker[:40]} or AMEX:{ticker[:40]}, or give --exchange"
+    )
+
+
+def demand_exchange(path: Path, names: Iterable[str], named: Iterable[Named]) -> None:
+    """Refuse a file whose names are all bare tickers of no exchange.
+
+    Raises
+    ------
+    InputError
+        Naming some of them.
+    """
+    pairs = list(zip(names, named, strict=True))
+    bare = sorted(name for name, each in pairs if each.reason is Reason.EXCHANGE)
+    if bare and not any(each.symbol for _, each in pairs):
+        first = ", ".join(name[:80] for name in bare[:_FIRST_FEW])
+        more = ", …" if len(bare) > _FIRST_FEW else ""
+        if is_of_a_feed(bare[0]):
+            raise InputError(f"{path}: {_feed_problem(bare[0])}, or --symbol-map FILE")
+        raise InputError(
+            f"{path}: no exchange for {first}{more}: give --exchange, such as NASDAQ, or "
+            "--symbol-map FILE (vendor name, unified symbol)"
+        )
+
+
+def _read_map(path: Path) -> dict[str, str]:
+    """Read a JSON object, or a CSV whose first two columns are vendor name and unified symbol."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                raise InputError(f"{path} is not a JSON object (vendor name: unified symbol)")
+            pairs = [[name, symbol] for name, symbol in document.items()]
+        else:
+            pairs = [row[:2] for row in csv.reader(text.splitlines()) if any(row)]
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise InputError(f"the symbol map {path} cannot be read: {error}") from None
+    mapped: dict[str, str] = {}
+    for number, pair in enumerate(pairs, start=1):
+        problem = symbol_problem(pair[1]) if len(pair) == 2 else "not two columns"
+        if problem and number == 1 and path.suffix.lower() != ".json":
+            continue  # a header
+        if problem:
+            raise InputError(f"the symbol map {path}, entry {number} ({pair[0]}): {problem}")
+        mapped[pair[0].strip()] = pair[1]
+    return mapped

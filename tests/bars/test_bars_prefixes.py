@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
-from ingestion.bars.names import Naming
 from ingestion.bars.refusals import Reason
+from ingestion.bars.vendor_symbols import Naming
 from ingestion.base.errors import InputError
 from ingestion.cli.bars import import_text
 
