@@ -50,7 +50,6 @@ from ingestion.bars.cells import is_date_format
 from ingestion.bars.checks import describe
 from ingestion.bars.doubts import Doubts
 from ingestion.bars.duplicates import Duplicates
-from ingestion.bars.findings import Finding, Findings
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.held import REFUSED, HeldByImports, hold, newly_held, waiting_bars
 from ingestion.bars.judgement import Judgement
@@ -59,7 +58,7 @@ from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
 from ingestion.bars.pipeline import ByDate, BySymbol
 from ingestion.bars.prepare import Prepared, prepare
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
-from ingestion.bars.refusals import HINTS, Reason, Refusal, Refusals
+from ingestion.bars.refusals import HINTS, Finding, Findings, Reason, Refusal, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.splitting import may_split
 from ingestion.bars.store import Incoming, Written, write_bars

@@ -10,9 +10,8 @@ import numpy as np
 
 from ingestion.bars.checks import describe
 from ingestion.bars.duplicates import Duplicates
-from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars
-from ingestion.bars.refusals import Reason, Refusals
+from ingestion.bars.refusals import Findings, Reason, Refusals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,13 +13,12 @@ import numpy as np
 
 from ingestion.bars.adjustment import Contradiction, Evidence, Shown, contradiction, evidence
 from ingestion.bars.duplicates import one_per_session
-from ingestion.bars.findings import EXAMPLES
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.leaps import Leaps, find_leaps
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect, with_stored
-from ingestion.bars.refusals import Reason
+from ingestion.bars.refusals import EXAMPLES, Reason
 from ingestion.bars.restated import Pattern, Restatement, restatements
 from ingestion.bars.series import among, in_order, keys_of, sessions_of
 from ingestion.bars.splits import place, turn_back

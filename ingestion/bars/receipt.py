@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingestion.bars.doubts import Doubts
-from ingestion.bars.findings import Findings
 from ingestion.bars.model import Bars, Split
 from ingestion.bars.prepare import Prepared
-from ingestion.bars.refusals import Refusals
+from ingestion.bars.refusals import Findings, Refusals
 from ingestion.bars.store import Written
 
 if TYPE_CHECKING:

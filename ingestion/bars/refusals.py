@@ -1,13 +1,13 @@
-"""What was refused, and why."""
+"""What an import refuses and finds: rows with their reasons, and notes beside the counts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,27 +69,6 @@ class Refusal:
     reason: Reason
     detail: str
     """The values that were seen."""
-
-
-class _Refused(Protocol):
-    """A row with the reason against it."""
-
-    @property
-    def reason(self) -> Reason: ...
-
-
-Row = TypeVar("Row", bound=_Refused)
-
-
-def examples(refused: Iterable[Row]) -> list[Row]:
-    """Return the first :data:`EXAMPLES` of each reason, in the order in which they were met."""
-    seen: Counter[Reason] = Counter()
-    shown = []
-    for row in refused:
-        seen[row.reason] += 1
-        if seen[row.reason] <= EXAMPLES:
-            shown.append(row)
-    return shown
 
 
 _SCHEMA = pa.schema(
@@ -171,3 +150,61 @@ class Refusals:
         columns = {name: [getattr(row, name) for row in self._rows] for name in _SCHEMA.names}
         self._writer.write_table(pa.table(columns, schema=_SCHEMA))
         self._rows.clear()
+
+
+_EXAMPLES_IN_TEXT = 5
+"""Of each finding, for people."""
+
+
+@dataclass
+class Finding:
+    """One kind of thing that was found."""
+
+    name: str
+    """In the receipt and for ``--json``."""
+    text: str
+    """For people, after the count: ``symbols taken from the names of files``."""
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+    """The first :data:`EXAMPLES`."""
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.examples[:_EXAMPLES_IN_TEXT])
+        more = ", …" if self.count > _EXAMPLES_IN_TEXT else ""
+        return f"{self.count:,} {self.text}{f': {shown}{more}' if shown else ''}"
+
+
+class Findings:
+    """All findings of an import, in the order in which their kinds were met."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Finding] = {}
+
+    def add(
+        self, name: str, text: str, found: Iterable[str] = (), count: int | None = None
+    ) -> None:
+        """Add to a kind.
+
+        Parameters
+        ----------
+        name, text
+            As of :class:`Finding`; each name has one text.
+        found
+            What was found, a short text each; only the first are kept.
+        count
+            How many, where not each has a text.
+        """
+        found = list(found)
+        count = len(found) if count is None else count
+        if not count:
+            return
+        kind = self._kinds.setdefault(name, Finding(name, text))
+        kind.count += count
+        kind.examples += found[: EXAMPLES - len(kind.examples)]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._kinds.values())
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it for a receipt, or for ``--json``."""
+        return {each.name: {"count": each.count, "examples": each.examples} for each in self}

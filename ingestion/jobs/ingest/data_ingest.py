@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_mi
 from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
-from ingestion.bars.refusals import Refusals, examples
+from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
@@ -114,8 +114,19 @@ class BarsReport:
             "refused": len(self.refused),
             "refused_by_reason": self.refused_by_reason,
             "refused_file": self.refused_file,
-            "refusals": [vars(row) for row in examples(self.refused)],
+            "refusals": [vars(row) for row in _examples(self.refused)],
         }
+
+
+def _examples(refused: Iterable[RefusedBar]) -> list[RefusedBar]:
+    """Return the first :data:`EXAMPLES` of each reason, in the order in which they were met."""
+    seen: Counter[Reason] = Counter()
+    shown = []
+    for row in refused:
+        seen[row.reason] += 1
+        if seen[row.reason] <= EXAMPLES:
+            shown.append(row)
+    return shown
 
 
 _COUNTS = (
