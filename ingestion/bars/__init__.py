@@ -46,6 +46,7 @@ file without one leaves ratios that the lakehouse holds as they are.
 """
 
 from ingestion.bars.ahead import read_ahead, record_ahead
+from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.cells import is_date_format
 from ingestion.bars.checks import describe
 from ingestion.bars.doubts import Doubts
@@ -53,9 +54,7 @@ from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.gather import Gathered, Gatherer
 from ingestion.bars.held import REFUSED, HeldByImports, hold, newly_held, waiting_bars
 from ingestion.bars.judgement import Judgement
-from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.nearby import ADJUSTED, NearbyBars, StoredBars
-from ingestion.bars.pipeline import ByDate, BySymbol
 from ingestion.bars.prepare import Prepared, prepare
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import HINTS, Finding, Findings, Reason, Refusal, Refusals

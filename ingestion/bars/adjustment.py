@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.model import Bars
+from ingestion.bars.arrays import Bars, slices
 from ingestion.bars.nearby import LOOKBACK
-from ingestion.bars.series import slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +73,7 @@ def evidence(bars: Bars, ratio: NDArray[np.float64]) -> Iterator[Evidence]:
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one a session.
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one a session.
     ratio
         Shape ``(n,)``: the ratio that takes effect at each bar, 1 for none.
     """

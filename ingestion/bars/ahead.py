@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.model import Split
+from ingestion.bars.arrays import Split
 from ingestion.catalog import OHLCV_1D, SPLITS
 from ingestion.lakehouse import (
     append_rows,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.model import VALUES, Bars
+from ingestion.bars.arrays import VALUES, Bars
 from ingestion.bars.refusals import ACCEPTED, CODES, Reason
 
 if TYPE_CHECKING:

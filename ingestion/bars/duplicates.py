@@ -6,14 +6,17 @@ is right. Where prices disagree nobody knows which is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion.bars.arrays import Bars
 from ingestion.bars.checks import TOLERANCE
-from ingestion.bars.model import Bars
+from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.placing import bars_by_hours, session_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,9 +54,9 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them.
+        As :func:`ingestion.bars.arrays.in_order` leaves them.
     sessions
-        Shape ``(n,)``: what :func:`ingestion.bars.series.sessions_of` tells them apart by.
+        Shape ``(n,)``: what :func:`ingestion.bars.duplicates.session_keys` tells them apart by.
     rule
         For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
         they say about splits, the last one stays.
@@ -86,6 +89,19 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
 
     refused = disagree & (rule is Duplicates.REFUSE)
     return OnePerSession(mask(~refused), refused[session], mask(revised), mask(disagree & ~refused))
+
+
+def session_keys(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return what tells the sessions of a symbol's bars apart: their close, or their day.
+
+    With a calendar each session has one close. Without one vendors cut the day differently, and
+    bars of one day are of one session all the same.
+    """
+    sessions = bars.event.copy()
+    for symbol, at in bars_by_hours(names, bars.symbol).items():
+        if hours_of(symbol).rule in (ClosingRule.NEW_YORK_ROLL, ClosingRule.DAY_AFTER_OPEN):
+            sessions[at] = session_days(symbol, bars.timestamp[at], bars.event[at])
+    return sessions
 
 
 def _known(ratio: NDArray[np.float64], session: NDArray[np.intp]) -> NDArray[np.float64]:

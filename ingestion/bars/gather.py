@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion.bars.arrays import Bars, Split, SymbolTable
 from ingestion.bars.cells import Kind
 from ingestion.bars.checks import TOLERANCE, check_values, describe
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.layout import PRICES, Role
-from ingestion.bars.model import Bars, Split, SymbolTable
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange

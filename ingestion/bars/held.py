@@ -17,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.model import Bars
-from ingestion.bars.series import keys_of, places
+from ingestion.bars.arrays import Bars, keys_of, places
 from ingestion.base import clock
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.model import Bars
-from ingestion.bars.series import slices
+from ingestion.bars.arrays import Bars, slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +78,7 @@ def find_leaps(
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one a session, as traded.
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one a session, as traded.
     ratio
         Shape ``(n,)``: the split ratio that takes effect at each bar, 1 for none.
     limit

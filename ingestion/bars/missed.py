@@ -18,8 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.bars.ahead import Due, read_ahead
+from ingestion.bars.arrays import Bars
 from ingestion.bars.attendance import market_of, sessions_of
-from ingestion.bars.model import Bars
 from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.suspects import SAME
 from ingestion.catalog import MISSED_BARS

@@ -1,12 +1,11 @@
 """What the lakehouse holds around some bars.
 
 An import reads it once, for all its symbols, and deals it to the piles in which they are judged
-(:mod:`ingestion.bars.pipeline`).
+(:mod:`ingestion.bars.arrays`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.model import SCANNER, VALUES, Bars
-from ingestion.bars.series import keys_of, places
+from ingestion.bars.arrays import NEVER, SCANNER, VALUES, Bars, Extent, keys_of, places
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
-from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,39 +31,6 @@ STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 _COLUMNS = ["symbol", "timestamp", *VALUES, "event_timestamp", "source"]
-_NEVER = np.iinfo(np.int64).max
-
-
-class Extent:
-    """The dates of some bars, as days from 1970-01-01."""
-
-    def __init__(self) -> None:
-        self.days: Counter[int] = Counter()
-        """How many bars close on each."""
-        self.first = np.zeros(0, dtype=np.int64)
-        self.last = np.zeros(0, dtype=np.int64)
-        """Of each symbol by number; of one without bars the first is after the last."""
-
-    @classmethod
-    def of(cls, symbol: NDArray[np.int32], event: NDArray[np.int64]) -> Extent:
-        """Return that of bars with such symbols, by number, and closes, Unix seconds."""
-        extent = cls()
-        extent.add(symbol, event)
-        return extent
-
-    def add(self, symbol: NDArray[np.int32], event: NDArray[np.int64]) -> None:
-        """Take further bars."""
-        if not len(symbol):
-            return
-        more = int(symbol.max()) + 1 - len(self.first)
-        if more > 0:
-            self.first = np.append(self.first, np.full(more, _NEVER))
-            self.last = np.append(self.last, np.full(more, -_NEVER))
-        days = event // DAY
-        np.minimum.at(self.first, symbol, days)
-        np.maximum.at(self.last, symbol, days)
-        for day, count in zip(*np.unique(days, return_counts=True), strict=True):
-            self.days[int(day)] += int(count)
 
 
 class StoredBars:
@@ -92,7 +56,7 @@ class StoredBars:
         stored = by_date(list_parts(root, OHLCV_1D)).items()
         self._parts = {(day - _EPOCH).days: parts for day, parts in stored}
         reach, present = LOOKBACK.days, np.flatnonzero(extent.first <= extent.last)
-        self._first, self._last = (np.full(len(names), each) for each in (_NEVER, -_NEVER))
+        self._first, self._last = (np.full(len(names), each) for each in (NEVER, -NEVER))
         self._first[present] = extent.first[present] - reach
         self._last[present] = extent.last[present] + reach
         self._days = {day + n for day in extent.days for n in range(-reach, reach + 1)}

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.ahead import read_ahead
-from ingestion.bars.model import Bars, Split
+from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.nearby import NearbyBars
-from ingestion.bars.series import among, in_order, keys_of
 from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def carried(bars: Bars, names: Sequence[str], splits: Recorded) -> NDArray[np.fl
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one per session. Nothing takes effect
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one per session. Nothing takes effect
         at a symbol's first bar: there is no price before it.
     """
     factor = np.ones(len(bars))
@@ -125,7 +124,7 @@ class Known:
         Parameters
         ----------
         bars
-            As :func:`ingestion.bars.series.in_order` leaves them, one per session; stored ones have
+            As :func:`ingestion.bars.arrays.in_order` leaves them, one per session; stored ones have
             a file number below 0.
 
         Returns
@@ -252,7 +251,7 @@ def take_effect(
     Parameters
     ----------
     bars
-        What is to be written, as :func:`ingestion.bars.series.in_order` leaves it.
+        What is to be written, as :func:`ingestion.bars.arrays.in_order` leaves it.
     known
         What waits now.
     before

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.adjustment import Contradiction, Evidence, Shown, contradiction, evidence
-from ingestion.bars.duplicates import one_per_session
+from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
+from ingestion.bars.duplicates import one_per_session, session_keys
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.leaps import Leaps, find_leaps
-from ingestion.bars.model import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import EXAMPLES, Reason
 from ingestion.bars.restated import Pattern, Restatement, restatements
-from ingestion.bars.series import among, in_order, keys_of, sessions_of
 from ingestion.bars.splits import place, turn_back
 from ingestion.bars.suspected import SuspectedSplit, suspected_split
 
@@ -91,7 +90,7 @@ def prepare(
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
     """Refuse bars that disagree; returns one bar per session, and the others by file."""
-    sessions = one_per_session(bars, sessions_of(bars, by.names), by.duplicates)
+    sessions = one_per_session(bars, session_keys(bars, by.names), by.duplicates)
     by.refuse(bars, sessions.refused, Reason.DUPLICATE)
     for name, text, which in (
         (

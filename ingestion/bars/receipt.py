@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.doubts import Doubts
-from ingestion.bars.model import Bars, Split
 from ingestion.bars.prepare import Prepared
 from ingestion.bars.refusals import Findings, Refusals
 from ingestion.bars.store import Written

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.model import Bars
+from ingestion.bars.arrays import Bars, slices
 from ingestion.bars.nearby import NearbyBars
-from ingestion.bars.series import slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ def restatements(
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them, one per session.
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one per session.
     is_adjusted
         Shape ``(symbols,)``: whose incoming bars stay split-adjusted.
 

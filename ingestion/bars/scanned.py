@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion.bars.arrays import Bars
 from ingestion.bars.checks import check_values, describe
-from ingestion.bars.model import Bars
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
 from ingestion.bars.witness import Witness
 from ingestion.catalog import SCANNED_BAR

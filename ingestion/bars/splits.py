@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ingestion.bars.arrays import Bars, Split, keys_of, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.layout import Role
-from ingestion.bars.model import Bars, Split
 from ingestion.bars.reading import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
-from ingestion.bars.series import keys_of, slices
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.markets.hours import DAY
 from ingestion.markets.sessions import sessions_between
@@ -118,7 +117,7 @@ def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None
     Parameters
     ----------
     bars
-        Split-adjusted, as :func:`ingestion.bars.series.in_order` leaves them.
+        Split-adjusted, as :func:`ingestion.bars.arrays.in_order` leaves them.
     names
         Symbols by number.
     splits
@@ -155,7 +154,7 @@ def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.series.in_order` leaves them.
+        As :func:`ingestion.bars.arrays.in_order` leaves them.
     """
     numbers = {name: number for number, name in enumerate(names)}
     keys = keys_of(bars.symbol, bars.event)

@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.ahead import read_ahead
-from ingestion.bars.model import VALUES, Bars, Split
+from ingestion.bars.arrays import VALUES, Bars, Split, keys_of, places
 from ingestion.bars.nearby import ADJUSTED
-from ingestion.bars.series import keys_of, places
 from ingestion.bars.stored import StoredDay
 from ingestion.bars.twins import Twin, Twins
 from ingestion.bars.withdrawn import Withdrawn
@@ -85,7 +84,7 @@ class Incoming:
     """What an import brings to the lakehouse."""
 
     bars: Bars
-    """One per symbol and close, as :func:`ingestion.bars.series.in_order` leaves them."""
+    """One per symbol and close, as :func:`ingestion.bars.arrays.in_order` leaves them."""
     names: Sequence[str]
     """Symbols by number."""
     source: Callable[[NDArray[np.intp]], pa.Array]

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.model import Bars
-from ingestion.bars.series import keys_of, places
+from ingestion.bars.arrays import Bars, keys_of, places
 from ingestion.bars.withdrawn import Withdrawn, as_withdrawn
 from ingestion.lakehouse import is_withdrawn, standing
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.adjustment import ratio_told
+from ingestion.bars.arrays import Bars
 from ingestion.bars.leaps import Leap
-from ingestion.bars.model import Bars
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

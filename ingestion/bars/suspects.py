@@ -17,7 +17,7 @@ import numpy as np
 
 from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.ahead import Due, read_ahead
-from ingestion.bars.model import Bars
+from ingestion.bars.arrays import Bars
 from ingestion.bars.nearby import Before, NearbyBars
 from ingestion.markets.sessions import previous_close
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ingestion.bars.ahead import read_ahead
-from ingestion.bars.model import Bars, Split
+from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect
 from ingestion.bars.refusals import Reason

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ingestion.bars.model import Bars
+from ingestion.bars.arrays import Bars
 from ingestion.markets.hours import DAY, known_calendar
 from ingestion.markets.placing import bars_by_hours, session_days
 from ingestion.markets.sessions import sessions_between

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.bars import Bars, Duplicates, Reason
+from ingestion.bars.arrays import in_order
 from ingestion.bars.duplicates import one_per_session
-from ingestion.bars.series import in_order
 from ingestion.base.errors import InputError
 
 MONDAY, TUESDAY = "2021-03-01", "2021-03-02"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
-from ingestion.bars import nearby, pipeline
+from ingestion.bars import arrays, nearby
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.parts import Part, read_part
 
@@ -37,7 +37,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[date]:
 def test_a_date_is_read_once_however_many_times_bars_are_judged(
     run: Import, write: Write, reads: Counter[date], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(arrays, "ROWS_AT_ONCE", 3)
     lines = [day_of(f"NYSE:{name}", day, 10) for day in DAYS for name in "ABCDEFG"]
     path = write("v.csv", HEADER + "".join(lines))
     assert run(path).written == len(lines)

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.bars.arrays import VALUES
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles, seconds
-from ingestion.bars.model import VALUES
 from ingestion.base.spill import Spill, runs
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.formulas import compute_local_features

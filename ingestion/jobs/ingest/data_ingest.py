@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.accepted import read_accepted, record_accepted
+from ingestion.bars.arrays import SCANNER, Bars
 from ingestion.bars.checks import describe
 from ingestion.bars.held import hold, is_import, newly_held, sessions_of, waiting_bars, with_waiting
 from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
-from ingestion.bars.model import SCANNER, Bars
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
+from ingestion.bars.arrays import SCANNER
 from ingestion.bars.attendance import Attendance, Hole, market_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
-from ingestion.bars.model import SCANNER
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.reading import reading_again

@@ -114,7 +114,7 @@ def _gather(gatherer: Gatherer, by_symbol: BySymbol, tally: Tally) -> set[str]:
             for gathered in gatherer.gather(number, path):
                 tally.read[number] += gathered.read
                 given |= gathered.split_symbols
-                by_symbol.add(gathered)
+                by_symbol.add(gathered.bars, gathered.splits)
                 gatherer.witness.accept(gathered.bars, gatherer.symbols.names)
         except InputError as error:  # it does not stop the others
             tally.problems[str(path)] = str(error)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars import record_ahead
-from ingestion.bars.model import Split
+from ingestion.bars.arrays import Split
 from ingestion.bars.store import PARTS_AT_ONCE
 from ingestion.bars.twins import keys
 from ingestion.bars.withdrawn import keep_splits

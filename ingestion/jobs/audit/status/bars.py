@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.model import SCANNER
+from ingestion.bars.arrays import SCANNER
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_part, without_withdrawn
