@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.arrays import Bars
-from ingestion.bars.checks import TOLERANCE
+from ingestion.bars.placing import TOLERANCE
 from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.placing import bars_by_hours, session_days
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.arrays import Bars
-from ingestion.bars.checks import describe
 from ingestion.bars.duplicates import Duplicates
+from ingestion.bars.placing import describe
 from ingestion.bars.refusals import Findings, Reason, Refusals
 
 if TYPE_CHECKING:

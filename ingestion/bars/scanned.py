@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.arrays import Bars
-from ingestion.bars.checks import check_values, describe
+from ingestion.bars.placing import NO_CLOSE, TradingDays, check_values, closes_of, describe
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
-from ingestion.bars.witness import Witness
 from ingestion.catalog import SCANNED_BAR
-from ingestion.markets.closes import BarState, bar_close, bar_state, known_bar_close
+from ingestion.markets.closes import BarState, bar_state
 from ingestion.markets.hours import ClosingRule, feed_delay, hours_of
+from ingestion.markets.placing import by_hours
 from ingestion.markets.sessions import next_open
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Scanned:
     unknown_hours: int = 0
     """Bars of exchanges of unknown hours: open or closed by the 24-hour rule."""
     refused: list[RefusedBar] = field(default_factory=list)
-    witness: Witness = field(default_factory=Witness)
+    trading_days: TradingDays = field(default_factory=TradingDays)
 
 
 def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
@@ -79,14 +79,15 @@ def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
     )
     verdict = check_values(bars, np.zeros(len(names), dtype=bool), is_dealer)
     for at, (name, opened) in enumerate(zip(names, opens, strict=True)):
-        if misplaced := _misplaced(name, opened, _seconds(rows[name], "last_bar_update_time")):
-            verdict[at] = CODES[misplaced]
+        ticked = _seconds(rows[name], "last_bar_update_time")
+        if reason := _why_no_place(name, opened, int(bars.event[at]), ticked):
+            verdict[at] = CODES[reason]
         elif opened is not None and not _is_closed(scanned, rows[name], name, opened, asked_at):
             verdict[at] = _NOT_CLOSED
     for at in np.flatnonzero((verdict != ACCEPTED) & (verdict != _NOT_CLOSED)).tolist():
         reason = REASONS[verdict[at]]
         if reason is Reason.SESSION and bars.volume[at] > 0:
-            scanned.witness.refuse(names[at], int(bars.timestamp[at]))
+            scanned.trading_days.refuse(names[at], int(bars.timestamp[at]))
         scanned.refused.append(RefusedBar(names[at], reason, _explain(bars, at, rows[names[at]])))
     scanned.bars = bars.take(np.flatnonzero(verdict == ACCEPTED))
     return scanned
@@ -95,13 +96,12 @@ def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
 _NOT_CLOSED = np.int8(-2)
 
 
-def _misplaced(name: str, opened: int | None, ticked: int | None) -> Reason | None:
-    """Tell why a bar has no place in time; None if it has one."""
+def _why_no_place(name: str, opened: int | None, close: int, ticked: int | None) -> Reason | None:
+    """Return why a bar has no place in time; None if it has one."""
     if opened is None:
         return Reason.TIME
-    close = known_bar_close(name, opened)
-    if close is None:
-        return None if hours_of(name).rule is ClosingRule.DAY_AFTER_OPEN else Reason.SESSION
+    if close == NO_CLOSE:
+        return Reason.SESSION
     # The scanner refreshes its columns by separate jobs, so a row may mix two bars.
     following = next_open(name, close)
     if ticked is not None and following is not None and ticked > following:
@@ -124,17 +124,17 @@ def _is_closed(scanned: Scanned, row: Row, name: str, opened: int, asked_at: int
 
 
 def _bars(rows: Mapping[str, Row], names: list[str], opens: list[int | None]) -> Bars:
-    closes = [
-        0 if opened is None else bar_close(name, opened)
-        for name, opened in zip(names, opens, strict=True)
-    ]
     size = len(names)
+    timestamp = np.array([opened or 0 for opened in opens], dtype=np.int64)
+    event = np.zeros(size, dtype=np.int64)
+    for symbol, at in by_hours(names).items():
+        event[at] = closes_of(symbol, timestamp[at])
     return Bars(
         file=np.zeros(size, dtype=np.int32),
         row=np.arange(size, dtype=np.int64),
         symbol=np.arange(size, dtype=np.int32),
-        timestamp=np.array([opened or 0 for opened in opens], dtype=np.int64),
-        event=np.array(closes, dtype=np.int64),
+        timestamp=timestamp,
+        event=event,
         **{
             name: _numbers(rows, names, name) for name in ("open", "high", "low", "close", "volume")
         },

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, Split, keys_of, slices
 from ingestion.bars.cells import Kind, Times
-from ingestion.bars.closing import NONE, opens_and_closes, why_unplaced
 from ingestion.bars.layout import Role
+from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
@@ -66,11 +66,11 @@ def read_splits(
     named = [*(naming.unify(name) for name in names), NAMELESS]
     demand_exchange(path, names, named[:-1])
     times = file.times()
-    _, closes = opens_and_closes(times, [each.symbol for each in named], which)
+    _, closes = place_times(times, [each.symbol for each in named], which)
     days: dict[tuple[str, int], list[Split]] = {}
     for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios(file), strict=True)):
         symbol, close = named[which[at]].symbol, int(closes[at])
-        if symbol is not None and close == NONE:
+        if symbol is not None and close == NO_CLOSE:
             close = _next_close(times, at, symbol)
         if symbol is None:
             reason, detail = named[which[at]].reason, named[which[at]].problem
@@ -78,9 +78,9 @@ def read_splits(
             reason, detail = Reason.TIME, f"{file.columns[Role.TIME][at]}"[:80]
         elif not (np.isfinite(ratio) and ratio > 0):
             reason, detail = Reason.SPLIT, _as_written(file, at)
-        elif close == NONE:
+        elif close == NO_CLOSE:
             told = str(file.columns[Role.TIME][at])[:80]
-            reason, detail = Reason.SESSION, f"{told}: {why_unplaced(times, at, symbol)}"
+            reason, detail = Reason.SESSION, f"{told}: {why_no_place(times, at, symbol)}"
         else:
             split = Split(symbol, close, ratio, row)
             days.setdefault((symbol, split.event), []).append(split)
@@ -101,14 +101,14 @@ def read_splits(
 
 
 def _next_close(times: Times, at: int, symbol: str) -> int:
-    """Return the close of the first session after a date that has none; ``NONE`` for no date."""
+    """Return the close of the next session after a date without one; else ``NO_CLOSE``."""
     kind, seconds = times.kinds[at], int(times.seconds[at])
     if kind == Kind.UNREADABLE or (kind == Kind.INSTANT and seconds % DAY):
-        return NONE
+        return NO_CLOSE
     days = seconds // DAY if kind == Kind.INSTANT else int(times.days[at])
     day = date(1970, 1, 1) + timedelta(days)
     sessions = sessions_between(exchange_of(symbol), day, day + _NEXT_SESSION)
-    return sessions[0].closes if sessions else NONE
+    return sessions[0].closes if sessions else NO_CLOSE
 
 
 def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:

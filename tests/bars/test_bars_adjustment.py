@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
-from ingestion.bars import Reason
+from ingestion.bars.refusals import Reason
 from ingestion.bars.restated import Pattern
 from ingestion.base.errors import InputError
 

@@ -11,9 +11,9 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars import Bars, Duplicates, Reason
-from ingestion.bars.arrays import in_order
-from ingestion.bars.duplicates import one_per_session
+from ingestion.bars.arrays import Bars, in_order
+from ingestion.bars.duplicates import Duplicates, one_per_session
+from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
 
 MONDAY, TUESDAY = "2021-03-01", "2021-03-02"

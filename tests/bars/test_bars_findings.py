@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingestion.bars import Findings
+from ingestion.bars.refusals import Findings
 
 
 def test_a_kind_is_added_up_and_its_first_examples_are_kept() -> None:

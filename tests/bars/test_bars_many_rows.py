@@ -13,8 +13,9 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars import arrays, reading, waiting_bars
+from ingestion.bars import arrays, reading
 from ingestion.bars.cells import settle_comma
+from ingestion.bars.held import waiting_bars
 from ingestion.bars.reading import MARKED_NUMBER, distinct_matching
 from ingestion.base import spill
 from ingestion.project import Project

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.bars.cells import Times
-from ingestion.bars.closing import NONE, opens_and_closes
+from ingestion.bars.placing import NO_CLOSE, place_times
 from ingestion.markets.hours import time_zone
 from ingestion.markets.sessions import sessions_between
 
@@ -27,8 +27,8 @@ def placed(symbol: str, when: object) -> tuple[str, str] | None:
     import numpy as np
 
     one = np.zeros(1, dtype=np.int64)
-    opens, closes = opens_and_closes(Times.of([when], one), [symbol], one)
-    if closes[0] == NONE:
+    opens, closes = place_times(Times.of([when], one), [symbol], one)
+    if closes[0] == NO_CLOSE:
         return None
     opened, closed = (
         f"{datetime.fromtimestamp(int(t[0]), UTC):%Y-%m-%d %H:%M}" for t in (opens, closes)

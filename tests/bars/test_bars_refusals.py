@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, utc
 
-from ingestion.bars import Reason, refusals
+from ingestion.bars import refusals
+from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.project import Project

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, utc
 
-from ingestion.bars import Reason
+from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 
-from ingestion.bars import Gathered, Gatherer, store
+from ingestion.bars import store
+from ingestion.bars.placing import BarBatch, BarReader
 from ingestion.base import clock
 from ingestion.base.errors import LakehouseLocked
 from ingestion.catalog import OHLCV_1D
@@ -126,14 +127,14 @@ def test_no_other_run_writes_while_the_files_are_read(
     lakehouse: Project, run: Import, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`local-features` goes by run ids: a newer one must not finish before these rows are there."""
-    gather = Gatherer.gather
+    read = BarReader.read
 
-    def beside(self: Gatherer, number: int, path: Path) -> Gathered:
+    def beside(self: BarReader, number: int, path: Path) -> BarBatch:
         with pytest.raises(LakehouseLocked), lakehouse_lock(lakehouse.lakehouse, "other"):
             pass
-        return gather(self, number, path)
+        return read(self, number, path)
 
-    monkeypatch.setattr(Gatherer, "gather", beside)
+    monkeypatch.setattr(BarReader, "read", beside)
     assert run(write("v.csv", HEADER + day_of("NYSE:A", "2021-03-01"))).written == 1
 
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from ingestion.bars.accepted import read_accepted, record_accepted
 from ingestion.bars.arrays import SCANNER, Bars
-from ingestion.bars.checks import describe
 from ingestion.bars.held import hold, is_import, newly_held, sessions_of, waiting_bars, with_waiting
 from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
+from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
@@ -359,7 +359,7 @@ def _report(
         unsettled=tuple(inspection.unsettled),
         overruled=tuple(written.overruled),
         assumed_hours=dict(sorted(written.assumed.items())),
-        traded_on_closed_days=tuple(scanned.witness.on_closed_days()),
+        traded_on_closed_days=tuple(scanned.trading_days.on_closed_days()),
         did_not_open=tuple(f"{market} {session}" for market, session, _ in witness.closed),
         held_by_import=tuple(by_import),
         refused=tuple(scanned.refused),

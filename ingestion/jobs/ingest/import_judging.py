@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingestion.bars import ByDate, NearbyBars, Split, prepare
+from ingestion.bars.arrays import ByDate, Split
+from ingestion.bars.nearby import NearbyBars
+from ingestion.bars.prepare import prepare
 from ingestion.jobs.ingest.import_reading import Material
 
 

@@ -8,24 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ingestion.bars import (
-    BySymbol,
-    Findings,
-    Gatherer,
-    HeldByImports,
-    Judgement,
-    Naming,
-    Refusals,
-    SplitsFile,
-    StoredBars,
-    SymbolTable,
-    Tally,
-    looks_foreign,
-    may_split,
-    read_ahead,
-    read_splits,
-    unknown_exchanges,
-)
+from ingestion.bars.ahead import read_ahead
+from ingestion.bars.arrays import BySymbol, SymbolTable
+from ingestion.bars.held import HeldByImports
+from ingestion.bars.judgement import Judgement
+from ingestion.bars.nearby import StoredBars
+from ingestion.bars.placing import BarReader
+from ingestion.bars.receipt import Tally
+from ingestion.bars.refusals import Findings, Refusals
+from ingestion.bars.splits import SplitsFile, read_splits
+from ingestion.bars.splitting import may_split
+from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.jobs.ingest.import_request import ImportRequest
@@ -66,7 +59,7 @@ def read_material(root: Path, request: ImportRequest, staging: Path) -> Material
         splits = read_splits(request.splits, naming, refusals, request.date_format)
     tally, table = Tally(request.files), SymbolTable()
     by_symbol = BySymbol(staging / "symbols", table, len(request.files))
-    gatherer = Gatherer(
+    reader = BarReader(
         naming,
         table,
         refusals,
@@ -78,9 +71,9 @@ def read_material(root: Path, request: ImportRequest, staging: Path) -> Material
         tally.named,
     )
     given = {split.symbol for split in splits.splits}
-    given |= _gather(gatherer, by_symbol, tally)
-    _tell_names(root, table.names, gatherer.named, findings)
-    _tell_days(gatherer, findings)
+    given |= _read_files(reader, by_symbol, tally)
+    _tell_names(root, table.names, reader.named, findings)
+    _tell_days(reader, findings)
     numbers = np.array([table.number(split.symbol) for split in splits.splits], dtype=np.int32)
     by_symbol.extent.add(numbers, np.array([split.event for split in splits.splits], np.int64))
     held = HeldByImports(root, table.names, len(request.files))
@@ -106,16 +99,16 @@ def read_material(root: Path, request: ImportRequest, staging: Path) -> Material
     return Material(by_symbol, splits, stored, held, judgement, tally)
 
 
-def _gather(gatherer: Gatherer, by_symbol: BySymbol, tally: Tally) -> set[str]:
+def _read_files(reader: BarReader, by_symbol: BySymbol, tally: Tally) -> set[str]:
     """Read all files; returns the symbols whose splits a file gives."""
     given: set[str] = set()
     for number, path in enumerate(tally.files):
         try:
-            for gathered in gatherer.gather(number, path):
-                tally.read[number] += gathered.read
-                given |= gathered.split_symbols
-                by_symbol.add(gathered.bars, gathered.splits)
-                gatherer.witness.accept(gathered.bars, gatherer.symbols.names)
+            for batch in reader.read(number, path):
+                tally.read[number] += batch.read
+                given |= batch.split_symbols
+                by_symbol.add(batch.bars, batch.splits)
+                reader.trading_days.accept(batch.bars, reader.symbols.names)
         except InputError as error:  # it does not stop the others
             tally.problems[str(path)] = str(error)
     return given
@@ -146,16 +139,16 @@ def _tell_names(
         )
 
 
-def _tell_days(gatherer: Gatherer, findings: Findings) -> None:
+def _tell_days(reader: BarReader, findings: Findings) -> None:
     """Say where the market and its calendar disagree."""
     findings.add(
         "traded_on_closed_days",
         "days on which symbols traded and the calendar has none; if the market was open, write "
         "them to feature_repo/sessions.csv and import again",
-        gatherer.witness.on_closed_days(),
+        reader.trading_days.on_closed_days(),
     )
     findings.add(
         "open_days_without_trade",
         "days that the calendar has as open, on which no symbol of the exchange has a bar",
-        gatherer.witness.without_trade(),
+        reader.trading_days.without_trade(),
     )

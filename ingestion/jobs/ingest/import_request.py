@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingestion.bars import Duplicates, is_date_format
+from ingestion.bars.cells import is_date_format
+from ingestion.bars.duplicates import Duplicates
 from ingestion.base.errors import InputError
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ingestion.bars import Doubts, FileCounts, Finding, Reason, Refusal
+from ingestion.bars.doubts import Doubts
+from ingestion.bars.receipt import FileCounts
+from ingestion.bars.refusals import Finding, Reason, Refusal
 
 MAX_REFUSED = 0.05
 """Share of files, and of rows, beyond whose refusal an import does not end with exit code 0."""

@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars import (
-    ADJUSTED,
-    REFUSED,
-    Bars,
-    Incoming,
-    Judgement,
-    Reason,
-    Split,
-    Written,
-    describe,
-    hold,
-    newly_held,
-    record_ahead,
-    waiting_bars,
-    write_bars,
-)
+from ingestion.bars.ahead import record_ahead
+from ingestion.bars.arrays import Bars, Split
+from ingestion.bars.held import REFUSED, hold, newly_held, waiting_bars
+from ingestion.bars.judgement import Judgement
+from ingestion.bars.nearby import ADJUSTED
+from ingestion.bars.placing import describe
+from ingestion.bars.refusals import Reason
+from ingestion.bars.store import Incoming, Written, write_bars
 from ingestion.base import clock
 from ingestion.jobs.ingest.import_judging import Judged
 from ingestion.jobs.ingest.import_reading import Material

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars import record_ahead
+from ingestion.bars.ahead import record_ahead
 from ingestion.bars.arrays import Split
 from ingestion.bars.store import PARTS_AT_ONCE
 from ingestion.bars.twins import keys
