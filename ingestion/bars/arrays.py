@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SCANNER = "scanner"
-"""What the ``source`` of a bar begins with that the daily job brought; all others were imported."""
 VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
 """The numbers of a bar, as its dataset and :class:`Bars` name them."""
 

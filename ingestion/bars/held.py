@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Bars, keys_of, places
+from ingestion.bars.source import of_each_source
 from ingestion.base import clock
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
@@ -36,13 +37,9 @@ from ingestion.markets.hours import DAY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_IMPORT = "import:"
-"""Begins the source of a bar that a person brought."""
 _VALUES = ("open", "high", "low", "close", "volume")
 _COMPARED = (*_VALUES, "split_ratio", "previous_close", "source")
 _SCHEMA = arrow_schema(HELD_BARS)
-REFUSED = "refused;"
-"""Begins the source of a held bar that was found to be a bad one: it waits no longer."""
 
 
 def waiting_bars(root: Path, first: date = date.min, last: date = date.max) -> pa.Table:
@@ -62,7 +59,7 @@ def _waiting(root: Path, first: date = date.min, last: date = date.max) -> Itera
         if day > last:
             return
         rows = read_current(parts, HELD_BARS)
-        rows = rows.filter(pc.invert(pc.starts_with(rows["source"], REFUSED)))
+        rows = rows.filter(pa.array(of_each_source(rows["source"], lambda it: not it.refused)))
         symbols = sorted(set(rows["symbol"].to_pylist()))
         # One that was stored and withdrawn since does not come back.
         there = read_current_of(
@@ -102,7 +99,8 @@ class HeldByImports:
         """Yield the bars of one date after the other."""
         for rows in _waiting(self._root):
             wanted = pc.is_in(rows["symbol"], value_set=self._names)
-            rows = rows.filter(pc.and_(wanted, pc.starts_with(rows["source"], _IMPORT)))
+            by_import = pa.array(of_each_source(rows["source"], lambda it: it.is_imported))
+            rows = rows.filter(pc.and_(wanted, by_import))
             bars = as_bars(rows, self._numbers, self._file)
             numbers = [
                 self._sources.setdefault(source, len(self._sources))
@@ -110,11 +108,6 @@ class HeldByImports:
             ]
             bars.row = np.array(numbers, dtype=np.int64)
             yield bars
-
-
-def is_import(source: str) -> bool:
-    """Tell whether a person brought a bar with that source."""
-    return source.startswith(_IMPORT)
 
 
 def as_bars(waiting: pa.Table, numbers: dict[str, int], file: int, first_row: int = 0) -> Bars:

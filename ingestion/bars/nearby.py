@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import NEVER, SCANNER, VALUES, Bars, Extent, keys_of, places
+from ingestion.bars.arrays import NEVER, VALUES, Bars, Extent, keys_of, places
+from ingestion.bars.source import Source, of_each_source
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 LOOKBACK = timedelta(days=12)
 """How far back a bar before is looked for: the longest pause of a large exchange is 11 days."""
-ADJUSTED = ";adjusted"
-"""Is in the source of a bar whose prices are split-adjusted, for want of its splits."""
 STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
 """The file numbers of stored bars: as traded, split-adjusted, and the scanner's."""
 
@@ -91,20 +90,20 @@ class StoredBars:
 
     def _of_day(self, day: int, symbols: list[str]) -> Bars:
         rows = read_current_of(self._parts[day], OHLCV_1D, symbols, _COLUMNS)
-        file = np.full(rows.num_rows, STORED, dtype=np.int32)
-        for number, told in (
-            (STORED_ADJUSTED, pc.match_substring(rows["source"], ADJUSTED)),
-            (STORED_SCANNED, pc.starts_with(rows["source"], SCANNER)),
-        ):
-            file[told.to_numpy()] = number
         return Bars(
-            file=file,
+            file=of_each_source(rows["source"], _file_number).astype(np.int32),
             row=np.zeros(rows.num_rows, dtype=np.int64),
             symbol=pc.index_in(rows["symbol"], value_set=self._names).to_numpy(),
             timestamp=rows["timestamp"].to_numpy(),
             event=rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000,
             **{name: rows[name].to_numpy() for name in VALUES},
         )
+
+
+def _file_number(source: Source) -> int:
+    if source.is_scanned:
+        return STORED_SCANNED
+    return STORED_ADJUSTED if source.adjusted else STORED
 
 
 class Before(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import VALUES, Bars, Split, keys_of, places
-from ingestion.bars.nearby import ADJUSTED
+from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.stored import StoredDay
 from ingestion.bars.twins import Twin, Twins
 from ingestion.bars.withdrawn import Withdrawn
@@ -40,9 +39,6 @@ from ingestion.markets.symbols import exchange_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ASSUMED = ";assumed_hours"
-"""Ends the source of a bar whose session lies beyond the end of its exchange's calendar."""
-_SPLITS = ";splits:"
 _EPOCH = date(1970, 1, 1)
 _SCHEMA = arrow_schema(OHLCV_1D)
 _NO_ROWS = pa.Table.from_batches([], _SCHEMA)  # `empty_table` would import pandas
@@ -264,8 +260,7 @@ class _Comparison:
         columns["source"] = self._incoming.source(at)
         is_assumed = self._assumed[at]
         if is_assumed.any():
-            marked = pc.binary_join_element_wise(columns["source"], ASSUMED, "")
-            columns["source"] = pc.if_else(pa.array(is_assumed), marked, columns["source"])
+            columns["source"] = with_assumed_hours(columns["source"], is_assumed)
             symbols = columns["symbol"].filter(pa.array(is_assumed)).to_pylist()
             self._written.assumed.update(map(exchange_of, symbols))
         return pa.table(
@@ -284,12 +279,12 @@ class _Comparison:
             row = stored.row(at)
             if split.ratio == 1:
                 written.barless.append(split)
-            if ADJUSTED in row["source"]:
+            source = Source.parse(row["source"])
+            if source.adjusted:
                 written.adjusted.append(split)
             elif row["split_ratio"] != split.ratio:
-                source = row["source"].partition(_SPLITS)[0]
-                source = f"{source}{_SPLITS}{self._incoming.splits_file}"
-                rows.append(row | {"split_ratio": split.ratio, "source": source})
+                source = replace(source, splits_file=self._incoming.splits_file)
+                rows.append(row | {"split_ratio": split.ratio, "source": str(source)})
         return self._restated(rows)
 
     def moved(self, moved: list[Split], splits: list[Split], stored: StoredDay) -> pa.Table:

@@ -19,7 +19,8 @@ from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect
 from ingestion.bars.refusals import Reason
-from ingestion.catalog import OHLCV_1D, WITHDRAWN
+from ingestion.bars.source import Source
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.hours import known_calendar
@@ -58,7 +59,7 @@ def as_withdrawn(row: Mapping[str, Any]) -> Withdrawn:
         opens=row["timestamp"],
         event=int(row["event_timestamp"].timestamp()),
         prices={name: row[name] for name in _PRICES},
-        why=row["source"].removeprefix(WITHDRAWN),
+        why=Source.parse(row["source"]).withdrawn or "",
         created=row["created_timestamp"],
     )
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
+from ingestion.bars.source import Source
 from ingestion.base import clock
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
-from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, WITHDRAWN, Column, Dataset, FeatureGroup
+from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, Column, Dataset, FeatureGroup
 from ingestion.formulas import SHIPPED
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import notes_on_bars
@@ -225,7 +226,7 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
         if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
     ]
     bar = stored[-1] if stored else None
-    if bar is not None and bar.values["source"].startswith(WITHDRAWN):
+    if bar is not None and Source.parse(bar.values["source"]).withdrawn is not None:
         bar = None
     # What is recomputed is so from closed bars alone; at its close, a snapshot's is not final yet.
     is_final = group is LOCAL_1D

@@ -13,14 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.accepted import read_accepted, record_accepted
-from ingestion.bars.arrays import SCANNER, Bars
-from ingestion.bars.held import hold, is_import, newly_held, sessions_of, waiting_bars, with_waiting
+from ingestion.bars.arrays import Bars
+from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
 from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
 from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
+from ingestion.bars.source import SCANNER, Source
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.base import clock
@@ -235,7 +236,7 @@ def _save_refused(root: Path, refused: Sequence[RefusedBar], run_id: str) -> Pat
     """List all refused rows in the run's folder; ``row`` is their place among them."""
     refusals = Refusals(root / "_tmp" / f"{run_id}-refused")
     for row, bar in enumerate(refused, start=1):
-        refusals.add(bar.reason, SCANNER, [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
+        refusals.add(bar.reason, str(SCANNER), [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
     return refusals.save(root, run_id)
 
 
@@ -256,7 +257,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     incoming = Incoming(
         bars,
         names,
-        source=lambda at: pa.repeat(SCANNER, len(at)),
+        source=lambda at: pa.repeat(str(SCANNER), len(at)),
         splits=[],
         tolerance=ROUNDING,
         is_overruled_by=_is_imported,
@@ -295,7 +296,7 @@ def _after_import_held(
     by_import = {
         key
         for key, source in zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True)
-        if is_import(source)
+        if Source.parse(source).is_imported
     }
     first: dict[int, int] = {}
     for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True):
@@ -310,7 +311,7 @@ def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> l
     """Return the source of each held bar: who held it back first, where it waited before."""
     origins = dict(zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True))
     return [
-        SCANNER if row < scanned else origins[names[number], int(event)]
+        str(SCANNER) if row < scanned else origins[names[number], int(event)]
         for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True)
     ]
 
@@ -330,7 +331,7 @@ def _new_rows(root: Path, incoming: Incoming) -> tuple[list[NewRows], Written]:
 
 def _is_imported(source: str) -> bool:
     """Tell whether a person brought a bar; the daily job does not take that back."""
-    return not source.startswith(SCANNER)
+    return not Source.parse(source).is_scanned
 
 
 def _report(

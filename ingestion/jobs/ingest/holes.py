@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
-from ingestion.bars.arrays import SCANNER
 from ingestion.bars.attendance import Attendance, Hole, market_of
 from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
+from ingestion.bars.source import of_each_source
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.reading import reading_again
@@ -270,7 +269,8 @@ class _Recent:
         markets = [market_of(name) for name in names.dictionary.to_pylist()]
         market = pa.array(markets, pa.string()).take(names.indices)
         rows = rows.append_column("market", market)
-        rows = rows.append_column("scanned", pc.starts_with(rows["source"], SCANNER))
+        scanned = of_each_source(rows["source"], lambda source: source.is_scanned)
+        rows = rows.append_column("scanned", pa.array(scanned))
         groups = rows.group_by(["market", "event_timestamp", "scanned"])
         told = groups.aggregate([("created_timestamp", "min"), ("symbol", "count_distinct")])
         for row in told.to_pylist():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,11 @@ import pyarrow as pa
 
 from ingestion.bars.ahead import record_ahead
 from ingestion.bars.arrays import Bars, Split
-from ingestion.bars.held import REFUSED, hold, newly_held, waiting_bars
+from ingestion.bars.held import hold, newly_held, waiting_bars
 from ingestion.bars.judgement import Judgement
-from ingestion.bars.nearby import ADJUSTED
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import Reason
+from ingestion.bars.source import Source
 from ingestion.bars.store import Incoming, Written, write_bars
 from ingestion.base import clock
 from ingestion.jobs.ingest.import_judging import Judged
@@ -63,9 +64,9 @@ def write_judged(
 def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> None:
     """Keep the bars apart that wait for an answer; those that were found bad wait no longer."""
     names = material.judgement.names
-    for by_date, prefix in ((judged.held, ""), (judged.waited_in_vain, REFUSED)):
+    for by_date, refused in ((judged.held, False), (judged.waited_in_vain, True)):
         for bars, _ in by_date.drain([]):
-            sources = _sources(bars, material, prefix)(np.arange(len(bars)))
+            sources = _sources(bars, material, refused=refused)(np.arange(len(bars)))
             closes = int(bars.event.min()), int(bars.event.max())
             first, last = (datetime.fromtimestamp(close, UTC).date() for close in closes)
             waiting = waiting_bars(root, first, last)
@@ -74,13 +75,15 @@ def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> N
 
 
 def _sources(
-    bars: Bars, material: Material, prefix: str = ""
+    bars: Bars, material: Material, *, refused: bool = False
 ) -> Callable[[NDArray[np.intp]], pa.Array]:
     """Return what gives the source of the bars at some positions."""
     by = material.judgement
-    files = [f"import:{Path(file).name}" for file in by.files]
-    several = [*files, *(f"{file}{ADJUSTED}" for file in files), *material.held.sources]
-    texts = pa.array([f"{prefix}{each}" for each in several], pa.string())
+    files = [Source.imported(Path(file).name) for file in by.files]
+    adjusted = [replace(file, adjusted=True) for file in files]
+    waited = map(Source.parse, material.held.sources)
+    several = [replace(each, refused=refused) for each in (*files, *adjusted, *waited)]
+    texts = pa.array(map(str, several), pa.string())
 
     def source(at: NDArray[np.intp]) -> pa.Array:
         file, waited = bars.file[at], 2 * len(files) + bars.row[at]
@@ -105,12 +108,12 @@ def _record_ahead(root: Path, request: ImportRequest, barless: list[Split], run_
     ahead = 0
     if request.splits is not None:
         of_file = [split for split in barless if split.row]
-        source = f"import:{request.splits.name}"
+        source = str(Source.imported(request.splits.name))
         ahead = record_ahead(root, of_file, source, clock.now(), run_id)
     told = [split for split in barless if not split.row]
     if told:
-        names = ",".join(path.name for path in request.files[:_NAMED])
-        ahead += record_ahead(root, told, f"import:{names}", clock.now(), run_id)
+        source = str(Source.imported(*(path.name for path in request.files[:_NAMED])))
+        ahead += record_ahead(root, told, source, clock.now(), run_id)
     return ahead
 
 

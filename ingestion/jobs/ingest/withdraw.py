@@ -20,12 +20,13 @@ import pyarrow.compute as pc
 
 from ingestion.bars.ahead import record_ahead
 from ingestion.bars.arrays import Split
+from ingestion.bars.source import Source
 from ingestion.bars.store import PARTS_AT_ONCE
 from ingestion.bars.twins import keys
 from ingestion.bars.withdrawn import keep_splits
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.catalog import OHLCV_1D, WITHDRAWN
+from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
 from ingestion.lakehouse import (
     append_parts,
@@ -111,7 +112,7 @@ def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
         gone = _listed(stored) if request.listed else _chosen(stored, request)
         if not gone:
             raise InputError(_nothing(request))
-        source = f"{WITHDRAWN}{' '.join(request.reason.split())}"
+        source = str(Source(withdrawn=" ".join(request.reason.split())))
         splits = keep_splits(root, _splits(stored, gone), set().union(*gone.values()))
         record_ahead(root, splits.ahead, "of a withdrawn bar", clock.now(), run_id)
         parts = tuple(_append(root, stored, gone, splits.ratios, source, run_id))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import SCANNER
+from ingestion.bars.source import of_each_source
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_part, without_withdrawn
@@ -85,8 +85,8 @@ def _bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
             tables_of_day = [read_part(part.path, OHLCV_1D, _COLUMNS) for part in of_day]
             rows = without_withdrawn(pa.concat_tables(tables_of_day)).select(_KEPT)
             rows = rows.filter(pc.less_equal(rows["event_timestamp"], pa.scalar(at, _INSTANT)))
-            is_scanned = pc.starts_with(rows["source"], SCANNER)
-            rows = rows.drop_columns(["source"]).append_column("scanned", is_scanned)
+            is_scanned = of_each_source(rows["source"], lambda source: source.is_scanned)
+            rows = rows.drop_columns(["source"]).append_column("scanned", pa.array(is_scanned))
             tables.append(_by_symbol(rows))
     rows = _by_symbol(pa.concat_tables(tables))
     newest = dict(zip(rows["symbol"].to_pylist(), rows["event_timestamp"].to_pylist(), strict=True))
