@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.arrays import Bars, slices
-from ingestion.bars.nearby import LOOKBACK
+from ingestion.bars.stored_bars import LOOKBACK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

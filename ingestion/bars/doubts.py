@@ -7,7 +7,7 @@ from typing import Any
 
 from ingestion.bars.adjustment import Contradiction
 from ingestion.bars.prepare import Prepared
-from ingestion.bars.restated import FEW, Restatement
+from ingestion.bars.stored_bars import FEW_BARS, Restatement
 from ingestion.bars.suspected import SuspectedSplit
 
 
@@ -32,7 +32,7 @@ class Doubts:
         """Add what was found of some symbols."""
         self.suspects += prepared.suspects
         self.contradictions += prepared.contradictions
-        self.restated += [each for each in prepared.restated if each.bars > FEW]
+        self.restated += [each for each in prepared.restated if each.bars > FEW_BARS]
         self.refused_pasts += prepared.refused_pasts
 
     def document(self) -> dict[str, Any]:

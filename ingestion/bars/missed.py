@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.arrays import Bars
 from ingestion.bars.attendance import market_of, sessions_of
-from ingestion.bars.nearby import NearbyBars
+from ingestion.bars.stored_bars import NearbyBars
 from ingestion.bars.suspects import SAME
 from ingestion.catalog import MISSED_BARS
 from ingestion.lakehouse import append_rows, list_parts, read_current

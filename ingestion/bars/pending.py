@@ -15,7 +15,7 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
-from ingestion.bars.nearby import NearbyBars
+from ingestion.bars.stored_bars import NearbyBars
 from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:

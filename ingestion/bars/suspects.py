@@ -18,7 +18,7 @@ import numpy as np
 from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.arrays import Bars
-from ingestion.bars.nearby import Before, NearbyBars
+from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.markets.sessions import previous_close
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import Bars, Split
-from ingestion.bars.nearby import LOOKBACK, NearbyBars
 from ingestion.bars.pending import Known, read_around, take_effect
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source
+from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 from ingestion.lakehouse.parts import Part

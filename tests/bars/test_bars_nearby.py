@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
-from ingestion.bars import arrays, nearby
+from ingestion.bars import arrays, stored_bars
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.parts import Part, read_part
 
@@ -22,7 +22,7 @@ DAYS = ("2021-02-01", "2021-03-01", "2021-04-01", "2021-05-03")
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[date]:
     """How often each date is read to judge what comes."""
     reads: Counter[date] = Counter()
-    read_current_of = nearby.read_current_of
+    read_current_of = stored_bars.read_current_of
 
     def counted(
         parts: list[Part], dataset: Dataset, symbols: list[str], columns: list[str]
@@ -30,7 +30,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[date]:
         reads[parts[0].date] += 1
         return read_current_of(parts, dataset, symbols, columns)
 
-    monkeypatch.setattr(nearby, "read_current_of", counted)
+    monkeypatch.setattr(stored_bars, "read_current_of", counted)
     return reads
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.ahead import without_effect
 from ingestion.bars.arrays import Split
-from ingestion.bars.held import waiting_bars
+from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.withdrawn import as_withdrawn
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D

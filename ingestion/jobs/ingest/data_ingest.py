@@ -14,15 +14,21 @@ import pyarrow as pa
 
 from ingestion.bars.accepted import read_accepted, record_accepted
 from ingestion.bars.arrays import Bars
-from ingestion.bars.held import hold, newly_held, sessions_of, waiting_bars, with_waiting
 from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
-from ingestion.bars.nearby import LOOKBACK
 from ingestion.bars.pending import take_recorded
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.source import SCANNER, Source
 from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
+from ingestion.bars.stored_bars import (
+    LOOKBACK,
+    hold_back,
+    newly_held,
+    symbols_and_closes,
+    waiting_bars,
+    with_waiting,
+)
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
@@ -191,7 +197,7 @@ def data_ingest(
         bars = replace(plan.report, refused_file=_save_refused(root, refused, run_id))
         job.tell(**plain(report), bars=bars)
         job.write()
-        hold(root, newly_held(*plan.held), run_id)
+        hold_back(root, newly_held(*plan.held), run_id)
         _record(root, plan.witness, run_id)
         parts = tuple(append_new(root, rows, run_id) for rows in plan.rows)
         missing = find_holes(root, clock.now()).open
@@ -275,7 +281,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     moved = take_recorded(root, kept, names)
     rows, written = _new_rows(root, replace(incoming, bars=kept, moved=moved))
     scanned.refused += _not_taken(kept, names, written)
-    waited = set(sessions_of(waiting))
+    waited = set(symbols_and_closes(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
     witness = hear_witness(root, bars.take(recent & ~held), names, previous)
@@ -295,7 +301,9 @@ def _after_import_held(
     """
     by_import = {
         key
-        for key, source in zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True)
+        for key, source in zip(
+            symbols_and_closes(waiting), waiting["source"].to_pylist(), strict=True
+        )
         if Source.parse(source).is_imported
     }
     first: dict[int, int] = {}
@@ -309,7 +317,7 @@ def _after_import_held(
 
 def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> list[str]:
     """Return the source of each held bar: who held it back first, where it waited before."""
-    origins = dict(zip(sessions_of(waiting), waiting["source"].to_pylist(), strict=True))
+    origins = dict(zip(symbols_and_closes(waiting), waiting["source"].to_pylist(), strict=True))
     return [
         str(SCANNER) if row < scanned else origins[names[number], int(event)]
         for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True)

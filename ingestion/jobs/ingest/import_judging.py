@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingestion.bars.arrays import ByDate, Split
-from ingestion.bars.nearby import NearbyBars
 from ingestion.bars.prepare import prepare
+from ingestion.bars.stored_bars import NearbyBars
 from ingestion.jobs.ingest.import_reading import Material
 
 

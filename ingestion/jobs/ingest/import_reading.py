@@ -10,14 +10,13 @@ import numpy as np
 
 from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import BySymbol, SymbolTable
-from ingestion.bars.held import HeldByImports
 from ingestion.bars.judgement import Judgement
-from ingestion.bars.nearby import StoredBars
 from ingestion.bars.placing import BarReader
 from ingestion.bars.receipt import Tally
 from ingestion.bars.refusals import Findings, Refusals
 from ingestion.bars.splits import SplitsFile, read_splits
 from ingestion.bars.splitting import may_split
+from ingestion.bars.stored_bars import HeldByImports, StoredBars
 from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
 from ingestion.base import clock
 from ingestion.base.errors import InputError

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from ingestion.bars.ahead import record_ahead
 from ingestion.bars.arrays import Bars, Split
-from ingestion.bars.held import hold, newly_held, waiting_bars
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source
 from ingestion.bars.store import Incoming, Written, write_bars
+from ingestion.bars.stored_bars import hold_back, newly_held, waiting_bars
 from ingestion.base import clock
 from ingestion.jobs.ingest.import_judging import Judged
 from ingestion.jobs.ingest.import_reading import Material
@@ -71,7 +71,7 @@ def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> N
             first, last = (datetime.fromtimestamp(close, UTC).date() for close in closes)
             waiting = waiting_bars(root, first, last)
             rows = newly_held(bars, names, np.full(len(bars), np.nan), sources, waiting)
-            hold(root, rows, run_id)
+            hold_back(root, rows, run_id)
 
 
 def _sources(
