@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.arrays import Bars
 from ingestion.bars.attendance import market_of, sessions_of
+from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import NearbyBars
 from ingestion.bars.suspects import SAME
 from ingestion.catalog import MISSED_BARS
@@ -66,8 +66,8 @@ def hear_witness(
     previous
         The scanner's previous closes; NaN where it gives none.
     """
-    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_ahead(root)
-    recorded = Due(ahead)
+    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_recorded(root)
+    recorded = RecordedSplits(ahead)
     missed: list[Missed] = []
     agreed: dict[tuple[str, int, int], list[bool]] = {}
     for at in range(len(bars)):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
+from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored_bars import NearbyBars
 from ingestion.markets.hours import DAY
 
@@ -286,7 +286,7 @@ def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
     list[Split]
         The stored bars whose ratio is another one with these bars beside them.
     """
-    recorded = read_ahead(root)
+    recorded = read_recorded(root)
     symbols = {symbol for symbol, _ in recorded}
     chosen = np.array([names[number] in symbols for number in bars.symbol], dtype=bool)
     if not chosen.any():

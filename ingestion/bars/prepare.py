@@ -18,7 +18,7 @@ from ingestion.bars.judgement import Judgement
 from ingestion.bars.leaps import Leaps, find_leaps
 from ingestion.bars.pending import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import EXAMPLES, Reason
-from ingestion.bars.splits import place, turn_back
+from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
 from ingestion.bars.suspected import SuspectedSplit, suspected_split
 
@@ -80,10 +80,10 @@ def prepare(
         What the lakehouse has around all of these.
     """
     bars = in_order(bars)
-    place(bars, by.names, splits)
+    put_on_bars(bars, by.names, splits)
     bars, repeated = _one_per_session(bars, by)
     waiting = _not_in(in_order(waiting), bars)
-    place(waiting, by.names, splits)
+    put_on_bars(waiting, by.names, splits)
     return _Import(bars, waiting, list(told), list(splits), by, stored).prepared(repeated)
 
 
@@ -251,7 +251,7 @@ class _Import:
         for split in recorded:
             if split.ratio != 1:
                 by.still_adjusted[numbers[split.symbol]] = False
-        turn_back(self.bars, by.names, recorded)
+        undo_adjustment(self.bars, by.names, recorded)
         lost = np.zeros(len(self.bars), dtype=bool)
         for price in (self.bars.open, self.bars.high, self.bars.low, self.bars.close):
             lost |= ~(np.isfinite(price) & (price > 0))

@@ -1,20 +1,27 @@
-"""Splits: reading them, and undoing a vendor's adjustment for them.
+"""Splits: which instruments have them, files of them, recorded ones, and undoing an adjustment.
 
-The lakehouse holds prices as traded, with the ratio on the ex-date. A vendor's split-adjusted price
-of a day is the traded one divided by the product of all later ratios; its volume is multiplied.
+The lakehouse has prices as traded, and the ratio on the bar of the ex-date. A vendor's
+split-adjusted price of a day is the traded one divided by the product of all later ratios; its
+volume is multiplied by that.
+
+A split is a fact of its session, whether the bar is stored yet or not: the dataset ``splits``
+records it, and the bar takes the ratio when it comes. A recorded ratio of 1 says that there was no
+split, whatever the prices look like.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Bars, Split, keys_of, slices
 from ingestion.bars.cells import Kind, Times
@@ -23,12 +30,140 @@ from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
-from ingestion.markets.hours import DAY
+from ingestion.catalog import OHLCV_1D, SPLITS, SYMBOLS
+from ingestion.lakehouse import (
+    append_rows,
+    by_date,
+    created_after,
+    list_parts,
+    read_current,
+    read_current_of,
+    read_symbols,
+)
+from ingestion.markets.exchanges import INDEX_CODES
+from ingestion.markets.hours import DAY, ClosingRule, hours_of
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_TYPES_THAT_SPLIT = frozenset({"stock", "fund", "dr", "structured", "right", "warrant"})
+"""Of TradingView's, as ``symbols`` has them."""
+_RULES_WITHOUT_SPLITS = (ClosingRule.NEW_YORK_ROLL, ClosingRule.MIDNIGHT_UTC)
+
+
+def may_split(root: Path, names: Iterable[str]) -> list[bool]:
+    """Tell of each symbol whether it may split.
+
+    By its type, where ``symbols`` knows it; else all may but what trades round the clock, what
+    dealers quote, and the codes of indices.
+    """
+    types: dict[str, str | None] = {}
+    if list_parts(root, SYMBOLS):
+        rows = read_symbols(root)
+        types = dict(zip(rows["symbol"].to_pylist(), rows["type"].to_pylist(), strict=True))
+    return [
+        kind in _TYPES_THAT_SPLIT
+        if (kind := types.get(name)) is not None
+        else _may_split_by_exchange(name)
+        for name in names
+    ]
+
+
+def _may_split_by_exchange(symbol: str) -> bool:
+    return (
+        hours_of(symbol).rule not in _RULES_WITHOUT_SPLITS
+        and exchange_of(symbol) not in INDEX_CODES
+    )
+
+
+_EPOCH = date(1970, 1, 1)
+
+
+def read_recorded(root: Path) -> dict[tuple[str, int], float]:
+    """Return the ratios by symbol and close of the ex-date's session, Unix seconds."""
+    rows = read_current(list_parts(root, SPLITS), SPLITS, ["symbol", "timestamp", "split_ratio"])
+    symbols, events, ratios = (column.to_pylist() for column in rows.columns)
+    return dict(zip(zip(symbols, events, strict=True), ratios, strict=True))
+
+
+class RecordedSplits:
+    """The recorded splits that take effect at a bar, because their sessions have none.
+
+    Parameters
+    ----------
+    ahead
+        What :func:`read_recorded` gives.
+    """
+
+    def __init__(self, ahead: Mapping[tuple[str, int], float]) -> None:
+        self._of: dict[str, list[tuple[int, float]]] = {}
+        for (symbol, event), ratio in ahead.items():
+            self._of.setdefault(symbol, []).append((event, ratio))
+
+    def between(self, symbol: str, before: int, after: int) -> float:
+        """Return the product of the ratios between two closes, both left out."""
+        ratios = self._of.get(symbol, ())
+        return prod(ratio for event, ratio in ratios if before < event < after)
+
+
+def record_splits(
+    root: Path, splits: Iterable[Split], source: str, now: datetime, run_id: str
+) -> int:
+    """Append the splits that are not recorded yet; the caller holds the lakehouse's lock.
+
+    Returns
+    -------
+    int
+        How many were appended; one that says something else than before is a restatement.
+    """
+    versions = read_current(list_parts(root, SPLITS), SPLITS).to_pylist()
+    known = {(row["symbol"], row["timestamp"]): row for row in versions}
+    rows = []
+    for split in splits:
+        before = known.get((split.symbol, split.event))
+        if before is None or before["split_ratio"] != split.ratio:
+            rows.append(
+                {
+                    "timestamp": split.event,
+                    "symbol": split.symbol,
+                    "split_ratio": split.ratio,
+                    "event_timestamp": datetime.fromtimestamp(split.event, UTC),
+                    "created_timestamp": created_after(
+                        now, before["created_timestamp"] if before else None
+                    ),
+                    "source": source,
+                }
+            )
+    append_rows(root, SPLITS, rows, run_id)
+    return len(rows)
+
+
+def splits_without_effect(root: Path) -> list[Split]:
+    """Return the recorded splits that no stored bar shows yet, in the order of their sessions.
+
+    They take effect at the symbol's first bar of their session or after it.
+    """
+    waiting = {key: ratio for key, ratio in read_recorded(root).items() if ratio != 1}
+    first = min((event for _, event in waiting), default=0)
+    dates = by_date(list_parts(root, OHLCV_1D, _EPOCH + timedelta(days=first // DAY)))
+    for parts in dates.values():
+        if not waiting:
+            break
+        symbols = sorted({symbol for symbol, _ in waiting})
+        rows = read_current_of(parts, OHLCV_1D, symbols, ["symbol", "timestamp", "event_timestamp"])
+        closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000).to_pylist()
+        stored = dict(zip(rows["symbol"].to_pylist(), closes, strict=True))
+        waiting = {
+            (symbol, event): ratio
+            for (symbol, event), ratio in waiting.items()
+            if stored.get(symbol, event - 1) < event
+        }
+    ordered = sorted(waiting.items(), key=lambda item: (item[0][1], item[0][0]))
+    return [Split(symbol, event, ratio) for (symbol, event), ratio in ordered]
+
 
 _NEEDED = (Role.TIME, Role.SPLIT_RATIO)
 _NEXT_SESSION = timedelta(days=14)
@@ -68,10 +203,10 @@ def read_splits(
     times = file.times()
     _, closes = place_times(times, [each.symbol for each in named], which)
     days: dict[tuple[str, int], list[Split]] = {}
-    for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios(file), strict=True)):
+    for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios_of_file(file), strict=True)):
         symbol, close = named[which[at]].symbol, int(closes[at])
         if symbol is not None and close == NO_CLOSE:
-            close = _next_close(times, at, symbol)
+            close = _close_of_next_session(times, at, symbol)
         if symbol is None:
             reason, detail = named[which[at]].reason, named[which[at]].problem
         elif times.kinds[at] == Kind.UNREADABLE:
@@ -100,7 +235,7 @@ def read_splits(
     return SplitsFile(len(file) + len(file.broken), repeated, splits)
 
 
-def _next_close(times: Times, at: int, symbol: str) -> int:
+def _close_of_next_session(times: Times, at: int, symbol: str) -> int:
     """Return the close of the next session after a date without one; else ``NO_CLOSE``."""
     kind, seconds = times.kinds[at], int(times.seconds[at])
     if kind == Kind.UNREADABLE or (kind == Kind.INSTANT and seconds % DAY):
@@ -111,7 +246,7 @@ def _next_close(times: Times, at: int, symbol: str) -> int:
     return sessions[0].closes if sessions else NO_CLOSE
 
 
-def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
+def undo_adjustment(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
     """Turn split-adjusted prices and volumes into those that were traded, in place.
 
     Parameters
@@ -131,14 +266,18 @@ def turn_back(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None
         ordered = of_symbol.get(names[number])
         if ordered is None:
             continue
-        factor = _later(sorted(ordered, key=lambda split: split.event), bars.event[place])
+        factor = _product_of_later_ratios(
+            sorted(ordered, key=lambda split: split.event), bars.event[place]
+        )
         with np.errstate(all="ignore"):
             for price in (bars.open, bars.high, bars.low, bars.close):
                 price[place] *= factor
             bars.volume[place] /= factor
 
 
-def _later(ordered: list[Split], closes: NDArray[np.int64]) -> NDArray[np.float64]:
+def _product_of_later_ratios(
+    ordered: list[Split], closes: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Return, for each bar, the product of the ratios whose ex-date is after it."""
     ratios = np.array([split.ratio for split in ordered])
     with np.errstate(all="ignore"):
@@ -148,7 +287,7 @@ def _later(ordered: list[Split], closes: NDArray[np.int64]) -> NDArray[np.float6
     return factors
 
 
-def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
+def put_on_bars(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
     """Write the ratios on the bars of their ex-dates, in place.
 
     Parameters
@@ -166,14 +305,14 @@ def place(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:
             bars.split_ratio[first:end] = split.ratio
 
 
-def _ratios(file: VendorFile) -> list[float]:
+def _ratios_of_file(file: VendorFile) -> list[float]:
     if Role.SPLIT_RATIO not in file.columns:
         new, old = (file.numbers(role)[0] for role in (Role.SPLIT_TO, Role.SPLIT_FROM))
         with np.errstate(all="ignore"):
             return list((new / old).tolist())
     column = file.columns[Role.SPLIT_RATIO]
     if _is_text(column.type):
-        return [_ratio(value) for value in column.to_pylist()]
+        return [_ratio_of_text(value) for value in column.to_pylist()]
     values: list[float] = file.numbers(Role.SPLIT_RATIO)[0].tolist()
     return values
 
@@ -191,7 +330,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
-def _ratio(value: Any) -> float:
+def _ratio_of_text(value: Any) -> float:
     new, *old = re.split(r"\s*(?::|/|\bfor\b)\s*|-for-", str(value).strip().casefold(), maxsplit=1)
     try:
         return float(new) / float(old[0] if old else 1)

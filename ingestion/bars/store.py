@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import VALUES, Bars, Split, keys_of, places
 from ingestion.bars.source import Source, with_assumed_hours
+from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored import StoredDay
 from ingestion.bars.twins import Twin, Twins
 from ingestion.bars.withdrawn import Withdrawn
@@ -200,7 +200,7 @@ class _Comparison:
         self._assumed = assumed(incoming.names, bars.symbol, bars.event)
         self._ahead = np.ones(len(bars))
         """The ratio that waits for each bar."""
-        if ahead := read_ahead(root):
+        if ahead := read_recorded(root):
             waiting = [(key, ratio) for key, ratio in ahead.items() if key[0] in self._numbers]
             symbol = np.array([self._numbers[name] for (name, _), _ in waiting], dtype=np.int32)
             event = np.array([event for (_, event), _ in waiting], dtype=np.int64)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.adjustment import ratio_told
-from ingestion.bars.ahead import Due, read_ahead
 from ingestion.bars.arrays import Bars
+from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.markets.sessions import previous_close
 
@@ -142,8 +142,8 @@ def inspect(root: Path, bars: Bars, names: list[str], previous: NDArray[np.float
         The scanner's previous closes; NaN where it gives none.
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
-    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_ahead(root)
-    recorded = Due(ahead)
+    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_recorded(root)
+    recorded = RecordedSplits(ahead)
     first = 0
     before: dict[int, Before] = {}
     suspected: set[int] = set()

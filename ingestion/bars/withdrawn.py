@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.pending import Known, read_around, take_effect
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source
+from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
@@ -137,7 +137,7 @@ def _taken_up(root: Path, ahead: list[Split], gone: Container[tuple[str, int]]) 
     numbers = np.array([names.index(split.symbol) for split in ahead], dtype=np.int32)
     events = np.array([split.event for split in ahead], dtype=np.int64)
     stored = NearbyBars.around(root, numbers, events, names)
-    before = read_ahead(root)
+    before = read_recorded(root)
     known = Known(names, stored, before, ahead)
     _leave_out(stored, names, gone)
     read_around(stored, Bars.concatenate([]), known)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ingestion.bars.adjustment import ratio_told
-from ingestion.bars.ahead import without_effect
 from ingestion.bars.arrays import Split
+from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.withdrawn import as_withdrawn
 from ingestion.base.reading import reading_again
@@ -37,7 +37,7 @@ def waiting_for_answers(root: Path) -> Iterator[str]:
             f"{held.num_rows:,} bars of {len(symbols):,} symbols are held back until a suspected "
             f"split is recorded ({_ANSWER}): {_named(symbols)}"
         )
-    splits = reading_again(lambda: without_effect(root))
+    splits = reading_again(lambda: splits_without_effect(root))
     if splits:
         yield (
             f"{len(splits):,} recorded splits wait for a bar of their session or a later one: "
@@ -64,7 +64,7 @@ def notes_on_bars(root: Path, symbol: str, event: datetime, as_of: datetime) -> 
             f"{len(closes):,} bars since, from {min(closes):%Y-%m-%d} on, are held back until a "
             f"suspected split is recorded: {_ANSWER}"
         )
-    for split in without_effect(root):
+    for split in splits_without_effect(root):
         if split.symbol == symbol and split.event <= as_of.timestamp():
             yield f"a split of {_told(split)} is recorded, and waits for a bar to take effect at"
 

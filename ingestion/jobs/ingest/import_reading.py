@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ingestion.bars.ahead import read_ahead
 from ingestion.bars.arrays import BySymbol, SymbolTable
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.placing import BarReader
 from ingestion.bars.receipt import Tally
 from ingestion.bars.refusals import Findings, Refusals
-from ingestion.bars.splits import SplitsFile, read_splits
-from ingestion.bars.splitting import may_split
+from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits
 from ingestion.bars.stored_bars import HeldByImports, StoredBars
 from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
 from ingestion.base import clock
@@ -91,7 +89,7 @@ def read_material(root: Path, request: ImportRequest, staging: Path) -> Material
         max_return=request.max_return,
         duplicates=request.duplicates,
         may_split=np.array(may_split(root, table.names), dtype=bool),
-        recorded=read_ahead(root),
+        recorded=read_recorded(root),
         restate=request.restate,
         splits_file=str(request.splits),
     )

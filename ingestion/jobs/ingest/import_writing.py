@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.ahead import record_ahead
 from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source
+from ingestion.bars.splits import record_splits
 from ingestion.bars.store import Incoming, Written, write_bars
 from ingestion.bars.stored_bars import hold_back, newly_held, waiting_bars
 from ingestion.base import clock
@@ -109,11 +109,11 @@ def _record_ahead(root: Path, request: ImportRequest, barless: list[Split], run_
     if request.splits is not None:
         of_file = [split for split in barless if split.row]
         source = str(Source.imported(request.splits.name))
-        ahead = record_ahead(root, of_file, source, clock.now(), run_id)
+        ahead = record_splits(root, of_file, source, clock.now(), run_id)
     told = [split for split in barless if not split.row]
     if told:
         source = str(Source.imported(*(path.name for path in request.files[:_NAMED])))
-        ahead += record_ahead(root, told, source, clock.now(), run_id)
+        ahead += record_splits(root, told, source, clock.now(), run_id)
     return ahead
 
 

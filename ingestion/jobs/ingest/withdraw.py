@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.ahead import record_ahead
 from ingestion.bars.arrays import Split
 from ingestion.bars.source import Source
+from ingestion.bars.splits import record_splits
 from ingestion.bars.store import PARTS_AT_ONCE
 from ingestion.bars.twins import keys
 from ingestion.bars.withdrawn import keep_splits
@@ -114,7 +114,7 @@ def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
             raise InputError(_nothing(request))
         source = str(Source(withdrawn=" ".join(request.reason.split())))
         splits = keep_splits(root, _splits(stored, gone), set().union(*gone.values()))
-        record_ahead(root, splits.ahead, "of a withdrawn bar", clock.now(), run_id)
+        record_splits(root, splits.ahead, "of a withdrawn bar", clock.now(), run_id)
         parts = tuple(_append(root, stored, gone, splits.ratios, source, run_id))
         bars, symbols = sum(map(len, gone.values())), _symbols(*gone.values())
         job.tell(bars=bars, symbols=len(symbols), splits=splits.ratios)
