@@ -16,7 +16,7 @@ from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.duplicates import one_per_session, session_keys
 from ingestion.bars.judgement import Judgement
 from ingestion.bars.leaps import Leaps, find_leaps
-from ingestion.bars.pending import Known, read_around, take_effect, with_stored
+from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import EXAMPLES, Reason
 from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements

@@ -338,7 +338,7 @@ def _is_text(kind: pa.DataType) -> bool:
 _ROWS_INSPECTED = 50_000
 """Rows that are looked at: more than the days of any instrument."""
 
-# Columns that vary and name no instrument, by plain_name name.
+# Columns that vary and name no instrument, by plain name.
 _NO_INSTRUMENT_NAMES = frozenset(
     re.findall(
         r"\S+",

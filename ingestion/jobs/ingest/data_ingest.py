@@ -15,7 +15,7 @@ import pyarrow as pa
 from ingestion.bars.accepted import read_accepted, record_accepted
 from ingestion.bars.arrays import Bars
 from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
-from ingestion.bars.pending import take_recorded
+from ingestion.bars.pending_splits import take_recorded
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
+from ingestion.bars.pending_splits import keep_splits
 from ingestion.bars.source import Source
 from ingestion.bars.splits import record_splits
 from ingestion.bars.store import PARTS_AT_ONCE
 from ingestion.bars.twins import keys
-from ingestion.bars.withdrawn import keep_splits
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.catalog import OHLCV_1D

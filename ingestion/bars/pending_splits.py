@@ -1,37 +1,46 @@
-"""Splits whose ex-date has no bar: they take effect at the symbol's next one.
+"""Splits whose ex-date has no bar: they take effect at the symbol's next bar.
 
-The ratio of such a split stands on that next bar, multiplied with those of others that wait there
-too. When a bar comes that lies between, the ratio moves to it.
+The ratio of such a split is written on that next bar, multiplied with those of others that wait
+there too. When a bar comes that lies between, the ratio moves to it. The split of a bar that is
+withdrawn goes to another bar of the session, or else it is recorded and waits like these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.splits import read_recorded
-from ingestion.bars.stored_bars import NearbyBars
-from ingestion.markets.hours import DAY
+from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
+from ingestion.catalog import OHLCV_1D
+from ingestion.lakehouse import by_date, list_parts, read_current_of
+from ingestion.lakehouse.parts import Part
+from ingestion.markets.hours import DAY, known_calendar
+from ingestion.markets.placing import session_days
+from ingestion.markets.sessions import sessions_between
+from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-REACH = timedelta(days=400)
+
+_REACH = timedelta(days=400)
 """How far from a split its next bar, or the one before, is looked for in the lakehouse."""
 
-_ONE_SPLIT = timedelta(days=7).total_seconds()
+_ONE_SPLIT_SECONDS = timedelta(days=7).total_seconds()
 """Equal ratios of a symbol so near to each other are one split that is dated in two ways."""
 
-Recorded = dict[tuple[str, int], float]
+Ratios = dict[tuple[str, int], float]
 """Ratios by symbol and close of the ex-date's session, Unix seconds."""
 
 
-def carried(bars: Bars, names: Sequence[str], splits: Recorded) -> NDArray[np.float64]:
+def carried_ratios(bars: Bars, names: Sequence[str], splits: Ratios) -> NDArray[np.float64]:
     """Return, for each bar, the product of the ratios that have no bar and take effect at it.
 
     Parameters
@@ -46,7 +55,7 @@ def carried(bars: Bars, names: Sequence[str], splits: Recorded) -> NDArray[np.fl
     return factor
 
 
-def _next_bars(bars: Bars, names: Sequence[str], splits: Recorded) -> Iterable[tuple[int, float]]:
+def _next_bars(bars: Bars, names: Sequence[str], splits: Ratios) -> Iterable[tuple[int, float]]:
     numbers = {name: number for number, name in enumerate(names)}
     for (symbol, event), ratio in splits.items():
         number = numbers.get(symbol)
@@ -58,7 +67,9 @@ def _next_bars(bars: Bars, names: Sequence[str], splits: Recorded) -> Iterable[t
             yield at, ratio
 
 
-def combined(own: NDArray[np.float64], carried_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+def with_carried(
+    own: NDArray[np.float64], carried_ratio: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the ratio that takes effect at each bar: its own and those that it carries.
 
     Where both are equal they are one split, which two vendors date differently.
@@ -67,8 +78,10 @@ def combined(own: NDArray[np.float64], carried_ratio: NDArray[np.float64]) -> ND
     return product
 
 
-def without(ratio: NDArray[np.float64], carried_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return stored bars' own ratios: what :func:`combined` was given."""
+def without_carried(
+    ratio: NDArray[np.float64], carried_ratio: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return stored bars' own ratios: what :func:`with_carried` was given."""
     own = ratio / carried_ratio
     # A lakehouse of an earlier version has 1 on the next bar: nothing was carried there.
     is_one = (ratio == 1) | (np.abs(own - 1) < 1e-9)
@@ -89,7 +102,7 @@ class Known:
     """
 
     def __init__(
-        self, names: Sequence[str], stored: NearbyBars, recorded: Recorded, splits: Sequence[Split]
+        self, names: Sequence[str], stored: NearbyBars, recorded: Ratios, splits: Sequence[Split]
     ) -> None:
         self.names = names
         self.recorded = dict(recorded)
@@ -134,11 +147,11 @@ class Known:
             though one is recorded: the recorded one is returned.
         """
         stored = self._stored
-        was_carried = carried(stored.bars, self.names, self.recorded)
+        was_carried = carried_ratios(stored.bars, self.names, self.recorded)
         match = stored.find(bars)
         known = match >= 0
         recorded = np.full(len(bars), np.nan)
-        recorded[known] = without(stored.bars.split_ratio, was_carried)[match[known]]
+        recorded[known] = without_carried(stored.bars.split_ratio, was_carried)[match[known]]
         waiting = self._at_bars(bars, self.recorded)
         recorded = np.where(known | np.isnan(waiting), recorded, waiting)
         own = np.where(np.isnan(bars.split_ratio) | (bars.file < 0), recorded, bars.split_ratio)
@@ -148,7 +161,9 @@ class Known:
         own = np.where(doubtful, recorded, own)
         own = np.where(np.isnan(said), own, said)
         own = np.where(np.isnan(own), 1.0, own)
-        return combined(own, carried(bars, self.names, self.recorded | self.fresh)), doubtful
+        return with_carried(
+            own, carried_ratios(bars, self.names, self.recorded | self.fresh)
+        ), doubtful
 
     def settled(self, bars: Bars) -> NDArray[np.bool_]:
         """Tell at which bars it is recorded that there was no split, whatever it looks like."""
@@ -168,19 +183,19 @@ class Known:
         found = {key: ratio for key, ratio in self.fresh.items() if key[0] in symbols}
         told = list(found.items())
         stored = self._stored.bars
-        own = without(stored.split_ratio, carried(stored, self.names, self.recorded))
+        own = without_carried(stored.split_ratio, carried_ratios(stored, self.names, self.recorded))
         at = np.flatnonzero(own != 1).tolist()
         recorded = {(self.names[stored.symbol[n]], int(stored.event[n])): own[n] for n in at}
         for (symbol, event), ratio in [*recorded.items(), *self.recorded.items()]:
             is_told = any(
-                key[0] == symbol and other == ratio and abs(key[1] - event) <= _ONE_SPLIT
+                key[0] == symbol and other == ratio and abs(key[1] - event) <= _ONE_SPLIT_SECONDS
                 for key, other in told
             )
             if symbol in symbols and not is_told:
                 found.setdefault((symbol, event), float(ratio))
         return [Split(symbol, event, ratio) for (symbol, event), ratio in found.items()]
 
-    def _at_bars(self, bars: Bars, splits: Recorded) -> NDArray[np.float64]:
+    def _at_bars(self, bars: Bars, splits: Ratios) -> NDArray[np.float64]:
         """Return the ratio that is recorded for each bar's own session; NaN for none."""
         ratios = np.full(len(bars), np.nan)
         here = [(key, ratio) for key, ratio in splits.items() if key[0] in self._numbers]
@@ -207,7 +222,7 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
     """
     merged = with_stored(bars, stored)
     numbers = {name: number for number, name in enumerate(known.names)}
-    reach = REACH.days
+    reach = _REACH.days
     further: dict[int, set[int]] = {}
     for symbol, event in known.recorded | known.fresh:
         number = numbers.get(symbol)
@@ -244,7 +259,7 @@ def with_stored(bars: Bars, stored: NearbyBars) -> Bars:
 
 
 def take_effect(
-    bars: Bars, stored: NearbyBars, known: Known, before: Recorded
+    bars: Bars, stored: NearbyBars, known: Known, before: Ratios
 ) -> tuple[Bars, list[Split]]:
     """Write on each bar the ratio that takes effect at it, where the lakehouse would not.
 
@@ -270,7 +285,9 @@ def take_effect(
     default[match >= 0] = stored.bars.split_ratio[match[match >= 0]]
     tell = is_new & (~np.isnan(after.split_ratio) | (ratio != default))
     after.split_ratio[tell] = ratio[tell]
-    return after.take(is_new), _moved(stored.bars, after, known.names, before, known.recorded)
+    return after.take(is_new), _changed_ratios(
+        stored.bars, after, known.names, before, known.recorded
+    )
 
 
 def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
@@ -302,8 +319,8 @@ def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
     return changes
 
 
-def _moved(
-    before: Bars, after: Bars, names: Sequence[str], old: Recorded, new: Recorded
+def _changed_ratios(
+    before: Bars, after: Bars, names: Sequence[str], old: Ratios, new: Ratios
 ) -> list[Split]:
     """Return the stored bars whose ratio is another one after an import.
 
@@ -318,9 +335,11 @@ def _moved(
     """
     kept = after.take(after.file < 0)
     at = np.searchsorted(keys_of(before.symbol, before.event), keys_of(kept.symbol, kept.event))
-    was = carried(before, names, old)[at]
-    now = carried(after, names, new)[after.file < 0]
-    ratio = np.where(was == now, kept.split_ratio, combined(without(kept.split_ratio, was), now))
+    was = carried_ratios(before, names, old)[at]
+    now = carried_ratios(after, names, new)[after.file < 0]
+    ratio = np.where(
+        was == now, kept.split_ratio, with_carried(without_carried(kept.split_ratio, was), now)
+    )
     # What an earlier version of the project never applied is applied now.
     late = (was == now) & (was != 1) & (kept.split_ratio == 1)
     ratio[late] = now[late]
@@ -328,3 +347,100 @@ def _moved(
         Split(names[kept.symbol[n]], int(kept.event[n]), float(ratio[n]), is_moved=True)
         for n in np.flatnonzero(ratio != kept.split_ratio).tolist()
     ]
+
+
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class KeptSplits:
+    """What becomes of the splits that withdrawn bars tell."""
+
+    ahead: list[Split]
+    """Those whose session has no other bar: they are to be recorded."""
+    ratios: list[Split]
+    """The ratios that stored bars get: of the same session, or the next one of their symbol."""
+
+
+def keep_splits(
+    root: Path, rows: Sequence[Mapping[str, Any]], gone: Container[tuple[str, int]]
+) -> KeptSplits:
+    """Find where the splits go that no other bar of their session tells.
+
+    Parameters
+    ----------
+    rows
+        Of ``ohlcv_1d``: the bars that tell a split and are to be withdrawn.
+    gone
+        Symbol and open of all bars that are to be withdrawn.
+    """
+    stored = by_date(list_parts(root, OHLCV_1D))
+    ahead, ratios = [], []
+    for row in rows:
+        symbol, ratio = row["symbol"], row["split_ratio"]
+        session, beside = _session_day(row), _others_of_session(row, stored, gone)
+        if not beside:
+            ahead.append(Split(symbol, _close_of_session(row, session), ratio))
+        elif all(other["split_ratio"] == 1 for other in beside):
+            ratios.append(Split(symbol, _seconds(beside[0]["event_timestamp"]), ratio))
+    return KeptSplits(ahead, [*ratios, *_ratios_of_next_bars(root, ahead, gone)])
+
+
+def _others_of_session(
+    row: Mapping[str, Any], stored: Mapping[date, list[Part]], gone: Container[tuple[str, int]]
+) -> list[dict[str, Any]]:
+    """Return the other bars of a bar's session."""
+    day = row["event_timestamp"].date()
+    near = [part for n in (-1, 0, 1) for part in stored.get(day + timedelta(n), [])]
+    rows = read_current_of(near, OHLCV_1D, [row["symbol"]]).to_pylist()
+    session = _session_day(row)
+    return [
+        other
+        for other in rows
+        if (other["symbol"], other["timestamp"]) not in gone and _session_day(other) == session
+    ]
+
+
+def _session_day(row: Mapping[str, Any]) -> int:
+    """Return the day of a bar's session, from 1970-01-01."""
+    times = (row["timestamp"], _seconds(row["event_timestamp"]))
+    opens, closes = (np.array([each], dtype=np.int64) for each in times)
+    return int(session_days(row["symbol"], opens, closes)[0])
+
+
+def _close_of_session(row: Mapping[str, Any], session: int) -> int:
+    """Return the close of a session, or of the next one on a day without one."""
+    day = _EPOCH + timedelta(session)
+    if known_calendar(row["symbol"]) is None:
+        return _seconds(row["event_timestamp"])
+    sessions = sessions_between(exchange_of(row["symbol"]), day, day + LOOKBACK)
+    return sessions[0].closes if sessions else _seconds(row["event_timestamp"])
+
+
+def _ratios_of_next_bars(
+    root: Path, ahead: list[Split], gone: Container[tuple[str, int]]
+) -> list[Split]:
+    """Return the ratios of the stored bars at which splits without a bar take effect now."""
+    if not ahead:
+        return []
+    names = sorted({split.symbol for split in ahead})
+    numbers = np.array([names.index(split.symbol) for split in ahead], dtype=np.int32)
+    events = np.array([split.event for split in ahead], dtype=np.int64)
+    stored = NearbyBars.around(root, numbers, events, names)
+    before = read_recorded(root)
+    known = Known(names, stored, before, ahead)
+    _leave_out(stored, names, gone)
+    read_around(stored, Bars.concatenate([]), known)
+    _leave_out(stored, names, gone)
+    known.waiting_now(ahead)
+    return take_effect(Bars.concatenate([]), stored, known, before)[1]
+
+
+def _leave_out(stored: NearbyBars, names: Sequence[str], gone: Container[tuple[str, int]]) -> None:
+    keys = zip(stored.bars.symbol.tolist(), stored.bars.timestamp.tolist(), strict=True)
+    stays = np.array([(names[number], opens) not in gone for number, opens in keys], dtype=bool)
+    stored.keep(stays)
+
+
+def _seconds(instant: datetime) -> int:
+    return int(instant.timestamp())
