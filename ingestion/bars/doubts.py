@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ingestion.bars.adjustment import Contradiction
+from ingestion.bars.leaps import Contradiction, SuspectedSplit
 from ingestion.bars.prepare import Prepared
 from ingestion.bars.stored_bars import FEW_BARS, Restatement
-from ingestion.bars.suspected import SuspectedSplit
 
 
 @dataclass

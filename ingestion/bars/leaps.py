@@ -1,4 +1,10 @@
-"""Leaps among a symbol's bars: bad bars that return, and what may be splits that nobody recorded.
+"""Leaps of prices: at given splits, at bad bars, and at what may be splits that nobody recorded.
+
+As-traded prices leap on an ex-date by one over the split's ratio; split-adjusted prices do not.
+:func:`evidence` compares the prices around each given split, and :func:`contradiction` describes
+prices that disagree with it. :func:`find_leaps` finds bad bars, whose leap returns, and leaps that
+stay: they may be splits that nobody recorded, and :func:`suspected_file` writes them as lines that
+can be edited and given back.
 
 All steps are ratios of split-adjusted prices, and limits are symmetric in them: a tenfold price is
 as large a step as a tenth of it.
@@ -6,33 +12,206 @@ as large a step as a tenth of it.
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion.bars.arrays import Bars, slices
+from ingestion.bars.stored_bars import LOOKBACK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FEW = 5
+
+SMALLEST = 1.25
+"""Splits up to this ratio, either way round, cannot be told from a market's move in a day."""
+_AROUND = 3
+"""Prices on either side of an ex-date whose medians are compared: one bad bar does not decide."""
+_ELSEWHERE = 5
+"""How many bars away the leap of a misdated split is looked for."""
+_SAME_RATIO = 0.1
+"""Largest difference of logarithms at which a leap counts as that of a ratio."""
+
+
+class Shown(Enum):
+    """What prices show of a split."""
+
+    LEAP = "a leap of its ratio"
+    NO_LEAP = "no leap"
+    WRONG_WAY = "a leap the wrong way round"
+    UNTOLD = "too little to tell"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One split, and what the prices say of it."""
+
+    symbol: int
+    at: int
+    """Position of the first bar in the new money."""
+    day: date
+    """On which that bar opened, UTC."""
+    ratio: float
+    shown: Shown
+    factor: float
+    """Price after ÷ price before."""
+    leaps_on: date | None
+    """A bar nearby that leaps by the ratio, where that of the split does not."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A symbol whose prices contradict its splits."""
+
+    symbol: str
+    bars: int
+    """How many of its bars are refused for that."""
+    told: str
+    """What the prices show, and what to do."""
+
+
+def evidence(bars: Bars, ratio: NDArray[np.float64]) -> Iterator[Evidence]:
+    """Compare the prices before and after each split.
+
+    Parameters
+    ----------
+    bars
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one a session.
+    ratio
+        Shape ``(n,)``: the ratio that takes effect at each bar, 1 for none.
+    """
+    with np.errstate(divide="ignore"):
+        close, opened = np.log(bars.close), np.log(bars.open)
+    splits = np.flatnonzero(ratio != 1)
+    if not len(splits):
+        return
+    for number, place in slices(bars):
+        low, high = np.searchsorted(splits, [place.start, place.stop])
+        of_symbol = splits[low:high].tolist()
+        for n, at in enumerate(of_symbol):
+            start = of_symbol[n - 1] if n else place.start
+            end = of_symbol[n + 1] if n + 1 < len(of_symbol) else place.stop
+            yield _evidence_of_split(
+                bars, number, float(ratio[at]), at, (start, end), (opened, close)
+            )
+
+
+def _evidence_of_split(
+    bars: Bars,
+    number: int,
+    ratio: float,
+    at: int,
+    bounds: tuple[int, int],
+    logs: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> Evidence:
+    (start, end), (opened, close) = bounds, logs
+    day = _utc_date(int(bars.timestamp[at]))
+    is_first = at == start
+    gap = 0 if is_first else bars.event[at] - bars.event[at - 1]
+    if is_first or gap > LOOKBACK.total_seconds():
+        return Evidence(number, at, day, ratio, Shown.UNTOLD, np.nan, None)
+    before = np.median(close[max(start, at - _AROUND) : at])
+    after = np.median([opened[at], *close[at : min(end, at + _AROUND - 1)]])
+    move = float(after - before)
+    log_ratio = float(np.log(ratio))
+    if abs(log_ratio) <= np.log(SMALLEST) + 1e-9:
+        return Evidence(number, at, day, ratio, Shown.UNTOLD, float(np.exp(move)), None)
+    distances = [abs(move + log_ratio), abs(move), abs(move - log_ratio)]
+    shown = (Shown.LEAP, Shown.NO_LEAP, Shown.WRONG_WAY)[int(np.argmin(distances))]
+    elsewhere = None
+    if shown is Shown.NO_LEAP:
+        near = np.arange(max(start + 1, at - _ELSEWHERE), min(end, at + _ELSEWHERE + 1))
+        off = np.abs(opened[near] - close[near - 1] + log_ratio)
+        if len(near) and off.min() <= _SAME_RATIO:
+            elsewhere = _utc_date(int(bars.timestamp[near[int(np.argmin(off))]]))
+    return Evidence(number, at, day, ratio, shown, float(np.exp(move)), elsewhere)
+
+
+def contradiction(found: list[Evidence], *, adjusted: bool) -> str | None:
+    """Say how a symbol's prices contradict its splits, and what to do; None if they do not.
+
+    Parameters
+    ----------
+    found
+        Of one symbol.
+    adjusted
+        Whether the prices were said to be split-adjusted.
+    """
+    expected = Shown.NO_LEAP if adjusted else Shown.LEAP
+    told = [each for each in found if each.shown is not Shown.UNTOLD]
+    against = [each for each in told if each.shown is not expected]
+    if not against:
+        return None
+    first = against[0]
+    text = f"the split {ratio_told(first.ratio)} of {first.day} shows {first.shown.value}"
+    text += f" (price after ÷ before: {first.factor:.4g})"
+    if len(against) > 1:
+        text += f", and {len(against) - 1} more do not fit either"
+    if len(against) < len(told):
+        text += f", while {len(told) - len(against)} of its splits fit"
+    shown = {each.shown for each in against}
+    by_line = "with a line in --splits FILE (ratio 1: there was no split)"
+    if first.leaps_on is not None and not adjusted:
+        return f"{text}; the leap is on {first.leaps_on}: correct the date {by_line}"
+    if len(against) < len(told) or len(shown) > 1:
+        return (
+            f"{text}: the prices are adjusted for some splits only, or a split is wrong: "
+            f"correct it {by_line}"
+        )
+    if shown == {Shown.WRONG_WAY}:
+        return (
+            f"{text}: the ratio is upside down, or the vendor applied the split twice: correct "
+            f"the ratio {by_line}, or take another file"
+        )
+    if shown == {Shown.LEAP}:
+        return f"{text}: the prices are as traded: leave --adjusted out"
+    return (
+        f"{text}: the prices are split-adjusted already: give --adjusted; if there was no such "
+        "split, a line in --splits FILE with ratio 1 says so"
+    )
+
+
+def ratio_told(ratio: float) -> str:
+    """Return a ratio for people and for a splits file.
+
+    Examples
+    --------
+    >>> ratio_told(4.0), ratio_told(2 / 3), ratio_told(1.0485)
+    ('4:1', '2:3', '1.0485')
+    """
+    near = Fraction(ratio).limit_denominator(1000)
+    if min(near.numerator, near.denominator) <= 10 and abs(float(near) / ratio - 1) < 1e-9:
+        return f"{near.numerator}:{near.denominator}"
+    return f"{ratio:.6g}"
+
+
+def _utc_date(seconds: int) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()
+
+
+_FEW_BARS = 5
 """Bars within which a leap returns, if it is a bad bar's."""
-_NEAR = float(np.log(2))
+_NEAR_LEVEL = float(np.log(2))
 """Largest difference of logarithms between the level before a bad bar and the one after it."""
 _HEAD, _TAIL = 2, 20
 """A leap after so few bars, with so many after it, condemns those few."""
-_WHOLE = [Fraction(n) for n in range(2, 11)]
-_SPLITS = [*_WHOLE, Fraction(3, 2), *(1 / n for n in _WHOLE), Fraction(2, 3)]
+_WHOLE_RATIOS = [Fraction(n) for n in range(2, 11)]
+_USUAL_SPLITS = [*_WHOLE_RATIOS, Fraction(3, 2), *(1 / n for n in _WHOLE_RATIOS), Fraction(2, 3)]
 """Ratios that are suspected at an open. Of real opens without a split, 3 in a million are there."""
-_CLOSE = 0.01
+_TOLERANCE = 0.01
 """How near to 3:2 an opening step must be. Markets move so far."""
-_CLOSE_WHOLE = 0.03
+_TOLERANCE_OF_WHOLE = 0.03
 """How near to n:1. Overnight moves hide every third split from 1 %."""
 _BUSY = 3.0
 """Turnover in shares and in money, against its median, from which on a leap is the market's."""
-_USUAL = 20
+_USUAL_BARS = 20
 """Bars of which that median is taken."""
 _COARSE = 0.02
 """Size of a price step, relative to the price, from which on rounding makes such ratios."""
@@ -112,11 +291,11 @@ def find_leaps(
     candidates = np.flatnonzero(is_far | looks)
     for _, place in slices(bars) if len(candidates) else ():
         low, high = np.searchsorted(candidates, [place.start, place.stop])
-        symbol = _Symbol(bars, level, place, widest, stored, found)
+        symbol = _SymbolLeaps(bars, level, place, widest, stored, found)
         for at in candidates[low:high].tolist():
             clean = None
             if looks[at] and not _is_coarse(bars, place, at) and not _is_busy(bars, place, at):
-                clean = _SPLITS[which[at]] * Fraction(ratio[at]).limit_denominator(1000)
+                clean = _USUAL_SPLITS[which[at]] * Fraction(ratio[at]).limit_denominator(1000)
             if is_far[at]:
                 symbol.judge(at, clean)
             elif clean is not None:
@@ -126,7 +305,7 @@ def find_leaps(
 
 
 @dataclass
-class _Symbol:
+class _SymbolLeaps:
     """One symbol's bars while its leaps are looked at, from the earliest to the latest."""
 
     bars: Bars
@@ -178,8 +357,8 @@ class _Symbol:
     def _back(self, at: int, before: int) -> int | None:
         """Return the bar at which the level of ``before`` is reached again."""
         base, away = self.level[before], self.level[at]
-        near = min(self.widest, _NEAR)
-        for later in range(at + 1, min(at + FEW, self.place.stop - 1) + 1):
+        near = min(self.widest, _NEAR_LEVEL)
+        for later in range(at + 1, min(at + _FEW_BARS, self.place.stop - 1) + 1):
             off = abs(self.level[later] - base)
             if off <= near and off < abs(self.level[later] - away):
                 return later
@@ -187,20 +366,20 @@ class _Symbol:
 
     def _returns_from_stored(self, at: int) -> bool:
         """Tell whether it was a stored bar that leapt, and this one returns from there."""
-        first = max(self.place.start, at - 1 - FEW)
+        first = max(self.place.start, at - 1 - _FEW_BARS)
         for back in range(at - 1, first, -1):
             if not self.stored[back]:
                 return False
             off = abs(self.level[at] - self.level[back - 1])
             leapt = abs(self.level[back] - self.level[back - 1]) > self.widest
-            if leapt and off <= min(self.widest, _NEAR):
+            if leapt and off <= min(self.widest, _NEAR_LEVEL):
                 return True
         return False
 
     def _comes_back(self, at: int) -> bool:
         """Tell whether a bar shortly before was at the level that is reached now."""
         step = abs(self.level[at] - self.level[at - 1])
-        before = self.level[max(self.place.start, at - 1 - FEW) : at - 1]
+        before = self.level[max(self.place.start, at - 1 - _FEW_BARS) : at - 1]
         return bool((np.abs(before - self.level[at]) <= step / 4).any())
 
     def _any_stored(self, end: int) -> bool:
@@ -224,10 +403,12 @@ def _like_splits(
     """Find steps that are nearer to a split's than to none, and at the open very near."""
     looks = np.zeros(len(step), dtype=bool)
     which = np.zeros(len(step), dtype=np.intp)
-    for n, split in enumerate(_SPLITS):
+    for n, split in enumerate(_USUAL_SPLITS):
         expected = -float(np.log(float(split)))
         is_whole = 1 in (split.numerator, split.denominator)
-        near = np.abs(opening - expected) <= np.log1p(_CLOSE_WHOLE if is_whole else _CLOSE)
+        near = np.abs(opening - expected) <= np.log1p(
+            _TOLERANCE_OF_WHOLE if is_whole else _TOLERANCE
+        )
         near &= np.abs(step - expected) < np.abs(step)
         looks |= near
         which[near] = n
@@ -236,7 +417,7 @@ def _like_splits(
 
 def _is_coarse(bars: Bars, place: slice, at: int) -> bool:
     """Tell whether prices are written too coarsely to tell such a ratio from rounding."""
-    closes = bars.close[max(place.start, at - _USUAL) : at + 1]
+    closes = bars.close[max(place.start, at - _USUAL_BARS) : at + 1]
     price = min(float(bars.close[at - 1]), float(bars.open[at]))
     for decimals in range(2, 9):
         scaled = closes * 10.0**decimals
@@ -250,10 +431,83 @@ def _is_busy(bars: Bars, place: slice, at: int) -> bool:
 
     A split changes nobody's mind: as many shares more as there are shares more, for as much money.
     """
-    usual = slice(max(place.start, at - _USUAL), at)
+    usual = slice(max(place.start, at - _USUAL_BARS), at)
     shares = float(np.median(bars.volume[usual]))
     money = float(np.median(bars.volume[usual] * bars.close[usual]))
     if not (shares > 0 and money > 0):
         return False
     now = float(bars.volume[at])
     return min(now / shares, now * float(bars.close[at]) / money) > _BUSY
+
+
+_HEADER = (
+    *("symbol", "date", "ratio", "bars_held", "looks_like"),
+    *("bar_before", "close_before", "open_after", "close_after"),
+)
+
+
+@dataclass(frozen=True)
+class SuspectedSplit:
+    """A leap that stays: a split that nobody recorded, another unit, or a real move."""
+
+    symbol: str
+    bar_open: int
+    """Of the first bar at the new level, Unix seconds."""
+    ratio: str
+    """New shares for an old one, such as ``4:1``; ``?`` where the leap is none of a usual split."""
+    bars_held: int
+    """How many of the symbol's bars wait for an answer."""
+    before: int
+    """Open of the last bar at the old level, Unix seconds."""
+    close_before: float
+    open_after: float
+    close_after: float
+
+    @property
+    def date(self) -> str:
+        """The bar's open, as a splits file takes it."""
+        return _utc_text(self.bar_open)
+
+    @property
+    def told(self) -> str:
+        """The leap for people."""
+        about = self.close_before / self.close_after
+        looks = self.ratio if self.ratio != "?" else f"about {about:.3g}:1"
+        return (
+            f"{self.symbol}, {self.date}: close {self.close_before:g}, then open "
+            f"{self.open_after:g} and close {self.close_after:g}, like a split of {looks}"
+        )
+
+
+def describe_leap(
+    leap: Leap, bars: Bars, held: NDArray[np.bool_], names: Sequence[str]
+) -> SuspectedSplit:
+    """Describe a leap among some bars."""
+    number = bars.symbol[leap.at]
+    return SuspectedSplit(
+        symbol=names[number],
+        bar_open=int(bars.timestamp[leap.at]),
+        ratio="?" if leap.ratio is None else ratio_told(float(leap.ratio)),
+        bars_held=int((held & (bars.symbol == number)).sum()),
+        before=int(bars.timestamp[leap.before]),
+        close_before=float(bars.close[leap.before]),
+        open_after=float(bars.open[leap.at]),
+        close_after=float(bars.close[leap.at]),
+    )
+
+
+def suspected_file(suspects: Iterable[SuspectedSplit]) -> bytes:
+    """Return the lines to be edited and given back with ``--splits``."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(_HEADER)
+    for each in suspects:
+        about = each.close_before / each.close_after
+        what = each.symbol, each.date, each.ratio, each.bars_held, f"about {about:.4g}:1"
+        prices = each.close_before, each.open_after, each.close_after
+        lines.writerow([*what, _utc_text(each.before), *prices])
+    return text.getvalue().encode()
+
+
+def _utc_text(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

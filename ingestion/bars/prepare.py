@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.adjustment import Contradiction, Evidence, Shown, contradiction, evidence
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.duplicates import one_per_session, session_keys
 from ingestion.bars.judgement import Judgement
-from ingestion.bars.leaps import Leaps, find_leaps
+from ingestion.bars.leaps import (
+    Contradiction,
+    Evidence,
+    Leaps,
+    Shown,
+    SuspectedSplit,
+    contradiction,
+    describe_leap,
+    evidence,
+    find_leaps,
+)
 from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import EXAMPLES, Reason
 from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
-from ingestion.bars.suspected import SuspectedSplit, suspected_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,7 +163,7 @@ class _Import:
         self.known.waiting_now(unplaced)
         kept, changed = take_effect(kept, self.stored, self.known, before)
         by.findings.add("splits_not_told", _UNTOLD, count=self.untold)
-        suspects = [suspected_split(leap, merged, leaps.held, by.names) for leap in leaps.suspects]
+        suspects = [describe_leap(leap, merged, leaps.held, by.names) for leap in leaps.suspects]
         return Prepared(
             bars=kept,
             repeated=repeated,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.arrays import Bars
+from ingestion.bars.leaps import ratio_told
 from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.markets.sessions import previous_close

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from ingestion.bars.adjustment import ratio_told
 from ingestion.bars.arrays import Split
+from ingestion.bars.leaps import ratio_told
 from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.withdrawn import as_withdrawn

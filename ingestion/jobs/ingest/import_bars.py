@@ -11,10 +11,10 @@ from dataclasses import replace
 from itertools import compress
 from pathlib import Path
 
+from ingestion.bars.leaps import suspected_file
 from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import HINTS, Refusals
 from ingestion.bars.splits import SplitsFile
-from ingestion.bars.suspected import suspected_file
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.jobs.ingest.import_judging import judge
 from ingestion.jobs.ingest.import_reading import Material, read_material
