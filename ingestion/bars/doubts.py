@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ingestion.bars.judging import Prepared
 from ingestion.bars.leaps import Contradiction, SuspectedSplit
-from ingestion.bars.prepare import Prepared
 from ingestion.bars.stored_bars import FEW_BARS, Restatement
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.doubts import Doubts
-from ingestion.bars.prepare import Prepared
+from ingestion.bars.judging import Prepared
 from ingestion.bars.refusals import Findings, Refusals
 from ingestion.bars.store import Written
 

@@ -75,7 +75,7 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
     Exit 3 if more than 5 % of the files or rows were refused, or the bars of a symbol were refused
     or held back because of its splits.
     """
-    from ingestion.bars.duplicates import Duplicates
+    from ingestion.bars.judging import Duplicates
     from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 
     result = import_bars(

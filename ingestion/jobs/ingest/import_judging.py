@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingestion.bars.arrays import ByDate, Split
-from ingestion.bars.prepare import prepare
+from ingestion.bars.judging import judge_symbols
 from ingestion.bars.stored_bars import NearbyBars
 from ingestion.jobs.ingest.import_reading import Material
 
@@ -44,7 +44,7 @@ def judge(material: Material, staging: Path) -> Judged:
         of_symbol.setdefault(split.symbol, []).append(split)
     for numbers, bars, told, waiting, stored in material.by_symbol.drain():
         own = [split for n in numbers.tolist() for split in of_symbol.get(by.names[n], ())]
-        prepared = prepare(bars, told, own, by, waiting, NearbyBars(material.stored, stored))
+        prepared = judge_symbols(bars, told, own, by, waiting, NearbyBars(material.stored, stored))
         material.tally.add_prepared(prepared)
         judged.changes.extend([*prepared.unplaced, *prepared.moved])
         judged.good.add(prepared.bars)

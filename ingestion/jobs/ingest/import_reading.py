@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ingestion.bars.arrays import BySymbol, SymbolTable
-from ingestion.bars.judgement import Judgement
+from ingestion.bars.judging import Judgement
 from ingestion.bars.placing import BarReader
 from ingestion.bars.receipt import Tally
 from ingestion.bars.refusals import Findings, Refusals

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingestion.bars.cells import is_date_format
-from ingestion.bars.duplicates import Duplicates
+from ingestion.bars.judging import Duplicates
 from ingestion.base.errors import InputError
 
 

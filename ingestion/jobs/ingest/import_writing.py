@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, Split
-from ingestion.bars.judgement import Judgement
+from ingestion.bars.judging import Judgement
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source

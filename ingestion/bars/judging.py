@@ -1,10 +1,24 @@
-"""From all bars of some symbols to one bar per session, as traded."""
+"""From all bars of some symbols to one bar per session, as traded.
+
+In: the bars of files, those that waited, and the stored ones around them. Out: bars to be written,
+bars that wait for a split to be recorded, and splits for other bars; the rest is refused.
+
+1. Of several bars of one session one is kept: vendors repeat a session when they correct its
+   volume, so of rows with equal prices the later one is right. Where prices disagree nobody knows
+   which is right, and :class:`Duplicates` decides.
+2. Symbols whose prices contradict their splits are refused.
+3. Split-adjusted prices are turned into traded ones.
+4. Symbols whose past is scaled against the stored one are refused.
+5. Bad bars are refused, and bars after a leap that may be a split are held back.
+6. Each bar gets the ratio that takes effect at it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +26,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
-from ingestion.bars.duplicates import one_per_session, session_keys
-from ingestion.bars.judgement import Judgement
 from ingestion.bars.leaps import (
     Contradiction,
     Evidence,
@@ -26,12 +38,175 @@ from ingestion.bars.leaps import (
     find_leaps,
 )
 from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
-from ingestion.bars.refusals import EXAMPLES, Reason
+from ingestion.bars.placing import TOLERANCE, describe
+from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusals
 from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
+from ingestion.markets.hours import ClosingRule, hours_of
+from ingestion.markets.placing import bars_by_hours, session_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class Duplicates(StrEnum):
+    """What becomes of a session's bars whose prices or split ratios disagree."""
+
+    REFUSE = "refuse"
+    FIRST = "first"
+    """The first one stays: files in the order of the request, and rows in that of their file."""
+    LAST = "last"
+
+
+@dataclass(frozen=True)
+class OnePerSession:
+    """Which bars stay: masks of shape ``(n,)``, none of them where another is for ``refused``."""
+
+    kept: NDArray[np.bool_]
+    """One bar of each session."""
+    refused: NDArray[np.bool_]
+    """All bars of a session whose bars disagree."""
+    revised: NDArray[np.bool_]
+    """Kept bars whose volume differs from that of one that they stand for."""
+    chosen: NDArray[np.bool_]
+    """Kept bars that disagree with others, and stay because :class:`Duplicates` says so."""
+
+
+def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -> OnePerSession:
+    """Choose one bar of each symbol and session.
+
+    In place: a kept bar that says nothing about splits takes the ratio that another one of its
+    session gives.
+
+    Parameters
+    ----------
+    bars
+        As :func:`ingestion.bars.arrays.in_order` leaves them.
+    sessions
+        Shape ``(n,)``: what :func:`ingestion.bars.duplicates.session_keys` tells them apart by.
+    rule
+        For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
+        they say about splits, the last one stays.
+    """
+    size = len(bars)
+    begins = np.ones(size, dtype=bool)
+    begins[1:] = np.diff(bars.symbol) != 0
+    begins[1:] |= np.diff(sessions) != 0
+    firsts = np.flatnonzero(begins)
+    if len(firsts) == size:
+        none = np.zeros(size, dtype=bool)
+        return OnePerSession(begins, none, none, none)
+    session = np.cumsum(begins) - 1
+    lasts = np.append(firsts[1:], size) - 1
+    ratio = _ratios_of_sessions(bars.split_ratio, session)
+    differs = ~np.isnan(bars.split_ratio) & (bars.split_ratio != ratio)
+    for prices in (bars.open, bars.high, bars.low, bars.close):
+        first = prices[firsts][session]
+        differs |= np.abs(prices - first) > TOLERANCE * np.maximum(prices, first)
+    disagree = np.logical_or.reduceat(differs, firsts)
+    revised = np.logical_or.reduceat(bars.volume != bars.volume[lasts][session], firsts) & ~disagree
+    stays = np.where(disagree & (rule is Duplicates.FIRST), firsts, lasts)
+    unsaid = stays[np.isnan(bars.split_ratio[stays])]
+    bars.split_ratio[unsaid] = ratio[unsaid]
+
+    def mask(of_session: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        chosen = np.zeros(size, dtype=bool)
+        chosen[stays[of_session]] = True
+        return chosen
+
+    refused = disagree & (rule is Duplicates.REFUSE)
+    return OnePerSession(mask(~refused), refused[session], mask(revised), mask(disagree & ~refused))
+
+
+def session_keys(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return what tells the sessions of a symbol's bars apart: their close, or their day.
+
+    With a calendar each session has one close. Without one vendors cut the day differently, and
+    bars of one day are of one session all the same.
+    """
+    sessions = bars.event.copy()
+    for symbol, at in bars_by_hours(names, bars.symbol).items():
+        if hours_of(symbol).rule in (ClosingRule.NEW_YORK_ROLL, ClosingRule.DAY_AFTER_OPEN):
+            sessions[at] = session_days(symbol, bars.timestamp[at], bars.event[at])
+    return sessions
+
+
+def _ratios_of_sessions(
+    ratio: NDArray[np.float64], session: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return, for each bar, the last ratio that its session's bars give; NaN where none does."""
+    told = np.flatnonzero(~np.isnan(ratio))
+    known = np.full(session[-1] + 1, np.nan)
+    known[session[told]] = ratio[told]  # of several the last one is written last
+    return known[session]
+
+
+_WAITING = "held_bars"
+"""Stands for a file's name where a bar is refused that an earlier import held back."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What all bars of an import are judged by."""
+
+    files: Sequence[str]
+    """The files of bars by number."""
+    names: Sequence[str]
+    """Symbols by number."""
+    refusals: Refusals
+    findings: Findings
+    adjusted: bool
+    """Whether prices are split-adjusted."""
+    still_adjusted: NDArray[np.bool_]
+    """Shape ``(symbols,)``: series that stay split-adjusted, because nothing gives their splits.
+
+    Those whose splits the lakehouse has are taken out when they are prepared.
+    """
+    max_return: float
+    """Largest one-day return, as a fraction; the smallest is as large a ratio."""
+    duplicates: Duplicates
+    """What becomes of bars of one session that disagree."""
+    may_split: NDArray[np.bool_]
+    """Shape ``(symbols,)``: whether the instrument may split."""
+    recorded: dict[tuple[str, int], float]
+    """Splits that wait in the lakehouse, by symbol and close of the ex-date's session."""
+    restate: bool = False
+    """Whether a past that is scaled against the stored one replaces it."""
+    splits_file: str = ""
+
+    def file_of(self, number: int) -> str:
+        """Return a file's name; bars that waited have the number behind the last one's."""
+        return self.files[number] if number < len(self.files) else _WAITING
+
+    def refuse(
+        self,
+        bars: Bars,
+        refused: NDArray[np.bool_],
+        reason: Reason,
+        returns: NDArray[np.float64] | None = None,
+        texts: dict[int, str] | None = None,
+    ) -> None:
+        """Record refused bars, file by file.
+
+        Parameters
+        ----------
+        refused, returns
+            Shape ``(n,)`` each: which of the bars, and the returns to be told.
+        texts
+            What to tell of each symbol by number.
+        """
+        every = np.flatnonzero(refused)
+        for file in np.unique(bars.file[every]).tolist():
+            at = every[bars.file[every] == file]
+
+            def describe_one(n: int, at: NDArray[np.intp] = at) -> tuple[str, str]:
+                one = int(at[n])
+                text = "" if returns is None else f"return {returns[one]:.1%}; "
+                if texts is not None:
+                    text = f"{texts[int(bars.symbol[one])]}; "
+                return self.names[bars.symbol[one]], text + describe(bars, one)
+
+            self.refusals.add(reason, self.file_of(file), bars.row[at].tolist(), describe_one)
 
 
 _UNTOLD = (
@@ -62,7 +237,7 @@ class Prepared:
     refused_pasts: list[Restatement] = field(default_factory=list)
 
 
-def prepare(
+def judge_symbols(
     bars: Bars,
     told: Sequence[Split],
     splits: Sequence[Split],
@@ -90,9 +265,9 @@ def prepare(
     bars = in_order(bars)
     put_on_bars(bars, by.names, splits)
     bars, repeated = _one_per_session(bars, by)
-    waiting = _not_in(in_order(waiting), bars)
+    waiting = _of_other_sessions(in_order(waiting), bars)
     put_on_bars(waiting, by.names, splits)
-    return _Import(bars, waiting, list(told), list(splits), by, stored).prepared(repeated)
+    return _SymbolsImport(bars, waiting, list(told), list(splits), by, stored).prepared(repeated)
 
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
@@ -112,19 +287,21 @@ def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]
         ),
     ):
         at = np.flatnonzero(which)
-        by.findings.add(name, text, (_told(bars, each, by) for each in at[:EXAMPLES]), len(at))
+        by.findings.add(
+            name, text, (_description(bars, each, by) for each in at[:EXAMPLES]), len(at)
+        )
     others = bars.file[~sessions.kept & ~sessions.refused]
     return bars.take(sessions.kept), np.bincount(others, minlength=len(by.files))
 
 
-def _told(bars: Bars, at: int, by: Judgement) -> str:
+def _description(bars: Bars, at: int, by: Judgement) -> str:
     """Return which bar it is, and of which row."""
     closed = datetime.fromtimestamp(int(bars.event[at]), UTC)
     file = Path(by.files[bars.file[at]]).name
     return f"{by.names[bars.symbol[at]]} {closed:%Y-%m-%d} ({file}, row {bars.row[at]})"
 
 
-class _Import:
+class _SymbolsImport:
     """The bars of some symbols on their way through the judgements."""
 
     def __init__(
@@ -183,7 +360,10 @@ class _Import:
         around = [self.bars]
         if not by.adjusted:
             there = self.stored.bars.take(~self.stored.is_adjusted)
-            around += [_not_in(self.waiting, self.bars), _not_in(there, self.bars)]
+            around += [
+                _of_other_sessions(self.waiting, self.bars),
+                _of_other_sessions(there, self.bars),
+            ]
         series = in_order(Bars.concatenate(around))
         keys = keys_of(series.symbol, series.event)
         is_new = among(keys, incoming)
@@ -345,7 +525,7 @@ def _undisputed(splits: Sequence[Split]) -> list[Split]:
     return list(found.values())
 
 
-def _not_in(bars: Bars, others: Bars) -> Bars:
+def _of_other_sessions(bars: Bars, others: Bars) -> Bars:
     """Return the bars of sessions that others, which are in order, do not have."""
     there = among(keys_of(bars.symbol, bars.event), keys_of(others.symbol, others.event))
     return bars.take(~there)
