@@ -14,7 +14,7 @@ from ingestion.bars.arrays import Bars, Split
 from ingestion.bars.doubts import Doubts
 from ingestion.bars.judging import Prepared
 from ingestion.bars.refusals import Findings, Refusals
-from ingestion.bars.store import Written
+from ingestion.bars.writing import Written
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 
-from ingestion.bars import store
+from ingestion.bars import writing
 from ingestion.bars.placing import BarBatch, BarReader
 from ingestion.base import clock
 from ingestion.base.errors import LakehouseLocked
@@ -86,8 +86,8 @@ def test_a_row_says_when_it_was_written_and_not_when_its_import_began(
         at(clock.now() + timedelta(minutes=1))
         return paths
 
-    monkeypatch.setattr(store, "PARTS_AT_ONCE", 1)
-    monkeypatch.setattr(store, "append_parts", append)
+    monkeypatch.setattr(writing, "PARTS_AT_ONCE", 1)
+    monkeypatch.setattr(writing, "append_parts", append)
     days = ("2021-03-01", "2021-03-02", "2021-03-03")
     run(write("v.csv", HEADER + "".join(day_of("NYSE:A", day) for day in days)))
     created = [row["created_timestamp"] - NOW for row in stored()]
@@ -150,11 +150,11 @@ def test_what_a_killed_import_left_is_completed(
             raise KeyboardInterrupt
         return append_parts(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "PARTS_AT_ONCE", 1)
-    monkeypatch.setattr(store, "append_parts", die_at_the_second)
+    monkeypatch.setattr(writing, "PARTS_AT_ONCE", 1)
+    monkeypatch.setattr(writing, "append_parts", die_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(path)
-    monkeypatch.setattr(store, "append_parts", append_parts)
+    monkeypatch.setattr(writing, "append_parts", append_parts)
     result = run(path)
     assert (result.written, result.unchanged) == (2, 1)
     assert [row["event_timestamp"] for row in stored()] == [utc(f"{day} 21:00") for day in days]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bars_tools import HEADER, Import, Write, day_of
 
-from ingestion.bars import store
+from ingestion.bars import writing
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.jobs.audit.status import status
@@ -41,8 +41,8 @@ def kill(restate: Callable[[], object], after: int) -> None:
         return append_parts(*arguments)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "PARTS_AT_ONCE", 1)
-        patch.setattr(store, "append_parts", dying)
+        patch.setattr(writing, "PARTS_AT_ONCE", 1)
+        patch.setattr(writing, "append_parts", dying)
         with pytest.raises(Killed):
             restate()
 

@@ -57,10 +57,10 @@ class AtWrite:
     what: Callable[[], None]
 
     def __call__(self) -> None:
-        import ingestion.bars.store as store
+        import ingestion.bars.writing as writing
         import ingestion.lakehouse.writer as writer
 
-        store.PARTS_AT_ONCE = 1
+        writing.PARTS_AT_ONCE = 1
 
         write, left = pq.write_table, [self.number]
 

@@ -12,7 +12,7 @@ from ingestion.bars.arrays import Split
 from ingestion.bars.leaps import ratio_told
 from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
-from ingestion.bars.withdrawn import as_withdrawn
+from ingestion.bars.writing import as_withdrawn
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, is_withdrawn, list_parts, read_current_of

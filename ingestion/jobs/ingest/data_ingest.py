@@ -20,7 +20,6 @@ from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
 from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
 from ingestion.bars.source import SCANNER, Source
-from ingestion.bars.store import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.bars.stored_bars import (
     LOOKBACK,
     hold_back,
@@ -30,6 +29,7 @@ from ingestion.bars.stored_bars import (
     with_waiting,
 )
 from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
+from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.base.plain import plain

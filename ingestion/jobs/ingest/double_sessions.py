@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.twins import keys
+from ingestion.bars.writing import symbols_opens_closes
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import read_current
 from ingestion.lakehouse.parts import Part
@@ -92,7 +92,7 @@ def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
 
 
 def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
-    symbols, opens, closes = keys(rows)
+    symbols, opens, closes = symbols_opens_closes(rows)
     days = np.zeros(len(symbols), dtype=np.int64)
     wrong = np.zeros(len(symbols), dtype=bool)
     for symbol, at in by_hours(symbols).items():

@@ -17,8 +17,8 @@ from ingestion.bars.placing import describe
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source
 from ingestion.bars.splits import record_splits
-from ingestion.bars.store import Incoming, Written, write_bars
 from ingestion.bars.stored_bars import hold_back, newly_held, waiting_bars
+from ingestion.bars.writing import Incoming, Written, write_bars
 from ingestion.base import clock
 from ingestion.jobs.ingest.import_judging import Judged
 from ingestion.jobs.ingest.import_reading import Material

@@ -1,6 +1,6 @@
 """Take back stored bars that are wrong, or of no session; nothing that was written is changed.
 
-Each gets a last version of its row that says so (:mod:`ingestion.bars.withdrawn`). A split that
+Each gets a last version of its row that says so (:mod:`ingestion.bars.writing`). A split that
 only a withdrawn bar tells stays known: the bar of its session gets the ratio, or else the symbol's
 next one.
 """
@@ -22,8 +22,7 @@ from ingestion.bars.arrays import Split
 from ingestion.bars.pending_splits import keep_splits
 from ingestion.bars.source import Source
 from ingestion.bars.splits import record_splits
-from ingestion.bars.store import PARTS_AT_ONCE
-from ingestion.bars.twins import keys
+from ingestion.bars.writing import PARTS_AT_ONCE, symbols_opens_closes
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.catalog import OHLCV_1D
@@ -159,7 +158,7 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone
     for day in sorted(stored):
         if first - _AROUND <= day <= last + _AROUND:
             rows = read_current_of(stored[day], OHLCV_1D, [symbol])
-            _, opens, closes = keys(rows)
+            _, opens, closes = symbols_opens_closes(rows)
             for session, row in zip(
                 session_days(symbol, opens, closes).tolist(), rows.to_pylist(), strict=True
             ):

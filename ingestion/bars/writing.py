@@ -1,25 +1,36 @@
-"""Bars into the lakehouse: only what is new or says something else."""
+"""Bars into the lakehouse: only those that are new, or differ from the stored ones.
+
+Of each partition date, one at a time, :func:`new_rows` compares what comes with what is stored. A
+bar that comes restates the stored bar of its close. A stored bar of its session that closes
+elsewhere (:class:`Twin`) it cannot restate, because a row stays in the partition of its close. Two
+kinds of stored bars may be such: those of an exchange with a calendar that close with no session of
+it, and those of markets without a calendar, whose days vendors cut differently; see
+:mod:`ingestion.markets.placing`.
+
+A bar that somebody has taken back (:class:`Withdrawn`) is a last version of its row whose
+``source`` says so, and why. What was recorded before stays, as of then; a later version with other
+values puts a bar there again.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.bars.arrays import VALUES, Bars, Split, keys_of, places
+from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import read_recorded
-from ingestion.bars.stored import StoredDay
-from ingestion.bars.twins import Twin, Twins
-from ingestion.bars.withdrawn import Withdrawn
 from ingestion.base import clock
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
@@ -29,19 +40,247 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
+    is_withdrawn,
     list_parts,
     read_current_of,
+    standing,
 )
-from ingestion.markets.hours import DAY
-from ingestion.markets.placing import assumed
+from ingestion.markets.hours import DAY, ClosingRule, hours_of
+from ingestion.markets.placing import assumed, bars_by_hours, misplaced, session_days
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+_PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A stored bar that was taken back."""
+
+    symbol: str
+    opens: int
+    """Unix s, as is the next."""
+    event: int
+    prices: Mapping[str, float]
+    """Open, high, low and close, as they were."""
+    why: str
+    created: datetime
+    """When it was taken back."""
+    reason: ClassVar = Reason.WITHDRAWN
+    """Why the same bar is refused when it comes again."""
+
+    def __str__(self) -> str:
+        return f"it was withdrawn on {self.created:%Y-%m-%d}: {self.why}"
+
+
+def as_withdrawn(row: Mapping[str, Any]) -> Withdrawn:
+    """Read a row of ``ohlcv_1d`` whose source says that it is withdrawn."""
+    return Withdrawn(
+        symbol=row["symbol"],
+        opens=row["timestamp"],
+        event=int(row["event_timestamp"].timestamp()),
+        prices={name: row[name] for name in _PRICES},
+        why=Source.parse(row["source"]).withdrawn or "",
+        created=row["created_timestamp"],
+    )
+
+
+class StoredDay:
+    """Rows of one partition date, in the schema of ``ohlcv_1d``.
+
+    Parameters
+    ----------
+    rows
+        Unique on (``symbol``, ``timestamp``), with those that are withdrawn.
+    names
+        Symbols by number, those of all rows among them; an Arrow array.
+    """
+
+    def __init__(self, rows: pa.Table, names: pa.Array) -> None:
+        self.newest: datetime | None = pc.max(rows["created_timestamp"]).as_py()
+        """When the newest of all was created; None if there are none."""
+        self._withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
+        self.rows = rows = standing(rows)
+        self.symbol = _numbers_of(rows["symbol"], names)
+        self.opens: NDArray[np.int64] = rows["timestamp"].to_numpy()
+        """Unix seconds, as are the closes."""
+        self.closes: NDArray[np.int64] = rows["event_timestamp"].cast(pa.int64()).to_numpy()
+        self.closes = self.closes // 1_000_000
+        self._by_open = _in_key_order(keys_of(self.symbol, self.opens))
+        self._by_close = _in_key_order(keys_of(self.symbol, self.closes))
+
+    def __len__(self) -> int:
+        return len(self.symbol)
+
+    def find(
+        self, symbol: NDArray[np.int32], opens: NDArray[np.int64], closes: NDArray[np.int64]
+    ) -> NDArray[np.intp]:
+        """Return the position of each bar's row, by its open or else its close; −1 for none."""
+        at_open = _positions(self._by_open, keys_of(symbol, opens))
+        return np.where(at_open >= 0, at_open, _positions(self._by_close, keys_of(symbol, closes)))
+
+    def find_close(self, symbol: int, close: int) -> int | None:
+        """Return the position of the row with a close."""
+        (at,) = _positions(self._by_close, keys_of(np.array([symbol]), np.array([close])))
+        return int(at) if at >= 0 else None
+
+    def find_withdrawn(self, bars: Bars, names: Sequence[str]) -> Iterator[tuple[int, Withdrawn]]:
+        """Yield the positions of bars that somebody withdrew; ``names`` are symbols by number."""
+        if not self._withdrawn:
+            return
+        of_open = {(each.symbol, each.opens): each for each in self._withdrawn}
+        of_close = {(each.symbol, each.event): each for each in self._withdrawn}
+        for n, number in enumerate(bars.symbol.tolist()):
+            found = of_open.get((names[number], int(bars.timestamp[n])))
+            found = found or of_close.get((names[number], int(bars.event[n])))
+            if found is not None:
+                yield n, found
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers."""
+        values: NDArray[np.float64] = self.rows[name].to_numpy()
+        return values
+
+    def source(self, at: int) -> str:
+        """Return where a row comes from."""
+        return str(self.rows["source"][at].as_py())
+
+    def row(self, at: int) -> dict[str, Any]:
+        """Return a whole row."""
+        row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
+        return row
+
+
+_KeyOrder = tuple["NDArray[np.intp]", "NDArray[np.int64]"]
+"""Positions in the order of keys, and the keys."""
+
+
+def _in_key_order(keys: NDArray[np.int64]) -> _KeyOrder:
+    order = np.argsort(keys, kind="stable")
+    return order, keys[order]
+
+
+def _positions(ordered: _KeyOrder, wanted: NDArray[np.int64]) -> NDArray[np.intp]:
+    order, keys = ordered
+    at = places(keys, wanted)
+    return np.where(at >= 0, order[at], -1) if len(order) else at
+
+
+def _numbers_of(symbols: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int32]:
+    numbers: NDArray[np.int32] = pc.index_in(symbols, value_set=names).to_numpy()
+    return numbers
+
+
 _EPOCH = date(1970, 1, 1)
-_SCHEMA = arrow_schema(OHLCV_1D)
-_NO_ROWS = pa.Table.from_batches([], _SCHEMA)  # `empty_table` would import pandas
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A stored bar."""
+
+    event: int
+    """Its close, Unix seconds."""
+    prices: dict[str, float]
+    """Open, high, low and close."""
+    source: str
+    is_misplaced: bool
+    """Whether it closes with no session of its exchange's calendar."""
+    reason: ClassVar = Reason.TWICE
+    """Why another one of its session is refused."""
+
+    def __str__(self) -> str:
+        closes = f"the stored bar of that session closes {datetime.fromtimestamp(self.event, UTC)}"
+        if self.is_misplaced:
+            return f"{closes}, where no session does: `tvfeast verify` lists such bars"
+        return f"{closes} and says something else: the two vendors cut the day at other hours"
+
+
+class Twins:
+    """The stored bars that may be of a session under another close, a few dates at a time.
+
+    Parameters
+    ----------
+    names
+        Symbols by number.
+    stored_on
+        Gives the current rows of a date of ``ohlcv_1d``.
+    """
+
+    def __init__(self, names: Sequence[str], stored_on: Callable[[date], StoredDay]) -> None:
+        self._names, self._stored_on = names, stored_on
+        self._days: dict[date, dict[tuple[int, int], list[Twin]]] = {}
+
+    def find(
+        self,
+        day: date,
+        symbol: NDArray[np.int32],
+        opens: NDArray[np.int64],
+        closes: NDArray[np.int64],
+    ) -> dict[int, Twin]:
+        """Return, by position, the twins of some bars that close on one UTC date.
+
+        Parameters
+        ----------
+        symbol, opens, closes
+            Shape ``(n,)``: the bars' symbols by number, opens and closes.
+        """
+        near = [day + timedelta(days) for days in (-1, 0, 1)]
+        self._days = {
+            each: self._days[each] if each in self._days else self._possible_twins(self._stored_on(each))
+            for each in near
+        }
+        stored = [twins for twins in self._days.values() if twins]
+        found: dict[int, Twin] = {}
+        if not stored:
+            return found
+        for key, at in bars_by_hours(self._names, symbol).items():
+            days = session_days(key, opens[at], closes[at]).tolist()
+            for n, number, session in zip(at.tolist(), symbol[at].tolist(), days, strict=True):
+                for twins in stored:
+                    for twin in twins.get((number, session), ()):
+                        if twin.event != closes[n]:
+                            found[n] = twin
+        return found
+
+    def _possible_twins(self, stored: StoredDay) -> dict[tuple[int, int], list[Twin]]:
+        """Return the rows that may be twins, by symbol and day of their session."""
+        found: dict[tuple[int, int], list[Twin]] = {}
+        if not len(stored):
+            return found
+        opens, closes = stored.opens, stored.closes
+        suspect = np.zeros(len(stored), dtype=bool)
+        days = np.zeros(len(stored), dtype=np.int64)
+        for key, at in bars_by_hours(self._names, stored.symbol).items():
+            rule = hours_of(key).rule
+            if rule is ClosingRule.SESSION:
+                suspect[at] = misplaced(key, opens[at], closes[at])
+            else:
+                suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC  # those close all alike
+            if suspect[at].any():
+                days[at] = session_days(key, opens[at], closes[at])
+        for n in np.flatnonzero(suspect).tolist():
+            session = int(stored.symbol[n]), int(days[n])
+            found.setdefault(session, []).append(_twin_of_row(stored.row(n)))
+        return found
+
+
+def symbols_opens_closes(rows: pa.Table) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Return symbols, opens and closes of rows of ``ohlcv_1d``, Unix seconds."""
+    closes = rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
+    return rows["symbol"].to_pylist(), rows["timestamp"].to_numpy(), closes
+
+
+def _twin_of_row(row: dict[str, Any]) -> Twin:
+    symbol, event = row["symbol"], int(row["event_timestamp"].timestamp())
+    has_calendar = hours_of(symbol).rule is ClosingRule.SESSION
+    return Twin(event, {name: row[name] for name in _PRICES}, row["source"], has_calendar)
+
+
+_OHLCV_SCHEMA = arrow_schema(OHLCV_1D)
+_NO_ROWS = pa.Table.from_batches([], _OHLCV_SCHEMA)  # `empty_table` would import pandas
 _CREATED = "created_timestamp"
 PARTS_AT_ONCE = 64
 """Parts that are written together, for the disk is waited for once for all of them."""
@@ -154,9 +393,9 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
         rows = read_current_of(parts[day], OHLCV_1D, symbols, withdrawn=True)
         return StoredDay(rows, names) if rows.num_rows else nothing
 
-    compared = _Comparison(root, incoming, names, written)
+    compared = _DayComparison(root, incoming, names, written)
     twins = Twins(incoming.names, stored_on)
-    for day, at, splits, moved in _days(bars, incoming.splits, incoming.moved):
+    for day, at, splits, moved in _by_day(bars, incoming.splits, incoming.moved):
         stored = stored_on(day)
         beside = twins.find(day, bars.symbol[at], bars.timestamp[at], bars.event[at])
         tables = [
@@ -168,7 +407,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
             yield NewRows(pa.concat_tables(tables), stored.newest)
 
 
-def _days(
+def _by_day(
     bars: Bars, splits: Sequence[Split], moved: Sequence[Split]
 ) -> Iterator[tuple[date, NDArray[np.intp], list[Split], list[Split]]]:
     """Yield partition dates in order, each with its bars' positions, its splits and its moves."""
@@ -176,20 +415,20 @@ def _days(
     order = np.argsort(days, kind="stable")
     starts = np.flatnonzero(np.diff(days[order])) + 1
     groups = {int(days[group[0]]): group for group in np.split(order, starts) if len(group)}
-    recorded, changed = _of_days(splits), _of_days(moved)
+    recorded, changed = _splits_by_day(splits), _splits_by_day(moved)
     for day in sorted(groups.keys() | recorded.keys() | changed.keys()):
         at = groups.get(day, np.array([], dtype=np.intp))
         yield _EPOCH + timedelta(day), at, recorded.get(day, []), changed.get(day, [])
 
 
-def _of_days(splits: Sequence[Split]) -> dict[int, list[Split]]:
+def _splits_by_day(splits: Sequence[Split]) -> dict[int, list[Split]]:
     found: dict[int, list[Split]] = {}
     for split in splits:
         found.setdefault(split.event // DAY, []).append(split)
     return found
 
 
-class _Comparison:
+class _DayComparison:
     """What comes beside what is stored, a date at a time."""
 
     def __init__(self, root: Path, incoming: Incoming, names: pa.Array, written: Written) -> None:
@@ -235,14 +474,14 @@ class _Comparison:
             if known[n]:
                 continue
             day.timestamp[n] = withdrawn.opens  # other values are another version of that row
-            if _says_the_same(day, n, withdrawn.prices, incoming.tolerance):
+            if _has_same_prices(day, n, withdrawn.prices, incoming.tolerance):
                 same[n] = True
                 written.not_taken[int(at[n])] = withdrawn
         for n, twin in beside.items():
             if known[n] or int(at[n]) in written.not_taken:
                 continue
             same[n] = True
-            equal = _says_the_same(day, n, twin.prices, incoming.tolerance)
+            equal = _has_same_prices(day, n, twin.prices, incoming.tolerance)
             if twin.is_misplaced or not (equal or incoming.is_overruled_by(twin.source)):
                 written.not_taken[int(at[n])] = twin
             elif not equal:
@@ -264,8 +503,11 @@ class _Comparison:
             symbols = columns["symbol"].filter(pa.array(is_assumed)).to_pylist()
             self._written.assumed.update(map(exchange_of, symbols))
         return pa.table(
-            [pa.array(columns[name]).cast(_SCHEMA.field(name).type) for name in _SCHEMA.names],
-            schema=_SCHEMA,
+            [
+                pa.array(columns[name]).cast(_OHLCV_SCHEMA.field(name).type)
+                for name in _OHLCV_SCHEMA.names
+            ],
+            schema=_OHLCV_SCHEMA,
         )
 
     def recorded(self, splits: list[Split], stored: StoredDay) -> pa.Table:
@@ -300,10 +542,10 @@ class _Comparison:
     def _restated(self, rows: list[dict[str, Any]]) -> pa.Table:
         self._written.split_rows += len(rows)
         self._written.restated += len(rows)
-        return pa.Table.from_pylist(rows, schema=_SCHEMA) if rows else _NO_ROWS
+        return pa.Table.from_pylist(rows, schema=_OHLCV_SCHEMA) if rows else _NO_ROWS
 
 
-def _says_the_same(bars: Bars, at: int, prices: Mapping[str, float], tolerance: float) -> bool:
+def _has_same_prices(bars: Bars, at: int, prices: Mapping[str, float], tolerance: float) -> bool:
     return all(
         _is_close(float(getattr(bars, name)[at]), value, tolerance)
         for name, value in prices.items()
