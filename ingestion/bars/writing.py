@@ -228,8 +228,9 @@ class Twins:
             Shape ``(n,)``: the bars' symbols by number, opens and closes.
         """
         near = [day + timedelta(days) for days in (-1, 0, 1)]
+        read = self._days
         self._days = {
-            each: self._days[each] if each in self._days else self._possible_twins(self._stored_on(each))
+            each: read[each] if each in read else self._possible_twins(self._stored_on(each))
             for each in near
         }
         stored = [twins for twins in self._days.values() if twins]
@@ -310,10 +311,6 @@ class Written:
     close and other values, or that they were withdrawn."""
 
 
-def _to_none(_: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class Incoming:
     """What an import brings to the lakehouse."""
@@ -331,8 +328,8 @@ class Incoming:
     """The ratios that stored bars get because a split without a bar takes effect at them."""
     tolerance: float = 0.0
     """Relative difference up to which a value counts as the stored one."""
-    is_overruled_by: Callable[[str], bool] = _to_none
-    """Whether a stored bar of that source stays, whatever the new one says."""
+    keeps_imported: bool = False
+    """Whether a stored bar that a person brought stays, whatever the new one says."""
 
 
 def write_bars(root: Path, incoming: Incoming, run_id: str) -> Written:
@@ -467,7 +464,7 @@ class _DayComparison:
                 np.abs(new), np.abs(old)
             )
         for n in np.flatnonzero(known & ~same).tolist():
-            if incoming.is_overruled_by(stored.source(int(match[n]))):
+            if self._stays(stored.source(int(match[n]))):
                 written.overruled.append(incoming.names[day.symbol[n]])
                 same[n] = True
         for n, withdrawn in stored.find_withdrawn(day, incoming.names):
@@ -482,13 +479,16 @@ class _DayComparison:
                 continue
             same[n] = True
             equal = _has_same_prices(day, n, twin.prices, incoming.tolerance)
-            if twin.is_misplaced or not (equal or incoming.is_overruled_by(twin.source)):
+            if twin.is_misplaced or not (equal or self._stays(twin.source)):
                 written.not_taken[int(at[n])] = twin
             elif not equal:
                 written.overruled.append(incoming.names[day.symbol[n]])
         written.is_new[at] = ~same
         written.restated += int((known & ~same).sum())
         return self._rows(at[~same], day.take(~same))
+
+    def _stays(self, source: str) -> bool:
+        return self._incoming.keeps_imported and not Source.parse(source).is_scanned
 
     def _rows(self, at: NDArray[np.intp], bars: Bars) -> pa.Table:
         """Return the rows of some bars, which lie at some positions among all."""

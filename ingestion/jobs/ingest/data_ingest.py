@@ -266,7 +266,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
         source=lambda at: pa.repeat(str(SCANNER), len(at)),
         splits=[],
         tolerance=ROUNDING,
-        is_overruled_by=_is_imported,
+        keeps_imported=True,
     )
     _, news = _new_rows(root, incoming)
     # A halted symbol's last bar is shown for ever: it was looked at when it was new.
@@ -335,11 +335,6 @@ def _not_taken(bars: Bars, names: list[str], written: Written) -> list[RefusedBa
 def _new_rows(root: Path, incoming: Incoming) -> tuple[list[NewRows], Written]:
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
     return list(new_rows(root, incoming, written)), written
-
-
-def _is_imported(source: str) -> bool:
-    """Tell whether a person brought a bar; the daily job does not take that back."""
-    return not Source.parse(source).is_scanned
 
 
 def _report(
