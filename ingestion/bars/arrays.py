@@ -97,23 +97,36 @@ _DTYPES: dict[str, type[np.integer[Any]]] = {
     "timestamp": np.int64,
     "event": np.int64,
 }
-"""The arrays that hold no doubles."""
+"""The types of the arrays that are not of doubles."""
 
 
 class SymbolTable:
-    """The import's symbols, numbered in the order in which they were met."""
+    """Symbols, numbered in the order in which they were met.
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+    Parameters
+    ----------
+    names
+        The first symbols, all different.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = list(names)
+        """Every symbol, at its number."""
+        self._numbers = {name: number for number, name in enumerate(self.names)}
 
     def number(self, symbol: str) -> int:
         """Return a symbol's number; a new one where it was not met before."""
-        return self._numbers.setdefault(symbol, len(self._numbers))
+        number = self._numbers.setdefault(symbol, len(self.names))
+        if number == len(self.names):
+            self.names.append(symbol)
+        return number
 
-    @property
-    def names(self) -> list[str]:
-        """Every symbol, at its number."""
-        return list(self._numbers)
+    def numbers(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
+        """Return the number of each row of a column of symbols."""
+        encoded = symbols.combine_chunks().dictionary_encode()
+        met = np.array([self.number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+        numbers: NDArray[np.int32] = met[encoded.indices.to_numpy()]
+        return numbers
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,20 @@
 """Which sessions the lakehouse lacks, and which bars come after one.
 
-A hole is found where many symbols of a market lack a session (:mod:`~ingestion.bars.attendance`),
-or where the scanner's own previous close proves a bar of a single one
-(:mod:`~ingestion.bars.missed`). It is open until it is imported or accepted
-(:mod:`~ingestion.bars.accepted`).
+A *market* is an exchange code of known hours. A *hole* is a session of a market for which at least
+half of its symbols lack the bar: half of those that have bars before and after and one nearly every
+session there, and of those that have the bar. A symbol that trades once a week lacks nothing, and a
+single symbol without a bar was halted. The bar of a single symbol is missed only if the scanner's
+own previous close proves it (:func:`ingestion.bars.scanned.find_missed_bars`).
+
+A hole is open until it is imported, or until somebody accepts it.
+
+:class:`Attendance` takes bars in the order of their dates, a batch at a time; it keeps a few
+numbers per symbol, and each gap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,12 +25,366 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.bars.accepted import read_accepted
-from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of
-from ingestion.bars.missed import Missed, read_missed
-from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import by_date, list_parts, read_current
+from ingestion.bars.arrays import SymbolTable
+from ingestion.base.reading import reading_again
+from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
+from ingestion.lakehouse import (
+    append_rows,
+    arrow_schema,
+    by_date,
+    created_after,
+    list_parts,
+    read_current,
+    read_part,
+)
 from ingestion.lakehouse.parts import Part
+from ingestion.markets.hours import ClosingRule, hours_of_exchange
+from ingestion.markets.sessions import sessions_between
+from ingestion.markets.symbols import exchange_of
+
+MANY = 2
+"""Symbols that must lack a session: a single one was halted."""
+NEARBY = 5
+"""Steps from bar to bar, before a gap and after it, that show how often a symbol trades."""
+_DEALERS_HOLIDAYS = frozenset({(1, 1), (12, 25)})
+"""Month and day on which currency dealers are closed; they are closed on no other weekday."""
+_NO_SESSION = -1
+
+
+@dataclass(frozen=True, order=True)
+class Hole:
+    """A session that a market had and the lakehouse has not."""
+
+    closes: int
+    """Unix s."""
+    market: str
+    """Exchange code."""
+    session: date
+    """Local date."""
+    opens: int
+    """Unix s."""
+    symbols: int
+    """How many lack its bar."""
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions of a market: parallel arrays of shape ``(n,)``, ascending; times are Unix s."""
+
+    labels: tuple[date, ...]
+    opens: NDArray[np.int64]
+    closes: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    """False where the calendar has ended, so that the day may be a holiday."""
+
+    def of_closes(self, closes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions of the sessions in which bars close; -1 before the first.
+
+        A bar that closes late, as one of unknown hours does, is still of the last session that had
+        opened.
+        """
+        return np.searchsorted(self.opens, closes, side="left") - 1
+
+
+def market_of(symbol: str) -> str | None:
+    """Return a symbol's market; None if its sessions are not known."""
+    exchange = exchange_of(symbol)
+    # `INDEX` has symbols that never close, and others of unknown hours.
+    known = hours_of_exchange(exchange).rule is not ClosingRule.DAY_AFTER_OPEN
+    return exchange if known else None
+
+
+def sessions_of_market(market: str, first: date, last: date) -> Sessions:
+    """Return the sessions of a market whose local dates are in a span, both ends included."""
+    is_dealer = hours_of_exchange(market).rule is ClosingRule.NEW_YORK_ROLL
+    found = [
+        each
+        for each in sessions_between(market, first, last)
+        if not (is_dealer and (each.label.month, each.label.day) in _DEALERS_HOLIDAYS)
+    ]
+    return Sessions(
+        labels=tuple(each.label for each in found),
+        opens=np.array([each.opens for each in found], dtype=np.int64),
+        closes=np.array([each.closes for each in found], dtype=np.int64),
+        known=np.array([not each.is_assumed for each in found], dtype=bool),
+    )
+
+
+@dataclass
+class _Market:
+    name: str
+    sessions: Sessions
+    present: NDArray[np.int64]
+    """Shape ``(sessions,)``: symbols with a bar."""
+
+
+class Attendance:
+    """The sessions that symbols have bars of, in a span of UTC dates, both ends included."""
+
+    def __init__(self, first: date, last: date) -> None:
+        day = timedelta(days=1)  # local dates are at most one away
+        self._first, self._last = first - min(day, first - date.min), last + day
+        self._markets: dict[str, int] = {}
+        self._found: list[_Market] = []
+        # By symbol: its market's position, the session of its last bar, and how many bars it has.
+        self._market = np.empty(0, dtype=np.int32)
+        self._newest = np.empty(0, dtype=np.int64)
+        self._bars = np.empty(0, dtype=np.int64)
+        self._gaps: list[NDArray[np.int64]] = []
+
+    def add(
+        self, numbers: NDArray[np.int32], closes: NDArray[np.int64], names: Sequence[str]
+    ) -> None:
+        """Take the bars of further dates.
+
+        Parameters
+        ----------
+        numbers
+            Shape ``(n,)``: of each bar, its symbol's position in ``names``.
+        closes
+            Shape ``(n,)``: when each bar closed, Unix s; in any order, none on an earlier date than
+            those that were taken before.
+        names
+            The symbols; may have grown at its end since the last call.
+        """
+        self._meet(names)
+        for market, each in enumerate(self._found):
+            own = self._market[numbers] == market
+            if own.any():
+                self._add_to_market(each, numbers[own], each.sessions.of_closes(closes[own]))
+
+    def _meet(self, names: Sequence[str]) -> None:
+        """Make room for symbols that are new."""
+        for symbol in names[len(self._market) :]:
+            if (market := market_of(symbol)) is not None and market not in self._markets:
+                sessions = sessions_of_market(market, self._first, self._last)
+                self._markets[market] = len(self._found)
+                present = np.zeros(len(sessions.labels), dtype=np.int64)
+                self._found.append(_Market(market, sessions, present))
+        new = [
+            self._markets.get(market_of(symbol) or "", _NO_SESSION)
+            for symbol in names[len(self._market) :]
+        ]
+        self._market = np.append(self._market, np.array(new, dtype=np.int32))
+        self._newest = np.append(self._newest, np.full(len(new), _NO_SESSION))
+        self._bars = np.append(self._bars, np.zeros(len(new), dtype=np.int64))
+
+    def _add_to_market(
+        self, market: _Market, numbers: NDArray[np.int32], sessions: NDArray[np.int64]
+    ) -> None:
+        order = np.lexsort((sessions, numbers))
+        number, session = numbers[order].astype(np.int64), sessions[order]
+        before = np.concatenate([[_NO_SESSION], session[:-1]])
+        first = np.diff(number, prepend=_NO_SESSION) != 0
+        before[first] = self._newest[number[first]]
+        kept = (session > before) & (session >= 0)  # the others are of a session that is there
+        if not kept.all():
+            number, session = number[kept], session[kept]
+            before = np.concatenate([[_NO_SESSION], session[:-1]])
+            first = np.diff(number, prepend=_NO_SESSION) != 0
+            before[first] = self._newest[number[first]]
+        if not len(number):
+            return
+        market.present += np.bincount(session, minlength=len(market.present))
+        starts = np.flatnonzero(first)
+        lengths = np.diff(np.append(starts, len(number)))
+        place = np.arange(len(number)) - np.repeat(starts, lengths)
+        place += self._bars[number]
+        gap = (before >= 0) & (session - before > 1)
+        self._gaps.append(np.column_stack([number, place, before, session])[gap])
+        last = starts + lengths - 1
+        self._newest[number[last]] = session[last]
+        self._bars[number[last]] += lengths
+
+    @property
+    def markets(self) -> dict[str, date]:
+        """By market with bars, the local date of the last session that one of its symbols has."""
+        found = {each.name: np.flatnonzero(each.present) for each in self._found}
+        return {
+            name: self._found[self._markets[name]].sessions.labels[int(there[-1])]
+            for name, there in found.items()
+            if len(there)
+        }
+
+    def holes(self) -> list[Hole]:
+        """Return the sessions that many symbols of a market lack, in the order of their closes."""
+        lacking = self._lacking()
+        found: list[Hole] = []
+        for each, lack in zip(self._found, lacking, strict=True):
+            lost = _is_many(lack, each.present) & each.sessions.known
+            lost &= (lack >= MANY) | self._is_lost_nearby(each, lacking)
+            found += [
+                Hole(
+                    int(each.sessions.closes[at]),
+                    each.name,
+                    each.sessions.labels[at],
+                    int(each.sessions.opens[at]),
+                    int(lack[at]),
+                )
+                for at in np.flatnonzero(lost).tolist()
+            ]
+        return sorted(found)
+
+    def _is_lost_nearby(
+        self, market: _Market, lacking: list[NDArray[np.int64]]
+    ) -> NDArray[np.bool_]:
+        """Tell which sessions the markets of the same hours have lost, taken together.
+
+        The one symbol of ``AMEX`` was not halted on an evening that ``NYSE`` has lost, too.
+        """
+        labels = market.sessions.labels
+        alike = [at for at, each in enumerate(self._found) if each.sessions.labels == labels]
+        lack = np.sum([lacking[at] for at in alike], axis=0)
+        present = np.sum([self._found[at].present for at in alike], axis=0)
+        lost: NDArray[np.bool_] = _is_many(lack, present) & (lack >= MANY)
+        return lost
+
+    def _lacking(self) -> list[NDArray[np.int64]]:
+        """Return, for each market, how many symbols lack each session inside a gap that counts."""
+        gaps = np.concatenate([np.empty((0, 4), dtype=np.int64), *self._gaps])
+        gaps = gaps[np.lexsort((gaps[:, 1], gaps[:, 0]))]
+        gaps = gaps[self._is_pause(gaps)]
+        markets = self._market[gaps[:, 0]]
+        lacking = []
+        for number, each in enumerate(self._found):
+            own = gaps[markets == number]
+            size = len(each.present)
+            steps = np.bincount(own[:, 2] + 1, minlength=size + 1)
+            steps -= np.bincount(own[:, 3], minlength=size + 1)
+            lacking.append(np.cumsum(steps)[:size])
+        return lacking
+
+    def _is_pause(self, gaps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which gaps interrupt daily bars: most steps around them are of one session.
+
+        Parameters
+        ----------
+        gaps
+            Shape ``(n, 4)``, sorted: symbol, place of the bar behind the gap, and the sessions of
+            the bars on either side.
+        """
+        symbol, place = gaps[:, 0], gaps[:, 1]
+        # A symbol's steps are 1 … bars - 1, each with the place of the bar that it leads to.
+        first = np.maximum(place - NEARBY, 1)
+        last = np.minimum(place + NEARBY, self._bars[symbol] - 1)
+        others = last - first
+        span = int(self._bars.max(initial=0)) + 1
+        keys = symbol * span + place
+        wide = np.searchsorted(keys, symbol * span + last, side="right")
+        wide -= np.searchsorted(keys, symbol * span + first, side="left")
+        pauses: NDArray[np.bool_] = 2 * (others - (wide - 1)) >= others
+        return pauses
+
+
+def _is_many(lacking: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[np.bool_]:
+    many: NDArray[np.bool_] = (lacking > 0) & (lacking >= present)
+    return many
+
+
+_ACCEPTED_SCHEMA = arrow_schema(ACCEPTED_HOLES)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A session that a market is known to lack."""
+
+    market: str
+    session: date
+    """Local date."""
+    closes: int
+    """Unix s."""
+    reason: str
+    accepted_at: datetime
+
+
+def read_accepted(root: Path) -> list[Accepted]:
+    """Return what was accepted, in the order of the sessions; of each session the last word."""
+    rows = _accepted_rows(root).sort_by(
+        [("timestamp", "ascending"), ("created_timestamp", "ascending")]
+    )
+    newest = {(row["market"], row["session"]): row for row in rows.to_pylist()}
+    return [
+        Accepted(
+            row["market"],
+            date.fromisoformat(row["session"]),
+            row["timestamp"],
+            row["reason"],
+            row["created_timestamp"],
+        )
+        for row in newest.values()
+    ]
+
+
+def record_accepted(
+    root: Path, sessions: Iterable[tuple[str, date, int]], reason: str, now: datetime, run_id: str
+) -> list[Path]:
+    """Append sessions, one part per date; the caller holds the lakehouse's lock.
+
+    Parameters
+    ----------
+    sessions
+        Market, local date, and close in Unix s.
+    """
+    created = created_after(now, pc.max(_accepted_rows(root)["created_timestamp"]).as_py())
+    rows = (
+        {
+            "timestamp": closes,
+            "market": market,
+            "session": session.isoformat(),
+            "reason": reason,
+            "event_timestamp": datetime.fromtimestamp(closes, UTC),
+            "created_timestamp": created,
+        }
+        for market, session, closes in sessions
+    )
+    return append_rows(root, ACCEPTED_HOLES, rows, run_id)
+
+
+def _accepted_rows(root: Path) -> pa.Table:
+    def read() -> pa.Table:
+        parts = [
+            read_part(part.path, ACCEPTED_HOLES)
+            for part in list_parts(root, ACCEPTED_HOLES)
+        ]
+        return pa.concat_tables([_ACCEPTED_SCHEMA.empty_table(), *parts])
+
+    return reading_again(read)
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A symbol's bar that the lakehouse has not."""
+
+    symbol: str
+    closes: int
+    """Close of the session before the scanner's bar, Unix s."""
+    previous_close: float
+
+
+def read_missed(root: Path) -> list[Missed]:
+    """Return the bars that were ever found to be missed, imported since or not."""
+    rows = read_current(list_parts(root, MISSED_BARS), MISSED_BARS)
+    return [
+        Missed(row["symbol"], row["timestamp"], row["previous_close"]) for row in rows.to_pylist()
+    ]
+
+
+def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: str) -> list[Path]:
+    """Append what is not recorded yet, one part per date; the caller holds the lakehouse's lock."""
+    known = {(each.symbol, each.closes) for each in read_missed(root)}
+    rows = (
+        {
+            "timestamp": each.closes,
+            "symbol": each.symbol,
+            "previous_close": each.previous_close,
+            "event_timestamp": datetime.fromtimestamp(each.closes, UTC),
+            "created_timestamp": now,
+        }
+        for each in missed
+        if (each.symbol, each.closes) not in known
+    )
+    return append_rows(root, MISSED_BARS, rows, run_id)
+
 
 NO_HOLE = 0
 """Stands for "no session is missing before this bar"."""
@@ -131,16 +491,16 @@ class OpenHoles:
         markets = [market_of(name) for name in names]
         for market, holes in by_market.items():
             own = np.array([each == market for each in markets], dtype=bool)[numbers]
-            _note(found, np.flatnonzero(own), numbers, closes, holes)
+            _note_first_hole(found, np.flatnonzero(own), numbers, closes, holes)
         place = {name: number for number, name in enumerate(names)}
         for symbol, holes in by_symbol.items():
             if symbol in place:
                 own = numbers == place[symbol]
-                _note(found, np.flatnonzero(own), numbers, closes, holes)
+                _note_first_hole(found, np.flatnonzero(own), numbers, closes, holes)
         return found
 
 
-def _note(
+def _note_first_hole(
     found: NDArray[np.int64],
     rows: NDArray[np.intp],
     numbers: NDArray[np.integer],
@@ -169,7 +529,8 @@ def open_holes(root: Path, attendance: Attendance) -> OpenHoles:
     of_symbols = [
         (each.symbol, hole)
         for each in _not_imported(root, read_missed(root))
-        if (hole := _session(each)) and (hole.market, hole.session) not in accepted | found
+        if (hole := _session_of_missed(each))
+        and (hole.market, hole.session) not in accepted | found
     ]
     return OpenHoles(tuple(of_markets), tuple(of_symbols))
 
@@ -187,13 +548,13 @@ def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
         yield from (each for each in of_day if each.symbol not in stored)
 
 
-def _session(missed: Missed) -> Hole | None:
+def _session_of_missed(missed: Missed) -> Hole | None:
     """Return the session that a symbol has missed; None if no session closes then."""
     day = datetime.fromtimestamp(missed.closes, UTC).date()
     market = market_of(missed.symbol)
     if market is None:
         return None
-    sessions = sessions_of(market, day - timedelta(days=1), day + timedelta(days=1))
+    sessions = sessions_of_market(market, day - timedelta(days=1), day + timedelta(days=1))
     at = np.flatnonzero(sessions.closes == missed.closes)
     if not len(at):
         return None
@@ -201,7 +562,7 @@ def _session(missed: Missed) -> Hole | None:
     return Hole(missed.closes, market, sessions.labels[int(at[0])], opens, 1)
 
 
-def attend(parts: list[Part], attendance: Attendance, names: Sequence[str] = ()) -> None:
+def read_attendance(parts: list[Part], attendance: Attendance, names: Sequence[str] = ()) -> None:
     """Read which sessions symbols have bars of.
 
     Parameters
@@ -211,33 +572,13 @@ def attend(parts: list[Part], attendance: Attendance, names: Sequence[str] = ())
     names
         The symbols that ``attendance`` knows already, by number.
     """
-    numbers = Numbers(names)
+    symbols = SymbolTable(names)
     for of_day in by_date(parts).values():
         rows = read_current(of_day, OHLCV_1D, ["symbol", "timestamp", "event_timestamp"])
-        attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
+        attendance.add(symbols.numbers(rows["symbol"]), close_seconds(rows), symbols.names)
 
 
-class Numbers:
-    """Symbols in the order in which they were met."""
-
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self.names = list(names)
-        self._place = {name: number for number, name in enumerate(self.names)}
-
-    def of(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
-        """Return the number of each symbol; new ones get the next."""
-        encoded = symbols.combine_chunks().dictionary_encode()
-        met: Collection[str] = encoded.dictionary.to_pylist()
-        for name in met:
-            if name not in self._place:
-                self._place[name] = len(self.names)
-                self.names.append(name)
-        known = np.array([self._place[name] for name in met], dtype=np.int32)
-        numbers: NDArray[np.int32] = known[encoded.indices.to_numpy()]
-        return numbers
-
-
-def seconds(rows: pa.Table) -> NDArray[np.int64]:
+def close_seconds(rows: pa.Table) -> NDArray[np.int64]:
     """Return when bars closed, Unix s."""
     closes: NDArray[np.int64] = pc.divide(
         rows["event_timestamp"].cast(pa.int64()), 1_000_000

@@ -20,8 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.attendance import Attendance
-from ingestion.bars.holes import OpenHoles, attend, open_holes
+from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attendance
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
@@ -205,7 +204,7 @@ def _recompute(
         found, count = spill_by_symbol(bars, symbols, attendance)
         names = Names(found)
         # Whether a session is missing is told by what came later, too.
-        attend(everything[len(bars) :], attendance, found)
+        read_attendance(everything[len(bars) :], attendance, found)
         holes = open_holes(lakehouse, attendance)
         if last == date.max:
             first = min(first, _first_changed(lakehouse, holes))

@@ -23,8 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import VALUES
-from ingestion.bars.attendance import Attendance
-from ingestion.bars.holes import OpenHoles, seconds
+from ingestion.bars.holes import Attendance, OpenHoles, close_seconds
 from ingestion.base.spill import Spill, runs
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.formulas import compute_local_features
@@ -69,7 +68,7 @@ def spill_by_symbol(
         names = symbols.dictionary.to_pylist()
         known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
         number = known[symbols.indices.to_numpy()]
-        attendance.add(number[there], seconds(bars)[there], list(numbers))
+        attendance.add(number[there], close_seconds(bars)[there], list(numbers))
         bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
         spill.scatter(bars, number % files)
     return list(numbers), count
@@ -104,7 +103,7 @@ def _computed(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
     places = names.place_of[rows["number"].to_numpy()]
     order = np.lexsort((rows["timestamp"].to_numpy(), places))
     rows, place = rows.take(pa.array(order)), pa.array(places[order])
-    closes = pa.array(seconds(rows))
+    closes = pa.array(close_seconds(rows))
     bars = (
         rows.drop_columns(["number", "event_timestamp"])
         .append_column("symbol", names.at(place))
@@ -124,7 +123,7 @@ def _computed(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
 
 def _with_withdrawn(computed: pa.Table, withdrawn: pa.Table, names: Names) -> pa.Table:
     """Add the rows of withdrawn bars, where no other bar of the symbol closes."""
-    place, closes = names.place_of[withdrawn["number"].to_numpy()], seconds(withdrawn)
+    place, closes = names.place_of[withdrawn["number"].to_numpy()], close_seconds(withdrawn)
     opens = withdrawn["timestamp"].to_numpy()
     keys = np.unique(np.column_stack([place, closes, opens]), axis=0)
     keys = keys[np.append(True, (np.diff(keys[:, :2], axis=0) != 0).any(axis=1))]

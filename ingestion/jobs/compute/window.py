@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ingestion.bars.accepted import read_accepted
-from ingestion.bars.attendance import market_of
+from ingestion.bars.holes import market_of, read_accepted
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ingestion.bars.attendance import market_of
+from ingestion.bars.holes import market_of
 from ingestion.base.clock import parse_instant
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.runs.receipt_file import receipt_told, receipts_told

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.accepted import read_accepted, record_accepted
 from ingestion.bars.arrays import Bars
-from ingestion.bars.missed import DID_NOT_OPEN, Witness, hear_witness, record_missed
+from ingestion.bars.hear import DID_NOT_OPEN, SessionsBefore, find_missed_bars
+from ingestion.bars.holes import read_accepted, record_accepted, record_missed
 from ingestion.bars.pending_splits import take_recorded
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
@@ -198,7 +198,7 @@ def data_ingest(
         job.tell(**plain(report), bars=bars)
         job.write()
         hold_back(root, newly_held(*plan.held), run_id)
-        _record(root, plan.witness, run_id)
+        _record(root, plan.before, run_id)
         parts = tuple(append_new(root, rows, run_id) for rows in plan.rows)
         missing = find_holes(root, clock.now()).open
         job.tell(missing=missing)
@@ -208,12 +208,12 @@ def data_ingest(
     return result
 
 
-def _record(root: Path, witness: Witness, run_id: str) -> None:
+def _record(root: Path, before: SessionsBefore, run_id: str) -> None:
     """Write down what the previous closes say of the session before."""
     now = clock.now()
-    record_missed(root, witness.missed, now, run_id)
+    record_missed(root, before.missed, now, run_id)
     known = {(each.market, each.session) for each in read_accepted(root)}
-    closed = [each for each in witness.closed if each[:2] not in known]
+    closed = [each for each in before.closed if each[:2] not in known]
     record_accepted(root, closed, DID_NOT_OPEN, now, run_id)
 
 
@@ -254,7 +254,7 @@ class _Plan:
     held: tuple[Bars, list[str], NDArray[np.float64], list[str], pa.Table]
     """What :func:`newly_held` takes."""
     report: BarsReport
-    witness: Witness
+    before: SessionsBefore
 
 
 def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
@@ -284,12 +284,12 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     waited = set(symbols_and_closes(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
-    witness = hear_witness(root, bars.take(recent & ~held), names, previous)
-    report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import, witness)
+    before = find_missed_bars(root, bars.take(recent & ~held), names, previous)
+    report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import, before)
     held_bars = bars.take(held)
     sources = _sources(held_bars, names, len(scanned.previous), waiting)
     waits = held_bars, names, previous[held_bars.row], sources, waiting
-    return _Plan(rows, waits, report, witness)
+    return _Plan(rows, waits, report, before)
 
 
 def _after_import_held(
@@ -344,7 +344,7 @@ def _report(
     held: int,
     was_waiting: NDArray[np.bool_],
     by_import: list[str],
-    witness: Witness,
+    before: SessionsBefore,
 ) -> BarsReport:
     added = int(written.is_new.sum())
     return BarsReport(
@@ -364,7 +364,7 @@ def _report(
         overruled=tuple(written.overruled),
         assumed_hours=dict(sorted(written.assumed.items())),
         traded_on_closed_days=tuple(scanned.trading_days.on_closed_days()),
-        did_not_open=tuple(f"{market} {session}" for market, session, _ in witness.closed),
+        did_not_open=tuple(f"{market} {session}" for market, session, _ in before.closed),
         held_by_import=tuple(by_import),
         refused=tuple(scanned.refused),
     )

@@ -15,9 +15,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingestion.bars.accepted import Accepted, read_accepted, record_accepted
-from ingestion.bars.attendance import Attendance, Hole, market_of
-from ingestion.bars.holes import Numbers, OpenHoles, open_holes, seconds
+from ingestion.bars.arrays import SymbolTable
+from ingestion.bars.holes import (
+    Accepted,
+    Attendance,
+    Hole,
+    OpenHoles,
+    close_seconds,
+    market_of,
+    open_holes,
+    read_accepted,
+    record_accepted,
+)
 from ingestion.bars.source import of_each_source
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
@@ -254,12 +263,14 @@ class _Recent:
     def read(cls, root: Path, at: datetime) -> _Recent:
         first = (at - LOOKBACK).date()
         recent = cls(Attendance(first, at.date()), {}, {})
-        numbers = Numbers()
+        symbols = SymbolTable()
         for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
             if day > at.date():
                 break
             rows = _keys(parts)
-            recent.attendance.add(numbers.of(rows["symbol"]), seconds(rows), numbers.names)
+            recent.attendance.add(
+                symbols.numbers(rows["symbol"]), close_seconds(rows), symbols.names
+            )
             recent._note_lags(rows)
         return recent
 

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.attendance import Attendance
-from ingestion.bars.holes import OpenHoles, attend, open_holes, seconds
+from ingestion.bars.holes import Attendance, OpenHoles, close_seconds, open_holes, read_attendance
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
@@ -137,13 +136,13 @@ def _holes(
         closes = bars["event_timestamp"].cast(pa.date32())
         attendance = Attendance(pc.min(closes).as_py(), pc.max(closes).as_py())
         names = bars["symbol"].unify_dictionaries().combine_chunks()
-        attendance.add(names.indices.to_numpy(), seconds(bars), names.dictionary.to_pylist())
+        attendance.add(names.indices.to_numpy(), close_seconds(bars), names.dictionary.to_pylist())
         return open_holes(lakehouse, attendance)
 
     def read() -> OpenHoles:  # a market lacks a session only if its other symbols do
         parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
         attendance = Attendance(parts[0].date, parts[-1].date)
-        attend(parts, attendance)
+        read_attendance(parts, attendance)
         return open_holes(lakehouse, attendance)
 
     return reading_again(read)
@@ -153,7 +152,7 @@ def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:
     """Add when the first session opened that is missing before each bar, Unix s; 0 where none."""
     if not holes or not bars.num_rows:
         return bars
-    symbols, closes = bars["symbol"].unify_dictionaries().combine_chunks(), seconds(bars)
+    symbols, closes = bars["symbol"].unify_dictionaries().combine_chunks(), close_seconds(bars)
     codes = symbols.indices.to_numpy()
     order = np.lexsort((closes, codes))
     missing = np.empty(len(order), dtype=np.int64)
