@@ -13,12 +13,22 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import Bars
-from ingestion.bars.hear import DID_NOT_OPEN, SessionsBefore, find_missed_bars
 from ingestion.bars.holes import read_accepted, record_accepted, record_missed
 from ingestion.bars.pending_splits import take_recorded
 from ingestion.bars.placing import describe
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
-from ingestion.bars.scanned import RefusedBar, Scanned, read_scanned
+from ingestion.bars.scanned import (
+    DID_NOT_OPEN,
+    Inspection,
+    RefusedBar,
+    Scanned,
+    SessionsBefore,
+    Suspect,
+    Unsettled,
+    find_missed_bars,
+    inspect_previous_closes,
+    read_scanned,
+)
 from ingestion.bars.source import SCANNER, Source
 from ingestion.bars.stored_bars import (
     LOOKBACK,
@@ -28,7 +38,6 @@ from ingestion.bars.stored_bars import (
     waiting_bars,
     with_waiting,
 )
-from ingestion.bars.suspects import Inspection, Suspect, Unsettled, inspect
 from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
@@ -275,7 +284,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     held = _after_import_held(bars, names, len(scanned.previous), waiting)
     by_import = sorted({names[number] for number in bars.symbol[held].tolist()})
     recent &= ~held
-    inspection = inspect(root, bars.take(recent), names, previous)
+    inspection = inspect_previous_closes(root, bars.take(recent), names, previous)
     held[np.flatnonzero(recent)[inspection.held]] = True
     kept = bars.take(~held)
     moved = take_recorded(root, kept, names)
