@@ -430,7 +430,7 @@ def read_time(value: object, order: Order | None = None, form: str | None = None
 
     ======================================  =====================================================
     ``2021-03-03``, ``20210303``, a date    label
-    ``3-Mar-2021``, ``Mar 3, 2021``         label; see :mod:`ingestion.bars.dates`
+    ``3-Mar-2021``, ``Mar 3, 2021``         label; see :func:`read_date`
     ``2021-03-03 00:00:00``, no offset      label: what data frames make of a date
     ``2021-03-03 00:00:00-05:00``           label where sessions are known, else an instant
     any other date with a time              instant; UTC where there is no offset

@@ -83,7 +83,7 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
     bars
         As :func:`ingestion.bars.arrays.in_order` leaves them.
     sessions
-        Shape ``(n,)``: what :func:`ingestion.bars.duplicates.session_keys` tells them apart by.
+        Shape ``(n,)``: what :func:`session_keys` tells them apart by.
     rule
         For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
         they say about splits, the last one stays.

@@ -367,7 +367,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
     1. read the current rows of the symbols that come;
     2. find each bar's own by symbol and close; a stored open stays, so that vendors who stamp the
        opening bell differently restate one bar instead of making two; one of its session that
-       closes elsewhere (:mod:`ingestion.bars.twins`) says the same, or stands against it;
+       closes elsewhere (:class:`Twin`) says the same, or stands against it;
     3. where nothing is said about splits, take the stored ratio, or that recorded ahead, else 1;
     4. refuse what is equal to a bar that was withdrawn;
     5. leave out what is equal in prices, volume and split ratio, and what a stored bar overrules.

@@ -16,7 +16,7 @@ from ingestion.cli.output import minute, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
-    from ingestion.bars import Reason
+    from ingestion.bars.refusals import Reason
     from ingestion.jobs.compute.local_features import LocalFeaturesResult
     from ingestion.jobs.ingest.import_bars import ImportResult
     from ingestion.jobs.ingest.withdraw import WithdrawnBars
@@ -90,7 +90,7 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
 
 def import_text(result: ImportResult) -> str:
     """Return an import's outcome for people."""
-    from ingestion.bars import HINTS
+    from ingestion.bars.refusals import HINTS
 
     parts = f" in {len(result.parts):,} parts"
     lines = [

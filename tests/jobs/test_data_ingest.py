@@ -358,7 +358,7 @@ class TestReceipt:
         assert "high 1" in bars["refusals"][0]["detail"]
         assert pq.read_table(bars["refused_file"])["symbol"].to_pylist() == ["NASDAQ:AAPL"]
 
-    @pytest.mark.parametrize("dies_in", ["hold", "append_new"])
+    @pytest.mark.parametrize("dies_in", ["hold_back", "append_new"])
     def test_a_run_that_dies_is_simply_run_again(
         self, ingest, settings, tmp_path, monkeypatch, dies_in
     ):
@@ -374,7 +374,7 @@ class TestReceipt:
             with pytest.raises(KeyboardInterrupt):
                 ingest("2021-03-03T22:00", *rows)
         assert len(receipts(settings)) == 1
-        assert files(settings) == whole - (2 if dies_in == "hold" else 1)
+        assert files(settings) == whole - (2 if dies_in == "hold_back" else 1)
         result = ingest("2021-03-03T22:00", *rows)
         assert (result.bars.written, result.bars.waiting) == (1, 1)
         assert files(settings) == whole

@@ -1,8 +1,7 @@
 """Bar history from vendors' files becomes parts of ``ohlcv_1d``.
 
-An import is read (:mod:`ingestion.jobs.ingest.import_reading`), then judged
-(:mod:`ingestion.jobs.ingest.import_judging`), then written
-(:mod:`ingestion.jobs.ingest.import_writing`).
+An import reads, judges and writes (:mod:`ingestion.jobs.ingest.import_steps`), and then reports
+(:mod:`ingestion.jobs.ingest.import_report`).
 """
 
 from __future__ import annotations
@@ -12,15 +11,17 @@ from itertools import compress
 from pathlib import Path
 
 from ingestion.bars.leaps import suspected_file
-from ingestion.bars.receipt import FileCounts, Tally, receipt_body
 from ingestion.bars.refusals import HINTS, Refusals
 from ingestion.bars.splits import SplitsFile
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.jobs.ingest.import_judging import judge
-from ingestion.jobs.ingest.import_reading import Material, read_material
-from ingestion.jobs.ingest.import_request import ImportRequest
-from ingestion.jobs.ingest.import_result import ImportResult
-from ingestion.jobs.ingest.import_writing import write_judged
+from ingestion.jobs.ingest.import_report import FileCounts, ImportResult, Tally, receipt_body
+from ingestion.jobs.ingest.import_steps import (
+    ImportRequest,
+    Material,
+    judge,
+    read_material,
+    write_judged,
+)
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
 from ingestion.lakehouse import lakehouse_lock, sweep_staging, write_run_file
 from ingestion.lakehouse.staging import Staging
