@@ -21,16 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
     "docs": 38,
-    "ingestion/bars": 71,
     "ingestion/base": 15,
     "ingestion/catalog": 8,
     "ingestion/cli": 4,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
     "ingestion/formulas": 6,
-    "ingestion/jobs": 93,
+    "ingestion/jobs": 73,
     "ingestion/lakehouse": 40,
-    "ingestion/markets": 7,
     "ingestion/plugins": 69,
     "ingestion/quality": 21,
     "ingestion/replay": 3,

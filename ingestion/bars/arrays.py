@@ -138,7 +138,7 @@ class Split:
     """Close of the session of the ex-date, Unix seconds."""
     ratio: float
     row: int = 0
-    """Row of the splits file, from 1; 0 where a file of bars tells it."""
+    """Row of the splits file, from 1; 0 where a file of bars gives it."""
     is_moved: bool = False
     """Whether it is no split of that day, but the ratio that takes effect there."""
 
@@ -162,7 +162,7 @@ def places(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int
 
 
 def among(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which wanted keys are among keys in order.
+    """Return which wanted keys are among keys in order.
 
     ``np.isin`` does the same, and takes a hundred times longer: it hashes, and such keys collide.
     """
@@ -232,7 +232,7 @@ class SymbolsBars(NamedTuple):
     bars: Bars
     """Those of the files, in the order in which they came."""
     splits: list[Split]
-    """Those that the files of bars tell."""
+    """Those that the files of bars give."""
     waiting: Bars
     """Those that earlier imports held back; they have the file number behind the last one's."""
     stored: Bars

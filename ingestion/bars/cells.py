@@ -232,7 +232,7 @@ def read_date(text: str, order: Order | None = None, form: str | None = None) ->
 
 
 def is_date_format(form: str) -> bool:
-    """Tell whether a form of :meth:`datetime.datetime.strptime` gives a whole date."""
+    """Return whether a form of :meth:`datetime.datetime.strptime` gives a whole date."""
     if not re.search(r"%[-#]?[YyGcxs]", form):
         return False
     try:

@@ -228,7 +228,7 @@ class Attendance:
     def _is_lost_nearby(
         self, market: _Market, lacking: list[NDArray[np.int64]]
     ) -> NDArray[np.bool_]:
-        """Tell which sessions the markets of the same hours have lost, taken together.
+        """Return which sessions the markets of the same hours have lost, taken together.
 
         The one symbol of ``AMEX`` was not halted on an evening that ``NYSE`` has lost, too.
         """
@@ -255,7 +255,7 @@ class Attendance:
         return lacking
 
     def _is_pause(self, gaps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which gaps interrupt daily bars: most steps around them are of one session.
+        """Return which gaps interrupt daily bars: most steps around them are of one session.
 
         Parameters
         ----------
@@ -318,7 +318,7 @@ def read_accepted(root: Path) -> list[Accepted]:
 def record_accepted(
     root: Path, sessions: Iterable[tuple[str, date, int]], reason: str, now: datetime, run_id: str
 ) -> list[Path]:
-    """Append sessions, one part per date; the caller holds the lakehouse's lock.
+    """Append sessions, one part per date; the caller has the lakehouse's lock.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ def read_missed(root: Path) -> list[Missed]:
 
 
 def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: str) -> list[Path]:
-    """Append what is not recorded yet, one part per date; the caller holds the lakehouse's lock."""
+    """Append what is not recorded yet, one part per date; the caller has the lakehouse's lock."""
     known = {(each.symbol, each.closes) for each in read_missed(root)}
     rows = (
         {
@@ -406,7 +406,7 @@ class OpenHoles:
         return frozenset(of_markets | {(hole.closes, symbol) for symbol, hole in self.of_symbols})
 
     def document(self) -> dict[str, Any]:
-        """Return the holes for a receipt; what :meth:`told` reads."""
+        """Return the holes for a receipt; what :meth:`of_document` reads."""
 
         def plain(hole: Hole) -> dict[str, Any]:
             return {**asdict(hole), "session": hole.session.isoformat()}
@@ -417,7 +417,7 @@ class OpenHoles:
         }
 
     @classmethod
-    def told(cls, document: Mapping[str, Any]) -> OpenHoles:
+    def of_document(cls, document: Mapping[str, Any]) -> OpenHoles:
         """Read the holes out of a receipt.
 
         Raises
@@ -426,11 +426,11 @@ class OpenHoles:
             If it does not say them.
         """
 
-        def hole(told: Mapping[str, Any]) -> Hole:
-            session = date.fromisoformat(told["session"])
-            numbers = (int(told[name]) for name in ("closes", "opens", "symbols"))
+        def hole(entry: Mapping[str, Any]) -> Hole:
+            session = date.fromisoformat(entry["session"])
+            numbers = (int(entry[name]) for name in ("closes", "opens", "symbols"))
             closes, opens, symbols = numbers
-            return Hole(closes, str(told["market"]), session, opens, symbols)
+            return Hole(closes, str(entry["market"]), session, opens, symbols)
 
         return cls(
             tuple(map(hole, document["of_markets"])),
@@ -440,7 +440,7 @@ class OpenHoles:
     def reach_into(
         self, names: Sequence[str], closes: NDArray[np.int64], window: timedelta
     ) -> NDArray[np.bool_]:
-        """Tell which bars have a missing session of theirs in the time before them.
+        """Return which bars have a missing session of theirs in the time before them.
 
         Parameters
         ----------

@@ -83,7 +83,7 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
     bars
         As :func:`ingestion.bars.arrays.in_order` leaves them.
     sessions
-        Shape ``(n,)``: what :func:`session_keys` tells them apart by.
+        Shape ``(n,)``: what :func:`session_keys` distinguishes them by.
     rule
         For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
         they say about splits, the last one stays.
@@ -119,7 +119,7 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
 
 
 def session_keys(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
-    """Return what tells the sessions of a symbol's bars apart: their close, or their day.
+    """Return what distinguishes the sessions of a symbol's bars: their close, or their day.
 
     With a calendar each session has one close. Without one vendors cut the day differently, and
     bars of one day are of one session all the same.
@@ -135,9 +135,9 @@ def _ratios_of_sessions(
     ratio: NDArray[np.float64], session: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Return, for each bar, the last ratio that its session's bars give; NaN where none does."""
-    told = np.flatnonzero(~np.isnan(ratio))
+    given = np.flatnonzero(~np.isnan(ratio))
     known = np.full(session[-1] + 1, np.nan)
-    known[session[told]] = ratio[told]  # of several the last one is written last
+    known[session[given]] = ratio[given]  # of several the last one is written last
     return known[session]
 
 
@@ -191,9 +191,9 @@ class Judgement:
         Parameters
         ----------
         refused, returns
-            Shape ``(n,)`` each: which of the bars, and the returns to be told.
+            Shape ``(n,)`` each: which of the bars, and the returns to be reported.
         texts
-            What to tell of each symbol by number.
+            What to report of each symbol, by number.
         """
         every = np.flatnonzero(refused)
         for file in np.unique(bars.file[every]).tolist():
@@ -209,7 +209,7 @@ class Judgement:
             self.refusals.add(reason, self.file_of(file), bars.row[at].tolist(), describe_one)
 
 
-_UNTOLD = (
+_UNDECIDED = (
     "splits are taken as they are given, because prices do not distinguish them from a market's "
     "move: their ratio is within 4:5 and 5:4, or the bar before is far"
 )
@@ -239,7 +239,7 @@ class Prepared:
 
 def judge_symbols(
     bars: Bars,
-    told: Sequence[Split],
+    of_files: Sequence[Split],
     splits: Sequence[Split],
     by: Judgement,
     waiting: Bars,
@@ -251,8 +251,8 @@ def judge_symbols(
     ----------
     bars
         Of some symbols, all that the files have of each; in any order, and changed in place.
-    told
-        The splits of these symbols that the files of bars tell.
+    of_files
+        The splits of these symbols that the files of bars give.
     splits
         Those of the splits file; they overrule what the files of bars say of the same day.
     by
@@ -267,7 +267,7 @@ def judge_symbols(
     bars, repeated = _one_per_session(bars, by)
     waiting = _of_other_sessions(in_order(waiting), bars)
     put_on_bars(waiting, by.names, splits)
-    return _SymbolsImport(bars, waiting, list(told), list(splits), by, stored).prepared(repeated)
+    return _SymbolsImport(bars, waiting, [*of_files], [*splits], by, stored).prepared(repeated)
 
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
@@ -308,18 +308,18 @@ class _SymbolsImport:
         self,
         bars: Bars,
         waiting: Bars,
-        told: list[Split],
+        of_files: list[Split],
         splits: list[Split],
         by: Judgement,
         stored: NearbyBars,
     ) -> None:
         self.bars, self.waiting, self.by = bars, waiting, by
-        self.splits, self.told = splits, told
+        self.splits, self.of_files = splits, of_files
         self.stored = stored
         self.known = Known(by.names, self.stored, by.recorded, splits)
-        self.known.add(_undisputed(told))
+        self.known.add(_undisputed(of_files))
         read_around(self.stored, in_order(Bars.concatenate([bars, waiting])), self.known)
-        self.untold = 0
+        self.undecided = 0
         self.contradictions: list[Contradiction] = []
 
     def prepared(self, repeated: NDArray[np.int64]) -> Prepared:
@@ -339,7 +339,7 @@ class _SymbolsImport:
         before = dict(self.known.recorded)
         self.known.waiting_now(unplaced)
         kept, changed = take_effect(kept, self.stored, self.known, before)
-        by.findings.add("splits_not_told", _UNTOLD, count=self.untold)
+        by.findings.add("splits_not_told", _UNDECIDED, count=self.undecided)
         suspects = [describe_leap(leap, merged, leaps.held, by.names) for leap in leaps.suspects]
         return Prepared(
             bars=kept,
@@ -373,8 +373,8 @@ class _SymbolsImport:
             if not (is_new[each.at] or (each.at and is_new[each.at - 1])):
                 continue
             of_symbol.setdefault(each.symbol, []).append(each)
-            if each.shown is Shown.UNTOLD:
-                self.untold += 1
+            if each.shown is Shown.UNDECIDED:
+                self.undecided += 1
                 doubtful[each.at] = False
         # A file that says "no split" where one is recorded, and whose prices leap by it, is wrong.
         said_wrongly = doubtful & is_new
@@ -404,7 +404,7 @@ class _SymbolsImport:
             Reason.ADJUSTMENT, by.splits_file, [each.row for each in rows], answers.__getitem__
         )
         self.splits = [split for split in self.splits if split.symbol not in names]
-        self.told = [split for split in self.told if split.symbol not in names]
+        self.of_files = [split for split in self.of_files if split.symbol not in names]
         self.known.forget(names)
 
     def _refuse_splits_of_stored_bars(self, bars: Bars) -> None:
@@ -427,7 +427,7 @@ class _SymbolsImport:
             if key in events and not from_files[max(each.at - 1, 0) : each.at + 1].any():
                 if (text := contradiction([each], adjusted=False)) is not None:
                     against[each.symbol] = text
-                self.untold += each.shown is Shown.UNTOLD
+                self.undecided += each.shown is Shown.UNDECIDED
         if against:
             self._refuse_symbols(against)
 
@@ -460,7 +460,7 @@ class _SymbolsImport:
             if each.pattern is Pattern.SCALED and not each.explained and not by.restate
         }
         at_fault = np.isin(self.bars.symbol, list(refused))
-        texts = {number: each.told for number, each in refused.items()}
+        texts = {number: each.text for number, each in refused.items()}
         by.refuse(self.bars, at_fault, Reason.SCALED, texts=texts)
         self.bars = self.bars.take(~at_fault)
         restated = [each for number, each in found.items() if number not in refused]
@@ -498,7 +498,7 @@ class _SymbolsImport:
     def _unplaced(self, kept: Bars, held: Bars) -> list[Split]:
         """Return the splits without a bar among those that are written or held back."""
         numbers = {name: number for number, name in enumerate(self.by.names)}
-        said = {(split.symbol, split.event): split for split in _undisputed(self.told)}
+        said = {(split.symbol, split.event): split for split in _undisputed(self.of_files)}
         said |= {(split.symbol, split.event): split for split in self.splits}
         if not said:
             return []

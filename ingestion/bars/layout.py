@@ -179,13 +179,13 @@ def missing_columns(
     spelled = [
         f"{role} may be called {_EXAMPLE_NAMES[role]}" for role in missing if role in _EXAMPLE_NAMES
     ]
-    told = f" ({'; '.join(spelled)})" if spelled else ""
-    return f"no column for {', '.join(missing)}; it has {has}{told}"
+    examples = f" ({'; '.join(spelled)})" if spelled else ""
+    return f"no column for {', '.join(missing)}; it has {has}{examples}"
 
 
 @dataclass(frozen=True)
 class Series:
-    """The columns of one instrument, or of many that a column of symbols tells apart."""
+    """The columns of one instrument, or of many that a column of symbols distinguishes."""
 
     columns: Mapping[Role, tuple[int, ...]]
     """Positions in the header; more than one where a name is repeated."""
@@ -275,7 +275,7 @@ def header_of_two_lines(upper: Sequence[str], lower: Sequence[str]) -> Header | 
 
 
 def names_index_alone(cells: Sequence[str]) -> bool:
-    """Tell whether a line is the one below two levels of names that only names the index."""
+    """Return whether a line is the one below two levels of names that only names the index."""
     return role_of(cells[0]) is Role.TIME and all(
         not cell.strip() or cell.startswith("Unnamed") for cell in cells[1:]
     )
@@ -499,7 +499,7 @@ def _cells(line: str) -> tuple[str, list[str]]:
 
 
 def _without_header(rows: Sequence[list[str]]) -> Series | None:
-    """Return the columns of a dump without a header, by what its first rows hold.
+    """Return the columns of a dump without a header, by what its first rows contain.
 
     Known are ``[symbol,] time, open, high, low, close`` with nothing, with a volume, with volume
     and trades (times in Unix seconds), and with volume and closing time. Prices in another order do

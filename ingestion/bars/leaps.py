@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 SMALLEST = 1.25
-"""Splits up to this ratio, either way round, cannot be told from a market's move in a day."""
+"""Splits up to this ratio, either way round, look like a market's move in a day."""
 _AROUND = 3
 """Prices on either side of an ex-date whose medians are compared: one bad bar does not decide."""
 _ELSEWHERE = 5
@@ -46,7 +46,7 @@ class Shown(Enum):
     LEAP = "a leap of its ratio"
     NO_LEAP = "no leap"
     WRONG_WAY = "a leap the wrong way round"
-    UNTOLD = "too little to tell"
+    UNDECIDED = "too little to decide"
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ def _evidence_of_split(
     is_first = at == start
     gap = 0 if is_first else bars.event[at] - bars.event[at - 1]
     if is_first or gap > LOOKBACK.total_seconds():
-        return Evidence(number, at, day, ratio, Shown.UNTOLD, np.nan, None)
+        return Evidence(number, at, day, ratio, Shown.UNDECIDED, np.nan, None)
     before = np.median(close[max(start, at - _AROUND) : at])
     after = np.median([opened[at], *close[at : min(end, at + _AROUND - 1)]])
     move = float(after - before)
     log_ratio = float(np.log(ratio))
     if abs(log_ratio) <= np.log(SMALLEST) + 1e-9:
-        return Evidence(number, at, day, ratio, Shown.UNTOLD, float(np.exp(move)), None)
+        return Evidence(number, at, day, ratio, Shown.UNDECIDED, float(np.exp(move)), None)
     distances = [abs(move + log_ratio), abs(move), abs(move - log_ratio)]
     shown = (Shown.LEAP, Shown.NO_LEAP, Shown.WRONG_WAY)[int(np.argmin(distances))]
     elsewhere = None
@@ -145,22 +145,22 @@ def contradiction(found: list[Evidence], *, adjusted: bool) -> str | None:
         Whether the prices were said to be split-adjusted.
     """
     expected = Shown.NO_LEAP if adjusted else Shown.LEAP
-    told = [each for each in found if each.shown is not Shown.UNTOLD]
-    against = [each for each in told if each.shown is not expected]
+    decided = [each for each in found if each.shown is not Shown.UNDECIDED]
+    against = [each for each in decided if each.shown is not expected]
     if not against:
         return None
     first = against[0]
-    text = f"the split {ratio_told(first.ratio)} of {first.day} shows {first.shown.value}"
+    text = f"the split {ratio_text(first.ratio)} of {first.day} shows {first.shown.value}"
     text += f" (price after ÷ before: {first.factor:.4g})"
     if len(against) > 1:
         text += f", and {len(against) - 1} more do not fit either"
-    if len(against) < len(told):
-        text += f", while {len(told) - len(against)} of its splits fit"
+    if len(against) < len(decided):
+        text += f", while {len(decided) - len(against)} of its splits fit"
     shown = {each.shown for each in against}
     by_line = "with a line in --splits FILE (ratio 1: there was no split)"
     if first.leaps_on is not None and not adjusted:
         return f"{text}; the leap is on {first.leaps_on}: correct the date {by_line}"
-    if len(against) < len(told) or len(shown) > 1:
+    if len(against) < len(decided) or len(shown) > 1:
         return (
             f"{text}: the prices are adjusted for some splits only, or a split is wrong: "
             f"correct it {by_line}"
@@ -178,12 +178,12 @@ def contradiction(found: list[Evidence], *, adjusted: bool) -> str | None:
     )
 
 
-def ratio_told(ratio: float) -> str:
+def ratio_text(ratio: float) -> str:
     """Return a ratio for people and for a splits file.
 
     Examples
     --------
-    >>> ratio_told(4.0), ratio_told(2 / 3), ratio_told(1.0485)
+    >>> ratio_text(4.0), ratio_text(2 / 3), ratio_text(1.0485)
     ('4:1', '2:3', '1.0485')
     """
     near = Fraction(ratio).limit_denominator(1000)
@@ -365,7 +365,7 @@ class _SymbolLeaps:
         return None
 
     def _returns_from_stored(self, at: int) -> bool:
-        """Tell whether it was a stored bar that leapt, and this one returns from there."""
+        """Return whether it was a stored bar that leapt, and this one returns from there."""
         first = max(self.place.start, at - 1 - _FEW_BARS)
         for back in range(at - 1, first, -1):
             if not self.stored[back]:
@@ -377,7 +377,7 @@ class _SymbolLeaps:
         return False
 
     def _comes_back(self, at: int) -> bool:
-        """Tell whether a bar shortly before was at the level that is reached now."""
+        """Return whether a bar shortly before was at the level that is reached now."""
         step = abs(self.level[at] - self.level[at - 1])
         before = self.level[max(self.place.start, at - 1 - _FEW_BARS) : at - 1]
         return bool((np.abs(before - self.level[at]) <= step / 4).any())
@@ -416,7 +416,7 @@ def _like_splits(
 
 
 def _is_coarse(bars: Bars, place: slice, at: int) -> bool:
-    """Tell whether prices are written too coarsely to tell such a ratio from rounding."""
+    """Return whether prices are written too coarsely to distinguish such a ratio from rounding."""
     closes = bars.close[max(place.start, at - _USUAL_BARS) : at + 1]
     price = min(float(bars.close[at - 1]), float(bars.open[at]))
     for decimals in range(2, 9):
@@ -427,7 +427,7 @@ def _is_coarse(bars: Bars, place: slice, at: int) -> bool:
 
 
 def _is_busy(bars: Bars, place: slice, at: int) -> bool:
-    """Tell whether so much was traded, in shares and in money, that it was the market that moved.
+    """Return whether so much was traded, in shares and in money, that it was the market that moved.
 
     A split changes nobody's mind: as many shares more as there are shares more, for as much money.
     """
@@ -469,7 +469,7 @@ class SuspectedSplit:
         return _utc_text(self.bar_open)
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """The leap for people."""
         about = self.close_before / self.close_after
         looks = self.ratio if self.ratio != "?" else f"about {about:.3g}:1"
@@ -487,7 +487,7 @@ def describe_leap(
     return SuspectedSplit(
         symbol=names[number],
         bar_open=int(bars.timestamp[leap.at]),
-        ratio="?" if leap.ratio is None else ratio_told(float(leap.ratio)),
+        ratio="?" if leap.ratio is None else ratio_text(float(leap.ratio)),
         bars_held=int((held & (bars.symbol == number)).sum()),
         before=int(bars.timestamp[leap.before]),
         close_before=float(bars.close[leap.before]),

@@ -107,20 +107,22 @@ class Known:
         self.names = names
         self.recorded = dict(recorded)
         self.fresh = {(split.symbol, split.event): split.ratio for split in splits}
-        self._said = dict(self.fresh)
+        self._of_splits_file = dict(self.fresh)
         self._numbers = {name: number for number, name in enumerate(names)}
         self._stored = stored
         self._files_are_right = False
 
-    def add(self, told: Iterable[Split]) -> None:
-        """Take the splits that the files of bars tell; the splits file overrules them."""
-        for split in told:
+    def add(self, of_files: Iterable[Split]) -> None:
+        """Take the splits that the files of bars give; the splits file overrules them."""
+        for split in of_files:
             self.fresh.setdefault((split.symbol, split.event), split.ratio)
 
     def forget(self, symbols: Container[str]) -> None:
         """Leave out what the import brings for some symbols."""
         self.fresh = {key: ratio for key, ratio in self.fresh.items() if key[0] not in symbols}
-        self._said = {key: ratio for key, ratio in self._said.items() if key[0] not in symbols}
+        self._of_splits_file = {
+            key: ratio for key, ratio in self._of_splits_file.items() if key[0] not in symbols
+        }
 
     def believe_files(self) -> None:
         """Take the files' word from now on where they say that there was no split."""
@@ -155,43 +157,43 @@ class Known:
         waiting = self._at_bars(bars, self.recorded)
         recorded = np.where(known | np.isnan(waiting), recorded, waiting)
         own = np.where(np.isnan(bars.split_ratio) | (bars.file < 0), recorded, bars.split_ratio)
-        said = self._at_bars(bars, self._said)
-        doubtful = (bars.file >= 0) & (own == 1) & np.isnan(said) & ~np.isnan(recorded)
+        of_splits_file = self._at_bars(bars, self._of_splits_file)
+        doubtful = (bars.file >= 0) & (own == 1) & np.isnan(of_splits_file) & ~np.isnan(recorded)
         doubtful &= (recorded != 1) & (not self._files_are_right)
         own = np.where(doubtful, recorded, own)
-        own = np.where(np.isnan(said), own, said)
+        own = np.where(np.isnan(of_splits_file), own, of_splits_file)
         own = np.where(np.isnan(own), 1.0, own)
         return with_carried(
             own, carried_ratios(bars, self.names, self.recorded | self.fresh)
         ), doubtful
 
     def settled(self, bars: Bars) -> NDArray[np.bool_]:
-        """Tell at which bars it is recorded that there was no split, whatever it looks like."""
-        is_one: NDArray[np.bool_] = self._at_bars(bars, self.recorded | self._said) == 1
+        """Return at which bars it is recorded that there was no split, whatever it looks like."""
+        is_one: NDArray[np.bool_] = self._at_bars(bars, self.recorded | self._of_splits_file) == 1
         return is_one
 
     def unconfirmed(self, bars: Bars) -> NDArray[np.bool_]:
-        """Tell of which bars' splits nobody but their own file knows."""
-        told: NDArray[np.bool_] = bars.file >= 0
-        told &= ~np.isnan(bars.split_ratio) & (bars.split_ratio != 1)
-        told &= np.isnan(self._at_bars(bars, self.recorded | self._said))
-        return told
+        """Return which bars have a split that only their own file gives."""
+        alone: NDArray[np.bool_] = bars.file >= 0
+        alone &= ~np.isnan(bars.split_ratio) & (bars.split_ratio != 1)
+        alone &= np.isnan(self._at_bars(bars, self.recorded | self._of_splits_file))
+        return alone
 
     def all_splits(self, bars: Bars) -> list[Split]:
-        """Return every split of the symbols of some bars, one per ex-date, by whoever told it."""
+        """Return every split of the symbols of some bars, one per ex-date, whoever gave it."""
         symbols = {self.names[number] for number in np.unique(bars.symbol).tolist()}
         found = {key: ratio for key, ratio in self.fresh.items() if key[0] in symbols}
-        told = list(found.items())
+        given = list(found.items())
         stored = self._stored.bars
         own = without_carried(stored.split_ratio, carried_ratios(stored, self.names, self.recorded))
         at = np.flatnonzero(own != 1).tolist()
         recorded = {(self.names[stored.symbol[n]], int(stored.event[n])): own[n] for n in at}
         for (symbol, event), ratio in [*recorded.items(), *self.recorded.items()]:
-            is_told = any(
+            is_given = any(
                 key[0] == symbol and other == ratio and abs(key[1] - event) <= _ONE_SPLIT_SECONDS
-                for key, other in told
+                for key, other in given
             )
-            if symbol in symbols and not is_told:
+            if symbol in symbols and not is_given:
                 found.setdefault((symbol, event), float(ratio))
         return [Split(symbol, event, ratio) for (symbol, event), ratio in found.items()]
 
@@ -354,7 +356,7 @@ _EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class KeptSplits:
-    """What becomes of the splits that withdrawn bars tell."""
+    """What becomes of the splits of withdrawn bars."""
 
     ahead: list[Split]
     """Those whose session has no other bar: they are to be recorded."""
@@ -365,12 +367,12 @@ class KeptSplits:
 def keep_splits(
     root: Path, rows: Sequence[Mapping[str, Any]], gone: Container[tuple[str, int]]
 ) -> KeptSplits:
-    """Find where the splits go that no other bar of their session tells.
+    """Find where the splits go that no other bar of their session has.
 
     Parameters
     ----------
     rows
-        Of ``ohlcv_1d``: the bars that tell a split and are to be withdrawn.
+        Of ``ohlcv_1d``: the bars with a split that are to be withdrawn.
     gone
         Symbol and open of all bars that are to be withdrawn.
     """

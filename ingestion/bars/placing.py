@@ -124,7 +124,7 @@ def closes_of(symbol: str, opens: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def why_no_place(times: Times, at: int, symbol: str) -> str:
-    """Tell why the time of a row is in no session: what it is, and what was expected."""
+    """Return why the time of a row is in no session: what it is, and what was expected."""
     exchange = exchange_of(symbol)
     kind, seconds = times.kinds[at], int(times.seconds[at])
     if hours_of(symbol).rule is not ClosingRule.SESSION:
@@ -187,7 +187,7 @@ def check_values(
     Parameters
     ----------
     unreadable
-        Shape ``(n,)``: a cell holds text that is no number.
+        Shape ``(n,)``: a cell contains text that is no number.
     is_fx
         Shape ``(n,)``.
 
@@ -370,10 +370,10 @@ class BarReader:
             if reason in (Reason.SYMBOL, Reason.EXCHANGE):
                 return "", named[which[at]].problem
             if reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
-                told = str(file.columns[Role.TIME][int(at)])[:80]
+                text = str(file.columns[Role.TIME][int(at)])[:80]
                 if reason is Reason.SESSION and symbol is not None:
-                    told += f": {why_no_place(times, at, symbol)}"
-                return symbol or "", told
+                    text += f": {why_no_place(times, at, symbol)}"
+                return symbol or "", text
             return symbol or "", describe(bars, at)
 
         traded = (verdict == CODES[Reason.SESSION]) & ((bars.volume > 0) | without_volume)

@@ -297,7 +297,7 @@ def _symbols_without_volume(layout: Layout) -> set[str]:
 
 
 def _is_filled(column: Any) -> Any:
-    """Tell which cells of a column of numbers say anything."""
+    """Return which cells of a column of numbers say anything."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
@@ -318,7 +318,7 @@ def distinct_matching(column: Any, pattern: str, *, as_shapes: bool = False) -> 
     ----------
     as_shapes
         Whether each digit becomes a 1, but for a 0 at the beginning: there may be as many numbers
-        as rows, and what tells what their commas mean has few forms.
+        as rows, and what shows the meaning of their commas has few forms.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -364,11 +364,11 @@ _NO_INSTRUMENTS = frozenset(
         r"\S+",
         """
         mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday
-        true false yes no y n t f up down buy sell hold long short flat bull bear bullish
+        true false yes no y n t f up down buy sell long short flat bull bear bullish
         bearish
         """,
     )
-)
+) | {"hold"}
 
 
 def demand_one_instrument(layout: Layout) -> None:
@@ -377,7 +377,7 @@ def demand_one_instrument(layout: Layout) -> None:
     Raises
     ------
     InputError
-        Naming the column that seems to tell them apart.
+        Naming the column that seems to distinguish them.
     """
     (series, *others) = layout.series
     if others or series.name is not None or Role.SYMBOL in series.columns:
@@ -417,7 +417,7 @@ def demand_one_instrument(layout: Layout) -> None:
 
 
 def _may_name_instruments(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
-    """Tell whether a column may say which of several instruments a row is of."""
+    """Return whether a column may say which of several instruments a row is of."""
     distinct = set(values) - {""}
     if (
         len(distinct) < 2
@@ -438,7 +438,7 @@ def _may_name_instruments(name: str, values: Sequence[str], times: Sequence[str]
 
 
 def _numbers_instruments(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
-    """Tell whether whole numbers are those of instruments whose dates do not overlap."""
+    """Return whether whole numbers are those of instruments whose dates do not overlap."""
     starts = [at for at in range(1, len(values)) if values[at] != values[at - 1]]
     numbers = [int(float(value)) for value in values if value]
     steps = {after - before for before, after in pairwise(numbers)}
@@ -466,12 +466,12 @@ def _seconds(text: str) -> int:
 
 
 def _is_counted(values: Sequence[str]) -> bool:
-    """Tell whether all values are whole numbers, as codes are."""
+    """Return whether all values are whole numbers, as codes are."""
     return all(re.fullmatch(r"\d{1,12}(\.0*)?", value) for value in values if value)
 
 
 def _is_written(values: Sequence[str]) -> bool:
-    """Tell whether a column holds numbers, shares in percent or times, so no names."""
+    """Return whether a column contains numbers, shares in percent or times, so no names."""
     return all(
         _has_digits_alone(value) or _is_date_or_time(value) for value in set(values) if value
     )
@@ -605,7 +605,7 @@ def read_batches(
     ------
     InputError
         If the file cannot be read, is of another kind, lacks a needed column, has no rows, or
-        holds several instruments of which nothing says which row is whose.
+        contains several instruments and nothing says which row is of which.
     """
     layout = recognise_layout(path, needed)
     demand_one_instrument(layout)

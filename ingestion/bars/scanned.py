@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ingestion.bars.arrays import Bars
 from ingestion.bars.holes import Missed, market_of, sessions_of_market
-from ingestion.bars.leaps import ratio_told
+from ingestion.bars.leaps import ratio_text
 from ingestion.bars.placing import NO_CLOSE, TradingDays, check_values, closes_of, describe
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
 from ingestion.bars.splits import RecordedSplits, read_recorded
@@ -123,7 +123,7 @@ def _why_no_place(name: str, opened: int | None, close: int, ticked: int | None)
 
 
 def _is_closed(scanned: Scanned, row: Row, name: str, opened: int, asked_at: int) -> bool:
-    """Tell whether a bar is final, and count it if it is not."""
+    """Return whether a bar is final, and count it if it is not."""
     mode = row[_PLACE["update_mode"]]
     delay = feed_delay(mode if isinstance(mode, str) else None)
     closed = bar_state(name, opened, asked_at, delay) is BarState.CLOSED
@@ -196,7 +196,7 @@ _NEAR_ACROSS_A_GAP = 1e-4
 _FAR = 1.8
 """Ratio, either way round, from which on a split is suspected across a gap all the same.
 
-A market seldom moves so far in a few days. Which split it is the two closes do not tell.
+A market seldom moves so far in a few days. The two closes do not show which split it is.
 """
 
 _SMALLEST_SPLIT = Fraction(6, 5)
@@ -222,7 +222,7 @@ class Suspect:
     """Whether the bar itself is in the lakehouse already, without the split."""
 
     @property
-    def told(self) -> str:
+    def ratio_text(self) -> str:
         """The ratio for people: ``4:1``, or ``about 3.87:1`` where a gap hides it."""
         if self.ratio is None:
             return f"about {self.stored_close / self.previous_close:.3g}:1"
@@ -232,7 +232,7 @@ class Suspect:
     def record(self) -> str:
         """The line of a splits file (symbol, date, ratio) that settles it; ``?`` if not known."""
         opened = datetime.fromtimestamp(self.bar_open, UTC)
-        ratio = "?" if self.ratio is None else self.told
+        ratio = "?" if self.ratio is None else self.ratio_text
         return f"{self.symbol},{opened:%Y-%m-%dT%H:%M:%SZ},{ratio}"
 
 
@@ -262,7 +262,7 @@ def split_like(ratio: float, tolerance: float) -> Fraction | None:
     """Return the split that a ratio of two closes looks like; None if it looks like none.
 
     Splits are n for 1, and p for q of small numbers from 6 for 5 on, either way round. Smaller
-    stock dividends are not told from special cash dividends.
+    stock dividends are not distinguished from special cash dividends.
 
     Examples
     --------
@@ -325,7 +325,7 @@ def inspect_previous_closes(
         if abs(ratio - 1) <= _SAME_CLOSE:
             continue
         if due != 1 and abs(last.close / theirs - 1) <= _SAME_CLOSE:
-            why = f"the recorded split of {ratio_told(due)} does not show"
+            why = f"the recorded split of {ratio_text(due)} does not show"
             inspection.unsettled.append(Unsettled(name, last.close / theirs, why))
             continue
         is_next = previous_close(name, event) == last.event

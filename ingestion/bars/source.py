@@ -115,7 +115,7 @@ def _without(text: str, addition: str) -> tuple[str, bool]:
 
 
 def of_each_source(sources: pa.ChunkedArray, answer: Callable[[Source], Any]) -> NDArray[Any]:
-    """Return an answer for each row of a column of sources; each distinct text is asked once.
+    """Return an answer per row of a column of sources; each distinct text is asked once.
 
     Examples
     --------

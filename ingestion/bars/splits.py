@@ -55,7 +55,7 @@ _RULES_WITHOUT_SPLITS = (ClosingRule.NEW_YORK_ROLL, ClosingRule.MIDNIGHT_UTC)
 
 
 def may_split(root: Path, names: Iterable[str]) -> list[bool]:
-    """Tell of each symbol whether it may split.
+    """Return for each symbol whether it may split.
 
     By its type, where ``symbols`` knows it; else all may but what trades round the clock, what
     dealers quote, and the codes of indices.
@@ -112,7 +112,7 @@ class RecordedSplits:
 def record_splits(
     root: Path, splits: Iterable[Split], source: str, now: datetime, run_id: str
 ) -> int:
-    """Append the splits that are not recorded yet; the caller holds the lakehouse's lock.
+    """Append the splits that are not recorded yet; the caller has the lakehouse's lock.
 
     Returns
     -------
@@ -214,8 +214,8 @@ def read_splits(
         elif not (np.isfinite(ratio) and ratio > 0):
             reason, detail = Reason.SPLIT, _as_written(file, at)
         elif close == NO_CLOSE:
-            told = str(file.columns[Role.TIME][at])[:80]
-            reason, detail = Reason.SESSION, f"{told}: {why_no_place(times, at, symbol)}"
+            text = str(file.columns[Role.TIME][at])[:80]
+            reason, detail = Reason.SESSION, f"{text}: {why_no_place(times, at, symbol)}"
         else:
             split = Split(symbol, close, ratio, row)
             days.setdefault((symbol, split.event), []).append(split)
@@ -319,12 +319,12 @@ def _ratios_of_file(file: VendorFile) -> list[float]:
 
 def _as_written(file: VendorFile, at: int) -> str:
     roles = (Role.SPLIT_RATIO, Role.SPLIT_TO, Role.SPLIT_FROM)
-    told = [f"{file.columns[role][at]}"[:80] for role in roles if role in file.columns]
-    return " for ".join(told)
+    parts = [f"{file.columns[role][at]}"[:80] for role in roles if role in file.columns]
+    return " for ".join(parts)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Tell whether a column may hold ``4:1``; what else there is must be numbers."""
+    """Return whether a column may contain ``4:1``; any other must contain numbers."""
     types = pa.types
     kind = kind.value_type if types.is_dictionary(kind) else kind
     return bool(types.is_string(kind) or types.is_large_string(kind))

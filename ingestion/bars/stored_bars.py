@@ -389,7 +389,7 @@ def newly_held(
 
 
 def _rows_that_differ(rows: pa.Table, others: pa.Table) -> NDArray[np.bool_]:
-    """Tell which rows say something else than the others at their places."""
+    """Return which rows say something else than the others at their places."""
     differ = np.zeros(rows.num_rows, dtype=bool)
     for name in _COMPARED:
         one, other = rows[name], others[name]
@@ -400,7 +400,7 @@ def _rows_that_differ(rows: pa.Table, others: pa.Table) -> NDArray[np.bool_]:
 
 
 def hold_back(root: Path, tables: list[pa.Table], run_id: str) -> list[Path]:
-    """Append rows of ``held_bars``; the caller holds the lakehouse's lock."""
+    """Append rows of ``held_bars``; the caller has the lakehouse's lock."""
     return append_parts(root, HELD_BARS, tables, run_id) if tables else []
 
 
@@ -446,7 +446,7 @@ class Restatement:
     """Whether the stored ones were split-adjusted, and their splits are given now."""
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """The restatement for people."""
         text = f"{self.symbol}: {self.bars:,} stored bars of {self.first} to {self.last}"
         if self.pattern is not Pattern.SCALED:

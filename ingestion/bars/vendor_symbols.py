@@ -129,7 +129,7 @@ def unified(name: str, exchange: str | None) -> str:
 
 
 def is_of_a_feed(name: str) -> bool:
-    """Tell whether a name says from which feed its prices are, and not who lists the share.
+    """Return whether a name says from which feed its prices are, and not who lists the share.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def _meant(symbol: str) -> str:
 
 
 def looks_foreign(symbol: str) -> bool:
-    """Tell whether TradingView may write a symbol otherwise.
+    """Return whether TradingView may write a symbol otherwise.
 
     Examples
     --------
@@ -247,7 +247,7 @@ _ONE_SYMBOL = re.compile(r"(?P<exchange>[A-Z0-9_]+?)_(?P<ticker>.+)_1[dD]")
 _CHART = re.compile(r"(?P<symbol>[^,]+), ?(?P<interval>[0-9]*[A-Z]?)(?:_[0-9a-f]+)?")
 """What charts are exported as: ``NASDAQ_AAPL, 1D_8a2f1.csv``."""
 _FEED_MARK = re.compile(r"BATS_|(?<=[A-Z])_DLY(?=_)")
-"""In a chart's name, what tells of the data's feed and not of the exchange that lists the share."""
+"""In a chart's name, what names the data's feed and not the exchange that lists the share."""
 _TICKER_AND_COUNTRY = re.compile(r"(?P<ticker>[a-z0-9.^-]+)_(?P<country>us|uk|jp|hk|de)_d")
 """What Stooq names its downloads: ``aapl_us_d.csv`` is of ``AAPL.US``."""
 _COPY = re.compile(r"(?:\s*\(\d+\)|\s*-\s*copy|_copy)+$", re.IGNORECASE)

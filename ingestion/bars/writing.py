@@ -333,7 +333,7 @@ class Incoming:
 
 
 def write_bars(root: Path, incoming: Incoming, run_id: str) -> Written:
-    """Append what the lakehouse does not hold yet; the caller holds its lock."""
+    """Append what the lakehouse does not have yet; the caller has its lock."""
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
     news = new_rows(root, incoming, written)
     while batch := list(islice(news, PARTS_AT_ONCE)):
@@ -360,7 +360,7 @@ def _created_now(new: NewRows) -> pa.Table:
 
 
 def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRows]:
-    """Yield what the lakehouse does not hold yet, one table per partition date.
+    """Yield what the lakehouse does not have yet, one table per partition date.
 
     Of each date, one at a time:
 

@@ -134,11 +134,11 @@ def _doubts(result: ImportResult) -> Iterator[str]:
             "prices contradict the split",
             [f"{each.symbol}, {each.bars:,} bars: {each.told}" for each in found.contradictions],
         ),
-        ("restated", [each.told for each in found.restated]),
-        (f"refused: {SCALED_PAST}", [each.told for each in found.refused_pasts]),
+        ("restated", [each.text for each in found.restated]),
+        (f"refused: {SCALED_PAST}", [each.text for each in found.refused_pasts]),
         (
             "split suspected, bars held back from there on",
-            [each.told for each in found.suspects],
+            [each.text for each in found.suspects],
         ),
     ):
         yield from (f"  {what}: {line}" for line in lines[:_NAMED])

@@ -198,7 +198,7 @@ def _loaded(calendar: str, until: int, extra: tuple[tuple[date, Hours], ...] = (
     import numpy as np
     import pandas as pd
 
-    # Any short stretch tells the bounds, and is cheap.
+    # Any short stretch has the bounds, and is cheap.
     stretch = exchange_calendars.get_calendar(calendar, start="2024-01-02", end="2024-01-31")
     start, end = pd.Timestamp(_FIRST_DAY), pd.Timestamp(year=until, month=12, day=31)
     if (bound := stretch.bound_min()) is not None:

@@ -88,7 +88,7 @@ def known_bar_close(symbol: str, bar_open: int) -> int | None:
 def bar_state(
     symbol: str, bar_open: int | None, known_at: int, delay: int | None = None
 ) -> BarState:
-    """Tell whether a snapshot's values of a bar were final.
+    """Return whether a snapshot's values of a bar were final.
 
     Parameters
     ----------

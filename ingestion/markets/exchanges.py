@@ -144,7 +144,7 @@ ROUND_THE_CLOCK_VENUES = frozenset(
 """TradingView codes of venues that never close and count days in UTC."""
 
 ROUND_THE_CLOCK_SYMBOLS = frozenset({"INDEX:BTCUSD", "INDEX:ETHUSD"})
-"""Symbols that never close on an exchange code that also holds others.
+"""Symbols that never close on an exchange code that also has others.
 
 ``INDEX`` mixes crypto indices with market breadth and national stock indices, so it has no rule.
 """

@@ -80,7 +80,7 @@ def bars_by_hours(names: Sequence[str], symbol: NDArray[np.int32]) -> dict[str, 
 def misplaced(
     symbol: str, opens: NDArray[np.int64], closes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell which bars of an exchange with a calendar do not close with the session of their open.
+    """Return which bars of an exchange with a calendar do not close with the session of their open.
 
     None of those where no calendar is known.
     """
@@ -96,7 +96,7 @@ def misplaced(
 def assumed(
     names: Sequence[str], symbol: NDArray[np.int32], closes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell which bars are of sessions whose hours are assumed, beyond their calendar's end.
+    """Return which bars are of sessions whose hours are assumed, beyond their calendar's end.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def running_closes(symbol: str, instants: NDArray[np.int64]) -> NDArray[np.int64
 
 
 def why_no_session(exchange: str, when: date | int) -> str:
-    """Tell people why a date, or an instant, is in no session of an exchange with a calendar.
+    """Return why a date, or an instant, is in no session of an exchange with a calendar.
 
     Examples
     --------

@@ -11,7 +11,7 @@ _LONGEST_TICKER = 64
 def symbol_problem(text: object) -> str | None:
     """Say what keeps a value from being a unified symbol; none if it is one.
 
-    The ticker may hold anything printable but blanks and colons: preferred shares have slashes
+    The ticker may contain anything printable but blanks and colons: preferred shares have slashes
     (``NYSE:BAC/PB``), futures exclamation marks, Indian stocks ampersands, and some coins are named
     in Chinese. It is upper case: how the scanner reads lower case is not known, and features are
     keyed by the exact text.

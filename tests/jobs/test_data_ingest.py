@@ -508,7 +508,7 @@ class TestSplits:
         """Of Tuesday nothing is stored: the bar before may have closed elsewhere."""
         imported(settings, tmp_path, f"{IBM},2021-03-01,{before}")
         result = ingest("2021-03-03T22:00", bar(IBM, WEDNESDAY, 10.0))
-        assert [suspect.told for suspect in result.bars.held_back] == ([told] if told else [])
+        assert [suspect.ratio_text for suspect in result.bars.held_back] == ([told] if told else [])
         if told is None:
             (unsettled,) = result.bars.unsettled
             assert unsettled.why == "the bar before is not stored"
@@ -517,7 +517,7 @@ class TestSplits:
         friday, monday = self.EVENINGS
         self.evening(settings, at, friday)
         result = self.evening(settings, at, monday + timedelta(days=1))
-        assert [(suspect.symbol, suspect.told) for suspect in result.bars.held_back] == [
+        assert [(suspect.symbol, suspect.ratio_text) for suspect in result.bars.held_back] == [
             ("NASDAQ:AAPL", "about 3.87:1"),
             ("NASDAQ:TSLA", "about 4.44:1"),
         ]

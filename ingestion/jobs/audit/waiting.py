@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
-from ingestion.bars.leaps import ratio_told
+from ingestion.bars.leaps import ratio_text
 from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.writing import as_withdrawn
@@ -83,7 +83,7 @@ def _withdrawn(root: Path, symbol: str, event: datetime) -> Iterator[str]:
 
 
 def _told(split: Split) -> str:
-    return f"{ratio_told(split.ratio)} on {datetime.fromtimestamp(split.event, UTC):%Y-%m-%d}"
+    return f"{ratio_text(split.ratio)} on {datetime.fromtimestamp(split.event, UTC):%Y-%m-%d}"
 
 
 def _named(names: list[str]) -> str:

@@ -1,7 +1,7 @@
 """On how many days a symbol has been absent: what is remembered from run to run.
 
 A row is appended when a symbol is absent on another UTC day, and when it is seen again; the newest
-row of a symbol tells. So a symbol that is there costs nothing, and one that has gone three rows.
+row of a symbol shows it. So a symbol that is there costs nothing, and one that has gone three rows.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def data_ingest(
     """Fetch the current daily bars, and append those that have closed and are new.
 
     Whether a bar is final is judged by the instant before the first question: by then it was, so
-    every answer holds its last values. The receipt is written first; a run that died is simply run
+    every answer has its last values. The receipt is written first; a run that died is simply run
     again, and adds what is missing.
 
     Raises
@@ -306,7 +306,7 @@ def _after_import_held(
 ) -> NDArray[np.bool_]:
     """Find bars that an import held back, and the later ones of their symbols.
 
-    Where the scanner shows such a session itself, its previous close tells whether it was a split.
+    Where the scanner shows such a session itself, its previous close shows whether it was a split.
     """
     by_import = {
         key
@@ -383,7 +383,7 @@ def _suspect(suspect: Suspect) -> dict[str, Any]:
     return {
         "symbol": suspect.symbol,
         "bar_open": datetime.fromtimestamp(suspect.bar_open, UTC).isoformat(),
-        "ratio": suspect.told,
+        "ratio": suspect.ratio_text,
         "stored_close": suspect.stored_close,
         "previous_close": suspect.previous_close,
         "record": suspect.record,

@@ -85,7 +85,7 @@ def feature_ingest(
     GateRefused
         If the coverage is below ``min_coverage``, or the rows as a whole break a check.
     ClockError
-        If the lakehouse already holds rows of this very second.
+        If the lakehouse already has rows of this very second.
     """
     run_id = run_id or new_run_id()
     with (

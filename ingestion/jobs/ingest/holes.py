@@ -244,7 +244,7 @@ def known_holes(root: Path) -> OpenHoles:
     def read(receipt: dict[str, Any]) -> OpenHoles | None:
         if not is_done(receipt) or "holes" not in receipt:
             return None
-        return OpenHoles.told(receipt["holes"])
+        return OpenHoles.of_document(receipt["holes"])
 
     return newest_receipt(root, LOCAL_FEATURES_FILE, read, lambda _: None) or OpenHoles(())
 

@@ -42,7 +42,7 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     """Import bars, or record splits on stored ones.
 
     Good rows are kept whatever else is in a file, and good files whatever else is given; what is
-    refused goes into the receipt. What the lakehouse already holds is not written again, so a
+    refused goes into the receipt. What the lakehouse already has is not written again, so a
     repeated import writes nothing and a killed one is picked up where it died; until then its
     receipt says that it is half done. A bar that differs is a restatement, created later.
 
@@ -75,7 +75,7 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
 def _import(
     root: Path, request: ImportRequest, run_id: str, job: Job, staging: Path
 ) -> ImportResult:
-    """Read, judge and write; the caller holds the lakehouse's lock."""
+    """Read, judge and write; the caller has the lakehouse's lock."""
     material = read_material(root, request, staging)
     judged = judge(material, staging)
     job.tell(verdict=Verdict.WRITING)
@@ -144,7 +144,7 @@ def _nothing_accepted(counts: list[FileCounts], tally: Tally, refusals: Refusals
         first = found.contradictions[0]
         return f"{text}: {first.symbol}: {first.told}"
     if found.refused_pasts:
-        return f"{text}: {found.refused_pasts[0].told}: {SCALED_PAST}"
+        return f"{text}: {found.refused_pasts[0].text}: {SCALED_PAST}"
     one = refusals.examples[0]
     return (
         f'{text}, most often for "{refusals.commonest}"; the first is {one.file}, row {one.row}: '

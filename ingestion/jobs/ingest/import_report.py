@@ -35,7 +35,7 @@ class Doubts:
     """Symbols whose past is scaled against the stored one; their bars are refused."""
 
     def __bool__(self) -> bool:
-        """Tell whether a symbol was refused or held back."""
+        """Return whether a symbol was refused or held back."""
         return bool(self.suspects or self.contradictions or self.refused_pasts)
 
     def add(self, prepared: Prepared) -> None:

@@ -264,7 +264,7 @@ _NAMED = 3
 def write_judged(
     root: Path, request: ImportRequest, material: Material, judged: Judged, run_id: str
 ) -> int:
-    """Write the bars of all dates; the caller holds the lakehouse's lock.
+    """Write the bars of all dates; the caller has the lakehouse's lock.
 
     What was held back is there before anything else.
 
@@ -334,7 +334,7 @@ def _incoming(
 
 
 def _record_ahead(root: Path, request: ImportRequest, barless: list[Split], run_id: str) -> int:
-    """Record the splits that have no bar yet, each as of the file that tells it."""
+    """Record the splits that have no bar yet, each with the file that gives it as its source."""
     ahead = 0
     if request.splits is not None:
         of_file = [split for split in barless if split.row]

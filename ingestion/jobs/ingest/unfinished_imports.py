@@ -1,6 +1,6 @@
 """Imports of bars that are half done: still being written, or died while they were.
 
-An import writes a part a date. Until it has finished, earlier dates hold what it says and later
+An import writes one part per date. Until it has finished, earlier dates have its bars and later
 ones what was there before; where it restates a split-adjusted history, a crash lies between them
 that never was. Its receipt says that it is writing before the first part appears, and once more
 when all are there; what it has left is completed by an import of the same files.
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Import:
-    """An import, as its receipt tells of it."""
+    """An import, as its receipt describes it."""
 
     run_id: str
     verdict: Verdict
@@ -48,7 +48,7 @@ class Import:
         first = sorted(self.files)
         more = f" and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
         return (
-            f"import-bars, run {self.run_id}, is half done: some dates hold its bars, later ones "
+            f"import-bars, run {self.run_id}, is half done: some dates have its bars, later ones "
             "do not yet. Wait if it is still running; if it died, repeat it with the same files: "
             f"{', '.join(first[:_NAMED])}{more}"
         )

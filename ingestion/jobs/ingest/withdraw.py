@@ -1,7 +1,7 @@
 """Take back stored bars that are wrong, or of no session; nothing that was written is changed.
 
 Each gets a last version of its row that says so (:mod:`ingestion.bars.writing`). A split that
-only a withdrawn bar tells stays known: the bar of its session gets the ratio, or else the symbol's
+only a withdrawn bar has stays known: the bar of its session gets the ratio, or else the symbol's
 next one.
 """
 
@@ -83,7 +83,7 @@ class WithdrawnBars:
     bars: int
     symbols: int
     splits: tuple[Split, ...]
-    """Ratios that other bars got, because only withdrawn ones told them."""
+    """Ratios that other bars got, because only withdrawn bars had them."""
     parts: tuple[Path, ...]
     receipt: Path
 
@@ -94,7 +94,7 @@ def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
     Raises
     ------
     InputError
-        If there is no reason, no such bar, or a session has two bars and no close tells which.
+        If there is no reason, no such bar, or a session has two bars and no close says which.
     CorruptPart
         If a part that had to be read cannot be.
     LakehouseLocked
@@ -170,7 +170,7 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone
         if len(wanted) > 1:
             closes_at = ", ".join(f"{row['event_timestamp'].isoformat()}" for row in wanted)
             raise InputError(
-                f"{symbol} has {len(wanted)} bars of session {_EPOCH + timedelta(session)}: tell "
+                f"{symbol} has {len(wanted)} bars of session {_EPOCH + timedelta(session)}: say "
                 f"which by its --close, one of {closes_at}"
             )
         for row in wanted:
@@ -180,7 +180,7 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone
 
 
 def _splits(stored: Mapping[date, list[Part]], gone: Gone) -> list[Row]:
-    """Return the rows of those bars that tell a split."""
+    """Return the rows of those bars that have a split."""
     rows: list[Row] = []
     for day, keys_of_day in gone.items():
         table = _of_keys(read_current_of(stored[day], OHLCV_1D, _symbols(keys_of_day)), keys_of_day)
