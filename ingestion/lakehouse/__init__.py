@@ -38,7 +38,6 @@ from ingestion.lakehouse.writer import (
     append_rows,
     created_after,
     created_at,
-    sweep_staging,
     write_run_file,
 )
 
@@ -63,7 +62,6 @@ __all__ = [
     "read_part",
     "read_symbols",
     "standing",
-    "sweep_staging",
     "symbols_at",
     "without_withdrawn",
     "write_run_file",

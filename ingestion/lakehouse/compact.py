@@ -1,18 +1,21 @@
 """The parts of a date become one.
 
-A folder with the merged part alone is made beside the lakehouse's own, and the two change places at
-one stroke (:mod:`ingestion.base.folders`). Whoever lists the partition finds the old parts or the
-merged one. Its number is new, so whoever listed the old ones and opens them after finds them gone.
-The old folder stays below ``_tmp`` until the next run sweeps it, for readers that are in the midst
-of listing it. There is nothing to mend after a kill: the folders have changed places, or not.
+The merged part says in its Parquet metadata, and the ledger before that, which parts it replaces.
+It is put into the folder under a new number, and then the replaced ones are removed one by one.
+Readers of this project leave out what a part beside it replaces (:mod:`ingestion.base.parts`), so
+they see each row once at every instant; other readers see rows twice until all are removed.
 
-Feast's offline writes do not know the lakehouse's lock. So the folder is held from a last look at
-it until it has changed places, and they wait: for what they added before that look the date is left
-as it is, and what they add after goes to the merged part's folder.
+The staging folder of the run that merges is there until the last replaced part is removed. The next
+run that locks the lakehouse looks at what killed runs have left there, and removes the rest.
+
+A part that somebody adds meanwhile without the lakehouse's lock, as Feast's offline writes do, is
+not among those that are replaced, and stays.
 """
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -23,20 +26,34 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.base.columns import record
-from ingestion.base.errors import CorruptPart
-from ingestion.base.folders import exchange, held
+from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.parts import (
+    content_hash,
+    names_in,
+    part_name,
+    part_numbers,
+    replaced_in,
+    with_replaced,
+)
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.inspect import inspect_part, version_keys
-from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, content_hash
+from ingestion.lakehouse.ledger import (
+    Entry,
+    Ledger,
+    announce,
+    confirm,
+    read_ledger,
+)
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import Part, part_name, part_number, partition_folder, read_file
+from ingestion.lakehouse.parts import Part, list_parts, partition_folder, read_file
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.staging import make_folder, sync
+from ingestion.lakehouse.staging import make_folder, staging_folder, sync
+from ingestion.lakehouse.writer import link
 
 
 @dataclass(frozen=True)
 class Merged:
-    """A part that took the place of others."""
+    """A part that replaces others."""
 
     part: Path
     replaced: tuple[str, ...]
@@ -45,7 +62,7 @@ class Merged:
 
 
 def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id: str) -> Merged:
-    """Put one part in the place of all parts of a date; the caller holds the lakehouse lock.
+    """Put one part in the place of all parts of a date; the caller has locked the lakehouse.
 
     Every row stays, restated ones too, and keeps the run that it came from. Rows are sorted by the
     dataset's key, then by their creation; equal ones stay in the order of their parts.
@@ -58,60 +75,68 @@ def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id:
     Raises
     ------
     CorruptPart
-        If a part does not hold what it must, or the folder holds or gets anything else: nothing has
-        changed then. What is damaged is never merged, for its recorded hash would be lost.
-    InputError
-        If the file system cannot exchange folders.
+        If a part does not contain what it must: nothing has changed then. What is damaged is never
+        merged, because its recorded hash would be lost.
     """
     folder = partition_folder(root, dataset, day)
-    parts = _all_parts(folder, day)
-    names = tuple(part.path.relative_to(root).as_posix() for part in parts)
+    remove_replaced(folder)
+    parts = [part for part in list_parts(root, dataset, day) if part.date == day]
     tables, provenances = _sound(root, dataset, parts, ledger)
     tables, lacks = _with_all_columns(dataset, tables)
     rows, of_row = _in_order(dataset, tables, provenances)
+    replaced = {part.path.name: content_hash(part.path) for part in parts}
     origins = [
         replace(
             origin,
-            sha256=origin.sha256 or content_hash(part.path),
+            sha256=origin.sha256 or replaced[part.path.name],
             lacks=(*origin.lacks, *lacked),
         )
         for part, provenance, lacked in zip(parts, provenances, lacks, strict=True)
         for origin in provenance.origins
     ]
     metadata = merged_metadata(run_id, origins, of_row) | record(rows.schema)
-    staged = root / "_tmp" / f"{run_id}-merged" / dataset.name / folder.name
-    make_folder(staged, root)
-    made = staged / part_name(parts[-1].number + 1)
-    pq.write_table(rows.replace_schema_metadata(metadata), made, compression="zstd")
+    staging = staging_folder(root, run_id)
+    make_folder(staging, root)
+    made = staging / f"{dataset.name}-{day}.parquet"
+    merged = with_replaced(rows.replace_schema_metadata(metadata), replaced)
+    pq.write_table(merged, made, compression="zstd")
     if not read_file(made).equals(rows):
         raise CorruptPart(f"{made} does not read as it was written: check the disk")
     sync(made)
-    sync(staged)
-    target = folder / made.name
+    names = tuple(part.path.relative_to(root).as_posix() for part in parts)
+    place = folder / part_name(max(part_numbers(folder)) + 1)
     entry = Entry(
-        run_id, target.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
+        run_id, place.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
     )
-    with held(folder):
-        if _all_parts(folder, day) != parts:
-            raise CorruptPart(f"{folder} was changed while its parts were merged: compact again")
-        announce(root, entry)
-        exchange(staged, folder)
-    sync(folder)
-    sync(folder.parent)
-    sync(staged.parent)
+    announce(root, entry)
+    entry = link(root, made, folder, entry)
+    sync(folder)  # the merged part is on the disk before the first of the others goes
+    remove_replaced(folder)
     confirm(root, entry)
-    return Merged(target, names, rows.num_rows)
+    shutil.rmtree(staging)
+    return Merged(root / entry.part, names, rows.num_rows)
 
 
-def _all_parts(folder: Path, day: date) -> list[Part]:
-    """Return what a date's folder holds, in the order of the numbers; it must be parts alone."""
-    parts = []
-    for path in sorted(folder.iterdir()):
-        number = part_number(path)
-        if number is None:
-            raise CorruptPart(f"{path} is no part: move it out of the lakehouse")
-        parts.append(Part(day, number, path))
-    return sorted(parts)
+def remove_replaced(folder: Path) -> None:
+    """Remove the parts of a date that another part of it replaces, if there are any."""
+    if replaced := replaced_in(str(folder), names_in(folder)):
+        for name in sorted(replaced):
+            (folder / name).unlink()
+        sync(folder)
+
+
+def sweep_staging(root: Path) -> None:
+    """Finish the merges that killed runs have begun, and remove what they left in ``_tmp``.
+
+    Only while the lakehouse is locked.
+    """
+    staging = root / "_tmp"
+    for run_id in names_in(staging) if staging.is_dir() else ():
+        with suppress(InputError):  # `verify` reports a ledger that cannot be read
+            for entry in read_ledger(root, run_id):
+                if entry.replaces and (root / entry.part).exists():
+                    remove_replaced((root / entry.part).parent)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _sound(

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
+from ingestion.base.parts import content_hash
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
-from ingestion.lakehouse.ledger import Ledger, content_hash
+from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.origins import Provenance, read_provenance
 from ingestion.lakehouse.parts import Part, read_file
 from ingestion.lakehouse.schema import arrow_schema, misfits

@@ -10,7 +10,6 @@ written again: see :func:`read_run_files`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -132,12 +131,6 @@ class Ledger:
         ):
             gone |= new
         return gone
-
-
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def announce(root: Path, *entries: Entry) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from ingestion.base.errors import LakehouseLocked
+from ingestion.lakehouse.compact import sweep_staging
 
 LOCK_FILE = "_lock"
 _A_MOMENT_S = 0.05
@@ -26,14 +27,15 @@ _held: dict[Path, str] = {}
 
 @contextmanager
 def lakehouse_lock(root: Path, run_id: str) -> Iterator[None]:
-    """Hold the lakehouse for one run; makes the root where it is missing.
+    """Lock the lakehouse for one run; makes the root where it is missing.
 
-    The jobs of a flow are one run: where that run holds the lock already, it goes on holding it.
+    The jobs of a flow are one run: where that run has the lock already, it keeps it. Whoever gets
+    the lock first finishes and removes what killed runs have left.
 
     Raises
     ------
     LakehouseLocked
-        If another process holds it; at once, but for the moment that a look may take.
+        If another process has it; at once, but for the moment that a look may take.
     """
     if _held.get(root) == run_id:
         yield
@@ -54,6 +56,7 @@ def lakehouse_lock(root: Path, run_id: str) -> Iterator[None]:
         file.flush()
         _held[root] = run_id
         try:
+            sweep_staging(root)
             yield
         finally:
             del _held[root]

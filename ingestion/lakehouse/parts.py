@@ -3,8 +3,9 @@
 ``<root>/<storage>/date=YYYY-MM-DD/part-<n>.parquet``; anything else in these folders is not ours
 and is neither read nor touched here. (Feast's DuckDB store reads every Parquet file it finds.)
 
-Compaction puts another part in the place of those of a date, under a number that none of them had:
-who listed the old ones finds them gone, and never something else under their names.
+Compaction adds a part that replaces those of a date, under a number that none of them had, and then
+removes them (:mod:`ingestion.base.parts`). A reader that has listed the old ones finds them gone,
+and never something else under their names.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ import pyarrow.parquet as pq
 
 from ingestion.base.columns import read_columns, widened
 from ingestion.base.errors import CorruptPart
-from ingestion.base.reading import names_in
+from ingestion.base.parts import names_in, part_number, replaced_in
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.schema import columns_to_read
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
-_PART = re.compile(r"part-(0|[1-9]\d*)\.parquet")
 
 
 class Part(NamedTuple):
@@ -42,28 +42,37 @@ def partition_folder(root: Path, dataset: Dataset, day: date) -> Path:
     return root / dataset.storage / f"date={day:%Y-%m-%d}"
 
 
-def part_name(number: int) -> str:
-    """Return the file name of a partition's n-th part."""
-    return f"part-{number}.parquet"
-
-
 def list_parts(root: Path, dataset: Dataset, since: date = date.min) -> list[Part]:
-    """Return the parts of a dataset from a partition date on, oldest first."""
-    folder = root / dataset.storage
-    if not folder.is_dir():
-        return []
-    return sorted(
-        Part(day, number, path)
-        for name in names_in(folder)
-        if (day := partition_date(partition := folder / name)) is not None and day >= since
-        for path in partition.iterdir()
-        if (number := part_number(path)) is not None
-    )
+    """Return the parts of a dataset from a partition date on, oldest first.
+
+    Parts that a merged one replaces are left out, whether they are still there or not.
+    """
+    return sorted(part for part, is_replaced in _listed(root, dataset, since) if not is_replaced)
 
 
-def part_numbers(folder: Path) -> list[int]:
-    """Return the numbers of the parts in a partition's folder, in no particular order."""
-    return [number for path in folder.iterdir() if (number := part_number(path)) is not None]
+def replaced_parts(root: Path, dataset: Dataset) -> list[Part]:
+    """Return the parts that a merged one replaces and that are still there, oldest first.
+
+    There are some while parts are being merged, and after that was interrupted.
+    """
+    return sorted(part for part, is_replaced in _listed(root, dataset, date.min) if is_replaced)
+
+
+def _listed(root: Path, dataset: Dataset, since: date) -> Iterator[tuple[Part, bool]]:
+    storage = root / dataset.storage
+    for partition in names_in(storage) if storage.is_dir() else ():
+        day = partition_date(partition)
+        if day is None or day < since:
+            continue
+        folder = f"{storage}/{partition}"
+        try:
+            names = names_in(folder)
+        except NotADirectoryError:
+            continue
+        replaced = replaced_in(folder, names)
+        for name in names:
+            if (number := part_number(name)) is not None:
+                yield Part(day, number, Path(f"{folder}/{name}")), name in replaced
 
 
 def read_part(path: Path, dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
@@ -138,18 +147,10 @@ def utc_date(timestamp: int) -> date:
     return datetime.fromtimestamp(timestamp, UTC).date()
 
 
-def partition_date(path: Path) -> date | None:
-    """Return the date of a partition's folder; None if it is none."""
-    match = _PARTITION.fullmatch(path.name)
-    if match is None or not path.is_dir():
-        return None
+def partition_date(name: str) -> date | None:
+    """Return the date in the name of a partition's folder; None for another name."""
+    match = _PARTITION.fullmatch(name)
     try:
-        return date.fromisoformat(match[1])
+        return date.fromisoformat(match[1]) if match else None
     except ValueError:  # date=2026-02-31
         return None
-
-
-def part_number(path: Path) -> int | None:
-    """Return the number of a part's file; None if it is not named like one."""
-    match = _PART.fullmatch(path.name)
-    return int(match[1]) if match else None

@@ -17,7 +17,7 @@ class Staging:
     """The run's folder below ``_tmp``, there while something is being written."""
 
     def __init__(self, root: Path, run_id: str) -> None:
-        self._folder = root / "_tmp" / run_id
+        self._folder = staging_folder(root, run_id)
 
     def __enter__(self) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -25,6 +25,11 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def staging_folder(root: Path, run_id: str) -> Path:
+    """Return where a run writes what is not yet to be seen."""
+    return root / "_tmp" / run_id
 
 
 def make_folder(folder: Path, root: Path) -> None:

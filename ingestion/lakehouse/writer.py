@@ -7,7 +7,6 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,11 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.base.columns import record
+from ingestion.base.parts import content_hash, part_name, part_number, part_numbers
 from ingestion.catalog import Dataset, Dtype
-from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm, content_hash
+from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
-from ingestion.lakehouse.parts import part_name, part_number, part_numbers, partition_folder
+from ingestion.lakehouse.parts import partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.staging import OWN_FILE, Staging, make_folder, make_folders, sync, sync_all
 
@@ -153,11 +153,6 @@ def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) ->
     return target
 
 
-def sweep_staging(root: Path) -> None:
-    """Remove what killed runs left under ``_tmp``; only while the lakehouse lock is held."""
-    shutil.rmtree(root / "_tmp", ignore_errors=True)
-
-
 def _link_all(root: Path, run_id: str, staged: list[tuple[Path, Path, int]]) -> list[Path]:
     """Put staged parts in their places; each is announced before anybody can see it.
 
@@ -175,20 +170,20 @@ def _link_all(root: Path, run_id: str, staged: list[tuple[Path, Path, int]]) -> 
         entries.append(Entry(run_id, part, content_hash(file), rows))
     announce(root, *entries)
     for at, (file, folder, _) in enumerate(staged):
-        entries[at] = _link(root, file, folder, entries[at])
+        entries[at] = link(root, file, folder, entries[at])
     sync_all(taken.keys())
     confirm(root, *entries)
     return [root / entry.part for entry in entries]
 
 
-def _link(root: Path, file: Path, folder: Path, entry: Entry) -> Entry:
+def link(root: Path, file: Path, folder: Path, entry: Entry) -> Entry:
     """Put an announced part in its place, or announce it anew under the next number; return how."""
     while True:
         target = root / entry.part
         try:
             target.hardlink_to(file)
         except FileExistsError:
-            number = part_number(target) or 0
+            number = part_number(target.name) or 0
             part = (folder / part_name(number + 1)).relative_to(root).as_posix()
             entry = replace(entry, part=part)
             announce(root, entry)

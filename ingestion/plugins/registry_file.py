@@ -25,7 +25,7 @@ from feast.protos.feast.core.Registry_pb2 import Registry
 
 from ingestion.base import clock
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.base.folders import held
+from ingestion.base.locks import folder_lock
 
 
 class WholeFileRegistryStore(FileRegistryStore):
@@ -41,7 +41,7 @@ class WholeFileRegistryStore(FileRegistryStore):
         """
         path: Path = self._filepath
         path.parent.mkdir(parents=True, exist_ok=True)
-        with held(path.parent):
+        with folder_lock(path.parent):
             stored = self._stored()
             if stored is not None and stored.version_id != registry_proto.version_id:
                 # Feast commits an empty one where it finds none; by now somebody has made it.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestion.base.errors import InputError
-from ingestion.base.reading import names_in
+from ingestion.base.parts import names_in
 from ingestion.runs.receipt import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ingestion.base.errors import InputError
+from ingestion.base.parts import content_hash
 from ingestion.lakehouse.ledger import (
     LEDGER_FILE,
     Entry,
-    content_hash,
     read_run_files,
     strange_lines,
 )

@@ -26,7 +26,6 @@ class AtTouch:
     kill_before: int | None = None
 
     def __call__(self) -> None:
-        import ingestion.lakehouse.compact as compact
         import ingestion.plugins.online.database as database
 
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -41,7 +40,7 @@ class AtTouch:
         for owner, name in (
             *((os, "fsync"), (os, "replace"), (Path, "hardlink_to"), (Path, "mkdir")),
             *((Path, "replace"), (Path, "unlink"), (Path, "write_bytes"), (pq, "write_table")),
-            *((shutil, "rmtree"), (compact, "exchange")),
+            (shutil, "rmtree"),
         ):
             setattr(owner, name, _preceded(touch, getattr(owner, name)))
 

@@ -327,7 +327,7 @@ class TestRebuild:
             if target == writable_week.folder / "data" / "registry.db":
                 with monkeypatch.context() as inner:
                     inner.setattr(Path, "replace", move)
-                    inner.setattr("ingestion.base.folders._LONGEST_WAIT_S", 0)
+                    inner.setattr("ingestion.base.locks._LONGEST_WAIT_S", 0)
                     with pytest.raises(InputError, match="locked by another process"):
                         commit()
                 tried.append(target)

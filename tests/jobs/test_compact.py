@@ -25,6 +25,7 @@ from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
+from ingestion.lakehouse.parts import replaced_parts
 from ingestion.project import Project
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -34,14 +35,13 @@ COLUMNS = ["symbol", "timestamp", "created_timestamp", "RSI", "AO"]
 LATER = EVENING + timedelta(days=DATES)
 
 # Imports once, then runs compact in a child of its own for each line of input: `root touch pause`.
-# A child kills itself before its touch-th call of what touches the disk, or right after it has
-# exchanged folders; or it is killed after a pause.
+# A child kills itself before its touch-th call of what touches the disk, which is also right after
+# each link and each removal of a part; or it is killed after a pause.
 SERVER = """
 import os, signal, sys, threading, time
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ingestion.lakehouse.compact as compact_parts
 import shutil
 from ingestion.jobs.audit.compact import compact
 from ingestion.runs.receipt import catalog_hash, code_version
@@ -52,27 +52,22 @@ catalog_hash(), code_version()  # once for all children
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def deadly(function, left, after=False):
+def deadly(function, left):
     def call(*arguments, **named):
         if left[0] == 0:
             die()
         left[0] -= 1
-        result = function(*arguments, **named)
-        if after:
-            if left[0] == 0:
-                die()
-            left[0] -= 1
-        return result
+        return function(*arguments, **named)
     return call
 
 def run(root, touch):
     left = [touch]
     for owner, name in (
         (os, "fsync"), (Path, "mkdir"), (Path, "replace"), (Path, "write_bytes"),
-        (Path, "touch"), (pq, "write_table"), (shutil, "rmtree"),
+        (Path, "touch"), (Path, "hardlink_to"), (Path, "unlink"), (pq, "write_table"),
+        (shutil, "rmtree"),
     ):
         setattr(owner, name, deadly(getattr(owner, name), left))
-    compact_parts.exchange = deadly(compact_parts.exchange, left, after=True)
     compact(Project(Path(root), Path(root), "https://scanner.invalid"))
 
 print("ready", flush=True)
@@ -183,7 +178,12 @@ def survive(kill: Callable[[], int], settings: Project) -> int:
     reader = Reader(root, expected)
     try:
         code = kill()
-        assert check_lakehouse(settings).faults == []
+        report = check_lakehouse(settings)
+        assert (report.faults, report.rows) == ([], ROWS)
+        left = replaced_parts(root, GROUP)
+        assert [word.split()[0] for word in report.warnings if "unfinished" in word] == [
+            part.path.relative_to(root).as_posix() for part in left
+        ]
         compact(settings)
         assert len(list_parts(root, GROUP)) == DATES
         report = check_lakehouse(settings)
@@ -204,7 +204,7 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
         at_touch = replace(settings, lakehouse=root)
         codes.append(survive(lambda r=root: killed(r, len(codes), 0), at_touch))
     assert set(codes[:-1]) == {-9}
-    assert len(codes) > 10 * DATES, "compact was to touch the disk more often"
+    assert len(codes) > 15 * DATES, "compact was to touch the disk more often"
 
 
 def test_kills_at_random_lose_nothing_and_double_nothing(

@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from ingestion.base.parts import content_hash
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_parts, arrow_schema, list_parts, read_file, writer
 from ingestion.lakehouse import staging as durable
-from ingestion.lakehouse.ledger import content_hash, read_ledger
+from ingestion.lakehouse.ledger import read_ledger
 
 FIRST = date(2021, 3, 1)
 MIDNIGHT = 1_614_556_800

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import LakehouseLocked
-from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.lakehouse import lakehouse_lock
 
 HOLD = """
 import sys, time
@@ -56,7 +56,8 @@ def test_the_lock_is_free_again_after_the_run(tmp_path: Path):
 def test_what_a_killed_run_left_is_swept(tmp_path: Path):
     (tmp_path / "_tmp" / "dead-run").mkdir(parents=True)
     (tmp_path / "_tmp" / "dead-run" / "half.parquet").write_bytes(b"PAR1")
-    sweep_staging(tmp_path)
+    with lakehouse_lock(tmp_path, "next-run"):
+        pass
     assert not (tmp_path / "_tmp").exists()
 
 

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread
 
 import pyarrow as pa
 import pytest
 
 from ingestion.base.columns import Column
 from ingestion.base.errors import CorruptPart, InputError
-from ingestion.base.folders import exchange
+from ingestion.plugins.offline import files
 from ingestion.plugins.offline.files import list_files
 from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.latest import rows_between
@@ -185,34 +183,6 @@ def test_integers_lose_nothing_and_floats_take_any(tmp_path: Path):
         rows_between(declared, ALWAYS)
 
 
-def test_a_file_that_goes_while_its_folder_is_listed_is_not_passed_over(tmp_path: Path):
-    """Compaction puts another folder in its place: half of the old one is no answer."""
-    folder, other = tmp_path / "lake" / "date=2021-04-12", tmp_path / "other"
-    for number, parent in enumerate((folder, other)):
-        parent.mkdir(parents=True)
-        for part in range(300):
-            (parent / f"part-{number}{part:03}.parquet").touch()
-    stop, gone = Event(), 0
-
-    def change_places() -> None:
-        while not stop.wait(0.0005):
-            exchange(folder, other)
-
-    changing = Thread(target=change_places)
-    changing.start()
-    try:
-        until = time.monotonic() + 60
-        while not gone and time.monotonic() < until:
-            try:
-                assert len(listed(tmp_path / "lake", dated=True)) == 300
-            except FileNotFoundError:
-                gone += 1
-    finally:
-        stop.set()
-        changing.join()
-    assert gone
-
-
 def test_a_link_to_nowhere_is_told_if_it_could_be_data(tmp_path: Path):
     write(tmp_path / "part-0.parquet", [ROW])
     (tmp_path / "README.txt").symlink_to("nowhere")
@@ -220,3 +190,13 @@ def test_a_link_to_nowhere_is_told_if_it_could_be_data(tmp_path: Path):
     (tmp_path / "part-1.parquet").symlink_to("nowhere")
     with pytest.raises(CorruptPart, match=r"part-1\.parquet links nowhere: remove it"):
         rows_between(feature_table(tmp_path), ALWAYS)
+
+
+def test_a_file_that_is_removed_while_its_folder_is_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The reader lists again: half of the files is no answer."""
+    write(tmp_path / "part-0.parquet", [ROW])
+    monkeypatch.setattr(files, "names_in", lambda _: ["part-0.parquet", "part-1.parquet"])
+    with pytest.raises(FileNotFoundError, match="gone since its folder was listed"):
+        listed(tmp_path)

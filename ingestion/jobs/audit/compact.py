@@ -10,9 +10,10 @@ from typing import ClassVar
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
 from ingestion.catalog import DATASETS
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, sweep_staging
-from ingestion.lakehouse.compact import Merged, merge_parts
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts
+from ingestion.lakehouse.compact import Merged, merge_parts, remove_replaced
 from ingestion.lakehouse.ledger import Ledger
+from ingestion.lakehouse.parts import replaced_parts
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
@@ -47,8 +48,8 @@ class CompactResult:
 def compact(project: Project, before: date | None = None) -> CompactResult:
     """Make one part of those of each date, in all datasets.
 
-    A date is left alone if a part of it is damaged or its folder holds or gets anything else; the
-    others are merged all the same.
+    A date is left alone if a part of it is damaged; the others are merged all the same. What a
+    killed run has merged and not removed is removed.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
     Raises
     ------
     InputError
-        If that date is in the future, or the file system cannot exchange folders.
+        If that date is in the future.
     LakehouseLocked
         If another run is writing.
     """
@@ -73,9 +74,10 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
         lakehouse_lock(root, run_id),
         Job(project, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
     ):
-        sweep_staging(root)
         ledger = Ledger.read(root)
         for dataset in DATASETS:
+            for folder in {part.path.parent for part in replaced_parts(root, dataset)}:
+                remove_replaced(folder)
             for day, parts in by_date(list_parts(root, dataset)).items():
                 if day >= before or len(parts) < 2:
                     continue

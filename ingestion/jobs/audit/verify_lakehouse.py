@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart
+from ingestion.base.parts import part_number
 from ingestion.base.reading import reading_again
 from ingestion.catalog import DATASETS, OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import find_losses
@@ -34,7 +35,7 @@ from ingestion.jobs.ingest.holes import find_holes, said
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
-from ingestion.lakehouse.parts import Part, part_number, partition_date
+from ingestion.lakehouse.parts import Part, partition_date, replaced_parts
 from ingestion.project import Project
 from ingestion.runs.consistency import check_records
 
@@ -126,6 +127,13 @@ def check_lakehouse(project: Project) -> LakehouseReport:
 
 def _warnings(root: Path) -> Iterator[str]:
     """Yield what waits for somebody, each with the command."""
+    for dataset in DATASETS:
+        for part in replaced_parts(root, dataset):
+            yield (
+                f"{_name(root, part)} is replaced by a merged part and still there, which is "
+                "unfinished: a compaction is running or was interrupted. No answer counts it; the "
+                "next command that writes removes it"
+            )
     try:
         yield from said(find_holes(root, clock.now()).open)
         yield from waiting_for_answers(root)
@@ -234,13 +242,13 @@ def foreign(root: Path) -> Iterator[str]:
                 continue
             if (path in above or path in storages) and path.is_dir():
                 yield from search(path)
-            elif folder not in storages or partition_date(path) is None:
+            elif folder not in storages or partition_date(path.name) is None or not path.is_dir():
                 yield name
             else:
                 yield from (
                     inner.relative_to(root).as_posix()
                     for inner in sorted(path.iterdir())
-                    if part_number(inner) is None
+                    if part_number(inner.name) is None
                 )
 
     return search(root) if root.is_dir() else iter(())

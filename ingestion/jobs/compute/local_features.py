@@ -42,7 +42,6 @@ from ingestion.lakehouse import (
     lakehouse_lock,
     list_parts,
     read_current,
-    sweep_staging,
 )
 from ingestion.lakehouse.origins import runs_of
 from ingestion.lakehouse.parts import Part, read_metadata
@@ -99,7 +98,6 @@ def backfill(project: Project, first: date, last: date) -> LocalFeaturesResult:
         whole = bool(bars) and first <= bars[0].date and bars[-1].date <= last
         file_name, span = RECEIPT_FILE if whole else BACKFILL_FILE, {"first": first, "last": last}
         with Job(project, run_id, "backfill", file_name, span) as job:
-            sweep_staging(project.lakehouse)
             refuse_half_imports(project.lakehouse)
             return _recompute(project, job, run_id, first, last)
 
@@ -125,7 +123,6 @@ def local_features(project: Project, run_id: str | None = None) -> LocalFeatures
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "local-features", RECEIPT_FILE) as job,
     ):
-        sweep_staging(project.lakehouse)
         refuse_half_imports(project.lakehouse)
         first = _first_news(project.lakehouse)
         if first is None:

@@ -28,7 +28,7 @@ from ingestion.base.spill import Spill
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.formulas import SHIPPED, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current, sweep_staging
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current
 from ingestion.lakehouse.parts import Part, utc_date
 from ingestion.markets.closes import BarState, bar_close, bar_state
 from ingestion.markets.feeds import Feeds
@@ -97,7 +97,6 @@ def parity(
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "parity", PARITY_FILE, request) as job,
     ):
-        sweep_staging(project.lakehouse)
         snapshots = _snapshot_parts(project.lakehouse, request)
         recomputed = by_date(list_parts(project.lakehouse, LOCAL_1D))
         with Spill(project.lakehouse / "_tmp" / f"{run_id}-columns") as columns:

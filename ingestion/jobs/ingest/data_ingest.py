@@ -51,7 +51,7 @@ from ingestion.jobs.ingest.scan import (
     open_client,
     refuse_unless_enough,
 )
-from ingestion.lakehouse import lakehouse_lock, sweep_staging
+from ingestion.lakehouse import lakehouse_lock
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
@@ -192,7 +192,6 @@ def data_ingest(
         lakehouse_lock(root, run_id),
         Job(project, run_id, "data-ingest", RECEIPT_FILE, request) as job,
     ):
-        sweep_staging(root)
         asked_at = clock.now()
         with progress or Progress() as shown, open_client(project, request) as client:
             snapshot = fetch(client, request, SCANNED_BAR, shown)

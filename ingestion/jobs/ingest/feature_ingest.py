@@ -26,7 +26,6 @@ from ingestion.lakehouse import (
     created_at,
     lakehouse_lock,
     newest_between,
-    sweep_staging,
 )
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.feeds import Feeds
@@ -92,7 +91,6 @@ def feature_ingest(
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "feature-ingest", RECEIPT_FILE, request) as job,
     ):
-        sweep_staging(project.lakehouse)
         recent = {} if request.refresh else _recent(project.lakehouse, request.resume_window)
         with progress or Progress() as shown:
             snapshot, resumed = _fetch(project, request, recent, shown)

@@ -38,7 +38,6 @@ from ingestion.lakehouse import (
     lakehouse_lock,
     list_parts,
     read_part,
-    sweep_staging,
     without_withdrawn,
 )
 from ingestion.lakehouse.parts import Part
@@ -189,7 +188,6 @@ def accept_hole(
         lakehouse_lock(root, run_id),
         Job(project, run_id, "accept-hole", RECEIPT_FILE, request) as job,
     ):
-        sweep_staging(root)
         now = clock.now()
         recent = reading_again(lambda: _Recent.read(root, now))
         # Also those that closed after their market's last bar, however early it is to ask.

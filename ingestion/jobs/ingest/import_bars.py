@@ -23,7 +23,7 @@ from ingestion.jobs.ingest.import_steps import (
     write_judged,
 )
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
-from ingestion.lakehouse import lakehouse_lock, sweep_staging, write_run_file
+from ingestion.lakehouse import lakehouse_lock, write_run_file
 from ingestion.lakehouse.staging import Staging
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
@@ -63,7 +63,6 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "import-bars", RECEIPT_FILE, request.resolved()) as job,
     ):
-        sweep_staging(project.lakehouse)
         # Beside the run's own staging folder, which goes with each part written.
         with Staging(project.lakehouse, f"{run_id}-bars") as staging:
             result = _import(project.lakehouse, request, run_id, job, staging)

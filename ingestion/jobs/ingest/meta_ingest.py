@@ -27,7 +27,6 @@ from ingestion.lakehouse import (
     arrow_schema,
     lakehouse_lock,
     read_symbols,
-    sweep_staging,
 )
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.symbols import exchange_of
@@ -106,7 +105,6 @@ def meta_ingest(
         lakehouse_lock(root, run_id),
         Job(project, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
     ):
-        sweep_staging(root)
         known = _known(root)
         with progress or Progress() as shown, open_client(project, request) as client:
             snapshot, unknown_columns = _fetch(client, request, shown)

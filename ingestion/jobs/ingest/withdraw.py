@@ -37,7 +37,6 @@ from ingestion.lakehouse import (
     list_parts,
     read_current_of,
     standing,
-    sweep_staging,
 )
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.placing import session_days
@@ -106,7 +105,6 @@ def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
         lakehouse_lock(root, run_id),
         Job(project, run_id, "withdraw-bars", RECEIPT_FILE, request) as job,
     ):
-        sweep_staging(root)
         stored = by_date(list_parts(root, OHLCV_1D))
         gone = _listed(stored) if request.listed else _chosen(stored, request)
         if not gone:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.base.folders import held
+from ingestion.base.locks import folder_lock
 from ingestion.base.store_files import read_configuration, store_files, with_files
 from ingestion.jobs.serve.loads import LOAD_FILE
 from ingestion.jobs.serve.materialize import Loaded, MaterializeResult, load, record
@@ -67,7 +67,7 @@ def rebuild(project: Project) -> RebuildResult:
             with ExitStack() as stack:
                 # What others make or commit is replaced whole, or comes after.
                 for folder in sorted({files.online.parent, files.registry.parent}):
-                    stack.enter_context(held(folder))
+                    stack.enter_context(folder_lock(folder))
                 dropped = _registered(files.registry) - _registered(made.registry)
                 _put_in_place(made, files)
         finally:

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from pyarrow import fs
 
 from ingestion.base.errors import CorruptPart
-from ingestion.base.reading import names_in
+from ingestion.base.parts import names_in, replaced_in
 from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.lookup import FOREVER, NEVER
 
@@ -131,15 +131,18 @@ def _walk(
 
 
 def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
-    """List a folder: the folders in it, and the files that are data."""
+    """List a folder: the folders in it, and the files that are data and that no other replaces."""
     if isinstance(filesystem, fs.LocalFileSystem):
-        # A selector leaves out what has gone before it was looked at: of a folder that changes
-        # places with another it can tell nothing at all, as if there were no rows.
-        names = [f"{folder}/{name}" for name in names_in(Path(folder)) if _is_visible(name)]
+        # A selector leaves out what has gone before it was looked at, and would hide that a file
+        # was removed for another one.
+        names = [f"{folder}/{name}" for name in names_in(folder) if _is_visible(name)]
         found = filesystem.get_file_info(names)
     else:
         found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    return [info for info in found if _is_visible(info.base_name) and _belongs(info)]
+    entries = [info for info in found if _is_visible(info.base_name) and _belongs(info)]
+    files = [info.base_name for info in entries if info.type == fs.FileType.File]
+    replaced = replaced_in(folder, files, filesystem)
+    return [info for info in entries if info.base_name not in replaced]
 
 
 def _is_visible(name: str) -> bool:

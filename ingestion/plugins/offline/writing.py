@@ -1,16 +1,14 @@
 """Writing Parquet: saved datasets, and rows appended to a source.
 
 On local disks what is written appears whole or not at all: it is written beside its place, under a
-name that no reader takes for data, and then linked, renamed or exchanged. Several may write at
-once: each holds the folder that it changes (:mod:`ingestion.base.folders`), and the others
-wait for it.
+name that no reader takes for data, and then linked or renamed. A file that is added gets a number
+that no other has. Who changes a file, or overwrites a folder, locks the folder meanwhile
+(:mod:`ingestion.base.locks`).
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,10 +23,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from ingestion.base.errors import InputError
-from ingestion.base.folders import exchange, held
+from ingestion.base.locks import folder_lock
+from ingestion.base.parts import content_hash, part_name, part_numbers, with_replaced
 from ingestion.plugins.offline.files import HIVE_NULL, Location
-
-_PART = re.compile(r"part-(\d+)\.parquet", re.ASCII)
 
 
 def exists(location: Location) -> bool:
@@ -37,11 +34,15 @@ def exists(location: Location) -> bool:
 
 
 def save(location: Location, table: pa.Table) -> None:
-    """Make a table the only content of a file, or of a folder if the name has no ``.parquet``."""
+    """Make a table the only content of a file, or of a folder if the name has no ``.parquet``.
+
+    A folder's new file says which files it replaces, before they are removed one by one.
+    """
     if location.path.endswith(".parquet"):
         change(location, lambda: table)
         return
-    if _is_local(location) and _exchange(_behind_links(location), table):
+    if _is_local(location):
+        _overwrite(_behind_links(location), table)
         return
     found = location.filesystem.get_file_info(
         fs.FileSelector(location.path, allow_not_found=True, recursive=True)
@@ -54,7 +55,7 @@ def save(location: Location, table: pa.Table) -> None:
 
 def change(location: Location, content: Callable[[], pa.Table]) -> None:
     """Write one file anew, with what ``content`` returns while no other writer is at the file."""
-    with _held_around(location):
+    with _lock_around(location):
         _replace(location, content())
 
 
@@ -125,13 +126,13 @@ def _is_file(location: Location) -> bool:
     return bool(location.filesystem.get_file_info(location.path).type == fs.FileType.File)
 
 
-def _held_around(location: Location) -> AbstractContextManager[None]:
-    """Hold the folder around a file; object stores have nothing to hold."""
+def _lock_around(location: Location) -> AbstractContextManager[None]:
+    """Lock the folder around a file; object stores have nothing to lock."""
     if not _is_local(location):
         return nullcontext()
     folder = _behind_links(location).parent
     folder.mkdir(parents=True, exist_ok=True)
-    return held(folder)
+    return folder_lock(folder)
 
 
 def _behind_links(location: Location) -> Path:
@@ -149,58 +150,42 @@ def _replace(location: Location, table: pa.Table) -> None:
     unfinished.replace(target)
 
 
-def _exchange(folder: Path, table: pa.Table) -> bool:
-    """Put a folder with one file in a folder's place; False if its file system cannot do that.
-
-    The file's number is new, so whoever listed the old files and opens them after finds them gone.
-    """
+def _overwrite(folder: Path, table: pa.Table) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    staged = _unfinished(folder.parent)
-    staged.mkdir()
-    try:
-        shutil.copymode(folder, staged)
-        with held(folder):
-            _write(staged / _part_name(_next_number(folder)), table)
-            try:
-                exchange(staged, folder)
-            except InputError:
-                return False
-    finally:
-        shutil.rmtree(staged)
-    return True
+    with folder_lock(folder):
+        old = [path for path in folder.rglob("*") if path.is_file()]
+        replaced = {path.name: content_hash(path) for path in old if path.parent == folder}
+        # The first part of a folder, number 0, replaces nothing.
+        _link(folder, with_replaced(table, replaced), folder.parent, first=1 if old else 0)
+        for path in old:
+            path.unlink(missing_ok=True)
 
 
 def _add(location: Location, folder: str, table: pa.Table) -> None:
     """Add a file under the next free number; object stores cannot tell which that is."""
-    if not _is_local(location):
-        name = f"{folder}/part-{uuid.uuid4().hex}.parquet"
-        pq.write_table(table, name, filesystem=location.filesystem, compression="zstd")
+    if _is_local(location):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        _link(Path(folder), table, Path(location.path).parent)
         return
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    unfinished = _unfinished(Path(location.path).parent)
+    name = f"{folder}/part-{uuid.uuid4().hex}.parquet"
+    pq.write_table(table, name, filesystem=location.filesystem, compression="zstd")
+
+
+def _link(folder: Path, table: pa.Table, beside: Path, first: int = 0) -> None:
+    """Write a file in one folder, and put it whole into another under the next free number."""
+    unfinished = _unfinished(beside)
     _write(unfinished, table)
     try:
-        with held(target):
-            number = _next_number(target)
-            while True:
-                try:
-                    (target / _part_name(number)).hardlink_to(unfinished)
-                except FileExistsError:  # from a writer that does not hold the folder
-                    number += 1
-                else:
-                    return
+        number = max([*part_numbers(folder), first - 1]) + 1
+        while True:
+            try:
+                (folder / part_name(number)).hardlink_to(unfinished)
+            except FileExistsError:  # another one was faster
+                number += 1
+            else:
+                return
     finally:
         unfinished.unlink()
-
-
-def _next_number(folder: Path) -> int:
-    taken = (int(match[1]) for path in folder.iterdir() if (match := _PART.fullmatch(path.name)))
-    return max(taken, default=-1) + 1
-
-
-def _part_name(number: int) -> str:
-    return f"part-{number}.parquet"
 
 
 def _unfinished(folder: Path) -> Path:

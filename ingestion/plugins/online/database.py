@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.base.folders import held
+from ingestion.base.locks import folder_lock
 
 _BUSY_S = 30.0
 _BESIDE = ("-wal", "-shm")
@@ -140,7 +140,7 @@ class Database:
         """
         if self.file() is None:
             return
-        with held(self.path.parent):  # who makes the next one waits until all is gone
+        with folder_lock(self.path.parent):  # who makes the next one waits until all is gone
             file = self.file()
             if file is None:
                 return
@@ -180,7 +180,7 @@ class Database:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with held(self.path.parent):
+            with folder_lock(self.path.parent):
                 if self.file() is None:  # else another process was quicker
                     # What a deleted file left beside it, and a process that has that open still,
                     # share its name only: the new file would be read through the old one's index.
