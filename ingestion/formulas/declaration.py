@@ -20,6 +20,7 @@ from ingestion.catalog.formula import Formula, LookBack
 from ingestion.formulas.windows import Matrix
 
 T = TypeVar("T")
+_NEVER = np.iinfo(np.int64).max
 
 DAY = 86_400
 NONE_MISSING = 0
@@ -81,11 +82,9 @@ class Bars:
         self.split = _locked(np.cumprod(ratios, axis=0))
         # Prices near the limits of a double overflow; what comes of it is undefined.
         with np.errstate(over="ignore", invalid="ignore"):
-            *prices, self.volume = (
-                *(_locked(price * self.split) for price in traded[:4]),
-                _locked(traded[4] / self.split),
-            )
-        self.open, self.high, self.low, self.close = prices
+            prices = [_locked(price * self.split) for price in traded[:4]]
+            self.open, self.high, self.low, self.close = prices
+            self.volume = _locked(traded[4] / self.split)
         days = np.arange(shape[0], dtype=np.int64)[:, None] * DAY
         self.opened = np.broadcast_to(days, shape) if opened is None else opened
         self.closed = self.opened + DAY if closed is None else closed
@@ -98,6 +97,36 @@ class Bars:
             self._results[function] = _locked(function(self))
         result: T = self._results[function]
         return result
+
+    def windows(
+        self,
+        columns: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> Bars:
+        """Return windows of these bars as the bars of so many symbols, adjusted as they are here.
+
+        Parameters
+        ----------
+        columns, starts, ends
+            Shape (windows,): symbol, first row and last row of each.
+        """
+        rows = starts + np.arange(int((ends - starts).max()) + 1, dtype=np.int64)[:, None]
+        is_inside = rows <= ends
+        rows = np.minimum(rows, ends)
+
+        def cut(values: NDArray[Any], behind: float) -> NDArray[Any]:
+            return np.where(is_inside, values[rows, columns], np.asarray(behind, values.dtype))
+
+        series = (self.open, self.high, self.low, self.close, self.volume)
+        names = ("open", "high", "low", "close", "volume")
+        window = Bars(
+            **{name: cut(each, np.nan) for name, each in zip(names, series, strict=True)},
+            opened=cut(self.opened, _NEVER),
+            closed=cut(self.closed, 0),
+        )
+        window.split = cut(self.split, np.nan)
+        return window
 
     def reference(self, window: timedelta) -> NDArray[np.int64]:
         """Return the row of the last bar that opened longer than ``window`` before each bar closed.

@@ -39,6 +39,13 @@ def evaluate(bars: Bars, formulas: Iterable[BarFormula]) -> Iterator[tuple[str, 
     ------
     InputError
         If a formula raises an exception, or returns no number per bar.
+
+    Examples
+    --------
+    >>> from ingestion.formulas import SHIPPED
+    >>> bars = Bars(open=[8, 10], high=[9, 12], low=[8, 10], close=[8, 12], volume=[1, 1])
+    >>> dict(evaluate(bars, [SHIPPED["returns_1d"]]))["returns_1d"].T
+    array([[nan, 0.5]])
     """
     since = None if bars.missing_from is None else bars_since_gap(bars.missing_from)
     for formula in formulas:

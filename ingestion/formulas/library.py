@@ -13,7 +13,13 @@ from ingestion.formulas.declaration import BarFormula
 
 
 def declared_in(module: ModuleType) -> Iterator[BarFormula]:
-    """Yield the formulas among a module's values, in order; also those in a list or tuple."""
+    """Yield the formulas among a module's values, in order; also those in a list or tuple.
+
+    Examples
+    --------
+    >>> [each.name for each in declared_in(returns)]
+    ['returns_1d', 'volatility_20d', 'momentum_60d']
+    """
     seen: set[int] = set()
     for value in list(vars(module).values()):
         for each in value if isinstance(value, list | tuple) else (value,):
@@ -29,6 +35,11 @@ def by_name(formulas: Iterable[BarFormula]) -> Mapping[str, BarFormula]:
     ------
     InputError
         If two have one name: where both are declared.
+
+    Examples
+    --------
+    >>> list(by_name([returns.daily_return, oscillators.rsi]))
+    ['returns_1d', 'RSI']
     """
     named: dict[str, BarFormula] = {}
     for each in formulas:
@@ -53,7 +64,7 @@ SHIPPED = by_name(_shipped())
 
 
 def load_formulas(folder: Path) -> Mapping[str, BarFormula]:
-    """Load a project's own formulas: what the files of its ``feature_repo/formulas/`` declare.
+    r"""Load a project's own formulas: what the files of its ``feature_repo/formulas/`` declare.
 
     A file may import shipped formulas and read them; they are not declared again by that.
 
@@ -72,6 +83,21 @@ def load_formulas(folder: Path) -> Mapping[str, BarFormula]:
     InputError
         If a file cannot be run, or a name is that of another formula, of the project or shipped:
         both files and lines.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "ranges.py").write_text(
+    ...         "from ingestion.formulas import formula\n"
+    ...         "@formula('range', 'high − low', unit='price', look_back=0)\n"
+    ...         "def day_range(bars):\n"
+    ...         "    return bars.high - bars.low\n",
+    ...         encoding="utf-8",
+    ...     )
+    ...     own = load_formulas(Path(folder))
+    >>> own["range"].meaning, own["range"].place.rpartition(", ")[2]
+    ('high − low', 'line 2')
     """
     shipped = set(map(id, SHIPPED.values()))
     own = [

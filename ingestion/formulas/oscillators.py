@@ -31,20 +31,44 @@ AVERAGES = (10, 20, 30, 50, 100, 200)
 
 @shared
 def exponential_averages(bars: Bars) -> dict[int, Matrix]:
-    """Return the EMAs of the close that formulas read, by length; side by side they cost least."""
+    """Return the EMAs of the close that formulas read, by length; side by side they cost least.
+
+    Examples
+    --------
+    >>> rising = np.arange(1.0, 15.0)
+    >>> bars = Bars(open=rising, high=rising, low=rising, close=rising, volume=rising)
+    >>> exponential_averages(bars)[10][8:11].T
+    array([[nan, 5.5, 6.5]])
+    """
     lengths = (*AVERAGES, 12, 13, 26)
     return dict(zip(lengths, emas(bars.close, lengths), strict=True))
 
 
 @shared
 def true_ranges(bars: Bars) -> Matrix:
-    """Return the true range of every bar but the first."""
+    """Return the true range of every bar but the first.
+
+    Examples
+    --------
+    >>> bars = Bars(open=[8, 11], high=[9, 12], low=[7, 11], close=[8, 11.5], volume=[1, 1])
+    >>> true_ranges(bars).T
+    array([[nan,  4.]])
+    """
     return true_range(bars.high, bars.low, bars.close)
 
 
 @shared
 def directions(bars: Bars) -> tuple[Matrix, Matrix]:
-    """Return +DI(14) and -DI(14)."""
+    """Return +DI(14) and -DI(14).
+
+    Examples
+    --------
+    >>> rising = np.arange(1.0, 17.0)
+    >>> bars = Bars(open=rising, high=rising, low=rising, close=rising, volume=rising)
+    >>> plus, minus = directions(bars)
+    >>> plus[13:].T, minus[13:].T
+    (array([[ nan, 100., 100.]]), array([[nan,  0.,  0.]]))
+    """
     return directional_movement(bars.high, bars.low, true_ranges(bars))
 
 
@@ -131,6 +155,12 @@ def stochastic(close: Matrix, high: Matrix, low: Matrix, n: int) -> Matrix:
     """Return where the close lies in the range of the last ``n`` bars, 0 to 100.
 
     Source: Pine reference, ``ta.stoch``. Undefined where the range is 0: the quotient is 0 / 0.
+
+    Examples
+    --------
+    >>> high, low = np.array([[9.0], [12.0]]), np.array([[7.0], [11.0]])
+    >>> stochastic(np.array([[8.0], [11.0]]), high, low, 2).T
+    array([[nan, 80.]])
     """
     floor = lowest(low, n)
     # The quotient first: it is at most 1, so that rounding cannot lift the result above 100.
@@ -144,6 +174,13 @@ def smoothed_stochastic(
 
     Source: scanner_data, ``Stoch.K`` and ``Stoch.D`` (14, 3, 3). Undefined where one of the
     averaged values is.
+
+    Examples
+    --------
+    >>> rising = np.arange(1.0, 11.0)[:, None]
+    >>> k, d = smoothed_stochastic(rising, rising, rising, 3)
+    >>> k[3:6].T, d[5:8].T
+    (array([[ nan, 100., 100.]]), array([[ nan, 100., 100.]]))
     """
     k = sma(stochastic(close, high, low, n), smooth_k)
     return k, sma(k, smooth_d)
@@ -151,7 +188,15 @@ def smoothed_stochastic(
 
 @shared
 def stochastics(bars: Bars) -> tuple[Matrix, Matrix]:
-    """Return %K and %D of 14, 3 and 3 bars."""
+    """Return %K and %D of 14, 3 and 3 bars.
+
+    Examples
+    --------
+    >>> rising = np.arange(1.0, 20.0)
+    >>> bars = Bars(open=rising, high=rising, low=rising, close=rising, volume=rising)
+    >>> stochastics(bars)[0][14:17].T
+    array([[ nan, 100., 100.]])
+    """
     return smoothed_stochastic(bars.close, bars.high, bars.low, 14)
 
 
@@ -222,18 +267,38 @@ def stochastic_rsi(index: Matrix) -> tuple[Matrix, Matrix]:
     """Return %K and %D of the RSI's place in its own range of 14 bars, each 0 to 100.
 
     Source: scanner_data, ``Stoch.RSI.K``. ``index`` is RSI(14).
+
+    Examples
+    --------
+    >>> rising = np.arange(40.0, 60.0)[:, None]
+    >>> k, d = stochastic_rsi(rising)
+    >>> k[14:17].T, d[16:19].T
+    (array([[ nan, 100., 100.]]), array([[ nan, 100., 100.]]))
     """
     return smoothed_stochastic(index, index, index, 14)
 
 
 def williams_r(close: Matrix, high: Matrix, low: Matrix, n: int = 14) -> Matrix:
-    """Return Williams %R, -100 to 0; undefined where the range is 0. Source: scanner_data."""
+    """Return Williams %R, -100 to 0; undefined where the range is 0. Source: scanner_data.
+
+    Examples
+    --------
+    >>> rising = np.arange(1.0, 16.0)[:, None]
+    >>> williams_r(rising - 0.5, rising, rising - 1)[12:].T
+    array([[        nan, -3.57142857, -3.57142857]])
+    """
     ceiling = highest(high, n)
     return -100 * ratio(ceiling - close, ceiling - lowest(low, n))
 
 
 def momentum(close: Matrix, n: int = 10) -> Matrix:
-    """Return close - close n bars ago, in the unit of price. Source: scanner_data, ``Mom``."""
+    """Return close - close n bars ago, in the unit of price. Source: scanner_data, ``Mom``.
+
+    Examples
+    --------
+    >>> momentum(np.arange(1.0, 13.0)[:, None])[9:].T
+    array([[nan, 10., 10.]])
+    """
     return close - shift(close, n)
 
 
@@ -245,6 +310,12 @@ def ultimate(
     Source: scanner_data, ``UO``: buying pressure over true range in three windows, weighted 4, 2
     and 1. ``true_range`` is undefined on the first bar. Undefined where one window has no range at
     all.
+
+    Examples
+    --------
+    >>> rising = np.arange(1.0, 31.0)[:, None]
+    >>> ultimate(rising, rising, rising - shift(rising, 1))[27:].T
+    array([[ nan, 100., 100.]])
     """
     pressure = close - np.fmin(shift(close, 1), low)
     bought = rolling_sums(pressure, lengths)

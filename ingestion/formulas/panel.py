@@ -108,6 +108,14 @@ def read_panel(bars: pa.Table) -> Panel:
         A column is missing, has another type or holds a null or non-finite value; a key is
         repeated; a split ratio is not positive; a bar closes before it opens, or a session that is
         missing before a bar opens after it.
+
+    Examples
+    --------
+    >>> one = pa.array([1.0])
+    >>> panel = read_panel(pa.table({"timestamp": [0], "symbol": ["X:A"], "open": one, "high": one,
+    ...                           "low": one, "close": one, "volume": one}))
+    >>> [(rows, block.close.tolist()) for rows, block, _ in panel.blocks()]
+    [(slice(0, 1, None), [[1.0]])]
     """
     missing = [name for name in REQUIRED if name not in bars.column_names]
     if missing:

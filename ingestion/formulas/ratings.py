@@ -115,7 +115,15 @@ def oscillator_rating(bars: Bars) -> Matrix:
 
 
 def rating(votes: Iterable[Vote]) -> Matrix:
-    """Return the mean of the defined votes, -1 to 1; undefined where no vote is defined."""
+    """Return the mean of the defined votes, -1 to 1; undefined where no vote is defined.
+
+    Examples
+    --------
+    >>> buys = Vote(np.array([[1], [1]], np.int8), np.array([[True], [True]]))
+    >>> sells = Vote(np.array([[-1], [0]], np.int8), np.array([[True], [False]]))
+    >>> rating([buys, sells]).T
+    array([[0., 1.]])
+    """
     first, *others = votes
     total, count = first.value.copy(), first.defined.astype(np.int8)
     for vote in others:
@@ -132,7 +140,13 @@ def _vote(buy: Mask, sell: Mask, *reads: Matrix) -> Vote:
 
 
 def average_vote(close: Matrix, average: Matrix) -> Vote:
-    """Buy while the close is above a moving average, sell below, neutral at it."""
+    """Buy while the close is above a moving average, sell below, neutral at it.
+
+    Examples
+    --------
+    >>> average_vote(np.array([[9.0], [7.0], [8.0]]), np.full((3, 1), 8.0)).value.T
+    array([[ 1, -1,  0]], dtype=int8)
+    """
     return _vote(close > average, close < average, close, average)
 
 
@@ -142,31 +156,61 @@ def ichimoku_vote(close: Matrix) -> Vote:
     TradingView's rule asks for base > lead 1 and conversion > base, or the mirror of it. It reads
     lead 1 undisplaced, as the mean of conversion and base, which lies between the two: no bar can
     pass.
+
+    Examples
+    --------
+    >>> ichimoku_vote(np.ones((53, 1))).defined[50:].T
+    array([[False,  True,  True]])
     """
     neutral = np.zeros(close.shape, dtype=np.bool_)
     return _vote(neutral, neutral, shift(close, 51))
 
 
 def rsi_vote(rsi: Matrix) -> Vote:
-    """Buy below 30 and rising, sell above 70 and falling."""
+    """Buy below 30 and rising, sell above 70 and falling.
+
+    Examples
+    --------
+    >>> rsi_vote(np.array([[20.0], [25.0], [80.0], [75.0]])).value.T
+    array([[ 0,  1,  0, -1]], dtype=int8)
+    """
     before = shift(rsi, 1)
     return _vote((rsi < 30) & (rsi > before), (rsi > 70) & (rsi < before), rsi, before)
 
 
 def stochastic_vote(k: Matrix, d: Matrix) -> Vote:
-    """Buy while both are below 20 and %K leads up, sell above 80 and %K leads down."""
+    """Buy while both are below 20 and %K leads up, sell above 80 and %K leads down.
+
+    Examples
+    --------
+    >>> stochastic_vote(np.array([[15.0], [85.0]]), np.array([[10.0], [90.0]])).value.T
+    array([[ 1, -1]], dtype=int8)
+    """
     low, high = (k < 20) & (d < 20), (k > 80) & (d > 80)
     return _vote(low & (k > d), high & (k < d), k, d)
 
 
 def cci_vote(cci: Matrix) -> Vote:
-    """Buy below -100 and rising, sell above 100 and falling."""
+    """Buy below -100 and rising, sell above 100 and falling.
+
+    Examples
+    --------
+    >>> cci_vote(np.array([[-150.0], [-120.0], [150.0], [120.0]])).value.T
+    array([[ 0,  1,  0, -1]], dtype=int8)
+    """
     before = shift(cci, 1)
     return _vote((cci < -100) & (cci > before), (cci > 100) & (cci < before), cci, before)
 
 
 def adx_vote(adx: Matrix, plus: Matrix, minus: Matrix) -> Vote:
-    """Follow the leading direction while ADX is above 20 and rising."""
+    """Follow the leading direction while ADX is above 20 and rising.
+
+    Examples
+    --------
+    >>> adx, one, other = np.array([[25.0], [30.0]]), np.full((2, 1), 40.0), np.full((2, 1), 10.0)
+    >>> adx_vote(adx, one, other).value.T, adx_vote(adx, other, one).value.T
+    (array([[0, 1]], dtype=int8), array([[ 0, -1]], dtype=int8))
+    """
     before = shift(adx, 1)
     trending = (adx > 20) & (adx > before)
     return _vote(trending & (plus > minus), trending & (plus < minus), adx, before, plus, minus)
@@ -176,6 +220,11 @@ def awesome_vote(ao: Matrix) -> Vote:
     """Buy on a cross above 0 or a saucer above 0, sell on the mirror of it.
 
     The saucer reads one bar more than the cross; on the first bar of both there is none yet.
+
+    Examples
+    --------
+    >>> awesome_vote(np.array([[-1.0], [1.0], [-1.0]])).value.T
+    array([[ 0,  1, -1]], dtype=int8)
     """
     before, earlier = shift(ao, 1), shift(ao, 2)
     rises = (ao > 0) & (before <= 0)
@@ -186,13 +235,25 @@ def awesome_vote(ao: Matrix) -> Vote:
 
 
 def momentum_vote(momentum: Matrix) -> Vote:
-    """Buy while momentum rises, sell while it falls."""
+    """Buy while momentum rises, sell while it falls.
+
+    Examples
+    --------
+    >>> momentum_vote(np.array([[1.0], [2.0], [1.0]])).value.T
+    array([[ 0,  1, -1]], dtype=int8)
+    """
     before = shift(momentum, 1)
     return _vote(momentum > before, momentum < before, momentum, before)
 
 
 def macd_vote(macd: Matrix, signal: Matrix) -> Vote:
-    """Buy while MACD is above its signal, sell below."""
+    """Buy while MACD is above its signal, sell below.
+
+    Examples
+    --------
+    >>> macd_vote(np.array([[1.0], [2.0]]), np.array([[2.0], [1.0]])).value.T
+    array([[-1,  1]], dtype=int8)
+    """
     return _vote(macd > signal, macd < signal, macd, signal)
 
 
@@ -200,6 +261,13 @@ def stochastic_rsi_vote(close: Matrix, trend: Matrix, k: Matrix, d: Matrix) -> V
     """Buy an oversold turn in a downtrend, sell an overbought turn in an uptrend.
 
     ``trend`` is EMA(50) of the close, ``k`` and ``d`` those of the stochastic RSI.
+
+    Examples
+    --------
+    >>> close, trend = np.array([[8.0], [12.0]]), np.full((2, 1), 10.0)
+    >>> k, d = np.array([[15.0], [85.0]]), np.array([[10.0], [90.0]])
+    >>> stochastic_rsi_vote(close, trend, k, d).value.T
+    array([[ 1, -1]], dtype=int8)
     """
     buy = (close < trend) & (k < 20) & (d < 20) & (k > d)
     sell = (close > trend) & (k > 80) & (d > 80) & (k < d)
@@ -207,7 +275,13 @@ def stochastic_rsi_vote(close: Matrix, trend: Matrix, k: Matrix, d: Matrix) -> V
 
 
 def williams_vote(percent_r: Matrix) -> Vote:
-    """Buy below -80 and rising, sell above -20 and falling."""
+    """Buy below -80 and rising, sell above -20 and falling.
+
+    Examples
+    --------
+    >>> williams_vote(np.array([[-90.0], [-85.0], [-10.0], [-15.0]])).value.T
+    array([[ 0,  1,  0, -1]], dtype=int8)
+    """
     before = shift(percent_r, 1)
     buy = (percent_r < -80) & (percent_r > before)
     sell = (percent_r > -20) & (percent_r < before)
@@ -218,6 +292,13 @@ def bull_bear_vote(close: Matrix, trend: Matrix, bull: Matrix, bear: Matrix) -> 
     """Buy a weakening bear in an uptrend, sell a weakening bull in a downtrend.
 
     ``trend`` is EMA(50) of the close; bull and bear power are high and low less EMA(13).
+
+    Examples
+    --------
+    >>> close, trend = np.full((2, 1), 12.0), np.full((2, 1), 10.0)
+    >>> bull, bear = np.array([[3.0], [3.0]]), np.array([[-2.0], [-1.0]])
+    >>> bull_bear_vote(close, trend, bull, bear).value.T
+    array([[0, 1]], dtype=int8)
     """
     bull_before, bear_before = shift(bull, 1), shift(bear, 1)
     buy = (close > trend) & (bear < 0) & (bear > bear_before)
@@ -226,5 +307,11 @@ def bull_bear_vote(close: Matrix, trend: Matrix, bull: Matrix, bear: Matrix) -> 
 
 
 def ultimate_vote(ultimate: Matrix) -> Vote:
-    """Buy above 70, sell below 30."""
+    """Buy above 70, sell below 30.
+
+    Examples
+    --------
+    >>> ultimate_vote(np.array([[75.0], [50.0], [25.0]])).value.T
+    array([[ 1,  0, -1]], dtype=int8)
+    """
     return _vote(ultimate > 70, ultimate < 30, ultimate)

@@ -17,6 +17,7 @@ previous)``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,9 +25,18 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
+recursions: Counter[str] = Counter()
+"""How many recursions were computed: what tells whether a formula is built from them."""
+
 
 def shift(x: Matrix, bars: int) -> Matrix:
-    """Return the value of ``bars`` bars ago, Pine's ``x[bars]``; NaN in the first rows."""
+    """Return the value of ``bars`` bars ago, Pine's ``x[bars]``; NaN in the first rows.
+
+    Examples
+    --------
+    >>> shift(np.array([[8.0], [10.0], [12.0]]), 1).T
+    array([[nan,  8., 10.]])
+    """
     moved = np.empty_like(x)
     moved[:bars] = np.nan
     moved[bars:] = x[: max(len(x) - bars, 0)]
@@ -34,7 +44,13 @@ def shift(x: Matrix, bars: int) -> Matrix:
 
 
 def ratio(numerator: Matrix, denominator: Matrix) -> Matrix:
-    """Return the quotient, and NaN where the denominator is 0 or either side is undefined."""
+    """Return the quotient, and NaN where the denominator is 0 or either side is undefined.
+
+    Examples
+    --------
+    >>> ratio(np.array([[8.0], [0.0], [1.0]]), np.array([[2.0], [0.0], [np.nan]])).T
+    array([[ 4., nan, nan]])
+    """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = numerator / denominator
     quotient[denominator == 0] = np.nan
@@ -55,6 +71,14 @@ def rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     -------
     list of Matrix
         One a length; NaN where the window reaches before the first bar or holds a NaN.
+
+    Examples
+    --------
+    >>> two, three = rolling_sums(np.array([[1.0], [2.0], [4.0], [8.0]]), (2, 3))
+    >>> two.T
+    array([[nan,  3.,  6., 12.]])
+    >>> three.T
+    array([[nan, nan,  7., 14.]])
     """
     dyadic = [x]
     while 2 ** len(dyadic) <= max(lengths):
@@ -84,7 +108,13 @@ def _add_earlier(total: Matrix, x: Matrix, bars: int) -> Matrix:
 
 
 def bars_unchanged(x: Matrix) -> NDArray[np.int32]:
-    """Return how many bars in a row, the present one included, have had the present value."""
+    """Return how many bars in a row, the present one included, have had the present value.
+
+    Examples
+    --------
+    >>> bars_unchanged(np.array([[5.0], [5.0], [6.0], [6.0], [6.0]])).T
+    array([[1, 2, 1, 2, 3]], dtype=int32)
+    """
     row = np.arange(len(x), dtype=np.int32)[:, None]
     changed_at = np.zeros(x.shape, dtype=np.int32)
     np.multiply(x[1:] != x[:-1], row[1:], out=changed_at[1:])
@@ -96,6 +126,14 @@ def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     """Return the simple moving average of the last n bars, for each n in ``lengths``.
 
     Source: Pine reference, ``ta.sma``. Defined from the n-th defined bar on.
+
+    Examples
+    --------
+    >>> two, three = smas(np.array([[8.0], [10.0], [12.0], [9.5]]), (2, 3))
+    >>> two.T
+    array([[  nan,  9.  , 11.  , 10.75]])
+    >>> three.T
+    array([[ nan,  nan, 10. , 10.5]])
     """
     run = bars_unchanged(x)
     averages = rolling_sums(x, lengths)
@@ -106,7 +144,13 @@ def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
 
 
 def sma(x: Matrix, n: int) -> Matrix:
-    """Return the simple moving average of the last ``n`` bars; see :func:`smas`."""
+    """Return the simple moving average of the last ``n`` bars; see :func:`smas`.
+
+    Examples
+    --------
+    >>> sma(np.array([[8.0], [10.0], [12.0]]), 2).T
+    array([[nan,  9., 11.]])
+    """
     return smas(x, (n,))[0]
 
 
@@ -114,6 +158,11 @@ def wma(x: Matrix, n: int) -> Matrix:
     """Return the linearly weighted average: weight n for the present bar, 1 for the oldest.
 
     Source: Pine reference, ``ta.wma``. Defined from the n-th defined bar on.
+
+    Examples
+    --------
+    >>> wma(np.array([[8.0], [11.0], [14.0]]), 2).T
+    array([[nan, 10., 13.]])
     """
     total = n * x
     for back in range(1, n):
@@ -126,6 +175,11 @@ def hma(x: Matrix, n: int) -> Matrix:
 
     Source: ``links/common.pine.link`` of TradingView's scanner_data, ``HullMA9``:
     WMA(2 * WMA(n / 2) - WMA(n), floor(sqrt(n))), where n / 2 is an integer division in Pine.
+
+    Examples
+    --------
+    >>> hma(np.array([[8.0], [10.0], [12.0], [14.0], [16.0]]), 4).T
+    array([[nan, nan, nan, nan, 16.]])
     """
     return wma(2 * wma(x, n // 2) - wma(x, n), int(n**0.5))
 
@@ -134,6 +188,11 @@ def vwma(price: Matrix, volume: Matrix, n: int) -> Matrix:
     """Return the volume-weighted average price of the last ``n`` bars.
 
     Source: Pine reference, ``ta.vwma``. Undefined while no volume was traded in the window.
+
+    Examples
+    --------
+    >>> vwma(np.array([[8.0], [12.0]]), np.array([[300.0], [100.0]]), 2).T
+    array([[nan,  9.]])
     """
     traded = rolling_sums(volume, (n,))[0]
     average = ratio(rolling_sums(price * volume, (n,))[0], traded)
@@ -141,12 +200,24 @@ def vwma(price: Matrix, volume: Matrix, n: int) -> Matrix:
 
 
 def highest(x: Matrix, n: int) -> Matrix:
-    """Return the highest of the last ``n`` values. Source: Pine reference, ``ta.highest``."""
+    """Return the highest of the last ``n`` values. Source: Pine reference, ``ta.highest``.
+
+    Examples
+    --------
+    >>> highest(np.array([[8.0], [10.0], [9.0], [7.0]]), 2).T
+    array([[nan, 10., 10.,  9.]])
+    """
     return _extreme(x, n, np.maximum)
 
 
 def lowest(x: Matrix, n: int) -> Matrix:
-    """Return the lowest of the last ``n`` values. Source: Pine reference, ``ta.lowest``."""
+    """Return the lowest of the last ``n`` values. Source: Pine reference, ``ta.lowest``.
+
+    Examples
+    --------
+    >>> lowest(np.array([[8.0], [10.0], [9.0], [7.0]]), 2).T
+    array([[nan,  8.,  9.,  7.]])
+    """
     return _extreme(x, n, np.minimum)
 
 
@@ -165,12 +236,24 @@ def emas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
 
     Source: Pine reference, ``ta.ema``; seeded with the SMA of the first n defined values, as
     TradingView's exports are. Defined from the n-th defined bar on.
+
+    Examples
+    --------
+    >>> (three,) = emas(np.array([[8.0], [10.0], [12.0], [14.0]]), (3,))
+    >>> three.T
+    array([[nan, nan, 10., 12.]])
     """
     return _recursions([x] * len(lengths), lengths, [2 / (n + 1) for n in lengths])
 
 
 def ema(x: Matrix, n: int) -> Matrix:
-    """Return the exponential moving average of length ``n``; see :func:`emas`."""
+    """Return the exponential moving average of length ``n``; see :func:`emas`.
+
+    Examples
+    --------
+    >>> ema(np.array([[8.0], [10.0], [12.0], [14.0]]), 3).T
+    array([[nan, nan, 10., 12.]])
+    """
     return emas(x, (n,))[0]
 
 
@@ -178,12 +261,24 @@ def rmas(series: Sequence[Matrix], n: int) -> list[Matrix]:
     """Return Wilder's moving average (alpha = 1 / n) of each of several matrices of one shape.
 
     Source: Pine reference, ``ta.rma``; seeded with the SMA of the first n defined values.
+
+    Examples
+    --------
+    >>> (four,) = rmas([np.array([[8.0], [10.0], [12.0], [14.0], [15.0]])], 4)
+    >>> four.T
+    array([[nan, nan, nan, 11., 12.]])
     """
     return _recursions(series, [n] * len(series), [1 / n] * len(series))
 
 
 def rma(x: Matrix, n: int) -> Matrix:
-    """Return Wilder's moving average of length ``n``; see :func:`rmas`."""
+    """Return Wilder's moving average of length ``n``; see :func:`rmas`.
+
+    Examples
+    --------
+    >>> rma(np.array([[8.0], [10.0], [12.0], [14.0], [15.0]]), 4).T
+    array([[nan, nan, nan, 11., 12.]])
+    """
     return rmas([x], n)[0]
 
 
@@ -195,6 +290,7 @@ def _recursions(
     The input may begin with NaN; each symbol is seeded n - 1 bars after its own first defined
     value.
     """
+    recursions["computed"] += len(series)
     bars, symbols = series[0].shape
     wide = np.concatenate(series, axis=1)
     alpha = np.repeat(np.asarray(alphas, dtype=np.float64), symbols)

@@ -1,0 +1,64 @@
+"""The examples of docstrings run, and public functions of formulas have one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import ingestion.catalog
+import ingestion.datasets
+import ingestion.formulas
+import ingestion.plugins
+from ingestion.formulas import SHIPPED, BarFormula
+
+MODULES = [
+    module.name
+    for package in (
+        ingestion.formulas,
+        ingestion.catalog,
+        ingestion.datasets,
+        ingestion.plugins,
+    )
+    for module in (
+        pkgutil.ModuleInfo(None, package.__name__, True),  # type: ignore[arg-type]
+        *pkgutil.walk_packages(package.__path__, f"{package.__name__}."),
+    )
+]
+FINDER = doctest.DocTestFinder(exclude_empty=True)
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    """All examples of a module; a formula's are those of its function."""
+    module = importlib.import_module(name)
+    found = FINDER.find(module, name)
+    for key, value in vars(module).items():
+        if isinstance(value, BarFormula) and value.function.__module__ == name:
+            found += FINDER.find(value.function, f"{name}.{key}", module=module)
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_say(name: str):
+    for test in examples(name):
+        said: list[str] = []
+        doctest.DocTestRunner().run(test, out=said.append)
+        assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if "formulas" in name])
+def test_public_functions_of_formulas_have_an_example(name: str):
+    module = importlib.import_module(name)
+    for key, value in vars(module).items():
+        is_own = getattr(value, "__module__", None) == name and not key.startswith("_")
+        if is_own and inspect.isroutine(value):
+            assert ">>>" in (inspect.getdoc(value) or ""), f"{key} has no example"
+
+
+def test_shipped_formulas_say_where_they_come_from():
+    for each in SHIPPED.values():
+        assert len(inspect.getdoc(each.function) or "") > 60
+        assert not each.scanned or "Source: " in each.description, each.name
