@@ -20,19 +20,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
-    "docs": 38,
-    "ingestion/base": 15,
+    "docs": 36,
+    "ingestion/base": 10,
     "ingestion/catalog": 8,
-    "ingestion/cli": 4,
+    "ingestion/cli": 3,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
     "ingestion/formulas": 6,
-    "ingestion/jobs": 73,
-    "ingestion/lakehouse": 40,
-    "ingestion/plugins": 69,
+    "ingestion/jobs": 72,
+    "ingestion/lakehouse": 31,
+    "ingestion/plugins": 64,
     "ingestion/quality": 21,
     "ingestion/replay": 3,
-    "ingestion/runs": 17,
+    "ingestion/runs": 16,
     "ingestion/scanner": 7,
 }
 
