@@ -8,6 +8,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``current``  of restated rows, the last version
 ``symbols``  what was known of the symbols at an instant
 ``lookup``   when a symbol was last seen
+``evolution`` checks that the declared columns fit the stored parts
 ``writer``   the one primitive that adds a part
 ``ledger``   what each run wrote, with the hash of each part
 ``origins``  which run a row came from, also in a merged part
@@ -27,6 +28,7 @@ from ingestion.lakehouse.current import (
     standing,
     without_withdrawn,
 )
+from ingestion.lakehouse.evolution import check_stored
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import list_parts, read_file, read_part
@@ -48,6 +50,7 @@ __all__ = [
     "append_rows",
     "arrow_schema",
     "by_date",
+    "check_stored",
     "created_after",
     "created_at",
     "current",

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from ingestion.base.columns import read_columns, widened
 from ingestion.base.errors import CorruptPart
-from ingestion.base.parts import names_in, part_number, replaced_in
+from ingestion.base.parts import names_in, part_name, part_number, part_numbers, replaced_in
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.schema import columns_to_read
 
@@ -73,6 +73,17 @@ def _listed(root: Path, dataset: Dataset, since: date) -> Iterator[tuple[Part, b
         for name in names:
             if (number := part_number(name)) is not None:
                 yield Part(day, number, Path(f"{folder}/{name}")), name in replaced
+
+
+def newest_part(root: Path, dataset: Dataset) -> Part | None:
+    """Return the part of the highest number of the newest date; None if there is no part."""
+    storage = root / dataset.storage
+    names = names_in(storage) if storage.is_dir() else []
+    for day in sorted(filter(None, map(partition_date, names)), reverse=True):
+        folder = partition_folder(root, dataset, day)
+        if folder.is_dir() and (numbers := part_numbers(folder)):
+            return Part(day, max(numbers), folder / part_name(max(numbers)))
+    return None
 
 
 def read_part(path: Path, dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from ingestion.base.columns import record
 from ingestion.base.parts import content_hash, part_name, part_number, part_numbers
 from ingestion.catalog import Dataset, Dtype
+from ingestion.lakehouse.evolution import remember_columns
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
@@ -58,6 +59,8 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     ------
     ValueError
         If the rows break the contract: a fault of the calling code, so nothing is written.
+    InputError
+        If the dataset's columns do not fit its stored parts.
     """
     (path,) = append_parts(root, dataset, [rows], run_id)
     return path
@@ -75,6 +78,7 @@ def append_parts(
     days = [_checked_date(dataset, rows, schema) for rows in several]
     tables = [_in_order(dataset, rows) for rows in several]
     metadata = run_metadata(run_id) | record(schema)
+    remember_columns(root, dataset)
     with Staging(root, run_id) as staging:
         staged = [staging / f"{number}.parquet" for number in range(len(tables))]
         for rows, path in zip(tables, staged, strict=True):

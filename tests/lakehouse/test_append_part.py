@@ -81,7 +81,11 @@ def test_the_file_says_which_run_wrote_it_and_which_columns_its_dataset_had(tmp_
 def test_nothing_is_left_beside_the_part(tmp_path: Path):
     append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
     files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
-    assert sorted(files) == ["_runs/run/files.jsonl", f"{FOLDER}/part-0.parquet"]
+    assert sorted(files) == [
+        f"_columns/{GROUP.name}.json",
+        "_runs/run/files.jsonl",
+        f"{FOLDER}/part-0.parquet",
+    ]
 
 
 @pytest.mark.parametrize(

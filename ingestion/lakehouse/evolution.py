@@ -1,0 +1,112 @@
+"""Checks that the columns that the catalog declares fit the parts that are stored.
+
+A dataset's columns are only ever added or retired, and an int64 may become a double. A catalog that
+breaks this would make stored parts unreadable, or would write parts that the former catalog cannot
+read. So it is refused, by commands when they begin and by the writer before the first part.
+
+To find that out, nobody reads thousands of files: ``_columns/<dataset>.json`` repeats the columns
+that the last written part recorded. That file may be deleted at any time; the next writer looks at
+all parts once and makes it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+
+from ingestion.base.columns import RECORD, damage, record, recorded
+from ingestion.base.errors import CorruptPart, InputError
+from ingestion.catalog import Dataset
+from ingestion.lakehouse.parts import Part, list_parts, newest_part, read_schema
+from ingestion.lakehouse.schema import arrow_schema, misfits
+from ingestion.lakehouse.staging import OWN_FILE, make_folder
+
+
+def check_stored(root: Path, dataset: Dataset) -> list[str]:
+    """Say why a dataset's declared columns do not fit its stored parts, and what to do.
+
+    Reads the remembered columns and the footer of the newest part.
+
+    Returns
+    -------
+    list of str
+        Empty if they fit, or if nothing is stored.
+    """
+    remembered = _remembered(root, dataset)
+    if remembered is not None and (found := misfits(dataset, remembered)):
+        return [f"{dataset.name}: {each}" for each in found]
+    newest = newest_part(root, dataset)
+    return [] if newest is None else _misfits_of(dataset, [newest])
+
+
+def remember_columns(root: Path, dataset: Dataset) -> None:
+    """Remember the declared columns, because a part is about to be written with them.
+
+    The caller has locked the lakehouse.
+
+    Raises
+    ------
+    InputError
+        If they do not fit the stored parts.
+    """
+    path = _path(root, dataset)
+    (text,) = record(arrow_schema(dataset)).values()
+    if _content(path) == text.encode():
+        return
+    remembered = _remembered(root, dataset)
+    found = (
+        _misfits_of(dataset, list_parts(root, dataset))
+        if remembered is None
+        else [f"{dataset.name}: {each}" for each in misfits(dataset, remembered)]
+    )
+    if found:
+        raise InputError(f"{'; '.join(found)}. Nothing was written")
+    make_folder(path.parent, root)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.touch(OWN_FILE)
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
+    seen: set[pa.Schema] = set()
+    for part in parts:
+        try:
+            schema = read_schema(part.path)
+        except (CorruptPart, FileNotFoundError):
+            continue  # who reads it says so
+        columns = schema.remove_metadata()
+        if columns in seen or not _is_of(dataset, schema):
+            continue
+        seen.add(columns)
+        if found := misfits(dataset, schema):
+            return [f"{dataset.name}: {each} (as {part.path} has it)" for each in found]
+    return []
+
+
+def _is_of(dataset: Dataset, schema: pa.Schema) -> bool:
+    """Tell whether a file is a sound part, rather than a damaged or a foreign one."""
+    if damage(schema) is not None:
+        return False
+    return recorded(schema) is not None or {*dataset.key, dataset.event} <= {*schema.names}
+
+
+def _remembered(root: Path, dataset: Dataset) -> pa.Schema | None:
+    content = _content(_path(root, dataset))
+    try:
+        return None if content is None else recorded(pa.schema([], {RECORD: content}))
+    except ValueError:
+        return None  # torn, or of a later version
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _path(root: Path, dataset: Dataset) -> Path:
+    return root / "_columns" / f"{dataset.name}.json"
