@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.base.spill import Spill
-from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,6 +167,27 @@ def among(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool
     ``np.isin`` does the same, and takes a hundred times longer: it hashes, and such keys collide.
     """
     return places(keys, wanted) >= 0
+
+
+def close_seconds(rows: pa.Table) -> NDArray[np.int64]:
+    """Return when stored bars closed, Unix seconds, from their ``event_timestamp``."""
+    closes: NDArray[np.int64] = rows["event_timestamp"].cast(pa.int64()).to_numpy()
+    return closes // MICROSECONDS
+
+
+def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """Return columns as a table, in the order of a schema and cast to its types."""
+    arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema]
+    return pa.table(arrays, schema=schema)
+
+
+def price_unit(prices: NDArray[np.float64]) -> float:
+    """Return the unit in which all prices are written: 0.01 to 1e-8, or 0 if there is none."""
+    for decimals in range(2, 9):
+        scaled = prices * 10.0**decimals
+        if (np.abs(scaled - np.round(scaled)) <= 1e-6 * np.maximum(scaled, 1)).all():
+            return 10.0**-decimals
+    return 0.0
 
 
 def slices(bars: Bars) -> Iterator[tuple[int, slice]]:

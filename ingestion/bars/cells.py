@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ingestion.markets.hours import DAY
+from ingestion.base.instants import DAY, day_of_date
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -451,7 +451,7 @@ def read_time(value: object, order: Order | None = None, form: str | None = None
         read = _read_value(value, order, form)
     except (ValueError, OverflowError):
         return ReadTime(Kind.UNREADABLE)
-    first, last = ((day - date(1970, 1, 1)).days for day in (_FIRST_DAY, _LAST_DAY))
+    first, last = (day_of_date(day) for day in (_FIRST_DAY, _LAST_DAY))
     return read if first <= read.day <= last else ReadTime(Kind.UNREADABLE)
 
 
@@ -495,7 +495,7 @@ def _number(number: int) -> ReadTime:
 
 
 def _label(day: date) -> ReadTime:
-    days = (day - date(1970, 1, 1)).days
+    days = day_of_date(day)
     return ReadTime(Kind.LABEL, days * DAY, days)
 
 

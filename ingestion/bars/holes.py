@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.bars.arrays import SymbolTable
+from ingestion.bars.arrays import SymbolTable, close_seconds
+from ingestion.base.instants import utc, utc_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.lakehouse import (
@@ -332,7 +333,7 @@ def record_accepted(
             "market": market,
             "session": session.isoformat(),
             "reason": reason,
-            "event_timestamp": datetime.fromtimestamp(closes, UTC),
+            "event_timestamp": utc(closes),
             "created_timestamp": created,
         }
         for market, session, closes in sessions
@@ -374,7 +375,7 @@ def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: s
             "timestamp": each.closes,
             "symbol": each.symbol,
             "previous_close": each.previous_close,
-            "event_timestamp": datetime.fromtimestamp(each.closes, UTC),
+            "event_timestamp": utc(each.closes),
             "created_timestamp": now,
         }
         for each in missed
@@ -536,7 +537,7 @@ def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
     """Yield the missed bars that did not come since."""
     days: dict[date, list[Missed]] = {}
     for each in missed:
-        days.setdefault(datetime.fromtimestamp(each.closes, UTC).date(), []).append(each)
+        days.setdefault(utc_date(each.closes), []).append(each)
     first = min(days, default=date.max)
     parts = by_date([part for part in list_parts(root, OHLCV_1D, first) if part.date in days])
     for day, of_day in sorted(days.items()):
@@ -547,7 +548,7 @@ def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
 
 def _session_of_missed(missed: Missed) -> Hole | None:
     """Return the session that a symbol has missed; None if no session closes then."""
-    day = datetime.fromtimestamp(missed.closes, UTC).date()
+    day = utc_date(missed.closes)
     market = market_of(missed.symbol)
     if market is None:
         return None
@@ -573,11 +574,3 @@ def read_attendance(parts: list[Part], attendance: Attendance, names: Sequence[s
     for of_day in by_date(parts).values():
         rows = read_current(of_day, OHLCV_1D, ["symbol", "timestamp", "event_timestamp"])
         attendance.add(symbols.numbers(rows["symbol"]), close_seconds(rows), symbols.names)
-
-
-def close_seconds(rows: pa.Table) -> NDArray[np.int64]:
-    """Return when bars closed, Unix s."""
-    closes: NDArray[np.int64] = pc.divide(
-        rows["event_timestamp"].cast(pa.int64()), 1_000_000
-    ).to_numpy()
-    return closes

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import compress
 from pathlib import Path
@@ -42,6 +41,7 @@ from ingestion.bars.placing import TOLERANCE, describe
 from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusals
 from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
+from ingestion.base.instants import utc
 from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.placing import bars_by_hours, session_days
 
@@ -296,7 +296,7 @@ def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]
 
 def _description(bars: Bars, at: int, by: Judgement) -> str:
     """Return which bar it is, and of which row."""
-    closed = datetime.fromtimestamp(int(bars.event[at]), UTC)
+    closed = utc(int(bars.event[at]))
     file = Path(by.files[bars.file[at]]).name
     return f"{by.names[bars.symbol[at]]} {closed:%Y-%m-%d} ({file}, row {bars.row[at]})"
 

@@ -16,15 +16,16 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion.bars.arrays import Bars, slices
+from ingestion.bars.arrays import Bars, price_unit, slices
 from ingestion.bars.stored_bars import LOOKBACK
+from ingestion.base.instants import utc, utc_date
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def _evidence_of_split(
     logs: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Evidence:
     (start, end), (opened, close) = bounds, logs
-    day = _utc_date(int(bars.timestamp[at]))
+    day = utc_date(int(bars.timestamp[at]))
     is_first = at == start
     gap = 0 if is_first else bars.event[at] - bars.event[at - 1]
     if is_first or gap > LOOKBACK.total_seconds():
@@ -130,7 +131,7 @@ def _evidence_of_split(
         near = np.arange(max(start + 1, at - _ELSEWHERE), min(end, at + _ELSEWHERE + 1))
         off = np.abs(opened[near] - close[near - 1] + log_ratio)
         if len(near) and off.min() <= _SAME_RATIO:
-            elsewhere = _utc_date(int(bars.timestamp[near[int(np.argmin(off))]]))
+            elsewhere = utc_date(int(bars.timestamp[near[int(np.argmin(off))]]))
     return Evidence(number, at, day, ratio, shown, float(np.exp(move)), elsewhere)
 
 
@@ -190,10 +191,6 @@ def ratio_text(ratio: float) -> str:
     if min(near.numerator, near.denominator) <= 10 and abs(float(near) / ratio - 1) < 1e-9:
         return f"{near.numerator}:{near.denominator}"
     return f"{ratio:.6g}"
-
-
-def _utc_date(seconds: int) -> date:
-    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 _FEW_BARS = 5
@@ -417,13 +414,8 @@ def _like_splits(
 
 def _is_coarse(bars: Bars, place: slice, at: int) -> bool:
     """Return whether prices are written too coarsely to distinguish such a ratio from rounding."""
-    closes = bars.close[max(place.start, at - _USUAL_BARS) : at + 1]
-    price = min(float(bars.close[at - 1]), float(bars.open[at]))
-    for decimals in range(2, 9):
-        scaled = closes * 10.0**decimals
-        if (np.abs(scaled - np.round(scaled)) <= 1e-6 * np.maximum(scaled, 1)).all():
-            return 10.0**-decimals / price > _COARSE
-    return False
+    unit = price_unit(bars.close[max(place.start, at - _USUAL_BARS) : at + 1])
+    return unit / min(float(bars.close[at - 1]), float(bars.open[at])) > _COARSE
 
 
 def _is_busy(bars: Bars, place: slice, at: int) -> bool:
@@ -510,4 +502,4 @@ def suspected_file(suspects: Iterable[SuspectedSplit]) -> bytes:
 
 
 def _utc_text(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{utc(seconds):%Y-%m-%dT%H:%M:%SZ}"

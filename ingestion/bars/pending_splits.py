@@ -18,10 +18,11 @@ import numpy as np
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
+from ingestion.base.instants import DAY, date_of_day
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 from ingestion.lakehouse.parts import Part
-from ingestion.markets.hours import DAY, known_calendar
+from ingestion.markets.hours import known_calendar
 from ingestion.markets.placing import session_days
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of
@@ -351,9 +352,6 @@ def _changed_ratios(
     ]
 
 
-_EPOCH = date(1970, 1, 1)
-
-
 @dataclass(frozen=True)
 class KeptSplits:
     """What becomes of the splits of withdrawn bars."""
@@ -412,7 +410,7 @@ def _session_day(row: Mapping[str, Any]) -> int:
 
 def _close_of_session(row: Mapping[str, Any], session: int) -> int:
     """Return the close of a session, or of the next one on a day without one."""
-    day = _EPOCH + timedelta(session)
+    day = date_of_day(session)
     if known_calendar(row["symbol"]) is None:
         return _seconds(row["event_timestamp"])
     sessions = sessions_between(exchange_of(row["symbol"]), day, day + LOOKBACK)

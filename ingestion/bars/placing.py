@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -43,8 +43,9 @@ from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.base.errors import InputError
+from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
 from ingestion.markets.closes import known_bar_closes
-from ingestion.markets.hours import DAY, ClosingRule, hours_of, known_calendar
+from ingestion.markets.hours import ClosingRule, hours_of, known_calendar
 from ingestion.markets.placing import bars_by_hours, running_closes, session_days, why_no_session
 from ingestion.markets.sessions import session_bounds, sessions_between, sessions_of_labels
 from ingestion.markets.symbols import exchange_of
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 NO_CLOSE = -1
 """Stands for the close of a time that is in no session: no bar closes then."""
-_EPOCH = date(1970, 1, 1)
 
 
 def place_times(
@@ -131,9 +131,9 @@ def why_no_place(times: Times, at: int, symbol: str) -> str:
         return f"{exchange} has no session on that date"
     if kind == Kind.INSTANT and seconds % DAY:
         return why_no_session(exchange, seconds)
-    label = _EPOCH + timedelta(int(times.days[at]) if kind != Kind.INSTANT else seconds // DAY)
+    label = date_of_day(int(times.days[at]) if kind != Kind.INSTANT else seconds // DAY)
     if session_bounds(exchange, label):
-        instant = datetime.fromtimestamp(seconds, UTC)
+        instant = utc(seconds)
         return f"{instant:%Y-%m-%dT%H:%MZ} is within a session of another date: give dates alone"
     return why_no_session(exchange, label)
 
@@ -278,9 +278,9 @@ class TradingDays:
             exchange = exchange_of(symbol)
             spans = [span for name, span in self._spans.items() if exchange_of(name) == exchange]
             firsts, lasts = (np.sort([span[end] for span in spans]) for end in (0, 1))
-            first, last = (_EPOCH + timedelta(int(day)) for day in (firsts[0], lasts[-1]))
+            first, last = (date_of_day(int(day)) for day in (firsts[0], lasts[-1]))
             for session in sessions_between(exchange, first, last):
-                day = (session.label - _EPOCH).days
+                day = day_of_date(session.label)
                 active = np.searchsorted(firsts, day, "right") - np.searchsorted(lasts, day, "left")
                 if active >= MANY and not traded[day]:
                     found.append(
@@ -379,7 +379,7 @@ class BarReader:
         traded = (verdict == CODES[Reason.SESSION]) & ((bars.volume > 0) | without_volume)
         for at in np.flatnonzero(traded).tolist():
             is_date = times.kinds[at] in (Kind.LABEL, Kind.LOCAL_MIDNIGHT)
-            day = date(1970, 1, 1) + timedelta(int(times.days[at])) if is_date else None
+            day = date_of_day(int(times.days[at])) if is_date else None
             self.trading_days.refuse(symbols[which[at]] or "", day or int(times.seconds[at]))
         good = self._refuse(str(path), file.rows, verdict, explain)
         self.findings.add(

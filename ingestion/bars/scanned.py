@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from ingestion.bars.placing import NO_CLOSE, TradingDays, check_values, closes_o
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
 from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
+from ingestion.base.instants import MICROSECONDS, utc, utc_date
 from ingestion.catalog import SCANNED_BAR
 from ingestion.markets.closes import BarState, bar_state
 from ingestion.markets.hours import ClosingRule, feed_delay, hours_of
@@ -41,7 +42,6 @@ from ingestion.markets.sessions import next_open, previous_close
 
 Row = Sequence[float | int | str | None]
 _PLACE = {column.scanner: place for place, column in enumerate(SCANNED_BAR)}
-_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,12 @@ def _numbers(rows: Mapping[str, Row], names: list[str], column: str) -> NDArray[
 
 def _seconds(row: Row, column: str) -> int | None:
     cell = row[_PLACE[column]]
-    return cell // _MICROSECONDS if isinstance(cell, int) else None
+    return cell // MICROSECONDS if isinstance(cell, int) else None
 
 
 def _explain(bars: Bars, at: int, row: Row) -> str:
     opened = _seconds(row, "time")
-    when = "" if opened is None else f"{datetime.fromtimestamp(opened, UTC):%Y-%m-%dT%H:%MZ}, "
+    when = "" if opened is None else f"{utc(opened):%Y-%m-%dT%H:%MZ}, "
     return f"{when}{describe(bars, at)}"
 
 
@@ -231,7 +231,7 @@ class Suspect:
     @property
     def record(self) -> str:
         """The line of a splits file (symbol, date, ratio) that settles it; ``?`` if not known."""
-        opened = datetime.fromtimestamp(self.bar_open, UTC)
+        opened = utc(self.bar_open)
         ratio = "?" if self.ratio is None else self.ratio_text
         return f"{self.symbol},{opened:%Y-%m-%dT%H:%M:%SZ},{ratio}"
 
@@ -404,7 +404,7 @@ def find_missed_bars(
 
 def _sessions_between_closes(market: str, first: int, last: int) -> Iterator[tuple[str, date, int]]:
     """Yield the sessions of a market that closed between two closes."""
-    days = [datetime.fromtimestamp(each, UTC).date() for each in (first, last)]
+    days = [utc_date(each) for each in (first, last)]
     sessions = sessions_of_market(market, days[0] - timedelta(days=1), days[1] + timedelta(days=1))
     for label, closes in zip(sessions.labels, sessions.closes.tolist(), strict=True):
         if first < closes < last:

@@ -14,22 +14,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ingestion.bars.arrays import Bars, Split, keys_of, slices
+from ingestion.bars.arrays import Bars, Split, close_seconds, keys_of, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
 from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_vendor_file
 from ingestion.bars.refusals import Reason, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
+from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.catalog import OHLCV_1D, SPLITS, SYMBOLS
 from ingestion.lakehouse import (
     append_rows,
@@ -41,7 +41,7 @@ from ingestion.lakehouse import (
     read_symbols,
 )
 from ingestion.markets.exchanges import INDEX_CODES
-from ingestion.markets.hours import DAY, ClosingRule, hours_of
+from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of
 
@@ -77,9 +77,6 @@ def _may_split_by_exchange(symbol: str) -> bool:
         hours_of(symbol).rule not in _RULES_WITHOUT_SPLITS
         and exchange_of(symbol) not in INDEX_CODES
     )
-
-
-_EPOCH = date(1970, 1, 1)
 
 
 def read_recorded(root: Path) -> dict[tuple[str, int], float]:
@@ -130,7 +127,7 @@ def record_splits(
                     "timestamp": split.event,
                     "symbol": split.symbol,
                     "split_ratio": split.ratio,
-                    "event_timestamp": datetime.fromtimestamp(split.event, UTC),
+                    "event_timestamp": utc(split.event),
                     "created_timestamp": created_after(
                         now, before["created_timestamp"] if before else None
                     ),
@@ -148,13 +145,13 @@ def splits_without_effect(root: Path) -> list[Split]:
     """
     waiting = {key: ratio for key, ratio in read_recorded(root).items() if ratio != 1}
     first = min((event for _, event in waiting), default=0)
-    dates = by_date(list_parts(root, OHLCV_1D, _EPOCH + timedelta(days=first // DAY)))
+    dates = by_date(list_parts(root, OHLCV_1D, date_of_day(first // DAY)))
     for parts in dates.values():
         if not waiting:
             break
         symbols = sorted({symbol for symbol, _ in waiting})
         rows = read_current_of(parts, OHLCV_1D, symbols, ["symbol", "timestamp", "event_timestamp"])
-        closes = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000).to_pylist()
+        closes = close_seconds(rows).tolist()
         stored = dict(zip(rows["symbol"].to_pylist(), closes, strict=True))
         waiting = {
             (symbol, event): ratio
@@ -241,7 +238,7 @@ def _close_of_next_session(times: Times, at: int, symbol: str) -> int:
     if kind == Kind.UNREADABLE or (kind == Kind.INSTANT and seconds % DAY):
         return NO_CLOSE
     days = seconds // DAY if kind == Kind.INSTANT else int(times.days[at])
-    day = date(1970, 1, 1) + timedelta(days)
+    day = date_of_day(days)
     sessions = sessions_between(exchange_of(symbol), day, day + _NEXT_SESSION)
     return sessions[0].closes if sessions else NO_CLOSE
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,9 +26,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import NEVER, VALUES, Bars, Extent, keys_of, places, slices
+from ingestion.bars.arrays import (
+    NEVER,
+    VALUES,
+    Bars,
+    Extent,
+    close_seconds,
+    keys_of,
+    places,
+    price_unit,
+    slices,
+    table_of,
+)
 from ingestion.bars.source import Source, of_each_source
 from ingestion.base import clock
+from ingestion.base.instants import DAY, MICROSECONDS, day_of_date, utc_date
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
 from ingestion.lakehouse import (
@@ -41,7 +53,6 @@ from ingestion.lakehouse import (
     read_current,
     read_current_of,
 )
-from ingestion.markets.hours import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +63,6 @@ LOOKBACK = timedelta(days=12)
 STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
 """The file numbers of stored bars: as traded, split-adjusted, and the scanner's."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 _COLUMNS = ["symbol", "timestamp", *VALUES, "event_timestamp", "source"]
 
 
@@ -77,7 +87,7 @@ class StoredBars:
         self.numbers = {name: number for number, name in enumerate(names)}
         self._names = pa.array(names, pa.string())
         stored = by_date(list_parts(root, OHLCV_1D)).items()
-        self._parts = {(day - _EPOCH).days: parts for day, parts in stored}
+        self._parts = {day_of_date(day): parts for day, parts in stored}
         reach, present = LOOKBACK.days, np.flatnonzero(extent.first <= extent.last)
         self._first, self._last = (np.full(len(names), each) for each in (NEVER, -NEVER))
         self._first[present] = extent.first[present] - reach
@@ -119,7 +129,7 @@ class StoredBars:
             row=np.zeros(rows.num_rows, dtype=np.int64),
             symbol=pc.index_in(rows["symbol"], value_set=self._names).to_numpy(),
             timestamp=rows["timestamp"].to_numpy(),
-            event=rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000,
+            event=close_seconds(rows),
             **{name: rows[name].to_numpy() for name in VALUES},
         )
 
@@ -307,7 +317,7 @@ def as_bars(waiting: pa.Table, numbers: dict[str, int], file: int, first_row: in
         file=np.full(size, file, dtype=np.int32),
         row=np.arange(first_row, first_row + size, dtype=np.int64),
         symbol=np.array([numbers[name] for name in waiting["symbol"].to_pylist()], dtype=np.int32),
-        event=np.array([event for _, event in symbols_and_closes(waiting)], dtype=np.int64),
+        event=close_seconds(waiting),
         split_ratio=np.where(ratio == 1, np.nan, ratio),
         **columns,
     )
@@ -358,18 +368,12 @@ def newly_held(
     columns = {name: getattr(bars, name) for name in ("timestamp", *_PRICES_AND_VOLUME)} | {
         "symbol": symbols.take(pa.array(bars.symbol)),
         "split_ratio": np.where(np.isnan(bars.split_ratio), 1.0, bars.split_ratio),
-        "event_timestamp": bars.event * 1_000_000,
+        "event_timestamp": bars.event * MICROSECONDS,
         "created_timestamp": pa.repeat(pa.scalar(now), len(bars)),
         "source": sources,
         "previous_close": pa.array(previous, from_pandas=True),
     }
-    rows = pa.table(
-        [
-            pa.array(columns[name]).cast(_HELD_SCHEMA.field(name).type)
-            for name in _HELD_SCHEMA.names
-        ],
-        schema=_HELD_SCHEMA,
-    )
+    rows = table_of(columns, _HELD_SCHEMA)
     number = pc.fill_null(pc.index_in(waiting["symbol"], value_set=symbols), -1).to_numpy()
     keys = keys_of(number, waiting["timestamp"].to_numpy())
     order = np.argsort(keys)
@@ -406,8 +410,7 @@ def hold_back(root: Path, tables: list[pa.Table], run_id: str) -> list[Path]:
 
 def symbols_and_closes(rows: pa.Table) -> list[tuple[str, int]]:
     """Return symbol and close, Unix seconds, of each row."""
-    seconds = pc.divide(rows["event_timestamp"].cast(pa.int64()), 1_000_000)
-    return list(zip(rows["symbol"].to_pylist(), seconds.to_pylist(), strict=True))
+    return list(zip(rows["symbol"].to_pylist(), close_seconds(rows).tolist(), strict=True))
 
 
 FEW_BARS = 5
@@ -495,8 +498,8 @@ def restatements(
             symbol=names[number],
             pattern=pattern,
             bars=int(changed.sum()),
-            first=_date_of(days[0]),
-            last=_date_of(days[-1]),
+            first=utc_date(int(days[0])),
+            last=utc_date(int(days[-1])),
             factors=factors,
             explained=bool(was_adjusted.all()) and not is_adjusted[number],
         )
@@ -508,7 +511,7 @@ def _pattern(
 ) -> tuple[Pattern, tuple[float, ...]]:
     """Say how the closes of one symbol's common sessions differ."""
     factor = new / old
-    slack = _ROUNDING + _step(new) / new + _step(old) / old
+    slack = _ROUNDING + 0.5 * (price_unit(new) / new + price_unit(old) / old)
     moved = np.abs(factor - 1) > slack
     if not moved.any():
         return Pattern.NOT_CLOSES, ()
@@ -527,16 +530,3 @@ def _pattern(
     if changed.sum() <= FEW_BARS or alone.sum() >= _MOST * changed.sum():
         return Pattern.SINGLE, ()
     return Pattern.OTHER, ()
-
-
-def _step(prices: NDArray[np.float64]) -> float:
-    """Return half of the unit in which prices are written."""
-    for decimals in range(2, 9):
-        scaled = prices * 10.0**decimals
-        if (np.abs(scaled - np.round(scaled)) <= 1e-6 * np.maximum(scaled, 1)).all():
-            return 0.5 * 10.0**-decimals
-    return 0.0
-
-
-def _date_of(seconds: np.int64) -> date:
-    return datetime.fromtimestamp(int(seconds), UTC).date()

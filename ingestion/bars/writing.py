@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -27,11 +27,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import VALUES, Bars, Split, keys_of, places
+from ingestion.bars.arrays import VALUES, Bars, Split, close_seconds, keys_of, places, table_of
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import read_recorded
 from ingestion.base import clock
+from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, utc
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     append_part,
@@ -45,7 +46,7 @@ from ingestion.lakehouse import (
     read_current_of,
     standing,
 )
-from ingestion.markets.hours import DAY, ClosingRule, hours_of
+from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.placing import assumed, bars_by_hours, misplaced, session_days
 from ingestion.markets.symbols import exchange_of
 
@@ -107,8 +108,7 @@ class StoredDay:
         self.symbol = _numbers_of(rows["symbol"], names)
         self.opens: NDArray[np.int64] = rows["timestamp"].to_numpy()
         """Unix seconds, as are the closes."""
-        self.closes: NDArray[np.int64] = rows["event_timestamp"].cast(pa.int64()).to_numpy()
-        self.closes = self.closes // 1_000_000
+        self.closes = close_seconds(rows)
         self._by_open = _in_key_order(keys_of(self.symbol, self.opens))
         self._by_close = _in_key_order(keys_of(self.symbol, self.closes))
 
@@ -174,9 +174,6 @@ def _numbers_of(symbols: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int32]:
     return numbers
 
 
-_EPOCH = date(1970, 1, 1)
-
-
 @dataclass(frozen=True)
 class Twin:
     """A stored bar."""
@@ -192,7 +189,7 @@ class Twin:
     """Why another one of its session is refused."""
 
     def __str__(self) -> str:
-        closes = f"the stored bar of that session closes {datetime.fromtimestamp(self.event, UTC)}"
+        closes = f"the stored bar of that session closes {utc(self.event)}"
         if self.is_misplaced:
             return f"{closes}, where no session does: `tvfeast verify` lists such bars"
         return f"{closes} and says something else: the two vendors cut the day at other hours"
@@ -266,12 +263,6 @@ class Twins:
             session = int(stored.symbol[n]), int(days[n])
             found.setdefault(session, []).append(_twin_of_row(stored.row(n)))
         return found
-
-
-def symbols_opens_closes(rows: pa.Table) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """Return symbols, opens and closes of rows of ``ohlcv_1d``, Unix seconds."""
-    closes = rows["event_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
-    return rows["symbol"].to_pylist(), rows["timestamp"].to_numpy(), closes
 
 
 def _twin_of_row(row: dict[str, Any]) -> Twin:
@@ -415,7 +406,7 @@ def _by_day(
     recorded, changed = _splits_by_day(splits), _splits_by_day(moved)
     for day in sorted(groups.keys() | recorded.keys() | changed.keys()):
         at = groups.get(day, np.array([], dtype=np.intp))
-        yield _EPOCH + timedelta(day), at, recorded.get(day, []), changed.get(day, [])
+        yield date_of_day(day), at, recorded.get(day, []), changed.get(day, [])
 
 
 def _splits_by_day(splits: Sequence[Split]) -> dict[int, list[Split]]:
@@ -494,7 +485,7 @@ class _DayComparison:
         """Return the rows of some bars, which lie at some positions among all."""
         columns: dict[str, Any] = {name: getattr(bars, name) for name in ("timestamp", *VALUES)}
         columns["symbol"] = self._names.take(pa.array(bars.symbol))
-        columns["event_timestamp"] = bars.event * 1_000_000
+        columns["event_timestamp"] = bars.event * MICROSECONDS
         columns[_CREATED] = pa.nulls(len(at))
         columns["source"] = self._incoming.source(at)
         is_assumed = self._assumed[at]
@@ -502,13 +493,7 @@ class _DayComparison:
             columns["source"] = with_assumed_hours(columns["source"], is_assumed)
             symbols = columns["symbol"].filter(pa.array(is_assumed)).to_pylist()
             self._written.assumed.update(map(exchange_of, symbols))
-        return pa.table(
-            [
-                pa.array(columns[name]).cast(_OHLCV_SCHEMA.field(name).type)
-                for name in _OHLCV_SCHEMA.names
-            ],
-            schema=_OHLCV_SCHEMA,
-        )
+        return table_of(columns, _OHLCV_SCHEMA)
 
     def recorded(self, splits: list[Split], stored: StoredDay) -> pa.Table:
         """Return the stored rows of a day with the split ratios that they lack."""

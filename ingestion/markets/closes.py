@@ -21,8 +21,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from ingestion.base.instants import DAY
 from ingestion.markets.calendars import Calendar
-from ingestion.markets.hours import DAY, NEW_YORK, ClosingRule, hours_of, known_calendar
+from ingestion.markets.hours import NEW_YORK, ClosingRule, hours_of, known_calendar
 
 if TYPE_CHECKING:  # numpy alone takes longer to import than a command may take to show its help
     import numpy as np

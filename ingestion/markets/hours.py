@@ -31,7 +31,6 @@ from ingestion.markets.exchanges import (
     ROUND_THE_CLOCK_VENUES,
 )
 
-DAY = 86_400
 PUBLICATION_DELAY = 900
 """Seconds by which an anonymous stock feed lags the exchange (``delayed_streaming_900``)."""
 SETTLE = 300

@@ -15,10 +15,11 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from ingestion.base.instants import DAY
 from ingestion.markets.calendars import calendar_of
 from ingestion.markets.closes import known_bar_closes
 from ingestion.markets.exchanges import ROUND_THE_CLOCK_SYMBOLS
-from ingestion.markets.hours import DAY, known_calendar
+from ingestion.markets.hours import known_calendar
 
 if TYPE_CHECKING:  # numpy alone takes longer to import than a command may take to show its help
     import numpy as np

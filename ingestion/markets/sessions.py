@@ -11,10 +11,10 @@ from datetime import time as wall_time
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
+from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.markets.calendars import Calendar, calendar_of
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.hours import (
-    DAY,
     NEW_YORK,
     ClosingRule,
     hours_of,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # numpy alone takes longer to import than a command may take 
     import numpy as np
     from numpy.typing import NDArray
 
-_EPOCH = date(1970, 1, 1)
 _NEW_YORK = ZoneInfo(NEW_YORK)
 _NEW_YORK_ROLL = wall_time(17)
 _SATURDAY = 5
@@ -100,7 +99,7 @@ def sessions_of_labels(
     import numpy as np
 
     if hours_of_exchange(exchange).calendar is None:
-        bounds = [session_bounds(exchange, _EPOCH + timedelta(day)) for day in days.tolist()]
+        bounds = [session_bounds(exchange, date_of_day(day)) for day in days.tolist()]
         of_day = np.array([each or (-1, -1) for each in bounds], dtype=np.int64).reshape(-1, 2)
         return of_day[:, 0], of_day[:, 1]
     calendar = calendar_of(exchange)
@@ -169,7 +168,7 @@ def previous_close(symbol: str, close: int) -> int | None:
     if rule is ClosingRule.NEW_YORK_ROLL and close % DAY == 0:
         # Cut by UTC days: dealers open on Sunday evening, so of Saturday alone there is no bar.
         before = close - DAY
-        is_sunday = datetime.fromtimestamp(before, UTC).weekday() == _SUNDAY
+        is_sunday = utc(before).weekday() == _SUNDAY
         return before - DAY if is_sunday else before
     if rule is ClosingRule.NEW_YORK_ROLL:
         day = datetime.fromtimestamp(close, _NEW_YORK).date() - timedelta(days=1)

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.bars.arrays import VALUES
-from ingestion.bars.holes import Attendance, OpenHoles, close_seconds
+from ingestion.bars.arrays import VALUES, close_seconds
+from ingestion.bars.holes import Attendance, OpenHoles
 from ingestion.base.spill import Spill, runs
 from ingestion.catalog import LOCAL_1D, OHLCV_1D
 from ingestion.formulas import compute_local_features

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ from ingestion.bars.stored_bars import (
 from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
+from ingestion.base.instants import utc
 from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.holes import Lacking, find_holes
@@ -381,7 +382,7 @@ def _report(
 def _suspect(suspect: Suspect) -> dict[str, Any]:
     return {
         "symbol": suspect.symbol,
-        "bar_open": datetime.fromtimestamp(suspect.bar_open, UTC).isoformat(),
+        "bar_open": utc(suspect.bar_open).isoformat(),
         "ratio": suspect.ratio_text,
         "stored_close": suspect.stored_close,
         "previous_close": suspect.previous_close,

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.writing import symbols_opens_closes
+from ingestion.bars.arrays import close_seconds
+from ingestion.base.instants import date_of_day
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import read_current
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.placing import by_hours, misplaced, session_days
 
 _COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp"]
-_EPOCH = date(1970, 1, 1)
 
 
 class StoredBar(NamedTuple):
@@ -87,12 +87,16 @@ def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
                 extra = other if kept is bar else bar
             beside = {bar.key.day, *([other.key.day] if other else [])} - {extra.key.day}
             paths = (parts[each][-1].path for each in (*sorted(beside), extra.key.day))
-            session = _EPOCH + timedelta(extra.session)
+            session = date_of_day(extra.session)
             yield DoubleSession(extra.key, session, tuple(paths), extra.is_misplaced)
 
 
 def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
-    symbols, opens, closes = symbols_opens_closes(rows)
+    symbols, opens, closes = (
+        rows["symbol"].to_pylist(),
+        rows["timestamp"].to_numpy(),
+        close_seconds(rows),
+    )
     days = np.zeros(len(symbols), dtype=np.int64)
     wrong = np.zeros(len(symbols), dtype=bool)
     for symbol, at in by_hours(symbols).items():

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ingestion.bars.arrays import SymbolTable
+from ingestion.bars.arrays import SymbolTable, close_seconds
 from ingestion.bars.holes import (
     Accepted,
     Attendance,
     Hole,
     OpenHoles,
-    close_seconds,
     market_of,
     open_holes,
     read_accepted,
@@ -30,6 +29,7 @@ from ingestion.bars.holes import (
 from ingestion.bars.source import of_each_source
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.instants import utc
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.asked import markets_asked_for
@@ -222,7 +222,7 @@ def _nothing_open(market: str, first: date, last: date, open_now: list[Lacking])
 
 
 def _lacking(hole: Hole) -> Lacking:
-    closes = datetime.fromtimestamp(hole.closes, UTC)
+    closes = utc(hole.closes)
     return Lacking(hole.market, hole.session, closes, hole.symbols)
 
 
@@ -318,7 +318,7 @@ class _Recent:
                 continue
             newest = self.symbols[market][max(self.symbols[market])]
             for session in sessions_between(market, last + _DAY, at.date() + _DAY):
-                closes = datetime.fromtimestamp(session.closes, UTC)
+                closes = utc(session.closes)
                 if closes + delay(market) <= at and not session.is_assumed:
                     found.append(Lacking(market, session.label, closes, newest))
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchang
 from ingestion.bars.writing import Incoming, Written, write_bars
 from ingestion.base import clock
 from ingestion.base.errors import InputError
+from ingestion.base.instants import utc_date
 from ingestion.jobs.ingest.import_report import Tally
 from ingestion.lakehouse import read_symbols
 
@@ -298,7 +298,7 @@ def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> N
         for bars, _ in by_date.drain([]):
             sources = _sources(bars, material, refused=refused)(np.arange(len(bars)))
             closes = int(bars.event.min()), int(bars.event.max())
-            first, last = (datetime.fromtimestamp(close, UTC).date() for close in closes)
+            first, last = (utc_date(close) for close in closes)
             waiting = waiting_bars(root, first, last)
             rows = newly_held(bars, names, np.full(len(bars), np.nan), sources, waiting)
             hold_back(root, rows, run_id)

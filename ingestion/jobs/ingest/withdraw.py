@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import Split
+from ingestion.bars.arrays import Split, close_seconds
 from ingestion.bars.pending_splits import keep_splits
 from ingestion.bars.source import Source
 from ingestion.bars.splits import record_splits
-from ingestion.bars.writing import PARTS_AT_ONCE, symbols_opens_closes
+from ingestion.bars.writing import PARTS_AT_ONCE
 from ingestion.base import clock
 from ingestion.base.errors import InputError
+from ingestion.base.instants import EPOCH, date_of_day, utc_date
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
 from ingestion.lakehouse import (
@@ -48,7 +49,6 @@ from ingestion.runs.run_id import new_run_id
 RECEIPT_FILE = "withdraw_bars.json"
 _AROUND = timedelta(days=2)
 """How far from its session's date the partition of a bar may be."""
-_EPOCH = date(1970, 1, 1)
 
 Row = Mapping[str, Any]
 Key = tuple[str, int]
@@ -150,17 +150,17 @@ def _listed(stored: Mapping[date, list[Part]]) -> Gone:
 
 def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone:
     """Return a symbol's bars of some sessions."""
-    symbol, first = request.symbol or "", request.first or _EPOCH
+    symbol, first = request.symbol or "", request.first or EPOCH
     last = request.last or first
     of_session: dict[int, list[Row]] = {}
     for day in sorted(stored):
         if first - _AROUND <= day <= last + _AROUND:
             rows = read_current_of(stored[day], OHLCV_1D, [symbol])
-            _, opens, closes = symbols_opens_closes(rows)
+            opens, closes = rows["timestamp"].to_numpy(), close_seconds(rows)
             for session, row in zip(
                 session_days(symbol, opens, closes).tolist(), rows.to_pylist(), strict=True
             ):
-                if first <= _EPOCH + timedelta(session) <= last:
+                if first <= date_of_day(session) <= last:
                     of_session.setdefault(session, []).append(row)
     chosen: Gone = {}
     for session, rows_of in of_session.items():
@@ -168,7 +168,7 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone
         if len(wanted) > 1:
             closes_at = ", ".join(f"{row['event_timestamp'].isoformat()}" for row in wanted)
             raise InputError(
-                f"{symbol} has {len(wanted)} bars of session {_EPOCH + timedelta(session)}: say "
+                f"{symbol} has {len(wanted)} bars of session {date_of_day(session)}: say "
                 f"which by its --close, one of {closes_at}"
             )
         for row in wanted:
@@ -197,7 +197,7 @@ def _append(
     """Append the versions that take bars back, and those with other ratios; one part per date."""
     changed: dict[date, list[Split]] = {}
     for split in ratios:
-        changed.setdefault(datetime.fromtimestamp(split.event, UTC).date(), []).append(split)
+        changed.setdefault(utc_date(split.event), []).append(split)
     dates = iter(sorted(gone.keys() | changed.keys()))
     while batch := list(islice(dates, PARTS_AT_ONCE)):
         tables = [

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.holes import Attendance, OpenHoles, close_seconds, open_holes, read_attendance
+from ingestion.bars.arrays import close_seconds
+from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attendance
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
