@@ -13,8 +13,8 @@ from exchange_calendars import get_calendar
 from ingestion.base.errors import InputError
 from ingestion.cli import main
 from ingestion.markets.calendars import SHIPPED, calendar_of, read_sessions
-from ingestion.markets.closes import known_bar_close
 from ingestion.markets.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
+from ingestion.markets.hours import known_bar_close
 from ingestion.markets.sessions import (
     calendar_ends,
     previous_close,

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.markets.closes import BarState, bar_close, bar_closes, bar_state, known_bar_close
 from ingestion.markets.exchanges import (
     CALENDARS,
     FX_VENUES,
@@ -21,11 +20,16 @@ from ingestion.markets.exchanges import (
 from ingestion.markets.hours import (
     PUBLICATION_DELAY,
     SETTLE,
+    BarState,
     ClosingRule,
     MarketHours,
+    bar_close,
+    bar_closes,
+    bar_state,
     feed_delay,
     hours_of,
     hours_of_exchange,
+    known_bar_close,
     time_zone,
 )
 from ingestion.markets.sessions import (

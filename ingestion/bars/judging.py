@@ -43,7 +43,7 @@ from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
 from ingestion.base.instants import utc
 from ingestion.markets.hours import ClosingRule, hours_of
-from ingestion.markets.placing import bars_by_hours, session_days
+from ingestion.markets.sessions import bars_by_hours, session_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

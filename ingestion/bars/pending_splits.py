@@ -23,8 +23,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import by_date, list_parts, read_current_of
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.hours import known_calendar
-from ingestion.markets.placing import session_days
-from ingestion.markets.sessions import sessions_between
+from ingestion.markets.sessions import session_days, sessions_between
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:

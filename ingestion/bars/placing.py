@@ -44,10 +44,16 @@ from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, 
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
-from ingestion.markets.closes import known_bar_closes
-from ingestion.markets.hours import ClosingRule, hours_of, known_calendar
-from ingestion.markets.placing import bars_by_hours, running_closes, session_days, why_no_session
-from ingestion.markets.sessions import session_bounds, sessions_between, sessions_of_labels
+from ingestion.markets.hours import ClosingRule, hours_of, known_bar_closes, known_calendar
+from ingestion.markets.sessions import (
+    bars_by_hours,
+    running_closes,
+    session_bounds,
+    session_days,
+    sessions_between,
+    sessions_of_labels,
+    why_no_session,
+)
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:

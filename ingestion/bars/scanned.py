@@ -35,10 +35,8 @@ from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.base.instants import MICROSECONDS, utc, utc_date
 from ingestion.catalog import SCANNED_BAR
-from ingestion.markets.closes import BarState, bar_state
-from ingestion.markets.hours import ClosingRule, feed_delay, hours_of
-from ingestion.markets.placing import by_hours
-from ingestion.markets.sessions import next_open, previous_close
+from ingestion.markets.hours import BarState, ClosingRule, bar_state, feed_delay, hours_of
+from ingestion.markets.sessions import by_hours, next_open, previous_close
 
 Row = Sequence[float | int | str | None]
 _PLACE = {column.scanner: place for place, column in enumerate(SCANNED_BAR)}

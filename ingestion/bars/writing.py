@@ -5,7 +5,7 @@ bar that comes restates the stored bar of its close. A stored bar of its session
 elsewhere (:class:`Twin`) it cannot restate, because a row stays in the partition of its close. Two
 kinds of stored bars may be such: those of an exchange with a calendar that close with no session of
 it, and those of markets without a calendar, whose days vendors cut differently; see
-:mod:`ingestion.markets.placing`.
+:mod:`ingestion.markets.sessions`.
 
 A bar that somebody has taken back (:class:`Withdrawn`) is a last version of its row whose
 ``source`` says so, and why. What was recorded before stays, as of then; a later version with other
@@ -47,7 +47,12 @@ from ingestion.lakehouse import (
     standing,
 )
 from ingestion.markets.hours import ClosingRule, hours_of
-from ingestion.markets.placing import assumed, bars_by_hours, misplaced, session_days
+from ingestion.markets.sessions import (
+    are_misplaced,
+    bars_by_hours,
+    have_assumed_hours,
+    session_days,
+)
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
@@ -254,7 +259,7 @@ class Twins:
         for key, at in bars_by_hours(self._names, stored.symbol).items():
             rule = hours_of(key).rule
             if rule is ClosingRule.SESSION:
-                suspect[at] = misplaced(key, opens[at], closes[at])
+                suspect[at] = are_misplaced(key, opens[at], closes[at])
             else:
                 suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC  # those close all alike
             if suspect[at].any():
@@ -424,7 +429,7 @@ class _DayComparison:
         self._names = names
         self._numbers = {name: number for number, name in enumerate(incoming.names)}
         bars = incoming.bars
-        self._assumed = assumed(incoming.names, bars.symbol, bars.event)
+        self._assumed = have_assumed_hours(incoming.names, bars.symbol, bars.event)
         self._ahead = np.ones(len(bars))
         """The ratio that waits for each bar."""
         if ahead := read_recorded(root):

@@ -1,6 +1,6 @@
 """Which exchange keeps which hours: tables, and nothing else.
 
-How a bar's close follows from them is in :mod:`ingestion.markets.closes`.
+How a bar's close follows from them is in :mod:`ingestion.markets.hours`.
 """
 
 from __future__ import annotations

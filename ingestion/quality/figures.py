@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ingestion.bars.holes import OpenHoles
 from ingestion.catalog import FeatureGroup
 from ingestion.formulas import SHIPPED
-from ingestion.markets.closes import known_bar_close
-from ingestion.markets.hours import hours_of
+from ingestion.markets.hours import hours_of, known_bar_close
 from ingestion.markets.sessions import session_bounds
 from ingestion.quality.history import History
 from ingestion.quality.rows import numbers

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from ingestion.base.errors import InputError
 from ingestion.formulas import SHIPPED, compute
-from ingestion.markets.closes import bar_closes
-from ingestion.markets.hours import ClosingRule, hours_of, time_zone
+from ingestion.markets.hours import ClosingRule, bar_closes, hours_of, time_zone
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 _TECHNICALS = tuple(each for each in SHIPPED.values() if each.scanned)

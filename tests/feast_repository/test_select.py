@@ -11,7 +11,7 @@ from ingestion.jobs.serve import select as job
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_file
-from ingestion.markets.closes import BarState, bar_close
+from ingestion.markets.hours import BarState, bar_close
 from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK

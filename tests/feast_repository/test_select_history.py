@@ -22,7 +22,7 @@ from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import Selection, SelectRequest, select
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
-from ingestion.markets.closes import BarState
+from ingestion.markets.hours import BarState
 from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
 from tests.lakehouse.technicals import technicals

@@ -19,7 +19,7 @@ from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import list_parts, read_file
 from ingestion.markets.candidates import Candidates
-from ingestion.markets.closes import BarState
+from ingestion.markets.hours import BarState
 from tests.conftest import QUICK
 
 OPENED = "2021-03-03T14:30"

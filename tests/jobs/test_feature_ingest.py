@@ -35,7 +35,7 @@ from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_i
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_file
 from ingestion.markets.candidates import Candidates, read_candidates
-from ingestion.markets.closes import bar_close, bar_closes
+from ingestion.markets.hours import bar_close, bar_closes
 from ingestion.project import Project
 from ingestion.quality.gate import check_at_door
 from ingestion.replay import FaultPlan, ReplayScanner

@@ -22,7 +22,7 @@ from ingestion.jobs.compute import local_features as job
 from ingestion.jobs.compute import transpose as turn
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_file
-from ingestion.markets.closes import bar_closes
+from ingestion.markets.hours import bar_closes
 from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
 from tests.conftest import SAMPLE

@@ -16,7 +16,7 @@ import requests
 from ingestion.base.errors import InputError
 from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.formulas import compute_local_features
-from ingestion.markets.closes import bar_close, bar_closes
+from ingestion.markets.hours import bar_close, bar_closes
 from ingestion.replay import Panel, ReplayScanner
 
 StartReplay = Callable[..., ReplayScanner]

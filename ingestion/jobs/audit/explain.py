@@ -24,8 +24,8 @@ from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.parts import Part
-from ingestion.markets.closes import BarState, bar_close, bar_state
 from ingestion.markets.feeds import Feeds
+from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.markets.symbols import symbol_problem
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys

@@ -1,7 +1,7 @@
 """Compare what the scanner served with what the bars give, bar by bar.
 
 A snapshot and a recomputed row speak of one bar if they agree on symbol and session close, both by
-:mod:`ingestion.markets.closes`: vendors stamp the open of a session differently, its close is one.
+:mod:`ingestion.markets.hours`: vendors stamp the open of a session differently, its close is one.
 
 1. Snapshots are taken a month at a time, oldest first. Of each bar the first snapshot in which it
    was final counts: later ones repeat its values, and earlier ones show a bar that still moves.
@@ -30,8 +30,8 @@ from ingestion.formulas import SHIPPED, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current
 from ingestion.lakehouse.parts import Part, utc_date
-from ingestion.markets.closes import BarState, bar_close, bar_state
 from ingestion.markets.feeds import Feeds
+from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
 from ingestion.runs.receipt import Job

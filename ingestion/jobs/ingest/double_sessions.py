@@ -19,7 +19,7 @@ from ingestion.base.instants import date_of_day
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import read_current
 from ingestion.lakehouse.parts import Part
-from ingestion.markets.placing import by_hours, misplaced, session_days
+from ingestion.markets.sessions import are_misplaced, by_hours, session_days
 
 _COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp"]
 
@@ -101,7 +101,7 @@ def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
     wrong = np.zeros(len(symbols), dtype=bool)
     for symbol, at in by_hours(symbols).items():
         days[at] = session_days(symbol, opens[at], closes[at])
-        wrong[at] = misplaced(symbol, opens[at], closes[at])
+        wrong[at] = are_misplaced(symbol, opens[at], closes[at])
     created = rows["created_timestamp"].to_pylist()
     columns = (symbols, opens.tolist(), days.tolist(), created, wrong.tolist())
     for name, opened, number, written, is_wrong in zip(*columns, strict=True):

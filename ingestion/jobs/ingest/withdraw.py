@@ -40,7 +40,7 @@ from ingestion.lakehouse import (
     standing,
 )
 from ingestion.lakehouse.parts import Part
-from ingestion.markets.placing import session_days
+from ingestion.markets.sessions import session_days
 from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project
 from ingestion.runs.receipt import Job

@@ -21,8 +21,8 @@ from ingestion.jobs.serve.feast_repository import (
 )
 from ingestion.lakehouse import list_parts, newest_between, newest_known
 from ingestion.lakehouse.lookup import Known
-from ingestion.markets.closes import BarState, bar_state
 from ingestion.markets.feeds import Feeds
+from ingestion.markets.hours import BarState, bar_state
 from ingestion.project import Project
 
 if TYPE_CHECKING:
