@@ -51,7 +51,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     Exit 3 while a session is missing.
     """
     from ingestion.jobs.ingest.data_ingest import data_ingest, refuse_unless_usable
-    from ingestion.jobs.ingest.holes import refuse_if_missing
+    from ingestion.jobs.ingest.missing_sessions import refuse_if_missing
     from ingestion.jobs.ingest.scan import ScanRequest
 
     request = _request(ScanRequest, arguments)
@@ -63,7 +63,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
 
 def bars_text(result: DataIngestResult) -> str:
     """Return the outcome of a run over daily bars for people."""
-    from ingestion.jobs.ingest.holes import said
+    from ingestion.jobs.ingest.missing_sessions import hole_messages
 
     bars = result.bars
     counts = (
@@ -124,7 +124,9 @@ def bars_text(result: DataIngestResult) -> str:
             f"{len(bars.unsettled):,} previous closes are not the stored ones, and not by a split "
             f"either; see the receipt: {names}"
         )
-    return "\n".join([*lines, str(result.report), str(result.receipt), *said(result.missing)])
+    return "\n".join(
+        [*lines, str(result.report), str(result.receipt), *hole_messages(result.missing)]
+    )
 
 
 def assumed_text(assumed: Mapping[str, int]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ingestion.jobs.audit.compact import CompactResult
     from ingestion.jobs.audit.lineage import Bar, Explanation, Online, Story, Version
     from ingestion.jobs.audit.status import BarsStatus, GroupStatus, ProfileStatus, StatusReport
-    from ingestion.jobs.ingest.holes import AcceptedHoles
+    from ingestion.jobs.ingest.missing_sessions import AcceptedHoles
 
 _WIDTH = 100
 _MOST_SYMBOLS = 5
@@ -64,7 +64,7 @@ def accept_hole_command(
 
     MARKET is an exchange code, or the name of a calendar for all its exchanges.
     """
-    from ingestion.jobs.ingest.holes import accept_hole
+    from ingestion.jobs.ingest.missing_sessions import accept_hole
 
     result = accept_hole(Project.from_environment(), market, session, last, reason)
     show(as_json, result, accepted_text)

@@ -23,7 +23,7 @@ from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import StatusReport, status
 from ingestion.jobs.flow import FlowResult, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.ingest.holes import accept_hole
+from ingestion.jobs.ingest.missing_sessions import accept_hole
 from ingestion.jobs.profiles import forget_profiles
 from ingestion.jobs.serve.rebuild import rebuild
 from ingestion.jobs.workspace import make_workspace

@@ -21,8 +21,8 @@ from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.compute.lookahead import verify_lakehouse
-from ingestion.jobs.ingest.holes import find_holes
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.missing_sessions import find_holes
 from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select

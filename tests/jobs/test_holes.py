@@ -14,8 +14,8 @@ import pytest
 from ingestion.base.errors import InputError, NothingFetched
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
-from ingestion.jobs.ingest.holes import Holes, accept_hole, find_holes
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.missing_sessions import Holes, accept_hole, find_holes
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.profiles import FLOW_FILE, forget_profiles
 from ingestion.lakehouse import write_run_file

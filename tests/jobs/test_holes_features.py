@@ -21,8 +21,8 @@ from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.flow import Status, flow_data
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
-from ingestion.jobs.ingest.holes import accept_hole
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.missing_sessions import accept_hole
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates, read_candidates

@@ -15,8 +15,8 @@ from ingestion.cli.daily import bars_text
 from ingestion.formulas import SHIPPED
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
-from ingestion.jobs.ingest.holes import accept_hole, find_holes
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.missing_sessions import accept_hole, find_holes
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts
 from ingestion.markets.candidates import Candidates

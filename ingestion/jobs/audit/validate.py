@@ -19,7 +19,7 @@ import pyarrow as pa
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
-from ingestion.jobs.ingest.holes import known_holes
+from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
 from ingestion.lakehouse import lakehouse_lock
 from ingestion.project import Project

@@ -31,7 +31,7 @@ from ingestion.catalog import DATASETS, OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
-from ingestion.jobs.ingest.holes import find_holes, said
+from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
@@ -135,7 +135,7 @@ def _warnings(root: Path) -> Iterator[str]:
                 "next command that writes removes it"
             )
     try:
-        yield from said(find_holes(root, clock.now()).open)
+        yield from hole_messages(find_holes(root, clock.now()).open)
         yield from waiting_for_answers(root)
     except CorruptPart:
         return  # which is a fault itself

@@ -32,7 +32,7 @@ from ingestion.jobs.compute.transpose import (
     spill_by_symbol,
     stamped,
 )
-from ingestion.jobs.ingest.holes import LOCAL_FEATURES_FILE, known_holes
+from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
 from ingestion.lakehouse import (
     append_part,

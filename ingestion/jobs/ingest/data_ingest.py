@@ -44,7 +44,7 @@ from ingestion.base.errors import GateRefused
 from ingestion.base.instants import utc
 from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
-from ingestion.jobs.ingest.holes import Lacking, find_holes
+from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
 from ingestion.jobs.ingest.scan import (
     Progress,
     ScanRequest,
@@ -161,7 +161,7 @@ class DataIngestResult:
     receipt: Path
     parts: tuple[Path, ...]
     """Of ``ohlcv_1d``, one a date; none if nothing was new."""
-    missing: tuple[Lacking, ...] = ()
+    missing: tuple[MissingSession, ...] = ()
     """Sessions that the lakehouse lacks now."""
 
 

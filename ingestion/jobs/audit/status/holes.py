@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ingestion.jobs.audit.status.sections import Section
-from ingestion.jobs.ingest.holes import find_holes, said
+from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.project import Project
 
 _NAMED = 10
@@ -22,4 +22,4 @@ def look_at_holes(project: Project, at: datetime) -> Section:
     ]
     if (more := len(holes.accepted) - _NAMED) > 0:
         lines.append(f"  and {more:,} earlier sessions")
-    return Section("holes", holes, tuple(lines), tuple(said(holes.open)))
+    return Section("holes", holes, tuple(lines), tuple(hole_messages(holes.open)))

@@ -1,17 +1,19 @@
-"""The sessions that the lakehouse lacks: what ``status`` says of them, and accepting one.
+"""The sessions that the lakehouse lacks now, and accepting one of them.
 
-Looked for among the bars of the last 90 days; what ``local-features`` has found before, when it
-read all bars, is in its receipt. The newest session of a market is missed once it is later than its
-bars have come after any of the last five closes.
+:func:`find_holes` looks among the bars of the last 90 days; the receipt of ``local-features`` has
+what that job found earlier, when it read all bars. The newest session of a market is missing once
+it is later than its bars have come after any of the last five closes, if somebody still asks for
+that market.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -28,25 +30,86 @@ from ingestion.bars.holes import (
 )
 from ingestion.bars.source import of_each_source
 from ingestion.base import clock
+from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
-from ingestion.jobs.ingest.asked import markets_asked_for
-from ingestion.lakehouse import (
-    by_date,
-    lakehouse_lock,
-    list_parts,
-    read_part,
-    without_withdrawn,
-)
+from ingestion.jobs.profiles import FLOW_FILE, known_profiles
+from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, without_withdrawn
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
-from ingestion.runs.receipt_file import is_done, newest_receipt
+from ingestion.runs.receipt_file import is_done, newest_receipt, receipt_told, receipts_told
 from ingestion.runs.run_id import new_run_id
+
+DATA_INGEST_FILE = "data_ingest.json"
+
+
+class _AskedRun(NamedTuple):
+    """What a run of ``data-ingest`` has asked for."""
+
+    run_id: str
+    started: datetime
+    name: str
+    """Of the candidates file, or of the market."""
+    symbols: frozenset[str] | None
+    """None for a whole market."""
+
+
+def markets_asked_for(root: Path, markets: AbstractSet[str], since: datetime) -> AbstractSet[str]:
+    """Return those of some markets that somebody still asks for.
+
+    Of each flow, and of each candidates file outside of flows, the newest run counts: a market that
+    was taken out of the candidates is asked for no more. Flows that are forgotten do not count.
+
+    Parameters
+    ----------
+    markets
+        Exchange codes.
+    since
+        Earlier runs do not count; if there are no others, all markets are asked for.
+    """
+    profiles = known_profiles(root, lambda _: None)
+    seen: set[tuple[bool, str]] = set()
+    found: set[str] = set()
+    for asked in receipts_told(root, DATA_INGEST_FILE, _asked_run, lambda _: None):
+        if asked.started < since or found >= markets:
+            break
+        profile = _flow_of_run(root, asked.run_id)
+        key = profile is not None, profile or asked.name
+        if key in seen:
+            continue
+        seen.add(key)
+        if profile is None or profile in profiles:
+            found |= markets if asked.symbols is None else _markets_of(asked.symbols) & markets
+    return found if seen else markets
+
+
+def _asked_run(receipt: dict[str, Any]) -> _AskedRun:
+    source = receipt["request"]["source"]
+    is_market = isinstance(source, str)
+    return _AskedRun(
+        receipt["run_id"],
+        parse_instant(receipt["started"]),
+        source if is_market else str(source["profile"]),
+        None if is_market else frozenset(map(str, source["symbols"])),
+    )
+
+
+def _markets_of(symbols: Iterable[str]) -> set[str]:
+    return {market for symbol in symbols if (market := market_of(symbol))}
+
+
+def _flow_of_run(root: Path, run_id: str) -> str | None:
+    """Return the name of the flow that a run is of; None if it is of none."""
+    path = root / "_runs" / run_id / FLOW_FILE
+    if not path.exists():
+        return None
+    return receipt_told(path, lambda receipt: str(receipt["profile"]), lambda _: None)
+
 
 LOOKBACK = timedelta(days=90)
 """How far back bars are read to find holes."""
@@ -56,12 +119,12 @@ _SESSIONS = 5
 _GRACE = timedelta(hours=1)
 """How much later than usual bars may come: a flow takes longer on one day than on another."""
 _NAMED = 10
-"""Problems that are said one by one."""
+"""Sessions that are listed one by one."""
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Lacking:
+class MissingSession:
     """A session of a market without bars."""
 
     market: str
@@ -83,7 +146,7 @@ class Lacking:
 class Holes:
     """What the lakehouse lacks, and what is known to be missing."""
 
-    open: tuple[Lacking, ...]
+    open: tuple[MissingSession, ...]
     """In the order of the sessions."""
     accepted: tuple[Accepted, ...]
     imported_until: dict[str, date]
@@ -107,12 +170,12 @@ def _find(root: Path, at: datetime, recent: _Recent) -> Holes:
     holes = reading_again(lambda: open_holes(root, recent.attendance))
     since = (at - LOOKBACK).timestamp()
     found = [
-        *(_lacking(hole) for hole in holes.of_markets),
+        *(_missing_session(hole) for hole in holes.of_markets),
         *_of_symbols(holes),
         *recent.overdue(root, at),
-        *(_lacking(hole) for hole in known_holes(root).of_markets if hole.closes < since),
+        *(_missing_session(hole) for hole in known_holes(root).of_markets if hole.closes < since),
     ]
-    of_session: dict[tuple[str, date], Lacking] = {}
+    of_session: dict[tuple[str, date], MissingSession] = {}
     for each in found:
         if (each.market, each.session) not in known:
             of_session.setdefault((each.market, each.session), each)
@@ -127,15 +190,15 @@ def _find(root: Path, at: datetime, recent: _Recent) -> Holes:
     )
 
 
-def said(holes: Iterable[Lacking]) -> list[str]:
-    """Return what is said of open holes, the newest first, each with what to do."""
+def hole_messages(holes: Iterable[MissingSession]) -> list[str]:
+    """Return a message per missing session, the newest first, each with what to do."""
     newest = list(holes)[::-1]
     more = len(newest) - _NAMED
     rest = f"and {more:,} earlier sessions are missing: `tvfeast status --json` lists them"
     return [*map(str, newest[:_NAMED]), *([rest] if more > 0 else [])]
 
 
-def refuse_if_missing(holes: Sequence[Lacking]) -> None:
+def refuse_if_missing(holes: Sequence[MissingSession]) -> None:
     """Say that sessions are missing; what came was published.
 
     Raises
@@ -154,7 +217,7 @@ class AcceptedHoles:
 
     run_id: str
     reason: str
-    sessions: tuple[Lacking, ...]
+    sessions: tuple[MissingSession, ...]
     receipt: Path
 
 
@@ -211,7 +274,7 @@ def _markets(name: str) -> set[str]:
     return {name, *(exchange for exchange, calendar in CALENDARS.items() if calendar == name)}
 
 
-def _nothing_open(market: str, first: date, last: date, open_now: list[Lacking]) -> str:
+def _nothing_open(market: str, first: date, last: date, open_now: list[MissingSession]) -> str:
     span = str(first) if first == last else f"from {first} to {last}"
     others = [f"{each.market} {each.session}" for each in open_now]
     listed = ", ".join(others[-_NAMED:]) or "none"
@@ -221,17 +284,17 @@ def _nothing_open(market: str, first: date, last: date, open_now: list[Lacking])
     )
 
 
-def _lacking(hole: Hole) -> Lacking:
+def _missing_session(hole: Hole) -> MissingSession:
     closes = utc(hole.closes)
-    return Lacking(hole.market, hole.session, closes, hole.symbols)
+    return MissingSession(hole.market, hole.session, closes, hole.symbols)
 
 
-def _of_symbols(holes: OpenHoles) -> list[Lacking]:
+def _of_symbols(holes: OpenHoles) -> list[MissingSession]:
     """Return the sessions that single symbols have missed."""
-    found: dict[tuple[str, date], Lacking] = {}
+    found: dict[tuple[str, date], MissingSession] = {}
     for _, hole in holes.of_symbols:
         key = hole.market, hole.session
-        before = found.get(key, replace(_lacking(hole), symbols=0))
+        before = found.get(key, replace(_missing_session(hole), symbols=0))
         found[key] = replace(before, symbols=before.symbols + 1)
     return list(found.values())
 
@@ -292,7 +355,7 @@ class _Recent:
                 lag = row["created_timestamp_min"] - close
                 self.lags.setdefault(row["market"], {})[close] = lag
 
-    def overdue(self, root: Path, at: datetime) -> list[Lacking]:
+    def overdue(self, root: Path, at: datetime) -> list[MissingSession]:
         """Return the sessions after a market's last one whose bars should have come.
 
         Of the markets that somebody still asks for.
@@ -306,7 +369,9 @@ class _Recent:
         asked = markets_asked_for(root, {each.market for each in late}, at - LOOKBACK)
         return [each for each in late if each.market in asked]
 
-    def after_the_last(self, at: datetime, delay: Callable[[str], timedelta]) -> list[Lacking]:
+    def after_the_last(
+        self, at: datetime, delay: Callable[[str], timedelta]
+    ) -> list[MissingSession]:
         """Return the sessions after each market's last one that closed long enough ago.
 
         Of markets that the scanner brings each day: those with sessions. Dealers and markets that
@@ -320,7 +385,7 @@ class _Recent:
             for session in sessions_between(market, last + _DAY, at.date() + _DAY):
                 closes = utc(session.closes)
                 if closes + delay(market) <= at and not session.is_assumed:
-                    found.append(Lacking(market, session.label, closes, newest))
+                    found.append(MissingSession(market, session.label, closes, newest))
         return found
 
 
