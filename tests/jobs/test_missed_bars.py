@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 import pytest
-from scanned_rows import bar, instant, showing
+from scanned_rows import bar, instant
 
 from ingestion.catalog import MISSED_BARS
 from ingestion.cli.daily import bars_text
 from ingestion.formulas import SHIPPED
 from ingestion.jobs.compute.local_features import local_features
-from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
+from ingestion.jobs.ingest.data_ingest import DataIngestResult
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.missing_sessions import accept_hole, find_holes
-from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import list_parts
-from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
-from ingestion.replay import ReplayScanner
-from tests.conftest import QUICK
 from tests.jobs.test_holes_features import stored
+
+pytestmark = pytest.mark.usefixtures("no_power_cuts")
 
 IBM, KO = "NYSE:IBM", "NYSE:KO"
 MONDAY, TUESDAY, WEDNESDAY = (f"2021-03-0{day}T14:30" for day in (1, 2, 3))
 EVENING = {"2021-03-01": "2021-03-01T21:30", "2021-03-03": "2021-03-03T21:30"}
-
-
-@pytest.fixture(autouse=True)
-def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-
-
-@pytest.fixture
-def ingest(
-    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
-) -> Callable[..., DataIngestResult]:
-    """Show rows at an instant, and ingest them."""
-
-    def run(now: str, *rows: dict) -> DataIngestResult:
-        scanner.panel = showing(*rows)
-        at(instant(now))
-        symbols = tuple(row["symbol"] for row in rows)
-        return data_ingest(
-            settings, ScanRequest(Candidates("some.json", symbols, (), 0), scanner=QUICK)
-        )
-
-    return run
 
 
 def imported(settings: Project, tmp_path: Path, *lines: str) -> None:
