@@ -121,9 +121,11 @@ def _evidence_of_split(
     before = np.median(close[max(start, at - _AROUND) : at])
     after = np.median([opened[at], *close[at : min(end, at + _AROUND - 1)]])
     move = float(after - before)
+    with np.errstate(over="ignore"):  # a price may be as small as a number can be
+        factor = float(np.exp(move))
     log_ratio = float(np.log(ratio))
     if abs(log_ratio) <= np.log(SMALLEST) + 1e-9:
-        return Evidence(number, at, day, ratio, Shown.UNDECIDED, float(np.exp(move)), None)
+        return Evidence(number, at, day, ratio, Shown.UNDECIDED, factor, None)
     distances = [abs(move + log_ratio), abs(move), abs(move - log_ratio)]
     shown = (Shown.LEAP, Shown.NO_LEAP, Shown.WRONG_WAY)[int(np.argmin(distances))]
     elsewhere = None
@@ -132,7 +134,7 @@ def _evidence_of_split(
         off = np.abs(opened[near] - close[near - 1] + log_ratio)
         if len(near) and off.min() <= _SAME_RATIO:
             elsewhere = utc_date(int(bars.timestamp[near[int(np.argmin(off))]]))
-    return Evidence(number, at, day, ratio, shown, float(np.exp(move)), elsewhere)
+    return Evidence(number, at, day, ratio, shown, factor, elsewhere)
 
 
 def contradiction(found: list[Evidence], *, adjusted: bool) -> str | None:

@@ -115,3 +115,10 @@ def test_single_bars_that_are_restated_need_no_option(run: Import, write: Write)
     result = run(write("w.csv", HEADER + lines(one)))
     assert (result.restated, result.doubts.restated) == (1, [])
     assert Pattern.SINGLE == "single bars"
+
+
+def test_prices_as_small_as_a_number_can_be_are_compared_too(run: Import, write: Write) -> None:
+    tiny = f"{DAYS[0]},NYSE:A,1e-320,1e-320,1e-320,1e-320,10,1\n"
+    calm = f"{DAYS[1]},NYSE:A,10,10,10,10,10,10\n"
+    with pytest.raises(InputError, match=r"price after ÷ before: inf"):
+        run(write("v.csv", header(with_splits=True) + tiny + calm))
