@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.catalog import FeatureGroup
-from ingestion.formulas import SHIPPED
+from ingestion.catalog.formula import Formula
 from ingestion.markets.hours import hours_of, known_bar_close
 from ingestion.markets.sessions import session_bounds
 from ingestion.quality.history import History
@@ -140,7 +140,7 @@ def _lost(group: FeatureGroup, rows: pa.Table, history: History) -> Iterator[Fig
     for column in group.features:
         had = pc.is_valid(before[column.name]).to_numpy()
         if history.holes:
-            had &= ~_spans_hole(rows, column.name, history.holes)
+            had &= ~_spans_hole(rows, history.formulas[column.name], history.holes)
         lost = had & pc.is_null(rows[column.name]).to_numpy()
         yield _share(
             f"{column.name} lost share",
@@ -151,9 +151,9 @@ def _lost(group: FeatureGroup, rows: pa.Table, history: History) -> Iterator[Fig
         )
 
 
-def _spans_hole(rows: pa.Table, feature: str, holes: OpenHoles) -> NDArray[np.bool_]:
-    """Tell in which rows a feature's window may span a missing session."""
-    back = SHIPPED[feature].look_back
+def _spans_hole(rows: pa.Table, formula: Formula, holes: OpenHoles) -> NDArray[np.bool_]:
+    """Say in which rows a formula's window may span a missing session."""
+    back = formula.look_back
     if isinstance(back, int):
         back = timedelta(days=back * _DAYS_PER_BAR)
     window = timedelta.max if back == "all" else back + _LONGEST_PAUSE

@@ -71,7 +71,7 @@ def check_at_door(
     waivers = read_waivers(project.feast_repository, clock.now())
     batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
-        history=read_history(project.lakehouse, group, batch, holes, feeds),
+        history=read_history(project.lakehouse, group, batch, holes, feeds, project.formulas),
         fewest=fewest,
         most=most,
         waived=waivers.of_group(group.name),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from ingestion.bars.holes import OpenHoles
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
+from ingestion.catalog.formula import Formula
+from ingestion.formulas import SHIPPED
 from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
 from ingestion.markets.feeds import Feeds
 
@@ -34,6 +37,8 @@ class History:
     """Sessions that are missing: values over them are gone for a known reason."""
     feeds: Feeds | None = None
     """How late each symbol's feed was; as is usual for its exchange if nothing is known."""
+    formulas: Mapping[str, Formula] = field(default_factory=lambda: SHIPPED)
+    """By name, what computed features say of how far back they read."""
 
     @classmethod
     def none(cls, group: FeatureGroup) -> History:
@@ -48,6 +53,7 @@ def read_history(
     rows: pa.Table,
     holes: OpenHoles | None = None,
     feeds: Feeds | None = None,
+    formulas: Mapping[str, Formula] = SHIPPED,
 ) -> History:
     """Read the trailing days of a batch's symbols.
 
@@ -57,7 +63,7 @@ def read_history(
     ----------
     rows
         In the group's schema, at least one; the first of a repeated symbol counts.
-    holes, feeds
+    holes, feeds, formulas
         Go into the history; the stored feeds if none are given.
 
     Raises
@@ -79,7 +85,7 @@ def read_history(
         return pa.concat_tables(tables), np.concatenate(days)
 
     history = _history(*reading_again(read), rows)
-    return replace(history, holes=holes, feeds=feeds or Feeds(lakehouse))
+    return replace(history, holes=holes, feeds=feeds or Feeds(lakehouse), formulas=formulas)
 
 
 def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:

@@ -16,7 +16,6 @@ from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, Column, Dataset, FeatureGroup
-from ingestion.formulas import SHIPPED
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import notes_on_bars
 from ingestion.jobs.compute.window import missing_in_window
@@ -68,9 +67,8 @@ def explain(project: Project, request: ExplainRequest) -> Explanation:
     if as_of > now:
         raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
     wanted = _wanted(request.feature)
-    root = project.lakehouse
     stories = [
-        reading_again(partial(_story, root, group, column, request.symbol, as_of, now))
+        reading_again(partial(_story, project, group, column, request.symbol, as_of, now))
         for group, column in wanted
     ]
     online = _served(project, wanted, request.symbol, now) if request.online else {}
@@ -112,8 +110,14 @@ def _wanted(feature: str) -> list[tuple[FeatureGroup, Column]]:
 
 
 def _story(
-    root: Path, group: FeatureGroup, column: Column, symbol: str, as_of: datetime, now: datetime
+    project: Project,
+    group: FeatureGroup,
+    column: Column,
+    symbol: str,
+    as_of: datetime,
+    now: datetime,
 ) -> Story:
+    root = project.lakehouse
     dates = by_date(list_parts(root, group))
     until = [day for day in reversed(dates) if day <= as_of.date()]
     since = [day for day in dates if as_of.date() <= day <= now.date()]
@@ -130,7 +134,7 @@ def _story(
 
     return Story(
         view=group.name,
-        source=_source(column),
+        source=_source(project, column),
         meaning=column.meaning,
         ttl=group.ttl,
         versions=tuple(_version(root, group, column, row) for row in reversed(deciding)),
@@ -141,7 +145,11 @@ def _story(
         superseded_by=last(after),
         missing=(
             missing_in_window(
-                root, symbol, SHIPPED[column.name], deciding[-1].values[group.event], now
+                root,
+                symbol,
+                project.formulas[column.name],
+                deciding[-1].values[group.event],
+                now,
             )
             if deciding and group is LOCAL_1D
             else ()
@@ -206,10 +214,10 @@ def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) ->
     )
 
 
-def _source(column: Column) -> str:
+def _source(project: Project, column: Column) -> str:
     if column.scanner:
         return f"TradingView's scanner, column {column.scanner}"
-    return SHIPPED[column.name].description
+    return project.formulas[column.name].description
 
 
 def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -> Bar | None:

@@ -176,7 +176,8 @@ def check_newest(
     checked = []
     for group, rows in newest.items():
         holes = known_holes(project.lakehouse) if group is LOCAL_1D else None
-        context = CheckContext(read_history(project.lakehouse, group, rows, holes), at)
+        history = read_history(project.lakehouse, group, rows, holes, formulas=project.formulas)
+        context = CheckContext(history, at)
         checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
     return checked
 

@@ -1,4 +1,4 @@
-"""Recompute ``local_1d`` from the bars: what is new, or any span of history.
+"""Recompute the features of bars: what is new, or any span of history.
 
 One function for both, so that a day computed live equals the same day of a backfill bit for bit:
 every feature is computed on all of its symbol's history, and only the rows of the wanted dates
@@ -11,7 +11,7 @@ others are written as one part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,8 @@ from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attenda
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
-from ingestion.catalog import ACCEPTED_HOLES, LOCAL_1D, MISSED_BARS, OHLCV_1D, Dataset
+from ingestion.catalog import ACCEPTED_HOLES, LOCAL_1D, MISSED_BARS, OHLCV_1D, Dataset, FeatureGroup
+from ingestion.formulas import BarFormula
 from ingestion.jobs.compute.transpose import (
     Names,
     features,
@@ -78,7 +79,7 @@ class LocalFeaturesResult:
 
 
 def backfill(project: Project, first: date, last: date) -> LocalFeaturesResult:
-    """Bring ``local_1d`` up to date for bars that closed on these UTC dates, both included.
+    """Bring computed features up to date for bars that closed on these UTC dates, both included.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def backfill(project: Project, first: date, last: date) -> LocalFeaturesResult:
 
 
 def local_features(project: Project, run_id: str | None = None) -> LocalFeaturesResult:
-    """Bring ``local_1d`` up to date with the bars written since it was.
+    """Bring computed features up to date with the bars written since it was.
 
     An old bar that was restated changes what follows it, so everything from the earliest new bar on
     is looked at. Up to date is what a run of this job has finished, as its receipt says: rows alone
@@ -186,14 +187,12 @@ def _recompute(
     everything = _require_bars(lakehouse)
     bars = [part for part in everything if part.date <= last]
     attendance = Attendance(everything[0].date, everything[-1].date)
+    groups = [
+        _Group(project, job, run_id, each, bars[-1].date) for each in computed_groups(project)
+    ]
+    formulas = list({each.name: each for group in groups for each in group.formulas}.values())
     # Beside the run's own staging folder, which goes with each part written.
     staging = lakehouse / "_tmp"
-    began = clock.now()
-    count = 0
-    written: list[Path] = []
-    kept = dates = quarantined = 0
-    # The newest date, if it is young enough to be served; there is none in history alone.
-    served = bars[-1].date if began.date() - bars[-1].date <= LOCAL_1D.ttl else None
     with (
         Spill(staging / f"{run_id}-symbols") as symbols,
         Spill(staging / f"{run_id}-months") as months,
@@ -206,103 +205,134 @@ def _recompute(
         if last == date.max:
             first = min(first, _first_changed(lakehouse, holes))
         for _, rows in symbols.drain():
-            spill_by_month(features(rows, names, holes), first, last, months)
-        stored = by_date(list_parts(lakehouse, LOCAL_1D))
-        rows_written = 0
+            spill_by_month(features(rows, names, holes, formulas), first, last, months)
         for _, of_month in months.drain():
-            changed: dict[date, pa.Table] = {}
-            newest: dict[date, datetime | None] = {}
-            for day, new in stamped(of_month, names, began):
-                dates += 1
-                changed[day], newest[day] = _differing(new, stored.get(day, []))
-                kept += new.num_rows - changed[day].num_rows
-            beside = stored.get(served, []) if served else []
-            judged = _accepted(project, job, run_id, changed, served, beside, holes)
-            for day, accepted in judged:
-                quarantined += changed[day].num_rows - accepted.num_rows
-                if accepted.num_rows:
-                    rows_written += accepted.num_rows
-                    created = created_after(max(clock.now(), began), newest[day])
-                    rows = created_at(accepted, created)
-                    written.append(append_part(lakehouse, LOCAL_1D, rows, run_id))
+            for group in groups:
+                group.publish(of_month, names, holes)
     result = LocalFeaturesResult(
         run_id,
         count,
-        dates,
-        rows_written,
-        kept,
-        tuple(written),
-        quarantined=quarantined,
+        dates=max(group.dates for group in groups),
+        rows_written=sum(group.rows_written for group in groups),
+        rows_unchanged=sum(group.rows_unchanged for group in groups),
+        parts=tuple(path for group in groups for path in group.parts),
+        quarantined=sum(group.quarantined for group in groups),
         holes=holes,
     )
     return _finished(job, result)
 
 
-def _accepted(
-    project: Project,
-    job: Job,
-    run_id: str,
-    changed: dict[date, pa.Table],
-    served: date | None,
-    stored: list[Part],
-    holes: OpenHoles,
-) -> Iterator[tuple[date, pa.Table]]:
-    """Yield by date the rows that may be published; the others go to the run's quarantine.
+def computed_groups(project: Project) -> Sequence[FeatureGroup]:
+    """Return the groups whose features are computed from bars."""
+    return (LOCAL_1D,)
 
-    Great Expectations judges the date that will be served, as a batch too and as it will be. The
-    row rules judge history.
 
-    Parameters
-    ----------
-    stored
-        The parts of the date that will be served.
+def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
+    """Return the formulas that a group's features are, but for retired ones.
 
     Raises
     ------
-    GateRefused
-        If the date that will be served is refused; those before it are published.
+    InputError
+        If there is no formula of a feature's name.
     """
-    history = {day: rows for day, rows in changed.items() if rows.num_rows and day != served}
-    if history:
-        # All at once: the rules cost more a call than a row.
-        stopped = screen(LOCAL_1D, pa.concat_tables(history.values())).quarantined
-        write_quarantine(project.lakehouse, LOCAL_1D, stopped, run_id)
-        for day, rows in history.items():
-            yield day, screen(LOCAL_1D, rows).accepted if stopped.num_rows else rows
-    if served in changed and changed[served].num_rows:
-        rows, beside = changed[served], read_current(stored, LOCAL_1D)
-        replaced = set(_keys(rows))
-        stays = pa.array([key not in replaced for key in _keys(beside)], pa.bool_())
-        report = check_at_door(
-            project, LOCAL_1D, rows, run_id, beside=beside.filter(stays), holes=holes
+    names = [column.name for column in group.features if not column.retired]
+    if unknown := [name for name in names if name not in project.formulas]:
+        raise InputError(
+            f"{group.name} has the feature {unknown[0]}, and no formula is called so: declare one "
+            f"in a file of {project.feast_repository / 'formulas'}"
         )
-        job.tell(quality=report)
-        refuse_unless_accepted(report, job)
-        yield served, report.accepted
+    return [project.formulas[name] for name in names]
 
 
-def _differing(new: pa.Table, stored: list[Part]) -> tuple[pa.Table, datetime | None]:
-    """Return the rows whose features are not stored yet, or differ in any bit that shows.
+class _Group:
+    """What a run writes of one group, and how much it was."""
 
-    Returns
-    -------
-    tuple
-        The rows, and when the newest of those that are stored was created; None if there is none.
-    """
-    if not stored:
-        return new, None
-    old = read_current(stored, LOCAL_1D)
-    newest = pc.max(old["created_timestamp"]).as_py()
-    position = {key: i for i, key in enumerate(_keys(old))}
-    places = np.array([position.get(key, -1) for key in _keys(new)], dtype=np.int64)
-    changed = places < 0
-    old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
-    for name in _compared(LOCAL_1D):
-        a, b = new[name].combine_chunks(), old[name].combine_chunks()
-        same = pc.fill_null(pc.equal(a, b), False)
-        same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
-        changed |= ~same.to_numpy(zero_copy_only=False)
-    return new.filter(pa.array(changed)), newest
+    def __init__(
+        self, project: Project, job: Job, run_id: str, group: FeatureGroup, newest: date
+    ) -> None:
+        self.formulas = formulas_of(project, group)
+        self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
+        self.parts: list[Path] = []
+        self._project, self._job, self._run_id, self._group = project, job, run_id, group
+        self._began = clock.now()
+        self._stored = by_date(list_parts(project.lakehouse, group))
+        # The newest date, if it is young enough to be served; there is none in history alone.
+        self._served = newest if self._began.date() - newest <= group.ttl else None
+
+    def publish(self, of_month: pa.Table, names: Names, holes: OpenHoles) -> None:
+        """Write what is not stored yet of a month's rows.
+
+        Raises
+        ------
+        GateRefused
+            If the date that will be served is refused; those before it are published.
+        """
+        changed: dict[date, pa.Table] = {}
+        newest: dict[date, datetime | None] = {}
+        for day, new in stamped(self._group, of_month, names, self._began):
+            self.dates += 1
+            changed[day], newest[day] = self._differing(new, self._stored.get(day, []))
+            self.rows_unchanged += new.num_rows - changed[day].num_rows
+        for day, accepted in self._accepted(changed, holes):
+            self.quarantined += changed[day].num_rows - accepted.num_rows
+            if accepted.num_rows:
+                self.rows_written += accepted.num_rows
+                created = created_after(max(clock.now(), self._began), newest[day])
+                rows = created_at(accepted, created)
+                path = append_part(self._project.lakehouse, self._group, rows, self._run_id)
+                self.parts.append(path)
+
+    def _accepted(
+        self, changed: dict[date, pa.Table], holes: OpenHoles
+    ) -> Iterator[tuple[date, pa.Table]]:
+        """Yield by date the rows that may be published; the others go to the run's quarantine.
+
+        Great Expectations judges the date that will be served, as a batch too and as it will be.
+        The row rules judge history.
+        """
+        group, served = self._group, self._served
+        history = {day: rows for day, rows in changed.items() if rows.num_rows and day != served}
+        if history:
+            # All at once: the rules cost more a call than a row.
+            stopped = screen(group, pa.concat_tables(history.values())).quarantined
+            write_quarantine(self._project.lakehouse, group, stopped, self._run_id)
+            for day, rows in history.items():
+                yield day, screen(group, rows).accepted if stopped.num_rows else rows
+        if served in changed and changed[served].num_rows:
+            rows, beside = changed[served], read_current(self._stored.get(served, []), group)
+            replaced = set(_keys(rows))
+            stays = pa.array([key not in replaced for key in _keys(beside)], pa.bool_())
+            beside = beside.filter(stays)
+            report = check_at_door(
+                self._project, group, rows, self._run_id, beside=beside, holes=holes
+            )
+            self._job.tell(quality=report)
+            refuse_unless_accepted(report, self._job)
+            yield served, report.accepted
+
+    def _differing(self, new: pa.Table, stored: list[Part]) -> tuple[pa.Table, datetime | None]:
+        """Return the rows whose features are not stored yet, or differ in any bit that shows.
+
+        Returns
+        -------
+        tuple
+            The rows, and when the newest of those that are stored was created; None if there is
+            none.
+        """
+        if not stored:
+            return new, None
+        old = read_current(stored, self._group)
+        newest = pc.max(old["created_timestamp"]).as_py()
+        position = {key: i for i, key in enumerate(_keys(old))}
+        places = np.array([position.get(key, -1) for key in _keys(new)], dtype=np.int64)
+        changed = places < 0
+        old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
+        for name in _compared(self._group):
+            a, b = new[name].combine_chunks(), old[name].combine_chunks()
+            same = pc.fill_null(pc.equal(a, b), False)
+            same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
+            changed |= ~same.to_numpy(zero_copy_only=False)
+        return new.filter(pa.array(changed)), newest
 
 
 def _compared(dataset: Dataset) -> list[str]:

@@ -1,4 +1,4 @@
-"""From bars by date to rows of ``local_1d`` by date, through formulas that need them by symbol.
+"""From bars by date to computed features by date, through formulas that need them by symbol.
 
 More rows than fit in memory are turned around twice, on disk:
 
@@ -13,7 +13,7 @@ costs a fraction of moving and sorting texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
 
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import VALUES, close_seconds
 from ingestion.bars.holes import Attendance, OpenHoles
 from ingestion.base.spill import Spill, runs
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.formulas import compute_local_features
+from ingestion.catalog import OHLCV_1D, FeatureGroup
+from ingestion.formulas import BarFormula, compute
 from ingestion.lakehouse import arrow_schema, by_date, is_withdrawn, read_current
 from ingestion.lakehouse.parts import Part, read_metadata
 
@@ -88,18 +88,22 @@ class Names:
         return pa.DictionaryArray.from_arrays(places, self.ordered)
 
 
-def features(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
-    """Compute all features of some symbols' whole history, with the bars' closes.
+def features(
+    rows: pa.Table, names: Names, holes: OpenHoles, formulas: Sequence[BarFormula]
+) -> pa.Table:
+    """Compute formulas on some symbols' whole history, with the bars' closes.
 
     Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
     """
     withdrawn = rows.filter(rows[_WITHDRAWN])
     rows = rows.filter(pc.invert(rows[_WITHDRAWN])).drop_columns([_WITHDRAWN])
-    computed = _computed(rows, names, holes)
+    computed = _computed(rows, names, holes, formulas)
     return _with_withdrawn(computed, withdrawn, names) if withdrawn.num_rows else computed
 
 
-def _computed(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
+def _computed(
+    rows: pa.Table, names: Names, holes: OpenHoles, formulas: Sequence[BarFormula]
+) -> pa.Table:
     places = names.place_of[rows["number"].to_numpy()]
     order = np.lexsort((rows["timestamp"].to_numpy(), places))
     rows, place = rows.take(pa.array(order)), pa.array(places[order])
@@ -112,7 +116,7 @@ def _computed(rows: pa.Table, names: Names, holes: OpenHoles) -> pa.Table:
     if holes:
         missing = holes.missing_from(names.ordered.to_pylist(), places[order], closes.to_numpy())
         bars = bars.append_column("missing_from", pa.array(missing))
-    computed = compute_local_features(bars)  # in the order of the bars, which is its own
+    computed = compute(bars, formulas)  # in the order of the bars, which is its own
     return (
         computed.drop_columns(["symbol", "timestamp"])
         .append_column("place", place)
@@ -159,9 +163,14 @@ def spill_by_month(rows: pa.Table, first: date, last: date, spill: Spill) -> Non
     spill.scatter(rows, days // 30)
 
 
-def stamped(rows: pa.Table, names: Names, created: datetime) -> Iterator[tuple[date, pa.Table]]:
-    """Yield the rows of each date, in the schema of ``local_1d`` and in the order of symbols."""
-    schema = arrow_schema(LOCAL_1D)
+def stamped(
+    group: FeatureGroup, rows: pa.Table, names: Names, created: datetime
+) -> Iterator[tuple[date, pa.Table]]:
+    """Yield the rows of each date, in the group's schema and in the order of symbols.
+
+    A retired column, which is no longer computed, is null.
+    """
+    schema = arrow_schema(group)
     rows = rows.take(pa.array(np.lexsort((rows["place"].to_numpy(), _days(rows)))))
     columns = {name: rows[name] for name in rows.column_names} | {
         "symbol": names.at(rows["place"].combine_chunks()),
@@ -169,6 +178,7 @@ def stamped(rows: pa.Table, names: Names, created: datetime) -> Iterator[tuple[d
         "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
         "bar_timestamp": pc.multiply(rows["bar_open"], 1_000_000),
     }
+    columns |= {c.name: pa.nulls(len(rows)) for c in group.columns if c.retired}
     table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
     for number, start, end in runs(_days(table)):
         yield datetime.fromtimestamp(number * _DAY, UTC).date(), table.slice(start, end - start)
