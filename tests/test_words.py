@@ -28,7 +28,7 @@ LIMITS: dict[str, int] = {
     "ingestion/feast_objects": 1,
     "ingestion/formulas": 6,
     "ingestion/jobs": 72,
-    "ingestion/lakehouse": 31,
+    "ingestion/lakehouse": 23,
     "ingestion/plugins": 64,
     "ingestion/quality": 21,
     "ingestion/replay": 3,

@@ -12,7 +12,7 @@ In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees 
 ``writer``   the one primitive that adds a part
 ``ledger``   what each run wrote, with the hash of each part
 ``origins``  which run a row came from, also in a merged part
-``inspect``  does a part hold what it must
+``inspect``  whether a part is as its dataset says
 ``compact``  the parts of a date become one
 ``history``  all versions of a symbol's rows, each with its run
 ``staging``  files and folders on the disk

@@ -87,7 +87,7 @@ def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
 
 
 def _is_of(dataset: Dataset, schema: pa.Schema) -> bool:
-    """Tell whether a file is a sound part, rather than a damaged or a foreign one."""
+    """Return whether a file is a sound part, rather than a damaged or a foreign one."""
     if damage(schema) is not None:
         return False
     return recorded(schema) is not None or {*dataset.key, dataset.event} <= {*schema.names}

@@ -1,4 +1,4 @@
-"""Does a part hold what it must: the lakehouse's contract, checked on the file."""
+"""Whether a part is as its dataset says: the lakehouse's contract, checked on the file."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
 
 
 def version_keys(dataset: Dataset) -> tuple[str, ...]:
-    """Return what tells a version of a row: its key, and when it was created where that is known.
+    """Return what identifies a version of a row: its key, and its creation where that is known.
 
     A merged part is sorted by it.
     """

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 
 def ascends(rows: pa.Table, names: Sequence[str]) -> bool:
-    """Tell whether each row's key is above that of the row before: sorted by it, and unique on it.
+    """Return whether each key is above the key before it: the rows are sorted and unique by it.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ UNFINISHED = ".unfinished"
 def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
     """Add one part to the partition of the rows' UTC event date.
 
-    The caller holds the lakehouse lock.
+    The caller has the lakehouse lock.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def created_at(rows: pa.Table, instant: datetime) -> pa.Table:
 def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) -> Path:
     """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke.
 
-    The run's ledger holds its hash. It may be written again.
+    The run's ledger records its hash. It may be written again.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) ->
     """
     folder = root / "_runs" / run_id
     make_folder(folder, root)
-    # Beside its place and not under `_tmp`, which a run that holds the lock may sweep meanwhile.
+    # Beside its place and not under `_tmp`, which a run that has the lock may sweep meanwhile.
     unfinished, target = folder / f"{name}{UNFINISHED}", folder / name
     if isinstance(content, Path):
         content.replace(unfinished)
@@ -206,7 +206,7 @@ def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
             raise ValueError(f"{dataset.name}: NaN or infinity in {column.name}")
     days: set[date] = {event.date() for event in pc.unique(rows[dataset.event]).to_pylist()}
     if len(days) != 1:
-        raise ValueError(f"{dataset.name}: a part holds one UTC date, got {len(days)}")
+        raise ValueError(f"{dataset.name}: a part contains one UTC date, got {len(days)}")
     return days.pop()
 
 
