@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,13 @@ from target_bars import DAY, sample_bars
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import LOCAL_1D
-from ingestion.formulas import compute_local_features
+from ingestion.formulas import SHIPPED, Bars, compute_local_features, formula
+from ingestion.jobs.compute import lookahead
 from ingestion.jobs.compute.lookahead import (
     LAST_BARS,
     LATER_SPLITS,
     LookaheadReport,
+    computing,
     verify_lookahead,
 )
 
@@ -168,6 +171,113 @@ def test_a_leak_among_the_real_features_is_named_alone() -> None:
     assert [leak.feature for leak in report.leaks] == ["RSI"]
 
 
+def moved_forward(x: np.ndarray) -> np.ndarray:
+    return np.vstack([x[1:], np.full((1, x.shape[1]), np.nan)])
+
+
+PEEKS = {
+    "centred_mean": lambda bars: (bars.close + moved_forward(bars.close)) / 2,
+    "min_max_of_all": lambda bars: (
+        (bars.close - np.nanmin(bars.close, axis=0))
+        / (np.nanmax(bars.close, axis=0) - np.nanmin(bars.close, axis=0))
+    ),
+    "next_return": lambda bars: moved_forward(bars.close) / bars.close - 1,
+    "share_of_the_last_close": lambda bars: (
+        bars.close
+        / np.take_along_axis(bars.close, (~np.isnan(bars.close)).sum(axis=0)[None] - 1, axis=0)
+    ),
+    "place_by_value": lambda bars: np.argsort(np.argsort(bars.close, axis=0), axis=0),
+}
+"""Formulas that see the future, as people write them by mistake."""
+
+
+def declared(name: str):
+    return formula(name, "sees the future", look_back=1, warm_up=0)(PEEKS[name])
+
+
+@pytest.mark.parametrize("symbols", [(60,), (40, 60, 25)])
+@pytest.mark.parametrize("name", PEEKS)
+def test_a_formula_that_peeks_is_named_with_the_smallest_case(name: str, symbols: tuple[int, ...]):
+    bars = walks(*symbols)
+    known = computing([*SHIPPED.values(), declared(name)])
+    (leak,) = verify_lookahead(bars, known).leaks
+    assert leak.feature == name
+    case = leak.smallest
+    assert case
+    assert case.symbol == case.of_symbol == leak.symbol
+    assert case.of_timestamp > case.timestamp
+    # The last close is adjusted by every split before it.
+    assert case.what == ("split" if name == "share_of_the_last_close" else "price")
+    if name in ("centred_mean", "next_return"):
+        opened = [r["timestamp"] for r in bars.to_pylist() if r["symbol"] == case.symbol]
+        assert opened.index(case.of_timestamp) == opened.index(case.timestamp) + 1
+    opened = f"{datetime.fromtimestamp(case.of_timestamp, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert f"with another {case.what} in the bar of {opened} of {case.symbol}" in str(leak)
+
+
+def test_the_smallest_case_is_true() -> None:
+    """Changing that bar's prices alone moves that value alone from the one to the other."""
+    bars, compute = walks(60), computing([declared("next_return")])
+    (leak,) = verify_lookahead(bars, compute).leaks
+    case = leak.smallest
+    assert case
+    opened = bars["timestamp"].to_pylist()
+    at, later = opened.index(case.timestamp), opened.index(case.of_timestamp)
+    values = compute(bars)["next_return"].to_pylist()
+    assert values[at] == case.value
+    close = bars["close"].to_pylist()
+    close[later] = (1 + case.moved) * close[at]
+    moved = bars.set_column(bars.column_names.index("close"), "close", pa.array(close))
+    assert compute(moved)["next_return"].to_pylist()[at] == pytest.approx(case.moved)
+
+
+@pytest.mark.parametrize(
+    ("what", "peek"),
+    [
+        ("volume", lambda bars: bars.volume / np.nansum(bars.volume, axis=0)),
+        ("split", lambda bars: bars.split / np.nanmax(bars.split, axis=0)),
+    ],
+)
+def test_what_was_changed_is_named(what: str, peek: Callable[[Bars], np.ndarray]) -> None:
+    peeking = formula("peek", "sees the future", look_back="all")(peek)
+    (leak,) = verify_lookahead(walks(50, 30), computing([peeking])).leaks
+    assert leak.smallest
+    assert leak.smallest.what == what
+
+
+def test_the_future_of_other_symbols_is_changed_too() -> None:
+    """A mean over symbols by the number of the bar: one's fifth is later than another's."""
+    mean = formula("mean", "of all symbols", look_back=0)(
+        lambda bars: bars.close * 0 + np.nanmean(bars.close, axis=1, keepdims=True)
+    )
+    (leak,) = verify_lookahead(walks(40, 40), computing([mean])).leaks
+    assert leak.smallest
+    assert leak.smallest.of_symbol != leak.smallest.symbol
+
+
+def test_what_sees_the_number_of_bars_has_no_case_of_one_bar() -> None:
+    count = formula("count", "bars of the symbol", look_back="all")(
+        lambda bars: bars.close * 0 + (~np.isnan(bars.close)).sum(axis=0)
+    )
+    (leak,) = verify_lookahead(walks(40), computing([count])).leaks
+    assert leak.smallest is None
+    assert "smallest case" not in str(leak)
+
+
+def test_a_filter_that_looks_at_the_next_bar_is_caught_though_no_cut_shows_it() -> None:
+    """A spike counts as one if the next bar is back again; these walks have none."""
+    bars, spikes = (
+        walks(40, 60),
+        formula("without_spikes", "close, but for spikes", look_back=0)(
+            lambda bars: np.where(moved_forward(bars.close) < 0.7 * bars.close, np.nan, bars.close)
+        ),
+    )
+    (leak,) = verify_lookahead(bars, computing([spikes])).leaks
+    assert leak.change == "other prices, volumes and splits later"
+    assert leak.smallest
+    assert leak.smallest.moved is None
+
+
 def test_a_leak_tells_row_and_values() -> None:
     bars = walks(10)
     (leak,) = verify_lookahead(bars, planted(next_close=LEAKS["next_close"])).leaks
@@ -223,7 +333,8 @@ def test_bars_without_split_ratios_are_split_too() -> None:
     assert leak.change.startswith("a split")
 
 
-def test_a_later_split_is_traded_as_it_would_have_been() -> None:
+def test_a_later_split_is_traded_as_it_would_have_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookahead, "OTHER_FUTURES", 0)
     bars, seen = walks(30, 40, splits=True), []
 
     def compute(altered: pa.Table) -> pa.Table:
