@@ -59,7 +59,7 @@ class Bars:
         return len(self.row)
 
     def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Bars:
-        """Return some of the bars by position or by mask; these if a mask drops none."""
+        """Return some bars, by position or by mask; a mask that drops none returns ``self``."""
         if which.dtype == np.bool_ and which.all():
             return self
         return Bars(*(getattr(self, field.name)[which] for field in fields(self)))
@@ -70,13 +70,13 @@ class Bars:
 
     @classmethod
     def of(cls, table: pa.Table) -> Bars:
-        """Return the bars of such a table; of a column in several pieces a copy is made."""
-        # A copy where it is in one piece too: what comes from Arrow is read-only.
+        """Return the bars of a table that :meth:`table` has made; its columns are copied."""
+        # Arrow gives read-only arrays, and bars are changed in place.
         return cls(*(np.array(table[each.name].to_numpy()) for each in fields(cls)))
 
     @classmethod
     def concatenate(cls, several: Sequence[Bars]) -> Bars:
-        """Return the bars of several, in order; of one, that one itself."""
+        """Return the bars of several, one after the other; a single one is returned itself."""
         if len(several) == 1:
             return several[0]
         if not several:
@@ -101,7 +101,7 @@ _DTYPES: dict[str, type[np.integer[Any]]] = {
 
 
 class SymbolTable:
-    """Symbols, numbered in the order in which they were met.
+    """Symbols, numbered in the order in which they came.
 
     Parameters
     ----------
@@ -111,11 +111,11 @@ class SymbolTable:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = list(names)
-        """Every symbol, at its number."""
+        """Each symbol stands at its number."""
         self._numbers = {name: number for number, name in enumerate(self.names)}
 
     def number(self, symbol: str) -> int:
-        """Return a symbol's number; a new one where it was not met before."""
+        """Return a symbol's number; a new symbol gets the next one."""
         number = self._numbers.setdefault(symbol, len(self.names))
         if number == len(self.names):
             self.names.append(symbol)
@@ -131,7 +131,7 @@ class SymbolTable:
 
 @dataclass(frozen=True)
 class Split:
-    """New shares for an old one, from an ex-date on."""
+    """A split: from an ex-date on, there are ``ratio`` new shares for an old one."""
 
     symbol: str
     event: int
@@ -140,7 +140,7 @@ class Split:
     row: int = 0
     """Row of the splits file, from 1; 0 where a file of bars gives it."""
     is_moved: bool = False
-    """Whether it is no split of that day, but the ratio that takes effect there."""
+    """Whether this is the ratio that takes effect on that day, and the split is of another day."""
 
 
 _LONGEST = 1 << 36
@@ -154,7 +154,7 @@ def keys_of(symbol: NDArray[np.integer], event: NDArray[np.int64]) -> NDArray[np
 
 
 def places(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return where each wanted key is among keys in order; −1 for none, of equal ones the last."""
+    """Return the position of each wanted key among sorted keys; −1 for none, the last of equals."""
     if not len(keys):
         return np.full(len(wanted), -1, dtype=np.intp)
     at = np.searchsorted(keys, wanted, side="right") - 1
@@ -162,7 +162,7 @@ def places(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int
 
 
 def among(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which wanted keys are among keys in order.
+    """Return which wanted keys are among sorted keys.
 
     ``np.isin`` does the same, and takes a hundred times longer: it hashes, and such keys collide.
     """
@@ -208,7 +208,7 @@ ROWS_AT_ONCE = 500_000
 """Bars that are judged, or written, together; about 80 bytes each, several times."""
 
 PILES = 512
-"""Into which the symbols are dealt: batches are cut up so finely, and none is ever large."""
+"""How many piles the symbols are divided into; so many that no pile is ever large."""
 
 
 NEVER = np.iinfo(np.int64).max
@@ -222,11 +222,11 @@ class Extent:
         """How many bars close on each."""
         self.first = np.zeros(0, dtype=np.int64)
         self.last = np.zeros(0, dtype=np.int64)
-        """Of each symbol by number; of one without bars the first is after the last."""
+        """First and last day by symbol; without bars the first is after the last."""
 
     @classmethod
     def of(cls, symbol: NDArray[np.int32], event: NDArray[np.int64]) -> Extent:
-        """Return that of bars with such symbols, by number, and closes, Unix seconds."""
+        """Return the extent of bars, from their symbols by number and closes, Unix seconds."""
         extent = cls()
         extent.add(symbol, event)
         return extent
@@ -247,17 +247,17 @@ class Extent:
 
 
 class SymbolsBars(NamedTuple):
-    """Some symbols of an import, with all that there is of each."""
+    """Some symbols of an import, with everything that there is of each."""
 
     numbers: NDArray[np.int32]
     bars: Bars
-    """Those of the files, in the order in which they came."""
+    """The bars of the files, in the order in which they came."""
     splits: list[Split]
-    """Those that the files of bars give."""
+    """The splits that the files of bars give."""
     waiting: Bars
-    """Those that earlier imports held back; they have the file number behind the last one's."""
+    """Bars that earlier imports held back; their file number is behind the last file's."""
     stored: Bars
-    """What the lakehouse has around them."""
+    """The stored bars around all of these."""
 
 
 class BySymbol:
@@ -308,7 +308,7 @@ class BySymbol:
             self._add(bars)
 
     def drain(self) -> Iterator[SymbolsBars]:
-        """Yield all symbols with what there is of them, some at a time."""
+        """Yield all symbols with everything that there is of them, some at a time."""
         names = self._symbols.names
         numbers = np.arange(len(names), dtype=np.int32)
         for piles in together(self._sizes):
@@ -347,7 +347,7 @@ class ByDate:
         sizes = np.array([days[day] for day in ordered], dtype=np.int64)
         spans = list(together(sizes))
         self._starts = np.array([ordered[span[0]] for span in spans[1:]], dtype=np.int64)
-        """First days of all piles but the first, which begins with time itself."""
+        """First days of all piles but the first, which has no beginning."""
         self._bars = Spill(folder)
 
     def add(self, bars: Bars) -> None:

@@ -256,7 +256,7 @@ def settle_order(texts: Iterable[str]) -> Order | None:
     Raises
     ------
     ValueError
-        If one date proves one order and another date another: names both.
+        If one date proves one order, and another date proves another; the message names both.
     """
     left: dict[Order, None] = dict.fromkeys(Order)
     proofs: dict[frozenset[Order], str] = {}
@@ -274,7 +274,7 @@ def settle_order(texts: Iterable[str]) -> Order | None:
             raise ValueError(f"{first!r} and {last!r} are not written in one order")
     if not proofs:
         return None
-    # Both readings of 03/03/2021 are one day, so what is left may still be two orders.
+    # Both readings of 03/03/2021 are the same day, so several orders may be left.
     return next(iter(left)) if len(left) == 1 else None
 
 
@@ -346,7 +346,7 @@ def _in_order(match: re.Match[str], order: Order) -> date | None:
 
 
 def _year(digits: str) -> int:
-    """Return the year; of two digits as POSIX reads them, 69 to 99 in the last century."""
+    """Return the year; two digits are read as POSIX does: 69 to 99 are in the last century."""
     year = int(digits)
     return year if len(digits) > 2 else year + (1900 if year >= 69 else 2000)
 
@@ -409,8 +409,8 @@ class Times:
         """
         read = [
             *(
-                # Files of one vendor have the same dates. Other types than texts have values that
-                # are equal and yet to be read otherwise: one instant in two zones.
+                # Files of one vendor have the same dates, so texts are cached. Other values can be
+                # equal and mean different days: one instant in two zones.
                 (_read_time_of_text if isinstance(value, str) else read_time)(value, order, form)
                 for value in values
             ),

@@ -54,7 +54,7 @@ _NO_SESSION = -1
 
 @dataclass(frozen=True, order=True)
 class Hole:
-    """A session that a market had and the lakehouse has not."""
+    """A session that a market had and the lakehouse lacks."""
 
     closes: int
     """Unix s."""
@@ -178,7 +178,9 @@ class Attendance:
         before = np.concatenate([[_NO_SESSION], session[:-1]])
         first = np.diff(number, prepend=_NO_SESSION) != 0
         before[first] = self._newest[number[first]]
-        kept = (session > before) & (session >= 0)  # the others are of a session that is there
+        kept = (session > before) & (
+            session >= 0
+        )  # the other bars are of a session that was counted
         if not kept.all():
             number, session = number[kept], session[kept]
             before = np.concatenate([[_NO_SESSION], session[:-1]])
@@ -299,7 +301,7 @@ class Accepted:
 
 
 def read_accepted(root: Path) -> list[Accepted]:
-    """Return what was accepted, in the order of the sessions; of each session the last word."""
+    """Return what was accepted, in the order of the sessions, by the last entry of each."""
     rows = _accepted_rows(root).sort_by(
         [("timestamp", "ascending"), ("created_timestamp", "ascending")]
     )
@@ -351,7 +353,7 @@ def _accepted_rows(root: Path) -> pa.Table:
 
 @dataclass(frozen=True)
 class Missed:
-    """A symbol's bar that the lakehouse has not."""
+    """A bar that the lakehouse lacks, of a symbol that had one."""
 
     symbol: str
     closes: int
@@ -385,7 +387,7 @@ def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: s
 
 
 NO_HOLE = 0
-"""Stands for "no session is missing before this bar"."""
+"""No session is missing before a bar."""
 
 
 @dataclass(frozen=True)
@@ -407,7 +409,7 @@ class OpenHoles:
         return frozenset(of_markets | {(hole.closes, symbol) for symbol, hole in self.of_symbols})
 
     def document(self) -> dict[str, Any]:
-        """Return the holes for a receipt; what :meth:`of_document` reads."""
+        """Return the holes for a receipt; :meth:`of_document` reads them again."""
 
         def plain(hole: Hole) -> dict[str, Any]:
             return {**asdict(hole), "session": hole.session.isoformat()}
@@ -518,7 +520,7 @@ def _note_first_hole(
 
 
 def open_holes(root: Path, attendance: Attendance) -> OpenHoles:
-    """Return the holes among the bars that were attended, without those that are accepted."""
+    """Return the holes that :class:`Attendance` has found, without the accepted ones."""
     accepted = {(each.market, each.session) for each in read_accepted(root)}
     of_markets = [
         hole for hole in attendance.holes() if (hole.market, hole.session) not in accepted
@@ -534,7 +536,7 @@ def open_holes(root: Path, attendance: Attendance) -> OpenHoles:
 
 
 def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
-    """Yield the missed bars that did not come since."""
+    """Yield the missed bars that are still not stored."""
     days: dict[date, list[Missed]] = {}
     for each in missed:
         days.setdefault(utc_date(each.closes), []).append(each)

@@ -67,7 +67,7 @@ class OnePerSession:
     refused: NDArray[np.bool_]
     """All bars of a session whose bars disagree."""
     revised: NDArray[np.bool_]
-    """Kept bars whose volume differs from that of one that they stand for."""
+    """Kept bars whose volume differs from that of a bar that they replace."""
     chosen: NDArray[np.bool_]
     """Kept bars that disagree with others, and stay because :class:`Duplicates` says so."""
 
@@ -85,8 +85,8 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
     sessions
         Shape ``(n,)``: what :func:`session_keys` distinguishes them by.
     rule
-        For bars that disagree. Of those that agree in prices, to :data:`TOLERANCE`, and in what
-        they say about splits, the last one stays.
+        For bars that disagree. If all bars of a session agree in prices, to :data:`TOLERANCE`, and
+        in their split ratio, the last one stays.
     """
     size = len(bars)
     begins = np.ones(size, dtype=bool)
@@ -137,12 +137,12 @@ def _ratios_of_sessions(
     """Return, for each bar, the last ratio that its session's bars give; NaN where none does."""
     given = np.flatnonzero(~np.isnan(ratio))
     known = np.full(session[-1] + 1, np.nan)
-    known[session[given]] = ratio[given]  # of several the last one is written last
+    known[session[given]] = ratio[given]  # the last one of a session overwrites the others
     return known[session]
 
 
 _WAITING = "held_bars"
-"""Stands for a file's name where a bar is refused that an earlier import held back."""
+"""The name of the file, for a refused bar that an earlier import held back."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Prepared:
     unplaced: list[Split]
     """Splits that have no bar here."""
     moved: list[Split]
-    """Stored bars that get another ratio, because a split takes effect at them, or no more."""
+    """Stored bars that get another ratio, because a split takes effect elsewhere now."""
     held: Bars
     """Bars that wait until somebody says whether there was a split."""
     waited_in_vain: Bars
@@ -256,7 +256,7 @@ def judge_symbols(
     splits
         Those of the splits file; they overrule what the files of bars say of the same day.
     by
-        What is the same for all symbols.
+        The rules and the lists that all symbols share.
     waiting
         Bars of these symbols that earlier imports held back, as traded.
     stored
@@ -271,7 +271,7 @@ def judge_symbols(
 
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
-    """Refuse bars that disagree; returns one bar per session, and the others by file."""
+    """Refuse bars that disagree; return one bar per session, and how many others each file has."""
     sessions = one_per_session(bars, session_keys(bars, by.names), by.duplicates)
     by.refuse(bars, sessions.refused, Reason.DUPLICATE)
     for name, text, which in (
@@ -295,7 +295,7 @@ def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]
 
 
 def _description(bars: Bars, at: int, by: Judgement) -> str:
-    """Return which bar it is, and of which row."""
+    """Return symbol, date, file and row of a bar, for people."""
     closed = utc(int(bars.event[at]))
     file = Path(by.files[bars.file[at]]).name
     return f"{by.names[bars.symbol[at]]} {closed:%Y-%m-%d} ({file}, row {bars.row[at]})"
@@ -447,7 +447,7 @@ class _SymbolsImport:
         endless = ~lost & ~np.isfinite(self.bars.volume)
         by.refuse(self.bars, endless, Reason.VOLUME)
         self.bars = self.bars.take(~lost & ~endless)
-        # What is already in the prices must not be adjusted for again.
+        # These prices contain the adjustment already; a ratio would adjust them again.
         self.bars.split_ratio[by.still_adjusted[self.bars.symbol]] = 1.0
 
     def _refuse_scaled_pasts(self) -> tuple[list[Restatement], list[Restatement]]:

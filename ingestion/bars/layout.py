@@ -46,11 +46,12 @@ class Role(StrEnum):
 
 PRICES = (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE)
 NEEDED = (Role.TIME, *PRICES)
-"""What a file of bars cannot do without."""
+"""The columns that every file of bars must have."""
 
-# Of several spellings in one file the first here is meant: an opening time says more than a date, a
+# If a file has several of these spellings, the first one here is taken: an opening time says more
+# than a date, a
 # `name` beside a `symbol` is the company's, and `close` is the day's last price where `last` is
-# that of some minute. What is adjusted (`Adj Close`) is in no list: bars are stored as traded.
+# that of some minute. Adjusted columns (`Adj Close`) are in no list: bars are stored as traded.
 _SPELLED: dict[Role, str] = {
     Role.TIME: """
         time open, window start, time period start, timestamp, open time, unix, unix timestamp,
@@ -143,7 +144,7 @@ def roles_of(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
         Positions in ``header`` of each role's column: more than one where its name is repeated.
     """
     header = list(header)
-    if "T" in header and "t" in header:  # what one vendor calls ticker and time
+    if "T" in header and "t" in header:  # one vendor calls ticker and time so
         header[header.index("T")] = "symbol"
     if "timeHigh" in header and "name" in header:
         header[header.index("name")] = ""  # a number of that vendor's own
@@ -151,7 +152,7 @@ def roles_of(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
     bare = [plain_name(re.sub(r"[(\[].*?[)\]]", "", name)) for name in header]
     found: dict[Role, tuple[int, ...]] = {}
     for role, spellings in SPELLINGS.items():
-        # Units in brackets are not read unless nothing else has the name.
+        # Words in brackets are left out only if no column has the name otherwise.
         for spelling, among in ((each, cells) for cells in (names, bare) for each in spellings):
             if spelling in among:
                 found[role] = tuple(at for at, name in enumerate(among) if name == spelling)
@@ -326,9 +327,9 @@ def _is_symbol(text: str, by_number: bool = False) -> bool:
 CSV = frozenset({".csv", ".txt", ".tsv"})
 PARQUET = frozenset({".parquet", ".pq"})
 _HEAD_BYTES = 1 << 20
-"""The header of 500 instruments side by side has 50,000."""
+"""The header of 500 instruments side by side has 50,000 bytes."""
 _HEAD_LINES = 60
-"""Lines among which a header is looked for."""
+"""The header must begin within so many lines."""
 _SPLIT_TERMS = (Role.SPLIT_FROM, Role.SPLIT_TO)
 
 _LOOKS = (
@@ -345,7 +346,7 @@ _LOOKS = (
     (b"<html", "a web page, perhaps an error's: load the file again"),
     (b"<?xml", "XML: only CSV and Parquet are read"),
 )
-"""First bytes of what is given the wrong name."""
+"""First bytes of files of other kinds."""
 
 
 @dataclass(frozen=True)
@@ -427,7 +428,7 @@ def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> 
     lines = re.split(r"\r\n|\r|\n", text, maxsplit=_HEAD_LINES)
     rest = lines.pop() if len(lines) > _HEAD_LINES else ""
     if len(head) == _HEAD_BYTES and not rest and len(lines) > 1:
-        lines.pop()  # cut through
+        lines.pop()  # the last line is not complete
     rows = [_cells(line) for line in lines]
     is_whole = len(head) < _HEAD_BYTES
     for at, (delimiter, cells) in enumerate(rows):
@@ -437,13 +438,13 @@ def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> 
             if is_whole and not rest.strip() and not any(line.strip() for line in lines[skip:]):
                 raise InputError(f"{path} has no rows")
             return Layout(path, header, CsvForm(encoding, delimiter, skip))
-        # Below words in columns they are a header that is not known, and numbers no dump.
+        # Only first lines may be a dump: below a line with columns they are rows of that line.
         if set(needed) == set(NEEDED) and all(len(above) < 3 for _, above in rows[:at]):
             series = _without_header([cells for _, cells in rows[at:] if cells != [""]])
             if series is not None:
                 names = tuple(f"column {number}" for number in range(1, len(cells) + 1))
                 return Layout(path, Header(names, (series,), 0), CsvForm(encoding, delimiter, at))
-    # The line that says most is what was meant to be the header.
+    # The line with the most known names was probably meant to be the header.
     headers = [header_of_line(cells) for _, cells in rows if any(cells)] or [header_of_line([])]
     best = max(headers, key=lambda header: len(header.series[0].columns))
     if not best.series[0].columns and _reads_as_numbers(best.names):
@@ -472,7 +473,7 @@ def _header_at(
 
 
 def _lacks(header: Header, needed: Sequence[Role]) -> str | None:
-    """Say which needed columns a header has not; the two terms of a ratio are as good as it."""
+    """Say which needed columns a header lacks; the two terms of a ratio stand for the ratio."""
     found = set(header.series[0].columns)
     if found.issuperset(_SPLIT_TERMS):
         found.add(Role.SPLIT_RATIO)
@@ -530,7 +531,7 @@ def _without_header(rows: Sequence[list[str]]) -> Series | None:
         columns[Role.VOLUME] = (start + len(PRICES),)
     for row in rows:
         if len(row) != len(first):
-            continue  # it costs itself
+            continue  # the row is refused later, alone
         try:
             prices = [read_number(cell) for cell in row[start : start + len(PRICES)]]
         except ValueError:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SMALLEST = 1.25
 """Splits up to this ratio, either way round, look like a market's move in a day."""
 _AROUND = 3
-"""Prices on either side of an ex-date whose medians are compared: one bad bar does not decide."""
+"""How many prices on either side of an ex-date are compared, by their median."""
 _ELSEWHERE = 5
 """How many bars away the leap of a misdated split is looked for."""
 _SAME_RATIO = 0.1
@@ -58,7 +58,7 @@ class Evidence:
     at: int
     """Position of the first bar in the new money."""
     day: date
-    """On which that bar opened, UTC."""
+    """The UTC date on which that bar opened."""
     ratio: float
     shown: Shown
     factor: float
@@ -84,7 +84,7 @@ def evidence(bars: Bars, ratio: NDArray[np.float64]) -> Iterator[Evidence]:
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.arrays.in_order` leaves them, one a session.
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one per session.
     ratio
         Shape ``(n,)``: the ratio that takes effect at each bar, 1 for none.
     """
@@ -200,20 +200,20 @@ _FEW_BARS = 5
 _NEAR_LEVEL = float(np.log(2))
 """Largest difference of logarithms between the level before a bad bar and the one after it."""
 _HEAD, _TAIL = 2, 20
-"""A leap after so few bars, with so many after it, condemns those few."""
+"""Up to two first bars are bad if a leap follows them and at least 20 bars come after it."""
 _WHOLE_RATIOS = [Fraction(n) for n in range(2, 11)]
 _USUAL_SPLITS = [*_WHOLE_RATIOS, Fraction(3, 2), *(1 / n for n in _WHOLE_RATIOS), Fraction(2, 3)]
-"""Ratios that are suspected at an open. Of real opens without a split, 3 in a million are there."""
+"""Ratios that are suspected at an open; 3 in a million opens without a split have one of them."""
 _TOLERANCE = 0.01
-"""How near to 3:2 an opening step must be. Markets move so far."""
+"""How near to 3:2 an opening step must be; markets move as far as that by themselves."""
 _TOLERANCE_OF_WHOLE = 0.03
-"""How near to n:1. Overnight moves hide every third split from 1 %."""
+"""How near to n:1 it must be; a limit of 1 % would miss every third split."""
 _BUSY = 3.0
-"""Turnover in shares and in money, against its median, from which on a leap is the market's."""
+"""A leap with more than this turnover, against its median, is a move of the market."""
 _USUAL_BARS = 20
-"""Bars of which that median is taken."""
+"""Number of bars for that median."""
 _COARSE = 0.02
-"""Size of a price step, relative to the price, from which on rounding makes such ratios."""
+"""Prices in coarser steps than this, relative to the price, have such ratios by rounding."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def find_leaps(
     Parameters
     ----------
     bars
-        As :func:`ingestion.bars.arrays.in_order` leaves them, one a session, as traded.
+        As :func:`ingestion.bars.arrays.in_order` leaves them, one per session, as traded.
     ratio
         Shape ``(n,)``: the split ratio that takes effect at each bar, 1 for none.
     limit
@@ -390,7 +390,7 @@ class _SymbolLeaps:
         if not self.stored[at]:
             self.found.held[at : self.place.stop] |= ~self.stored[at : self.place.stop]
             return
-        # What is stored stays, so it is the new bars before it whose money is another one.
+        # A stored bar stays, so the new bars before it are those at another level.
         while before >= self.place.start and not self.stored[before]:
             self.found.held[before] = True
             before -= 1
@@ -423,7 +423,7 @@ def _is_coarse(bars: Bars, place: slice, at: int) -> bool:
 def _is_busy(bars: Bars, place: slice, at: int) -> bool:
     """Return whether so much was traded, in shares and in money, that it was the market that moved.
 
-    A split changes nobody's mind: as many shares more as there are shares more, for as much money.
+    A split alone does not: more shares change hands, but for as much money as before.
     """
     usual = slice(max(place.start, at - _USUAL_BARS), at)
     shares = float(np.median(bars.volume[usual]))
@@ -448,7 +448,7 @@ class SuspectedSplit:
     bar_open: int
     """Of the first bar at the new level, Unix seconds."""
     ratio: str
-    """New shares for an old one, such as ``4:1``; ``?`` where the leap is none of a usual split."""
+    """New shares for an old one, such as ``4:1``; ``?`` if no usual split leaps so."""
     bars_held: int
     """How many of the symbol's bars wait for an answer."""
     before: int

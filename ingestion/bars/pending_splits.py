@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 _REACH = timedelta(days=400)
-"""How far from a split its next bar, or the one before, is looked for in the lakehouse."""
+"""The next bar of a split, and the one before it, must be within this time."""
 
 _ONE_SPLIT_SECONDS = timedelta(days=7).total_seconds()
-"""Equal ratios of a symbol so near to each other are one split that is dated in two ways."""
+"""Equal ratios of a symbol within this time are one split, dated in two ways."""
 
 Ratios = dict[tuple[str, int], float]
 """Ratios by symbol and close of the ex-date's session, Unix seconds."""
@@ -72,7 +72,7 @@ def with_carried(
 ) -> NDArray[np.float64]:
     """Return the ratio that takes effect at each bar: its own and those that it carries.
 
-    Where both are equal they are one split, which two vendors date differently.
+    If both ratios are equal they are one split, which two vendors date differently.
     """
     product: NDArray[np.float64] = np.where(own == carried_ratio, own, own * carried_ratio)
     return product
@@ -125,7 +125,7 @@ class Known:
         }
 
     def believe_files(self) -> None:
-        """Take the files' word from now on where they say that there was no split."""
+        """From now on, a file that says that there was no split overrules a recorded one."""
         self._files_are_right = True
 
     def waiting_now(self, unplaced: Iterable[Split]) -> None:
@@ -238,7 +238,7 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
             if of_symbol[at] == event:
                 continue
             if not at and not is_new and merged.file[start] < 0:
-                continue  # it took effect before
+                continue  # it has taken effect at an earlier bar
         elif not is_new:
             continue  # no bar here is after it
         day = event // DAY
@@ -248,7 +248,7 @@ def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:
         if not stored.has_read(number, days):
             for each in days:
                 further.setdefault(each, set()).add(number)
-    # All splits together: each date is read once, however many splits it is near to.
+    # All splits together, so that each date is read once.
     if further:
         stored.extend(further)
 
@@ -342,7 +342,7 @@ def _changed_ratios(
     ratio = np.where(
         was == now, kept.split_ratio, with_carried(without_carried(kept.split_ratio, was), now)
     )
-    # What an earlier version of the project never applied is applied now.
+    # An earlier version of the project did not write some ratios: they are written now.
     late = (was == now) & (was != 1) & (kept.split_ratio == 1)
     ratio[late] = now[late]
     return [

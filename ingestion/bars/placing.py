@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 
 NO_CLOSE = -1
-"""Stands for the close of a time that is in no session: no bar closes then."""
+"""The close of a time that is in no session."""
 
 
 def place_times(
@@ -179,7 +179,7 @@ def _positions_by_key(
 
 
 TOLERANCE = 1e-9
-"""Relative; vendors' own arithmetic leaves a close a rounding error above its high."""
+"""Relative; the rounding of vendors may leave a close a little above its high."""
 
 
 def check_values(
@@ -232,11 +232,11 @@ def describe(bars: Bars, at: int) -> str:
 
 
 MANY = 5
-"""Symbols of an exchange from which on a day without a bar of any says something."""
+"""If so many symbols of an exchange were traded around a day, and none on it, it is reported."""
 
 
 class TradingDays:
-    """What an import's, or a snapshot's, bars say of their calendars."""
+    """Where the bars of an import, or of a snapshot, disagree with the calendars."""
 
     def __init__(self) -> None:
         self._on_closed: dict[tuple[date, str], set[str]] = {}
@@ -244,7 +244,7 @@ class TradingDays:
         self._spans: dict[str, tuple[int, int]] = {}
 
     def refuse(self, symbol: str, when: date | int) -> None:
-        """Take a good bar that is in no session: of a date, or an instant in Unix seconds."""
+        """Note a good bar that is in no session, by its date or its instant, Unix seconds."""
         calendar = known_calendar(symbol)
         if calendar is None:
             return
@@ -255,7 +255,7 @@ class TradingDays:
             self._on_closed.setdefault((when, exchange_of(symbol)), set()).add(symbol)
 
     def accept(self, bars: Bars, names: Sequence[str]) -> None:
-        """Take bars that are in sessions."""
+        """Note bars that are in sessions."""
         for symbol, at in bars_by_hours(names, bars.symbol).items():
             if known_calendar(symbol) is None:
                 continue
@@ -297,7 +297,7 @@ class TradingDays:
 
 @dataclass(frozen=True)
 class BarBatch:
-    """The good bars among some rows of a file, and what those say about splits."""
+    """The good bars of some rows of a file, and the splits that the rows give."""
 
     read: int
     """How many rows there were, the refused ones too."""
@@ -366,7 +366,7 @@ class BarReader:
         verdict = check_values(bars, unreadable, is_fx[which] | without_volume)
         verdict[(verdict == ACCEPTED) & (closes == NO_CLOSE)] = CODES[Reason.SESSION]
         verdict[(verdict == ACCEPTED) & (closes > self.now)] = CODES[Reason.FUTURE]
-        # What has no place in time or no name is refused as that, whatever else is wrong with it.
+        # A row without a time or a symbol is refused for that, whatever else is wrong with it.
         verdict[times.kinds == Kind.UNREADABLE] = CODES[Reason.TIME]
         against_name = np.array([CODES[each.reason] for each in named])[which]
         verdict = np.where(bars.symbol == NO_CLOSE, against_name, verdict)
@@ -404,7 +404,7 @@ class BarReader:
     def _turn_back(
         self, path: Path, file: VendorFile, bars: Bars, unreadable: NDArray[np.bool_]
     ) -> None:
-        """Make prices as traded, in place, of adjusted ones beside a close as traded."""
+        """Turn adjusted prices into traded ones, in place, by the column of unadjusted closes."""
         if self.adjusted:
             raise InputError(
                 f"{path} has a column of unadjusted closes, so its prices are read as they were "
@@ -426,7 +426,7 @@ class BarReader:
         verdict: NDArray[np.int8],
         explain: Callable[[Reason, int], tuple[str, str]],
     ) -> NDArray[np.bool_]:
-        """Record the refused rows, in the file's order; return which are left."""
+        """Record the refused rows, in the file's order; return which rows are good."""
         good: NDArray[np.bool_] = verdict == ACCEPTED
         for at in np.flatnonzero(~good):
             reason = REASONS[verdict[at]]
@@ -475,10 +475,10 @@ def _bars_of_rows(
 
 
 def _widen(bars: Bars) -> NDArray[np.bool_]:
-    """Move high and low to contain open and close, in place; return of which bars."""
+    """Move high and low to contain open and close, in place; return which bars were changed."""
     high = np.maximum(bars.high, np.maximum(bars.open, bars.close))
     low = np.minimum(bars.low, np.minimum(bars.open, bars.close))
-    # Not where a number is missing, nor by what is called rounding.
+    # A missing number is no reason, and neither is a difference by rounding.
     widened: NDArray[np.bool_] = (high > bars.high * (1 + TOLERANCE)) | (
         low < bars.low * (1 - TOLERANCE)
     )

@@ -122,7 +122,7 @@ def _tables_of_csv(layout: Layout, form: CsvForm, wanted: Sequence[int]) -> Iter
         pa.input_stream(str(layout.path), compression="detect") as source,
         pacsv.open_csv(
             source,
-            # In one thread, else a broken row does not know its number.
+            # With several threads the handler would not get the number of a broken row.
             read_options=pacsv.ReadOptions(
                 column_names=names,
                 skip_rows=form.skip,
@@ -141,7 +141,7 @@ def _tables_of_csv(layout: Layout, form: CsvForm, wanted: Sequence[int]) -> Iter
         done = 0
         for batch in batches:
             table = pa.Table.from_batches([batch])
-            # The parser may be ahead of this batch: what it set aside lies between, or behind it.
+            # The parser may be ahead of this batch: a row that it set aside is in it, or after it.
             every = np.arange(done + 1, done + table.num_rows + len(aside) + 1)
             rows = np.setdiff1d(every, aside)[: table.num_rows]
             done = int(rows[-1]) if len(rows) else done
@@ -186,7 +186,7 @@ class Survey:
     """How the cells of a file are to be read."""
 
     order: Order | None = None
-    """Of dates of numbers alone; None where none is proved."""
+    """Of dates that are numbers alone; None where no date proves one."""
     comma: Comma | None = None
     """What a comma in a number means; None where that is not known."""
     without_volume: frozenset[str | None] = frozenset()
@@ -230,7 +230,7 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
                     continue
                 column = table.columns[series.columns[role][0]]
                 marked |= distinct_matching(column, MARKED_NUMBER, as_shapes=True)
-                # Any rows show whether prices have points; the first do.
+                # Whether prices have points is seen in the first rows.
                 dots = dots or (first and bool(distinct_matching(column, _POINT)))
             if Role.VOLUME in series.columns:
                 volume = _is_filled(table.columns[series.columns[Role.VOLUME][0]])
@@ -253,11 +253,11 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
 
 
 def _compare_repeated(layout: Layout, series: Series, table: Table) -> None:
-    """Of columns with one name the first is read, so the others must say the same."""
+    """Refuse columns of one name that differ: only the first of them is read."""
     for found in series.columns.values():
         for other in found[1:]:
             first, second = table.columns[found[0]], table.columns[other]
-            # Where one of them says nothing, the other contradicts nothing.
+            # An empty cell does not contradict the other one.
             differ = pc.fill_null(pc.not_equal(_stripped(first), _stripped(second)), False)
             for at in np.flatnonzero(differ.to_numpy(zero_copy_only=False)).tolist():
                 pair = first[at].as_py(), second[at].as_py()
@@ -297,7 +297,7 @@ def _symbols_without_volume(layout: Layout) -> set[str]:
 
 
 def _is_filled(column: Any) -> Any:
-    """Return which cells of a column of numbers say anything."""
+    """Return which cells of a column of numbers are not empty."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
@@ -336,7 +336,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 _ROWS_INSPECTED = 50_000
-"""Rows that are looked at: more than the days of any instrument."""
+"""How many rows are inspected: more than the days of any instrument."""
 
 # Columns that vary and name no instrument, by plain name.
 _NO_INSTRUMENT_NAMES = frozenset(
@@ -357,7 +357,7 @@ _NAMES_OF_NUMBERS = re.compile(
     r"(?:.*(?:id|code|isin|cusip|sedol|figi|gvkey|permno|permco|wkn|token|conid|ticker|symbol))"
 )
 _EXCHANGE_CODES = (1_000, 999_999)
-"""Between which exchanges number their shares, all with as many digits."""
+"""Smallest and largest number of a share at exchanges that number them."""
 _YEAR_NUMBERS = frozenset(range(1900, 2100))
 _NO_INSTRUMENTS = frozenset(
     re.findall(
@@ -377,7 +377,7 @@ def demand_one_instrument(layout: Layout) -> None:
     Raises
     ------
     InputError
-        Naming the column that seems to distinguish them.
+        If there seem to be several; the message names the column that distinguishes them.
     """
     (series, *others) = layout.series
     if others or series.name is not None or Role.SYMBOL in series.columns:
@@ -399,7 +399,7 @@ def demand_one_instrument(layout: Layout) -> None:
     names = layout.header.names
     suspects = [at for at in unknown if _may_name_instruments(names[at], columns[at], times)]
     if suspects:
-        # Text says more than a number.
+        # A column of texts is named rather than one of numbers.
         at = min(
             suspects,
             key=lambda at: (
@@ -426,7 +426,7 @@ def _may_name_instruments(name: str, values: Sequence[str], times: Sequence[str]
         return False
     together = len(times) - len(set(times))
     pairs = set(zip(times, values, strict=True))
-    # Several rows on most dates, and this column is what makes a difference among them.
+    # Most dates have several rows, and this column distinguishes them.
     if together * 2 >= len(times) - together and len(pairs) > 0.9 * len(times):
         return _is_counted(values) or not _is_written(values)
     if _is_counted(values):
@@ -493,7 +493,7 @@ def _is_date_or_time(text: str) -> bool:
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
-    """Return a column as texts; of lists, structures and the like none."""
+    """Return a column as texts; lists, structures and the like become empty texts."""
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         return [""] * len(column)
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]
@@ -576,7 +576,7 @@ class VendorFile:
     def _distinct(self, encoded: Any, what: str) -> list[Any]:
         try:
             values: list[Any] = encoded.dictionary.to_pylist()
-        except (ValueError, OverflowError, KeyError) as error:  # the last: an unknown zone
+        except (ValueError, OverflowError, KeyError) as error:  # KeyError: an unknown time zone
             raise InputError(f"{self.path}: a {what} cannot be read: {error}") from None
         return values
 
@@ -597,9 +597,9 @@ class VendorFile:
 def read_batches(
     path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
 ) -> Iterator[VendorFile]:
-    """Yield the columns that matter of a CSV (also ``.csv.gz``) or Parquet file, rows by rows.
+    """Yield the known columns of a CSV (also ``.csv.gz``) or Parquet file, some rows at a time.
 
-    Of a file that has a column for each price of each instrument, every batch comes once for each.
+    If each instrument has columns of its own, every batch of rows comes once per instrument.
 
     Raises
     ------
@@ -629,7 +629,7 @@ def read_batches(
 def read_vendor_file(
     path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
 ) -> VendorFile:
-    """Read a whole file, a small one that is no table of many instruments side by side.
+    """Read a whole small file in which the instruments are not side by side.
 
     See :func:`read_batches`.
     """
@@ -656,7 +656,7 @@ def _batch_of_series(
 
 
 def _with_any_price(file: VendorFile) -> VendorFile:
-    """Leave out rows without any price: days on which others were traded."""
+    """Leave out rows without any price: days on which only other instruments were traded."""
     empty = np.ones(len(file), dtype=bool)
     for role in PRICES:
         values, unreadable = file.numbers(role)

@@ -158,7 +158,7 @@ _EXAMPLES_IN_TEXT = 5
 
 @dataclass
 class Finding:
-    """One kind of thing that was found."""
+    """One kind of note, and how often it applies."""
 
     name: str
     """In the receipt and for ``--json``."""
@@ -175,7 +175,7 @@ class Finding:
 
 
 class Findings:
-    """All findings of an import, in the order in which their kinds were met."""
+    """All findings of an import, in the order in which their kinds came."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, Finding] = {}

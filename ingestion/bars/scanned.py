@@ -72,7 +72,7 @@ class Scanned:
 
 
 def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
-    """Sort out a snapshot's rows.
+    """Divide a snapshot's rows into closed bars, open bars, and refused rows.
 
     Parameters
     ----------
@@ -180,19 +180,19 @@ def _explain(bars: Bars, at: int, row: Row) -> str:
 
 
 _SAME_CLOSE = 0.01
-"""Relative difference up to which two vendors' closes are one: they differ by 0.3 % at times."""
+"""Closes of two vendors that differ by less, relatively, are equal: 0.3 % is not rare."""
 
 _NEAR_SPLIT = 0.005
-"""Relative distance from a split's ratio, where the stored close is the very session's before.
+"""Largest relative distance from a split's ratio, if the stored close is of the session before.
 
 Both are closes of one session, so no market move is in their ratio, and dividends are in neither.
 """
 
 _NEAR_ACROSS_A_GAP = 1e-4
-"""The same where it may be of another session: what moved meanwhile seldom hits a ratio so well."""
+"""The same if it may be of an earlier session: a market move seldom hits a ratio so exactly."""
 
 _FAR = 1.8
-"""Ratio, either way round, from which on a split is suspected across a gap all the same.
+"""From this ratio on, either way round, a split is suspected across a gap too.
 
 A market seldom moves so far in a few days. The two closes do not show which split it is.
 """
@@ -208,13 +208,13 @@ class Suspect:
 
     symbol: str
     bar_open: int
-    """Of the first bar in the new money, Unix seconds."""
+    """Open of the first bar in the new money, Unix seconds."""
     event: int
     """Its close."""
     ratio: Fraction | None
-    """New shares for an old one; None where what the market did across a gap hides it."""
+    """New shares for an old one; None where the market's move across a gap hides the ratio."""
     stored_close: float
-    """In the money after the splits that are recorded since."""
+    """Adjusted for the splits that are recorded since."""
     previous_close: float
     is_stored: bool
     """Whether the bar itself is in the lakehouse already, without the split."""
@@ -240,7 +240,7 @@ class Unsettled:
 
     symbol: str
     ratio: float
-    """Stored ÷ the scanner's."""
+    """Stored close ÷ the scanner's previous close."""
     why: str
 
 
@@ -253,7 +253,7 @@ class Inspection:
     suspects: list[Suspect]
     unsettled: list[Unsettled]
     first: int
-    """Bars without any stored one in the twelve days before: nothing to compare with."""
+    """How many bars have no stored bar in the twelve days before, to compare with."""
 
 
 def split_like(ratio: float, tolerance: float) -> Fraction | None:
@@ -286,8 +286,8 @@ def inspect_previous_closes(
 ) -> Inspection:
     """Compare each bar's previous close with the stored one.
 
-    A recorded ratio settles a bar, whatever it is: 1 says that there was no split. Those of
-    sessions without a bar are reckoned with.
+    A bar with a recorded ratio is not suspected: 1 says that there was no split. Recorded splits
+    of sessions without a bar are taken into account.
 
     Parameters
     ----------
@@ -343,7 +343,7 @@ def inspect_previous_closes(
 
 
 _EQUAL_CLOSE = 1e-6
-"""Relative difference up to which two closes of one vendor are one."""
+"""Closes of one vendor that differ by less, relatively, are equal."""
 _FEWEST_CLOSED, _CLOSED_SHARE = 5, 0.9
 """Symbols whose previous close must be the stored one, and their share, for a closed market."""
 DID_NOT_OPEN = "the market did not open: the scanner's previous closes are those of before"
@@ -351,7 +351,7 @@ DID_NOT_OPEN = "the market did not open: the scanner's previous closes are those
 
 @dataclass(frozen=True)
 class SessionsBefore:
-    """What previous closes say of the sessions before some bars."""
+    """Bars that were missed, and markets that did not open, by the previous closes."""
 
     missed: list[Missed]
     closed: list[tuple[str, date, int]]

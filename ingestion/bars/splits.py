@@ -50,15 +50,15 @@ if TYPE_CHECKING:
 
 
 _TYPES_THAT_SPLIT = frozenset({"stock", "fund", "dr", "structured", "right", "warrant"})
-"""Of TradingView's, as ``symbols`` has them."""
+"""Types of instruments, as TradingView and the dataset ``symbols`` call them."""
 _RULES_WITHOUT_SPLITS = (ClosingRule.NEW_YORK_ROLL, ClosingRule.MIDNIGHT_UTC)
 
 
 def may_split(root: Path, names: Iterable[str]) -> list[bool]:
     """Return for each symbol whether it may split.
 
-    By its type, where ``symbols`` knows it; else all may but what trades round the clock, what
-    dealers quote, and the codes of indices.
+    The type decides, where ``symbols`` has it. Otherwise all may split, except instruments that
+    trade round the clock, that dealers quote, or that are indices.
     """
     types: dict[str, str | None] = {}
     if list_parts(root, SYMBOLS):
@@ -114,7 +114,7 @@ def record_splits(
     Returns
     -------
     int
-        How many were appended; one that says something else than before is a restatement.
+        How many were appended; a ratio that differs from the recorded one is a restatement.
     """
     versions = read_current(list_parts(root, SPLITS), SPLITS).to_pylist()
     known = {(row["symbol"], row["timestamp"]): row for row in versions}
@@ -164,19 +164,19 @@ def splits_without_effect(root: Path) -> list[Split]:
 
 _NEEDED = (Role.TIME, Role.SPLIT_RATIO)
 _NEXT_SESSION = timedelta(days=14)
-"""How far after an ex-date on which the market is closed its next session is looked for."""
+"""The next session after an ex-date without one must be within this time."""
 
 
 @dataclass(frozen=True)
 class SplitsFile:
-    """What a file of splits says."""
+    """The content of a file of splits."""
 
     read: int
-    """Its rows, the refused ones too."""
+    """How many rows it has, with the refused ones."""
     repeated: int
-    """Rows that say the same as one before them."""
+    """How many rows repeat an earlier one."""
     splits: list[Split]
-    """One a symbol and ex-date."""
+    """One per symbol and ex-date."""
 
 
 def read_splits(

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 LOOKBACK = timedelta(days=12)
-"""How far back a bar before is looked for: the longest pause of a large exchange is 11 days."""
+"""How far back the bar before is looked for: a large exchange pauses for at most 11 days."""
 STORED, STORED_ADJUSTED, STORED_SCANNED = -1, -2, -3
 """The file numbers of stored bars: as traded, split-adjusted, and the scanner's."""
 
@@ -100,7 +100,7 @@ class StoredBars:
         self._symbols = sorted(names[number] for number in present.tolist())
 
     def read(self) -> Iterator[Bars]:
-        """Yield them, date by date."""
+        """Yield these bars, date by date."""
         for day in self._parts:
             if day in self._days:
                 bars = self._of_day(day, self._symbols)
@@ -252,7 +252,7 @@ def _waiting_by_date(
         rows = read_current(parts, HELD_BARS)
         rows = rows.filter(pa.array(of_each_source(rows["source"], lambda it: not it.refused)))
         symbols = sorted(set(rows["symbol"].to_pylist()))
-        # One that was stored and withdrawn since does not come back.
+        # A bar that was stored, and withdrawn since, does not come back.
         there = read_current_of(
             stored.get(day, []),
             OHLCV_1D,
@@ -285,7 +285,7 @@ class HeldByImports:
 
     @property
     def sources(self) -> list[str]:
-        """Where the bars come from; their ``row`` is a position in it."""
+        """The sources of the bars, as texts; the ``row`` of a bar is a position in this list."""
         return list(self._sources)
 
     def read(self) -> Iterator[Bars]:
@@ -306,7 +306,7 @@ class HeldByImports:
 def as_bars(waiting: pa.Table, numbers: dict[str, int], file: int, first_row: int = 0) -> Bars:
     """Return waiting bars under a file's number, the rows numbered on from ``first_row``.
 
-    A ratio other than 1 is what their file said; 1 says nothing.
+    A ratio of 1 becomes NaN: only another one was given by the file.
     """
     size = waiting.num_rows
     columns = {
@@ -326,7 +326,7 @@ def as_bars(waiting: pa.Table, numbers: dict[str, int], file: int, first_row: in
 def with_waiting(
     bars: Bars, names: Sequence[str], previous: NDArray[np.float64], waiting: pa.Table
 ) -> tuple[Bars, list[str], NDArray[np.float64]]:
-    """Return bars and waiting ones together; a session's newer bar stands for the waiting one."""
+    """Return bars and waiting ones together; a new bar replaces the waiting one of its session."""
     numbers = {name: number for number, name in enumerate(names)}
     fresh = {
         (names[number], int(event)) for number, event in zip(bars.symbol, bars.event, strict=True)
@@ -393,7 +393,7 @@ def newly_held(
 
 
 def _rows_that_differ(rows: pa.Table, others: pa.Table) -> NDArray[np.bool_]:
-    """Return which rows say something else than the others at their places."""
+    """Return which rows differ from those at the same places."""
     differ = np.zeros(rows.num_rows, dtype=bool)
     for name in _COMPARED:
         one, other = rows[name], others[name]
@@ -414,9 +414,9 @@ def symbols_and_closes(rows: pa.Table) -> list[tuple[str, int]]:
 
 
 FEW_BARS = 5
-"""Restated bars of a symbol up to which no pattern is reported."""
+"""No pattern is reported for so few restated bars of a symbol."""
 _LEAST = 1e-3
-"""Largest difference from 1 that a factor of closes must reach to be a scaling."""
+"""A scaling has a factor that differs from 1 by at least this."""
 _ROUNDING = 2e-6
 """Relative difference that arithmetic with single precision leaves."""
 _MOST = 0.8
@@ -509,13 +509,13 @@ def restatements(
 def _pattern(
     new: NDArray[np.float64], old: NDArray[np.float64], changed: NDArray[np.bool_]
 ) -> tuple[Pattern, tuple[float, ...]]:
-    """Say how the closes of one symbol's common sessions differ."""
+    """Return how the closes of the sessions that both have differ, and by which factors."""
     factor = new / old
     slack = _ROUNDING + 0.5 * (price_unit(new) / new + price_unit(old) / old)
     moved = np.abs(factor - 1) > slack
     if not moved.any():
         return Pattern.NOT_CLOSES, ()
-    # Stretches of neighbours whose factor is the same but for rounding.
+    # Neighbours whose factor is equal, but for rounding, are one stretch.
     joined = np.zeros(len(factor), dtype=bool)
     joined[1:] = np.abs(factor[1:] / factor[:-1] - 1) <= slack[1:] + slack[:-1]
     stretch = np.cumsum(~joined) - 1

@@ -70,7 +70,7 @@ _EXCHANGES |= {
 _FEEDS = frozenset(
     re.findall(r"\S+", "BATS BZX BYX EDGX EDGA IEX ARCA ISLAND SMART SIP UTP CTA US USA")
 )
-"""Before the colon, what lists no share: venues of American feeds, and routes of orders."""
+"""Codes before the colon that list no share: American feeds, and routes of orders."""
 _DELAYED = re.compile(r"(?P<code>[A-Z0-9_]+?)_DLY?")
 """TradingView's code of an exchange's delayed feed: ``NASDAQ_DLY``, ``CME_DL``."""
 # Of a share's name with its country, as terminals write it: 7203 JP Equity.
@@ -86,7 +86,7 @@ _CHINESE = re.compile(r"(?P<city>SH|SZ)\.?(?P<code>\d{6})")
 _SHARE_CLASS = re.compile(r"(?P<ticker>[A-Z]{1,5})[\-/_](?P<letter>[A-E])")
 _PREFERRED = re.compile(r"(?P<ticker>[A-Z]{1,5})-P(?P<letter>[A-Z])")
 _WIDTHS = {"KRX": 6, "SSE": 6, "SZSE": 6}
-"""How many characters the codes of an exchange have that numbers lose zeros of."""
+"""By exchange, the length of its codes: their leading zeros get lost where they become numbers."""
 KNOWN_EXCHANGES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
 
 
@@ -181,7 +181,7 @@ def looks_foreign(symbol: str) -> bool:
 
 
 def _named_exchange(name: str, exchange: str | None) -> tuple[str | None, str]:
-    """Return the exchange that a name says itself, and what is left of it."""
+    """Return the exchange that a name contains, and the rest of the name."""
     if match := _TERMINAL.fullmatch(name):
         if match["country"] == "US":
             return None, match["ticker"].replace("/", ".")
@@ -245,11 +245,11 @@ def _pair(ticker: str, exchange: str) -> str:
 
 _ONE_SYMBOL = re.compile(r"(?P<exchange>[A-Z0-9_]+?)_(?P<ticker>.+)_1[dD]")
 _CHART = re.compile(r"(?P<symbol>[^,]+), ?(?P<interval>[0-9]*[A-Z]?)(?:_[0-9a-f]+)?")
-"""What charts are exported as: ``NASDAQ_AAPL, 1D_8a2f1.csv``."""
+"""The names of exported charts: ``NASDAQ_AAPL, 1D_8a2f1.csv``."""
 _FEED_MARK = re.compile(r"BATS_|(?<=[A-Z])_DLY(?=_)")
-"""In a chart's name, what names the data's feed and not the exchange that lists the share."""
+"""The part of a chart's name that names the feed, and not the exchange that lists the share."""
 _TICKER_AND_COUNTRY = re.compile(r"(?P<ticker>[a-z0-9.^-]+)_(?P<country>us|uk|jp|hk|de)_d")
-"""What Stooq names its downloads: ``aapl_us_d.csv`` is of ``AAPL.US``."""
+"""The names of Stooq's downloads: ``aapl_us_d.csv`` is of ``AAPL.US``."""
 _COPY = re.compile(r"(?:\s*\(\d+\)|\s*-\s*copy|_copy)+$", re.IGNORECASE)
 _DAILY = frozenset({"1d", "d", "d1", "1day", "day", "daily", "1440", "24h", "eod"})
 _OTHER_INTERVALS = re.compile(
@@ -372,7 +372,7 @@ _FIRST_FEW = 5
 
 @dataclass(frozen=True)
 class Named:
-    """What a vendor's name of an instrument is."""
+    """The unified symbol of a vendor's name, or what is wrong with the name."""
 
     symbol: str | None
     """Unified; None if it is refused."""

@@ -68,7 +68,7 @@ class Withdrawn:
 
     symbol: str
     opens: int
-    """Unix s, as is the next."""
+    """Unix s, like ``event``."""
     event: int
     prices: Mapping[str, float]
     """Open, high, low and close, as they were."""
@@ -107,7 +107,7 @@ class StoredDay:
 
     def __init__(self, rows: pa.Table, names: pa.Array) -> None:
         self.newest: datetime | None = pc.max(rows["created_timestamp"]).as_py()
-        """When the newest of all was created; None if there are none."""
+        """When the newest row was created; None if there are no rows."""
         self._withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
         self.rows = rows = standing(rows)
         self.symbol = _numbers_of(rows["symbol"], names)
@@ -261,7 +261,9 @@ class Twins:
             if rule is ClosingRule.SESSION:
                 suspect[at] = are_misplaced(key, opens[at], closes[at])
             else:
-                suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC  # those close all alike
+                suspect[at] = (
+                    rule is not ClosingRule.MIDNIGHT_UTC
+                )  # their bars all close at the same time
             if suspect[at].any():
                 days[at] = session_days(key, opens[at], closes[at])
         for n in np.flatnonzero(suspect).tolist():
@@ -280,7 +282,7 @@ _OHLCV_SCHEMA = arrow_schema(OHLCV_1D)
 _NO_ROWS = pa.Table.from_batches([], _OHLCV_SCHEMA)  # `empty_table` would import pandas
 _CREATED = "created_timestamp"
 PARTS_AT_ONCE = 64
-"""Parts that are written together, for the disk is waited for once for all of them."""
+"""Parts that are written together, so that the disk is waited for once."""
 
 
 @dataclass
@@ -292,12 +294,12 @@ class Written:
     restated: int = 0
     """Rows among the written that replace an earlier version, recorded splits included."""
     split_rows: int = 0
-    """Rows that were written only to record a split."""
+    """How many rows were written only to record a split."""
     parts: list[Path] = field(default_factory=list)
     barless: list[Split] = field(default_factory=list)
-    """Splits without a stored bar on their ex-date, and ratios of 1: what no bar can say."""
+    """Splits without a stored bar on their ex-date, and ratios of 1: no bar shows them."""
     adjusted: list[Split] = field(default_factory=list)
-    """Splits of bars that are stored split-adjusted: recorded, they would count twice."""
+    """Splits of bars that are stored split-adjusted: such a split would count twice."""
     overruled: list[str] = field(default_factory=list)
     """Symbols whose bar disagrees with a stored one of another source, which stays."""
     assumed: Counter[str] = field(default_factory=Counter)
@@ -347,7 +349,7 @@ class NewRows(NamedTuple):
 
 
 def append_new(root: Path, new: NewRows, run_id: str) -> Path:
-    """Append rows as created now, and after what they restate."""
+    """Append rows; they are created now, and after the rows that they restate."""
     return append_part(root, OHLCV_1D, _created_now(new), run_id)
 
 
@@ -422,7 +424,7 @@ def _splits_by_day(splits: Sequence[Split]) -> dict[int, list[Split]]:
 
 
 class _DayComparison:
-    """What comes beside what is stored, a date at a time."""
+    """Compares incoming bars with the stored ones, a date at a time."""
 
     def __init__(self, root: Path, incoming: Incoming, names: pa.Array, written: Written) -> None:
         self._incoming, self._written = incoming, written
@@ -466,7 +468,7 @@ class _DayComparison:
         for n, withdrawn in stored.find_withdrawn(day, incoming.names):
             if known[n]:
                 continue
-            day.timestamp[n] = withdrawn.opens  # other values are another version of that row
+            day.timestamp[n] = withdrawn.opens  # with other values it is a new version of that row
             if _has_same_prices(day, n, withdrawn.prices, incoming.tolerance):
                 same[n] = True
                 written.not_taken[int(at[n])] = withdrawn
@@ -487,7 +489,7 @@ class _DayComparison:
         return self._incoming.keeps_imported and not Source.parse(source).is_scanned
 
     def _rows(self, at: NDArray[np.intp], bars: Bars) -> pa.Table:
-        """Return the rows of some bars, which lie at some positions among all."""
+        """Return the rows of some bars; ``at`` has their positions among all."""
         columns: dict[str, Any] = {name: getattr(bars, name) for name in ("timestamp", *VALUES)}
         columns["symbol"] = self._names.take(pa.array(bars.symbol))
         columns["event_timestamp"] = bars.event * MICROSECONDS
