@@ -372,11 +372,13 @@ class ByDate:
 def _joined(several: Iterable[Bars]) -> Iterator[Bars]:
     """Join the bars of single dates, so that fewer and larger pieces are cut up."""
     pieces: list[Bars] = []
+    size = 0
     for bars in several:
         pieces.append(bars)
-        if sum(map(len, pieces)) >= ROWS_AT_ONCE // 2:
+        size += len(bars)
+        if size >= ROWS_AT_ONCE // 2:
             yield Bars.concatenate(pieces)
-            pieces.clear()
+            pieces, size = [], 0
     yield Bars.concatenate(pieces)
 
 
