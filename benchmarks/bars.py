@@ -66,7 +66,7 @@ def cut(lakehouse: Path, file: Path, symbols: int, days: int) -> None:
 
 def write_panel(lakehouse: Path, file: Path) -> None:
     """Write all bars to a file, as :func:`ingestion.formulas.compute_local_features` takes them."""
-    parts = [read_part(part.path, OHLCV_1D) for part in list_parts(lakehouse, OHLCV_1D)]
+    parts = [read_part(part, OHLCV_1D) for part in list_parts(lakehouse, OHLCV_1D)]
     bars = pa.concat_tables(parts).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
     names = ["timestamp", "symbol", *_PRICES, "volume", "split_ratio"]
     closes = pc.add(bars["timestamp"], SESSION)

@@ -97,7 +97,7 @@ def floor(file: Path, lakehouse: Path, out: Path) -> None:
     parts = list_parts(lakehouse, OHLCV_1D)
     for first in range(0, len(parts), _PARTS_AT_ONCE):
         began = time.perf_counter(), time.process_time()
-        tables = [read_part(part.path, OHLCV_1D) for part in parts[first : first + _PARTS_AT_ONCE]]
+        tables = [read_part(part, OHLCV_1D) for part in parts[first : first + _PARTS_AT_ONCE]]
         wall += time.perf_counter() - began[0]
         cpu += time.process_time() - began[1]
         append_parts(out, OHLCV_1D, tables, "floor")

@@ -66,11 +66,11 @@ class Cost(NamedTuple):
 def floor(lakehouse: Path, out: Path) -> None:
     """Read all bars and write all features that lie there once more; prints what is not its own."""
     for part in list_parts(lakehouse, OHLCV_1D):
-        read_part(part.path, OHLCV_1D)
+        read_part(part, OHLCV_1D)
     wall = cpu = 0.0
     for part in list_parts(lakehouse, LOCAL_1D):
         began = time.perf_counter(), time.process_time()
-        rows = read_part(part.path, LOCAL_1D)
+        rows = read_part(part, LOCAL_1D)
         wall += time.perf_counter() - began[0]
         cpu += time.process_time() - began[1]
         append_part(out, LOCAL_1D, rows, "floor")

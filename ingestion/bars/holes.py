@@ -345,7 +345,7 @@ def record_accepted(
 
 def _accepted_rows(root: Path) -> pa.Table:
     def read() -> pa.Table:
-        parts = [read_part(part.path, ACCEPTED_HOLES) for part in list_parts(root, ACCEPTED_HOLES)]
+        parts = [read_part(part, ACCEPTED_HOLES) for part in list_parts(root, ACCEPTED_HOLES)]
         return pa.concat_tables([_ACCEPTED_SCHEMA.empty_table(), *parts])
 
     return reading_again(read)

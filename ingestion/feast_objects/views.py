@@ -10,6 +10,7 @@ from feast.types import FeastType, Float64, Int64, String, UnixTimestamp
 
 from ingestion.catalog import Column, Dtype, FeatureGroup
 from ingestion.feast_objects.entity import symbol
+from ingestion.lakehouse.parts import location
 
 _FEAST_TYPES: dict[Dtype, FeastType] = {
     Dtype.INT64: Int64,
@@ -24,7 +25,7 @@ def file_source(group: FeatureGroup, lakehouse: Path) -> FileSource:
     return FileSource(
         name=f"{group.name}_source",
         # Absolute: the DuckDB store reads relative paths from the current directory.
-        path=str(lakehouse / group.storage),
+        path=location(lakehouse, group),
         # A folder's format cannot be told from its name.
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",

@@ -45,9 +45,21 @@ from ingestion.lakehouse.ledger import (
     read_ledger,
 )
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import Part, list_parts, partition_folder, read_file
+from ingestion.lakehouse.parts import (
+    Part,
+    list_parts,
+    partition_folder,
+    read_file,
+    replaced_parts,
+)
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.staging import make_folder, staging_folder, sync
+from ingestion.lakehouse.staging import (
+    clear_staging,
+    make_folder,
+    runs_in_staging,
+    staging_folder,
+    sync,
+)
 from ingestion.lakehouse.writer import link
 
 
@@ -55,9 +67,9 @@ from ingestion.lakehouse.writer import link
 class Merged:
     """A part that replaces others."""
 
-    part: Path
+    part: str
+    """Where it is below the lakehouse's root, as those that it replaces."""
     replaced: tuple[str, ...]
-    """Paths below the lakehouse's root."""
     rows: int
 
 
@@ -103,7 +115,7 @@ def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id:
     if not read_file(made).equals(rows):
         raise CorruptPart(f"{made} does not read as it was written: check the disk")
     sync(made)
-    names = tuple(part.path.relative_to(root).as_posix() for part in parts)
+    names = tuple(part.key for part in parts)
     place = folder / part_name(max(part_numbers(folder)) + 1)
     entry = Entry(
         run_id, place.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
@@ -114,7 +126,13 @@ def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id:
     remove_replaced(folder)
     confirm(root, entry)
     shutil.rmtree(staging)
-    return Merged(root / entry.part, names, rows.num_rows)
+    return Merged(entry.part, names, rows.num_rows)
+
+
+def finish_merges(root: Path, dataset: Dataset) -> None:
+    """Remove all parts of a dataset that another one replaces; while the lakehouse is locked."""
+    for folder in {part.path.parent for part in replaced_parts(root, dataset)}:
+        remove_replaced(folder)
 
 
 def remove_replaced(folder: Path) -> None:
@@ -130,13 +148,12 @@ def sweep_staging(root: Path) -> None:
 
     Only while the lakehouse is locked.
     """
-    staging = root / "_tmp"
-    for run_id in names_in(staging) if staging.is_dir() else ():
+    for run_id in runs_in_staging(root):
         with suppress(InputError):  # `verify` reports a ledger that cannot be read
             for entry in read_ledger(root, run_id):
                 if entry.replaces and (root / entry.part).exists():
                     remove_replaced((root / entry.part).parent)
-    shutil.rmtree(staging, ignore_errors=True)
+    clear_staging(root)
 
 
 def _sound(

@@ -49,7 +49,7 @@ def read_current(
     wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
         return arrow_schema(dataset).empty_table().select(names)
-    rows = current(pa.concat_tables([read_part(part.path, dataset, wanted) for part in parts]))
+    rows = current(pa.concat_tables([read_part(part, dataset, wanted) for part in parts]))
     if dataset == OHLCV_1D and not withdrawn:
         rows = standing(rows)
     return rows.select(names)
@@ -112,7 +112,7 @@ def read_current_of(
 
 def _may_have(part: Part, symbols: Sequence[str]) -> bool:
     """Tell whether one of the symbols lies between the first and the last of a part."""
-    metadata = read_metadata(part.path)
+    metadata = read_metadata(part)
     column = metadata.schema.names.index("symbol") if "symbol" in metadata.schema.names else None
     for group in range(metadata.num_row_groups):
         told = None if column is None else metadata.row_group(group).column(column).statistics

@@ -74,7 +74,7 @@ def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
     seen: set[pa.Schema] = set()
     for part in parts:
         try:
-            schema = read_schema(part.path)
+            schema = read_schema(part)
         except (CorruptPart, FileNotFoundError):
             continue  # who reads it says so
         columns = schema.remove_metadata()

@@ -19,8 +19,8 @@ class StoredRow:
     """One version of a row."""
 
     values: dict[str, Any]
-    part: Path
-    """The file that holds it."""
+    part: str
+    """The file that contains it, below the lakehouse's root."""
     origin: Origin | None
     """The part in which its run wrote it; None if the file does not say."""
     lacks: frozenset[str] = frozenset()
@@ -45,12 +45,12 @@ def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) ->
     found = []
     for part in parts:
         # Most parts on the way to a rare symbol do not have it.
-        symbols = read_part(part.path, dataset, ["symbol"])["symbol"]
+        symbols = read_part(part, dataset, ["symbol"])["symbol"]
         at = pc.indices_nonzero(pc.equal(symbols, symbol)).to_pylist()
         if not at:
             continue
-        rows, schema = read_part(part.path, dataset), read_schema(part.path)
-        name = part.path.relative_to(root).as_posix()
+        rows, schema = read_part(part, dataset), read_schema(part)
+        name = part.key
         try:
             provenance = read_provenance(schema.metadata, name, rows.num_rows)
         except ValueError:
@@ -59,6 +59,6 @@ def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) ->
         for row, values in zip(at, rows.take(at).to_pylist(), strict=True):
             origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
             lacks = frozenset(newer | {*(origin.lacks if origin else ())})
-            found.append(StoredRow(values, part.path, origin, lacks))
+            found.append(StoredRow(values, part.key, origin, lacks))
     created = version_keys(dataset)[-1]
     return sorted(found, key=lambda each: (each.values[dataset.event], each.values[created]))

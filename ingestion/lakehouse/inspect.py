@@ -52,7 +52,7 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
     FileNotFoundError
         If the part is gone since it was listed.
     """
-    name = part.path.relative_to(root).as_posix()
+    name = part.key
     entries = ledger.of(name)
     try:
         rows = read_file(part.path)

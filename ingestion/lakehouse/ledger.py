@@ -1,4 +1,4 @@
-"""What each run wrote, as it said itself: ``_runs/<run_id>/files.jsonl``.
+"""What each run wrote, as it said itself: ``files.jsonl`` in its folder.
 
 A part is announced, with the hash of its content, before it appears, and confirmed after. So a run
 that is killed leaves no part without a recorded hash; and a part that was announced and never
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import InputError
+from ingestion.lakehouse.run_files import run_file, run_ids
 from ingestion.lakehouse.staging import OWN_FILE, make_folder, sync
 
 LEDGER_FILE = "files.jsonl"
@@ -77,9 +78,9 @@ class Ledger:
             If one cannot be read.
         """
         entries: list[Entry] = []
-        for path in sorted((root / "_runs").glob(f"*/{LEDGER_FILE}")):
+        for run_id in reversed(run_ids(root)):
             try:
-                entries += read_ledger(root, path.parent.name)
+                entries += read_ledger(root, run_id)
             except InputError:
                 if whole:
                     raise
@@ -225,14 +226,14 @@ def strange_lines(root: Path, run_id: str) -> list[int]:
 
 
 def _lines(root: Path, run_id: str) -> list[bytes]:
-    path = root / "_runs" / run_id / LEDGER_FILE
+    file = run_file(root, run_id, LEDGER_FILE)
     try:
-        return path.read_bytes().splitlines()
-    except FileNotFoundError:
+        return file.read().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): give yourself the right to read it, or "
+            f"{file} cannot be read ({error.strerror}): give yourself the right to read it, or "
             "put it back from a backup"
         ) from error
 
@@ -254,7 +255,7 @@ def _file(run_id: str, record: dict[str, Any]) -> Entry:
 
 
 def _append(root: Path, run_id: str, lines: list[dict[str, Any]], *, durable: bool) -> None:
-    path = root / "_runs" / run_id / LEDGER_FILE
+    path = run_file(root, run_id, LEDGER_FILE).path
     make_folder(path.parent, root)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWN_FILE)
     with os.fdopen(descriptor, "r+b") as file:

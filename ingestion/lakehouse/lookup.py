@@ -53,7 +53,7 @@ def _newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict
     for part in list_parts(root, dataset, utc_date(first)):
         if part.date > utc_date(last):
             break
-        rows = read_part(part.path, dataset, ["symbol", "timestamp"]).to_pydict()
+        rows = read_part(part, dataset, ["symbol", "timestamp"]).to_pydict()
         for symbol, timestamp in zip(*rows.values(), strict=True):
             if first <= timestamp <= last:
                 newest[symbol] = max(timestamp, newest.get(symbol, timestamp))
@@ -77,7 +77,7 @@ def _newest_known(
         if part.date != day and len(newest) == len(symbols):
             break
         day = part.date
-        rows = read_part(part.path, group, columns).to_pydict()
+        rows = read_part(part, group, columns).to_pydict()
         for symbol, *times in zip(*rows.values(), strict=True):
             known = Known(*times)
             if symbol in symbols and known.event <= at and (known.created <= at or not as_recorded):

@@ -34,7 +34,18 @@ class Part(NamedTuple):
 
     date: date
     number: int
-    path: Path
+    key: str
+    """Where it is below the lakehouse's root, with ``/`` between its levels."""
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """Where it is on the disk, for messages."""
+        return self.root / self.key
+
+    def exists(self) -> bool:
+        """Tell whether it is still there."""
+        return self.path.exists()
 
 
 def partition_folder(root: Path, dataset: Dataset, day: date) -> Path:
@@ -64,7 +75,7 @@ def _listed(root: Path, dataset: Dataset, since: date) -> Iterator[tuple[Part, b
         day = partition_date(partition)
         if day is None or day < since:
             continue
-        folder = f"{storage}/{partition}"
+        key, folder = f"{dataset.storage}/{partition}", f"{storage}/{partition}"
         try:
             names = names_in(folder)
         except NotADirectoryError:
@@ -72,7 +83,7 @@ def _listed(root: Path, dataset: Dataset, since: date) -> Iterator[tuple[Part, b
         replaced = replaced_in(folder, names)
         for name in names:
             if (number := part_number(name)) is not None:
-                yield Part(day, number, Path(f"{folder}/{name}")), name in replaced
+                yield Part(day, number, f"{key}/{name}", root), name in replaced
 
 
 def newest_part(root: Path, dataset: Dataset) -> Part | None:
@@ -82,11 +93,13 @@ def newest_part(root: Path, dataset: Dataset) -> Part | None:
     for day in sorted(filter(None, map(partition_date, names)), reverse=True):
         folder = partition_folder(root, dataset, day)
         if folder.is_dir() and (numbers := part_numbers(folder)):
-            return Part(day, max(numbers), folder / part_name(max(numbers)))
+            number = max(numbers)
+            key = f"{dataset.storage}/{folder.name}/{part_name(number)}"
+            return Part(day, number, key, root)
     return None
 
 
-def read_part(path: Path, dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
+def read_part(part: Part, dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a part, or some of its columns, in the types that the catalog declares.
 
     A column that was declared after the part was written is null; see
@@ -108,6 +121,7 @@ def read_part(path: Path, dataset: Dataset, columns: Sequence[str] | None = None
         If it is gone since it was listed; see :mod:`ingestion.base.reading`.
     """
     wanted = columns_to_read(dataset, columns)
+    path = part.path
     with _reading(path) as file:
         return read_columns(pq.ParquetFile(file), path, wanted, widened)
 
@@ -126,15 +140,15 @@ def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
         return pq.ParquetFile(file).read(columns)
 
 
-def read_metadata(path: Path) -> pq.FileMetaData:
+def read_metadata(part: Part) -> pq.FileMetaData:
     """Return what a part's footer says; see :func:`read_file`."""
-    with _reading(path) as file:
+    with _reading(part.path) as file:
         return pq.read_metadata(file)
 
 
-def read_schema(path: Path) -> pa.Schema:
+def read_schema(part: Part) -> pa.Schema:
     """Return the columns and the metadata of a part; see :func:`read_file`."""
-    with _reading(path) as file:
+    with _reading(part.path) as file:
         return pq.read_schema(file)
 
 
@@ -151,6 +165,22 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
             f"{path} cannot be read ({error}); put it back from a backup (`tvfeast verify` names "
             "all such files)"
         ) from error
+
+
+def key_below(root: Path, name: str) -> str | None:
+    """Return a place below the root, given so or as a whole path; None for the root, or another."""
+    path = root / name
+    return path.relative_to(root).as_posix() if root in path.parents else None
+
+
+def location(root: Path, dataset: Dataset) -> str:
+    """Return where a dataset is, as Feast and other programs are to be told."""
+    return str(root / dataset.storage)
+
+
+def is_there(root: Path, key: str) -> bool:
+    """Tell whether a part or a run's file is there, by its place below the lakehouse's root."""
+    return (root / key).exists()
 
 
 def utc_date(timestamp: int) -> date:

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ingestion.base.parts import names_in
+
+_SCRATCH = "_tmp"
 _AT_ONCE = 8
 OWN_FILE = 0o600
 """Receipts and ledgers are for the user's own eyes."""
@@ -29,7 +32,27 @@ class Staging:
 
 def staging_folder(root: Path, run_id: str) -> Path:
     """Return where a run writes what is not yet to be seen."""
-    return root / "_tmp" / run_id
+    return root / _SCRATCH / run_id
+
+
+def scratch_folder(root: Path, run_id: str, name: str) -> Path:
+    """Return a folder on this machine for what a run need not keep; the caller makes it.
+
+    It is beside the run's staging folder, which is removed with each part that is written. What a
+    killed run leaves there goes with the next run.
+    """
+    return root / _SCRATCH / f"{run_id}-{name}"
+
+
+def runs_in_staging(root: Path) -> list[str]:
+    """Return the runs that have a staging folder, and the names of scratch folders."""
+    folder = root / _SCRATCH
+    return names_in(folder) if folder.is_dir() else []
+
+
+def clear_staging(root: Path) -> None:
+    """Remove what is left in staging and scratch folders; while the lakehouse is locked."""
+    shutil.rmtree(root / _SCRATCH, ignore_errors=True)
 
 
 def make_folder(folder: Path, root: Path) -> None:

@@ -26,9 +26,7 @@ def read_symbols(root: Path) -> pa.Table:
         The columns of ``symbols`` and ``valid_until``, the instant from which the row no longer
         holds; null while it holds. Sorted by and unique on (``symbol``, ``valid_from``).
     """
-    tables = reading_again(
-        lambda: [read_part(part.path, SYMBOLS) for part in list_parts(root, SYMBOLS)]
-    )
+    tables = reading_again(lambda: [read_part(part, SYMBOLS) for part in list_parts(root, SYMBOLS)])
     rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
     rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
     until = pa.nulls(rows.num_rows, _INSTANT)

@@ -25,6 +25,7 @@ from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
 from ingestion.lakehouse.parts import partition_folder
+from ingestion.lakehouse.run_files import run_file
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.staging import OWN_FILE, Staging, make_folder, make_folders, sync, sync_all
 
@@ -138,10 +139,11 @@ def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) ->
     content
         What is in it, or a file that has it below the lakehouse's root, and moves.
     """
-    folder = root / "_runs" / run_id
+    target = run_file(root, run_id, name).path
+    folder = target.parent
     make_folder(folder, root)
     # Beside its place and not under `_tmp`, which a run that has the lock may sweep meanwhile.
-    unfinished, target = folder / f"{name}{UNFINISHED}", folder / name
+    unfinished = folder / f"{name}{UNFINISHED}"
     if isinstance(content, Path):
         content.replace(unfinished)
         unfinished.chmod(OWN_FILE)

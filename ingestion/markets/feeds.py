@@ -30,9 +30,7 @@ class Feeds:
     """
 
     def __init__(self, root: Path) -> None:
-        tables = reading_again(
-            lambda: [read_part(part.path, FEEDS) for part in list_parts(root, FEEDS)]
-        )
+        tables = reading_again(lambda: [read_part(part, FEEDS) for part in list_parts(root, FEEDS)])
         self._of: dict[str, tuple[list[int], list[int]]] = {}
         self.observe(*tables)
 

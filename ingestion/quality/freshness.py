@@ -33,7 +33,7 @@ def _newest_events(
     for part in list_parts(root, dataset, since.date()):
         if part.date > until.date():
             break
-        rows = read_part(part.path, dataset, ["symbol", dataset.event])
+        rows = read_part(part, dataset, ["symbol", dataset.event])
         rows = rows.rename_columns(["symbol", "event"])
         inside = pc.and_(
             pc.greater_equal(rows["event"], pa.scalar(since, _INSTANT)),

@@ -17,6 +17,7 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import write_run_file
+from ingestion.lakehouse.run_files import run_file
 from ingestion.markets.feeds import Feeds
 from ingestion.project import Project
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
@@ -133,9 +134,9 @@ def write_quarantine(
     named = quarantined.add_column(
         0, DATASET, pa.array([group.name] * quarantined.num_rows, pa.string())
     )
-    path = lakehouse / "_runs" / run_id / QUARANTINE_FILE
-    if path.exists():
-        named = pa.concat_tables([pq.read_table(path), named], promote_options="default")
+    file = run_file(lakehouse, run_id, QUARANTINE_FILE)
+    if file.exists():
+        named = pa.concat_tables([file.read_table(), named], promote_options="default")
     sink = pa.BufferOutputStream()
     pq.write_table(named, sink, compression="zstd")
     return write_run_file(lakehouse, run_id, QUARANTINE_FILE, sink.getvalue().to_pybytes())

@@ -80,7 +80,7 @@ def read_history(
         tables, days = [arrow_schema(group).empty_table().select(wanted)], [np.empty(0, np.int64)]
         for number, day in enumerate(dates):
             for part in parts[day]:
-                tables.append(read_part(part.path, group, wanted))
+                tables.append(read_part(part, group, wanted))
                 days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
         return pa.concat_tables(tables), np.concatenate(days)
 
@@ -110,7 +110,7 @@ def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
         for part in reversed(parts):
             if newest > LONG_AGO and part.date < (newest - group.ttl).date():
                 break
-            rows = read_part(part.path, group)
+            rows = read_part(part, group)
             rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
             if rows.num_rows:
                 newest = max(newest, pc.max(rows["event_timestamp"]).as_py())

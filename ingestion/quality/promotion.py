@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
+from ingestion.lakehouse.run_files import RunFile, run_files
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Skipped
 from ingestion.quality.parity import PARITY_FILE
@@ -77,9 +78,9 @@ def coverage(
         The group's newest row of each symbol, up to the instant ``at``.
     """
     newest = pc.max(rows["event_timestamp"]).as_py()
-    for path in _receipts(lakehouse, COVERAGE_FILE):
+    for file in run_files(lakehouse, COVERAGE_FILE):
         try:
-            receipt = read_receipt(path)
+            receipt = read_receipt(file)
             if ended_before(receipt, "verdict"):
                 continue
             known_at = datetime.fromisoformat(receipt["known_at"])
@@ -88,7 +89,7 @@ def coverage(
                 if there or is_done(receipt):  # else the snapshot has never appeared
                     return _coverage(group, receipt, there)
         except (InputError, *NOT_SAID) as error:
-            return _unreadable(group, "coverage", path, error)
+            return _unreadable(group, "coverage", file, error)
     return Skipped("coverage", "the newest rows have no receipt")
 
 
@@ -97,27 +98,22 @@ def parity(lakehouse: Path, group: FeatureGroup) -> Iterator[Finding | Skipped]:
     limits = group.quality.parity
     if limits is None:
         return
-    for path in _receipts(lakehouse, PARITY_FILE):
+    for file in run_files(lakehouse, PARITY_FILE):
         try:
-            receipt = read_receipt(path)
+            receipt = read_receipt(file)
             if ended_before(receipt, "columns"):
                 continue
             judged = [_parity(group, limits, figures) for figures in receipt["columns"]]
         except (InputError, *NOT_SAID) as error:
-            judged = [_unreadable(group, "parity", path, error)]
+            judged = [_unreadable(group, "parity", file, error)]
         yield from judged
         return
     yield Skipped("parity", "not measured: `tvfeast parity` does")
 
 
-def _receipts(lakehouse: Path, name: str) -> Iterator[Path]:
-    """Yield the receipts of a name, the newest run's first; run ids sort by time."""
-    yield from sorted((lakehouse / "_runs").glob(f"*/{name}"), reverse=True)
-
-
-def _unreadable(group: FeatureGroup, check: str, path: Path, error: Exception) -> Finding:
+def _unreadable(group: FeatureGroup, check: str, file: RunFile, error: Exception) -> Finding:
     """Say no where a receipt does not say anything; a newer one of its job takes its place."""
-    told = str(error) if isinstance(error, InputError) else f"{path} cannot be read ({error!r})"
+    told = str(error) if isinstance(error, InputError) else f"{file} cannot be read ({error!r})"
     return Finding(group.name, check, False, told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.lakehouse.ledger import Key, read_ledger
+from ingestion.lakehouse.run_files import RunFile, receipts_of_run, run_ids
 from ingestion.runs.quarantine import quarantined
 from ingestion.runs.receipt_file import read_receipt
 from ingestion.runs.run_folders import check_run_folders
@@ -37,23 +39,31 @@ def check_records(root: Path, rows_of: Mapping[tuple[str, str], int]) -> Records
         Rows in the lakehouse by dataset and run.
     """
     report = RecordsReport()
-    for path in sorted((root / "_runs").glob("*/*.json")):
-        name = path.relative_to(root).as_posix()
+    for receipt in _receipts(root):
+        name, run_id = receipt.key, receipt.run_id
         report.receipts += 1
         try:
-            document = read_receipt(path)
+            document = read_receipt(receipt)
         except InputError as error:
-            report.faults.append((name, str(error).removeprefix(f"{path} ")))
+            report.faults.append((name, str(error).removeprefix(f"{receipt} ")))
             continue
-        run_id = path.parent.name
         files = list(_files(document))
         report.published |= {
             (run_id, str(file.get("part")), str(file.get("sha256"))) for file in files
         }
-        reasons = [*_file_faults(root, run_id, files), *_row_faults(path, document, rows_of)]
+        reasons = [
+            *_file_faults(root, run_id, files),
+            *_row_faults(root, receipt, document, rows_of),
+        ]
         report.faults += [(name, reason) for reason in reasons]
     report.faults += check_run_folders(root)
     return report
+
+
+def _receipts(root: Path) -> Iterator[RunFile]:
+    for run_id in run_ids(root):
+        with suppress(InputError):  # a folder that cannot be read is named itself
+            yield from receipts_of_run(root, run_id)
 
 
 def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -62,17 +72,20 @@ def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _row_faults(
-    path: Path, document: dict[str, Any], rows_of: Mapping[tuple[str, str], int]
+    root: Path,
+    receipt: RunFile,
+    document: dict[str, Any],
+    rows_of: Mapping[tuple[str, str], int],
 ) -> Iterator[str]:
-    if path.name != _SNAPSHOT:
+    if receipt.name != _SNAPSHOT:
         return
     group = TV_TECHNICALS_1D.name
     try:
-        kept_back = quarantined(path.parent)[group]
+        kept_back = quarantined(root, receipt.run_id)[group]
     except CorruptPart as error:
         yield str(error)
         return
-    yield from _coverage_faults(document, rows_of.get((group, path.parent.name), 0), kept_back)
+    yield from _coverage_faults(document, rows_of.get((group, receipt.run_id), 0), kept_back)
 
 
 def _file_faults(root: Path, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:

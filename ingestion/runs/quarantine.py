@@ -9,30 +9,25 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ingestion.lakehouse import read_file
+from ingestion.lakehouse.run_files import run_file, run_files
 
 QUARANTINE_FILE = "quarantine.parquet"
 DATASET = "dataset"
 """Column of the quarantine file: the group that a row is of."""
 
 
-def quarantined(run: Path) -> Counter[str]:
+def quarantined(root: Path, run_id: str) -> Counter[str]:
     """Return how many rows of each group a run put into quarantine.
-
-    Parameters
-    ----------
-    run
-        The run's folder.
 
     Raises
     ------
     CorruptPart
         If its file cannot be read.
     """
-    path = run / QUARANTINE_FILE
-    if not path.exists():
+    file = run_file(root, run_id, QUARANTINE_FILE)
+    if not file.exists():
         return Counter()
-    return Counter(read_file(path, [DATASET])[DATASET].to_pylist())
+    return Counter(file.read_table([DATASET])[DATASET].to_pylist())
 
 
 def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -43,7 +38,7 @@ def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[st
     CorruptPart
         If a run's file cannot be read.
     """
-    for path in sorted((root / "_runs").glob(f"*/{QUARANTINE_FILE}"), reverse=True):
-        rows = read_file(path)
+    for file in run_files(root, QUARANTINE_FILE):
+        rows = file.read_table()
         is_wanted = pc.and_(pc.equal(rows[DATASET], dataset), pc.equal(rows["symbol"], symbol))
-        yield from ((path.parent.name, row) for row in rows.filter(is_wanted).to_pylist())
+        yield from ((file.run_id, row) for row in rows.filter(is_wanted).to_pylist())

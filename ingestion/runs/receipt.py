@@ -37,6 +37,7 @@ from ingestion.base.settings import Settings
 from ingestion.catalog import DATASETS
 from ingestion.lakehouse import write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
+from ingestion.lakehouse.run_files import run_file
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Job:
     @property
     def receipt(self) -> Path:
         """Where it is, or will be."""
-        return self._settings.lakehouse / "_runs" / self._run_id / self._file_name
+        return run_file(self._settings.lakehouse, self._run_id, self._file_name).path
 
     def tell(self, **body: object) -> None:
         """Add what this kind of job has to say; a member that the head has too replaces it."""

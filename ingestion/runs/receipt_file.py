@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestion.base.errors import InputError
-from ingestion.base.parts import names_in
+from ingestion.lakehouse.run_files import RunFile, run_file, run_ids
 from ingestion.runs.receipt import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
@@ -19,7 +19,7 @@ Told = TypeVar("Told")
 _log = logging.getLogger(__name__)
 
 
-def read_receipt(path: Path) -> dict[str, Any]:
+def read_receipt(file: RunFile) -> dict[str, Any]:
     """Return what a receipt says.
 
     Raises
@@ -28,13 +28,13 @@ def read_receipt(path: Path) -> dict[str, Any]:
         If it is not the receipt of the run that it lies with.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(file.read())
     except (OSError, ValueError, RecursionError) as error:
-        raise _refusal(path, f"cannot be read ({error})") from error
+        raise _refusal(file, f"cannot be read ({error})") from error
     if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
-        raise _refusal(path, "is no receipt")
-    if document["run_id"] != path.parent.name:
-        raise _refusal(path, f"is of run {document['run_id']}, and lies with another")
+        raise _refusal(file, "is no receipt")
+    if document["run_id"] != file.run_id:
+        raise _refusal(file, f"is of run {document['run_id']}, and lies with another")
     return document
 
 
@@ -87,28 +87,27 @@ def receipts_told(
     after
         Only of runs that are later than this one.
     """
-    runs = root / "_runs"
-    for run_id in sorted(names_in(runs), reverse=True) if runs.is_dir() else ():
+    for run_id in run_ids(root):
         if run_id <= after:
             break
-        path = runs / run_id / name
-        told = receipt_told(path, read, passed_over) if path.exists() else None
+        file = run_file(root, run_id, name)
+        told = receipt_told(file, read, passed_over) if file.exists() else None
         if told is not None:
             yield told
 
 
 def receipt_told(
-    path: Path,
+    file: RunFile,
     read: Callable[[dict[str, Any]], Told | None],
     passed_over: Callable[[InputError], object] = _warn,
 ) -> Told | None:
     """Return what one receipt tells; None if it cannot be read. See :func:`receipts_told`."""
     try:
-        return read(read_receipt(path))
+        return read(read_receipt(file))
     except InputError as error:
         passed_over(error)
     except NOT_SAID as error:
-        passed_over(_refusal(path, f"does not say what it must ({error!r})"))
+        passed_over(_refusal(file, f"does not say what it must ({error!r})"))
     return None
 
 
@@ -122,8 +121,8 @@ def newest_receipt(
     return next(receipts_told(root, name, read, passed_over), None)
 
 
-def _refusal(path: Path, what: str) -> InputError:
+def _refusal(file: RunFile, what: str) -> InputError:
     return InputError(
-        f"{path} {what}: put it back from a backup, or move it out of the lakehouse and record "
+        f"{file} {what}: put it back from a backup, or move it out of the lakehouse and record "
         "why (`tvfeast verify --accept`); `tvfeast verify` names all such files"
     )

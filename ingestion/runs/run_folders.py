@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ingestion.base.errors import InputError
-from ingestion.base.parts import content_hash
 from ingestion.lakehouse.ledger import (
     LEDGER_FILE,
     Entry,
     read_run_files,
     strange_lines,
 )
+from ingestion.lakehouse.run_files import RunFile, files_of_run, run_file, run_ids
 from ingestion.lakehouse.writer import UNFINISHED
 from ingestion.runs.quarantine import QUARANTINE_FILE
 
@@ -31,53 +31,53 @@ _LOOKS = 3
 
 
 def check_run_folders(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield what does not hold: its path below the root, and the reason.
+    """Yield what is wrong in the runs' folders: its path below the root, and the reason.
 
-    What is gone is not told here. The runs may be writing meanwhile.
+    Files that are gone are not among it. The runs may be writing meanwhile.
     """
-    runs = root / "_runs"
-    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
-        faults = _faults(root, path) if path.is_dir() else [(path, _FOREIGN)]
-        yield from ((each.relative_to(root).as_posix(), reason) for each, reason in faults)
+    for run_id in reversed(run_ids(root)):
+        yield from _faults(root, run_id)
 
 
-def _faults(root: Path, folder: Path) -> Iterable[tuple[Path, str]]:
+def _faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
+    folder, ledger = run_file(root, run_id, ""), run_file(root, run_id, LEDGER_FILE)
     try:
         # Before the ledger is read: a file's line is there before the file is.
-        present = sorted(folder.iterdir())
-    except OSError as error:
-        yield folder, f"cannot be read ({error.strerror}): give yourself the right to read it"
+        present = files_of_run(root, run_id)
+    except InputError as error:
+        yield folder.key.rstrip("/"), str(error).removeprefix(f"{folder} ")
         return
-    ledger = folder / LEDGER_FILE
     recorded: dict[str, list[Entry]] | None
     try:
-        recorded = read_run_files(root, folder.name)
-        if lines := strange_lines(root, folder.name):
-            yield ledger, f"has what no run wrote, in line {lines[0]}: put it back from a backup"
+        recorded = read_run_files(root, run_id)
+        if lines := strange_lines(root, run_id):
+            yield (
+                ledger.key,
+                f"has what no run wrote, in line {lines[0]}: put it back from a backup",
+            )
     except InputError as error:
-        yield ledger, str(error).removeprefix(f"{ledger} ")
+        yield ledger.key, str(error).removeprefix(f"{ledger} ")
         recorded = None
-    for path in present:
-        if path.name == LEDGER_FILE or path.name.endswith(UNFINISHED):
+    for file in present:
+        if file.name == LEDGER_FILE or file.name.endswith(UNFINISHED):
             continue
-        may_be_a_runs = path.suffix == ".json" or path.name in (QUARANTINE_FILE, REFUSED_FILE)
-        if recorded and path.relative_to(root).as_posix() in recorded:
-            if reason := _change(root, path):
-                yield path, reason
+        may_be_a_runs = file.name.endswith(".json") or file.name in (QUARANTINE_FILE, REFUSED_FILE)
+        if recorded and file.key in recorded:
+            if reason := _change(root, file):
+                yield file.key, reason
         elif not may_be_a_runs:
-            yield path, _FOREIGN
+            yield file.key, _FOREIGN
         elif recorded is not None:
-            yield path, _UNRECORDED
+            yield file.key, _UNRECORDED
 
 
-def _change(root: Path, path: Path) -> str | None:
+def _change(root: Path, file: RunFile) -> str | None:
     """Tell what is wrong with a recorded file, if anything is."""
-    name = path.relative_to(root).as_posix()
     for _ in range(_LOOKS):  # it may be written again between the two
         try:
-            content = content_hash(path)
+            content = file.sha256()
         except OSError as error:
             return f"cannot be read ({error.strerror}): put it back from a backup"
-        if content in {each.sha256 for each in read_run_files(root, path.parent.name)[name]}:
+        if content in {each.sha256 for each in read_run_files(root, file.run_id)[file.key]}:
             return None
     return _CHANGED

@@ -81,7 +81,7 @@ def read(lakehouse: Path, dataset: Dataset) -> pa.Table:
     key = KEYS.get(dataset.storage)
     if key is None:
         return read_current(parts, dataset)
-    rows = pa.concat_tables([read_part(part.path, dataset) for part in parts])
+    rows = pa.concat_tables([read_part(part, dataset) for part in parts])
     return rows.sort_by([(name, "ascending") for name in key])
 
 

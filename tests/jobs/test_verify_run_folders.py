@@ -12,7 +12,7 @@ from ingestion.base.errors import InputError
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, write_run_file
+from ingestion.lakehouse import append_part, run_files, write_run_file
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from tests.lakehouse.technicals import technicals
@@ -131,14 +131,14 @@ def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(se
 
 
 def test_a_run_folder_that_may_not_be_read_is_named(settings: Project, monkeypatch):
-    listed = Path.iterdir
+    listed = run_files.names_in
 
-    def iterdir(folder: Path):
+    def names_in(folder: Path):
         if folder.name == "run-2":
             raise PermissionError(13, "Permission denied", str(folder))
         return listed(folder)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(run_files, "names_in", names_in)
     ((file, reason),) = faults(settings)
     assert file == "_runs/run-2"
     assert "Permission denied" in reason

@@ -127,7 +127,7 @@ def test_a_corrupt_part_is_named(tmp_path: Path):
     part = append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
     part.write_bytes(part.read_bytes()[:-10])
     with pytest.raises(CorruptPart, match=r"part-0\.parquet .* from a backup"):
-        read_part(part, GROUP)
+        read_part(*list_parts(tmp_path, GROUP), GROUP)
 
 
 def test_a_run_file_appears_whole_in_the_runs_own_folder(tmp_path: Path):

@@ -84,7 +84,7 @@ def ordered(rows: list[Row]) -> list[Row]:
 
 def by_the_project(root: Path, declared: Dataset) -> list[Row]:
     parts = list_parts(root, declared)
-    return pa.concat_tables([read_part(part.path, declared) for part in parts]).to_pylist()
+    return pa.concat_tables([read_part(part, declared) for part in parts]).to_pylist()
 
 
 def by_the_offline_store(root: Path, declared: Dataset) -> list[Row]:
@@ -303,7 +303,7 @@ def test_integers_that_no_double_equals_are_read_rounded_and_never_merged(tmp_pa
     for created in (0, 1):
         write(tmp_path, former, rows_of(former, 0, created, lambda _: 2**53 + 1))
     part = list_parts(tmp_path, now)[0]
-    assert read_part(part.path, now, ["a"])["a"].to_pylist() == [2.0**53] * 3
+    assert read_part(part, now, ["a"])["a"].to_pylist() == [2.0**53] * 3
     (fault,) = inspect_part(tmp_path, now, part, Ledger.read(tmp_path)).faults
     assert "a value that the declared type cannot contain" in fault
     with pytest.raises(CorruptPart, match="cannot contain"):

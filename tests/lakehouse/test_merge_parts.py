@@ -42,7 +42,7 @@ NAMES = ["A:A", "B:B", "C:C", "中:国"]
 
 
 def merge(root: Path, run_id: str = "merge") -> Path:
-    return merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), run_id).part
+    return root / merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), run_id).part
 
 
 def all_rows(root: Path) -> Counter[tuple]:
@@ -166,7 +166,7 @@ def test_a_dataset_with_another_key_is_merged_too(tmp_path: Path):
         rows = pa.Table.from_pylist([row], schema=arrow_schema(SYMBOLS))
         append_part(tmp_path, SYMBOLS, rows, f"run-{number}")
     merged = merge_parts(tmp_path, SYMBOLS, EVENING.date(), Ledger.read(tmp_path), "merge")
-    assert read_file(merged.part)["active"].to_pylist() == [True, False]
+    assert read_file(tmp_path / merged.part)["active"].to_pylist() == [True, False]
 
 
 @settings(max_examples=200, deadline=None)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.catalog import Dataset
 from ingestion.lakehouse import append_part, list_parts, read_current, read_current_of, read_part
+from ingestion.lakehouse.parts import Part
 from tests.lakehouse.technicals import EVENING, technicals
 
 SYMBOLS = st.sets(st.sampled_from([f"X:{letter}" for letter in "ABCDEF"]), min_size=1)
@@ -41,14 +42,14 @@ def test_a_part_of_other_symbols_is_not_read(
         append_part(tmp_path, GROUP, technicals(symbols, EVENING + timedelta(seconds=n)), "run")
     parts, read = list_parts(tmp_path, GROUP), []
 
-    def noting(path: Path, dataset: Dataset, columns: list[str] | None = None) -> object:
-        read.append(path)
-        return read_part(path, dataset, columns)
+    def noting(part: Part, dataset: Dataset, columns: list[str] | None = None) -> object:
+        read.append(part)
+        return read_part(part, dataset, columns)
 
     # Not by name: a function of the package has the module's name.
     monkeypatch.setattr(import_module("ingestion.lakehouse.current"), "read_part", noting)
     rows = read_current_of(parts, GROUP, ["A:B", "A:E"])
     assert rows.num_rows == 0
-    assert read == [part.path for part in parts[:2]]
+    assert read == parts[:2]
     assert pc.any(pc.equal(read_current_of(parts, GROUP, ["A:G"])["symbol"], "A:G")).as_py()
-    assert read[2:] == [parts[2].path]
+    assert read[2:] == [parts[2]]

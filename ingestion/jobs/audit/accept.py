@@ -11,6 +11,7 @@ from ingestion.jobs.audit.missing_files import RECEIPT_FILE
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import lakehouse_lock
 from ingestion.lakehouse.ledger import Entry, Ledger
+from ingestion.lakehouse.parts import key_below
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
@@ -64,9 +65,9 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
 
 
 def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:
-    wanted = root / name
-    found = [entry for entry in lost if PurePath(root, entry.part).is_relative_to(wanted)]
-    if not found or root not in wanted.parents:
+    wanted = key_below(root, name)
+    found = [entry for entry in lost if wanted and PurePath(entry.part).is_relative_to(wanted)]
+    if not found:
         raise InputError(
             f"--accept {name}: `tvfeast verify` names nothing of that name, or below it, as gone, "
             "and nothing else can be accepted"

@@ -11,9 +11,8 @@ from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
 from ingestion.catalog import DATASETS
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts
-from ingestion.lakehouse.compact import Merged, merge_parts, remove_replaced
+from ingestion.lakehouse.compact import Merged, finish_merges, merge_parts
 from ingestion.lakehouse.ledger import Ledger
-from ingestion.lakehouse.parts import replaced_parts
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
@@ -76,8 +75,7 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
     ):
         ledger = Ledger.read(root)
         for dataset in DATASETS:
-            for folder in {part.path.parent for part in replaced_parts(root, dataset)}:
-                remove_replaced(folder)
+            finish_merges(root, dataset)
             for day, parts in by_date(list_parts(root, dataset)).items():
                 if day >= before or len(parts) < 2:
                     continue
@@ -86,10 +84,7 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
                 except CorruptPart as error:
                     left.append(str(error))
         job.tell(
-            merged=[
-                {"part": each.part.relative_to(root).as_posix(), "replaces": each.replaced}
-                for each in merged
-            ],
+            merged=[{"part": each.part, "replaces": each.replaced} for each in merged],
             left=left,
         )
         if left:

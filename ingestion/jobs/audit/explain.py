@@ -23,6 +23,7 @@ from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse.run_files import receipts_of_run
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.markets.symbols import symbol_problem
@@ -196,9 +197,9 @@ def _events(
 
 
 def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) -> Version:
-    origin, part = row.origin, row.part.relative_to(root).as_posix()
+    origin, part = row.origin, row.part
     run_id = origin.run_id if origin else None
-    receipts = sorted((root / "_runs" / run_id).glob("*.json")) if run_id else []
+    receipts = receipts_of_run(root, run_id) if run_id else []
     written_as = origin.part if origin and origin.part != part else None
     recorded = {entry.part: entry for entry in read_ledger(root, run_id)} if run_id else {}
     entry = recorded.get(written_as or part)
@@ -207,7 +208,7 @@ def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) ->
         event=row.values[group.event],
         created=row.values[_CREATED],
         run_id=run_id,
-        receipts=tuple(path.relative_to(root).as_posix() for path in receipts),
+        receipts=tuple(receipt.key for receipt in receipts),
         part=part,
         written_as=written_as,
         sha256=entry.sha256 if entry else None,

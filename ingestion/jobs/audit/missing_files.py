@@ -16,7 +16,9 @@ from typing import Any
 from ingestion.base.errors import InputError
 from ingestion.catalog import DATASETS
 from ingestion.lakehouse import list_parts
-from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Key, Ledger, read_run_files
+from ingestion.lakehouse.ledger import Entry, Key, Ledger, read_run_files
+from ingestion.lakehouse.parts import is_there
+from ingestion.lakehouse.run_files import run_ids
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
 RECEIPT_FILE = "accept.json"
@@ -46,11 +48,7 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
         What receipts say was there, though a ledger has lost its word for it.
     """
     known = Ledger.read(root, whole=False)
-    present = {
-        part.path.relative_to(root).as_posix()
-        for dataset in DATASETS
-        for part in list_parts(root, dataset)
-    }
+    present = {part.key for dataset in DATASETS for part in list_parts(root, dataset)}
     # Read after the listing: whatever had taken a part's place by then was announced before.
     replaced = Ledger.read(root, whole=False).replaced(present)
     gone = [entry for entry in known if entry.part not in present | replaced]
@@ -68,10 +66,10 @@ def find_losses(root: Path, published: Collection[Key]) -> Losses:
 
 def _gone_files(root: Path) -> Iterator[Entry]:
     """Yield the files of the runs' own folders that their runs saw in place."""
-    for ledger in sorted((root / "_runs").glob(f"*/{LEDGER_FILE}")):
+    for run_id in run_ids(root):
         with suppress(InputError):  # an unreadable ledger is named as such
-            for last, *_ in read_run_files(root, ledger.parent.name).values():
-                if last.confirmed and not (root / last.part).exists():
+            for last, *_ in read_run_files(root, run_id).values():
+                if last.confirmed and not is_there(root, last.part):
                     yield last
 
 

@@ -25,7 +25,6 @@ import pyarrow.compute as pc
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart
-from ingestion.base.parts import part_number
 from ingestion.base.reading import reading_again
 from ingestion.catalog import DATASETS, OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import find_losses
@@ -33,9 +32,10 @@ from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse.foreign import foreign_files
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
-from ingestion.lakehouse.parts import Part, partition_date, replaced_parts
+from ingestion.lakehouse.parts import Part, replaced_parts
 from ingestion.project import Project
 from ingestion.runs.consistency import check_records
 
@@ -45,6 +45,7 @@ _WITHDRAW = (
     "one that came later; then import the vendors' files again (`tvfeast import-bars FILE…`), "
     "which puts each bar into its session, and run `tvfeast local-features`"
 )
+_FOREIGN = "is not the lakehouse's: move it out"
 _NAMED = 5
 """Double sessions of a part that are named."""
 _GONE = (
@@ -111,7 +112,7 @@ def check_lakehouse(project: Project) -> LakehouseReport:
             except FileNotFoundError:  # merged meanwhile
                 found = reading_again(partial(_inspect_anew, root, dataset, day))
             found.add_to(report, rows_of)
-    report.faults += [Fault(name, "is not the lakehouse's: move it out") for name in foreign(root)]
+    report.faults += [Fault(name, _FOREIGN) for name in foreign_files(root)]
     report.faults += reading_again(partial(_double, root))
     records = check_records(root, rows_of)
     report.receipts = records.receipts
@@ -130,7 +131,7 @@ def _warnings(root: Path) -> Iterator[str]:
     for dataset in DATASETS:
         for part in replaced_parts(root, dataset):
             yield (
-                f"{_name(root, part)} is replaced by a merged part and still there, which is "
+                f"{part.key} is replaced by a merged part and still there, which is "
                 "unfinished: a compaction is running or was interrupted. No answer counts it; the "
                 "next command that writes removes it"
             )
@@ -147,23 +148,22 @@ def _double(root: Path) -> list[Fault]:
         found = list(double_sessions(by_date(list_parts(root, OHLCV_1D))))
     except CorruptPart:
         return []  # which is a fault itself
-    of_part: dict[Path, list[DoubleSession]] = {}
+    of_part: dict[str, list[DoubleSession]] = {}
     for each in found:
         of_part.setdefault(each.parts[-1], []).append(each)
     return [
         Fault(
-            path.relative_to(root).as_posix(),
+            part,
             f"has {len(double)} bars of sessions that are stored twice or in no session: "
             f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
-            f"(also in {', '.join(_others(root, double)) or 'no other part'}): {_WITHDRAW}",
+            f"(also in {', '.join(_others(double)) or 'no other part'}): {_WITHDRAW}",
         )
-        for path, double in of_part.items()
+        for part, double in of_part.items()
     ]
 
 
-def _others(root: Path, double: list[DoubleSession]) -> list[str]:
-    paths = dict.fromkeys(path for each in double for path in each.parts[:-1])
-    return [path.relative_to(root).as_posix() for path in paths]
+def _others(double: list[DoubleSession]) -> list[str]:
+    return list(dict.fromkeys(part for each in double for part in each.parts[:-1]))
 
 
 @dataclass
@@ -196,7 +196,7 @@ def _inspect(root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger) ->
     for part in parts:
         inspected = inspect_part(root, dataset, part, ledger)
         found.not_recorded += not inspected.recorded
-        found.faults += [Fault(_name(root, part), reason) for reason in inspected.faults]
+        found.faults += [Fault(part.key, reason) for reason in inspected.faults]
         if inspected.rows is not None:
             found.rows += inspected.rows.num_rows
             keys[part.number] = inspected.rows.select(names)
@@ -206,7 +206,7 @@ def _inspect(root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger) ->
     for number, times in _repeated(keys, names):
         (part,) = (part for part in parts if part.number == number)
         reason = f"has {times} rows that are there twice ({', '.join(names)})"
-        found.faults.append(Fault(_name(root, part), reason))
+        found.faults.append(Fault(part.key, reason))
     return found
 
 
@@ -225,34 +225,3 @@ def _repeated(keys: dict[int, pa.Table], names: tuple[str, ...]) -> list[tuple[i
     )
     twice = counts.filter(pc.greater(counts["count_all"], 1))
     return sorted(Counter(twice[f"{_NUMBER}_max"].to_pylist()).items())
-
-
-def foreign(root: Path) -> Iterator[str]:
-    """Yield what lies in the lakehouse and is no part; of a folder, the folder alone.
-
-    Names that begin with ``_`` at the root are the lakehouse's own.
-    """
-    storages = {root / dataset.storage for dataset in DATASETS}
-    above = {parent for storage in storages for parent in storage.parents}
-
-    def search(folder: Path) -> Iterator[str]:
-        for path in sorted(folder.iterdir()):
-            name = path.relative_to(root).as_posix()
-            if folder == root and name.startswith("_"):
-                continue
-            if (path in above or path in storages) and path.is_dir():
-                yield from search(path)
-            elif folder not in storages or partition_date(path.name) is None or not path.is_dir():
-                yield name
-            else:
-                yield from (
-                    inner.relative_to(root).as_posix()
-                    for inner in sorted(path.iterdir())
-                    if part_number(inner.name) is None
-                )
-
-    return search(root) if root.is_dir() else iter(())
-
-
-def _name(root: Path, part: Part) -> str:
-    return part.path.relative_to(root).as_posix()

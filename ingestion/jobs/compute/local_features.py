@@ -46,6 +46,7 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.origins import runs_of
 from ingestion.lakehouse.parts import Part, read_metadata
+from ingestion.lakehouse.staging import scratch_folder
 from ingestion.project import Project
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
 from ingestion.runs.receipt import Job
@@ -166,7 +167,7 @@ def _first_changed(lakehouse: Path, holes: OpenHoles) -> date:
 def _is_news(part: Part, seen_by: str) -> bool:
     """Tell whether a part holds rows that were written after a run began."""
     try:
-        runs = runs_of(read_metadata(part.path).metadata)
+        runs = runs_of(read_metadata(part).metadata)
     except ValueError:
         return True  # nobody knows, and looking again costs time only
     # Ids sort by their second, and within it by chance.
@@ -191,11 +192,9 @@ def _recompute(
         _Group(project, job, run_id, each, bars[-1].date) for each in computed_groups(project)
     ]
     formulas = list({each.name: each for group in groups for each in group.formulas}.values())
-    # Beside the run's own staging folder, which goes with each part written.
-    staging = lakehouse / "_tmp"
     with (
-        Spill(staging / f"{run_id}-symbols") as symbols,
-        Spill(staging / f"{run_id}-months") as months,
+        Spill(scratch_folder(lakehouse, run_id, "symbols")) as symbols,
+        Spill(scratch_folder(lakehouse, run_id, "months")) as months,
     ):
         found, count = spill_by_symbol(bars, symbols, attendance)
         names = Names(found)

@@ -155,7 +155,7 @@ def _names(lakehouse: Path) -> list[str]:
     """Return all symbols: on a Sunday the last dates have those of markets that never close."""
     names: set[str] = set()
     for part in list_parts(lakehouse, OHLCV_1D):
-        names.update(pc.unique(read_part(part.path, OHLCV_1D, ["symbol"])["symbol"]).to_pylist())
+        names.update(pc.unique(read_part(part, OHLCV_1D, ["symbol"])["symbol"]).to_pylist())
     return sorted(names)
 
 

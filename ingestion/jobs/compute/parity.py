@@ -30,6 +30,7 @@ from ingestion.formulas import SHIPPED, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current
 from ingestion.lakehouse.parts import Part, utc_date
+from ingestion.lakehouse.staging import scratch_folder
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.project import Project
@@ -99,7 +100,7 @@ def parity(
     ):
         snapshots = _snapshot_parts(project.lakehouse, request)
         recomputed = by_date(list_parts(project.lakehouse, LOCAL_1D))
-        with Spill(project.lakehouse / "_tmp" / f"{run_id}-columns") as columns:
+        with Spill(scratch_folder(project.lakehouse, run_id, "columns")) as columns:
             _pair(project.lakehouse, snapshots, recomputed, columns, counts)
             if not counts["compared"]:
                 raise InputError(_nothing(counts))

@@ -49,7 +49,7 @@ def spill_by_symbol(
     int
         How many bars there are.
     """
-    total = sum(read_metadata(part.path).num_rows for part in parts)
+    total = sum(read_metadata(part).num_rows for part in parts)
     files = math.ceil(total / ROWS_AT_ONCE)
     numbers: dict[str, int] = {}
     count = 0

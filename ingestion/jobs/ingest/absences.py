@@ -45,7 +45,7 @@ class Absences:
         """Read what earlier runs observed."""
         newest: dict[str, tuple[int, datetime]] = {}
         for part in list_parts(root, ABSENCES):
-            for row in read_part(part.path, ABSENCES).to_pylist():
+            for row in read_part(part, ABSENCES).to_pylist():
                 symbol, at = row["symbol"], row["observed_at"]
                 if symbol not in newest or newest[symbol][1] < at:
                     newest[symbol] = (row["days"], at)

@@ -53,6 +53,7 @@ from ingestion.jobs.ingest.scan import (
     refuse_unless_enough,
 )
 from ingestion.lakehouse import lakehouse_lock
+from ingestion.lakehouse.staging import scratch_folder
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
@@ -249,7 +250,7 @@ def _too_few(result: DataIngestResult) -> GateRefused:
 
 def _save_refused(root: Path, refused: Sequence[RefusedBar], run_id: str) -> Path | None:
     """List all refused rows in the run's folder; ``row`` is their place among them."""
-    refusals = Refusals(root / "_tmp" / f"{run_id}-refused")
+    refusals = Refusals(scratch_folder(root, run_id, "refused"))
     for row, bar in enumerate(refused, start=1):
         refusals.add(bar.reason, str(SCANNER), [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
     return refusals.save(root, run_id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +48,8 @@ class DoubleSession(NamedTuple):
     superfluous: StoredBar
     """The bar that is in no session, or else the one that was written later."""
     session: date
-    parts: tuple[Path, ...]
-    """Where the bars of that session are, the superfluous one last."""
+    parts: tuple[str, ...]
+    """Where the bars of that session are, below the lakehouse's root; the superfluous one last."""
     is_misplaced: bool
     """Whether it closes with no session of its exchange's calendar."""
 
@@ -86,9 +85,9 @@ def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
             else:
                 extra = other if kept is bar else bar
             beside = {bar.key.day, *([other.key.day] if other else [])} - {extra.key.day}
-            paths = (parts[each][-1].path for each in (*sorted(beside), extra.key.day))
+            keys = (parts[each][-1].key for each in (*sorted(beside), extra.key.day))
             session = date_of_day(extra.session)
-            yield DoubleSession(extra.key, session, tuple(paths), extra.is_misplaced)
+            yield DoubleSession(extra.key, session, tuple(keys), extra.is_misplaced)
 
 
 def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:

@@ -38,6 +38,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, without_withdrawn
 from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse.run_files import run_file
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
 from ingestion.project import Project
@@ -105,10 +106,10 @@ def _markets_of(symbols: Iterable[str]) -> set[str]:
 
 def _flow_of_run(root: Path, run_id: str) -> str | None:
     """Return the name of the flow that a run is of; None if it is of none."""
-    path = root / "_runs" / run_id / FLOW_FILE
-    if not path.exists():
+    file = run_file(root, run_id, FLOW_FILE)
+    if not file.exists():
         return None
-    return receipt_told(path, lambda receipt: str(receipt["profile"]), lambda _: None)
+    return receipt_told(file, lambda receipt: str(receipt["profile"]), lambda _: None)
 
 
 LOOKBACK = timedelta(days=90)
@@ -391,5 +392,5 @@ class _Recent:
 
 def _keys(parts: list[Part]) -> pa.Table:
     columns = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
-    rows = pa.concat_tables([read_part(part.path, OHLCV_1D, columns) for part in parts])
+    rows = pa.concat_tables([read_part(part, OHLCV_1D, columns) for part in parts])
     return without_withdrawn(rows)

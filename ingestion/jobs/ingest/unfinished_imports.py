@@ -20,6 +20,7 @@ from typing import Any
 
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.lakehouse.ledger import read_ledger
+from ingestion.lakehouse.run_files import run_files
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
 RECEIPT_FILE = "import_bars.json"
@@ -107,16 +108,15 @@ def whole_imports(root: Path) -> Iterator[None]:
         If an import is half done, or another one has begun by the end.
     """
 
-    def begun() -> set[Path]:
+    def begun() -> set[str]:
         # Its first part may come long after its receipt: much of a file may be known already.
-        receipts = (root / "_runs").glob(f"*/{RECEIPT_FILE}")
-        return {path for path in receipts if read_ledger(root, path.parent.name)}
+        runs = (receipt.run_id for receipt in run_files(root, RECEIPT_FILE))
+        return {run_id for run_id in runs if read_ledger(root, run_id)}
 
     before = begun()
     refuse_half_imports(root)
     yield
     if meanwhile := begun() - before:
         raise GateRefused(
-            f"import-bars, run {min(meanwhile).parent.name}, wrote bars meanwhile: run again when "
-            "it is done"
+            f"import-bars, run {min(meanwhile)}, wrote bars meanwhile: run again when it is done"
         )

@@ -183,7 +183,7 @@ def _find_corrupt_part(project: Project) -> None:
 
     def read(group: FeatureGroup) -> None:
         for part in list_parts(project.lakehouse, group):
-            read_part(part.path, group)
+            read_part(part, group)
 
     for group in GROUPS:
         reading_again(partial(read, group))

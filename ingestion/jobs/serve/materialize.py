@@ -156,7 +156,7 @@ def _load(
         for part in list_parts(project.lakehouse, group, since.date())
         if part.date <= until.date()
     ]
-    names = {str(part.path.relative_to(project.lakehouse)): part.date for part in window}
+    names = {part.key: part.date for part in window}
     newest = reading_again(partial(_newest, project.lakehouse, group, since, until))
     view = store.get_feature_view(group.name)
     task = MaterializationTask(store.project, view, since, until)
@@ -186,7 +186,7 @@ def _newest(
     for day in sorted(parts, reverse=True):
         events: set[datetime] = set()
         for part in parts[day]:
-            column = read_part(part.path, group, ["event_timestamp"])["event_timestamp"]
+            column = read_part(part, group, ["event_timestamp"])["event_timestamp"]
             events |= set(pc.unique(column).to_pylist())
         if inside := [event for event in events if since <= event <= until]:
             return max(inside)

@@ -159,7 +159,7 @@ def _newest_loaded(
     if load is not None:
         ledger, since = Ledger.read(lakehouse, whole=False), load.until - group.ttl
         for part in list_parts(lakehouse, group, since.date()):
-            name = part.path.relative_to(lakehouse).as_posix()
+            name = part.key
             was_loaded = ledger.is_among(name, load.parts)
             if was_loaded or any(entry.replaces for entry in ledger.of(name)):
                 rows = _between(_rows(part, group), since, load.until)
@@ -169,7 +169,7 @@ def _newest_loaded(
 
 
 def _rows(part: Part, group: FeatureGroup) -> pa.Table:
-    return read_part(part.path, group, _columns(group))
+    return read_part(part, group, _columns(group))
 
 
 def _created_by(rows: pa.Table, instant: datetime) -> pa.Table:

@@ -82,7 +82,7 @@ def _bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
     tables = []
     for day, of_day in by_date(parts).items():
         if day >= parts[-1].date - lookback:
-            tables_of_day = [read_part(part.path, OHLCV_1D, _COLUMNS) for part in of_day]
+            tables_of_day = [read_part(part, OHLCV_1D, _COLUMNS) for part in of_day]
             rows = without_withdrawn(pa.concat_tables(tables_of_day)).select(_KEPT)
             rows = rows.filter(pc.less_equal(rows["event_timestamp"], pa.scalar(at, _INSTANT)))
             is_scanned = of_each_source(rows["source"], lambda source: source.is_scanned)

@@ -49,7 +49,7 @@ def _exchanges(project: Project, today: date) -> set[str]:
         symbols = {
             symbol
             for part in parts
-            for symbol in read_part(part.path, OHLCV_1D, ["symbol"])["symbol"].unique().to_pylist()
+            for symbol in read_part(part, OHLCV_1D, ["symbol"])["symbol"].unique().to_pylist()
         }
         return {exchange_of(symbol) for symbol in symbols}
 

@@ -16,6 +16,7 @@ from ingestion.jobs.audit.status.rhythm import grace, next_start, rhythm
 from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbols_wanted
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
 from ingestion.lakehouse.lock import is_writing
+from ingestion.lakehouse.run_files import run_file
 from ingestion.runs.receipt import Outcome
 from ingestion.runs.receipt_file import receipt_told
 
@@ -113,7 +114,7 @@ def flows(
     found = []
     for _, profile in sorted(known_profiles(root, passed_over).items()):
         read = partial(_flow, root, at, seen, passed_over, profile)
-        told = receipt_told(root / "_runs" / profile.run_id / FLOW_FILE, read, passed_over)
+        told = receipt_told(run_file(root, profile.run_id, FLOW_FILE), read, passed_over)
         if told is not None:
             found.append(told)
     return tuple(found)

@@ -107,7 +107,6 @@ def group_status(
 ) -> GroupStatus:
     """Return how fresh one group is, for all who want it."""
     last = max(newest.values(), default=None) or _newest_of_all(root, group, at)
-    run = root / "_runs" / snapshot.run_id if snapshot else None
     return GroupStatus(
         view=group.name,
         newest=last,
@@ -117,7 +116,7 @@ def group_status(
         asked=len(frozenset[str]().union(*(each.wanted for each in demand))),
         stale=_union(each.stale for each in demand),
         missing=_union(each.missing for each in demand),
-        quarantined=quarantined(run)[group.name] if run else 0,
+        quarantined=quarantined(root, snapshot.run_id)[group.name] if snapshot else 0,
     )
 
 
@@ -129,7 +128,7 @@ def _newest_of_all(root: Path, group: FeatureGroup, at: datetime) -> datetime | 
     """Return the newest event of a history that ended long ago."""
     parts = [part for part in list_parts(root, group) if part.date <= at.date()]
     events = [
-        pc.max(read_part(part.path, group, ["event_timestamp"])["event_timestamp"]).as_py()
+        pc.max(read_part(part, group, ["event_timestamp"])["event_timestamp"]).as_py()
         for part in parts
         if part.date == parts[-1].date
     ]

@@ -17,6 +17,8 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
+from ingestion.lakehouse.parts import is_there
+from ingestion.lakehouse.run_files import run_file
 from ingestion.markets.symbols import exchange_of
 from ingestion.runs.receipt_file import ended_before, newest_receipt, receipt_told
 
@@ -45,9 +47,9 @@ def newest_snapshot(root: Path, passed_over: PassedOver) -> Snapshot | None:
 def first_snapshot(root: Path, runs: Iterable[str], passed_over: PassedOver) -> Snapshot | None:
     """Return the snapshot of the first of these runs that took one."""
     for run_id in runs:
-        path = root / "_runs" / run_id / SNAPSHOT_FILE
-        if path.exists():
-            told = receipt_told(path, partial(_snapshot, root), passed_over)
+        file = run_file(root, run_id, SNAPSHOT_FILE)
+        if file.exists():
+            told = receipt_told(file, partial(_snapshot, root), passed_over)
             if told is not None:
                 return told
     return None
@@ -89,7 +91,7 @@ def _rows_of(root: Path, snapshot: Snapshot) -> frozenset[str]:
     for part in list_parts(root, TV_TECHNICALS_1D, day):
         if part.date > day:
             break
-        rows = read_part(part.path, TV_TECHNICALS_1D, ["symbol", "timestamp"])
+        rows = read_part(part, TV_TECHNICALS_1D, ["symbol", "timestamp"])
         shown |= set(rows.filter(pc.equal(rows["timestamp"], second))["symbol"].to_pylist())
     return frozenset(shown)
 
@@ -118,10 +120,10 @@ def _has_appeared(root: Path, run_id: str) -> bool:
 
     It may be gone again, or merged with others; and a run may die between the part and its word.
     """
-    if not (root / "_runs" / run_id / LEDGER_FILE).exists():  # from before the ledgers
+    if not run_file(root, run_id, LEDGER_FILE).exists():  # from before the ledgers
         return True
     return any(
-        entry.confirmed or (root / entry.part).exists()
+        entry.confirmed or is_there(root, entry.part)
         for entry in read_ledger(root, run_id)
         if entry.part.startswith(f"{TV_TECHNICALS_1D.storage}/")
     )
