@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import InputError
-from ingestion.lakehouse.run_files import run_file, run_ids
+from ingestion.lakehouse.run_files import run_file, run_files
 from ingestion.lakehouse.staging import OWN_FILE, make_folder, sync
 
 LEDGER_FILE = "files.jsonl"
@@ -78,9 +78,9 @@ class Ledger:
             If one cannot be read.
         """
         entries: list[Entry] = []
-        for run_id in reversed(run_ids(root)):
+        for file in reversed([*run_files(root, LEDGER_FILE)]):
             try:
-                entries += read_ledger(root, run_id)
+                entries += read_ledger(root, file.run_id)
             except InputError:
                 if whole:
                     raise
@@ -229,7 +229,7 @@ def _lines(root: Path, run_id: str) -> list[bytes]:
     file = run_file(root, run_id, LEDGER_FILE)
     try:
         return file.read().splitlines()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
         raise InputError(

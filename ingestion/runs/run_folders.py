@@ -47,6 +47,8 @@ def _faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
     except InputError as error:
         yield folder.key.rstrip("/"), str(error).removeprefix(f"{folder} ")
         return
+    if not present:
+        return
     recorded: dict[str, list[Entry]] | None
     try:
         recorded = read_run_files(root, run_id)

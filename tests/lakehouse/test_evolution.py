@@ -282,7 +282,7 @@ def test_a_part_without_a_record_is_as_its_own_schema_says(tmp_path: Path):
     (tmp_path / FORMER).parent.mkdir(parents=True)
     pq.write_table(table, tmp_path / FORMER)
     assert check_stored(tmp_path, now) == []
-    read = read_part(tmp_path / FORMER, now, ["a", "new", "symbol"])
+    read = read_part(*list_parts(tmp_path, now), now, ["a", "new", "symbol"])
     assert read.to_pylist() == [{"a": 7.0, "new": None, "symbol": each} for each in SYMBOLS]
     assert read.schema.types == [pa.float64(), pa.float64(), pa.string()]
 
