@@ -135,7 +135,7 @@ def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_
         for problem in told.problems
     )
     at(TUESDAY + timedelta(hours=3))
-    merged = {each.part.parent.parent.name for each in compact(history).merged}
+    merged = {Path(each.part).parent.parent.name for each in compact(history).merged}
     assert TV in merged  # what was loaded, with what is kept back
     assert verify_online(history).passed
     spoil(history)

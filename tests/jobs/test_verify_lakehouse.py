@@ -265,8 +265,8 @@ def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
 def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):
     merged = merge_parts(root, GROUP, EVENING.date(), Ledger.read(root), "merge")
     shutil.rmtree(root / "_runs")
-    table = pq.ParquetFile(merged.part).read()
-    pq.write_table(table.slice(1), merged.part)
+    table = pq.ParquetFile(root / merged.part).read()
+    pq.write_table(table.slice(1), root / merged.part)
     (reason,) = faults(root).values()
     assert "which run its rows came from" in reason
 
