@@ -15,8 +15,8 @@ import pytest
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.catalog import LOCAL_1D, OHLCV_1D, Dataset
-from ingestion.formulas import compute_local_features
+from ingestion.catalog import LOCAL_1D, OHLCV_1D, Column, Dataset, Dtype
+from ingestion.formulas import compute, compute_local_features
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute import local_features as job
 from ingestion.jobs.compute import transpose as turn
@@ -325,3 +325,47 @@ def test_a_backfill_of_a_span_hides_no_news(lakehouse: Project, bars: pa.Table, 
     at(WRITTEN + timedelta(hours=2))
     local_features(lakehouse)
     assert every_version(lakehouse) == bars.num_rows
+
+
+def test_a_formula_of_the_project_is_computed_beside_the_shipped_ones(
+    settings: Project, bars: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = replace(settings, folder=tmp_path / "project")
+    folder = project.feast_repository / "formulas"
+    folder.mkdir(parents=True)
+    (folder / "gaps.py").write_text(
+        "from ingestion.formulas import formula, ratio, shift\n"
+        "@formula('overnight_gap', 'open ÷ previous close − 1', look_back=1, low=-1)\n"
+        "def overnight_gap(bars):\n"
+        "    return ratio(bars.open, shift(bars.close, 1)) - 1\n"
+    )
+    own = Column("overnight_gap", Dtype.DOUBLE, "open ÷ previous close − 1", low=-1)
+    gone = Column("no_longer", Dtype.DOUBLE, "what was computed once", retired=True)
+    features = (own, LOCAL_1D.features[6], gone)
+    others = [column for column in LOCAL_1D.columns if column not in LOCAL_1D.features]
+    mine = replace(
+        LOCAL_1D,
+        name="mine",
+        storage="features/mine",
+        columns=(*others[:2], *features, *others[2:]),
+        features=features,
+        quality=replace(LOCAL_1D.quality, identities=()),
+    )
+    monkeypatch.setattr(job, "computed_groups", lambda _: (LOCAL_1D, mine))
+    load(project, bars)
+    result = backfill(project, *EVER)
+    rows = read_current(list_parts(project.lakehouse, mine), mine)
+    local = stored(project)
+    assert result.rows_written == rows.num_rows + local.num_rows == 2 * bars.num_rows
+    keys = [("symbol", "ascending"), ("timestamp", "ascending")]
+    rows, local = rows.sort_by(keys), local.sort_by(keys)
+    assert rows["RSI"].equals(local["RSI"])
+    assert rows["no_longer"].null_count == rows.num_rows
+    expected = compute(bars, [project.formulas["overnight_gap"]])
+    assert rows["overnight_gap"].to_pylist() == expected["overnight_gap"].to_pylist()
+    assert not backfill(project, *EVER).rows_written
+
+    lacking = replace(mine, features=(replace(own, name="nowhere"),))
+    monkeypatch.setattr(job, "computed_groups", lambda _: (lacking,))
+    with pytest.raises(InputError, match="mine has the feature nowhere, and no formula"):
+        backfill(project, *EVER)
