@@ -1,6 +1,6 @@
 """From a table of bars to matrices and back.
 
-Bars are checked, sorted, and handed out in blocks of whole symbols. In a block, row k holds the
+Bars are checked, sorted, and handed out in blocks of whole symbols. In a block, row k is the
 k-th bar of each symbol, whatever its date: a formula counts bars, and a gap in one market's
 calendar is no bar. Blocks are bounded in size, so memory beyond input and output does not grow
 with the universe.
@@ -49,7 +49,7 @@ class Panel:
         Yields
         ------
         slice
-            The panel's rows that the block holds.
+            The panel's rows that are in the block.
         Bars
             Their matrices.
         NDArray of int64
@@ -105,7 +105,7 @@ def read_panel(bars: pa.Table) -> Panel:
     Raises
     ------
     InputError
-        A column is missing, has another type or holds a null or non-finite value; a key is
+        A column is missing, has another type or contains a null or non-finite value; a key is
         repeated; a split ratio is not positive; a bar closes before it opens, or a session that is
         missing before a bar opens after it.
 
@@ -190,7 +190,7 @@ class _Keys:
         if same.any():
             raise InputError(
                 f"bars: {int(same.sum())} repeated (symbol, timestamp), the first at "
-                f"{self.row(int(np.argmax(same)))}; pass one bar a key"
+                f"{self.row(int(np.argmax(same)))}; pass one bar per symbol and timestamp"
             )
 
     def finite(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:

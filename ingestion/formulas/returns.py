@@ -25,7 +25,7 @@ def simple_return(close: Matrix, n: int) -> Matrix:
 def sample_deviation(x: Matrix, n: int) -> Matrix:
     """Return the standard deviation of the last ``n`` values with n - 1 in the denominator.
 
-    In two passes over the window: the textbook shortcut cancels away on small, equal returns.
+    The window is read twice: the textbook shortcut cancels away on small, equal returns.
 
     Examples
     --------

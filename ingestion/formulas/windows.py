@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 recursions: Counter[str] = Counter()
-"""How many recursions were computed: what tells whether a formula is built from them."""
+"""How many recursions were computed: from this one knows whether a formula is built from them."""
 
 
 def shift(x: Matrix, bars: int) -> Matrix:
@@ -70,7 +70,7 @@ def rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     Returns
     -------
     list of Matrix
-        One a length; NaN where the window reaches before the first bar or holds a NaN.
+        One per length; NaN where the window reaches before the first bar or contains a NaN.
 
     Examples
     --------

@@ -369,7 +369,7 @@ def test_a_result_without_a_row_a_bar_is_refused() -> None:
     def compute(bars: pa.Table) -> pa.Table:
         return planted()(bars.slice(1))
 
-    with pytest.raises(ValueError, match="a row a bar"):
+    with pytest.raises(ValueError, match="one row per bar"):
         verify_lookahead(walks(10), compute)
 
 

@@ -109,7 +109,7 @@ def local_features(project: Project, run_id: str | None = None) -> LocalFeatures
 
     An old bar that was restated changes what follows it, so everything from the earliest new bar on
     is looked at. Up to date is what a run of this job has finished, as its receipt says: rows alone
-    do not tell, for a run that was killed and a backfill of a span leave some too.
+    do not show it, for a run that was killed and a backfill of a span leave some too.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def local_features(project: Project, run_id: str | None = None) -> LocalFeatures
 
 
 def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
-    """Tell the receipt; the parts and their hashes are in its head."""
+    """Put the counts into the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_unchanged", "quarantined")
     job.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
     return replace(result, receipt=job.receipt)
@@ -165,7 +165,7 @@ def _first_changed(lakehouse: Path, holes: OpenHoles) -> date:
 
 
 def _is_news(part: Part, seen_by: str) -> bool:
-    """Tell whether a part holds rows that were written after a run began."""
+    """Return whether a part contains rows that were written after a run began."""
     try:
         runs = runs_of(read_metadata(part).metadata)
     except ValueError:
@@ -198,7 +198,7 @@ def _recompute(
     ):
         found, count = spill_by_symbol(bars, symbols, attendance)
         names = Names(found)
-        # Whether a session is missing is told by what came later, too.
+        # What came later shows, too, whether a session is missing.
         read_attendance(everything[len(bars) :], attendance, found)
         holes = open_holes(lakehouse, attendance)
         if last == date.max:

@@ -1,6 +1,6 @@
 """The lookahead proof: what happens later changes no bit of what was computed before.
 
-1. The features of all bars are computed once; that is the answer to hold on to.
+1. The features of all bars are computed once: what they must be again.
 2. The bars are altered where a feature must not look (:func:`_trials`): history is cut short,
    the future gets other prices, volumes and splits, a split is added later, other symbols are
    taken away.
@@ -128,7 +128,7 @@ def verify_lakehouse(project: Project, most_symbols: int = 200) -> LookaheadRepo
     Raises
     ------
     InputError
-        If the lakehouse holds no bars.
+        If the lakehouse contains no bars.
     """
     names = reading_again(lambda: _names(project.lakehouse))
     if not names:
@@ -223,7 +223,7 @@ def verify_lookahead(
     InputError
         There are no bars, or fewer than one cut is asked for.
     ValueError
-        ``compute`` does not give a row a bar.
+        ``compute`` does not give one row per bar.
     """
     if not bars.num_rows:
         raise InputError("no bars: there is nothing that a feature could be computed from")
@@ -289,7 +289,7 @@ class _Layout:
         return rng.integers(np.minimum(1, self.lengths - 1), self.lengths)
 
     def per_row(self, per_symbol: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Repeat a value a symbol for each of its bars."""
+        """Repeat the value of each symbol for each of its bars."""
         return np.repeat(per_symbol, self.lengths)
 
 
@@ -308,7 +308,7 @@ class _Trial:
 def _trials(
     bars: pa.Table, layout: _Layout, cuts: int, rng: np.random.Generator
 ) -> Iterator[_Trial]:
-    # Unaltered bars first: a function that gives two answers to one question proves nothing.
+    # Unaltered bars first: a function that gives two results for the same bars proves nothing.
     yield _part(bars, np.ones(bars.num_rows, dtype=bool), "the same bars again")
     for back in range(1, LAST_BARS + 1):
         kept = layout.position < layout.per_row(layout.lengths - back)
@@ -470,7 +470,7 @@ def _computed(compute: Compute, bars: pa.Table) -> pa.Table:
     if not result.select(_KEYS).cast(keys).equals(bars.select(_KEYS).cast(keys)):
         raise ValueError(
             f"the result has {result.num_rows} rows for {bars.num_rows} bars, or other keys or "
-            "another order: it must have a row a bar, sorted by symbol and timestamp"
+            "another order: it must have one row per bar, sorted by symbol and timestamp"
         )
     return result
 

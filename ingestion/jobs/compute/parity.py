@@ -81,7 +81,7 @@ def parity(
 ) -> ParityResult:
     """Compare ``tv_technicals_1d`` with ``local_1d``; judges nothing.
 
-    Memory holds a month of snapshots, the bars that its performance columns need, and then one
+    In memory are a month of snapshots, the bars that its performance columns need, and then one
     column of all pairs.
 
     Raises
