@@ -110,7 +110,7 @@ class BarsReport:
     """Symbols whose bars wait since an import, for an answer to its suspected split."""
     refused: tuple[RefusedBar, ...]
     refused_file: Path | None = None
-    """All of the refused, a row each; None if there are none."""
+    """The file of all refused rows; None if there are none."""
 
     @property
     def refused_by_reason(self) -> dict[str, int]:
@@ -161,7 +161,7 @@ class DataIngestResult:
     bars: BarsReport
     receipt: Path
     parts: tuple[Path, ...]
-    """Of ``ohlcv_1d``, one a date; none if nothing was new."""
+    """The new parts of ``ohlcv_1d``, one per date; none if nothing was new."""
     missing: tuple[MissingSession, ...] = ()
     """Sessions that the lakehouse lacks now."""
 
@@ -219,7 +219,7 @@ def data_ingest(
 
 
 def _record(root: Path, before: SessionsBefore, run_id: str) -> None:
-    """Write down what the previous closes say of the session before."""
+    """Record missed bars, and sessions in which a market did not open."""
     now = clock.now()
     record_missed(root, before.missed, now, run_id)
     known = {(each.market, each.session) for each in read_accepted(root)}
@@ -279,9 +279,9 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
         keeps_imported=True,
     )
     _, news = _new_rows(root, incoming)
-    # A halted symbol's last bar is shown for ever: it was looked at when it was new.
+    # The scanner shows a halted symbol's last bar for ever: it was inspected when it was new.
     recent = news.is_new | (bars.event >= int((asked_at - LOOKBACK).timestamp()))
-    # What an import held back waits for an import with an answer, and what follows it waits too.
+    # A bar that an import held back waits for an import with an answer, and so do later bars.
     held = _after_import_held(bars, names, len(scanned.previous), waiting)
     by_import = sorted({names[number] for number in bars.symbol[held].tolist()})
     recent &= ~held
@@ -326,7 +326,7 @@ def _after_import_held(
 
 
 def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> list[str]:
-    """Return the source of each held bar: who held it back first, where it waited before."""
+    """Return the source of each held bar; a bar that waited before keeps its source."""
     origins = dict(zip(symbols_and_closes(waiting), waiting["source"].to_pylist(), strict=True))
     return [
         str(SCANNER) if row < scanned else origins[names[number], int(event)]
@@ -335,7 +335,7 @@ def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> l
 
 
 def _not_taken(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
-    """Return the bars against which something stored speaks."""
+    """Return the bars that a stored bar contradicts."""
     return [
         RefusedBar(names[bars.symbol[at]], stored.reason, f"{describe(bars, at)}; {stored}")
         for at, stored in written.not_taken.items()

@@ -1,6 +1,6 @@
-"""Stored bars that stand in the way of their session's right one, found over the whole lakehouse.
+"""Stored bars of no session, and sessions that are stored twice, in the whole lakehouse.
 
-They come from before bars were placed in sessions: those of an exchange with a calendar that close
+An earlier version of the project stored such bars: those of an exchange with a calendar that close
 with no session of it, and two bars of one symbol and session that close at different instants.
 """
 
@@ -43,7 +43,7 @@ class _Bar(NamedTuple):
 
 
 class DoubleSession(NamedTuple):
-    """A bar that stands in the way: in no session, or the later one of two in one."""
+    """A superfluous bar: it is in no session, or it is the later one of two in one session."""
 
     superfluous: StoredBar
     """The bar that is in no session, or else the one that was written later."""
@@ -59,7 +59,7 @@ class DoubleSession(NamedTuple):
 
 
 def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
-    """Yield what stands in the way, in the order of dates.
+    """Yield the superfluous bars, in the order of their dates.
 
     Parameters
     ----------

@@ -57,13 +57,13 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     request.refuse_unless_sound()
     request = replace(request, files=tuple(dict.fromkeys(request.files)))
     run_id = new_run_id()
-    # Held from the first row on: rows must not appear under an older run's id than that of a run
-    # that has gone by them already.
+    # The lock is taken before the first row is read: another run must not finish under a newer id
+    # before these rows are there, because later jobs go by run ids.
     with (
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "import-bars", RECEIPT_FILE, request.resolved()) as job,
     ):
-        # Beside the run's own staging folder, which goes with each part written.
+        # Not in the run's own staging folder, which is removed with each part written.
         with Staging(project.lakehouse, f"{run_id}-bars") as staging:
             result = _import(project.lakehouse, request, run_id, job, staging)
         if result.too_much_refused:

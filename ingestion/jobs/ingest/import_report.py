@@ -30,7 +30,7 @@ class Doubts:
     contradictions: list[Contradiction] = field(default_factory=list)
     """Symbols whose prices contradict their splits; their bars are refused."""
     restated: list[Restatement] = field(default_factory=list)
-    """Symbols of which more than a few stored bars become others."""
+    """Symbols of which more than a few stored bars are restated."""
     refused_pasts: list[Restatement] = field(default_factory=list)
     """Symbols whose past is scaled against the stored one; their bars are refused."""
 
@@ -39,7 +39,7 @@ class Doubts:
         return bool(self.suspects or self.contradictions or self.refused_pasts)
 
     def add(self, prepared: Prepared) -> None:
-        """Add what was found of some symbols."""
+        """Add the doubts about some symbols."""
         self.suspects += prepared.suspects
         self.contradictions += prepared.contradictions
         self.restated += [each for each in prepared.restated if each.bars > FEW_BARS]
@@ -67,15 +67,15 @@ class FileCounts:
     file: str
     read: int
     accepted: int
-    """One bar a symbol and session: written + unchanged."""
+    """One bar per symbol and session: written + unchanged."""
     repeated: int
-    """Rows of a session that another row stands for."""
+    """Rows of a session of which another row was taken."""
     refused: int
     held: int
     """Bars that wait until somebody says whether there was a split."""
     written: int
     unchanged: int
-    """Bars, or splits, that the lakehouse already held."""
+    """Bars, or splits, that the lakehouse already had."""
     named: str | None = None
     """The symbol that the file's name gave; None where the file itself says it."""
     problem: str | None = None
@@ -101,7 +101,7 @@ class Tally:
         self.problems: dict[str, str] = {}
         """Why files were refused, by path."""
         self.symbols: set[int] = set()
-        """Those that have accepted bars."""
+        """Symbols that have accepted bars, by number."""
         self.restated = 0
         self.split_rows = 0
         self.parts: list[Path] = []
@@ -209,7 +209,7 @@ class ImportResult:
     refused_file: Path | None
     """All of them, one row each; None if nothing was refused."""
     findings: tuple[Finding, ...]
-    """What else there is to say."""
+    """Notes beside the counts."""
     doubts: Doubts
     """What was found about splits and about the stored past."""
     suspects_file: Path | None
@@ -264,5 +264,5 @@ class ImportResult:
 
     @property
     def unchanged(self) -> int:
-        """Rows that the lakehouse already held."""
+        """Rows that the lakehouse already had."""
         return sum(counts.unchanged for counts in self.files)

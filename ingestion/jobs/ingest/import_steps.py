@@ -88,7 +88,7 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Material:
-    """All that an import judges, and by what."""
+    """Everything that an import judges, and the rules for it."""
 
     by_symbol: BySymbol
     splits: SplitsFile
@@ -170,7 +170,7 @@ def _read_files(reader: BarReader, by_symbol: BySymbol, tally: Tally) -> set[str
                 given |= batch.split_symbols
                 by_symbol.add(batch.bars, batch.splits)
                 reader.trading_days.accept(batch.bars, reader.symbols.names)
-        except InputError as error:  # it does not stop the others
+        except InputError as error:  # the other files are read all the same
             tally.problems[str(path)] = str(error)
     return given
 
@@ -178,7 +178,7 @@ def _read_files(reader: BarReader, by_symbol: BySymbol, tally: Tally) -> set[str
 def _note_names(
     root: Path, names: Collection[str], named: dict[str, str], findings: Findings
 ) -> None:
-    """Say which symbols nothing but a file's name says, and which nothing else knows."""
+    """Note symbols that only a file's name gives, or that TradingView may write otherwise."""
     findings.add(
         "named_by_files",
         "files whose names gave the symbol",
@@ -201,7 +201,7 @@ def _note_names(
 
 
 def _note_days(reader: BarReader, findings: Findings) -> None:
-    """Say where the market and its calendar disagree."""
+    """Note where the market and its calendar disagree."""
     findings.add(
         "traded_on_closed_days",
         "days on which symbols traded and the calendar has none; if the market was open, write "
@@ -266,7 +266,7 @@ def write_judged(
 ) -> int:
     """Write the bars of all dates; the caller has the lakehouse's lock.
 
-    What was held back is there before anything else.
+    The bars that wait are written before anything else.
 
     Returns
     -------
@@ -292,7 +292,7 @@ def write_judged(
 
 
 def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> None:
-    """Keep the bars apart that wait for an answer; those that were found bad wait no longer."""
+    """Write the bars that wait for an answer; bars that were found bad wait no longer."""
     names = material.judgement.names
     for by_date, refused in ((judged.held, False), (judged.waited_in_vain, True)):
         for bars, _ in by_date.drain([]):
@@ -348,7 +348,7 @@ def _record_ahead(root: Path, request: ImportRequest, barless: list[Split], run_
 
 
 def _refuse_not_taken(bars: Bars, written: Written, by: Judgement) -> None:
-    """Refuse the bars against which something stored speaks."""
+    """Refuse the bars that a stored bar contradicts."""
     for at, stored in written.not_taken.items():
         answer = (by.names[bars.symbol[at]], f"{describe(bars, at)}; {stored}")
         file, row = by.file_of(int(bars.file[at])), int(bars.row[at])
@@ -356,7 +356,7 @@ def _refuse_not_taken(bars: Bars, written: Written, by: Judgement) -> None:
 
 
 def _refuse_splits(request: ImportRequest, splits: list[Split], by: Judgement) -> None:
-    """Record the splits that would count twice."""
+    """Refuse the splits that would count twice."""
     splits = [split for split in splits if split.row]
     answers = [(split.symbol, f"ratio {split.ratio:g}") for split in splits]
     rows = [split.row for split in splits]

@@ -50,12 +50,12 @@ DATA_INGEST_FILE = "data_ingest.json"
 
 
 class _AskedRun(NamedTuple):
-    """What a run of ``data-ingest`` has asked for."""
+    """The symbols that a run of ``data-ingest`` has asked for."""
 
     run_id: str
     started: datetime
     name: str
-    """Of the candidates file, or of the market."""
+    """Name of the candidates file, or of the market."""
     symbols: frozenset[str] | None
     """None for a whole market."""
 
@@ -225,7 +225,7 @@ class AcceptedHoles:
 def accept_hole(
     project: Project, market: str, first: date, last: date | None, reason: str
 ) -> AcceptedHoles:
-    """Write down that a market's bars of a session are not to come.
+    """Accept that a market has no bars of a session.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def accept_hole(
     ):
         now = clock.now()
         recent = reading_again(lambda: _Recent.read(root, now))
-        # Also those that closed after their market's last bar, however early it is to ask.
+        # Sessions after the market's last bar count too, however early it is to ask.
         just_closed = recent.after_the_last(now, lambda _: timedelta(0))
         open_now = [*_find(root, now, recent).open, *just_closed]
         wanted = {
@@ -359,7 +359,7 @@ class _Recent:
     def overdue(self, root: Path, at: datetime) -> list[MissingSession]:
         """Return the sessions after a market's last one whose bars should have come.
 
-        Of the markets that somebody still asks for.
+        Only markets that somebody still asks for count.
         """
 
         def usual(market: str) -> timedelta:
@@ -375,7 +375,7 @@ class _Recent:
     ) -> list[MissingSession]:
         """Return the sessions after each market's last one that closed long enough ago.
 
-        Of markets that the scanner brings each day: those with sessions. Dealers and markets that
+        Only markets with sessions count: the scanner brings them each day. Dealers and markets that
         never close show the running bar.
         """
         found = []

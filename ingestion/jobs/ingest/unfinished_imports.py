@@ -1,12 +1,13 @@
-"""Imports of bars that are half done: still being written, or died while they were.
+"""Imports of bars that are half done: they are still running, or they died while they were writing.
 
-An import writes one part per date. Until it has finished, earlier dates have its bars and later
-ones what was there before; where it restates a split-adjusted history, a crash lies between them
-that never was. Its receipt says that it is writing before the first part appears, and once more
-when all are there; what it has left is completed by an import of the same files.
+An import writes one part per date. Until it has finished, earlier dates have its bars, and later
+dates have the bars of before. If it restates a split-adjusted history, prices seem to crash between
+them, although they never did. Therefore its receipt says that it is writing before the first part
+appears, and that it has published when all parts are there. An import of the same files completes
+one that died.
 
-The daily bars of ``data-ingest`` need no such word: it restates no history, so what it has not
-added yet is missing at the end, and the next run adds it.
+``data-ingest`` needs no such receipt, because it restates no history: the bars that it has not
+added yet are missing at the end, and the next run adds them.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> li
     def read(receipt: dict[str, Any]) -> Import | None:
         request = receipt["request"]
         files = frozenset(map(str, filter(None, [*request["files"], request["splits"]])))
-        # One that ended before its first part has refused; receipts from before they had a verdict
+        # An import that ended before its first part has refused. Old receipts have no verdict: they
         # were written at the end.
         unsaid = Verdict.REFUSE if ended_before(receipt, "verdict") else Verdict.PUBLISH
         told = Import(receipt["run_id"], Verdict(receipt.get("verdict", unsaid)), files)
-        # One that died before its first part has changed nothing.
+        # An import that died before its first part has changed nothing.
         is_idle = told.verdict is Verdict.WRITING and not read_ledger(root, told.run_id)
         return None if is_idle else told
 
@@ -86,7 +87,7 @@ def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> li
 
 
 def refuse_half_imports(root: Path) -> None:
-    """Stop what would take half an import for history.
+    """Stop a job that would read the bars of half an import.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def refuse_half_imports(root: Path) -> None:
 
 @contextmanager
 def whole_imports(root: Path) -> Iterator[None]:
-    """Read bars beside other runs: of each import, all that it wrote or nothing.
+    """Read bars while other runs may write: all bars of an import, or none.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def whole_imports(root: Path) -> Iterator[None]:
     """
 
     def begun() -> set[str]:
-        # Its first part may come long after its receipt: much of a file may be known already.
+        # The first part may come long after the receipt: many bars of a file may be stored already.
         runs = (receipt.run_id for receipt in run_files(root, RECEIPT_FILE))
         return {run_id for run_id in runs if read_ledger(root, run_id)}
 

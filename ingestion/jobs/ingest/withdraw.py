@@ -140,7 +140,7 @@ def _check(request: WithdrawRequest) -> None:
 
 
 def _listed(stored: Mapping[date, list[Part]]) -> Gone:
-    """Return the bars that stand in the way of their session's right one."""
+    """Return the bars of no session, and the later one of two bars of one session."""
     days: Gone = {}
     for each in double_sessions(dict(stored)):
         bar: StoredBar = each.superfluous
