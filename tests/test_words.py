@@ -31,7 +31,7 @@ LIMITS: dict[str, int] = {
     "ingestion/plugins": 64,
     "ingestion/quality": 20,
     "ingestion/replay": 3,
-    "ingestion/runs": 16,
+    "ingestion/runs": 14,
     "ingestion/scanner": 7,
 }
 
