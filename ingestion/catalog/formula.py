@@ -5,7 +5,7 @@ project's ``formulas/``. What the catalog needs is here, and needs no NumPy.
 
 A column of a group of computed features is made from a formula's ``name``, ``meaning``, ``unit``,
 ``low`` and ``high``; it is a double and may be null. The group's limits are
-:func:`drift_limits` and :func:`beyond_limits`.
+:func:`beyond_limits`.
 """
 
 from __future__ import annotations
@@ -64,8 +64,6 @@ class Formula:
     """The first bar, counted from 0, at which it can be defined; ``look_back`` if none is given."""
     scanned: bool = False
     """Whether TradingView's scanner serves it too, under the same name."""
-    max_drift: float | None = None
-    """Limit of its drift, where its group's would not do."""
     max_beyond_share: float | None = None
     """Limit of its share of served values that differ, where the usual one would not do."""
 
@@ -86,23 +84,17 @@ class Formula:
         return self.look_back if isinstance(self.look_back, int) else 0
 
 
-def drift_limits(formulas: Iterable[Formula], default: float | None) -> PerColumn:
-    """Return the limits of drift that the formulas declare, and another for the rest.
+def beyond_limits(formulas: Iterable[Formula], default: float | None) -> PerColumn:
+    """Return the limits on served values that differ: the formulas' own, another for the rest.
 
     Examples
     --------
-    >>> fast = Formula("fast", "…", look_back=1)
-    >>> slow = Formula("slow", "…", look_back=199, max_drift=3.0)
-    >>> limits = drift_limits([fast, slow], 6.0)
-    >>> limits.of("fast"), limits.of("slow")
-    (6.0, 3.0)
+    >>> plain = Formula("plain", "…", look_back=1)
+    >>> clocked = Formula("clocked", "…", look_back=199, max_beyond_share=0.2)
+    >>> limits = beyond_limits([plain, clocked], 0.05)
+    >>> limits.of("plain"), limits.of("clocked")
+    (0.05, 0.2)
     """
-    own = ((each.name, each.max_drift) for each in formulas)
-    return PerColumn(default, tuple((name, limit) for name, limit in own if limit is not None))
-
-
-def beyond_limits(formulas: Iterable[Formula], default: float | None) -> PerColumn:
-    """Return the limits on served values that differ; see :func:`drift_limits`."""
     own = ((each.name, each.max_beyond_share) for each in formulas)
     return PerColumn(default, tuple((name, limit) for name, limit in own if limit is not None))
 

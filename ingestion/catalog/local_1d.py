@@ -15,7 +15,7 @@ from ingestion.catalog.model import (
     Dtype,
     FeatureGroup,
 )
-from ingestion.catalog.quality import MARKET_DRIFT, Quality
+from ingestion.catalog.quality import Quality
 from ingestion.catalog.tv_technicals_1d import RATING, STAMP, TECHNICALS
 
 BAR_FEATURES = (
@@ -52,7 +52,6 @@ LOCAL_1D = FeatureGroup(
         identities=(RATING, STAMP),
         order=(("bar_timestamp", "event_timestamp"),),
         # No limit on nulls: where bars are gathered day by day, they end only with the window.
-        max_drift=MARKET_DRIFT,
         max_age=timedelta(days=12),
     ),
 )

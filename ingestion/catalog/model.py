@@ -37,6 +37,9 @@ class Column:
     retired: bool = False
     """Whether it only keeps its place: it is not asked for, and new rows have null there."""
 
+    values: tuple[str, ...] | None = None
+    """The texts that it may have; None if any."""
+
     @property
     def bounds(self) -> str:
         """The interval of possible values, for people."""

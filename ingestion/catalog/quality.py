@@ -63,30 +63,20 @@ class Quality:
     max_unmoved_share: float | None = None
     """Of the symbols with a session since their previous row, those that show the same bar again;
     None where a row is a bar."""
-    max_drift: PerColumn = PerColumn(6.0)
-    """Population stability index against the trailing days, see
-    :func:`ingestion.quality.figures.stability_index`: no value exceeds 6.2, which is all values in
-    one tenth of the former ones."""
-    drift_days: int = 20
-    """Days in the lakehouse from which on drift is judged."""
-    drift_from: int = 50
-    """Values from which on drift is judged: a few symbols of one kind do drift together."""
+    max_same_share: float = 0.99
+    """Of the values of one column, those that are its commonest one."""
+    max_still_share: float = 0.9
+    """Of the values of one column whose row describes another bar than the symbol's previous row,
+    those that are the previous row's in every bit."""
+    max_unit_factor: float = 10.0
+    """By which a column may be larger or smaller than in the previous rows: the upper quartiles of
+    its magnitudes are compared. Another unit is a factor of 100, or of 1,000."""
+    compared_from: int = 50
+    """Values from which on these three are judged: a few symbols of one kind move together."""
+    compared_days: int = 20
+    """Dates before the batch's own in which a symbol's previous row is looked for."""
     max_age: timedelta = timedelta(days=4)
     """Of the newest row, when it is promoted."""
     judged_from: int = 20
     """Rows from which on a share is judged."""
     parity: ParityLimits | None = None
-
-
-MARKET_DRIFT = PerColumn(
-    6.0,
-    (
-        *((name, 5.0) for name in ("Recommend.All", "Recommend.MA", "Recommend.Other", "RSI")),
-        *((name, 3.0) for name in ("ADX", "MACD.macd", "MACD.signal")),
-    ),
-)
-"""Drift that a market can have in earnest.
-
-The sample's 441 days from July 2019, the crash of 2020 among them, reach 5.8 for ``returns_1d``,
-4.1 for the ratings, 3.5 for RSI and 2.3 for the three slow columns.
-"""

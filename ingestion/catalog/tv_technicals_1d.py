@@ -15,7 +15,7 @@ from ingestion.catalog.model import (
     Dtype,
     FeatureGroup,
 )
-from ingestion.catalog.quality import MARKET_DRIFT, Identity, ParityLimits, PerColumn, Quality
+from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 
 
 def _feature(
@@ -72,7 +72,6 @@ TV_TECHNICALS_1D = FeatureGroup(
         max_null_share=PerColumn(0.25),
         # Halted and illiquid symbols do not trade every day; a feed that stands still moves none.
         max_unmoved_share=0.5,
-        max_drift=MARKET_DRIFT,
         max_age=timedelta(days=4),
         # They move with TradingView's clock, and so does the bar that they are measured from.
         parity=ParityLimits(PerColumn(0.05, (("Perf.W", 0.2), ("Perf.1M", 0.2)))),

@@ -204,7 +204,6 @@ def formula(
     recursive: bool = False,
     warm_up: int | None = None,
     scanned: bool = False,
-    max_drift: float | None = None,
     max_beyond_share: float | None = None,
 ) -> Callable[[Callable[[Bars], Matrix]], BarFormula]:
     """Declare the function below as a formula.
@@ -240,7 +239,6 @@ def formula(
             recursive,
             warm_up,
             scanned,
-            max_drift,
             max_beyond_share,
             function=function,
         )

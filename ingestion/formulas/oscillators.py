@@ -80,7 +80,6 @@ def directions(bars: Bars) -> tuple[Matrix, Matrix]:
     look_back=14,
     recursive=True,
     scanned=True,
-    max_drift=5.0,
 )
 def rsi(bars: Bars) -> Matrix:
     """Return the relative strength index of 14 bars, 0 to 100.
@@ -111,7 +110,6 @@ def rsi(bars: Bars) -> Matrix:
     look_back=27,  # 14 movements, then 14 indices of them
     recursive=True,
     scanned=True,
-    max_drift=3.0,
 )
 def directional_index(bars: Bars) -> Matrix:
     """Return the average directional index of 14 bars, 0 to 100.
@@ -241,7 +239,6 @@ def stochastic_d(bars: Bars) -> Matrix:
     look_back=25,
     recursive=True,
     scanned=True,
-    max_drift=3.0,
 )
 def macd(bars: Bars) -> Matrix:
     """Return EMA(12) - EMA(26) of the close, in money. Source: scanner_data, ``MACD.macd``."""
@@ -256,7 +253,6 @@ def macd(bars: Bars) -> Matrix:
     look_back=33,  # EMA(26), then 9 of its differences
     recursive=True,
     scanned=True,
-    max_drift=3.0,
 )
 def macd_signal(bars: Bars) -> Matrix:
     """Return EMA(9) of the MACD, in money. Source: scanner_data, ``MACD.signal``."""

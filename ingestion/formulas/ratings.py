@@ -38,7 +38,6 @@ class Vote(NamedTuple):
     recursive=True,
     warm_up=11,
     scanned=True,
-    max_drift=5.0,
 )
 def recommendation(bars: Bars) -> Matrix:
     """Return the mean of the two ratings, -1 to 1.
@@ -57,7 +56,6 @@ def recommendation(bars: Bars) -> Matrix:
     recursive=True,
     warm_up=9,
     scanned=True,
-    max_drift=5.0,
 )
 def average_rating(bars: Bars) -> Matrix:
     """Return the mean of the votes of 15 moving averages, -1 to 1.
@@ -87,7 +85,6 @@ def average_rating(bars: Bars) -> Matrix:
     recursive=True,
     warm_up=11,
     scanned=True,
-    max_drift=5.0,
 )
 def oscillator_rating(bars: Bars) -> Matrix:
     """Return the mean of the votes of 11 oscillators, -1 to 1.

@@ -6,7 +6,7 @@ and what was broken: a row's fault quarantines the row, a batch's fault quaranti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
@@ -15,12 +15,20 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.catalog import FeatureGroup
-from ingestion.quality import suite
+from ingestion.lakehouse import arrow_schema
 from ingestion.quality.engine import Broken, Engine
-from ingestion.quality.figures import Figure, Skipped, against_history, age, newest, shares
+from ingestion.quality.figures import (
+    Figure,
+    Skipped,
+    against_history,
+    age,
+    newest,
+    quarantined_share,
+    too_few,
+)
 from ingestion.quality.history import History
-from ingestion.quality.rows import Mask, Parted, all_quarantined, part
-from ingestion.quality.rules import Level
+from ingestion.quality.rows import Parted, all_quarantined, part
+from ingestion.quality.rules import Level, Mask, null_shares, row_rules
 
 NAMED = 20
 """How many symbols of a broken check the summary names."""
@@ -44,7 +52,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Failure:
-    """A check that did not hold."""
+    """A check that was broken."""
 
     check: str
     level: Level
@@ -109,8 +117,9 @@ def check_rows(
 ) -> CheckReport:
     """Judge the rows of one batch.
 
-    1. Columns and types; if they do not hold, nothing else can be judged.
-    2. Row by row: nulls, bounds, identities, order, uniqueness. And the share of nulls of all rows.
+    1. Columns and types; if they are others, nothing else can be judged.
+    2. Row by row, by Great Expectations: nulls, bounds, values, sums, order, uniqueness. And the
+       share of nulls of all rows.
     3. Of the rows that are left, the batch's figures: how many, how old, how different from before.
 
     Parameters
@@ -120,37 +129,34 @@ def check_rows(
     engine
         Used for this batch; a new one if none is given.
     """
-    context, engine = context or CheckContext(), engine or Engine()
-    if not suite.is_well_formed(group, rows):
-        return _malformed(group, rows, engine)
-    shares_of_null = list(suite.null_shares(group, rows.num_rows))
-    expectations = [
-        *suite.structure(group, suite.derived_columns(group)),
-        *suite.row_expectations(group),
-        *(each for each in shares_of_null if not isinstance(each, Skipped)),
-    ]
-    broken = engine.judge(f"{group.name} rows", suite.row_frame(group, rows), expectations)
+    context = context or CheckContext()
+    if faults := list(_schema_faults(group, rows)):
+        return _malformed(group, rows, faults)
+    rules, shares, skipped = row_rules(group), null_shares(group), []
+    if rows.num_rows < group.quality.judged_from:
+        skipped = [too_few(each.check, rows.num_rows, "rows", group) for each in shares]
+        shares = ()
+    broken = (engine or Engine()).judge(group.name, rows, rules, shares)
     parted = part(
         rows, {each.check: _mask(each, rows) for each in broken if each.level is Level.ROW}
     )
     judged = list(_figures(group, parted.accepted, parted.quarantined.num_rows, context))
     figures = [each for each in judged if isinstance(each, Figure)]
-    told = {figure.check: str(figure) for figure in figures}
-    broken += [
-        replace(each, detail=told[each.check])
-        for each in engine.judge(
-            f"{group.name} figures", suite.figure_frame(figures), suite.figure_expectations(figures)
-        )
-    ]
-    failures = tuple(_failure(each, rows, context.waived) for each in broken)
     report = CheckReport(
         group=group.name,
         newest=newest(rows) if rows.num_rows else None,
         accepted=parted.accepted,
         quarantined=parted.quarantined,
-        checks=len(expectations) + len(figures),
-        failures=failures,
-        skipped=tuple(each for each in [*shares_of_null, *judged] if isinstance(each, Skipped)),
+        checks=len(rules) + len(shares) + len(figures),
+        failures=(
+            *(_failure(each, rows, context.waived) for each in broken),
+            *(
+                Failure(each.check, Level.BATCH, 0, str(each), waived=each.check in context.waived)
+                for each in figures
+                if not each.is_inside
+            ),
+        ),
+        skipped=(*skipped, *(each for each in judged if isinstance(each, Skipped))),
         figures=tuple(figures),
     )
     return _refused(report) if report.refused else report
@@ -160,24 +166,28 @@ def _figures(
     group: FeatureGroup, accepted: pa.Table, quarantined: int, context: CheckContext
 ) -> Iterable[Figure | Skipped]:
     yield Figure("rows", accepted.num_rows, context.fewest, context.most)
-    yield from shares(group, accepted.num_rows + quarantined, quarantined)
+    yield quarantined_share(group, accepted.num_rows + quarantined, quarantined)
     if context.at is not None:
         yield age(group, accepted, context.at)
     yield from against_history(group, accepted, context.history)
 
 
-def _malformed(group: FeatureGroup, rows: pa.Table, engine: Engine) -> CheckReport:
-    """Refuse rows in another schema, whatever Great Expectations sees of it through pandas."""
-    expectations = suite.structure(group)
-    broken = engine.judge(f"{group.name} rows", suite.structure_frame(rows), expectations)
-    failures = tuple(_failure(each, rows, frozenset()) for each in broken) or (
-        Failure("columns", Level.BATCH, 0, f"schema {rows.schema.to_string()}"),
-    )
-    parted = part(rows, {})
+def _schema_faults(group: FeatureGroup, rows: pa.Table) -> Iterator[Failure]:
+    wanted = arrow_schema(group)
+    if rows.schema.names != wanted.names:
+        found = ", ".join(rows.schema.names)
+        yield Failure("columns", Level.BATCH, 0, f"found {found}")
+        return
+    for own, given in zip(wanted, rows.schema, strict=True):
+        if not given.equals(own):
+            yield Failure(f"{own.name} type", Level.BATCH, 0, f"found {given}, not {own}")
+
+
+def _malformed(group: FeatureGroup, rows: pa.Table, faults: list[Failure]) -> CheckReport:
+    quarantined = all_quarantined(part(rows, {}), [each.check for each in faults])
     empty = rows.slice(0, 0)
-    quarantined = all_quarantined(parted, [each.check for each in failures])
     return CheckReport(
-        group.name, None, empty, quarantined, len(expectations), failures, skipped=()
+        group.name, None, empty, quarantined, len(group.columns) + 1, tuple(faults), skipped=()
     )
 
 

@@ -1,13 +1,11 @@
-"""Great Expectations, in memory: no files, no network, no progress bars.
+"""Great Expectations over the rows of a batch, in memory: no files, no network, no progress bars.
 
 Its import takes seconds, and is paid for by the first :class:`Engine` of a process.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.quality.rules import Level
+from ingestion.quality.rules import Level, Rule, Sum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Broken:
-    """An expectation that does not hold."""
+    """A rule that is broken."""
 
     check: str
     level: Level
     positions: NDArray[np.int64]
-    """Rows that break it; empty where it is not about rows."""
+    """Rows that break it; empty where it is about all of them."""
     detail: str
     """What was found instead, for people."""
 
 
 class Engine:
-    """Judges frames by expectations.
+    """Judges rows by rules.
 
     Parameters
     ----------
@@ -54,17 +53,24 @@ class Engine:
         self._context = _context(self._gx, site)
 
     def judge(
-        self, name: str, frame: pd.DataFrame, expectations: Sequence[Expectation]
+        self, name: str, rows: pa.Table, each: Sequence[Rule], shares: Sequence[Rule] = ()
     ) -> list[Broken]:
-        """Return the expectations that do not hold, in their order.
+        """Return the rules that are broken, in their order.
 
         Parameters
         ----------
         name
-            Of the batch, once an engine.
-        frame
-            Indexed from 0.
+            Of the batch; each name once in an engine.
+        each
+            Rules for single rows.
+        shares
+            Rules for all rows together.
         """
+        expectations = [
+            *(rule.expectation({"check": rule.check, "level": Level.ROW}) for rule in each),
+            *(rule.expectation({"check": rule.check, "level": Level.BATCH}) for rule in shares),
+        ]
+        frame = _frame(rows, each)
         batches = (
             self._context.data_sources.add_pandas(name)
             .add_dataframe_asset(name)
@@ -75,15 +81,12 @@ class Engine:
         batch = batches.get_batch({"dataframe": frame})
         verdicts = batch.validate(self._suite(name, expectations), result_format="BOOLEAN_ONLY")
         # Results name their rows only at a price, so only those are asked that have any to name.
-        failed = [
-            expectation
-            for expectation in expectations
-            if expectation.meta["check"] in {_check(each) for each in _failed(verdicts)}
-        ]
+        checks = {_check(result) for result in _failed(verdicts)}
+        failed = [each for each in expectations if each.meta["check"] in checks]
         if not failed:
             return []
-        told = batch.validate(self._suite(name, failed), result_format="COMPLETE")
-        return [_broken(each) for each in _failed(told)]
+        found = batch.validate(self._suite(name, failed), result_format="COMPLETE")
+        return [_broken(result) for result in _failed(found)]
 
     def build_site(self) -> Path:
         """Write the HTML site; returns its first page."""
@@ -99,7 +102,7 @@ class Engine:
         definition = self._gx.ValidationDefinition(name=name, data=batches, suite=suite)
         definition = self._context.validation_definitions.add(definition)
         results = definition.run(batch_parameters={"dataframe": frame}, result_format="COMPLETE")
-        return [_broken(each) for each in _failed(results)]
+        return [_broken(result) for result in _failed(results)]
 
     def _suite(self, name: str, expectations: Sequence[Expectation]) -> Any:
         # An expectation belongs to one suite: `judge` may put it into a second one.
@@ -107,30 +110,28 @@ class Engine:
         return self._gx.ExpectationSuite(name=name, expectations=copies)
 
 
+def _frame(rows: pa.Table, rules: Sequence[Rule]) -> pd.DataFrame:
+    """Return rows as a frame of Arrow's own types, in which NaN is no null and integers are exact.
+
+    Each sum has a column of its residuals, under the name of its check.
+    """
+    import pandas as pd
+
+    for rule in rules:
+        if isinstance(rule, Sum):
+            values, valid = rule.residual(rows)
+            rows = rows.append_column(rule.check, pa.array(values, pa.float64(), mask=~valid))
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
 def _import() -> Any:
-    _postpone("scipy.stats")
     with warnings.catch_warnings():
         # Its own, of the standard library's `sre_constants`.
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     return great_expectations
-
-
-def _postpone(module: str) -> None:
-    """Let a module load when something of it is first used.
-
-    Nearly half of the import is ``scipy.stats``, for tests of distributions that no suite here has.
-    """
-    package = module.partition(".")[0]
-    importlib.import_module(package)
-    spec = importlib.util.find_spec(module)
-    if module in sys.modules or spec is None or spec.loader is None:
-        return
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    postponed = importlib.util.module_from_spec(spec)
-    sys.modules[module] = postponed
-    spec.loader.exec_module(postponed)
 
 
 def _context(gx: Any, site: Path | None) -> Any:
@@ -173,7 +174,7 @@ def _check(result: ExpectationValidationResult) -> str:
 def _broken(result: ExpectationValidationResult) -> Broken:
     meta, found = result.expectation_config.meta, result.result
     positions = found.get("unexpected_index_list", [])
-    # Without positions it was not judged: whatever the reason, no row can be said to hold.
+    # Without positions it was not judged: whatever the reason, no row can be said to be right.
     level = Level(meta["level"]) if positions else Level.BATCH
     rows = positions if level is Level.ROW else []
     return Broken(meta["check"], level, np.array(rows, dtype=np.int64), _detail(found))
@@ -182,12 +183,9 @@ def _broken(result: ExpectationValidationResult) -> Broken:
 def _detail(found: dict[str, Any]) -> str:
     import pandas as pd
 
-    if "observed_value" in found:
-        return f"found {found['observed_value']}"
-    if "unexpected_count" in found:
-        values = filter(pd.notna, found.get("partial_unexpected_list", []))
-        named = ", ".join(map(str, islice(values, 3)))
-        return f"{found['unexpected_count']:,} of {found['element_count']:,}" + (
-            f", such as {named}" if named else ""
-        )
-    return "could not be judged"
+    if "unexpected_count" not in found:
+        return "could not be judged"
+    values = (each for each in found.get("partial_unexpected_list", []) if each is not pd.NA)
+    named = ", ".join(map(str, islice(values, 3)))
+    counts = f"{found['unexpected_count']:,} of {found['element_count']:,}"
+    return f"{counts}, such as {named}" if named else counts

@@ -1,4 +1,9 @@
-"""What is judged over a batch as a whole: shares, counts, drift, each a number with its limits."""
+"""What is judged over a batch as a whole: counts, shares, ages, each a number with its limits.
+
+A column that stands still, has one value, or is in another unit is found by comparing the batch
+with the previous rows of the same symbols. The limits leave room for every day of the sample, the
+crash of March 2020 among them; ``docs/quality.md`` has the figures.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +14,19 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ingestion.bars.holes import OpenHoles
-from ingestion.catalog import FeatureGroup
+from ingestion.catalog import Dtype, FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.markets.hours import hours_of, known_bar_close
 from ingestion.markets.sessions import session_bounds
 from ingestion.quality.history import History
-from ingestion.quality.rows import numbers
-
-TENTHS = 10
-SMALLEST_SHARE = 1e-3
-"""What an empty bin counts for; the logarithm of nothing is not finite."""
+from ingestion.quality.rules import Mask, numbers
 
 _BAR = "bar_timestamp"
 _DAYS_PER_BAR = 2
 """More than any market's sessions are apart: five in seven days, and halts."""
 _LONGEST_PAUSE = timedelta(days=12)
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,12 @@ class Figure:
         told = (f"{word} {limit:g}" for limit, word in limits if limit is not None)
         return ", ".join([f"{self.value:.6g}", *told])
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the limits are kept; what is not a number keeps none."""
+        low, high = self.low, self.high
+        return (low is None or self.value >= low) and (high is None or self.value <= high)
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -54,34 +58,38 @@ class Skipped:
     reason: str
 
 
-def shares(group: FeatureGroup, rows: int, quarantined: int) -> Iterator[Figure | Skipped]:
+def too_few(check: str, count: int, what: str, group: FeatureGroup) -> Skipped:
+    """Return a share as skipped: of so few it says nothing."""
+    return Skipped(check, f"{count} {what}, judged from {group.quality.judged_from}")
+
+
+def quarantined_share(group: FeatureGroup, rows: int, quarantined: int) -> Figure | Skipped:
     """Judge how many rows were quarantined."""
-    yield _share(
-        "quarantined share",
-        quarantined,
-        rows,
-        group.quality.max_quarantined_share,
-        group.quality.judged_from,
-    )
+    limit = group.quality.max_quarantined_share
+    return _share("quarantined share", quarantined, rows, limit, group)
 
 
 def against_history(
     group: FeatureGroup, rows: pa.Table, history: History | None
 ) -> Iterator[Figure | Skipped]:
-    """Judge what needs earlier rows: lost values, bars that did not move, drift.
+    """Judge what needs earlier rows: lost values, bars that did not move, still or other values.
 
     Parameters
     ----------
     rows
-        A row a symbol.
+        One row per symbol.
     history
         Earlier rows of the same symbols; None if there are none to compare with.
     """
     history = history or History.none(group)
-    yield from _lost(group, rows, history)
+    place = pc.index_in(rows["symbol"], history.previous["symbol"].combine_chunks())
+    before = history.previous.take(place)
+    yield from _lost(group, rows, before, history)
     if group.quality.max_unmoved_share is not None:
-        yield _unmoved(group, group.quality.max_unmoved_share, rows, history)
-    yield from _drift(group, rows, history)
+        yield _unmoved(group, group.quality.max_unmoved_share, rows, before, history)
+    for column in group.features:
+        if column.dtype is Dtype.DOUBLE and not column.retired:
+            yield from _compared(group, column.name, rows, before)
 
 
 def age(group: FeatureGroup, rows: pa.Table, at: datetime) -> Figure | Skipped:
@@ -98,60 +106,69 @@ def newest(rows: pa.Table) -> datetime:
     return instant.astimezone(UTC)
 
 
-def stability_index(values: Values, reference: Values) -> float:
-    """Return the population stability index, Σ (p − q) ln(p ÷ q).
-
-    p and q are the shares of the values and of the reference in each tenth of the reference, none
-    counted as less than :data:`SMALLEST_SHARE`. Tenths whose edges coincide are one bin.
-
-    Parameters
-    ----------
-    values, reference
-        Shapes ``(n,)`` and ``(m,)``, finite, not empty, in any order.
-
-    References
-    ----------
-    Lewis, E. M. (1994). An Introduction to Credit Scoring.
-    """
-    edges = np.unique(np.quantile(reference, np.arange(1, TENTHS) / TENTHS))
-    p, q = (
-        np.maximum(
-            np.bincount(edges.searchsorted(each), minlength=len(edges) + 1) / len(each),
-            SMALLEST_SHARE,
-        )
-        for each in (values, reference)
-    )
-    return float(((p - q) * np.log(p / q)).sum())
-
-
-def _share(check: str, part: int, whole: int, limit: float, least: int) -> Figure | Skipped:
-    if whole < least:
-        return Skipped(check, f"{whole} rows, judged from {least}")
+def _share(
+    check: str, part: int, whole: int, limit: float, group: FeatureGroup
+) -> Figure | Skipped:
+    if whole < group.quality.judged_from:
+        return too_few(check, whole, "rows", group)
     return Figure(check, part / whole, high=limit)
 
 
-def _lost(group: FeatureGroup, rows: pa.Table, history: History) -> Iterator[Figure | Skipped]:
+def _lost(
+    group: FeatureGroup, rows: pa.Table, before: pa.Table, history: History
+) -> Iterator[Figure | Skipped]:
     """Count the values that were there in the symbol's previous row and are gone.
 
     Those behind a missing session do not count: they are null until it is imported or accepted.
     """
-    previous = history.previous
-    before = previous.take(pc.index_in(rows["symbol"], previous["symbol"].combine_chunks()))
     for column in group.features:
         had = pc.is_valid(before[column.name]).to_numpy()
         if history.holes:
             had &= ~_spans_hole(rows, history.formulas[column.name], history.holes)
         lost = had & pc.is_null(rows[column.name]).to_numpy()
-        yield _share(
-            f"{column.name} lost share",
-            int(lost.sum()),
-            int(had.sum()),
-            group.quality.max_lost_share,
-            group.quality.judged_from,
-        )
+        check, limit = f"{column.name} lost share", group.quality.max_lost_share
+        yield _share(check, int(lost.sum()), int(had.sum()), limit, group)
 
 
-def _spans_hole(rows: pa.Table, formula: Formula, holes: OpenHoles) -> NDArray[np.bool_]:
+def _compared(
+    group: FeatureGroup, column: str, rows: pa.Table, before: pa.Table
+) -> Iterator[Figure | Skipped]:
+    """Compare a column with the previous rows, of the symbols that have a value in both."""
+    quality = group.quality
+    now, former = numbers(rows, column), numbers(before, column)
+    both = now.valid & former.valid
+    checks = (f"{column} same share", f"{column} still share", f"{column} unit")
+    if (count := int(both.sum())) < quality.compared_from:
+        for check in checks:
+            yield Skipped(check, f"{count} values, judged from {quality.compared_from}")
+        return
+    values, earlier = now.values[both], former.values[both]
+    commonest = np.unique(values, return_counts=True)[1].max()
+    yield Figure(checks[0], float(commonest / count), high=quality.max_same_share)
+    moved = _moved(rows, before)[both]
+    if (count := int(moved.sum())) < quality.compared_from:
+        yield Skipped(checks[1], f"{count} new bars, judged from {quality.compared_from}")
+    else:
+        still = float(np.mean(values[moved] == earlier[moved]))
+        yield Figure(checks[1], still, high=quality.max_still_share)
+    size, former_size = (float(np.quantile(np.abs(each), 0.75)) for each in (values, earlier))
+    if not former_size:
+        yield Skipped(checks[2], "three quarters of the previous values are 0")
+        return
+    factor = quality.max_unit_factor
+    yield Figure(checks[2], size / former_size, 1 / factor, factor)
+
+
+def _moved(rows: pa.Table, before: pa.Table) -> Mask:
+    """Return which rows describe another bar than the symbol's previous row."""
+    if _BAR not in before.column_names:  # not served: each row is a bar of its own
+        return np.ones(rows.num_rows, dtype=bool)
+    bar, former = numbers(rows, _BAR), numbers(before, _BAR)
+    moved: Mask = bar.valid & former.valid & (bar.values > former.values)
+    return moved
+
+
+def _spans_hole(rows: pa.Table, formula: Formula, holes: OpenHoles) -> Mask:
     """Say in which rows a formula's window may span a missing session."""
     back = formula.look_back
     if isinstance(back, int):
@@ -161,15 +178,12 @@ def _spans_hole(rows: pa.Table, formula: Formula, holes: OpenHoles) -> NDArray[n
 
 
 def _unmoved(
-    group: FeatureGroup, limit: float, rows: pa.Table, history: History
+    group: FeatureGroup, limit: float, rows: pa.Table, before: pa.Table, history: History
 ) -> Figure | Skipped:
     """Count the symbols that show an old bar though a session has closed since it did."""
-    previous = history.previous
-    before = previous.take(pc.index_in(rows["symbol"], previous["symbol"].combine_chunks()))
     bar, former = numbers(rows, _BAR), numbers(before, _BAR)
-    both = bar.valid & former.valid
-    moved = both & (bar.values > former.values)
-    still = np.flatnonzero(both & ~moved)
+    moved = _moved(rows, before)
+    still = np.flatnonzero(bar.valid & former.valid & ~moved)
     stalled = sum(
         _session_closed(symbol, int(opened), int(known_at) - _delay(history, symbol, known_at))
         for symbol, opened, known_at in zip(
@@ -179,8 +193,7 @@ def _unmoved(
             strict=True,
         )
     )
-    with_session = int(moved.sum()) + stalled
-    return _share("unmoved share", stalled, with_session, limit, group.quality.judged_from)
+    return _share("unmoved share", stalled, int(moved.sum()) + stalled, limit, group)
 
 
 def _delay(history: History, symbol: str, known_at: int) -> int:
@@ -204,26 +217,3 @@ def _session_closed(symbol: str, bar_open: int, latest: int) -> bool:
             return True
         day += timedelta(days=1)
     return False
-
-
-def _drift(group: FeatureGroup, rows: pa.Table, history: History) -> Iterator[Figure | Skipped]:
-    quality = group.quality
-    for column in group.features:
-        limit = quality.max_drift.of(column.name)
-        if limit is None:
-            continue
-        check = f"{column.name} drift"
-        if history.days < quality.drift_days:
-            yield Skipped(check, f"{history.days} days, judged from {quality.drift_days}")
-            continue
-        values, reference = (_present(each, column.name) for each in (rows, history.trailing))
-        fewest = min(len(values), len(reference))
-        if fewest < quality.drift_from:
-            yield Skipped(check, f"{fewest} values, judged from {quality.drift_from}")
-            continue
-        yield Figure(check, stability_index(values, reference), high=limit)
-
-
-def _present(rows: pa.Table, column: str) -> Values:
-    values, valid = numbers(rows, column)
-    return values[valid]

@@ -22,7 +22,8 @@ from ingestion.markets.feeds import Feeds
 from ingestion.project import Project
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import read_history
-from ingestion.quality.rows import FAILED, Parted, part, violations
+from ingestion.quality.rows import FAILED, Parted, part
+from ingestion.quality.rules import violations
 from ingestion.quality.waivers import read_waivers
 from ingestion.runs.quarantine import DATASET, QUARANTINE_FILE
 from ingestion.runs.receipt import Job

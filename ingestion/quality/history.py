@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base.reading import reading_again
@@ -25,14 +23,11 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class History:
-    """Rows of a batch's symbols, earlier than their rows in the batch."""
+    """What a batch is compared with."""
 
     previous: pa.Table
-    """The newest earlier row of each symbol that has one; unique on ``symbol``."""
-    trailing: pa.Table
-    """All earlier rows of the days before the batch's newest."""
-    days: int
-    """Dates that ``trailing`` is of."""
+    """The newest row of each of its symbols that is earlier than its row in the batch; unique on
+    ``symbol``."""
     holes: OpenHoles | None = None
     """Sessions that are missing: values over them are gone for a known reason."""
     feeds: Feeds | None = None
@@ -43,8 +38,7 @@ class History:
     @classmethod
     def none(cls, group: FeatureGroup) -> History:
         """Return the history of a group that has none."""
-        empty = arrow_schema(group).empty_table()
-        return cls(empty, empty, 0)
+        return cls(arrow_schema(group).empty_table())
 
 
 def read_history(
@@ -55,9 +49,10 @@ def read_history(
     feeds: Feeds | None = None,
     formulas: Mapping[str, Formula] = SHIPPED,
 ) -> History:
-    """Read the trailing days of a batch's symbols.
+    """Read the previous rows of a batch's symbols.
 
-    Reads the partition of the batch's newest date and as many before it as drift is judged from.
+    Reads the partition of the batch's newest date and those before it, until each symbol has a row
+    or the dates are as many as the group compares over.
 
     Parameters
     ----------
@@ -73,19 +68,27 @@ def read_history(
     """
     newest = pc.max(rows["event_timestamp"]).as_py().date()
     wanted = ["symbol", "timestamp", "created_timestamp", *(c.name for c in group.served)]
+    symbols = rows["symbol"].combine_chunks()
+    stamps, count = rows["timestamp"].to_numpy(), len(pc.unique(symbols))
 
-    def read() -> tuple[pa.Table, NDArray[np.int64]]:
+    def read() -> pa.Table:
         parts = by_date([part for part in list_parts(lakehouse, group) if part.date <= newest])
-        dates = list(parts)[-1 - group.quality.drift_days :]
-        tables, days = [arrow_schema(group).empty_table().select(wanted)], [np.empty(0, np.int64)]
-        for number, day in enumerate(dates):
+        found: list[pa.Table] = []
+        names: list[pa.Array] = []
+        for day in list(reversed(parts))[: group.quality.compared_days + (newest in parts)]:
             for part in parts[day]:
-                tables.append(read_part(part, group, wanted))
-                days.append(np.full(tables[-1].num_rows, number if day < newest else -1))
-        return pa.concat_tables(tables), np.concatenate(days)
+                table = read_part(part, group, wanted)
+                place = pc.fill_null(pc.index_in(table["symbol"], symbols), -1).to_numpy()
+                earlier = (place >= 0) & (table["timestamp"].to_numpy() < stamps[place])
+                found.append(table.filter(pa.array(earlier)))
+                names.append(pc.unique(found[-1]["symbol"]))
+            if len(pc.unique(pa.chunked_array(names, pa.string()))) == count:
+                break
+        empty = arrow_schema(group).empty_table().select(wanted)
+        return pa.concat_tables([empty, *found])
 
-    history = _history(*reading_again(read), rows)
-    return replace(history, holes=holes, feeds=feeds or Feeds(lakehouse), formulas=formulas)
+    previous = _newest(reading_again(read), ("timestamp", "created_timestamp"))
+    return History(previous, holes, feeds or Feeds(lakehouse), formulas)
 
 
 def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
@@ -122,36 +125,16 @@ def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
         return tables[0]
     rows = pa.concat_tables(tables)
     rows = rows.filter(pc.greater_equal(rows["event_timestamp"], _instant(newest - group.ttl)))
-    keys = ("symbol", "event_timestamp", "created_timestamp")
-    rows = rows.sort_by([(key, "ascending") for key in keys])
+    return _newest(rows, ("event_timestamp", "created_timestamp"))
+
+
+def _newest(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
+    """Return the last row of each symbol, sorted by symbol."""
+    rows = rows.sort_by([(key, "ascending") for key in ("symbol", *order)])
     symbols = rows["symbol"].combine_chunks()
     last = pc.not_equal(symbols[1:], symbols[:-1])
-    return rows.filter(pa.concat_arrays([last, pa.array([True])]))
+    return rows.filter(pa.concat_arrays([last, pa.array([True][: len(rows)], pa.bool_())]))
 
 
 def _instant(value: datetime) -> pa.Scalar:
     return pa.scalar(value, pa.timestamp("us", "UTC"))
-
-
-def _history(table: pa.Table, day: NDArray[np.int64], rows: pa.Table) -> History:
-    """Keep what is earlier than the batch.
-
-    Parameters
-    ----------
-    day
-        Shape ``(len(table),)``: a number for each trailing date, -1 on the batch's own.
-    """
-    place = pc.index_in(table["symbol"], rows["symbol"].combine_chunks())
-    symbol = pc.fill_null(place, -1).to_numpy()
-    stamps, created = table["timestamp"].to_numpy(), table["created_timestamp"].cast(pa.int64())
-    earlier = (symbol >= 0) & (stamps < rows["timestamp"].to_numpy()[symbol])
-    kept = np.flatnonzero(earlier)
-    order = kept[np.lexsort((created.to_numpy()[kept], stamps[kept], symbol[kept]))]
-    last = np.ones(len(order), dtype=bool)
-    last[:-1] = symbol[order][1:] != symbol[order][:-1]
-    trailing = earlier & (day >= 0)
-    return History(
-        previous=table.take(pa.array(order[last])),
-        trailing=table.filter(pa.array(trailing)),
-        days=len(np.unique(day[trailing])),
-    )

@@ -89,6 +89,9 @@ def read_waivers(feast_repository: Path, at: datetime) -> Waivers:
     return Waivers(tuple(valid), tuple(problems))
 
 
+_OF_FEATURES = ("lost share", "same share", "still share", "unit", "parity")
+
+
 def waivable(group: FeatureGroup) -> frozenset[str]:
     """Return the names of all checks that a group can have."""
     return frozenset(_checks(group))
@@ -100,7 +103,7 @@ def _checks(group: FeatureGroup) -> Iterator[str]:
     yield from (f"{column.name} type" for column in group.columns)
     yield from (f"{column.name} null share" for column in group.served)
     for column in group.features:
-        yield from (f"{column.name} {what}" for what in ("lost share", "drift", "parity"))
+        yield from (f"{column.name} {what}" for what in _OF_FEATURES)
 
 
 def _read(path: Path) -> Waiver:
@@ -141,7 +144,7 @@ def _text(document: dict[str, Any], member: str) -> str:
 def _names(document: dict[str, Any]) -> tuple[str, ...]:
     names = document.get("waives")
     if not isinstance(names, list) or not names:
-        raise ValueError('waives must list checks, such as ["tv_technicals_1d: RSI drift"]')
+        raise ValueError('waives must list checks, such as ["tv_technicals_1d: RSI unit"]')
     known = {f"{group.name}: {check}" for group in GROUPS for check in waivable(group)}
     for name in names:
         if not isinstance(name, str) or name not in known:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.catalog.formula import Formula, beyond_limits, drift_limits
+from ingestion.catalog.formula import Formula, beyond_limits
 from ingestion.catalog.local_1d import LOCAL_1D
 from ingestion.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 from ingestion.formulas import (
@@ -233,9 +233,6 @@ def test_columns_and_declarations_agree():
             own = declared[column.name]
             for what in ("meaning", "unit", "low", "high"):
                 assert getattr(column, what) == getattr(own, what), (column.name, what)
-        assert drift_limits(declared.values(), 6.0).but
-        for name in declared:
-            assert drift_limits(declared.values(), 6.0).of(name) == group.quality.max_drift.of(name)
     parity = TV_TECHNICALS_1D.quality.parity
     assert parity
     for name in SHIPPED:

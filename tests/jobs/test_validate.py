@@ -91,10 +91,10 @@ def test_the_samples_rows_may_be_promoted(settings: Project):
     document = receipt(settings)
     assert document["verdict"] == "promote"
     assert [each["accepted"] for each in document["quality"]] == [60, 60]
-    drift = [each for each in document["skipped"] if each["check"] == "RSI drift"]
-    assert drift == [{"group": TV.name, "check": "RSI drift", "reason": "0 days, judged from 20"}]
+    unit = [each for each in document["skipped"] if each["check"] == "RSI unit"]
+    assert unit == [{"group": TV.name, "check": "RSI unit", "reason": "0 values, judged from 50"}]
     figures = {each["check"]: each["value"] for each in document["quality"][1]["figures"]}
-    assert figures["RSI drift"] < 5
+    assert 0.9 < figures["RSI unit"] < 1.1
     assert document["job"] == "validate"
     assert document["run_id"] == result.run_id
 
@@ -175,7 +175,7 @@ def test_what_is_later_than_now_does_not_count(settings: Project, at: Callable[[
 
 
 def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Project):
-    waive(settings, f"{TV.name}: RSI drift", expires="2021-04-11")
+    waive(settings, f"{TV.name}: RSI unit", expires="2021-04-11")
     result = validate(settings)
     (fault,) = result.faults
     assert (result.passed, result.promoted, result.refused) == (
@@ -187,7 +187,7 @@ def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Pr
         refuse_unless_passed(result)
     assert fault.group == "waivers"
     assert "expired on 2021-04-11" in fault.detail
-    waive(settings, f"{TV.name}: RSI drift", expires="2021-04-12")
+    waive(settings, f"{TV.name}: RSI unit", expires="2021-04-12")
     assert validate(settings).passed
 
 
@@ -294,6 +294,5 @@ def test_the_site_shows_the_latest_checks_and_is_built_anew(settings: Project):
     assert not stale.exists()
     pages = {page.name: page.read_text() for page in index.parent.rglob("*.html")}
     assert "index.html" in pages
-    assert any("RSI drift" in page for page in pages.values())
     assert any("Recommend.All identity" in page for page in pages.values())
     assert not list((settings.lakehouse / "_runs").glob("*/validate.json"))

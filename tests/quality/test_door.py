@@ -30,7 +30,7 @@ GROUP = TV_TECHNICALS_1D
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: object) -> Project:
     monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
-    return replace(Project.from_environment(), project=tmp_path)
+    return replace(Project.from_environment(), folder=tmp_path)
 
 
 def quarantine(settings: Project) -> pa.Table:

@@ -1,61 +1,144 @@
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
-from statistics import quantiles
+from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from quality_rows import good_rows, spoiled, technicals
 
 from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.formulas import compute_local_features
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.quality import history
-from ingestion.quality.figures import Figure, Skipped, against_history, stability_index
+from ingestion.quality.figures import Figure, Skipped, against_history
 from ingestion.quality.history import History, newest_rows, read_history
+from ingestion.quality.rules import violations
+from tests.conftest import SAMPLE
 
 GROUP = TV_TECHNICALS_1D
 DAY = timedelta(days=1)
 
 
-def stability_by_hand(values: list[float], reference: list[float]) -> float:
-    """The formula over counted bins, in plain Python."""
-    edges = sorted(set(quantiles(reference, n=10, method="inclusive")))
-    p, q = (Counter(bisect_left(edges, each) for each in side) for side in (values, reference))
-    total = 0.0
-    for place in range(len(edges) + 1):
-        a = max(p[place] / len(values), 0.001)
-        b = max(q[place] / len(reference), 0.001)
-        total += (a - b) * math.log(a / b)
-    return total
+FEATURES = [column.name for column in LOCAL_1D.features]
 
 
-NUMBERS = st.lists(st.integers(-1000, 1000).map(float), min_size=2, max_size=60)
+@pytest.fixture(scope="module")
+def days() -> list[pa.Table]:
+    """The sample's features of each day on which its stocks traded, in the group's schema."""
+    features = compute_local_features(pq.read_table(SAMPLE / "bars.parquet"))
+    schema = arrow_schema(LOCAL_1D)
+    opens = pc.cast(pc.multiply(features["timestamp"], 1_000_000), pa.timestamp("us", "UTC"))
+    instants = {"event_timestamp": opens, "created_timestamp": opens, "bar_timestamp": opens}
+    for name, values in instants.items():
+        features = features.append_column(name, values)
+    features = features.select(schema.names).cast(schema)
+    day = pc.divide(features["timestamp"], 86_400)
+    found = [features.filter(pc.equal(day, each)) for each in sorted(pc.unique(day).to_pylist())]
+    return [each for each in found if each.num_rows >= 50]
 
 
-@given(values=NUMBERS, reference=NUMBERS)
-@settings(max_examples=200, deadline=None)
-def test_the_stability_index_is_the_formula(values: list[float], reference: list[float]):
-    # On an edge between two reference values it is rounding that decides, in either computation.
-    between = set(quantiles(map(Fraction, reference), n=10, method="inclusive")) - {*reference}
-    assume(not between.intersection(values))
-    index = stability_index(np.array(values), np.array(reference))
-    assert index == pytest.approx(stability_by_hand(values, reference), abs=1e-9)
+def judged(rows: pa.Table, before: pa.Table) -> dict[str, Figure]:
+    found = against_history(LOCAL_1D, rows, History(before))
+    return {each.check: each for each in found if isinstance(each, Figure)}
 
 
-def test_the_stability_index_of_a_textbook_case():
-    """Tenths of 1 to 100; the values all in the first: 0.9 ln 10 + 9 × 0.099 ln 100."""
-    reference = np.arange(1.0, 101)
-    assert stability_index(reference, reference) == 0
-    index = stability_index(np.full(50, 1.0), reference)
-    assert index == pytest.approx(0.9 * math.log(10) + 9 * 0.099 * math.log(100))
-    assert index == pytest.approx(6.175, abs=1e-3)
+def planted(rows: pa.Table, change: Callable[[str], pa.ChunkedArray]) -> pa.Table:
+    """The same rows with other values in every feature."""
+    for name in FEATURES:
+        index = rows.schema.get_field_index(name)
+        rows = rows.set_column(index, rows.schema.field(index), change(name))
+    return rows
+
+
+def passed(rows: pa.Table, before: pa.Table) -> list[str]:
+    """The features for which alone the rows would be published: by figures and by bounds."""
+    outside = {check for check, each in judged(rows, before).items() if not each.is_inside}
+    most = LOCAL_1D.quality.max_quarantined_share * rows.num_rows
+    outside |= {check for check, mask in violations(LOCAL_1D, rows).items() if mask.sum() > most}
+    kinds = ("same share", "still share", "unit", "bounds")
+    return [name for name in FEATURES if not outside & {f"{name} {kind}" for kind in kinds}]
+
+
+def some(days: list[pa.Table]) -> list[tuple[pa.Table, pa.Table]]:
+    """Pairs of days on which every feature has its values; 20 of them are of the crash."""
+    return [*list(pairwise(days))[60::20], *list(pairwise(days))[165:185]]
+
+
+def test_no_day_of_the_sample_is_refused(days: list[pa.Table]):
+    """The crash of March 2020 is among them."""
+    assert len(days) == 455
+    seen: dict[str, list[float]] = defaultdict(list)
+    for before, rows in pairwise(days):
+        for check, figure in judged(rows, before).items():
+            assert figure.is_inside, (rows["timestamp"][0], check, figure)
+            seen[check.rpartition(" ")[2] if check.endswith("unit") else check[-11:]].append(
+                figure.value
+            )
+    assert len(seen["unit"]) > 7_000
+    # What docs/quality.md says of the distance to the limits.
+    assert 0.33 < min(seen["unit"]) < 0.34
+    assert 4.7 < max(seen["unit"]) < 4.8
+    assert max(seen["still share"]) == pytest.approx(43 / 60)
+    assert max(seen[" same share"]) == pytest.approx(52 / 60)
+
+
+def test_another_unit_is_refused_on_every_day(days: list[pa.Table]):
+    for before, rows in some(days):
+        for factor in (100.0, 0.01, 1000.0, 0.001):
+            spoilt = planted(rows, lambda name: pc.multiply(rows[name], factor))  # noqa: B023
+            assert passed(spoilt, before) == [], (rows["timestamp"][0], factor)
+
+
+def test_a_column_that_stands_still_or_is_one_constant_is_refused_on_every_day(
+    days: list[pa.Table],
+):
+    for before, rows in some(days):
+        place = pc.index_in(rows["symbol"], before["symbol"].combine_chunks())
+        still = planted(rows, lambda name: before[name].take(place))  # noqa: B023
+        assert passed(still, before) == []
+        for value in (0.0, 0.5, 50.0):
+            constant = pa.chunked_array([[value] * rows.num_rows])
+            assert passed(planted(rows, lambda _: constant), before) == []  # noqa: B023
+
+
+SWAPPED = {
+    "RSI": "MACD.macd",
+    "ADX": "CCI20",
+    "Stoch.K": "AO",
+    "Recommend.All": "Stoch.D",
+    "returns_1d": "Perf.1M",
+    "volatility_20d": "Volatility.D",
+}
+
+
+def test_two_columns_of_other_units_that_are_swapped_are_refused(days: list[pa.Table]):
+    pairs = SWAPPED | {other: one for one, other in SWAPPED.items()}
+    for before, rows in some(days):
+        spoilt = planted(rows, lambda name: rows[pairs.get(name, name)])  # noqa: B023
+        unseen = passed(spoilt, before)
+        assert not [pair for pair in SWAPPED.items() if {*pair} <= {*unseen}]
+
+
+def test_a_bar_that_is_shown_again_may_have_its_values_again():
+    rows = technicals(60)
+    shown = against_history(GROUP, rows, History(rows))
+    assert Skipped("RSI still share", "0 new bars, judged from 50") in list(shown)
+
+
+def test_columns_are_compared_over_the_symbols_that_have_both_values():
+    before, rows = technicals(60), technicals(60, seed=1)
+    few = spoiled(rows, {"RSI": dict.fromkeys(range(11))})
+    told = {each.check: each for each in against_history(GROUP, few, History(before))}
+    assert told["RSI unit"] == Skipped("RSI unit", "49 values, judged from 50")
+    assert isinstance(told["ADX unit"], Figure)
+    zeros = spoiled(before, {"AO": dict.fromkeys(range(46), 0.0)})
+    told = {each.check: each for each in against_history(GROUP, rows, History(zeros))}
+    assert told["AO unit"] == Skipped("AO unit", "three quarters of the previous values are 0")
 
 
 class TestUnmoved:
@@ -73,7 +156,7 @@ class TestUnmoved:
 
     def judge(self, symbols: list[str], at: datetime, bars: list[datetime | None] | datetime):
         before = self.rows(symbols, self.MONDAY, self.OPEN)
-        history = History(before, before, 1)
+        history = History(before)
         found = against_history(GROUP, self.rows(symbols, at, bars), history)
         return next(each for each in found if each.check == "unmoved share")
 
@@ -121,7 +204,7 @@ class TestUnmoved:
 
     def test_a_group_whose_rows_are_bars_is_not_judged_by_it(self):
         before = good_rows(LOCAL_1D, 30, self.MONDAY)
-        found = against_history(LOCAL_1D, good_rows(LOCAL_1D, 30), History(before, before, 1))
+        found = against_history(LOCAL_1D, good_rows(LOCAL_1D, 30), History(before))
         assert "unmoved share" not in {each.check for each in found}
 
 
@@ -137,10 +220,19 @@ class TestHistory:
             append_part(tmp_path, GROUP, rows, "run")
         batch = technicals(2, at=self.EVENING)
         told = read_history(tmp_path, GROUP, batch)
-        assert told.days == 20
-        assert told.trailing.num_rows == 20 * 2
-        assert set(told.trailing["symbol"].to_pylist()) == set(batch["symbol"].to_pylist())
+        assert told.previous["symbol"].to_pylist() == batch["symbol"].to_pylist()
         assert told.previous["RSI"].to_pylist() == earlier_today["RSI"].to_pylist()[:2]
+
+    def test_a_symbol_of_before_the_last_date_is_found_among_the_dates_compared(self, tmp_path):
+        for back, symbols in ((21, 4), (20, 3), (2, 2), (1, 1)):
+            append_part(tmp_path, GROUP, technicals(symbols, at=self.EVENING - back * DAY), "run")
+        told = read_history(tmp_path, GROUP, technicals(4, at=self.EVENING))
+        seconds = [int((self.EVENING - back * DAY).timestamp()) for back in (1, 2, 20, 21)]
+        assert told.previous["timestamp"].to_pylist() == seconds
+        for back in range(3, 20):
+            append_part(tmp_path, GROUP, technicals(1, at=self.EVENING - back * DAY), "run")
+        told = read_history(tmp_path, GROUP, technicals(4, at=self.EVENING))
+        assert told.previous["timestamp"].to_pylist() == seconds[:3]
 
     def test_the_last_version_of_a_restated_row_is_the_previous_one(self, tmp_path):
         first = technicals(3, at=self.EVENING - DAY)
@@ -155,7 +247,7 @@ class TestHistory:
 
     def test_an_empty_lakehouse_has_none(self, tmp_path):
         told = read_history(tmp_path, GROUP, technicals(3))
-        assert (told.previous.num_rows, told.trailing.num_rows, told.days) == (0, 0, 0)
+        assert told.previous.num_rows == 0
 
     def test_the_newest_row_of_each_symbol_is_what_would_be_served(self, tmp_path):
         ttl = GROUP.ttl
@@ -190,6 +282,6 @@ class TestHistory:
 
         monkeypatch.setattr(history, "list_parts", moved_once)
         batch = technicals(4, at=self.EVENING)
-        assert read_history(tmp_path, GROUP, batch).trailing.num_rows == 4
+        assert read_history(tmp_path, GROUP, batch).previous.num_rows == 4
         name_again()
         assert newest_rows(tmp_path, GROUP, self.EVENING).num_rows == 4

@@ -29,7 +29,7 @@ def strict(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Bars, and a rule that real features break: the formulas keep to the catalog's."""
     import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
     rules = (Within("RSI", 0, 75),)
-    for engine in ("rows", "suite"):
+    for engine in ("rules", "check"):
         monkeypatch.setattr(f"ingestion.quality.{engine}.row_rules", lambda _: rules)
     return settings
 
@@ -48,7 +48,7 @@ def test_rows_that_break_a_rule_reach_no_part(strict: Project):
 def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Project):
     for_all = (Within("RSI", 0, 1),)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingestion.quality.suite.row_rules", lambda _: for_all)
+        patch.setattr("ingestion.quality.check.row_rules", lambda _: for_all)
         with pytest.raises(GateRefused, match="rows: 0, at least 1"):
             backfill(strict, LAST, LAST)
     assert not list_parts(strict.lakehouse, LOCAL_1D)
@@ -62,7 +62,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
     strict: Project,
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingestion.quality.suite.row_rules", lambda _: (Within("RSI", 0, 1),))
+        patch.setattr("ingestion.quality.check.row_rules", lambda _: (Within("RSI", 0, 1),))
         with pytest.raises(GateRefused) as refused:
             local_features(strict)
     stored = pa.concat_tables([read_file(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
@@ -96,7 +96,7 @@ def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
     limit = sum(stored["RSI"].take([1, 2]).to_pylist()) / 2
     _restate(settings, tmp_path, bars, chosen)
     rules = (Within("RSI", 0, limit),)
-    for engine in ("rows", "suite"):
+    for engine in ("rules", "check"):
         monkeypatch.setattr(f"ingestion.quality.{engine}.row_rules", lambda _: rules)
     result = backfill(settings, LAST, LAST)
     assert result.quarantined == 2

@@ -12,7 +12,7 @@ GOOD = """
 owner = "A. Person"
 reason = "vendor outage"
 expires = 2026-01-16
-waives = ["tv_technicals_1d: RSI drift", "local_1d: age hours"]
+waives = ["tv_technicals_1d: RSI unit", "local_1d: age hours"]
 """
 NOON = datetime(2026, 1, 16, 12, tzinfo=UTC)
 
@@ -31,10 +31,10 @@ def test_a_waiver_waives_what_it_names_and_nothing_else(tmp_path: Path):
         *("A. Person", "vendor outage"),
         date(2026, 1, 16),
     )
-    assert waivers.of("tv_technicals_1d", "RSI drift") is waiver
-    assert waivers.of("local_1d", "RSI drift") is None
+    assert waivers.of("tv_technicals_1d", "RSI unit") is waiver
+    assert waivers.of("local_1d", "RSI unit") is None
     assert waivers.of("tv_technicals_1d", "RSI bounds") is None
-    assert waivers.of_group("tv_technicals_1d") == {"RSI drift"}
+    assert waivers.of_group("tv_technicals_1d") == {"RSI unit"}
     assert waivers.of_group("local_1d") == {"age hours"}
 
 
@@ -59,11 +59,11 @@ def test_it_holds_to_the_end_of_its_last_day_utc(tmp_path: Path):
         (("2026-01-16", '"2026-01-16"'), "expires"),
         (("2026-01-16", "2026-01-16T00:00:00Z"), "expires"),
         (("expires = 2026-01-16\n", ""), "expires"),
-        (('["tv_technicals_1d: RSI drift", "local_1d: age hours"]', "[]"), "waives"),
-        (('["tv_technicals_1d: RSI drift", "local_1d: age hours"]', '"all"'), "waives"),
-        (("tv_technicals_1d: RSI drift", "tv_technicals_1d: RSI"), "'tv_technicals_1d: RSI'"),
-        (('"tv_technicals_1d: RSI drift"', "[1]"), "[1]"),
-        (("tv_technicals_1d: RSI drift", "*"), "'*'"),
+        (('["tv_technicals_1d: RSI unit", "local_1d: age hours"]', "[]"), "waives"),
+        (('["tv_technicals_1d: RSI unit", "local_1d: age hours"]', '"all"'), "waives"),
+        (("tv_technicals_1d: RSI unit", "tv_technicals_1d: RSI"), "'tv_technicals_1d: RSI'"),
+        (('"tv_technicals_1d: RSI unit"', "[1]"), "[1]"),
+        (("tv_technicals_1d: RSI unit", "*"), "'*'"),
         (("owner", "[owner"), "not TOML"),
     ],
 )
@@ -101,5 +101,5 @@ def test_without_a_folder_there_are_none(tmp_path: Path):
 def test_every_check_can_be_named():
     for group in GROUPS:
         names = waivable(group)
-        for check in ("RSI drift", "RSI lost share", "RSI bounds", "RSI type", "rows", "coverage"):
+        for check in ("RSI unit", "RSI lost share", "RSI bounds", "RSI type", "rows", "coverage"):
             assert check in names
