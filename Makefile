@@ -64,7 +64,7 @@ format: setup ## Format the code
 
 .PHONY: docs
 docs: setup ## Generate docs/lakehouse_schema_registry.md from the catalog, docs/feast_surface.md from tests
-	$(BIN)/python -m ingestion.catalog.registry > docs/lakehouse_schema_registry.md
+	$(BIN)/python -m ingestion.cli.schema_registry > docs/lakehouse_schema_registry.md
 	$(BIN)/python -m tests.feast_surface.document > docs/feast_surface.md
 
 .PHONY: apply

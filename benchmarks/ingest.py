@@ -25,7 +25,7 @@ from pathlib import Path
 
 import requests
 
-from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 
@@ -98,7 +98,9 @@ def _ours(url: str, candidates: Path, folder: Path) -> tuple[float, float, float
 
 def _one_by_one(url: str, symbols: list[str]) -> float:
     """Return the seconds that the usual way takes for these symbols."""
-    fields = ",".join(column.scanner or "" for column in TV_TECHNICALS_1D.scanned)
+    fields = ",".join(
+        column.scanner or "" for column in Project.from_environment().catalog.pulse.scanned
+    )
 
     def fetch(symbol: str) -> None:
         query = {"symbol": symbol, "fields": fields, "no_404": "true"}

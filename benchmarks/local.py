@@ -30,10 +30,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.bars import cut, generate, write_panel
 from benchmarks.local_peers import COLUMNS, ENGINES
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.project import Project
 
 PROJECT = Path(__file__).resolve().parent.parent
+(GROUP,) = Project.from_environment().catalog.computed
 BARS = PROJECT.parent / "shared" / "data" / "ohlcv" / "sp500_alphavantage_1999_2021.parquet"
 REAL = (500, 1_260)
 """Symbols and days of the real panel."""
@@ -68,12 +70,12 @@ def floor(lakehouse: Path, out: Path) -> None:
     for part in list_parts(lakehouse, OHLCV_1D):
         read_part(part, OHLCV_1D)
     wall = cpu = 0.0
-    for part in list_parts(lakehouse, LOCAL_1D):
+    for part in list_parts(lakehouse, GROUP):
         began = time.perf_counter(), time.process_time()
-        rows = read_part(part, LOCAL_1D)
+        rows = read_part(part, GROUP)
         wall += time.perf_counter() - began[0]
         cpu += time.process_time() - began[1]
-        append_part(out, LOCAL_1D, rows, "floor")
+        append_part(out, GROUP, rows, "floor")
     print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
@@ -115,7 +117,7 @@ def _whole_job(lakehouse: Path, runs: int) -> None:
     """Measure ours and the floor in turn, and print the medians."""
     ours, least = [], []
     for _ in range(runs):
-        shutil.rmtree(lakehouse / LOCAL_1D.storage, ignore_errors=True)
+        shutil.rmtree(lakehouse / GROUP.storage, ignore_errors=True)
         ours.append(measure(*_BACKFILL, lakehouse=lakehouse)[0])
         least.append(_floor(lakehouse, lakehouse.with_name("floor")))
     again, _ = measure(*_BACKFILL, lakehouse=lakehouse)

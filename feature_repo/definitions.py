@@ -1,6 +1,5 @@
-"""The one file that ``feast apply`` loads: Feast looks for its objects among a module's names."""
+"""What ``feast apply`` loads."""
 
-from ingestion.base.settings import Settings
-from ingestion.feast_objects.definitions import define
+from ingestion.feast_objects import define
 
-globals().update(define(Settings.from_environment().lakehouse)._asdict())
+globals().update(define(__file__))

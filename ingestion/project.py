@@ -1,26 +1,56 @@
 """A project: where things are, and what is declared.
 
-Jobs take a project: its settings (:class:`~ingestion.base.settings.Settings`) and its catalog.
+Jobs take a project: its settings (:class:`~ingestion.base.settings.Settings`), its catalog and its
+formulas.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.base.settings import Settings
+from ingestion.catalog import Catalog
 
 if TYPE_CHECKING:
     from ingestion.formulas import BarFormula
 
 
+@dataclass(frozen=True)
 class Project(Settings):
     """The settings, and what the project's Feast repository declares."""
 
+    declarations: Path | None = None
+    """The repository whose declarations count; the project's own if None."""
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The groups, services and datasets; loaded when they are first needed.
+
+        Raises
+        ------
+        InputError
+            If a declaration cannot be used.
+        """
+        return Catalog.load(self._repository, lambda: self.formulas)
+
     @cached_property
     def formulas(self) -> Mapping[str, BarFormula]:
-        """All formulas by name: the shipped ones, and those of ``feature_repo/formulas/``."""
+        """All formulas by name: the shipped ones, and those of ``feature_repo/formulas/``.
+
+        Raises
+        ------
+        InputError
+            If a file of formulas cannot be used.
+        """
+        # NumPy is imported where there is something to compute, and not before.
         from ingestion.formulas import SHIPPED, load_formulas
 
-        return {**SHIPPED, **load_formulas(self.feast_repository / "formulas")}
+        return {**SHIPPED, **load_formulas(self._repository / "formulas")}
+
+    @property
+    def _repository(self) -> Path:
+        return self.declarations or self.feast_repository

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ingestion.catalog import GROUPS, TV_TECHNICALS_1D
-from ingestion.catalog.registry import registry_markdown
+from ingestion.cli.schema_registry import registry_markdown
 from ingestion.lakehouse import arrow_schema
+from tests.declared import GROUPS, TV_TECHNICALS_1D
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 

@@ -20,7 +20,7 @@ FEASTS = "feast.infra.online_stores.sqlite.SqliteOnlineStore"
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "feature_repo").mkdir()
-    return replace(Project.from_environment(), project=tmp_path)
+    return replace(Project.from_environment(), folder=tmp_path)
 
 
 def written(project: Project, text: str) -> Path:

@@ -18,7 +18,7 @@ import tqdm
 
 import ingestion.cli
 import ingestion.cli.commands
-import ingestion.feast_objects.definitions
+import ingestion.feast_objects
 import ingestion.jobs.audit.compact
 import ingestion.jobs.audit.explain
 import ingestion.jobs.audit.verify_lakehouse

@@ -7,6 +7,7 @@ and what to do, and carries the exit code of the command that it ends::
     ├── InputError              2  bad usage, configuration or input file
     │   ├── ClockError             TVFEAST_NOW, or a clock behind what is stored
     │   ├── CandidatesError        the candidates file
+    │   ├── CatalogError           what a project declares
     │   ├── CorruptPart            a file in the lakehouse that cannot be read
     │   ├── FeastRepositoryError   the registry does not fit the settings
     │   └── ScannerRefused         the scanner cannot answer this question
@@ -37,6 +38,10 @@ class ClockError(InputError):
 
 class CandidatesError(InputError):
     """The candidates file is missing, broken, or has no usable symbol."""
+
+
+class CatalogError(InputError):
+    """A declaration cannot be used: a group, a column, a service, a formula."""
 
 
 class CorruptPart(InputError):

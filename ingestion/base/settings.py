@@ -41,8 +41,13 @@ class Settings:
     """TradingView session cookie (``TVFEAST_SESSION_ID``); never logged or stored."""
 
     @classmethod
-    def from_environment(cls) -> Self:
+    def from_environment(cls, folder: Path | None = None) -> Self:
         """Read the ``TVFEAST_…`` variables.
+
+        Parameters
+        ----------
+        folder
+            The project's folder, whatever ``TVFEAST_PROJECT`` says.
 
         Raises
         ------
@@ -50,7 +55,7 @@ class Settings:
             If the scanner's URL is no plain http or https URL, or the lakehouse's path holds
             characters that stores read as a pattern.
         """
-        folder = Path(variable("TVFEAST_PROJECT") or _CHECKOUT).resolve()
+        folder = (folder or Path(variable("TVFEAST_PROJECT") or _CHECKOUT)).resolve()
         lakehouse = folder / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
         lakehouse = lakehouse.resolve()
         if pattern := set("*?[") & set(str(lakehouse)):

@@ -1,49 +1,48 @@
-"""Which datasets and feature groups exist.
+"""What exists: the vocabulary, the datasets, and the groups that a project declares.
 
-A feature is declared here and nowhere else: its name, type, unit, bounds and meaning. Derived
-from the declaration are the Arrow schema (:mod:`ingestion.lakehouse.schema`), the Feast fields
-(:mod:`ingestion.feast_objects.views`), the columns asked of the scanner, and
-``docs/lakehouse_schema_registry.md`` (:mod:`ingestion.catalog.registry`).
+A feature group is one file of a project's ``feature_repo/groups/``, written in the vocabulary of
+this package (:class:`Column`, :class:`FeatureGroup`, :class:`Scanner`, :class:`FromBars`,
+:class:`Service`). Derived from it are the files' columns, the Feast view, what is asked of the
+scanner, how rows are judged, and ``docs/lakehouse_schema_registry.md``
+(:mod:`ingestion.catalog.registry`). :class:`Catalog` loads the shipped files and a project's own;
+jobs get it as ``project.catalog``.
 
-To add a feature, add a :class:`Column` to its group. To add a group, add a module beside
-``tv_technicals_1d`` and list it in :data:`GROUPS`.
+The other datasets of the lakehouse are constants here.
 """
 
+from ingestion.catalog.catalog import DATASETS, Catalog
 from ingestion.catalog.feeds import FEEDS, UPDATE_MODE
 from ingestion.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
-from ingestion.catalog.local_1d import LOCAL_1D
 from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from ingestion.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SCANNED_BAR, SPLITS, WITHDRAWN
+from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
+from ingestion.catalog.services import Service
+from ingestion.catalog.sources import FromBars, Scanner
 from ingestion.catalog.symbols import ABSENCES, SYMBOLS
-from ingestion.catalog.tv_technicals_1d import TV_TECHNICALS_1D
-
-GROUPS: tuple[FeatureGroup, ...] = (TV_TECHNICALS_1D, LOCAL_1D)
-"""Every feature group: what Feast serves."""
-
-DATASETS: tuple[Dataset, ...] = (
-    *GROUPS,
-    *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
-)
-"""Everything that the lakehouse holds in daily partitions."""
 
 __all__ = [
     "ABSENCES",
     "ACCEPTED_HOLES",
     "DATASETS",
     "FEEDS",
-    "GROUPS",
     "HELD_BARS",
-    "LOCAL_1D",
     "MISSED_BARS",
     "OHLCV_1D",
     "SCANNED_BAR",
     "SPLITS",
     "SYMBOLS",
-    "TV_TECHNICALS_1D",
     "UPDATE_MODE",
     "WITHDRAWN",
+    "Catalog",
     "Column",
     "Dataset",
     "Dtype",
     "FeatureGroup",
+    "FromBars",
+    "Identity",
+    "ParityLimits",
+    "PerColumn",
+    "Quality",
+    "Scanner",
+    "Service",
 ]

@@ -1,16 +1,34 @@
-"""The vocabulary of the catalog: a column, a group of columns."""
+"""The vocabulary of the catalog: a column, a dataset, a feature group.
+
+A feature group is what one file declares: its name, where its rows come from, and its features.
+Everything else follows: the files' columns, the Feast view, what is asked of the scanner, how rows
+are judged. Group-wide columns (``timestamp``, ``symbol``, the instants, the bar's times) are added
+by the source and never written out.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from ingestion.base.errors import CatalogError
 from ingestion.catalog.quality import Quality
+
+if TYPE_CHECKING:
+    from ingestion.catalog.sources import Source
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FEATURE = re.compile(r"[A-Za-z][A-Za-z0-9_.\[\]|+-]*")
+_TTL = re.compile(r"(\d+)(d|h|min)")
+_TTL_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
 
 
 class Dtype(Enum):
-    """What a column holds. Timestamps are UTC, in microseconds."""
+    """What a column contains. Timestamps are UTC, in microseconds."""
 
     INT64 = "int64"
     STRING = "string"
@@ -18,14 +36,53 @@ class Dtype(Enum):
     DOUBLE = "double"
     TIMESTAMP = "timestamp[us, UTC]"
 
+    @classmethod
+    def of(cls, value: Dtype | str) -> Dtype:
+        """Return a type by its name.
+
+        Raises
+        ------
+        CatalogError
+            If there is no such type.
+
+        Examples
+        --------
+        >>> Dtype.of("int64")
+        <Dtype.INT64: 'int64'>
+        >>> Dtype.of("timestamp")
+        <Dtype.TIMESTAMP: 'timestamp[us, UTC]'>
+        """
+        if isinstance(value, Dtype):
+            return value
+        try:
+            return cls.TIMESTAMP if value == "timestamp" else cls(value)
+        except ValueError:
+            raise CatalogError(
+                f"{value!r} is no type of a column: double, int64, bool, string and timestamp are"
+            ) from None
+
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a feature group, under the same name at every layer."""
+    """One column of a dataset, under the same name at every layer.
+
+    Raises
+    ------
+    CatalogError
+        If the type is unknown, or bounds or values do not fit it.
+
+    Examples
+    --------
+    >>> Column("RSI", meaning="relative strength index", low=0, high=100).bounds
+    '0 … 100'
+    >>> Column("sector", "string", values=("Energy", "Finance")).bounds
+    'Energy, Finance'
+    """
 
     name: str
-    dtype: Dtype
-    meaning: str
+    dtype: Dtype = Dtype.DOUBLE
+    """Also by its name: ``"int64"``."""
+    meaning: str = ""
     unit: str = ""
     low: float | None = None
     """Smallest possible value, inclusive; none if unbounded."""
@@ -34,21 +91,37 @@ class Column:
     nullable: bool = True
     scanner: str | None = None
     """The scanner's name for it; none if the scanner is not where it comes from."""
+    optional: bool = False
+    """Whether the scanner may not know it: then it is null, and the receipt says so."""
     retired: bool = False
     """Whether it only keeps its place: it is not asked for, and new rows have null there."""
+    values: tuple[str, ...] = ()
+    """All that a category can be; empty for a text, and for other types."""
 
-    values: tuple[str, ...] | None = None
-    """The texts that it may have; None if any."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", Dtype.of(self.dtype))
+        object.__setattr__(self, "values", tuple(self.values))
+        if not self.name:
+            raise CatalogError("a column has no name: give it one")
+        is_number = self.dtype in (Dtype.DOUBLE, Dtype.INT64)
+        if not is_number and (self.low is not None or self.high is not None):
+            raise CatalogError(f"{self.name} is a {self.dtype.value} and has bounds: take them out")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise CatalogError(f"{self.name} has low {self.low:g} above high {self.high:g}")
+        if self.values and self.dtype is not Dtype.STRING:
+            raise CatalogError(f"{self.name} has values; only a string has a list of them")
 
     @property
     def bounds(self) -> str:
-        """The interval of possible values, for people."""
-        if self.dtype is not Dtype.DOUBLE:
-            return ""
+        """The possible values, for people."""
+        if self.values:
+            return ", ".join(self.values)
         if self.low is None and self.high is None:
-            return "finite"
+            return "finite" if self.dtype is Dtype.DOUBLE else ""
         if self.high is None:
             return f"≥ {self.low:g}"
+        if self.low is None:
+            return f"≤ {self.high:g}"
         return f"{self.low:g} … {self.high:g}"
 
 
@@ -65,34 +138,125 @@ class Dataset:
     """Folder below the lakehouse's root, with ``/`` between its parts."""
     schema_version: int
     columns: tuple[Column, ...]
-    """All columns in the order in which files hold them."""
+    """All columns in the order in which files contain them."""
     key: tuple[str, ...] = field(default=("symbol", "timestamp"), kw_only=True)
-    """What a row is told by; files are sorted by it."""
+    """Columns that identify a row; files are sorted by them."""
     event: str = field(default="event_timestamp", kw_only=True)
     """The instant whose UTC date is the partition."""
 
     @property
     def scanned(self) -> tuple[Column, ...]:
         """The columns whose values come from the scanner, in the order in which to ask."""
-        return tuple(column for column in self.columns if column.scanner and not column.retired)
+        return tuple(each for each in self.columns if each.scanner and not each.retired)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureGroup(Dataset):
-    """A dataset that Feast serves; features may be null and are never NaN or infinite."""
+    """A dataset that Feast serves; features may be null and are never NaN or infinite.
 
+    Parameters
+    ----------
+    source
+        Where its rows come from.
+    ttl
+        How long a row counts as current after its event time, inclusive: ``"4d"``, ``"2h"``.
+    features
+        Columns; in a group that is computed from bars, names of formulas.
+    quality
+        What rows must fulfil to be published.
+
+    Raises
+    ------
+    CatalogError
+        If a name cannot be used, or stands there twice.
+
+    Examples
+    --------
+    >>> from ingestion.catalog import Column, FeatureGroup, Scanner
+    >>> group = FeatureGroup(
+    ...     name="my_signals_1d",
+    ...     meaning="signals of mine",
+    ...     source=Scanner(),
+    ...     ttl="4d",
+    ...     features=[Column("beta_1_year", meaning="beta over a year")],
+    ... )
+    >>> group.storage
+    'features/my_signals_1d'
+    >>> [column.name for column in group.columns][:3]
+    ['timestamp', 'symbol', 'beta_1_year']
+    """
+
+    storage: str = field(init=False, default="")
+    schema_version: int = field(default=1)
+    columns: tuple[Column, ...] = field(init=False, default=())
+    source: Source
     ttl: timedelta
-    """How long a row counts as current after its event time, inclusive."""
     features: tuple[Column, ...]
-    served_times: tuple[Column, ...] = ()
+    served_times: tuple[Column, ...] = field(init=False, default=())
     """Instants that are served with the features: which bar they describe."""
     quality: Quality = field(default_factory=Quality)
-    """What rows must hold to be published."""
+    formulas: tuple[str, ...] = field(init=False, default=())
+    """Names of formulas that were given in place of columns; see :meth:`bound`."""
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "storage", f"features/{self.name}")
+        if not _NAME.fullmatch(self.name):
+            raise CatalogError(f"{self.name!r} cannot be a group's name: use a-z, 0-9 and _")
+        set_(self, "ttl", _duration(self, self.ttl))
+        names = tuple(each for each in self.features if isinstance(each, str))
+        set_(self, "formulas", names)
+        if names:
+            return
+        features = tuple(map(self.source.column, self.features))
+        served_times = self.source.served_times
+        columns = self.source.columns(features)
+        set_(self, "features", features)
+        set_(self, "served_times", served_times)
+        set_(self, "columns", columns)
+        set_(self, "quality", self.source.judged(self.quality))
+        self._check_names()
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for column in self.columns:
+            if column.name in seen:
+                raise CatalogError(f"{self.name} has {column.name!r} twice: rename one")
+            seen.add(column.name)
+        for column in self.features:
+            if not _FEATURE.fullmatch(column.name):
+                raise CatalogError(
+                    f"{column.name!r} in {self.name} cannot be a feature's name: begin with a "
+                    "letter; letters, digits and _ . [ ] | + - may follow"
+                )
+        if not self.features:
+            raise CatalogError(f"{self.name} has no feature")
+
+    def bound(self, columns: Mapping[str, Column]) -> FeatureGroup:
+        """Return the group with columns in place of the names of formulas."""
+        features = (columns[each] if isinstance(each, str) else each for each in self.features)
+        return replace(self, features=tuple(features))
+
+    @property
+    def max_age(self) -> timedelta:
+        """How old its newest row may be when it is promoted."""
+        return self.quality.max_age or self.ttl
 
     @property
     def served(self) -> tuple[Column, ...]:
         """The columns that Feast serves."""
         return self.features + self.served_times
+
+
+def _duration(group: FeatureGroup, ttl: timedelta | str) -> timedelta:
+    if isinstance(ttl, str):
+        match = _TTL.fullmatch(ttl)
+        if match is None:
+            raise CatalogError(f"{group.name} has ttl {ttl!r}: write days or hours, as 4d or 36h")
+        ttl = int(match[1]) * _TTL_UNITS[match[2]]
+    if ttl <= timedelta():
+        raise CatalogError(f"{group.name} has no time to live: give it some, as 4d")
+    return ttl
 
 
 SYMBOL = Column("symbol", Dtype.STRING, "unified symbol, `EXCHANGE:TICKER`", nullable=False)

@@ -75,8 +75,8 @@ class Quality:
     """Values from which on these three are judged: a few symbols of one kind move together."""
     compared_days: int = 20
     """Dates before the batch's own in which a symbol's previous row is looked for."""
-    max_age: timedelta = timedelta(days=4)
-    """Of the newest row, when it is promoted."""
+    max_age: timedelta | None = None
+    """Of the newest row, when it is promoted; the group's time to live where None is given."""
     judged_from: int = 20
     """Rows from which on a share is judged."""
     parity: ParityLimits | None = None

@@ -181,6 +181,7 @@ def symbols_text(result: MetaIngestResult) -> str:
 @source_options
 @resume_options
 @scanner_options
+@click.option("--group", help="Group of the scanner to fetch [that of the selection].")
 @json_option
 def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch one snapshot from the scanner and append it to the lakehouse."""
@@ -301,7 +302,9 @@ def flow_text(result: FlowResult) -> str:
 def _step_text(step: StepOutcome) -> str:
     if step.reason:
         return f"{step.status.upper()}: {step.reason}"
-    return _TEXTS[step.name](step.result).partition("\n")[0]
+    # Each group of the scanner has a step of its own.
+    job = "feature-ingest" if step.name.startswith("feature-ingest") else step.name
+    return _TEXTS[job](step.result).partition("\n")[0]
 
 
 _TEXTS: dict[str, Callable[[Any], str]] = {

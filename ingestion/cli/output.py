@@ -74,9 +74,11 @@ def age(duration: timedelta) -> str:
     return f"{days} d {hours:02} h" if days else f"{hours} h {minutes:02} m"
 
 
-def figure(value: float | None) -> str:
-    """Return a number with two decimals, a dash for none."""
-    return "–" if value is None else f"{value:.2f}"
+def figure(value: object) -> str:
+    """Return a number with two decimals, a dash for none, and a text as it is."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def minute(instant: datetime) -> str:

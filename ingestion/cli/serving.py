@@ -11,7 +11,6 @@ import click
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import GROUPS, TV_TECHNICALS_1D
 from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
 from ingestion.cli.output import age, figure, minute, show
@@ -22,11 +21,9 @@ if TYPE_CHECKING:
     from ingestion.jobs.serve.targets import TrainingLabels
     from ingestion.jobs.serve.training_set import TrainingSetResult
 
-_SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
-
 
 @cli.command("select")
-@click.option("--by", default="Recommend.All", show_default=True, help="Feature to rank by.")
+@click.option("--by", help="Feature to rank by, FEATURE or GROUP:FEATURE [the service's own].")
 @click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25.")
 @click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Rows to list.")
@@ -48,8 +45,7 @@ _SHOWN_ANYWAY = ("Recommend.All", "RSI", "ADX", "Perf.W")
 @click.option(
     "--from-group",
     "group",
-    type=click.Choice([group.name for group in GROUPS]),
-    help="Whose rows to rank [the snapshots; local_1d where there was none at all by then].",
+    help="Whose rows to rank [the snapshots; what is computed where there was none by then].",
 )
 @click.option(
     "--format",
@@ -99,7 +95,7 @@ def selection_text(selection: Selection) -> str:
     """Return a ranking as a table: the feature ranked by, and a few beside it."""
     from tabulate import tabulate
 
-    names = list(dict.fromkeys((selection.by, *_SHOWN_ANYWAY)))
+    names = selection.shown
     rows = [
         [
             place,
@@ -139,7 +135,7 @@ def selection_footer(selection: Selection) -> str:
 
 def _known(selection: Selection) -> str:
     """Return what made the rows of a group knowable: the snapshot, or the close of the bar."""
-    return "snapshot" if selection.group == TV_TECHNICALS_1D.name else "bar_close"
+    return "bar_close" if selection.of_closed_bars else "snapshot"
 
 
 def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
@@ -184,9 +180,7 @@ def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
     show_default=True,
     help="Parquet file to write.",
 )
-@click.option(
-    "--service", help="Feature service [served_history_v1 for --labels, training_v1 for --target]."
-)
+@click.option("--service", help="Feature service [the catalog's default for --labels or --target].")
 @click.option(
     "--as-recorded", is_flag=True, help="Join only rows that had been written by the label's time."
 )
@@ -210,11 +204,11 @@ def training_set_command(
         raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
     if labels is not None and target is None:
         given: Any = labels
-        service = service or "served_history_v1"
+        service = service or project.catalog.default_service("labels").name
     elif target is not None and labels is None:
         made = _labels(project, target, candidates, **span)
         given = made.labels.table
-        service = service or "training_v1"
+        service = service or project.catalog.default_service("target").name
         told = {"target": target, "candidates": candidates, **span, **plain(made)}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")

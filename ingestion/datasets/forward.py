@@ -25,7 +25,7 @@ Entry: TypeAlias = Literal["open", "close"]
 """Where the position is entered: at the next session's open, or at the decision's own close."""
 
 MAX_GAP = timedelta(days=12)
-"""Longest time from close to close inside a window, as the time to live of ``local_1d``.
+"""Longest time from close to close inside a window, as the time to live of daily features.
 
 The longest pause of a large exchange, Lunar New Year, is 11 days. Beyond that the symbol was halted
 or its bars are missing, and n of its sessions are not n of the market's.

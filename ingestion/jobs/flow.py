@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,7 +20,7 @@ from ingestion.base.errors import (
     TvfeastError,
 )
 from ingestion.base.store_files import store_files
-from ingestion.catalog import GROUPS, OHLCV_1D, FeatureGroup
+from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
 from ingestion.jobs.compute.local_features import local_features
@@ -233,6 +234,12 @@ def _error(
     return kind(f"{news}; {first}{more}; {receipt} says what became of each step")
 
 
+def _ingest_step(project: Project, group: FeatureGroup) -> str:
+    """Return the name of the step that fetches a group."""
+    is_pulse = group == project.catalog.pulse
+    return "feature-ingest" if is_pulse else f"feature-ingest {group.name}"
+
+
 class _NothingToDo(Exception):
     """A step has nothing to do; ``str()`` says why."""
 
@@ -262,7 +269,7 @@ def _chain(
 
     def gate() -> ValidateResult:
         verdict = validate(project, run_id)
-        promoted.extend(group for group in GROUPS if group.name in verdict.promoted)
+        promoted.extend(group for group in project.catalog.groups if group.name in verdict.promoted)
         return verdict
 
     def load() -> MaterializeResult:
@@ -285,7 +292,16 @@ def _chain(
             refuse_unless_usable,
         ),
         _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run_id)),
-        _Step("feature-ingest", (), lambda: feature_ingest(project, request, progress, run_id)),
+        *(
+            _Step(
+                _ingest_step(project, group),
+                (),
+                partial(
+                    feature_ingest, project, replace(request, group=group.name), progress, run_id
+                ),
+            )
+            for group in project.catalog.scanned
+        ),
         _Step("local-features", (), compute),
         _Step("validate", (), gate, refuse_unless_passed),
         _Step("materialize", ("validate",), load),

@@ -14,20 +14,6 @@ from ingestion.base.errors import InputError
 _CHECKOUT_REPOSITORY = Path(__file__).resolve().parents[2] / "feature_repo"
 _MARKER = ".tvfeast-workspace"
 
-_DEFINITIONS = '''\
-"""The checkout's definitions, on this folder's own lakehouse."""
-
-import os
-from pathlib import Path
-
-os.environ.setdefault("TVFEAST_PROJECT", str(Path(__file__).resolve().parent.parent))
-
-from ingestion.feast_objects.definitions import define
-from ingestion.base.settings import Settings
-
-globals().update(define(Settings.from_environment().lakehouse)._asdict())
-'''
-
 
 def make_workspace(folder: Path) -> Path:
     """Make an empty workspace; an earlier one in its place is removed.
@@ -45,6 +31,6 @@ def make_workspace(folder: Path) -> Path:
     repository.mkdir(parents=True)
     (folder / "data").mkdir()
     (folder / _MARKER).touch()
-    shutil.copy(_CHECKOUT_REPOSITORY / "feature_store.yaml", repository)
-    (repository / "definitions.py").write_text(_DEFINITIONS)
+    for name in ("feature_store.yaml", ".feastignore", "definitions.py"):
+        shutil.copy(_CHECKOUT_REPOSITORY / name, repository)
     return folder

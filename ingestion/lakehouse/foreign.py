@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ingestion.base.parts import part_number
-from ingestion.catalog import DATASETS
+from ingestion.catalog import Dataset
 from ingestion.lakehouse.parts import partition_date
 from ingestion.lakehouse.run_files import run_file, run_ids
 
 
-def foreign_files(root: Path) -> Iterator[str]:
+def foreign_files(root: Path, datasets: Iterable[Dataset]) -> Iterator[str]:
     """Yield what is no part and no run's; of a folder, the folder alone. As paths below the root.
 
     Names that begin with ``_`` at the root are the lakehouse's own.
     """
-    storages = {root / dataset.storage for dataset in DATASETS}
+    storages = {root / dataset.storage for dataset in datasets}
     above = {parent for storage in storages for parent in storage.parents}
 
     def search(folder: Path) -> Iterator[str]:

@@ -97,7 +97,7 @@ def age(group: FeatureGroup, rows: pa.Table, at: datetime) -> Figure | Skipped:
     if not rows.num_rows:
         return Skipped("age hours", "no rows")
     hours = (at - newest(rows)) / timedelta(hours=1)
-    return Figure("age hours", hours, high=group.quality.max_age / timedelta(hours=1))
+    return Figure("age hours", hours, high=group.max_age / timedelta(hours=1))
 
 
 def newest(rows: pa.Table) -> datetime:

@@ -70,7 +70,7 @@ def check_at_door(
         If a part of the trailing days cannot be read.
     """
     # A waiver that is expired or malformed waives nothing; the promotion gate says so.
-    waivers = read_waivers(project.feast_repository, clock.now())
+    waivers = read_waivers(project.feast_repository, project.catalog.groups, clock.now())
     batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
         history=read_history(project.lakehouse, group, batch, holes, feeds, project.formulas),

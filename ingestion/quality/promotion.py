@@ -14,14 +14,20 @@ import pyarrow.compute as pc
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
-from ingestion.lakehouse.run_files import RunFile, run_files
+from ingestion.lakehouse.run_files import RunFile, run_files, run_ids
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Skipped
 from ingestion.quality.parity import PARITY_FILE
 from ingestion.quality.waivers import Waivers
-from ingestion.runs.receipt_file import NOT_SAID, ended_before, is_done, read_receipt
+from ingestion.runs.receipt_file import (
+    NOT_SAID,
+    ended_before,
+    is_done,
+    is_of_group,
+    read_receipt,
+    snapshot_receipts,
+)
 
-COVERAGE_FILE = "feature_ingest_coverage.json"
 _NAMED = 3
 
 
@@ -78,10 +84,11 @@ def coverage(
         The group's newest row of each symbol, up to the instant ``at``.
     """
     newest = pc.max(rows["event_timestamp"]).as_py()
-    for file in run_files(lakehouse, COVERAGE_FILE):
+    newest_first = sorted(run_ids(lakehouse), reverse=True)
+    for file in (each for run in newest_first for each in snapshot_receipts(lakehouse, run, group)):
         try:
             receipt = read_receipt(file)
-            if ended_before(receipt, "verdict"):
+            if ended_before(receipt, "verdict") or not is_of_group(receipt, group):
                 continue
             known_at = datetime.fromisoformat(receipt["known_at"])
             if receipt["verdict"] == "publish" and newest <= known_at <= at:

@@ -276,7 +276,7 @@ def _rules(group: FeatureGroup) -> Iterator[Rule]:
             yield _finite(column, quality.tolerance)
         if column.dtype is Dtype.INT64 and (column.low, column.high) != (None, None):
             yield _whole(column)
-        if column.values is not None:
+        if column.values:
             yield OneOf(column.name, column.values)
     for identity in quality.identities:
         yield Sum(identity.column, identity.parts, quality.tolerance)

@@ -14,13 +14,13 @@ It holds to the end of that day, UTC. Each entry names one check of one group, a
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from ingestion.catalog import GROUPS, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.quality.rules import row_rules
 
 FOLDER = "waivers"
@@ -61,22 +61,25 @@ class Waivers:
         return frozenset(check for of, _, check in names if of == group)
 
 
-def read_waivers(feast_repository: Path, at: datetime) -> Waivers:
+def read_waivers(feast_repository: Path, groups: Iterable[FeatureGroup], at: datetime) -> Waivers:
     """Read all waivers.
 
     Parameters
     ----------
+    groups
+        All groups: what a waiver may name is a check of one of them.
     at
         The instant by which they may be expired.
     """
     folder = feast_repository / FOLDER
+    known = {f"{group.name}: {check}" for group in groups for check in waivable(group)}
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     valid, problems = [], []
     for path in paths:
         if path.name.startswith("."):
             continue
         try:
-            waiver = _read(path)
+            waiver = _read(path, known)
         except ValueError as error:
             problems.append(f"{path}: {error}; mend or delete it")
             continue
@@ -106,7 +109,7 @@ def _checks(group: FeatureGroup) -> Iterator[str]:
         yield from (f"{column.name} {what}" for what in _OF_FEATURES)
 
 
-def _read(path: Path) -> Waiver:
+def _read(path: Path, known: Collection[str]) -> Waiver:
     """Read a waiver.
 
     Raises
@@ -130,7 +133,7 @@ def _read(path: Path) -> Waiver:
         owner=_text(document, "owner"),
         reason=_text(document, "reason"),
         expires=expires,
-        waives=_names(document),
+        waives=_names(document, known),
     )
 
 
@@ -141,11 +144,10 @@ def _text(document: dict[str, Any], member: str) -> str:
     return value
 
 
-def _names(document: dict[str, Any]) -> tuple[str, ...]:
+def _names(document: dict[str, Any], known: Collection[str]) -> tuple[str, ...]:
     names = document.get("waives")
     if not isinstance(names, list) or not names:
         raise ValueError('waives must list checks, such as ["tv_technicals_1d: RSI unit"]')
-    known = {f"{group.name}: {check}" for group in GROUPS for check in waivable(group)}
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"waives {name!r}, which is no check of any group")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
-from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse.ledger import Key, read_ledger
 from ingestion.lakehouse.run_files import RunFile, receipts_of_run, run_ids
 from ingestion.runs.quarantine import quarantined
-from ingestion.runs.receipt_file import read_receipt
+from ingestion.runs.receipt_file import is_of_group, read_receipt, snapshot_receipts
 from ingestion.runs.run_folders import check_run_folders
-
-_SNAPSHOT = "feature_ingest_coverage.json"
 
 
 @dataclass
@@ -30,13 +28,17 @@ class RecordsReport:
     """Path below the root, and reason."""
 
 
-def check_records(root: Path, rows_of: Mapping[tuple[str, str], int]) -> RecordsReport:
+def check_records(
+    root: Path, rows_of: Mapping[tuple[str, str], int], scanned: Sequence[FeatureGroup]
+) -> RecordsReport:
     """Check the receipts and ledgers of all runs.
 
     Parameters
     ----------
     rows_of
         Rows in the lakehouse by dataset and run.
+    scanned
+        The groups of the scanner, whose receipts say how many rows there are.
     """
     report = RecordsReport()
     for receipt in _receipts(root):
@@ -53,7 +55,7 @@ def check_records(root: Path, rows_of: Mapping[tuple[str, str], int]) -> Records
         }
         reasons = [
             *_file_faults(root, run_id, files),
-            *_row_faults(root, receipt, document, rows_of),
+            *_row_faults(root, receipt, document, rows_of, scanned),
         ]
         report.faults += [(name, reason) for reason in reasons]
     report.faults += check_run_folders(root)
@@ -76,16 +78,19 @@ def _row_faults(
     receipt: RunFile,
     document: dict[str, Any],
     rows_of: Mapping[tuple[str, str], int],
+    scanned: Sequence[FeatureGroup],
 ) -> Iterator[str]:
-    if receipt.name != _SNAPSHOT:
-        return
-    group = TV_TECHNICALS_1D.name
-    try:
-        kept_back = quarantined(root, receipt.run_id)[group]
-    except CorruptPart as error:
-        yield str(error)
-        return
-    yield from _coverage_faults(document, rows_of.get((group, receipt.run_id), 0), kept_back)
+    for group in scanned:
+        of_group = snapshot_receipts(root, receipt.run_id, group)
+        if receipt not in of_group or not is_of_group(document, group):
+            continue
+        try:
+            kept_back = quarantined(root, receipt.run_id)[group.name]
+        except CorruptPart as error:
+            yield str(error)
+            return
+        stored = rows_of.get((group.name, receipt.run_id), 0)
+        yield from _coverage_faults(document, stored, kept_back)
 
 
 def _file_faults(root: Path, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:

@@ -33,11 +33,11 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
-from ingestion.base.settings import Settings
-from ingestion.catalog import DATASETS
+from ingestion.catalog import Catalog
 from ingestion.lakehouse import write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
 from ingestion.lakehouse.run_files import run_file
+from ingestion.project import Project
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Job:
     """
 
     def __init__(
-        self, settings: Settings, run_id: str, name: str, file_name: str, request: object = None
+        self, settings: Project, run_id: str, name: str, file_name: str, request: object = None
     ) -> None:
         self._settings, self._run_id, self._name = settings, run_id, name
         self._file_name, self._request = file_name, plain(request)
@@ -117,11 +117,17 @@ class Job:
         """Take down an error that the job goes on after; leaving it by one does the same."""
         self._outcome, self._error = outcome_of(error), _told(error)
 
+    def _dataset(self, entry: Entry) -> str:
+        """Return whose part it is; a folder that is no dataset's is named itself."""
+        folder = entry.part.partition("/date=")[0]
+        datasets = self._settings.catalog.datasets
+        return next((each.name for each in datasets if each.storage == folder), folder)
+
     def published(self) -> dict[str, int]:
         """Return how many rows it has published so far, by dataset."""
         rows: Counter[str] = Counter()
         for entry in self._confirmed():
-            rows[_dataset(entry)] += entry.rows
+            rows[self._dataset(entry)] += entry.rows
         return dict(rows)
 
     def published_so_far(self) -> str:
@@ -141,7 +147,7 @@ class Job:
             "duration_s": round(time.monotonic() - self._start, 3),
             "peak_memory_mb": peak_memory_mb(),
             "code": code_version(),
-            "catalog_sha256": catalog_hash(),
+            "catalog_sha256": catalog_hash(self._settings.catalog),
             "settings": _settings(self._settings),
             "request": self._request,
             "parts": [
@@ -181,17 +187,11 @@ def _told(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _secrets(settings: Settings, request: object) -> Redaction:
+def _secrets(settings: Project, request: object) -> Redaction:
     """Return what hides the session and the headers that an error may repeat."""
     headers = dict(getattr(getattr(request, "scanner", None), "headers", {}))
     session = [session_header(settings.session_id)] if settings.session_id else []
     return Redaction([*headers.items(), *session])
-
-
-def _dataset(entry: Entry) -> str:
-    """Return whose part it is; a folder that is no dataset's is named itself."""
-    folder = entry.part.partition("/date=")[0]
-    return next((each.name for each in DATASETS if each.storage == folder), folder)
 
 
 def peak_memory_mb() -> int:
@@ -215,13 +215,13 @@ def code_version() -> dict[str, str | None]:
 
 
 @cache
-def catalog_hash() -> str:
+def catalog_hash(catalog: Catalog) -> str:
     """Return the SHA-256 of all declarations: equal catalogs, equal hashes."""
-    text = json.dumps(plain(DATASETS), ensure_ascii=False, sort_keys=True)
+    text = json.dumps(plain(catalog.datasets), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _settings(settings: Settings) -> dict[str, Any]:
+def _settings(settings: Project) -> dict[str, Any]:
     url = urlsplit(settings.scanner_url)
     return {
         "project": str(settings.folder),

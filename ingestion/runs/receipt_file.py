@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestion.base.errors import InputError
+from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse.run_files import RunFile, run_file, run_ids
 from ingestion.runs.receipt import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
 """What taking a value out of a document raises where there is another one, or none."""
+
+_SNAPSHOT = "feature_ingest.{}.json"
+_FORMER_SNAPSHOT = "feature_ingest_coverage.json"
+"""Written by version 0.1.0, which had one group of the scanner."""
 
 Told = TypeVar("Told")
 _log = logging.getLogger(__name__)
@@ -119,6 +124,26 @@ def newest_receipt(
 ) -> Told | None:
     """Return what the newest receipt of a job tells, by :func:`receipts_told`; None without one."""
     return next(receipts_told(root, name, read, passed_over), None)
+
+
+def snapshot_file(group: FeatureGroup) -> str:
+    """Return the name of the receipt of a group's snapshot."""
+    return _SNAPSHOT.format(group.name)
+
+
+def snapshot_receipts(root: Path, run_id: str, group: FeatureGroup) -> list[RunFile]:
+    """Return the receipts of a run that may be of a group's snapshot: one, or none."""
+    names = (snapshot_file(group), _FORMER_SNAPSHOT)
+    files = (run_file(root, run_id, name) for name in names)
+    return [file for file in files if file.exists()][:1]
+
+
+def is_of_group(receipt: dict[str, Any], group: FeatureGroup) -> bool:
+    """Return whether a snapshot's receipt is of a group; one of version 0.1.0 names its parts."""
+    if "group" in receipt:
+        return bool(receipt["group"] == group.name)
+    parts = receipt.get("parts") or []
+    return all(str(each["part"]).startswith(f"{group.storage}/") for each in parts)
 
 
 def _refusal(file: RunFile, what: str) -> InputError:

@@ -13,13 +13,14 @@ from bars_tools import HEADER, Import, Write, day_of
 
 from ingestion.bars import writing
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.serve import targets
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import append_part, append_parts, list_parts, read_file
 from ingestion.project import Project
+from tests.declared import LOCAL_1D
 
 DAYS = [date(2021, 3, day) for day in (*range(1, 6), *range(8, 13), *range(15, 20))]
 SPLIT_DAY = DAYS[-3]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.catalog import DATASETS, LOCAL_1D, Dataset
+from ingestion.catalog import Dataset
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import list_parts
+from tests.declared import DATASETS, LOCAL_1D
 from tests.faults.commands import commands
 from tests.faults.damage import DAMAGES, partition_deleted
 from tests.faults.told import assert_told

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from tests.declared import TV_TECHNICALS_1D
 from tests.faults.stock import StockMaterialize
 from tests.faults.strikes import AtTouch
 from tests.faults.world import BARS, NEWS, SERVED, SYMBOLS, WEDNESDAY, State, World, content

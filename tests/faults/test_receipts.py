@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.catalog import DATASETS, OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import by_date, list_parts
 from ingestion.replay import FaultPlan
+from tests.declared import DATASETS, TV_TECHNICALS_1D
 from tests.faults.world import ALL_KINDS, BARS, NEWS, SERVED, State, World
 from tests.fuzzing import sized
 from tests.processes import KILLED, Ended
@@ -30,7 +31,7 @@ OUTCOMES = {0: "done", 1: "failed", 2: "failed", 3: "refused", 4: "failed", 130:
 RECEIPTS = {
     "data-ingest": "data_ingest.json",
     "meta-ingest": "meta_ingest.json",
-    "feature-ingest": "feature_ingest_coverage.json",
+    "feature-ingest": "feature_ingest.tv_technicals_1d.json",
     "local-features": "local_features.json",
     "backfill": "backfill.json",
     "validate": "validate.json",

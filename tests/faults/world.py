@@ -16,20 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.catalog import (
-    ABSENCES,
-    ACCEPTED_HOLES,
-    DATASETS,
-    FEEDS,
-    HELD_BARS,
-    MISSED_BARS,
-    SPLITS,
-)
+from ingestion.catalog import ABSENCES, ACCEPTED_HOLES, FEEDS, HELD_BARS, MISSED_BARS, SPLITS
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
 from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import DATASETS
 from tests.processes import Command, Ended, Forge, Running, project_of
 
 SYMBOLS = [

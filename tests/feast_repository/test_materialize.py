@@ -21,8 +21,6 @@ from ingestion.base.errors import (
     InputError,
     LakehouseLocked,
 )
-from ingestion.catalog import GROUPS
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.daily import rebuild_text
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize
@@ -31,6 +29,8 @@ from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
 from ingestion.project import Project
+from tests.declared import GROUPS
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 

@@ -13,7 +13,6 @@ import pytest
 from pyarrow import fs
 
 from ingestion.base.errors import CorruptPart
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.jobs.serve.materialize import materialize
@@ -29,6 +28,7 @@ from ingestion.lakehouse.ledger import Ledger
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.writing import append
 from ingestion.project import Project
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import EVENING, technicals
 

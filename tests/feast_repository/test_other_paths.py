@@ -10,7 +10,6 @@ import yaml
 
 from ingestion.base.errors import CorruptPart, FeastRepositoryError
 from ingestion.base.store_files import read_configuration, with_files
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.lineage import Online
 from ingestion.jobs.audit.status import StatusLimits, status
@@ -24,6 +23,7 @@ from ingestion.lakehouse import list_parts
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from tests.conftest import SAMPLE
+from tests.declared import TV_TECHNICALS_1D
 from tests.feast_repository.conftest import WEEK
 
 

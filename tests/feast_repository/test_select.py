@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.serve import select as job
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
@@ -14,6 +13,7 @@ from ingestion.lakehouse import append_part, list_parts, read_file
 from ingestion.markets.hours import BarState, bar_close
 from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 from ingestion.project import Project
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 
@@ -237,7 +237,7 @@ class TestBarState:
 
 def test_an_unknown_feature_is_refused_with_the_known_ones(week: Project):
     for request in (SelectRequest(by="rsi"), SelectRequest(minimum={"Nope": 1.0})):
-        with pytest.raises(InputError, match=r"has no feature.*Recommend\.All"):
+        with pytest.raises(InputError, match=r"there is no feature.*Recommend\.All"):
             select(week, request)
 
 

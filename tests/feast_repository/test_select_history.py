@@ -14,7 +14,7 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import LOCAL_1D, OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.serving import selection_csv, selection_text
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
@@ -25,6 +25,7 @@ from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
 from ingestion.markets.hours import BarState
 from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 from tests.lakehouse.technicals import technicals
 
 FRIDAY = datetime(2021, 3, 5, 22, tzinfo=UTC)
@@ -165,7 +166,7 @@ def test_snapshots_go_before_from_the_first_one_on(history: Project, at):
 def test_a_group_without_rows_is_told_with_its_remedy(kept: Project):
     with pytest.raises(InputError, match=r"no tv_technicals_1d.*flow-data"):
         select(kept, SelectRequest(as_of=FRIDAY, group="tv_technicals_1d"))
-    with pytest.raises(InputError, match=r"no local_1d.*backfill"):
+    with pytest.raises(InputError, match=r"no local_1d.*local-features"):
         select(kept, SelectRequest(as_of=datetime(2021, 2, 1, tzinfo=UTC), group="local_1d"))
 
 

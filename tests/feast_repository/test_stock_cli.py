@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import append_part
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import technicals
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
@@ -17,6 +16,7 @@ from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import list_parts, read_file
 from ingestion.project import Project
 from tests.conftest import SAMPLE
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 from tests.feast_repository.conftest import WEEK
 
 FRIDAY = WEEK[-1]

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.serve import training_set as job
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 from ingestion.lakehouse import append_part, list_parts, read_file
 from ingestion.project import Project
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.feast_repository.conftest import WEEK
 from tests.lakehouse.technicals import technicals
 

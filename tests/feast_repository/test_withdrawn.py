@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import explain_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
@@ -33,6 +33,7 @@ from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_curr
 from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import LOCAL_1D
 
 HOUR = timedelta(hours=1)
 SYMBOLS = ["NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM"]

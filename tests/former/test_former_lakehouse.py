@@ -14,10 +14,11 @@ import pyarrow as pa
 import pytest
 from digests import KEYS, current_rows, dataset_folders, described
 
-from ingestion.catalog import DATASETS, Dataset
+from ingestion.catalog import Dataset
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current, read_part
 from ingestion.replay import ReplayScanner
+from tests.declared import DATASETS
 from tests.former.served import FeastCommand, Reads
 from tests.processes import Command, Ended, Forge
 

@@ -13,8 +13,6 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.catalog.formula import Formula, beyond_limits
-from ingestion.catalog.local_1d import LOCAL_1D
-from ingestion.catalog.tv_technicals_1d import TV_TECHNICALS_1D
 from ingestion.formulas import (
     FEATURES,
     SHIPPED,
@@ -25,6 +23,7 @@ from ingestion.formulas import (
     load_formulas,
     shared,
 )
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 from tests.formulas.local_bars import random_walk, with_splits
 
 GAP = '''\

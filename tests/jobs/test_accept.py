@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part
 from ingestion.project import Project
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"

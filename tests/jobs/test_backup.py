@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.catalog import DATASETS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import StatusLimits, status
@@ -33,6 +33,7 @@ from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import DATASETS, LOCAL_1D, TV_TECHNICALS_1D
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"
 SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NYSE:UPS"]

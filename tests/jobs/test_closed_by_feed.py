@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scanned_rows import bar, instant, showing, unix
 
-from ingestion.catalog import FEEDS, TV_TECHNICALS_1D
+from ingestion.catalog import FEEDS
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import parity
@@ -21,6 +21,7 @@ from ingestion.lakehouse import list_parts, read_file
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.hours import BarState
 from tests.conftest import QUICK
+from tests.declared import TV_TECHNICALS_1D
 
 OPENED = "2021-03-03T14:30"
 """An ordinary session of New York: it closes at 21:00 UTC."""

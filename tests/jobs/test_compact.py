@@ -20,13 +20,14 @@ import pytest
 
 from ingestion.base.errors import InputError, LakehouseLocked
 from ingestion.base.reading import reading_again
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
 from ingestion.lakehouse.parts import replaced_parts
 from ingestion.project import Project
+from tests.declared import LOCAL_1D
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 KILLS = int(os.environ.get("TVFEAST_KILLS", "15"))
@@ -44,10 +45,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shutil
 from ingestion.jobs.audit.compact import compact
-from ingestion.runs.receipt import catalog_hash, code_version
+from ingestion.runs.receipt import code_version
 from ingestion.project import Project
 
-catalog_hash(), code_version()  # once for all children
+code_version()  # once for all children
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,8 +11,7 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import explain_text
 from ingestion.formulas import SHIPPED, compute_local_features
 from ingestion.jobs.audit.compact import compact
@@ -28,6 +27,8 @@ from ingestion.project import Project
 from ingestion.quality.gate import write_quarantine
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import LOCAL_1D
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 HOUR = timedelta(hours=1)
@@ -43,7 +44,7 @@ def lakehouse(tmp_path: Path, at) -> Project:
     for number in range(3):
         write(settings, f"run-{number}", EVENING, EVENING + number * HOUR, 50.0 + number)
     write(settings, "run-3", EVENING + DAY, EVENING + DAY, 60.0)
-    write_run_file(settings.lakehouse, "run-2", "feature_ingest_coverage.json", b"{}")
+    write_run_file(settings.lakehouse, "run-2", "feature_ingest.tv_technicals_1d.json", b"{}")
     return settings
 
 
@@ -73,7 +74,7 @@ def test_restatements_are_told_the_last_first(lakehouse: Project):
     told = story(lakehouse, EVENING + 3 * HOUR)
     assert [version.value for version in told.versions] == [52.0, 51.0, 50.0]
     assert [version.run_id for version in told.versions] == ["run-2", "run-1", "run-0"]
-    assert told.versions[0].receipts == ("_runs/run-2/feature_ingest_coverage.json",)
+    assert told.versions[0].receipts == ("_runs/run-2/feature_ingest.tv_technicals_1d.json",)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +254,8 @@ def test_every_recomputed_feature_has_a_formula_with_prose():
     ("symbol", "feature", "as_of", "told"),
     [
         ("AAPL", "RSI", None, "EXCHANGE:TICKER"),
-        (AAPL, "rsi", None, "no feature rsi"),
-        (AAPL, "ohlcv_1d:RSI", None, "no feature ohlcv_1d:RSI"),
+        (AAPL, "rsi", None, "no feature 'rsi'"),
+        (AAPL, "ohlcv_1d:RSI", None, "no group 'ohlcv_1d'"),
         (AAPL, "RSI", EVENING + 9 * DAY, "in the future"),
     ],
 )

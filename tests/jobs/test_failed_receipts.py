@@ -28,7 +28,12 @@ from ingestion.runs.receipt import Job
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 RECEIPTS = (
-    *("data_ingest.json", "meta_ingest.json", "feature_ingest_coverage.json", "flow_data.json"),
+    *(
+        "data_ingest.json",
+        "meta_ingest.json",
+        "feature_ingest.tv_technicals_1d.json",
+        "flow_data.json",
+    ),
     *("local_features.json", "validate.json", "materialize.json", "parity.json", "accept.json"),
     *("accept_hole.json", "import_bars.json", "compact.json", "withdraw_bars.json"),
 )
@@ -113,7 +118,7 @@ def test_a_snapshot_that_never_appeared_is_not_what_the_gate_counts(
     run_id = "99990101T000000Z-000000"
     with (
         suppress(OSError),
-        Job(settings, run_id, "feature-ingest", "feature_ingest_coverage.json") as job,
+        Job(settings, run_id, "feature-ingest", "feature_ingest.tv_technicals_1d.json") as job,
     ):
         known_at = (MONDAY + timedelta(hours=3)).isoformat()
         job.tell(known_at=known_at, verdict="publish", asked=60, resumed=0, min_coverage=0.95)

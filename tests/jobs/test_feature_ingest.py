@@ -27,7 +27,6 @@ from ingestion.base.errors import (
     ScannerRefused,
     UnknownColumn,
 )
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.cli.daily import ingest_text
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.ingest import feature_ingest as job
@@ -40,6 +39,7 @@ from ingestion.project import Project
 from ingestion.quality.gate import check_at_door
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
+from tests.declared import TV_TECHNICALS_1D as GROUP
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
 TEN = ALL.symbols[:10]
@@ -66,7 +66,7 @@ def keys(settings: Project) -> list[tuple[str, int]]:
 
 
 def receipts(settings: Project) -> list[dict]:
-    files = sorted((settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json"))
+    files = sorted((settings.lakehouse / "_runs").glob("*/feature_ingest.tv_technicals_1d.json"))
     return [json.loads(file.read_bytes()) for file in files]
 
 

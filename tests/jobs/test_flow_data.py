@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused, LakehouseLocked
-from ingestion.catalog import DATASETS
 from ingestion.cli.daily import flow_text
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.flow import FlowResult, Status, flow_data
@@ -23,6 +22,7 @@ from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
+from tests.declared import DATASETS
 
 TUESDAY = MONDAY + timedelta(days=1)
 STEPS = [

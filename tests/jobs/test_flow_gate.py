@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused, NothingFetched
-from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import local_features
@@ -32,6 +31,7 @@ from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
+from tests.declared import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 
 TV, LOCAL = TV_TECHNICALS_1D.name, LOCAL_1D.name
 TUESDAY, LATER = MONDAY + timedelta(days=1), MONDAY + timedelta(days=14)
@@ -218,7 +218,7 @@ def rounds(flow: FlowResult) -> dict[str, int]:
     names = {
         "data-ingest": "data_ingest.json",
         "meta-ingest": "meta_ingest.json",
-        "feature-ingest": "feature_ingest_coverage.json",
+        "feature-ingest": "feature_ingest.tv_technicals_1d.json",
     }
     return {
         job: len(json.loads(flow.receipt.with_name(name).read_text())["attempts"])

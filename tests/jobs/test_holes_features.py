@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import explain_text
 from ingestion.formulas import FEATURES, SHIPPED
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -28,6 +28,7 @@ from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.project import Project
 from tests.conftest import MONDAY, QUICK, SAMPLE
+from tests.declared import LOCAL_1D
 
 DAY = timedelta(days=1)
 LOST = date(2021, 4, 13)

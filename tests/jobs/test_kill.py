@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base import clock
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import arrow_schema
@@ -28,6 +27,7 @@ from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.fuzzing import sized
 from tests.tally import kills
 

@@ -15,7 +15,7 @@ import pytest
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.catalog import LOCAL_1D, OHLCV_1D, Column, Dataset, Dtype
+from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.formulas import compute, compute_local_features
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute import local_features as job
@@ -26,6 +26,7 @@ from ingestion.markets.hours import bar_closes
 from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
 from tests.conftest import SAMPLE
+from tests.declared import LOCAL_1D
 
 SYMBOLS = ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM"]
 FIRST = datetime(2020, 8, 20, tzinfo=UTC)
@@ -328,7 +329,7 @@ def test_a_backfill_of_a_span_hides_no_news(lakehouse: Project, bars: pa.Table, 
 
 
 def test_a_formula_of_the_project_is_computed_beside_the_shipped_ones(
-    settings: Project, bars: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Project, bars: pa.Table, tmp_path: Path
 ):
     project = replace(settings, folder=tmp_path / "project")
     folder = project.feast_repository / "formulas"
@@ -339,19 +340,21 @@ def test_a_formula_of_the_project_is_computed_beside_the_shipped_ones(
         "def overnight_gap(bars):\n"
         "    return ratio(bars.open, shift(bars.close, 1)) - 1\n"
     )
-    own = Column("overnight_gap", Dtype.DOUBLE, "open ÷ previous close − 1", low=-1)
-    gone = Column("no_longer", Dtype.DOUBLE, "what was computed once", retired=True)
-    features = (own, LOCAL_1D.features[6], gone)
-    others = [column for column in LOCAL_1D.columns if column not in LOCAL_1D.features]
-    mine = replace(
-        LOCAL_1D,
-        name="mine",
-        storage="features/mine",
-        columns=(*others[:2], *features, *others[2:]),
-        features=features,
-        quality=replace(LOCAL_1D.quality, identities=()),
-    )
-    monkeypatch.setattr(job, "computed_groups", lambda _: (LOCAL_1D, mine))
+    declared = """
+from ingestion.catalog import Column, FeatureGroup, FromBars
+
+GROUP = FeatureGroup(
+    name="mine",
+    meaning="gaps",
+    source=FromBars(),
+    ttl="12d",
+    features=["{}", "RSI", Column("no_longer", meaning="was computed once", retired=True)],
+)
+"""
+    (project.feast_repository / "groups").mkdir()
+    file = project.feast_repository / "groups" / "mine.py"
+    file.write_text(declared.format("overnight_gap"))
+    mine = project.catalog.group("mine")
     load(project, bars)
     result = backfill(project, *EVER)
     rows = read_current(list_parts(project.lakehouse, mine), mine)
@@ -365,7 +368,6 @@ def test_a_formula_of_the_project_is_computed_beside_the_shipped_ones(
     assert rows["overnight_gap"].to_pylist() == expected["overnight_gap"].to_pylist()
     assert not backfill(project, *EVER).rows_written
 
-    lacking = replace(mine, features=(replace(own, name="nowhere"),))
-    monkeypatch.setattr(job, "computed_groups", lambda _: (lacking,))
-    with pytest.raises(InputError, match="mine has the feature nowhere, and no formula"):
-        backfill(project, *EVER)
+    file.write_text(declared.format("nowhere"))
+    with pytest.raises(InputError, match=r"mine\.py, line 4: mine names the formula 'nowhere'"):
+        backfill(replace(project), *EVER)

@@ -20,7 +20,6 @@ import pytest
 
 from ingestion.base.errors import InputError, LakehouseLocked
 from ingestion.base.plain import plain
-from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, parity
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
@@ -31,6 +30,7 @@ from ingestion.project import Project
 from ingestion.quality.parity import ColumnParity
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import SAMPLE
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 
 STOCKS = ("NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:JPM")
 BTC = "BINANCE:BTCUSDT"

@@ -15,8 +15,7 @@ import pytest
 
 from ingestion.base.errors import GateRefused
 from ingestion.base.plain import plain
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import (
     Section,
@@ -31,11 +30,15 @@ from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.plugins.online.layout import Layout, Values
 from ingestion.plugins.online.tables import Rows, make_table, upsert
 from ingestion.project import Project
+from tests.declared import LOCAL_1D
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
-AGE = GROUP.quality.max_age
+AGE = GROUP.max_age
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 NAMES = [f"NASDAQ:S{number:02}" for number in range(19)] + ["BINANCE:BTCUSDT"]
+
+SNAPSHOT = "feature_ingest.tv_technicals_1d.json"
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def write(settings: Project, run_id: str, name: str, **document: object) -> None
 def snapshot_receipt(settings: Project, run_id: str, coverage: float = 1.0, **more) -> None:
     source = {"symbols": more.pop("symbols", NAMES)}
     write(
-        *(settings, run_id, "feature_ingest_coverage.json"),
+        *(settings, run_id, SNAPSHOT),
         **{"coverage": coverage, "request": {"source": source}, "failed_symbols": {}, **more},
     )
 
@@ -202,7 +205,7 @@ def test_a_symbol_without_a_row_for_90_days_is_missing(lakehouse: Project, at):
 
 def test_a_market_asked_for_whole_is_held_against_what_was_seen_of_it(lakehouse: Project):
     write(
-        *(lakehouse, "run-2", "feature_ingest_coverage.json"),
+        *(lakehouse, "run-2", SNAPSHOT),
         **{"coverage": 0.96, "request": {"source": "america"}, "failed_symbols": {"X:F": "reset"}},
     )
     assert group(status(lakehouse)).asked == 21
@@ -241,7 +244,7 @@ def test_symbols_held_back_for_a_split_are_told_and_limited_on_demand(lakehouse:
 
 @pytest.mark.parametrize(
     "name",
-    ["feature_ingest_coverage.json", "materialize.json", "data_ingest.json", "import_bars.json"],
+    [SNAPSHOT, "materialize.json", "data_ingest.json", "import_bars.json"],
 )
 def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
     lakehouse: Project, name: str
@@ -262,7 +265,7 @@ def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
 
 
 def test_a_damaged_receipt_that_a_newer_one_has_replaced_is_no_limit(lakehouse: Project):
-    write_run_file(lakehouse.lakehouse, "run-0", "feature_ingest_coverage.json", b"{")
+    write_run_file(lakehouse.lakehouse, "run-0", SNAPSHOT, b"{")
     assert status(lakehouse).passed
 
 
@@ -277,11 +280,11 @@ def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakeho
 @pytest.mark.parametrize(
     ("name", "document"),
     [
-        ("feature_ingest_coverage.json", {}),
-        ("feature_ingest_coverage.json", {"coverage": "all"}),
-        ("feature_ingest_coverage.json", {"coverage": float("nan"), "request": {"source": "x"}}),
-        ("feature_ingest_coverage.json", {"coverage": 1.0, "request": {"source": {"symbols": 7}}}),
-        ("feature_ingest_coverage.json", {"coverage": 1.0, "failed_symbols": 7}),
+        (SNAPSHOT, {}),
+        (SNAPSHOT, {"coverage": "all"}),
+        (SNAPSHOT, {"coverage": float("nan"), "request": {"source": "x"}}),
+        (SNAPSHOT, {"coverage": 1.0, "request": {"source": {"symbols": 7}}}),
+        (SNAPSHOT, {"coverage": 1.0, "failed_symbols": 7}),
         ("materialize.json", {"until": "noon", "views": []}),
         ("materialize.json", {"until": EVENING.isoformat(), "views": [7]}),
         ("data_ingest.json", {"bars": {"held_back": [7, {}]}}),
@@ -500,7 +503,7 @@ def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: 
 def test_a_store_that_serves_history_alone_is_looked_at_all_the_same(lakehouse: Project, at):
     """Nobody fetches, so nothing is to be fresh; but what was loaded is to be there."""
     shutil.rmtree(lakehouse.lakehouse / "features" / GROUP.name)
-    (lakehouse.lakehouse / "_runs" / "run-1" / "feature_ingest_coverage.json").unlink()
+    (lakehouse.lakehouse / "_runs" / "run-1" / SNAPSHOT).unlink()
     at(EVENING + 60 * DAY)
     assert status(lakehouse).problems == ()
     path = lakehouse.folder / "data" / "online.db"

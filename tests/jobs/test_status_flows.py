@@ -11,8 +11,7 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import ProfileStatus, State, StatusReport, status
 from ingestion.jobs.profiles import (
@@ -25,6 +24,8 @@ from ingestion.jobs.profiles import (
 from ingestion.lakehouse import append_part, lakehouse_lock, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run_id import new_run_id
+from tests.declared import LOCAL_1D
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.jobs.test_status import daily, loaded, served
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -82,7 +83,7 @@ def flow(settings: Project, at) -> Flow:
             append_part(root, LOCAL_1D, daily(LOCAL_1D, present, started), run_id)
             snapshot = head | {"request": {"source": source}, "coverage": coverage}
             snapshot |= {"known_at": started.isoformat(), "failed_symbols": {}}
-            write(root, run_id, "feature_ingest_coverage.json", snapshot)
+            write(root, run_id, "feature_ingest.tv_technicals_1d.json", snapshot)
             loaded(settings, run_id, started)
         steps = [
             {"step": step, "status": "failed", "reason": failed[step]}

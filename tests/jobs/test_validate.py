@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked
-from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.cli.commands import cli
 from ingestion.jobs.audit.validate import refuse_unless_passed, validate
 from ingestion.jobs.compute.local_features import backfill
@@ -28,6 +27,7 @@ from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
+from tests.declared import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 
 TV = TV_TECHNICALS_1D
 LATER = "99990101T000000Z-a"
@@ -128,15 +128,15 @@ def test_rows_that_are_gone_show_in_the_coverage(settings: Project):
 
 
 def test_old_rows_are_not_promoted(settings: Project, at: Callable[[datetime], None]):
-    at(MONDAY + TV.quality.max_age)
+    at(MONDAY + TV.max_age)
     assert validate(settings).passed
-    at(MONDAY + TV.quality.max_age + timedelta(seconds=1))
+    at(MONDAY + TV.max_age + timedelta(seconds=1))
     (fault,) = validate(settings).faults
     assert (fault.group, fault.check) == (TV.name, "age hours")
 
 
 def test_each_group_is_judged_by_itself(settings: Project, at: Callable[[datetime], None]):
-    at(MONDAY + TV.quality.max_age + timedelta(seconds=1))
+    at(MONDAY + TV.max_age + timedelta(seconds=1))
     result = validate(settings)
     assert result.promoted == (LOCAL_1D.name,)
     assert {name: [each.check for each in faults] for name, faults in result.refused.items()} == {
@@ -161,7 +161,7 @@ def test_rows_are_as_old_as_a_closed_market_makes_them(
     )
     at(newest + timedelta(days=11))
     assert validate(settings).promoted == (LOCAL_1D.name,)
-    at(newest + LOCAL_1D.quality.max_age + timedelta(seconds=1))
+    at(newest + LOCAL_1D.max_age + timedelta(seconds=1))
     assert validate(settings).promoted == ()
 
 
@@ -239,7 +239,7 @@ class TestParity:
 
 
 def test_a_coverage_receipt_that_cannot_be_read_fails(settings: Project):
-    name = "feature_ingest_coverage.json"
+    name = "feature_ingest.tv_technicals_1d.json"
     write_run_file(settings.lakehouse, LATER, name, b"{")
     (fault,) = validate(settings).faults
     assert fault.check == "coverage"

@@ -11,14 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.catalog import LOCAL_1D, Dataset
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
+from ingestion.catalog import Dataset
 from ingestion.jobs.audit import missing_files as losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, by_date, list_parts, write_run_file
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
 from ingestion.project import Project
+from tests.declared import LOCAL_1D
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"
@@ -280,7 +281,7 @@ def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):
     ],
 )
 def test_a_snapshots_receipt_is_held_against_its_rows(root: Path, receipt, reason: str | None):
-    name = "feature_ingest_coverage.json"
+    name = "feature_ingest.tv_technicals_1d.json"
     write_run_file(root, "run-1", name, json.dumps(receipt).encode())
     found = faults(root)
     assert list(found) == ([f"_runs/run-1/{name}"] if reason else [])
@@ -289,7 +290,7 @@ def test_a_snapshots_receipt_is_held_against_its_rows(root: Path, receipt, reaso
 
 def test_a_receipt_of_a_run_that_died_before_it_published_holds(root: Path):
     content = json.dumps({"run_id": "dead", "fetched": 3, "verdict": "publish"}).encode()
-    write_run_file(root, "dead", "feature_ingest_coverage.json", content)
+    write_run_file(root, "dead", "feature_ingest.tv_technicals_1d.json", content)
     assert faults(root) == {}
 
 
@@ -299,7 +300,7 @@ def test_rows_in_quarantine_count_as_fetched(root: Path):
     pq.write_table(rows, sink)
     write_run_file(root, "run-1", "quarantine.parquet", sink.getvalue().to_pybytes())
     content = json.dumps({"run_id": "run-1", "fetched": 4, "verdict": "publish"}).encode()
-    write_run_file(root, "run-1", "feature_ingest_coverage.json", content)
+    write_run_file(root, "run-1", "feature_ingest.tv_technicals_1d.json", content)
     assert faults(root) == {}
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, run_files, write_run_file
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import technicals
 
 RECEIPT = "_runs/run-1/some_job.json"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.lakehouse import arrow_schema
+from tests.declared import TV_TECHNICALS_1D
 
 EVENING = datetime(2026, 1, 16, 21, 30, tzinfo=UTC)
 

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.errors import CorruptPart
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
@@ -22,6 +21,7 @@ from ingestion.lakehouse import (
     read_part,
     write_run_file,
 )
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = "features/tv_technicals_1d/date=2026-01-16"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import append_part, write_run_file
 from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, read_ledger, read_run_files
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 PART = "features/tv_technicals_1d/date=2026-01-16/part-0.parquet"

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
 from ingestion.catalog import SYMBOLS
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
@@ -35,6 +34,7 @@ from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.origins import Origin, merged_metadata, read_provenance
 from ingestion.lakehouse.parts import replaced_parts
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 FOLDER = f"{GROUP.storage}/date=2026-01-16"

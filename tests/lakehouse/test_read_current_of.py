@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.catalog import Dataset
 from ingestion.lakehouse import append_part, list_parts, read_current, read_current_of, read_part
 from ingestion.lakehouse.parts import Part
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 SYMBOLS = st.sets(st.sampled_from([f"X:{letter}" for letter in "ABCDEF"]), min_size=1)

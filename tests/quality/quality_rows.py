@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import arrow_schema
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 
 EVENING = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 

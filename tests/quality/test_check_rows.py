@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quality_rows import EVENING, good_rows, local, spoiled, technicals
 
-from ingestion.catalog import (
-    GROUPS,
-    LOCAL_1D,
-    TV_TECHNICALS_1D,
-    Column,
-    Dtype,
-    FeatureGroup,
-)
-from ingestion.catalog.model import CREATED_TIMESTAMP, EVENT_TIMESTAMP, SYMBOL, TIMESTAMP
+from ingestion.catalog import Column, Dtype, FeatureGroup, Scanner
 from ingestion.catalog.quality import Quality
 from ingestion.lakehouse import arrow_schema
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
@@ -38,6 +29,7 @@ from ingestion.quality.figures import Figure
 from ingestion.quality.history import History
 from ingestion.quality.rows import FAILED, part
 from ingestion.quality.rules import Level, row_rules, violations
+from tests.declared import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 
 GROUP = TV_TECHNICALS_1D
 BEFORE = History.none(GROUP)
@@ -192,7 +184,7 @@ class TestBatch:
         self.refused(check_rows(GROUP, rows), "quarantined share", rows)
 
     def test_age(self):
-        rows, limit = technicals(5), GROUP.quality.max_age
+        rows, limit = technicals(5), GROUP.max_age
         assert not check_rows(GROUP, rows, CheckContext(at=EVENING + limit)).refused
         late = CheckContext(at=EVENING + limit + timedelta(seconds=1))
         self.refused(check_rows(GROUP, rows, late), "age hours", rows)
@@ -308,8 +300,7 @@ def test_great_expectations_and_the_vectorised_rules_judge_alike(faults: Any, re
 EVERY_TYPE = FeatureGroup(
     name="every_type",
     meaning="one column of each type",
-    storage="features/every_type",
-    schema_version=1,
+    source=Scanner(),
     ttl=DAY,
     features=(
         Column("count", Dtype.INT64, "…", low=-1.5, high=2**53 + 0.0),
@@ -320,12 +311,7 @@ EVERY_TYPE = FeatureGroup(
         Column("since", Dtype.TIMESTAMP, "…", nullable=False),
         Column("score", Dtype.DOUBLE, "…", low=0),
     ),
-    columns=(),
     quality=Quality(order=(("since", "event_timestamp"),), max_quarantined_share=1.0),
-)
-EVERY_TYPE = replace(
-    EVERY_TYPE,
-    columns=(TIMESTAMP, SYMBOL, *EVERY_TYPE.features, EVENT_TIMESTAMP, CREATED_TIMESTAMP),
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "count": st.sampled_from([None, -2, -1, 0, 2**53, 2**53 + 1, 2**62, -(2**62)]),
@@ -340,7 +326,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def of_every_type(rows: list[dict[str, Any]]) -> pa.Table:
-    instants = {"event_timestamp": EVENING, "created_timestamp": EVENING, "timestamp": 1}
+    instants: dict[str, Any] = {"event_timestamp": EVENING, "created_timestamp": EVENING}
+    instants["timestamp"] = int(EVENING.timestamp())
     return pa.Table.from_pylist([row | instants for row in rows], arrow_schema(EVERY_TYPE))
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.quality.parity import NAMED, compare_column, rank_correlation
+from tests.declared import TV_TECHNICALS_1D
 
 COLUMNS = {column.name: column for column in TV_TECHNICALS_1D.features}
 RSI, MACD = COLUMNS["RSI"], COLUMNS["MACD.macd"]

@@ -11,7 +11,6 @@ import pytest
 from quality_rows import EVENING, local, spoiled, technicals
 
 from ingestion.base.errors import GateRefused
-from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.project import Project
 from ingestion.quality.gate import (
     DATASET,
@@ -23,6 +22,7 @@ from ingestion.quality.gate import (
     write_quarantine,
 )
 from ingestion.runs.receipt import Job
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 
 GROUP = TV_TECHNICALS_1D
 

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from quality_rows import good_rows, spoiled, technicals
 
-from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
 from ingestion.formulas import compute_local_features
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.quality import history
@@ -19,6 +18,7 @@ from ingestion.quality.figures import Figure, Skipped, against_history
 from ingestion.quality.history import History, newest_rows, read_history
 from ingestion.quality.rules import violations
 from tests.conftest import SAMPLE
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 
 GROUP = TV_TECHNICALS_1D
 DAY = timedelta(days=1)

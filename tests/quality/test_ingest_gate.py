@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_file
 from ingestion.markets.candidates import Candidates, read_candidates
@@ -17,6 +16,7 @@ from ingestion.project import Project
 from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.replay import ReplayScanner
 from tests.conftest import QUICK, SAMPLE
+from tests.declared import TV_TECHNICALS_1D as GROUP
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
 OFF = "integer-value"
@@ -28,7 +28,7 @@ def request(**changes: Any) -> FeatureIngestRequest:
 
 
 def receipt(settings: Project) -> dict[str, Any]:
-    (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json")
+    (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest.tv_technicals_1d.json")
     document: dict[str, Any] = json.loads(path.read_bytes())
     return document
 

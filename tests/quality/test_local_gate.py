@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused
-from ingestion.catalog import LOCAL_1D
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_file
@@ -20,6 +19,7 @@ from ingestion.project import Project
 from ingestion.quality.gate import FAILED, QUARANTINE_FILE
 from ingestion.quality.rules import Within
 from tests.conftest import SAMPLE
+from tests.declared import LOCAL_1D
 
 FIRST, LAST = date(2021, 4, 1), date(2021, 4, 9)
 

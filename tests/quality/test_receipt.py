@@ -15,7 +15,6 @@ import pytest
 
 from ingestion.base.errors import GateRefused, InputError, NothingFetched
 from ingestion.base.plain import plain
-from ingestion.catalog import TV_TECHNICALS_1D as GROUP
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
@@ -25,6 +24,8 @@ from ingestion.project import Project
 from ingestion.runs import receipt
 from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb
 from ingestion.scanner import ScannerOptions
+from tests.declared import CATALOG
+from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
 HEAD = {
@@ -141,15 +142,13 @@ def test_no_secret_gets_into_a_receipt(settings: Project):
     assert document["settings"]["session"] is True
 
 
-def test_the_catalogs_hash_changes_with_any_declaration(monkeypatch):
-    before = catalog_hash()
-    renamed = replace(GROUP, columns=(replace(GROUP.columns[0], unit="ms"), *GROUP.columns[1:]))
-    catalog_hash.cache_clear()
-    monkeypatch.setattr(receipt, "DATASETS", (renamed,))
-    try:
-        assert catalog_hash() != before
-    finally:
-        catalog_hash.cache_clear()
+def test_the_catalogs_hash_changes_with_any_declaration():
+    first, *others = GROUP.features
+    changed = replace(GROUP, features=[replace(first, unit="ms"), *others])
+    groups = [changed if group == GROUP else group for group in CATALOG.groups]
+    other = replace(CATALOG, groups=tuple(groups))
+    assert catalog_hash(other) != catalog_hash(CATALOG)
+    assert catalog_hash(replace(CATALOG)) == catalog_hash(CATALOG)
 
 
 def test_imports_and_recomputations_leave_receipts_with_the_hashes_of_their_parts(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.catalog import GROUPS
 from ingestion.quality.waivers import Waivers, read_waivers, waivable
+from tests.declared import GROUPS
 
 GOOD = """
 owner = "A. Person"
@@ -20,7 +20,7 @@ NOON = datetime(2026, 1, 16, 12, tzinfo=UTC)
 def read(folder: Path, text: str, at: datetime = NOON, name: str = "outage.toml") -> Waivers:
     (folder / "waivers").mkdir(exist_ok=True)
     (folder / "waivers" / name).write_text(text)
-    return read_waivers(folder, at)
+    return read_waivers(folder, GROUPS, at)
 
 
 def test_a_waiver_waives_what_it_names_and_nothing_else(tmp_path: Path):
@@ -81,7 +81,7 @@ def test_a_malformed_one_is_told_and_waives_nothing(
 def test_bytes_that_are_no_text_are_told(tmp_path: Path):
     read(tmp_path, GOOD)
     (tmp_path / "waivers" / "outage.toml").write_bytes(b"\xff\xfe")
-    assert "not TOML" in read_waivers(tmp_path, NOON).problems[0]
+    assert "not TOML" in read_waivers(tmp_path, GROUPS, NOON).problems[0]
 
 
 def test_a_file_of_another_name_is_told_rather_than_overlooked(tmp_path: Path):
@@ -95,7 +95,7 @@ def test_one_that_is_broken_leaves_the_others_in_force(tmp_path: Path):
 
 
 def test_without_a_folder_there_are_none(tmp_path: Path):
-    assert read_waivers(tmp_path, NOON) == Waivers((), ())
+    assert read_waivers(tmp_path, GROUPS, NOON) == Waivers((), ())
 
 
 def test_every_check_can_be_named():

@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.formulas import compute_local_features
 from ingestion.markets.hours import bar_close, bar_closes
 from ingestion.replay import Panel, ReplayScanner
+from tests.declared import TV_TECHNICALS_1D
 
 StartReplay = Callable[..., ReplayScanner]
 

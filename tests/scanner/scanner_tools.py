@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
 from ingestion.scanner.values import Value, read_values
+from tests.declared import TV_TECHNICALS_1D
 
 StartScanner = Callable[..., ReplayScanner]
 Stocks = tuple[str, ...]

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from scanner_tools import COLUMNS, Reply, row, stub_scanner
 
 from ingestion.base.errors import TvfeastError
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.jobs.ingest.feature_ingest import RECEIPT_FILE, FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates
@@ -25,6 +24,7 @@ from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project
 from ingestion.scanner import ScannerOptions
 from tests.conftest import MONDAY
+from tests.declared import TV_TECHNICALS_1D
 from tests.fuzzing import fuzz
 
 ASKED = ("NASDAQ:AAPL", "NYSE:A", "X:B")

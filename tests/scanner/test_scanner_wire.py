@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from ingestion.catalog import TV_TECHNICALS_1D
 from ingestion.scanner import wire
 from ingestion.scanner.values import read_values
 from ingestion.scanner.wire import MalformedAnswer, Page, Tickers, parse_answer
+from tests.declared import TV_TECHNICALS_1D
 from tests.fuzzing import fuzz
 
 RECORDED_BOTH_WAYS = ["aapl_1d_2022", "aapl_cmp_2019"]

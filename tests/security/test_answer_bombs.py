@@ -15,7 +15,7 @@ Told = dict[str, dict[str, Any]]
 PROGRAM = """
 import gzip, json, sys, zlib
 from hostile_scanner import hostile_scanner, response
-from ingestion.catalog import TV_TECHNICALS_1D
+from tests.declared import TV_TECHNICALS_1D
 from ingestion.base.errors import TvfeastError
 from ingestion.runs.receipt import peak_memory_mb
 from ingestion.scanner import ScannerClient, ScannerOptions

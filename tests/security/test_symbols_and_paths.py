@@ -14,7 +14,7 @@ from hostile_scanner import hostile_scanner, response
 from hypothesis import strategies as st
 
 from ingestion.base.errors import TvfeastError
-from ingestion.catalog import OHLCV_1D, TV_TECHNICALS_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
@@ -23,6 +23,7 @@ from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project
 from ingestion.scanner import ScannerOptions
 from tests.conftest import MONDAY
+from tests.declared import TV_TECHNICALS_1D
 from tests.fuzzing import fuzz
 
 LAKEHOUSE = re.compile(

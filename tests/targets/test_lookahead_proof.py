@@ -12,7 +12,6 @@ import pytest
 from target_bars import DAY, sample_bars
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import LOCAL_1D
 from ingestion.formulas import SHIPPED, Bars, compute_local_features, formula
 from ingestion.jobs.compute import lookahead
 from ingestion.jobs.compute.lookahead import (
@@ -22,6 +21,7 @@ from ingestion.jobs.compute.lookahead import (
     computing,
     verify_lookahead,
 )
+from tests.declared import LOCAL_1D
 
 Column = Callable[[pa.Table], np.ndarray]
 

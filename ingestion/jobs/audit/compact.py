@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
-from ingestion.catalog import DATASETS
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts
 from ingestion.lakehouse.compact import Merged, finish_merges, merge_parts
 from ingestion.lakehouse.ledger import Ledger
@@ -74,7 +73,7 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
         Job(project, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
     ):
         ledger = Ledger.read(root)
-        for dataset in DATASETS:
+        for dataset in project.catalog.datasets:
             finish_merges(root, dataset)
             for day, parts in by_date(list_parts(root, dataset)).items():
                 if day >= before or len(parts) < 2:

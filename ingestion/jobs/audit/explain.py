@@ -15,7 +15,7 @@ from ingestion.base import clock
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
-from ingestion.catalog import GROUPS, LOCAL_1D, OHLCV_1D, Column, Dataset, FeatureGroup
+from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import notes_on_bars
 from ingestion.jobs.compute.window import missing_in_window
@@ -67,7 +67,7 @@ def explain(project: Project, request: ExplainRequest) -> Explanation:
     as_of = request.as_of or now
     if as_of > now:
         raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
-    wanted = _wanted(request.feature)
+    wanted = project.catalog.features(request.feature)
     stories = [
         reading_again(partial(_story, project, group, column, request.symbol, as_of, now))
         for group, column in wanted
@@ -76,38 +76,21 @@ def explain(project: Project, request: ExplainRequest) -> Explanation:
     stories = [replace(story, online=online.get(story.view)) for story in stories]
     told = Explanation(request.symbol, request.feature, as_of, tuple(stories))
     if not told.found:
-        raise InputError(_no_row(told))
+        raise InputError(_no_row(project, told))
     return told
 
 
-def _no_row(told: Explanation) -> str:
+def _no_row(project: Project, told: Explanation) -> str:
+    computed = " and ".join(group.name for group in project.catalog.computed)
     views = " and ".join(story.view for story in told.stories)
     later = [story.superseded_by.event for story in told.stories if story.superseded_by]
     hint = (
         f"its first one: --as-of {min(later).isoformat()}"
         if later
         else "look at its spelling, and whether it is among the candidates of `tvfeast flow-data`; "
-        f"{LOCAL_1D.name} needs its bars too, which `tvfeast import-bars` loads"
+        f"{computed} needs its bars too, which `tvfeast import-bars` loads"
     )
     return f"{told.symbol} has no row in {views} up to {told.as_of.isoformat()}; {hint}"
-
-
-def _wanted(feature: str) -> list[tuple[FeatureGroup, Column]]:
-    """Return the groups that are meant, each with the feature's column."""
-    view, colon, name = feature.rpartition(":")
-    wanted = [
-        (group, column)
-        for group in GROUPS
-        for column in group.features
-        if column.name == name and (not colon or group.name == view)
-    ]
-    if not wanted:
-        names = dict.fromkeys(column.name for group in GROUPS for column in group.features)
-        raise InputError(
-            f"no feature {feature}; there are {', '.join(names)}, and each may have its view "
-            f"({', '.join(f'{group.name}:RSI' for group in GROUPS)})"
-        )
-    return wanted
 
 
 def _story(
@@ -152,12 +135,12 @@ def _story(
                 deciding[-1].values[group.event],
                 now,
             )
-            if deciding and group is LOCAL_1D
+            if deciding and group.source.of_closed_bars
             else ()
         ),
         notes=(
             tuple(notes_on_bars(root, symbol, deciding[-1].values[group.event], as_of))
-            if deciding and group is LOCAL_1D
+            if deciding and group.source.of_closed_bars
             else ()
         ),
         kept_back=tuple(_kept_back(root, group, column, symbol, since_then, as_of)),
@@ -238,7 +221,7 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
     if bar is not None and Source.parse(bar.values["source"]).withdrawn is not None:
         bar = None
     # What is recomputed is so from closed bars alone; at its close, a snapshot's is not final yet.
-    is_final = group is LOCAL_1D
+    is_final = group.source.of_closed_bars
     state = BarState.CLOSED
     if not is_final:
         known_at = values["timestamp"]

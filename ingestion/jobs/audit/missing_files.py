@@ -7,14 +7,14 @@ was recorded before is changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import DATASETS
+from ingestion.catalog import Dataset
 from ingestion.lakehouse import list_parts
 from ingestion.lakehouse.ledger import Entry, Key, Ledger, read_run_files
 from ingestion.lakehouse.parts import is_there
@@ -37,18 +37,20 @@ class Losses:
     """Parts whose place a merged one took."""
 
 
-def find_losses(root: Path, published: Collection[Key]) -> Losses:
+def find_losses(root: Path, datasets: Iterable[Dataset], published: Collection[Key]) -> Losses:
     """Look for parts and receipts that are gone; waits for nobody.
 
     A ledger that cannot be read is left out: what only it knows of is not missed.
 
     Parameters
     ----------
+    datasets
+        All that the lakehouse contains.
     published
         What receipts say was there, though a ledger has lost its word for it.
     """
     known = Ledger.read(root, whole=False)
-    present = {part.key for dataset in DATASETS for part in list_parts(root, dataset)}
+    present = {part.key for dataset in datasets for part in list_parts(root, dataset)}
     # Read after the listing: whatever had taken a part's place by then was announced before.
     replaced = Ledger.read(root, whole=False).replaced(present)
     gone = [entry for entry in known if entry.part not in present | replaced]

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import FeatureGroup, Scanner
 from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
 from ingestion.lakehouse import lakehouse_lock
@@ -53,6 +53,7 @@ class ValidateResult:
 
     run_id: str
     at: datetime
+    groups: tuple[FeatureGroup, ...] = field(repr=False)
     findings: tuple[Finding, ...]
     skipped: tuple[tuple[str, Skipped], ...]
     """Checks that could not be judged, each with its group."""
@@ -66,12 +67,12 @@ class ValidateResult:
     @property
     def promoted(self) -> tuple[str, ...]:
         """The groups whose newest rows may be served; one without rows is among them."""
-        return tuple(group.name for group in GROUPS if group.name not in self.refused)
+        return tuple(group.name for group in self.groups if group.name not in self.refused)
 
     @property
     def refused(self) -> dict[str, tuple[Finding, ...]]:
         """By group, what speaks against serving its newest rows."""
-        names = {group.name for group in GROUPS}
+        names = {group.name for group in self.groups}
         faults: dict[str, tuple[Finding, ...]] = {}
         for each in self.faults:
             if each.group in names:
@@ -116,17 +117,19 @@ def validate(project: Project, run_id: str | None = None) -> ValidateResult:
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "validate", VERDICT_FILE) as job,
     ):
-        waivers = read_waivers(project.feast_repository, at)
+        waivers = read_waivers(project.feast_repository, project.catalog.groups, at)
         newest = newest_of_groups(project, at)
         checked = check_newest(project, newest, at, Engine())
         findings = [Finding(WAIVERS, "valid", False, problem) for problem in waivers.problems]
         skipped: list[tuple[str, Skipped]] = []
-        for group, judged in _judged(project.lakehouse, at, checked):
+        for group, judged in _judged(project, at, checked):
             if isinstance(judged, Finding):
                 findings.append(promotion.waive(judged, waivers))
             else:
                 skipped.append((group, judged))
-        result = ValidateResult(run_id, at, tuple(findings), tuple(skipped), Path())
+        result = ValidateResult(
+            run_id, at, project.catalog.groups, tuple(findings), tuple(skipped), Path()
+        )
         job.tell(**_document(result, waivers, checked))
         if not result.passed:
             job.fail(GateRefused(_refusal(result)))
@@ -159,7 +162,7 @@ def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, pa.Ta
     InputError
         If no group has any.
     """
-    tables = {group: newest_rows(project.lakehouse, group, at) for group in GROUPS}
+    tables = {group: newest_rows(project.lakehouse, group, at) for group in project.catalog.groups}
     newest = {group: rows for group, rows in tables.items() if rows.num_rows}
     if not newest:
         raise InputError(
@@ -175,7 +178,7 @@ def check_newest(
     """Check the newest rows of each group."""
     checked = []
     for group, rows in newest.items():
-        holes = known_holes(project.lakehouse) if group is LOCAL_1D else None
+        holes = known_holes(project.lakehouse) if group.source.of_closed_bars else None
         history = read_history(project.lakehouse, group, rows, holes, formulas=project.formulas)
         context = CheckContext(history, at)
         checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
@@ -183,15 +186,16 @@ def check_newest(
 
 
 def _judged(
-    lakehouse: Path, at: datetime, checked: list[Checked]
+    project: Project, at: datetime, checked: list[Checked]
 ) -> Iterator[tuple[str, Finding | Skipped]]:
-    for group in GROUPS:
+    lakehouse = project.lakehouse
+    for group in project.catalog.groups:
         if all(each.group is not group for each in checked):
             yield group.name, Skipped("quality", "no rows")
     for group, rows, report in checked:
         yield from ((group.name, each) for each in promotion.quality(report))
         yield from ((group.name, each) for each in report.skipped)
-        if group is TV_TECHNICALS_1D:
+        if isinstance(group.source, Scanner):
             yield group.name, promotion.coverage(lakehouse, group, rows, at)
         yield from ((group.name, each) for each in promotion.parity(lakehouse, group))
 
@@ -205,7 +209,7 @@ def _document(result: ValidateResult, waivers: Waivers, checked: list[Checked]) 
                 "verdict": "refuse" if group.name in result.refused else "promote",
                 "reasons": [each.told for each in result.refused.get(group.name, ())],
             }
-            for group in GROUPS
+            for group in result.groups
         },
         "findings": result.findings,
         "skipped": [

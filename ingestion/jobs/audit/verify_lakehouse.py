@@ -13,7 +13,7 @@ Memory holds one part and the keys of one date. The lakehouse may be written mea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
-from ingestion.catalog import DATASETS, OHLCV_1D, Dataset
+from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
@@ -103,7 +103,7 @@ def check_lakehouse(project: Project) -> LakehouseReport:
     root = project.lakehouse
     report = LakehouseReport()
     rows_of: Counter[tuple[str, str]] = Counter()
-    listed = {dataset: by_date(list_parts(root, dataset)) for dataset in DATASETS}
+    listed = {dataset: by_date(list_parts(root, dataset)) for dataset in project.catalog.datasets}
     ledger = Ledger.read(root, whole=False)
     for dataset, dates in listed.items():
         for day, parts in dates.items():
@@ -112,23 +112,25 @@ def check_lakehouse(project: Project) -> LakehouseReport:
             except FileNotFoundError:  # merged meanwhile
                 found = reading_again(partial(_inspect_anew, root, dataset, day))
             found.add_to(report, rows_of)
-    report.faults += [Fault(name, _FOREIGN) for name in foreign_files(root)]
+    report.faults += [
+        Fault(name, _FOREIGN) for name in foreign_files(root, project.catalog.datasets)
+    ]
     report.faults += reading_again(partial(_double, root))
-    records = check_records(root, rows_of)
+    records = check_records(root, rows_of, project.catalog.scanned)
     report.receipts = records.receipts
     report.faults += [Fault(file, reason) for file, reason in records.faults]
-    losses = find_losses(root, records.published)
+    losses = find_losses(root, project.catalog.datasets, records.published)
     report.unpublished, report.replaced = losses.unpublished, losses.replaced
     report.lost, report.accepted = losses.lost, len(losses.accepted)
     report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
     report.faults.sort(key=lambda fault: fault.file)
-    report.warnings = tuple(_warnings(root))
+    report.warnings = tuple(_warnings(root, project.catalog.datasets))
     return report
 
 
-def _warnings(root: Path) -> Iterator[str]:
+def _warnings(root: Path, datasets: Iterable[Dataset]) -> Iterator[str]:
     """Yield what waits for somebody, each with the command."""
-    for dataset in DATASETS:
+    for dataset in datasets:
         for part in replaced_parts(root, dataset):
             yield (
                 f"{part.key} is replaced by a merged part and still there, which is "

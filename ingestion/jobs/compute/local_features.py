@@ -11,7 +11,7 @@ others are written as one part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attenda
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
-from ingestion.catalog import ACCEPTED_HOLES, LOCAL_1D, MISSED_BARS, OHLCV_1D, Dataset, FeatureGroup
+from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D, Dataset, FeatureGroup
 from ingestion.formulas import BarFormula
 from ingestion.jobs.compute.transpose import (
     Names,
@@ -189,7 +189,7 @@ def _recompute(
     bars = [part for part in everything if part.date <= last]
     attendance = Attendance(everything[0].date, everything[-1].date)
     groups = [
-        _Group(project, job, run_id, each, bars[-1].date) for each in computed_groups(project)
+        _Group(project, job, run_id, each, bars[-1].date) for each in project.catalog.computed
     ]
     formulas = list({each.name: each for group in groups for each in group.formulas}.values())
     with (
@@ -219,11 +219,6 @@ def _recompute(
         holes=holes,
     )
     return _finished(job, result)
-
-
-def computed_groups(project: Project) -> Sequence[FeatureGroup]:
-    """Return the groups whose features are computed from bars."""
-    return (LOCAL_1D,)
 
 
 def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:

@@ -5,7 +5,7 @@ A snapshot and a recomputed row speak of one bar if they agree on symbol and ses
 
 1. Snapshots are taken a month at a time, oldest first. Of each bar the first snapshot in which it
    was final counts: later ones repeat its values, and earlier ones show a bar that still moves.
-2. Those are joined with ``local_1d``, newest version.
+2. Those are joined with the rows of the group that is computed from bars, newest version.
 3. What follows the clock (``Perf.*``) is recomputed at the snapshot's own instant, from the bars:
    TradingView's values move on while the market sleeps.
 4. The pairs are spilled by column, and each column is compared whole.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
-from ingestion.catalog import LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import SHIPPED, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current
@@ -34,7 +35,7 @@ from ingestion.lakehouse.staging import scratch_folder
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.project import Project
-from ingestion.quality.parity import PARITY_FILE, ParityReport, compare_column
+from ingestion.quality.parity import PARITY_FILE, ColumnParity, ParityReport, compare_column
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
@@ -48,8 +49,7 @@ A symbol without a bar in between is taken for one that began after.
 """
 
 _BY_CLOCK = tuple(each for each in SHIPPED.values() if each.follows_clock)
-_FEATURES = tuple(column.name for column in TV_TECHNICALS_1D.features)
-_SERVED = ["symbol", "timestamp", "bar_timestamp", *_FEATURES]
+_TIMES = ["symbol", "timestamp", "bar_timestamp"]
 _KEYS = ["symbol", "bar_close"]
 _RECOMPUTED = " recomputed"
 _LONGEST_BAR = 26 * 3_600
@@ -79,7 +79,7 @@ class ParityResult:
 def parity(
     project: Project, request: ParityRequest | None = None, run_id: str | None = None
 ) -> ParityResult:
-    """Compare ``tv_technicals_1d`` with ``local_1d``; judges nothing.
+    """Compare each group of the scanner with its twin that is computed from bars; judges nothing.
 
     In memory are a month of snapshots, the bars that its performance columns need, and then one
     column of all pairs.
@@ -98,20 +98,23 @@ def parity(
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "parity", PARITY_FILE, request) as job,
     ):
-        snapshots = _snapshot_parts(project.lakehouse, request)
-        recomputed = by_date(list_parts(project.lakehouse, LOCAL_1D))
-        with Spill(scratch_folder(project.lakehouse, run_id, "columns")) as columns:
-            _pair(project.lakehouse, snapshots, recomputed, columns, counts)
-            if not counts["compared"]:
-                raise InputError(_nothing(counts))
-            compared = tuple(
-                compare_column(TV_TECHNICALS_1D.features[number], pairs, request.tolerance)
-                for number, pairs in columns.drain()
-            )
+        compared: list[ColumnParity] = []
+        dates: list[date] = []
+        for twins in _twins(project):
+            snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
+            dates += [snapshots[0].date, snapshots[-1].date]
+            with Spill(scratch_folder(project.lakehouse, run_id, "columns")) as columns:
+                _pair(project.lakehouse, twins, snapshots, columns, counts)
+                if not counts["compared"]:
+                    raise InputError(_nothing(twins, counts))
+                compared += [
+                    compare_column(twins.columns[number], pairs, request.tolerance)
+                    for number, pairs in columns.drain()
+                ]
         report = ParityReport(
             run_id=run_id,
-            first=snapshots[0].date,
-            last=snapshots[-1].date,
+            first=min(dates),
+            last=max(dates),
             tolerance=request.tolerance,
             snapshots=counts.total(),
             compared=counts["compared"],
@@ -119,18 +122,54 @@ def parity(
             open=counts[BarState.OPEN],
             unknown=counts[BarState.UNKNOWN],
             unmatched=counts["unmatched"],
-            columns=compared,
+            columns=tuple(compared),
         )
         job.tell(**plain(report))
     return ParityResult(report, job.receipt)
 
 
-def _snapshot_parts(lakehouse: Path, request: ParityRequest) -> list[Part]:
+class _Twins(NamedTuple):
+    """A group of the scanner, the group computed from bars, and what both have."""
+
+    served: FeatureGroup
+    recomputed: FeatureGroup
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+def _twins(project: Project) -> list[_Twins]:
+    """Return the pairs that the catalog declares.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = []
+    for group in project.catalog.computed:
+        if isinstance(group.source, FromBars) and group.source.twin:
+            served = project.catalog.group(group.source.twin)
+            names = {column.name for column in group.features if column.dtype is Dtype.DOUBLE}
+            columns = tuple(column for column in served.features if column.name in names)
+            found.append(_Twins(served, group, columns))
+    if not found:
+        raise InputError(
+            "no group has a twin to compare with: declare one, as source=FromBars(twin=…)"
+        )
+    return found
+
+
+def _snapshot_parts(lakehouse: Path, group: FeatureGroup, request: ParityRequest) -> list[Part]:
     if request.first > request.last:
         raise InputError(f"--from {request.first} is after --to {request.last}")
-    parts = list_parts(lakehouse, TV_TECHNICALS_1D)
+    parts = list_parts(lakehouse, group)
     if not parts:
-        raise InputError(f"{lakehouse} has no snapshots yet: run `tvfeast flow-data`")
+        raise InputError(
+            f"{lakehouse} has no snapshots of {group.name} yet: run `tvfeast flow-data`"
+        )
     inside = [part for part in parts if request.first <= part.date <= request.last]
     if not inside:
         raise InputError(
@@ -140,37 +179,40 @@ def _snapshot_parts(lakehouse: Path, request: ParityRequest) -> list[Part]:
     return inside
 
 
-def _nothing(counts: Counter[str]) -> str:
+def _nothing(twins: _Twins, counts: Counter[str]) -> str:
     return (
         f"none of {counts.total():,} snapshots can be compared: {counts['unmatched']:,} of "
-        f"finished bars without a row in local_1d, {counts[BarState.OPEN]:,} of bars still open, "
-        f"{counts[BarState.UNKNOWN]:,} of bars whose state is not known; load the bars of those "
-        "days with `tvfeast import-bars FILE`, then run `tvfeast local-features`"
+        f"finished bars without a row in {twins.recomputed.name}, {counts[BarState.OPEN]:,} of "
+        f"bars still open, {counts[BarState.UNKNOWN]:,} of bars whose state is not known; load the "
+        "bars of those days with `tvfeast import-bars FILE`, then run `tvfeast local-features`"
     )
 
 
 def _pair(
     lakehouse: Path,
+    twins: _Twins,
     snapshots: list[Part],
-    recomputed: dict[date, list[Part]],
     columns: Spill,
     counts: Counter[str],
 ) -> None:
     """Spill the pairs of all snapshots by the number of their column, and count the rest."""
     compared: dict[str, int] = {}
     feeds = Feeds(lakehouse)
+    recomputed = by_date(list_parts(lakehouse, twins.recomputed))
     for _, month in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
         of_month = [
-            _final(read_current(of_day, TV_TECHNICALS_1D, _SERVED), compared, counts, feeds)
+            _final(
+                read_current(of_day, twins.served, [*_TIMES, *twins.names]), compared, counts, feeds
+            )
             for of_day in by_date(list(month)).values()
         ]
         served = pa.concat_tables(of_month)
-        pairs = _joined(served, recomputed)
+        pairs = _joined(served, twins, recomputed)
         counts["compared"] += pairs.num_rows
         counts["unmatched"] += served.num_rows - pairs.num_rows
         if pairs.num_rows:
             pairs = _at_the_snapshot(lakehouse, pairs)
-            for number, name in enumerate(_FEATURES):
+            for number, name in enumerate(twins.names):
                 column = pairs.select([*_KEYS, name, name + _RECOMPUTED])
                 columns.append(number, column.rename_columns([*_KEYS, "served", "recomputed"]))
 
@@ -183,7 +225,7 @@ def _final(
     Parameters
     ----------
     rows
-        One UTC date of ``tv_technicals_1d``, sorted by symbol and timestamp.
+        One UTC date of the served group, sorted by symbol and timestamp.
     compared
         By symbol, the close of the newest bar that an earlier snapshot had; brought up to date.
 
@@ -210,22 +252,23 @@ def _final(
         closes.append(close)
     final = rows.take(pa.array(kept, pa.int64()))
     stamps = [pa.array(closes, pa.int64()), final["timestamp"]]
+    names = [name for name in final.column_names if name not in _TIMES]
     return pa.table(
-        [final["symbol"], *stamps, *(final[name] for name in _FEATURES)],
-        names=[*_KEYS, "known_at", *_FEATURES],
+        [final["symbol"], *stamps, *(final[name] for name in names)],
+        names=[*_KEYS, "known_at", *names],
     )
 
 
-def _joined(served: pa.Table, recomputed: dict[date, list[Part]]) -> pa.Table:
+def _joined(served: pa.Table, twins: _Twins, recomputed: dict[date, list[Part]]) -> pa.Table:
     """Return the snapshots that have a recomputed row, with its values beside theirs."""
     days = {utc_date(close) for close in served["bar_close"].unique().to_pylist()}
     parts = [part for day in sorted(days) for part in recomputed.get(day, [])]
-    local = read_current(parts, LOCAL_1D, ["symbol", "timestamp", "bar_timestamp", *_FEATURES])
+    local = read_current(parts, twins.recomputed, [*_TIMES, *twins.names])
     # The row of a withdrawn bar has the values of a bar before: it describes no bar of its own.
     opens = pc.divide(local["bar_timestamp"].cast(pa.int64()), 1_000_000)
     is_own = pc.less_equal(pc.subtract(local["timestamp"], opens), _LONGEST_BAR)
     local = local.filter(is_own).drop_columns(["bar_timestamp"])
-    local = local.rename_columns([*_KEYS, *_FEATURES])
+    local = local.rename_columns([*_KEYS, *twins.names])
     return served.join(local, _KEYS, join_type="inner", right_suffix=_RECOMPUTED)
 
 
@@ -239,7 +282,9 @@ def _at_the_snapshot(lakehouse: Path, pairs: pa.Table) -> pa.Table:
     place = bars.column_names.index("symbol")
     bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
     moved = recomputed_at(bars, pairs.select([*_KEYS, "known_at"]))
-    pairs = pairs.drop_columns([each.name + _RECOMPUTED for each in _BY_CLOCK])
+    names = [each.name for each in _BY_CLOCK if each.name + _RECOMPUTED in pairs.column_names]
+    pairs = pairs.drop_columns([name + _RECOMPUTED for name in names])
+    moved = moved.select([*_KEYS, *names])
     pairs = pairs.join(moved, _KEYS, join_type="left outer", right_suffix=_RECOMPUTED)
     # A join promises no order, and a receipt should not differ from run to run.
     return pairs.sort_by([(key, "ascending") for key in _KEYS])

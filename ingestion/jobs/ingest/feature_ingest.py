@@ -1,8 +1,9 @@
-"""One snapshot of the scanner becomes one part of ``tv_technicals_1d``."""
+"""One snapshot of the scanner becomes one part of a group."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from ingestion.base import clock
-from ingestion.base.errors import ClockError
+from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import FEEDS, TV_TECHNICALS_1D, UPDATE_MODE, Dtype
+from ingestion.catalog import FEEDS, UPDATE_MODE, Column, Dtype, FeatureGroup
 from ingestion.jobs.ingest.scan import (
     Progress,
     ScanRequest,
@@ -35,12 +36,9 @@ from ingestion.quality.check import CheckReport
 from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted
 from ingestion.runs.receipt import Job
+from ingestion.runs.receipt_file import snapshot_file
 from ingestion.runs.run_id import new_run_id
 from ingestion.scanner import Snapshot
-
-GROUP = TV_TECHNICALS_1D
-_COLUMNS = (*GROUP.scanned, UPDATE_MODE)
-RECEIPT_FILE = "feature_ingest_coverage.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class FeatureIngestRequest(ScanRequest):
     resume_window: timedelta = timedelta(hours=2)
     refresh: bool = False
     """Fetch also what the resume window would skip."""
+    group: str | None = None
+    """The group of the scanner to fetch; the one that says which symbols are current if None."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,17 @@ def feature_ingest(
         If the lakehouse already has rows of this very second.
     """
     run_id = run_id or new_run_id()
+    group = _group(project, request)
     with (
         lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "feature-ingest", RECEIPT_FILE, request) as job,
+        Job(project, run_id, "feature-ingest", snapshot_file(group), request) as job,
     ):
-        recent = {} if request.refresh else _recent(project.lakehouse, request.resume_window)
+        job.tell(group=group.name)
+        recent = {} if request.refresh else _recent(project.lakehouse, group, request.resume_window)
         with progress or Progress() as shown:
-            snapshot, resumed = _fetch(project, request, recent, shown)
+            snapshot, resumed = _fetch(project, request, _columns(group), recent, shown)
         known_at = clock.next_whole_second()
-        rows = _table(snapshot, known_at)
+        rows = _table(group, snapshot, known_at)
         report = CoverageReport.of(
             run_id, request.source, request.min_coverage, snapshot, known_at, resumed
         )
@@ -105,8 +107,8 @@ def feature_ingest(
         checked = None
         if report.is_enough and rows.num_rows:
             # Before the receipt, which says that the rows are published.
-            _refuse_same_second(project.lakehouse, rows, known_at)
-            checked = _check(project, rows, report, run_id, feeds)
+            _refuse_same_second(project.lakehouse, group, rows, known_at)
+            checked = _check(project, group, rows, report, run_id, feeds)
         job.tell(**plain(report) | _quality(checked))
         refuse_unless_enough(report, job)
         part = None
@@ -118,18 +120,46 @@ def feature_ingest(
                 append_part(project.lakehouse, FEEDS, news, run_id)
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
-            part = append_part(project.lakehouse, GROUP, accepted, run_id)
+            part = append_part(project.lakehouse, group, accepted, run_id)
     return FeatureIngestResult(report, job.receipt, part, checked)
 
 
+def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
+    """Return the group to fetch.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or the scanner is not where its rows come from.
+    """
+    if request.group is None:
+        return project.catalog.pulse
+    group = project.catalog.group(request.group)
+    if group not in project.catalog.scanned:
+        raise InputError(
+            f"the rows of {group.name} do not come from the scanner: `tvfeast "
+            f"{group.source.command}` brings them"
+        )
+    return group
+
+
+def _columns(group: FeatureGroup) -> tuple[Column, ...]:
+    return (*group.scanned, UPDATE_MODE)
+
+
 def _check(
-    project: Project, rows: pa.Table, report: CoverageReport, run_id: str, feeds: Feeds
+    project: Project,
+    group: FeatureGroup,
+    rows: pa.Table,
+    report: CoverageReport,
+    run_id: str,
+    feeds: Feeds,
 ) -> CheckReport:
     """Check the rows; as many must be left as the coverage asks for."""
     # The product of an exact share may be off by a rounding.
     covered = math.ceil(report.min_coverage * report.asked - 1e-9)
     fewest = max(1, covered - report.resumed)
-    return check_at_door(project, GROUP, rows, run_id, fewest=fewest, feeds=feeds)
+    return check_at_door(project, group, rows, run_id, fewest=fewest, feeds=feeds)
 
 
 def _quality(checked: CheckReport | None) -> dict[str, object]:
@@ -140,23 +170,27 @@ def _quality(checked: CheckReport | None) -> dict[str, object]:
     return {"quality": checked} | refused
 
 
-def _recent(lakehouse: Path, window: timedelta) -> dict[str, int]:
+def _recent(lakehouse: Path, group: FeatureGroup, window: timedelta) -> dict[str, int]:
     """Return the symbols that have a row inside the resume window, with its second.
 
     The window reaches forward too: after a clock was set back a little, a retry still finds the
     rows of the run that it completes.
     """
     now, reach = clock.now().timestamp(), window.total_seconds()
-    newest = newest_between(lakehouse, GROUP, int(now - reach), int(now + reach) + 1)
+    newest = newest_between(lakehouse, group, int(now - reach), int(now + reach) + 1)
     return {symbol: second for symbol, second in newest.items() if abs(now - second) < reach}
 
 
 def _fetch(
-    project: Project, request: FeatureIngestRequest, recent: dict[str, int], progress: Progress
+    project: Project,
+    request: FeatureIngestRequest,
+    columns: Sequence[Column],
+    recent: dict[str, int],
+    progress: Progress,
 ) -> tuple[Snapshot, int]:
     """Return the snapshot of what is missing, and how many symbols are not."""
     with open_client(project, request) as client:
-        snapshot = fetch(client, request, _COLUMNS, progress, skip=recent)
+        snapshot = fetch(client, request, columns, progress, skip=recent)
     if isinstance(request.source, Candidates):
         return snapshot, len(request.source.symbols) - snapshot.asked
     return snapshot, _thin_out(snapshot, recent)
@@ -186,7 +220,7 @@ def _modes(snapshot: Snapshot) -> dict[str, str | None]:
     return {symbol: cell if isinstance(cell, str) else None for symbol, cell in cells}
 
 
-def _table(snapshot: Snapshot, known_at: datetime) -> pa.Table:
+def _table(group: FeatureGroup, snapshot: Snapshot, known_at: datetime) -> pa.Table:
     """Return the snapshot's rows in the group's schema, all stamped with one instant."""
     size = len(snapshot.rows)
     stamped = {
@@ -200,24 +234,34 @@ def _table(snapshot: Snapshot, known_at: datetime) -> pa.Table:
         column.name: pa.array(cells, _SCANNED_TYPES[column.dtype])
         for column, cells in zip(snapshot.columns, values, strict=True)
     }
-    schema = arrow_schema(GROUP)
+    schema = arrow_schema(group)
     columns = stamped | scanned
     return pa.table(
-        [pa.array(columns[field.name]).cast(field.type) for field in schema], schema=schema
+        [
+            pa.array(columns[field.name]).cast(field.type)
+            if field.name in columns
+            else pa.nulls(size, field.type)  # retired
+            for field in schema
+        ],
+        schema=schema,
     )
 
 
 _SCANNED_TYPES = {
     Dtype.DOUBLE: pa.float64(),
+    Dtype.INT64: pa.int64(),
+    Dtype.BOOL: pa.bool_(),
     Dtype.TIMESTAMP: pa.int64(),
     Dtype.STRING: pa.string(),
 }
 
 
-def _refuse_same_second(lakehouse: Path, rows: pa.Table, known_at: datetime) -> None:
+def _refuse_same_second(
+    lakehouse: Path, group: FeatureGroup, rows: pa.Table, known_at: datetime
+) -> None:
     """Keep (symbol, timestamp) unique when the clock stands still or was set back."""
     second = int(known_at.timestamp())
-    there = newest_between(lakehouse, GROUP, second, second)
+    there = newest_between(lakehouse, group, second, second)
     repeated = [symbol for symbol in rows["symbol"].to_pylist() if symbol in there]
     if repeated:
         raise ClockError(

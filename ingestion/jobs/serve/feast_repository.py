@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import store_files
-from ingestion.catalog import GROUPS, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.project import Project
 
@@ -45,14 +45,14 @@ def open_repository(project: Project, *, apply_if_missing: bool = False) -> Feat
     with feast_calls(project):
         from feast import FeatureStore
 
-        from ingestion.feast_objects.definitions import define
+        from ingestion.feast_objects import describe
 
         store = FeatureStore(repo_path=str(project.feast_repository))
-        defined = define(project.lakehouse)
+        defined = describe(project)
         registered = _registered(store)
         views = {view.name for view in defined.views}
         if apply_if_missing and not views <= registered.keys():
-            store.apply(list(defined))
+            store.apply(defined.objects)
             registered = _registered(store)
         for expected in (*defined.views, *defined.services):
             _check(project, expected, registered.get(expected.name))
@@ -111,7 +111,7 @@ def require_data(project: Project, views: Iterable[str]) -> None:
     InputError
         If one of the groups has no part.
     """
-    for group in GROUPS:
+    for group in project.catalog.groups:
         if group.name in views and not list_parts(project.lakehouse, group):
             raise InputError(f"{project.lakehouse} has no {group.name}: run `tvfeast flow-data`")
 
@@ -185,7 +185,7 @@ def _find_corrupt_part(project: Project) -> None:
         for part in list_parts(project.lakehouse, group):
             read_part(part, group)
 
-    for group in GROUPS:
+    for group in project.catalog.groups:
         reading_again(partial(read, group))
 
 

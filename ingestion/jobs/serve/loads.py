@@ -13,12 +13,10 @@ from typing import Any
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.catalog import GROUPS
 from ingestion.project import Project
 from ingestion.runs.receipt_file import ended_before, newest_receipt, receipts_told
 
 LOAD_FILE, VERDICT_FILE = "materialize.json", "validate.json"
-_LONGEST_TTL = max(group.ttl for group in GROUPS)
 
 
 @dataclass(frozen=True)
@@ -87,13 +85,14 @@ def last_loads(
             for view in receipt["views"]
         }
 
-    wanted = {group.name for group in GROUPS}
+    wanted = {group.name for group in project.catalog.groups}
+    longest_ttl = max(group.ttl for group in project.catalog.groups)
     loads: dict[str, LastLoad] = {}
     reached: list[datetime] = []
     for each in receipts_told(project.lakehouse, LOAD_FILE, read, *passed_over):
         loads = each | loads
         reached += [load.until for load in each.values()]
-        if wanted <= loads.keys() or (reached and reached[0] - reached[-1] > _LONGEST_TTL):
+        if wanted <= loads.keys() or (reached and reached[0] - reached[-1] > longest_ttl):
             break
     return loads
 

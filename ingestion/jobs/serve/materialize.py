@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.reading import reading_again
-from ingestion.catalog import GROUPS, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads
 from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part
@@ -68,7 +68,7 @@ class MaterializeResult:
 
 
 def materialize(
-    project: Project, run_id: str | None = None, groups: Collection[FeatureGroup] = GROUPS
+    project: Project, run_id: str | None = None, groups: Collection[FeatureGroup] | None = None
 ) -> MaterializeResult:
     """Load each group's rows of the last TTL before ``clock.now()``; apply first if need be.
 
@@ -101,7 +101,7 @@ def materialize(
         return record(job, run_id, load(project, project, groups))
 
 
-def load(project: Project, into: Project, groups: Collection[FeatureGroup] = GROUPS) -> Loaded:
+def load(project: Project, into: Project, groups: Collection[FeatureGroup] | None = None) -> Loaded:
     """Load without a receipt; the caller holds the lock, and raises as :func:`materialize` does.
 
     Parameters
@@ -113,8 +113,9 @@ def load(project: Project, into: Project, groups: Collection[FeatureGroup] = GRO
     groups
         What to load; the others' rows stay as they are.
     """
-    if not any(list_parts(project.lakehouse, group) for group in GROUPS):
+    if not any(list_parts(project.lakehouse, group) for group in project.catalog.groups):
         raise InputError(f"{project.lakehouse} has no features yet: run `tvfeast feature-ingest`")
+    groups = project.catalog.groups if groups is None else groups
     store = open_repository(into, apply_if_missing=True)
     started, until = time.monotonic(), clock.now()
     before, ledger = last_loads(project), Ledger.read(project.lakehouse)

@@ -96,7 +96,7 @@ def _build(project: Project, scratch: Path, made: _Files) -> Loaded:
     """Fill a project of its own, on the same lakehouse, whose two files are in the folder."""
     import yaml
 
-    elsewhere = replace(project, folder=scratch)
+    elsewhere = replace(project, folder=scratch, declarations=project.feast_repository)
     elsewhere.feast_repository.mkdir(parents=True)
     configuration = with_files(read_configuration(project), *made)
     path = elsewhere.feast_repository / "feature_store.yaml"

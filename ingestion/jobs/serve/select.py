@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -9,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import Catalog, Dtype, FeatureGroup, Service
 from ingestion.jobs.serve.feast_repository import (
     Reference,
     feast_calls,
     has_own_online_store,
     open_repository,
     read_online,
-    references,
     require_servable,
 )
 from ingestion.lakehouse import list_parts, newest_between, newest_known
@@ -28,10 +28,7 @@ from ingestion.project import Project
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-SERVICES = {TV_TECHNICALS_1D.name: "selection_v1", LOCAL_1D.name: "training_v1"}
-"""What is read with the rows of a group: the same names of features."""
 _BAR = "bar_timestamp"
-_GROUPS = {group.name: group for group in GROUPS}
 _STOCK_KEYS_A_READ = 5_000
 """Feast's SQLite store binds a variable a key, and SQLite has a limit."""
 
@@ -53,7 +50,8 @@ REASONS = {
 class SelectRequest:
     """What to rank, and what to leave out."""
 
-    by: str = "Recommend.All"
+    by: str | None = None
+    """``RSI`` or ``local_1d:RSI``; what the service ranks by if None."""
     symbols: Sequence[str] | None = None
     """Candidates; all symbols with a row inside the TTL if none are given."""
     minimum: Mapping[str, float] = field(default_factory=dict)
@@ -65,7 +63,8 @@ class SelectRequest:
     closed_only: bool = False
     as_of: datetime | None = None
     group: str | None = None
-    """Whose rows are ranked: snapshots, or where there was none at all by then, ``local_1d``."""
+    """Whose rows are ranked. If None: the group that ``by`` names, or the only one that has it;
+    else the snapshots; or, where there was none by then, what is computed from bars."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Selected:
     """One ranked symbol."""
 
     symbol: str
-    features: dict[str, float | None]
+    features: dict[str, Any]
     known_at: datetime
     """When its snapshot was taken, or its bar closed."""
     bar_open: datetime | None
@@ -88,10 +87,14 @@ class Selection:
     source: str
     group: str
     """Whose rows were ranked."""
+    of_closed_bars: bool
+    """Whether those are computed from closed bars, and not snapshots."""
     by: str
     asked: int
     features: tuple[str, ...]
     """Names of the service's features, in its order."""
+    shown: tuple[str, ...]
+    """Those that a table shows, the one ranked by first."""
     rows: tuple[Selected, ...]
     left_out: dict[str, int]
     written_later: int
@@ -101,7 +104,7 @@ class Selection:
 class _Row(NamedTuple):
     known_at: datetime
     bar_open: datetime | None
-    features: dict[str, float | None]
+    features: dict[str, Any]
     written_later: bool = False
 
 
@@ -126,14 +129,16 @@ def select(project: Project, request: SelectRequest) -> Selection:
     at = request.as_of or now
     if at > now:
         raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
-    group = _GROUPS[request.group] if request.group else _default(project, at)
+    service = _service(project, request, at)
+    wanted = Wanted.of(project.catalog, service)
+    group = project.catalog.group(service.groups[0])
+    by = wanted.label(request.by or service.rank_by or wanted.references[0].feature)
+    limits = _limits(wanted, request)
     symbols = _symbols(project, group, request, at)
     store = open_repository(project, apply_if_missing=request.as_of is not None)
     with feast_calls(project):
-        wanted = references(store.get_feature_service(SERVICES[group.name]))
-        _check_features(request, group, [reference.feature for reference in wanted])
         if request.as_of is None:
-            require_servable(store, [group.name, *(reference.view for reference in wanted)])
+            require_servable(store, [group.name, *(each.view for each in wanted.references)])
             rows = _read_online(project, store, group, symbols, wanted, at)
             if not rows:
                 _refuse_empty(store, group)
@@ -144,35 +149,113 @@ def select(project: Project, request: SelectRequest) -> Selection:
     feeds = Feeds(project.lakehouse)
     for symbol in symbols:
         row = rows.get(symbol)
-        reason, chosen = _judge(symbol, row, group, request, at, feeds)
+        reason, chosen = _judge(symbol, row, group, by, limits, request, at, feeds)
         if chosen is None:
             left_out[reason] += 1
         else:
             kept.append(chosen)
-    kept.sort(key=lambda chosen: _rank(chosen, request))
+    kept.sort(key=lambda chosen: _rank(chosen, by, ascending=request.ascending))
     listed = kept[: request.top]
     left_out["beyond_top"] = len(kept) - len(listed)
     return Selection(
         at=at,
         source="online store" if request.as_of is None else "offline store",
         group=group.name,
-        by=request.by,
+        of_closed_bars=group.source.of_closed_bars,
+        by=by,
         asked=len(symbols),
-        features=tuple(reference.feature for reference in wanted),
+        features=wanted.labels,
+        shown=wanted.shown(by, service),
         rows=tuple(listed),
         left_out={reason: count for reason, count in left_out.items() if count},
         written_later=sum(rows[chosen.symbol].written_later for chosen in kept),
     )
 
 
-def _default(project: Project, at: datetime) -> FeatureGroup:
-    """Return the snapshots, unless there was none at all by then and ``local_1d`` has rows.
+class Wanted(NamedTuple):
+    """The features that are read, and what each is called in the ranking."""
 
-    Snapshots that are merely too old are still what is asked for: that they are is to be told.
-    """
-    if not _has_rows(project, TV_TECHNICALS_1D, at) and _has_rows(project, LOCAL_1D, at):
-        return LOCAL_1D
-    return TV_TECHNICALS_1D
+    catalog: Catalog
+    by_label: dict[str, Reference]
+    """By plain name where it is unique among them, else by ``group:feature``."""
+
+    @classmethod
+    def of(cls, catalog: Catalog, service: Service) -> Wanted:
+        """Return a service's features, in its order."""
+        references = [
+            Reference(name, column.name)
+            for name in service.groups
+            for column in catalog.columns_of(service, catalog.group(name))
+        ]
+        count = Counter(each.feature for each in references)
+        labels = {
+            each.feature if count[each.feature] == 1 else str(each): each for each in references
+        }
+        return cls(catalog, labels)
+
+    @property
+    def references(self) -> list[Reference]:
+        """The features."""
+        return list(self.by_label.values())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What they are called."""
+        return tuple(self.by_label)
+
+    def label(self, name: str) -> str:
+        """Return what a number is called here that was asked for by plain or full name.
+
+        Raises
+        ------
+        InputError
+            If it is not among them, or is no number.
+        """
+        for label, each in self.by_label.items():
+            if name in (label, str(each)):
+                _, column = self.catalog.feature(str(each))
+                if column.dtype not in (Dtype.DOUBLE, Dtype.INT64, Dtype.BOOL):
+                    raise InputError(f"{name} is a {column.dtype.value}: name a number")
+                return label
+        raise InputError(f'there is no feature "{name}" here; there are {", ".join(self.labels)}')
+
+    def shown(self, by: str, service: Service) -> tuple[str, ...]:
+        """Return what a table shows: what is ranked by, then what the service has to say."""
+        names = (by, *([service.rank_by] if service.rank_by else []), *service.shown)
+        return tuple(dict.fromkeys(name for name in names if name in self.by_label))
+
+
+def _full(each: Reference) -> str:
+    """Return a feature's name as Feast spells it with its view."""
+    return f"{each.view}__{each.feature}"
+
+
+def _service(project: Project, request: SelectRequest, at: datetime) -> Service:
+    """Return what to read: the first group of it is the one whose rows are ranked."""
+    catalog = project.catalog
+    ranking = sorted(
+        (each for each in catalog.services if each.rank_by is not None),
+        key=lambda service: "selection" not in service.default_for,
+    )
+    name = request.group
+    if name is None and request.by is not None:
+        found = catalog.features(request.by)
+        served = {group.name for group, _ in found}
+        if ":" in request.by or (
+            len(served) == 1 and not any(served & set(each.groups) for each in ranking)
+        ):
+            name = found[0][0].name
+    if name is not None:
+        catalog.group(name)
+        own = Service(name, [name])
+        return next((each for each in ranking if each.groups[0] == name), own)
+    if not ranking:
+        raise InputError("no service is declared for selection: name a group (--from-group)")
+    for each in ranking:
+        if _has_rows(project, catalog.group(each.groups[0]), at):
+            return each
+    # Snapshots that are merely too old are still what is asked for: the ranking says that they are.
+    return ranking[0]
 
 
 def _has_rows(project: Project, group: FeatureGroup, at: datetime) -> bool:
@@ -202,20 +285,33 @@ def _symbols(
     oldest = int((at - group.ttl).timestamp())
     symbols = sorted(newest_between(project.lakehouse, group, oldest, int(at.timestamp())))
     if not symbols:
-        remedy = "flow-data" if group is TV_TECHNICALS_1D else "backfill"
         raise InputError(
             f"{project.lakehouse} has no {group.name} of the {group.ttl.days} days before "
-            f"{at:%Y-%m-%d %H:%M} UTC: run `tvfeast {remedy}`, or name --candidates"
+            f"{at:%Y-%m-%d %H:%M} UTC: run `tvfeast {group.source.command}`, or name --candidates"
         )
     return symbols
 
 
-def _check_features(request: SelectRequest, group: FeatureGroup, names: list[str]) -> None:
-    for name in (request.by, *request.minimum, *request.maximum):
-        if name not in names:
-            raise InputError(
-                f'{SERVICES[group.name]} has no feature "{name}"; it has {", ".join(names)}'
-            )
+class _Limits(NamedTuple):
+    minimum: dict[str, float]
+    maximum: dict[str, float]
+
+    def inside(self, features: Mapping[str, Any]) -> bool:
+        """Tell whether all values are inside the limits; no value is inside none."""
+        return all(
+            (value := features[name]) is not None and value >= low
+            for name, low in self.minimum.items()
+        ) and all(
+            (value := features[name]) is not None and value <= high
+            for name, high in self.maximum.items()
+        )
+
+
+def _limits(wanted: Wanted, request: SelectRequest) -> _Limits:
+    return _Limits(
+        {wanted.label(name): low for name, low in request.minimum.items()},
+        {wanted.label(name): high for name, high in request.maximum.items()},
+    )
 
 
 def _read_online(
@@ -223,28 +319,33 @@ def _read_online(
     store: FeatureStore,
     group: FeatureGroup,
     symbols: Sequence[str],
-    wanted: Sequence[Reference],
+    wanted: Wanted,
     at: datetime,
 ) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
     bar = Reference(group.name, _BAR)
     is_bar_served = any(column.name == _BAR for column in group.served)
-    first = next(each for each in wanted if each.view == group.name)
-    features = [str(each) for each in (*wanted, *[bar] * is_bar_served)]
+    first = next(each for each in wanted.references if each.view == group.name)
+    features = [str(each) for each in (*wanted.references, *[bar] * is_bar_served)]
     # In one read where the store can: a load between two would be ranked against the one before.
     size = max(1, len(symbols)) if has_own_online_store(store) else _STOCK_KEYS_A_READ
     for start in range(0, len(symbols), size):
         keys = symbols[start : start + size]
         answer = store.get_online_features(
-            features=features, entity_rows=[{"symbol": symbol} for symbol in keys]
+            features=features,
+            entity_rows=[{"symbol": symbol} for symbol in keys],
+            full_feature_names=True,
         ).to_dict(include_event_timestamps=True)
         for i, symbol in enumerate(keys):
             # Feast gives second 0 where there is no row.
-            if seconds := answer[f"{first.feature}__ts"][i]:
+            if seconds := answer[f"{_full(first)}__ts"][i]:
                 rows[symbol] = _Row(
                     datetime.fromtimestamp(seconds, UTC),
-                    _utc(answer[_BAR][i]) if is_bar_served else None,
-                    {each.feature: _fresh(answer, group, each, i, at) for each in wanted},
+                    _utc(answer[_full(bar)][i]) if is_bar_served else None,
+                    {
+                        label: _fresh(project.catalog, answer, group, each, i, at)
+                        for label, each in wanted.by_label.items()
+                    },
                 )
     return rows if is_bar_served else _with_bars(project, group, rows, at)
 
@@ -264,17 +365,21 @@ def _with_bars(
 
 
 def _fresh(
-    answer: dict[str, Any], group: FeatureGroup, each: Reference, i: int, at: datetime
-) -> float | None:
+    catalog: Catalog,
+    answer: dict[str, Any],
+    group: FeatureGroup,
+    each: Reference,
+    i: int,
+    at: datetime,
+) -> Any:
     """Return a value of the other views only inside their TTL, which Feast does not look at.
 
     The age of the ranked group's row is judged, and counted, with that row.
     """
-    known_at = datetime.fromtimestamp(answer[f"{each.feature}__ts"][i], UTC)
-    if each.view != group.name and at - known_at > _GROUPS[each.view].ttl:
+    known_at = datetime.fromtimestamp(answer[f"{_full(each)}__ts"][i], UTC)
+    if each.view != group.name and at - known_at > catalog.group(each.view).ttl:
         return None
-    value: float | None = answer[each.feature][i]
-    return value
+    return answer[_full(each)][i]
 
 
 def _read_as_of(
@@ -282,7 +387,7 @@ def _read_as_of(
     store: FeatureStore,
     group: FeatureGroup,
     symbols: Sequence[str],
-    wanted: Sequence[Reference],
+    wanted: Wanted,
     at: datetime,
 ) -> dict[str, _Row]:
     """Read the rows and, as the join does not tell them, their times.
@@ -292,7 +397,7 @@ def _read_as_of(
     """
     # A snapshot is of when it was taken. What is recomputed from bars was knowable when they
     # closed, and is nearly always written later.
-    as_recorded = group is TV_TECHNICALS_1D
+    as_recorded = not group.source.of_closed_bars
     look = (project.lakehouse, group, at, set(symbols), as_recorded)
     known = newest_known(*look)
     while True:
@@ -306,7 +411,7 @@ def _join(
     store: FeatureStore,
     known: Mapping[str, Known],
     symbols: Sequence[str],
-    wanted: Sequence[Reference],
+    wanted: Wanted,
     at: datetime,
     as_recorded: bool,
 ) -> dict[str, _Row]:
@@ -318,14 +423,15 @@ def _join(
     stamps = pd.Series([at] * len(keys)).astype("datetime64[us, UTC]")
     frame = store.get_historical_features(
         entity_df=pd.DataFrame({"symbol": keys, "event_timestamp": stamps}),
-        features=[str(each) for each in wanted],
+        features=[str(each) for each in wanted.references],
+        full_feature_names=True,
         filter_by_created_timestamp=as_recorded,
     ).to_df()
     return {
         row["symbol"]: _Row(
             known[row["symbol"]].event,
             known[row["symbol"]].bar,
-            {each.feature: _number(row.get(each.feature)) for each in wanted},
+            {label: _value(row.get(_full(each))) for label, each in wanted.by_label.items()},
             known[row["symbol"]].created > at,
         )
         for row in frame.to_dict("records")
@@ -336,6 +442,8 @@ def _judge(
     symbol: str,
     row: _Row | None,
     group: FeatureGroup,
+    by: str,
+    limits: _Limits,
     request: SelectRequest,
     at: datetime,
     feeds: Feeds,
@@ -352,31 +460,20 @@ def _judge(
     opened = None if row.bar_open is None else int(row.bar_open.timestamp())
     known_at = int(row.known_at.timestamp())
     state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
-    if group is LOCAL_1D:  # which is computed from closed bars alone
+    if group.source.of_closed_bars:
         state = BarState.CLOSED
     if request.closed_only and state is not BarState.CLOSED:
         return "open_bar" if state is BarState.OPEN else "unsure_bar", None
-    if row.features[request.by] is None:
+    if row.features[by] is None:
         return "no_value", None
-    if not _inside(row.features, request):
+    if not limits.inside(row.features):
         return "filtered", None
     return "", Selected(symbol, row.features, row.known_at, row.bar_open, state)
 
 
-def _inside(features: Mapping[str, float | None], request: SelectRequest) -> bool:
-    """Tell whether all limits hold; no value is inside no limit."""
-    for name, low in request.minimum.items():
-        if (value := features[name]) is None or value < low:
-            return False
-    for name, high in request.maximum.items():
-        if (value := features[name]) is None or value > high:
-            return False
-    return True
-
-
-def _rank(chosen: Selected, request: SelectRequest) -> tuple[float, str]:
-    value = chosen.features[request.by] or 0.0
-    return (value if request.ascending else -value), chosen.symbol
+def _rank(chosen: Selected, by: str, *, ascending: bool) -> tuple[float, str]:
+    value = float(chosen.features[by] or 0)
+    return (value if ascending else -value), chosen.symbol
 
 
 def _utc(value: Any) -> datetime | None:
@@ -387,5 +484,6 @@ def _utc(value: Any) -> datetime | None:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None or value != value else float(value)
+def _value(value: Any) -> Any:
+    """Return a cell of a frame; None where it is missing."""
+    return None if value is None or value != value else value

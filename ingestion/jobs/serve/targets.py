@@ -45,7 +45,7 @@ FORMULA_COLUMNS = (
     *("timestamp", "symbol", "open", "high", "low", "close", "volume", "split_ratio"),
     "event_timestamp",
 )
-"""Those that the formulas of ``local_1d`` need."""
+"""Those that the formulas need."""
 
 _NAMED = 5
 """How many symbols a message names."""

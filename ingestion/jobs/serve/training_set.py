@@ -37,7 +37,8 @@ class TrainingSetRequest:
     looks like a number in a CSV becomes one."""
     out: Path
     """Parquet file to write."""
-    service: str = "served_history_v1"
+    service: str | None = None
+    """The catalog's default for labels if None."""
     as_recorded: bool = False
     """Join only rows that had been written by the label's time, not all that were knowable."""
     made: Mapping[str, object] | None = None
@@ -78,7 +79,8 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     origin = str(given) if isinstance(given, Path) else "the labels"
     if isinstance(given, Path) and given.resolve() == request.out.resolve():
         raise InputError(f"--out {request.out} is the label file itself; name another")
-    asked = {"labels": origin, "out": request.out, "service": request.service}
+    chosen = request.service or project.catalog.default_service("labels").name
+    asked = {"labels": origin, "out": request.out, "service": chosen}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
     run_id = new_run_id()
     job = Job(project, run_id, "training-set", RECEIPT_FILE, asked)
@@ -86,9 +88,9 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     store = open_repository(project, apply_if_missing=True)
     with feast_calls(project):
         services = {service.name: service for service in store.list_feature_services()}
-        if request.service not in services:
-            raise InputError(f'no service "{request.service}"; there are {", ".join(services)}')
-        service = services[request.service]
+        if chosen not in services:
+            raise InputError(f'no service "{chosen}"; there are {", ".join(services)}')
+        service = services[chosen]
         wanted = references(service)
         require_data(project, {reference.view for reference in wanted})
         names = [reference.feature for reference in wanted]

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.base.reading import reading_again
-from ingestion.catalog import GROUPS, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
 from ingestion.lakehouse import arrow_schema, list_parts, read_part
@@ -108,7 +108,7 @@ def verify_online(project: Project) -> OnlineReport:
     store = open_repository(project)
     kept_back = unpromoted(project, last_loads(project))
     views, differences = [], []
-    for group in GROUPS:
+    for group in project.catalog.groups:
         with feast_calls(project):
             online = read_online(store, group)
         served = kept_back[group.name].served if group.name in kept_back else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.clock import parse_instant
+from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.rhythm import grace, next_start, rhythm
 from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbols_wanted
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
@@ -98,7 +99,11 @@ class ProfileStatus:
 
 
 def flows(
-    root: Path, at: datetime, seen: Mapping[str, datetime], passed_over: PassedOver
+    root: Path,
+    group: FeatureGroup,
+    at: datetime,
+    seen: Mapping[str, datetime],
+    passed_over: PassedOver,
 ) -> tuple[ProfileStatus, ...]:
     """Return the flows of the operation, by name.
 
@@ -113,7 +118,7 @@ def flows(
     """
     found = []
     for _, profile in sorted(known_profiles(root, passed_over).items()):
-        read = partial(_flow, root, at, seen, passed_over, profile)
+        read = partial(_flow, root, group, at, seen, passed_over, profile)
         told = receipt_told(run_file(root, profile.run_id, FLOW_FILE), read, passed_over)
         if told is not None:
             found.append(told)
@@ -122,6 +127,7 @@ def flows(
 
 def _flow(
     root: Path,
+    group: FeatureGroup,
     at: datetime,
     seen: Mapping[str, datetime],
     passed_over: PassedOver,
@@ -131,8 +137,10 @@ def _flow(
     started, source = parse_instant(receipt["started"]), receipt["request"]["source"]
     fetched = [start.run_id for start in reversed(profile.starts)]
     asked = None if isinstance(source, str) else frozenset(map(str, source["symbols"]))
-    wanted = symbols_wanted(root, asked, first_snapshot(root, fetched, passed_over), seen)
-    newest = first_snapshot(root, [profile.run_id, *fetched], passed_over)
+    wanted = symbols_wanted(
+        root, group, asked, first_snapshot(root, group, fetched, passed_over), seen
+    )
+    newest = first_snapshot(root, group, [profile.run_id, *fetched], passed_over)
     declared = timedelta(seconds=receipt["every"]) if receipt["every"] is not None else None
     every = declared or rhythm([start.at for start in profile.starts])
     missed_from = _missed_from(at, started, every, wanted) if profile.is_expected else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow.compute as pc
 
-from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
 from ingestion.lakehouse import list_parts, read_part
@@ -25,6 +25,10 @@ class GroupStatus:
     """One feature group."""
 
     view: str
+    of_closed_bars: bool
+    """Whether it is computed from bars, not fetched from the scanner."""
+    command: str
+    """What brings rows: a command of ``tvfeast``."""
     newest: datetime | None
     """Event of its newest row; None without one."""
     age: timedelta | None
@@ -66,6 +70,7 @@ class Demand:
 
 
 def demands(
+    groups: Iterable[FeatureGroup],
     flow: str | None,
     wanted: frozenset[str],
     coverage: float | None,
@@ -79,9 +84,9 @@ def demands(
     Of the recomputed group it wants the symbols with bars; those whose market is imported alone are
     as fresh as they can be.
     """
-    for group in GROUPS:
+    for group in groups:
         rows, asked, may_be_old = newest[group.name], wanted, frozenset[str]()
-        if group is LOCAL_1D:
+        if group.source.of_closed_bars:
             asked = wanted & bars.newest.keys()
             may_be_old = frozenset(s for s in asked if exchange_of(s) in bars.imported)
         old = {s for s in asked & rows.keys() if at - rows[s] > max_ages[group.name]}
@@ -91,7 +96,7 @@ def demands(
             asked=len(asked),
             stale=tuple(sorted(old - may_be_old)),
             missing=tuple(sorted(asked - rows.keys() - may_be_old)),
-            coverage=coverage if group is TV_TECHNICALS_1D else None,
+            coverage=None if group.source.of_closed_bars else coverage,
             wanted=asked,
         )
 
@@ -109,10 +114,12 @@ def group_status(
     last = max(newest.values(), default=None) or _newest_of_all(root, group, at)
     return GroupStatus(
         view=group.name,
+        of_closed_bars=group.source.of_closed_bars,
+        command=group.source.command,
         newest=last,
         age=at - last if last else None,
         max_age=max_age,
-        coverage=snapshot.coverage if snapshot and group is TV_TECHNICALS_1D else None,
+        coverage=snapshot.coverage if snapshot and not group.source.of_closed_bars else None,
         asked=len(frozenset[str]().union(*(each.wanted for each in demand))),
         stale=_union(each.stale for each in demand),
         missing=_union(each.missing for each in demand),

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.catalog import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
+from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus, Newest, demands, group_status
@@ -91,7 +91,7 @@ class StatusReport:
     @property
     def is_history(self) -> bool:
         """Whether there is history alone: nobody has begun to fetch, so nothing is to be fresh."""
-        has_snapshot = any(g.newest for g in self.groups if g.view == TV_TECHNICALS_1D.name)
+        has_snapshot = any(group.newest for group in self.groups if not group.of_closed_bars)
         is_used = self.profiles or any(each.asked for each in self.demands)
         return self.bars.first is not None and not (is_used or has_snapshot)
 
@@ -115,15 +115,17 @@ def status(
     limits, at, root = limits or StatusLimits(), clock.now(), project.lakehouse
     # Told by the status itself: a monitor reads no warnings, and what is older may look sound.
     damaged: list[InputError] = []
-    newest = {group.name: newest_events(root, group, at - LOOKBACK, at) for group in GROUPS}
+    catalog = project.catalog
+    pulse = catalog.pulse
+    newest = {group.name: newest_events(root, group, at - LOOKBACK, at) for group in catalog.groups}
     stored = bars(root, at, LOOKBACK)
-    profiles = flows(root, at, newest[TV_TECHNICALS_1D.name], damaged.append)
-    max_ages = {group.name: limits.max_age or group.quality.max_age for group in GROUPS}
-    snapshot = newest_snapshot(root, damaged.append)
+    profiles = flows(root, pulse, at, newest[pulse.name], damaged.append)
+    max_ages = {group.name: limits.max_age or group.max_age for group in catalog.groups}
+    snapshot = newest_snapshot(root, pulse, damaged.append)
     demand = tuple(
         each
-        for flow, symbols, coverage in _wanted(root, profiles, snapshot, newest, profile)
-        for each in demands(flow, symbols, coverage, newest, stored, max_ages, at)
+        for flow, symbols, coverage in _wanted(root, pulse, profiles, snapshot, newest, profile)
+        for each in demands(catalog.groups, flow, symbols, coverage, newest, stored, max_ages, at)
     )
     groups = tuple(
         group_status(
@@ -135,7 +137,7 @@ def status(
             max_ages[group.name],
             at,
         )
-        for group in GROUPS
+        for group in catalog.groups
     )
     loads = last_loads(project, damaged.append)
     held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
@@ -149,13 +151,17 @@ def status(
         unpromoted=tuple(unpromoted(project, loads, damaged.append).values()),
         load=last_load(loads, at),
         stores=look_at_stores(project, at),
-        without_bars=_without_bars(groups, newest, stored),
+        without_bars=_without_bars(groups, newest[pulse.name], stored),
         held_back=held_back,
         sections=tuple(look(project, at) for look in LOOKS),
         problems=(),
         warnings=(),
     )
-    of_all = [*map(str, damaged), *map(str, half), *_problems(limits, report, loads)]
+    of_all = [
+        *map(str, damaged),
+        *map(str, half),
+        *_problems(limits.max_age or pulse.max_age, limits, report, loads),
+    ]
     of_flows = list(_flow_problems(limits, report))
     others = [problem for flow, problem in of_flows if profile not in (None, flow)]
     own = [problem for flow, problem in of_flows if profile in (None, flow)]
@@ -187,6 +193,7 @@ def refuse_unless_fresh(report: StatusReport) -> None:
 
 def _wanted(
     root: Path,
+    pulse: FeatureGroup,
     profiles: tuple[ProfileStatus, ...],
     snapshot: Snapshot | None,
     newest: Newest,
@@ -201,11 +208,11 @@ def _wanted(
     for each in profiles:
         if each.is_expected or each.run_id == last or each.name == asking:
             yield each.name, each.wanted, each.coverage
-    seen = newest[TV_TECHNICALS_1D.name]
+    seen = newest[pulse.name]
     if snapshot is None and not profiles:
         yield None, frozenset(seen), None
     elif snapshot is not None and snapshot.run_id > last:
-        yield None, symbols_wanted(root, snapshot.symbols, snapshot, seen), snapshot.coverage
+        yield None, symbols_wanted(root, pulse, snapshot.symbols, snapshot, seen), snapshot.coverage
 
 
 def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
@@ -215,9 +222,9 @@ def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
 
 
 def _without_bars(
-    groups: tuple[GroupStatus, ...], newest: Newest, stored: BarsStatus
+    groups: tuple[GroupStatus, ...], seen: Mapping[str, datetime], stored: BarsStatus
 ) -> dict[str, tuple[str, ...]]:
-    lacking = newest[TV_TECHNICALS_1D.name].keys() - stored.newest.keys()
+    lacking = seen.keys() - stored.newest.keys()
     lacking -= {symbol for group in groups for symbol in group.stale}
     exchanges: dict[str, list[str]] = {}
     for symbol in sorted(lacking):
@@ -226,7 +233,7 @@ def _without_bars(
 
 
 def _problems(
-    limits: StatusLimits, report: StatusReport, loads: Mapping[str, LastLoad]
+    max_age: timedelta, limits: StatusLimits, report: StatusReport, loads: Mapping[str, LastLoad]
 ) -> Iterator[str]:
     """Yield the limits that are passed, each with what to do."""
     yield from store_problems(loads, report.stores)
@@ -234,8 +241,7 @@ def _problems(
         return
     for group in report.groups:
         yield from _group_problems(group, report.bars)
-    yield from (str(each) for each in report.unpromoted if not _is_history(each, report.bars))
-    max_age = limits.max_age or TV_TECHNICALS_1D.quality.max_age
+    yield from (str(each) for each in report.unpromoted if not _is_history(each, report))
     if report.load is None:
         yield "nothing was ever materialized: run `tvfeast materialize`"
     elif report.load.age > max_age:
@@ -248,20 +254,20 @@ def _problems(
 def _warnings(report: StatusReport) -> Iterator[str]:
     if report.is_history and not any(group.newest for group in report.groups):
         yield "nothing is computed from the bars yet: run `tvfeast local-features`"
-    yield from (str(each) for each in report.unpromoted if _is_history(each, report.bars))
+    yield from (str(each) for each in report.unpromoted if _is_history(each, report))
 
 
-def _is_history(group: Unpromoted, stored: BarsStatus) -> bool:
+def _is_history(group: Unpromoted, report: StatusReport) -> bool:
     """Tell whether a group is kept back that can be no newer: its bars come by import alone."""
-    return group.group == LOCAL_1D.name and group.is_old and stored.is_imported
+    computed = {each.view for each in report.groups if each.of_closed_bars}
+    return group.group in computed and group.is_old and report.bars.is_imported
 
 
 def _group_problems(group: GroupStatus, stored: BarsStatus) -> Iterator[str]:
-    recomputed = group.view == LOCAL_1D.name
+    recomputed = group.of_closed_bars
     if group.age is None:
         if not recomputed or stored.first is not None:
-            command = "local-features" if recomputed else "flow-data"
-            yield f"{group.view} has no rows: run `tvfeast {command}`"
+            yield f"{group.view} has no rows: run `tvfeast {group.command}`"
     elif group.age > group.max_age and not (recomputed and stored.is_imported):
         yield f"{group.view} is {group.age} old, more than {group.max_age}"
 

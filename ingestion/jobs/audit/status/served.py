@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.store_files import read_configuration, store_files
-from ingestion.catalog import GROUPS
 from ingestion.jobs.serve.loads import LastLoad
 from ingestion.plugins.online.look import Window, look
 from ingestion.project import Project
@@ -84,9 +83,10 @@ def look_at_stores(project: Project, at: datetime) -> StoreStatus:
     )
     if online is None:
         return status(has_online=False, views=())
-    tables = {group.name: f"wide_{configuration.get('project')}_{group.name}" for group in GROUPS}
+    groups = project.catalog.groups
+    tables = {group.name: f"wide_{configuration.get('project')}_{group.name}" for group in groups}
     windows: dict[str, Window] = {
-        tables[group.name]: (_micros(at - group.ttl), _micros(at)) for group in GROUPS
+        tables[group.name]: (_micros(at - group.ttl), _micros(at)) for group in groups
     }
     try:
         found = look(online, windows)

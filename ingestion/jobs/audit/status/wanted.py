@@ -14,15 +14,18 @@ import pyarrow.compute as pc
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
-from ingestion.catalog import TV_TECHNICALS_1D
+from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.lakehouse.parts import is_there
-from ingestion.lakehouse.run_files import run_file
+from ingestion.lakehouse.run_files import run_file, run_ids
 from ingestion.markets.symbols import exchange_of
-from ingestion.runs.receipt_file import ended_before, newest_receipt, receipt_told
-
-SNAPSHOT_FILE = "feature_ingest_coverage.json"
+from ingestion.runs.receipt_file import (
+    ended_before,
+    is_of_group,
+    receipt_told,
+    snapshot_receipts,
+)
 
 PassedOver = Callable[[InputError], object]
 
@@ -39,17 +42,19 @@ class Snapshot:
     known_at: datetime | None
 
 
-def newest_snapshot(root: Path, passed_over: PassedOver) -> Snapshot | None:
-    """Return the newest snapshot of all, whoever asked for it."""
-    return newest_receipt(root, SNAPSHOT_FILE, partial(_snapshot, root), passed_over)
+def newest_snapshot(root: Path, group: FeatureGroup, passed_over: PassedOver) -> Snapshot | None:
+    """Return the newest snapshot of a group, whoever asked for it."""
+    newest_first = sorted(run_ids(root), reverse=True)
+    return first_snapshot(root, group, newest_first, passed_over)
 
 
-def first_snapshot(root: Path, runs: Iterable[str], passed_over: PassedOver) -> Snapshot | None:
-    """Return the snapshot of the first of these runs that took one."""
+def first_snapshot(
+    root: Path, group: FeatureGroup, runs: Iterable[str], passed_over: PassedOver
+) -> Snapshot | None:
+    """Return the snapshot of the first of these runs that took one of a group."""
     for run_id in runs:
-        file = run_file(root, run_id, SNAPSHOT_FILE)
-        if file.exists():
-            told = receipt_told(file, partial(_snapshot, root), passed_over)
+        for file in snapshot_receipts(root, run_id, group):
+            told = receipt_told(file, partial(_snapshot, root, group), passed_over)
             if told is not None:
                 return told
     return None
@@ -57,6 +62,7 @@ def first_snapshot(root: Path, runs: Iterable[str], passed_over: PassedOver) -> 
 
 def symbols_wanted(
     root: Path,
+    group: FeatureGroup,
     source: frozenset[str] | None,
     snapshot: Snapshot | None,
     seen: Mapping[str, datetime],
@@ -76,34 +82,34 @@ def symbols_wanted(
     """
     if source is not None:
         return source
-    shown = reading_again(partial(_rows_of, root, snapshot)) if snapshot else frozenset()
+    shown = reading_again(partial(_rows_of, root, group, snapshot)) if snapshot else frozenset()
     exchanges = set(map(exchange_of, shown))
     failed = snapshot.failed if snapshot else frozenset()
     return failed | {symbol for symbol in seen if not shown or exchange_of(symbol) in exchanges}
 
 
-def _rows_of(root: Path, snapshot: Snapshot) -> frozenset[str]:
+def _rows_of(root: Path, group: FeatureGroup, snapshot: Snapshot) -> frozenset[str]:
     """Return the symbols of a snapshot's rows: all are stamped with its instant, and no others."""
     if snapshot.known_at is None:
         return frozenset()
     day, second = snapshot.known_at.date(), int(snapshot.known_at.timestamp())
     shown: set[str] = set()
-    for part in list_parts(root, TV_TECHNICALS_1D, day):
+    for part in list_parts(root, group, day):
         if part.date > day:
             break
-        rows = read_part(part, TV_TECHNICALS_1D, ["symbol", "timestamp"])
+        rows = read_part(part, group, ["symbol", "timestamp"])
         shown |= set(rows.filter(pc.equal(rows["timestamp"], second))["symbol"].to_pylist())
     return frozenset(shown)
 
 
-def _snapshot(root: Path, receipt: dict[str, Any]) -> Snapshot | None:
-    if ended_before(receipt, "coverage"):
+def _snapshot(root: Path, group: FeatureGroup, receipt: dict[str, Any]) -> Snapshot | None:
+    if ended_before(receipt, "coverage") or not is_of_group(receipt, group):
         return None
     source, coverage = receipt["request"]["source"], float(receipt["coverage"])
     if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
         raise ValueError(f"{coverage} is no share")
     is_to_appear = receipt.get("verdict") == "publish" and receipt["fetched"] > 0
-    if is_to_appear and not _has_appeared(root, receipt["run_id"]):
+    if is_to_appear and not _has_appeared(root, group, receipt["run_id"]):
         return None
     known_at = receipt.get("known_at")
     return Snapshot(
@@ -115,7 +121,7 @@ def _snapshot(root: Path, receipt: dict[str, Any]) -> Snapshot | None:
     )
 
 
-def _has_appeared(root: Path, run_id: str) -> bool:
+def _has_appeared(root: Path, group: FeatureGroup, run_id: str) -> bool:
     """Tell whether a run's snapshot was ever there: its receipt is written before.
 
     It may be gone again, or merged with others; and a run may die between the part and its word.
@@ -125,7 +131,7 @@ def _has_appeared(root: Path, run_id: str) -> bool:
     return any(
         entry.confirmed or is_there(root, entry.part)
         for entry in read_ledger(root, run_id)
-        if entry.part.startswith(f"{TV_TECHNICALS_1D.storage}/")
+        if entry.part.startswith(f"{group.storage}/")
     )
 
 

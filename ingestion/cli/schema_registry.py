@@ -1,4 +1,4 @@
-"""The schema registry, generated from the catalog: ``python -m ingestion.catalog.registry``."""
+"""The schema registry, generated from the catalog: ``python -m ingestion.cli.schema_registry``."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
-from ingestion.catalog import DATASETS
-from ingestion.catalog.model import Column, Dataset, FeatureGroup
+from ingestion.catalog import Column, Dataset, FeatureGroup
+from ingestion.project import Project
 
 _PREFACE = """\
 # Lakehouse schema registry
 
-Generated from `ingestion/catalog/` by `make docs`; do not edit. Every file of a dataset holds
-all columns, in this order and with these types. Features may be null and are never NaN or infinite.
-Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
+Generated from `feature_repo/groups/` and `ingestion/catalog/` by `make docs`; do not edit. Every
+file of a dataset has all columns, in this order and with these types. Features may be null and are
+never NaN or infinite. Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
 """
 
 
 def registry_markdown() -> str:
     """Return the whole document."""
-    return (
-        "\n".join([_PREFACE, *(line for dataset in DATASETS for line in _dataset(dataset))]) + "\n"
-    )
+    datasets = Project.from_environment().catalog.datasets
+    lines = (line for dataset in datasets for line in _dataset(dataset))
+    return "\n".join([_PREFACE, *lines]) + "\n"
 
 
 def _dataset(dataset: Dataset) -> Iterator[str]:

@@ -1,1 +1,0 @@
-"""The Feast repository: what ``feast apply`` reads, and the former class paths (``stores``)."""

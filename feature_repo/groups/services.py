@@ -1,0 +1,38 @@
+"""What is asked for together."""
+
+from ingestion.catalog import Service
+
+SERVICES = [
+    Service(
+        "selection_v1",
+        [
+            "tv_technicals_1d",
+            "local_1d:returns_1d",
+            "local_1d:volatility_20d",
+            "local_1d:momentum_60d",
+        ],
+        meaning="today's features of the candidates, by the names that models are trained on",
+        default_for=["selection"],
+        rank_by="Recommend.All",
+        shown=["RSI", "ADX", "Perf.W"],
+    ),
+    Service(
+        "training_v1",
+        ["local_1d"],
+        meaning="features of all history, recomputed from bars",
+        default_for=["target"],
+        rank_by="Recommend.All",
+        shown=["RSI", "ADX", "Perf.W"],
+    ),
+    Service(
+        "served_history_v1",
+        ["tv_technicals_1d"],
+        meaning="the features as they were served, for training on snapshots",
+        default_for=["labels"],
+    ),
+    Service(
+        "parity_v1",
+        ["tv_technicals_1d", "local_1d"],
+        meaning="served beside recomputed; read with full_feature_names=True",
+    ),
+]

@@ -1,0 +1,293 @@
+"""A project's catalog: all groups, services and datasets, loaded from its files.
+
+Groups and services are declared in the files of ``feature_repo/groups/``: the shipped ones beside
+the installed package, and a project's own. They are found by their paths and run, never imported
+as a package. A project's file replaces a shipped file of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ingestion.base.errors import CatalogError
+from ingestion.base.loading import load_file, place
+from ingestion.catalog.feeds import FEEDS
+from ingestion.catalog.formula import Formula
+from ingestion.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
+from ingestion.catalog.model import Column, Dataset, FeatureGroup
+from ingestion.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SPLITS
+from ingestion.catalog.services import USES, Service
+from ingestion.catalog.sources import FromBars, Scanner
+from ingestion.catalog.symbols import ABSENCES, SYMBOLS
+
+DATASETS: tuple[Dataset, ...] = (
+    *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
+)
+"""What the lakehouse contains beside the groups."""
+
+SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
+"""The repository beside the installed package, whose groups every project has."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What a project declares.
+
+    Examples
+    --------
+    >>> catalog = Catalog.load()
+    >>> catalog.group("tv_technicals_1d").storage
+    'features/tv_technicals_1d'
+    >>> group, column = catalog.feature("local_1d:RSI")
+    >>> group.name, column.name
+    ('local_1d', 'RSI')
+    """
+
+    groups: tuple[FeatureGroup, ...]
+    """What Feast serves: what the scanner shows, then what is computed."""
+    services: tuple[Service, ...] = ()
+
+    @classmethod
+    def load(
+        cls, repository: Path | None = None, formulas: Callable[[], Mapping[str, Formula]] = dict
+    ) -> Catalog:
+        """Load the shipped declarations and a project's own.
+
+        Parameters
+        ----------
+        repository
+            The project's ``feature_repo/``; any part of it may be missing.
+        formulas
+            Returns the declared formulas by name; called if a group is computed by some.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be run, two declarations clash, or one refers to what is not there:
+            file and line.
+        """
+        declared = list(_declarations(repository))
+        groups = [each for each in declared if isinstance(each.value, FeatureGroup)]
+        services = [each for each in declared if isinstance(each.value, Service)]
+        for kind in (groups, services):
+            _refuse_clashes(kind)
+        known = formulas() if any(each.value.formulas for each in groups) else {}
+        bound = [_bind(each, known) for each in groups]
+        catalog = cls(
+            tuple(
+                sorted(bound, key=lambda group: (isinstance(group.source, FromBars), group.name))
+            ),
+            tuple(each.value for each in services),
+        )
+        for each in services:
+            catalog._check_service(each)
+        for each in groups:
+            catalog._check_twin(each)
+        return catalog
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Everything that the lakehouse contains in daily partitions."""
+        return (*self.groups, *DATASETS)
+
+    @property
+    def scanned(self) -> tuple[FeatureGroup, ...]:
+        """The groups whose rows are snapshots of the scanner."""
+        return tuple(each for each in self.groups if isinstance(each.source, Scanner))
+
+    @property
+    def computed(self) -> tuple[FeatureGroup, ...]:
+        """The groups that are computed from bars."""
+        return tuple(each for each in self.groups if isinstance(each.source, FromBars))
+
+    def group(self, name: str) -> FeatureGroup:
+        """Return a group by its name.
+
+        Raises
+        ------
+        CatalogError
+            If there is none of that name.
+        """
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise CatalogError(f"there is no group {name!r}; there are {_listed(self.groups)}")
+
+    def feature(self, name: str) -> tuple[FeatureGroup, Column]:
+        """Return a feature by its plain name, or by ``group:feature``, with its group.
+
+        Raises
+        ------
+        CatalogError
+            If there is none, or several groups have one of that name.
+        """
+        found = self.features(name)
+        if len(found) > 1:
+            names = " or ".join(f"{group.name}:{name}" for group, _ in found)
+            raise CatalogError(f"{len(found)} groups have {name!r}: write {names}")
+        return found[0]
+
+    def features(self, name: str) -> list[tuple[FeatureGroup, Column]]:
+        """Return all features of a plain name, or the one of ``group:feature``.
+
+        Raises
+        ------
+        CatalogError
+            If there is none.
+        """
+        prefix, colon, plain = name.rpartition(":")
+        groups = [self.group(prefix)] if colon else list(self.groups)
+        found = [
+            (group, column) for group in groups for column in group.features if column.name == plain
+        ]
+        if not found:
+            names = dict.fromkeys(each.name for group in groups for each in group.features)
+            raise CatalogError(f"there is no feature {name!r}; there are {', '.join(names)}")
+        return found
+
+    def service(self, name: str) -> Service:
+        """Return a service by its name.
+
+        Raises
+        ------
+        CatalogError
+            If there is none of that name.
+        """
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise CatalogError(f"there is no service {name!r}; there are {_listed(self.services)}")
+
+    def default_service(self, use: str) -> Service:
+        """Return the service that a command uses where none is named; see :data:`USES`.
+
+        Raises
+        ------
+        CatalogError
+            If no service is declared for it.
+        """
+        for service in self.services:
+            if use in service.default_for:
+                return service
+        raise CatalogError(f"no service is declared as the default for {use}: name one")
+
+    @property
+    def pulse(self) -> FeatureGroup:
+        """The group whose rows say which symbols are current: the first one of the selection.
+
+        Raises
+        ------
+        CatalogError
+            If no service is declared for selection.
+        """
+        return self.group(self.default_service("selection").groups[0])
+
+    def columns_of(self, service: Service, group: FeatureGroup) -> tuple[Column, ...]:
+        """Return the features of a group that a service reads."""
+        wanted = service.features_of(group.name)
+        return tuple(each for each in group.features if not wanted or each.name in wanted)
+
+    def _check_service(self, declared: _Declared) -> None:
+        service: Service = declared.value
+        for part in service.parts:
+            try:
+                _ = self.feature(part) if ":" in part else self.group(part)
+            except CatalogError as error:
+                raise declared.error(f"the service {service.name}: {error}") from None
+        for use in service.default_for:
+            if (first := self.default_service(use)) != service:
+                raise declared.error(
+                    f"{service.name} and {first.name} are both the default for {use}: keep one"
+                )
+        if service.rank_by is not None:
+            names = {
+                column.name
+                for name in service.groups
+                for column in self.columns_of(service, self.group(name))
+            }
+            if service.rank_by not in names:
+                raise declared.error(
+                    f"{service.name} ranks by {service.rank_by!r}, which none of its parts has"
+                )
+
+    def _check_twin(self, declared: _Declared) -> None:
+        source = declared.value.source
+        if isinstance(source, FromBars) and source.twin is not None:
+            names = {group.name for group in self.scanned}
+            if source.twin not in names:
+                raise declared.error(
+                    f"{declared.value.name} has the twin {source.twin!r}, which is no group of the "
+                    f"scanner; there are {', '.join(sorted(names))}"
+                )
+
+
+class _Declared(NamedTuple):
+    """A group or a service, and where it is declared."""
+
+    value: Any
+    place: str
+
+    def error(self, text: str) -> CatalogError:
+        return CatalogError(f"{self.place}: {text}")
+
+
+def _declarations(repository: Path | None) -> Iterator[_Declared]:
+    """Yield what the files declare; one object that two files show counts once."""
+    files: dict[str, Path] = {}
+    for folder in (SHIPPED, repository):
+        if folder is not None:
+            paths = sorted((folder / "groups").glob("*.py"))
+            files |= {path.name: path for path in paths if not path.name.startswith(("_", "."))}
+    seen: set[int] = set()
+    for path in files.values():
+        module = load_file(path)
+        for name, value in vars(module).items():
+            for each in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(each, FeatureGroup | Service) and id(each) not in seen:
+                    seen.add(id(each))
+                    yield _Declared(each, place(module, name))
+
+
+def _refuse_clashes(declared: list[_Declared]) -> None:
+    by_name: dict[str, _Declared] = {}
+    for each in declared:
+        other = by_name.setdefault(each.value.name, each)
+        if other is not each:
+            raise each.error(
+                f"{each.value.name!r} is declared at {other.place} already: rename one of them"
+            )
+        if any(each.value.name == dataset.name for dataset in DATASETS):
+            raise each.error(f"{each.value.name!r} is a dataset of the lakehouse: rename the group")
+
+
+def _bind(declared: _Declared, formulas: Mapping[str, Formula]) -> FeatureGroup:
+    """Return a group whose features are columns, where it names formulas."""
+    group: FeatureGroup = declared.value
+    if not group.formulas:
+        if isinstance(group.source, FromBars):
+            raise declared.error(f"{group.name} is computed from bars: name formulas as features")
+        return group
+    if not isinstance(group.source, FromBars):
+        raise declared.error(f"{group.name} names formulas, but its source is not FromBars")
+    for name in group.formulas:
+        if name not in formulas:
+            raise declared.error(
+                f"{group.name} names the formula {name!r}, which is not declared; there are "
+                f"{', '.join(formulas)}"
+            )
+    return group.bound({name: _column(formulas[name]) for name in group.formulas})
+
+
+def _column(formula: Formula) -> Column:
+    low, high = formula.low, formula.high
+    return Column(formula.name, meaning=formula.meaning, unit=formula.unit, low=low, high=high)
+
+
+def _listed(named: tuple[FeatureGroup, ...] | tuple[Service, ...]) -> str:
+    return ", ".join(each.name for each in named) or "none"
+
+
+__all__ = ["DATASETS", "USES", "Catalog"]

@@ -1,0 +1,12 @@
+"""The shipped catalog, for tests that name its groups."""
+
+from ingestion.catalog import DATASETS as OTHER_DATASETS
+from ingestion.project import Project
+
+CATALOG = Project.from_environment().catalog
+GROUPS = CATALOG.groups
+DATASETS = CATALOG.datasets
+TV_TECHNICALS_1D = CATALOG.group("tv_technicals_1d")
+LOCAL_1D = CATALOG.group("local_1d")
+
+assert (*GROUPS, *OTHER_DATASETS) == DATASETS
