@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-VALUES = ("open", "high", "low", "close", "volume", "split_ratio")
+PRICES = ("open", "high", "low", "close")
+VALUES = (*PRICES, "volume", "split_ratio")
 """The numbers of a bar, as its dataset and :class:`Bars` name them."""
 
 
@@ -57,6 +58,11 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def prices(self) -> tuple[NDArray[np.float64], ...]:
+        """Open, high, low and close, as :data:`PRICES` names them."""
+        return self.open, self.high, self.low, self.close
 
     def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Bars:
         """Return some bars, by position or by mask; a mask that drops none returns ``self``."""
@@ -151,6 +157,11 @@ def keys_of(symbol: NDArray[np.integer], event: NDArray[np.int64]) -> NDArray[np
     """Return one number for each symbol and close, in the order of symbols and then closes."""
     keys: NDArray[np.int64] = symbol.astype(np.int64) * _LONGEST + (event + _LONGEST // 2)
     return keys
+
+
+def key_of(symbol: int, event: int) -> int:
+    """Return the one that :func:`keys_of` gives for a symbol and a close."""
+    return symbol * _LONGEST + event + _LONGEST // 2
 
 
 def places(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.intp]:

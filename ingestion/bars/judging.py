@@ -100,7 +100,7 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
     lasts = np.append(firsts[1:], size) - 1
     ratio = _ratios_of_sessions(bars.split_ratio, session)
     differs = ~np.isnan(bars.split_ratio) & (bars.split_ratio != ratio)
-    for prices in (bars.open, bars.high, bars.low, bars.close):
+    for prices in bars.prices:
         first = prices[firsts][session]
         differs |= np.abs(prices - first) > TOLERANCE * np.maximum(prices, first)
     disagree = np.logical_or.reduceat(differs, firsts)
@@ -441,7 +441,7 @@ class _SymbolsImport:
                 by.still_adjusted[numbers[split.symbol]] = False
         undo_adjustment(self.bars, by.names, recorded)
         lost = np.zeros(len(self.bars), dtype=bool)
-        for price in (self.bars.open, self.bars.high, self.bars.low, self.bars.close):
+        for price in self.bars.prices:
             lost |= ~(np.isfinite(price) & (price > 0))
         by.refuse(self.bars, lost, Reason.PRICE)
         endless = ~lost & ~np.isfinite(self.bars.volume)

@@ -204,7 +204,7 @@ def check_values(
     """
     bars.volume[is_fx & np.isnan(bars.volume)] = 0.0
     bars.split_ratio[bars.split_ratio == 0] = 1.0
-    prices = np.stack([bars.open, bars.high, bars.low, bars.close])
+    prices = np.stack(bars.prices)
     with np.errstate(invalid="ignore", over="ignore"):
         slack = 1 + TOLERANCE
         reasons = (

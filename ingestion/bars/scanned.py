@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.bars.arrays import Bars
+from ingestion.bars.arrays import PRICES, Bars
 from ingestion.bars.holes import Missed, market_of, sessions_of_market
 from ingestion.bars.leaps import ratio_text
 from ingestion.bars.placing import NO_CLOSE, TradingDays, check_values, closes_of, describe
@@ -146,9 +146,7 @@ def _bars(rows: Mapping[str, Row], names: list[str], opens: list[int | None]) ->
         symbol=np.arange(size, dtype=np.int32),
         timestamp=timestamp,
         event=event,
-        **{
-            name: _numbers(rows, names, name) for name in ("open", "high", "low", "close", "volume")
-        },
+        **{name: _numbers(rows, names, name) for name in (*PRICES, "volume")},
         split_ratio=np.full(size, np.nan),
     )
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.arrays import Bars, Split, close_seconds, keys_of, slices
+from ingestion.bars.arrays import Bars, Split, close_seconds, key_of, keys_of, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
 from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
@@ -267,7 +267,7 @@ def undo_adjustment(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -
             sorted(ordered, key=lambda split: split.event), bars.event[place]
         )
         with np.errstate(all="ignore"):
-            for price in (bars.open, bars.high, bars.low, bars.close):
+            for price in bars.prices:
                 price[place] *= factor
             bars.volume[place] /= factor
 
@@ -297,7 +297,7 @@ def put_on_bars(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> No
     for split in splits:
         number = numbers.get(split.symbol)
         if number is not None:
-            key = keys_of(np.array([number]), np.array([split.event]))[0]
+            key = key_of(number, split.event)
             first, end = (np.searchsorted(keys, key, side) for side in ("left", "right"))
             bars.split_ratio[first:end] = split.ratio
 

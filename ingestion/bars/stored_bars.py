@@ -28,10 +28,12 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import (
     NEVER,
+    PRICES,
     VALUES,
     Bars,
     Extent,
     close_seconds,
+    key_of,
     keys_of,
     places,
     price_unit,
@@ -218,15 +220,14 @@ class NearbyBars:
         return float(self.bars.split_ratio[at])
 
     def _position(self, symbol: str, event: int) -> int:
-        key = keys_of(np.array([self._reader.numbers[symbol]]), np.array([event]))
-        return int(np.searchsorted(self._keys, key)[0])
+        return int(np.searchsorted(self._keys, key_of(self._reader.numbers[symbol], event)))
 
     def _take(self, bars: Bars) -> None:
         self._keys, first = np.unique(keys_of(bars.symbol, bars.event), return_index=True)
         self.bars = bars.take(first)
 
 
-_PRICES_AND_VOLUME = ("open", "high", "low", "close", "volume")
+_PRICES_AND_VOLUME = (*PRICES, "volume")
 _COMPARED = (*_PRICES_AND_VOLUME, "split_ratio", "previous_close", "source")
 _HELD_SCHEMA = arrow_schema(HELD_BARS)
 

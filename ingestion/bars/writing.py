@@ -27,7 +27,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import VALUES, Bars, Split, close_seconds, keys_of, places, table_of
+from ingestion.bars.arrays import (
+    PRICES,
+    VALUES,
+    Bars,
+    Split,
+    close_seconds,
+    key_of,
+    keys_of,
+    places,
+    table_of,
+)
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import read_recorded
@@ -59,9 +69,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_PRICES = ("open", "high", "low", "close")
-
-
 @dataclass(frozen=True)
 class Withdrawn:
     """A stored bar that was taken back."""
@@ -88,7 +95,7 @@ def as_withdrawn(row: Mapping[str, Any]) -> Withdrawn:
         symbol=row["symbol"],
         opens=row["timestamp"],
         event=int(row["event_timestamp"].timestamp()),
-        prices={name: row[name] for name in _PRICES},
+        prices={name: row[name] for name in PRICES},
         why=Source.parse(row["source"]).withdrawn or "",
         created=row["created_timestamp"],
     )
@@ -129,7 +136,7 @@ class StoredDay:
 
     def find_close(self, symbol: int, close: int) -> int | None:
         """Return the position of the row with a close."""
-        (at,) = _positions(self._by_close, keys_of(np.array([symbol]), np.array([close])))
+        (at,) = _positions(self._by_close, np.array([key_of(symbol, close)]))
         return int(at) if at >= 0 else None
 
     def find_withdrawn(self, bars: Bars, names: Sequence[str]) -> Iterator[tuple[int, Withdrawn]]:
@@ -275,7 +282,7 @@ class Twins:
 def _twin_of_row(row: dict[str, Any]) -> Twin:
     symbol, event = row["symbol"], int(row["event_timestamp"].timestamp())
     has_calendar = hours_of(symbol).rule is ClosingRule.SESSION
-    return Twin(event, {name: row[name] for name in _PRICES}, row["source"], has_calendar)
+    return Twin(event, {name: row[name] for name in PRICES}, row["source"], has_calendar)
 
 
 _OHLCV_SCHEMA = arrow_schema(OHLCV_1D)
