@@ -6,9 +6,10 @@ The rooms, each importing only those above it (``tests/test_rooms.py`` proves it
 ``catalog``        what exists: columns, datasets, feature groups; start reading here
 ``lakehouse``      date-partitioned Parquet: atomic append, read, lock, ledger
 ``markets``        symbols, exchanges, sessions, calendars
+``formulas``       one value per bar, each declared beside its function
+``project``        a project's settings and what its Feast repository declares
 ``runs``           run ids, receipts, what lies in a run's folder
 ``scanner``        TradingView's wire format, batching and retries
-``formulas``       features computed from daily bars
 ``bars``           vendors' and scanned bars, placed in sessions and checked; splits
 ``quality``        checks and the gate
 ``plugins``        the Feast plug-ins; they use ``base`` alone and serve any Feast repository

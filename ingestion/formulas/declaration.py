@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ingestion.base.instants import DAY
 from ingestion.catalog.formula import Formula, LookBack
 from ingestion.formulas.windows import Matrix
 
 T = TypeVar("T")
 _NEVER = np.iinfo(np.int64).max
 
-DAY = 86_400
 NONE_MISSING = 0
 """Stands for "no session is missing before this bar"."""
 

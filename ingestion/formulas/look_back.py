@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.base.instants import DAY
 from ingestion.formulas import windows
-from ingestion.formulas.declaration import DAY, BarFormula, Bars
+from ingestion.formulas.declaration import BarFormula, Bars
 from ingestion.formulas.evaluation import evaluate
 from ingestion.formulas.windows import Matrix
 

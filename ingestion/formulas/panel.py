@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
-from ingestion.formulas.declaration import DAY, NONE_MISSING, Bars
+from ingestion.base.instants import DAY
+from ingestion.formulas.declaration import NONE_MISSING, Bars
 from ingestion.formulas.windows import Matrix
 
 PRICES = ("open", "high", "low", "close")

@@ -7,14 +7,14 @@
 3. The features are computed again, and every row that lies before the change must be there again,
    equal in every bit.
 4. Of each feature that differs, the change is halved until one bar's is left that still moves it
-   (:class:`_Shrinking`).
+   (:mod:`~ingestion.jobs.compute.counterexample`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -27,13 +27,22 @@ from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas import BarFormula, compute, compute_local_features
+from ingestion.jobs.compute.counterexample import (
+    KEYS,
+    Compute,
+    Counterexample,
+    computed,
+    first_difference,
+    instant_text,
+    invented,
+    replaced,
+    smallest_case,
+)
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.project import Project
 
 T = TypeVar("T")
-Compute = Callable[[pa.Table], pa.Table]
-"""As :func:`~ingestion.formulas.compute_local_features`: bars in; one row per bar out, in order."""
 
 LAST_BARS = 3
 """How many of the last bars are always cut off, one more at a time: what a daily run sees."""
@@ -41,31 +50,6 @@ OTHER_FUTURES = 6
 """How often all later bars of each symbol are invented, behind another bar each time."""
 LATER_SPLITS = (2.0, 0.1, 1.5, 7.0)
 """The ratios with which every symbol is split at a random bar, one at a time."""
-_KEYS = ["symbol", "timestamp"]
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """One value that is moved by the change of one bar that it must not see."""
-
-    symbol: str
-    timestamp: int
-    """Open of the value's bar, Unix s."""
-    value: float | None
-    moved: float | None
-    """The value after the change."""
-    what: str
-    """What of the other bar was changed: prices, volume or split."""
-    of_symbol: str
-    of_timestamp: int
-    """Open of the bar that was changed, Unix s."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.symbol}, bar of {_instant(self.timestamp)}: {self.value!r}, and {self.moved!r} "
-            f"with another {self.what} in the bar of {_instant(self.of_timestamp)} of "
-            f"{self.of_symbol}"
-        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ class Leak:
     def __str__(self) -> str:
         smallest = f"; smallest case: {self.smallest}" if self.smallest else ""
         return (
-            f"{self.feature} of {self.symbol}, bar of {_instant(self.timestamp)}: "
+            f"{self.feature} of {self.symbol}, bar of {instant_text(self.timestamp)}: "
             f"{self.whole!r} with all bars, {self.altered!r} with {self.change}{smallest}"
         )
 
@@ -232,23 +216,24 @@ def verify_lookahead(
     # Sorting by dictionary codes would not be sorting by name.
     position = bars.column_names.index("symbol")
     bars = bars.set_column(position, "symbol", bars["symbol"].cast(pa.string()))
-    bars = bars.sort_by([(name, "ascending") for name in _KEYS])
+    bars = bars.sort_by([(name, "ascending") for name in KEYS])
     layout = _Layout.of(bars)
-    whole = _computed(compute, bars)
-    features = tuple(name for name in whole.column_names if name not in _KEYS)
+    whole = computed(compute, bars)
+    features = tuple(name for name in whole.column_names if name not in KEYS)
     leaks: dict[str, Leak] = {}
     recomputations = compared = 0
     for trial in _trials(bars, layout, cuts, np.random.default_rng(seed)):
         if not len(trial.known):  # a lone bar that is cut off leaves nothing to compare
             continue
         expected = whole.take(pa.array(trial.known))
-        again = _computed(compute, trial.bars).take(pa.array(trial.found))
+        again = computed(compute, trial.bars).take(pa.array(trial.found))
         for name in features:
-            if name not in leaks and (leak := _leak(name, expected, again, trial.change)):
-                altered = np.ones(bars.num_rows, dtype=bool)
-                altered[trial.known] = False
-                shrinking = _Shrinking(compute, name, bars, np.flatnonzero(altered), seed)
-                leaks[name] = replace(leak, smallest=shrinking.smallest(leak))
+            if name in leaks or not (found := first_difference(name, expected, again)):
+                continue
+            altered = np.ones(bars.num_rows, dtype=bool)
+            altered[trial.known] = False
+            smallest = smallest_case(compute, name, bars, found, np.flatnonzero(altered), seed)
+            leaks[name] = Leak(name, *found, trial.change, smallest)
         recomputations += 1
         compared += len(trial.known)
     return LookaheadReport(
@@ -320,7 +305,7 @@ def _trials(
     for _ in range(OTHER_FUTURES):
         after = layout.position >= layout.per_row(layout.draw(rng))
         known = np.flatnonzero(~after)
-        altered = _replaced(bars, _invented(bars, rng), np.flatnonzero(after))
+        altered = replaced(bars, invented(bars, rng), np.flatnonzero(after))
         yield _Trial("other prices, volumes and splits later", altered, known, known)
     for ratio in LATER_SPLITS:
         at = layout.per_row(layout.draw(rng))
@@ -334,113 +319,6 @@ def _trials(
 def _part(bars: pa.Table, kept: NDArray[np.bool_], change: str) -> _Trial:
     known = np.flatnonzero(kept)
     return _Trial(change, bars.filter(pa.array(kept)), known, np.arange(len(known)))
-
-
-def _invented(bars: pa.Table, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Return other prices, volumes and split ratios for all bars: those columns that there are."""
-    count = bars.num_rows
-    factor = np.exp(rng.normal(0, 1, count))
-    within = {name: rng.uniform(0, 1, count) for name in ("open", "close")}
-    low = bars["low"].to_numpy() * factor * rng.uniform(0.8, 1, count)
-    high = bars["high"].to_numpy() * factor * rng.uniform(1, 1.25, count)
-    invented = {"low": low, "high": high}
-    invented |= {name: low + share * (high - low) for name, share in within.items()}
-    invented["volume"] = np.round(bars["volume"].to_numpy() * factor) + rng.integers(1, 999, count)
-    if "split_ratio" in bars.column_names:
-        ratios = rng.choice([1.0, 2.0, 0.1, 1.5], count, p=[0.7, 0.1, 0.1, 0.1])
-        invented["split_ratio"] = bars["split_ratio"].to_numpy() * ratios
-    for name, values in invented.items():
-        given = bars[name].to_numpy()
-        # Prices near the limits of a double may become none.
-        invented[name] = np.where(np.isfinite(values), values, given)
-    return invented
-
-
-def _replaced(
-    bars: pa.Table, columns: dict[str, NDArray[np.float64]], rows: NDArray[np.int64]
-) -> pa.Table:
-    """Put other values into some rows."""
-    for name, values in columns.items():
-        mixed = bars[name].to_numpy().astype(np.float64)
-        mixed[rows] = values[rows]
-        bars = bars.set_column(bars.column_names.index(name), name, pa.array(mixed))
-    return bars
-
-
-class _Shrinking:
-    """The search for the one bar whose change moves a feature of bars that lie before it.
-
-    Parameters
-    ----------
-    altered
-        Rows that were changed or taken away when the feature moved.
-    """
-
-    _WHAT = (
-        ("price", ("open", "high", "low", "close")),
-        ("volume", ("volume",)),
-        ("split", ("split_ratio",)),
-    )
-
-    def __init__(
-        self,
-        compute: Compute,
-        feature: str,
-        bars: pa.Table,
-        altered: NDArray[np.int64],
-        seed: int,
-    ) -> None:
-        self._compute, self._feature, self._seed = compute, feature, seed
-        self._bars, self._altered = bars, altered
-
-    def smallest(self, leak: Leak) -> Counterexample | None:
-        """Return the smallest case that was found; none if no other values move the feature."""
-        own = self._bars.filter(pc.equal(self._bars["symbol"], leak.symbol))
-        later = np.flatnonzero(own["timestamp"].to_numpy() > leak.timestamp)
-        for bars, altered in ((own, later), (self._bars, self._altered)):
-            for attempt in range(3):
-                invented = _invented(bars, np.random.default_rng([self._seed, attempt]))
-                if found := self._bisected(bars, altered, invented):
-                    return found
-        return None
-
-    def _bisected(
-        self, bars: pa.Table, rows: NDArray[np.int64], invented: dict[str, NDArray[np.float64]]
-    ) -> Counterexample | None:
-        before = np.setdiff1d(np.arange(bars.num_rows), rows)
-        if not len(before) or not len(rows):
-            return None
-        whole = _computed(self._compute, bars).select([*_KEYS, self._feature])
-
-        def moved(rows: NDArray[np.int64], names: Iterable[str] = invented) -> Leak | None:
-            chosen = {name: invented[name] for name in names if name in invented}
-            again = _computed(self._compute, _replaced(bars, chosen, rows))
-            expected, found = (table.take(pa.array(before[::-1])) for table in (whole, again))
-            return _leak(self._feature, expected, found, "")
-
-        if not moved(rows):
-            return None
-        while len(rows) > 1:
-            halves = np.array_split(rows, 2)
-            half = next((half for half in halves if moved(half)), None)
-            if half is None:  # it takes both: what is left is the smallest case
-                return None
-            rows = half
-        if len(pc.unique(bars["symbol"])) == 1:
-            before = np.arange(rows[0])  # also those between the cut and the bar that is left
-        for what, names in (*self._WHAT, ("set of values", tuple(invented))):
-            if leak := moved(rows, names):
-                changed = bars.slice(int(rows[0]), 1)
-                return Counterexample(
-                    leak.symbol,
-                    leak.timestamp,
-                    leak.whole,
-                    leak.altered,
-                    what,
-                    changed["symbol"][0].as_py(),
-                    changed["timestamp"][0].as_py(),
-                )
-        return None
 
 
 def _later_split(
@@ -461,48 +339,3 @@ def _later_split(
     columns["split_ratio"] = pa.array(np.where(position == at, ratios * ratio, ratios))
     known = np.flatnonzero(~after)
     return _Trial(f"a split {ratio:g} : 1 later", pa.table(columns), known, known)
-
-
-def _computed(compute: Compute, bars: pa.Table) -> pa.Table:
-    """Compute features, and check that they have the keys of their bars."""
-    result = compute(bars)
-    keys = pa.schema([("symbol", pa.string()), ("timestamp", pa.int64())])
-    if not result.select(_KEYS).cast(keys).equals(bars.select(_KEYS).cast(keys)):
-        raise ValueError(
-            f"the result has {result.num_rows} rows for {bars.num_rows} bars, or other keys or "
-            "another order: it must have one row per bar, sorted by symbol and timestamp"
-        )
-    return result
-
-
-def _leak(name: str, expected: pa.Table, again: pa.Table, change: str) -> Leak | None:
-    """Return a column's first difference; -0.0 is not 0.0, and null is no value."""
-    differ = np.zeros(expected.num_rows, dtype=bool)
-    for view in (_nulls, _bits):
-        differ |= view(expected[name]) != view(again[name])
-    if not differ.any():
-        return None
-    row = int(np.argmax(differ))
-    return Leak(
-        feature=name,
-        symbol=expected["symbol"][row].as_py(),
-        timestamp=expected["timestamp"][row].as_py(),
-        whole=expected[name][row].as_py(),
-        altered=again[name][row].as_py(),
-        change=change,
-    )
-
-
-def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    nulls: NDArray[np.bool_] = column.is_null().to_numpy()
-    return nulls
-
-
-def _bits(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    # Nulls become 0 here: what lies in memory below them has no meaning.
-    bits: NDArray[np.int64] = column.cast(pa.float64()).fill_null(0.0).to_numpy().view(np.int64)
-    return bits
-
-
-def _instant(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
