@@ -30,6 +30,7 @@ from ingestion.base.instants import utc, utc_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.lakehouse import (
+    Part,
     append_rows,
     arrow_schema,
     by_date,
@@ -38,7 +39,6 @@ from ingestion.lakehouse import (
     read_current,
     read_part,
 )
-from ingestion.lakehouse.parts import Part
 from ingestion.markets.hours import ClosingRule, hours_of_exchange
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of

@@ -20,8 +20,7 @@ from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.base.instants import DAY, date_of_day
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import by_date, list_parts, read_current_of
-from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse import Part, by_date, list_parts, read_current_of
 from ingestion.markets.hours import known_calendar
 from ingestion.markets.sessions import session_days, sessions_between
 from ingestion.markets.symbols import exchange_of

@@ -10,7 +10,7 @@ from feast.data_format import ParquetFormat
 from feast.types import Bool, FeastType, Float64, Int64, String, UnixTimestamp
 
 from ingestion.catalog import Catalog, Column, Dtype, FeatureGroup, Service
-from ingestion.lakehouse.parts import location
+from ingestion.lakehouse import location
 from ingestion.project import Project
 
 FEAST_TYPES: dict[Dtype, FeastType] = {

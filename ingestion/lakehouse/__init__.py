@@ -2,21 +2,34 @@
 
 In: Arrow tables in a dataset's schema. Out: files that any Parquet reader sees whole or not at all.
 
-``schema``   the Arrow schema, derived from the catalog
-``parts``    where parts lie, and reading them
-``order``    do rows lie in the order of their key
-``current``  of restated rows, the last version
-``symbols``  what was known of the symbols at an instant
-``lookup``   when a symbol was last seen
-``evolution`` checks that the declared columns fit the stored parts
-``writer``   the one primitive that adds a part
-``ledger``   what each run wrote, with the hash of each part
-``origins``  which run a row came from, also in a merged part
-``inspect``  whether a part is as its dataset says
-``compact``  the parts of a date become one
-``history``  all versions of a symbol's rows, each with its run
-``staging``  files and folders on the disk
-``lock``     one writing run at a time
+What other rooms do with it, all by the names below:
+
+- list parts (``list_parts``) and read columns of them (``read_part``, ``read_current``, …);
+- create a part, never over another (``append_part``, ``append_parts``, ``append_rows``);
+- replace parts by a merged one (``compact.merge_parts``);
+- lock it for one writing run (``lakehouse_lock``);
+- list runs (``run_ids``), and get and put their files (``run_file``, ``write_run_file``).
+
+They pass the root on and know nothing else of it; a part and a run's file are known by their
+``key`` below the root.
+
+``schema``      the Arrow schema, derived from the catalog
+``parts``       where parts are, and reading them
+``order``       do rows lie in the order of their key
+``current``     of restated rows, the last version
+``symbols``     what was known of the symbols at an instant
+``lookup``      when a symbol was last seen
+``evolution``   checks that the declared columns fit the stored parts
+``writer``      the one primitive that adds a part
+``ledger``      what each run wrote, with the hash of each part
+``run_files``   receipts, ledgers, quarantine: the files of the runs' own folders
+``origins``     which run a row came from, also in a merged part
+``inspect``     whether a part is as its dataset says
+``compact``     the parts of a date become one
+``history``     all versions of a symbol's rows, each with its run
+``foreign``     what is in the folder and is not the lakehouse's
+``local_disk``  the files and folders below all that; only it and ``lock`` change them
+``lock``        one writing run at a time
 """
 
 from ingestion.lakehouse.current import (
@@ -29,9 +42,30 @@ from ingestion.lakehouse.current import (
     without_withdrawn,
 )
 from ingestion.lakehouse.evolution import check_stored
+from ingestion.lakehouse.foreign import foreign_files
+from ingestion.lakehouse.local_disk import Staging, scratch_folder
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
-from ingestion.lakehouse.parts import list_parts, read_file, read_part
+from ingestion.lakehouse.parts import (
+    Part,
+    is_there,
+    key_below,
+    list_parts,
+    location,
+    read_file,
+    read_metadata,
+    read_part,
+    replaced_parts,
+    utc_date,
+)
+from ingestion.lakehouse.run_files import (
+    RunFile,
+    files_of_run,
+    receipts_of_run,
+    run_file,
+    run_files,
+    run_ids,
+)
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import (
@@ -44,6 +78,9 @@ from ingestion.lakehouse.writer import (
 )
 
 __all__ = [
+    "Part",
+    "RunFile",
+    "Staging",
     "active_symbols",
     "append_part",
     "append_parts",
@@ -54,18 +91,31 @@ __all__ = [
     "created_after",
     "created_at",
     "current",
+    "files_of_run",
+    "foreign_files",
+    "is_there",
     "is_withdrawn",
+    "key_below",
     "lakehouse_lock",
     "list_parts",
+    "location",
     "newest_between",
     "newest_known",
     "read_current",
     "read_current_of",
     "read_file",
+    "read_metadata",
     "read_part",
     "read_symbols",
+    "receipts_of_run",
+    "replaced_parts",
+    "run_file",
+    "run_files",
+    "run_ids",
+    "scratch_folder",
     "standing",
     "symbols_at",
+    "utc_date",
     "without_withdrawn",
     "write_run_file",
 ]

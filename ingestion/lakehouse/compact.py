@@ -14,7 +14,6 @@ not among those that are replaced, and stays.
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -44,6 +43,15 @@ from ingestion.lakehouse.ledger import (
     confirm,
     read_ledger,
 )
+from ingestion.lakehouse.local_disk import (
+    clear_staging,
+    make_folder,
+    remove,
+    remove_staging,
+    runs_in_staging,
+    staging_folder,
+    sync,
+)
 from ingestion.lakehouse.origins import Provenance, merged_metadata
 from ingestion.lakehouse.parts import (
     Part,
@@ -53,14 +61,7 @@ from ingestion.lakehouse.parts import (
     replaced_parts,
 )
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.staging import (
-    clear_staging,
-    make_folder,
-    runs_in_staging,
-    staging_folder,
-    sync,
-)
-from ingestion.lakehouse.writer import link
+from ingestion.lakehouse.writer import link_part
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,11 @@ def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id:
         run_id, place.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
     )
     announce(root, entry)
-    entry = link(root, made, folder, entry)
+    entry = link_part(root, made, entry)
     sync(folder)  # the merged part is on the disk before the first of the others goes
     remove_replaced(folder)
     confirm(root, entry)
-    shutil.rmtree(staging)
+    remove_staging(root, run_id)
     return Merged(entry.part, names, rows.num_rows)
 
 
@@ -138,9 +139,7 @@ def finish_merges(root: Path, dataset: Dataset) -> None:
 def remove_replaced(folder: Path) -> None:
     """Remove the parts of a date that another part of it replaces, if there are any."""
     if replaced := replaced_in(str(folder), names_in(folder)):
-        for name in sorted(replaced):
-            (folder / name).unlink()
-        sync(folder)
+        remove(folder, replaced)
 
 
 def sweep_staging(root: Path) -> None:

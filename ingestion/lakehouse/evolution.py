@@ -19,9 +19,9 @@ import pyarrow as pa
 from ingestion.base.columns import RECORD, damage, record, recorded
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import Dataset
+from ingestion.lakehouse.local_disk import columns_file, put
 from ingestion.lakehouse.parts import Part, list_parts, newest_part, read_schema
 from ingestion.lakehouse.schema import arrow_schema, misfits
-from ingestion.lakehouse.staging import OWN_FILE, make_folder
 
 
 def check_stored(root: Path, dataset: Dataset) -> list[str]:
@@ -51,7 +51,7 @@ def remember_columns(root: Path, dataset: Dataset) -> None:
     InputError
         If they do not fit the stored parts.
     """
-    path = _path(root, dataset)
+    path = columns_file(root, dataset.name)
     (text,) = record(arrow_schema(dataset)).values()
     if _content(path) == text.encode():
         return
@@ -63,11 +63,7 @@ def remember_columns(root: Path, dataset: Dataset) -> None:
     )
     if found:
         raise InputError(f"{'; '.join(found)}. Nothing was written")
-    make_folder(path.parent, root)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.touch(OWN_FILE)
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    put(root, path, text.encode())
 
 
 def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
@@ -94,7 +90,7 @@ def _is_of(dataset: Dataset, schema: pa.Schema) -> bool:
 
 
 def _remembered(root: Path, dataset: Dataset) -> pa.Schema | None:
-    content = _content(_path(root, dataset))
+    content = _content(columns_file(root, dataset.name))
     try:
         return None if content is None else recorded(pa.schema([], {RECORD: content}))
     except ValueError:
@@ -106,7 +102,3 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _path(root: Path, dataset: Dataset) -> Path:
-    return root / "_columns" / f"{dataset.name}.json"

@@ -11,7 +11,6 @@ written again: see :func:`read_run_files`.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import InputError
+from ingestion.lakehouse.local_disk import RUNS, add_lines
 from ingestion.lakehouse.run_files import run_file, run_files
-from ingestion.lakehouse.staging import OWN_FILE, make_folder, sync
 
 LEDGER_FILE = "files.jsonl"
 _BEGINNINGS = (b'{"part": "', b'{"confirmed": "', b'{"file": "')
@@ -249,23 +248,11 @@ def _entry(run_id: str, record: dict[str, Any]) -> Entry:
 
 def _file(run_id: str, record: dict[str, Any]) -> Entry:
     name, sha256 = record["file"], record["sha256"]
-    if not (isinstance(sha256, str) and name.startswith(f"_runs/{run_id}/")):
+    if not (isinstance(sha256, str) and name.startswith(f"{RUNS}/{run_id}/")):
         raise TypeError("no record of a file of this run")
     return Entry(run_id, name, sha256, 0)
 
 
 def _append(root: Path, run_id: str, lines: list[dict[str, Any]], *, durable: bool) -> None:
-    path = run_file(root, run_id, LEDGER_FILE).path
-    make_folder(path.parent, root)
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, OWN_FILE)
-    with os.fdopen(descriptor, "r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        # After a full disk the last line may be torn; it must not take these along.
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-        file.write(b"\n" * torn + text.encode())
-        if durable:
-            file.flush()
-            os.fsync(descriptor)
-    if durable and not size:
-        sync(path.parent)
+    text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+    add_lines(root, run_file(root, run_id, LEDGER_FILE).path, text, durable=durable)

@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from ingestion.base.errors import InputError
 from ingestion.base.parts import content_hash, names_in
+from ingestion.lakehouse.local_disk import RUNS, run_folder
 from ingestion.lakehouse.parts import read_file
-
-_RUNS = "_runs"
 
 
 class RunFile(NamedTuple):
@@ -25,12 +24,12 @@ class RunFile(NamedTuple):
     @property
     def key(self) -> str:
         """Where it is below the lakehouse's root."""
-        return f"{_RUNS}/{self.run_id}/{self.name}"
+        return f"{RUNS}/{self.run_id}/{self.name}"
 
     @property
     def path(self) -> Path:
         """Where it is on the disk, for messages."""
-        return self.root / _RUNS / self.run_id / self.name
+        return run_folder(self.root, self.run_id) / self.name
 
     def __str__(self) -> str:
         return str(self.path)
@@ -68,7 +67,7 @@ def run_file(root: Path, run_id: str, name: str) -> RunFile:
 
 def run_ids(root: Path) -> list[str]:
     """Return all runs that have left a folder, the newest first: their ids sort by time."""
-    runs = root / _RUNS
+    runs = root / RUNS
     return sorted(names_in(runs), reverse=True) if runs.is_dir() else []
 
 
@@ -86,7 +85,7 @@ def files_of_run(root: Path, run_id: str) -> list[RunFile]:
     InputError
         If its folder cannot be read.
     """
-    folder = root / _RUNS / run_id
+    folder = run_folder(root, run_id)
     try:
         return [RunFile(run_id, name, root) for name in sorted(names_in(folder))]
     except (FileNotFoundError, NotADirectoryError):

@@ -7,6 +7,7 @@ overwrite, so a reader sees a whole part or none, at whatever instant the run di
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -22,16 +23,14 @@ from ingestion.base.parts import content_hash, part_name, part_number, part_numb
 from ingestion.catalog import Dataset, Dtype
 from ingestion.lakehouse.evolution import remember_columns
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
+from ingestion.lakehouse.local_disk import Staging, link, make_folders, put, sync_all
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
 from ingestion.lakehouse.parts import partition_folder
 from ingestion.lakehouse.run_files import run_file
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.staging import OWN_FILE, Staging, make_folder, make_folders, sync, sync_all
 
 _CREATED = "created_timestamp"
-UNFINISHED = ".unfinished"
-"""Ends the name of a run's file that is being written, or was when the run was killed."""
 
 
 def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
@@ -139,24 +138,16 @@ def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) ->
     content
         What is in it, or a file that has it below the lakehouse's root, and moves.
     """
-    target = run_file(root, run_id, name).path
-    folder = target.parent
-    make_folder(folder, root)
-    # Beside its place and not under `_tmp`, which a run that has the lock may sweep meanwhile.
-    unfinished = folder / f"{name}{UNFINISHED}"
+    file = run_file(root, run_id, name)
     if isinstance(content, Path):
-        content.replace(unfinished)
-        unfinished.chmod(OWN_FILE)
+        sha256 = content_hash(content)
     else:
-        unfinished.touch(OWN_FILE)
-        unfinished.write_bytes(content)
-    sync(unfinished)
-    entry = Entry(run_id, target.relative_to(root).as_posix(), content_hash(unfinished), 0)
+        sha256 = hashlib.sha256(content).hexdigest()
+    entry = Entry(run_id, file.key, sha256, 0)
     announce_file(root, entry)
-    unfinished.replace(target)
-    sync(folder)
+    put(root, file.path, content)
     confirm(root, entry)
-    return target
+    return file.path
 
 
 def _link_all(root: Path, run_id: str, staged: list[tuple[Path, Path, int]]) -> list[Path]:
@@ -175,26 +166,21 @@ def _link_all(root: Path, run_id: str, staged: list[tuple[Path, Path, int]]) -> 
         part = (folder / part_name(number)).relative_to(root).as_posix()
         entries.append(Entry(run_id, part, content_hash(file), rows))
     announce(root, *entries)
-    for at, (file, folder, _) in enumerate(staged):
-        entries[at] = link(root, file, folder, entries[at])
+    for at, (file, _, _) in enumerate(staged):
+        entries[at] = link_part(root, file, entries[at])
     sync_all(taken.keys())
     confirm(root, *entries)
     return [root / entry.part for entry in entries]
 
 
-def link(root: Path, file: Path, folder: Path, entry: Entry) -> Entry:
+def link_part(root: Path, file: Path, entry: Entry) -> Entry:
     """Put an announced part in its place, or announce it anew under the next number; return how."""
-    while True:
-        target = root / entry.part
-        try:
-            target.hardlink_to(file)
-        except FileExistsError:
-            number = part_number(target.name) or 0
-            part = (folder / part_name(number + 1)).relative_to(root).as_posix()
-            entry = replace(entry, part=part)
-            announce(root, entry)
-        else:
-            return entry
+    while not link(file, root / entry.part):
+        folder, _, name = entry.part.rpartition("/")
+        number = part_number(name) or 0
+        entry = replace(entry, part=f"{folder}/{part_name(number + 1)}")
+        announce(root, entry)
+    return entry
 
 
 def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FEEDS
-from ingestion.lakehouse.parts import list_parts, read_part
+from ingestion.lakehouse import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.markets.hours import feed_delay, hours_of
 

@@ -16,8 +16,7 @@ from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import write_run_file
-from ingestion.lakehouse.run_files import run_file
+from ingestion.lakehouse import run_file, write_run_file
 from ingestion.markets.feeds import Feeds
 from ingestion.project import Project
 from ingestion.quality.check import CheckContext, CheckReport, check_rows

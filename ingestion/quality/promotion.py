@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
-from ingestion.lakehouse.run_files import RunFile, run_files, run_ids
+from ingestion.lakehouse import RunFile, run_files, run_ids
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Skipped
 from ingestion.quality.parity import PARITY_FILE

@@ -10,8 +10,8 @@ from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import FeatureGroup
+from ingestion.lakehouse import RunFile, receipts_of_run, run_ids
 from ingestion.lakehouse.ledger import Key, read_ledger
-from ingestion.lakehouse.run_files import RunFile, receipts_of_run, run_ids
 from ingestion.runs.quarantine import quarantined
 from ingestion.runs.receipt_file import is_of_group, read_receipt, snapshot_receipts
 from ingestion.runs.run_folders import check_run_folders

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ingestion.lakehouse.run_files import run_file, run_files
+from ingestion.lakehouse import run_file, run_files
 
 QUARANTINE_FILE = "quarantine.parquet"
 DATASET = "dataset"

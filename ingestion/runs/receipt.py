@@ -34,9 +34,8 @@ from ingestion.base.errors import GateRefused, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.catalog import Catalog
-from ingestion.lakehouse import write_run_file
+from ingestion.lakehouse import run_file, write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
-from ingestion.lakehouse.run_files import run_file
 from ingestion.project import Project
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse.run_files import RunFile, run_file, run_ids
+from ingestion.lakehouse import RunFile, run_file, run_ids
 from ingestion.runs.receipt import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ingestion.base.errors import InputError
+from ingestion.lakehouse import RunFile, files_of_run, run_file, run_ids
 from ingestion.lakehouse.ledger import (
     LEDGER_FILE,
     Entry,
     read_run_files,
     strange_lines,
 )
-from ingestion.lakehouse.run_files import RunFile, files_of_run, run_file, run_ids
-from ingestion.lakehouse.writer import UNFINISHED
+from ingestion.lakehouse.local_disk import UNFINISHED
 from ingestion.runs.quarantine import QUARANTINE_FILE
 
 REFUSED_FILE = "refused_bars.parquet"

@@ -125,7 +125,7 @@ def test_what_a_killed_import_has_spilled_is_removed_by_the_next_one(
     left = lakehouse.lakehouse / "_tmp"
     with monkeypatch.context() as patch:
         patch.setattr("ingestion.jobs.ingest.import_steps.judge_symbols", die)
-        patch.setattr("ingestion.lakehouse.staging.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("ingestion.lakehouse.local_disk.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(Killed):
             run(path)
     assert [file.name for file in left.rglob("*") if file.is_file()]

@@ -110,14 +110,14 @@ def test_what_feast_wrote_during_a_merge_that_was_killed_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     two_parts(tmp_path)
-    link = compact.link
+    link = compact.link_part
 
     def killed_after(*given: Any) -> None:
         write_unlocked(tmp_path, row(7, "THEIRS"))
         link(*given)
         raise Killed
 
-    monkeypatch.setattr(compact, "link", killed_after)
+    monkeypatch.setattr(compact, "link_part", killed_after)
     with pytest.raises(Killed):
         merge(tmp_path, EVENING.date())
     assert symbols(tmp_path) == ALL
@@ -132,7 +132,7 @@ def test_no_part_that_feast_writes_shares_its_number_with_a_merged_one(
 ):
     """Who had listed it would read the rows of the other parts twice."""
     two_parts(tmp_path)
-    link = compact.link
+    link = compact.link_part
     read: list[pa.Table] = []
 
     def while_being_read(*given: Any) -> Any:
@@ -142,7 +142,7 @@ def test_no_part_that_feast_writes_shares_its_number_with_a_merged_one(
         read.extend(read_file(part.path) for part in listed)
         return entry
 
-    monkeypatch.setattr(compact, "link", while_being_read)
+    monkeypatch.setattr(compact, "link_part", while_being_read)
     merge(tmp_path, EVENING.date())
     assert Counter(pa.concat_tables(read)["symbol"].to_pylist()) == ALL
     assert symbols(tmp_path) == ALL

@@ -12,7 +12,7 @@ import pytest
 from ingestion.base.parts import content_hash
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import append_parts, arrow_schema, list_parts, read_file, writer
-from ingestion.lakehouse import staging as durable
+from ingestion.lakehouse import local_disk as durable
 from ingestion.lakehouse.ledger import read_ledger
 
 FIRST = date(2021, 3, 1)

@@ -32,3 +32,23 @@ def test_no_other_room_knows_how_the_lakehouse_keeps_its_files() -> None:
     fewer = {name: most for name, most in _NOT_YET.items() if len(found.get(name, ())) < most}
     assert more == {}
     assert fewer == {}, "fewer than listed: make the number smaller"
+
+
+_CHANGES_FILES = re.compile(
+    r"""["']_(?:runs|tmp|columns)\b|\bflock\b|\bfsync\(|\.hardlink_to\(|\.unlink\(|\.rmtree\("""
+    r"""|\.i(?:terdir)\(|\.replace\((?:target|unfinished)|\.mkdir\("""
+)
+
+
+def test_two_modules_alone_change_files() -> None:
+    """Another place for a lakehouse, such as an object store, does otherwise what is in these."""
+    changing = {
+        path.name
+        for path in (_ROOT / "lakehouse").glob("*.py")
+        if _CHANGES_FILES.search(path.read_text())
+    }
+    assert changing == {
+        "foreign.py",  # lists whatever is in the folder
+        "local_disk.py",
+        "lock.py",
+    }

@@ -9,9 +9,8 @@ from pathlib import Path, PurePath
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.missing_files import RECEIPT_FILE
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import lakehouse_lock
+from ingestion.lakehouse import key_below, lakehouse_lock
 from ingestion.lakehouse.ledger import Entry, Ledger
-from ingestion.lakehouse.parts import key_below
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id

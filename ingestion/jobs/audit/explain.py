@@ -19,11 +19,9 @@ from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import notes_on_bars
 from ingestion.jobs.compute.window import missing_in_window
-from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse import Part, by_date, list_parts, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.lakehouse.parts import Part
-from ingestion.lakehouse.run_files import receipts_of_run
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.markets.symbols import symbol_problem

@@ -15,10 +15,8 @@ from typing import Any
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import Dataset
-from ingestion.lakehouse import list_parts
+from ingestion.lakehouse import is_there, list_parts, run_ids
 from ingestion.lakehouse.ledger import Entry, Key, Ledger, read_run_files
-from ingestion.lakehouse.parts import is_there
-from ingestion.lakehouse.run_files import run_ids
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
 RECEIPT_FILE = "accept.json"

@@ -31,11 +31,9 @@ from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
-from ingestion.lakehouse import by_date, list_parts
-from ingestion.lakehouse.foreign import foreign_files
+from ingestion.lakehouse import Part, by_date, foreign_files, list_parts, replaced_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
-from ingestion.lakehouse.parts import Part, replaced_parts
 from ingestion.project import Project
 from ingestion.runs.consistency import check_records
 

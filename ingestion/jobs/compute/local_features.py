@@ -36,6 +36,7 @@ from ingestion.jobs.compute.transpose import (
 from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
 from ingestion.lakehouse import (
+    Part,
     append_part,
     by_date,
     created_after,
@@ -43,10 +44,10 @@ from ingestion.lakehouse import (
     lakehouse_lock,
     list_parts,
     read_current,
+    read_metadata,
+    scratch_folder,
 )
 from ingestion.lakehouse.origins import runs_of
-from ingestion.lakehouse.parts import Part, read_metadata
-from ingestion.lakehouse.staging import scratch_folder
 from ingestion.project import Project
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
 from ingestion.runs.receipt import Job

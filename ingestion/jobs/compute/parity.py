@@ -29,9 +29,15 @@ from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import SHIPPED, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_current
-from ingestion.lakehouse.parts import Part, utc_date
-from ingestion.lakehouse.staging import scratch_folder
+from ingestion.lakehouse import (
+    Part,
+    by_date,
+    lakehouse_lock,
+    list_parts,
+    read_current,
+    scratch_folder,
+    utc_date,
+)
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.project import Project

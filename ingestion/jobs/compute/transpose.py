@@ -27,8 +27,14 @@ from ingestion.bars.holes import Attendance, OpenHoles
 from ingestion.base.spill import Spill, runs
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.formulas import BarFormula, compute
-from ingestion.lakehouse import arrow_schema, by_date, is_withdrawn, read_current
-from ingestion.lakehouse.parts import Part, read_metadata
+from ingestion.lakehouse import (
+    Part,
+    arrow_schema,
+    by_date,
+    is_withdrawn,
+    read_current,
+    read_metadata,
+)
 
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""

@@ -10,8 +10,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.missing_sessions import find_holes
-from ingestion.lakehouse import by_date, list_parts, read_current_of
-from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse import Part, by_date, list_parts, read_current_of
 
 
 def missing_in_window(

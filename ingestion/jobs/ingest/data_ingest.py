@@ -52,8 +52,7 @@ from ingestion.jobs.ingest.scan import (
     open_client,
     refuse_unless_enough,
 )
-from ingestion.lakehouse import lakehouse_lock
-from ingestion.lakehouse.staging import scratch_folder
+from ingestion.lakehouse import lakehouse_lock, scratch_folder
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job

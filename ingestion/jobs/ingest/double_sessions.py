@@ -16,8 +16,7 @@ import pyarrow as pa
 from ingestion.bars.arrays import close_seconds
 from ingestion.base.instants import date_of_day
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import read_current
-from ingestion.lakehouse.parts import Part
+from ingestion.lakehouse import Part, read_current
 from ingestion.markets.sessions import are_misplaced, by_hours, session_days
 
 _COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp"]

@@ -23,8 +23,7 @@ from ingestion.jobs.ingest.import_steps import (
     write_judged,
 )
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
-from ingestion.lakehouse import lakehouse_lock, write_run_file
-from ingestion.lakehouse.staging import Staging
+from ingestion.lakehouse import Staging, lakehouse_lock, write_run_file
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id

@@ -36,9 +36,15 @@ from ingestion.base.instants import utc
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part, without_withdrawn
-from ingestion.lakehouse.parts import Part
-from ingestion.lakehouse.run_files import run_file
+from ingestion.lakehouse import (
+    Part,
+    by_date,
+    lakehouse_lock,
+    list_parts,
+    read_part,
+    run_file,
+    without_withdrawn,
+)
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
 from ingestion.project import Project

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import GateRefused, InputError
+from ingestion.lakehouse import run_files
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.lakehouse.run_files import run_files
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
 RECEIPT_FILE = "import_bars.json"

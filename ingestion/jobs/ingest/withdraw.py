@@ -29,6 +29,7 @@ from ingestion.base.instants import EPOCH, date_of_day, utc_date
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
 from ingestion.lakehouse import (
+    Part,
     append_parts,
     arrow_schema,
     by_date,
@@ -39,7 +40,6 @@ from ingestion.lakehouse import (
     read_current_of,
     standing,
 )
-from ingestion.lakehouse.parts import Part
 from ingestion.markets.sessions import session_days
 from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project

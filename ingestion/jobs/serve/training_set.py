@@ -14,8 +14,7 @@ from ingestion.jobs.serve.feast_repository import (
     references,
     require_data,
 )
-from ingestion.lakehouse.staging import sync
-from ingestion.lakehouse.writer import UNFINISHED
+from ingestion.lakehouse.local_disk import UNFINISHED, sync
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id

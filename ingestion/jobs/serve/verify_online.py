@@ -24,9 +24,8 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
-from ingestion.lakehouse import arrow_schema, list_parts, read_part
+from ingestion.lakehouse import Part, arrow_schema, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
-from ingestion.lakehouse.parts import Part
 from ingestion.project import Project
 
 LISTED = 1_000

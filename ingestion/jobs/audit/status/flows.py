@@ -16,8 +16,8 @@ from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.rhythm import grace, next_start, rhythm
 from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbols_wanted
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
+from ingestion.lakehouse import run_file
 from ingestion.lakehouse.lock import is_writing
-from ingestion.lakehouse.run_files import run_file
 from ingestion.runs.receipt import Outcome
 from ingestion.runs.receipt_file import receipt_told
 

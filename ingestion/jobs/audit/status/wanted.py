@@ -15,10 +15,8 @@ from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import is_there, list_parts, read_part, run_file, run_ids
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
-from ingestion.lakehouse.parts import is_there
-from ingestion.lakehouse.run_files import run_file, run_ids
 from ingestion.markets.symbols import exchange_of
 from ingestion.runs.receipt_file import (
     ended_before,
