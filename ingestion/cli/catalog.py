@@ -1,0 +1,66 @@
+"""What a project declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ingestion.base.errors import GateRefused
+from ingestion.cli.group import cli
+from ingestion.cli.options import json_option
+from ingestion.cli.output import show
+from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.jobs.audit.catalog_check import CatalogListing, CheckedCatalog
+
+
+@cli.group("catalog", invoke_without_command=True)
+@json_option
+@click.pass_context
+def catalog_command(context: click.Context, as_json: bool) -> None:
+    """List the feature groups and services that there are."""
+    from ingestion.jobs.audit.catalog_check import list_catalog
+
+    if context.invoked_subcommand is None:
+        show(as_json, list_catalog(Project.from_environment().catalog), catalog_text)
+
+
+@catalog_command.command("check")
+@json_option
+def check_command(as_json: bool) -> None:
+    """Say what is wrong with the project's declarations; fails if anything is."""
+    from ingestion.jobs.audit.catalog_check import check_catalog
+
+    checked = check_catalog(Project.from_environment())
+    show(as_json, checked, check_text)
+    if checked.problems:
+        raise GateRefused(f"{len(checked.problems)} declarations are to be corrected")
+
+
+def catalog_text(listing: CatalogListing) -> str:
+    """Return the groups and the services as two tables."""
+    from tabulate import tabulate
+
+    groups = [
+        [group.name, group.source, len(group.features), f"{group.ttl.days} d", group.meaning]
+        for group in listing.groups
+    ]
+    services = [
+        [service.name, ", ".join(service.default_for), ", ".join(service.parts)]
+        for service in listing.services
+    ]
+    return "\n\n".join(
+        [
+            tabulate(groups, ["group", "rows from", "features", "ttl", "meaning"]),
+            tabulate(services, ["service", "default for", "parts"]),
+        ]
+    )
+
+
+def check_text(checked: CheckedCatalog) -> str:
+    """Return what is wrong, one line each; or that nothing is."""
+    if not checked.problems:
+        return f"{checked.groups} groups and {checked.services} services are sound"
+    return "\n".join(checked.problems)

@@ -1,0 +1,130 @@
+"""What a project declares, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from ingestion.catalog import Catalog, FeatureGroup, Scanner
+from ingestion.project import Project
+
+IGNORED = ("groups/**", "formulas/**", "sources/**")
+"""Lines of ``.feastignore``: Feast would load those files a second time, as modules of its own."""
+
+
+@dataclass(frozen=True)
+class GroupListing:
+    """One group."""
+
+    name: str
+    meaning: str
+    source: str
+    ttl: timedelta
+    features: tuple[str, ...]
+    storage: str
+
+
+@dataclass(frozen=True)
+class ServiceListing:
+    """One service."""
+
+    name: str
+    meaning: str
+    parts: tuple[str, ...]
+    default_for: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CatalogListing:
+    """All that there is."""
+
+    groups: tuple[GroupListing, ...]
+    services: tuple[ServiceListing, ...]
+    datasets: tuple[str, ...]
+    """The lakehouse's other datasets."""
+
+
+@dataclass(frozen=True)
+class CheckedCatalog:
+    """What a check found."""
+
+    groups: int
+    services: int
+    problems: tuple[str, ...]
+    """What is wrong, each with what to do."""
+
+
+def list_catalog(catalog: Catalog) -> CatalogListing:
+    """List what a catalog has.
+
+    Examples
+    --------
+    >>> from ingestion.project import Project
+    >>> [group.source for group in list_catalog(Project.from_environment().catalog).groups]
+    ['scanner', 'bars']
+    """
+    return CatalogListing(
+        groups=tuple(
+            GroupListing(
+                name=group.name,
+                meaning=group.meaning,
+                source=_source(group),
+                ttl=group.ttl,
+                features=tuple(column.name for column in group.features if not column.retired),
+                storage=group.storage,
+            )
+            for group in catalog.groups
+        ),
+        services=tuple(
+            ServiceListing(each.name, each.meaning, tuple(each.parts), tuple(each.default_for))
+            for each in catalog.services
+        ),
+        datasets=tuple(each.name for each in catalog.datasets if each not in catalog.groups),
+    )
+
+
+def check_catalog(project: Project) -> CheckedCatalog:
+    """Check a project's declarations.
+
+    Raises
+    ------
+    InputError
+        If they cannot be loaded at all: file, line and what to do.
+    """
+    catalog = project.catalog
+    return CheckedCatalog(len(catalog.groups), len(catalog.services), tuple(_complaints(project)))
+
+
+def _complaints(project: Project) -> Iterator[str]:
+    yield from _not_ignored(project.feast_repository)
+    yield from _wrong_look_backs(project)
+
+
+def _not_ignored(repository: Path) -> Iterator[str]:
+    path = repository / ".feastignore"
+    lines = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+    lacking = [each for each in IGNORED if each not in lines]
+    used = [each for each in lacking if (repository / each.partition("/")[0]).is_dir()]
+    if used:
+        yield (
+            f"{path} does not list {', '.join(used)}: `feast apply` would load those files a "
+            "second time; add the lines"
+        )
+
+
+def _wrong_look_backs(project: Project) -> Iterator[str]:
+    """Compare each of the project's own formulas on a window with the formula on the whole."""
+    from ingestion.formulas import SHIPPED
+    from ingestion.formulas.look_back import check_look_back
+
+    for name, formula in project.formulas.items():
+        if name not in SHIPPED:
+            yield from check_look_back(formula)
+
+
+def _source(group: FeatureGroup) -> str:
+    if isinstance(group.source, Scanner):
+        return f"scanner, {group.source.market}" if group.source.market else "scanner"
+    return "bars"
