@@ -9,6 +9,8 @@ from ingestion.catalog import (
     Quality,
     Scanner,
 )
+from ingestion.catalog.formula import beyond_limits
+from ingestion.formulas import SHIPPED
 
 RATING = Identity("Recommend.All", (("Recommend.MA", 0.5), ("Recommend.Other", 0.5)))
 
@@ -46,7 +48,6 @@ GROUP = FeatureGroup(
         max_null_share=PerColumn(0.25),
         # Halted and illiquid symbols do not trade every day; a feed that stands still moves none.
         max_unmoved_share=0.5,
-        # They move with TradingView's clock, and so does the bar that they are measured from.
-        parity=ParityLimits(PerColumn(0.05, (("Perf.W", 0.2), ("Perf.1M", 0.2)))),
+        parity=ParityLimits(beyond_limits(SHIPPED.values(), 0.05)),
     ),
 )

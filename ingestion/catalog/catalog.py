@@ -38,7 +38,8 @@ class Catalog:
 
     Examples
     --------
-    >>> catalog = Catalog.load()
+    >>> from ingestion.formulas import SHIPPED as FORMULAS
+    >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
     >>> catalog.group("tv_technicals_1d").storage
     'features/tv_technicals_1d'
     >>> group, column = catalog.feature("local_1d:RSI")

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ingestion.formulas import compute_local_features
-from ingestion.jobs.compute.parity import recomputed_at
+from ingestion.formulas import SHIPPED, compute_local_features
+from ingestion.jobs.compute import parity
 
 DAY = 86_400
+BY_CLOCK = tuple(each for each in SHIPPED.values() if each.follows_clock)
 MONDAY = 1_617_629_400
 """2021-04-05 13:30 UTC."""
 SESSION = 23_400
@@ -64,6 +65,10 @@ def by_hand(bars: pa.Table, day: int, known_at: int, window: int) -> float | Non
         return None
     base = rows[reference]["open"] * money[reference]
     return 100 * (rows[at]["close"] * money[at] - base) / base
+
+
+def recomputed_at(bars: pa.Table, asked: pa.Table) -> pa.Table:
+    return parity.recomputed_at(bars, asked, BY_CLOCK)
 
 
 def test_the_reference_follows_the_clock_and_not_the_bar():

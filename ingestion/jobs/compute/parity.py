@@ -27,7 +27,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
-from ingestion.formulas import SHIPPED, compute
+from ingestion.formulas import BarFormula, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
     Part,
@@ -54,7 +54,6 @@ REACH = timedelta(days=90)
 A symbol without a bar in between is taken for one that began after.
 """
 
-_BY_CLOCK = tuple(each for each in SHIPPED.values() if each.follows_clock)
 _TIMES = ["symbol", "timestamp", "bar_timestamp"]
 _KEYS = ["symbol", "bar_close"]
 _RECOMPUTED = " recomputed"
@@ -140,6 +139,8 @@ class _Twins(NamedTuple):
     served: FeatureGroup
     recomputed: FeatureGroup
     columns: tuple[Column, ...]
+    by_clock: tuple[BarFormula, ...]
+    """The formulas of those columns that follow the clock."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -160,7 +161,9 @@ def _twins(project: Project) -> list[_Twins]:
             served = project.catalog.group(group.source.twin)
             names = {column.name for column in group.features if column.dtype is Dtype.DOUBLE}
             columns = tuple(column for column in served.features if column.name in names)
-            found.append(_Twins(served, group, columns))
+            formulas = (project.formulas[column.name] for column in columns)
+            by_clock = tuple(each for each in formulas if each.follows_clock)
+            found.append(_Twins(served, group, columns, by_clock))
     if not found:
         raise InputError(
             "no group has a twin to compare with: declare one, as source=FromBars(twin=…)"
@@ -217,7 +220,8 @@ def _pair(
         counts["compared"] += pairs.num_rows
         counts["unmatched"] += served.num_rows - pairs.num_rows
         if pairs.num_rows:
-            pairs = _at_the_snapshot(lakehouse, pairs)
+            if twins.by_clock:
+                pairs = _at_the_snapshot(lakehouse, pairs, twins.by_clock)
             for number, name in enumerate(twins.names):
                 column = pairs.select([*_KEYS, name, name + _RECOMPUTED])
                 columns.append(number, column.rename_columns([*_KEYS, "served", "recomputed"]))
@@ -278,26 +282,26 @@ def _joined(served: pa.Table, twins: _Twins, recomputed: dict[date, list[Part]])
     return served.join(local, _KEYS, join_type="inner", right_suffix=_RECOMPUTED)
 
 
-def _at_the_snapshot(lakehouse: Path, pairs: pa.Table) -> pa.Table:
+def _at_the_snapshot(
+    lakehouse: Path, pairs: pa.Table, formulas: tuple[BarFormula, ...]
+) -> pa.Table:
     """Replace values that follow the clock, at the bar's close, by those at the snapshot."""
     first, last = (utc_date(pc.min_max(pairs["known_at"])[end].as_py()) for end in ("min", "max"))
-    first -= max(each.look_back for each in _BY_CLOCK if isinstance(each.look_back, timedelta))
+    first -= max(each.look_back for each in formulas if isinstance(each.look_back, timedelta))
     first -= REACH
     symbols = pairs["symbol"].unique().to_pylist()
     bars = read_bars(lakehouse, first, last, symbols, FORMULA_COLUMNS)
     place = bars.column_names.index("symbol")
     bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
-    moved = recomputed_at(bars, pairs.select([*_KEYS, "known_at"]))
-    names = [each.name for each in _BY_CLOCK if each.name + _RECOMPUTED in pairs.column_names]
-    pairs = pairs.drop_columns([name + _RECOMPUTED for name in names])
-    moved = moved.select([*_KEYS, *names])
+    moved = recomputed_at(bars, pairs.select([*_KEYS, "known_at"]), formulas)
+    pairs = pairs.drop_columns([each.name + _RECOMPUTED for each in formulas])
     pairs = pairs.join(moved, _KEYS, join_type="left outer", right_suffix=_RECOMPUTED)
     # A join promises no order, and a receipt should not differ from run to run.
     return pairs.sort_by([(key, "ascending") for key in _KEYS])
 
 
-def recomputed_at(bars: pa.Table, asked: pa.Table) -> pa.Table:
-    """Recompute what follows the clock, for some bars, with another instant for "now".
+def recomputed_at(bars: pa.Table, asked: pa.Table, formulas: tuple[BarFormula, ...]) -> pa.Table:
+    """Recompute formulas that follow the clock, for some bars, with another instant for "now".
 
     Parameters
     ----------
@@ -322,6 +326,6 @@ def recomputed_at(bars: pa.Table, asked: pa.Table) -> pa.Table:
         .sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
     )
     now = pc.coalesce(bars["known_at"], bars["bar_close"])
-    values = compute(bars.append_column("close_timestamp", now), _BY_CLOCK)
+    values = compute(bars.append_column("close_timestamp", now), formulas)
     table = values.set_column(0, "bar_close", bars["bar_close"])
     return table.filter(pc.is_valid(bars["known_at"]))
