@@ -17,6 +17,7 @@ from ingestion.project import Project
 if TYPE_CHECKING:
     from ingestion.jobs.audit.accept import AcceptResult
     from ingestion.jobs.audit.data_docs import DataDocsResult
+    from ingestion.jobs.audit.upgrade import UpgradeReport
     from ingestion.jobs.audit.validate import ValidateResult
     from ingestion.jobs.audit.verify_lakehouse import LakehouseReport
     from ingestion.jobs.compute.lookahead import LookaheadReport
@@ -85,6 +86,32 @@ def verify_text(report: LakehouseReport) -> str:
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
     warnings = (f"  warning: {warning}" for warning in report.warnings)
     return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults), *warnings])
+
+
+@cli.command("upgrade")
+@click.option("--check", is_flag=True, required=True, help="Look, and change nothing.")
+@json_option
+def upgrade_command(as_json: bool, check: bool) -> None:
+    """Show what a lakehouse of an earlier version needs; exit 3 if it needs something."""
+    from ingestion.jobs.audit.upgrade import check_upgrade
+
+    report = check_upgrade(Project.from_environment())
+    show(as_json, report, upgrade_text)
+    if not report.is_ready:
+        raise GateRefused(f"the lakehouse needs {len(report.needs)} steps")
+
+
+def upgrade_text(report: UpgradeReport) -> str:
+    """Return what a lakehouse needs for people, a line per step."""
+    parts = sum(state.parts for state in report.datasets)
+    verdict = "nothing is needed" if report.is_ready else "TO DO"
+    return "\n".join(
+        [
+            f"{verdict}: {parts:,} parts of {len(report.datasets)} datasets",
+            *(f"  {number}. {need}" for number, need in enumerate(report.needs, start=1)),
+            *(f"  {note}" for note in report.notes),
+        ]
+    )
 
 
 def _accept(as_json: bool, names: tuple[str, ...], reason: str) -> None:

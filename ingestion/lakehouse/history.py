@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from ingestion.catalog import Dataset
 from ingestion.lakehouse.inspect import version_keys
 from ingestion.lakehouse.origins import Origin, read_provenance
 from ingestion.lakehouse.parts import Part, read_part, read_schema
+
+_CREATED = "created_timestamp"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,39 @@ class StoredRow:
     """The part in which its run wrote it; None if the file does not say."""
     lacks: frozenset[str] = frozenset()
     """Columns that were declared after it was written; null among the values."""
+
+
+def lacking(dataset: Dataset, parts: list[Part]) -> dict[tuple[str, int, datetime], frozenset[str]]:
+    """Return the rows that are older than some of the dataset's columns, with those columns.
+
+    Parameters
+    ----------
+    parts
+        Of a dataset with the key ``symbol`` and ``timestamp``.
+
+    Returns
+    -------
+    dict
+        By ``symbol``, ``timestamp`` and ``created_timestamp``.
+    """
+    declared = {column.name for column in dataset.columns}
+    found = {}
+    for part in parts:
+        schema = read_schema(part)
+        newer = frozenset(declared - {*schema.names})
+        rows = read_part(part, dataset, ["symbol", "timestamp", _CREATED])
+        try:
+            provenance = read_provenance(schema.metadata, "", rows.num_rows)
+        except ValueError:
+            lacks = [newer] * rows.num_rows
+        else:
+            of_origin = [newer | {*origin.lacks} for origin in provenance.origins]
+            if not any(of_origin):
+                continue
+            lacks = [of_origin[number] for number in provenance.of_row]
+        keys = zip(*(column.to_pylist() for column in rows.columns), strict=True)
+        found.update({key: names for key, names in zip(keys, lacks, strict=True) if names})
+    return found
 
 
 def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) -> list[StoredRow]:

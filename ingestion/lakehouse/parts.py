@@ -90,12 +90,11 @@ def newest_part(root: Path, dataset: Dataset) -> Part | None:
     """Return the part of the highest number of the newest date; None if there is no part."""
     storage = root / dataset.storage
     names = names_in(storage) if storage.is_dir() else []
-    for day in sorted(filter(None, map(partition_date, names)), reverse=True):
-        folder = partition_folder(root, dataset, day)
-        if folder.is_dir() and (numbers := part_numbers(folder)):
+    for name in sorted(names, reverse=True):
+        day, folder = partition_date(name), storage / name
+        if day and folder.is_dir() and (numbers := part_numbers(folder)):
             number = max(numbers)
-            key = f"{dataset.storage}/{folder.name}/{part_name(number)}"
-            return Part(day, number, key, root)
+            return Part(day, number, f"{dataset.storage}/{name}/{part_name(number)}", root)
     return None
 
 

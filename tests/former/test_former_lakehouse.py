@@ -187,6 +187,20 @@ def test_compact_merges_its_parts_and_changes_no_row(lakehouse: Path, run: Run):
     run("verify", at=FRIDAY)
 
 
+def test_upgrade_says_what_it_needs_and_that_it_can_go_back(project: Path, run: Run):
+    """Moved, so its registry names other files; the parts are read as they are."""
+    told = json.loads(run("upgrade", "--check", "--json", ends=3).out.splitlines()[0])
+    (need,) = told["needs"]
+    assert "`feast apply`" in need
+    assert told["can_go_back"]
+    assert all(each["parts"] == each["without_record"] > 0 for each in told["datasets"])
+    assert {each["dataset"]: each["misfits"] + each["damaged"] for each in told["datasets"]} == {
+        each["dataset"]: [] for each in told["datasets"]
+    }
+    run(FeastCommand(project, ("apply",)))
+    assert "nothing is needed" in run("upgrade", "--check").out
+
+
 def test_explain_tells_a_values_origin(run: Run):
     told = run("explain", "NYSE:XOM", "local_1d:RSI").out
     assert str(value("NYSE:XOM", LAST.isoformat(), "local_1d:RSI")) in told
