@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.bars.refusals import Reason
+    from ingestion.jobs.compute.changes import BackfillPlan
     from ingestion.jobs.compute.local_features import LocalFeaturesResult
     from ingestion.jobs.ingest.import_bars import ImportResult
     from ingestion.jobs.ingest.withdraw import WithdrawnBars
@@ -164,13 +165,35 @@ def local_features_command(as_json: bool) -> None:
 @cli.command("backfill")
 @click.option("--from", "first", type=DAY, required=True, help="First date of bars' closes, UTC.")
 @click.option("--to", "last", type=DAY, required=True, help="Last date, included.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say how much it will write, and stop.")
 @json_option
-def backfill_command(as_json: bool, **arguments: Any) -> None:
-    """Compute local_1d for a span of history; writes only what differs."""
-    from ingestion.jobs.compute.local_features import backfill
+def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) -> None:
+    """Compute local_1d for a span of history; writes only what differs.
 
-    result = backfill(Project.from_environment(), **arguments)
-    show(as_json, result, local_text)
+    Says first about how many bytes it will write. A column that was added to the group is filled
+    so; the receipt has `definition` as the reason of these rows.
+    """
+    from ingestion.jobs.compute.local_features import backfill, plan_backfill
+
+    project = Project.from_environment()
+    if only_plan:
+        show(as_json, plan_backfill(project, first, last), plan_text)
+        return
+
+    def announce(planned: BackfillPlan) -> None:
+        if not as_json:
+            click.echo(plan_text(planned))
+
+    show(as_json, backfill(project, first, last, announce), local_text)
+
+
+def plan_text(planned: BackfillPlan) -> str:
+    """Return how much a backfill will write, for people."""
+    later = f", for {', '.join(planned.columns)}" if planned.columns else ""
+    return (
+        f"will write about {planned.bytes / 1e6:,.1f} MB: {planned.rows:,} rows of "
+        f"{planned.dates:,} dates{later}"
+    )
 
 
 def local_text(result: LocalFeaturesResult) -> str:
@@ -178,6 +201,8 @@ def local_text(result: LocalFeaturesResult) -> str:
     if not result.dates:
         return "nothing new: no bar was written since local_1d was computed"
     stopped = f", {result.quarantined:,} quarantined" if result.quarantined else ""
+    if result.rows_defined:
+        stopped += f"; {result.rows_defined:,} of the rows for columns that were declared later"
     return (
         f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
         f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged{stopped}"

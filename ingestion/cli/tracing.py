@@ -282,6 +282,10 @@ def _story(story: Story) -> Iterator[str]:
 
 def _written(version: Version) -> Iterator[str]:
     yield f"    written {_second(version.created)} by run {version.run_id or '(unknown)'}"
+    if version.is_older:
+        yield "    null because the column was declared after this row was written"
+    if version.reason == "definition":
+        yield "    written because a column was declared later; it restates nothing"
     merged = f", merged from {version.written_as}" if version.written_as else ""
     yield f"    {version.part}{merged}"
     yield f"    {f'SHA-256 {version.sha256}' if version.sha256 else 'no hash was recorded'}"

@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,6 +123,22 @@ def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
         return frozenset({told[RUN_ID.encode()].decode()})
     except (KeyError, TypeError, ValueError, RecursionError):
         raise ValueError("does not say which run wrote it") from None
+
+
+def rows_lacking(metadata: Mapping[bytes, bytes] | None) -> dict[str, int]:
+    """Return how many rows of a merged part are older than columns of it, by column.
+
+    Nothing for a part that its run wrote, and for metadata that cannot be read.
+    """
+    known = dict(metadata or {})
+    lacking: Counter[str] = Counter()
+    try:
+        rows = [each["rows"] for each in json.loads(known.get(_ORIGINS.encode(), b"[]"))]
+        for number, names in json.loads(known.get(_LACKS.encode(), b"{}")).items():
+            lacking.update(dict.fromkeys(names, rows[int(number)]))
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return {}
+    return dict(lacking)
 
 
 def run_metadata(run_id: str) -> dict[str, str]:

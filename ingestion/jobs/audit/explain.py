@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -31,6 +32,7 @@ from ingestion.plugins.online.tables import read_keys, stored_layout
 from ingestion.project import Project
 from ingestion.quality.rows import FAILED
 from ingestion.runs.quarantine import quarantined_rows
+from ingestion.runs.receipt_file import NOT_SAID, read_receipt
 
 _CREATED = "created_timestamp"
 
@@ -157,7 +159,7 @@ def _kept_back(
     for run_id, row in quarantined_rows(root, group.name, symbol):
         event = row[group.event]
         if event <= as_of and (since is None or event > since):
-            yield KeptBack(row[column.name], event, tuple(row[FAILED]), run_id)
+            yield KeptBack(row.get(column.name), event, tuple(row[FAILED]), run_id)
 
 
 def _events(
@@ -193,7 +195,19 @@ def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) ->
         part=part,
         written_as=written_as,
         sha256=entry.sha256 if entry else None,
+        is_older=column.name in row.lacks,
+        reason=_reason(receipts, written_as or part),
     )
+
+
+def _reason(receipts: list[Path], part: str) -> str | None:
+    """Return the reason that a run's receipt gives for writing a part; None if it gives none."""
+    for path in receipts:
+        with suppress(InputError, *NOT_SAID):  # `verify` names a damaged receipt
+            reason = read_receipt(path).get("reasons", {}).get(part)
+            if reason is not None:
+                return str(reason)
+    return None
 
 
 def _source(project: Project, column: Column) -> str:

@@ -23,6 +23,11 @@ class Version:
     """The part that its run wrote, if that has been merged since; None if it is the same."""
     sha256: str | None
     """Of the part that its run wrote; None if none was recorded."""
+    is_older: bool = False
+    """Whether the column was declared after this version was written: so the value is null."""
+    reason: str | None = None
+    """``definition`` if it was written only because a column was declared later: it restates
+    nothing."""
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,26 @@ others are written as one part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attendance
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
-from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D, Dataset, FeatureGroup
+from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D, FeatureGroup
 from ingestion.formulas import BarFormula
+from ingestion.jobs.compute.changes import (
+    BackfillPlan,
+    Changes,
+    changes_of,
+    planned_writing,
+    row_keys,
+)
 from ingestion.jobs.compute.transpose import (
     Names,
     features,
@@ -56,7 +61,6 @@ from ingestion.runs.run_id import new_run_id
 
 RECEIPT_FILE, BACKFILL_FILE = LOCAL_FEATURES_FILE, "backfill.json"
 
-_KEYS_AND_CREATED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
 _SECOND = len("20260116T213000Z")
 
 
@@ -76,12 +80,32 @@ class LocalFeaturesResult:
     """Rows that break a rule of the catalog."""
     holes: OpenHoles = field(default_factory=lambda: OpenHoles(()))
     """Sessions that are missing: values over them are null."""
+    rows_defined: int = 0
+    """Of the rows written, those that are stored already and had columns added: they differ only in
+    columns that were declared later, and restate nothing."""
+    defined: tuple[Path, ...] = ()
+    """The parts with these rows and no others."""
+    planned: BackfillPlan | None = None
+    """About how much a backfill was going to write."""
     receipt: Path | None = None
     """Where it is written down; None while the run goes on."""
 
 
-def backfill(project: Project, first: date, last: date) -> LocalFeaturesResult:
+def backfill(
+    project: Project,
+    first: date,
+    last: date,
+    announce: Callable[[BackfillPlan], None] = lambda planned: None,
+) -> LocalFeaturesResult:
     """Bring computed features up to date for bars that closed on these UTC dates, both included.
+
+    That fills a column that was added to a group, too: rows that are stored already are written
+    once more with it, and the receipt has ``definition`` as the reason of their parts.
+
+    Parameters
+    ----------
+    announce
+        Is called with what will be written, before that begins.
 
     Raises
     ------
@@ -102,7 +126,24 @@ def backfill(project: Project, first: date, last: date) -> LocalFeaturesResult:
         file_name, span = RECEIPT_FILE if whole else BACKFILL_FILE, {"first": first, "last": last}
         with Job(project, run_id, "backfill", file_name, span) as job:
             refuse_half_imports(project.lakehouse)
-            return _recompute(project, job, run_id, first, last)
+            planned = plan_backfill(project, first, last)
+            announce(planned)
+            return _recompute(project, job, run_id, first, last, planned)
+
+
+def plan_backfill(project: Project, first: date, last: date) -> BackfillPlan:
+    """Return about how much :func:`backfill` will write; reads the footers of the span's parts.
+
+    Raises
+    ------
+    InputError
+        If there are no bars.
+    """
+    bars = [part for part in _require_bars(project.lakehouse) if first <= part.date <= last]
+    groups = {
+        group: list_parts(project.lakehouse, group, first) for group in project.catalog.computed
+    }
+    return planned_writing(bars, groups)
 
 
 def local_features(project: Project, run_id: str | None = None) -> LocalFeaturesResult:
@@ -130,14 +171,19 @@ def local_features(project: Project, run_id: str | None = None) -> LocalFeatures
         first = _first_news(project.lakehouse)
         if first is None:
             known = known_holes(project.lakehouse)
-            return _finished(job, LocalFeaturesResult(run_id, 0, 0, 0, 0, (), holes=known))
+            return _finished(
+                project.lakehouse, job, LocalFeaturesResult(run_id, 0, 0, 0, 0, (), holes=known)
+            )
         return _recompute(project, job, run_id, first, date.max)
 
 
-def _finished(job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
+def _finished(root: Path, job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Put the counts into the receipt; the parts and their hashes are in its head."""
-    counts = ("bars", "dates", "rows_written", "rows_unchanged", "quarantined")
+    counts = ("bars", "dates", "rows_written", "rows_defined", "rows_unchanged", "quarantined")
     job.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
+    if result.defined:
+        names = (part.relative_to(root).as_posix() for part in result.defined)
+        job.tell(reasons=dict.fromkeys(names, "definition"))
     return replace(result, receipt=job.receipt)
 
 
@@ -183,7 +229,12 @@ def _require_bars(lakehouse: Path) -> list[Part]:
 
 
 def _recompute(
-    project: Project, job: Job, run_id: str, first: date, last: date
+    project: Project,
+    job: Job,
+    run_id: str,
+    first: date,
+    last: date,
+    planned: BackfillPlan | None = None,
 ) -> LocalFeaturesResult:
     lakehouse = project.lakehouse
     everything = _require_bars(lakehouse)
@@ -218,8 +269,11 @@ def _recompute(
         parts=tuple(path for group in groups for path in group.parts),
         quarantined=sum(group.quarantined for group in groups),
         holes=holes,
+        rows_defined=sum(group.rows_defined for group in groups),
+        defined=tuple(path for group in groups for path in group.defined),
+        planned=planned,
     )
-    return _finished(job, result)
+    return _finished(lakehouse, job, result)
 
 
 def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
@@ -247,7 +301,9 @@ class _Group:
     ) -> None:
         self.formulas = formulas_of(project, group)
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
+        self.rows_defined = 0
         self.parts: list[Path] = []
+        self.defined: list[Path] = []
         self._project, self._job, self._run_id, self._group = project, job, run_id, group
         self._began = clock.now()
         self._stored = by_date(list_parts(project.lakehouse, group))
@@ -262,20 +318,28 @@ class _Group:
         GateRefused
             If the date that will be served is refused; those before it are published.
         """
-        changed: dict[date, pa.Table] = {}
-        newest: dict[date, datetime | None] = {}
+        found: dict[date, Changes] = {}
         for day, new in stamped(self._group, of_month, names, self._began):
             self.dates += 1
-            changed[day], newest[day] = self._differing(new, self._stored.get(day, []))
-            self.rows_unchanged += new.num_rows - changed[day].num_rows
+            found[day] = changes_of(self._group, new, self._stored.get(day, []))
+            self.rows_unchanged += new.num_rows - found[day].rows.num_rows
+        changed = {day: each.rows for day, each in found.items()}
         for day, accepted in self._accepted(changed, holes):
             self.quarantined += changed[day].num_rows - accepted.num_rows
-            if accepted.num_rows:
-                self.rows_written += accepted.num_rows
-                created = created_after(max(clock.now(), self._began), newest[day])
-                rows = created_at(accepted, created)
-                path = append_part(self._project.lakehouse, self._group, rows, self._run_id)
-                self.parts.append(path)
+            restated, defined = found[day].by_reason(accepted)
+            for rows in (restated, defined):
+                if rows.num_rows:
+                    path = self._append(rows, found[day].newest)
+                    if rows is defined:
+                        self.rows_defined += rows.num_rows
+                        self.defined.append(path)
+
+    def _append(self, rows: pa.Table, newest: datetime | None) -> Path:
+        self.rows_written += rows.num_rows
+        rows = created_at(rows, created_after(max(clock.now(), self._began), newest))
+        path = append_part(self._project.lakehouse, self._group, rows, self._run_id)
+        self.parts.append(path)
+        return path
 
     def _accepted(
         self, changed: dict[date, pa.Table], holes: OpenHoles
@@ -295,8 +359,8 @@ class _Group:
                 yield day, screen(group, rows).accepted if stopped.num_rows else rows
         if served in changed and changed[served].num_rows:
             rows, beside = changed[served], read_current(self._stored.get(served, []), group)
-            replaced = set(_keys(rows))
-            stays = pa.array([key not in replaced for key in _keys(beside)], pa.bool_())
+            replaced = set(row_keys(rows))
+            stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
             beside = beside.filter(stays)
             report = check_at_door(
                 self._project, group, rows, self._run_id, beside=beside, holes=holes
@@ -304,35 +368,3 @@ class _Group:
             self._job.tell(quality=report)
             refuse_unless_accepted(report, self._job)
             yield served, report.accepted
-
-    def _differing(self, new: pa.Table, stored: list[Part]) -> tuple[pa.Table, datetime | None]:
-        """Return the rows whose features are not stored yet, or differ in any bit that shows.
-
-        Returns
-        -------
-        tuple
-            The rows, and when the newest of those that are stored was created; None if there is
-            none.
-        """
-        if not stored:
-            return new, None
-        old = read_current(stored, self._group)
-        newest = pc.max(old["created_timestamp"]).as_py()
-        position = {key: i for i, key in enumerate(_keys(old))}
-        places = np.array([position.get(key, -1) for key in _keys(new)], dtype=np.int64)
-        changed = places < 0
-        old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
-        for name in _compared(self._group):
-            a, b = new[name].combine_chunks(), old[name].combine_chunks()
-            same = pc.fill_null(pc.equal(a, b), False)
-            same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
-            changed |= ~same.to_numpy(zero_copy_only=False)
-        return new.filter(pa.array(changed)), newest
-
-
-def _compared(dataset: Dataset) -> list[str]:
-    return [c.name for c in dataset.columns if c.name not in _KEYS_AND_CREATED]
-
-
-def _keys(rows: pa.Table) -> Iterator[tuple[str, int]]:
-    return zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)

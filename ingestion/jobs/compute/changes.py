@@ -1,0 +1,159 @@
+"""What a recomputation has to write: rows that are new, that differ, or lack a later column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingestion.catalog import Dataset, FeatureGroup
+from ingestion.lakehouse import by_date, read_current
+from ingestion.lakehouse.history import lacking
+from ingestion.lakehouse.origins import rows_lacking
+from ingestion.lakehouse.parts import Part, read_metadata, read_schema
+
+Key = tuple[str, int]
+"""``symbol`` and ``timestamp``."""
+_NOT_COMPARED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
+_BYTES_A_VALUE = 9
+"""Of a compressed double, until a part of the group says more."""
+_MOST_MEASURED = 20
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The rows of a date that have to be written."""
+
+    rows: pa.Table
+    defined: frozenset[Key]
+    """Those that are stored, and differ only in columns that were declared later."""
+    newest: datetime | None
+    """When the newest of the stored rows was created; None if there is none."""
+
+    def by_reason(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Divide some of the rows: the new and restated ones, then those for a later column."""
+        if not self.defined:
+            return rows, rows.slice(0, 0)
+        is_defined = pa.array([key in self.defined for key in row_keys(rows)], pa.bool_())
+        return rows.filter(pc.invert(is_defined)), rows.filter(is_defined)
+
+
+def changes_of(group: FeatureGroup, new: pa.Table, stored: list[Part]) -> Changes:
+    """Return the rows of a date that are not stored yet, or differ in any bit that shows."""
+    if not stored:
+        return Changes(new, frozenset(), None)
+    old = read_current(stored, group)
+    newest = pc.max(old["created_timestamp"]).as_py()
+    position = {key: i for i, key in enumerate(row_keys(old))}
+    places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
+    is_new = places < 0
+    changed, grown = is_new.copy(), np.zeros(len(is_new), dtype=bool)
+    old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
+    older = _Older(group, stored, old)
+    for name in _compared(group):
+        a, b = new[name].combine_chunks(), old[name].combine_chunks()
+        same = pc.fill_null(pc.equal(a, b), False)
+        same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
+        differs = ~same.to_numpy(zero_copy_only=False) & ~is_new
+        lacked = older.than(name, differs & b.is_null().to_numpy(zero_copy_only=False))
+        grown |= lacked
+        changed |= differs & ~lacked
+    grown &= ~changed
+    defined = frozenset(row_keys(new.filter(pa.array(grown))))
+    return Changes(new.filter(pa.array(changed | grown)), defined, newest)
+
+
+class _Older:
+    """Which stored rows are older than a column; parts are only read if a row may be."""
+
+    def __init__(self, group: FeatureGroup, parts: list[Part], rows: pa.Table) -> None:
+        self._group, self._parts, self._rows = group, parts, rows
+        self._lacks: list[frozenset[str]] | None = None
+
+    def than(self, name: str, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the asked rows are older than a column; False for all others."""
+        found = np.zeros(len(asked), dtype=bool)
+        if not asked.any():
+            return found
+        if self._lacks is None:
+            known = lacking(self._group, self._parts)
+            columns = [self._rows[each] for each in ("symbol", "timestamp", "created_timestamp")]
+            keys = zip(*(column.to_pylist() for column in columns), strict=True)
+            self._lacks = [known.get(key, frozenset()) for key in keys]
+        for row in np.flatnonzero(asked):
+            found[row] = name in self._lacks[row]
+        return found
+
+
+@dataclass(frozen=True)
+class BackfillPlan:
+    """About how much a backfill will write."""
+
+    dates: int
+    rows: int
+    bytes: int
+    columns: tuple[str, ...]
+    """Columns that stored rows are older than, as ``group:column``."""
+
+
+def planned_writing(
+    bars: Sequence[Part], groups: Mapping[FeatureGroup, Sequence[Part]]
+) -> BackfillPlan:
+    """Return how much there is to write for some bars.
+
+    Parameters
+    ----------
+    bars
+        Parts of the span.
+    groups
+        The stored parts of the groups that are computed from them, of the span at least.
+    """
+    rows_of_bars = {
+        day: sum(read_metadata(part.path).num_rows for part in parts)
+        for day, parts in by_date(list(bars)).items()
+    }
+    rows, size = 0, 0.0
+    dates, columns = set[date](), set[str]()
+    for group, parts in groups.items():
+        kept = {column.name for column in group.columns if not column.retired}
+        whole = dict.fromkeys(rows_of_bars, 0)
+        bytes_a_row: list[float] = []
+        later: dict[date, set[str]] = {}
+        for part in parts:
+            if part.date not in whole:
+                continue
+            metadata, schema = read_metadata(part.path), read_schema(part.path)
+            lacks = kept - {*schema.names}
+            lacked = {**dict.fromkeys(lacks, metadata.num_rows), **rows_lacking(schema.metadata)}
+            most = max((lacked[name] for name in lacked if name in kept), default=0)
+            whole[part.date] += metadata.num_rows - most
+            later.setdefault(part.date, set()).update(kept & lacked.keys())
+            if len(bytes_a_row) < _MOST_MEASURED and metadata.num_rows:
+                a_row = part.path.stat().st_size / metadata.num_rows
+                bytes_a_row.append(a_row * len(group.columns) / len(schema.names))
+        wanted = {day: max(0, rows_of_bars[day] - whole[day]) for day in whole}
+        for day in (day for day, count in wanted.items() if count):
+            dates.add(day)
+            columns |= {f"{group.name}:{name}" for name in later.get(day, ())}
+        rows += (of_group := sum(wanted.values()))
+        default = [_BYTES_A_VALUE * len(group.columns)]
+        size += of_group * float(np.median(bytes_a_row or default))
+    return BackfillPlan(len(dates), rows, round(size), tuple(sorted(columns)))
+
+
+def row_keys(rows: pa.Table) -> Iterator[Key]:
+    """Return each row's ``symbol`` and ``timestamp``."""
+    return zip(rows["symbol"].to_pylist(), rows["timestamp"].to_pylist(), strict=True)
+
+
+def _compared(dataset: Dataset) -> list[str]:
+    return [
+        column.name
+        for column in dataset.columns
+        if column.name not in _NOT_COMPARED and not column.retired
+    ]
