@@ -132,6 +132,10 @@ backfill: setup ## Compute local_1d for a span of history (ARGS="--from … --to
 verify: setup ## Check what the lakehouse holds (ARGS=--lookahead)
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: upgrade
+upgrade: setup ## Show what a lakehouse of an earlier version needs (ARGS=--check)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: explain
 explain: setup ## Tell where a value comes from (ARGS="SYMBOL FEATURE")
 	$(BIN)/tvfeast $@ $(ARGS)

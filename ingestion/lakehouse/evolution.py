@@ -20,6 +20,7 @@ from ingestion.base.columns import RECORD, damage, record, recorded
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.local_disk import columns_file, put
+from ingestion.lakehouse.origins import is_of_a_run
 from ingestion.lakehouse.parts import Part, list_parts, newest_part, read_schema
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
@@ -77,7 +78,7 @@ def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
         if columns in seen or not _is_of(dataset, schema):
             continue
         seen.add(columns)
-        if found := misfits(dataset, schema):
+        if found := misfits(dataset, schema, ordered=is_of_a_run(schema.metadata)):
             return [f"{dataset.name}: {each} (as {part.path} has it)" for each in found]
     return []
 

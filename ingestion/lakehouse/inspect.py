@@ -16,7 +16,7 @@ from ingestion.base.errors import CorruptPart
 from ingestion.base.parts import content_hash
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.ledger import Ledger
-from ingestion.lakehouse.origins import Provenance, read_provenance
+from ingestion.lakehouse.origins import Provenance, is_of_a_run, read_provenance
 from ingestion.lakehouse.parts import Part, read_file
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
@@ -105,7 +105,7 @@ def repeated(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
 def _schema_fault(dataset: Dataset, stored: pa.Schema) -> str | None:
     if (fault := damage(stored)) is not None:
         return fault
-    complaints = misfits(dataset, stored)
+    complaints = misfits(dataset, stored, ordered=is_of_a_run(stored.metadata))
     return f"is not in the schema of {dataset.name}: {complaints[0]}" if complaints else None
 
 

@@ -108,6 +108,11 @@ def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int
     return Provenance(run_id, origins, of_row)
 
 
+def is_of_a_run(metadata: Mapping[bytes, bytes] | None) -> bool:
+    """Return whether a run of this project wrote a part, rather than Feast."""
+    return RUN_ID.encode() in (metadata or {})
+
+
 def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
     """Return the runs whose rows a part holds, without looking at the rows.
 

@@ -47,6 +47,10 @@ class Part(NamedTuple):
         """Tell whether it is still there."""
         return self.path.exists()
 
+    def size(self) -> int:
+        """Return how many bytes it has."""
+        return self.path.stat().st_size
+
 
 def partition_folder(root: Path, dataset: Dataset, day: date) -> Path:
     """Return the folder that holds a UTC day's parts."""

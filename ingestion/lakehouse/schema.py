@@ -40,11 +40,16 @@ def columns_to_read(dataset: Dataset, names: Sequence[str] | None = None) -> lis
     return list(columns.values()) if names is None else [columns[name] for name in names]
 
 
-def misfits(dataset: Dataset, stored: pa.Schema) -> list[str]:
+def misfits(dataset: Dataset, stored: pa.Schema, *, ordered: bool = True) -> list[str]:
     """Say why a part's columns cannot be read as the catalog declares the dataset; empty if so.
 
     The catalog may have more columns than the part, anywhere between, and a double where the part
     has an int64.
+
+    Parameters
+    ----------
+    ordered
+        Whether the part must have the catalog's order; Feast writes parts in any.
     """
     declared = arrow_schema(dataset)
     required = {column.name for column in columns_to_read(dataset) if column.required}
@@ -70,7 +75,7 @@ def misfits(dataset: Dataset, stored: pa.Schema) -> list[str]:
             "older than it"
         )
     order = [name for name in stored.names if name in declared.names]
-    if not found and order != [name for name in declared.names if name in order]:
+    if ordered and not found and order != [name for name in declared.names if name in order]:
         found.append(
             f"the columns are in another order ({', '.join(order)}): stored columns keep their "
             "order, new ones may stand anywhere between"

@@ -287,6 +287,16 @@ def test_a_part_without_a_record_is_as_its_own_schema_says(tmp_path: Path):
     assert read.schema.types == [pa.float64(), pa.float64(), pa.string()]
 
 
+def test_what_feast_wrote_may_have_any_order(tmp_path: Path):
+    """Its writer knows the columns of the files, and not the catalog."""
+    now = dataset(column("a"), column("b"))
+    rows = pa.Table.from_pylist(rows_of(now, 0, 0, a_one), arrow_schema(now))
+    (tmp_path / FORMER).parent.mkdir(parents=True)
+    pq.write_table(rows.select(rows.column_names[::-1]), tmp_path / FORMER)
+    assert check_stored(tmp_path, now) == []
+    assert read_part(*list_parts(tmp_path, now), now).equals(rows)
+
+
 @pytest.mark.parametrize("reader", [by_the_project, by_the_offline_store])
 def test_a_part_that_differs_from_its_record_is_damaged(tmp_path: Path, reader):
     declared = dataset(column("a"), column("b"))

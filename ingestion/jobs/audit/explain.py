@@ -23,6 +23,7 @@ from ingestion.jobs.compute.window import missing_in_window
 from ingestion.lakehouse import Part, by_date, list_parts, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
+from ingestion.lakehouse.run_files import RunFile
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.markets.symbols import symbol_problem
@@ -200,7 +201,7 @@ def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) ->
     )
 
 
-def _reason(receipts: list[Path], part: str) -> str | None:
+def _reason(receipts: list[RunFile], part: str) -> str | None:
     """Return the reason that a run's receipt gives for writing a part; None if it gives none."""
     for path in receipts:
         with suppress(InputError, *NOT_SAID):  # `verify` names a damaged receipt

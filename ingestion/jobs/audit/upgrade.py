@@ -11,6 +11,7 @@ from ingestion.base.errors import CorruptPart, FeastRepositoryError
 from ingestion.base.store_files import read_configuration
 from ingestion.catalog import DATASETS, Dataset
 from ingestion.jobs.serve.feast_repository import open_repository
+from ingestion.lakehouse.origins import is_of_a_run
 from ingestion.lakehouse.parts import list_parts, read_schema, replaced_parts
 from ingestion.lakehouse.schema import arrow_schema, misfits
 from ingestion.project import Project
@@ -110,7 +111,8 @@ def _state_of(root: Path, dataset: Dataset) -> DatasetState:
         state.without_record += recorded(schema) is None
         state.beyond += len(schema) > _COLUMNS_THEN.get(dataset.name, 0)
         state.lacking.update(set(declared) - {*schema.names})
-        state.misfits += [each for each in misfits(dataset, schema) if each not in state.misfits]
+        found = misfits(dataset, schema, ordered=is_of_a_run(schema.metadata))
+        state.misfits += [each for each in found if each not in state.misfits]
     return state
 
 
@@ -142,9 +144,7 @@ def _notes(project: Project, states: list[DatasetState]) -> list[str]:
             notes.append(
                 f"{state.dataset}: parts that are older than a column read as null there: {columns}"
             )
-    left = [
-        part.key for dataset in DATASETS for part in replaced_parts(project.lakehouse, dataset)
-    ]
+    left = [part.key for dataset in DATASETS for part in replaced_parts(project.lakehouse, dataset)]
     if left:
         notes.append(
             f"{len(left):,} parts are replaced by merged ones and still there: the next command "

@@ -114,7 +114,7 @@ def planned_writing(
         The stored parts of the groups that are computed from them, of the span at least.
     """
     rows_of_bars = {
-        day: sum(read_metadata(part.path).num_rows for part in parts)
+        day: sum(read_metadata(part).num_rows for part in parts)
         for day, parts in by_date(list(bars)).items()
     }
     rows, size = 0, 0.0
@@ -127,14 +127,14 @@ def planned_writing(
         for part in parts:
             if part.date not in whole:
                 continue
-            metadata, schema = read_metadata(part.path), read_schema(part.path)
+            metadata, schema = read_metadata(part), read_schema(part)
             lacks = kept - {*schema.names}
             lacked = {**dict.fromkeys(lacks, metadata.num_rows), **rows_lacking(schema.metadata)}
             most = max((lacked[name] for name in lacked if name in kept), default=0)
             whole[part.date] += metadata.num_rows - most
             later.setdefault(part.date, set()).update(kept & lacked.keys())
             if len(bytes_a_row) < _MOST_MEASURED and metadata.num_rows:
-                a_row = part.path.stat().st_size / metadata.num_rows
+                a_row = part.size() / metadata.num_rows
                 bytes_a_row.append(a_row * len(group.columns) / len(schema.names))
         wanted = {day: max(0, rows_of_bars[day] - whole[day]) for day in whole}
         for day in (day for day, count in wanted.items() if count):
