@@ -13,7 +13,6 @@ FEEDS = Dataset(
     meaning="delays of the scanner's feeds, one row per observed change; a symbol without one has "
     "what is usual for its exchange",
     storage="feeds",
-    schema_version=1,
     columns=(
         SYMBOL,
         UPDATE_MODE,

@@ -18,7 +18,6 @@ ACCEPTED_HOLES = Dataset(
     name="accepted_holes",
     meaning="sessions without bars that somebody has accepted: values over them are computed",
     storage="accepted_holes",
-    schema_version=1,
     columns=(
         TIMESTAMP,
         Column("market", Dtype.STRING, "exchange code, as in its symbols", nullable=False),
@@ -34,7 +33,6 @@ MISSED_BARS = Dataset(
     name="missed_bars",
     meaning="bars that the scanner's previous close proves and the lakehouse has not",
     storage="missed_bars",
-    schema_version=1,
     columns=(
         TIMESTAMP,
         SYMBOL,

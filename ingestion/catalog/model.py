@@ -136,7 +136,6 @@ class Dataset:
     meaning: str
     storage: str
     """Folder below the lakehouse's root, with ``/`` between its parts."""
-    schema_version: int
     columns: tuple[Column, ...]
     """All columns in the order in which files contain them."""
     key: tuple[str, ...] = field(default=("symbol", "timestamp"), kw_only=True)
@@ -187,7 +186,6 @@ class FeatureGroup(Dataset):
     """
 
     storage: str = field(init=False, default="")
-    schema_version: int = field(default=1)
     columns: tuple[Column, ...] = field(init=False, default=())
     source: Source
     ttl: timedelta

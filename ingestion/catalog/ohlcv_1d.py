@@ -27,7 +27,6 @@ OHLCV_1D = Dataset(
     name="ohlcv_1d",
     meaning="closed daily bars, adjusted for neither splits nor dividends",
     storage="ohlcv_1d",
-    schema_version=1,
     columns=(
         replace(TIMESTAMP, meaning="open of the bar"),
         SYMBOL,
@@ -73,7 +72,6 @@ HELD_BARS = Dataset(
     meaning="closed bars that wait for a split to be recorded; one that is in ohlcv_1d waits no "
     "longer",
     storage="held_bars",
-    schema_version=1,
     columns=(
         *OHLCV_1D.columns,
         Column(
@@ -90,7 +88,6 @@ SPLITS = Dataset(
     name="splits",
     meaning="splits that were recorded before their bar came, and ratios of 1: no split that day",
     storage="splits",
-    schema_version=1,
     columns=(
         TIMESTAMP,
         SYMBOL,

@@ -14,7 +14,6 @@ SYMBOLS = Dataset(
     meaning="the symbols' metadata, one row per observed change; a row is valid until its symbol's "
     "next",
     storage="symbols",
-    schema_version=1,
     columns=(
         SYMBOL,
         _text("exchange", "exchange, as TradingView calls it"),
@@ -39,7 +38,6 @@ ABSENCES = Dataset(
     name="absences",
     meaning="days in a row on which the scanner did not know a symbol that it used to know",
     storage="absences",
-    schema_version=1,
     columns=(
         SYMBOL,
         Column("days", Dtype.INT64, "UTC days up to this one; 0 if it was seen", nullable=False),

@@ -12,9 +12,10 @@ from ingestion.project import Project
 _PREFACE = """\
 # Lakehouse schema registry
 
-Generated from `feature_repo/groups/` and `ingestion/catalog/` by `make docs`; do not edit. Every
-file of a dataset has all columns, in this order and with these types. Features may be null and are
-never NaN or infinite. Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
+Generated from `feature_repo/groups/` and `ingestion/catalog/` by `make docs`; do not edit. A file
+that is written now has all columns, in this order and with these types; an older one lacks those
+that were added since ([evolution](evolution.md)). Features may be null and are never NaN or
+infinite. Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
 """
 
 
@@ -32,7 +33,6 @@ def _dataset(dataset: Dataset) -> Iterator[str]:
     yield ""
     yield f"- path: `{dataset.storage}/date=YYYY-MM-DD/part-<n>.parquet`"
     yield f"- key: {', '.join(f'`{name}`' for name in dataset.key)}; `date=` of `{dataset.event}`"
-    yield f"- schema version: {dataset.schema_version}"
     if isinstance(dataset, FeatureGroup):
         yield f"- time to live: {_days(dataset.ttl)}"
     yield ""
@@ -52,7 +52,7 @@ def _row(column: Column) -> str:
         column.unit,
         column.bounds,
         scanner,
-        column.meaning,
+        f"(retired) {column.meaning}" if column.retired else column.meaning,
     )
     return f"| {' | '.join(cells)} |"
 

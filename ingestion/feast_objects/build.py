@@ -104,7 +104,6 @@ def _view(group: FeatureGroup, entity: Entity, source: FileSource) -> FeatureVie
         source=source,
         online=True,
         description=group.meaning,
-        tags={"schema_version": str(group.schema_version)},
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.catalog import LOCAL_1D, OHLCV_1D
+from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
@@ -31,9 +31,10 @@ from ingestion.lakehouse import (
 from ingestion.markets.hours import bar_closes
 from ingestion.project import Project
 from tests.conftest import SAMPLE
+from tests.declared import LOCAL_1D
 
 ADDED = "returns_1d"
-FORMER = replace(LOCAL_1D, columns=tuple(c for c in LOCAL_1D.columns if c.name != ADDED))
+FORMER = replace(LOCAL_1D, features=tuple(c for c in LOCAL_1D.features if c.name != ADDED))
 SYMBOLS = ("BINANCE:BTCUSDT", "NASDAQ:AAPL")
 FIRST = datetime(2021, 3, 15, tzinfo=UTC)
 WRITTEN = datetime(2021, 5, 1, tzinfo=UTC)

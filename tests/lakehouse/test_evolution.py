@@ -46,7 +46,7 @@ def column(name: str, dtype: Dtype = Dtype.DOUBLE, **more: Any) -> Column:
 
 def dataset(*features: Column) -> Dataset:
     columns = (TIMESTAMP, SYMBOL, *features, EVENT_TIMESTAMP, CREATED_TIMESTAMP)
-    return Dataset("grown", "a group that grows", "features/grown", 1, columns)
+    return Dataset("grown", "a group that grows", "features/grown", columns)
 
 
 def rows_of(

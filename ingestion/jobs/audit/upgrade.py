@@ -9,7 +9,7 @@ from pathlib import Path
 from ingestion.base.columns import damage, recorded
 from ingestion.base.errors import CorruptPart, FeastRepositoryError
 from ingestion.base.store_files import read_configuration
-from ingestion.catalog import DATASETS, Dataset
+from ingestion.catalog import Dataset
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.lakehouse.origins import is_of_a_run
 from ingestion.lakehouse.parts import list_parts, read_schema, replaced_parts
@@ -77,7 +77,7 @@ def check_upgrade(project: Project) -> UpgradeReport:
         If ``feature_store.yaml`` is missing or cannot be read.
     """
     root = project.lakehouse
-    states = [_state_of(root, dataset) for dataset in DATASETS]
+    states = [_state_of(root, dataset) for dataset in project.catalog.datasets]
     needs = [f"{state.dataset}: {each}" for state in states for each in state.misfits]
     damaged = sum(len(state.damaged) for state in states)
     if damaged:
@@ -144,7 +144,11 @@ def _notes(project: Project, states: list[DatasetState]) -> list[str]:
             notes.append(
                 f"{state.dataset}: parts that are older than a column read as null there: {columns}"
             )
-    left = [part.key for dataset in DATASETS for part in replaced_parts(project.lakehouse, dataset)]
+    left = [
+        part.key
+        for dataset in project.catalog.datasets
+        for part in replaced_parts(project.lakehouse, dataset)
+    ]
     if left:
         notes.append(
             f"{len(left):,} parts are replaced by merged ones and still there: the next command "
