@@ -193,6 +193,7 @@ def validate_text(result: ValidateResult) -> str:
         mark = "ok" if finding.passed else "NO" if finding.is_fault else "waived"
         by = f" (waived by {finding.waived_by})" if finding.waived_by else ""
         lines.append(f"  {mark:<6} {finding}{by}")
+    lines += [f"  {'–':<6} {group}: judged {by}" for group, by in result.judged.items()]
     for group, count in Counter(group for group, _ in result.skipped).items():
         reasons = {each.reason for of, each in result.skipped if of == group}
         lines.append(f"  {'–':<6} {group}: {count} checks skipped: {'; '.join(sorted(reasons))}")

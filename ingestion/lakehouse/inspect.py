@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
 from ingestion.base.parts import content_hash
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
-from ingestion.lakehouse.ledger import Ledger
-from ingestion.lakehouse.origins import Provenance, is_of_a_run, read_provenance
+from ingestion.lakehouse.ledger import Ledger, read_ledger
+from ingestion.lakehouse.origins import Origin, Provenance, is_of_a_run, read_provenance
 from ingestion.lakehouse.parts import Part, read_file
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
@@ -84,6 +85,32 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
     faults += _value_faults(dataset, rows, part.date)
     faults += _order_faults(dataset, rows, provenance)
     return Inspection(tuple(faults), bool(entries), rows, provenance)
+
+
+def recorded_origins(part: Part) -> tuple[Origin, ...]:
+    """Return the parts whose rows a part has, each with its hash, if its file is the recorded one.
+
+    Raises
+    ------
+    ValueError
+        If the file is not what its run recorded, or does not say where its rows come from.
+    InputError
+        If the run's ledger cannot be read.
+    FileNotFoundError
+        If the part is gone since it was listed.
+    """
+    try:
+        metadata = pq.read_metadata(part.path)
+    except pa.ArrowInvalid:
+        raise ValueError("cannot be read") from None
+    schema = metadata.schema.to_arrow_schema()
+    provenance = read_provenance(schema.metadata, part.key, metadata.num_rows)
+    sha256, run_id = content_hash(part.path), provenance.run_id
+    if (part.key, sha256) not in {
+        (each.part, each.sha256) for each in read_ledger(part.root, run_id)
+    }:
+        raise ValueError(f"is not what run {run_id} wrote")
+    return tuple(replace(each, sha256=each.sha256 or sha256) for each in provenance.origins)
 
 
 def version_keys(dataset: Dataset) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +17,12 @@ from ingestion.catalog import FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.formulas import SHIPPED
 from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
+from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_PART = "part"
+"""Column of the number of the part that a row is from, while rows are being chosen."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,16 @@ def read_history(
     return History(previous, holes, feeds or Feeds(lakehouse), formulas)
 
 
-def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
+class Newest(NamedTuple):
+    """The newest row of each symbol."""
+
+    rows: pa.Table
+    """Unique on and sorted by ``symbol``; no rows if the group has none."""
+    parts: tuple[Part, ...]
+    """The parts that they are from."""
+
+
+def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> Newest:
     """Return each symbol's newest row, of those that are at most a TTL older than the newest.
 
     That is what would be promoted if it were done in the instant of the newest row.
@@ -100,15 +113,12 @@ def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
     ----------
     at
         Later rows do not count.
-
-    Returns
-    -------
-    pa.Table
-        Unique on and sorted by ``symbol``; no rows if the group has none up to then.
     """
 
-    def read() -> tuple[list[pa.Table], datetime]:
-        tables, newest = [arrow_schema(group).empty_table()], LONG_AGO
+    def read() -> tuple[pa.Table, list[Part], datetime]:
+        newest = LONG_AGO
+        tables: list[pa.Table] = []
+        sources: list[Part] = []
         parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
         for part in reversed(parts):
             if newest > LONG_AGO and part.date < (newest - group.ttl).date():
@@ -117,15 +127,19 @@ def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
             rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
             if rows.num_rows:
                 newest = max(newest, pc.max(rows["event_timestamp"]).as_py())
-                tables.append(rows)
-        return tables, newest
+                number = pa.array([len(sources)] * rows.num_rows, pa.int32())
+                tables.append(rows.append_column(_PART, number))
+                sources.append(part)
+        empty = arrow_schema(group).empty_table().append_column(_PART, pa.array([], pa.int32()))
+        return pa.concat_tables([empty, *tables]), sources, newest
 
-    tables, newest = reading_again(read)
-    if len(tables) == 1:
-        return tables[0]
-    rows = pa.concat_tables(tables)
-    rows = rows.filter(pc.greater_equal(rows["event_timestamp"], _instant(newest - group.ttl)))
-    return _newest(rows, ("event_timestamp", "created_timestamp"))
+    rows, parts, newest = reading_again(read)
+    if rows.num_rows:
+        since = _instant(newest - group.ttl)
+        rows = rows.filter(pc.greater_equal(rows["event_timestamp"], since))
+    rows = _newest(rows, ("event_timestamp", "created_timestamp"))
+    numbers = sorted(pc.unique(rows[_PART]).to_pylist())
+    return Newest(rows.drop_columns([_PART]), tuple(parts[number] for number in numbers))
 
 
 def _newest(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +16,9 @@ from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
 from ingestion.lakehouse import RunFile, run_files, run_ids
 from ingestion.quality.check import CheckReport
-from ingestion.quality.figures import Skipped
+from ingestion.quality.figures import Figure, Skipped, age
 from ingestion.quality.parity import PARITY_FILE
+from ingestion.quality.rules import Level
 from ingestion.quality.waivers import Waivers
 from ingestion.runs.receipt_file import (
     NOT_SAID,
@@ -71,6 +72,37 @@ def quality(report: CheckReport) -> Iterator[Finding]:
         yield Finding(report.group, failure.check, False, detail)
     if not report.failures:
         yield Finding(report.group, "quality", True, str(report))
+
+
+def passed_gate(
+    group: FeatureGroup, verdicts: Mapping[str, dict[str, Any]]
+) -> Iterator[Finding | Skipped]:
+    """Yield the gate's verdict on the newest rows: that they passed, and what a waiver let pass.
+
+    Parameters
+    ----------
+    verdicts
+        By run, what its receipt says of the batch; see
+        :func:`ingestion.quality.verdicts.gate_verdicts`.
+    """
+    waived = False
+    for verdict in verdicts.values():
+        for failure in verdict["failures"]:
+            if failure["level"] == Level.BATCH:
+                waived = True
+                yield Finding(group.name, failure["check"], False, failure["detail"])
+        for each in verdict["skipped"]:
+            yield Skipped(each["check"], each["reason"])
+    if not waived:
+        rows = sum(verdict["accepted"] for verdict in verdicts.values())
+        yield Finding(group.name, "quality", True, f"{rows:,} rows passed the gate")
+
+
+def age_of(group: FeatureGroup, rows: pa.Table, at: datetime) -> Iterator[Finding | Skipped]:
+    """Yield the age of the newest row where it is beyond the group's limit."""
+    figure = age(group, rows, at)
+    if isinstance(figure, Figure) and not figure.is_inside:
+        yield Finding(group.name, figure.check, False, str(figure))
 
 
 def coverage(

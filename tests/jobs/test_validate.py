@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -11,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked
+from ingestion.cli.checks import validate_text
 from ingestion.cli.commands import cli
+from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.validate import refuse_unless_passed, validate
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import lakehouse_lock, list_parts, read_file, write_run_file
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file, write_run_file
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
@@ -113,11 +118,127 @@ def test_a_row_that_breaks_a_rule_stops_promotion(settings: Project):
     assert str(result.receipt) in str(refused.value)
     (fault,) = result.faults
     assert (fault.group, fault.check) == (TV.name, "RSI bounds")
+    assert "is not what run" in result.judged[TV.name]
     assert receipt(settings)["verdict"] == "refuse"
     waive(settings, f"{TV.name}: RSI bounds")
     again = validate(settings)
     assert again.passed
     assert [(each.check, each.waived_by) for each in again.waived] == [("RSI bounds", "known.toml")]
+
+
+def of_snapshot(settings: Project) -> Path:
+    """The receipt of the snapshot."""
+    (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json")
+    return path
+
+
+def write_again(settings: Project, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the snapshot's receipt and the ledger with it."""
+    path = of_snapshot(settings)
+    document = json.loads(path.read_bytes())
+    change(document)
+    content = json.dumps(document).encode()
+    write_run_file(settings.lakehouse, path.parent.name, path.name, content)
+
+
+def test_the_gates_verdict_is_not_given_twice(settings: Project):
+    result = validate(settings)
+    assert {by.partition(",")[0] for by in result.judged.values()} == {"by the gate"}
+    said = json.loads(of_snapshot(settings).read_bytes())["quality"]
+    assert receipt(settings)["quality"][0] == said
+    (finding,) = [f for f in result.findings if (f.group, f.check) == (TV.name, "quality")]
+    assert finding.detail == "60 rows passed the gate"
+
+
+def test_great_expectations_is_not_imported_where_the_gate_has_judged(settings: Project):
+    script = (
+        "import sys; from ingestion.jobs.audit.validate import validate\n"
+        "from ingestion.project import Project\n"
+        "assert validate(Project.from_environment()).passed\n"
+        "sys.exit('great_expectations' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_merged_rows_have_the_verdicts_of_their_runs(settings: Project, at):
+    """A second snapshot of the day, and the parts become one."""
+    (first,) = list_parts(settings.lakehouse, TV)
+    rows = read_file(first.path)
+    at(MONDAY + timedelta(hours=4))
+    append_part(settings.lakehouse, TV, later(rows, timedelta(hours=1)), "another-run")
+    assert "no receipt of run another-run" in validate(settings).judged[TV.name]
+    at(MONDAY + timedelta(days=1))
+    compact(settings, MONDAY.date() + timedelta(days=1))
+    assert "no receipt of run another-run" in validate(settings).judged[TV.name]
+    assert "by the gate" in validate(settings).judged[LOCAL_1D.name]
+
+
+def later(rows: pa.Table, by: timedelta) -> pa.Table:
+    """The same values in a snapshot of later."""
+    seconds = int(by.total_seconds())
+    for name in ("timestamp", "event_timestamp", "created_timestamp"):
+        step = pa.scalar(seconds if name == "timestamp" else by)
+        index = rows.schema.get_field_index(name)
+        rows = rows.set_column(index, rows.schema.field(index), pc.add(rows[name], step))
+    return rows
+
+
+GONE = "has the gate's verdict"
+CASES: dict[str, tuple[Callable[[Project], object], str]] = {
+    "gone": (lambda settings: of_snapshot(settings).unlink(), GONE),
+    "cut short": (lambda settings: of_snapshot(settings).write_bytes(b'{"run'), "cannot be read"),
+    "edited": (
+        lambda settings: of_snapshot(settings).write_bytes(
+            of_snapshot(settings).read_bytes().replace(b"publish", b"Publish")
+        ),
+        "is not what run",
+    ),
+    "of an older version": (
+        lambda settings: write_again(settings, lambda receipt: receipt.pop("quality")),
+        GONE,
+    ),
+    "of another part": (
+        lambda settings: write_again(settings, lambda receipt: receipt["parts"].clear()),
+        GONE,
+    ),
+    "by another catalog": (
+        lambda settings: write_again(settings, lambda receipt: receipt.update(catalog_sha256="0")),
+        "the catalog has changed",
+    ),
+    "of another form": (
+        lambda settings: write_again(settings, lambda receipt: receipt.update(quality={})),
+        "cannot be read",
+    ),
+    "imported": (
+        lambda settings: rewrite(settings, lambda rows: rows.replace_schema_metadata()),
+        "does not say which run wrote it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_without_a_verdict_that_counts_the_rows_are_judged_and_the_text_says_why(
+    settings: Project, case: str
+):
+    change, why = CASES[case]
+    change(settings)
+    result = validate(settings)
+    assert why in result.judged[TV.name]
+    assert result.judged[TV.name].startswith("now: ")
+    assert f"{TV.name}: judged now: " in validate_text(result)
+    assert result.judged[LOCAL_1D.name].startswith("by the gate")
+    quality = [f for f in result.findings if (f.group, f.check) == (TV.name, "quality")]
+    assert [finding.passed for finding in quality] == [True]
+
+
+def test_what_a_waiver_let_pass_at_the_gate_is_refused_once_the_waiver_is_gone(settings: Project):
+    broken = {"check": "RSI unit", "level": "batch", "rows": 0, "detail": "99, at most 10"}
+    broken |= {"symbols": [], "waived": True}
+    write_again(settings, lambda receipt: receipt["quality"]["failures"].append(broken))
+    (fault,) = validate(settings).faults
+    assert fault.told == "RSI unit: 99, at most 10"
+    waive(settings, f"{TV.name}: RSI unit")
+    assert validate(settings).passed
 
 
 def test_rows_that_are_gone_show_in_the_coverage(settings: Project):

@@ -255,7 +255,8 @@ class TestHistory:
         append_part(tmp_path, GROUP, technicals(3, at=self.EVENING - ttl), "run")
         append_part(tmp_path, GROUP, technicals(1, at=self.EVENING), "run")
         append_part(tmp_path, GROUP, technicals(1, at=self.EVENING + DAY), "run")
-        rows = newest_rows(tmp_path, GROUP, self.EVENING)
+        rows, parts = newest_rows(tmp_path, GROUP, self.EVENING)
+        assert [part.date for part in parts] == [(self.EVENING - ttl).date(), self.EVENING.date()]
         assert rows.schema == arrow_schema(GROUP)
         assert list(
             zip(rows["symbol"].to_pylist(), rows["event_timestamp"].to_pylist(), strict=True)
@@ -264,7 +265,7 @@ class TestHistory:
             ("NASDAQ:S00001", self.EVENING - ttl),
             ("NASDAQ:S00002", self.EVENING - ttl),
         ]
-        assert newest_rows(tmp_path, GROUP, self.EVENING - 30 * DAY).num_rows == 0
+        assert newest_rows(tmp_path, GROUP, self.EVENING - 30 * DAY).rows.num_rows == 0
 
     def test_a_part_that_is_merged_while_it_is_read_is_read_as_another(self, tmp_path, monkeypatch):
         append_part(tmp_path, GROUP, technicals(4, at=self.EVENING - DAY), "run")
@@ -284,4 +285,4 @@ class TestHistory:
         batch = technicals(4, at=self.EVENING)
         assert read_history(tmp_path, GROUP, batch).previous.num_rows == 4
         name_again()
-        assert newest_rows(tmp_path, GROUP, self.EVENING).num_rows == 4
+        assert newest_rows(tmp_path, GROUP, self.EVENING).rows.num_rows == 4

@@ -1,18 +1,20 @@
 """The promotion gate: which groups' newest rows may be served, each group by itself.
 
 1. Waivers: one that is expired or malformed is a fault, and waives nothing; it refuses no group.
-2. Quality and age of each group's newest rows, by Great Expectations.
-3. Coverage of the newest snapshot, by its receipt and the rows that are really there.
-4. Parity, by the newest comparison, if one was made.
+2. Quality of each group's newest rows: the gate's verdict on them, which their runs' receipts have.
+   Where there is none that counts, the rows are judged again, and the result says why.
+3. Their age.
+4. Coverage of the newest snapshot, by its receipt and the rows that are really there.
+5. Parity, by the newest comparison, if one was made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -27,22 +29,15 @@ from ingestion.quality import promotion
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.engine import Engine
 from ingestion.quality.figures import Skipped
-from ingestion.quality.history import newest_rows, read_history
+from ingestion.quality.history import Newest, newest_rows, read_history
 from ingestion.quality.promotion import Finding
+from ingestion.quality.verdicts import NoVerdict, gate_verdicts
 from ingestion.quality.waivers import Waivers, read_waivers
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
 
 WAIVERS = "waivers"
 """Stands for a group in the findings about waivers themselves."""
-
-
-class Checked(NamedTuple):
-    """A group's newest rows and what they hold."""
-
-    group: FeatureGroup
-    rows: pa.Table
-    report: CheckReport
 
 
 @dataclass(frozen=True)
@@ -57,6 +52,8 @@ class ValidateResult:
     findings: tuple[Finding, ...]
     skipped: tuple[tuple[str, Skipped], ...]
     """Checks that could not be judged, each with its group."""
+    judged: dict[str, str]
+    """By group with rows, who judged their quality: the gate, or this job and why."""
     receipt: Path
 
     @property
@@ -118,19 +115,33 @@ def validate(project: Project, run_id: str | None = None) -> ValidateResult:
         Job(project, run_id, "validate", VERDICT_FILE) as job,
     ):
         waivers = read_waivers(project.feast_repository, project.catalog.groups, at)
-        newest = newest_of_groups(project, at)
-        checked = check_newest(project, newest, at, Engine())
         findings = [Finding(WAIVERS, "valid", False, problem) for problem in waivers.problems]
         skipped: list[tuple[str, Skipped]] = []
-        for group, judged in _judged(project, at, checked):
-            if isinstance(judged, Finding):
-                findings.append(promotion.waive(judged, waivers))
-            else:
-                skipped.append((group, judged))
+        judged: dict[str, str] = {}
+        quality: list[object] = []
+        for group, newest in newest_of_groups(project, at).items():
+            if not newest.rows.num_rows:
+                skipped.append((group.name, Skipped("quality", "no rows")))
+                continue
+            try:
+                said = gate_verdicts(project, group, newest.parts)
+                found: Iterable[Finding | Skipped] = promotion.passed_gate(group, said)
+                judged[group.name] = f"by the gate, in {_runs(said)}"
+                quality += said.values()
+            except NoVerdict as why:
+                report = check_newest(project, group, newest.rows)
+                found = [*promotion.quality(report), *report.skipped]
+                judged[group.name] = f"now: {why}"
+                quality.append(report)
+            for each in (*found, *_beside_quality(project.lakehouse, group, newest.rows, at)):
+                if isinstance(each, Finding):
+                    findings.append(promotion.waive(each, waivers))
+                else:
+                    skipped.append((group.name, each))
         result = ValidateResult(
-            run_id, at, project.catalog.groups, tuple(findings), tuple(skipped), Path()
+            *(run_id, at, project.catalog.groups, tuple(findings), tuple(skipped), judged, Path())
         )
-        job.tell(**_document(result, waivers, checked))
+        job.tell(**_document(result, waivers), quality=quality)
         if not result.passed:
             job.fail(GateRefused(_refusal(result)))
     return replace(result, receipt=job.receipt)
@@ -154,17 +165,16 @@ def _refusal(result: ValidateResult) -> str:
     return f"{first}{more}; {result.verdict}"
 
 
-def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, pa.Table]:
-    """Return each group's newest rows; a group without any is left out.
+def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, Newest]:
+    """Return each group's newest rows.
 
     Raises
     ------
     InputError
         If no group has any.
     """
-    tables = {group: newest_rows(project.lakehouse, group, at) for group in project.catalog.groups}
-    newest = {group: rows for group, rows in tables.items() if rows.num_rows}
-    if not newest:
+    newest = {group: newest_rows(project.lakehouse, group, at) for group in project.catalog.groups}
+    if not any(each.rows.num_rows for each in newest.values()):
         raise InputError(
             f"{project.lakehouse} has no features up to {at:%Y-%m-%d %H:%M} UTC: run "
             "`tvfeast feature-ingest`"
@@ -173,34 +183,29 @@ def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, pa.Ta
 
 
 def check_newest(
-    project: Project, newest: dict[FeatureGroup, pa.Table], at: datetime, engine: Engine
-) -> list[Checked]:
-    """Check the newest rows of each group."""
-    checked = []
-    for group, rows in newest.items():
-        holes = known_holes(project.lakehouse) if group.source.of_closed_bars else None
-        history = read_history(project.lakehouse, group, rows, holes, formulas=project.formulas)
-        context = CheckContext(history, at)
-        checked.append(Checked(group, rows, check_rows(group, rows, context, engine)))
-    return checked
+    project: Project, group: FeatureGroup, rows: pa.Table, engine: Engine | None = None
+) -> CheckReport:
+    """Judge the newest rows of a group as the gate would, whatever it has said of them."""
+    holes = known_holes(project.lakehouse) if group.source.of_closed_bars else None
+    history = read_history(project.lakehouse, group, rows, holes, formulas=project.formulas)
+    return check_rows(group, rows, CheckContext(history), engine)
 
 
-def _judged(
-    project: Project, at: datetime, checked: list[Checked]
-) -> Iterator[tuple[str, Finding | Skipped]]:
-    lakehouse = project.lakehouse
-    for group in project.catalog.groups:
-        if all(each.group is not group for each in checked):
-            yield group.name, Skipped("quality", "no rows")
-    for group, rows, report in checked:
-        yield from ((group.name, each) for each in promotion.quality(report))
-        yield from ((group.name, each) for each in report.skipped)
-        if isinstance(group.source, Scanner):
-            yield group.name, promotion.coverage(lakehouse, group, rows, at)
-        yield from ((group.name, each) for each in promotion.parity(lakehouse, group))
+def _runs(run_ids: Collection[str]) -> str:
+    first = next(iter(run_ids))
+    return f"run {first}" if len(run_ids) == 1 else f"run {first} and {len(run_ids) - 1} others"
 
 
-def _document(result: ValidateResult, waivers: Waivers, checked: list[Checked]) -> dict[str, Any]:
+def _beside_quality(
+    lakehouse: Path, group: FeatureGroup, rows: pa.Table, at: datetime
+) -> Iterator[Finding | Skipped]:
+    yield from promotion.age_of(group, rows, at)
+    if isinstance(group.source, Scanner):
+        yield promotion.coverage(lakehouse, group, rows, at)
+    yield from promotion.parity(lakehouse, group)
+
+
+def _document(result: ValidateResult, waivers: Waivers) -> dict[str, Any]:
     return {
         "at": result.at,
         "verdict": "promote" if result.passed else "refuse",
@@ -217,5 +222,5 @@ def _document(result: ValidateResult, waivers: Waivers, checked: list[Checked]) 
             for group, each in result.skipped
         ],
         "waivers": waivers.valid,
-        "quality": [each.report for each in checked],
+        "judged": result.judged,
     }
