@@ -8,6 +8,5 @@
 ``waivers``      checks that are set aside for a time
 ``coverage``     which share of the asked symbols a snapshot covers, and its receipt
 ``parity``       how far served values are from recomputed ones, and its receipt
-``performance``  ``Perf.*`` at another instant than the bar's close
 ``freshness``    what came last
 """
