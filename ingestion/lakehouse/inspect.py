@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
@@ -18,7 +17,7 @@ from ingestion.base.parts import content_hash
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.ledger import Ledger, read_ledger
 from ingestion.lakehouse.origins import Origin, Provenance, is_of_a_run, read_provenance
-from ingestion.lakehouse.parts import Part, read_file
+from ingestion.lakehouse.parts import Part, read_file, read_metadata
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
 _CREATED = "created_timestamp"
@@ -94,15 +93,14 @@ def recorded_origins(part: Part) -> tuple[Origin, ...]:
     ------
     ValueError
         If the file is not what its run recorded, or does not say where its rows come from.
+    CorruptPart
+        If it cannot be read.
     InputError
         If the run's ledger cannot be read.
     FileNotFoundError
         If the part is gone since it was listed.
     """
-    try:
-        metadata = pq.read_metadata(part.path)
-    except pa.ArrowInvalid:
-        raise ValueError("cannot be read") from None
+    metadata = read_metadata(part)
     schema = metadata.schema.to_arrow_schema()
     provenance = read_provenance(schema.metadata, part.key, metadata.num_rows)
     sha256, run_id = content_hash(part.path), provenance.run_id

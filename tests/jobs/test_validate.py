@@ -128,7 +128,7 @@ def test_a_row_that_breaks_a_rule_stops_promotion(settings: Project):
 
 def of_snapshot(settings: Project) -> Path:
     """The receipt of the snapshot."""
-    (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest_coverage.json")
+    (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest.tv_technicals_1d.json")
     return path
 
 
