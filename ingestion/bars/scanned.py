@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from ingestion.catalog import SCANNED_BAR
 from ingestion.markets.hours import BarState, ClosingRule, bar_state, feed_delay, hours_of
 from ingestion.markets.sessions import by_hours, next_open, previous_close
 
-Row = Sequence[float | int | str | None]
+Row = Sequence[object]
 _PLACE = {column.scanner: place for place, column in enumerate(SCANNED_BAR)}
 
 
@@ -71,7 +71,7 @@ class Scanned:
     trading_days: TradingDays = field(default_factory=TradingDays)
 
 
-def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
+def read_scanned(rows: Mapping[str, Row], asked_at: Mapping[str, datetime]) -> Scanned:
     """Divide a snapshot's rows into closed bars, open bars, and refused rows.
 
     Parameters
@@ -79,7 +79,8 @@ def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
     rows
         By symbol, the values of :data:`~ingestion.catalog.SCANNED_BAR`.
     asked_at
-        When the first question was sent, Unix seconds: every value was final then, if the bar was.
+        By symbol, the instant before the request that brought its row: every value was final if the
+        bar was final then.
     """
     names = list(rows)
     opens = [_seconds(rows[name], "time") for name in names]
@@ -93,8 +94,10 @@ def read_scanned(rows: Mapping[str, Row], asked_at: int) -> Scanned:
         ticked = _seconds(rows[name], "last_bar_update_time")
         if reason := _why_no_place(name, opened, int(bars.event[at]), ticked):
             verdict[at] = CODES[reason]
-        elif opened is not None and not _is_closed(scanned, rows[name], name, opened, asked_at):
-            verdict[at] = _NOT_CLOSED
+        elif opened is not None:
+            asked = int(asked_at[name].timestamp())
+            if not _is_closed(scanned, rows[name], name, opened, asked):
+                verdict[at] = _NOT_CLOSED
     for at in np.flatnonzero((verdict != ACCEPTED) & (verdict != _NOT_CLOSED)).tolist():
         reason = REASONS[verdict[at]]
         if reason is Reason.SESSION and bars.volume[at] > 0:

@@ -65,11 +65,11 @@ class UnknownColumn(ScannerRefused):
         The column's name as the scanner spelled it.
     """
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, declared: str = "ingestion/catalog/") -> None:
         self.column = column
         super().__init__(
             f'the scanner does not know the column "{column}": TradingView may have renamed it; '
-            "mend its declaration in ingestion/catalog/"
+            f"change its declaration in {declared}, or declare it optional"
         )
 
 

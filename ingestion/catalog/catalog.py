@@ -8,7 +8,7 @@ as a package. A project's file replaces a shipped file of the same name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class Catalog:
     groups: tuple[FeatureGroup, ...]
     """What Feast serves: what the scanner shows, then what is computed."""
     services: tuple[Service, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
+    """By group, the file and line of its declaration."""
 
     @classmethod
     def load(
@@ -82,6 +84,7 @@ class Catalog:
                 sorted(bound, key=lambda group: (isinstance(group.source, FromBars), group.name))
             ),
             tuple(each.value for each in services),
+            {each.value.name: each.place for each in groups},
         )
         for each in services:
             catalog._check_service(each)
@@ -103,6 +106,10 @@ class Catalog:
     def computed(self) -> tuple[FeatureGroup, ...]:
         """The groups that are computed from bars."""
         return tuple(each for each in self.groups if isinstance(each.source, FromBars))
+
+    def place(self, group: FeatureGroup) -> str:
+        """Return where a group is declared, for an error."""
+        return self.places.get(group.name, group.name)
 
     def group(self, name: str) -> FeatureGroup:
         """Return a group by its name.

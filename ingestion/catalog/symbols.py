@@ -6,7 +6,11 @@ from ingestion.catalog.model import SYMBOL, Column, Dataset, Dtype
 
 
 def _text(name: str, meaning: str) -> Column:
-    return Column(name, Dtype.STRING, meaning, scanner=name)
+    return Column(name, Dtype.STRING, meaning, scanner=name, optional=True)
+
+
+def _whole(name: str, meaning: str) -> Column:
+    return Column(name, Dtype.INT64, meaning, scanner=name, optional=True)
 
 
 SYMBOLS = Dataset(
@@ -22,10 +26,8 @@ SYMBOLS = Dataset(
         _text("industry", "industry; of stocks and funds only"),
         _text("currency", "currency of the prices"),
         _text("description", "name of the company or instrument"),
-        Column(
-            "pricescale", Dtype.INT64, "prices are multiples of minmov ÷ this", scanner="pricescale"
-        ),
-        Column("minmov", Dtype.INT64, "smallest step of a price × pricescale", scanner="minmov"),
+        _whole("pricescale", "prices are multiples of minmov ÷ this"),
+        _whole("minmov", "smallest step of a price × pricescale"),
         _text("timezone", "time zone of the exchange"),
         Column("active", Dtype.BOOL, "whether the scanner knows the symbol", nullable=False),
         Column("valid_from", Dtype.TIMESTAMP, "when this was observed", nullable=False),

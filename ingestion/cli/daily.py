@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ingestion.jobs.ingest.meta_ingest import MetaIngestResult
     from ingestion.jobs.serve.materialize import MaterializeResult, ViewLoad
     from ingestion.jobs.serve.rebuild import RebuildResult
-    from ingestion.markets.candidates import Candidates
+    from ingestion.markets.universe import Universe
 
 
 RequestT = TypeVar("RequestT")
@@ -322,14 +322,15 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
 
 
 def _request(kind: Callable[..., RequestT], arguments: dict[str, Any]) -> RequestT:
+    from ingestion.markets.universe import Market
     from ingestion.scanner import ScannerOptions
 
-    source: Candidates | str
+    source: Universe
     candidates, universe = source_arguments(arguments)
     if candidates and not universe:
         source = candidates_of(candidates)
     elif universe and not candidates:
-        source = universe
+        source = Market(universe)
     else:
         raise InputError("name either --candidates FILE or --universe MARKET")
     options = ScannerOptions(**scanner_arguments(arguments))

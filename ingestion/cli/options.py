@@ -186,6 +186,11 @@ _RESUME = (
 
 _SCANNER = (
     click.option("--batch-size", type=click.IntRange(1, 5000), help="Symbols per request [500]."),
+    click.option(
+        "--max-columns",
+        type=click.IntRange(10, 1000),
+        help="Columns per request [91]; a wider request is cut.",
+    ),
     click.option("--in-flight", type=click.IntRange(1, 16), help="Requests at once [2]."),
     click.option(
         "--read-timeout",
@@ -227,7 +232,7 @@ def source_arguments(arguments: dict[str, Any]) -> tuple[Path | None, str | None
 
 def scanner_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Take the given :class:`ScannerOptions` fields out of a command's arguments."""
-    names = ("batch_size", "in_flight", "read_timeout", "retries", "backoff")
+    names = ("batch_size", "max_columns", "in_flight", "read_timeout", "retries", "backoff")
     given = {name: arguments.pop(name) for name in names}
     headers = dict(arguments.pop("headers"))
     given |= {"headers": headers or None, "allow_insecure": arguments.pop("allow_insecure")}

@@ -24,16 +24,17 @@ from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
 from ingestion.jobs.compute.local_features import local_features
-from ingestion.jobs.ingest.data_ingest import data_ingest, refuse_unless_usable
+from ingestion.jobs.ingest.data_ingest import BARS, data_ingest, refuse_unless_usable
 from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
     FeatureIngestResult,
     feature_ingest,
+    table_of,
 )
-from ingestion.jobs.ingest.meta_ingest import meta_ingest
-from ingestion.jobs.ingest.scan import Patience, Progress
+from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
+from ingestion.jobs.ingest.scan import Progress, Scans
 from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
-from ingestion.jobs.profiles import known_profiles, name_of, with_run
+from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
@@ -152,13 +153,12 @@ def flow_data(
         If the registry describes other definitions or another lakehouse; nothing is published.
     """
     run_id = new_run_id()
-    name, started = profile or name_of(request.source), clock.now()
+    name, started = profile or request.source.profile, clock.now()
     with (
         lakehouse_lock(project.lakehouse, run_id),
         Job(project, run_id, "flow-data", RECEIPT_FILE, request) as job,
     ):
-        patient = replace(request, patience=Patience())
-        chain = _chain(project, patient, progress, run_id, name)
+        chain = _chain(project, request, progress, run_id, name)
         steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
         profiles = with_run(known_profiles(project.lakehouse), name, run_id)
         job.tell(profile=name, every=every, profiles=profiles)
@@ -260,6 +260,10 @@ def _chain(
     run_id: str,
     profile: str,
 ) -> tuple[_Step, ...]:
+    groups = project.catalog.scanned
+    tables = [BARS, METADATA, *(table_of(project, request, group) for group in groups)]
+    scans = Scans(project, request, tables, progress)
+
     def compute() -> object:
         if not list_parts(project.lakehouse, OHLCV_1D):
             raise _NothingToDo("no bars yet; `tvfeast import-bars` loads history")
@@ -288,19 +292,24 @@ def _chain(
         _Step(
             "data-ingest",
             (),
-            lambda: data_ingest(project, request, progress, run_id),
+            lambda: data_ingest(project, request, progress, run_id, scans),
             refuse_unless_usable,
         ),
-        _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run_id)),
+        _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run_id, scans)),
         *(
             _Step(
                 _ingest_step(project, group),
                 (),
                 partial(
-                    feature_ingest, project, replace(request, group=group.name), progress, run_id
+                    feature_ingest,
+                    project,
+                    replace(request, group=group.name),
+                    progress,
+                    run_id,
+                    scans,
                 ),
             )
-            for group in project.catalog.scanned
+            for group in groups
         ),
         _Step("local-features", (), compute),
         _Step("validate", (), gate, refuse_unless_passed),

@@ -17,7 +17,6 @@ from typing import Any
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.lakehouse import lakehouse_lock
-from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import newest_receipt, receipts_told
@@ -81,11 +80,6 @@ def default_name(project: Project, source: Path | str) -> str:
     # A file system's names need not be text; a receipt is.
     text = str(path.relative_to(project.folder) if inside else path)
     return text.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def name_of(source: Candidates | str) -> str:
-    """Name a profile after what it fetches, where the file's path is not known."""
-    return source.profile if isinstance(source, Candidates) else source
 
 
 def known_profiles(root: Path, *passed_over: Callable[[InputError], object]) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from ingestion.markets.candidates import Candidates
+from ingestion.markets.universe import Universe
 from ingestion.scanner import Attempt, Snapshot
 
 
@@ -41,40 +41,43 @@ class CoverageReport:
     min_coverage: float
     refused: int = 0
     """Symbols whose row cannot be used."""
+    unknown_columns: tuple[str, ...] = ()
+    """Optional columns that the scanner does not know; they are null in all rows."""
 
     @classmethod
     def of(
         cls,
         run_id: str,
-        source: Candidates | str,
+        universe: Universe,
         min_coverage: float,
         snapshot: Snapshot,
         known_at: datetime,
         resumed: int = 0,
     ) -> CoverageReport:
-        """Report on a snapshot of candidates, or of a universe."""
-        if isinstance(source, Candidates):
-            profile, asked, invalid = source.profile, len(source.symbols), source.problems
-            shortfall = 0
-        else:
-            profile, asked, invalid = source, snapshot.asked, ()
-            shortfall = max(0, snapshot.shortfall - resumed)
+        """Report on a snapshot of candidates, or of a market.
+
+        Parameters
+        ----------
+        resumed
+            Symbols that are missing from the snapshot because they have a recent row.
+        """
         return cls(
             run_id=run_id,
-            profile=profile,
+            profile=universe.profile,
             known_at=known_at,
-            asked=asked,
+            asked=snapshot.asked,
             fetched=len(snapshot.rows),
             resumed=resumed,
             failed_symbols=snapshot.failed,
             absent=snapshot.absent,
-            invalid_symbols=invalid,
-            shortfall=shortfall,
+            invalid_symbols=universe.problems,
+            shortfall=max(0, snapshot.shortfall - resumed),
             lost_pages=snapshot.lost_pages,
             duplicates=snapshot.duplicates,
             unasked=snapshot.unasked,
             attempts=snapshot.attempts,
             min_coverage=min_coverage,
+            unknown_columns=snapshot.unknown,
         )
 
     @property

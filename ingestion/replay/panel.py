@@ -30,7 +30,9 @@ COLUMNS = frozenset(
         *("change", "time", "last_bar_update_time"),
     )
 )
-"""Every column that the replay serves; any other is an unknown field."""
+"""Every column that any panel serves."""
+UNLISTED = frozenset({"name", "description", "timezone"})
+"""Those that the scanner's ``metainfo`` lacks though they are served."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Instrument:
 
     symbol: str
     market: str
-    about: Mapping[str, str | int | None]
+    about: Mapping[str, Any]
     """Columns whose values are the same for every bar."""
     first: int
     end: int
@@ -67,6 +69,9 @@ class Panel:
         self._instruments = {instrument.symbol: instrument for instrument in instruments}
         self._closes = closes
         self._columns = columns
+        further = (each.about for each in self._instruments.values())
+        self.columns = COLUMNS.union(columns, *further)
+        """Every column that it serves; any other is an unknown field."""
         self.markets = frozenset(each.market for each in self._instruments.values())
 
     @classmethod
@@ -144,6 +149,30 @@ class Panel:
             for ticker in (f"S{number:06}",)
         )
         return Panel(islice(aliases, count), self._closes, self._columns)
+
+    def with_columns(self, cells: Mapping[str, Mapping[str, Any]]) -> Panel:
+        """Return a panel that serves further columns.
+
+        Parameters
+        ----------
+        cells
+            By column and symbol, a JSON value that is the same for every bar; null for the other
+            symbols.
+        """
+        instruments = (
+            replace(
+                each,
+                about={**each.about, **{name: cells[name].get(each.symbol) for name in cells}},
+            )
+            for each in self._instruments.values()
+        )
+        return Panel(instruments, self._closes, self._columns)
+
+    def kind(self, column: str) -> str:
+        """Return a column's type as ``metainfo`` gives it."""
+        cells = (each.about[column] for each in self._instruments.values() if column in each.about)
+        example = next((cell for cell in cells if cell is not None), None)
+        return {bool: "bool", str: "text"}.get(type(example), "number")
 
     @property
     def symbols(self) -> tuple[str, ...]:

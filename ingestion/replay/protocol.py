@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from ingestion.replay.panel import COLUMNS, Panel
+from ingestion.replay.panel import UNLISTED, Panel
 
 PAGE = 50
 """Rows of an answer to a question without ``range``."""
@@ -40,7 +40,7 @@ def scan(panel: Panel, market: str, question: Any, now: int, page: int = PAGE) -
         raise BadQuestion("Expected a JSON object")
     for key in question.keys() - _UNDERSTOOD:
         raise BadQuestion(f"The replay does not understand {key}")
-    columns = _columns(question.get("columns", []))
+    columns = _columns(panel, question.get("columns", []))
     known = panel.known(now, None if market == "global" else market)
     tickers = _tickers(question.get("symbols"))
     if tickers is not None:
@@ -61,21 +61,22 @@ def symbol_fields(panel: Panel, symbol: str, fields: list[str], now: int) -> dic
     row = panel.known(now).get(symbol)
     if row is None:
         return None
-    served = [name for name in fields if name in COLUMNS]
+    served = [name for name in fields if name in panel.columns]
     return dict.fromkeys(fields) | dict(zip(served, panel.values(symbol, row, served), strict=True))
 
 
-def metainfo() -> dict[str, Any]:
-    """Answer ``/{market}/metainfo``."""
-    fields = [{"n": name, "t": "number", "r": None} for name in sorted(COLUMNS)]
+def metainfo(panel: Panel) -> dict[str, Any]:
+    """Answer ``/{market}/metainfo``: not with all columns that are served."""
+    names = sorted(panel.columns - UNLISTED)
+    fields = [{"n": name, "t": panel.kind(name), "r": None} for name in names]
     return {"financial_currency": "USD", "fields": fields}
 
 
-def _columns(columns: Any) -> list[str]:
+def _columns(panel: Panel, columns: Any) -> list[str]:
     if not isinstance(columns, list):
         raise BadQuestion("columns must be a list")
     for name in columns:
-        if not isinstance(name, str) or name not in COLUMNS:
+        if not isinstance(name, str) or name not in panel.columns:
             raise BadQuestion(f'Unknown field "{name}"')
     return columns
 
@@ -113,7 +114,7 @@ def _ordered(panel: Panel, known: Mapping[str, int], sort: Any) -> list[str]:
     if not sort:
         return sorted(known, key=lambda symbol: zlib.crc32(symbol.encode()))
     by = sort.get("sortBy") if isinstance(sort, dict) else None
-    if not isinstance(by, str) or by not in COLUMNS:
+    if not isinstance(by, str) or by not in panel.columns:
         raise BadQuestion(f'Unknown field "{by}"')
     keyed = [(panel.values(symbol, known[symbol], [by])[0], symbol) for symbol in known]
     nulls = [symbol for value, symbol in keyed if value is None]

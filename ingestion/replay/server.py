@@ -59,6 +59,8 @@ class ReplayScanner:
         By symbol, a row fault that hits its row in every answer.
     poison
         Tickers that make the scanner reject a whole request (400).
+    metainfo
+        Whether ``/{market}/metainfo`` answers; 404 if not.
     record
         Whether to keep what was asked in ``requests``, cookies included.
     """
@@ -72,6 +74,7 @@ class ReplayScanner:
         plan: FaultPlan | None = None,
         spoiled: Mapping[str, str] | None = None,
         poison: Iterable[str] = (),
+        metainfo: bool = True,
         port: int = 0,
         record: bool = True,
     ) -> None:
@@ -81,6 +84,7 @@ class ReplayScanner:
         self.plan = plan or FaultPlan()
         self.spoiled = dict(spoiled or {})
         self.poison = frozenset(poison)
+        self.metainfo = metainfo
         self.record = record
         self.requests: list[Asked] = []
         self.stopping = threading.Event()
@@ -226,8 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, found or {}
         if market not in ("global", *scanner.panel.markets):
             return 404, {"error": f'Unknown market "{market}"'}
-        if kind == "metainfo":
-            return 200, protocol.metainfo()
+        if kind == "metainfo" and scanner.metainfo:
+            return 200, protocol.metainfo(scanner.panel)
         if kind != "scan" or self.command != "POST":
             return 404, {"error": "Not found"}
         return self._scan(market, question, now, fault)

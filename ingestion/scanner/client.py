@@ -8,51 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
-from ingestion.base.errors import InputError
+from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.catalog import Column
 from ingestion.scanner.market import MarketCampaign
+from ingestion.scanner.pieces import ask_in_pieces
 from ingestion.scanner.rounds import Attempt, run_rounds
+from ingestion.scanner.snapshot import Snapshot
 from ingestion.scanner.tickers import TickerCampaign, batches
-from ingestion.scanner.transport import ScannerOptions, Transport
-from ingestion.scanner.values import Value
+from ingestion.scanner.transport import Rejected, ScannerOptions, Transient, Transport
+from ingestion.scanner.values import RowReader
 from ingestion.scanner.wire import Answer, Page, Tickers
 
 _MOST_PASSES = 2
 _MARKET = re.compile(r"[a-z][a-z0-9_-]*")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the scanner said, and what it left unsaid."""
-
-    columns: tuple[Column, ...]
-    rows: dict[str, tuple[Value, ...]]
-    """By symbol, a value a column; see :func:`ingestion.scanner.values.read_values`."""
-    failed: dict[str, str]
-    """By symbol, why there is no row."""
-    absent: tuple[str, ...]
-    """Symbols that the scanner does not know."""
-    asked: int
-    """Symbols asked for; of a market, as many as it says it has."""
-    attempts: tuple[Attempt, ...]
-    duplicates: int
-    """Rows beyond the first for their symbol."""
-    unasked: int
-    """Rows for symbols that were not asked for; dropped."""
-    lost_pages: tuple[str, ...] = ()
-    """Pages of a market that were given up, with the reason."""
-    was_cut_short: bool = False
-    """Whether symbols were given up; then some of ``absent`` were asked for only once."""
-    gave_up_waiting: bool = False
-    """Whether the scanner failed for longer than the retries last."""
-
-    @property
-    def shortfall(self) -> int:
-        """Symbols of a market that no page showed."""
-        return max(0, self.asked - len(self.rows) - len(self.failed) - len(self.absent))
+GLOBAL = "global"
+"""The market of candidates, which may be of any market."""
 
 
 def _no_progress(_: int) -> None:
@@ -104,11 +77,11 @@ class ScannerClient:
             If asking on would not help, as when every request is rejected. Failures of single
             tickers or batches end in :attr:`Snapshot.failed` instead.
         """
-        distinct = tuple(dict.fromkeys(tickers))
-        campaign = TickerCampaign(columns, len(distinct), self._options.most_splits)
-        attempts = self._ask_tickers(campaign, "global", distinct, columns, progress)
+        reader, distinct = RowReader(columns), tuple(dict.fromkeys(tickers))
+        campaign = TickerCampaign(reader)
+        attempts = self._ask_tickers(campaign, GLOBAL, distinct, reader, progress)
         return Snapshot(
-            columns=tuple(columns),
+            columns=reader.columns,
             rows=campaign.rows,
             failed=campaign.failed,
             absent=tuple(campaign.absent),
@@ -116,8 +89,8 @@ class ScannerClient:
             attempts=_numbered(attempts),
             duplicates=campaign.duplicates,
             unasked=campaign.unasked,
+            asked_at=campaign.asked_at,
             was_cut_short=campaign.was_cut_short,
-            gave_up_waiting=campaign.gave_up_waiting,
         )
 
     def fetch_market(
@@ -147,7 +120,8 @@ class ScannerClient:
         UnknownColumn, ScannerRefused
             If asking on would not help; an unknown market is a refusal.
         """
-        campaign = MarketCampaign(columns)
+        reader = RowReader(columns)
+        campaign = MarketCampaign(reader)
         announced = 0
 
         def report(settled: int) -> None:
@@ -157,29 +131,54 @@ class ScannerClient:
                 announce(announced)
             progress(settled)
 
-        attempts = self._read_pages(campaign, market, columns, report)
-        attempts += self._mend(campaign, market, columns)
+        attempts = self._read_pages(campaign, market, reader, report)
+        attempts += self._ask_by_name(campaign, market, reader)
         return Snapshot(
-            columns=tuple(columns),
+            columns=reader.columns,
             rows=campaign.rows,
             failed=campaign.failed,
-            absent=(),
             asked=campaign.total,
             attempts=_numbered(attempts),
             duplicates=campaign.duplicates,
-            unasked=0,
+            asked_at=campaign.asked_at,
             lost_pages=tuple(campaign.lost_pages),
-            gave_up_waiting=campaign.was_cut_short,
         )
+
+    def listed_columns(self, market: str) -> frozenset[str] | None:
+        """Return the columns that a market's ``metainfo`` lists; None where it does not answer.
+
+        It lacks some columns that are served all the same.
+        """
+        try:
+            return self._transport.metainfo(_checked(market))
+        except (Transient, Rejected, ScannerRefused):
+            return None
+
+    def serves(self, market: str, column: str, ticker: str | None) -> bool:
+        """Ask for one column alone, of one symbol; tell whether the scanner does not reject it.
+
+        Parameters
+        ----------
+        ticker
+            The symbol; the market's first one if None.
+        """
+        question = Page(0, 1) if ticker is None else Tickers((ticker,))
+        try:
+            self._transport.scan(_checked(market), question, [column])
+        except (UnknownColumn, Rejected):
+            return False
+        except Transient:  # the scan itself will show it
+            return True
+        return True
 
     def _read_pages(
         self,
         campaign: MarketCampaign,
         market: str,
-        columns: Sequence[Column],
+        reader: RowReader,
         progress: Callable[[int], None],
     ) -> list[Attempt]:
-        ask = self._asker(market, columns)
+        ask = self._asker(market, reader)
         size = self._options.batch_size
         attempts = run_rounds(campaign, [Page(0, size)], ask, self._options, progress)
         start = size
@@ -192,17 +191,17 @@ class ScannerClient:
             start = size // 2 - size
         return attempts
 
-    def _mend(
-        self, campaign: MarketCampaign, market: str, columns: Sequence[Column]
+    def _ask_by_name(
+        self, campaign: MarketCampaign, market: str, reader: RowReader
     ) -> list[Attempt]:
-        """Ask once by name for the symbols whose rows could not be used."""
-        symbols = campaign.mendable
+        """Ask once by name for the symbols whose rows could not be used, or not all of it."""
+        symbols = campaign.to_ask_by_name
         # Asking a scanner that is down for more would only take longer.
         if not symbols or campaign.was_cut_short:
             return []
-        again = TickerCampaign(columns, len(symbols), self._options.most_splits, seen_bad=symbols)
-        attempts = self._ask_tickers(again, market, symbols, columns, _no_progress)
-        campaign.mend(again.rows)
+        again = TickerCampaign(reader, seen_bad=symbols)
+        attempts = self._ask_tickers(again, market, symbols, reader, _no_progress)
+        campaign.improve(again.rows, again.asked_at)
         return attempts
 
     def _ask_tickers(
@@ -210,11 +209,11 @@ class ScannerClient:
         campaign: TickerCampaign,
         market: str,
         tickers: Sequence[str],
-        columns: Sequence[Column],
+        reader: RowReader,
         progress: Callable[[int], None],
     ) -> list[Attempt]:
         """Ask for tickers, and once more for those that an answer has left out."""
-        ask, size = self._asker(market, columns), self._options.batch_size
+        ask, size = self._asker(market, reader), self._options.batch_size
         attempts = run_rounds(campaign, batches(tickers, size), ask, self._options, progress)
         if not campaign.was_cut_short:
             questions = campaign.confirm(size)
@@ -224,11 +223,17 @@ class ScannerClient:
         progress(campaign.settled - settled)
         return attempts
 
-    def _asker(self, market: str, columns: Sequence[Column]) -> Callable[[Tickers | Page], Answer]:
-        if not _MARKET.fullmatch(market):
-            raise InputError(f"{market!r} is not the name of a market, such as america or crypto")
-        names = [column.scanner or column.name for column in columns]
-        return lambda question: self._transport.scan(market, question, names)
+    def _asker(self, market: str, reader: RowReader) -> Callable[[Tickers | Page], Answer]:
+        scan, slug, widest = self._transport.scan, _checked(market), self._options.max_columns
+        return lambda question: ask_in_pieces(
+            reader.names, widest, lambda names: scan(slug, question, names)
+        )
+
+
+def _checked(market: str) -> str:
+    if not _MARKET.fullmatch(market):
+        raise InputError(f"{market!r} is not the name of a market, such as america or crypto")
+    return market
 
 
 def _numbered(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from datetime import datetime
 
 from ingestion.base.errors import ScannerRefused
-from ingestion.catalog import Column
 from ingestion.markets.symbols import symbol_problem
 from ingestion.scanner.rounds import LEFT_OUT
-from ingestion.scanner.tickers import first_rows
-from ingestion.scanner.values import BadRow, Value, read_values
-from ingestion.scanner.wire import Answer, Page, RawRow, shown
+from ingestion.scanner.values import BadRow, Cell, RowReader, first_problem
+from ingestion.scanner.wire import Answer, Page, RawRow, first_rows, shown
 
 
 class MarketCampaign:
     """Distinct symbols by page; the market itself says how many there are."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.rows: dict[str, tuple[Value, ...]] = {}
+    def __init__(self, reader: RowReader) -> None:
+        self.rows: dict[str, tuple[Cell, ...]] = {}
+        self.asked_at: dict[str, datetime] = {}
+        """By symbol, the instant before the request that brought its row."""
         self.failed: dict[str, str] = {}
         self.lost_pages: list[str] = []
         self.total = 0
@@ -26,7 +27,9 @@ class MarketCampaign:
         self.was_cut_short = False
         """Whether a page was given up because the scanner does not answer."""
         self.duplicates = 0
-        self._columns = columns
+        self._reader = reader
+        self._to_improve: dict[str, None] = {}
+        """Symbols whose rows have bad cells, or changed between two pieces."""
         self._heard_nothing = False
 
     @property
@@ -50,9 +53,10 @@ class MarketCampaign:
         return self.settled >= self.total
 
     @property
-    def mendable(self) -> tuple[str, ...]:
-        """Symbols without a usable row that can be asked for by name."""
-        return tuple(symbol for symbol in self.failed if not symbol_problem(symbol))
+    def to_ask_by_name(self) -> tuple[str, ...]:
+        """Symbols without a good row that can be asked for by name."""
+        wanting = (*self.failed, *self._to_improve)
+        return tuple(symbol for symbol in wanting if not symbol_problem(symbol))
 
     def absorb(self, question: Page, answer: Answer) -> list[Page]:
         """Take a page; ask again for what it left out of its range."""
@@ -65,16 +69,19 @@ class MarketCampaign:
             if symbol in self.rows:
                 self.duplicates += 1
             else:
-                self._take(row, problems.get(symbol))
+                self._take(row, problems.get(symbol), answer.asked_at)
         got = len(answer.rows) + answer.illegible
         end = min(question.end, self.total)
         return [Page(question.start + got, end)] if question.start + got < end else []
 
-    def mend(self, rows: dict[str, tuple[Value, ...]]) -> None:
+    def improve(
+        self, rows: Mapping[str, tuple[Cell, ...]], asked_at: Mapping[str, datetime]
+    ) -> None:
         """Take rows that came when their symbols were asked for by name."""
-        for symbol, values in rows.items():
-            self.rows[symbol] = values
-            del self.failed[symbol]
+        for symbol, cells in rows.items():
+            self.rows[symbol] = cells
+            self.failed.pop(symbol, None)
+        self.asked_at |= asked_at
 
     def split(self, question: Page, reason: str) -> list[Page]:
         """Refuse: a page names no ticker that could be to blame."""
@@ -90,12 +97,15 @@ class MarketCampaign:
         first, self._heard_nothing = not self._heard_nothing, True
         return [question] if first else []
 
-    def _take(self, row: RawRow, problem: str | None) -> None:
+    def _take(self, row: RawRow, problem: str | None, asked_at: datetime) -> None:
         try:
             if problem := symbol_problem(row.symbol) or problem:
                 raise BadRow(problem)
-            self.rows[row.symbol] = read_values(self._columns, row.values)
+            cells = self.rows[row.symbol] = self._reader.read(row.values)
+            self.asked_at[row.symbol] = asked_at
             self.failed.pop(row.symbol, None)
+            if row.is_moving or first_problem(cells):
+                self._to_improve[row.symbol] = None
         except BadRow as error:
             # It may be no text, or of any length, and goes into the receipt.
             self.failed[shown(row.symbol)] = str(error)

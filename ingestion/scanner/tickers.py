@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from ingestion.base.errors import ScannerRefused
-from ingestion.catalog import Column
-from ingestion.scanner.rounds import LEFT_OUT
-from ingestion.scanner.values import BadRow, Value, read_values
-from ingestion.scanner.wire import Answer, RawRow, Tickers
+from ingestion.scanner.values import BadRow, Cell, RowReader, first_problem
+from ingestion.scanner.wire import Answer, RawRow, Tickers, first_rows
 
-_SHARE_TO_SPLIT = 0.05
-_PIECE = 10
+_MOST_HALVINGS = 256
+"""Rejected requests that are halved in a run, in the search for tickers that spoil a request: nine
+find one among 500. No recording shows such a ticker; unknown ones are left out of the answer."""
 _MOST_REJECTIONS_ALONE = 64
 
 
@@ -20,35 +20,27 @@ class TickerCampaign:
 
     Parameters
     ----------
-    asked
-        Tickers that will be asked for, in all.
-    most_splits
-        Rejected batches that are halved in the search for bad tickers; at least a twentieth of
-        ``asked``. Beyond it, they are cut into small pieces, and a rejected piece fails.
+    reader
+        Reads the rows.
     seen_bad
         Tickers whose rows could not be used before: another bad row is their last.
     """
 
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        asked: int,
-        most_splits: int,
-        seen_bad: Iterable[str] = (),
-    ) -> None:
-        self.rows: dict[str, tuple[Value, ...]] = {}
+    def __init__(self, reader: RowReader, seen_bad: Iterable[str] = ()) -> None:
+        self.rows: dict[str, tuple[Cell, ...]] = {}
+        self.asked_at: dict[str, datetime] = {}
+        """The instant before the request that brought the row."""
         self.failed: dict[str, str] = {}
         self.absent: list[str] = []
         self.doubted: dict[str, None] = {}
         """Tickers that one answer left out, in the order of the answers: absent if another does."""
         self.was_cut_short = False
         """Whether questions were given up because asking on made no sense."""
-        self.gave_up_waiting = False
-        """Whether that was because the scanner failed, and not for what its answers said."""
         self.duplicates = 0
         self.unasked = 0
-        self._columns = columns
-        self._splits_left = max(most_splits, round(asked * _SHARE_TO_SPLIT))
+        self._reader = reader
+        self._usable_in_part: dict[str, tuple[Cell, ...]] = {}
+        """Rows with bad cells, of tickers that are asked for once more."""
         self._seen_bad = set(seen_bad)
         self._rejections = 0
         self._accepted = False
@@ -73,13 +65,11 @@ class TickerCampaign:
         """Take an answer; ask again for bad rows, once, and for what a short page left out."""
         self._accepted = True
         found, problems = self._sort_out(question, answer.rows)
-        for symbol, row in found.items():
-            if symbol not in problems:
-                try:
-                    self.rows[symbol] = read_values(self._columns, row.values)
-                except BadRow as problem:
-                    problems[symbol] = str(problem)
-        again = self._bad_again(problems)
+        again = [
+            symbol
+            for symbol, row in found.items()
+            if self._is_asked_again(row, problems.get(symbol), answer.asked_at)
+        ]
         missing = [ticker for ticker in question.tickers if ticker not in found]
         if answer.is_whole:
             self._leave_out(missing)
@@ -98,7 +88,7 @@ class TickerCampaign:
         self.absent += [ticker for ticker in self.doubted if ticker not in settled]
 
     def split(self, question: Tickers, reason: str) -> list[Tickers]:
-        """Cut a rejected batch up, to find the ticker that spoils it for the others.
+        """Halve a rejected batch, to find the ticker that spoils it for the others.
 
         Raises
         ------
@@ -108,39 +98,49 @@ class TickerCampaign:
         self._rejections += 1
         if self._rejections >= _MOST_REJECTIONS_ALONE and not self._accepted:
             raise ScannerRefused(f"the scanner rejects every request: {reason}")
-        if len(question) == 1:
-            return self._fail(question, reason)
-        if self._splits_left:
-            self._splits_left -= 1
+        if len(question) > 1 and self._rejections <= _MOST_HALVINGS:
             return list(question.halves())
-        if len(question) > _PIECE:
-            return batches(question.tickers, _PIECE)
-        return self._fail(question, reason)
+        return self._fail(question.tickers, reason)
 
     def give_up(self, question: Tickers, reason: str) -> None:
         """Record why these tickers have no row."""
         self.was_cut_short = True
-        self.gave_up_waiting |= reason != LEFT_OUT
-        self._fail(question, reason)
+        self._fail(question.tickers, reason)
 
-    def _fail(self, question: Tickers, reason: str) -> list[Tickers]:
-        self.failed.update(dict.fromkeys(question.tickers, reason))
+    def _fail(self, tickers: Iterable[str], reason: str) -> list[Tickers]:
+        for ticker in tickers:
+            if ticker in self._usable_in_part:
+                self.rows[ticker] = self._usable_in_part[ticker]
+            else:
+                self.failed[ticker] = reason
         return []
 
-    def _bad_again(self, problems: dict[str, str]) -> list[str]:
-        """Return the tickers to ask for once more; those that had their chance fail."""
-        again = []
-        for symbol, problem in problems.items():
-            if symbol in self._seen_bad:
-                self.failed[symbol] = problem
-            else:
-                self._seen_bad.add(symbol)
-                again.append(symbol)
-        return again
+    def _is_asked_again(self, row: RawRow, problem: str | None, asked_at: datetime) -> bool:
+        """Take a row; tell whether a better one is asked for, once."""
+        symbol = row.symbol
+        is_first = symbol not in self._seen_bad
+        try:
+            if problem:
+                raise BadRow(problem)
+            cells = self._reader.read(row.values)
+        except BadRow as error:
+            if not is_first:
+                self._fail([symbol], str(error))
+        else:
+            self.asked_at[symbol] = asked_at
+            is_good = not row.is_moving and first_problem(cells) is None
+            if is_good or not is_first:
+                self.rows[symbol] = cells
+                return False
+            self._usable_in_part[symbol] = cells
+        self._seen_bad.add(symbol)
+        return is_first
 
     def _leave_out(self, missing: Iterable[str]) -> None:
         for ticker in missing:
-            if self._confirming:
+            if ticker in self._usable_in_part:
+                self.rows[ticker] = self._usable_in_part[ticker]
+            elif self._confirming:
                 self.absent.append(ticker)
             else:
                 self.doubted[ticker] = None
@@ -160,24 +160,3 @@ class TickerCampaign:
 def batches(tickers: Sequence[str], size: int) -> list[Tickers]:
     """Cut tickers into questions of at most ``size``."""
     return [Tickers(tuple(tickers[at : at + size])) for at in range(0, len(tickers), size)]
-
-
-def first_rows(rows: Iterable[RawRow]) -> tuple[dict[str, RawRow], dict[str, str], int]:
-    """Sort an answer's rows by symbol.
-
-    Returns
-    -------
-    tuple
-        The first row of each symbol; the symbols whose rows disagree, with the reason; how many
-        rows were beyond the first.
-    """
-    found: dict[str, RawRow] = {}
-    problems: dict[str, str] = {}
-    repeated = 0
-    for row in rows:
-        first = found.setdefault(row.symbol, row)
-        if first is not row:
-            repeated += 1
-            if row.values != first.values:
-                problems[row.symbol] = "two rows in one answer that disagree"
-    return found, problems, repeated

@@ -1,4 +1,4 @@
-"""One POST to the scanner: an answer, or a failure that says whether asking again can help.
+"""One exchange with the scanner: an answer, or a failure that says whether asking again can help.
 
 =====================================================  ==============================
 what comes back                                        becomes
@@ -15,23 +15,28 @@ a redirect; 404; any other status                      :class:`ScannerRefused`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
+from ingestion.base import clock
 from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.base.settings import LOOPBACK
 from ingestion.scanner import wire
-from ingestion.scanner.deadline import Deadline, DeadlineAdapter
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
 
+Answered = TypeVar("Answered")
 _CHUNK = 1 << 16
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~\xa1-\xff][\t -~\xa0-\xff]*)?")
@@ -44,6 +49,8 @@ class ScannerOptions:
 
     batch_size: int = 500
     """Tickers or rows a request; 500 to 1,000 is the tested zone."""
+    max_columns: int = 91
+    """Columns per request, the widest recorded one; a wider request is cut by columns."""
     in_flight: int = 2
     """Requests under way at once."""
     connect_timeout: float = 5.0
@@ -61,9 +68,6 @@ class ScannerOptions:
     """Seconds at which the doubling stops."""
     longest_retry_after: float = 120.0
     """The longest Retry-After, in seconds, that is waited for; a longer one is taken for a no."""
-    most_splits: int = 128
-    """Rejected requests that are halved in the search for bad tickers, a run; or a twentieth of the
-    tickers, where that is more."""
     largest_answer: int = 16 << 20
     """Bytes, decompressed, beyond which an answer is not read on; 5,000 rows have 2 MB, and JSON
     made of empty lists takes some 25 times its size in memory."""
@@ -119,7 +123,7 @@ class Transport:
         self._session.trust_env = urlsplit(url).hostname not in LOOPBACK
         # With an authentication of its own, requests leaves ~/.netrc alone.
         self._session.auth = _unchanged
-        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=options.in_flight, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -135,10 +139,30 @@ class Transport:
         Transient, Rejected, UnknownColumn, ScannerRefused
             As in the module's table.
         """
-        url = f"{self._url}/{market}/scan"
-        status, headers, body = self._post(url, question.body(columns))
+        asked_at = clock.now()
+        body = self._exchange("POST", market, "scan", question.body(columns))
+        return replace(self._read_200(body), asked_at=asked_at)
+
+    def metainfo(self, market: str) -> frozenset[str]:
+        """Return the names of the columns that a market lists.
+
+        Raises
+        ------
+        Transient, Rejected, ScannerRefused
+            As in the module's table.
+        """
+        body = self._exchange("GET", market, "metainfo")
+        try:
+            return wire.parse_metainfo(body)
+        except MalformedAnswer as error:
+            raise Transient(wire.quoted(error.problem, self._hide(body))) from None
+
+    def _exchange(self, method: str, market: str, kind: str, question: Any = None) -> bytes:
+        """Return the body of an answer with status 200; raise what any other one means."""
+        url = f"{self._url}/{market}/{kind}"
+        status, headers, body = self._send(method, url, question)
         if status == 200:
-            return self._read_200(body)
+            return body
         # A proxy's error page may repeat the request.
         words = self._hide(body)
         if status == 429:
@@ -151,39 +175,35 @@ class Transport:
         target = wire.shown(self._secrets.hide(headers.get("Location", "nowhere")))
         raise ScannerRefused(_refusal(url, market, status, target, words))
 
-    def _post(self, url: str, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+    def _send(
+        self, method: str, url: str, question: dict[str, Any] | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         options = self._options
-        deadline = Deadline(options.total_timeout)
-        try:
-            with (
-                deadline,
-                self._session.post(
-                    url,
-                    json=body,
-                    timeout=(options.connect_timeout, options.read_timeout),
-                    # A redirect would carry the session cookie to another host.
-                    allow_redirects=False,
-                    stream=True,
-                ) as response,
-            ):
-                answer = response.status_code, response.headers, self._read(response.raw)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason = self._too_late if deadline.passed else _cause(error)
-            raise Transient(wire.shown(self._secrets.hide(reason))) from None
-        # A body without a length ends where the deadline has cut it, and looks whole.
-        if deadline.passed:
-            raise Transient(self._too_late)
-        return answer
 
-    @property
-    def _too_late(self) -> str:
-        return f"no whole answer within {self._options.total_timeout:g} s"
+        def exchange() -> tuple[int, Mapping[str, str], bytes]:
+            with self._session.request(
+                method,
+                url,
+                json=question,
+                timeout=(options.connect_timeout, options.read_timeout),
+                # A redirect would carry the session cookie to another host.
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return response.status_code, response.headers, self._read(response.raw)
+
+        try:
+            return within(options.total_timeout, exchange)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise Transient(wire.shown(self._secrets.hide(_cause(error)))) from None
 
     def _read(self, raw: urllib3.HTTPResponse) -> bytes:
         """Read a body piece by piece, so that none grows beyond bounds."""
-        pieces = bytearray()
+        pieces, began = bytearray(), time.monotonic()
         while piece := raw.read1(_CHUNK, decode_content=True):
             pieces += piece
+            if time.monotonic() - began > self._options.total_timeout:  # nobody waits for it
+                break
             if len(pieces) > self._options.largest_answer:
                 raise Transient(f"the answer is larger than {self._options.largest_answer:,} bytes")
         return bytes(pieces)
@@ -199,6 +219,36 @@ class Transport:
     def _hide(self, body: bytes) -> bytes:
         """Take what was sent as a secret out of a body that is going to be quoted."""
         return self._secrets.hide(body.decode("latin-1")).encode("latin-1")
+
+
+def within(seconds: float, exchange: Callable[[], Answered]) -> Answered:
+    """Return what an exchange returns, or raise what it raises, if it ends in time.
+
+    A socket's own timeout starts anew with every byte received, so a peer that sends one now and
+    then, of the headers or the body, would keep a request waiting for ever. The thread that reads
+    on is a daemon.
+
+    Raises
+    ------
+    Transient
+        If it does not.
+    """
+    done: SimpleQueue[tuple[Answered, None] | tuple[None, BaseException]] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            done.put((exchange(), None))
+        except BaseException as error:  # noqa: BLE001 - the calling thread raises it
+            done.put((None, error))
+
+    Thread(target=work, name="scanner exchange", daemon=True).start()
+    try:
+        answered, error = done.get(timeout=seconds)
+    except Empty:
+        raise Transient(f"no whole answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return cast(Answered, answered)
 
 
 class _Session(requests.Session):

@@ -1,89 +1,160 @@
-"""One row's values, checked against the columns that were asked for.
+"""The cells of a row, checked against the columns that were asked for.
 
-A row is taken whole or not at all: a text in place of a number means that something upstream has
-changed, and a null in its stead would pass for the scanner's own "no value".
+One row serves several tables. A cell that cannot be used is kept as :class:`BadCell`: the tables
+that need it do without the row, and the others have theirs. It never becomes a null: a text in
+place of a number means that something upstream has changed, and a null would look like the
+scanner's own "no value".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ingestion.catalog import Column, Dtype
 
 _LARGEST_EXACT = 2**53
-"""From here on, a double does not tell whole numbers apart."""
+"""From here on, a double cannot distinguish neighbouring whole numbers."""
 _LATEST_SECOND = 4_102_444_800  # 2100-01-01: beyond it, it is not seconds
 
-Value = float | int | str | None
+Value = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class BadCell:
+    """A cell that cannot be used."""
+
+    reason: str
+    """The scanner's name of the column, and what is wrong."""
+
+
+Cell = Value | BadCell
 
 
 class BadRow(Exception):
-    """A row cannot be used; ``str()`` says which column and why."""
+    """A whole row cannot be used; ``str()`` says why."""
 
 
-def read_values(columns: Sequence[Column], values: list[Any]) -> tuple[Value, ...]:
-    """Convert a row's JSON values.
+def scanner_name(column: Column) -> str:
+    """Return the name under which the scanner is asked for a column."""
+    return column.scanner or column.name
 
-    Returns
-    -------
-    tuple
-        One value a column, or None: text; float or int for numbers; for timestamps, which come as
-        Unix seconds, int microseconds.
 
-    Raises
-    ------
-    BadRow
-        If the row has another width, or a value is not of its column's type.
+class RowReader:
+    """Reads the rows of an answer.
+
+    Parameters
+    ----------
+    columns
+        What is wanted. Columns that the scanner calls by one name are asked for once, and each is
+        read by its own type.
+
+    Attributes
+    ----------
+    columns
+        The distinct ones, in their order.
+    names
+        What to ask for.
     """
-    if len(values) != len(columns):
-        raise BadRow(f"{len(values)} values for {len(columns)} columns")
-    return tuple(map(_read, columns, values))
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        self.columns = tuple(dict.fromkeys(columns))
+        self.names = tuple(dict.fromkeys(map(scanner_name, self.columns)))
+        self._places = [self.names.index(scanner_name(column)) for column in self.columns]
+
+    def read(self, values: list[Any]) -> tuple[Cell, ...]:
+        """Convert a row's JSON values.
+
+        Parameters
+        ----------
+        values
+            One value per name.
+
+        Returns
+        -------
+        tuple
+            One cell per column: text, bool, float or int, as the column's type is; for timestamps,
+            which come as Unix seconds, int microseconds; None where there is no value.
+
+        Raises
+        ------
+        BadRow
+            If the row has another width.
+        """
+        if len(values) != len(self.names):
+            raise BadRow(f"{len(values)} values for {len(self.names)} columns")
+        return tuple(
+            None if values[place] is None else _read(column, values[place])
+            for column, place in zip(self.columns, self._places, strict=True)
+        )
 
 
-def _read(column: Column, value: Any) -> Value:
-    if value is None:
-        return None
-    if column.dtype is Dtype.STRING:
-        return _text(column, value)
-    number = _finite(column, value)
-    if column.dtype is Dtype.INT64:
-        return _whole(column, number)
-    if column.dtype is not Dtype.TIMESTAMP:
-        return number
-    if not 0 < number < _LATEST_SECOND:
-        raise BadRow(f"{column.scanner}: {_short(value)} is not a time in Unix seconds")
-    return round(number * 1_000_000)
+def first_problem(cells: Iterable[Cell]) -> str | None:
+    """Return why the first bad cell cannot be used; None if all can."""
+    return next((cell.reason for cell in cells if isinstance(cell, BadCell)), None)
+
+
+def _read(column: Column, value: Any) -> Cell:
+    try:
+        return _READERS[column.dtype](column, value)
+    except ValueError as error:
+        return BadCell(f"{scanner_name(column)}: {error}")
 
 
 def _text(column: Column, value: Any) -> str:
     if not isinstance(value, str):
-        raise BadRow(f"{column.scanner}: {_short(value)} where text belongs")
+        raise ValueError(f"{_short(value)} where text belongs")
     try:
         value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: no Parquet file can hold it
-        raise BadRow(f"{column.scanner}: {_short(value)} is not valid text") from None
+    except UnicodeEncodeError:  # half of a surrogate pair, which no Parquet file can contain
+        raise ValueError(f"{_short(value)} is not valid text") from None
+    if column.values and value not in column.values:
+        raise ValueError(f"{_short(value)} is none of {_short(', '.join(column.values))}")
     return value
 
 
-def _whole(column: Column, number: float) -> int:
-    if not number.is_integer() or abs(number) >= _LARGEST_EXACT:
-        raise BadRow(f"{column.scanner}: {number:g} where a whole number belongs")
-    return int(number)
+def _truth(_: Column, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{_short(value)} where true or false belongs")
+    return value
 
 
-def _finite(column: Column, value: Any) -> float:
+def _number(_: Column, value: Any) -> float:
     # bool is an int to Python, not to the scanner.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRow(f"{column.scanner}: {_short(value)} where a number belongs")
+        raise ValueError(f"{_short(value)} where a number belongs")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise BadRow(f"{column.scanner}: {number} where a number belongs")
+        raise ValueError(f"{number} where a number belongs")
     return number
+
+
+def _whole(column: Column, value: Any) -> int:
+    number = _number(column, value)
+    if not number.is_integer() or abs(number) >= _LARGEST_EXACT:
+        raise ValueError(f"{number:g} where a whole number belongs")
+    return int(number)
+
+
+def _microseconds(column: Column, value: Any) -> int:
+    number = _number(column, value)
+    if not 0 < number < _LATEST_SECOND:
+        raise ValueError(f"{_short(value)} is not a time in Unix seconds")
+    return round(number * 1_000_000)
+
+
+_READERS: dict[Dtype, Callable[[Column, Any], Value]] = {
+    Dtype.DOUBLE: _number,
+    Dtype.INT64: _whole,
+    Dtype.BOOL: _truth,
+    Dtype.STRING: _text,
+    Dtype.TIMESTAMP: _microseconds,
+}
 
 
 def _short(value: Any) -> str:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 _UNKNOWN_FIELD = re.compile(r'unknown field\s+"?([^"]+)"?', re.IGNORECASE)
 _MOST_MATCHES = 10_000_000  # the largest market has some 60,000 symbols
 
 
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 _QUOTED = 120
 """Characters of the scanner's own words that a message quotes: each symbol's reason repeats it."""
 
@@ -85,6 +87,10 @@ class RawRow:
 
     symbol: str
     values: list[Any]
+    problem: str | None = None
+    """Why the values do not belong together, where they come from several requests."""
+    is_moving: bool = False
+    """Whether a bar that counts as closed has changed between these requests."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,14 @@ class Answer:
     """A page of rows.
 
     ``total`` counts the matches before paging, so it may exceed the rows. ``illegible`` counts the
-    entries that carry no symbol and no list of values.
+    entries that carry no symbol and no list of values. ``asked_at`` is the instant before the
+    request.
     """
 
     total: int
     rows: list[RawRow]
     illegible: int = 0
+    asked_at: datetime = _BEFORE_ALL
 
     @property
     def is_whole(self) -> bool:
@@ -128,6 +136,29 @@ def parse_answer(body: bytes) -> Answer:
     return Answer(total, rows, illegible=len(data) - len(rows))
 
 
+def first_rows(rows: Iterable[RawRow]) -> tuple[dict[str, RawRow], dict[str, str], int]:
+    """Sort an answer's rows by symbol.
+
+    Returns
+    -------
+    tuple
+        The first row of each symbol; the symbols whose rows disagree, with the reason; how many
+        rows were beyond the first.
+    """
+    found: dict[str, RawRow] = {}
+    problems: dict[str, str] = {}
+    repeated = 0
+    for row in rows:
+        if row.problem:
+            problems[row.symbol] = row.problem
+        first = found.setdefault(row.symbol, row)
+        if first is not row:
+            repeated += 1
+            if row.values != first.values:
+                problems[row.symbol] = "two rows in one answer that disagree"
+    return found, problems, repeated
+
+
 def error_text(body: bytes) -> str | None:
     """Return the scanner's own words from ``{"error": "…", "data": null}``; none if not that."""
     if b'"error"' not in body:  # spares the good answers, which are large, a second reading
@@ -138,6 +169,22 @@ def error_text(body: bytes) -> str | None:
         return None
     error = document.get("error") if isinstance(document, dict) else None
     return shown(error) if isinstance(error, str) and error else None
+
+
+def parse_metainfo(body: bytes) -> frozenset[str]:
+    """Read the names of the columns that a market's ``metainfo`` lists.
+
+    Raises
+    ------
+    MalformedAnswer
+        If the body is not of that shape.
+    """
+    document = _json(body)
+    fields = document.get("fields") if isinstance(document, dict) else None
+    if not isinstance(fields, list):
+        raise MalformedAnswer("the answer has no list of fields", body)
+    names = (entry.get("n") for entry in fields if isinstance(entry, dict))
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def unknown_column(error: str) -> str | None:

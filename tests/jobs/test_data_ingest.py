@@ -20,6 +20,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_current
 from ingestion.markets.candidates import read_candidates
+from ingestion.markets.universe import Market
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, Panel
 from tests.conftest import MONDAY, QUICK, SAMPLE
@@ -161,7 +162,7 @@ class TestGates:
         assert not scanner.requests
 
     def test_a_universe_has_bars_too(self, settings, at):
-        result = data_ingest(settings, ScanRequest("america", scanner=QUICK))
+        result = data_ingest(settings, ScanRequest(Market("america"), scanner=QUICK))
         assert result.report.profile == "america"
         assert result.bars.written == 56
 

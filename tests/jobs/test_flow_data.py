@@ -81,7 +81,8 @@ def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
     with_history: Project, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
 ):
     at(TUESDAY)
-    scanner.plan = FaultPlan.parse(["empty:1"])  # the bars' only request
+    # The first column is the bars' own: a bad cell there costs no other table its row.
+    scanner.spoiled = dict.fromkeys(request_all.source.symbols or (), "text-value")
     flow = flow_data(with_history, request_all)
     assert isinstance(flow.error, GateRefused)
     assert {step.name: step.status for step in flow.steps} == {
@@ -99,12 +100,45 @@ def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
     told = json.loads(flow.receipt.read_bytes())["steps"]
     assert [step["status"] for step in told] == [step.status for step in flow.steps]
 
+    scanner.spoiled = {}
     at(TUESDAY + timedelta(minutes=5))
     again = flow_data(with_history, request_all)
     assert again.error is None
     assert again["data-ingest"].result.bars.written == 60
     assert again["feature-ingest"].result.part is None  # inside the resume window
     assert again["local-features"].result.rows_written == 60
+
+
+def test_a_flow_asks_the_scanner_once(
+    with_history: Project, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
+):
+    at(TUESDAY)
+    scanner.requests.clear()
+    flow = flow_data(with_history, replace(request_all, scanner=replace(QUICK, batch_size=25)))
+    assert flow.error is None
+    sizes = [len(each.body["symbols"]["tickers"]) for each in scanner.requests]
+    assert sorted(sizes) == [10, 25, 25]  # each symbol once, for bars, symbols and features
+    known_at = flow["feature-ingest"].result.report.known_at
+    assert flow["meta-ingest"].result.report.known_at == known_at
+
+    at(TUESDAY + timedelta(minutes=5))
+    scanner.requests.clear()
+    flow_data(with_history, request_all)
+    (only,) = scanner.requests
+    assert "RSI" not in only.body["columns"]  # inside the resume window nothing of it is due
+    assert "close" in only.body["columns"]
+
+
+def test_a_scanner_that_is_down_is_waited_for_once(
+    with_history: Project, request_all: FeatureIngestRequest, scanner: ReplayScanner, at
+):
+    at(TUESDAY)
+    scanner.requests.clear()
+    scanner.plan = FaultPlan(chances={"empty": 1.0})
+    flow = flow_data(with_history, request_all)
+    assert len(scanner.requests) == 1 + request_all.scanner.retries
+    for step in ("data-ingest", "meta-ingest", "feature-ingest"):
+        assert "the answer is empty" in flow[step].reason
 
 
 def test_without_bars_the_snapshot_is_served_all_the_same(

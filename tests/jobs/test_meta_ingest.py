@@ -18,8 +18,10 @@ from ingestion.jobs.ingest.meta_ingest import MetaIngestResult, meta_ingest
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import active_symbols, list_parts, read_symbols, symbols_at
 from ingestion.markets.candidates import Candidates, read_candidates
+from ingestion.markets.universe import Market
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
+from ingestion.replay.panel import COLUMNS
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
@@ -142,10 +144,9 @@ class TestRows:
     ):
         """Unknown columns cost a whole request; what was known of them before is kept."""
         ingest(0, of(A, timezone="Etc/UTC"), of(B), of(C))
-        monkeypatch.setattr(
-            "ingestion.replay.protocol.COLUMNS",
-            {name for name in showing(of(A))._columns if name not in ("timezone", "industry")},
-        )
+        left = COLUMNS - {"timezone", "industry"}
+        monkeypatch.setattr("ingestion.replay.panel.COLUMNS", left)
+        monkeypatch.setattr("scanned_rows.COLUMNS", left)
         result = ingest(1, of(A, currency="EUR"), of(B), of(C))
         assert set(result.symbols.unknown_columns) == {"timezone", "industry"}
         assert result.symbols.changed == 1
@@ -299,9 +300,9 @@ class TestAbsence:
 
 class TestUniverse:
     def test_a_symbol_that_no_page_shows_is_asked_for_by_name(self, ingest, settings, scanner):
-        ingest(0, of(A), of(B), of(C), asked="america")
+        ingest(0, of(A), of(B), of(C), asked=Market("america"))
         for day in (1, 2, 3):
-            result = ingest(day, of(A), of(C), asked="america")
+            result = ingest(day, of(A), of(C), asked=Market("america"))
         assert result.symbols.became_inactive == (B,)
         assert scanner.requests[-1].body["symbols"]["tickers"] == [B]
 
@@ -310,22 +311,22 @@ class TestUniverse:
         ingest(0, of(A), of(B, market="crypto"), of(C))
         for day in range(1, 5):
             rows = of(A), of(B, market="crypto"), of(C)
-            result = ingest(day, *rows, asked="america")
+            result = ingest(day, *rows, asked=Market("america"))
             assert result.symbols.absent_days == {}
         assert states(settings, B) == [(0, True)]
 
     def test_exchanges_that_the_market_does_not_show_are_left_alone(self, ingest, settings):
         ingest(0, of(A), of(B), of(C))
         for day in range(1, 5):
-            assert ingest(day, of(A), of(B), asked="america").symbols.absent_days == {}
+            assert ingest(day, of(A), of(B), asked=Market("america")).symbols.absent_days == {}
 
     def test_lost_pages_say_nothing(self, ingest, settings, scanner):
         symbols = [of(f"NYSE:{letter}") for letter in "ABCDEFGH"]
-        ingest(0, *symbols, asked="america")
+        ingest(0, *symbols, asked=Market("america"))
         options = {"scanner": replace(QUICK, batch_size=4, in_flight=1, retries=0)}
         for day in range(1, 5):
             scanner.plan = FaultPlan([None, *["empty"] * 50])
-            result = ingest(day, *symbols[1:], asked="america", **options)
+            result = ingest(day, *symbols[1:], asked=Market("america"), **options)
             assert result.report.lost_pages
             assert result.symbols.absent_days == {}
 

@@ -20,6 +20,7 @@ from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part
+from ingestion.markets.universe import Market
 from ingestion.project import Project
 from ingestion.runs import receipt
 from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb
@@ -128,7 +129,7 @@ def test_a_job_that_has_published_nothing_says_so(settings: Project):
 
 def test_no_secret_gets_into_a_receipt(settings: Project):
     options = ScannerOptions(headers={"Cookie": "s3cret-header", "Referer": "s3cret"})
-    request = FeatureIngestRequest("america", scanner=options)
+    request = FeatureIngestRequest(Market("america"), scanner=options)
     job = Job(settings, "run-1", "job", "job.json", request)
     with pytest.raises(InputError), job:
         raise InputError("the scanner says: Cookie sessionid=s3cret, Cookie: s3cret-header")

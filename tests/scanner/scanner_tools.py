@@ -12,7 +12,7 @@ from typing import Any
 
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
-from ingestion.scanner.values import Value, read_values
+from ingestion.scanner.values import Cell, RowReader
 from tests.declared import TV_TECHNICALS_1D
 
 StartScanner = Callable[..., ReplayScanner]
@@ -37,19 +37,19 @@ def quick(**changes: Any) -> ScannerOptions:
 
 def fetch(url: str, symbols: Iterable[str], **changes: Any) -> Snapshot:
     with ScannerClient(url, quick(**changes)) as client:
-        return client.fetch(tuple(symbols), COLUMNS)
+        return client.fetch(tuple(symbols), COLUMNS).table(COLUMNS)
 
 
 def fetch_market(url: str, market: str, **changes: Any) -> Snapshot:
     with ScannerClient(url, quick(**changes)) as client:
-        return client.fetch_market(market, COLUMNS)
+        return client.fetch_market(market, COLUMNS).table(COLUMNS)
 
 
-def panel_rows(panel: Panel, symbols: Iterable[str]) -> dict[str, tuple[Value, ...]]:
+def panel_rows(panel: Panel, symbols: Iterable[str]) -> dict[str, tuple[Cell, ...]]:
     """Return what a fault-free fetch yields, without HTTP."""
     known = panel.known(int(NOW.timestamp()))
     return {
-        symbol: read_values(COLUMNS, panel.values(symbol, known[symbol], NAMES))
+        symbol: RowReader(COLUMNS).read(panel.values(symbol, known[symbol], NAMES))
         for symbol in symbols
         if symbol in known
     }

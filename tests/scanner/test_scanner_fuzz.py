@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from scanner_tools import COLUMNS, Reply, row, stub_scanner
 
 from ingestion.base.errors import TvfeastError
-from ingestion.jobs.ingest.feature_ingest import RECEIPT_FILE, FeatureIngestRequest, feature_ingest
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import Candidates
 from ingestion.markets.symbols import symbol_problem
+from ingestion.markets.universe import Market
 from ingestion.project import Project
+from ingestion.runs.receipt_file import snapshot_file
 from ingestion.scanner import ScannerOptions
 from tests.conftest import MONDAY
 from tests.declared import TV_TECHNICALS_1D
@@ -140,7 +142,7 @@ def test_any_answers_end_in_a_receipt_or_an_error_of_ours(
     at(MONDAY)
     monkeypatch.setattr("os.fsync", lambda _: None)
     script.answers, script.given = answers, 0
-    source = "america" if market else Candidates("mine.json", ASKED, (), 0)
+    source = Market("america") if market else Candidates("mine.json", ASKED, (), 0)
     with tempfile.TemporaryDirectory() as folder:
         settings = Project(Path(folder), Path(folder) / "lakehouse", script.url)
         try:
@@ -151,7 +153,7 @@ def test_any_answers_end_in_a_receipt_or_an_error_of_ours(
             told, published = "", result.report.fetched
         assert told.isprintable()
         assert len(told) < 1000
-        (receipt,) = settings.lakehouse.glob(f"_runs/*/{RECEIPT_FILE}")
+        (receipt,) = settings.lakehouse.glob(f"_runs/*/{snapshot_file(TV_TECHNICALS_1D)}")
         document = json.loads(receipt.read_text())
         assert (document["outcome"] == "done") == (not told)
         assert receipt.stat().st_size < 20_000

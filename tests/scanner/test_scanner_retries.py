@@ -18,10 +18,8 @@ from scanner_tools import (
     rows_answer,
     stub_scanner,
 )
-from urllib3.connection import HTTPConnection
 
 from ingestion.replay import FaultPlan, Panel
-from ingestion.scanner.deadline import Deadline
 
 PASSING = {
     "rate-limited": "rate limited",
@@ -202,15 +200,3 @@ def test_the_deadline_of_an_exchange_holds_for_a_body_without_length() -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         snapshot = fetch(url, ["A:B"], retries=0, total_timeout=0.4)  # else for ever
     assert snapshot.failed == {"A:B": "no whole answer within 0.4 s"}
-
-
-def test_a_deadline_that_passes_before_the_connection_stands_ends_the_exchange() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, Deadline(0.001) as deadline:
-        while not deadline.passed:
-            time.sleep(0.001)
-        connection = HTTPConnection("scanner.invalid")
-        connection.sock = ours
-        deadline.watch(connection)
-        theirs.settimeout(10)
-        assert theirs.recv(1) == b""

@@ -8,21 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.catalog import Column, Dtype
-from ingestion.scanner.values import BadRow, read_values
+from ingestion.scanner.values import BadCell, BadRow, Cell, RowReader
 
 NUMBER = Column("rsi", Dtype.DOUBLE, "a number", scanner="RSI")
 TEXT = Column("sector", Dtype.STRING, "a text", scanner="sector")
 WHOLE = Column("pricescale", Dtype.INT64, "a whole number", scanner="pricescale")
 TIME = Column("bar_timestamp", Dtype.TIMESTAMP, "a time", scanner="time")
+TRUTH = Column("is_primary", Dtype.BOOL, "a truth", scanner="is_primary")
 YEAR_2100 = 4_102_444_800
 
 
 def read(column: Column, value: Any) -> Any:
-    (result,) = read_values([column], [value])
+    (result,) = read_row([column], [value])
     return result
 
 
-@pytest.mark.parametrize("column", [NUMBER, TIME, TEXT, WHOLE])
+def read_row(columns: list[Column], values: list[Any]) -> tuple[Cell, ...]:
+    """Read a row that is taken whole or not at all."""
+    cells = RowReader(columns).read(values)
+    for cell in cells:
+        if isinstance(cell, BadCell):
+            raise BadRow(cell.reason)
+    return cells
+
+
+@pytest.mark.parametrize("column", [NUMBER, TIME, TEXT, WHOLE, TRUTH])
 def test_null_stays_null(column: Column) -> None:
     assert read(column, None) is None
 
@@ -129,18 +139,48 @@ def test_what_is_no_whole_number_costs_the_row_and_is_named(value: float) -> Non
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2, 3]])
 def test_a_row_of_another_width_is_refused(values: list[Any]) -> None:
     with pytest.raises(BadRow, match=f"{len(values)} values for 2 columns"):
-        read_values([NUMBER, TIME], values)
+        read_row([NUMBER, TIME], values)
 
 
 def test_values_come_in_the_order_of_the_columns() -> None:
-    columns = [TIME, NUMBER, NUMBER, TIME]
-    assert read_values(columns, [5, None, 0, None]) == (5_000_000, None, 0.0, None)
+    assert read_row([TIME, TEXT, NUMBER, WHOLE], [5, None, 0, 7]) == (5_000_000, None, 0.0, 7)
+
+
+def test_one_name_is_asked_for_once_and_read_by_each_type() -> None:
+    seconds = Column("open_second", "int64", "the same time", scanner="time")
+    reader = RowReader([NUMBER, TIME, seconds, TIME])
+    assert reader.names == ("RSI", "time")
+    assert reader.read([1, 5]) == (1.0, 5_000_000, 5)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_bool_is_true_or_false(value: bool) -> None:
+    assert read(TRUTH, value) is value
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, "true", "", [], {}])
+def test_what_is_no_bool_costs_the_row_and_is_named(value: Any) -> None:
+    with pytest.raises(BadRow, match=r"^is_primary: .* where true or false belongs$"):
+        read(TRUTH, value)
+
+
+def test_a_category_takes_its_values_alone() -> None:
+    label = Column("label", "string", values=("Buy", "Sell"), scanner="AnalystRating")
+    assert (read(label, "Buy"), read(label, None)) == ("Buy", None)
+    with pytest.raises(BadRow, match=r"^AnalystRating: 'Hold' is none of 'Buy, Sell'$"):
+        read(label, "Hold")
+
+
+def test_a_bad_cell_leaves_the_others_usable() -> None:
+    number, text = RowReader([NUMBER, TEXT]).read(["n/a", "Energy"])
+    assert number == BadCell("RSI: 'n/a' where a number belongs")
+    assert text == "Energy"
 
 
 @given(st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), max_size=3))
 def test_any_row_is_read_or_refused(values: list[Any]) -> None:
     try:
-        number, time = read_values([NUMBER, TIME], values)
+        number, time = read_row([NUMBER, TIME], values)
     except BadRow:
         return
     assert number is None or math.isfinite(number)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ingestion.scanner import wire
-from ingestion.scanner.values import read_values
+from ingestion.scanner.values import RowReader
 from ingestion.scanner.wire import MalformedAnswer, Page, Tickers, parse_answer
 from tests.declared import TV_TECHNICALS_1D
 from tests.fuzzing import fuzz
@@ -86,7 +86,7 @@ def test_recorded_values_become_catalog_values(recordings: Path) -> None:
     recorded = by_column(recordings, "aapl_1d_2022", "NASDAQ:AAPL")
     columns = [column for column in TV_TECHNICALS_1D.scanned if column.scanner in recorded]
     assert len(columns) == 11
-    values = read_values(columns, [recorded[column.scanner] for column in columns])
+    values = RowReader(columns).read([recorded[column.scanner] for column in columns])
     read = {column.name: value for column, value in zip(columns, values, strict=True)}
     assert read == {column.name: recorded[column.scanner] for column in columns}
     assert {type(value) for value in values} == {float}

@@ -17,7 +17,6 @@ from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.replay.faults import FAULTS
 from ingestion.scanner import transport
-from ingestion.scanner.deadline import Deadline
 
 SESSION = "q7ZtS3ss10nWx9vKcookie"
 TOKEN = "tok3nOfAnotherKind=="
@@ -69,7 +68,8 @@ def test_no_failure_of_the_scanner_writes_the_session_anywhere(
     run: Run, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch, fault: str | None
 ) -> None:
     # No option sets it, and a trickle lasts as long.
-    monkeypatch.setattr(transport, "Deadline", lambda _: Deadline(0.4))
+    within = transport.within
+    monkeypatch.setattr(transport, "within", lambda _, exchange: within(0.4, exchange))
     scanner.plan = FaultPlan(chances={fault: 1.0} if fault else {})
     code, text = run(scanner.url, *HEADERS)
     assert scanner.requests[0].headers["Cookie"] == f"sessionid={SESSION}"

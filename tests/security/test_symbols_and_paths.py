@@ -20,6 +20,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.markets.candidates import read_candidates
 from ingestion.markets.symbols import symbol_problem
+from ingestion.markets.universe import Market
 from ingestion.project import Project
 from ingestion.scanner import ScannerOptions
 from tests.conftest import MONDAY
@@ -152,7 +153,7 @@ def test_a_symbol_of_the_scanners_answer_is_no_path(
         root, settings = in_depths(folder)
         asked = Project(settings.folder, settings.lakehouse, url)
         try:
-            result = feature_ingest(asked, FeatureIngestRequest("america", 0.0, OPTIONS))
+            result = feature_ingest(asked, FeatureIngestRequest(Market("america"), 0.0, OPTIONS))
         except TvfeastError as error:
             str(error).encode()
         else:

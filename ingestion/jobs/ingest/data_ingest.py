@@ -45,23 +45,20 @@ from ingestion.base.instants import utc
 from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
-from ingestion.jobs.ingest.scan import (
-    Progress,
-    ScanRequest,
-    fetch,
-    open_client,
-    refuse_unless_enough,
-)
+from ingestion.jobs.ingest.scan import Progress, ScanRequest, Scans, refuse_unless_enough
 from ingestion.lakehouse import lakehouse_lock, scratch_folder
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
+from ingestion.scanner import Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RECEIPT_FILE = "data_ingest.json"
+BARS = Table("ohlcv_1d", SCANNED_BAR)
+"""What is asked of the scanner."""
 ROUNDING = 1e-9
 """Relative difference up to which a bar is the stored one."""
 
@@ -170,12 +167,18 @@ def data_ingest(
     request: ScanRequest,
     progress: Progress | None = None,
     run_id: str | None = None,
+    scans: Scans | None = None,
 ) -> DataIngestResult:
     """Fetch the current daily bars, and append those that have closed and are new.
 
-    Whether a bar is final is judged by the instant before the first question: by then it was, so
-    every answer has its last values. The receipt is written first; a run that died is simply run
-    again, and adds what is missing.
+    Whether a bar is final is judged by the instant before the request that brought it: what was
+    final then has its last values in the answer. The receipt is written first; a run that died is
+    simply run again, and adds what is missing.
+
+    Parameters
+    ----------
+    scans
+        Those of the run that this job is a part of; it makes its own if None.
 
     Raises
     ------
@@ -193,14 +196,13 @@ def data_ingest(
         lakehouse_lock(root, run_id),
         Job(project, run_id, "data-ingest", RECEIPT_FILE, request) as job,
     ):
-        asked_at = clock.now()
-        with progress or Progress() as shown, open_client(project, request) as client:
-            snapshot = fetch(client, request, SCANNED_BAR, shown)
-        report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, asked_at)
+        scans = scans or Scans(project, request, [BARS], progress)
+        universe, snapshot, known_at = scans.table(BARS.name)
+        report = CoverageReport.of(run_id, universe, request.min_coverage, snapshot, known_at)
         job.tell(**plain(report))
         refuse_unless_enough(report, job)
-        scanned = read_scanned(snapshot.rows, int(asked_at.timestamp()))
-        plan = _plan(root, scanned, asked_at)
+        scanned = read_scanned(snapshot.rows, snapshot.asked_at)
+        plan = _plan(root, scanned, known_at)
         refused = plan.report.refused
         report = replace(report, refused=len({row.symbol for row in refused}))
         bars = replace(plan.report, refused_file=_save_refused(root, refused, run_id))
@@ -266,7 +268,7 @@ class _Plan:
     before: SessionsBefore
 
 
-def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
+def _plan(root: Path, scanned: Scanned, known_at: datetime) -> _Plan:
     waiting = waiting_bars(root)
     bars, names, previous = with_waiting(scanned.bars, scanned.names, scanned.previous, waiting)
     incoming = Incoming(
@@ -279,7 +281,7 @@ def _plan(root: Path, scanned: Scanned, asked_at: datetime) -> _Plan:
     )
     _, news = _new_rows(root, incoming)
     # The scanner shows a halted symbol's last bar for ever: it was inspected when it was new.
-    recent = news.is_new | (bars.event >= int((asked_at - LOOKBACK).timestamp()))
+    recent = news.is_new | (bars.event >= int((known_at - LOOKBACK).timestamp()))
     # A bar that an import held back waits for an import with an answer, and so do later bars.
     held = _after_import_held(bars, names, len(scanned.previous), waiting)
     by_import = sorted({names[number] for number in bars.symbol[held].tolist()})

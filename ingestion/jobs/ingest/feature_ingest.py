@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,12 +13,12 @@ import pyarrow as pa
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import FEEDS, UPDATE_MODE, Column, Dtype, FeatureGroup
+from ingestion.catalog import FEEDS, UPDATE_MODE, Dtype, FeatureGroup, Scanner
 from ingestion.jobs.ingest.scan import (
     Progress,
+    Scanned,
     ScanRequest,
-    fetch,
-    open_client,
+    Scans,
     refuse_unless_enough,
 )
 from ingestion.lakehouse import (
@@ -28,9 +28,8 @@ from ingestion.lakehouse import (
     lakehouse_lock,
     newest_between,
 )
-from ingestion.markets.candidates import Candidates
 from ingestion.markets.feeds import Feeds
-from ingestion.markets.symbols import exchange_of
+from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.check import CheckReport
 from ingestion.quality.coverage import CoverageReport
@@ -38,7 +37,7 @@ from ingestion.quality.gate import check_at_door, refuse_unless_accepted
 from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import snapshot_file
 from ingestion.runs.run_id import new_run_id
-from ingestion.scanner import Snapshot
+from ingestion.scanner import Snapshot, Table
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,17 @@ def feature_ingest(
     request: FeatureIngestRequest,
     progress: Progress | None = None,
     run_id: str | None = None,
+    scans: Scans | None = None,
 ) -> FeatureIngestResult:
     """Fetch a snapshot and publish it.
 
     The receipt is written first, then the part appears at one stroke. A run that died before that
     has published nothing; the next one fetches what is missing.
+
+    Parameters
+    ----------
+    scans
+        Those of the run that this job is a part of; it makes its own if None.
 
     Raises
     ------
@@ -93,13 +98,14 @@ def feature_ingest(
         Job(project, run_id, "feature-ingest", snapshot_file(group), request) as job,
     ):
         job.tell(group=group.name)
-        recent = {} if request.refresh else _recent(project.lakehouse, group, request.resume_window)
-        with progress or Progress() as shown:
-            snapshot, resumed = _fetch(project, request, _columns(group), recent, shown)
-        known_at = clock.next_whole_second()
+        table = table_of(project, request, group)
+        scans = scans or Scans(project, request, [table], progress)
+        scanned = scans.table(group.name)
+        snapshot, resumed = _without_recent(scanned, table.recent)
+        universe, known_at = scanned.universe, scanned.known_at
         rows = _table(group, snapshot, known_at)
         report = CoverageReport.of(
-            run_id, request.source, request.min_coverage, snapshot, known_at, resumed
+            run_id, universe, request.min_coverage, snapshot, known_at, resumed
         )
         feeds = Feeds(project.lakehouse)
         news = feeds.news(_modes(snapshot), known_at)
@@ -143,8 +149,16 @@ def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
     return group
 
 
-def _columns(group: FeatureGroup) -> tuple[Column, ...]:
-    return (*group.scanned, UPDATE_MODE)
+def table_of(project: Project, request: FeatureIngestRequest, group: FeatureGroup) -> Table:
+    """Return what a group needs of a scan."""
+    window = None if request.refresh else request.resume_window
+    return Table(
+        group.name,
+        (*group.scanned, UPDATE_MODE),
+        group.source.market if isinstance(group.source, Scanner) else None,
+        frozenset(_recent(project.lakehouse, group, window) if window else ()),
+        project.catalog.place(group),
+    )
 
 
 def _check(
@@ -181,36 +195,16 @@ def _recent(lakehouse: Path, group: FeatureGroup, window: timedelta) -> dict[str
     return {symbol: second for symbol, second in newest.items() if abs(now - second) < reach}
 
 
-def _fetch(
-    project: Project,
-    request: FeatureIngestRequest,
-    columns: Sequence[Column],
-    recent: dict[str, int],
-    progress: Progress,
-) -> tuple[Snapshot, int]:
-    """Return the snapshot of what is missing, and how many symbols are not."""
-    with open_client(project, request) as client:
-        snapshot = fetch(client, request, columns, progress, skip=recent)
-    if isinstance(request.source, Candidates):
-        return snapshot, len(request.source.symbols) - snapshot.asked
-    return snapshot, _thin_out(snapshot, recent)
+def _without_recent(scanned: Scanned, recent: Collection[str]) -> tuple[Snapshot, int]:
+    """Return the snapshot of what is missing, and how many symbols are not.
 
-
-def _thin_out(snapshot: Snapshot, recent: dict[str, int]) -> int:
-    """Take recent symbols out of a market's rows and failures; return how many it has in all.
-
-    No row says of which market it is. So of the symbols that a market counts but has not shown,
-    those are taken for recent that are so and are of an exchange that it has shown.
+    Of a market's symbols that no page has shown, those count as recent that may be of it.
     """
-    shown = snapshot.rows.keys() | snapshot.failed.keys()
-    exchanges = set(map(exchange_of, shown))
-    hidden = sum(exchange_of(symbol) in exchanges for symbol in recent.keys() - shown)
-    resumed = min(hidden, snapshot.shortfall)
-    for symbol in shown & recent.keys():
-        snapshot.rows.pop(symbol, None)
-        snapshot.failed.pop(symbol, None)
-        resumed += 1
-    return resumed
+    whole = scanned.snapshot
+    shown = whole.rows.keys() | whole.failed.keys() | set(whole.absent)
+    hidden = len(not_shown(scanned.universe, shown, recent))
+    resumed = len(shown.intersection(recent)) + min(hidden, whole.shortfall)
+    return whole.without(recent), resumed
 
 
 def _modes(snapshot: Snapshot) -> dict[str, str | None]:

@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow as pa
 
 from ingestion.base import clock
-from ingestion.base.errors import ClockError, UnknownColumn
+from ingestion.base.errors import ClockError
 from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS, Column
 from ingestion.jobs.ingest.absences import Absences
 from ingestion.jobs.ingest.scan import (
     Progress,
+    Scanned,
     ScanRequest,
-    fetch,
-    open_client,
+    Scans,
     refuse_unless_enough,
 )
 from ingestion.lakehouse import (
@@ -28,15 +28,17 @@ from ingestion.lakehouse import (
     lakehouse_lock,
     read_symbols,
 )
-from ingestion.markets.candidates import Candidates
 from ingestion.markets.symbols import exchange_of
+from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
 from ingestion.runs.run_id import new_run_id
-from ingestion.scanner import ScannerClient, Snapshot
+from ingestion.scanner import Snapshot, Table
 
 RECEIPT_FILE = "meta_ingest.json"
+METADATA = Table("symbols", SYMBOLS.scanned)
+"""What is asked of the scanner; no column here is worth the others."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def meta_ingest(
     request: ScanRequest,
     progress: Progress | None = None,
     run_id: str | None = None,
+    scans: Scans | None = None,
 ) -> MetaIngestResult:
     """Fetch the symbols' metadata, and append a row for each symbol that is not as it was.
 
@@ -88,6 +91,11 @@ def meta_ingest(
 
     The receipt is written first, then the absences, then the rows, so that a run that dies is
     simply run again.
+
+    Parameters
+    ----------
+    scans
+        Those of the run that this job is a part of; it makes its own if None.
 
     Raises
     ------
@@ -106,10 +114,10 @@ def meta_ingest(
         Job(project, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
     ):
         known = _known(root)
-        with progress or Progress() as shown, open_client(project, request) as client:
-            snapshot, unknown_columns = _fetch(client, request, shown)
-            seen, gone = _presence(client, request, snapshot, known)
-        now = clock.now()
+        scans = scans or Scans(project, request, [METADATA], progress)
+        scanned = scans.table(METADATA.name)
+        snapshot = _of_known_columns(scanned.snapshot)
+        seen, gone, now = _presence(scans, scanned, snapshot, known)
         report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, now)
         job.tell(**plain(report))
         refuse_unless_enough(report, job)
@@ -119,7 +127,7 @@ def meta_ingest(
         changes = _changes(snapshot.columns, seen, observed.final, known, now)
         _refuse_earlier(changes, known, now)
         others = _other_exchange(snapshot.columns, seen)
-        symbols = _report(changes, seen, observed.days, known, unknown_columns, others)
+        symbols = _report(changes, seen, observed.days, known, snapshot.unknown, others)
         job.tell(**plain(report), symbols=symbols)
         job.write()
         if observed.rows:
@@ -141,46 +149,30 @@ def _known(root: Path) -> dict[str, Row]:
     return {row["symbol"]: row for row in newest.to_pylist()}
 
 
-def _fetch(
-    client: ScannerClient, request: ScanRequest, progress: Progress
-) -> tuple[Snapshot, tuple[str, ...]]:
-    """Return the snapshot, and the columns that the scanner does not have.
-
-    One unknown column costs a whole request, and no column here is worth the others.
-    """
-    columns: Sequence[Column] = SYMBOLS.scanned
-    unknown: list[str] = []
-    while True:
-        try:
-            return fetch(client, request, columns, progress), tuple(unknown)
-        except UnknownColumn as error:
-            left = [column for column in columns if column.scanner != error.column]
-            if not left or len(left) == len(columns):
-                raise
-            unknown.append(error.column)
-            columns = left
+def _of_known_columns(snapshot: Snapshot) -> Snapshot:
+    """Leave out the columns that the scanner does not have: what was known of them is kept."""
+    unknown = snapshot.unknown
+    return snapshot.table([each for each in snapshot.columns if each.scanner not in unknown])
 
 
 def _presence(
-    client: ScannerClient, request: ScanRequest, snapshot: Snapshot, known: dict[str, Row]
-) -> tuple[Seen, tuple[str, ...]]:
-    """Return the rows by symbol, and the symbols that complete answers left out twice."""
-    if isinstance(request.source, Candidates):
-        return snapshot.rows, () if snapshot.was_cut_short else snapshot.absent
-    if snapshot.lost_pages or snapshot.shortfall:
-        return snapshot.rows, ()
-    # No row says of which market it is; those of another market will answer to their name.
-    shown = snapshot.rows.keys() | snapshot.failed.keys()
-    exchanges = set(map(exchange_of, shown))
-    missing = [
-        symbol
-        for symbol, row in known.items()
-        if row["active"] and symbol not in shown and exchange_of(symbol) in exchanges
-    ]
+    scans: Scans, scanned: Scanned, snapshot: Snapshot, known: dict[str, Row]
+) -> tuple[Seen, tuple[str, ...], datetime]:
+    """Return the rows by symbol, the symbols that complete answers left out twice, and since when.
+
+    Symbols that the pages of a market do not show are asked for by name: those of another market
+    answer to it.
+    """
+    if not snapshot.is_complete:
+        return snapshot.rows, (), scanned.known_at
+    shown = snapshot.rows.keys() | snapshot.failed.keys() | set(snapshot.absent)
+    active = [symbol for symbol, row in known.items() if row["active"]]
+    missing = not_shown(scanned.universe, shown, active)
     if not missing:
-        return snapshot.rows, ()
-    again = client.fetch(missing, snapshot.columns)
-    return snapshot.rows | again.rows, () if again.was_cut_short else again.absent
+        return snapshot.rows, snapshot.absent, scanned.known_at
+    again = scans.ask(missing, snapshot.columns)
+    gone = again.absent if again.is_complete else ()
+    return snapshot.rows | again.rows, (*snapshot.absent, *gone), clock.now()
 
 
 def _changes(

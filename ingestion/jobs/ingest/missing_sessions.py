@@ -47,6 +47,7 @@ from ingestion.lakehouse import (
 )
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
+from ingestion.markets.universe import read_universe
 from ingestion.project import Project
 from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import is_done, newest_receipt, receipt_told, receipts_told
@@ -96,13 +97,12 @@ def markets_asked_for(root: Path, markets: AbstractSet[str], since: datetime) ->
 
 
 def _asked_run(receipt: dict[str, Any]) -> _AskedRun:
-    source = receipt["request"]["source"]
-    is_market = isinstance(source, str)
+    universe = read_universe(receipt["request"]["source"])
     return _AskedRun(
         receipt["run_id"],
         parse_instant(receipt["started"]),
-        source if is_market else str(source["profile"]),
-        None if is_market else frozenset(map(str, source["symbols"])),
+        universe.profile,
+        None if universe.symbols is None else frozenset(universe.symbols),
     )
 
 

@@ -1,18 +1,21 @@
-"""What the jobs that ask the scanner share: the question, the progress, the gates."""
+"""What the jobs that ask the scanner share: the question, the progress, the scan, the gates."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import TracebackType
+from typing import NamedTuple
 
-from ingestion.base.errors import GateRefused, NothingFetched
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused, NothingFetched, TvfeastError, UnknownColumn
 from ingestion.catalog import Column
-from ingestion.markets.candidates import Candidates
+from ingestion.markets.universe import Market, Universe
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.receipt import Job
-from ingestion.scanner import ScannerClient, ScannerOptions, Snapshot
+from ingestion.scanner import GLOBAL, ScannerClient, ScannerOptions, ScanPlan, Snapshot, Table
 
 
 class Progress:
@@ -39,56 +42,143 @@ class Progress:
         """End the report, whether all was fetched or not."""
 
 
-@dataclass
-class Patience:
-    """Whether the scans of one flow wait for a scanner that fails: for one outage, once."""
-
-    is_spent: bool = False
-    """Whether the last scan has waited for nothing; the next one asks once, and does not wait."""
-
-
 @dataclass(frozen=True)
 class ScanRequest:
     """What to fetch, and when to be content."""
 
-    source: Candidates | str
-    """Candidates, or the slug of a market to fetch whole."""
+    source: Universe
+    """Candidates, or a market to fetch whole."""
     min_coverage: float = 0.95
     scanner: ScannerOptions = field(default_factory=ScannerOptions)
-    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
 
-def open_client(project: Project, request: ScanRequest) -> ScannerClient:
-    """Return a client for the configured scanner; a context manager."""
-    options = request.scanner
-    if request.patience.is_spent:
-        options = replace(options, retries=0)
-    return ScannerClient(project.scanner_url, options, project.session_id)
+class Scanned(NamedTuple):
+    """What a scan has brought for one table."""
+
+    universe: Universe
+    snapshot: Snapshot
+    known_at: datetime
+    """The whole second after the scan's last answer: all tables of the scan have the same."""
 
 
-def fetch(
-    client: ScannerClient,
-    request: ScanRequest,
-    columns: Sequence[Column],
-    progress: Progress,
-    skip: Collection[str] = (),
-) -> Snapshot:
-    """Return the snapshot of what was asked for.
+class Scans:
+    """The scans of one run: each market is asked once, for all tables that take its rows.
+
+    A market is asked when the first of its tables is taken, and never again: what its scan has
+    raised is raised for each of its tables. So a market that fails stops no other.
 
     Parameters
     ----------
-    skip
-        Candidates that need not be asked for. A market is known only by its pages, so they are all
-        read.
+    tables
+        Of all jobs of the run. The first one is of one request, however wide the scan is.
     """
-    if isinstance(request.source, Candidates):
-        symbols = [symbol for symbol in request.source.symbols if symbol not in skip]
-        progress.start(len(symbols))
-        snapshot = client.fetch(symbols, columns, progress.advance)
-    else:
-        snapshot = client.fetch_market(request.source, columns, progress.advance, progress.start)
-    request.patience.is_spent = snapshot.gave_up_waiting
-    return snapshot
+
+    def __init__(
+        self,
+        project: Project,
+        request: ScanRequest,
+        tables: Iterable[Table],
+        progress: Progress | None = None,
+    ) -> None:
+        self._project, self._request = project, request
+        self._progress = progress or Progress()
+        self._tables = {table.name: table for table in tables}
+        self._made: dict[Universe, dict[str, Scanned | TvfeastError]] = {}
+
+    def table(self, name: str) -> Scanned:
+        """Return one table's part of the scan of its market.
+
+        Raises
+        ------
+        UnknownColumn
+            If the scanner does not know a column that the table needs.
+        ScannerRefused
+            If asking on would not help.
+        """
+        universe = self._universe(self._tables[name])
+        if universe not in self._made:
+            tables = [each for each in self._tables.values() if self._universe(each) == universe]
+            try:
+                self._made[universe] = self._scan(universe, tables)
+            except TvfeastError as error:
+                self._made[universe] = dict.fromkeys((each.name for each in tables), error)
+        made = self._made[universe][name]
+        if isinstance(made, TvfeastError):
+            raise made
+        return made
+
+    def ask(self, symbols: Sequence[str], columns: Sequence[Column]) -> Snapshot:
+        """Ask for some symbols by name, beside the scans."""
+        with self._client() as client:
+            return client.fetch(symbols, columns).table(columns)
+
+    def _universe(self, table: Table) -> Universe:
+        return self._request.source if table.market is None else Market(table.market)
+
+    def _client(self) -> ScannerClient:
+        project = self._project
+        return ScannerClient(project.scanner_url, self._request.scanner, project.session_id)
+
+    def _scan(
+        self, universe: Universe, tables: Sequence[Table]
+    ) -> dict[str, Scanned | TvfeastError]:
+        plan = ScanPlan.of(tables, universe.symbols)
+        with self._progress, self._client() as client:
+            plan, snapshot = _asked(client, universe, plan, self._progress)
+        known_at = clock.next_whole_second()
+        parts = plan.split(snapshot)
+        made: dict[str, Scanned | TvfeastError] = {}
+        for table in tables:
+            # All symbols of a table that was not due are recent.
+            part = parts.get(table.name, Snapshot(table.columns, {}))
+            if universe.symbols is not None:
+                part = replace(part, asked=len(universe.symbols))
+            scanned = Scanned(universe, part, known_at)
+            made[table.name] = plan.refused.get(table.name, scanned)
+        return made
+
+
+def _asked(
+    client: ScannerClient, universe: Universe, plan: ScanPlan, progress: Progress
+) -> tuple[ScanPlan, Snapshot]:
+    """Ask for a plan's columns; return it without those that the scanner does not know."""
+    plan = _without_unknown(client, universe, plan)
+    while plan.tables:
+        try:
+            return plan, _fetched(client, universe, plan, progress)
+        except UnknownColumn as error:
+            smaller = plan.without(error.column)
+            if smaller.columns == plan.columns:
+                raise
+            plan = smaller
+    progress.start(0)
+    return plan, Snapshot((), {})
+
+
+def _without_unknown(client: ScannerClient, universe: Universe, plan: ScanPlan) -> ScanPlan:
+    """Ask for optional columns that may be unknown alone: one costs its whole request."""
+    if not plan.to_probe(()):
+        return plan
+    market = universe.slug if isinstance(universe, Market) else GLOBAL
+    symbol = universe.symbols[0] if universe.symbols else None
+    for name in plan.to_probe(client.listed_columns(market)):
+        if not client.serves(market, name, symbol):
+            plan = plan.without(name)
+    return plan
+
+
+def _fetched(
+    client: ScannerClient, universe: Universe, plan: ScanPlan, progress: Progress
+) -> Snapshot:
+    """Ask for what the plan needs.
+
+    A market is known only by its pages, so they are all read.
+    """
+    if isinstance(universe, Market):
+        return client.fetch_market(universe.slug, plan.columns, progress.advance, progress.start)
+    symbols = [symbol for symbol in universe.symbols if symbol not in plan.skipped]
+    progress.start(len(symbols))
+    return client.fetch(symbols, plan.columns, progress.advance)
 
 
 def refuse_unless_enough(report: CoverageReport, job: Job) -> None:

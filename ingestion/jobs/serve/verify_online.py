@@ -258,11 +258,12 @@ def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np
     return same
 
 
-def _bits(values: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _bits(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Return values that are equal where the bits are; a null is any value."""
     if pa.types.is_timestamp(values.type):
         values = values.cast(pa.int64())
-    array: np.ndarray[Any, Any] = pc.fill_null(values, 0).to_numpy()
-    return array.view(np.int64)
+    array: np.ndarray[Any, Any] = pc.fill_null(values, pa.scalar(0).cast(values.type)).to_numpy()
+    return array.view(np.int64) if pa.types.is_floating(values.type) else array
 
 
 def _named(

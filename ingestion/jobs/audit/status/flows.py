@@ -18,6 +18,7 @@ from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbo
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
 from ingestion.lakehouse import run_file
 from ingestion.lakehouse.lock import is_writing
+from ingestion.markets.universe import read_universe
 from ingestion.runs.receipt import Outcome
 from ingestion.runs.receipt_file import receipt_told
 
@@ -134,9 +135,9 @@ def _flow(
     profile: Profile,
     receipt: dict[str, Any],
 ) -> ProfileStatus:
-    started, source = parse_instant(receipt["started"]), receipt["request"]["source"]
+    started = parse_instant(receipt["started"])
+    asked = read_universe(receipt["request"]["source"]).symbols
     fetched = [start.run_id for start in reversed(profile.starts)]
-    asked = None if isinstance(source, str) else frozenset(map(str, source["symbols"]))
     wanted = symbols_wanted(
         root, group, asked, first_snapshot(root, group, fetched, passed_over), seen
     )

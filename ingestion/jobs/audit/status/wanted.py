@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import is_there, list_parts, read_part, run_file, run_ids
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.markets.symbols import exchange_of
+from ingestion.markets.universe import read_universe
 from ingestion.runs.receipt_file import (
     ended_before,
     is_of_group,
@@ -61,7 +62,7 @@ def first_snapshot(
 def symbols_wanted(
     root: Path,
     group: FeatureGroup,
-    source: frozenset[str] | None,
+    source: Collection[str] | None,
     snapshot: Snapshot | None,
     seen: Mapping[str, datetime],
 ) -> frozenset[str]:
@@ -79,7 +80,7 @@ def symbols_wanted(
         The symbols with a row in the last 90 days.
     """
     if source is not None:
-        return source
+        return frozenset(source)
     shown = reading_again(partial(_rows_of, root, group, snapshot)) if snapshot else frozenset()
     exchanges = set(map(exchange_of, shown))
     failed = snapshot.failed if snapshot else frozenset()
@@ -103,7 +104,7 @@ def _rows_of(root: Path, group: FeatureGroup, snapshot: Snapshot) -> frozenset[s
 def _snapshot(root: Path, group: FeatureGroup, receipt: dict[str, Any]) -> Snapshot | None:
     if ended_before(receipt, "coverage") or not is_of_group(receipt, group):
         return None
-    source, coverage = receipt["request"]["source"], float(receipt["coverage"])
+    universe, coverage = read_universe(receipt["request"]["source"]), float(receipt["coverage"])
     if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
         raise ValueError(f"{coverage} is no share")
     is_to_appear = receipt.get("verdict") == "publish" and receipt["fetched"] > 0
@@ -113,7 +114,7 @@ def _snapshot(root: Path, group: FeatureGroup, receipt: dict[str, Any]) -> Snaps
     return Snapshot(
         run_id=receipt["run_id"],
         coverage=coverage,
-        symbols=None if isinstance(source, str) else frozenset(map(_text, source["symbols"])),
+        symbols=None if universe.symbols is None else frozenset(universe.symbols),
         failed=frozenset(map(_text, receipt["failed_symbols"])),
         known_at=None if known_at is None else parse_instant(known_at),
     )
