@@ -4,6 +4,9 @@ Side by side in one run: ours (the command itself, in a process of its own), the
 network sets (⌈symbols / batch⌉ ÷ in flight × latency), and one GET a symbol with a pause of half a
 second in each of three threads, as ingestors commonly do. That takes an hour for 20,000 symbols, so
 it is measured on a few and scaled up, and labelled so.
+
+Then the requests and seconds of a whole flow; with ``--before PYTHON`` also those of the flow of
+another checkout, whose interpreter that is.
 """
 
 from __future__ import annotations
@@ -96,6 +99,29 @@ def _ours(url: str, candidates: Path, folder: Path) -> tuple[float, float, float
     return fetching, took, usage.ru_maxrss / 1024
 
 
+def _flow(python: Path, symbols: list[str], latency: float) -> tuple[int, float]:
+    """Return the requests and the seconds of a checkout's daily flow."""
+    with tempfile.TemporaryDirectory() as folder, _scanner(len(symbols), latency) as (url, stop):
+        candidates = Path(folder) / "candidates.json"
+        candidates.write_text(json.dumps(symbols))
+        environment = {
+            **os.environ,
+            "TVFEAST_PROJECT": folder,
+            "TVFEAST_SCANNER_URL": url,
+            "TVFEAST_NOW": NOW.isoformat(),
+        }
+        began = time.monotonic()
+        subprocess.run(
+            [python, "-m", "ingestion.cli", "flow-data", "--candidates", candidates],
+            env=environment,
+            cwd=python.parent.parent.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        return stop(), time.monotonic() - began
+
+
 def _one_by_one(url: str, symbols: list[str]) -> float:
     """Return the seconds that the usual way takes for these symbols."""
     fields = ",".join(
@@ -121,6 +147,8 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.3, help="seconds before each answer")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--one-by-one", type=int, default=200, help="symbols to measure that way")
+    parser.add_argument("--flow", type=int, default=2_000, help="symbols of the flow")
+    parser.add_argument("--before", type=Path, help="another checkout's .venv/bin/python")
     arguments = parser.parse_args()
     options = ScannerOptions()
     symbols = [f"BENCH:S{number:06}" for number in range(arguments.symbols)]
@@ -156,6 +184,11 @@ def main() -> None:
     )
     for name, figure in lines:
         print(f"{name:<40} {figure}")
+    flows = {"a flow": Path(sys.executable), "the flow before": arguments.before}
+    for name, python in flows.items():
+        if python is not None:
+            sent, took = _flow(python, symbols[: arguments.flow], arguments.latency)
+            print(f"{name + f' of {arguments.flow:,} symbols':<40} {sent} requests, {took:.1f} s")
 
 
 if __name__ == "__main__":
