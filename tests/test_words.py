@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
     "docs": 35,
-    "ingestion/base": 10,
+    "ingestion/base": 9,
     "ingestion/catalog": 2,
     "ingestion/cli": 3,
     "ingestion/datasets": 7,
