@@ -38,7 +38,7 @@ from ingestion.bars.leaps import (
 )
 from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
 from ingestion.bars.placing import TOLERANCE, describe
-from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusals
+from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusal, Refusals
 from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
 from ingestion.base.instants import utc
@@ -196,17 +196,13 @@ class Judgement:
             What to report of each symbol, by number.
         """
         every = np.flatnonzero(refused)
-        for file in np.unique(bars.file[every]).tolist():
-            at = every[bars.file[every] == file]
-
-            def describe_one(n: int, at: NDArray[np.intp] = at) -> tuple[str, str]:
-                one = int(at[n])
-                text = "" if returns is None else f"return {returns[one]:.1%}; "
-                if texts is not None:
-                    text = f"{texts[int(bars.symbol[one])]}; "
-                return self.names[bars.symbol[one]], text + describe(bars, one)
-
-            self.refusals.add(reason, self.file_of(file), bars.row[at].tolist(), describe_one)
+        for at in every[np.argsort(bars.file[every], kind="stable")].tolist():
+            number = int(bars.symbol[at])
+            text = "" if returns is None else f"return {returns[at]:.1%}; "
+            if texts is not None:
+                text = f"{texts[number]}; "
+            file, row, detail = self.file_of(bars.file[at]), int(bars.row[at]), describe(bars, at)
+            self.refusals.add(Refusal(file, row, self.names[number], reason, f"{text}{detail}"))
 
 
 _UNDECIDED = (
@@ -398,11 +394,12 @@ class _SymbolsImport:
         ]
         self.bars = self.bars.take(~at_fault)
         names = {by.names[number]: text for number, text in against.items()}
-        rows = [split for split in self.splits if split.symbol in names]
-        answers = [(each.symbol, f"ratio {each.ratio:g}; {names[each.symbol]}") for each in rows]
-        by.refusals.add(
-            Reason.ADJUSTMENT, by.splits_file, [each.row for each in rows], answers.__getitem__
-        )
+        for split in self.splits:
+            if (text := names.get(split.symbol)) is not None:
+                detail = f"ratio {split.ratio:g}; {text}"
+                by.refusals.add(
+                    Refusal(by.splits_file, split.row, split.symbol, Reason.ADJUSTMENT, detail)
+                )
         self.splits = [split for split in self.splits if split.symbol not in names]
         self.of_files = [split for split in self.of_files if split.symbol not in names]
         self.known.forget(names)

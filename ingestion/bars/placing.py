@@ -40,7 +40,7 @@ from ingestion.bars.arrays import VALUES, Bars, Split, SymbolTable
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import PRICES, Role
 from ingestion.bars.reading import VendorFile, read_batches
-from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, Refusals
+from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, Refusal, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
@@ -345,7 +345,8 @@ class BarReader:
         named = [*(self.naming.unify(name) for name in names), NAMELESS]
         if is_first:
             demand_exchange(path, names, named[:-1])
-        self.refusals.add(Reason.CELLS, str(path), file.broken, lambda _: ("", ""))
+        for row in file.broken:
+            self.refusals.add(Refusal(str(path), row, "", Reason.CELLS, ""))
         symbols = [each.symbol for each in named]
         if of_file is None and symbols[0] is not None:
             self.named[str(path)] = symbols[0]
@@ -376,7 +377,7 @@ class BarReader:
             if reason in (Reason.SYMBOL, Reason.EXCHANGE):
                 return "", named[which[at]].problem
             if reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
-                text = str(file.columns[Role.TIME][int(at)])[:80]
+                text = str(file.columns[Role.TIME][at])[:80]
                 if reason is Reason.SESSION and symbol is not None:
                     text += f": {why_no_place(times, at, symbol)}"
                 return symbol or "", text
@@ -428,14 +429,10 @@ class BarReader:
     ) -> NDArray[np.bool_]:
         """Record the refused rows, in the file's order; return which rows are good."""
         good: NDArray[np.bool_] = verdict == ACCEPTED
-        for at in np.flatnonzero(~good):
+        for at in np.flatnonzero(~good).tolist():
             reason = REASONS[verdict[at]]
-            self.refusals.add(
-                reason,
-                name,
-                [int(rows[at])],
-                lambda _, at=at, reason=reason: explain(reason, at),  # type: ignore[misc]
-            )
+            symbol, detail = explain(reason, at)
+            self.refusals.add(Refusal(name, int(rows[at]), symbol, reason, detail))
         return good
 
 

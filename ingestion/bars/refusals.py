@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -94,32 +94,15 @@ class Refusals:
         self._rows: list[Refusal] = []
         self._writer: pq.ParquetWriter | None = None
 
-    def add(
-        self,
-        reason: Reason,
-        file: str,
-        rows: Iterable[int],
-        describe: Callable[[int], tuple[str, str]],
-    ) -> None:
-        """Add rows of a file that share a reason.
-
-        Parameters
-        ----------
-        rows
-            Row numbers of the file.
-        describe
-            Gives symbol and detail of the n-th of ``rows``.
-        """
-        for n, row in enumerate(rows):
-            symbol, detail = describe(n)
-            refusal = Refusal(file, int(row), symbol, reason, detail)
-            self.by_reason[reason] += 1
-            self.by_file[file] += 1
-            if self.by_reason[reason] <= EXAMPLES:
-                self.examples.append(refusal)
-            self._rows.append(refusal)
-            if len(self._rows) == _ROWS_AT_ONCE:
-                self._flush()
+    def add(self, refusal: Refusal) -> None:
+        """Add a row."""
+        self.by_reason[refusal.reason] += 1
+        self.by_file[refusal.file] += 1
+        if self.by_reason[refusal.reason] <= EXAMPLES:
+            self.examples.append(refusal)
+        self._rows.append(refusal)
+        if len(self._rows) == _ROWS_AT_ONCE:
+            self._flush()
 
     @property
     def total(self) -> int:

@@ -27,7 +27,7 @@ from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
 from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_vendor_file
-from ingestion.bars.refusals import Reason, Refusals
+from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
 from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.catalog import OHLCV_1D, SPLITS, SYMBOLS
@@ -193,7 +193,8 @@ def read_splits(
         If the file cannot be read, or names tickers of no exchange.
     """
     file = read_vendor_file(path, _NEEDED, date_format)
-    refusals.add(Reason.CELLS, str(path), file.broken, lambda _: ("", ""))
+    for row in file.broken:
+        refusals.add(Refusal(str(path), row, "", Reason.CELLS, ""))
     names, which = file.symbols() or ([naming.of_file(path)], np.zeros(len(file), dtype=np.int64))
     named = [*(naming.unify(name) for name in names), NAMELESS]
     demand_exchange(path, names, named[:-1])
@@ -217,15 +218,14 @@ def read_splits(
             split = Split(symbol, close, ratio, row)
             days.setdefault((symbol, split.event), []).append(split)
             continue
-        answer = (symbol or "", detail)
-        refusals.add(reason, str(path), [row], lambda _, answer=answer: answer)  # type: ignore[misc]
+        refusals.add(Refusal(str(path), row, symbol or "", reason, detail))
     repeated = 0
     for (symbol, _), rows in list(days.items()):
         if len({split.ratio for split in rows}) > 1:
             del days[symbol, rows[0].event]
-            answers = [(split.symbol, f"ratio {split.ratio:g}") for split in rows]
-            disputed = [split.row for split in rows]
-            refusals.add(Reason.DUPLICATE, str(path), disputed, answers.__getitem__)
+            for each in rows:
+                ratio_of_row = f"ratio {each.ratio:g}"
+                refusals.add(Refusal(str(path), each.row, symbol, Reason.DUPLICATE, ratio_of_row))
         else:
             repeated += len(rows) - 1
     splits = [rows[0] for rows in days.values()]

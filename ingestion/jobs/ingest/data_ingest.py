@@ -16,7 +16,7 @@ from ingestion.bars.arrays import Bars
 from ingestion.bars.holes import read_accepted, record_accepted, record_missed
 from ingestion.bars.pending_splits import take_recorded
 from ingestion.bars.placing import describe
-from ingestion.bars.refusals import EXAMPLES, Reason, Refusals
+from ingestion.bars.refusals import EXAMPLES, Reason, Refusal, Refusals
 from ingestion.bars.scanned import (
     DID_NOT_OPEN,
     Inspection,
@@ -253,7 +253,7 @@ def _save_refused(root: Path, refused: Sequence[RefusedBar], run_id: str) -> Pat
     """List all refused rows in the run's folder; ``row`` is their place among them."""
     refusals = Refusals(scratch_folder(root, run_id, "refused"))
     for row, bar in enumerate(refused, start=1):
-        refusals.add(bar.reason, str(SCANNER), [row], lambda _, bar=bar: (bar.symbol, bar.detail))  # type: ignore[misc]
+        refusals.add(Refusal(str(SCANNER), row, bar.symbol, bar.reason, bar.detail))
     return refusals.save(root, run_id)
 
 

@@ -14,7 +14,7 @@ from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.cells import is_date_format
 from ingestion.bars.judging import Duplicates, Judgement, judge_symbols
 from ingestion.bars.placing import BarReader, describe
-from ingestion.bars.refusals import Findings, Reason, Refusals
+from ingestion.bars.refusals import Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
 from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits, record_splits
 from ingestion.bars.stored_bars import (
@@ -350,14 +350,14 @@ def _record_ahead(root: Path, request: ImportRequest, barless: list[Split], run_
 def _refuse_not_taken(bars: Bars, written: Written, by: Judgement) -> None:
     """Refuse the bars that a stored bar contradicts."""
     for at, stored in written.not_taken.items():
-        answer = (by.names[bars.symbol[at]], f"{describe(bars, at)}; {stored}")
+        symbol, detail = by.names[bars.symbol[at]], f"{describe(bars, at)}; {stored}"
         file, row = by.file_of(int(bars.file[at])), int(bars.row[at])
-        by.refusals.add(stored.reason, file, [row], lambda _, answer=answer: answer)  # type: ignore[misc]
+        by.refusals.add(Refusal(file, row, symbol, stored.reason, detail))
 
 
 def _refuse_splits(request: ImportRequest, splits: list[Split], by: Judgement) -> None:
     """Refuse the splits that would count twice."""
-    splits = [split for split in splits if split.row]
-    answers = [(split.symbol, f"ratio {split.ratio:g}") for split in splits]
-    rows = [split.row for split in splits]
-    by.refusals.add(Reason.ADJUSTED, str(request.splits), rows, answers.__getitem__)
+    for split in splits:
+        if split.row:
+            file, ratio = str(request.splits), f"ratio {split.ratio:g}"
+            by.refusals.add(Refusal(file, split.row, split.symbol, Reason.ADJUSTED, ratio))
