@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingestion.base.errors import CatalogError
 from ingestion.base.settings import Settings
 from ingestion.catalog import Catalog
 
@@ -33,9 +34,17 @@ class Project(Settings):
         Raises
         ------
         InputError
-            If a declaration cannot be used.
+            If a declaration cannot be used, or does not fit what the lakehouse has stored.
         """
-        return Catalog.load(self._repository, lambda: self.formulas)
+        catalog = Catalog.load(self._repository, lambda: self.formulas)
+        if self.lakehouse.is_dir():
+            # Arrow is imported where there is something to compare with, and not before.
+            from ingestion.lakehouse.evolution import check_stored
+
+            found = [each for one in catalog.datasets for each in check_stored(self.lakehouse, one)]
+            if found:
+                raise CatalogError("; ".join(found))
+        return catalog
 
     @cached_property
     def formulas(self) -> Mapping[str, BarFormula]:
