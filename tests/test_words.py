@@ -26,7 +26,7 @@ LIMITS: dict[str, int] = {
     "ingestion/cli": 3,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
-    "ingestion/jobs": 59,
+    "ingestion/jobs": 58,
     "ingestion/lakehouse": 26,
     "ingestion/plugins": 64,
     "ingestion/quality": 8,
