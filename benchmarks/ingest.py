@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -102,6 +103,8 @@ def _ours(url: str, candidates: Path, folder: Path) -> tuple[float, float, float
 def _flow(python: Path, symbols: list[str], latency: float) -> tuple[int, float]:
     """Return the requests and the seconds of a checkout's daily flow."""
     with tempfile.TemporaryDirectory() as folder, _scanner(len(symbols), latency) as (url, stop):
+        checkout = python.parent.parent.parent
+        shutil.copytree(checkout / "feature_repo", Path(folder) / "feature_repo")
         candidates = Path(folder) / "candidates.json"
         candidates.write_text(json.dumps(symbols))
         environment = {
@@ -114,7 +117,7 @@ def _flow(python: Path, symbols: list[str], latency: float) -> tuple[int, float]
         subprocess.run(
             [python, "-m", "ingestion.cli", "flow-data", "--candidates", candidates],
             env=environment,
-            cwd=python.parent.parent.parent,
+            cwd=checkout,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=False,
