@@ -38,10 +38,9 @@ from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
-from ingestion.lakehouse import lakehouse_lock, list_parts
+from ingestion.lakehouse import list_parts
 from ingestion.project import Project
-from ingestion.runs.receipt import Job, Outcome, outcome_of
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Outcome, Run, outcome_of
 
 
 class Status(StrEnum):
@@ -152,18 +151,14 @@ def flow_data(
     FeastRepositoryError
         If the registry describes other definitions or another lakehouse; nothing is published.
     """
-    run_id = new_run_id()
     name, started = profile or request.source.profile, clock.now()
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "flow-data", RECEIPT_FILE, request) as job,
-    ):
-        chain = _chain(project, request, progress, run_id, name)
+    with Run.open(project, "flow-data", request, file=RECEIPT_FILE) as run:
+        chain = _chain(project, request, progress, run, name)
         steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
-        profiles = with_run(known_profiles(project.lakehouse), name, run_id)
-        job.tell(profile=name, every=every, profiles=profiles)
-        _tell(job, steps)
-        job.write()
+        profiles = with_run(known_profiles(project.lakehouse), name, run.id)
+        run.tell(profile=name, every=every, profiles=profiles)
+        _tell(run, steps)
+        run.write()
         registry = store_files(project).registry
         if registry is None or registry.exists():
             open_repository(project, apply_if_missing=True)  # before anything is published
@@ -172,27 +167,27 @@ def flow_data(
             steps[number] = step
             failures += [failure] if failure else []
             if isinstance(step.result, FeatureIngestResult) and step.result.part:
-                job.tell(profiles=profiles | {name: profiles[name].fetched(started)})
-            _tell(job, steps)
-            job.write()
-        published, refused = _published(job, steps), _refused(steps)
-        error = _error(failures, published, job.receipt)
+                run.tell(profiles=profiles | {name: profiles[name].fetched(started)})
+            _tell(run, steps)
+            run.write()
+        published, refused = _published(run, steps), _refused(steps)
+        error = _error(failures, published, run.receipt)
         if error:
-            job.fail(error)
-    return FlowResult(run_id, name, tuple(steps), published, refused, job.receipt, error)
+            run.fail(error)
+    return FlowResult(run.id, name, tuple(steps), published, refused, run.receipt, error)
 
 
-def _tell(job: Job, steps: Sequence[StepOutcome]) -> None:
-    job.tell(
-        published=_published(job, steps),
+def _tell(run: Run, steps: Sequence[StepOutcome]) -> None:
+    run.tell(
+        published=_published(run, steps),
         refused=_refused(steps),
         steps=[_told(each) for each in steps],
     )
 
 
-def _published(job: Job, steps: Sequence[StepOutcome]) -> tuple[Published, ...]:
+def _published(run: Run, steps: Sequence[StepOutcome]) -> tuple[Published, ...]:
     """Return what is new by the run's ledger and by its load."""
-    stored = job.published()
+    stored = run.published()
     loads = next((step.result.loads for step in steps if _is_load(step)), ())
     # Feast's own engines do not count what changed.
     online = {each.view: each.rows or 0 if each.changed is None else each.changed for each in loads}
@@ -257,7 +252,7 @@ def _chain(
     project: Project,
     request: FeatureIngestRequest,
     progress: Progress | None,
-    run_id: str,
+    run: Run,
     profile: str,
 ) -> tuple[_Step, ...]:
     groups = project.catalog.scanned
@@ -267,19 +262,19 @@ def _chain(
     def compute() -> object:
         if not list_parts(project.lakehouse, OHLCV_1D):
             raise _NothingToDo("no bars yet; `tvfeast import-bars` loads history")
-        return local_features(project, run_id)
+        return local_features(project, run)
 
     promoted: list[FeatureGroup] = []
 
     def gate() -> ValidateResult:
-        verdict = validate(project, run_id)
+        verdict = validate(project, run)
         promoted.extend(group for group in project.catalog.groups if group.name in verdict.promoted)
         return verdict
 
     def load() -> MaterializeResult:
         if not promoted:
             raise _NothingToDo("no group is promoted")
-        return materialize(project, run_id, promoted)
+        return materialize(project, run, promoted)
 
     def compare() -> OnlineReport:
         if not promoted:
@@ -292,10 +287,10 @@ def _chain(
         _Step(
             "data-ingest",
             (),
-            lambda: data_ingest(project, request, progress, run_id, scans),
+            lambda: data_ingest(project, request, progress, run, scans),
             refuse_unless_usable,
         ),
-        _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run_id, scans)),
+        _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run, scans)),
         *(
             _Step(
                 _ingest_step(project, group),
@@ -305,7 +300,7 @@ def _chain(
                     project,
                     replace(request, group=group.name),
                     progress,
-                    run_id,
+                    run,
                     scans,
                 ),
             )

@@ -16,11 +16,9 @@ from typing import Any
 
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
-from ingestion.lakehouse import lakehouse_lock
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.receipt_file import newest_receipt, receipts_told
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.receipt_file import is_done, newest_receipt, receipts_told
+from ingestion.runs.run import Run
 
 FLOW_FILE, FORGET_FILE = "flow_data.json", "forget_profile.json"
 KEPT = 5
@@ -115,15 +113,15 @@ def forget_profiles(project: Project, names: tuple[str, ...]) -> Path:
     LakehouseLocked
         If another run is writing.
     """
-    run_id, root = new_run_id(), project.lakehouse
-    with lakehouse_lock(root, run_id):
+    root = project.lakehouse
+    request = {"profiles": names}
+    with Run.open(project, "status --forget", request, file=FORGET_FILE) as run:
         known = known_profiles(root)
         if unknown := [name for name in names if name not in known]:
             there = f"there are {', '.join(sorted(known))}" if known else "no flow has run yet"
             raise InputError(f"there is no profile {unknown[0]!r}: {there}")
-        with Job(project, run_id, "status --forget", FORGET_FILE, {"profiles": names}) as job:
-            job.tell(forgotten=names)
-        return job.receipt
+        run.tell(forgotten=names)
+    return run.receipt
 
 
 def _told(receipt: dict[str, Any]) -> tuple[str, Table] | None:
@@ -142,4 +140,4 @@ def _told(receipt: dict[str, Any]) -> tuple[str, Table] | None:
 
 
 def _forgotten(receipt: dict[str, Any]) -> frozenset[str]:
-    return frozenset(map(str, receipt["forgotten"]))
+    return frozenset(map(str, receipt["forgotten"] if is_done(receipt) else ()))

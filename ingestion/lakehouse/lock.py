@@ -21,25 +21,18 @@ LOCK_FILE = "_lock"
 _A_MOMENT_S = 0.05
 """Longer than :func:`is_writing` takes for its look."""
 
-_held: dict[Path, str] = {}
-"""Roots that this process holds, with the run that does."""
-
 
 @contextmanager
 def lakehouse_lock(root: Path, run_id: str) -> Iterator[None]:
     """Lock the lakehouse for one run; makes the root where it is missing.
 
-    The jobs of a flow are one run: where that run has the lock already, it keeps it. Whoever gets
-    the lock first finishes and removes what killed runs have left.
+    Whoever gets the lock first finishes and removes what killed runs have left.
 
     Raises
     ------
     LakehouseLocked
-        If another process has it; at once, but for the moment that a look may take.
+        If another run has it; at once, but for the moment that a look may take.
     """
-    if _held.get(root) == run_id:
-        yield
-        return
     root.mkdir(parents=True, exist_ok=True)
     path = root / LOCK_FILE
     with path.open("a+") as file:
@@ -54,12 +47,10 @@ def lakehouse_lock(root: Path, run_id: str) -> Iterator[None]:
         file.truncate(0)
         file.write(f"run {run_id} (process {os.getpid()})")
         file.flush()
-        _held[root] = run_id
         try:
             sweep_staging(root)
             yield
         finally:
-            del _held[root]
             file.truncate(0)
 
 
@@ -69,8 +60,6 @@ def is_writing(root: Path, run_id: str) -> bool:
     Makes no file. The kernel tells who holds a lock only to those who try to take it, so this does,
     for less than a millisecond and where that very run was the last to write.
     """
-    if _held.get(root) == run_id:
-        return True
     try:
         file = (root / LOCK_FILE).open()
     except FileNotFoundError:

@@ -25,7 +25,7 @@ from ingestion.quality.rows import FAILED, Parted, part
 from ingestion.quality.rules import violations
 from ingestion.quality.waivers import read_waivers
 from ingestion.runs.quarantine import DATASET, QUARANTINE_FILE
-from ingestion.runs.receipt import Job
+from ingestion.runs.run import Run
 
 
 def check_at_door(
@@ -93,7 +93,7 @@ def _of(judged: pa.Table, rows: pa.Table) -> pa.Table:
     return judged.filter(pa.array([key in keys for key in theirs], pa.bool_()))
 
 
-def refuse_unless_accepted(report: CheckReport, job: Job) -> None:
+def refuse_unless_accepted(report: CheckReport, run: Run) -> None:
     """Stop a job whose batch was refused.
 
     Raises
@@ -105,7 +105,7 @@ def refuse_unless_accepted(report: CheckReport, job: Job) -> None:
         first, *others = report.reasons
         more = f" and {len(others)} more" if others else ""
         raise GateRefused(
-            f"{report.group}: {first}{more}: {job.published_so_far()}; {job.receipt} says why, "
+            f"{report.group}: {first}{more}: {run.published_so_far()}; {run.receipt} says why, "
             f"and {QUARANTINE_FILE} beside it has the rows"
         )
 

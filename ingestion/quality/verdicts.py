@@ -18,8 +18,8 @@ from ingestion.lakehouse.origins import Origin
 from ingestion.lakehouse.parts import Part
 from ingestion.lakehouse.run_files import receipts_of_run
 from ingestion.project import Project
-from ingestion.runs.receipt import catalog_hash
 from ingestion.runs.receipt_file import NOT_SAID, read_receipt
+from ingestion.runs.run import catalog_hash
 
 
 class NoVerdict(Exception):

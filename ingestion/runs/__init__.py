@@ -1,7 +1,6 @@
-"""Runs: their ids, their receipts, and what lies in their folders.
+"""Runs: their ids, their receipts, and which files their folders contain.
 
-``run_id``        ids, in the order of their starts
-``receipt``       a job's receipt, written when it ends, whatever happened
+``run``           one run of a job: id, lock, scratch folders, and the receipt that it leaves
 ``receipt_file``  reading receipts
 ``run_folders``   which files a run's folder contains
 ``quarantine``    rows that were kept out

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import RunFile, run_file, run_ids
-from ingestion.runs.receipt import Outcome
+from ingestion.runs.run import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
 """What taking a value out of a document raises where there is another one, or none."""

@@ -17,7 +17,7 @@ from ingestion.catalog import SYMBOLS
 from ingestion.cli.bars import import_text
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.project import Project
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import new_run_id
 
 BAR = (10.0, 12.0, 9.0, 11.0, 1000.0)
 DAY = "2021-03-02"

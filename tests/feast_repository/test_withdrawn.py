@@ -31,7 +31,7 @@ from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_onlin
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current
 from ingestion.project import Project
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import new_run_id
 from tests.conftest import MONDAY, SAMPLE
 from tests.declared import LOCAL_1D
 

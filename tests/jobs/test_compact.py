@@ -45,7 +45,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shutil
 from ingestion.jobs.audit.compact import compact
-from ingestion.runs.receipt import code_version
+from ingestion.runs.run import code_version
 from ingestion.project import Project
 
 code_version()  # once for all children

@@ -24,7 +24,7 @@ from ingestion.jobs.serve.materialize import materialize
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.runs.receipt import Job
+from ingestion.runs.run import Run
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 RECEIPTS = (
@@ -50,7 +50,7 @@ def bars(tmp_path: Path) -> Path:
 def fail(settings: Project, name: str, number: int, error: BaseException) -> None:
     run_id = f"99990101T00000{number % 10}Z-{number:06}"
     request = {"files": ["bars.csv"], "splits": None} if name == "import_bars.json" else None
-    with suppress(type(error)), Job(settings, run_id, "job", name, request):
+    with suppress(type(error)), Run(settings, run_id, "job", request, file=name):
         raise error
 
 
@@ -85,10 +85,10 @@ def test_an_import_that_fails_before_it_writes_finishes_no_other(settings: Proje
     run_id = "20210412T200000Z-half"
     with (
         suppress(InputError),
-        Job(settings, run_id, "import-bars", "import_bars.json") as job,
+        Run(settings, run_id, "import-bars", file="import_bars.json") as run,
     ):
         request = {"files": [str(bars.resolve())], "splits": None}
-        job.tell(verdict="writing", request=request)
+        run.tell(verdict="writing", request=request)
         result = import_bars(settings, ImportRequest((bars,)))
         folder = settings.lakehouse / "_runs"
         (folder / run_id).mkdir(exist_ok=True)
@@ -118,10 +118,10 @@ def test_a_snapshot_that_never_appeared_is_not_what_the_gate_counts(
     run_id = "99990101T000000Z-000000"
     with (
         suppress(OSError),
-        Job(settings, run_id, "feature-ingest", "feature_ingest.tv_technicals_1d.json") as job,
+        Run(settings, run_id, "feature-ingest", file="feature_ingest.tv_technicals_1d.json") as run,
     ):
         known_at = (MONDAY + timedelta(hours=3)).isoformat()
-        job.tell(known_at=known_at, verdict="publish", asked=60, resumed=0, min_coverage=0.95)
+        run.tell(known_at=known_at, verdict="publish", asked=60, resumed=0, min_coverage=0.95)
         raise OSError(28, "No space left on device")
     assert validate(settings).passed
     scanner.plan = FaultPlan(chances={"server-error": 1.0})

@@ -22,7 +22,7 @@ from ingestion.lakehouse import write_run_file
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import new_run_id
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 DAY = timedelta(days=1)

@@ -24,7 +24,7 @@ from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_file
 from ingestion.markets.hours import bar_closes
 from ingestion.project import Project
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import new_run_id
 from tests.conftest import SAMPLE
 from tests.declared import LOCAL_1D
 

@@ -23,7 +23,7 @@ from ingestion.jobs.profiles import (
 )
 from ingestion.lakehouse import append_part, lakehouse_lock, write_run_file
 from ingestion.project import Project
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import new_run_id
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.jobs.test_status import daily, loaded, served

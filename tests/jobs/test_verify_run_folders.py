@@ -14,7 +14,7 @@ from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import append_part, write_run_file
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
+from ingestion.runs.run import Run
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import technicals
 
@@ -28,9 +28,9 @@ def settings(tmp_path: Path) -> Project:
     settings = Project(tmp_path, tmp_path / "lakehouse", "https://scanner.invalid")
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
     append_part(settings.lakehouse, GROUP, technicals(["B:B"]), "run-2")
-    with Job(settings, "run-1", "some-job", "some_job.json") as job:
-        job.tell(symbols=5)
-        job.write()
+    with Run(settings, "run-1", "some-job", file="some_job.json") as run:
+        run.tell(symbols=5)
+        run.write()
     return settings
 
 

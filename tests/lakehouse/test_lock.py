@@ -59,16 +59,3 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path):
     with lakehouse_lock(tmp_path, "next-run"):
         pass
     assert not (tmp_path / "_tmp").exists()
-
-
-def test_the_jobs_of_one_run_share_its_lock_to_the_end(tmp_path: Path):
-    with lakehouse_lock(tmp_path, "flow"):
-        with lakehouse_lock(tmp_path, "flow"):
-            pass
-        with (
-            pytest.raises(LakehouseLocked, match="run flow"),
-            lakehouse_lock(tmp_path, "another"),
-        ):
-            pass
-    with lakehouse_lock(tmp_path, "another"):
-        pass

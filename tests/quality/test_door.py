@@ -21,7 +21,7 @@ from ingestion.quality.gate import (
     screen,
     write_quarantine,
 )
-from ingestion.runs.receipt import Job
+from ingestion.runs.run import Run
 from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 
 GROUP = TV_TECHNICALS_1D
@@ -40,7 +40,7 @@ def quarantine(settings: Project) -> pa.Table:
 def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project: Project):
     rows = spoiled(technicals(30), {"RSI": {3: 101.0}})
     report = check_at_door(project, GROUP, rows, "run", fewest=29, most=30)
-    refuse_unless_accepted(report, Job(project, "run", "job", "receipt.json"))
+    refuse_unless_accepted(report, Run(project, "run", "job", file="receipt.json"))
     stored = quarantine(project)
     assert stored[DATASET].to_pylist() == [GROUP.name]
     assert stored[FAILED].to_pylist() == [["RSI bounds"]]
@@ -52,7 +52,7 @@ def test_a_refused_batch_is_kept_whole_and_ends_with_3(project: Project):
     rows = technicals(30)
     report = check_at_door(project, GROUP, rows, "run", fewest=31)
     with pytest.raises(GateRefused, match=r"tv_technicals_1d: rows: .*receipt\.json") as refused:
-        refuse_unless_accepted(report, Job(project, "run", "job", "receipt.json"))
+        refuse_unless_accepted(report, Run(project, "run", "job", file="receipt.json"))
     assert refused.value.exit_code == 3
     stored = quarantine(project)
     assert stored.drop_columns([DATASET, FAILED]).equals(rows)

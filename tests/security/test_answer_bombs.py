@@ -17,7 +17,7 @@ import gzip, json, sys, zlib
 from hostile_scanner import hostile_scanner, response
 from tests.declared import TV_TECHNICALS_1D
 from ingestion.base.errors import TvfeastError
-from ingestion.runs.receipt import peak_memory_mb
+from ingestion.runs.run import peak_memory_mb
 from ingestion.scanner import ScannerClient, ScannerOptions
 
 MIB = 1 << 20

@@ -9,11 +9,10 @@ from pathlib import Path, PurePath
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.missing_files import RECEIPT_FILE
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import key_below, lakehouse_lock
+from ingestion.lakehouse import key_below
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,9 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
     """
     if not reason.strip():
         raise InputError("--accept needs a --reason: what became of the rows, and who says so")
-    root, run_id = project.lakehouse, new_run_id()
+    root = project.lakehouse
     request = {"accept": list(names), "reason": reason}
-    with (
-        lakehouse_lock(root, run_id),
-        Job(project, run_id, "verify --accept", RECEIPT_FILE, request) as job,
-    ):
+    with Run.open(project, "verify --accept", request, file=RECEIPT_FILE) as run:
         Ledger.read(root)  # all of them: without one, what is gone cannot be told
         lost = check_lakehouse(project).lost
         accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
@@ -59,8 +55,8 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
             {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
             for entry in accepted
         ]
-        job.tell(reason=reason, accepted=told)
-    return AcceptResult(run_id, reason, accepted, job.receipt)
+        run.tell(reason=reason, accepted=told)
+    return AcceptResult(run.id, reason, accepted, run.receipt)
 
 
 def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:

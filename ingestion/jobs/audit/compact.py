@@ -9,12 +9,11 @@ from typing import ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts
+from ingestion.lakehouse import by_date, list_parts
 from ingestion.lakehouse.compact import Merged, finish_merges, merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 RECEIPT_FILE = "compact.json"
 
@@ -61,17 +60,14 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
     LakehouseLocked
         If another run is writing.
     """
-    today, root, run_id = clock.now().date(), project.lakehouse, new_run_id()
+    today, root = clock.now().date(), project.lakehouse
     before = before or today
     if before > today:
         raise InputError(
             f"--before {before}: only dates that are over are merged, today is {today}"
         )
     merged, left = [], []
-    with (
-        lakehouse_lock(root, run_id),
-        Job(project, run_id, "compact", RECEIPT_FILE, {"before": before}) as job,
-    ):
+    with Run.open(project, "compact", {"before": before}, file=RECEIPT_FILE) as run:
         ledger = Ledger.read(root)
         for dataset in project.catalog.datasets:
             finish_merges(root, dataset)
@@ -79,13 +75,13 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
                 if day >= before or len(parts) < 2:
                     continue
                 try:
-                    merged.append(merge_parts(root, dataset, day, ledger, run_id))
+                    merged.append(merge_parts(root, dataset, day, ledger, run.id))
                 except CorruptPart as error:
                     left.append(str(error))
-        job.tell(
+        run.tell(
             merged=[{"part": each.part, "replaces": each.replaced} for each in merged],
             left=left,
         )
         if left:
-            job.fail(GateRefused(f"{len(left)} dates were left as they are"))
-    return CompactResult(run_id, before, tuple(merged), tuple(left), job.receipt)
+            run.fail(GateRefused(f"{len(left)} dates were left as they are"))
+    return CompactResult(run.id, before, tuple(merged), tuple(left), run.receipt)

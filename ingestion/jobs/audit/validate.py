@@ -23,7 +23,6 @@ from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import FeatureGroup, Scanner
 from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
-from ingestion.lakehouse import lakehouse_lock
 from ingestion.project import Project
 from ingestion.quality import promotion
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
@@ -33,8 +32,7 @@ from ingestion.quality.history import Newest, newest_rows, read_history
 from ingestion.quality.promotion import Finding
 from ingestion.quality.verdicts import NoVerdict, gate_verdicts
 from ingestion.quality.waivers import Waivers, read_waivers
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 WAIVERS = "waivers"
 """Stands for a group in the findings about waivers themselves."""
@@ -95,7 +93,7 @@ class ValidateResult:
         return tuple(finding for finding in self.findings if finding.waived_by)
 
 
-def validate(project: Project, run_id: str | None = None) -> ValidateResult:
+def validate(project: Project, run: Run | None = None) -> ValidateResult:
     """Judge the newest rows of each group and write the receipt.
 
     The verdict is in the result; :func:`refuse_unless_passed` makes an error of it.
@@ -109,11 +107,8 @@ def validate(project: Project, run_id: str | None = None) -> ValidateResult:
     LakehouseLocked
         If another run is writing.
     """
-    run_id, at = run_id or new_run_id(), clock.now()
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "validate", VERDICT_FILE) as job,
-    ):
+    at = clock.now()
+    with Run.open(project, "validate", file=VERDICT_FILE, step_of=run) as run:
         waivers = read_waivers(project.feast_repository, project.catalog.groups, at)
         findings = [Finding(WAIVERS, "valid", False, problem) for problem in waivers.problems]
         skipped: list[tuple[str, Skipped]] = []
@@ -139,12 +134,12 @@ def validate(project: Project, run_id: str | None = None) -> ValidateResult:
                 else:
                     skipped.append((group.name, each))
         result = ValidateResult(
-            *(run_id, at, project.catalog.groups, tuple(findings), tuple(skipped), judged, Path())
+            *(run.id, at, project.catalog.groups, tuple(findings), tuple(skipped), judged, Path())
         )
-        job.tell(**_document(result, waivers), quality=quality)
+        run.tell(**_document(result, waivers), quality=quality)
         if not result.passed:
-            job.fail(GateRefused(_refusal(result)))
-    return replace(result, receipt=job.receipt)
+            run.fail(GateRefused(_refusal(result)))
+    return replace(result, receipt=run.receipt)
 
 
 def refuse_unless_passed(result: ValidateResult) -> None:

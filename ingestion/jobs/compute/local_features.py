@@ -46,18 +46,15 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
-    lakehouse_lock,
     list_parts,
     read_current,
     read_metadata,
-    scratch_folder,
 )
 from ingestion.lakehouse.origins import runs_of
 from ingestion.project import Project
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
-from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import is_done, newest_receipt
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 RECEIPT_FILE, BACKFILL_FILE = LOCAL_FEATURES_FILE, "backfill.json"
 
@@ -118,17 +115,16 @@ def backfill(
     """
     if first > last:
         raise InputError(f"--from {first} is after --to {last}")
-    run_id = new_run_id()
-    with lakehouse_lock(project.lakehouse, run_id):
+    span = {"first": first, "last": last}
+    with Run.open(project, "backfill", span, file=BACKFILL_FILE) as run:
         bars = list_parts(project.lakehouse, OHLCV_1D)
         # One over all bars sees what `local_features` would look for.
-        whole = bool(bars) and first <= bars[0].date and bars[-1].date <= last
-        file_name, span = RECEIPT_FILE if whole else BACKFILL_FILE, {"first": first, "last": last}
-        with Job(project, run_id, "backfill", file_name, span) as job:
-            refuse_half_imports(project.lakehouse)
-            planned = plan_backfill(project, first, last)
-            announce(planned)
-            return _recompute(project, job, run_id, first, last, planned)
+        if bars and first <= bars[0].date and bars[-1].date <= last:
+            run.file = RECEIPT_FILE
+        refuse_half_imports(project.lakehouse)
+        planned = plan_backfill(project, first, last)
+        announce(planned)
+        return _recompute(project, run, first, last, planned)
 
 
 def plan_backfill(project: Project, first: date, last: date) -> BackfillPlan:
@@ -146,7 +142,7 @@ def plan_backfill(project: Project, first: date, last: date) -> BackfillPlan:
     return planned_writing(bars, groups)
 
 
-def local_features(project: Project, run_id: str | None = None) -> LocalFeaturesResult:
+def local_features(project: Project, run: Run | None = None) -> LocalFeaturesResult:
     """Bring computed features up to date with the bars written since it was.
 
     An old bar that was restated changes what follows it, so everything from the earliest new bar on
@@ -162,29 +158,25 @@ def local_features(project: Project, run_id: str | None = None) -> LocalFeatures
     LakehouseLocked
         If another run is writing.
     """
-    run_id = run_id or new_run_id()
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "local-features", RECEIPT_FILE) as job,
-    ):
+    with Run.open(project, "local-features", file=RECEIPT_FILE, step_of=run) as run:
         refuse_half_imports(project.lakehouse)
         first = _first_news(project.lakehouse)
         if first is None:
             known = known_holes(project.lakehouse)
             return _finished(
-                project.lakehouse, job, LocalFeaturesResult(run_id, 0, 0, 0, 0, (), holes=known)
+                project.lakehouse, run, LocalFeaturesResult(run.id, 0, 0, 0, 0, (), holes=known)
             )
-        return _recompute(project, job, run_id, first, date.max)
+        return _recompute(project, run, first, date.max)
 
 
-def _finished(root: Path, job: Job, result: LocalFeaturesResult) -> LocalFeaturesResult:
+def _finished(root: Path, run: Run, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Put the counts into the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_defined", "rows_unchanged", "quarantined")
-    job.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
+    run.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
     if result.defined:
         names = (part.relative_to(root).as_posix() for part in result.defined)
-        job.tell(reasons=dict.fromkeys(names, "definition"))
-    return replace(result, receipt=job.receipt)
+        run.tell(reasons=dict.fromkeys(names, "definition"))
+    return replace(result, receipt=run.receipt)
 
 
 def _first_news(lakehouse: Path) -> date | None:
@@ -230,8 +222,7 @@ def _require_bars(lakehouse: Path) -> list[Part]:
 
 def _recompute(
     project: Project,
-    job: Job,
-    run_id: str,
+    run: Run,
     first: date,
     last: date,
     planned: BackfillPlan | None = None,
@@ -240,13 +231,11 @@ def _recompute(
     everything = _require_bars(lakehouse)
     bars = [part for part in everything if part.date <= last]
     attendance = Attendance(everything[0].date, everything[-1].date)
-    groups = [
-        _Group(project, job, run_id, each, bars[-1].date) for each in project.catalog.computed
-    ]
+    groups = [_Group(project, run, each, bars[-1].date) for each in project.catalog.computed]
     formulas = list({each.name: each for group in groups for each in group.formulas}.values())
     with (
-        Spill(scratch_folder(lakehouse, run_id, "symbols")) as symbols,
-        Spill(scratch_folder(lakehouse, run_id, "months")) as months,
+        Spill(run.scratch("symbols")) as symbols,
+        Spill(run.scratch("months")) as months,
     ):
         found, count = spill_by_symbol(bars, symbols, attendance)
         names = Names(found)
@@ -261,7 +250,7 @@ def _recompute(
             for group in groups:
                 group.publish(of_month, names, holes)
     result = LocalFeaturesResult(
-        run_id,
+        run.id,
         count,
         dates=max(group.dates for group in groups),
         rows_written=sum(group.rows_written for group in groups),
@@ -273,7 +262,7 @@ def _recompute(
         defined=tuple(path for group in groups for path in group.defined),
         planned=planned,
     )
-    return _finished(lakehouse, job, result)
+    return _finished(lakehouse, run, result)
 
 
 def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
@@ -296,15 +285,13 @@ def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
 class _Group:
     """What a run writes of one group, and how much it was."""
 
-    def __init__(
-        self, project: Project, job: Job, run_id: str, group: FeatureGroup, newest: date
-    ) -> None:
+    def __init__(self, project: Project, run: Run, group: FeatureGroup, newest: date) -> None:
         self.formulas = formulas_of(project, group)
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
         self.rows_defined = 0
         self.parts: list[Path] = []
         self.defined: list[Path] = []
-        self._project, self._job, self._run_id, self._group = project, job, run_id, group
+        self._project, self._run, self._group = project, run, group
         self._began = clock.now()
         self._stored = by_date(list_parts(project.lakehouse, group))
         # The newest date, if it is young enough to be served; there is none in history alone.
@@ -337,7 +324,7 @@ class _Group:
     def _append(self, rows: pa.Table, newest: datetime | None) -> Path:
         self.rows_written += rows.num_rows
         rows = created_at(rows, created_after(max(clock.now(), self._began), newest))
-        path = append_part(self._project.lakehouse, self._group, rows, self._run_id)
+        path = append_part(self._project.lakehouse, self._group, rows, self._run.id)
         self.parts.append(path)
         return path
 
@@ -354,7 +341,7 @@ class _Group:
         if history:
             # All at once: the rules cost more a call than a row.
             stopped = screen(group, pa.concat_tables(history.values())).quarantined
-            write_quarantine(self._project.lakehouse, group, stopped, self._run_id)
+            write_quarantine(self._project.lakehouse, group, stopped, self._run.id)
             for day, rows in history.items():
                 yield day, screen(group, rows).accepted if stopped.num_rows else rows
         if served in changed and changed[served].num_rows:
@@ -363,8 +350,8 @@ class _Group:
             stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
             beside = beside.filter(stays)
             report = check_at_door(
-                self._project, group, rows, self._run_id, beside=beside, holes=holes
+                self._project, group, rows, self._run.id, beside=beside, holes=holes
             )
-            self._job.tell(quality=report)
-            refuse_unless_accepted(report, self._job)
+            self._run.tell(quality=report)
+            refuse_unless_accepted(report, self._run)
             yield served, report.accepted

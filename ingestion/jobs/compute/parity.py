@@ -32,18 +32,15 @@ from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
     Part,
     by_date,
-    lakehouse_lock,
     list_parts,
     read_current,
-    scratch_folder,
     utc_date,
 )
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ColumnParity, ParityReport, compare_column
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 TOLERANCE = 0.01
 """Share of a column's scale; a single vote that differs moves a rating by more."""
@@ -82,7 +79,7 @@ class ParityResult:
 
 
 def parity(
-    project: Project, request: ParityRequest | None = None, run_id: str | None = None
+    project: Project, request: ParityRequest | None = None, run: Run | None = None
 ) -> ParityResult:
     """Compare each group of the scanner with its twin that is computed from bars; judges nothing.
 
@@ -97,18 +94,14 @@ def parity(
         If another run is writing.
     """
     request = request or ParityRequest()
-    run_id = run_id or new_run_id()
     counts: Counter[str] = Counter()
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "parity", PARITY_FILE, request) as job,
-    ):
+    with Run.open(project, "parity", request, file=PARITY_FILE, step_of=run) as run:
         compared: list[ColumnParity] = []
         dates: list[date] = []
         for twins in _twins(project):
             snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
             dates += [snapshots[0].date, snapshots[-1].date]
-            with Spill(scratch_folder(project.lakehouse, run_id, "columns")) as columns:
+            with Spill(run.scratch("columns")) as columns:
                 _pair(project.lakehouse, twins, snapshots, columns, counts)
                 if not counts["compared"]:
                     raise InputError(_nothing(twins, counts))
@@ -117,7 +110,7 @@ def parity(
                     for number, pairs in columns.drain()
                 ]
         report = ParityReport(
-            run_id=run_id,
+            run_id=run.id,
             first=min(dates),
             last=max(dates),
             tolerance=request.tolerance,
@@ -129,8 +122,8 @@ def parity(
             unmatched=counts["unmatched"],
             columns=tuple(compared),
         )
-        job.tell(**plain(report))
-    return ParityResult(report, job.receipt)
+        run.tell(**plain(report))
+    return ParityResult(report, run.receipt)
 
 
 class _Twins(NamedTuple):

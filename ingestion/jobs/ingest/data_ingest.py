@@ -46,11 +46,9 @@ from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
 from ingestion.jobs.ingest.scan import Progress, ScanRequest, Scans, refuse_unless_enough
-from ingestion.lakehouse import lakehouse_lock, scratch_folder
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 from ingestion.scanner import Table
 
 if TYPE_CHECKING:
@@ -166,7 +164,7 @@ def data_ingest(
     project: Project,
     request: ScanRequest,
     progress: Progress | None = None,
-    run_id: str | None = None,
+    run: Run | None = None,
     scans: Scans | None = None,
 ) -> DataIngestResult:
     """Fetch the current daily bars, and append those that have closed and are new.
@@ -191,31 +189,28 @@ def data_ingest(
         Bars that are refused count as missing: where only they bring the coverage below it, the
         good ones are written, and :func:`refuse_unless_usable` raises.
     """
-    run_id, root = run_id or new_run_id(), project.lakehouse
-    with (
-        lakehouse_lock(root, run_id),
-        Job(project, run_id, "data-ingest", RECEIPT_FILE, request) as job,
-    ):
+    root = project.lakehouse
+    with Run.open(project, "data-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
         scans = scans or Scans(project, request, [BARS], progress)
         universe, snapshot, known_at = scans.table(BARS.name)
-        report = CoverageReport.of(run_id, universe, request.min_coverage, snapshot, known_at)
-        job.tell(**plain(report))
-        refuse_unless_enough(report, job)
+        report = CoverageReport.of(run.id, universe, request.min_coverage, snapshot, known_at)
+        run.tell(**plain(report))
+        refuse_unless_enough(report, run)
         scanned = read_scanned(snapshot.rows, snapshot.asked_at)
         plan = _plan(root, scanned, known_at)
         refused = plan.report.refused
         report = replace(report, refused=len({row.symbol for row in refused}))
-        bars = replace(plan.report, refused_file=_save_refused(root, refused, run_id))
-        job.tell(**plain(report), bars=bars)
-        job.write()
-        hold_back(root, newly_held(*plan.held), run_id)
-        _record(root, plan.before, run_id)
-        parts = tuple(append_new(root, rows, run_id) for rows in plan.rows)
+        bars = replace(plan.report, refused_file=_save_refused(root, refused, run))
+        run.tell(**plain(report), bars=bars)
+        run.write()
+        hold_back(root, newly_held(*plan.held), run.id)
+        _record(root, plan.before, run.id)
+        parts = tuple(append_new(root, rows, run.id) for rows in plan.rows)
         missing = find_holes(root, clock.now()).open
-        job.tell(missing=missing)
-        result = DataIngestResult(report, bars, job.receipt, parts, missing)
+        run.tell(missing=missing)
+        result = DataIngestResult(report, bars, run.receipt, parts, missing)
         if not report.is_enough:
-            job.fail(_too_few(result))
+            run.fail(_too_few(result))
     return result
 
 
@@ -249,12 +244,12 @@ def _too_few(result: DataIngestResult) -> GateRefused:
     )
 
 
-def _save_refused(root: Path, refused: Sequence[RefusedBar], run_id: str) -> Path | None:
+def _save_refused(root: Path, refused: Sequence[RefusedBar], run: Run) -> Path | None:
     """List all refused rows in the run's folder; ``row`` is their place among them."""
-    refusals = Refusals(scratch_folder(root, run_id, "refused"))
+    refusals = Refusals(run.scratch("refused"))
     for row, bar in enumerate(refused, start=1):
         refusals.add(Refusal(str(SCANNER), row, bar.symbol, bar.reason, bar.detail))
-    return refusals.save(root, run_id)
+    return refusals.save(root, run.id)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from ingestion.lakehouse import (
     append_part,
     arrow_schema,
     created_at,
-    lakehouse_lock,
     newest_between,
 )
 from ingestion.markets.feeds import Feeds
@@ -34,9 +33,8 @@ from ingestion.project import Project
 from ingestion.quality.check import CheckReport
 from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted
-from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import snapshot_file
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 from ingestion.scanner import Snapshot, Table
 
 
@@ -67,7 +65,7 @@ def feature_ingest(
     project: Project,
     request: FeatureIngestRequest,
     progress: Progress | None = None,
-    run_id: str | None = None,
+    run: Run | None = None,
     scans: Scans | None = None,
 ) -> FeatureIngestResult:
     """Fetch a snapshot and publish it.
@@ -91,13 +89,11 @@ def feature_ingest(
     ClockError
         If the lakehouse already has rows of this very second.
     """
-    run_id = run_id or new_run_id()
     group = _group(project, request)
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "feature-ingest", snapshot_file(group), request) as job,
-    ):
-        job.tell(group=group.name)
+    with Run.open(
+        project, "feature-ingest", request, file=snapshot_file(group), step_of=run
+    ) as run:
+        run.tell(group=group.name)
         table = table_of(project, request, group)
         scans = scans or Scans(project, request, [table], progress)
         scanned = scans.table(group.name)
@@ -105,7 +101,7 @@ def feature_ingest(
         universe, known_at = scanned.universe, scanned.known_at
         rows = _table(group, snapshot, known_at)
         report = CoverageReport.of(
-            run_id, universe, request.min_coverage, snapshot, known_at, resumed
+            run.id, universe, request.min_coverage, snapshot, known_at, resumed
         )
         feeds = Feeds(project.lakehouse)
         news = feeds.news(_modes(snapshot), known_at)
@@ -114,20 +110,20 @@ def feature_ingest(
         if report.is_enough and rows.num_rows:
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(project.lakehouse, group, rows, known_at)
-            checked = _check(project, group, rows, report, run_id, feeds)
-        job.tell(**plain(report) | _quality(checked))
-        refuse_unless_enough(report, job)
+            checked = _check(project, group, rows, report, run.id, feeds)
+        run.tell(**plain(report) | _quality(checked))
+        refuse_unless_enough(report, run)
         part = None
         if checked is not None:
-            refuse_unless_accepted(checked, job)
-            job.write()
+            refuse_unless_accepted(checked, run)
+            run.write()
             # First: a snapshot without it would count as one of the usual feed.
             if news.num_rows:
-                append_part(project.lakehouse, FEEDS, news, run_id)
+                append_part(project.lakehouse, FEEDS, news, run.id)
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
-            part = append_part(project.lakehouse, group, accepted, run_id)
-    return FeatureIngestResult(report, job.receipt, part, checked)
+            part = append_part(project.lakehouse, group, accepted, run.id)
+    return FeatureIngestResult(report, run.receipt, part, checked)
 
 
 def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:

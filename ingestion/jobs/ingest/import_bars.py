@@ -23,10 +23,9 @@ from ingestion.jobs.ingest.import_steps import (
     write_judged,
 )
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
-from ingestion.lakehouse import Staging, lakehouse_lock, write_run_file
+from ingestion.lakehouse import Staging, write_run_file
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 __all__ = ["SCALED_PAST", "ImportRequest", "ImportResult", "import_bars"]
 
@@ -55,35 +54,29 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     """
     request.refuse_unless_sound()
     request = replace(request, files=tuple(dict.fromkeys(request.files)))
-    run_id = new_run_id()
     # The lock is taken before the first row is read: another run must not finish under a newer id
     # before these rows are there, because later jobs go by run ids.
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "import-bars", RECEIPT_FILE, request.resolved()) as job,
-    ):
+    with Run.open(project, "import-bars", request.resolved(), file=RECEIPT_FILE) as run:
         # Not in the run's own staging folder, which is removed with each part written.
-        with Staging(project.lakehouse, f"{run_id}-bars") as staging:
-            result = _import(project.lakehouse, request, run_id, job, staging)
+        with Staging(project.lakehouse, f"{run.id}-bars") as staging:
+            result = _import(project.lakehouse, request, run, staging)
         if result.too_much_refused:
-            job.fail(GateRefused(result.too_much_refused))
+            run.fail(GateRefused(result.too_much_refused))
         return result
 
 
-def _import(
-    root: Path, request: ImportRequest, run_id: str, job: Job, staging: Path
-) -> ImportResult:
+def _import(root: Path, request: ImportRequest, run: Run, staging: Path) -> ImportResult:
     """Read, judge and write; the caller has the lakehouse's lock."""
     material = read_material(root, request, staging)
     judged = judge(material, staging)
-    job.tell(verdict=Verdict.WRITING)
-    job.write()
-    ahead = write_judged(root, request, material, judged, run_id)
-    return _told(root, request, material, ahead, run_id, job)
+    run.tell(verdict=Verdict.WRITING)
+    run.write()
+    ahead = write_judged(root, request, material, judged, run.id)
+    return _told(root, request, material, ahead, run)
 
 
 def _told(
-    root: Path, request: ImportRequest, material: Material, ahead: int, run_id: str, job: Job
+    root: Path, request: ImportRequest, material: Material, ahead: int, run: Run
 ) -> ImportResult:
     """Leave the receipt, and say what became of everything.
 
@@ -101,12 +94,12 @@ def _told(
     suspects_file = None
     if tally.doubts.suspects:
         lines = suspected_file(tally.doubts.suspects)
-        suspects_file = write_run_file(root, run_id, SUSPECTED, lines)
+        suspects_file = write_run_file(root, run.id, SUSPECTED, lines)
     is_done = any(count.accepted or count.held for count in counts) or tally.released
     is_refused = (refusals.commonest or tally.problems) and not is_done
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
-    refused_file = refusals.save(root, run_id)
-    job.tell(verdict=verdict, **receipt_body(counts, tally, refusals, refused_file, by.findings))
+    refused_file = refusals.save(root, run.id)
+    run.tell(verdict=verdict, **receipt_body(counts, tally, refusals, refused_file, by.findings))
     if is_refused and not refusals.commonest:
         problem, *others = tally.problems.values()
         more = f"; {len(others):,} other files were refused too" if others else ""
@@ -115,9 +108,9 @@ def _told(
         why = _nothing_accepted(counts, tally, refusals)
         hint = HINTS.get(refusals.commonest) if refusals.commonest else None
         why = f"{why}; {hint}" if hint else why
-        raise InputError(f"{why}; see {job.receipt} and {refused_file}")
+        raise InputError(f"{why}; see {run.receipt} and {refused_file}")
     return ImportResult(
-        run_id=run_id,
+        run_id=run.id,
         files=tuple(counts),
         restated=tally.restated,
         symbols=len(tally.symbols),
@@ -131,7 +124,7 @@ def _told(
         released=tally.released,
         splits_ahead=ahead,
         parts=tuple(tally.parts),
-        receipt=job.receipt,
+        receipt=run.receipt,
     )
 
 

@@ -25,15 +25,13 @@ from ingestion.jobs.ingest.scan import (
 from ingestion.lakehouse import (
     append_part,
     arrow_schema,
-    lakehouse_lock,
     read_symbols,
 )
 from ingestion.markets.symbols import exchange_of
 from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 from ingestion.scanner import Snapshot, Table
 
 RECEIPT_FILE = "meta_ingest.json"
@@ -80,7 +78,7 @@ def meta_ingest(
     project: Project,
     request: ScanRequest,
     progress: Progress | None = None,
-    run_id: str | None = None,
+    run: Run | None = None,
     scans: Scans | None = None,
 ) -> MetaIngestResult:
     """Fetch the symbols' metadata, and append a row for each symbol that is not as it was.
@@ -108,19 +106,16 @@ def meta_ingest(
     ClockError
         If the lakehouse knows one of the changed symbols as of now or later.
     """
-    run_id, root = run_id or new_run_id(), project.lakehouse
-    with (
-        lakehouse_lock(root, run_id),
-        Job(project, run_id, "meta-ingest", RECEIPT_FILE, request) as job,
-    ):
+    root = project.lakehouse
+    with Run.open(project, "meta-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
         known = _known(root)
         scans = scans or Scans(project, request, [METADATA], progress)
         scanned = scans.table(METADATA.name)
         snapshot = _of_known_columns(scanned.snapshot)
         seen, gone, now = _presence(scans, scanned, snapshot, known)
-        report = CoverageReport.of(run_id, request.source, request.min_coverage, snapshot, now)
-        job.tell(**plain(report))
-        refuse_unless_enough(report, job)
+        report = CoverageReport.of(run.id, request.source, request.min_coverage, snapshot, now)
+        run.tell(**plain(report))
+        refuse_unless_enough(report, run)
         absences = Absences.read(root)
         active = {symbol for symbol, row in known.items() if row["active"]}
         observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
@@ -128,14 +123,14 @@ def meta_ingest(
         _refuse_earlier(changes, known, now)
         others = _other_exchange(snapshot.columns, seen)
         symbols = _report(changes, seen, observed.days, known, snapshot.unknown, others)
-        job.tell(**plain(report), symbols=symbols)
-        job.write()
+        run.tell(**plain(report), symbols=symbols)
+        run.write()
         if observed.rows:
-            append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run_id)
+            append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run.id)
         part = None
         if changes:
-            part = append_part(root, SYMBOLS, _table(SYMBOLS, changes), run_id)
-    return MetaIngestResult(report, symbols, job.receipt, part)
+            part = append_part(root, SYMBOLS, _table(SYMBOLS, changes), run.id)
+    return MetaIngestResult(report, symbols, run.receipt, part)
 
 
 Row = dict[str, Any]

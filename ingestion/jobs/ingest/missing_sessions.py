@@ -39,7 +39,6 @@ from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
     Part,
     by_date,
-    lakehouse_lock,
     list_parts,
     read_part,
     run_file,
@@ -49,9 +48,8 @@ from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.universe import read_universe
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
 from ingestion.runs.receipt_file import is_done, newest_receipt, receipt_told, receipts_told
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 DATA_INGEST_FILE = "data_ingest.json"
 
@@ -252,12 +250,9 @@ def accept_hole(
     last = last or first
     if first > last:
         raise InputError(f"the first session, {first}, is after the last, {last}")
-    root, run_id = project.lakehouse, new_run_id()
+    root = project.lakehouse
     request = {"market": market, "first": first, "last": last, "reason": reason}
-    with (
-        lakehouse_lock(root, run_id),
-        Job(project, run_id, "accept-hole", RECEIPT_FILE, request) as job,
-    ):
+    with Run.open(project, "accept-hole", request, file=RECEIPT_FILE) as run:
         now = clock.now()
         recent = reading_again(lambda: _Recent.read(root, now))
         # Sessions after the market's last bar count too, however early it is to ask.
@@ -272,9 +267,9 @@ def accept_hole(
             raise InputError(_nothing_open(market, first, last, open_now))
         chosen = tuple(wanted[key] for key in sorted(wanted))
         sessions = [(each.market, each.session, int(each.closes.timestamp())) for each in chosen]
-        record_accepted(root, sessions, reason, now, run_id)
-        job.tell(sessions=chosen)
-    return AcceptedHoles(run_id, reason, chosen, job.receipt)
+        record_accepted(root, sessions, reason, now, run.id)
+        run.tell(sessions=chosen)
+    return AcceptedHoles(run.id, reason, chosen, run.receipt)
 
 
 def _markets(name: str) -> set[str]:

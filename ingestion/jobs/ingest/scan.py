@@ -14,7 +14,7 @@ from ingestion.catalog import Column
 from ingestion.markets.universe import Market, Universe
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
-from ingestion.runs.receipt import Job
+from ingestion.runs.run import Run
 from ingestion.scanner import GLOBAL, ScannerClient, ScannerOptions, ScanPlan, Snapshot, Table
 
 
@@ -181,7 +181,7 @@ def _fetched(
     return client.fetch(symbols, plan.columns, progress.advance)
 
 
-def refuse_unless_enough(report: CoverageReport, job: Job) -> None:
+def refuse_unless_enough(report: CoverageReport, run: Run) -> None:
     """Stop a job that has too little to publish.
 
     Raises
@@ -193,9 +193,9 @@ def refuse_unless_enough(report: CoverageReport, job: Job) -> None:
     """
     if not report.covered:
         reason = f"; mostly: {report.commonest_reason}" if report.commonest_reason else ""
-        raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {job.receipt}")
+        raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {run.receipt}")
     if not report.is_enough:
         raise GateRefused(
-            f"{report} is below --min-coverage {report.min_coverage:g}: {job.published_so_far()}; "
-            f"{job.receipt} says why, symbol by symbol"
+            f"{report} is below --min-coverage {report.min_coverage:g}: {run.published_so_far()}; "
+            f"{run.receipt} says why, symbol by symbol"
         )

@@ -35,7 +35,6 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
-    lakehouse_lock,
     list_parts,
     read_current_of,
     standing,
@@ -43,8 +42,7 @@ from ingestion.lakehouse import (
 from ingestion.markets.sessions import session_days
 from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 RECEIPT_FILE = "withdraw_bars.json"
 _AROUND = timedelta(days=2)
@@ -100,23 +98,20 @@ def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
         If another run is writing.
     """
     _check(request)
-    root, run_id = project.lakehouse, new_run_id()
-    with (
-        lakehouse_lock(root, run_id),
-        Job(project, run_id, "withdraw-bars", RECEIPT_FILE, request) as job,
-    ):
+    root = project.lakehouse
+    with Run.open(project, "withdraw-bars", request, file=RECEIPT_FILE) as run:
         stored = by_date(list_parts(root, OHLCV_1D))
         gone = _listed(stored) if request.listed else _chosen(stored, request)
         if not gone:
             raise InputError(_nothing(request))
         source = str(Source(withdrawn=" ".join(request.reason.split())))
         splits = keep_splits(root, _splits(stored, gone), set().union(*gone.values()))
-        record_splits(root, splits.ahead, "of a withdrawn bar", clock.now(), run_id)
-        parts = tuple(_append(root, stored, gone, splits.ratios, source, run_id))
+        record_splits(root, splits.ahead, "of a withdrawn bar", clock.now(), run.id)
+        parts = tuple(_append(root, stored, gone, splits.ratios, source, run.id))
         bars, symbols = sum(map(len, gone.values())), _symbols(*gone.values())
-        job.tell(bars=bars, symbols=len(symbols), splits=splits.ratios)
+        run.tell(bars=bars, symbols=len(symbols), splits=splits.ratios)
     return WithdrawnBars(
-        run_id, request.reason, bars, len(symbols), tuple(splits.ratios), parts, job.receipt
+        run.id, request.reason, bars, len(symbols), tuple(splits.ratios), parts, run.receipt
     )
 
 

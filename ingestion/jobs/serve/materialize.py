@@ -18,11 +18,10 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads
-from ingestion.lakehouse import by_date, lakehouse_lock, list_parts, read_part
+from ingestion.lakehouse import by_date, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -68,7 +67,7 @@ class MaterializeResult:
 
 
 def materialize(
-    project: Project, run_id: str | None = None, groups: Collection[FeatureGroup] | None = None
+    project: Project, run: Run | None = None, groups: Collection[FeatureGroup] | None = None
 ) -> MaterializeResult:
     """Load each group's rows of the last TTL before ``clock.now()``; apply first if need be.
 
@@ -93,12 +92,8 @@ def materialize(
     LakehouseLocked
         If another run is writing.
     """
-    run_id = run_id or new_run_id()
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "materialize", LOAD_FILE) as job,
-    ):
-        return record(job, run_id, load(project, project, groups))
+    with Run.open(project, "materialize", file=LOAD_FILE, step_of=run) as run:
+        return record(run, load(project, project, groups))
 
 
 def load(project: Project, into: Project, groups: Collection[FeatureGroup] | None = None) -> Loaded:
@@ -130,10 +125,10 @@ def load(project: Project, into: Project, groups: Collection[FeatureGroup] | Non
     return Loaded(views, until, round(time.monotonic() - started, 3))
 
 
-def record(job: Job, run_id: str, loaded: Loaded) -> MaterializeResult:
+def record(run: Run, loaded: Loaded) -> MaterializeResult:
     """Tell the receipt of a load that is served."""
-    job.tell(until=loaded.until, views=loaded.views)
-    return MaterializeResult(run_id, loaded.views, loaded.until, loaded.duration_s, job.receipt)
+    run.tell(until=loaded.until, views=loaded.views)
+    return MaterializeResult(run.id, loaded.views, loaded.until, loaded.duration_s, run.receipt)
 
 
 def _load(

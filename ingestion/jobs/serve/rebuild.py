@@ -15,10 +15,8 @@ from ingestion.base.store_files import read_configuration, store_files, with_fil
 from ingestion.jobs.serve.loads import LOAD_FILE
 from ingestion.jobs.serve.materialize import Loaded, MaterializeResult, load, record
 from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
-from ingestion.lakehouse import lakehouse_lock
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 _SCRATCH = "_rebuild"
 _BUSY_S = 30.0
@@ -52,11 +50,8 @@ def rebuild(project: Project) -> RebuildResult:
     LakehouseLocked
         If another run is writing.
     """
-    run_id, files = new_run_id(), _files(project)
-    with (
-        lakehouse_lock(project.lakehouse, run_id),
-        Job(project, run_id, "rebuild", LOAD_FILE) as job,
-    ):
+    files = _files(project)
+    with Run.open(project, "rebuild", file=LOAD_FILE) as run:
         files.online.parent.mkdir(parents=True, exist_ok=True)
         files.registry.parent.mkdir(parents=True, exist_ok=True)
         scratch = files.online.parent / _SCRATCH
@@ -72,7 +67,7 @@ def rebuild(project: Project) -> RebuildResult:
                 _put_in_place(made, files)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        receipt = record(job, run_id, loaded)
+        receipt = record(run, loaded)
         return RebuildResult(receipt, verify_online(project), tuple(sorted(dropped)))
 
 

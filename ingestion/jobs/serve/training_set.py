@@ -16,8 +16,7 @@ from ingestion.jobs.serve.feast_repository import (
 )
 from ingestion.lakehouse.local_disk import UNFINISHED, sync
 from ingestion.project import Project
-from ingestion.runs.receipt import Job
-from ingestion.runs.run_id import new_run_id
+from ingestion.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +80,14 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     chosen = request.service or project.catalog.default_service("labels").name
     asked = {"labels": origin, "out": request.out, "service": chosen}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
-    run_id = new_run_id()
-    job = Job(project, run_id, "training-set", RECEIPT_FILE, asked)
+    with Run.open(project, "training-set", asked, file=RECEIPT_FILE, writes=False) as run:
+        return _make(project, request, origin, chosen, run)
+
+
+def _make(
+    project: Project, request: TrainingSetRequest, origin: str, chosen: str, run: Run
+) -> TrainingSetResult:
+    given = request.labels
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(project, apply_if_missing=True)
     with feast_calls(project):
@@ -115,18 +120,17 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
         )
     for name in names:
         labels = labels.append_column(name, answer[name])
-    _write(labels, request.out, run_id)
+    _write(labels, request.out, run.id)
     counts = retrieval.counts
     matched = _matched(answer.select(names))
-    with job:  # it publishes nothing, so it leaves a receipt only of what it has made
-        job.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
+    run.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
         matched=matched,
         created_later=sum(view.created_later or 0 for view in counts.values()),
         features=tuple(names),
-        receipt=job.receipt,
+        receipt=run.receipt,
         made=request.made,
     )
 

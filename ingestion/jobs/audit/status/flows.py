@@ -19,8 +19,8 @@ from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
 from ingestion.lakehouse import run_file
 from ingestion.lakehouse.lock import is_writing
 from ingestion.markets.universe import read_universe
-from ingestion.runs.receipt import Outcome
 from ingestion.runs.receipt_file import receipt_told
+from ingestion.runs.run import Outcome
 
 _LOOK_AT_ALL = "status"
 """The step that looks at the whole operation; what it finds is no failure of the one flow."""

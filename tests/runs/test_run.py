@@ -22,8 +22,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part
 from ingestion.markets.universe import Market
 from ingestion.project import Project
-from ingestion.runs import receipt
-from ingestion.runs.receipt import Job, catalog_hash, code_version, peak_memory_mb
+from ingestion.runs.run import Run, _revision, catalog_hash, code_version, peak_memory_mb
 from ingestion.scanner import ScannerOptions
 from tests.declared import CATALOG
 from tests.declared import TV_TECHNICALS_1D as GROUP
@@ -43,9 +42,9 @@ def settings(tmp_path: Path) -> Project:
 
 def test_the_head_says_which_run_of_which_code_did_what(settings: Project, at):
     at(EVENING)
-    job = Job(settings, "run-1", "some-job", "some_job.json", {"first": date(2026, 1, 16)})
-    job.tell(rows=3)
-    document = json.loads(job.write().read_text())
+    run = Run(settings, "run-1", "some-job", {"first": date(2026, 1, 16)}, file="some_job.json")
+    run.tell(rows=3)
+    document = json.loads(run.write().read_text())
     assert document.keys() == {*HEAD, "rows"}
     assert document["run_id"] == "run-1"
     assert document["request"] == {"first": "2026-01-16"}
@@ -58,10 +57,10 @@ def test_the_head_says_which_run_of_which_code_did_what(settings: Project, at):
 
 def test_the_hash_of_each_part_is_that_of_its_file(settings: Project):
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
-    job = Job(settings, "run-1", "second job of the run", "second.json")
+    run = Run(settings, "run-1", "second job of the run", file="second.json")
     late = technicals(["A:A", "B:B"], EVENING + timedelta(days=1))
     part = append_part(settings.lakehouse, GROUP, late, "run-1")
-    assert job.head()["parts"] == [
+    assert run.head()["parts"] == [
         {
             "part": part.relative_to(settings.lakehouse).as_posix(),
             "sha256": hashlib.sha256(part.read_bytes()).hexdigest(),
@@ -70,18 +69,18 @@ def test_the_hash_of_each_part_is_that_of_its_file(settings: Project):
     ]
 
 
-def read(job: Job) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(job.receipt.read_text())
+def read(run: Run) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run.receipt.read_text())
     return document
 
 
 def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Project):
-    with Job(settings, "run-1", "job", "job.json") as job:
-        job.tell(fetched=1)
-        job.write()
-        assert (read(job)["outcome"], read(job)["parts"]) == ("running", [])
+    with Run(settings, "run-1", "job", file="job.json") as run:
+        run.tell(fetched=1)
+        run.write()
+        assert (read(run)["outcome"], read(run)["parts"]) == ("running", [])
         append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-1")
-    document = read(job)
+    document = read(run)
     assert (document["outcome"], document["error"]) == ("done", None)
     assert (document["fetched"], len(document["parts"])) == (1, 1)
 
@@ -100,40 +99,42 @@ def test_a_receipt_written_before_the_part_is_written_again_with_it(settings: Pr
 def test_a_job_that_is_left_by_an_error_leaves_a_receipt_that_says_so(
     settings: Project, error: BaseException, outcome: str, told: str
 ):
-    job = Job(settings, "run-1", "job", "job.json")
+    run = Run(settings, "run-1", "job", file="job.json")
     append_part(settings.lakehouse, GROUP, technicals(["A:A", "B:B"]), "run-1")
-    job.tell(fetched=2)
-    with pytest.raises(type(error)), job:
+    run.tell(fetched=2)
+    with pytest.raises(type(error)), run:
         raise error
-    document = read(job)
+    document = read(run)
     assert (document["outcome"], document["error"]) == (outcome, told)
     assert document["fetched"] == 2
     assert [part["rows"] for part in document["parts"]] == [2]
-    assert job.published() == {GROUP.name: 2}
-    assert job.published_so_far() == "published before that: tv_technicals_1d (2 rows)"
+    assert run.published() == {GROUP.name: 2}
+    assert run.published_so_far() == "published before that: tv_technicals_1d (2 rows)"
 
 
 def test_a_receipt_that_cannot_be_written_hides_no_error(settings: Project):
-    job = Job(settings, "run-1", "job", "job.json")
+    run = Run(settings, "run-1", "job", file="job.json")
     (settings.lakehouse / "_runs").mkdir(parents=True)
     (settings.lakehouse / "_runs" / "run-1").touch()  # where the folder should be
-    with pytest.raises(InputError, match="the first error"), job:
+    with pytest.raises(InputError, match="the first error"), run:
         raise InputError("the first error")
-    with pytest.raises(InputError, match="run-1"), job:
+    with pytest.raises(InputError, match="run-1"), run:
         pass
 
 
 def test_a_job_that_has_published_nothing_says_so(settings: Project):
-    assert Job(settings, "run-1", "job", "job.json").published_so_far() == "nothing was published"
+    assert (
+        Run(settings, "run-1", "job", file="job.json").published_so_far() == "nothing was published"
+    )
 
 
 def test_no_secret_gets_into_a_receipt(settings: Project):
     options = ScannerOptions(headers={"Cookie": "s3cret-header", "Referer": "s3cret"})
     request = FeatureIngestRequest(Market("america"), scanner=options)
-    job = Job(settings, "run-1", "job", "job.json", request)
-    with pytest.raises(InputError), job:
+    run = Run(settings, "run-1", "job", request, file="job.json")
+    with pytest.raises(InputError), run:
         raise InputError("the scanner says: Cookie sessionid=s3cret, Cookie: s3cret-header")
-    text = job.receipt.read_text()
+    text = run.receipt.read_text()
     assert "s3cret" not in text
     document = json.loads(text)
     assert "headers" not in document["request"]["scanner"]
@@ -210,16 +211,16 @@ REVISION = "3454f26768be76641833cec22e25720b6ad244aa"
 
 def test_the_revision_is_read_in_every_form_that_git_keeps_it(tmp_path: Path):
     git = tmp_path / ".git"
-    assert receipt._revision(tmp_path) is None
+    assert _revision(tmp_path) is None
     (git / "refs" / "heads").mkdir(parents=True)
     (git / "HEAD").write_text(f"{REVISION}\n")
-    assert receipt._revision(tmp_path) == REVISION
+    assert _revision(tmp_path) == REVISION
     (git / "HEAD").write_text("ref: refs/heads/main\n")
-    assert receipt._revision(tmp_path) is None
+    assert _revision(tmp_path) is None
     (git / "packed-refs").write_text(f"# pack-refs\n{REVISION} refs/heads/main\n")
-    assert receipt._revision(tmp_path) == REVISION
+    assert _revision(tmp_path) == REVISION
     (git / "refs" / "heads" / "main").write_text("0" * 40 + "\n")
-    assert receipt._revision(tmp_path) == "0" * 40
+    assert _revision(tmp_path) == "0" * 40
     worktree = tmp_path / "worktree"
     own = git / "worktrees" / "w"
     own.mkdir(parents=True)
@@ -227,12 +228,12 @@ def test_the_revision_is_read_in_every_form_that_git_keeps_it(tmp_path: Path):
     (worktree / ".git").write_text(f"gitdir: {own}\n")
     (own / "HEAD").write_text("ref: refs/heads/main\n")
     (own / "commondir").write_text("../..\n")
-    assert receipt._revision(worktree) == "0" * 40
+    assert _revision(worktree) == "0" * 40
 
 
 def test_the_peak_of_memory_is_this_processs_and_not_its_parents():
     held = bytearray(b"x") * (400 << 20)
-    program = "from ingestion.runs.receipt import peak_memory_mb; print(peak_memory_mb())"
+    program = "from ingestion.runs.run import peak_memory_mb; print(peak_memory_mb())"
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert peak_memory_mb() >= len(held) >> 20
     assert 10 < int(child.stdout) < 350

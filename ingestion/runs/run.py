@@ -1,13 +1,13 @@
-"""A job's receipt: which run of which code did what, on which settings, and what became of it.
+"""A run: its id, the lock, its scratch folders, and the receipt that it leaves.
 
-A job is entered where it starts and left where it ends, and leaving it writes the receipt, whatever
-has happened::
+A job opens a run where it starts. Leaving it writes the receipt, whatever happened::
 
-    with Job(settings, run_id, "feature-ingest", "feature_ingest.json", request) as job:
+    with Run.open(project, "feature-ingest", request, file="feature_ingest.json") as run:
         …
-        job.tell(fetched=…, symbols=…)
+        run.tell(fetched=…, symbols=…)
 
-One whose readers need its word before it publishes calls ``job.write()`` in the midst of it.
+A job whose readers need its receipt before it publishes calls ``run.write()`` before that. A flow
+opens one run, and each of its jobs is a step of it: :meth:`Run.child`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import hashlib
 import json
 import logging
 import resource
+import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +35,7 @@ from ingestion.base.errors import GateRefused, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.catalog import Catalog
-from ingestion.lakehouse import run_file, write_run_file
+from ingestion.lakehouse import lakehouse_lock, run_file, scratch_folder, write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
 from ingestion.project import Project
 
@@ -57,32 +58,91 @@ class Outcome(StrEnum):
     """130: by Ctrl-C, or by SIGTERM."""
 
 
-class Job:
-    """One job of a run, from its start to its receipt; a context manager.
+def new_run_id() -> str:
+    """Return an id that sorts by the wall clock, also when ``TVFEAST_NOW`` is set.
+
+    Runs of one second are in order too: who looks for the newest receipt goes by this.
+    """
+    seconds, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
+    second = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+    return f"{second}-{microseconds:06}{secrets.token_hex(2)}"
+
+
+class Run:
+    """A job that runs, from its start to its receipt; a context manager.
+
+    :meth:`open` makes one that has the lakehouse's lock.
 
     Parameters
     ----------
-    name
-        The command's.
-    file_name
-        The receipt's.
+    id_
+        What the parts and files that it writes are of; the steps of a flow share it.
+    job
+        The command's name.
+    file
+        The receipt's name.
     request
-        The request: a dataclass, a mapping, or whatever JSON can hold.
+        What was asked: a dataclass, a mapping, or whatever JSON can contain.
     """
 
     def __init__(
-        self, settings: Project, run_id: str, name: str, file_name: str, request: object = None
+        self, project: Project, id_: str, job: str, request: object = None, *, file: str
     ) -> None:
-        self._settings, self._run_id, self._name = settings, run_id, name
-        self._file_name, self._request = file_name, plain(request)
+        self.id, self.file = id_, file
+        self._project, self._job, self._request = project, job, plain(request)
         self._started, self._start = clock.now(), time.monotonic()
         self._outcome, self._error = Outcome.RUNNING, ""
         self._body: dict[str, object] = {}
-        self._secrets = _secrets(settings, request)
-        # The jobs of a flow share one run, and with it one ledger.
-        self._before = len(read_ledger(settings.lakehouse, run_id))
+        self._secrets = _secrets(project, request)
+        # The steps of a flow share one ledger.
+        self._before = len(read_ledger(project.lakehouse, id_))
 
-    def __enter__(self) -> Job:
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        project: Project,
+        job: str,
+        request: object = None,
+        *,
+        file: str,
+        step_of: Run | None = None,
+        writes: bool = True,
+    ) -> Iterator[Run]:
+        """Run a job under a new id and the lakehouse's lock; its receipt is there afterwards.
+
+        Parameters
+        ----------
+        step_of
+            The flow that the job is a step of, which has the lock already.
+        writes
+            Whether the job changes the lakehouse; without, it needs no lock.
+
+        Raises
+        ------
+        LakehouseLocked
+            If another process is writing; this leaves no receipt.
+        """
+        if step_of is not None:
+            with step_of.child(job, request, file=file) as step:
+                yield step
+            return
+        id_ = new_run_id()
+        with (
+            lakehouse_lock(project.lakehouse, id_) if writes else nullcontext(),
+            cls(project, id_, job, request, file=file) as run,
+        ):
+            yield run
+
+    def child(self, job: str, request: object = None, *, file: str) -> Run:
+        """Return a step of this run: it has its id and its lock, and a receipt of its own."""
+        return Run(self._project, self.id, job, request, file=file)
+
+    def scratch(self, name: str) -> Path:
+        """Return a folder for what is too large for memory; it does not outlive the lock."""
+        return scratch_folder(self._project.lakehouse, self.id, name)
+
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(
@@ -106,7 +166,7 @@ class Job:
     @property
     def receipt(self) -> Path:
         """Where it is, or will be."""
-        return run_file(self._settings.lakehouse, self._run_id, self._file_name).path
+        return run_file(self._project.lakehouse, self.id, self.file).path
 
     def tell(self, **body: object) -> None:
         """Add what this kind of job has to say; a member that the head has too replaces it."""
@@ -119,7 +179,7 @@ class Job:
     def _dataset(self, entry: Entry) -> str:
         """Return whose part it is; a folder that is no dataset's is named itself."""
         folder = entry.part.partition("/date=")[0]
-        datasets = self._settings.catalog.datasets
+        datasets = self._project.catalog.datasets
         return next((each.name for each in datasets if each.storage == folder), folder)
 
     def published(self) -> dict[str, int]:
@@ -137,8 +197,8 @@ class Job:
     def head(self) -> dict[str, Any]:
         """Return what all receipts share; times, memory and files are those up to now."""
         return {
-            "run_id": self._run_id,
-            "job": self._name,
+            "run_id": self.id,
+            "job": self._job,
             "outcome": self._outcome,
             "error": self._error or None,
             "started": self._started.isoformat(),
@@ -146,8 +206,8 @@ class Job:
             "duration_s": round(time.monotonic() - self._start, 3),
             "peak_memory_mb": peak_memory_mb(),
             "code": code_version(),
-            "catalog_sha256": catalog_hash(self._settings.catalog),
-            "settings": _settings(self._settings),
+            "catalog_sha256": catalog_hash(self._project.catalog),
+            "settings": _settings(self._project),
             "request": self._request,
             "parts": [
                 {"part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
@@ -156,15 +216,15 @@ class Job:
         }
 
     def _confirmed(self) -> list[Entry]:
-        written = read_ledger(self._settings.lakehouse, self._run_id)[self._before :]
+        written = read_ledger(self._project.lakehouse, self.id)[self._before :]
         return [entry for entry in written if entry.confirmed]
 
     def write(self) -> Path:
         """Write the receipt, of what is known so far; leaving the job writes it once more."""
         document = self.head() | {name: plain(value) for name, value in self._body.items()}
         text = self._secrets.hide(json.dumps(document, indent=2, ensure_ascii=False))
-        root, content = self._settings.lakehouse, text.encode(errors="replace")
-        return write_run_file(root, self._run_id, self._file_name, content + b"\n")
+        root, content = self._project.lakehouse, text.encode(errors="replace")
+        return write_run_file(root, self.id, self.file, content + b"\n")
 
 
 def row_counts(rows: Mapping[str, int]) -> str:
