@@ -59,7 +59,7 @@ def test_limits_and_top_leave_out_and_count(week: Project):
 def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Project, monkeypatch):
     materialize(writable_week)
     symbols = list(snapshot(writable_week, FRIDAY))
-    monkeypatch.setattr("ingestion.jobs.serve.select._STOCK_KEYS_A_READ", 7)
+    monkeypatch.setattr("ingestion.jobs.serve.stock_stores.KEYS_A_READ", 7)
     read = WideSqliteOnlineStore.get_online_features
 
     def then_a_load(*args, **kwargs):

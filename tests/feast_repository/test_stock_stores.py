@@ -28,7 +28,7 @@ def on_stock_stores(writable_week: Project, at) -> Project:
     at(FRIDAY)
     yaml = writable_week.feast_repository / "feature_store.yaml"
     text, changed = re.subn(
-        r"^( +)(type: feature_repo\.stores\.\S+)\n +# (type: \S+)$",
+        r"^( +)(type: ingestion\.plugins\.\S+)\n +# (type: \S+)$",
         r"\1# \2\n\1\3",
         yaml.read_text(),
         flags=re.MULTILINE,

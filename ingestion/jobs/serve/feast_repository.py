@@ -11,14 +11,13 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.base.reading import reading_again
 from ingestion.base.store_files import store_files
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.jobs.serve import stock_stores
+from ingestion.lakehouse import list_parts
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -71,17 +70,12 @@ def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
         If the online store is another than this project's, which cannot list its rows.
     """
     online = store._get_provider().online_store  # there is no public way
-    if not has_own_online_store(store):
+    if not stock_stores.has_own_online_store(store):
         raise FeastRepositoryError(
             f"{type(online).__name__} cannot list its rows: this needs the online store "
             "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore in feature_store.yaml"
         )
     return online.online_read_table(store.config, store.get_feature_view(group.name))
-
-
-def has_own_online_store(store: FeatureStore) -> bool:
-    """Tell this project's online store from Feast's, which are one line away in the YAML."""
-    return hasattr(store._get_provider().online_store, "online_read_table")
 
 
 class Reference(NamedTuple):
@@ -116,29 +110,6 @@ def require_data(project: Project, views: Iterable[str]) -> None:
             raise InputError(f"{project.lakehouse} has no {group.name}: run `tvfeast flow-data`")
 
 
-def require_servable(store: FeatureStore, views: Iterable[str]) -> None:
-    """Refuse to read views online that Feast would refuse, which names no remedy.
-
-    Raises
-    ------
-    FeastRepositoryError
-        If a view is disabled, or its last materialization by Feast's own command failed.
-    """
-    from feast.feature_view import FeatureViewState
-
-    for view in map(store.get_feature_view, dict.fromkeys(views)):
-        if not view.enabled:
-            raise FeastRepositoryError(
-                f"{view.name} is disabled: run `feast feature-views enable {view.name}` in "
-                f"{store.repo_path}"
-            )
-        if view.state in (FeatureViewState.CREATED, FeatureViewState.GENERATED):
-            raise FeastRepositoryError(
-                f"Feast does not serve {view.name} in the state {view.state.name}, where a failed "
-                "or killed `feast materialize` leaves it: run `tvfeast materialize`, which mends it"
-            )
-
-
 @contextlib.contextmanager
 def feast_calls(project: Project) -> Iterator[None]:
     """Call Feast: its prints stay off stdout, and its stores' errors become ours.
@@ -156,18 +127,17 @@ def feast_calls(project: Project) -> Iterator[None]:
     # The registry's file type makes it doubt a setting that we want all the same.
     logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
     logging.getLogger("feast.infra.offline_stores.file_source").setLevel(logging.ERROR)
-    import duckdb
     from google.protobuf.message import DecodeError
 
     files = store_files(project)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+            stock_stores.offline_errors(project),
+        ):
             warnings.simplefilter("ignore")
             yield
-    # Ours raise what can be shown; these are what Feast's own stores, and its registry, raise.
-    except duckdb.Error as error:
-        _find_corrupt_part(project)
-        raise FeastRepositoryError(f"the offline store cannot answer: {_line(error)}") from error
     except sqlite3.DatabaseError as error:
         raise FeastRepositoryError(
             f"{files.online} cannot be read ({error}): run `tvfeast rebuild`"
@@ -176,21 +146,6 @@ def feast_calls(project: Project) -> Iterator[None]:
         raise FeastRepositoryError(
             f"{files.registry} cannot be read: run `tvfeast rebuild`"
         ) from error
-
-
-def _find_corrupt_part(project: Project) -> None:
-    """Name the part that a store stumbled over, if it is one of ours; that takes a look at all."""
-
-    def read(group: FeatureGroup) -> None:
-        for part in list_parts(project.lakehouse, group):
-            read_part(part, group)
-
-    for group in project.catalog.groups:
-        reading_again(partial(read, group))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _registered(store: FeatureStore) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog, Dtype, FeatureGroup, Service
+from ingestion.jobs.serve import stock_stores
 from ingestion.jobs.serve.feast_repository import (
     Reference,
     feast_calls,
-    has_own_online_store,
     open_repository,
     read_online,
-    require_servable,
 )
 from ingestion.lakehouse import list_parts, newest_between, newest_known
 from ingestion.lakehouse.lookup import Known
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 _BAR = "bar_timestamp"
-_STOCK_KEYS_A_READ = 5_000
-"""Feast's SQLite store binds a variable a key, and SQLite has a limit."""
 
 REASONS = {
     "unknown": "without a row",
@@ -138,7 +135,9 @@ def select(project: Project, request: SelectRequest) -> Selection:
     store = open_repository(project, apply_if_missing=request.as_of is not None)
     with feast_calls(project):
         if request.as_of is None:
-            require_servable(store, [group.name, *(each.view for each in wanted.references)])
+            stock_stores.require_servable(
+                store, [group.name, *(each.view for each in wanted.references)]
+            )
             rows = _read_online(project, store, group, symbols, wanted, at)
             if not rows:
                 _refuse_empty(store, group)
@@ -327,8 +326,7 @@ def _read_online(
     is_bar_served = any(column.name == _BAR for column in group.served)
     first = next(each for each in wanted.references if each.view == group.name)
     features = [str(each) for each in (*wanted.references, *[bar] * is_bar_served)]
-    # In one read where the store can: a load between two would be ranked against the one before.
-    size = max(1, len(symbols)) if has_own_online_store(store) else _STOCK_KEYS_A_READ
+    size = stock_stores.keys_a_read(store, len(symbols))
     for start in range(0, len(symbols), size):
         keys = symbols[start : start + size]
         answer = store.get_online_features(
@@ -372,12 +370,13 @@ def _fresh(
     i: int,
     at: datetime,
 ) -> Any:
-    """Return a value of the other views only inside their TTL, which Feast does not look at.
+    """Return a value of the other views only inside their TTL.
 
     The age of the ranked group's row is judged, and counted, with that row.
     """
     known_at = datetime.fromtimestamp(answer[f"{_full(each)}__ts"][i], UTC)
-    if each.view != group.name and at - known_at > catalog.group(each.view).ttl:
+    ttl = catalog.group(each.view).ttl
+    if each.view != group.name and not stock_stores.is_served(known_at, ttl, at):
         return None
     return answer[_full(each)][i]
 
