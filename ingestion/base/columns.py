@@ -156,6 +156,7 @@ def read_columns(
     *,
     row_groups: Sequence[int] | None = None,
     constants: Mapping[str, str | None] | None = None,
+    stored: pa.Schema | None = None,
 ) -> pa.Table:
     """Read columns of a file in their declared types, in the order in which they are asked for.
 
@@ -167,6 +168,8 @@ def read_columns(
         Which of its row groups; all if not given.
     constants
         Values of columns that the names of the file's folders tell.
+    stored
+        The file's own schema, if the caller has it: to make it takes as long as to read a column.
 
     Raises
     ------
@@ -175,7 +178,7 @@ def read_columns(
     InputError
         If a column cannot be read as its declared type.
     """
-    stored, constants = file.schema_arrow, constants or {}
+    stored, constants = stored or file.schema_arrow, constants or {}
     if (fault := damage(stored)) is not None:
         raise CorruptPart(f"{path} {fault}; put the file back from a backup")
     present = set(stored.names)

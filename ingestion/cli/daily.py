@@ -235,7 +235,7 @@ def _load_text(load: ViewLoad) -> str:
 @cli.command("rebuild")
 @json_option
 def rebuild_command(as_json: bool) -> None:
-    """Make registry.db and online.db anew, from the definitions and the lakehouse."""
+    """Make registry and online store anew, from the definitions and the lakehouse."""
     from ingestion.jobs.serve.rebuild import rebuild
     from ingestion.jobs.serve.verify_online import refuse_unless_equal
 
@@ -247,7 +247,7 @@ def rebuild_command(as_json: bool) -> None:
 def rebuild_text(result: RebuildResult) -> str:
     """Return a rebuild's outcome for people."""
     text = (
-        f"registry.db and online.db made anew\n{materialize_text(result.materialize)}\n"
+        f"registry and online store made anew\n{materialize_text(result.materialize)}\n"
         f"{online_text(result.report)}"
     )
     if result.dropped:

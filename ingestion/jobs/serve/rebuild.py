@@ -55,7 +55,7 @@ def rebuild(project: Project) -> RebuildResult:
         files.online.parent.mkdir(parents=True, exist_ok=True)
         files.registry.parent.mkdir(parents=True, exist_ok=True)
         scratch = files.online.parent / _SCRATCH
-        made = _Files(scratch / "registry.db", scratch / "online.db")
+        made = _Files(scratch / "registry" / files.registry.name, scratch / files.online.name)
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             loaded = _build(project, scratch, made)

@@ -195,9 +195,16 @@ class ParquetSource:
         groups: list[int] | None,
         columns: Sequence[Column],
     ) -> pa.Table:
-        self._seen |= {*opened.schema_arrow.names, *file.constants}
+        stored = opened.schema_arrow
+        self._seen |= {*stored.names, *file.constants}
         return read_columns(
-            opened, file.path, columns, _conformed, row_groups=groups, constants=file.constants
+            opened,
+            file.path,
+            columns,
+            _conformed,
+            row_groups=groups,
+            constants=file.constants,
+            stored=stored,
         )
 
 
