@@ -62,7 +62,7 @@ def require_servable(store: FeatureStore, views: Iterable[str]) -> None:
         if view.state in (FeatureViewState.CREATED, FeatureViewState.GENERATED):
             raise FeastRepositoryError(
                 f"Feast does not serve {view.name} in the state {view.state.name}, where a failed "
-                "or killed `feast materialize` leaves it: `tvfeast materialize` ends that state"
+                "or killed `feast materialize` leaves it: run `tvfeast materialize`"
             )
 
 
