@@ -32,7 +32,6 @@ LIMITS: dict[str, int] = {
     "ingestion/quality": 8,
     "ingestion/replay": 3,
     "ingestion/runs": 14,
-    "ingestion/scanner": 7,
 }
 
 _THINGS = (

@@ -155,7 +155,7 @@ class ScannerClient:
             return None
 
     def serves(self, market: str, column: str, ticker: str | None) -> bool:
-        """Ask for one column alone, of one symbol; tell whether the scanner does not reject it.
+        """Ask for one column alone, of one symbol; return whether the scanner does not reject it.
 
         Parameters
         ----------

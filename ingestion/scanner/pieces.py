@@ -98,7 +98,7 @@ def _later(one: Any, other: Any) -> Any:
 
 
 def _is_closed(symbol: str, cells: dict[str, Any], first: Answer) -> bool:
-    """Tell whether the daily bar would be stored as closed."""
+    """Return whether the daily bar would be stored as closed."""
     opened, mode = cells.get(_OPEN), cells.get(_MODE)
     if not isinstance(opened, int | float) or not 0 < opened < 1 << 32:
         return False

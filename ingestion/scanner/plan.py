@@ -35,7 +35,7 @@ class Table:
     """The file, for an error."""
 
     def is_due(self, symbols: Iterable[str] | None) -> bool:
-        """Tell whether it needs a row of any of these symbols; of a market, it does."""
+        """Return whether it needs a row of any of these symbols; of a market, it does."""
         return symbols is None or not self.recent.issuperset(symbols)
 
 

@@ -23,7 +23,7 @@ QuestionT = TypeVar("QuestionT", Tickers, Page)
 Outcome = Answer | Transient | Rejected
 
 _MOST_FRUITLESS_ANSWERS = 2
-"""Rounds in a row that answers without anything new are borne: waiting longer for a scanner that
+"""Rounds in a row that answers without anything new are accepted: waiting longer for a scanner that
 answers would not help."""
 
 LEFT_OUT = "the scanner's answers leave it out"

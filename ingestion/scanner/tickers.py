@@ -78,7 +78,7 @@ class TickerCampaign:
         return [Tickers(tuple(again))] if again else []
 
     def confirm(self, size: int) -> list[Tickers]:
-        """Return the questions that tell a ticker the scanner does not know from a glitch."""
+        """Return the questions that separate a ticker the scanner does not know from a glitch."""
         self._confirming = True
         return batches(tuple(self.doubted), size)
 
@@ -116,7 +116,7 @@ class TickerCampaign:
         return []
 
     def _is_asked_again(self, row: RawRow, problem: str | None, asked_at: datetime) -> bool:
-        """Take a row; tell whether a better one is asked for, once."""
+        """Take a row; return whether a better one is asked for, once."""
         symbol = row.symbol
         is_first = symbol not in self._seen_bad
         try:

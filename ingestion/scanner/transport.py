@@ -102,7 +102,7 @@ class Transport:
     ------
     InputError
         If the URL is neither https nor of this machine and the options do not allow that; if a
-        header, or the session cookie, holds what no HTTP header can.
+        header, or the session cookie, contains what no HTTP header can.
     """
 
     def __init__(self, url: str, options: ScannerOptions, session_id: str | None = None) -> None:
