@@ -1,0 +1,279 @@
+"""One file adds a group, one more a formula; nothing else is touched, and everything works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from ingestion.cli.commands import cli
+from ingestion.jobs.workspace import make_workspace
+from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
+from ingestion.replay import Panel, ReplayScanner
+from tests.conftest import MONDAY, SAMPLE
+
+A, B, C = "NASDAQ:AAPL", "NASDAQ:AMZN", "NYSE:IBM"
+BIN = Path(sys.executable).parent
+
+GROUPS = """
+from ingestion.catalog import Column, FeatureGroup, FromBars, Scanner
+
+SIGNALS = FeatureGroup(
+    name="mine",
+    meaning="signals of mine, of every type",
+    source=Scanner(),
+    ttl="4d",
+    features=[
+        Column("beta_1_year", meaning="beta over a year"),
+        Column("number_of_employees", "int64", meaning="employees", low=0),
+        Column("is_primary", "bool", meaning="whether it is the primary listing"),
+        Column("AnalystRating", "string", meaning="rating", values=("Buy", "Hold", "Sell")),
+        Column("earnings_release_date", "timestamp", meaning="last release"),
+        Column("gone", meaning="what the scanner does not know any more", optional=True),
+        Column("gap", meaning="open ÷ previous close − 1"),
+    ],
+)
+
+COMPUTED = FeatureGroup(
+    name="mine_bars",
+    meaning="gaps, computed from bars",
+    source=FromBars(twin="mine"),
+    ttl="12d",
+    features=["gap", "RSI"],
+)
+"""
+
+FORMULAS = '''
+from ingestion.formulas import formula, ratio, shift
+
+
+@formula("gap", "open ÷ previous close − 1", look_back=1, low=-1)
+def gap(bars):
+    """Return the open over the close of the bar before - 1."""
+    return ratio(bars.open, shift(bars.close, 1)) - 1
+'''
+
+CELLS: dict[str, dict[str, Any]] = {
+    "beta_1_year": {A: 1.25, B: 0.75, C: 2.0},
+    "number_of_employees": {A: 164_000, B: 1_500_000, C: 270_000},
+    "is_primary": {A: True, B: False, C: True},
+    "AnalystRating": {A: "Buy", B: "Hold", C: None},
+    "earnings_release_date": {A: 1_611_781_200, B: 1_612_299_600, C: 1_611_262_800},
+    "gap": {A: 0.01, B: -0.01, C: 0.0},
+}
+
+
+class World:
+    """A fresh project with the two files, after two evenings of the whole flow."""
+
+    def __init__(self, folder: Path, scanner: ReplayScanner, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch, self.url = make_workspace(folder), patch, scanner.url
+        for name, text in (("groups", GROUPS), ("formulas", FORMULAS)):
+            (self.folder / "feature_repo" / name).mkdir()
+            (self.folder / "feature_repo" / name / "mine.py").write_text(text)
+        self.enter(patch)
+        self.candidates = self.folder / "portfolio_candidates.json"
+        self.candidates.write_text(json.dumps({"symbols": [A, B, C]}))
+        bars = pq.read_table(SAMPLE / "bars.parquet")
+        self.bars = bars.filter(pc.is_in(bars["symbol"], pa.array([A, B, C])))
+        pq.write_table(self.bars, self.folder / "history.parquet")
+
+    def enter(self, patch: pytest.MonkeyPatch, day: int = 0) -> None:
+        """Work in this project, on the evening of a day."""
+        self.patch = patch
+        patch.setenv("TVFEAST_PROJECT", str(self.folder))
+        patch.setenv("TVFEAST_SCANNER_URL", self.url)
+        self.evening(day)
+
+    def evening(self, day: int) -> None:
+        self.patch.setenv("TVFEAST_NOW", (MONDAY + timedelta(days=day)).isoformat())
+
+    def run(self, *words: str) -> Any:
+        """Run a command and return its JSON."""
+        result = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, (words, result.output)
+        return json.loads(result.stdout)
+
+    @property
+    def project(self) -> Project:
+        return Project.from_environment()
+
+
+@pytest.fixture(scope="module")
+def made(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("extend") / "project"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ReplayScanner(sample_panel.with_columns(CELLS)) as scanner,
+    ):
+        world = World(folder, scanner, patch)
+        before = world.folder / "before.parquet"
+        known = world.bars.filter(
+            pc.less(world.bars["timestamp"], int((MONDAY - timedelta(hours=12)).timestamp()))
+        )
+        pq.write_table(known, before)
+        world.run("import-bars", str(before))
+        for day in (0, 1):
+            world.evening(day)
+            world.flow = world.run("flow-data", "--candidates", str(world.candidates))
+        yield world
+
+
+@pytest.fixture
+def world(made: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    made.enter(monkeypatch, day=1)
+    return made
+
+
+def test_the_flow_publishes_and_serves_both_groups(world: World):
+    published = {each["dataset"]: each for each in world.flow["published"]}
+    assert published["mine"]["rows"] == 3
+    assert published["mine_bars"]["online"] == 3
+    assert not world.flow["refused"]
+
+
+def test_the_rows_have_the_scanners_values_in_every_type(world: World):
+    group = world.project.catalog.group("mine")
+    rows = read_current(list_parts(world.project.lakehouse, group), group).to_pylist()
+    assert len(rows) == 6
+    last = {row["symbol"]: row for row in rows[-6:] if row["timestamp"] == rows[-1]["timestamp"]}
+    assert last[A]["beta_1_year"] == 1.25
+    assert last[A]["number_of_employees"] == 164_000
+    assert last[A]["is_primary"] is True
+    assert (last[B]["AnalystRating"], last[C]["AnalystRating"]) == ("Hold", None)
+    assert last[A]["earnings_release_date"].timestamp() == 1_611_781_200
+    assert all(row["gone"] is None for row in rows)
+
+
+def test_the_formula_is_computed_for_all_of_history(world: World):
+    group = world.project.catalog.group("mine_bars")
+    rows = read_current(list_parts(world.project.lakehouse, group), group)
+    own = rows.filter(pc.equal(rows["symbol"], A)).sort_by("timestamp").to_pandas()
+    bars = world.bars.filter(pc.equal(world.bars["symbol"], A)).sort_by("timestamp").to_pandas()
+    split = bars["split_ratio"].cumprod() if "split_ratio" in bars else 1.0
+    opens, closes = bars["open"] * split, bars["close"] * split
+    expected = (opens / closes.shift(1) - 1)[: len(own)]
+    pd.testing.assert_series_equal(
+        own["gap"][1:], expected[1:], check_names=False, check_exact=False, rtol=1e-12
+    )
+
+
+def test_select_ranks_by_the_new_feature(world: World):
+    chosen = world.run("select", "--by", "mine:beta_1_year")
+    assert [row["symbol"] for row in chosen["rows"]] == [C, A, B]
+    computed = world.run("select", "--by", "gap", "--from-group", "mine_bars")
+    assert len(computed["rows"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "source"),
+    [
+        ("number_of_employees", 164_000, "column number_of_employees"),
+        ("mine_bars:gap", None, "close of the bar before"),
+    ],
+)
+def test_explain_says_where_a_value_comes_from(world: World, feature: str, value: Any, source: str):
+    (story,) = world.run("explain", A, feature)["stories"]
+    assert source in story["source"]
+    if value is not None:
+        assert story["versions"][0]["value"] == value
+        assert story["online"]["value"] == value
+
+
+def test_status_verify_and_parity_know_them(world: World):
+    status = world.run("status")
+    assert {"mine", "mine_bars"} <= {group["view"] for group in status["groups"]}
+    assert not world.run("verify")["faults"]
+    assert {"gap"} <= {column["feature"] for column in world.run("parity")["report"]["columns"]}
+
+
+def test_the_catalog_is_sound_and_documented(world: World):
+    assert not world.run("catalog", "check")["problems"]
+    document = subprocess.run(
+        [sys.executable, "-m", "ingestion.cli.schema_registry"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TVFEAST_PROJECT": str(world.folder)},
+    ).stdout
+    assert "| `number_of_employees` | int64 | yes |" in document
+
+
+def test_history_and_online_reads_through_feast(world: World):
+    from feast import FeatureStore
+
+    store = FeatureStore(repo_path=str(world.folder / "feature_repo"))
+    names = [f"mine:{name}" for name in CELLS if name != "gap"] + ["mine_bars:gap"]
+    asked = pd.DataFrame({"symbol": [A, B], "event_timestamp": [pd.Timestamp(MONDAY)] * 2})
+    asked["event_timestamp"] += pd.Timedelta(days=1, minutes=5)
+    joined = store.get_historical_features(entity_df=asked, features=names).to_df()
+    joined = joined.set_index("symbol")
+    assert joined.loc[A, "number_of_employees"] == 164_000
+    assert joined.loc[B, "AnalystRating"] == "Hold"
+    assert bool(joined.loc[A, "is_primary"]) is True
+    answer = store.get_online_features(names, [{"symbol": A}]).to_dict()
+    assert answer["AnalystRating"] == ["Buy"]
+    assert answer["is_primary"] == [True]
+    assert answer["number_of_employees"] == [164_000]
+    assert answer["gap"][0] == pytest.approx(joined.loc[A, "gap"])
+
+
+@pytest.mark.parametrize("where", [".", "feature_repo"])
+def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path, where: str):
+    """A module that is installed under the name of a folder changes nothing."""
+    folder = shutil.copytree(world.folder, tmp_path / "copy")
+    installed = tmp_path / "site"
+    (installed / "groups").mkdir(parents=True)
+    (installed / "groups" / "__init__.py").write_text("raise RuntimeError('not ours')")
+    env = os.environ | {"PYTHONPATH": str(installed), "PYTHONWARNINGS": "ignore"}
+    chdir = [] if where == "feature_repo" else ["--chdir", "feature_repo"]
+    for command in ("plan", "apply"):
+        done = subprocess.run(
+            [str(BIN / "feast"), *chdir, command],
+            cwd=folder / where,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    from feast import FeatureStore
+
+    store = FeatureStore(repo_path=str(folder / "feature_repo"))
+    views = {view.name: view for view in store.list_feature_views()}
+    assert {"mine", "mine_bars"} <= views.keys()
+    assert views["mine"].batch_source.path.startswith(str(folder))
+
+
+def test_compaction_changes_no_row(world: World):
+    group = world.project.catalog.group("mine")
+    before = read_current(list_parts(world.project.lakehouse, group), group)
+    world.evening(3)
+    world.run("compact")
+    assert read_current(list_parts(world.project.lakehouse, group), group).equals(before)
+    assert not world.run("verify")["faults"]
+
+
+def test_a_feature_that_is_no_number_cannot_be_ranked_by(world: World):
+    result = CliRunner().invoke(cli, ["select", "--by", "mine:AnalystRating"])
+    assert "is a string: name a number" in str(result.exception)
+
+
+def test_replacing_the_project_changes_no_other(world: World, tmp_path: Path):
+    other = replace(world.project, folder=make_workspace(tmp_path / "other"))
+    assert [group.name for group in other.catalog.groups] == ["tv_technicals_1d", "local_1d"]
