@@ -26,12 +26,12 @@ LIMITS: dict[str, int] = {
     "ingestion/cli": 3,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
-    "ingestion/jobs": 58,
-    "ingestion/lakehouse": 26,
+    "ingestion/jobs": 56,
+    "ingestion/lakehouse": 25,
     "ingestion/plugins": 64,
     "ingestion/quality": 8,
     "ingestion/replay": 3,
-    "ingestion/runs": 14,
+    "ingestion/runs": 13,
 }
 
 _THINGS = (

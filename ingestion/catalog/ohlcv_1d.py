@@ -1,4 +1,4 @@
-"""Closed daily bars, as traded: what ``local_1d`` is computed from."""
+"""Closed daily bars, as traded: what formulas are computed from."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _doubts(result: ImportResult) -> Iterator[str]:
 @cli.command("local-features")
 @json_option
 def local_features_command(as_json: bool) -> None:
-    """Compute local_1d for the bars that are new."""
+    """Compute the features of the bars that are new."""
     from ingestion.jobs.compute.local_features import local_features
 
     result = local_features(Project.from_environment())
@@ -168,7 +168,7 @@ def local_features_command(as_json: bool) -> None:
 @click.option("--plan", "only_plan", is_flag=True, help="Say how much it will write, and stop.")
 @json_option
 def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) -> None:
-    """Compute local_1d for a span of history; writes only what differs.
+    """Compute the features of a span of history; writes only what differs.
 
     Says first about how many bytes it will write. A column that was added to the group is filled
     so; the receipt has `definition` as the reason of these rows.
@@ -199,7 +199,7 @@ def plan_text(planned: BackfillPlan) -> str:
 def local_text(result: LocalFeaturesResult) -> str:
     """Return a recomputation's outcome for people."""
     if not result.dates:
-        return "nothing new: no bar was written since local_1d was computed"
+        return "nothing new: no bar was written since features were computed"
     stopped = f", {result.quarantined:,} quarantined" if result.quarantined else ""
     if result.rows_defined:
         stopped += f"; {result.rows_defined:,} of the rows for columns that were declared later"

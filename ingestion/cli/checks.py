@@ -272,7 +272,7 @@ def _footer(report: ParityReport) -> str:
         (report.repeated, "repeat a bar"),
         (report.open, "of unfinished bars"),
         (report.unknown, "of bars that may be unfinished"),
-        (report.unmatched, "of bars without a row in local_1d"),
+        (report.unmatched, "of bars without a recomputed row"),
     )
     left_out = ", ".join(f"{count:,} {what}" for count, what in apart if count)
     return (

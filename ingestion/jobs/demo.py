@@ -93,11 +93,12 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
     say(tables.parity(parity(project).report))
     made = training_labels(project, _TARGET, *_TRAINING)
     out = project.folder / "training_set.parquet"
-    trained = training_set(project, TrainingSetRequest(made.labels.table, out, "training_v1"))
+    service = project.catalog.default_service("target").name
+    trained = training_set(project, TrainingSetRequest(made.labels.table, out, service))
     say(
         f"\nTraining set: {trained.rows:,} decisions with {_TARGET} from {_TRAINING[0]} to "
         f"{_TRAINING[1]}, {trained.matched:,} with the\n{len(trained.features)} features of "
-        "local_1d as they were known at that close, and not later."
+        f"{_computed(project)} as they were known at that close, and not later."
     )
     request = SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True)
     say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
@@ -115,8 +116,12 @@ def _evening(project: Project, request: FeatureIngestRequest) -> str:
     )
     return (
         f"{bars.bars.written:2} closed bars, {snapshot.report.fetched} snapshot rows, "
-        f"{local.rows_written:2} local_1d rows → checked → online → verified"
+        f"{local.rows_written:2} {_computed(project)} rows → checked → online → verified"
     )
+
+
+def _computed(project: Project) -> str:
+    return " and ".join(group.name for group in project.catalog.computed)
 
 
 def _load_bars(project: Project, sample: Path) -> str:
@@ -125,7 +130,7 @@ def _load_bars(project: Project, sample: Path) -> str:
     computed = local_features(project)
     return (
         f"{imported.written:,} closed bars imported → ohlcv_1d, {computed.rows_written:,} rows of "
-        "17 features → local_1d"
+        f"{len(project.catalog.computed[0].features)} features → {_computed(project)}"
     )
 
 

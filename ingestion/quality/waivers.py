@@ -6,7 +6,7 @@ aside::
     owner = "A. Person"
     reason = "exchange outage of 12 January, confirmed by the vendor"
     expires = 2026-01-16
-    waives = ["tv_technicals_1d: unmoved share"]
+    waives = ["GROUP: unmoved share"]
 
 It holds to the end of that day, UTC. Each entry names one check of one group, as findings do.
 """
@@ -147,7 +147,7 @@ def _text(document: dict[str, Any], member: str) -> str:
 def _names(document: dict[str, Any], known: Collection[str]) -> tuple[str, ...]:
     names = document.get("waives")
     if not isinstance(names, list) or not names:
-        raise ValueError('waives must list checks, such as ["tv_technicals_1d: RSI unit"]')
+        raise ValueError('waives must list checks, such as ["GROUP: FEATURE unit"]')
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"waives {name!r}, which is no check of any group")

@@ -44,7 +44,7 @@ class ExplainRequest:
 
     symbol: str
     feature: str
-    """``RSI``, or ``local_1d:RSI`` for one view's."""
+    """``FEATURE``, or ``GROUP:FEATURE`` for one group's."""
     as_of: datetime | None = None
     """Now if not given."""
     online: bool = True

@@ -48,7 +48,7 @@ class SelectRequest:
     """What to rank, and what to leave out."""
 
     by: str | None = None
-    """``RSI`` or ``local_1d:RSI``; what the service ranks by if None."""
+    """``FEATURE`` or ``GROUP:FEATURE``; what the service ranks by if None."""
     symbols: Sequence[str] | None = None
     """Candidates; all symbols with a row inside the TTL if none are given."""
     minimum: Mapping[str, float] = field(default_factory=dict)
@@ -110,8 +110,8 @@ def select(project: Project, request: SelectRequest) -> Selection:
 
     Without ``as_of`` the online store is read at ``clock.now()``. With it the offline store is, and
     the online store is not touched: snapshots that had been taken and written by then, or the rows
-    of ``local_1d`` whose bars had closed by then, whenever they were computed. The TTL is counted
-    at that instant.
+    of computed groups whose bars had closed by then, whenever they were computed. The TTL is
+    counted at that instant.
 
     Raises
     ------
