@@ -291,8 +291,12 @@ def _symbols_without_volume(layout: Layout) -> set[str]:
     filled: set[str | None] = set()
     for table in read_tables(layout, sorted((symbol, volume))):
         names = table.columns[symbol]
-        every.update(names.unique().to_pylist())
-        filled.update(names.filter(_is_filled(table.columns[volume])).unique().to_pylist())
+        with_volume = names.filter(_is_filled(table.columns[volume]))
+        try:
+            every.update(names.unique().to_pylist())
+            filled.update(with_volume.unique().to_pylist())
+        except (ValueError, OverflowError, KeyError) as error:  # the last: an unknown zone
+            raise InputError(f"{layout.path}: a symbol cannot be read: {error}") from None
     return {str(name).strip() for name in every - filled if name is not None}
 
 
