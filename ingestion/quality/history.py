@@ -101,7 +101,7 @@ class Newest(NamedTuple):
     rows: pa.Table
     """Unique on and sorted by ``symbol``; no rows if the group has none."""
     parts: tuple[Part, ...]
-    """The parts that they are from."""
+    """The parts that they are from, oldest first."""
 
 
 def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> Newest:
@@ -138,8 +138,8 @@ def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> Newest:
         since = _instant(newest - group.ttl)
         rows = rows.filter(pc.greater_equal(rows["event_timestamp"], since))
     rows = _newest(rows, ("event_timestamp", "created_timestamp"))
-    numbers = sorted(pc.unique(rows[_PART]).to_pylist())
-    return Newest(rows.drop_columns([_PART]), tuple(parts[number] for number in numbers))
+    parts = sorted(parts[number] for number in pc.unique(rows[_PART]).to_pylist())
+    return Newest(rows.drop_columns([_PART]), tuple(parts))
 
 
 def _newest(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:

@@ -91,7 +91,7 @@ def write(settings: Project, run_id: str, name: str, **document: object) -> None
 
 
 def snapshot_receipt(settings: Project, run_id: str, coverage: float = 1.0, **more) -> None:
-    source = {"symbols": more.pop("symbols", NAMES)}
+    source = {"profile": "mine.json", "symbols": more.pop("symbols", NAMES)}
     write(
         *(settings, run_id, SNAPSHOT),
         **{"coverage": coverage, "request": {"source": source}, "failed_symbols": {}, **more},
@@ -283,7 +283,10 @@ def test_a_load_of_another_project_on_the_same_lakehouse_is_not_this_ones(lakeho
         (SNAPSHOT, {}),
         (SNAPSHOT, {"coverage": "all"}),
         (SNAPSHOT, {"coverage": float("nan"), "request": {"source": "x"}}),
-        (SNAPSHOT, {"coverage": 1.0, "request": {"source": {"symbols": 7}}}),
+        (
+            SNAPSHOT,
+            {"coverage": 1.0, "request": {"source": {"profile": "mine.json", "symbols": 7}}},
+        ),
         (SNAPSHOT, {"coverage": 1.0, "failed_symbols": 7}),
         ("materialize.json", {"until": "noon", "views": []}),
         ("materialize.json", {"until": EVENING.isoformat(), "views": [7]}),

@@ -73,7 +73,9 @@ def flow(settings: Project, at) -> Flow:
         run_id, root = new_run_id(), settings.lakehouse
         present = rows if rows is not None else list(symbols)
         profiles = with_run(known_profiles(root), name, run_id)
-        source = symbols if isinstance(symbols, str) else {"symbols": symbols}
+        source = (
+            symbols if isinstance(symbols, str) else {"profile": "asia.json", "symbols": symbols}
+        )
         head = {"run_id": run_id, "settings": {"project": str(settings.folder)}}
         head |= {"started": started.isoformat(), "outcome": outcome, "error": "it broke"}
         if fetched and outcome != "running" and present:

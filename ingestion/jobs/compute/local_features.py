@@ -46,6 +46,7 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
+    key_below,
     list_parts,
     read_current,
     read_metadata,
@@ -174,7 +175,7 @@ def _finished(root: Path, run: Run, result: LocalFeaturesResult) -> LocalFeature
     counts = ("bars", "dates", "rows_written", "rows_defined", "rows_unchanged", "quarantined")
     run.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
     if result.defined:
-        names = (part.relative_to(root).as_posix() for part in result.defined)
+        names = (key_below(root, str(part)) for part in result.defined)
         run.tell(reasons=dict.fromkeys(names, "definition"))
     return replace(result, receipt=run.receipt)
 
