@@ -28,7 +28,7 @@ from tests.declared import TV_TECHNICALS_1D
 from tests.fuzzing import fuzz
 
 LAKEHOUSE = re.compile(
-    r"(_lock|_runs/[0-9A-Za-z-]+/[a-z_]+\.(jsonl?|parquet)"
+    r"(_lock|_columns/[a-z0-9_]+\.json|_runs/[0-9A-Za-z-]+/[a-z_]+(\.[a-z0-9_]+)?\.(jsonl?|parquet)"
     r"|(features/)?[a-z0-9_]+/date=\d{4}-\d\d-\d\d/part-\d+\.parquet)"
 )
 """What a run may leave: names that no symbol has a part in."""
