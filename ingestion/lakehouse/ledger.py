@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ingestion.base.errors import InputError
+from ingestion.base.errors import CorruptPart, InputError
 from ingestion.lakehouse.local_disk import RUNS, add_lines
+from ingestion.lakehouse.origins import is_merged
+from ingestion.lakehouse.parts import Part, read_metadata
 from ingestion.lakehouse.run_files import run_file, run_files
 
 LEDGER_FILE = "files.jsonl"
@@ -85,6 +87,20 @@ class Ledger:
                     raise
         return cls(entries)
 
+    @classmethod
+    def of_merged(
+        cls, root: Path, parts: Iterable[Part], seen: Collection[str], *, whole: bool = True
+    ) -> Ledger:
+        """Read what :meth:`is_among` needs to know of these parts, whole or not at all.
+
+        A part that no merge wrote is itself alone, so no ledger is read unless one that is not
+        among those seen was merged. What this costs does not grow with the number of runs.
+
+        Parameters and errors as of :meth:`read`.
+        """
+        others = (part for part in parts if part.key not in seen)
+        return cls.read(root, whole=whole) if any(map(_may_be_merged, others)) else cls(())
+
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._runs
 
@@ -131,6 +147,13 @@ class Ledger:
         ):
             gone |= new
         return gone
+
+
+def _may_be_merged(part: Part) -> bool:
+    try:
+        return is_merged(read_metadata(part).metadata)
+    except (CorruptPart, FileNotFoundError):
+        return True  # the ledger knows it too
 
 
 def announce(root: Path, *entries: Entry) -> None:

@@ -113,6 +113,11 @@ def is_of_a_run(metadata: Mapping[bytes, bytes] | None) -> bool:
     return RUN_ID.encode() in (metadata or {})
 
 
+def is_merged(metadata: Mapping[bytes, bytes] | None) -> bool:
+    """Return whether a part was merged from others."""
+    return _ORIGINS.encode() in (metadata or {})
+
+
 def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
     """Return the runs whose rows a part holds, without looking at the rows.
 

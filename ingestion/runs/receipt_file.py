@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import RunFile, run_file, run_ids
+from ingestion.lakehouse import RunFile, run_file, run_files
 from ingestion.runs.run import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
@@ -92,11 +92,10 @@ def receipts_told(
     after
         Only of runs that are later than this one.
     """
-    for run_id in run_ids(root):
-        if run_id <= after:
+    for file in run_files(root, name):
+        if file.run_id <= after:
             break
-        file = run_file(root, run_id, name)
-        told = receipt_told(file, read, passed_over) if file.exists() else None
+        told = receipt_told(file, read, passed_over)
         if told is not None:
             yield told
 

@@ -65,7 +65,7 @@ def _faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
             continue
         may_be_a_runs = file.name.endswith(".json") or file.name in (QUARANTINE_FILE, REFUSED_FILE)
         if recorded and file.key in recorded:
-            if reason := _change(root, file):
+            if reason := _change(root, file, recorded[file.key]):
                 yield file.key, reason
         elif not may_be_a_runs:
             yield file.key, _FOREIGN
@@ -73,13 +73,14 @@ def _faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
             yield file.key, _UNRECORDED
 
 
-def _change(root: Path, file: RunFile) -> str | None:
-    """Tell what is wrong with a recorded file, if anything is."""
+def _change(root: Path, file: RunFile, recorded: list[Entry]) -> str | None:
+    """Return what is wrong with a recorded file, if anything is."""
     for _ in range(_LOOKS):  # it may be written again between the two
         try:
             content = file.sha256()
         except OSError as error:
             return f"cannot be read ({error.strerror}): put it back from a backup"
-        if content in {each.sha256 for each in read_run_files(root, file.run_id)[file.key]}:
+        if content in {each.sha256 for each in recorded}:
             return None
+        recorded = read_run_files(root, file.run_id)[file.key]
     return _CHANGED

@@ -113,14 +113,14 @@ def load(project: Project, into: Project, groups: Collection[FeatureGroup] | Non
     groups = project.catalog.groups if groups is None else groups
     store = open_repository(into, apply_if_missing=True)
     started, until = time.monotonic(), clock.now()
-    before, ledger = last_loads(project), Ledger.read(project.lakehouse)
+    before = last_loads(project)
     with feast_calls(into):
         _make_tables(store)
         for group in groups:
             _clamp_future_ends(store, group, until)
         _make_servable(store)
         views = tuple(
-            _load(project, store, group, until, before.get(group.name), ledger) for group in groups
+            _load(project, store, group, until, before.get(group.name)) for group in groups
         )
     return Loaded(views, until, round(time.monotonic() - started, 3))
 
@@ -137,7 +137,6 @@ def _load(
     group: FeatureGroup,
     until: datetime,
     before: LastLoad | None,
-    ledger: Ledger,
 ) -> ViewLoad:
     """Load the newest row of each symbol, by Feast's engine but without Feast's state machine.
 
@@ -162,6 +161,7 @@ def _load(
     store.registry.apply_materialization(view, store.project, since, until)
     seen = before.parts if before else frozenset()
     # The ledger knows what a merged part was merged from.
+    ledger = Ledger.of_merged(project.lakehouse, window, seen)
     new = [day for name, day in names.items() if not ledger.is_among(name, seen)]
     return ViewLoad(
         view=group.name,

@@ -156,8 +156,10 @@ def _newest_loaded(
     """Return the rows that a load has brought and that are valid at a later instant."""
     tables = [_none(group)]
     if load is not None:
-        ledger, since = Ledger.read(lakehouse, whole=False), load.until - group.ttl
-        for part in list_parts(lakehouse, group, since.date()):
+        since = load.until - group.ttl
+        parts = list_parts(lakehouse, group, since.date())
+        ledger = Ledger.of_merged(lakehouse, parts, load.parts, whole=False)
+        for part in parts:
             name = part.key
             was_loaded = ledger.is_among(name, load.parts)
             if was_loaded or any(entry.replaces for entry in ledger.of(name)):
