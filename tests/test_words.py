@@ -31,7 +31,7 @@ LIMITS: dict[str, int] = {
     "ingestion/plugins": 64,
     "ingestion/quality": 8,
     "ingestion/replay": 3,
-    "ingestion/runs": 13,
+    "ingestion/runs": 12,
 }
 
 _THINGS = (
