@@ -30,7 +30,8 @@ class RunFile(NamedTuple):
     @property
     def path(self) -> Path:
         """Where it is on the disk, for messages."""
-        return run_folder(self.root, self.run_id) / self.name
+        # Made at once: `verify` asks for it many times for each file of each run.
+        return Path(f"{self.root}/{self.key}")
 
     def __str__(self) -> str:
         return str(self.path)
