@@ -21,6 +21,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import last_loads
 from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
@@ -131,12 +132,14 @@ def test_a_snapshot_that_never_appeared_is_not_what_the_gate_counts(
 
 
 def test_failing_commands_leave_their_receipts(settings: Project, bars: Path):
+    labels = TrainingSetRequest(bars.parent / "none.parquet", bars.parent / "out.parquet")
     for name, job in (
         ("backfill.json", lambda: backfill(settings, date(2021, 4, 1), date(2021, 4, 2))),
         ("local_features.json", lambda: local_features(settings)),
         ("materialize.json", lambda: materialize(settings)),
         ("validate.json", lambda: validate(settings)),
         ("parity.json", lambda: parity(settings, ParityRequest())),
+        ("training_set.json", lambda: training_set(settings, labels)),
         ("accept.json", lambda: accept_losses(settings, ["x"], "gone")),
         ("import_bars.json", lambda: import_bars(settings, ImportRequest((bars.parent / "no",)))),
     ):
