@@ -121,15 +121,19 @@ withdraw-bars: setup ## Take back wrong bars, and doubles (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: local-features
-local-features: setup ## Compute local_1d for the bars that are new
+local-features: setup ## Compute the features of the bars that are new
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: backfill
-backfill: setup ## Compute local_1d for a span of history (ARGS="--from … --to …")
+backfill: setup ## Compute the features of a span of history (ARGS="--from … --to …")
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: verify
 verify: setup ## Check what the lakehouse holds (ARGS=--lookahead)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: catalog
+catalog: setup ## List the feature groups and services (ARGS=check: what is wrong with them)
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: upgrade

@@ -21,6 +21,7 @@ from ingestion.base.errors import (
     InputError,
     LakehouseLocked,
 )
+from ingestion.catalog.catalog import SHIPPED
 from ingestion.cli.daily import rebuild_text
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize
@@ -192,12 +193,15 @@ class TestRepair:
         with pytest.raises(FeastRepositoryError, match=f"{name} cannot be read"):
             select(writable_week, SelectRequest(symbols=["NASDAQ:AAPL"]))
 
-    def test_a_changed_definition_is_noticed(self, writable_week: Project, monkeypatch):
+    def test_a_changed_definition_is_noticed(self, writable_week: Project):
         materialize(writable_week)
-        changed = dataclasses.replace(GROUP, ttl=timedelta(days=9))
-        monkeypatch.setattr("ingestion.feast_objects.definitions.TV_TECHNICALS_1D", changed)
+        name = f"groups/{GROUP.name}.py"
+        own = writable_week.feast_repository / name
+        own.parent.mkdir()
+        shipped = (SHIPPED / name).read_text()
+        own.write_text(shipped.replace('ttl="4d"', 'ttl="9d"'))
         with pytest.raises(FeastRepositoryError, match=r"has changed.*feast apply"):
-            materialize(writable_week)
+            materialize(dataclasses.replace(writable_week))
 
 
 def test_an_earlier_clock_does_not_overwrite_newer_values(writable_week: Project, at):
