@@ -118,7 +118,7 @@ def spoil(settings: Project) -> None:
 @pytest.fixture
 def twins(made: Twins, at, monkeypatch: pytest.MonkeyPatch) -> Twins:
     at(WITHDRAWN + HOUR)
-    monkeypatch.setenv("TVFEAST_PROJECT", str(made.spoiled.project))
+    monkeypatch.setenv("TVFEAST_PROJECT", str(made.spoiled.folder))
     return made
 
 
@@ -173,7 +173,7 @@ def test_a_point_in_time_join_is_that_of_the_clean_twin_at_every_instant(
     days = [datetime(2021, 2, 26, tzinfo=UTC) + n * timedelta(hours=7) for n in range(160)]
     labels = grid(datetime(2021, 1, 12, tzinfo=UTC), *days)
     ours = joined(twins.spoiled, twins.folder, labels)
-    monkeypatch.setenv("TVFEAST_PROJECT", str(twins.clean.project))
+    monkeypatch.setenv("TVFEAST_PROJECT", str(twins.clean.folder))
     theirs = joined(twins.clean, twins.folder, labels)
     pd.testing.assert_frame_equal(ours[FEATURES], theirs[FEATURES])
     assert ours["RSI"].notna().sum() > 300

@@ -95,6 +95,9 @@ def test_select_leaves_out_what_was_open_by_its_feed(settings, snapshot) -> None
     assert chosen.left_out == {"open_bar": 1}
 
 
+NAMES = [column.name for column in TV_TECHNICALS_1D.features]
+
+
 @pytest.mark.parametrize(
     ("now", "unmoved"),
     [
@@ -111,13 +114,14 @@ def test_a_bar_stands_still_from_when_its_feed_should_have_moved(
     still = {f"{symbol}{n}": mode for symbol, mode in MODES.items() for n in range(20)}
     names = (*still, *(f"NYSE:NEW{n}" for n in range(60)))
     asked = FeatureIngestRequest(Candidates("120.json", names, (), 0), scanner=QUICK)
-    for evening, opened in (("2021-03-03T22:00", OPENED), (now, "2021-03-04T14:30")):
+    evenings = (("2021-03-03T22:00", OPENED), (now, "2021-03-04T14:30"))
+    for day, (evening, opened) in enumerate(evenings):
         scanner.panel = showing(
             *(
                 bar(
                     name,
                     OPENED if name in still else opened,
-                    **{each.name: 0.5 + place / 1000 for each in TV_TECHNICALS_1D.features},
+                    **dict.fromkeys(NAMES, 0.5 + place / 1_000 + day / 10_000),
                     last_bar_update_time=unix(opened),
                     update_mode=still.get(name, "delayed_streaming_900"),
                 )
