@@ -23,6 +23,7 @@ from ingestion.markets.candidates import read_candidates
 from ingestion.markets.universe import Market
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, Panel
+from ingestion.runs.run import Run
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 pytestmark = pytest.mark.usefixtures("no_power_cuts")
@@ -213,10 +214,11 @@ class TestReceipt:
         assert (result.bars.written, result.bars.waiting) == (1, 1)
         assert files(settings) == whole
 
-    def test_it_bears_the_run_id_that_was_given(self, settings):
-        result = data_ingest(settings, ScanRequest(ALL), run_id="flow-1")
-        assert result.receipt == settings.lakehouse / "_runs" / "flow-1" / "data_ingest.json"
-        assert plain(result)["report"]["run_id"] == "flow-1"
+    def test_a_step_has_the_run_id_of_its_flow(self, settings):
+        with Run.open(settings, "flow-data", file="flow_data.json") as flow:
+            result = data_ingest(settings, ScanRequest(ALL), run=flow)
+        assert result.receipt == settings.lakehouse / "_runs" / flow.id / "data_ingest.json"
+        assert plain(result)["report"]["run_id"] == flow.id
 
 
 def test_the_sample_shows_closed_bars_alone(sample_panel: Panel, settings: Project):
