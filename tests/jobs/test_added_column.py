@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.catalog import OHLCV_1D
+from ingestion.catalog.catalog import SHIPPED
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
@@ -203,3 +204,49 @@ def test_explain_says_why_a_row_was_written_again(project: Project):
     (story,) = explain(project, other).stories
     assert [version.is_older for version in story.versions] == [False, False]
     assert len({version.value for version in story.versions}) == 1
+
+
+def test_a_retired_column_keeps_what_is_stored_where_an_added_one_is_filled(
+    project: Project, computed: pa.Table
+):
+    """A row that is written again carries the retired value along; no later row has one."""
+    folder = project.feast_repository / "groups"
+    folder.mkdir()
+    shipped = (SHIPPED / "groups" / "local_1d.py").read_text()
+    retired = 'Column("momentum_60d", meaning="what it was", retired=True)'
+    (folder / "local_1d.py").write_text(
+        shipped.replace('"momentum_60d"', retired).replace(
+            "import FeatureGroup", "import Column, FeatureGroup"
+        )
+    )
+    (folder / "services.py").write_text("")
+    before = read_current(list_parts(project.lakehouse, FORMER), FORMER)
+    assert before["RSI"].null_count < before.num_rows
+    append_part(
+        project.lakehouse,
+        FORMER,
+        with_values(before, "momentum_60d", 0.25)
+        .filter(pc.equal(before["symbol"], "NASDAQ:AAPL"))
+        .slice(5, 1),
+        "by hand",
+    )
+    changed = replace(project)
+    assert backfill(changed, *EVER).rows_defined > 0
+    group = changed.catalog.group("local_1d")
+    rows = read_current(list_parts(project.lakehouse, group), group)
+    aapl = rows.filter(pc.equal(rows["symbol"], "NASDAQ:AAPL"))
+    assert aapl["momentum_60d"].to_pylist()[5] == 0.25
+    assert values(rows) == values(computed)
+    request = ExplainRequest("NASDAQ:AAPL", "momentum_60d", online=False)
+    (story,) = explain(changed, request).stories
+    assert story.source.startswith("retired: only what was stored before is kept; ")
+
+
+def with_values(rows: pa.Table, name: str, value: float) -> pa.Table:
+    place = rows.schema.get_field_index(name)
+    rows = rows.set_column(place, rows.schema.field(place), pa.repeat(value, rows.num_rows))
+    later = pa.repeat(
+        pa.scalar(WRITTEN + timedelta(minutes=1), pa.timestamp("us", "UTC")), len(rows)
+    )
+    place = rows.schema.get_field_index("created_timestamp")
+    return rows.set_column(place, rows.schema.field(place), later)

@@ -76,7 +76,8 @@ def test_old_bars_keep_no_fresh_snapshot_from_being_served(
     at: Callable[[datetime], None],
 ):
     at(LATER)
-    scanner.plan = FaultPlan(["empty"])  # the bars' only request
+    sound = scanner.panel
+    spoil_column(scanner, "open")  # which bars alone need
     flow = flow_data(history, request_all)
     assert isinstance(flow.error, GateRefused)
     assert flow.verdict == "refused"
@@ -100,6 +101,7 @@ def test_old_bars_keep_no_fresh_snapshot_from_being_served(
     assert len(picked.rows) == 60
     assert {row.features["returns_1d"] for row in picked.rows} == {None}
     at(LATER + timedelta(minutes=5))
+    scanner.panel = sound
     again = flow_data(history, request_all)  # with newer bars, nothing is old
     assert again["validate"].status is Status.DONE
     assert [each.view for each in again["materialize"].result.loads] == [TV, LOCAL]
@@ -151,26 +153,26 @@ def test_a_group_that_is_kept_back_is_served_as_it_was_loaded_and_nothing_calls_
 
 
 @pytest.mark.parametrize(
-    ("script", "failed", "loaded_rows"),
+    ("column", "failed", "loaded_rows"),
     [
-        ([None, None, "server-error"], "feature-ingest", {TV: 0, LOCAL: 60}),
-        (["server-error"], "data-ingest", {TV: 60, LOCAL: 0}),
-        ([None, "server-error"], "meta-ingest", {TV: 60, LOCAL: 60}),
+        ("RSI", "feature-ingest", {TV: 0, LOCAL: 60}),
+        ("open", "data-ingest", {TV: 60, LOCAL: 0}),
+        ("pricescale", "meta-ingest", {TV: 60, LOCAL: 60}),
     ],
 )
-def test_a_scan_that_fails_keeps_nothing_of_the_others_back(
+def test_a_table_without_rows_keeps_nothing_of_the_others_back(
     history: Project,
     request_all: FeatureIngestRequest,
     scanner: ReplayScanner,
     at: Callable[[datetime], None],
-    script: list[str | None],
+    column: str,
     failed: str,
     loaded_rows: dict[str, int],
 ):
     at(TUESDAY)
     flow_data(history, request_all)
     at(TUESDAY + timedelta(days=1))
-    scanner.plan = FaultPlan(script)
+    spoil_column(scanner, column)
     flow = flow_data(history, request_all)
     assert isinstance(flow.error, GateRefused)
     assert flow[failed].status is Status.FAILED
@@ -197,20 +199,20 @@ def test_where_nothing_came_and_nothing_is_new_the_first_failure_decides(
     assert flow.published == ()
     assert str(flow.error).startswith("published nothing new; no rows came")
     assert json.loads(flow.receipt.read_text())["outcome"] == "failed"
-    # The outage is waited for once: the other two scans ask once.
-    assert rounds(flow) == {"data-ingest": 4, "meta-ingest": 1, "feature-ingest": 1}
-    assert len(scanner.requests) - asked == 6
-    # One that gets an answer is followed by scans that wait again, in this flow and in the next.
-    down = ["server-error"]
-    scanner.plan = FaultPlan([*down * 4, None, *down, None])
+    # One scan: the outage is waited for once, and each job's receipt has its attempts.
+    assert rounds(flow) == {"data-ingest": 4, "meta-ingest": 4, "feature-ingest": 4}
+    assert len(scanner.requests) - asked == 4
+    scanner.plan = FaultPlan(["server-error"])
     flow = flow_data(history, patient)
-    assert rounds(flow) == {"data-ingest": 4, "meta-ingest": 1, "feature-ingest": 2}
-    assert [each.dataset for each in flow.published] == [TV]
-    assert isinstance(flow.error, GateRefused)
-    scanner.plan = FaultPlan(down)
-    flow = flow_data(history, patient)
-    assert rounds(flow) == {"data-ingest": 2, "meta-ingest": 1, "feature-ingest": 0}
+    assert rounds(flow) == {"data-ingest": 2, "meta-ingest": 2, "feature-ingest": 2}
+    assert [each.dataset for each in flow.published] == ["ohlcv_1d", TV, LOCAL]
     assert flow.error is None
+
+
+def spoil_column(scanner: ReplayScanner, column: str) -> None:
+    """Let the scanner show a text where a number belongs, for every symbol."""
+    wrong = dict.fromkeys(scanner.panel.symbols, "not a number")
+    scanner.panel = scanner.panel.with_columns({column: wrong})
 
 
 def rounds(flow: FlowResult) -> dict[str, int]:

@@ -22,7 +22,7 @@ from ingestion.lakehouse import write_run_file
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
-from ingestion.runs.run import new_run_id
+from ingestion.runs.run import Run
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 DAY = timedelta(days=1)
@@ -153,8 +153,9 @@ def test_markets_of_several_candidates_files_are_missed_each(history, request_ba
 def test_a_forgotten_flow_is_not_missed(history, request_bars, at):
     evenings(history, request_bars, at, 0)
     at(MONDAY + DAY)
-    run_id = new_run_id()
-    data_ingest(history, only(request_bars, "NYSE"), run_id=run_id)
+    with Run.open(history, "flow-data", file="flow_data.json") as flow:
+        data_ingest(history, only(request_bars, "NYSE"), run=flow)
+    run_id = flow.id
     table = {"new-york": {"run_id": run_id, "starts": []}}
     document = {"run_id": run_id, "profile": "new-york", "profiles": table}
     write_run_file(history.lakehouse, run_id, FLOW_FILE, json.dumps(document).encode())

@@ -41,7 +41,7 @@ DIE_AT = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow.parquet as pq
-import ingestion.lakehouse.writer as writer
+import shutil
 
 left = [int(sys.argv.pop(1))]
 
@@ -55,7 +55,7 @@ def deadly(function):
 
 for owner, name in (
     (os, "fsync"), (Path, "hardlink_to"), (Path, "mkdir"), (Path, "replace"),
-    (Path, "write_bytes"), (pq, "write_table"), (writer.shutil, "rmtree"),
+    (Path, "write_bytes"), (pq, "write_table"), (shutil, "rmtree"),
 ):
     setattr(owner, name, deadly(getattr(owner, name)))
 

@@ -22,6 +22,7 @@ from ingestion.markets.universe import Market
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from ingestion.replay.panel import COLUMNS
+from ingestion.runs.run import Run
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
@@ -337,8 +338,9 @@ def receipts(settings: Project) -> list[dict]:
 
 
 def test_the_receipt_says_what_was_observed(settings: Project):
-    result = meta_ingest(settings, ScanRequest(ALL), run_id="flow-1")
-    assert result.receipt == settings.lakehouse / "_runs" / "flow-1" / "meta_ingest.json"
+    with Run.open(settings, "flow-data", file="flow_data.json") as flow:
+        result = meta_ingest(settings, ScanRequest(ALL), run=flow)
+    assert result.receipt == settings.lakehouse / "_runs" / flow.id / "meta_ingest.json"
     receipt = json.loads(result.receipt.read_bytes())
     assert receipt["known_at"] == instant("2021-04-12T21:30").isoformat()
     assert receipt["symbols"]["new"] == 60

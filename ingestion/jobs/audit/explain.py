@@ -136,7 +136,7 @@ def _story(
                 deciding[-1].values[group.event],
                 now,
             )
-            if deciding and group.source.of_closed_bars
+            if deciding and column.name in project.formulas and group.source.of_closed_bars
             else ()
         ),
         notes=(
@@ -212,9 +212,12 @@ def _reason(receipts: list[RunFile], part: str) -> str | None:
 
 
 def _source(project: Project, column: Column) -> str:
+    retired = "retired: only what was stored before is kept; " if column.retired else ""
     if column.scanner:
-        return f"TradingView's scanner, column {column.scanner}"
-    return project.formulas[column.name].description
+        return f"{retired}TradingView's scanner, column {column.scanner}"
+    if column.name not in project.formulas:
+        return f"{retired}its formula is not there any more"
+    return retired + project.formulas[column.name].description
 
 
 def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -> Bar | None:

@@ -64,8 +64,23 @@ def changes_of(group: FeatureGroup, new: pa.Table, stored: list[Part]) -> Change
         grown |= lacked
         changed |= differs & ~lacked
     grown &= ~changed
+    new = _with_retired(group, new, old, is_new)
     defined = frozenset(row_keys(new.filter(pa.array(grown))))
     return Changes(new.filter(pa.array(changed | grown)), defined, newest)
+
+
+def _with_retired(
+    group: FeatureGroup, new: pa.Table, old: pa.Table, is_new: NDArray[np.bool_]
+) -> pa.Table:
+    """Return the rows with what is stored in retired columns: they are not computed any more."""
+    for column in group.columns:
+        if column.retired:
+            place = new.schema.get_field_index(column.name)
+            field = new.schema.field(place)
+            stored = old[column.name].combine_chunks()
+            kept = pc.if_else(pa.array(is_new), pa.scalar(None, field.type), stored)
+            new = new.set_column(place, field, kept)
+    return new
 
 
 class _Older:
