@@ -23,7 +23,7 @@ LIMITS: dict[str, int] = {
     "docs": 35,
     "ingestion/base": 9,
     "ingestion/catalog": 2,
-    "ingestion/cli": 3,
+    "ingestion/cli": 2,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
     "ingestion/jobs": 56,

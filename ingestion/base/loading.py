@@ -14,8 +14,11 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from ingestion.base.errors import InputError
+
+Kind = TypeVar("Kind")
 
 _loaded: dict[Path, tuple[bytes, ModuleType]] = {}
 """By resolved path: the source that was run, and what it made."""
@@ -68,9 +71,32 @@ def load_folder(folder: Path) -> Iterator[ModuleType]:
     InputError
         As :func:`load_file`.
     """
-    for path in sorted(folder.glob("*.py")):
-        if not path.name.startswith(("_", ".")):
-            yield load_file(path)
+    yield from map(load_file, files_in(folder))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the Python files of a folder that :func:`load_folder` runs, in its order."""
+    return [path for path in sorted(folder.glob("*.py")) if not path.name.startswith(("_", "."))]
+
+
+def declared_in(module: ModuleType, *kinds: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    """Yield a module's values of some kinds with their names, also those in a list or tuple.
+
+    A value that has several names counts once, under the first.
+
+    Examples
+    --------
+    >>> module = ModuleType("mine")
+    >>> module.FIRST, module.BOTH = 1, [1, 2]
+    >>> list(declared_in(module, int))
+    [('FIRST', 1), ('BOTH', 2)]
+    """
+    seen: set[int] = set()
+    for name, value in list(vars(module).items()):
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, kinds) and id(each) not in seen:
+                seen.add(id(each))
+                yield name, each
 
 
 def place(module: ModuleType, name: str) -> str:

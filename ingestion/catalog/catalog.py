@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ingestion.base.errors import CatalogError
-from ingestion.base.loading import load_file, place
+from ingestion.base.loading import declared_in, files_in, load_file, place
 from ingestion.catalog.feeds import FEEDS
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
@@ -122,7 +122,8 @@ class Catalog:
         for group in self.groups:
             if group.name == name:
                 return group
-        raise CatalogError(f"there is no group {name!r}; there are {_listed(self.groups)}")
+        names = ", ".join(group.name for group in self.groups)
+        raise CatalogError(f"there is no group {name!r}; there are {names}")
 
     def feature(self, name: str) -> tuple[FeatureGroup, Column]:
         """Return a feature by its plain name, or by ``group:feature``, with its group.
@@ -155,19 +156,6 @@ class Catalog:
             names = dict.fromkeys(each.name for group in groups for each in group.features)
             raise CatalogError(f"there is no feature {name!r}; there are {', '.join(names)}")
         return found
-
-    def service(self, name: str) -> Service:
-        """Return a service by its name.
-
-        Raises
-        ------
-        CatalogError
-            If there is none of that name.
-        """
-        for service in self.services:
-            if service.name == name:
-                return service
-        raise CatalogError(f"there is no service {name!r}; there are {_listed(self.services)}")
 
     def default_service(self, use: str) -> Service:
         """Return the service that a command uses where none is named; see :data:`USES`.
@@ -247,16 +235,14 @@ def _declarations(repository: Path | None) -> Iterator[_Declared]:
     files: dict[str, Path] = {}
     for folder in (SHIPPED, repository):
         if folder is not None:
-            paths = sorted((folder / "groups").glob("*.py"))
-            files |= {path.name: path for path in paths if not path.name.startswith(("_", "."))}
+            files |= {path.name: path for path in files_in(folder / "groups")}
     seen: set[int] = set()
     for path in files.values():
         module = load_file(path)
-        for name, value in vars(module).items():
-            for each in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(each, FeatureGroup | Service) and id(each) not in seen:
-                    seen.add(id(each))
-                    yield _Declared(each, place(module, name))
+        for name, each in declared_in(module, FeatureGroup, Service):
+            if id(each) not in seen:
+                seen.add(id(each))
+                yield _Declared(each, place(module, name))
 
 
 def _refuse_clashes(declared: list[_Declared]) -> None:
@@ -292,10 +278,6 @@ def _bind(declared: _Declared, formulas: Mapping[str, Formula]) -> FeatureGroup:
 def _column(formula: Formula) -> Column:
     low, high = formula.low, formula.high
     return Column(formula.name, meaning=formula.meaning, unit=formula.unit, low=low, high=high)
-
-
-def _listed(named: tuple[FeatureGroup, ...] | tuple[Service, ...]) -> str:
-    return ", ".join(each.name for each in named) or "none"
 
 
 __all__ = ["DATASETS", "USES", "Catalog"]

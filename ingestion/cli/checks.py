@@ -74,7 +74,7 @@ def _verify_files(as_json: bool) -> None:
 
 
 def verify_text(report: LakehouseReport) -> str:
-    """Return a check of the lakehouse for people, a line a fault."""
+    """Return a check of the lakehouse for people, one line per fault."""
     verdict = "the lakehouse is sound" if report.passed else "THE LAKEHOUSE IS NOT SOUND"
     apart = (
         (report.not_recorded, "without a recorded hash"),

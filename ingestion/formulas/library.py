@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 
 from ingestion.base.errors import InputError
-from ingestion.base.loading import load_folder
+from ingestion.base.loading import declared_in, load_folder
 from ingestion.formulas import oscillators, performance, ratings, returns
 from ingestion.formulas.declaration import BarFormula
-
-
-def declared_in(module: ModuleType) -> Iterator[BarFormula]:
-    """Yield the formulas among a module's values, in order; also those in a list or tuple.
-
-    Examples
-    --------
-    >>> [each.name for each in declared_in(returns)]
-    ['returns_1d', 'volatility_20d', 'momentum_60d']
-    """
-    seen: set[int] = set()
-    for value in list(vars(module).values()):
-        for each in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(each, BarFormula) and id(each) not in seen:
-                seen.add(id(each))
-                yield each
 
 
 def by_name(formulas: Iterable[BarFormula]) -> Mapping[str, BarFormula]:
@@ -54,7 +38,7 @@ def by_name(formulas: Iterable[BarFormula]) -> Mapping[str, BarFormula]:
 def _shipped() -> Iterator[BarFormula]:
     """Yield what each module declares itself; it may have imported others."""
     for module in (returns, ratings, oscillators, performance):
-        for each in declared_in(module):
+        for _, each in declared_in(module, BarFormula):
             if each.function.__module__ == module.__name__:
                 yield each
 
@@ -103,7 +87,7 @@ def load_formulas(folder: Path) -> Mapping[str, BarFormula]:
     own = [
         each
         for module in load_folder(folder)
-        for each in declared_in(module)
+        for _, each in declared_in(module, BarFormula)
         if id(each) not in shipped
     ]
     known = by_name([*SHIPPED.values(), *own])
