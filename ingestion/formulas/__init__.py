@@ -27,6 +27,10 @@ formulas are TradingView's published ones; a project declares its own in files o
     the checks of a table of bars, and its way into matrices [bar, symbol] and back
 ``look_back``
     whether a formula reads as far back as it says
+``mark``
+    whether a formula computes what it computed before
+``trial_bars``
+    bars to try formulas on
 
 Declarations need NumPy alone; Arrow is imported when a table is computed.
 """
@@ -39,6 +43,7 @@ from typing import TYPE_CHECKING
 from ingestion.catalog.formula import MONEY, Formula
 from ingestion.formulas.declaration import BarFormula, Bars, formula, shared
 from ingestion.formulas.library import SHIPPED, by_name, load_formulas
+from ingestion.formulas.mark import definition_marks
 from ingestion.formulas.windows import (
     Matrix,
     ema,
@@ -70,6 +75,7 @@ __all__ = [
     "Matrix",
     "compute",
     "compute_local_features",
+    "definition_marks",
     "ema",
     "emas",
     "formula",

@@ -11,20 +11,18 @@ which seed as they do everywhere. Of ``look_back="all"`` there is nothing to che
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.base.instants import DAY
 from ingestion.formulas import windows
 from ingestion.formulas.declaration import BarFormula, Bars
 from ingestion.formulas.evaluation import evaluate
+from ingestion.formulas.trial_bars import usual_bars
 from ingestion.formulas.windows import Matrix
 
-SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample" / "bars.parquet"
 MOST_CELLS = 80_000
 """Bars of the windows that are computed together; which windows, chance decides."""
 
@@ -37,7 +35,7 @@ def check_look_back(formula: BarFormula, bars: Sequence[Bars] | None = None) -> 
     formula
         Shipped or a project's own.
     bars
-        What to compute it on; :func:`usual_bars` if none are given.
+        What to compute it on; :func:`~ingestion.formulas.trial_bars.usual_bars` if none are given.
 
     Returns
     -------
@@ -130,69 +128,3 @@ def _windows(
     chosen = np.random.default_rng(0).permutation(len(ends))[:most]
     ends, columns = ends[chosen], columns[chosen]
     return ends, columns, starts[ends, columns]
-
-
-def usual_bars(formulas: Iterable[BarFormula]) -> Iterator[Bars]:
-    """Yield bars to try formulas on: random walks, and the sample's real ones where it is there.
-
-    The walks have splits, days without volume, halts, gaps in their dates, and prices that repeat.
-
-    Parameters
-    ----------
-    formulas
-        What will be computed; the walks are longer than any of them reads back.
-
-    Examples
-    --------
-    >>> [bars.close.shape for bars in usual_bars([])][:3]
-    [(150, 12), (150, 12), (150, 12)]
-    """
-    longest = max(map(_longest, formulas), default=0)
-    for seed in range(3):
-        yield _random(longest + 150, 12, np.random.default_rng(seed))
-    if SAMPLE.exists():
-        yield from _of_file(SAMPLE)
-
-
-def _longest(formula: BarFormula) -> int:
-    back = formula.look_back
-    if isinstance(back, timedelta):
-        return int(back.total_seconds()) // DAY
-    return back if isinstance(back, int) else 0
-
-
-def _random(bars: int, symbols: int, rng: np.random.Generator) -> Bars:
-    shape = (bars, symbols)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, shape), axis=0))
-    close = np.where(rng.random(symbols) < 0.5, close, close.round(0) + 1)
-    open_ = close * np.where(rng.random(shape) < 0.1, 1, np.exp(rng.normal(0, 0.01, shape)))
-    high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, 0.01, shape)))
-    low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, 0.01, shape)))
-    volume = rng.integers(1, 10**6, shape) * (rng.random(shape) > 0.1).astype(np.float64)
-    start = int(rng.integers(0, bars // 2))
-    halted = slice(start, start + bars // 3)
-    for series in (open_, high, low, close):
-        series[halted, 0] = series[start, 0]
-    ratio = rng.choice([1.0, 2.0, 0.3, 1.5], shape, p=[0.97, 0.01, 0.01, 0.01])
-    split = np.cumprod(ratio, axis=0)
-    days = np.cumsum(rng.choice([1, 1, 1, 3, 9], shape), axis=0).astype(np.int64)
-    opened = 1_600_000_000 + days * DAY
-    return Bars(
-        open=open_ / split,
-        high=high / split,
-        low=low / split,
-        close=close / split,
-        volume=volume * split,
-        split_ratio=ratio,
-        opened=opened,
-        closed=opened + 23_400,
-    )
-
-
-def _of_file(path: Path) -> Iterable[Bars]:
-    import pyarrow.parquet as pq
-
-    from ingestion.formulas.panel import read_panel
-
-    for _, block, _ in read_panel(pq.read_table(path)).blocks():
-        yield block

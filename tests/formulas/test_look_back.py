@@ -19,7 +19,8 @@ from ingestion.formulas import (
     shift,
     sma,
 )
-from ingestion.formulas.look_back import check_look_back, usual_bars
+from ingestion.formulas.look_back import check_look_back
+from ingestion.formulas.trial_bars import usual_bars
 
 BARS = list(usual_bars(SHIPPED.values()))
 
