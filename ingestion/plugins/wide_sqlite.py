@@ -13,13 +13,12 @@ In ``feature_store.yaml``::
 ``tables``    the tables: made, changed, written, read
 ``layout``    how a row's values lie in a table
 ``keys``      entity keys as bytes
+``reading``   what is valid at an instant; reads without Feast
 ``values``    values from and to Feast and Arrow
 ``views``     what a feature view is to the store
 ``request``   which requests are answered by columns
-``answer``    the answers: what is valid now, and Feast's response of columns
-``wire``      a response's columns as protobuf's bytes
+``response``  Feast's response, made of columns
 ``search``    the rows whose vectors are nearest to one
-``metrics``   what the feature server counts
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -37,41 +36,37 @@ from feast import Entity, FeatureService, FeatureView, RepoConfig, utils
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.online_response import OnlineResponse
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictStr
 
 from ingestion.base import clock
-from ingestion.plugins.online.answer import ColumnarOnlineResponse, ViewAnswer, answer
+from ingestion.base.instants import from_micros
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
-from ingestion.plugins.online.metrics import count_read
+from ingestion.plugins.online.reading import NOT_FOUND, OUTSIDE_MAX_AGE, read_rows
 from ingestion.plugins.online.request import EntityRows, plan_request
+from ingestion.plugins.online.response import ColumnarOnlineResponse, count_read
 from ingestion.plugins.online.search import VectorSearch
 from ingestion.plugins.online.tables import (
     Rows,
     drop_table,
     is_empty,
     make_table,
-    read_all,
-    read_keys,
-    stored_layout,
+    stored_rows,
     upsert,
 )
-from ingestion.plugins.online.values import EPOCH, to_protos
+from ingestion.plugins.online.values import to_protos
 from ingestion.plugins.online.views import (
-    MICROSECOND,
     WrittenRow,
     arrow_from_rows,
     layout_of,
-    micros,
     rows_from_arrow,
     rows_from_feast,
     serialize_keys,
-    table_of,
-    ttl_us,
+    stored_view,
     types_of,
 )
 
@@ -220,7 +215,7 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         """
         names = list(types_of(view, columns))
         with self._database(config).reading() as connection:
-            rows = _stored(connection, table_of(config, view), names)
+            rows = stored_rows(connection, stored_view(config, view).table, names)
         return arrow_from_rows(view, rows, names)
 
     def get_online_features(
@@ -256,8 +251,9 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         started = time.monotonic()
         keys = [encode_keys({each.join_key: plan.keys[each.given_as]}) for each in plan.views]
         with self._database(config).reading() as connection:  # once: no load comes between views
+            at = clock.now()
             answers = [
-                _read(connection, config, each.view, own, each.types)
+                read_rows(connection, stored_view(config, each.view), own, each.types, at)
                 for each, own in zip(plan.views, keys, strict=True)
             ]
         names = [each.view.name for each in plan.views]
@@ -307,10 +303,10 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         """
         with self._database(config).writing() as connection:
             for view in tables_to_delete:
-                drop_table(connection, table_of(config, view))
+                drop_table(connection, stored_view(config, view).table)
             for view in tables_to_keep:
                 if getattr(view, "write_to_online_store", True):  # False of on-demand views alone
-                    make_table(connection, table_of(config, view), layout_of(view))
+                    make_table(connection, stored_view(config, view).table, layout_of(view))
 
     def teardown(
         self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]
@@ -325,7 +321,7 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
 
         def empty(connection: sqlite3.Connection) -> bool:
             for view in tables:
-                drop_table(connection, table_of(config, view))
+                drop_table(connection, stored_view(config, view).table)
             return is_empty(connection)
 
         self._database(config).drop(empty)
@@ -372,10 +368,10 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
                 ]
                 for vector in online_features_response.results[-len(names) :]:
                     for place in expired:
-                        vector.statuses[place] = FieldStatus.OUTSIDE_MAX_AGE
+                        vector.statuses[place] = OUTSIDE_MAX_AGE
 
     def _write(self, config: RepoConfig, view: FeatureView, rows: Rows) -> int:
-        table = table_of(config, view)
+        table = stored_view(config, view).table
         with self._database(config).writing() as connection:
             layout = make_table(connection, table, layout_of(view))
             return upsert(connection, table, layout, rows)
@@ -397,43 +393,17 @@ def _read_for_feast(
 ) -> list[ReadRow]:
     """Read rows as :meth:`WideSqliteOnlineStore.online_read` returns them."""
     keys = serialize_keys(entity_keys)
-    read = _read(connection, config, view, keys, types_of(view, names))
+    types = types_of(view, names)
+    read = read_rows(connection, stored_view(config, view), keys, types, clock.now())
     columns = [to_protos(values) for values in read.values.values()]
     result: list[ReadRow] = []
     for row, status in enumerate(read.status.tolist()):
-        event = EPOCH + int(read.event_us[row]) * MICROSECOND
-        if status == FieldStatus.NOT_FOUND:
+        event = from_micros(int(read.event_us[row]))
+        if status == NOT_FOUND:
             result.append((None, None))
-        elif status == FieldStatus.OUTSIDE_MAX_AGE:
+        elif status == OUTSIDE_MAX_AGE:
             result.append((event, None))
         else:
             values = [column[row] for column in columns]
             result.append((event, dict(zip(read.values, values, strict=True))))
     return result
-
-
-def _read(
-    connection: sqlite3.Connection | None,
-    config: RepoConfig,
-    view: FeatureView,
-    keys: list[bytes],
-    types: dict[str, str],
-) -> ViewAnswer:
-    """Read features for keys that may repeat, and judge their age."""
-    rows = _stored(connection, table_of(config, view), types, keys)
-    return answer(rows, types, micros(clock.now()), ttl_us(view))
-
-
-def _stored(
-    connection: sqlite3.Connection | None,
-    table: str,
-    names: Iterable[str],
-    keys: list[bytes] | None = None,
-) -> Rows:
-    """Read the rows of some keys, one a key, or all rows."""
-    layout = None if connection is None else stored_layout(connection, table)
-    if connection is None or layout is None:
-        return Rows.missing(len(keys or []))
-    if keys is None:
-        return read_all(connection, table, layout, names)
-    return read_keys(connection, table, layout, names, keys)

@@ -31,7 +31,7 @@ tried on its own stores (offline `file`, online `sqlite`, engine `local`, the re
 *stock*) and on those of `ingestion/plugins/` (*ours*). Each line is a test that runs on both, and
 proves what it says of both: "works" is a test that passes, "refused" an error with that sentence,
 "fails" a wrong answer or an error of the store itself, and "broken in Feast" one whose cause lies
-outside of any store: these are told here, and not repaired.
+outside of any store: these are listed here, and not repaired.
 
 | | what | stock | ours | remark |
 |---|---|---|---|---|

@@ -76,7 +76,7 @@ def lineage() -> Iterator[str]:
         server.shutdown()
 
 
-@surface("OpenLineage: what is applied and materialized is told", by_hand=OPENLINEAGE)
+@surface("OpenLineage: what is applied and materialized is reported", by_hand=OPENLINEAGE)
 def test_events_tell_what_was_applied_and_loaded(repository: Repository, lineage: str):
     told = {"enabled": True, "transport_type": "http", "transport_url": lineage}
     shop = Repository(repository.kind, repository.folder, openlineage=told)

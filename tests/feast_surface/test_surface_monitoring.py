@@ -296,7 +296,7 @@ def test_lists_leave_the_others_measured(repository: Repository):
 
 
 @surface(
-    "an integer that no float holds exactly; a feature that no file has",
+    "an integer that no float represents exactly; a feature that no file has",
     stock=fails("the whole view is left out, with an exception in the log", AssertionError),
     remark="the feature is null in all rows",
 )

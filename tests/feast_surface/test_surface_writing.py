@@ -140,7 +140,7 @@ def test_newer_rows_win(repository: Repository):
 
 
 HALF = broken(
-    "it writes the online half first, and tells no store that another follows",
+    "it writes the online half first, and no store learns that another follows",
     AssertionError,
     "half a push",
 )

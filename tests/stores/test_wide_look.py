@@ -12,7 +12,7 @@ import pytest
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.look import TableContent, look
+from ingestion.plugins.online.reading import TableContent, look
 from ingestion.plugins.online.tables import Rows, make_table, upsert
 
 LAYOUT = Layout.of([("RSI", "DOUBLE")])

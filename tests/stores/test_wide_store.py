@@ -87,14 +87,15 @@ def test_a_request_sees_all_its_views_at_one_instant(tmp_path: Path, monkeypatch
         write(into, rows(["A"], event, b=[value]), "w")
 
     load(store, NOW - HOUR, 1.0)
-    judge = wide_sqlite.answer
+    read_rows = wide_sqlite.read_rows
 
     def beside_a_load(*args, **kwargs):
-        monkeypatch.setattr(wide_sqlite, "answer", judge)
+        monkeypatch.setattr(wide_sqlite, "read_rows", read_rows)
+        answer = read_rows(*args, **kwargs)
         load(FeatureStore(repo_path=str(tmp_path)), NOW, 2.0)
-        return judge(*args, **kwargs)
+        return answer
 
-    monkeypatch.setattr(wide_sqlite, "answer", beside_a_load)
+    monkeypatch.setattr(wide_sqlite, "read_rows", beside_a_load)
     for value in (1.0, 2.0):
         response = way(store, features=["v:a", "w:b"], entity_rows=[{"symbol": "A"}]).to_dict()
         assert response == {"symbol": ["A"], "a": [value], "b": [value]}

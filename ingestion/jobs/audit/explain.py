@@ -29,7 +29,8 @@ from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.markets.symbols import symbol_problem
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
-from ingestion.plugins.online.tables import read_keys, stored_layout
+from ingestion.plugins.online.reading import table_name
+from ingestion.plugins.online.tables import stored_rows
 from ingestion.project import Project
 from ingestion.quality.rows import FAILED
 from ingestion.runs.quarantine import quarantined_rows
@@ -260,7 +261,8 @@ def _served(
     """
     views = [group.name for group, _ in wanted]
     try:
-        feast_project, files = read_configuration(project).get("project"), store_files(project)
+        files = store_files(project)
+        feast_project = str(read_configuration(project).get("project"))
         if files.online is None or not files.is_own:
             return dict.fromkeys(views, "only this project's own online store can be looked into")
         (key,) = encode_keys({"symbol": ("STRING", [symbol])})
@@ -269,7 +271,7 @@ def _served(
                 return dict.fromkeys(views, "there is no online store yet")
             return {
                 group.name: _online(
-                    connection, f"wide_{feast_project}_{group.name}", key,
+                    connection, table_name(feast_project, group.name), key,
                     group, column, now,
                 )
                 for group, column in wanted
@@ -286,10 +288,7 @@ def _online(
     column: Column,
     now: datetime,
 ) -> Online:
-    layout = stored_layout(connection, table)
-    if layout is None:
-        return Online(None, None, None, "none")
-    row = read_keys(connection, table, layout, [column.name], [key])
+    row = stored_rows(connection, table, [column.name], [key])
     if row.keys == [None]:
         return Online(None, None, None, "none")
     event, created = (_instant(int(micros[0])) for micros in (row.event_us, row.created_us))

@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.base.errors import InputError
+from ingestion.base.instants import from_micros
+
 _FLOATS = frozenset({"DOUBLE", "FLOAT"})
 _WORDS = _FLOATS | {"INT32", "INT64", "BOOL", "UNIX_TIMESTAMP"}
 _NUMBERS = _WORDS - {"UNIX_TIMESTAMP"}
+_TEXTS = frozenset({"STRING", "BYTES"})
 _RANGES = {"BOOL": (0, 2), "INT32": (-(2.0**31), 2.0**31), "INT64": (-(2.0**63), 2.0**63)}
 _BITS = 64
 _WORD = np.dtype("<i8")
@@ -84,11 +88,34 @@ class Values:
         return Values(self.type, self.data, self.valid & keep)
 
     def to_list(self) -> list[Any]:
-        """Return the values as Python objects, None where there is none."""
+        """Return the values as ``data`` has them, None where there is none."""
         items: list[Any] = self.data.tolist()
         for row in (~self.valid).nonzero()[0].tolist():
             items[row] = None
         return items
+
+    def to_objects(self) -> list[Any]:
+        """Return the values as Python objects, None where there is none.
+
+        A ``BOOL`` is a bool, and a ``UNIX_TIMESTAMP`` a datetime in UTC, exact to the microsecond.
+
+        Raises
+        ------
+        InputError
+            If they are of a type that is stored as a Feast ``Value``, which only Feast can read.
+
+        Examples
+        --------
+        >>> Values.of("UNIX_TIMESTAMP", [1_500_000, None]).to_objects()
+        [datetime.datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=datetime.timezone.utc), None]
+        """
+        if self.type == "BOOL":
+            return Values(self.type, self.data.astype(bool), self.valid).to_list()
+        if self.type == "UNIX_TIMESTAMP":
+            return [None if us is None else from_micros(us) for us in self.to_list()]
+        if not is_word(self.type) and self.type not in _TEXTS:
+            raise InputError(f"a value of the type {self.type} can be read through Feast alone")
+        return self.to_list()
 
 
 @dataclass(frozen=True)

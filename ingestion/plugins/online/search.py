@@ -21,18 +21,12 @@ from feast.utils import _get_feature_view_vector_field_metadata
 from numpy.typing import NDArray
 
 from ingestion.base import clock
-from ingestion.plugins.online.answer import answer
+from ingestion.base.instants import from_micros
 from ingestion.plugins.online.database import Database
-from ingestion.plugins.online.tables import read_all, read_keys, stored_layout
-from ingestion.plugins.online.values import EPOCH, to_protos
-from ingestion.plugins.online.views import (
-    KEY_VERSION,
-    MICROSECOND,
-    micros,
-    table_of,
-    ttl_us,
-    types_of,
-)
+from ingestion.plugins.online.reading import View, read_rows, served
+from ingestion.plugins.online.tables import stored_rows
+from ingestion.plugins.online.values import to_protos
+from ingestion.plugins.online.views import KEY_VERSION, stored_view, types_of
 
 Floats = NDArray[np.float64]
 
@@ -133,8 +127,8 @@ class VectorSearch:
         metric: str | None,
     ) -> list[Found]:
         with self._database(config).reading() as connection:
-            table, now_us = table_of(config, view), micros(clock.now())
-            return nearest(connection, table, view, names, query, top_k, metric, now_us)
+            stored, now = stored_view(config, view), clock.now()
+            return nearest(connection, stored, view, names, query, top_k, metric, now)
 
     def _database(self, config: RepoConfig) -> Database:
         raise NotImplementedError
@@ -142,13 +136,13 @@ class VectorSearch:
 
 def nearest(
     connection: sqlite3.Connection | None,
-    table: str,
+    stored: View,
     view: FeatureView,
     names: Sequence[str],
     query: Sequence[float],
     top_k: int,
     metric: str | None,
-    now_us: int,
+    now: datetime,
 ) -> list[Found]:
     """Return the ``top_k`` rows whose vectors are nearest to a query, the nearest first.
 
@@ -173,12 +167,9 @@ def nearest(
     distance = _METRICS.get((metric or "L2").lower())
     if distance is None:
         raise ValueError(f"unknown distance {metric}: use L2, L1, cosine or inner_product")
-    layout = None if connection is None else stored_layout(connection, table)
-    if connection is None or layout is None:
-        return []
     types = types_of(view, [field.name])
-    rows = read_all(connection, table, layout, types)
-    vectors = to_protos(answer(rows, types, now_us, ttl_us(view)).values[field.name])
+    rows = stored_rows(connection, stored.table, types)
+    vectors = to_protos(served(rows, stored, types, now).values[field.name])
     known = [row for row, vector in enumerate(vectors) if vector.WhichOneof("val")]
     if not known:
         return []
@@ -188,14 +179,11 @@ def nearest(
     chosen = np.argsort(distances, kind="stable")[:top_k]
     places = [known[row] for row in chosen]
     keys = [key for key in (rows.keys[place] for place in places) if key is not None]
-    asked = types_of(view, names)
-    values = answer(
-        read_keys(connection, table, layout, asked, keys), asked, now_us, ttl_us(view)
-    ).values
+    values = read_rows(connection, stored, keys, types_of(view, names), now).values
     columns = {name: to_protos(column) for name, column in values.items()}
     return [
         Found(
-            event=EPOCH + int(rows.event_us[place]) * MICROSECOND,
+            event=from_micros(int(rows.event_us[place])),
             key=deserialize_entity_key(keys[at], KEY_VERSION),
             vector=vectors[place],
             distance=(away := Value(float_val=float(distances[chosen[at]]))),

@@ -138,6 +138,27 @@ def upsert(connection: sqlite3.Connection, table: str, layout: Layout, rows: Row
     return connection.total_changes - before
 
 
+def stored_rows(
+    connection: sqlite3.Connection | None,
+    table: str,
+    names: Iterable[str],
+    keys: Sequence[bytes] | None = None,
+) -> Rows:
+    """Read features of some keys, one row for each key, or of all rows; valid or not.
+
+    Parameters
+    ----------
+    connection
+        None, for a file that does not exist, has no rows.
+    """
+    layout = None if connection is None else stored_layout(connection, table)
+    if connection is None or layout is None:
+        return Rows.missing(len(keys or []))
+    if keys is None:
+        return read_all(connection, table, layout, names)
+    return read_keys(connection, table, layout, names, keys)
+
+
 def read_keys(
     connection: sqlite3.Connection,
     table: str,

@@ -7,7 +7,6 @@ what every answer of Feast's interface carries; Arrow tables carry the microseco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,6 @@ from ingestion.base.errors import InputError
 from ingestion.plugins.online.layout import Values, is_float
 
 SECOND_US = 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", tz="UTC")
 
 _NO_INSTANT = -(2**63)  # what Feast's own conversion makes of a missing instant
@@ -91,21 +89,19 @@ def make_protos(value_type: str, items: Sequence[Any]) -> list[Value]:
 def to_python(values: Values) -> list[Any]:
     """Return the objects that Feast makes of the values, None for a null."""
     if values.type == "UNIX_TIMESTAMP":
-        items = feast_items(values)
-        return [None if s is None else EPOCH + timedelta(seconds=s) for s in items]
+        whole = values.data // SECOND_US * SECOND_US
+        return Values(values.type, whole, values.valid).to_objects()
     if values.type in FIELDS:
-        return feast_items(values)
+        return values.to_objects()
     read = partial(feast_value_type_to_python_type, feature_type=ValueType[values.type])
     return [None if raw is None else read(Value.FromString(raw)) for raw in values.to_list()]
 
 
 def feast_items(values: Values) -> list[Any]:
     """Return the objects that a protobuf of their type holds, None for a null."""
-    if values.type == "BOOL":
-        return Values(values.type, values.data.astype(bool), values.valid).to_list()
     if values.type == "UNIX_TIMESTAMP":
         return Values(values.type, values.data // SECOND_US, values.valid).to_list()
-    return values.to_list()
+    return values.to_objects()
 
 
 def from_arrow(name: str, value_type: ValueType, column: pa.ChunkedArray) -> Values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -12,17 +12,18 @@ import pyarrow as pa
 from feast import FeatureView, Field, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import compute_table_id
+from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import String
 
 from ingestion.base.errors import InputError
+from ingestion.base.instants import to_micros
 from ingestion.plugins.online.keys import decode_keys, encode_keys
 from ingestion.plugins.online.layout import Layout, Values, convert
+from ingestion.plugins.online.reading import View, table_name
 from ingestion.plugins.online.tables import NEVER, Rows
 from ingestion.plugins.online.values import (
-    EPOCH,
     INSTANT,
     feast_items,
     from_arrow,
@@ -35,18 +36,18 @@ from ingestion.plugins.online.values import (
 WrittenRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 """A row as Feast writes it: key, values by feature, event and created time."""
 
-MICROSECOND = timedelta(microseconds=1)
-
 KEY_VERSION = 3
 _NOBODY = EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[Value(string_val=DUMMY_ENTITY_VAL)])
 """The key of a view without an entity: Feast writes some of its rows under no key at all."""
 _log = logging.getLogger(__name__)
 
 
-def table_of(config: RepoConfig, view: FeatureView) -> str:
-    """Name a view's table; Feast's own SQLite store may have tables of its own in the file."""
+def stored_view(config: RepoConfig, view: FeatureView) -> View:
+    """Return a view's table and TTL; Feast's own SQLite store may have tables in the same file."""
     versioning = config.registry.enable_online_feature_view_versioning
-    return f"wide_{compute_table_id(config.project, view, versioning)}"
+    name = compute_versioned_name(view, versioning)
+    ttl: timedelta | None = getattr(view, "ttl", None)  # on-demand views have none
+    return View(table_name(config.project, name), ttl)
 
 
 def layout_of(view: FeatureView) -> Layout:
@@ -59,18 +60,6 @@ def types_of(view: FeatureView, names: Iterable[str] | None = None) -> dict[str,
     fields = {field.name: field for field in view.features}
     wanted = fields if names is None else [name for name in names if name in fields]
     return {name: _type(fields[name]) for name in wanted}
-
-
-def ttl_us(view: FeatureView) -> int | None:
-    """Return for how long a view's rows are valid; None for ever."""
-    ttl: timedelta | None = getattr(view, "ttl", None)  # on-demand views have none
-    return ttl // MICROSECOND if ttl else None
-
-
-def micros(instant: datetime) -> int:
-    """Return microseconds since 1970 UTC; an instant without a zone is UTC."""
-    aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-    return (aware - EPOCH) // MICROSECOND
 
 
 def serialize_keys(keys: Iterable[EntityKey]) -> list[bytes]:
@@ -88,10 +77,10 @@ def rows_from_feast(view: FeatureView, data: Sequence[WrittenRow]) -> Rows:
     """
     dated = [row for row in data if not pd.isnull(row[2])]
     _tell_left_out(view, len(data) - len(dated), "an event time")
-    created = [NEVER if row[3] is None or pd.isnull(row[3]) else micros(row[3]) for row in dated]
+    created = [NEVER if row[3] is None or pd.isnull(row[3]) else to_micros(row[3]) for row in dated]
     return Rows(
         keys=serialize_keys(row[0] for row in dated),
-        event_us=np.array([micros(row[2]) for row in dated], np.int64),
+        event_us=np.array([to_micros(row[2]) for row in dated], np.int64),
         created_us=np.array(created, np.int64),
         values={
             name: from_protos(name, value_type, [row[1].get(name) for row in dated])

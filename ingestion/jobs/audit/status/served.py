@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from ingestion.base.errors import FeastRepositoryError
+from ingestion.base.instants import to_micros
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.jobs.serve.loads import LastLoad
-from ingestion.plugins.online.look import Window, look
+from ingestion.plugins.online.reading import Window, look, table_name
 from ingestion.project import Project
 
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _OWN = "WideSqliteOnlineStore"
 
 
@@ -84,16 +84,17 @@ def look_at_stores(project: Project, at: datetime) -> StoreStatus:
     if online is None:
         return status(has_online=False, views=())
     groups = project.catalog.groups
-    tables = {group.name: f"wide_{configuration.get('project')}_{group.name}" for group in groups}
+    feast_project = str(configuration.get("project"))
+    tables = {group.name: table_name(feast_project, group.name) for group in groups}
     windows: dict[str, Window] = {
-        tables[group.name]: (_micros(at - group.ttl), _micros(at)) for group in groups
+        tables[group.name]: (to_micros(at - group.ttl), to_micros(at)) for group in groups
     }
     try:
         found = look(online, windows)
     except FeastRepositoryError as error:
         return status(has_online=True, views=(), unreadable=str(error))
     views = tuple(
-        ServedView(view, content.rows, content.inside, _instant(content.newest_us))
+        ServedView(view, content.rows, content.inside, content.newest)
         for view, table in tables.items()
         if (content := (found or {}).get(table)) is not None
     )
@@ -128,11 +129,3 @@ def store_problems(loads: Mapping[str, LastLoad], stores: StoreStatus) -> Iterat
                 f"{stores.online} has {name} up to {there.newest:%Y-%m-%d %H:%M} UTC, {brought} "
                 f"rows of {load.newest:%Y-%m-%d %H:%M} UTC: run `tvfeast rebuild`"
             )
-
-
-def _micros(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def _instant(micros: int | None) -> datetime | None:
-    return None if micros is None else _EPOCH + micros * _MICROSECOND
