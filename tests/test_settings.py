@@ -49,6 +49,13 @@ def test_a_scanner_url_is_scheme_host_port_and_path_and_no_secret_of_it_is_shown
     assert "s3" not in str(caught.value)
 
 
+def test_an_empty_scanner_url_is_a_mistake_and_does_not_ask_tradingview(monkeypatch):
+    monkeypatch.setenv("TVFEAST_SCANNER_URL", "")
+    with pytest.raises(InputError, match=r"TVFEAST_SCANNER_URL is empty.*unset it") as caught:
+        Settings.from_environment()
+    assert caught.value.exit_code == 2
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8787/", "http://[::1]:80", "https://x.example"])
 def test_a_good_scanner_url_loses_its_trailing_slash(monkeypatch, url: str):
     monkeypatch.setenv("TVFEAST_SCANNER_URL", url)

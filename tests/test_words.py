@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
     "docs": 9,
-    "ingestion/base": 9,
+    "ingestion/base": 7,
     "ingestion/catalog": 2,
     "ingestion/cli": 2,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
-    "ingestion/jobs": 56,
+    "ingestion/jobs": 54,
     "ingestion/lakehouse": 25,
     "ingestion/plugins": 60,
     "ingestion/quality": 8,

@@ -15,7 +15,7 @@ TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 """Host names of this machine."""
 _PLAIN = re.compile(r"[A-Za-z0-9:/._~%\[\]@-]+")
-"""What a scanner's URL may hold: programs differ in how they read the rest."""
+"""What a scanner's URL may contain: programs differ in how they read the rest."""
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -66,7 +66,8 @@ class Settings:
         return cls(
             folder=folder,
             lakehouse=lakehouse,
-            scanner_url=_scanner_url(variable("TVFEAST_SCANNER_URL") or TRADINGVIEW_SCANNER),
+            # An empty one is a mistake: as unset it would send the session to TradingView.
+            scanner_url=_scanner_url(os.environ.get("TVFEAST_SCANNER_URL", TRADINGVIEW_SCANNER)),
             session_id=variable("TVFEAST_SESSION_ID"),
         )
 
@@ -82,7 +83,7 @@ class Settings:
 
 
 def _scanner_url(text: str) -> str:
-    """Return the URL if it holds scheme, host, port and path, and nothing else.
+    """Return the URL if it has scheme, host, port and path, and nothing else.
 
     Whether http may be used is for the client to say, which sends the cookie.
     """
@@ -95,7 +96,8 @@ def _scanner_url(text: str) -> str:
         # A user's password, or a query's token, is not shown.
         harmless = re.split(r"[?#]", text.rpartition("@")[2])[0]
         raise InputError(
-            f"TVFEAST_SCANNER_URL is {harmless!r}; it must be a URL without user, query or "
-            f"fragment: https, such as {TRADINGVIEW_SCANNER}, or http on this machine (127.0.0.1)"
+            f"TVFEAST_SCANNER_URL is {repr(harmless) if text else 'empty'}; it must be a URL "
+            f"without user, query or fragment: https, such as {TRADINGVIEW_SCANNER}, or http on "
+            "this machine (127.0.0.1); unset it to ask TradingView"
         )
     return text.rstrip("/")

@@ -63,6 +63,11 @@ class Source:
         """Instants that are served with the features."""
         return ()
 
+    @property
+    def own_market(self) -> str | None:
+        """The market of the scanner whose rows it takes, whatever a run is about."""
+        return None
+
     def judged(self, quality: Quality) -> Quality:
         """Return the limits with what is true of all rows of this source."""
         identities = tuple(dict.fromkeys((*quality.identities, _STAMP)))
@@ -98,6 +103,11 @@ class Scanner(Source):
     def served_times(self) -> tuple[Column, ...]:
         """The bar's open, and its last tick."""
         return _BAR_TIMES
+
+    @property
+    def own_market(self) -> str | None:
+        """The market; None for what a run is about."""
+        return self.market
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from ingestion.project import Project
 if TYPE_CHECKING:
     from ingestion.bars.refusals import Reason
     from ingestion.jobs.compute.changes import BackfillPlan
-    from ingestion.jobs.compute.local_features import LocalFeaturesResult
+    from ingestion.jobs.compute.local_features import GroupRows, LocalFeaturesResult
     from ingestion.jobs.ingest.import_bars import ImportResult
     from ingestion.jobs.ingest.withdraw import WithdrawnBars
 
@@ -190,23 +190,25 @@ def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) ->
 def plan_text(planned: BackfillPlan) -> str:
     """Return how much a backfill will write, for people."""
     later = f", for {', '.join(planned.columns)}" if planned.columns else ""
-    return (
-        f"will write about {planned.bytes / 1e6:,.1f} MB: {planned.rows:,} rows of "
-        f"{planned.dates:,} dates{later}"
-    )
+    rows = ", ".join(f"{count:,} rows of {group}" for group, count in planned.rows.items())
+    return f"will write about {planned.bytes / 1e6:,.1f} MB: {planned.dates:,} dates, {rows}{later}"
 
 
 def local_text(result: LocalFeaturesResult) -> str:
     """Return a recomputation's outcome for people."""
     if not result.dates:
         return "nothing new: no bar was written since features were computed"
-    stopped = f", {result.quarantined:,} quarantined" if result.quarantined else ""
-    if result.rows_defined:
-        stopped += f"; {result.rows_defined:,} of the rows for columns that were declared later"
+    groups = "; ".join(map(_group_text, result.groups))
+    columns = f"; {result.rows_defined:,} of the rows for columns that were declared later"
     return (
-        f"{result.bars:,} bars read; {result.dates:,} dates: {result.rows_written:,} rows written "
-        f"in {len(result.parts):,} parts, {result.rows_unchanged:,} unchanged{stopped}"
+        f"{result.bars:,} bars read, {result.dates:,} dates; {groups}"
+        f"{columns if result.rows_defined else ''}; {len(result.parts):,} parts"
     )
+
+
+def _group_text(rows: GroupRows) -> str:
+    stopped = f", {rows.quarantined:,} quarantined" if rows.quarantined else ""
+    return f"{rows.group}: {rows.written:,} rows written, {rows.unchanged:,} unchanged{stopped}"
 
 
 @cli.command("withdraw-bars")

@@ -187,8 +187,10 @@ def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch one snapshot from the scanner and append it to the lakehouse."""
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 
-    request = _request(FeatureIngestRequest, arguments)
-    result = feature_ingest(Project.from_environment(), request, progress())
+    project, group = Project.from_environment(), arguments["group"]
+    if group and not arguments["candidates"] and not arguments["universe"]:
+        arguments["universe"] = project.catalog.group(group).source.own_market
+    result = feature_ingest(project, _request(FeatureIngestRequest, arguments), progress())
     show(as_json, result, ingest_text)
 
 
@@ -291,15 +293,27 @@ def flow_data_command(
 
 
 def flow_text(result: FlowResult) -> str:
-    """Return a flow's outcome for people: one line per step, and what is new and what is not."""
+    """Return a flow's outcome for people: one line per step, and what is new and what is not.
+
+    Each reason of a refusal is there once; the first one is in the error, which is printed last.
+    """
     width = max(len(step.name) for step in result.steps)
     lines = [f"{step.name:{width}}  {_step_text(step)}" for step in result.steps]
     lines.append(f"published: {', '.join(map(str, result.published)) or 'nothing new'}")
-    lines += [f"refused: {each}" for each in result.refused]
+    refused: dict[str, list[str]] = {}
+    for each in result.refused:
+        # The steps of one scan differ in their receipts only.
+        reason = each.reason.partition("; see ")[0]
+        refused.setdefault(reason, []).append(each.group or each.step)
+    for reason, names in refused.items():
+        why = "see the last line" if reason in str(result.error) else reason
+        lines.append(f"refused: {', '.join(names)}: {why}")
     return "\n".join([*lines, str(result.receipt)])
 
 
 def _step_text(step: StepOutcome) -> str:
+    if step.status in ("failed", "refused"):
+        return step.status.upper()
     if step.reason:
         return f"{step.status.upper()}: {step.reason}"
     # Each group of the scanner has a step of its own.

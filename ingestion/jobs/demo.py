@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,7 @@ from ingestion.replay import Panel, ReplayScanner
 # New York closes at 20:00 UTC in April; the delayed feed has caught up by then.
 _FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 _DAYS = 8
+CANDIDATES = "portfolio_candidates.json"
 _TARGET = "fwd_return_5d"
 _TRAINING = (date(2020, 7, 1), date(2021, 4, 9))
 _SETTINGS = ("TVFEAST_PROJECT", "TVFEAST_SCANNER_URL", "TVFEAST_NOW")
@@ -59,6 +61,9 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
         Make the tables in it.
     """
     folder = make_workspace(folder)
+    shutil.copy(sample / CANDIDATES, folder)
+    for name in ("groups", "formulas"):  # for a newcomer's own files
+        (folder / "feature_repo" / name).mkdir()
     before = {name: os.environ.get(name) for name in (*_SETTINGS, "TVFEAST_LAKEHOUSE")}
     os.environ.pop("TVFEAST_LAKEHOUSE", None)
     os.environ["TVFEAST_PROJECT"] = str(folder)
@@ -73,7 +78,7 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
 
 
 def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Tables) -> None:
-    candidates = read_candidates(sample / "portfolio_candidates.json")
+    candidates = read_candidates(project.folder / CANDIDATES)
     say(
         f"tvfeast demo: {len(candidates.symbols)} candidates, {_DAYS} evenings from "
         f"{_FIRST:%d %B %Y}\n"
@@ -135,11 +140,14 @@ def _load_bars(project: Project, sample: Path) -> str:
 
 
 def _where(project: Project, now: datetime) -> str:
-    root = project.folder
+    root, tomorrow = project.folder, now + timedelta(days=1)
+    candidates = shlex.quote(str(root / CANDIDATES))
     return f"""
 Built in {root}:
-  data/lakehouse         Parquet, a part a day      data/registry.db       what Feast knows
-  training_set.parquet   labels and features        data/online.db         what is served now
+  {CANDIDATES}   whom it is about    feature_repo/groups    your groups
+  data/lakehouse         Parquet, a part per date   feature_repo/formulas  your formulas
+  training_set.parquet   labels and features        data/registry.db       what Feast knows
+                                                    data/online.db         what is served now
 
 Go on from there:
   export TVFEAST_PROJECT={shlex.quote(str(root))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
@@ -147,4 +155,11 @@ Go on from there:
   .venv/bin/tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
   .venv/bin/tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d
   .venv/bin/tvfeast explain NASDAQ:AAPL RSI
-  .venv/bin/tvfeast status"""
+  .venv/bin/tvfeast status
+
+… or with another evening, after you have added a group or a formula, say (CONTRIBUTING.md):
+  export TVFEAST_NOW={tomorrow:%Y-%m-%dT%H:%MZ} TVFEAST_SCANNER_URL=http://127.0.0.1:8787
+  .venv/bin/tvfeast replay-scanner &
+  .venv/bin/tvfeast flow-data --candidates {candidates}
+  .venv/bin/tvfeast select --top 5
+  kill %1"""

@@ -21,7 +21,7 @@ def make_workspace(folder: Path) -> Path:
     Raises
     ------
     InputError
-        If the folder holds anything that no earlier call made.
+        If the folder contains anything that no earlier call made.
     """
     if folder.exists() and any(folder.iterdir()):
         if not (folder / _MARKER).is_file():

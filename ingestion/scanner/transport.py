@@ -195,7 +195,7 @@ class Transport:
         try:
             return within(options.total_timeout, exchange)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Transient(wire.shown(self._secrets.hide(_cause(error)))) from None
+            raise Transient(wire.shown(self._secrets.hide(_cause(error, url)))) from None
 
     def _read(self, raw: urllib3.HTTPResponse) -> bytes:
         """Read a body piece by piece, so that none grows beyond bounds."""
@@ -321,13 +321,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception, url: str) -> str:
     """Say in a few words why no answer came; the libraries' own texts nest four levels deep."""
+    host = urlsplit(url).netloc
     if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
+        return f"no connection to {host} in time"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return "no answer in time"
     innermost: BaseException = error
     while (cause := innermost.__cause__ or innermost.__context__) is not None:
         innermost = cause
-    return f"connection failed: {innermost}"
+    return f"connection failed to {host}: {innermost}"

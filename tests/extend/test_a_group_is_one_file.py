@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from ingestion.base.errors import InputError
 from ingestion.cli.commands import cli
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
@@ -178,6 +180,41 @@ def test_select_ranks_by_the_new_feature(world: World):
     assert [row["symbol"] for row in chosen["rows"]] == [C, A, B]
     computed = world.run("select", "--by", "gap", "--from-group", "mine_bars")
     assert len(computed["rows"]) == 3
+
+
+def test_a_limit_may_be_on_a_feature_of_another_group(world: World):
+    """Plain where only one group has the feature, else group:feature."""
+    asked = ("select", "--by", "mine:beta_1_year")
+    for name in ("volatility_20d", "tv_technicals_1d:RSI", "mine_bars:RSI"):
+        assert len(world.run(*asked, "--min", f"{name}=-1000")["rows"]) == 3
+        assert world.run(*asked, "--min", f"{name}=1000")["left_out"] == {"filtered": 3}
+    row = world.run("select", "--by", "RSI", "--min", "beta_1_year=1.5")["rows"][0]
+    assert (row["symbol"], row["features"]["beta_1_year"]) == (C, 2.0)
+    as_of = world.run("select", "--as-of", "2021-04-13T21:30:00Z", "--min", "beta_1_year=1.5")
+    assert [row["symbol"] for row in as_of["rows"]] == [C]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--min", "gap=0"], "write mine:gap or mine_bars:gap"),
+        (["--from-group", "mine_bars", "--max", "beta_1_yaer=0"], "there is no feature"),
+        (["--min", "elsewhere:gap=0"], "there is no group 'elsewhere'; there are mine, "),
+    ],
+)
+def test_a_feature_that_is_not_clear_is_told_with_where_it_is(
+    world: World, words: list[str], told: str
+):
+    result = CliRunner().invoke(cli, ["select", *words])
+    assert isinstance(result.exception, InputError)
+    assert told in str(result.exception)
+
+
+def test_a_backfill_says_what_it_does_to_each_group(world: World):
+    done = CliRunner().invoke(cli, ["backfill", "--from", "2021-04-01", "--to", "2021-04-13"])
+    will, did = done.stdout.splitlines()
+    assert re.search(r" 0 dates, 0 rows of local_1d, 0 rows of mine_bars", will)
+    assert re.search(r"local_1d: 0 rows written, (\d+) unchanged; mine_bars: 0 rows .*, \1", did)
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,11 @@ def test_it_says_first_how_much_it_will_write(project: Project):
     (planned,) = said
     assert planned == result.planned
     assert planned.columns == (f"local_1d:{ADDED}",)
-    assert planned.rows == result.rows_written + len(SYMBOLS)
+    assert planned.rows == {"local_1d": result.rows_written + len(SYMBOLS)}
     written = sum(part.stat().st_size for part in result.parts)
     assert written * 0.7 < planned.bytes < written * 1.4
     again = plan_backfill(project, *EVER)
-    assert again.rows <= len(SYMBOLS)
+    assert again.rows["local_1d"] <= len(SYMBOLS)
 
 
 def test_it_is_filled_once(project: Project):
@@ -189,7 +189,7 @@ def test_after_a_compaction_older_rows_are_still_known(
     planned = plan_backfill(project, *EVER)
     result = backfill(project, *EVER)
     assert result.rows_written == result.rows_defined == values(computed) - 3
-    assert planned.rows == computed.num_rows - 3
+    assert planned.rows == {"local_1d": computed.num_rows - 3}
     assert stored(project).equals(computed.drop_columns(["created_timestamp"]))
 
 

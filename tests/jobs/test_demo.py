@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from ingestion.cli.checks import parity_table
 from ingestion.cli.commands import cli
 from ingestion.cli.serving import selection_text
 from ingestion.jobs import demo as job
+from ingestion.markets.candidates import read_candidates
+from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import SAMPLE
 
 
@@ -64,17 +68,32 @@ def test_its_evenings_and_its_selection_are_told(told: str):
 
 def test_every_command_that_it_prints_gives_something(told: str, monkeypatch: pytest.MonkeyPatch):
     lines = told.partition("Go on from there:")[2].split("\n")
-    (export, *settings), *commands = [shlex.split(line) for line in lines if line.strip()]
-    assert export == "export"
-    for setting in settings:
-        monkeypatch.setenv(*setting.split("=", 1))
-    assert [words[:2] for words in commands] == [
-        [".venv/bin/tvfeast", name] for name in ("select", "select", "select", "explain", "status")
+    commands = [shlex.split(line) for line in lines if line.startswith("  ")]
+    assert [words[1].partition("=")[0] for words in commands] == [
+        *("TVFEAST_PROJECT", "select", "select", "select", "explain", "status"),
+        *("TVFEAST_NOW", "replay-scanner", "flow-data", "select", "%1"),
     ]
-    for _, *words in commands:
-        done = CliRunner().invoke(cli, words, catch_exceptions=False)
-        assert (done.exit_code, done.stderr) == (0, ""), words
-        if words[0] == "select":
-            assert done.stdout.splitlines()[2].split()[0] == "1", done.stdout  # a first place
-        elif words[0] == "explain":
-            assert done.stdout.count("served") == 2
+    with ExitStack() as background:
+        for program, *words in commands:
+            if program == "export":
+                for setting in words:
+                    monkeypatch.setenv(*setting.split("=", 1))
+            elif words[0] == "replay-scanner":
+                replay = background.enter_context(ReplayScanner(Panel.from_folder(SAMPLE)))
+                monkeypatch.setenv("TVFEAST_SCANNER_URL", replay.url)  # 8787 may not be free
+            elif program != "kill":
+                done = CliRunner().invoke(cli, words, catch_exceptions=False)
+                assert (done.exit_code, done.stderr) == (0, ""), words
+                if words[0] == "select":
+                    assert done.stdout.splitlines()[2].split()[0] == "1", done.stdout  # first place
+                elif words[0] == "explain":
+                    assert done.stdout.count("served") == 2
+                elif words[0] == "flow-data":
+                    assert "refused" not in done.stdout
+
+
+def test_the_folder_has_what_a_newcomer_goes_on_with(told: str):
+    folder = Path(re.search("Built in (.*):", told)[1])
+    assert read_candidates(folder / job.CANDIDATES).symbols
+    for name in ("groups", "formulas"):
+        assert list((folder / "feature_repo" / name).iterdir()) == []

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import GateRefused, NothingFetched
+from ingestion.cli.daily import flow_text
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import local_features
@@ -199,6 +200,9 @@ def test_where_nothing_came_and_nothing_is_new_the_first_failure_decides(
     assert flow.published == ()
     assert str(flow.error).startswith("published nothing new; no rows came")
     assert json.loads(flow.receipt.read_text())["outcome"] == "failed"
+    printed = f"{flow_text(flow)}\n{flow.error}"
+    assert printed.count("no rows came") == printed.count("502") == 1
+    assert "refused: data-ingest, meta-ingest, feature-ingest: see the last line" in printed
     # One scan: the outage is waited for once, and each job's receipt has its attempts.
     assert rounds(flow) == {"data-ingest": 4, "meta-ingest": 4, "feature-ingest": 4}
     assert len(scanner.requests) - asked == 4

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, UnknownColumn
+from ingestion.cli.commands import cli
 from ingestion.jobs.flow import Status, flow_data
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import (
@@ -218,6 +220,19 @@ def test_a_market_of_a_group_is_asked_by_itself_and_stops_no_other(
 def counted(scanner: ReplayScanner) -> Iterator[list[Any]]:
     scanner.requests.clear()
     yield scanner.requests
+
+
+def test_a_group_of_a_market_is_fetched_without_naming_the_market_again(
+    project: Project, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(project, market='market="crypto"')
+    monkeypatch.setenv("TVFEAST_PROJECT", str(project.folder))
+    monkeypatch.setenv("TVFEAST_SCANNER_URL", scanner.url)
+    scanner.requests.clear()
+    words = ["feature-ingest", "--group", "mine", "--min-coverage", "0.1", "--json"]
+    told = json.loads(CliRunner().invoke(cli, words, catch_exceptions=False).stdout)
+    assert told["report"]["asked"] == len(CRYPTO)
+    assert {each.path for each in scanner.requests} == {"/crypto/metainfo", "/crypto/scan"}
 
 
 def test_a_scan_is_made_once_and_what_it_raised_is_raised_for_each_of_its_tables(

@@ -115,7 +115,7 @@ def test_a_body_that_does_not_unpack_is_a_reason(encoding: str) -> None:
     reply = Reply(b"\x00 not packed", headers={"Content-Encoding": encoding})
     with stub_scanner(lambda *_: reply) as stub:
         snapshot = fetch(stub.url, ["A:B"], retries=1)
-    assert "connection failed" in snapshot.failed["A:B"]
+    assert f"connection failed to {stub.url.partition('//')[2]}: " in snapshot.failed["A:B"]
     assert len(stub.questions) == 2
 
 

@@ -110,7 +110,8 @@ class BackfillPlan:
     """About how much a backfill will write."""
 
     dates: int
-    rows: int
+    rows: dict[str, int]
+    """By group."""
     bytes: int
     columns: tuple[str, ...]
     """Columns that stored rows are older than, as ``group:column``."""
@@ -132,7 +133,7 @@ def planned_writing(
         day: sum(read_metadata(part).num_rows for part in parts)
         for day, parts in by_date(list(bars)).items()
     }
-    rows, size = 0, 0.0
+    rows, size = dict[str, int](), 0.0
     dates, columns = set[date](), set[str]()
     for group, parts in groups.items():
         kept = {column.name for column in group.columns if not column.retired}
@@ -155,9 +156,9 @@ def planned_writing(
         for day in (day for day, count in wanted.items() if count):
             dates.add(day)
             columns |= {f"{group.name}:{name}" for name in later.get(day, ())}
-        rows += (of_group := sum(wanted.values()))
+        rows[group.name] = sum(wanted.values())
         default = [_BYTES_A_VALUE * len(group.columns)]
-        size += of_group * float(np.median(bytes_a_row or default))
+        size += rows[group.name] * float(np.median(bytes_a_row or default))
     return BackfillPlan(len(dates), rows, round(size), tuple(sorted(columns)))
 
 

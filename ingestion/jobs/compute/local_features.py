@@ -63,6 +63,17 @@ _SECOND = len("20260116T213000Z")
 
 
 @dataclass(frozen=True)
+class GroupRows:
+    """What a run did to one group."""
+
+    group: str
+    written: int
+    unchanged: int
+    quarantined: int
+    """Rows that break a rule of the catalog."""
+
+
+@dataclass(frozen=True)
 class LocalFeaturesResult:
     """What a run did."""
 
@@ -74,8 +85,9 @@ class LocalFeaturesResult:
     rows_written: int
     rows_unchanged: int
     parts: tuple[Path, ...]
+    groups: tuple[GroupRows, ...] = ()
+    """The same counts, of each group."""
     quarantined: int = 0
-    """Rows that break a rule of the catalog."""
     holes: OpenHoles = field(default_factory=lambda: OpenHoles(()))
     """Sessions that are missing: values over them are null."""
     rows_defined: int = 0
@@ -173,7 +185,8 @@ def local_features(project: Project, run: Run | None = None) -> LocalFeaturesRes
 def _finished(root: Path, run: Run, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Put the counts into the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_defined", "rows_unchanged", "quarantined")
-    run.tell(**{name: getattr(result, name) for name in counts}, holes=result.holes)
+    told = {name: getattr(result, name) for name in (*counts, "groups", "holes")}
+    run.tell(**told)
     if result.defined:
         names = (key_below(root, str(part)) for part in result.defined)
         run.tell(reasons=dict.fromkeys(names, "definition"))
@@ -257,6 +270,7 @@ def _recompute(
         rows_written=sum(group.rows_written for group in groups),
         rows_unchanged=sum(group.rows_unchanged for group in groups),
         parts=tuple(path for group in groups for path in group.parts),
+        groups=tuple(group.counts() for group in groups),
         quarantined=sum(group.quarantined for group in groups),
         holes=holes,
         rows_defined=sum(group.rows_defined for group in groups),
@@ -297,6 +311,10 @@ class _Group:
         self._stored = by_date(list_parts(project.lakehouse, group))
         # The newest date, if it is young enough to be served; there is none in history alone.
         self._served = newest if self._began.date() - newest <= group.ttl else None
+
+    def counts(self) -> GroupRows:
+        """Return how many rows it was so far."""
+        return GroupRows(self._group.name, self.rows_written, self.rows_unchanged, self.quarantined)
 
     def publish(self, of_month: pa.Table, names: Names, holes: OpenHoles) -> None:
         """Write what is not stored yet of a month's rows.

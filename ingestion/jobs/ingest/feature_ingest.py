@@ -13,7 +13,7 @@ import pyarrow as pa
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import FEEDS, UPDATE_MODE, Dtype, FeatureGroup, Scanner
+from ingestion.catalog import FEEDS, UPDATE_MODE, Dtype, FeatureGroup
 from ingestion.jobs.ingest.scan import (
     Progress,
     Scanned,
@@ -151,7 +151,7 @@ def table_of(project: Project, request: FeatureIngestRequest, group: FeatureGrou
     return Table(
         group.name,
         (*group.scanned, UPDATE_MODE),
-        group.source.market if isinstance(group.source, Scanner) else None,
+        group.source.own_market,
         frozenset(_recent(project.lakehouse, group, window) if window else ()),
         project.catalog.place(group),
     )

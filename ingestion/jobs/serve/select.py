@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,7 +127,8 @@ def select(project: Project, request: SelectRequest) -> Selection:
     if at > now:
         raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
     service = _service(project, request, at)
-    wanted = Wanted.of(project.catalog, service)
+    named = [name for name in (request.by, *request.minimum, *request.maximum) if name]
+    wanted = Wanted.of(project.catalog, service, named)
     group = project.catalog.group(service.groups[0])
     by = wanted.label(request.by or service.rank_by or wanted.references[0].feature)
     limits = _limits(wanted, request)
@@ -179,8 +180,14 @@ class Wanted(NamedTuple):
     """By plain name where it is unique among them, else by ``group:feature``."""
 
     @classmethod
-    def of(cls, catalog: Catalog, service: Service) -> Wanted:
-        """Return a service's features, in its order."""
+    def of(cls, catalog: Catalog, service: Service, named: Iterable[str] = ()) -> Wanted:
+        """Return a service's features, in its order, then those of other groups that are named.
+
+        Raises
+        ------
+        InputError
+            If there is no feature of a name, or several groups have one.
+        """
         references = [
             Reference(name, column.name)
             for name in service.groups
@@ -190,6 +197,11 @@ class Wanted(NamedTuple):
         labels = {
             each.feature if count[each.feature] == 1 else str(each): each for each in references
         }
+        for name in named:
+            if not any(name in (each.feature, str(each)) for each in labels.values()):
+                group, column = catalog.feature(name)
+                each = Reference(group.name, column.name)
+                labels[column.name if column.name not in count else str(each)] = each
         return cls(catalog, labels)
 
     @property
@@ -208,7 +220,7 @@ class Wanted(NamedTuple):
         Raises
         ------
         InputError
-            If it is not among them, or is no number.
+            If several of them have the name, or it is no number.
         """
         for label, each in self.by_label.items():
             if name in (label, str(each)):
@@ -216,7 +228,8 @@ class Wanted(NamedTuple):
                 if column.dtype not in (Dtype.DOUBLE, Dtype.INT64, Dtype.BOOL):
                     raise InputError(f"{name} is a {column.dtype.value}: name a number")
                 return label
-        raise InputError(f'there is no feature "{name}" here; there are {", ".join(self.labels)}')
+        both = [str(each) for each in self.references if each.feature == name]
+        raise InputError(f"{len(both)} groups have {name!r}: write {' or '.join(both)}")
 
     def shown(self, by: str, service: Service) -> tuple[str, ...]:
         """Return what a table shows: what is ranked by, then what the service has to say."""
