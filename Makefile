@@ -156,6 +156,10 @@ accept-hole: setup ## Accept that a market has no bars of a session (ARGS="MARKE
 compact: setup ## Merge the parts of dates that are over (ARGS="--before DATE")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: prune
+prune: setup ## Remove the folders of old runs that nothing needs (ARGS="--older-than 90d --plan")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: parity
 parity: setup ## Compare served technicals with recomputed ones (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)

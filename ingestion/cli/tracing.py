@@ -18,6 +18,7 @@ from ingestion.project import Project
 if TYPE_CHECKING:
     from ingestion.jobs.audit.compact import CompactResult
     from ingestion.jobs.audit.lineage import Bar, Explanation, Online, Story, Version
+    from ingestion.jobs.audit.prune import PruneResult
     from ingestion.jobs.audit.status import BarsStatus, GroupStatus, ProfileStatus, StatusReport
     from ingestion.jobs.ingest.missing_sessions import AcceptedHoles
 
@@ -49,6 +50,28 @@ def compact_text(result: CompactResult) -> str:
         f"{result.replaced:,} parts became {len(result.merged):,}, {result.rows:,} rows, all kept"
     )
     return "\n".join([line, *(f"  left alone: {reason}" for reason in result.left)])
+
+
+@cli.command("prune")
+@click.option(
+    "--older-than", type=DURATION, default="90d", show_default=True, help="Look at these runs."
+)
+@click.option("--plan", is_flag=True, help="Only show what would go, and why the rest stays.")
+@json_option
+def prune_command(as_json: bool, older_than: timedelta, plan: bool) -> None:
+    """Remove the folders of old runs that nothing needs any more; no answer changes."""
+    from ingestion.jobs.audit.prune import prune
+
+    show(as_json, prune(Project.from_environment(), older_than, plan=plan), prune_text)
+
+
+def prune_text(result: PruneResult) -> str:
+    """Return what went and why the other old runs stay, a line for each reason."""
+    verb = "would go" if result.run_id is None else "are gone"
+    line = f"{len(result.retired):,} runs from before {minute(result.before)} {verb}"
+    ids = [f"  {run_id}" for run_id in result.retired if result.run_id is None]
+    stay = [f"  {count:,} stay: {reason}" for reason, count in result.reasons.items()]
+    return "\n".join([line, *ids, *stay, f"  {result.younger:,} are younger"])
 
 
 @cli.command("accept-hole")

@@ -76,6 +76,22 @@ def run_folder(root: Path, run_id: str) -> Path:
     return root / RUNS / run_id
 
 
+def remove_runs(root: Path, run_ids: Collection[str], run_id: str) -> None:
+    """Remove the folders of some runs, each whole or not at all; while the lakehouse is locked.
+
+    Parameters
+    ----------
+    run_id
+        The run that does it. What it has moved away and not removed yet goes with the next run.
+    """
+    away = scratch_folder(root, run_id, "retired")
+    make_folder(away, root)
+    for each in run_ids:
+        run_folder(root, each).rename(away / each)
+    sync_all([away, root / RUNS])  # no file is removed before the disk knows that its folder moved
+    shutil.rmtree(away, ignore_errors=True)
+
+
 def columns_file(root: Path, name: str) -> Path:
     """Return the file that remembers a dataset's columns."""
     return root / _COLUMNS / f"{name}.json"

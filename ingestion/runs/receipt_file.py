@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,9 +96,17 @@ def receipts_told(
     for file in run_files(root, name):
         if file.run_id <= after:
             break
-        told = receipt_told(file, read, passed_over)
+        told = receipt_told(file, read, partial(_unless_gone, file, passed_over))
         if told is not None:
             yield told
+
+
+def _unless_gone(
+    file: RunFile, passed_over: Callable[[InputError], object], error: InputError
+) -> None:
+    """Report a receipt that cannot be read, unless its run was retired after it was listed."""
+    if file.exists():
+        passed_over(error)
 
 
 def receipt_told(

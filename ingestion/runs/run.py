@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -66,6 +67,11 @@ def new_run_id() -> str:
     seconds, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
     second = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
     return f"{second}-{microseconds:06}{secrets.token_hex(2)}"
+
+
+def run_instant(run_id: str) -> datetime:
+    """Return when a run started by the wall clock, as :func:`new_run_id` has put it into its id."""
+    return datetime.strptime(run_id[:23], "%Y%m%dT%H%M%SZ-%f").replace(tzinfo=UTC)
 
 
 class Run:

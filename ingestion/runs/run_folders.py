@@ -36,10 +36,11 @@ def check_run_folders(root: Path) -> Iterator[tuple[str, str]]:
     Files that are gone are not among it. The runs may be writing meanwhile.
     """
     for run_id in reversed(run_ids(root)):
-        yield from _faults(root, run_id)
+        yield from folder_faults(root, run_id)
 
 
-def _faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
+def folder_faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
+    """Yield the same of one run."""
     folder, ledger = run_file(root, run_id, ""), run_file(root, run_id, LEDGER_FILE)
     try:
         # Before the ledger is read: a file's line is there before the file is.

@@ -38,7 +38,8 @@ class AtTouch:
             os.write(descriptor, b".")
 
         for owner, name in (
-            *((os, "fsync"), (os, "replace"), (Path, "hardlink_to"), (Path, "mkdir")),
+            *((os, "fsync"), (os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir")),
+            *((Path, "hardlink_to"), (Path, "mkdir")),
             *((Path, "replace"), (Path, "unlink"), (Path, "write_bytes"), (pq, "write_table")),
             (shutil, "rmtree"),
         ):

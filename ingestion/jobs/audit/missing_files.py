@@ -7,15 +7,14 @@ was recorded before is changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import Dataset
-from ingestion.lakehouse import is_there, list_parts, run_ids
+from ingestion.lakehouse import is_there, list_parts, run_file, run_ids
 from ingestion.lakehouse.ledger import Entry, Key, Ledger, read_run_files
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
@@ -54,7 +53,7 @@ def find_losses(root: Path, datasets: Iterable[Dataset], published: Collection[K
     gone = [entry for entry in known if entry.part not in present | replaced]
     appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
     lost = appeared + _overwritten(known, present)
-    lost += _gone_files(root)
+    lost += [entry for run_id in run_ids(root) for entry in gone_files(root, run_id)]
     answered_for = _accepted(root)
     return Losses(
         lost=tuple(entry for entry in lost if entry.key not in answered_for),
@@ -64,13 +63,15 @@ def find_losses(root: Path, datasets: Iterable[Dataset], published: Collection[K
     )
 
 
-def _gone_files(root: Path) -> Iterator[Entry]:
-    """Yield the files of the runs' own folders that their runs saw in place."""
-    for run_id in run_ids(root):
-        with suppress(InputError):  # an unreadable ledger is named as such
-            for last, *_ in read_run_files(root, run_id).values():
-                if last.confirmed and not is_there(root, last.part):
-                    yield last
+def gone_files(root: Path, run_id: str) -> list[Entry]:
+    """Return the files of a run's own folder that it saw in their places and that are gone."""
+    try:
+        recorded = read_run_files(root, run_id).values()
+    except InputError:  # an unreadable ledger is named as such
+        return []
+    gone = [last for last, *_ in recorded if last.confirmed and not is_there(root, last.part)]
+    # A run that is retired meanwhile goes whole.
+    return gone if run_file(root, run_id, "").exists() else []
 
 
 def _accepted(root: Path) -> frozenset[Key]:

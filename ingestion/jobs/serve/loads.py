@@ -90,9 +90,11 @@ def last_loads(
     loads: dict[str, LastLoad] = {}
     reached: list[datetime] = []
     for each in receipts_told(project.lakehouse, LOAD_FILE, read, *passed_over):
-        loads = each | loads
         reached += [load.until for load in each.values()]
-        if wanted <= loads.keys() or (reached and reached[0] - reached[-1] > longest_ttl):
+        if reached and reached[0] - reached[-1] > longest_ttl:
+            break
+        loads = each | loads
+        if wanted <= loads.keys():
             break
     return loads
 
