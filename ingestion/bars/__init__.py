@@ -7,6 +7,7 @@ The way of an import, from file to lakehouse:
 
 ``layout``          where a file's rows begin, and which columns mean what
 ``cells``           texts to numbers, dates and times
+``instruments``     whether a file that names no instrument is of several
 ``reading``         a file's rows, as columns by role, some at a time
 ``vendor_symbols``  vendor's name → unified symbol
 ``placing``         which session each row is of, and whether it is plausible by itself

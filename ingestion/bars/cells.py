@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from enum import Enum, IntEnum, StrEnum
@@ -200,15 +201,13 @@ _ZONE = re.compile(r"(z|utc|gmt)?\s*(?:([+-])(\d{2}):?(\d{2}))?\s*(?:\(.*\))?")
 _ZONE_NAME = re.compile(r"[a-z]{2,5}\b")
 
 
-def read_date(text: str, order: Order | None = None, form: str | None = None) -> date | datetime:
+def read_date(text: str, order: Order | None = None) -> date | datetime:
     """Read a date, or a date with a time of day.
 
     Parameters
     ----------
     order
         Of dates that are numbers alone, with the year last; none if nothing proves one.
-    form
-        Of :meth:`datetime.datetime.strptime`, tried before all else.
 
     Raises
     ------
@@ -220,15 +219,11 @@ def read_date(text: str, order: Order | None = None, form: str | None = None) ->
     >>> read_date("Tue, 2-Mar-21"), read_date("03/02/2021", Order.MONTH_FIRST)
     (datetime.date(2021, 3, 2), datetime.date(2021, 3, 2))
     """
-    if form is not None:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            pass
-    try:
+    with suppress(ValueError):
         return datetime.fromisoformat(re.sub(r" UTC$", "+00:00", text))
-    except ValueError:
-        return _read_lower_case(text.strip().casefold(), order)
+    written, clock, zone = _date_clock_zone(text.strip().casefold())
+    day = _day(written, order)
+    return day if clock is None else datetime.combine(day, clock, zone)
 
 
 def is_date_format(form: str) -> bool:
@@ -276,12 +271,6 @@ def settle_order(texts: Iterable[str]) -> Order | None:
         return None
     # Both readings of 03/03/2021 are the same day, so several orders may be left.
     return next(iter(left)) if len(left) == 1 else None
-
-
-def _read_lower_case(text: str, order: Order | None) -> date | datetime:
-    written, clock, zone = _date_clock_zone(text)
-    day = _day(written, order)
-    return day if clock is None else datetime.combine(day, clock, zone)
 
 
 def _date_clock_zone(text: str) -> tuple[str, time | None, tzinfo | None]:
@@ -388,6 +377,10 @@ class Times:
     seconds: NDArray[np.int64]
     days: NDArray[np.int64]
 
+    def take(self, rows: NDArray[np.intp]) -> Times:
+        """Return the times at some positions."""
+        return Times(self.kinds[rows], self.seconds[rows], self.days[rows])
+
     @classmethod
     def of(
         cls,
@@ -465,22 +458,17 @@ def _read_value(value: object, order: Order | None, form: str | None) -> ReadTim
         value = int(value) if form is None else str(int(value))
     if isinstance(value, str):
         text = value.strip()
-        if _WHOLE_NUMBER.fullmatch(text) and not (form is not None and _fits(text, form)):
+        if form is not None:
+            with suppress(ValueError):
+                return _instant(datetime.strptime(text, form))
+        if _WHOLE_NUMBER.fullmatch(text):
             return _number(int(text.partition(".")[0]))
-        value = read_date(text, order, form)
+        value = read_date(text, order)
     if isinstance(value, datetime):
         return _instant(value)
     if isinstance(value, date):
         return _label(value)
     return _number(value) if type(value) is int else ReadTime(Kind.UNREADABLE)
-
-
-def _fits(text: str, form: str) -> bool:
-    try:
-        datetime.strptime(text, form)
-    except ValueError:
-        return False
-    return True
 
 
 def _number(number: int) -> ReadTime:

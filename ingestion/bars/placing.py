@@ -27,7 +27,7 @@ say that the calendar is wrong there, or the file is: :class:`TradingDays` colle
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -41,12 +41,13 @@ from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import PRICES, Role
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, Refusal, Refusals
-from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
+from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming, demand_exchange
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
 from ingestion.markets.hours import ClosingRule, hours_of, known_bar_closes, known_calendar
 from ingestion.markets.sessions import (
     bars_by_hours,
+    by_hours,
     running_closes,
     session_bounds,
     session_days,
@@ -65,7 +66,7 @@ NO_CLOSE = -1
 
 
 def place_times(
-    times: Times, symbols: list[str | None], which: NDArray[np.int64]
+    times: Times, symbols: Sequence[str | None], which: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Place bars in time.
 
@@ -84,29 +85,35 @@ def place_times(
         Opens and closes, Unix seconds; :data:`NO_CLOSE` as the close of a time that is in no
         session, of an unreadable time and of a row without a symbol.
     """
+    opens = times.seconds.copy()
+    closes = np.full(len(opens), NO_CLOSE, dtype=np.int64)
+    named = {name: n for n, name in enumerate(symbols) if name is not None}
+    numbers = np.array(list(named.values()), dtype=np.int64)
+    for symbol, at in by_hours(list(named)).items():
+        rows = np.flatnonzero(np.isin(which, numbers[at]))
+        opens[rows], closes[rows] = _place_times_of(symbol, times.take(rows))
+    return opens, closes
+
+
+def _place_times_of(symbol: str, times: Times) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Place the bars of symbols that keep the hours of one."""
     opens, days = times.seconds.copy(), times.days.copy()
     closes = np.full(len(opens), NO_CLOSE, dtype=np.int64)
-    in_sessions = np.array(
-        [name is not None and hours_of(name).rule is ClosingRule.SESSION for name in symbols],
-        dtype=bool,
-    )[which]
-    written = (times.kinds == Kind.LOCAL_MIDNIGHT) & in_sessions
-    labelled = (times.kinds == Kind.LABEL) | written
+    in_sessions = hours_of(symbol).rule is ClosingRule.SESSION
+    written = np.flatnonzero((times.kinds == Kind.LOCAL_MIDNIGHT) & in_sessions)
+    labelled = times.kinds == Kind.LABEL
+    labelled[written] = True
     instants = ~labelled & (times.kinds != Kind.UNREADABLE)
-    for number, rows in _positions_by_key(which, instants):
-        symbol = symbols[number]
-        if symbol is None:
-            continue
-        closes[rows] = closes_of(symbol, opens[rows])
-        dates = rows[(closes[rows] == NO_CLOSE) & (opens[rows] % DAY == 0)]
-        days[dates] = opens[dates] // DAY
-        labelled[dates] = True
-    _close_labels(days, symbols, which, labelled, opens, closes)
-    for number, rows in _positions_by_key(which, written):
-        # Midnight in another country may be within a session here, of another date: which of the
-        # two is meant?
-        running = running_closes(symbols[number] or "", times.seconds[rows])
-        closes[rows[(running != NO_CLOSE) & (running != closes[rows])]] = NO_CLOSE
+    closes[instants] = closes_of(symbol, opens[instants])
+    dates = instants & (closes == NO_CLOSE) & (opens % DAY == 0)
+    days[dates] = opens[dates] // DAY
+    labelled |= dates
+    labels, back = np.unique(days[labelled], return_inverse=True)
+    bounds = sessions_of_labels(exchange_of(symbol), labels)
+    opens[labelled], closes[labelled] = (of_label[back] for of_label in bounds)
+    # Midnight in another country may be within a session here, of another date: which is meant?
+    running = running_closes(symbol, times.seconds[written])
+    closes[written[(running != NO_CLOSE) & (running != closes[written])]] = NO_CLOSE
     return opens, closes
 
 
@@ -142,40 +149,6 @@ def why_no_place(times: Times, at: int, symbol: str) -> str:
         instant = utc(seconds)
         return f"{instant:%Y-%m-%dT%H:%MZ} is within a session of another date: give dates alone"
     return why_no_session(exchange, label)
-
-
-def _close_labels(
-    days: NDArray[np.int64],
-    symbols: list[str | None],
-    which: NDArray[np.int64],
-    labelled: NDArray[np.bool_],
-    opens: NDArray[np.int64],
-    closes: NDArray[np.int64],
-) -> None:
-    """Fill in opens and closes of labels, exchange by exchange: its symbols share its sessions."""
-    exchanges = sorted({exchange_of(name) for name in symbols if name is not None})
-    numbers = np.array(
-        [NO_CLOSE if name is None else exchanges.index(exchange_of(name)) for name in symbols],
-        dtype=np.int64,
-    )
-    for number, rows in _positions_by_key(numbers[which], labelled):
-        if number == NO_CLOSE:
-            continue
-        labels, back = np.unique(days[rows], return_inverse=True)
-        bounds = sessions_of_labels(exchanges[number], labels)
-        opens[rows], closes[rows] = (of_label[back] for of_label in bounds)
-
-
-def _positions_by_key(
-    keys: NDArray[np.int64], mask: NDArray[np.bool_]
-) -> list[tuple[int, NDArray[np.intp]]]:
-    """Return the masked positions by key."""
-    at = np.flatnonzero(mask)
-    if not len(at):
-        return []
-    at = at[np.argsort(keys[at], kind="stable")]
-    starts = np.flatnonzero(np.diff(keys[at])) + 1
-    return [(int(keys[group[0]]), group) for group in np.split(at, starts)]
 
 
 TOLERANCE = 1e-9
@@ -308,6 +281,38 @@ class BarBatch:
     """Symbols whose splits the file gives: it has a column for them, with or without any split."""
 
 
+def name_rows(
+    file: VendorFile, naming: Naming, refusals: Refusals, *, is_first: bool
+) -> tuple[list[Named], NDArray[np.int64]]:
+    """Unify the names of some rows' instruments, and refuse the rows that are no rows.
+
+    Parameters
+    ----------
+    is_first
+        Whether these are the first rows of the file.
+
+    Returns
+    -------
+    tuple[list[Named], NDArray[np.int64]]
+        The names, behind them that of rows without one, and each row's index into them.
+
+    Raises
+    ------
+    InputError
+        If the first rows of a file name tickers of no exchange, or nothing names its instrument.
+    """
+    names, which = file.symbols() or (
+        [naming.of_file(file.path)],
+        np.zeros(len(file), dtype=np.int64),
+    )
+    named = [naming.unify(name) for name in names]
+    if is_first:
+        demand_exchange(file.path, names, named)
+    for row in file.broken:
+        refusals.add(Refusal(str(file.path), row, "", Reason.CELLS, ""))
+    return [*named, NAMELESS], which
+
+
 @dataclass(frozen=True)
 class BarReader:
     """Reads the files of one import."""
@@ -340,55 +345,45 @@ class BarReader:
             yield self._judge(number, path, batch, is_first=at == 0)
 
     def _judge(self, number: int, path: Path, file: VendorFile, *, is_first: bool) -> BarBatch:
-        of_file = file.symbols()
-        names, which = of_file or ([self.naming.of_file(path)], np.zeros(len(file), dtype=np.int64))
-        named = [*(self.naming.unify(name) for name in names), NAMELESS]
-        if is_first:
-            demand_exchange(path, names, named[:-1])
-        for row in file.broken:
-            self.refusals.add(Refusal(str(path), row, "", Reason.CELLS, ""))
+        named, which = name_rows(file, self.naming, self.refusals, is_first=is_first)
         symbols = [each.symbol for each in named]
-        if of_file is None and symbols[0] is not None:
+        if file.symbols() is None and symbols[0] is not None:
             self.named[str(path)] = symbols[0]
         times = file.times()
         opens, closes = place_times(times, symbols, which)
-        numbers = np.array(
-            [NO_CLOSE if name is None else self.symbols.number(name) for name in symbols],
-            dtype=np.int32,
-        )
-        bars, unreadable = _bars_of_rows(file, number, numbers[which], opens, closes)
+        numbers = [NO_CLOSE if name is None else self.symbols.number(name) for name in symbols]
+        symbol = np.array(numbers, dtype=np.int32)[which]
+        bars, unreadable = _bars_of_rows(file, number, symbol, opens, closes)
         if Role.UNADJUSTED_CLOSE in file.columns:
             self._turn_back(path, file, bars, unreadable)
-        is_fx = np.array(
-            [name is not None and _is_quoted_by_dealers(name) for name in symbols], dtype=bool
-        )
         widened = _widen(bars) if self.widen_range else np.zeros(len(bars), dtype=bool)
         without_volume = file.lacks_volume()
-        verdict = check_values(bars, unreadable, is_fx[which] | without_volume)
+        is_fx = [
+            name is not None and hours_of(name).rule is ClosingRule.NEW_YORK_ROLL
+            for name in symbols
+        ]
+        verdict = check_values(bars, unreadable, np.array(is_fx)[which] | without_volume)
         verdict[(verdict == ACCEPTED) & (closes == NO_CLOSE)] = CODES[Reason.SESSION]
         verdict[(verdict == ACCEPTED) & (closes > self.now)] = CODES[Reason.FUTURE]
         # A row without a time or a symbol is refused for that, whatever else is wrong with it.
         verdict[times.kinds == Kind.UNREADABLE] = CODES[Reason.TIME]
         against_name = np.array([CODES[each.reason] for each in named])[which]
-        verdict = np.where(bars.symbol == NO_CLOSE, against_name, verdict)
-
-        def explain(reason: Reason, at: int) -> tuple[str, str]:
-            symbol = symbols[which[at]]
+        verdict = np.where(symbol == NO_CLOSE, against_name, verdict)
+        good = verdict == ACCEPTED
+        for at in np.flatnonzero(~good).tolist():
+            reason, name = REASONS[verdict[at]], symbols[which[at]] or ""
+            detail = describe(bars, at)
             if reason in (Reason.SYMBOL, Reason.EXCHANGE):
-                return "", named[which[at]].problem
-            if reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
-                text = str(file.columns[Role.TIME][at])[:80]
-                if reason is Reason.SESSION and symbol is not None:
-                    text += f": {why_no_place(times, at, symbol)}"
-                return symbol or "", text
-            return symbol or "", describe(bars, at)
-
-        traded = (verdict == CODES[Reason.SESSION]) & ((bars.volume > 0) | without_volume)
-        for at in np.flatnonzero(traded).tolist():
-            is_date = times.kinds[at] in (Kind.LABEL, Kind.LOCAL_MIDNIGHT)
-            day = date_of_day(int(times.days[at])) if is_date else None
-            self.trading_days.refuse(symbols[which[at]] or "", day or int(times.seconds[at]))
-        good = self._refuse(str(path), file.rows, verdict, explain)
+                detail = named[which[at]].problem
+            elif reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
+                detail = str(file.columns[Role.TIME][at])[:80]
+            if reason is Reason.SESSION:
+                detail += f": {why_no_place(times, at, name)}"
+                if bars.volume[at] > 0 or without_volume[at]:
+                    is_date = times.kinds[at] in (Kind.LABEL, Kind.LOCAL_MIDNIGHT)
+                    day = date_of_day(int(times.days[at])) if is_date else None
+                    self.trading_days.refuse(name, day or int(times.seconds[at]))
+            self.refusals.add(Refusal(str(path), int(file.rows[at]), name, reason, detail))
         self.findings.add(
             "without_volume",
             "bars of instruments without any volume in their file, which is taken as 0",
@@ -399,7 +394,16 @@ class BarReader:
             "bars whose range was widened to contain open and close",
             count=int((widened & good).sum()),
         )
-        splits, split_symbols = _splits_of_rows(bars, symbols, which, closes, verdict, file)
+        splits, split_symbols = [], frozenset[str]()
+        if Role.SPLIT_RATIO in file.columns:
+            ratio = bars.split_ratio
+            usable = (ratio != 1) & (ratio > 0) & np.isfinite(ratio) & (closes != NO_CLOSE)
+            splits = [
+                Split(name, int(closes[at]), float(ratio[at]))
+                for at in np.flatnonzero(usable)
+                if (name := symbols[which[at]]) is not None
+            ]
+            split_symbols = frozenset(filter(None, symbols))
         return BarBatch(len(file) + len(file.broken), bars.take(good), splits, split_symbols)
 
     def _turn_back(
@@ -419,21 +423,6 @@ class BarReader:
             bars.volume /= factor
         bars.close[:] = traded
         unreadable |= bad
-
-    def _refuse(
-        self,
-        name: str,
-        rows: NDArray[np.int64],
-        verdict: NDArray[np.int8],
-        explain: Callable[[Reason, int], tuple[str, str]],
-    ) -> NDArray[np.bool_]:
-        """Record the refused rows, in the file's order; return which rows are good."""
-        good: NDArray[np.bool_] = verdict == ACCEPTED
-        for at in np.flatnonzero(~good).tolist():
-            reason = REASONS[verdict[at]]
-            symbol, detail = explain(reason, at)
-            self.refusals.add(Refusal(name, int(rows[at]), symbol, reason, detail))
-        return good
 
 
 def _bars_of_rows(
@@ -461,12 +450,7 @@ def _bars_of_rows(
         symbol=symbol,
         timestamp=opens,
         event=closes,
-        open=values[Role.OPEN],
-        high=values[Role.HIGH],
-        low=values[Role.LOW],
-        close=values[Role.CLOSE],
-        volume=values[Role.VOLUME],
-        split_ratio=values[Role.SPLIT_RATIO],
+        **{role.value: array for role, array in values.items()},
     )
     return bars, unreadable
 
@@ -481,27 +465,3 @@ def _widen(bars: Bars) -> NDArray[np.bool_]:
     )
     bars.high[widened], bars.low[widened] = high[widened], low[widened]
     return widened
-
-
-def _is_quoted_by_dealers(symbol: str) -> bool:
-    return hours_of(symbol).rule is ClosingRule.NEW_YORK_ROLL
-
-
-def _splits_of_rows(
-    bars: Bars,
-    symbols: list[str | None],
-    which: NDArray[np.int64],
-    closes: NDArray[np.int64],
-    verdict: NDArray[np.int8],
-    file: VendorFile,
-) -> tuple[list[Split], frozenset[str]]:
-    if Role.SPLIT_RATIO not in file.columns:
-        return [], frozenset()
-    usable = (bars.split_ratio != 1) & (bars.split_ratio > 0) & np.isfinite(bars.split_ratio)
-    usable &= (closes != NO_CLOSE) & (verdict != CODES[Reason.SYMBOL])
-    splits = [
-        Split(name, int(closes[at]), float(bars.split_ratio[at]))
-        for at in np.flatnonzero(usable)
-        if (name := symbols[which[at]]) is not None
-    ]
-    return splits, frozenset(name for name in symbols if name is not None)

@@ -12,10 +12,9 @@ A file is read up to three times, some rows at a time, so that its size does not
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +27,13 @@ import pyarrow.parquet as pq
 from ingestion.bars.cells import (
     EMPTY_CELLS,
     Comma,
-    Kind,
     Order,
     Times,
     read_numbers,
-    read_time,
-    read_volume,
     settle_comma,
     settle_order,
 )
+from ingestion.bars.instruments import column_of_instruments, may_name
 from ingestion.bars.layout import (
     NEEDED,
     PRICES,
@@ -45,7 +42,6 @@ from ingestion.bars.layout import (
     Layout,
     Role,
     Series,
-    plain_name,
     recognise_layout,
 )
 from ingestion.base.errors import InputError
@@ -99,9 +95,24 @@ def _tables_of_parquet(layout: Layout, wanted: Sequence[int]) -> Iterator[Table]
         done = 0
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names.values())):
             table = pa.Table.from_batches([batch])
-            columns = {at: table[name] for at, name in names.items()}
+            columns = {at: _plain(table[name]) for at, name in names.items()}
             yield Table(columns, np.arange(done + 1, done + table.num_rows + 1))
             done += table.num_rows
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as texts, numbers, dates or instants of µs; other types as they are."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us", kind.tz), safe=False)
+    if pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowInvalid:
+            return column  # bytes that are no text: refused where they would be needed
+    return column
 
 
 def _tables_of_csv(layout: Layout, form: CsvForm, wanted: Sequence[int]) -> Iterator[Table]:
@@ -145,20 +156,14 @@ def _tables_of_csv(layout: Layout, form: CsvForm, wanted: Sequence[int]) -> Iter
             every = np.arange(done + 1, done + table.num_rows + len(aside) + 1)
             rows = np.setdiff1d(every, aside)[: table.num_rows]
             done = int(rows[-1]) if len(rows) else done
-            aside = _after(aside, done)
-            between, broken = tuple(row for row in broken if row <= done), _after(broken, done)
-            yield _without_headers(layout, Table(_by_position(table, wanted), rows, between))
+            aside = [row for row in aside if row > done]
+            between = tuple(row for row in broken if row <= done)
+            broken = [row for row in broken if row > done]
+            of_batch = {at: table[names[at]] for at in wanted}
+            yield _without_headers(layout, Table(of_batch, rows, between))
         if broken:
             none = {at: pa.chunked_array([], pa.string()) for at in wanted}
             yield Table(none, np.array([], dtype=np.int64), tuple(broken))
-
-
-def _after(rows: list[int], last: int) -> list[int]:
-    return [row for row in rows if row > last]
-
-
-def _by_position(table: pa.Table, wanted: Sequence[int]) -> dict[int, Any]:
-    return {at: table[f"c{at}"] for at in wanted}
 
 
 def _without_headers(layout: Layout, table: Table) -> Table:
@@ -261,19 +266,14 @@ def _compare_repeated(layout: Layout, series: Series, table: Table) -> None:
             differ = pc.fill_null(pc.not_equal(_stripped(first), _stripped(second)), False)
             for at in np.flatnonzero(differ.to_numpy(zero_copy_only=False)).tolist():
                 pair = first[at].as_py(), second[at].as_py()
-                if not _is_one_number(*pair):
-                    raise InputError(
-                        f"{layout.path} has two columns {layout.header.names[found[0]]!r} that "
-                        f"differ, first in row {table.rows[at]} ({pair[0]}, {pair[1]}); remove one "
-                        "of them"
-                    )
-
-
-def _is_one_number(first: str, second: str) -> bool:
-    try:
-        return float(first) == float(second)
-    except ValueError:
-        return False
+                with suppress(ValueError):
+                    if float(pair[0]) == float(pair[1]):
+                        continue
+                raise InputError(
+                    f"{layout.path} has two columns {layout.header.names[found[0]]!r} that "
+                    f"differ, first in row {table.rows[at]} ({pair[0]}, {pair[1]}); remove one "
+                    "of them"
+                )
 
 
 def _stripped(column: Any) -> Any:
@@ -292,21 +292,35 @@ def _symbols_without_volume(layout: Layout) -> set[str]:
     for table in read_tables(layout, sorted((symbol, volume))):
         names = table.columns[symbol]
         with_volume = names.filter(_is_filled(table.columns[volume]))
-        try:
-            every.update(names.unique().to_pylist())
-            filled.update(with_volume.unique().to_pylist())
-        except (ValueError, OverflowError, KeyError) as error:  # the last: an unknown zone
-            raise InputError(f"{layout.path}: a symbol cannot be read: {error}") from None
+        every.update(_distinct(layout.path, Role.SYMBOL, names)[0])
+        filled.update(_distinct(layout.path, Role.SYMBOL, with_volume)[0])
     return {str(name).strip() for name in every - filled if name is not None}
+
+
+def _distinct(path: Path, role: Role, column: Any) -> tuple[list[Any], NDArray[np.int64]]:
+    """Return the distinct values of a column, and each row's index into them, −1 for none.
+
+    Raises
+    ------
+    InputError
+        If the column contains lists and the like, or a time beyond Python's or of an unknown zone.
+    """
+    try:
+        encoded = column.combine_chunks().dictionary_encode()
+        values: list[Any] = encoded.dictionary.to_pylist()
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: column {role} cannot be read: {error}") from None
+    except (ValueError, OverflowError, KeyError) as error:  # KeyError: an unknown time zone
+        raise InputError(f"{path}: a {role} cannot be read: {error}") from None
+    indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return values, np.asarray(indices, dtype=np.int64)
 
 
 def _is_filled(column: Any) -> Any:
     """Return which cells of a column of numbers are not empty."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
         return pc.fill_null(pc.is_finite(column), False)
-    if not _is_text(column.type):
+    if not pa.types.is_string(column.type):
         return pc.is_valid(column)
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(column))
     # Made here: the first array that Arrow makes of Python's objects imports pandas.
@@ -324,9 +338,7 @@ def distinct_matching(column: Any, pattern: str, *, as_shapes: bool = False) -> 
         Whether each digit becomes a 1, but for a 0 at the beginning: there may be as many numbers
         as rows, and what shows the meaning of their commas has few forms.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not _is_text(column.type):
+    if not pa.types.is_string(column.type):
         return {}
     found = column.filter(pc.match_substring_regex(column, pattern))
     if as_shapes:
@@ -335,44 +347,8 @@ def distinct_matching(column: Any, pattern: str, *, as_shapes: bool = False) -> 
     return dict.fromkeys(found.unique().to_pylist())
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 _ROWS_INSPECTED = 50_000
 """How many rows are inspected: more than the days of any instrument."""
-
-# Columns that vary and name no instrument, by plain name.
-_NO_INSTRUMENT_NAMES = frozenset(
-    re.findall(
-        r"\S+",
-        """
-        series sctysrs weekday dayofweek dayname day month monthname quarter year week period
-        per timeframe interval resolution frequency currency ccy unit units source provider
-        vendor signal action side direction trend position label comment comments note notes
-        remark remarks flag flags bid mid paid status color colour candle pattern event events
-        news headline split dividend type barcomplete updated lastupdated createdat updatedat
-        insertedat created modified
-        """,
-    )
-)
-# Names of columns that number instruments, whatever the numbers look like.
-_NAMES_OF_NUMBERS = re.compile(
-    r"(?:.*(?:id|code|isin|cusip|sedol|figi|gvkey|permno|permco|wkn|token|conid|ticker|symbol))"
-)
-_EXCHANGE_CODES = (1_000, 999_999)
-"""Smallest and largest number of a share at exchanges that number them."""
-_YEAR_NUMBERS = frozenset(range(1900, 2100))
-_NO_INSTRUMENTS = frozenset(
-    re.findall(
-        r"\S+",
-        """
-        mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday
-        true false yes no y n t f up down buy sell long short flat bull bear bullish
-        bearish
-        """,
-    )
-) | {"hold"}
 
 
 def demand_one_instrument(layout: Layout) -> None:
@@ -387,113 +363,22 @@ def demand_one_instrument(layout: Layout) -> None:
     if others or series.name is not None or Role.SYMBOL in series.columns:
         return
     known = {at for found in series.columns.values() for at in found}
-    unknown = [
-        at
-        for at, name in enumerate(layout.header.names)
-        if at not in known and plain_name(name) not in _NO_INSTRUMENT_NAMES
-    ]
+    time, names = series.columns[Role.TIME][0], layout.header.names
+    unknown = [at for at, name in enumerate(names) if at not in known and may_name(name)]
     if not unknown:
         return
-    time = series.columns[Role.TIME][0]
-    columns: dict[int, list[str]] = {at: [] for at in (*unknown, time)}
-    for table in islice(read_tables(layout, sorted(columns)), 1):
-        for at, column in table.columns.items():
-            columns[at] = _texts(column.slice(0, _ROWS_INSPECTED))
-    times = columns.pop(time)
-    names = layout.header.names
-    suspects = [at for at in unknown if _may_name_instruments(names[at], columns[at], times)]
-    if suspects:
-        # A column of texts is named rather than one of numbers.
-        at = min(
-            suspects,
-            key=lambda at: (
-                _is_counted(columns[at]),
-                not _NAMES_OF_NUMBERS.fullmatch(plain_name(names[at])),
-                at,
-            ),
-        )
-        few = ", ".join(list(dict.fromkeys(filter(None, columns[at])))[:3])
+    table = next(read_tables(layout, sorted((*unknown, time))), None)
+    columns = {} if table is None else table.columns
+    texts = {at: _texts(column.slice(0, _ROWS_INSPECTED)) for at, column in columns.items()}
+    times = texts.pop(time, [])
+    at = column_of_instruments({at: (names[at], each) for at, each in texts.items()}, times)
+    if at is not None:
+        few = ", ".join(list(dict.fromkeys(filter(None, texts[at])))[:3])
         spelled = ", ".join(SPELLINGS[Role.SYMBOL][:2])
         raise InputError(
             f"{layout.path}: its column {names[at].strip() or at + 1!r} ({few}, …) varies as the "
             f"symbols of several instruments do: call it {spelled} if it names them, else remove it"
         )
-
-
-def _may_name_instruments(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
-    """Return whether a column may say which of several instruments a row is of."""
-    distinct = set(values) - {""}
-    if (
-        len(distinct) < 2
-        or {value.casefold() for value in distinct} <= _NO_INSTRUMENTS | EMPTY_CELLS
-    ):
-        return False
-    together = len(times) - len(set(times))
-    pairs = set(zip(times, values, strict=True))
-    # Most dates have several rows, and this column distinguishes them.
-    if together * 2 >= len(times) - together and len(pairs) > 0.9 * len(times):
-        return _is_counted(values) or not _is_written(values)
-    if _is_counted(values):
-        return _numbers_instruments(name, values, times)
-    if _is_written(values):
-        return False
-    # Free text is new on nearly every row; a symbol comes again, unless there are few rows.
-    return len(distinct) * 2 <= len(values) or len(values) <= 20
-
-
-def _numbers_instruments(name: str, values: Sequence[str], times: Sequence[str]) -> bool:
-    """Return whether whole numbers are those of instruments whose dates do not overlap."""
-    starts = [at for at in range(1, len(values)) if values[at] != values[at - 1]]
-    numbers = [int(float(value)) for value in values if value]
-    steps = {after - before for before, after in pairwise(numbers)}
-    is_key = len(values) > 2 and len(steps) == 1 and abs(steps.pop()) == 1
-    if is_key or len(starts) + 1 != len(set(values)):
-        return False  # counted up, or not one stretch of rows for each
-    has_zeros = any(len(value) > 1 and value[0] == "0" and value.isdigit() for value in values)
-    are_codes = len({len(str(number)) for number in numbers}) == 1 and _EXCHANGE_CODES[0] <= min(
-        numbers
-    )
-    are_codes = (
-        are_codes and max(numbers) <= _EXCHANGE_CODES[1] and not _YEAR_NUMBERS.issuperset(numbers)
-    )
-    if has_zeros or are_codes or _NAMES_OF_NUMBERS.fullmatch(plain_name(name)):
-        return True
-    # Each new number begins its own history: against the order in which dates run elsewhere.
-    seconds = [_seconds(text) for text in times]
-    later = [0, *(after - before for before, after in pairwise(seconds))]
-    within = sum(1 if later[at] > 0 else -1 for at in set(range(1, len(later))) - set(starts))
-    return len(values) >= 2 * len(set(values)) and any(later[at] * within < 0 for at in starts)
-
-
-def _seconds(text: str) -> int:
-    return read_time(text).seconds
-
-
-def _is_counted(values: Sequence[str]) -> bool:
-    """Return whether all values are whole numbers, as codes are."""
-    return all(re.fullmatch(r"\d{1,12}(\.0*)?", value) for value in values if value)
-
-
-def _is_written(values: Sequence[str]) -> bool:
-    """Return whether a column contains numbers, shares in percent or times, so no names."""
-    return all(
-        _has_digits_alone(value) or _is_date_or_time(value) for value in set(values) if value
-    )
-
-
-def _has_digits_alone(text: str) -> bool:
-    try:
-        read_volume(text.replace(",", ""))
-    except ValueError:
-        return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
-    return True
-
-
-def _is_date_or_time(text: str) -> bool:
-    return (
-        bool(re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?", text, re.IGNORECASE))
-        or read_time(text).kind is not Kind.UNREADABLE
-    )
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
@@ -533,9 +418,8 @@ class VendorFile:
 
     def times(self) -> Times:
         """Read the time column."""
-        encoded = self._encoded(Role.TIME)
-        distinct = self._distinct(encoded, "time")
-        return Times.of(distinct, _indices(encoded), self.survey.order, self.date_format)
+        distinct, which = _distinct(self.path, Role.TIME, self.columns[Role.TIME])
+        return Times.of(distinct, which, self.survey.order, self.date_format)
 
     def symbols(self) -> tuple[list[str], NDArray[np.int64]] | None:
         """Return the distinct vendor names and each row's index into them, −1 for none.
@@ -546,10 +430,8 @@ class VendorFile:
             return [self.name], np.zeros(len(self), dtype=np.int64)
         if Role.SYMBOL not in self.columns:
             return None
-        encoded = self._encoded(Role.SYMBOL)
-        distinct = self._distinct(encoded, "symbol")
-        names = ["" if name is None else str(name).strip() for name in distinct]
-        return names, _indices(encoded)
+        distinct, which = _distinct(self.path, Role.SYMBOL, self.columns[Role.SYMBOL])
+        return ["" if name is None else str(name).strip() for name in distinct], which
 
     def numbers(self, role: Role) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Read a column of numbers.
@@ -560,8 +442,7 @@ class VendorFile:
             The values, NaN where there is none, and which of them are there but unreadable.
         """
         column = self.columns[role]
-        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        unreadable = np.zeros(len(self), dtype=bool)
+        is_text = pa.types.is_string(column.type)
         try:
             # With a decimal comma "1.234" is no number as it stands.
             if is_text and self.survey.comma is Comma.DECIMAL:
@@ -575,27 +456,7 @@ class VendorFile:
             texts = column.to_pylist()
             return read_numbers(texts, self.survey.comma, as_volume=role is Role.VOLUME)
         # A copy: what comes from Arrow is read-only.
-        return np.array(values.to_numpy(), dtype=np.float64), unreadable
-
-    def _distinct(self, encoded: Any, what: str) -> list[Any]:
-        try:
-            values: list[Any] = encoded.dictionary.to_pylist()
-        except (ValueError, OverflowError, KeyError) as error:  # KeyError: an unknown time zone
-            raise InputError(f"{self.path}: a {what} cannot be read: {error}") from None
-        return values
-
-    def _encoded(self, role: Role) -> Any:
-        column = self.columns[role]
-        try:
-            if pa.types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-                column = column.cast(pa.string())
-            if pa.types.is_timestamp(column.type):
-                column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-            return column.combine_chunks().dictionary_encode()
-        except pa.ArrowException as error:
-            raise InputError(f"{self.path}: column {role} cannot be read: {error}") from None
+        return np.array(values.to_numpy(), dtype=np.float64), np.zeros(len(self), dtype=bool)
 
 
 def read_batches(
@@ -618,45 +479,18 @@ def read_batches(
     is_empty = True
     for table in read_tables(layout, wanted):
         for series in layout.series:
-            batch = _batch_of_series(path, series, table, surveyed, date_format)
+            columns = {role: table.columns[found[0]] for role, found in series.columns.items()}
+            broken = table.broken if series is layout.series[0] else ()
+            batch = VendorFile(
+                path, columns, table.rows, broken, series.name, surveyed, date_format
+            )
             if len(layout.series) > 1:
                 batch = _with_any_price(batch)
-            if series is not layout.series[0]:
-                batch = replace(batch, broken=())
             if len(batch) or batch.broken:
                 is_empty = False
                 yield batch
     if is_empty:
         raise InputError(f"{path} has no rows")
-
-
-def read_vendor_file(
-    path: Path, needed: Sequence[Role] = NEEDED, date_format: str | None = None
-) -> VendorFile:
-    """Read a whole small file in which the instruments are not side by side.
-
-    See :func:`read_batches`.
-    """
-    batches = list(read_batches(path, needed, date_format))
-    table = pa.concat_tables(
-        pa.table({str(role): column for role, column in batch.columns.items()}) for batch in batches
-    )
-    return VendorFile(
-        path,
-        {role: table[str(role)] for role in batches[0].columns},
-        np.concatenate([batch.rows for batch in batches]),
-        tuple(row for batch in batches for row in batch.broken),
-        batches[0].name,
-        batches[0].survey,
-        date_format,
-    )
-
-
-def _batch_of_series(
-    path: Path, series: Series, table: Table, surveyed: Survey, date_format: str | None
-) -> VendorFile:
-    columns = {role: table.columns[found[0]] for role, found in series.columns.items()}
-    return VendorFile(path, columns, table.rows, table.broken, series.name, surveyed, date_format)
 
 
 def _with_any_price(file: VendorFile) -> VendorFile:
@@ -670,7 +504,3 @@ def _with_any_price(file: VendorFile) -> VendorFile:
     kept = pa.array(~empty)
     columns = {role: column.filter(kept) for role, column in file.columns.items()}
     return replace(file, columns=columns, rows=file.rows[~empty])
-
-
-def _indices(encoded: Any) -> NDArray[np.int64]:
-    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)

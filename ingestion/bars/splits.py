@@ -12,7 +12,7 @@ split, whatever the prices look like.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import prod
@@ -25,10 +25,10 @@ import pyarrow as pa
 from ingestion.bars.arrays import Bars, Split, close_seconds, key_of, keys_of, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
-from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
-from ingestion.bars.reading import VendorFile, read_vendor_file
+from ingestion.bars.placing import NO_CLOSE, name_rows, place_times, why_no_place
+from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import Reason, Refusal, Refusals
-from ingestion.bars.vendor_symbols import NAMELESS, Naming, demand_exchange
+from ingestion.bars.vendor_symbols import Naming
 from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.catalog import OHLCV_1D, SPLITS, SYMBOLS
 from ingestion.lakehouse import (
@@ -192,15 +192,31 @@ def read_splits(
     InputError
         If the file cannot be read, or names tickers of no exchange.
     """
-    file = read_vendor_file(path, _NEEDED, date_format)
-    for row in file.broken:
-        refusals.add(Refusal(str(path), row, "", Reason.CELLS, ""))
-    names, which = file.symbols() or ([naming.of_file(path)], np.zeros(len(file), dtype=np.int64))
-    named = [*(naming.unify(name) for name in names), NAMELESS]
-    demand_exchange(path, names, named[:-1])
+    read, days = 0, dict[tuple[str, int], list[Split]]()
+    for number, file in enumerate(read_batches(path, _NEEDED, date_format)):
+        read += len(file) + len(file.broken)
+        for split in _splits_of(file, naming, refusals, is_first=number == 0):
+            days.setdefault((split.symbol, split.event), []).append(split)
+    repeated = 0
+    for (symbol, _), rows in list(days.items()):
+        if len({split.ratio for split in rows}) > 1:
+            del days[symbol, rows[0].event]
+            for each in rows:
+                ratio_of_row = f"ratio {each.ratio:g}"
+                refusals.add(Refusal(str(path), each.row, symbol, Reason.DUPLICATE, ratio_of_row))
+        else:
+            repeated += len(rows) - 1
+    splits = [rows[0] for rows in days.values()]
+    return SplitsFile(read, repeated, splits)
+
+
+def _splits_of(
+    file: VendorFile, naming: Naming, refusals: Refusals, *, is_first: bool
+) -> Iterator[Split]:
+    """Yield the splits of some rows, and refuse the other rows."""
+    named, which = name_rows(file, naming, refusals, is_first=is_first)
     times = file.times()
     _, closes = place_times(times, [each.symbol for each in named], which)
-    days: dict[tuple[str, int], list[Split]] = {}
     for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios_of_file(file), strict=True)):
         symbol, close = named[which[at]].symbol, int(closes[at])
         if symbol is not None and close == NO_CLOSE:
@@ -215,21 +231,9 @@ def read_splits(
             text = str(file.columns[Role.TIME][at])[:80]
             reason, detail = Reason.SESSION, f"{text}: {why_no_place(times, at, symbol)}"
         else:
-            split = Split(symbol, close, ratio, row)
-            days.setdefault((symbol, split.event), []).append(split)
+            yield Split(symbol, close, ratio, row)
             continue
-        refusals.add(Refusal(str(path), row, symbol or "", reason, detail))
-    repeated = 0
-    for (symbol, _), rows in list(days.items()):
-        if len({split.ratio for split in rows}) > 1:
-            del days[symbol, rows[0].event]
-            for each in rows:
-                ratio_of_row = f"ratio {each.ratio:g}"
-                refusals.add(Refusal(str(path), each.row, symbol, Reason.DUPLICATE, ratio_of_row))
-        else:
-            repeated += len(rows) - 1
-    splits = [rows[0] for rows in days.values()]
-    return SplitsFile(len(file) + len(file.broken), repeated, splits)
+        refusals.add(Refusal(str(file.path), row, symbol or "", reason, detail))
 
 
 def _close_of_next_session(times: Times, at: int, symbol: str) -> int:
@@ -308,7 +312,7 @@ def _ratios_of_file(file: VendorFile) -> list[float]:
         with np.errstate(all="ignore"):
             return list((new / old).tolist())
     column = file.columns[Role.SPLIT_RATIO]
-    if _is_text(column.type):
+    if pa.types.is_string(column.type):  # it may contain 4:1
         return [_ratio_of_text(value) for value in column.to_pylist()]
     values: list[float] = file.numbers(Role.SPLIT_RATIO)[0].tolist()
     return values
@@ -318,13 +322,6 @@ def _as_written(file: VendorFile, at: int) -> str:
     roles = (Role.SPLIT_RATIO, Role.SPLIT_TO, Role.SPLIT_FROM)
     parts = [f"{file.columns[role][at]}"[:80] for role in roles if role in file.columns]
     return " for ".join(parts)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    """Return whether a column may contain ``4:1``; any other must contain numbers."""
-    types = pa.types
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _ratio_of_text(value: Any) -> float:

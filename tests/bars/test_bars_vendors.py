@@ -90,6 +90,26 @@ def test_parquet_times_of_any_type_are_read(
     assert (row["timestamp"], row["event_timestamp"]) == (seconds(OPENED), utc(CLOSED))
 
 
+@pytest.mark.parametrize("volume", [1000, None], ids=["volume", "no volume"])
+@pytest.mark.parametrize("column", ["timestamp", "symbol"])
+def test_instants_of_an_unknown_zone_are_an_input_error(
+    column: str, volume: int | None, tmp_path: Path, run: Import
+) -> None:
+    path = tmp_path / "long.parquet"
+    nowhere = pa.array([seconds(OPENED)] * 2, pa.timestamp("s", "Nowhere/Atlantis"))
+    columns = {
+        "symbol": pa.array(["NASDAQ:X", "NASDAQ:Y"]),
+        "timestamp": pa.array([seconds(OPENED)] * 2),
+        **{name: pa.array([value] * 2) for name, value in OHLCV.items()},
+        # Of one symbol of the file there is a volume, so that it is looked at symbol by symbol.
+        "volume": pa.array([1000, volume], pa.int64()),
+    }
+    pq.write_table(pa.table(columns | {column: nowhere}), path)
+    what = "time" if column == "timestamp" else column
+    with pytest.raises(InputError, match=f"long.parquet: a {what} cannot be read: .*Atlantis"):
+        run(path)
+
+
 @pytest.mark.parametrize(
     ("name", "symbol"),
     [
