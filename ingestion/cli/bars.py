@@ -190,6 +190,11 @@ def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) ->
 def plan_text(planned: BackfillPlan) -> str:
     """Return how much a backfill will write, for people."""
     later = f", for {', '.join(planned.columns)}" if planned.columns else ""
+    if planned.changed_columns:
+        later += (
+            f"; of these, up to {planned.changed_rows:,} rows are stored, and the formulas of "
+            f"{', '.join(planned.changed_columns)} compute something else now"
+        )
     rows = ", ".join(f"{count:,} rows of {group}" for group, count in planned.rows.items())
     return f"will write about {planned.bytes / 1e6:,.1f} MB: {planned.dates:,} dates, {rows}{later}"
 

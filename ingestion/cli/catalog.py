@@ -36,7 +36,8 @@ def check_command(as_json: bool) -> None:
     checked = check_catalog(Project.from_environment())
     show(as_json, checked, check_text)
     if checked.problems:
-        raise GateRefused(f"{len(checked.problems)} declarations are to be corrected")
+        found = "1 problem" if len(checked.problems) == 1 else f"{len(checked.problems)} problems"
+        raise GateRefused(f"{found} in what the project declares")
 
 
 def catalog_text(listing: CatalogListing) -> str:

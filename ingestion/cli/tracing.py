@@ -308,7 +308,9 @@ def _written(version: Version) -> Iterator[str]:
     if version.is_older:
         yield "    null because the column was declared after this row was written"
     if version.reason == "definition":
-        yield "    written because a column was declared later; it restates nothing"
+        yield "    written because of a column's declaration or formula; it restates nothing"
+    if version.definition:
+        yield f"    computed by another definition than today's: {version.definition}"
     merged = f", merged from {version.written_as}" if version.written_as else ""
     yield f"    {version.part}{merged}"
     yield f"    {f'SHA-256 {version.sha256}' if version.sha256 else 'no hash was recorded'}"

@@ -17,8 +17,10 @@ from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
+from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import notes_on_bars
+from ingestion.jobs.compute.definitions import definition_in, difference
 from ingestion.jobs.compute.window import missing_in_window
 from ingestion.lakehouse import Part, by_date, list_parts, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
@@ -114,30 +116,26 @@ def _story(
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
     known = [row for row in deciding if row.values[_CREATED] <= as_of]
     since_then = deciding[0].values[group.event] if deciding else None
+    computed_by = project.formulas.get(column.name) if group.source.of_closed_bars else None
+    mark = definition_marks([computed_by])[column.name] if computed_by else None
 
     def last(rows: list[StoredRow]) -> Version | None:
-        return _version(root, group, column, rows[-1]) if rows else None
+        return _version(root, group, column, rows[-1], mark) if rows else None
 
     return Story(
         view=group.name,
         source=_source(project, column),
         meaning=column.meaning,
         ttl=group.ttl,
-        versions=tuple(_version(root, group, column, row) for row in reversed(deciding)),
+        versions=tuple(_version(root, group, column, row, mark) for row in reversed(deciding)),
         expired=bool(deciding) and deciding[0].values[group.event] + group.ttl < as_of,
         recorded=last(known),
         bar=_bar(root, group, symbol, deciding[-1].values) if deciding else None,
         supersedes=last(before),
         superseded_by=last(after),
         missing=(
-            missing_in_window(
-                root,
-                symbol,
-                project.formulas[column.name],
-                deciding[-1].values[group.event],
-                now,
-            )
-            if deciding and column.name in project.formulas and group.source.of_closed_bars
+            missing_in_window(root, symbol, computed_by, deciding[-1].values[group.event], now)
+            if deciding and computed_by
             else ()
         ),
         notes=(
@@ -181,10 +179,13 @@ def _events(
         yield from (of_event[event] for event in sorted(of_event, reverse=newest_first))
 
 
-def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) -> Version:
+def _version(
+    root: Path, group: FeatureGroup, column: Column, row: StoredRow, mark: str | None
+) -> Version:
     origin, part = row.origin, row.part
     run_id = origin.run_id if origin else None
     receipts = receipts_of_run(root, run_id) if run_id else []
+    said = list(_said(receipts))
     written_as = origin.part if origin and origin.part != part else None
     recorded = {entry.part: entry for entry in read_ledger(root, run_id)} if run_id else {}
     entry = recorded.get(written_as or part)
@@ -198,17 +199,33 @@ def _version(root: Path, group: FeatureGroup, column: Column, row: StoredRow) ->
         written_as=written_as,
         sha256=entry.sha256 if entry else None,
         is_older=column.name in row.lacks,
-        reason=_reason(receipts, written_as or part),
+        reason=next(
+            (str(why) for each in said if (why := _reason(each, written_as or part))), None
+        ),
+        definition=None if mark is None else _other_definition(said, column.name, mark),
     )
 
 
-def _reason(receipts: list[RunFile], part: str) -> str | None:
-    """Return the reason that a run's receipt gives for writing a part; None if it gives none."""
+def _said(receipts: list[RunFile]) -> Iterator[dict[str, Any]]:
     for path in receipts:
         with suppress(InputError, *NOT_SAID):  # `verify` names a damaged receipt
-            reason = read_receipt(path).get("reasons", {}).get(part)
-            if reason is not None:
-                return str(reason)
+            yield read_receipt(path)
+
+
+def _reason(receipt: dict[str, Any], part: str) -> object:
+    """Return the reason that a run's receipt gives for writing a part; None if it gives none."""
+    with suppress(*NOT_SAID):
+        return receipt.get("reasons", {}).get(part)
+    return None
+
+
+def _other_definition(receipts: list[dict[str, Any]], name: str, mark: str) -> str | None:
+    """Return how the formula by which a run computed a value differs from today's, if it does."""
+    for receipt in receipts:
+        with suppress(*NOT_SAID):
+            then = definition_in(receipt, name)
+            if then is not None and then != mark:
+                return difference(then, mark)
     return None
 
 

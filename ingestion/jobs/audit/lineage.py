@@ -26,8 +26,11 @@ class Version:
     is_older: bool = False
     """Whether the column was declared after this version was written: so the value is null."""
     reason: str | None = None
-    """``definition`` if it was written only because a column was declared later: it restates
-    nothing."""
+    """``definition`` if it was written only because a column was declared later, or its formula
+    computes something else: it restates nothing."""
+    definition: str | None = None
+    """In what the formula that computed it differs from today's; None if in nothing, or if the run
+    does not say."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ingestion.base.columns import damage, recorded
 from ingestion.base.errors import CorruptPart, FeastRepositoryError
 from ingestion.base.store_files import read_configuration
 from ingestion.catalog import Dataset
+from ingestion.jobs.compute.definitions import changed_formulas
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.lakehouse.origins import is_of_a_run
 from ingestion.lakehouse.parts import list_parts, read_schema, replaced_parts
@@ -85,6 +86,7 @@ def check_upgrade(project: Project) -> UpgradeReport:
             f"{damaged} parts cannot be read: `tvfeast verify` names them; put them back from a "
             "backup"
         )
+    needs += map(str, changed_formulas(project))
     if (registry := _registry_fault(project)) is not None:
         needs.append(registry)
     beyond = [state for state in states if state.beyond]

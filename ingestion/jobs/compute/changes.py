@@ -1,8 +1,13 @@
-"""What a recomputation has to write: rows that are new, that differ, or lack a later column."""
+"""What a recomputation has to write: rows that are new, that differ, or lack a later column.
+
+A row may differ because a bar was restated, or because the formula of a column computes something
+else now; the second restates nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -31,19 +36,25 @@ class Changes:
 
     rows: pa.Table
     defined: frozenset[Key]
-    """Those that are stored, and differ only in columns that were declared later."""
+    """Those that are stored, and differ only in columns that were declared later, or whose formula
+    computes something else now."""
     newest: datetime | None
     """When the newest of the stored rows was created; None if there is none."""
 
     def by_reason(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """Divide some of the rows: the new and restated ones, then those for a later column."""
+        """Divide some of the rows: the new and restated ones, then those for a definition."""
         if not self.defined:
             return rows, rows.slice(0, 0)
         is_defined = pa.array([key in self.defined for key in row_keys(rows)], pa.bool_())
         return rows.filter(pc.invert(is_defined)), rows.filter(is_defined)
 
 
-def changes_of(group: FeatureGroup, new: pa.Table, stored: list[Part]) -> Changes:
+def changes_of(
+    group: FeatureGroup,
+    new: pa.Table,
+    stored: list[Part],
+    changed_formulas: AbstractSet[str] = frozenset(),
+) -> Changes:
     """Return the rows of a date that are not stored yet, or differ in any bit that shows."""
     if not stored:
         return Changes(new, frozenset(), None)
@@ -52,7 +63,7 @@ def changes_of(group: FeatureGroup, new: pa.Table, stored: list[Part]) -> Change
     position = {key: i for i, key in enumerate(row_keys(old))}
     places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
     is_new = places < 0
-    changed, grown = is_new.copy(), np.zeros(len(is_new), dtype=bool)
+    changed, redefined = is_new.copy(), np.zeros(len(is_new), dtype=bool)
     old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
     older = _Older(group, stored, old)
     for name in _compared(group):
@@ -60,13 +71,16 @@ def changes_of(group: FeatureGroup, new: pa.Table, stored: list[Part]) -> Change
         same = pc.fill_null(pc.equal(a, b), False)
         same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
         differs = ~same.to_numpy(zero_copy_only=False) & ~is_new
-        lacked = older.than(name, differs & b.is_null().to_numpy(zero_copy_only=False))
-        grown |= lacked
-        changed |= differs & ~lacked
-    grown &= ~changed
+        if name in changed_formulas:
+            defined = differs
+        else:
+            defined = older.than(name, differs & b.is_null().to_numpy(zero_copy_only=False))
+        redefined |= defined
+        changed |= differs & ~defined
+    redefined &= ~changed
     new = _with_retired(group, new, old, is_new)
-    defined = frozenset(row_keys(new.filter(pa.array(grown))))
-    return Changes(new.filter(pa.array(changed | grown)), defined, newest)
+    keys = frozenset(row_keys(new.filter(pa.array(redefined))))
+    return Changes(new.filter(pa.array(changed | redefined)), keys, newest)
 
 
 def _with_retired(
@@ -115,10 +129,17 @@ class BackfillPlan:
     bytes: int
     columns: tuple[str, ...]
     """Columns that stored rows are older than, as ``group:column``."""
+    changed_rows: int = 0
+    """Stored rows of groups with a column whose formula computes something else now: of ``rows``,
+    at most so many are written for that."""
+    changed_columns: tuple[str, ...] = ()
+    """These columns, as ``group:column``."""
 
 
 def planned_writing(
-    bars: Sequence[Part], groups: Mapping[FeatureGroup, Sequence[Part]]
+    bars: Sequence[Part],
+    groups: Mapping[FeatureGroup, Sequence[Part]],
+    changed_formulas: AbstractSet[str] = frozenset(),
 ) -> BackfillPlan:
     """Return how much there is to write for some bars.
 
@@ -128,6 +149,8 @@ def planned_writing(
         Parts of the span.
     groups
         The stored parts of the groups that are computed from them, of the span at least.
+    changed_formulas
+        Names of those that compute something else than the stored rows contain.
     """
     rows_of_bars = {
         day: sum(read_metadata(part).num_rows for part in parts)
@@ -135,6 +158,7 @@ def planned_writing(
     }
     rows, size = dict[str, int](), 0.0
     dates, columns = set[date](), set[str]()
+    changed_rows, changed_columns = 0, list[str]()
     for group, parts in groups.items():
         kept = {column.name for column in group.columns if not column.retired}
         whole = dict.fromkeys(rows_of_bars, 0)
@@ -152,6 +176,10 @@ def planned_writing(
             if len(bytes_a_row) < _MOST_MEASURED and metadata.num_rows:
                 a_row = part.size() / metadata.num_rows
                 bytes_a_row.append(a_row * len(group.columns) / len(schema.names))
+        if changed := sorted(kept & changed_formulas):
+            changed_columns += [f"{group.name}:{name}" for name in changed]
+            changed_rows += sum(min(whole[day], rows_of_bars[day]) for day in whole)
+            whole = dict.fromkeys(whole, 0)
         wanted = {day: max(0, rows_of_bars[day] - whole[day]) for day in whole}
         for day in (day for day, count in wanted.items() if count):
             dates.add(day)
@@ -159,7 +187,14 @@ def planned_writing(
         rows[group.name] = sum(wanted.values())
         default = [_BYTES_A_VALUE * len(group.columns)]
         size += rows[group.name] * float(np.median(bytes_a_row or default))
-    return BackfillPlan(len(dates), rows, round(size), tuple(sorted(columns)))
+    return BackfillPlan(
+        len(dates),
+        rows,
+        round(size),
+        tuple(sorted(columns)),
+        changed_rows,
+        tuple(changed_columns),
+    )
 
 
 def row_keys(rows: pa.Table) -> Iterator[Key]:

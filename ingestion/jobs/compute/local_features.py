@@ -31,6 +31,11 @@ from ingestion.jobs.compute.changes import (
     planned_writing,
     row_keys,
 )
+from ingestion.jobs.compute.definitions import (
+    BACKFILL_FILE,
+    changed_formulas,
+    mark_definitions,
+)
 from ingestion.jobs.compute.transpose import (
     Names,
     features,
@@ -57,7 +62,7 @@ from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen
 from ingestion.runs.receipt_file import is_done, newest_receipt
 from ingestion.runs.run import Run
 
-RECEIPT_FILE, BACKFILL_FILE = LOCAL_FEATURES_FILE, "backfill.json"
+RECEIPT_FILE = LOCAL_FEATURES_FILE
 
 _SECOND = len("20260116T213000Z")
 
@@ -91,8 +96,8 @@ class LocalFeaturesResult:
     holes: OpenHoles = field(default_factory=lambda: OpenHoles(()))
     """Sessions that are missing: values over them are null."""
     rows_defined: int = 0
-    """Of the rows written, those that are stored already and had columns added: they differ only in
-    columns that were declared later, and restate nothing."""
+    """Of the rows written, those that are stored already and restate nothing: they differ only in
+    columns that were declared later, or whose formula computes something else now."""
     defined: tuple[Path, ...] = ()
     """The parts with these rows and no others."""
     planned: BackfillPlan | None = None
@@ -109,8 +114,9 @@ def backfill(
 ) -> LocalFeaturesResult:
     """Bring computed features up to date for bars that closed on these UTC dates, both included.
 
-    That fills a column that was added to a group, too: rows that are stored already are written
-    once more with it, and the receipt has ``definition`` as the reason of their parts.
+    That fills a column that was added to a group, or whose formula computes something else now:
+    rows that are stored already are written once more with it, and the receipt has ``definition``
+    as the reason of their parts.
 
     Parameters
     ----------
@@ -137,7 +143,8 @@ def backfill(
         refuse_half_imports(project.lakehouse)
         planned = plan_backfill(project, first, last)
         announce(planned)
-        return _recompute(project, run, first, last, planned)
+        changed = mark_definitions(project, run)
+        return _recompute(project, run, first, last, planned, changed)
 
 
 def plan_backfill(project: Project, first: date, last: date) -> BackfillPlan:
@@ -152,7 +159,8 @@ def plan_backfill(project: Project, first: date, last: date) -> BackfillPlan:
     groups = {
         group: list_parts(project.lakehouse, group, first) for group in project.catalog.computed
     }
-    return planned_writing(bars, groups)
+    changed = {each.name for each in changed_formulas(project)}
+    return planned_writing(bars, groups, changed)
 
 
 def local_features(project: Project, run: Run | None = None) -> LocalFeaturesResult:
@@ -167,12 +175,14 @@ def local_features(project: Project, run: Run | None = None) -> LocalFeaturesRes
     InputError
         If there are no bars.
     GateRefused
-        If an import of bars is half done.
+        If an import of bars is half done, or a formula computes something else than stored rows
+        contain.
     LakehouseLocked
         If another run is writing.
     """
     with Run.open(project, "local-features", file=RECEIPT_FILE, step_of=run) as run:
         refuse_half_imports(project.lakehouse)
+        mark_definitions(project, run, refuse=True)
         first = _first_news(project.lakehouse)
         if first is None:
             known = known_holes(project.lakehouse)
@@ -240,12 +250,15 @@ def _recompute(
     first: date,
     last: date,
     planned: BackfillPlan | None = None,
+    changed: frozenset[str] = frozenset(),
 ) -> LocalFeaturesResult:
     lakehouse = project.lakehouse
     everything = _require_bars(lakehouse)
     bars = [part for part in everything if part.date <= last]
     attendance = Attendance(everything[0].date, everything[-1].date)
-    groups = [_Group(project, run, each, bars[-1].date) for each in project.catalog.computed]
+    groups = [
+        _Group(project, run, each, bars[-1].date, changed) for each in project.catalog.computed
+    ]
     formulas = list({each.name: each for group in groups for each in group.formulas}.values())
     with (
         Spill(run.scratch("symbols")) as symbols,
@@ -300,13 +313,21 @@ def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
 class _Group:
     """What a run writes of one group, and how much it was."""
 
-    def __init__(self, project: Project, run: Run, group: FeatureGroup, newest: date) -> None:
+    def __init__(
+        self,
+        project: Project,
+        run: Run,
+        group: FeatureGroup,
+        newest: date,
+        changed: frozenset[str],
+    ) -> None:
         self.formulas = formulas_of(project, group)
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
         self.rows_defined = 0
         self.parts: list[Path] = []
         self.defined: list[Path] = []
         self._project, self._run, self._group = project, run, group
+        self._changed_formulas = changed
         self._began = clock.now()
         self._stored = by_date(list_parts(project.lakehouse, group))
         # The newest date, if it is young enough to be served; there is none in history alone.
@@ -327,7 +348,9 @@ class _Group:
         found: dict[date, Changes] = {}
         for day, new in stamped(self._group, of_month, names, self._began):
             self.dates += 1
-            found[day] = changes_of(self._group, new, self._stored.get(day, []))
+            found[day] = changes_of(
+                self._group, new, self._stored.get(day, []), self._changed_formulas
+            )
             self.rows_unchanged += new.num_rows - found[day].rows.num_rows
         changed = {day: each.rows for day, each in found.items()}
         for day, accepted in self._accepted(changed, holes):
