@@ -5,19 +5,19 @@ In ``feature_store.yaml``: ``offline_store: {type: ingestion.plugins.asof.AsofOf
 Goes in: what Feast asks. Comes out: a job that answers when it is read. The parts, in
 ``ingestion/plugins/offline/``:
 
-``entities``    who is asked about, and when
-``keys``        their keys as integers
-``files``       which files a source consists of, and which of them matter
-``source``      reading them in the declared types, a bounded piece at a time
-``lookup``      rows ready to be asked what a key had at an instant
-``join``        which row answers which question
-``history``     the join over a source: find the rows, then fetch the features
-``gather``      values on their way from the files to the questions
-``latest``      the newest row of each key, for materialization
-``retrieval``   the job
-``writing``     saved datasets, logs, and rows appended to a source
-``measure``     metrics of Feast's monitoring, computed
-``monitoring``  metrics of Feast's monitoring, kept
+``declared``      what Feast declares: where a source's files lie, and what their columns are
+``files``         which files a source consists of, and which of them matter
+``source``        reading them in the declared types, a bounded piece at a time
+``column_types``  columns in the type that was declared, or that a source stores
+``entities``      who is asked about and when, and their keys as integers
+``queries``       the values as of many instants, or the rows between two
+``join``          which row answers which question
+``lookup``        rows ready to be asked what a key had at an instant
+``fetch``         the features of the rows that won, brought to the questions
+``retrieval``     the job
+``writing``       saved datasets, logs, and rows appended to a source
+``monitoring``    metrics of Feast's monitoring, measured and kept
+``threads``       work done ahead by as many threads as there are cores
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,6 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
-from feast.monitoring.metrics_calculator import MetricsCalculator
 from feast.repo_config import FeastConfigBaseModel
 from feast.utils import (
     _get_requested_feature_views_to_features_dict,
@@ -50,27 +49,23 @@ from feast.utils import (
 from ingestion.base import clock
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.declared import ViewTable, describe
-from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
-from ingestion.plugins.offline.file_source import locate
+from ingestion.plugins.offline.column_types import readable, storable
+from ingestion.plugins.offline.declared import ViewTable, describe, locate, stored_names
+from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, KeyCodes, entity_rows_of
+from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Span
-from ingestion.plugins.offline.history import point_in_time
-from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.join import Instants
-from ingestion.plugins.offline.keys import KeyCodes
-from ingestion.plugins.offline.latest import newest_between, newest_event, rows_between
-from ingestion.plugins.offline.lookup import FOREVER, NEVER
-from ingestion.plugins.offline.measure import measure
 from ingestion.plugins.offline.monitoring import (
     clear_baseline,
-    make_tables,
+    compute_metrics,
+    ensure_tables,
+    max_timestamp,
     query_metrics,
     save_metrics,
 )
+from ingestion.plugins.offline.queries import newest_between, point_in_time, rows_between, span
 from ingestion.plugins.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
 from ingestion.plugins.offline.source import ParquetSource
-from ingestion.plugins.offline.table import FeatureTable
-from ingestion.plugins.offline.typed import readable, storable
 from ingestion.plugins.offline.writing import add_file, append
 
 
@@ -173,20 +168,16 @@ class AsofOfflineStore(OfflineStore):
         The newest event decides, then the newest creation; rows whose key is null in part are left
         out. Columns have the names and, as no view is told, the types of the files.
         """
-        table = _plain_table(
+        return _pull(
+            newest_between,
             config,
             data_source,
             join_key_columns,
             feature_name_columns,
             timestamp_field,
             created_timestamp_column,
+            span(start_date, end_date),
         )
-
-        def read() -> Retrieved:
-            rows = newest_between(table, _span(start_date, end_date, nulls=False))
-            return Retrieved(_with_dummy_key(rows, join_key_columns))
-
-        return AsofRetrievalJob(read, repo_path=config.repo_path)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -203,21 +194,16 @@ class AsofOfflineStore(OfflineStore):
 
         Without either instant, rows without an event time are there too.
         """
-        table = _plain_table(
+        return _pull(
+            rows_between,
             config,
             data_source,
             join_key_columns,
             feature_name_columns,
             timestamp_field,
             created_timestamp_column,
+            span(start_date, end_date, nulls=True),
         )
-
-        def read() -> Retrieved:
-            whole = start_date is None and end_date is None
-            rows = rows_between(table, _span(start_date, end_date, nulls=whole))
-            return Retrieved(_with_dummy_key(rows, join_key_columns))
-
-        return AsofRetrievalJob(read, repo_path=config.repo_path)
 
     @staticmethod
     def offline_write_batch(
@@ -239,7 +225,7 @@ class AsofOfflineStore(OfflineStore):
         source = feature_view.batch_source
         if source is None:
             raise InputError(f"the view {feature_view.name} has no batch source to write to")
-        stored = _stored_names(source)
+        stored = stored_names(source)
         table = table.rename_columns([stored.get(name, name) for name in table.column_names])
         location = locate(source, config.repo_path)
         schema = ParquetSource(location, source.timestamp_field).schema()
@@ -286,79 +272,12 @@ class AsofOfflineStore(OfflineStore):
         location = locate(destination.to_data_source(), config.repo_path)
         add_file(location, rows, destination.partition_by or ())
 
-    @staticmethod
-    def compute_monitoring_metrics(
-        config: RepoConfig,
-        data_source: DataSource,
-        feature_columns: list[tuple[str, str]],
-        timestamp_field: str,
-        start_date: datetime | None = None,
-        end_date: datetime | None = None,
-        histogram_bins: int = 20,
-        top_n: int = 10,
-    ) -> list[dict[str, Any]]:
-        """Measure features over the rows between two instants, both inclusive.
-
-        Parameters
-        ----------
-        feature_columns
-            The view's names, each with ``numeric`` or ``categorical``.
-        """
-        stored = _stored_names(data_source)
-        return measure(
-            _events_table(config, data_source, timestamp_field),
-            {name: (stored.get(name, name), kind) for name, kind in feature_columns},
-            _span(start_date, end_date, nulls=start_date is None and end_date is None),
-            MetricsCalculator(histogram_bins, top_n),
-        )
-
-    @staticmethod
-    def get_monitoring_max_timestamp(
-        config: RepoConfig, data_source: DataSource, timestamp_field: str
-    ) -> datetime | None:
-        """Return a source's newest event; None if it has none."""
-        return newest_event(_events_table(config, data_source, timestamp_field))
-
-    @staticmethod
-    def ensure_monitoring_tables(config: RepoConfig) -> None:
-        """Make the files of the monitoring metrics that are missing."""
-        make_tables(config.repo_path)
-
-    @staticmethod
-    def save_monitoring_metrics(
-        config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]
-    ) -> None:
-        """Keep monitoring metrics; those of the same key are replaced."""
-        save_metrics(config.repo_path, metric_type, metrics)
-
-    @staticmethod
-    def query_monitoring_metrics(
-        config: RepoConfig,
-        project: str,
-        metric_type: str,
-        filters: dict[str, Any] | None = None,
-        start_date: date | None = None,
-        end_date: date | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return monitoring metrics in the order of their dates."""
-        return query_metrics(config.repo_path, metric_type, project, filters, start_date, end_date)
-
-    @staticmethod
-    def clear_monitoring_baseline(
-        config: RepoConfig,
-        project: str,
-        feature_view_name: str | None = None,
-        feature_name: str | None = None,
-        data_source_type: str | None = None,
-    ) -> None:
-        """Let no row of these features be a baseline any more."""
-        clear_baseline(
-            config.repo_path,
-            project_id=project,
-            feature_view_name=feature_view_name,
-            feature_name=feature_name,
-            data_source_type=data_source_type,
-        )
+    compute_monitoring_metrics = staticmethod(compute_metrics)
+    get_monitoring_max_timestamp = staticmethod(max_timestamp)
+    ensure_monitoring_tables = staticmethod(ensure_tables)
+    save_monitoring_metrics = staticmethod(save_metrics)
+    query_monitoring_metrics = staticmethod(query_metrics)
+    clear_monitoring_baseline = staticmethod(clear_baseline)
 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
@@ -413,61 +332,44 @@ def _refuse_clashes(names: list[str], tables: list[ViewTable]) -> None:
 
 def _found(tables: list[ViewTable], start: datetime, end: datetime) -> EntityRows:
     """Ask about each key that has an event between two instants."""
-    span = _span(start, end, nulls=False)
     found = []
     for each in tables:
-        rows = newest_between(replace(each.table, features=()), span)
+        rows = newest_between(replace(each.table, features=()), span(start, end))
         keys = [rows[column.name] for column in each.table.keys]
         found.append(pa.table(keys, names=list(each.join_keys)))
     return entity_rows_of(found, end)
 
 
-def _plain_table(
+def _pull(
+    query: Callable[[FeatureTable, Span], pa.Table],
     config: RepoConfig,
     source: DataSource,
     keys: list[str],
     features: list[str],
     event: str,
     created: str | None,
-) -> FeatureTable:
-    """Describe a source without a view: types are as stored."""
+    between: Span,
+) -> AsofRetrievalJob:
+    """Return a job that asks a source without a view: its columns have the types of the files."""
     files = ParquetSource(locate(source, config.repo_path), event)
-    names = features or [
-        name for name in files.schema().names if name not in {*keys, event, created}
-    ]
-    return FeatureTable(
+    if not features:
+        features = [name for name in files.schema().names if name not in {*keys, event, created}]
+    table = FeatureTable(
         source=files,
         keys=tuple(Column(name, None, True) for name in keys),
         event=Column(event, INSTANT, True),
         created=Column(created, INSTANT) if created else None,
-        features=tuple(Column(name, None) for name in names),
+        features=tuple(Column(name, None) for name in features),
     )
 
+    def read() -> Retrieved:
+        rows = query(table, between)
+        if not keys:  # Feast writes views without entities under a key of its own
+            dummy = pa.repeat(DUMMY_ENTITY_VAL, rows.num_rows)
+            rows = rows.append_column(DUMMY_ENTITY_ID, dummy)
+        return Retrieved(rows)
 
-def _events_table(config: RepoConfig, source: DataSource, event: str) -> FeatureTable:
-    """Describe the events of a source, whose time is called as a view calls it."""
-    stored = _stored_names(source).get(event, event)
-    return _plain_table(config, source, [], [stored], stored, None)
-
-
-def _stored_names(source: DataSource) -> dict[str, str]:
-    """Return what the files call those columns that a view calls otherwise."""
-    return {mapped: name for name, mapped in (source.field_mapping or {}).items()}
-
-
-def _with_dummy_key(rows: pa.Table, keys: list[str]) -> pa.Table:
-    """Add the key that Feast writes for views without entities."""
-    if keys:
-        return rows
-    return rows.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, rows.num_rows))
-
-
-def _span(start: datetime | None, end: datetime | None, *, nulls: bool) -> Span:
-    first = NEVER if nulls else NEVER + 1
-    return (
-        first if start is None else microsecond(start),
-        FOREVER if end is None else microsecond(end),
-    )
+    return AsofRetrievalJob(read, repo_path=config.repo_path)
 
 
 def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

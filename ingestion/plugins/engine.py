@@ -32,7 +32,7 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.types import FeastType, Json, UnixTimestamp, from_feast_to_pyarrow_type
 from feast.utils import _convert_arrow_to_proto, _get_column_names
 
-from ingestion.plugins.offline.typed import conform
+from ingestion.plugins.offline.column_types import conform
 
 _INSTANT = pa.timestamp("us", "UTC")
 

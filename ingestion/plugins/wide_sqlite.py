@@ -114,15 +114,9 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         if progress is not None:
             progress(len(data))
 
-    async def online_write_batch_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        data: list[WrittenRow],
-        progress: Callable[[int], Any] | None,
-    ) -> None:
+    async def online_write_batch_async(self, *args: Any, **options: Any) -> None:
         """Write rows in a thread; see :meth:`online_write_batch`."""
-        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+        await asyncio.to_thread(self.online_write_batch, *args, **options)
 
     def online_write_table(
         self,
@@ -180,17 +174,9 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         with self._database(config).reading() as connection:
             return _read_for_feast(connection, config, table, entity_keys, requested_features)
 
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[ReadRow]:
+    async def online_read_async(self, *args: Any, **options: Any) -> list[ReadRow]:
         """Read rows in a thread; see :meth:`online_read`."""
-        return await asyncio.to_thread(
-            self.online_read, config, table, entity_keys, requested_features
-        )
+        return await asyncio.to_thread(self.online_read, *args, **options)
 
     def online_read_table(
         self, config: RepoConfig, view: FeatureView, columns: Sequence[str] | None = None
@@ -240,13 +226,13 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
             plan = plan_request(registry, project, features, entity_rows, full_feature_names)
         if plan is None:
             return super().get_online_features(
-                config=config,
-                features=features,
-                entity_rows=entity_rows,
-                registry=registry,
-                project=project,
-                full_feature_names=full_feature_names,
-                include_feature_view_version_metadata=include_feature_view_version_metadata,
+                config,
+                features,
+                entity_rows,
+                registry,
+                project,
+                full_feature_names,
+                include_feature_view_version_metadata,
             )
         started = time.monotonic()
         keys = [encode_keys({each.join_key: plan.keys[each.given_as]}) for each in plan.views]
@@ -263,27 +249,9 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
             answers = [a.prefixed(p) for a, p in zip(answers, prefixes, strict=True)]
         return ColumnarOnlineResponse(plan.keys, answers)
 
-    async def get_online_features_async(
-        self,
-        config: RepoConfig,
-        features: list[str] | FeatureService,
-        entity_rows: EntityRows,
-        registry: BaseRegistry,
-        project: str,
-        full_feature_names: bool = False,
-        include_feature_view_version_metadata: bool = False,
-    ) -> OnlineResponse:
+    async def get_online_features_async(self, *args: Any, **options: Any) -> OnlineResponse:
         """Answer in a thread; see :meth:`get_online_features`."""
-        return await asyncio.to_thread(
-            self.get_online_features,
-            config,
-            features,
-            entity_rows,
-            registry,
-            project,
-            full_feature_names,
-            include_feature_view_version_metadata,
-        )
+        return await asyncio.to_thread(self.get_online_features, *args, **options)
 
     def update(
         self,

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from ingestion.base.columns import INSTANT, Column
+from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.source import ParquetSource
-from ingestion.plugins.offline.table import FeatureTable
 
 TYPES = {
     "symbol": pa.string(),

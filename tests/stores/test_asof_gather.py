@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.columns import Column
-from ingestion.plugins.offline.gather import Gathered
+from ingestion.plugins.offline.fetch import Gathered
 
 MANY = {f"number {n}": pa.array([n, None, 2 * n, None, n + 1], pa.int64()) for n in range(9)}
 """More than share a byte for their nulls."""

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.columns import INSTANT
-from ingestion.plugins.offline.history import History, point_in_time
-from ingestion.plugins.offline.instants import microsecond, microseconds
+from ingestion.base.instants import to_micros
+from ingestion.plugins.offline.column_types import microseconds
+from ingestion.plugins.offline.entities import KeyCodes
 from ingestion.plugins.offline.join import Instants
-from ingestion.plugins.offline.keys import KeyCodes
-from ingestion.plugins.offline.latest import newest_between, rows_between
+from ingestion.plugins.offline.queries import History, newest_between, point_in_time, rows_between
 from ingestion.plugins.offline.source import ParquetSource
 from tests.stores.asof_lake import TYPES, feature_table, write
 from tests.stores.asof_reference import best_row, newest
@@ -26,7 +26,7 @@ from tests.stores.test_asof_join import CASES
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
 TTL = timedelta(days=2)
-ALWAYS = (microsecond(MONDAY - 999 * DAY), microsecond(MONDAY + 999 * DAY))
+ALWAYS = (to_micros(MONDAY - 999 * DAY), to_micros(MONDAY + 999 * DAY))
 
 instants = st.builds(
     lambda day, edge: MONDAY + day * DAY + edge,
@@ -113,7 +113,7 @@ def ask(path: Path, questions, *, ttl=None, as_recorded=False, dated=False) -> H
         feature_table(path, dated=dated),
         keys,
         Instants(times),
-        ttl=None if ttl is None else microsecond(ttl),
+        ttl=None if ttl is None else to_micros(ttl),
         as_recorded=as_recorded,
     )
 
@@ -151,7 +151,7 @@ def test_every_question_gets_the_values_of_the_brute_force_search(
 @settings(max_examples=CASES // 8, deadline=None)
 @given(files, instants, st.integers(0, 3))
 def test_the_newest_row_of_each_key_is_that_of_the_brute_force_search(files, start, days):
-    span = microsecond(start), microsecond(start + days * DAY)
+    span = to_micros(start), to_micros(start + days * DAY)
     with tempfile.TemporaryDirectory() as root:
         rows = write_files(Path(root), files, "", dated=False)
         write_newest_file(Path(root))
@@ -181,7 +181,7 @@ def test_columns_that_are_not_asked_for_are_not_even_opened(tmp_path: Path):
     assert whole.count(values) == 1
     path.write_bytes(whole.replace(values, b"\xff" * len(values)))
     table = feature_table(path, "name_y")
-    assert rows_between(table, (0, microsecond(MONDAY)))["name_y"].to_pylist() == [None] * 5
+    assert rows_between(table, (0, to_micros(MONDAY)))["name_y"].to_pylist() == [None] * 5
 
 
 def test_partition_dates_that_are_not_needed_are_not_even_opened(tmp_path: Path):
@@ -214,7 +214,7 @@ def test_a_file_that_vanishes_is_looked_for_again(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(type(table.source), "pieces", listed_before_compaction)
     assert ask(tmp_path, [("A", MONDAY)], dated=True).matched == 1
     write(folder / "part-0.parquet", [ROW])
-    assert newest_between(table, (0, microsecond(MONDAY))).num_rows == 1
+    assert newest_between(table, (0, to_micros(MONDAY))).num_rows == 1
 
 
 def test_a_reader_outlasts_a_compaction_of_many_dates(tmp_path: Path, monkeypatch):
@@ -233,7 +233,7 @@ def test_a_reader_outlasts_a_compaction_of_many_dates(tmp_path: Path, monkeypatc
         return found
 
     monkeypatch.setattr(type(table.source), "pieces", listed_before_compaction)
-    span = (microsecond(MONDAY - 20 * DAY), microsecond(MONDAY))
+    span = (to_micros(MONDAY - 20 * DAY), to_micros(MONDAY))
     assert rows_between(table, span).num_rows == 20
     assert not left
 

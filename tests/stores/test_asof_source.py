@@ -8,16 +8,16 @@ import pytest
 
 from ingestion.base.columns import Column
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.instants import to_micros
 from ingestion.plugins.offline import files
 from ingestion.plugins.offline.files import list_files
-from ingestion.plugins.offline.instants import microsecond
-from ingestion.plugins.offline.latest import rows_between
+from ingestion.plugins.offline.queries import rows_between
 from tests.stores.asof_lake import TYPES, feature_table, source, write
 
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ROW = {"symbol": "A", "RSI": 1.0, "event_timestamp": MONDAY, "created_timestamp": MONDAY}
-ALWAYS = (microsecond(MONDAY - 999 * DAY), microsecond(MONDAY + 999 * DAY))
+ALWAYS = (to_micros(MONDAY - 999 * DAY), to_micros(MONDAY + 999 * DAY))
 
 
 def everything(*_: int) -> bool:
@@ -99,7 +99,7 @@ def test_a_name_with_a_globs_letters_is_itself_where_it_exists(tree: Path):
 
 def test_partition_dates_are_believed_of_a_tagged_source_alone(tree: Path):
     def on_monday(first: int, last: int) -> bool:
-        return first <= microsecond(MONDAY) <= last
+        return first <= to_micros(MONDAY) <= last
 
     others = ["x/date=2021-02-31/part-0.parquet", "x/other/part-0.parquet"]
     monday = "x/date=2021-04-12/part-0.parquet"
@@ -107,15 +107,15 @@ def test_partition_dates_are_believed_of_a_tagged_source_alone(tree: Path):
     assert listed(tree, "x", dated=True, needs=on_monday) == [others[0], monday, others[1]]
     assert len(listed(tree, "x", needs=on_monday)) == 5
     spans = {file.span for file in list_files(source(tree / "x", dated=True)._location, everything)}
-    first = microsecond(MONDAY)
-    day = microsecond(DAY)
+    first = to_micros(MONDAY)
+    day = to_micros(DAY)
     assert spans == {None, (first, first + day - 1), (first + day, first + 2 * day - 1)}
 
 
 def test_row_groups_out_of_time_are_not_read(tmp_path: Path):
     rows = [ROW | {"event_timestamp": MONDAY + day * DAY, "RSI": float(day)} for day in range(10)]
     path = write(tmp_path / "a.parquet", rows, row_group_size=2)
-    pieces = source(path).pieces(lambda first, _: first >= microsecond(MONDAY + 5 * DAY))
+    pieces = source(path).pieces(lambda first, _: first >= to_micros(MONDAY + 5 * DAY))
     assert [(piece.row_group, piece.first_row) for piece in pieces] == [(4, 8), (3, 6)]
     nothing_known = write(tmp_path / "b.parquet", rows, row_group_size=2, write_statistics=False)
     assert len(source(nothing_known).pieces(lambda first, _: first < 0)) == 5
@@ -128,7 +128,7 @@ def test_statistics_are_read_in_every_unit_and_zone(tmp_path: Path, unit, zone):
     given = MONDAY if zone else MONDAY.replace(tzinfo=None)
     path = write(tmp_path / "a.parquet", [{"event_timestamp": given}], {"event_timestamp": kind})
     (piece,) = source(path).pieces(everything)
-    assert piece.span == (microsecond(MONDAY), microsecond(MONDAY))
+    assert piece.span == (to_micros(MONDAY), to_micros(MONDAY))
 
 
 def test_a_folders_name_is_a_column_only_where_the_file_lacks_it(tmp_path: Path):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.typed import conform, storable
+from ingestion.plugins.offline.column_types import conform, storable
 from tests.stores.asof_lake import write
 from tests.stores.asof_repository import ENGINE, file_source, repository, symbol
 

@@ -1,4 +1,4 @@
-"""From a Feast view to the columns of its files: names, types, TTL."""
+"""What Feast declares: where a source's files lie, and what the columns of a view's files are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from feast import FeatureView
+from feast import FeatureView, FileSource
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.types import (
     Array,
@@ -20,13 +22,14 @@ from feast.types import (
     String,
     UnixTimestamp,
 )
+from pyarrow import fs
 
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.file_source import locate
-from ingestion.plugins.offline.instants import microsecond
+from ingestion.base.instants import to_micros
+from ingestion.plugins.offline.fetch import FeatureTable
+from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.source import ParquetSource
-from ingestion.plugins.offline.table import FeatureTable
 
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {
     Bool: pa.bool_(),
@@ -75,7 +78,7 @@ def describe(
     source = view.batch_source
     if source is None:
         raise InputError(f"the view {view.name} has no batch source to join")
-    stored = {mapped: name for name, mapped in (source.field_mapping or {}).items()}
+    stored = stored_names(source)
     types = {each.name: arrow_type(each.dtype) for each in view.features}
     keys = {
         each.name: arrow_type(each.dtype)
@@ -104,8 +107,13 @@ def describe(
             )
             for each in features
         },
-        ttl=(microsecond(view.ttl) or None) if view.ttl else None,
+        ttl=(to_micros(view.ttl) or None) if view.ttl else None,
     )
+
+
+def stored_names(source: DataSource) -> dict[str, str]:
+    """Return what the files call those columns that a view calls otherwise."""
+    return {mapped: name for name, mapped in (source.field_mapping or {}).items()}
 
 
 def arrow_type(declared: FeastType) -> pa.DataType | None:
@@ -114,3 +122,39 @@ def arrow_type(declared: FeastType) -> pa.DataType | None:
         inner = arrow_type(declared.base_type)
         return None if inner is None else pa.list_(inner)
     return _ARROW_TYPES.get(declared)
+
+
+def locate(source: DataSource, repo_path: str | Path | None) -> Location:
+    """Find a source's files; a relative path is relative to the repository.
+
+    The tag ``partition_date=event_utc`` promises that each folder ``date=YYYY-MM-DD`` holds the
+    rows with events of that UTC day and no others.
+
+    Raises
+    ------
+    InputError
+        If it is no Parquet file source, or its file system is not known.
+    """
+    if not isinstance(source, FileSource) or not isinstance(
+        source.file_format, (ParquetFormat, type(None))
+    ):
+        raise InputError(
+            f"{source.name} is no FileSource of Parquet files, the only one that AsofOfflineStore "
+            "reads: use another offline store for it"
+        )
+    dated = source.tags.get("partition_date") == "event_utc"
+    uri = source.path
+    if not uri.startswith("file://"):
+        uri = FileSource.get_uri_for_file_path(repo_path, uri)
+    if "://" not in uri:
+        return Location(fs.LocalFileSystem(), str(Path(uri).absolute()), dated)
+    try:
+        if uri.startswith("s3://"):
+            filesystem, path = FileSource.create_filesystem_and_path(
+                uri, source.s3_endpoint_override, source.resolve_credentials()
+            )
+        else:
+            filesystem, path = fs.FileSystem.from_uri(uri)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{source.name}: {uri} cannot be reached ({error})") from None
+    return Location(filesystem, path, dated)

@@ -18,8 +18,8 @@ from urllib.parse import unquote
 from pyarrow import fs
 
 from ingestion.base.errors import CorruptPart
+from ingestion.base.instants import to_micros
 from ingestion.base.parts import names_in, replaced_in
-from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.lookup import FOREVER, NEVER
 
 Span = tuple[int, int]
@@ -180,10 +180,10 @@ def _day(name: str) -> Span | None:
     if match is None:
         return None
     try:
-        first = microsecond(datetime.fromisoformat(match[1]))
+        first = to_micros(datetime.fromisoformat(match[1]))
     except ValueError:
         return None
-    return first, first + microsecond(timedelta(days=1)) - 1
+    return first, first + to_micros(timedelta(days=1)) - 1
 
 
 def _constants(path: str) -> dict[str, str | None]:

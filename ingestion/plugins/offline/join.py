@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Days, Integers, Lookup, Rows, Sorted
-from ingestion.plugins.offline.prefetch import in_threads
+from ingestion.plugins.offline.threads import in_threads
 
 _BLOCK = 1 << 16
 """Questions that are asked at a time."""

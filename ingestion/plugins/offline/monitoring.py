@@ -1,35 +1,50 @@
-"""Feast's monitoring metrics, kept as Parquet in the repository.
+"""Feast's monitoring metrics: measured, and kept as Parquet in the repository.
 
 ``feast monitor run`` and the monitoring page of Feast's UI compute statistics of each feature by
 day, week, month and quarter, and compare them with a baseline. An offline store keeps them: here
 in the files in which Feast's DuckDB store keeps them, ``feast_monitoring/*.parquet``, so that a
 repository may change from one store to the other and keep its history.
+
+The numbers are those of Feast's own calculator, which accepts neither a NaN, nor an infinite value,
+nor an integer that no float represents exactly: it would leave the whole view without metrics.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from datetime import date
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from feast import RepoConfig
+from feast.data_source import DataSource
+from feast.monitoring.metrics_calculator import MetricsCalculator
 from feast.monitoring.monitoring_utils import (
     MONITORING_DIR,
     MONITORING_PARQUET_FILES,
     monitoring_parquet_meta,
     normalize_monitoring_row,
+    opt_float,
 )
 from pyarrow import fs
 
-from ingestion.base.columns import INSTANT
+from ingestion.base.columns import INSTANT, Column, read_columns
+from ingestion.plugins.offline.declared import locate, stored_names
+from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.queries import newest_event, rows_between, span
+from ingestion.plugins.offline.source import ParquetSource
 from ingestion.plugins.offline.writing import change
 
 Row = dict[str, Any]
 
+_AT_ONCE = 8  # columns in memory: of ten years of a market, each takes 200 MB
+_QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _COUNTS = frozenset(
     {
         *("row_count", "null_count", "total_row_count"),
@@ -45,23 +60,22 @@ _FRACTIONS = frozenset(
 _INSTANTS = frozenset({"computed_at", "max_event_timestamp", "started_at", "completed_at"})
 
 
-def make_tables(repo_path: Path | str | None) -> None:
-    """Make the files that are missing."""
+def ensure_tables(config: RepoConfig) -> None:
+    """Make the files of the metrics that are missing."""
     for kind in MONITORING_PARQUET_FILES:
-        path = _path(repo_path, kind)
-        if not path.exists():
-            _rewrite(repo_path, kind, lambda rows: rows)
+        if not _path(config, kind).exists():
+            _rewrite(config, kind, lambda rows: rows)
 
 
-def save_metrics(repo_path: Path | str | None, kind: str, metrics: Iterable[Row]) -> None:
-    """Add rows; one that has the key of a stored row takes its place.
+def save_metrics(config: RepoConfig, metric_type: str, metrics: list[Row]) -> None:
+    """Keep metrics; one that has the key of a stored one takes its place.
 
     Parameters
     ----------
-    kind
+    metric_type
         ``feature``, ``feature_view``, ``feature_service`` or ``job``.
     """
-    _, columns, key = monitoring_parquet_meta(kind)
+    _, columns, key = monitoring_parquet_meta(metric_type)
     fresh = [{name: _value(name, row.get(name)) for name in columns} for row in metrics]
 
     def add(rows: list[Row]) -> list[Row]:
@@ -69,18 +83,18 @@ def save_metrics(repo_path: Path | str | None, kind: str, metrics: Iterable[Row]
         return list(by_key.values())
 
     if fresh:
-        _rewrite(repo_path, kind, add)
+        _rewrite(config, metric_type, add)
 
 
 def query_metrics(
-    repo_path: Path | str | None,
-    kind: str,
+    config: RepoConfig,
     project: str | None,
+    metric_type: str,
     filters: Row | None = None,
-    start: date | None = None,
-    end: date | None = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
 ) -> list[Row]:
-    """Return the rows of a project by date, from ``start`` to ``end``, both included.
+    """Return metrics by date, from ``start_date`` to ``end_date``, both included.
 
     Parameters
     ----------
@@ -94,18 +108,25 @@ def query_metrics(
         wanted["project_id"] = project
     found = [
         row
-        for row in _read(_path(repo_path, kind), kind)
+        for row in _read(_path(config, metric_type), metric_type)
         if all(row[name] == value for name, value in wanted.items())
-        and (start is None or row["metric_date"] >= start)
-        and (end is None or row["metric_date"] <= end)
+        and (start_date is None or row["metric_date"] >= start_date)
+        and (end_date is None or row["metric_date"] <= end_date)
     ]
     found.sort(key=lambda row: row["metric_date"] or date.min)
     return [normalize_monitoring_row(row) for row in found]
 
 
-def clear_baseline(repo_path: Path | str | None, **conditions: str | None) -> None:
-    """Take the mark of a baseline from all rows of features that meet the conditions."""
+def clear_baseline(config: RepoConfig, project: str, **conditions: str | None) -> None:
+    """Take the mark of a baseline from all rows of a project's features that meet the conditions.
+
+    Parameters
+    ----------
+    conditions
+        ``feature_view_name``, ``feature_name``, ``data_source_type``; None is no condition.
+    """
     wanted = {name: value for name, value in conditions.items() if value is not None}
+    wanted["project_id"] = project
 
     def unmark(rows: list[Row]) -> list[Row]:
         for row in rows:
@@ -113,13 +134,13 @@ def clear_baseline(repo_path: Path | str | None, **conditions: str | None) -> No
                 row["is_baseline"] = False
         return rows
 
-    _rewrite(repo_path, "feature", unmark)
+    _rewrite(config, "feature", unmark)
 
 
-def _path(repo_path: Path | str | None, kind: str) -> Path:
+def _path(config: RepoConfig, kind: str) -> Path:
     folder: str = MONITORING_DIR
     name: str = MONITORING_PARQUET_FILES[kind]
-    return Path(repo_path or ".").absolute() / folder / name
+    return Path(config.repo_path or ".").absolute() / folder / name
 
 
 def _schema(kind: str) -> pa.Schema:
@@ -152,26 +173,96 @@ def _value(column: str, value: Any) -> Any:
 def _read(path: Path, kind: str) -> list[Row]:
     if not path.exists():
         return []
-    with path.open("rb") as file:
-        table = pq.ParquetFile(file).read()
-    columns = {
-        field.name: table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
-        for field in _schema(kind)
-    }
-    rows: list[Row] = pa.table(columns).to_pylist()
+    columns = [Column(field.name, field.type) for field in _schema(kind)]
+    with pq.ParquetFile(path) as file:
+        table = read_columns(file, path, columns, lambda values, column: values.cast(column.type))
+    rows: list[Row] = table.to_pylist()
     return rows
 
 
-def _rewrite(
-    repo_path: Path | str | None, kind: str, changed: Callable[[list[Row]], list[Row]]
-) -> None:
+def _rewrite(config: RepoConfig, kind: str, changed: Callable[[list[Row]], list[Row]]) -> None:
     """Write a file anew while no other process does."""
-    path = _path(repo_path, kind)
-    location = Location(fs.LocalFileSystem(), str(path), dated=False)
+    path = _path(config, kind)
 
     def table() -> pa.Table:
         return pa.Table.from_pylist(changed(_read(path, kind)), schema=_schema(kind))
 
-    change(location, table)
+    change(Location(fs.LocalFileSystem(), str(path), dated=False), table)
+
+
+def compute_metrics(
+    config: RepoConfig,
+    data_source: DataSource,
+    feature_columns: list[tuple[str, str]],
+    timestamp_field: str,
+    start_date: datetime | None = None,
+    end_date: datetime | None = None,
+    histogram_bins: int = 20,
+    top_n: int = 10,
+) -> list[Row]:
+    """Measure features over the rows between two instants, both inclusive.
+
+    Parameters
+    ----------
+    feature_columns
+        The view's names, each with ``numeric`` or ``categorical``. One that no file has is null in
+        all rows; lists and structs are left out.
+
+    Returns
+    -------
+    list of dict
+        As ``MetricsCalculator.compute_all`` gives them.
+    """
+    calculator, stored = MetricsCalculator(histogram_bins, top_n), stored_names(data_source)
+    table, between = (
+        _events(config, data_source, timestamp_field),
+        span(start_date, end_date, nulls=True),
+    )
+    metrics = []
+    for first in range(0, len(feature_columns), _AT_ONCE):
+        some = feature_columns[first : first + _AT_ONCE]
+        columns = dict.fromkeys(Column(stored.get(name, name), None) for name, _ in some)
+        asked = replace(table, features=tuple(columns))
+        rows = rows_between(asked, between, refuse_unknown=False)
+        for name, kind in some:
+            values = rows[stored.get(name, name)]
+            if pa.types.is_nested(values.type):  # Feast goes by the type of a list's items
+                continue
+            if kind == "numeric":
+                metric = _numbers(values, calculator)
+            else:
+                metric = calculator.compute_categorical(values)
+            metrics.append(metric | {"feature_name": name})
+    return metrics
+
+
+def max_timestamp(
+    config: RepoConfig, data_source: DataSource, timestamp_field: str
+) -> datetime | None:
+    """Return a source's newest event; None if it has none."""
+    return newest_event(_events(config, data_source, timestamp_field))
+
+
+def _events(config: RepoConfig, source: DataSource, event: str) -> FeatureTable:
+    """Return a source without features; ``event`` is the view's name of its event time."""
+    event = stored_names(source).get(event, event)
+    files = ParquetSource(locate(source, config.repo_path), event)
+    return FeatureTable(files, (), Column(event, INSTANT, True), None, ())
+
+
+def _numbers(column: pa.ChunkedArray, calculator: MetricsCalculator) -> dict[str, Any]:
+    """Measure numbers: a NaN is a null; what infinite values leave without a number is None."""
+    column = column.cast(pa.float64(), safe=False)
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+    values = column.drop_null()
+    finite = values.filter(pc.is_finite(values))
+    metric: dict[str, Any] = calculator.compute_numeric(finite)
+    metric["row_count"], metric["null_count"] = len(column), column.null_count
+    metric["null_rate"] = column.null_count / len(column) if len(column) else 0.0
+    if len(finite) < len(values):
+        ends = pc.min_max(values).as_py()
+        quantiles = pc.quantile(values, q=list(_QUANTILES.values())).to_pylist()
+        metric |= {"mean": None, "stddev": None}
+        metric |= {"min_val": opt_float(ends["min"]), "max_val": opt_float(ends["max"])}
+        metric |= dict(zip(_QUANTILES, map(opt_float, quantiles), strict=True))
+    return metric

@@ -14,8 +14,8 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
 
+from ingestion.plugins.offline.declared import locate
 from ingestion.plugins.offline.entities import EntityRows
-from ingestion.plugins.offline.file_source import locate
 from ingestion.plugins.offline.writing import exists, save
 
 if TYPE_CHECKING:

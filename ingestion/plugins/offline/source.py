@@ -13,12 +13,12 @@ from pyarrow.fs import LocalFileSystem
 
 from ingestion.base.columns import Column, read_columns
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
+from ingestion.plugins.offline.column_types import conform
 from ingestion.plugins.offline.files import UNKNOWN, Location, SourceFile, Span, list_files, state
-from ingestion.plugins.offline.instants import microsecond
 from ingestion.plugins.offline.lookup import Integers
-from ingestion.plugins.offline.prefetch import in_threads
-from ingestion.plugins.offline.typed import conform
+from ingestion.plugins.offline.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _span(footer: pq.FileMetaData, group: int, column: int | None) -> Span:
     if statistics is None or not statistics.has_min_max:
         return UNKNOWN
     try:
-        return microsecond(statistics.min), microsecond(statistics.max)
+        return to_micros(statistics.min), to_micros(statistics.max)
     except (AttributeError, TypeError, ValueError, OverflowError):
         # No timestamp, or none that Python can hold: reading the rows tells.
         return UNKNOWN
