@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import LocalDisk, append_part, arrow_schema, list_parts, read_part
 
 SEED = 20260116
 FIRST_OPEN = 1_400_000_000 // 86_400 * 86_400 + 52_200
@@ -66,7 +66,7 @@ def cut(lakehouse: Path, file: Path, symbols: int, days: int) -> None:
 
 def write_panel(lakehouse: Path, file: Path) -> None:
     """Write all bars to a file, as :func:`ingestion.formulas.compute_local_features` takes them."""
-    parts = [read_part(part, OHLCV_1D) for part in list_parts(lakehouse, OHLCV_1D)]
+    parts = [read_part(part, OHLCV_1D) for part in list_parts(LocalDisk(lakehouse), OHLCV_1D)]
     bars = pa.concat_tables(parts).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
     names = ["timestamp", "symbol", *_PRICES, "volume", "split_ratio"]
     closes = pc.add(bars["timestamp"], SESSION)
@@ -85,4 +85,4 @@ def _append(lakehouse: Path, opened: int, names: Any, values: Mapping[str, Any])
     }
     schema = arrow_schema(OHLCV_1D)
     table = pa.table([columns[f.name].cast(f.type) for f in schema], schema=schema)
-    append_part(lakehouse, OHLCV_1D, table, "benchmark")
+    append_part(LocalDisk(lakehouse), OHLCV_1D, table, "benchmark")

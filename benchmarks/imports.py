@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.local import Cost, apart, measure
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import append_parts, list_parts, read_part
+from ingestion.lakehouse import LocalDisk, append_parts, list_parts, read_part
 from ingestion.markets.sessions import session_bounds
 
 _IMPORT = ("-m", "ingestion.cli", "import-bars", "--exchange", "NASDAQ", "--json")
@@ -94,13 +94,13 @@ def floor(file: Path, lakehouse: Path, out: Path) -> None:
     for _ in batches:
         pass
     wall = cpu = 0.0
-    parts = list_parts(lakehouse, OHLCV_1D)
+    parts = list_parts(LocalDisk(lakehouse), OHLCV_1D)
     for first in range(0, len(parts), _PARTS_AT_ONCE):
         began = time.perf_counter(), time.process_time()
         tables = [read_part(part, OHLCV_1D) for part in parts[first : first + _PARTS_AT_ONCE]]
         wall += time.perf_counter() - began[0]
         cpu += time.process_time() - began[1]
-        append_parts(out, OHLCV_1D, tables, "floor")
+        append_parts(LocalDisk(out), OHLCV_1D, tables, "floor")
     print(json.dumps({"wall": wall, "cpu": cpu}))
 
 

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from benchmarks.bars import cut, generate, write_panel
 from benchmarks.local_peers import COLUMNS, ENGINES
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import append_part, list_parts, read_part
+from ingestion.lakehouse import LocalDisk, append_part, list_parts, read_part
 from ingestion.project import Project
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -67,15 +67,15 @@ class Cost(NamedTuple):
 
 def floor(lakehouse: Path, out: Path) -> None:
     """Read all bars and write all features that lie there once more; prints what is not its own."""
-    for part in list_parts(lakehouse, OHLCV_1D):
+    for part in list_parts(LocalDisk(lakehouse), OHLCV_1D):
         read_part(part, OHLCV_1D)
     wall = cpu = 0.0
-    for part in list_parts(lakehouse, GROUP):
+    for part in list_parts(LocalDisk(lakehouse), GROUP):
         began = time.perf_counter(), time.process_time()
         rows = read_part(part, GROUP)
         wall += time.perf_counter() - began[0]
         cpu += time.process_time() - began[1]
-        append_part(out, GROUP, rows, "floor")
+        append_part(LocalDisk(out), GROUP, rows, "floor")
     print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
@@ -158,7 +158,9 @@ def _real(lakehouse: Path, bars: Path, runs: int) -> None:
         apart(generate, lakehouse, symbols, days)
         what = "random walks, for want of real bars: name a file like it with --bars"
         print(f"{bars} is not there", file=sys.stderr)
-    rows = sum(pq.read_metadata(part.path).num_rows for part in list_parts(lakehouse, OHLCV_1D))
+    rows = sum(
+        pq.read_metadata(part.path).num_rows for part in list_parts(LocalDisk(lakehouse), OHLCV_1D)
+    )
     print(f"{symbols:,} symbols × {days:,} days, {rows:,} {what}; medians of {runs}")
     _whole_job(lakehouse, runs)
     _formulas(lakehouse, runs)

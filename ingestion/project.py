@@ -18,6 +18,7 @@ from ingestion.catalog import Catalog
 
 if TYPE_CHECKING:
     from ingestion.formulas import BarFormula
+    from ingestion.lakehouse import Lakehouse
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,13 @@ class Project(Settings):
 
     declarations: Path | None = None
     """The repository whose declarations count; the project's own if None."""
+
+    @cached_property
+    def lakehouse(self) -> Lakehouse:
+        """The lakehouse: the one place that chooses its backend."""
+        from ingestion.lakehouse import LocalDisk
+
+        return LocalDisk(self.lakehouse_at)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -37,7 +45,7 @@ class Project(Settings):
             If a declaration cannot be used, or does not fit what the lakehouse has stored.
         """
         catalog = Catalog.load(self._repository, lambda: self.formulas)
-        if self.lakehouse.is_dir():
+        if self.lakehouse_at.is_dir():
             # Arrow is imported where there is something to compare with, and not before.
             from ingestion.lakehouse.evolution import check_stored
 

@@ -14,6 +14,7 @@ import pytest
 from ingestion.cli.alarm import given_command
 from ingestion.cli.commands import cli
 from ingestion.jobs.workspace import make_workspace
+from ingestion.lakehouse import LocalDisk
 
 SECRET = "0123456789abcdefghij"
 
@@ -85,7 +86,7 @@ def test_success_is_no_alarm(project: Path, kept: Path):
 def test_another_writer_is_no_alarm(project: Path, kept: Path):
     from ingestion.lakehouse import lakehouse_lock
 
-    with lakehouse_lock(project / "data" / "lakehouse", "another"):
+    with lakehouse_lock(LocalDisk(project / "data" / "lakehouse"), "another"):
         ended = run(project, "compact", "--on-alarm", alarm(kept))
     assert ended.returncode == 5
     assert not kept.exists()

@@ -377,7 +377,7 @@ def test_a_damaged_part_fails_verify_and_an_unloaded_store_fails_status(
     part.write_bytes(part.read_bytes()[:-1])
     done = run("verify")
     assert done.code == 3
-    assert f"{part.relative_to(settings.lakehouse)} cannot be read" in done.out
+    assert f"{part.relative_to(settings.lakehouse_at)} cannot be read" in done.out
     assert "1 files" in done.err
 
 

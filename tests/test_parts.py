@@ -108,7 +108,7 @@ def test_files_of_another_file_system_are_left_out_too(tmp_path: Path):
     write(tmp_path / "part-1.parquet", 1, **{"part-0": old})
     elsewhere = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     names = ["part-0.parquet", "part-1.parquet", "part-2.parquet"]  # the last one is gone
-    assert replaced_in("", names, elsewhere) == {"part-0.parquet"}
+    assert replaced_in("", names, elsewhere.open_input_file) == {"part-0.parquet"}
 
 
 def test_the_metadata_are_one_json_object(tmp_path: Path):

@@ -12,7 +12,7 @@ from ingestion.base.settings import TRADINGVIEW_SCANNER, Settings
 
 def test_defaults_are_the_checkouts_lakehouse_and_tradingview():
     settings = Settings.from_environment()
-    assert settings.lakehouse == Path(__file__).resolve().parent.parent / "data" / "lakehouse"
+    assert settings.lakehouse_at == Path(__file__).resolve().parent.parent / "data" / "lakehouse"
     assert settings.scanner_url == TRADINGVIEW_SCANNER
     assert settings.session_id is None
 
@@ -21,7 +21,7 @@ def test_a_relative_lakehouse_is_relative_to_the_project(monkeypatch, tmp_path: 
     monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
     monkeypatch.setenv("TVFEAST_LAKEHOUSE", "elsewhere/lake")
     monkeypatch.chdir("/")
-    assert Settings.from_environment().lakehouse == tmp_path / "elsewhere" / "lake"
+    assert Settings.from_environment().lakehouse_at == tmp_path / "elsewhere" / "lake"
 
 
 def test_the_session_cookie_is_not_shown(monkeypatch):

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from ingestion.base.instants import utc, utc_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.lakehouse import (
+    Lakehouse,
     Part,
     append_rows,
     arrow_schema,
@@ -300,9 +300,9 @@ class Accepted:
     accepted_at: datetime
 
 
-def read_accepted(root: Path) -> list[Accepted]:
+def read_accepted(lakehouse: Lakehouse) -> list[Accepted]:
     """Return what was accepted, in the order of the sessions, by the last entry of each."""
-    rows = _accepted_rows(root).sort_by(
+    rows = _accepted_rows(lakehouse).sort_by(
         [("timestamp", "ascending"), ("created_timestamp", "ascending")]
     )
     newest = {(row["market"], row["session"]): row for row in rows.to_pylist()}
@@ -319,8 +319,12 @@ def read_accepted(root: Path) -> list[Accepted]:
 
 
 def record_accepted(
-    root: Path, sessions: Iterable[tuple[str, date, int]], reason: str, now: datetime, run_id: str
-) -> list[Path]:
+    lakehouse: Lakehouse,
+    sessions: Iterable[tuple[str, date, int]],
+    reason: str,
+    now: datetime,
+    run_id: str,
+) -> list[Part]:
     """Append sessions, one part per date; the caller has the lakehouse's lock.
 
     Parameters
@@ -328,7 +332,7 @@ def record_accepted(
     sessions
         Market, local date, and close in Unix s.
     """
-    created = created_after(now, pc.max(_accepted_rows(root)["created_timestamp"]).as_py())
+    created = created_after(now, pc.max(_accepted_rows(lakehouse)["created_timestamp"]).as_py())
     rows = (
         {
             "timestamp": closes,
@@ -340,12 +344,12 @@ def record_accepted(
         }
         for market, session, closes in sessions
     )
-    return append_rows(root, ACCEPTED_HOLES, rows, run_id)
+    return append_rows(lakehouse, ACCEPTED_HOLES, rows, run_id)
 
 
-def _accepted_rows(root: Path) -> pa.Table:
+def _accepted_rows(lakehouse: Lakehouse) -> pa.Table:
     def read() -> pa.Table:
-        parts = [read_part(part, ACCEPTED_HOLES) for part in list_parts(root, ACCEPTED_HOLES)]
+        parts = [read_part(part, ACCEPTED_HOLES) for part in list_parts(lakehouse, ACCEPTED_HOLES)]
         return pa.concat_tables([_ACCEPTED_SCHEMA.empty_table(), *parts])
 
     return reading_again(read)
@@ -361,17 +365,19 @@ class Missed:
     previous_close: float
 
 
-def read_missed(root: Path) -> list[Missed]:
+def read_missed(lakehouse: Lakehouse) -> list[Missed]:
     """Return the bars that were ever found to be missed, imported since or not."""
-    rows = read_current(list_parts(root, MISSED_BARS), MISSED_BARS)
+    rows = read_current(list_parts(lakehouse, MISSED_BARS), MISSED_BARS)
     return [
         Missed(row["symbol"], row["timestamp"], row["previous_close"]) for row in rows.to_pylist()
     ]
 
 
-def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: str) -> list[Path]:
+def record_missed(
+    lakehouse: Lakehouse, missed: Iterable[Missed], now: datetime, run_id: str
+) -> list[Part]:
     """Append what is not recorded yet, one part per date; the caller has the lakehouse's lock."""
-    known = {(each.symbol, each.closes) for each in read_missed(root)}
+    known = {(each.symbol, each.closes) for each in read_missed(lakehouse)}
     rows = (
         {
             "timestamp": each.closes,
@@ -383,7 +389,7 @@ def record_missed(root: Path, missed: Iterable[Missed], now: datetime, run_id: s
         for each in missed
         if (each.symbol, each.closes) not in known
     )
-    return append_rows(root, MISSED_BARS, rows, run_id)
+    return append_rows(lakehouse, MISSED_BARS, rows, run_id)
 
 
 NO_HOLE = 0
@@ -519,29 +525,29 @@ def _note_first_hole(
     found[rows] = np.where(known == NO_HOLE, opens[first], np.minimum(known, opens[first]))
 
 
-def open_holes(root: Path, attendance: Attendance) -> OpenHoles:
+def open_holes(lakehouse: Lakehouse, attendance: Attendance) -> OpenHoles:
     """Return the holes that :class:`Attendance` has found, without the accepted ones."""
-    accepted = {(each.market, each.session) for each in read_accepted(root)}
+    accepted = {(each.market, each.session) for each in read_accepted(lakehouse)}
     of_markets = [
         hole for hole in attendance.holes() if (hole.market, hole.session) not in accepted
     ]
     found = {(hole.market, hole.session) for hole in of_markets}
     of_symbols = [
         (each.symbol, hole)
-        for each in _not_imported(root, read_missed(root))
+        for each in _not_imported(lakehouse, read_missed(lakehouse))
         if (hole := _session_of_missed(each))
         and (hole.market, hole.session) not in accepted | found
     ]
     return OpenHoles(tuple(of_markets), tuple(of_symbols))
 
 
-def _not_imported(root: Path, missed: list[Missed]) -> Iterator[Missed]:
+def _not_imported(lakehouse: Lakehouse, missed: list[Missed]) -> Iterator[Missed]:
     """Yield the missed bars that are still not stored."""
     days: dict[date, list[Missed]] = {}
     for each in missed:
         days.setdefault(utc_date(each.closes), []).append(each)
     first = min(days, default=date.max)
-    parts = by_date([part for part in list_parts(root, OHLCV_1D, first) if part.date in days])
+    parts = by_date([part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date in days])
     for day, of_day in sorted(days.items()):
         rows = read_current(parts.get(day, []), OHLCV_1D, ["symbol", "timestamp"])
         stored = set(rows["symbol"].to_pylist())

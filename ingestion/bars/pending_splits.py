@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.base.instants import DAY, date_of_day
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import Part, by_date, list_parts, read_current_of
+from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, read_current_of
 from ingestion.markets.hours import known_calendar
 from ingestion.markets.sessions import session_days, sessions_between
 from ingestion.markets.symbols import exchange_of
@@ -291,7 +290,7 @@ def take_effect(
     )
 
 
-def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
+def take_recorded(lakehouse: Lakehouse, bars: Bars, names: Sequence[str]) -> list[Split]:
     """Write on bars of a daily run, in place, the ratio of splits that have no bar.
 
     Parameters
@@ -304,7 +303,7 @@ def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
     list[Split]
         The stored bars whose ratio is another one with these bars beside them.
     """
-    recorded = read_recorded(root)
+    recorded = read_recorded(lakehouse)
     symbols = {symbol for symbol, _ in recorded}
     chosen = np.array([names[number] in symbols for number in bars.symbol], dtype=bool)
     if not chosen.any():
@@ -312,7 +311,7 @@ def take_recorded(root: Path, bars: Bars, names: Sequence[str]) -> list[Split]:
     at = np.flatnonzero(chosen)
     at = at[np.argsort(keys_of(bars.symbol[at], bars.event[at]))]
     of_them = bars.take(at)
-    stored = NearbyBars.around(root, of_them.symbol, of_them.event, names)
+    stored = NearbyBars.around(lakehouse, of_them.symbol, of_them.event, names)
     known = Known(names, stored, recorded, [])
     read_around(stored, of_them, known)
     taken, changes = take_effect(of_them, stored, known, recorded)
@@ -361,7 +360,7 @@ class KeptSplits:
 
 
 def keep_splits(
-    root: Path, rows: Sequence[Mapping[str, Any]], gone: Container[tuple[str, int]]
+    lakehouse: Lakehouse, rows: Sequence[Mapping[str, Any]], gone: Container[tuple[str, int]]
 ) -> KeptSplits:
     """Find where the splits go that no other bar of their session has.
 
@@ -372,7 +371,7 @@ def keep_splits(
     gone
         Symbol and open of all bars that are to be withdrawn.
     """
-    stored = by_date(list_parts(root, OHLCV_1D))
+    stored = by_date(list_parts(lakehouse, OHLCV_1D))
     ahead, ratios = [], []
     for row in rows:
         symbol, ratio = row["symbol"], row["split_ratio"]
@@ -381,7 +380,7 @@ def keep_splits(
             ahead.append(Split(symbol, _close_of_session(row, session), ratio))
         elif all(other["split_ratio"] == 1 for other in beside):
             ratios.append(Split(symbol, _seconds(beside[0]["event_timestamp"]), ratio))
-    return KeptSplits(ahead, [*ratios, *_ratios_of_next_bars(root, ahead, gone)])
+    return KeptSplits(ahead, [*ratios, *_ratios_of_next_bars(lakehouse, ahead, gone)])
 
 
 def _others_of_session(
@@ -416,7 +415,7 @@ def _close_of_session(row: Mapping[str, Any], session: int) -> int:
 
 
 def _ratios_of_next_bars(
-    root: Path, ahead: list[Split], gone: Container[tuple[str, int]]
+    lakehouse: Lakehouse, ahead: list[Split], gone: Container[tuple[str, int]]
 ) -> list[Split]:
     """Return the ratios of the stored bars at which splits without a bar take effect now."""
     if not ahead:
@@ -424,8 +423,8 @@ def _ratios_of_next_bars(
     names = sorted({split.symbol for split in ahead})
     numbers = np.array([names.index(split.symbol) for split in ahead], dtype=np.int32)
     events = np.array([split.event for split in ahead], dtype=np.int64)
-    stored = NearbyBars.around(root, numbers, events, names)
-    before = read_recorded(root)
+    stored = NearbyBars.around(lakehouse, numbers, events, names)
+    before = read_recorded(lakehouse)
     known = Known(names, stored, before, ahead)
     _leave_out(stored, names, gone)
     read_around(stored, Bars.concatenate([]), known)

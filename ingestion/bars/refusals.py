@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.bars.cells import READABLE_DATES
-from ingestion.lakehouse import write_run_file
+from ingestion.lakehouse import Lakehouse, RunFile, write_run_file
 from ingestion.runs.run_folders import REFUSED_FILE
 
 EXAMPLES = 20
@@ -114,7 +114,7 @@ class Refusals:
         """The reason of most refusals; None if there are none."""
         return self.by_reason.most_common(1)[0][0] if self.by_reason else None
 
-    def save(self, root: Path, run_id: str) -> Path | None:
+    def save(self, lakehouse: Lakehouse, run_id: str) -> RunFile | None:
         """Put the whole list into the run's folder, :data:`REFUSED_FILE`; None if it is empty.
 
         A column for each field of :class:`Refusal`. Nothing can be added afterwards.
@@ -124,7 +124,7 @@ class Refusals:
         self._flush()
         if self._writer is not None:
             self._writer.close()
-        return write_run_file(root, run_id, REFUSED_FILE, self._staging)
+        return write_run_file(lakehouse, run_id, REFUSED_FILE, self._staging)
 
     def _flush(self) -> None:
         if self._writer is None:

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,7 @@ from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.base.instants import MICROSECONDS, utc, utc_date
 from ingestion.catalog import SCANNED_BAR
+from ingestion.lakehouse import Lakehouse
 from ingestion.markets.hours import BarState, ClosingRule, bar_state, feed_delay, hours_of
 from ingestion.markets.sessions import by_hours, next_open, previous_close
 
@@ -283,7 +283,7 @@ def split_like(ratio: float, tolerance: float) -> Fraction | None:
 
 
 def inspect_previous_closes(
-    root: Path, bars: Bars, names: list[str], previous: NDArray[np.float64]
+    lakehouse: Lakehouse, bars: Bars, names: list[str], previous: NDArray[np.float64]
 ) -> Inspection:
     """Compare each bar's previous close with the stored one.
 
@@ -300,7 +300,10 @@ def inspect_previous_closes(
         The scanner's previous closes; NaN where it gives none.
     """
     inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
-    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_recorded(root)
+    stored, ahead = (
+        NearbyBars.around(lakehouse, bars.symbol, bars.event, names),
+        read_recorded(lakehouse),
+    )
     recorded = RecordedSplits(ahead)
     first = 0
     before: dict[int, Before] = {}
@@ -360,7 +363,7 @@ class SessionsBefore:
 
 
 def find_missed_bars(
-    root: Path, bars: Bars, names: list[str], previous: NDArray[np.float64]
+    lakehouse: Lakehouse, bars: Bars, names: list[str], previous: NDArray[np.float64]
 ) -> SessionsBefore:
     """Compare the previous close of each bar whose session before is not stored.
 
@@ -373,7 +376,10 @@ def find_missed_bars(
     previous
         The scanner's previous closes; NaN where it gives none.
     """
-    stored, ahead = NearbyBars.around(root, bars.symbol, bars.event, names), read_recorded(root)
+    stored, ahead = (
+        NearbyBars.around(lakehouse, bars.symbol, bars.event, names),
+        read_recorded(lakehouse),
+    )
     recorded = RecordedSplits(ahead)
     missed: list[Missed] = []
     agreed: dict[tuple[str, int, int], list[bool]] = {}

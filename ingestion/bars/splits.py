@@ -32,6 +32,7 @@ from ingestion.bars.vendor_symbols import Naming
 from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.catalog import OHLCV_1D, SPLITS, SYMBOLS
 from ingestion.lakehouse import (
+    Lakehouse,
     append_rows,
     by_date,
     created_after,
@@ -54,15 +55,15 @@ _TYPES_THAT_SPLIT = frozenset({"stock", "fund", "dr", "structured", "right", "wa
 _RULES_WITHOUT_SPLITS = (ClosingRule.NEW_YORK_ROLL, ClosingRule.MIDNIGHT_UTC)
 
 
-def may_split(root: Path, names: Iterable[str]) -> list[bool]:
+def may_split(lakehouse: Lakehouse, names: Iterable[str]) -> list[bool]:
     """Return for each symbol whether it may split.
 
     The type decides, where ``symbols`` has it. Otherwise all may split, except instruments that
     trade round the clock, that dealers quote, or that are indices.
     """
     types: dict[str, str | None] = {}
-    if list_parts(root, SYMBOLS):
-        rows = read_symbols(root)
+    if list_parts(lakehouse, SYMBOLS):
+        rows = read_symbols(lakehouse)
         types = dict(zip(rows["symbol"].to_pylist(), rows["type"].to_pylist(), strict=True))
     return [
         kind in _TYPES_THAT_SPLIT
@@ -79,9 +80,11 @@ def _may_split_by_exchange(symbol: str) -> bool:
     )
 
 
-def read_recorded(root: Path) -> dict[tuple[str, int], float]:
+def read_recorded(lakehouse: Lakehouse) -> dict[tuple[str, int], float]:
     """Return the ratios by symbol and close of the ex-date's session, Unix seconds."""
-    rows = read_current(list_parts(root, SPLITS), SPLITS, ["symbol", "timestamp", "split_ratio"])
+    rows = read_current(
+        list_parts(lakehouse, SPLITS), SPLITS, ["symbol", "timestamp", "split_ratio"]
+    )
     symbols, events, ratios = (column.to_pylist() for column in rows.columns)
     return dict(zip(zip(symbols, events, strict=True), ratios, strict=True))
 
@@ -107,7 +110,7 @@ class RecordedSplits:
 
 
 def record_splits(
-    root: Path, splits: Iterable[Split], source: str, now: datetime, run_id: str
+    lakehouse: Lakehouse, splits: Iterable[Split], source: str, now: datetime, run_id: str
 ) -> int:
     """Append the splits that are not recorded yet; the caller has the lakehouse's lock.
 
@@ -116,7 +119,7 @@ def record_splits(
     int
         How many were appended; a ratio that differs from the recorded one is a restatement.
     """
-    versions = read_current(list_parts(root, SPLITS), SPLITS).to_pylist()
+    versions = read_current(list_parts(lakehouse, SPLITS), SPLITS).to_pylist()
     known = {(row["symbol"], row["timestamp"]): row for row in versions}
     rows = []
     for split in splits:
@@ -134,18 +137,18 @@ def record_splits(
                     "source": source,
                 }
             )
-    append_rows(root, SPLITS, rows, run_id)
+    append_rows(lakehouse, SPLITS, rows, run_id)
     return len(rows)
 
 
-def splits_without_effect(root: Path) -> list[Split]:
+def splits_without_effect(lakehouse: Lakehouse) -> list[Split]:
     """Return the recorded splits that no stored bar shows yet, in the order of their sessions.
 
     They take effect at the symbol's first bar of their session or after it.
     """
-    waiting = {key: ratio for key, ratio in read_recorded(root).items() if ratio != 1}
+    waiting = {key: ratio for key, ratio in read_recorded(lakehouse).items() if ratio != 1}
     first = min((event for _, event in waiting), default=0)
-    dates = by_date(list_parts(root, OHLCV_1D, date_of_day(first // DAY)))
+    dates = by_date(list_parts(lakehouse, OHLCV_1D, date_of_day(first // DAY)))
     for parts in dates.values():
         if not waiting:
             break

@@ -19,7 +19,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -46,6 +45,8 @@ from ingestion.base.instants import DAY, MICROSECONDS, day_of_date, utc_date
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
 from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
     append_parts,
     arrow_schema,
     by_date,
@@ -83,12 +84,12 @@ class StoredBars:
     """
 
     def __init__(
-        self, root: Path, names: Sequence[str], extent: Extent, *, until_end: bool = False
+        self, lakehouse: Lakehouse, names: Sequence[str], extent: Extent, *, until_end: bool = False
     ) -> None:
         self.names = names
         self.numbers = {name: number for number, name in enumerate(names)}
         self._names = pa.array(names, pa.string())
-        stored = by_date(list_parts(root, OHLCV_1D)).items()
+        stored = by_date(list_parts(lakehouse, OHLCV_1D)).items()
         self._parts = {day_of_date(day): parts for day, parts in stored}
         reach, present = LOOKBACK.days, np.flatnonzero(extent.first <= extent.last)
         self._first, self._last = (np.full(len(names), each) for each in (NEVER, -NEVER))
@@ -169,13 +170,13 @@ class NearbyBars:
     @classmethod
     def around(
         cls,
-        root: Path,
+        lakehouse: Lakehouse,
         symbol: NDArray[np.int32],
         event: NDArray[np.int64],
         names: Sequence[str],
     ) -> NearbyBars:
         """Read the stored bars around bars of such symbols, by number, and closes, Unix s."""
-        reader = StoredBars(root, names, Extent.of(symbol, event))
+        reader = StoredBars(lakehouse, names, Extent.of(symbol, event))
         return cls(reader, Bars.concatenate(list(reader.read())))
 
     @property
@@ -232,22 +233,22 @@ _COMPARED = (*_PRICES_AND_VOLUME, "split_ratio", "previous_close", "source")
 _HELD_SCHEMA = arrow_schema(HELD_BARS)
 
 
-def waiting_bars(root: Path, first: date = date.min, last: date = date.max) -> pa.Table:
+def waiting_bars(lakehouse: Lakehouse, first: date = date.min, last: date = date.max) -> pa.Table:
     """Return the held bars that are not stored, in the schema of ``held_bars``.
 
     Of all dates, or of some, both ends included. Sorted by and unique on (``symbol``,
     ``timestamp``).
     """
-    rows = pa.concat_tables([_HELD_SCHEMA.empty_table(), *_waiting_by_date(root, first, last)])
+    rows = pa.concat_tables([_HELD_SCHEMA.empty_table(), *_waiting_by_date(lakehouse, first, last)])
     return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
 
 
 def _waiting_by_date(
-    root: Path, first: date = date.min, last: date = date.max
+    lakehouse: Lakehouse, first: date = date.min, last: date = date.max
 ) -> Iterator[pa.Table]:
     """Yield the rows of one date after the other."""
-    stored = by_date(list_parts(root, OHLCV_1D, first))
-    for day, parts in by_date(list_parts(root, HELD_BARS, first)).items():
+    stored = by_date(list_parts(lakehouse, OHLCV_1D, first))
+    for day, parts in by_date(list_parts(lakehouse, HELD_BARS, first)).items():
         if day > last:
             return
         rows = read_current(parts, HELD_BARS)
@@ -278,8 +279,8 @@ class HeldByImports:
         The file number that the bars get.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], file: int) -> None:
-        self._root, self._file = root, file
+    def __init__(self, lakehouse: Lakehouse, names: Sequence[str], file: int) -> None:
+        self._lakehouse, self._file = lakehouse, file
         self._numbers = {name: number for number, name in enumerate(names)}
         self._names = pa.array(names, pa.string())
         self._sources: dict[str, int] = {}
@@ -291,7 +292,7 @@ class HeldByImports:
 
     def read(self) -> Iterator[Bars]:
         """Yield the bars of one date after the other."""
-        for rows in _waiting_by_date(self._root):
+        for rows in _waiting_by_date(self._lakehouse):
             wanted = pc.is_in(rows["symbol"], value_set=self._names)
             by_import = pa.array(of_each_source(rows["source"], lambda it: it.is_imported))
             rows = rows.filter(pc.and_(wanted, by_import))
@@ -404,9 +405,9 @@ def _rows_that_differ(rows: pa.Table, others: pa.Table) -> NDArray[np.bool_]:
     return differ
 
 
-def hold_back(root: Path, tables: list[pa.Table], run_id: str) -> list[Path]:
+def hold_back(lakehouse: Lakehouse, tables: list[pa.Table], run_id: str) -> list[Part]:
     """Append rows of ``held_bars``; the caller has the lakehouse's lock."""
-    return append_parts(root, HELD_BARS, tables, run_id) if tables else []
+    return append_parts(lakehouse, HELD_BARS, tables, run_id) if tables else []
 
 
 def symbols_and_closes(rows: pa.Table) -> list[tuple[str, int]]:

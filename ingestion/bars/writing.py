@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -45,6 +44,8 @@ from ingestion.base import clock
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, utc
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
     append_part,
     append_parts,
     arrow_schema,
@@ -302,7 +303,7 @@ class Written:
     """Rows among the written that replace an earlier version, recorded splits included."""
     split_rows: int = 0
     """How many rows were written only to record a split."""
-    parts: list[Path] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     barless: list[Split] = field(default_factory=list)
     """Splits without a stored bar on their ex-date, and ratios of 1: no bar shows them."""
     adjusted: list[Split] = field(default_factory=list)
@@ -337,12 +338,12 @@ class Incoming:
     """Whether a stored bar that a person brought stays, whatever the new one says."""
 
 
-def write_bars(root: Path, incoming: Incoming, run_id: str) -> Written:
+def write_bars(lakehouse: Lakehouse, incoming: Incoming, run_id: str) -> Written:
     """Append what the lakehouse does not have yet; the caller has its lock."""
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
-    news = new_rows(root, incoming, written)
+    news = new_rows(lakehouse, incoming, written)
     while batch := list(islice(news, PARTS_AT_ONCE)):
-        written.parts += append_parts(root, OHLCV_1D, list(map(_created_now, batch)), run_id)
+        written.parts += append_parts(lakehouse, OHLCV_1D, list(map(_created_now, batch)), run_id)
     return written
 
 
@@ -355,16 +356,16 @@ class NewRows(NamedTuple):
     """When the newest row that they may restate was created; None if there is none."""
 
 
-def append_new(root: Path, new: NewRows, run_id: str) -> Path:
+def append_new(lakehouse: Lakehouse, new: NewRows, run_id: str) -> Part:
     """Append rows; they are created now, and after the rows that they restate."""
-    return append_part(root, OHLCV_1D, _created_now(new), run_id)
+    return append_part(lakehouse, OHLCV_1D, _created_now(new), run_id)
 
 
 def _created_now(new: NewRows) -> pa.Table:
     return created_at(new.rows, created_after(clock.now(), new.newest))
 
 
-def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRows]:
+def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iterator[NewRows]:
     """Yield what the lakehouse does not have yet, one table per partition date.
 
     Of each date, one at a time:
@@ -382,7 +383,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
     written
         Takes what became of the bars, as far as it has come.
     """
-    parts = by_date(list_parts(root, OHLCV_1D))
+    parts = by_date(list_parts(lakehouse, OHLCV_1D))
     bars, names = incoming.bars, pa.array(incoming.names, pa.string())
     present = {incoming.names[number] for number in np.unique(bars.symbol)}
     symbols = sorted(present.union(split.symbol for split in incoming.splits))
@@ -395,7 +396,7 @@ def new_rows(root: Path, incoming: Incoming, written: Written) -> Iterator[NewRo
         rows = read_current_of(parts[day], OHLCV_1D, symbols, withdrawn=True)
         return StoredDay(rows, names) if rows.num_rows else nothing
 
-    compared = _DayComparison(root, incoming, names, written)
+    compared = _DayComparison(lakehouse, incoming, names, written)
     twins = Twins(incoming.names, stored_on)
     for day, at, splits, moved in _by_day(bars, incoming.splits, incoming.moved):
         stored = stored_on(day)
@@ -433,7 +434,9 @@ def _splits_by_day(splits: Sequence[Split]) -> dict[int, list[Split]]:
 class _DayComparison:
     """Compares incoming bars with the stored ones, a date at a time."""
 
-    def __init__(self, root: Path, incoming: Incoming, names: pa.Array, written: Written) -> None:
+    def __init__(
+        self, lakehouse: Lakehouse, incoming: Incoming, names: pa.Array, written: Written
+    ) -> None:
         self._incoming, self._written = incoming, written
         self._names = names
         self._numbers = {name: number for number, name in enumerate(incoming.names)}
@@ -441,7 +444,7 @@ class _DayComparison:
         self._assumed = have_assumed_hours(incoming.names, bars.symbol, bars.event)
         self._ahead = np.ones(len(bars))
         """The ratio that waits for each bar."""
-        if ahead := read_recorded(root):
+        if ahead := read_recorded(lakehouse):
             waiting = [(key, ratio) for key, ratio in ahead.items() if key[0] in self._numbers]
             symbol = np.array([self._numbers[name] for (name, _), _ in waiting], dtype=np.int32)
             event = np.array([event for (_, event), _ in waiting], dtype=np.int64)

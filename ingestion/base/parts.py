@@ -16,18 +16,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 REPLACES = "tvfeast.replaces"
 """The member of a file's metadata: a JSON object, from a file's name to its SHA-256."""
 _PART = re.compile(r"part-(0|[1-9]\d*)\.parquet", re.ASCII)
-_LOCAL = fs.LocalFileSystem()
 _TAIL = 16 << 10
 """Bytes; most footers are shorter."""
 _END = 8
@@ -37,6 +35,7 @@ _seen: dict[tuple[object, ...], Any] = {}
 """What files of the local disk were found to say, by their states."""
 
 Found = TypeVar("Found")
+Opened = Callable[[str], IO[bytes]]
 
 
 def names_in(folder: str | Path) -> list[str]:
@@ -76,15 +75,20 @@ def part_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def part_numbers(folder: Path) -> list[int]:
-    """Return the numbers of the parts in a local folder, in no particular order."""
-    return [number for name in names_in(folder) if (number := part_number(name)) is not None]
+def part_numbers(names: Iterable[str]) -> list[int]:
+    """Return the numbers of the parts among a folder's names."""
+    return [number for name in names if (number := part_number(name)) is not None]
 
 
 def content_hash(path: Path) -> str:
     """Return the SHA-256 of a local file's content, in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_of(file)
+
+
+def hash_of(file: IO[bytes]) -> str:
+    """Return the SHA-256 of an open file's content, in hexadecimal."""
+    return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
 
 
 def with_replaced(table: pa.Table, replaced: Mapping[str, str]) -> pa.Table:
@@ -100,7 +104,7 @@ def with_replaced(table: pa.Table, replaced: Mapping[str, str]) -> pa.Table:
 
 
 def replaced_in(
-    folder: str, names: Collection[str], filesystem: fs.FileSystem = _LOCAL
+    folder: str, names: Collection[str], opened: Opened | None = None
 ) -> frozenset[str]:
     """Return which of a folder's files another one of them replaces.
 
@@ -109,12 +113,15 @@ def replaced_in(
     names
         All files that a listing of the folder found. One that is gone by now replaces nothing, and
         is not left out: reading it fails, and the reader lists again.
+    opened
+        Opens a file by its path; not given for a folder of the local disk, about whose files this
+        process remembers what they say.
 
     Raises
     ------
     OSError
-        If another file system than the local one does not answer. A local file that cannot be read
-        is not left out either: reading it says why.
+        If a place that is not the local disk does not answer. A local file that cannot be read is
+        not left out either: reading it says why.
     """
     if len(names) < 2:
         return frozenset()
@@ -123,24 +130,22 @@ def replaced_in(
         number = part_number(name)
         if not number:  # the first part, number 0, replaces nothing
             continue
-        for old, sha256 in (_look(filesystem, f"{folder}/{name}", _told) or {}).items():
+        for old, sha256 in (_look(opened, f"{folder}/{name}", _told) or {}).items():
             older = part_number(old)
             if (
                 old in present - replaced
                 and (older is None or older < number)
-                and _look(filesystem, f"{folder}/{old}", _hash) == sha256
+                and _look(opened, f"{folder}/{old}", hash_of) == sha256
             ):
                 replaced.add(old)
     return frozenset(replaced)
 
 
-def _look(
-    filesystem: fs.FileSystem, path: str, look: Callable[[pa.NativeFile], Found]
-) -> Found | None:
+def _look(opened: Opened | None, path: str, look: Callable[[IO[bytes]], Found]) -> Found | None:
     """Return what a look into a file finds; None if the file is gone or cannot be read."""
-    if not isinstance(filesystem, fs.LocalFileSystem):
+    if opened is not None:
         try:
-            with filesystem.open_input_file(path) as file:
+            with opened(path) as file:
                 return look(file)
         except FileNotFoundError:
             return None
@@ -149,7 +154,7 @@ def _look(
         key = (look, path, status.st_ino, status.st_mtime_ns, status.st_size)
         found = cast("Found | None", _seen.get(key))
         if found is None:
-            with filesystem.open_input_file(path) as file:
+            with pa.OSFile(path) as file:
                 found = look(file)
             if len(_seen) >= _MOST_SEEN:
                 _seen.clear()
@@ -159,23 +164,22 @@ def _look(
         return None
 
 
-def _told(file: pa.NativeFile) -> Mapping[str, str]:
+def _told(file: IO[bytes]) -> Mapping[str, str]:
     """Return what a file says that it replaces: nothing for a file that has no such member."""
-    size = file.size()
-    tail = file.read_at(min(size, _TAIL), max(size - _TAIL, 0))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - _TAIL, 0))
+    tail = file.read()
     length = int.from_bytes(tail[-_END:-4], "little") + _END
     if tail[-4:] != b"PAR1" or length > size:
         return {}
     if length > len(tail):
-        tail = file.read_at(length, size - length)
+        file.seek(size - length)
+        tail = file.read()
     if REPLACES.encode() not in tail[-length:]:
         return {}
     try:
+        file.seek(0)
         told = json.loads(pq.read_metadata(file).metadata[REPLACES.encode()])
     except (pa.ArrowException, LookupError, TypeError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _hash(file: pa.NativeFile) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,8 +33,8 @@ class Settings:
 
     folder: Path
     """Folder that holds ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
-    lakehouse: Path
-    """Root of the lakehouse (``TVFEAST_LAKEHOUSE``)."""
+    lakehouse_at: Path
+    """Where the lakehouse is (``TVFEAST_LAKEHOUSE``)."""
     scanner_url: str
     """Scheme and host of the scanner, without a trailing slash (``TVFEAST_SCANNER_URL``)."""
     session_id: str | None = field(default=None, repr=False)
@@ -65,7 +65,7 @@ class Settings:
             )
         return cls(
             folder=folder,
-            lakehouse=lakehouse,
+            lakehouse_at=lakehouse,
             # An empty one is a mistake: as unset it would send the session to TradingView.
             scanner_url=_scanner_url(os.environ.get("TVFEAST_SCANNER_URL", TRADINGVIEW_SCANNER)),
             session_id=variable("TVFEAST_SESSION_ID"),

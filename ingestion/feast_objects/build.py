@@ -10,7 +10,7 @@ from feast.data_format import ParquetFormat
 from feast.types import Bool, FeastType, Float64, Int64, String, UnixTimestamp
 
 from ingestion.catalog import Catalog, Column, Dtype, FeatureGroup, Service
-from ingestion.lakehouse import location
+from ingestion.lakehouse import Lakehouse
 from ingestion.project import Project
 
 FEAST_TYPES: dict[Dtype, FeastType] = {
@@ -80,11 +80,11 @@ def describe(project: Project) -> Definitions:
     return Definitions(entity, sources, views, services)
 
 
-def _source(group: FeatureGroup, lakehouse: Path) -> FileSource:
+def _source(group: FeatureGroup, lakehouse: Lakehouse) -> FileSource:
     return FileSource(
         name=f"{group.name}_source",
         # Absolute: the DuckDB store reads relative paths from the current directory.
-        path=location(lakehouse, group),
+        path=lakehouse.location(group.storage),
         # A folder's format cannot be told from its name.
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",

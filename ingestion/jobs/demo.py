@@ -140,17 +140,17 @@ def _load_bars(project: Project, sample: Path) -> str:
 
 
 def _where(project: Project, now: datetime) -> str:
-    root, tomorrow = project.folder, now + timedelta(days=1)
-    candidates = shlex.quote(str(root / CANDIDATES))
+    folder, tomorrow = project.folder, now + timedelta(days=1)
+    candidates = shlex.quote(str(folder / CANDIDATES))
     return f"""
-Built in {root}:
+Built in {folder}:
   {CANDIDATES}   whom it is about    feature_repo/groups    your groups
   data/lakehouse         Parquet, a part per date   feature_repo/formulas  your formulas
   training_set.parquet   labels and features        data/registry.db       what Feast knows
                                                     data/online.db         what is served now
 
 Go on from there:
-  export TVFEAST_PROJECT={shlex.quote(str(root))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
+  export TVFEAST_PROJECT={shlex.quote(str(folder))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}
   .venv/bin/tvfeast select --by RSI --ascending --top 5
   .venv/bin/tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
   .venv/bin/tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from ingestion.base import clock
@@ -38,7 +37,7 @@ from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
-from ingestion.lakehouse import list_parts
+from ingestion.lakehouse import RunFile, list_parts
 from ingestion.project import Project
 from ingestion.runs.run import Outcome, Run, outcome_of
 
@@ -109,7 +108,7 @@ class FlowResult:
     """What is new, in the lakehouse or online."""
     refused: tuple[Refused, ...]
     """What was refused, or failed."""
-    receipt: Path
+    receipt: RunFile
     error: TvfeastError | None = field(repr=False)
     """Its exit code is 3 if something was published all the same, else the first failure's."""
 
@@ -216,7 +215,7 @@ def _refused(steps: Sequence[StepOutcome]) -> tuple[Refused, ...]:
 
 
 def _error(
-    failures: Sequence[TvfeastError], published: Sequence[Published], receipt: Path
+    failures: Sequence[TvfeastError], published: Sequence[Published], receipt: RunFile
 ) -> TvfeastError | None:
     """Return what the flow ends with: the first failure, and what was published all the same."""
     if not failures:

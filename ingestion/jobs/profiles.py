@@ -16,6 +16,7 @@ from typing import Any
 
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
+from ingestion.lakehouse import Lakehouse, RunFile
 from ingestion.project import Project
 from ingestion.runs.receipt_file import is_done, newest_receipt, receipts_told
 from ingestion.runs.run import Run
@@ -80,7 +81,7 @@ def default_name(project: Project, source: Path | str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def known_profiles(root: Path, *passed_over: Callable[[InputError], object]) -> Table:
+def known_profiles(lakehouse: Lakehouse, *passed_over: Callable[[InputError], object]) -> Table:
     """Return the profiles of all flows that were run and not forgotten, by name.
 
     Parameters
@@ -88,11 +89,11 @@ def known_profiles(root: Path, *passed_over: Callable[[InputError], object]) -> 
     passed_over
         As of :func:`~ingestion.runs.receipt_file.receipts_told`.
     """
-    newest = newest_receipt(root, FLOW_FILE, _told, *passed_over)
+    newest = newest_receipt(lakehouse, FLOW_FILE, _told, *passed_over)
     if newest is None:
         return {}
     run_id, table = newest  # that flow knew what was forgotten before
-    forgotten = receipts_told(root, FORGET_FILE, _forgotten, *passed_over, after=run_id)
+    forgotten = receipts_told(lakehouse, FORGET_FILE, _forgotten, *passed_over, after=run_id)
     names = frozenset[str]().union(*forgotten)
     return {name: profile for name, profile in table.items() if name not in names}
 
@@ -103,7 +104,7 @@ def with_run(table: Table, name: str, run_id: str) -> Table:
     return table | {name: replace(known, run_id=run_id)}
 
 
-def forget_profiles(project: Project, names: tuple[str, ...]) -> Path:
+def forget_profiles(project: Project, names: tuple[str, ...]) -> RunFile:
     """Let profiles be expected no more, until they run again; return the receipt.
 
     Raises
@@ -113,10 +114,10 @@ def forget_profiles(project: Project, names: tuple[str, ...]) -> Path:
     LakehouseLocked
         If another run is writing.
     """
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     request = {"profiles": names}
     with Run.open(project, "status --forget", request, file=FORGET_FILE) as run:
-        known = known_profiles(root)
+        known = known_profiles(lakehouse)
         if unknown := [name for name in names if name not in known]:
             there = f"there are {', '.join(sorted(known))}" if known else "no flow has run yet"
             raise InputError(f"there is no profile {unknown[0]!r}: {there}")

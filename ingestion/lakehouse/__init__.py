@@ -10,8 +10,8 @@ What other rooms do with it, all by the names below:
 - lock it for one writing run (``lakehouse_lock``);
 - list runs (``run_ids``), and get and put their files (``run_file``, ``write_run_file``).
 
-They pass the root on and know nothing else of it; a part and a run's file are known by their
-``key`` below the root.
+The first argument is always the :class:`Lakehouse`, of which other rooms know nothing else; a part
+and a run's file are known by their ``key`` below its root.
 
 ``schema``      the Arrow schema, derived from the catalog
 ``parts``       where parts are, and reading them
@@ -28,10 +28,12 @@ They pass the root on and know nothing else of it; a part and a run's file are k
 ``compact``     the parts of a date become one
 ``history``     all versions of a symbol's rows, each with its run
 ``foreign``     what is in the folder and is not the lakehouse's
-``local_disk``  the files and folders below all that; only it and ``lock`` change them
+``backend``     what a place for a lakehouse must be able to do
+``local_disk``  the place that is a folder of this machine; only it changes files
 ``lock``        one writing run at a time
 """
 
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.current import (
     by_date,
     current,
@@ -43,15 +45,12 @@ from ingestion.lakehouse.current import (
 )
 from ingestion.lakehouse.evolution import check_stored
 from ingestion.lakehouse.foreign import foreign_files
-from ingestion.lakehouse.local_disk import Staging, scratch_folder
+from ingestion.lakehouse.local_disk import LocalDisk
 from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import (
     Part,
-    is_there,
-    key_below,
     list_parts,
-    location,
     read_file,
     read_metadata,
     read_part,
@@ -78,9 +77,10 @@ from ingestion.lakehouse.writer import (
 )
 
 __all__ = [
+    "Lakehouse",
+    "LocalDisk",
     "Part",
     "RunFile",
-    "Staging",
     "active_symbols",
     "append_part",
     "append_parts",
@@ -93,12 +93,9 @@ __all__ = [
     "current",
     "files_of_run",
     "foreign_files",
-    "is_there",
     "is_withdrawn",
-    "key_below",
     "lakehouse_lock",
     "list_parts",
-    "location",
     "newest_between",
     "newest_known",
     "read_current",
@@ -112,7 +109,6 @@ __all__ = [
     "run_file",
     "run_files",
     "run_ids",
-    "scratch_folder",
     "standing",
     "symbols_at",
     "utc_date",

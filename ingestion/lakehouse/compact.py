@@ -17,7 +17,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,42 +25,15 @@ import pyarrow.parquet as pq
 
 from ingestion.base.columns import record
 from ingestion.base.errors import CorruptPart, InputError
-from ingestion.base.parts import (
-    content_hash,
-    names_in,
-    part_name,
-    part_numbers,
-    replaced_in,
-    with_replaced,
-)
+from ingestion.base.parts import content_hash, part_name, part_numbers, with_replaced
 from ingestion.catalog import Dataset
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.inspect import inspect_part, version_keys
-from ingestion.lakehouse.ledger import (
-    Entry,
-    Ledger,
-    announce,
-    confirm,
-    read_ledger,
-)
-from ingestion.lakehouse.local_disk import (
-    clear_staging,
-    make_folder,
-    remove,
-    remove_staging,
-    runs_in_staging,
-    staging_folder,
-    sync,
-)
+from ingestion.lakehouse.ledger import Entry, Ledger, confirm, read_ledger
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import (
-    Part,
-    list_parts,
-    partition_folder,
-    read_file,
-    replaced_parts,
-)
+from ingestion.lakehouse.parts import Part, list_parts, partition_folder, replaced_parts
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.writer import link_part
+from ingestion.lakehouse.writer import create_parts
 
 
 @dataclass(frozen=True)
@@ -74,7 +46,9 @@ class Merged:
     rows: int
 
 
-def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id: str) -> Merged:
+def merge_parts(
+    lakehouse: Lakehouse, dataset: Dataset, day: date, ledger: Ledger, run_id: str
+) -> Merged:
     """Put one part in the place of all parts of a date; the caller has locked the lakehouse.
 
     Every row stays, restated ones too, and keeps the run that it came from. Rows are sorted by the
@@ -91,78 +65,71 @@ def merge_parts(root: Path, dataset: Dataset, day: date, ledger: Ledger, run_id:
         If a part does not contain what it must: nothing has changed then. What is damaged is never
         merged, because its recorded hash would be lost.
     """
-    folder = partition_folder(root, dataset, day)
-    remove_replaced(folder)
-    parts = [part for part in list_parts(root, dataset, day) if part.date == day]
-    tables, provenances = _sound(root, dataset, parts, ledger)
+    folder = partition_folder(dataset, day)
+    remove_replaced(lakehouse, folder)
+    parts = [part for part in list_parts(lakehouse, dataset, day) if part.date == day]
+    tables, provenances = _sound(lakehouse, dataset, parts, ledger)
     tables, lacks = _with_all_columns(dataset, tables)
     rows, of_row = _in_order(dataset, tables, provenances)
-    replaced = {part.path.name: content_hash(part.path) for part in parts}
+    replaced = {part_name(part.number): part.sha256() for part in parts}
     origins = [
         replace(
             origin,
-            sha256=origin.sha256 or replaced[part.path.name],
+            sha256=origin.sha256 or replaced[part_name(part.number)],
             lacks=(*origin.lacks, *lacked),
         )
         for part, provenance, lacked in zip(parts, provenances, lacks, strict=True)
         for origin in provenance.origins
     ]
     metadata = merged_metadata(run_id, origins, of_row) | record(rows.schema)
-    staging = staging_folder(root, run_id)
-    make_folder(staging, root)
-    made = staging / f"{dataset.name}-{day}.parquet"
+    made = lakehouse.stage(run_id) / f"{dataset.name}-{day}.parquet"
     merged = with_replaced(rows.replace_schema_metadata(metadata), replaced)
     pq.write_table(merged, made, compression="zstd")
-    if not read_file(made).equals(rows):
+    if not pq.ParquetFile(made).read().equals(rows):
         raise CorruptPart(f"{made} does not read as it was written: check the disk")
-    sync(made)
     names = tuple(part.key for part in parts)
-    place = folder / part_name(max(part_numbers(folder)) + 1)
-    entry = Entry(
-        run_id, place.relative_to(root).as_posix(), content_hash(made), rows.num_rows, names
-    )
-    announce(root, entry)
-    entry = link_part(root, made, entry)
-    sync(folder)  # the merged part is on the disk before the first of the others goes
-    remove_replaced(folder)
-    confirm(root, entry)
-    remove_staging(root, run_id)
+    key = f"{folder}/{part_name(max(part_numbers(lakehouse.names(folder))) + 1)}"
+    entry = Entry(run_id, key, content_hash(made), rows.num_rows, names)
+    (entry,) = create_parts(lakehouse, [entry], [made])
+    remove_replaced(lakehouse, folder)
+    confirm(lakehouse, entry)
+    lakehouse.unstage(run_id)
     return Merged(entry.part, names, rows.num_rows)
 
 
-def finish_merges(root: Path, dataset: Dataset) -> None:
+def finish_merges(lakehouse: Lakehouse, dataset: Dataset) -> None:
     """Remove all parts of a dataset that another one replaces; while the lakehouse is locked."""
-    for folder in {part.path.parent for part in replaced_parts(root, dataset)}:
-        remove_replaced(folder)
+    for day in {part.date for part in replaced_parts(lakehouse, dataset)}:
+        remove_replaced(lakehouse, partition_folder(dataset, day))
 
 
-def remove_replaced(folder: Path) -> None:
+def remove_replaced(lakehouse: Lakehouse, folder: str) -> None:
     """Remove the parts of a date that another part of it replaces, if there are any."""
-    if replaced := replaced_in(str(folder), names_in(folder)):
-        remove(folder, replaced)
+    if replaced := lakehouse.replaced(folder, lakehouse.names(folder)):
+        lakehouse.remove(folder, replaced)
 
 
-def sweep_staging(root: Path) -> None:
+def sweep_staging(lakehouse: Lakehouse) -> None:
     """Finish the merges that killed runs have begun, and remove what they left in ``_tmp``.
 
     Only while the lakehouse is locked.
     """
-    for run_id in runs_in_staging(root):
+    for run_id in lakehouse.staged():
         with suppress(InputError):  # `verify` reports a ledger that cannot be read
-            for entry in read_ledger(root, run_id):
-                if entry.replaces and (root / entry.part).exists():
-                    remove_replaced((root / entry.part).parent)
-    clear_staging(root)
+            for entry in read_ledger(lakehouse, run_id):
+                if entry.replaces and lakehouse.exists(entry.part):
+                    remove_replaced(lakehouse, entry.part.rpartition("/")[0])
+    lakehouse.unstage()
 
 
 def _sound(
-    root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger
+    lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], ledger: Ledger
 ) -> tuple[list[pa.Table], list[Provenance]]:
     tables, provenances = [], []
     for part in parts:
-        found = inspect_part(root, dataset, part, ledger)
+        found = inspect_part(lakehouse, dataset, part, ledger)
         if found.faults or found.rows is None or found.provenance is None:
-            raise CorruptPart(f"{part.path} {'; '.join(found.faults)}: see `tvfeast verify`")
+            raise CorruptPart(f"{part} {'; '.join(found.faults)}: see `tvfeast verify`")
         tables.append(found.rows)
         provenances.append(found.provenance)
     return tables, provenances

@@ -12,20 +12,21 @@ all parts once and makes it again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
 
 from ingestion.base.columns import RECORD, damage, record, recorded
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import Dataset
-from ingestion.lakehouse.local_disk import columns_file, put
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.origins import is_of_a_run
 from ingestion.lakehouse.parts import Part, list_parts, newest_part, read_schema
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
+_KEY = "_columns/{}.json"
 
-def check_stored(root: Path, dataset: Dataset) -> list[str]:
+
+def check_stored(lakehouse: Lakehouse, dataset: Dataset) -> list[str]:
     """Say why a dataset's declared columns do not fit its stored parts, and what to do.
 
     Reads the remembered columns and the footer of the newest part.
@@ -35,14 +36,14 @@ def check_stored(root: Path, dataset: Dataset) -> list[str]:
     list of str
         Empty if they fit, or if nothing is stored.
     """
-    remembered = _remembered(root, dataset)
+    remembered = _remembered(lakehouse, dataset)
     if remembered is not None and (found := misfits(dataset, remembered)):
         return [f"{dataset.name}: {each}" for each in found]
-    newest = newest_part(root, dataset)
+    newest = newest_part(lakehouse, dataset)
     return [] if newest is None else _misfits_of(dataset, [newest])
 
 
-def remember_columns(root: Path, dataset: Dataset) -> None:
+def remember_columns(lakehouse: Lakehouse, dataset: Dataset) -> None:
     """Remember the declared columns, because a part is about to be written with them.
 
     The caller has locked the lakehouse.
@@ -52,19 +53,18 @@ def remember_columns(root: Path, dataset: Dataset) -> None:
     InputError
         If they do not fit the stored parts.
     """
-    path = columns_file(root, dataset.name)
     (text,) = record(arrow_schema(dataset)).values()
-    if _content(path) == text.encode():
+    if _content(lakehouse, dataset) == text.encode():
         return
-    remembered = _remembered(root, dataset)
+    remembered = _remembered(lakehouse, dataset)
     found = (
-        _misfits_of(dataset, list_parts(root, dataset))
+        _misfits_of(dataset, list_parts(lakehouse, dataset))
         if remembered is None
         else [f"{dataset.name}: {each}" for each in misfits(dataset, remembered)]
     )
     if found:
         raise InputError(f"{'; '.join(found)}. Nothing was written")
-    put(root, path, text.encode())
+    lakehouse.put(_KEY.format(dataset.name), text.encode())
 
 
 def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
@@ -79,7 +79,7 @@ def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
             continue
         seen.add(columns)
         if found := misfits(dataset, schema, ordered=is_of_a_run(schema.metadata)):
-            return [f"{dataset.name}: {each} (as {part.path} has it)" for each in found]
+            return [f"{dataset.name}: {each} (as {part} has it)" for each in found]
     return []
 
 
@@ -90,16 +90,17 @@ def _is_of(dataset: Dataset, schema: pa.Schema) -> bool:
     return recorded(schema) is not None or {*dataset.key, dataset.event} <= {*schema.names}
 
 
-def _remembered(root: Path, dataset: Dataset) -> pa.Schema | None:
-    content = _content(columns_file(root, dataset.name))
+def _remembered(lakehouse: Lakehouse, dataset: Dataset) -> pa.Schema | None:
+    content = _content(lakehouse, dataset)
     try:
         return None if content is None else recorded(pa.schema([], {RECORD: content}))
     except ValueError:
         return None  # torn, or of a later version
 
 
-def _content(path: Path) -> bytes | None:
+def _content(lakehouse: Lakehouse, dataset: Dataset) -> bytes | None:
     try:
-        return path.read_bytes()
+        with lakehouse.open(_KEY.format(dataset.name)) as file:
+            return file.read()
     except FileNotFoundError:
         return None

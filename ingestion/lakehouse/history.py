@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from ingestion.catalog import Dataset
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.inspect import version_keys
 from ingestion.lakehouse.origins import Origin, read_provenance
 from ingestion.lakehouse.parts import Part, read_part, read_schema
@@ -63,7 +63,9 @@ def lacking(dataset: Dataset, parts: list[Part]) -> dict[tuple[str, int, datetim
     return found
 
 
-def versions_of(root: Path, dataset: Dataset, parts: list[Part], symbol: str) -> list[StoredRow]:
+def versions_of(
+    lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], symbol: str
+) -> list[StoredRow]:
     """Return a symbol's rows of one date, all versions, by event and then by creation.
 
     Parameters

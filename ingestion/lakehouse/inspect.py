@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +12,8 @@ import pyarrow.compute as pc
 
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
-from ingestion.base.parts import content_hash
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.ledger import Ledger, read_ledger
 from ingestion.lakehouse.origins import Origin, Provenance, is_of_a_run, read_provenance
 from ingestion.lakehouse.parts import Part, read_file, read_metadata
@@ -39,7 +38,7 @@ class Inspection:
     """None if the file does not say."""
 
 
-def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> Inspection:
+def inspect_part(lakehouse: Lakehouse, dataset: Dataset, part: Part, ledger: Ledger) -> Inspection:
     """Check a part by itself.
 
     Parameters
@@ -55,8 +54,8 @@ def inspect_part(root: Path, dataset: Dataset, part: Part, ledger: Ledger) -> In
     name = part.key
     entries = ledger.of(name)
     try:
-        rows = read_file(part.path)
-        sha256 = content_hash(part.path)
+        rows = read_file(part)
+        sha256 = part.sha256()
     except CorruptPart as error:
         return Inspection((f"cannot be read: {_line(error.__cause__)}",), bool(entries))
     faults = []
@@ -103,9 +102,9 @@ def recorded_origins(part: Part) -> tuple[Origin, ...]:
     metadata = read_metadata(part)
     schema = metadata.schema.to_arrow_schema()
     provenance = read_provenance(schema.metadata, part.key, metadata.num_rows)
-    sha256, run_id = content_hash(part.path), provenance.run_id
+    sha256, run_id = part.sha256(), provenance.run_id
     if (part.key, sha256) not in {
-        (each.part, each.sha256) for each in read_ledger(part.root, run_id)
+        (each.part, each.sha256) for each in read_ledger(part.lakehouse, run_id)
     }:
         raise ValueError(f"is not what run {run_id} wrote")
     return tuple(replace(each, sha256=each.sha256 or sha256) for each in provenance.origins)

@@ -14,14 +14,13 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
-from ingestion.lakehouse.local_disk import RUNS, add_lines
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.origins import is_merged
 from ingestion.lakehouse.parts import Part, read_metadata
-from ingestion.lakehouse.run_files import run_file, run_files
+from ingestion.lakehouse.run_files import RUNS, run_file, run_files
 
 LEDGER_FILE = "files.jsonl"
 _BEGINNINGS = (b'{"part": "', b'{"confirmed": "', b'{"file": "')
@@ -65,7 +64,7 @@ class Ledger:
             self._runs.add(entry.run_id)
 
     @classmethod
-    def read(cls, root: Path, *, whole: bool = True) -> Ledger:
+    def read(cls, lakehouse: Lakehouse, *, whole: bool = True) -> Ledger:
         """Read the ledgers of all runs; a lakehouse older than they are has none.
 
         Parameters
@@ -79,9 +78,9 @@ class Ledger:
             If one cannot be read.
         """
         entries: list[Entry] = []
-        for file in reversed([*run_files(root, LEDGER_FILE)]):
+        for file in reversed([*run_files(lakehouse, LEDGER_FILE)]):
             try:
-                entries += read_ledger(root, file.run_id)
+                entries += read_ledger(lakehouse, file.run_id)
             except InputError:
                 if whole:
                     raise
@@ -89,7 +88,12 @@ class Ledger:
 
     @classmethod
     def of_merged(
-        cls, root: Path, parts: Iterable[Part], seen: Collection[str], *, whole: bool = True
+        cls,
+        lakehouse: Lakehouse,
+        parts: Iterable[Part],
+        seen: Collection[str],
+        *,
+        whole: bool = True,
     ) -> Ledger:
         """Read what :meth:`is_among` needs to know of these parts, whole or not at all.
 
@@ -99,7 +103,7 @@ class Ledger:
         Parameters and errors as of :meth:`read`.
         """
         others = (part for part in parts if part.key not in seen)
-        return cls.read(root, whole=whole) if any(map(_may_be_merged, others)) else cls(())
+        return cls.read(lakehouse, whole=whole) if any(map(_may_be_merged, others)) else cls(())
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._runs
@@ -156,7 +160,7 @@ def _may_be_merged(part: Part) -> bool:
         return True  # the ledger knows it too
 
 
-def announce(root: Path, *entries: Entry) -> None:
+def announce(lakehouse: Lakehouse, *entries: Entry) -> None:
     """Record parts of one run that are about to appear; on the disk when this returns."""
     lines = []
     for entry in entries:
@@ -164,25 +168,25 @@ def announce(root: Path, *entries: Entry) -> None:
         if entry.replaces:
             line["replaces"] = entry.replaces
         lines.append(line)
-    _append(root, entries[0].run_id, lines, durable=True)
+    _append(lakehouse, entries[0].run_id, lines, durable=True)
 
 
-def announce_file(root: Path, entry: Entry) -> None:
+def announce_file(lakehouse: Lakehouse, entry: Entry) -> None:
     """Record a file of the run's folder that is about to appear, or to change; on the disk too."""
     line = {"file": entry.part, "sha256": entry.sha256}
-    _append(root, entry.run_id, [line], durable=True)
+    _append(lakehouse, entry.run_id, [line], durable=True)
 
 
-def confirm(root: Path, *entries: Entry) -> None:
+def confirm(lakehouse: Lakehouse, *entries: Entry) -> None:
     """Record that parts or files of one run have appeared.
 
     Not waited for: they say the same themselves for as long as they are there.
     """
     lines = [{"confirmed": entry.part} for entry in entries]
-    _append(root, entries[0].run_id, lines, durable=False)
+    _append(lakehouse, entries[0].run_id, lines, durable=False)
 
 
-def read_ledger(root: Path, run_id: str) -> list[Entry]:
+def read_ledger(lakehouse: Lakehouse, run_id: str) -> list[Entry]:
     """Return a run's parts in the order in which it wrote them; what is no record is left out.
 
     Raises
@@ -191,7 +195,7 @@ def read_ledger(root: Path, run_id: str) -> list[Entry]:
         If the file is there and cannot be read.
     """
     entries: dict[str, Entry] = {}
-    for line in _lines(root, run_id):
+    for line in _lines(lakehouse, run_id):
         try:
             record = json.loads(line)
             if (part := record.get("confirmed")) is not None:
@@ -204,7 +208,7 @@ def read_ledger(root: Path, run_id: str) -> list[Entry]:
     return list(entries.values())
 
 
-def read_run_files(root: Path, run_id: str) -> dict[str, list[Entry]]:
+def read_run_files(lakehouse: Lakehouse, run_id: str) -> dict[str, list[Entry]]:
     """Return what a run recorded of the files in its own folder, by their paths below the root.
 
     A file holds one of the contents that are told of it: the last one that the run saw in its
@@ -217,7 +221,7 @@ def read_run_files(root: Path, run_id: str) -> dict[str, list[Entry]]:
         If the ledger is there and cannot be read.
     """
     files: dict[str, list[Entry]] = {}
-    for line in _lines(root, run_id):
+    for line in _lines(lakehouse, run_id):
         with suppress(*_NO_RECORD):
             record = json.loads(line)
             if "file" in record:
@@ -228,10 +232,10 @@ def read_run_files(root: Path, run_id: str) -> dict[str, list[Entry]]:
     return files
 
 
-def strange_lines(root: Path, run_id: str) -> list[int]:
+def strange_lines(lakehouse: Lakehouse, run_id: str) -> list[int]:
     """Return the lines of a run's ledger, from 1 on, that no run has written, nor begun to."""
     strange = []
-    for number, line in enumerate(_lines(root, run_id), start=1):
+    for number, line in enumerate(_lines(lakehouse, run_id), start=1):
         try:
             record = json.loads(line)
             if "file" in record:
@@ -247,8 +251,8 @@ def strange_lines(root: Path, run_id: str) -> list[int]:
     return strange
 
 
-def _lines(root: Path, run_id: str) -> list[bytes]:
-    file = run_file(root, run_id, LEDGER_FILE)
+def _lines(lakehouse: Lakehouse, run_id: str) -> list[bytes]:
+    file = run_file(lakehouse, run_id, LEDGER_FILE)
     try:
         return file.read().splitlines()
     except FileNotFoundError:
@@ -276,6 +280,8 @@ def _file(run_id: str, record: dict[str, Any]) -> Entry:
     return Entry(run_id, name, sha256, 0)
 
 
-def _append(root: Path, run_id: str, lines: list[dict[str, Any]], *, durable: bool) -> None:
+def _append(
+    lakehouse: Lakehouse, run_id: str, lines: list[dict[str, Any]], *, durable: bool
+) -> None:
     text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-    add_lines(root, run_file(root, run_id, LEDGER_FILE).path, text, durable=durable)
+    lakehouse.append(run_file(lakehouse, run_id, LEDGER_FILE).key, text, durable=durable)

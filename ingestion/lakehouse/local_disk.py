@@ -1,171 +1,205 @@
 """The local disk: where the lakehouse's files are, and how they get there whole.
 
-What is written is on the disk when a call returns. This module and :mod:`ingestion.lakehouse.lock`
-are all that another place for a lakehouse, such as an object store, would have to do otherwise; no
-other module links, renames, removes or syncs the lakehouse's files, or knows of the folders
-``_runs``, ``_tmp`` and ``_columns``.
+No other module links, renames, removes or syncs the lakehouse's files.
+
+The lock is the kernel's (``flock``): it ends with its process, however that dies, so there is no
+stale lock to clear. The file's text only tells people who has it.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, BinaryIO
 
-from ingestion.base.parts import names_in
+from ingestion.base.errors import LakehouseLocked
+from ingestion.base.parts import names_in, replaced_in
+from ingestion.lakehouse.backend import Lakehouse
 
-RUNS = "_runs"
 _SCRATCH = "_tmp"
-_COLUMNS = "_columns"
+_LOCK = "_lock"
 _AT_ONCE = 8
 _OWN_FILE = 0o600
 """Receipts and ledgers are for the user's own eyes."""
+_A_MOMENT_S = 0.05
+"""Longer than :meth:`LocalDisk.is_writing` takes for its look."""
 UNFINISHED = ".unfinished"
 """Ends the name of a file that is being written, or was when its run was killed."""
 
 
-class Staging:
-    """The run's folder below ``_tmp``, there while something is being written."""
+@dataclass(frozen=True)
+class LocalDisk(Lakehouse):
+    """A lakehouse in a folder of this machine."""
 
-    def __init__(self, root: Path, run_id: str) -> None:
-        self._root, self._run_id = root, run_id
+    root: Path
 
-    def __enter__(self) -> Path:
-        folder = staging_folder(self._root, self._run_id)
-        folder.mkdir(parents=True, exist_ok=True)
+    __str__ = Lakehouse.__str__
+
+    def location(self, key: str) -> str:
+        return f"{self.root}/{key}" if key else str(self.root)
+
+    def key_of(self, name: str) -> str | None:
+        path = self.root / name
+        return path.relative_to(self.root).as_posix() if self.root in path.parents else None
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return names_in(self.location(folder))
+        except FileNotFoundError:
+            return []
+
+    def exists(self, key: str) -> bool:
+        try:
+            # Text: there may be thousands of runs, and to make a path takes longer than the look.
+            os.stat(f"{self.root}/{key}")  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        return (self.root / key).stat().st_size
+
+    def open(self, key: str) -> BinaryIO:
+        path = self.root / key
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, "links nowhere", str(path)) from None
+            raise
+
+    def replaced(self, folder: str, names: Collection[str]) -> frozenset[str]:
+        return replaced_in(f"{self.root}/{folder}", names)
+
+    def scratch_folder(self, name: str) -> Path:
+        # On the same file system, so that what is made there can be linked and moved.
+        return self.root / _SCRATCH / name
+
+    def stage(self, name: str) -> Path:
+        folder = self.scratch_folder(name)
+        self._make_folders([folder])
         return folder
 
-    def __exit__(self, *_: object) -> None:
-        remove_staging(self._root, self._run_id)
+    def staged(self) -> list[str]:
+        return self.names(_SCRATCH)
+
+    def unstage(self, name: str = "") -> None:
+        shutil.rmtree(self.scratch_folder(name), ignore_errors=True)
+
+    def create(self, files: Mapping[str, Path]) -> list[str]:
+        sync_all(files.values())
+        places = {key: self.root / key for key in files}
+        folders = {place.parent for place in places.values()}
+        self._make_folders(folders)
+        taken = []
+        for key, file in files.items():
+            try:
+                places[key].hardlink_to(file)
+            except FileExistsError:
+                taken.append(key)
+        sync_all(folders)
+        return taken
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        target = self.root / key
+        self._make_folders([target.parent])
+        # Beside its place and not in a scratch folder, which a run that has the lock may clear.
+        unfinished = target.with_name(f"{target.name}{UNFINISHED}")
+        if isinstance(content, Path):
+            content.replace(unfinished)
+            unfinished.chmod(_OWN_FILE)
+        else:
+            unfinished.touch(_OWN_FILE)
+            unfinished.write_bytes(content)
+        sync(unfinished)
+        unfinished.replace(target)
+        sync(target.parent)
+
+    def append(self, key: str, text: str, *, durable: bool) -> None:
+        path = self.root / key
+        self._make_folders([path.parent])
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWN_FILE)
+        with os.fdopen(descriptor, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            # After a full disk the last line may be torn; it must not take these along.
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            file.write(b"\n" * torn + text.encode())
+            if durable:
+                file.flush()
+                os.fsync(descriptor)
+        if durable and not size:
+            sync(path.parent)
+
+    def remove(self, folder: str, names: Collection[str]) -> None:
+        for name in sorted(names):
+            (self.root / folder / name).unlink()
+        sync(self.root / folder)
+
+    def remove_folders(self, folders: Collection[str]) -> None:
+        away = self.stage("removed")
+        places = [self.root / folder for folder in folders]
+        for number, place in enumerate(places):
+            place.rename(away / str(number))
+        # No file is removed before the disk knows that its folder has moved.
+        sync_all({away, *(place.parent for place in places)})
+        shutil.rmtree(away, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / _LOCK).open("a+") as file:
+            if not _taken(file):
+                time.sleep(_A_MOMENT_S)
+                if not _taken(file):
+                    file.seek(0)
+                    holder = file.read().strip() or "another run"
+                    raise LakehouseLocked(
+                        f"{holder} is writing to {self}; wait for it to end, then run again"
+                    )
+            file.truncate(0)
+            file.write(f"run {run_id} (process {os.getpid()})")
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def is_writing(self, run_id: str) -> bool:
+        # Makes no file. The kernel tells who has a lock only to those who try to take it, so this
+        # does, for less than a millisecond and where that very run was the last to write.
+        try:
+            file = (self.root / _LOCK).open()
+        except FileNotFoundError:
+            return False
+        with file:
+            return file.read().startswith(f"run {run_id} ") and not _taken(file, fcntl.LOCK_SH)
+
+    def _make_folders(self, folders: Collection[Path]) -> None:
+        """Make folders below the root; each new level is synced into the one above."""
+        new = {folder for folder in folders if not folder.is_dir()}
+        if not new:
+            return
+        if new != {self.root}:
+            self._make_folders({folder.parent for folder in new if folder != self.root})
+        for folder in new:
+            folder.mkdir(parents=True, exist_ok=True)
+        sync_all({folder.parent for folder in new})
 
 
-def staging_folder(root: Path, run_id: str) -> Path:
-    """Return where a run writes what is not yet to be seen."""
-    return root / _SCRATCH / run_id
-
-
-def remove_staging(root: Path, run_id: str) -> None:
-    """Remove a run's staging folder."""
-    shutil.rmtree(staging_folder(root, run_id), ignore_errors=True)
-
-
-def scratch_folder(root: Path, run_id: str, name: str) -> Path:
-    """Return a folder on this machine for what a run need not keep; the caller makes it.
-
-    It is beside the run's staging folder, which is removed with each part that is written. What a
-    killed run leaves there goes with the next run.
-    """
-    return root / _SCRATCH / f"{run_id}-{name}"
-
-
-def runs_in_staging(root: Path) -> list[str]:
-    """Return the runs that have a staging folder, and the names of scratch folders."""
-    folder = root / _SCRATCH
-    return names_in(folder) if folder.is_dir() else []
-
-
-def clear_staging(root: Path) -> None:
-    """Remove what is left in staging and scratch folders; while the lakehouse is locked."""
-    shutil.rmtree(root / _SCRATCH, ignore_errors=True)
-
-
-def run_folder(root: Path, run_id: str) -> Path:
-    """Return the folder of a run's receipts and other files."""
-    return root / RUNS / run_id
-
-
-def remove_runs(root: Path, run_ids: Collection[str], run_id: str) -> None:
-    """Remove the folders of some runs, each whole or not at all; while the lakehouse is locked.
-
-    Parameters
-    ----------
-    run_id
-        The run that does it. What it has moved away and not removed yet goes with the next run.
-    """
-    away = scratch_folder(root, run_id, "retired")
-    make_folder(away, root)
-    for each in run_ids:
-        run_folder(root, each).rename(away / each)
-    sync_all([away, root / RUNS])  # no file is removed before the disk knows that its folder moved
-    shutil.rmtree(away, ignore_errors=True)
-
-
-def columns_file(root: Path, name: str) -> Path:
-    """Return the file that remembers a dataset's columns."""
-    return root / _COLUMNS / f"{name}.json"
-
-
-def link(file: Path, target: Path) -> bool:
-    """Put a staged file in its place, whole; False if there is a file already, which stays."""
+def _taken(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        target.hardlink_to(file)
-    except FileExistsError:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     return True
-
-
-def put(root: Path, target: Path, content: bytes | Path) -> None:
-    """Give a file other content, wholly or not at all.
-
-    Parameters
-    ----------
-    content
-        What is in it, or a file below the root that has it, and moves.
-    """
-    make_folder(target.parent, root)
-    # Beside its place and not in the staging folder, which a run that has the lock may clear.
-    unfinished = target.with_name(f"{target.name}{UNFINISHED}")
-    if isinstance(content, Path):
-        content.replace(unfinished)
-        unfinished.chmod(_OWN_FILE)
-    else:
-        unfinished.touch(_OWN_FILE)
-        unfinished.write_bytes(content)
-    sync(unfinished)
-    unfinished.replace(target)
-    sync(target.parent)
-
-
-def add_lines(root: Path, path: Path, text: str, *, durable: bool) -> None:
-    """Add lines to the end of a file; on the disk when this returns, if they must be."""
-    make_folder(path.parent, root)
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _OWN_FILE)
-    with os.fdopen(descriptor, "r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        # After a full disk the last line may be torn; it must not take these along.
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        file.write(b"\n" * torn + text.encode())
-        if durable:
-            file.flush()
-            os.fsync(descriptor)
-    if durable and not size:
-        sync(path.parent)
-
-
-def remove(folder: Path, names: Collection[str]) -> None:
-    """Remove files of a folder, one by one."""
-    for name in sorted(names):
-        (folder / name).unlink()
-    sync(folder)
-
-
-def make_folder(folder: Path, root: Path) -> None:
-    """Make a folder below the root; each new level is synced into the one above."""
-    make_folders([folder], root)
-
-
-def make_folders(folders: Collection[Path], root: Path) -> None:
-    """Make folders below the root; each new level is synced into the one above."""
-    new = {folder for folder in folders if not folder.is_dir()}
-    if not new:
-        return
-    if new != {root}:
-        make_folders({folder.parent for folder in new if folder != root}, root)
-    for folder in new:
-        folder.mkdir(parents=True, exist_ok=True)
-    sync_all({folder.parent for folder in new})
 
 
 def sync_all(paths: Collection[Path]) -> None:

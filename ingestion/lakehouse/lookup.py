@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Dataset, FeatureGroup
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.parts import list_parts, read_part, utc_date
 
 
-def newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[str, int]:
+def newest_between(lakehouse: Lakehouse, dataset: Dataset, first: int, last: int) -> dict[str, int]:
     """Return each symbol's newest ``timestamp`` from ``first`` to ``last``, inclusive, Unix s."""
-    return reading_again(lambda: _newest_between(root, dataset, first, last))
+    return reading_again(lambda: _newest_between(lakehouse, dataset, first, last))
 
 
 class Known(NamedTuple):
@@ -25,7 +25,7 @@ class Known(NamedTuple):
 
 
 def newest_known(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     at: datetime,
     symbols: set[str],
@@ -45,12 +45,14 @@ def newest_known(
     since
         The first date of events to look at.
     """
-    return reading_again(lambda: _newest_known(root, group, at, symbols, as_recorded, since))
+    return reading_again(lambda: _newest_known(lakehouse, group, at, symbols, as_recorded, since))
 
 
-def _newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict[str, int]:
+def _newest_between(
+    lakehouse: Lakehouse, dataset: Dataset, first: int, last: int
+) -> dict[str, int]:
     newest: dict[str, int] = {}
-    for part in list_parts(root, dataset, utc_date(first)):
+    for part in list_parts(lakehouse, dataset, utc_date(first)):
         if part.date > utc_date(last):
             break
         rows = read_part(part, dataset, ["symbol", "timestamp"]).to_pydict()
@@ -61,7 +63,7 @@ def _newest_between(root: Path, dataset: Dataset, first: int, last: int) -> dict
 
 
 def _newest_known(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     at: datetime,
     symbols: set[str],
@@ -71,7 +73,7 @@ def _newest_known(
     newest: dict[str, Known] = {}
     day: date | None = None
     columns = ["symbol", group.event, "created_timestamp", "bar_timestamp"]
-    for part in reversed(list_parts(root, group, since)):
+    for part in reversed(list_parts(lakehouse, group, since)):
         if part.date > at.date():
             continue
         if part.date != day and len(newest) == len(symbols):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -22,83 +22,125 @@ import pyarrow.parquet as pq
 
 from ingestion.base.columns import read_columns, widened
 from ingestion.base.errors import CorruptPart
-from ingestion.base.parts import names_in, part_name, part_number, part_numbers, replaced_in
+from ingestion.base.parts import hash_of, part_name, part_number, part_numbers
 from ingestion.catalog import Dataset
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.schema import columns_to_read
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 
 
-class Part(NamedTuple):
-    """One immutable file of a dataset; parts order by date, then by number."""
+class StoredFile:
+    """A file of the lakehouse. As text it is its location, and so it is in results."""
 
-    date: date
-    number: int
+    __slots__ = ()
+
     key: str
-    """Where it is below the lakehouse's root, with ``/`` between its levels."""
-    root: Path
+    lakehouse: Lakehouse
+
+    def __str__(self) -> str:
+        return self.lakehouse.location(self.key)
+
+    def document(self) -> str:
+        """Return what results as JSON say of it."""
+        return str(self)
 
     @property
     def path(self) -> Path:
-        """Where it is on the disk, for messages."""
-        return self.root / self.key
+        """Where it is, if that is a local disk."""
+        return Path(str(self))
 
     def exists(self) -> bool:
-        """Tell whether it is still there."""
-        return self.path.exists()
+        """Tell whether it is there, as far as this user may look."""
+        try:
+            return self.lakehouse.exists(self.key)
+        except PermissionError:
+            return False
 
     def size(self) -> int:
         """Return how many bytes it has."""
-        return self.path.stat().st_size
+        return self.lakehouse.size(self.key)
+
+    def read(self) -> bytes:
+        """Return its content.
+
+        Raises
+        ------
+        OSError
+            If it is not there, or cannot be read.
+        """
+        with self.lakehouse.open(self.key) as file:
+            return file.read()
+
+    def sha256(self) -> str:
+        """Return the hash of its content; errors as of :meth:`read`."""
+        with self.lakehouse.open(self.key) as file:
+            return hash_of(file)
 
 
-def partition_folder(root: Path, dataset: Dataset, day: date) -> Path:
-    """Return the folder that holds a UTC day's parts."""
-    return root / dataset.storage / f"date={day:%Y-%m-%d}"
+class _PartFields(NamedTuple):
+    date: date
+    number: int
+    key: str
+    lakehouse: Lakehouse
 
 
-def list_parts(root: Path, dataset: Dataset, since: date = date.min) -> list[Part]:
+class Part(StoredFile, _PartFields):
+    """One immutable file of a dataset; parts order by date, then by number."""
+
+    __slots__ = ()
+
+
+def partition_folder(dataset: Dataset, day: date) -> str:
+    """Return the folder of a UTC day's parts."""
+    return f"{dataset.storage}/date={day:%Y-%m-%d}"
+
+
+def list_parts(lakehouse: Lakehouse, dataset: Dataset, since: date = date.min) -> list[Part]:
     """Return the parts of a dataset from a partition date on, oldest first.
 
     Parts that a merged one replaces are left out, whether they are still there or not.
     """
-    return sorted(part for part, is_replaced in _listed(root, dataset, since) if not is_replaced)
+    return sorted(
+        part for part, is_replaced in _listed(lakehouse, dataset, since) if not is_replaced
+    )
 
 
-def replaced_parts(root: Path, dataset: Dataset) -> list[Part]:
+def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
     """Return the parts that a merged one replaces and that are still there, oldest first.
 
     There are some while parts are being merged, and after that was interrupted.
     """
-    return sorted(part for part, is_replaced in _listed(root, dataset, date.min) if is_replaced)
+    return sorted(
+        part for part, is_replaced in _listed(lakehouse, dataset, date.min) if is_replaced
+    )
 
 
-def _listed(root: Path, dataset: Dataset, since: date) -> Iterator[tuple[Part, bool]]:
-    storage = root / dataset.storage
-    for partition in names_in(storage) if storage.is_dir() else ():
+def _listed(lakehouse: Lakehouse, dataset: Dataset, since: date) -> Iterator[tuple[Part, bool]]:
+    for partition in lakehouse.names(dataset.storage):
         day = partition_date(partition)
         if day is None or day < since:
             continue
-        key, folder = f"{dataset.storage}/{partition}", f"{storage}/{partition}"
+        folder = f"{dataset.storage}/{partition}"
         try:
-            names = names_in(folder)
+            names = lakehouse.names(folder)
         except NotADirectoryError:
             continue
-        replaced = replaced_in(folder, names)
+        replaced = lakehouse.replaced(folder, names)
         for name in names:
             if (number := part_number(name)) is not None:
-                yield Part(day, number, f"{key}/{name}", root), name in replaced
+                yield Part(day, number, f"{folder}/{name}", lakehouse), name in replaced
 
 
-def newest_part(root: Path, dataset: Dataset) -> Part | None:
+def newest_part(lakehouse: Lakehouse, dataset: Dataset) -> Part | None:
     """Return the part of the highest number of the newest date; None if there is no part."""
-    storage = root / dataset.storage
-    names = names_in(storage) if storage.is_dir() else []
-    for name in sorted(names, reverse=True):
-        day, folder = partition_date(name), storage / name
-        if day and folder.is_dir() and (numbers := part_numbers(folder)):
-            number = max(numbers)
-            return Part(day, number, f"{dataset.storage}/{name}/{part_name(number)}", root)
+    for name in sorted(lakehouse.names(dataset.storage), reverse=True):
+        if day := partition_date(name):
+            folder = f"{dataset.storage}/{name}"
+            with suppress(NotADirectoryError):
+                if numbers := part_numbers(lakehouse.names(folder)):
+                    number = max(numbers)
+                    return Part(day, number, f"{folder}/{part_name(number)}", lakehouse)
     return None
 
 
@@ -124,12 +166,11 @@ def read_part(part: Part, dataset: Dataset, columns: Sequence[str] | None = None
         If it is gone since it was listed; see :mod:`ingestion.base.reading`.
     """
     wanted = columns_to_read(dataset, columns)
-    path = part.path
-    with _reading(path) as file:
-        return read_columns(pq.ParquetFile(file), path, wanted, widened)
+    with _reading(part) as file:
+        return read_columns(pq.ParquetFile(file), str(part), wanted, widened)
 
 
-def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_file(file: StoredFile, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file of the lakehouse, whatever its columns are.
 
     Raises
@@ -139,51 +180,35 @@ def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
     FileNotFoundError
         If it is gone since it was listed; see :mod:`ingestion.base.reading`.
     """
-    with _reading(path) as file:
-        return pq.ParquetFile(file).read(columns)
+    with _reading(file) as opened:
+        return pq.ParquetFile(opened).read(columns)
 
 
 def read_metadata(part: Part) -> pq.FileMetaData:
     """Return what a part's footer says; see :func:`read_file`."""
-    with _reading(part.path) as file:
+    with _reading(part) as file:
         return pq.read_metadata(file)
 
 
 def read_schema(part: Part) -> pa.Schema:
     """Return the columns and the metadata of a part; see :func:`read_file`."""
-    with _reading(part.path) as file:
+    with _reading(part) as file:
         return pq.read_schema(file)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
+def _reading(stored: StoredFile) -> Iterator[BinaryIO]:
     try:
-        # A plain open file: the path's `date=` must not become a column.
-        with path.open("rb") as file:
+        # A plain open file: the `date=` of its folder must not become a column.
+        with stored.lakehouse.open(stored.key) as file:
             yield file
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError, KeyError) as error:
-        if isinstance(error, FileNotFoundError) and not path.is_symlink():
-            raise
         raise CorruptPart(
-            f"{path} cannot be read ({error}); put it back from a backup (`tvfeast verify` names "
+            f"{stored} cannot be read ({error}); put it back from a backup (`tvfeast verify` names "
             "all such files)"
         ) from error
-
-
-def key_below(root: Path, name: str) -> str | None:
-    """Return a place below the root, given so or as a whole path; None for the root, or another."""
-    path = root / name
-    return path.relative_to(root).as_posix() if root in path.parents else None
-
-
-def location(root: Path, dataset: Dataset) -> str:
-    """Return where a dataset is, as Feast and other programs are to be told."""
-    return str(root / dataset.storage)
-
-
-def is_there(root: Path, key: str) -> bool:
-    """Tell whether a part or a run's file is there, by its place below the lakehouse's root."""
-    return (root / key).exists()
 
 
 def utc_date(timestamp: int) -> date:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,14 @@ import pyarrow.compute as pc
 
 from ingestion.base.reading import reading_again
 from ingestion.catalog import SYMBOLS
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
-def read_symbols(root: Path) -> pa.Table:
+def read_symbols(lakehouse: Lakehouse) -> pa.Table:
     """Read every version of every symbol.
 
     Returns
@@ -26,7 +26,9 @@ def read_symbols(root: Path) -> pa.Table:
         The columns of ``symbols`` and ``valid_until``, the instant from which the row no longer
         holds; null while it holds. Sorted by and unique on (``symbol``, ``valid_from``).
     """
-    tables = reading_again(lambda: [read_part(part, SYMBOLS) for part in list_parts(root, SYMBOLS)])
+    tables = reading_again(
+        lambda: [read_part(part, SYMBOLS) for part in list_parts(lakehouse, SYMBOLS)]
+    )
     rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
     rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
     until = pa.nulls(rows.num_rows, _INSTANT)
@@ -36,7 +38,7 @@ def read_symbols(root: Path) -> pa.Table:
     return rows.append_column("valid_until", until)
 
 
-def symbols_at(root: Path, t: datetime) -> pa.Table:
+def symbols_at(lakehouse: Lakehouse, t: datetime) -> pa.Table:
     """Return the rows that hold at an instant: ``valid_from`` ≤ t < ``valid_until``.
 
     Returns
@@ -45,15 +47,15 @@ def symbols_at(root: Path, t: datetime) -> pa.Table:
         As :func:`read_symbols`, one row a symbol; inactive ones too. A symbol that was first
         observed later is not there.
     """
-    rows = read_symbols(root)
+    rows = read_symbols(lakehouse)
     at = pa.scalar(t, _INSTANT)
     ended = pc.fill_null(pc.less_equal(rows["valid_until"], at), False)
     return rows.filter(pc.and_not(pc.less_equal(rows["valid_from"], at), ended))
 
 
-def active_symbols(root: Path, t: datetime) -> set[str]:
+def active_symbols(lakehouse: Lakehouse, t: datetime) -> set[str]:
     """Return the symbols that were known to be active at an instant."""
-    rows = symbols_at(root, t)
+    rows = symbols_at(lakehouse, t)
     return set(rows["symbol"].filter(rows["active"]).to_pylist())
 
 

@@ -21,26 +21,26 @@ import pyarrow.parquet as pq
 from ingestion.base.columns import record
 from ingestion.base.parts import content_hash, part_name, part_number, part_numbers
 from ingestion.catalog import Dataset, Dtype
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.evolution import remember_columns
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
-from ingestion.lakehouse.local_disk import Staging, link, make_folders, put, sync_all
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
-from ingestion.lakehouse.parts import partition_folder
-from ingestion.lakehouse.run_files import run_file
+from ingestion.lakehouse.parts import Part, partition_folder
+from ingestion.lakehouse.run_files import RunFile, run_file
 from ingestion.lakehouse.schema import arrow_schema
 
 _CREATED = "created_timestamp"
 
 
-def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
+def append_part(lakehouse: Lakehouse, dataset: Dataset, rows: pa.Table, run_id: str) -> Part:
     """Add one part to the partition of the rows' UTC event date.
 
     The caller has the lakehouse lock.
 
     Parameters
     ----------
-    root
+    lakehouse
         The lakehouse's root.
     dataset
         The dataset that the rows belong to.
@@ -52,8 +52,8 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
 
     Returns
     -------
-    Path
-        The part, sorted by the dataset's key.
+    Part
+        Sorted by the dataset's key.
 
     Raises
     ------
@@ -62,13 +62,13 @@ def append_part(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Pa
     InputError
         If the dataset's columns do not fit its stored parts.
     """
-    (path,) = append_parts(root, dataset, [rows], run_id)
-    return path
+    (part,) = append_parts(lakehouse, dataset, [rows], run_id)
+    return part
 
 
 def append_parts(
-    root: Path, dataset: Dataset, several: Sequence[pa.Table], run_id: str
-) -> list[Path]:
+    lakehouse: Lakehouse, dataset: Dataset, several: Sequence[pa.Table], run_id: str
+) -> list[Part]:
     """Add a part for each of several tables, as :func:`append_part` does for one.
 
     The disk is waited for once for all of them: many small parts take far less time so. A run that
@@ -78,21 +78,30 @@ def append_parts(
     days = [_checked_date(dataset, rows, schema) for rows in several]
     tables = [_in_order(dataset, rows) for rows in several]
     metadata = run_metadata(run_id) | record(schema)
-    remember_columns(root, dataset)
-    with Staging(root, run_id) as staging:
+    remember_columns(lakehouse, dataset)
+    with lakehouse.staging(run_id) as staging:
         staged = [staging / f"{number}.parquet" for number in range(len(tables))]
         for rows, path in zip(tables, staged, strict=True):
             pq.write_table(rows.replace_schema_metadata(metadata), path, compression="zstd")
-        sync_all(staged)
-        folders = [partition_folder(root, dataset, day) for day in days]
-        make_folders(folders, root)
-        sizes = [rows.num_rows for rows in tables]
-        return _link_all(root, run_id, list(zip(staged, folders, sizes, strict=True)))
+        entries = []
+        taken: dict[date, int] = {}
+        for path, rows, day in zip(staged, tables, days, strict=True):
+            folder = partition_folder(dataset, day)
+            numbers = part_numbers(lakehouse.names(folder)) if day not in taken else [taken[day]]
+            taken[day] = 1 + max(numbers, default=-1)
+            key = f"{folder}/{part_name(taken[day])}"
+            entries.append(Entry(run_id, key, content_hash(path), rows.num_rows))
+        entries = create_parts(lakehouse, entries, staged)
+        confirm(lakehouse, *entries)
+    return [
+        Part(day, part_number(entry.part.rpartition("/")[2]) or 0, entry.part, lakehouse)
+        for day, entry in zip(days, entries, strict=True)
+    ]
 
 
 def append_rows(
-    root: Path, dataset: Dataset, rows: Iterable[Mapping[str, Any]], run_id: str
-) -> list[Path]:
+    lakehouse: Lakehouse, dataset: Dataset, rows: Iterable[Mapping[str, Any]], run_id: str
+) -> list[Part]:
     """Append rows of any dates, a part for each UTC date of their events, as :func:`append_parts`.
 
     Parameters
@@ -105,7 +114,7 @@ def append_rows(
         days.setdefault(row[dataset.event].astimezone(UTC).date(), []).append(row)
     schema = arrow_schema(dataset)
     tables = [pa.Table.from_pylist(days[day], schema=schema) for day in sorted(days)]
-    return append_parts(root, dataset, tables, run_id) if tables else []
+    return append_parts(lakehouse, dataset, tables, run_id) if tables else []
 
 
 def created_after(now: datetime, newest: datetime | None) -> datetime:
@@ -128,7 +137,7 @@ def created_at(rows: pa.Table, instant: datetime) -> pa.Table:
     return rows.set_column(column, field, stamps)
 
 
-def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) -> Path:
+def write_run_file(lakehouse: Lakehouse, run_id: str, name: str, content: bytes | Path) -> RunFile:
     """Write a file of a run's own folder, ``_runs/<run_id>/<name>``, durably and at one stroke.
 
     The run's ledger records its hash. It may be written again.
@@ -136,51 +145,41 @@ def write_run_file(root: Path, run_id: str, name: str, content: bytes | Path) ->
     Parameters
     ----------
     content
-        What is in it, or a file that has it below the lakehouse's root, and moves.
+        What is in it, or a file in one of the lakehouse's scratch folders that has it, and moves.
     """
-    file = run_file(root, run_id, name)
+    file = run_file(lakehouse, run_id, name)
     if isinstance(content, Path):
         sha256 = content_hash(content)
     else:
         sha256 = hashlib.sha256(content).hexdigest()
     entry = Entry(run_id, file.key, sha256, 0)
-    announce_file(root, entry)
-    put(root, file.path, content)
-    confirm(root, entry)
-    return file.path
+    announce_file(lakehouse, entry)
+    lakehouse.put(file.key, content)
+    confirm(lakehouse, entry)
+    return file
 
 
-def _link_all(root: Path, run_id: str, staged: list[tuple[Path, Path, int]]) -> list[Path]:
+def create_parts(
+    lakehouse: Lakehouse, entries: Sequence[Entry], staged: Sequence[Path]
+) -> list[Entry]:
     """Put staged parts in their places; each is announced before anybody can see it.
 
-    Parameters
-    ----------
-    staged
-        File, partition's folder, and rows of each.
+    Returns
+    -------
+    list of Entry
+        Where they are: under the next number that is free, if somebody took the announced one.
     """
-    entries: list[Entry] = []
-    taken: dict[Path, int] = {}
-    for file, folder, rows in staged:
-        number = 1 + max([*part_numbers(folder), taken.get(folder, -1)], default=-1)
-        taken[folder] = number
-        part = (folder / part_name(number)).relative_to(root).as_posix()
-        entries.append(Entry(run_id, part, content_hash(file), rows))
-    announce(root, *entries)
-    for at, (file, _, _) in enumerate(staged):
-        entries[at] = link_part(root, file, entries[at])
-    sync_all(taken.keys())
-    confirm(root, *entries)
-    return [root / entry.part for entry in entries]
-
-
-def link_part(root: Path, file: Path, entry: Entry) -> Entry:
-    """Put an announced part in its place, or announce it anew under the next number; return how."""
-    while not link(file, root / entry.part):
-        folder, _, name = entry.part.rpartition("/")
-        number = part_number(name) or 0
-        entry = replace(entry, part=f"{folder}/{part_name(number + 1)}")
-        announce(root, entry)
-    return entry
+    placed = list(entries)
+    announce(lakehouse, *placed)
+    waiting = [*range(len(placed))]
+    while taken := lakehouse.create({placed[at].part: staged[at] for at in waiting}):
+        waiting = [at for at in waiting if placed[at].part in taken]
+        for at in waiting:
+            folder, _, name = placed[at].part.rpartition("/")
+            number = part_number(name) or 0
+            placed[at] = replace(placed[at], part=f"{folder}/{part_name(number + 1)}")
+        announce(lakehouse, *(placed[at] for at in waiting))
+    return placed
 
 
 def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FEEDS
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.markets.hours import feed_delay, hours_of
 
@@ -25,12 +24,14 @@ class Feeds:
 
     Parameters
     ----------
-    root
+    lakehouse
         The lakehouse's.
     """
 
-    def __init__(self, root: Path) -> None:
-        tables = reading_again(lambda: [read_part(part, FEEDS) for part in list_parts(root, FEEDS)])
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        tables = reading_again(
+            lambda: [read_part(part, FEEDS) for part in list_parts(lakehouse, FEEDS)]
+        )
         self._of: dict[str, tuple[list[int], list[int]]] = {}
         self.observe(*tables)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Dataset
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_parts, read_part
 
 
 def newest_events(
-    root: Path, dataset: Dataset, since: datetime, until: datetime
+    lakehouse: Lakehouse, dataset: Dataset, since: datetime, until: datetime
 ) -> dict[str, datetime]:
     """Return the newest event of each symbol with a row in a span of time, both ends included.
 
@@ -23,14 +22,14 @@ def newest_events(
     CorruptPart
         If a part of it cannot be read.
     """
-    return reading_again(lambda: _newest_events(root, dataset, since, until))
+    return reading_again(lambda: _newest_events(lakehouse, dataset, since, until))
 
 
 def _newest_events(
-    root: Path, dataset: Dataset, since: datetime, until: datetime
+    lakehouse: Lakehouse, dataset: Dataset, since: datetime, until: datetime
 ) -> dict[str, datetime]:
     newest = pa.table({"symbol": pa.array([], pa.string()), "event": pa.array([], _INSTANT)})
-    for part in list_parts(root, dataset, since.date()):
+    for part in list_parts(lakehouse, dataset, since.date()):
         if part.date > until.date():
             break
         rows = read_part(part, dataset, ["symbol", dataset.event])

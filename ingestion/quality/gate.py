@@ -7,7 +7,6 @@ Two ways in. :func:`check_at_door` judges the batch of a day whole, by Great Exp
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import run_file, write_run_file
+from ingestion.lakehouse import Lakehouse, RunFile, run_file, write_run_file
 from ingestion.markets.feeds import Feeds
 from ingestion.project import Project
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
@@ -122,8 +121,8 @@ def screen(group: FeatureGroup, rows: pa.Table) -> Parted:
 
 
 def write_quarantine(
-    lakehouse: Path, group: FeatureGroup, quarantined: pa.Table, run_id: str
-) -> Path | None:
+    lakehouse: Lakehouse, group: FeatureGroup, quarantined: pa.Table, run_id: str
+) -> RunFile | None:
     """Add rows to the run's quarantine file; returns it, or None if there is nothing to add.
 
     The jobs of a flow share a run and thus the file: groups lie below each other, with nulls in the

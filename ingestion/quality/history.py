@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.formulas import SHIPPED
-from ingestion.lakehouse import arrow_schema, by_date, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, arrow_schema, by_date, list_parts, read_part
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
@@ -46,7 +45,7 @@ class History:
 
 
 def read_history(
-    lakehouse: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     rows: pa.Table,
     holes: OpenHoles | None = None,
@@ -104,7 +103,7 @@ class Newest(NamedTuple):
     """The parts that they are from, oldest first."""
 
 
-def newest_rows(lakehouse: Path, group: FeatureGroup, at: datetime) -> Newest:
+def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newest:
     """Return each symbol's newest row, of those that are at most a TTL older than the newest.
 
     That is what would be promoted if it were done in the instant of the newest row.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
-from ingestion.lakehouse import RunFile, run_files, run_ids
+from ingestion.lakehouse import Lakehouse, RunFile, run_files, run_ids
 from ingestion.quality.check import CheckReport
 from ingestion.quality.figures import Figure, Skipped, age
 from ingestion.quality.parity import PARITY_FILE
@@ -106,7 +105,7 @@ def age_of(group: FeatureGroup, rows: pa.Table, at: datetime) -> Iterator[Findin
 
 
 def coverage(
-    lakehouse: Path, group: FeatureGroup, rows: pa.Table, at: datetime
+    lakehouse: Lakehouse, group: FeatureGroup, rows: pa.Table, at: datetime
 ) -> Finding | Skipped:
     """Judge the newest snapshot by its receipt, and by the rows that are really there.
 
@@ -132,7 +131,7 @@ def coverage(
     return Skipped("coverage", "the newest rows have no receipt")
 
 
-def parity(lakehouse: Path, group: FeatureGroup) -> Iterator[Finding | Skipped]:
+def parity(lakehouse: Lakehouse, group: FeatureGroup) -> Iterator[Finding | Skipped]:
     """Judge the newest comparison with recomputed values, a column at a time."""
     limits = group.quality.parity
     if limits is None:

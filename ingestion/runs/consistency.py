@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import RunFile, receipts_of_run, run_ids
+from ingestion.lakehouse import Lakehouse, RunFile, receipts_of_run, run_ids
 from ingestion.lakehouse.ledger import Key, read_ledger
 from ingestion.runs.quarantine import quarantined
 from ingestion.runs.receipt_file import is_of_group, read_receipt, snapshot_receipts
@@ -29,7 +28,7 @@ class RecordsReport:
 
 
 def check_records(
-    root: Path, rows_of: Mapping[tuple[str, str], int], scanned: Sequence[FeatureGroup]
+    lakehouse: Lakehouse, rows_of: Mapping[tuple[str, str], int], scanned: Sequence[FeatureGroup]
 ) -> RecordsReport:
     """Check the receipts and ledgers of all runs.
 
@@ -41,7 +40,7 @@ def check_records(
         The groups of the scanner, whose receipts say how many rows there are.
     """
     report = RecordsReport()
-    for receipt in _receipts(root):
+    for receipt in _receipts(lakehouse):
         name, run_id = receipt.key, receipt.run_id
         report.receipts += 1
         try:
@@ -54,18 +53,18 @@ def check_records(
             (run_id, str(file.get("part")), str(file.get("sha256"))) for file in files
         }
         reasons = [
-            *_file_faults(root, run_id, files),
-            *_row_faults(root, receipt, document, rows_of, scanned),
+            *_file_faults(lakehouse, run_id, files),
+            *_row_faults(lakehouse, receipt, document, rows_of, scanned),
         ]
         report.faults += [(name, reason) for reason in reasons]
-    report.faults += check_run_folders(root)
+    report.faults += check_run_folders(lakehouse)
     return report
 
 
-def _receipts(root: Path) -> Iterator[RunFile]:
-    for run_id in run_ids(root):
+def _receipts(lakehouse: Lakehouse) -> Iterator[RunFile]:
+    for run_id in run_ids(lakehouse):
         with suppress(InputError):  # a folder that cannot be read is named itself
-            yield from receipts_of_run(root, run_id)
+            yield from receipts_of_run(lakehouse, run_id)
 
 
 def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -74,18 +73,18 @@ def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _row_faults(
-    root: Path,
+    lakehouse: Lakehouse,
     receipt: RunFile,
     document: dict[str, Any],
     rows_of: Mapping[tuple[str, str], int],
     scanned: Sequence[FeatureGroup],
 ) -> Iterator[str]:
     for group in scanned:
-        of_group = snapshot_receipts(root, receipt.run_id, group)
+        of_group = snapshot_receipts(lakehouse, receipt.run_id, group)
         if receipt not in of_group or not is_of_group(document, group):
             continue
         try:
-            kept_back = quarantined(root, receipt.run_id)[group.name]
+            kept_back = quarantined(lakehouse, receipt.run_id)[group.name]
         except CorruptPart as error:
             yield str(error)
             return
@@ -93,11 +92,11 @@ def _row_faults(
         yield from _coverage_faults(document, stored, kept_back)
 
 
-def _file_faults(root: Path, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:
+def _file_faults(lakehouse: Lakehouse, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:
     if not files:
         return
     try:
-        written = {entry.part: entry for entry in read_ledger(root, run_id)}
+        written = {entry.part: entry for entry in read_ledger(lakehouse, run_id)}
     except InputError:  # the ledger is named itself
         return
     for file in files:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
-from ingestion.lakehouse import run_file, run_files
+from ingestion.lakehouse import Lakehouse, run_file, run_files
 
 QUARANTINE_FILE = "quarantine.parquet"
 DATASET = "dataset"
 """Column of the quarantine file: the group that a row is of."""
 
 
-def quarantined(root: Path, run_id: str) -> Counter[str]:
+def quarantined(lakehouse: Lakehouse, run_id: str) -> Counter[str]:
     """Return how many rows of each group a run put into quarantine.
 
     Raises
@@ -24,13 +23,15 @@ def quarantined(root: Path, run_id: str) -> Counter[str]:
     CorruptPart
         If its file cannot be read.
     """
-    file = run_file(root, run_id, QUARANTINE_FILE)
+    file = run_file(lakehouse, run_id, QUARANTINE_FILE)
     if not file.exists():
         return Counter()
     return Counter(file.read_table([DATASET])[DATASET].to_pylist())
 
 
-def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def quarantined_rows(
+    lakehouse: Lakehouse, dataset: str, symbol: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a symbol's rows in quarantine, the newest run's first, each with its run.
 
     Raises
@@ -38,7 +39,7 @@ def quarantined_rows(root: Path, dataset: str, symbol: str) -> Iterator[tuple[st
     CorruptPart
         If a run's file cannot be read.
     """
-    for file in run_files(root, QUARANTINE_FILE):
+    for file in run_files(lakehouse, QUARANTINE_FILE):
         rows = file.read_table()
         is_wanted = pc.and_(pc.equal(rows[DATASET], dataset), pc.equal(rows["symbol"], symbol))
         yield from ((file.run_id, row) for row in rows.filter(is_wanted).to_pylist())

@@ -6,12 +6,11 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import RunFile, run_file, run_files
+from ingestion.lakehouse import Lakehouse, RunFile, run_file, run_files
 from ingestion.runs.run import Outcome
 
 NOT_SAID = (ValueError, LookupError, TypeError, AttributeError)
@@ -73,7 +72,7 @@ def _warn(error: InputError) -> None:
 
 
 def receipts_told(
-    root: Path,
+    lakehouse: Lakehouse,
     name: str,
     read: Callable[[dict[str, Any]], Told | None],
     passed_over: Callable[[InputError], object] = _warn,
@@ -93,7 +92,7 @@ def receipts_told(
     after
         Only of runs that are later than this one.
     """
-    for file in run_files(root, name):
+    for file in run_files(lakehouse, name):
         if file.run_id <= after:
             break
         told = receipt_told(file, read, partial(_unless_gone, file, passed_over))
@@ -125,13 +124,13 @@ def receipt_told(
 
 
 def newest_receipt(
-    root: Path,
+    lakehouse: Lakehouse,
     name: str,
     read: Callable[[dict[str, Any]], Told | None],
     passed_over: Callable[[InputError], object] = _warn,
 ) -> Told | None:
     """Return what the newest receipt of a job tells, by :func:`receipts_told`; None without one."""
-    return next(receipts_told(root, name, read, passed_over), None)
+    return next(receipts_told(lakehouse, name, read, passed_over), None)
 
 
 def snapshot_file(group: FeatureGroup) -> str:
@@ -139,10 +138,10 @@ def snapshot_file(group: FeatureGroup) -> str:
     return _SNAPSHOT.format(group.name)
 
 
-def snapshot_receipts(root: Path, run_id: str, group: FeatureGroup) -> list[RunFile]:
+def snapshot_receipts(lakehouse: Lakehouse, run_id: str, group: FeatureGroup) -> list[RunFile]:
     """Return the receipts of a run that may be of a group's snapshot: one, or none."""
     names = (snapshot_file(group), _FORMER_SNAPSHOT)
-    files = (run_file(root, run_id, name) for name in names)
+    files = (run_file(lakehouse, run_id, name) for name in names)
     return [file for file in files if file.exists()][:1]
 
 

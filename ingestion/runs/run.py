@@ -36,7 +36,7 @@ from ingestion.base.errors import GateRefused, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.catalog import Catalog
-from ingestion.lakehouse import lakehouse_lock, run_file, scratch_folder, write_run_file
+from ingestion.lakehouse import RunFile, lakehouse_lock, run_file, write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
 from ingestion.project import Project
 
@@ -146,7 +146,7 @@ class Run:
 
     def scratch(self, name: str) -> Path:
         """Return a folder for what is too large for memory; it does not outlive the lock."""
-        return scratch_folder(self._project.lakehouse, self.id, name)
+        return self._project.lakehouse.scratch_folder(f"{self.id}-{name}")
 
     def __enter__(self) -> Run:
         return self
@@ -170,9 +170,9 @@ class Run:
             _log.warning("%s could not be written: %s", self.receipt, also)
 
     @property
-    def receipt(self) -> Path:
+    def receipt(self) -> RunFile:
         """Where it is, or will be."""
-        return run_file(self._project.lakehouse, self.id, self.file).path
+        return run_file(self._project.lakehouse, self.id, self.file)
 
     def tell(self, **body: object) -> None:
         """Add what this kind of job has to say; a member that the head has too replaces it."""
@@ -225,12 +225,12 @@ class Run:
         written = read_ledger(self._project.lakehouse, self.id)[self._before :]
         return [entry for entry in written if entry.confirmed]
 
-    def write(self) -> Path:
+    def write(self) -> RunFile:
         """Write the receipt, of what is known so far; leaving the job writes it once more."""
         document = self.head() | {name: plain(value) for name, value in self._body.items()}
         text = self._secrets.hide(json.dumps(document, indent=2, ensure_ascii=False))
-        root, content = self._project.lakehouse, text.encode(errors="replace")
-        return write_run_file(root, self.id, self.file, content + b"\n")
+        lakehouse, content = self._project.lakehouse, text.encode(errors="replace")
+        return write_run_file(lakehouse, self.id, self.file, content + b"\n")
 
 
 def row_counts(rows: Mapping[str, int]) -> str:
@@ -290,7 +290,7 @@ def _settings(settings: Project) -> dict[str, Any]:
     url = urlsplit(settings.scanner_url)
     return {
         "project": str(settings.folder),
-        "lakehouse": str(settings.lakehouse),
+        "lakehouse": str(settings.lakehouse_at),
         "scanner_url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(),
         "session": settings.session_id is not None,
         "replayed": clock.is_replayed(),

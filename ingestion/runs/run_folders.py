@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from ingestion.base.errors import InputError
-from ingestion.lakehouse import RunFile, files_of_run, run_file, run_ids
+from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_file, run_ids
 from ingestion.lakehouse.ledger import (
     LEDGER_FILE,
     Entry,
@@ -30,21 +29,21 @@ _CHANGED = (
 _LOOKS = 3
 
 
-def check_run_folders(root: Path) -> Iterator[tuple[str, str]]:
+def check_run_folders(lakehouse: Lakehouse) -> Iterator[tuple[str, str]]:
     """Yield what is wrong in the runs' folders: its path below the root, and the reason.
 
     Files that are gone are not among it. The runs may be writing meanwhile.
     """
-    for run_id in reversed(run_ids(root)):
-        yield from folder_faults(root, run_id)
+    for run_id in reversed(run_ids(lakehouse)):
+        yield from folder_faults(lakehouse, run_id)
 
 
-def folder_faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
+def folder_faults(lakehouse: Lakehouse, run_id: str) -> Iterator[tuple[str, str]]:
     """Yield the same of one run."""
-    folder, ledger = run_file(root, run_id, ""), run_file(root, run_id, LEDGER_FILE)
+    folder, ledger = run_file(lakehouse, run_id, ""), run_file(lakehouse, run_id, LEDGER_FILE)
     try:
         # Before the ledger is read: a file's line is there before the file is.
-        present = files_of_run(root, run_id)
+        present = files_of_run(lakehouse, run_id)
     except InputError as error:
         yield folder.key.rstrip("/"), str(error).removeprefix(f"{folder} ")
         return
@@ -52,8 +51,8 @@ def folder_faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
         return
     recorded: dict[str, list[Entry]] | None
     try:
-        recorded = read_run_files(root, run_id)
-        if lines := strange_lines(root, run_id):
+        recorded = read_run_files(lakehouse, run_id)
+        if lines := strange_lines(lakehouse, run_id):
             yield (
                 ledger.key,
                 f"has what no run wrote, in line {lines[0]}: put it back from a backup",
@@ -66,7 +65,7 @@ def folder_faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
             continue
         may_be_a_runs = file.name.endswith(".json") or file.name in (QUARANTINE_FILE, REFUSED_FILE)
         if recorded and file.key in recorded:
-            if reason := _change(root, file, recorded[file.key]):
+            if reason := _change(lakehouse, file, recorded[file.key]):
                 yield file.key, reason
         elif not may_be_a_runs:
             yield file.key, _FOREIGN
@@ -74,7 +73,7 @@ def folder_faults(root: Path, run_id: str) -> Iterator[tuple[str, str]]:
             yield file.key, _UNRECORDED
 
 
-def _change(root: Path, file: RunFile, recorded: list[Entry]) -> str | None:
+def _change(lakehouse: Lakehouse, file: RunFile, recorded: list[Entry]) -> str | None:
     """Return what is wrong with a recorded file, if anything is."""
     for _ in range(_LOOKS):  # it may be written again between the two
         try:
@@ -83,5 +82,5 @@ def _change(root: Path, file: RunFile, recorded: list[Entry]) -> str | None:
             return f"cannot be read ({error.strerror}): put it back from a backup"
         if content in {each.sha256 for each in recorded}:
             return None
-        recorded = read_run_files(root, file.run_id)[file.key]
+        recorded = read_run_files(lakehouse, file.run_id)[file.key]
     return _CHANGED

@@ -43,7 +43,7 @@ def test_a_bar_beyond_a_calendars_end_is_stored_and_marked(
     told = "3 bars lie beyond the end of their exchange's calendar"
     assert told in import_text(result)
     assert "SSE 2, SZSE 1" in import_text(result)
-    assert json.loads(result.receipt.read_text())["findings"]["assumed_hours"]["count"] == 3
+    assert json.loads(result.receipt.path.read_text())["findings"]["assumed_hours"]["count"] == 3
 
 
 def test_a_mark_is_no_reason_to_write_a_bar_again(run: Import, write: Write, stored: Rows) -> None:

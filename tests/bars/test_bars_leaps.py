@@ -78,9 +78,9 @@ def test_the_file_of_suspects_is_given_back(
     path = write("v.csv", file_of(closes))
     result = run(path)
     assert result.suspects_file is not None
-    line = result.suspects_file.read_text().splitlines()[1]
+    line = result.suspects_file.path.read_text().splitlines()[1]
     assert line.startswith("NYSE:A,2021-03-03T14:30:00Z,2:1,2,")
-    edited = result.suspects_file.read_text().replace(",2:1,", f",{ratio},")
+    edited = result.suspects_file.path.read_text().replace(",2:1,", f",{ratio},")
     result = run(splits=write("answer.csv", edited))
     assert (result.released, result.held) == (2, 0)
     assert [row["close"] for row in stored()] == closes
@@ -100,7 +100,7 @@ def test_a_ratio_that_leaves_a_leap_like_a_split_is_held_back_until_it_is_confir
     result = run(path)
     assert [(each.ratio, each.bars_held) for each in result.doubts.suspects] == [("16:1", 2)]
     assert result.suspects_file is not None
-    edited = result.suspects_file.read_text().replace(",16:1,", f",{answer},")
+    edited = result.suspects_file.path.read_text().replace(",16:1,", f",{answer},")
     result = run(splits=write("answer.csv", edited))
     assert (result.released, result.held) == (2, 0)
     assert [row["split_ratio"] for row in stored()] == [1, 1, ratio, 1]

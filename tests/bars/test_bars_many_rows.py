@@ -96,7 +96,7 @@ def test_an_import_in_small_pieces_is_that_in_one(
     at_once, rows_at_once = outcome(run(path)), stored()
     held_at_once = waiting(lakehouse)
     assert len(held_at_once) > 5
-    lakehouse.lakehouse.rename(tmp_path / "at-once")
+    lakehouse.lakehouse_at.rename(tmp_path / "at-once")
     small_pieces(monkeypatch)
     assert outcome(run(path)) == at_once
     assert stored() == rows_at_once
@@ -108,7 +108,7 @@ def test_an_import_in_small_pieces_is_that_in_one(
     splits = write("splits.csv", "symbol,date,ratio\nNYSE:L,2021-02-16,0.1\n")
     assert run(splits=splits).released == len(held_at_once)
     assert not waiting(lakehouse)
-    assert not list(lakehouse.lakehouse.glob("_tmp/*"))
+    assert not list(lakehouse.lakehouse_at.glob("_tmp/*"))
 
 
 def test_what_a_killed_import_has_spilled_is_removed_by_the_next_one(
@@ -122,7 +122,7 @@ def test_what_a_killed_import_has_spilled_is_removed_by_the_next_one(
 
     small_pieces(monkeypatch)
     path = write("v.csv", HEADER + "".join(vendor_rows()))
-    left = lakehouse.lakehouse / "_tmp"
+    left = lakehouse.lakehouse_at / "_tmp"
     with monkeypatch.context() as patch:
         patch.setattr("ingestion.jobs.ingest.import_steps.judge_symbols", die)
         patch.setattr("ingestion.lakehouse.local_disk.shutil.rmtree", lambda *_, **__: None)

@@ -159,7 +159,7 @@ def test_the_order_in_which_bars_come_does_not_matter(
     ex_date = data.draw(st.sampled_from(DAYS))
     when = data.draw(st.integers(0, len(order)))
     with TemporaryDirectory() as folder:
-        fresh = replace(lakehouse, lakehouse=Path(folder) / "lakehouse")
+        fresh = replace(lakehouse, lakehouse_at=Path(folder) / "lakehouse")
 
         def load(name: str, text: str) -> None:
             path = Path(folder) / name

@@ -201,6 +201,6 @@ def test_a_split_is_found_by_its_date_written_as_an_instant(
 )
 def test_a_refusal_tells_what_the_time_is(run: Import, write: Write, when: str, told: str) -> None:
     result = run(write("v.csv", HEADER + f"{when},NYSE:A,1,1,1,1,1\n2021-03-05,NYSE:B,1,1,1,1,1\n"))
-    (refusal,) = json.loads(result.receipt.read_text())["refusals"]
+    (refusal,) = json.loads(result.receipt.path.read_text())["refusals"]
     assert refusal["detail"].startswith(f"{when}: ")
     assert told in refusal["detail"]

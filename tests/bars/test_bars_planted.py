@@ -77,7 +77,7 @@ def load_faulty(settings: Project, faulty: planted.Planted, name: str) -> Loaded
     files = planted.write_files(faulty.files, folder)
     lines = folder / "splits.csv"
     lines.write_text("symbol,date,ratio\n" + "\n".join(faulty.splits))
-    own = replace(settings, lakehouse=folder / "lakehouse")
+    own = replace(settings, lakehouse_at=folder / "lakehouse")
     given = lines if faulty.splits else None
     result = import_bars(own, ImportRequest((path, *files), exchange="NYSE", splits=given))
     stored: Stored = {}

@@ -170,8 +170,8 @@ def test_the_receipt_counts_all_refusals_and_shows_the_first_of_each_reason(
     rare = "2021-03-02,NYSE:RARE,10,12,9,13,1\n"
     path = write("v.csv", HEADER + bad + GOOD[0] + rare)
     result = run(path)
-    receipt = json.loads(result.receipt.read_text())
-    assert result.receipt.parent.name == result.run_id == receipt["run_id"]
+    receipt = json.loads(result.receipt.path.read_text())
+    assert result.receipt.path.parent.name == result.run_id == receipt["run_id"]
     assert receipt["refused_by_reason"] == {str(Reason.SESSION): 1_200, str(Reason.OHLC): 1}
     assert [each["symbol"] for each in receipt["refusals"]] == [
         *(f"NYSE:S{n}" for n in range(20)),
@@ -209,7 +209,7 @@ def test_every_refused_row_is_in_a_file_that_the_receipt_names(
     path = write("v.csv", HEADER + bad + GOOD[0])
     result = run(path)
     assert result.refused_file == result.receipt.with_name("refused_bars.parquet")
-    assert json.loads(result.receipt.read_text())["refused_file"] == str(result.refused_file)
+    assert json.loads(result.receipt.path.read_text())["refused_file"] == str(result.refused_file)
     assert pq.read_table(result.refused_file).to_pylist() == [
         {
             "file": str(path),
@@ -222,7 +222,7 @@ def test_every_refused_row_is_in_a_file_that_the_receipt_names(
         for n in range(30)
     ]
     assert check_lakehouse(lakehouse).faults == []
-    result.refused_file.write_bytes(b"PAR1")
+    result.refused_file.path.write_bytes(b"PAR1")
     (fault,) = check_lakehouse(lakehouse).faults
     assert "refused_bars.parquet" in str(fault)
 
@@ -230,7 +230,7 @@ def test_every_refused_row_is_in_a_file_that_the_receipt_names(
 def test_without_refusals_there_is_no_such_file(run: Import, write: Write) -> None:
     result = run(write("v.csv", HEADER + GOOD[0]))
     assert result.refused_file is None
-    assert {path.suffix for path in result.receipt.parent.iterdir()} == {".json", ".jsonl"}
+    assert {path.suffix for path in result.receipt.path.parent.iterdir()} == {".json", ".jsonl"}
 
 
 def test_an_import_that_accepts_nothing_lists_its_refusals_too(
@@ -238,9 +238,9 @@ def test_an_import_that_accepts_nothing_lists_its_refusals_too(
 ) -> None:
     with pytest.raises(InputError, match=r"refused_bars\.parquet"):
         run(write("v.csv", HEADER + day_of("NYSE:A", "2021-03-06") * 40))
-    (path,) = lakehouse.lakehouse.glob("_runs/*/refused_bars.parquet")
+    (path,) = lakehouse.lakehouse_at.glob("_runs/*/refused_bars.parquet")
     assert pq.read_table(path)["row"].to_pylist() == list(range(1, 41))
-    assert not list(lakehouse.lakehouse.glob("_tmp/*"))
+    assert not list(lakehouse.lakehouse_at.glob("_tmp/*"))
 
 
 def test_nothing_accepted_is_an_error_with_the_commonest_reason(

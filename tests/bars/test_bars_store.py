@@ -32,7 +32,7 @@ def test_importing_the_sample_reproduces_it_exactly_and_once(
     names = sample.column_names
     assert [{name: row[name] for name in names} for row in stored()] == sample.to_pylist()
     parts = list_parts(lakehouse.lakehouse, OHLCV_1D)
-    assert [part.path for part in parts] == list(result.parts)
+    assert parts == list(result.parts)
     assert {part.number for part in parts} == {0}
     latest = tmp_path / "latest.parquet"
     pq.write_table(sample.filter(pc.field("timestamp") > seconds("2021-03-01")), latest)

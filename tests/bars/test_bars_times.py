@@ -83,7 +83,7 @@ def test_a_bar_lies_in_the_partition_of_its_close(
     (row,) = stored()
     assert row["timestamp"] == seconds(opened)
     assert row["event_timestamp"] == utc(closed)
-    assert result.parts[0].parent.name == f"date={closed[:10]}"
+    assert result.parts[0].path.parent.name == f"date={closed[:10]}"
 
 
 def test_bars_of_many_markets_in_one_file_keep_their_own_hours(

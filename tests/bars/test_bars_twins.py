@@ -54,7 +54,7 @@ def test_a_session_that_is_cut_otherwise_is_refused_if_it_says_something_else(
     assert [row for row in stored() if row["symbol"] == symbol] == before
     assert result.refused_by_reason == {Reason.TWICE: 1}
     assert result.accepted == result.written == 1
-    receipt = json.loads(result.receipt.read_text())
+    receipt = json.loads(result.receipt.path.read_text())
     (refusal,) = receipt["refusals"]
     assert refusal["symbol"] == symbol
     assert f"closes {before[0]['event_timestamp']}" in refusal["detail"]
@@ -154,7 +154,7 @@ def test_a_session_that_is_stored_in_none_is_refused_until_that_is_settled(
     result = run(write("v.csv", HEADER + "".join(line(day, "NASDAQ:X") for day in days)))
     assert result.refused_by_reason == {Reason.TWICE: 2}
     assert len(stored()) == 6
-    details = [each["detail"] for each in json.loads(result.receipt.read_text())["refusals"]]
+    details = [each["detail"] for each in json.loads(result.receipt.path.read_text())["refusals"]]
     assert all("`tvfeast verify` lists such bars" in detail for detail in details)
     assert "closes 2021-03-06 00:00:00+00:00" in details[1]
 

@@ -8,6 +8,7 @@ from datetime import date
 from itertools import count
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from bars_tools import HEADER, Import, Write, day_of
 
@@ -18,7 +19,7 @@ from ingestion.jobs.audit.status import status
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.serve import targets
 from ingestion.jobs.serve.targets import training_labels
-from ingestion.lakehouse import append_part, append_parts, list_parts, read_file
+from ingestion.lakehouse import append_part, append_parts, list_parts
 from ingestion.project import Project
 from tests.declared import LOCAL_1D
 
@@ -106,7 +107,7 @@ def test_status_names_half_an_import_until_it_is_repeated(
     lakehouse: Project, half: Callable[[], object]
 ) -> None:
     (problem,) = (each for each in status(lakehouse).problems if "import-bars" in each)
-    (told,) = (lakehouse.lakehouse / "_runs").glob(f"{problem.split()[2][:-1]}/import_bars.json")
+    (told,) = (lakehouse.lakehouse_at / "_runs").glob(f"{problem.split()[2][:-1]}/import_bars.json")
     assert json.loads(told.read_bytes())["verdict"] == "writing"
     half()
     assert not any("import-bars" in each for each in status(lakehouse).problems)
@@ -172,13 +173,13 @@ def test_nor_are_those_beside_the_first_part_of_an_import_that_had_begun_before(
     lakehouse: Project, restate: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill(restate, after=0)
-    receipts = (lakehouse.lakehouse / "_runs").glob("*/import_bars.json")
+    receipts = (lakehouse.lakehouse_at / "_runs").glob("*/import_bars.json")
     (begun,) = (path for path in receipts if json.loads(path.read_bytes())["verdict"] == "writing")
     first, read = list_parts(lakehouse.lakehouse, OHLCV_1D)[0].path, targets.read_bars
 
     def beside(*arguments: object) -> object:
         bars = read(*arguments)  # type: ignore[arg-type]
-        append_part(lakehouse.lakehouse, OHLCV_1D, read_file(first), begun.parent.name)
+        append_part(lakehouse.lakehouse, OHLCV_1D, pq.ParquetFile(first).read(), begun.parent.name)
         return bars
 
     monkeypatch.setattr(targets, "read_bars", beside)
@@ -208,6 +209,6 @@ def test_a_file_is_the_same_however_it_is_named(
 def test_receipts_from_before_they_told_a_verdict_are_of_finished_imports(
     lakehouse: Project, restate: Callable[[], object]
 ) -> None:
-    for receipt in (lakehouse.lakehouse / "_runs").glob("*/import_bars.json"):
+    for receipt in (lakehouse.lakehouse_at / "_runs").glob("*/import_bars.json"):
         receipt.write_text(receipt.read_text().replace('"verdict": "publish",', ""))
     assert local_features(lakehouse).bars == len(DAYS)

@@ -61,7 +61,7 @@ def test_a_vendors_csv_becomes_the_bar_of_its_session(
     assert row["event_timestamp"] == utc(CLOSED)
     assert row["split_ratio"] == 1.0
     assert row["source"] == "import:vendor.csv"
-    assert result.parts[0].parent.name == "date=2021-03-03"
+    assert result.parts[0].path.parent.name == "date=2021-03-03"
 
 
 @pytest.mark.parametrize(

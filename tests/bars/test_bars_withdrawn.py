@@ -110,7 +110,7 @@ def test_the_command_that_verify_prints_repairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Take back, import the vendor's file again: each bar is in its session."""
-    for name, value in (("PROJECT", lakehouse.folder), ("LAKEHOUSE", lakehouse.lakehouse)):
+    for name, value in (("PROJECT", lakehouse.folder), ("LAKEHOUSE", lakehouse.lakehouse_at)):
         monkeypatch.setenv(f"TVFEAST_{name}", str(value))
     command = listed(lakehouse)[0].partition("`tvfeast ")[2].partition("`")[0].split()
     words = ["a day late" if word == "TEXT" else word for word in command]
@@ -236,7 +236,7 @@ def test_compaction_keeps_a_withdrawal(
 
 def versions(lakehouse: Project) -> list[dict[str, Any]]:
     parts = list_parts(lakehouse.lakehouse, OHLCV_1D)
-    return [row for part in parts for row in read_file(part.path).to_pylist()]
+    return [row for part in parts for row in read_file(part).to_pylist()]
 
 
 def test_as_of_an_instant_before_the_withdrawal_the_bar_is_still_there(

@@ -22,7 +22,7 @@ def test_days_on_which_symbols_trade_and_the_calendar_says_closed_are_told(
     text += lines(["NSE:A"], ("2021-03-07T04:00:00Z",))  # Sunday, as an instant
     text += lines(["NYSE:C"], (*WEEK, "2021-03-07"), volume=0)  # a filler, nobody traded
     result = run(write("v.csv", text))
-    findings = json.loads(result.receipt.read_text())["findings"]
+    findings = json.loads(result.receipt.path.read_text())["findings"]
     assert findings["traded_on_closed_days"] == {
         "count": 2,
         "examples": ["NSE Sat 2021-03-06 (2 symbols)", "NSE Sun 2021-03-07 (1 symbols)"],
@@ -36,9 +36,9 @@ def test_open_days_on_which_none_of_many_symbols_trade_are_told(run: Import, wri
     many = [f"NSE:S{n}" for n in range(5)]
     few = [f"NYSE:S{n}" for n in range(4)]
     result = run(write("v.csv", HEADER + lines(many, days) + lines(few, days)))
-    findings = json.loads(result.receipt.read_text())["findings"]
+    findings = json.loads(result.receipt.path.read_text())["findings"]
     assert findings["open_days_without_trade"]["examples"] == [
         "NSE Wed 2021-03-03 (none of 5 symbols)"
     ]
     again = run(write("w.csv", HEADER + lines(many, WEEK)))
-    assert "open_days_without_trade" not in json.loads(again.receipt.read_text())["findings"]
+    assert "open_days_without_trade" not in json.loads(again.receipt.path.read_text())["findings"]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults
 
 def parts_of(world: World) -> dict[Path, bytes]:
     """Return the content of every file that is named like a part."""
-    found = world.settings.lakehouse.glob("**/part-*.parquet")
+    found = world.settings.lakehouse_at.glob("**/part-*.parquet")
     return {path: path.read_bytes() for path in found if path.is_file()}
 
 
@@ -38,7 +38,7 @@ def test_verify_names_what_does_not_hold(world: World):
     for damage, dataset in chosen(product(DAMAGES, DATASETS), 20):
         path = damaged(world, dataset, damage)
         report = check_lakehouse(world.settings)
-        name = path.relative_to(world.settings.lakehouse).as_posix()
+        name = path.relative_to(world.settings.lakehouse_at).as_posix()
         assert name in {fault.file for fault in report.faults}, damage
         faults["damaged files"] += 1
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.faults
 def records(world: World) -> list[Path]:
     """Return the newest file of each name that a run leaves beside its parts."""
     world.restore(ALL_KINDS)
-    found = sorted((world.settings.lakehouse / "_runs").glob("*/*.json*"))
+    found = sorted((world.settings.lakehouse_at / "_runs").glob("*/*.json*"))
     return list({path.name: path for path in found}.values())
 
 

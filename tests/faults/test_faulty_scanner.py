@@ -53,7 +53,7 @@ def mixtures() -> list[dict[str, float]]:
 
 def all_came(world: World) -> bool:
     """Tell whether the newest run got all symbols in each step: half of them would do for it."""
-    receipts = max((world.settings.lakehouse / "_runs").iterdir()).glob("*.json")
+    receipts = max((world.settings.lakehouse_at / "_runs").iterdir()).glob("*.json")
     return all(json.loads(each.read_text()).get("coverage", 1) == 1 for each in receipts)
 
 

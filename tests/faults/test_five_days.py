@@ -110,7 +110,7 @@ class Operation:
         assert running.wait().code == KILLED
 
     def receipts(self) -> Iterator[Path]:
-        return (self.settings.lakehouse / "_runs").glob("*/flow_data.json")
+        return (self.settings.lakehouse_at / "_runs").glob("*/flow_data.json")
 
     def start(self, *words: object) -> Running:
         return self.forge.start(Command(*words), project_of(self.settings, self.at))

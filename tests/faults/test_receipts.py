@@ -18,7 +18,7 @@ import pytest
 
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse import LocalDisk, by_date, list_parts
 from ingestion.replay import FaultPlan
 from tests.declared import DATASETS, TV_TECHNICALS_1D
 from tests.faults.world import ALL_KINDS, BARS, NEWS, SERVED, State, World
@@ -228,17 +228,17 @@ def words(world: World, case: tuple[object, ...]) -> list[object]:
 
 def stored(world: World) -> dict[str, int]:
     """Return the rows of each part that is there."""
-    root = world.settings.lakehouse
+    root = world.settings.lakehouse_at
     return {
         part.path.relative_to(root).as_posix(): pq.read_metadata(part.path).num_rows
         for dataset in DATASETS
-        for part in list_parts(root, dataset)
+        for part in list_parts(LocalDisk(root), dataset)
         if part.path.read_bytes()[:4] == b"PAR1"
     }
 
 
 def runs(world: World) -> set[Path]:
-    return set((world.settings.lakehouse / "_runs").iterdir())
+    return set((world.settings.lakehouse_at / "_runs").iterdir())
 
 
 @pytest.mark.parametrize(

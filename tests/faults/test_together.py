@@ -33,7 +33,7 @@ def test_while_one_run_writes_others_are_refused_and_readers_are_not(world: Worl
     world.restore(SERVED)
     world.scanner.plan = FaultPlan(chances={"stall": 1.0})
     holder = world.start("feature-ingest", *world.scan, "--read-timeout", "60")
-    lock = world.settings.lakehouse / "_lock"
+    lock = world.settings.lakehouse_at / "_lock"
     while not lock.read_text():
         time.sleep(0.01)
     for name in WRITERS:

@@ -194,7 +194,7 @@ def content(settings: Project) -> Content:
     """Return every row of the lakehouse, whatever part it lies in and whenever it was written."""
     rows: Content = {}
     for dataset in DATASETS:
-        tables = [read_file(part.path) for part in list_parts(settings.lakehouse, dataset)]
+        tables = [read_file(part) for part in list_parts(settings.lakehouse, dataset)]
         if tables:
             whole = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
             whole = whole.sort_by([(name, "ascending") for name in dataset.key])

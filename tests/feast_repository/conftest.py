@@ -39,5 +39,5 @@ def week(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Proje
 def writable_week(week: Project, tmp_path: Path) -> Project:
     """A copy of the week's lakehouse, with nothing registered or materialized yet."""
     folder = make_workspace(tmp_path / "workspace")
-    shutil.copytree(week.lakehouse, folder / "data" / "lakehouse")
-    return replace(week, folder=folder, lakehouse=folder / "data" / "lakehouse")
+    shutil.copytree(week.lakehouse_at, folder / "data" / "lakehouse")
+    return replace(week, folder=folder, lakehouse_at=folder / "data" / "lakehouse")

@@ -49,7 +49,7 @@ def served(settings: Project, symbol: str) -> dict[str, float | None]:
 
 
 def test_online_equals_the_newest_row_of_the_lakehouse_bit_for_bit(week: Project):
-    newest = read_file(list_parts(week.lakehouse, GROUP)[-1].path).to_pylist()
+    newest = read_file(list_parts(week.lakehouse, GROUP)[-1]).to_pylist()
     assert len(newest) == 60
     for row in newest:
         features = served(week, row["symbol"])
@@ -90,8 +90,8 @@ def test_an_empty_lakehouse_is_an_input_error(settings: Project):
 def test_a_registry_of_another_lakehouse_is_refused(writable_week: Project, tmp_path: Path):
     materialize(writable_week)
     moved = tmp_path / "moved"
-    shutil.copytree(writable_week.lakehouse, moved)
-    elsewhere = replace(writable_week, lakehouse=moved)
+    shutil.copytree(writable_week.lakehouse_at, moved)
+    elsewhere = replace(writable_week, lakehouse_at=moved)
     for command in (materialize, lambda each: select(each, SelectRequest())):
         with pytest.raises(FeastRepositoryError, match=r"feast apply") as error:
             command(elsewhere)
@@ -361,7 +361,7 @@ class TestRebuild:
         self, writable_week: Project
     ):
         result = rebuild(writable_week)
-        receipt = json.loads(result.materialize.receipt.read_bytes())
+        receipt = json.loads(result.materialize.receipt.path.read_bytes())
         assert receipt["job"] == "rebuild"
         assert receipt["settings"]["project"] == str(writable_week.folder)
         assert [load.new_parts for load in materialize(writable_week).loads] == [0, 0]

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
@@ -17,6 +18,7 @@ from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.serve.feast_repository import open_repository
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.lakehouse import (
+    LocalDisk,
     append_part,
     compact,
     lakehouse_lock,
@@ -46,13 +48,13 @@ def write_unlocked(root: Path, rows: pa.Table) -> None:
 
 
 def symbols(root: Path) -> Counter[str]:
-    tables = [read_file(part.path) for part in list_parts(root, GROUP)]
+    tables = [read_file(part) for part in list_parts(LocalDisk(root), GROUP)]
     return Counter(symbol for table in tables for symbol in table["symbol"].to_pylist())
 
 
 def merge(root: Path, day: date) -> None:
-    with lakehouse_lock(root, "merge"):
-        merge_parts(root, GROUP, day, Ledger.read(root), "merge")
+    with lakehouse_lock(LocalDisk(root), "merge"):
+        merge_parts(LocalDisk(root), GROUP, day, Ledger.read(LocalDisk(root)), "merge")
 
 
 def test_a_part_that_feast_wrote_is_served_and_named_by_verify(writable_week: Project, at):
@@ -63,12 +65,12 @@ def test_a_part_that_feast_wrote_is_served_and_named_by_verify(writable_week: Pr
     late = technicals(["NASDAQ:AAPL"], FRIDAY, FRIDAY + timedelta(seconds=1), RSI=[12.5])
     store.write_to_offline_store(GROUP.name, late.to_pandas())
     written = list_parts(writable_week.lakehouse, GROUP)[-1].path
-    assert read_file(written)["RSI"].to_pylist() == [12.5]
+    assert pq.ParquetFile(written).read()["RSI"].to_pylist() == [12.5]
     (fault,) = check_lakehouse(writable_week).faults
-    assert fault.file == written.relative_to(writable_week.lakehouse).as_posix()
+    assert fault.file == written.relative_to(writable_week.lakehouse_at).as_posix()
     assert "does not say which run wrote it" in fault.reason
     with pytest.raises(CorruptPart, match="does not say which run wrote it"):
-        merge(writable_week.lakehouse, FRIDAY.date())
+        merge(writable_week.lakehouse_at, FRIDAY.date())
 
 
 def test_writers_with_and_without_the_lock_take_different_numbers(tmp_path: Path):
@@ -76,8 +78,8 @@ def test_writers_with_and_without_the_lock_take_different_numbers(tmp_path: Path
 
     def ours() -> None:
         for number in range(count):
-            with lakehouse_lock(tmp_path, f"run-{number}"):
-                append_part(tmp_path, GROUP, row(number, "OURS"), f"run-{number}")
+            with lakehouse_lock(LocalDisk(tmp_path), f"run-{number}"):
+                append_part(LocalDisk(tmp_path), GROUP, row(number, "OURS"), f"run-{number}")
 
     def theirs() -> None:
         for number in range(count):
@@ -90,7 +92,7 @@ def test_writers_with_and_without_the_lock_take_different_numbers(tmp_path: Path
         thread.join()
     expected = {f"OURS:{n}": 1 for n in range(count)} | {f"THEIRS:{n}": 2 for n in range(count)}
     assert symbols(tmp_path) == expected
-    numbers = [part.number for part in list_parts(tmp_path, GROUP)]
+    numbers = [part.number for part in list_parts(LocalDisk(tmp_path), GROUP)]
     assert numbers == list(range(3 * count))
 
 
@@ -100,7 +102,7 @@ class Killed(BaseException):
 
 def two_parts(root: Path) -> None:
     for number in range(2):
-        append_part(root, GROUP, row(number, "OURS"), f"run-{number}")
+        append_part(LocalDisk(root), GROUP, row(number, "OURS"), f"run-{number}")
 
 
 ALL = {"OURS:0": 1, "OURS:1": 1, "THEIRS:7": 1}
@@ -110,21 +112,21 @@ def test_what_feast_wrote_during_a_merge_that_was_killed_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     two_parts(tmp_path)
-    link = compact.link_part
+    link = compact.create_parts
 
     def killed_after(*given: Any) -> None:
         write_unlocked(tmp_path, row(7, "THEIRS"))
         link(*given)
         raise Killed
 
-    monkeypatch.setattr(compact, "link_part", killed_after)
+    monkeypatch.setattr(compact, "create_parts", killed_after)
     with pytest.raises(Killed):
         merge(tmp_path, EVENING.date())
     assert symbols(tmp_path) == ALL
-    with lakehouse_lock(tmp_path, "next"):
+    with lakehouse_lock(LocalDisk(tmp_path), "next"):
         pass
     assert symbols(tmp_path) == ALL
-    assert [part.number for part in list_parts(tmp_path, GROUP)] == [2, 3]
+    assert [part.number for part in list_parts(LocalDisk(tmp_path), GROUP)] == [2, 3]
 
 
 def test_no_part_that_feast_writes_shares_its_number_with_a_merged_one(
@@ -132,21 +134,21 @@ def test_no_part_that_feast_writes_shares_its_number_with_a_merged_one(
 ):
     """Who had listed it would read the rows of the other parts twice."""
     two_parts(tmp_path)
-    link = compact.link_part
+    link = compact.create_parts
     read: list[pa.Table] = []
 
     def while_being_read(*given: Any) -> Any:
         write_unlocked(tmp_path, row(7, "THEIRS"))
-        listed = list_parts(tmp_path, GROUP)
+        listed = list_parts(LocalDisk(tmp_path), GROUP)
         entry = link(*given)
-        read.extend(read_file(part.path) for part in listed)
+        read.extend(read_file(part) for part in listed)
         return entry
 
-    monkeypatch.setattr(compact, "link_part", while_being_read)
+    monkeypatch.setattr(compact, "create_parts", while_being_read)
     merge(tmp_path, EVENING.date())
     assert Counter(pa.concat_tables(read)["symbol"].to_pylist()) == ALL
     assert symbols(tmp_path) == ALL
-    assert [part.number for part in list_parts(tmp_path, GROUP)] == [2, 3]
+    assert [part.number for part in list_parts(LocalDisk(tmp_path), GROUP)] == [2, 3]
 
 
 @pytest.mark.parametrize("name", ["part-2.parquet", "notes.txt"])
@@ -154,7 +156,7 @@ def test_a_file_that_comes_while_a_date_is_being_merged_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     two_parts(tmp_path)
-    folder = list_parts(tmp_path, GROUP)[0].path.parent
+    folder = list_parts(LocalDisk(tmp_path), GROUP)[0].path.parent
     in_order = compact._in_order
 
     def slowly(*given: Any) -> Any:
@@ -165,5 +167,5 @@ def test_a_file_that_comes_while_a_date_is_being_merged_stays(
     merge(tmp_path, EVENING.date())
     number = 3 if name == "part-2.parquet" else 2
     assert {path.name for path in folder.iterdir()} == {f"part-{number}.parquet", name}
-    (entry,) = (entry for entry in Ledger.read(tmp_path) if entry.run_id == "merge")
+    (entry,) = (entry for entry in Ledger.read(LocalDisk(tmp_path)) if entry.run_id == "merge")
     assert entry.part.endswith(f"part-{number}.parquet")

@@ -116,7 +116,7 @@ def test_a_flow_refuses_another_lakehouses_registry_before_it_publishes(
     flow_data(settings, request)
     assert (tmp_path / "r" / "registry.db").is_file()
     assert (tmp_path / "o" / "online.db").is_file()
-    other = replace(settings, lakehouse=tmp_path / "another")
+    other = replace(settings, lakehouse_at=tmp_path / "another")
     with pytest.raises(FeastRepositoryError, match="lakehouse"):
         flow_data(other, request)
     assert not list((tmp_path / "another").glob("features/*"))

@@ -24,7 +24,7 @@ BAR_FEATURES = ("returns_1d", "volatility_20d", "momentum_60d")  # no bars are l
 def snapshot(settings: Project, evening: datetime) -> dict[str, dict]:
     """Read a day's rows straight from its file: the oracle."""
     (part,) = [p for p in list_parts(settings.lakehouse, GROUP) if p.date == evening.date()]
-    return {row["symbol"]: row for row in read_file(part.path).to_pylist()}
+    return {row["symbol"]: row for row in read_file(part).to_pylist()}
 
 
 @pytest.fixture(autouse=True)

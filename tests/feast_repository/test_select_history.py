@@ -56,16 +56,16 @@ def kept(imported: Project, at) -> Project:
 def history(imported: Project, tmp_path: Path, at) -> Project:
     """A copy of it to change, on the evening of the import."""
     folder = make_workspace(tmp_path / "workspace")
-    shutil.copytree(imported.lakehouse, folder / "data" / "lakehouse")
+    shutil.copytree(imported.lakehouse_at, folder / "data" / "lakehouse")
     at(MONDAY)
-    return replace(imported, folder=folder, lakehouse=folder / "data" / "lakehouse")
+    return replace(imported, folder=folder, lakehouse_at=folder / "data" / "lakehouse")
 
 
 def known(settings: Project, at: datetime) -> dict[str, dict[str, Any]]:
     """The oracle: of all rows with a valid event, the newest event, then the newest created."""
     rows: dict[str, dict[str, Any]] = {}
     for part in list_parts(settings.lakehouse, LOCAL_1D):
-        for row in read_file(part.path).to_pylist():
+        for row in read_file(part).to_pylist():
             if at - LOCAL_1D.ttl <= row["event_timestamp"] <= at:
                 before = rows.get(row["symbol"], row)
                 rows[row["symbol"]] = max(
@@ -114,7 +114,7 @@ def test_apple_of_that_friday_by_hand(kept: Project):
     closes = {}
     for day in (date(2021, 3, 4), date(2021, 3, 5)):
         parts = list_parts(kept.lakehouse, OHLCV_1D, day)
-        table = read_file(next(part.path for part in parts if part.date == day))
+        table = read_file(next(part for part in parts if part.date == day))
         bars = {bar["symbol"]: bar["close"] for bar in table.to_pylist()}
         closes[day.day] = bars["NASDAQ:AAPL"]
     assert row.features["returns_1d"] == pytest.approx(closes[5] / closes[4] - 1, rel=1e-12)

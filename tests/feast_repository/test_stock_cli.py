@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ingestion.lakehouse import append_part
+from ingestion.lakehouse import LocalDisk, append_part
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import technicals
 
@@ -35,7 +35,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data").mkdir()
     known_at = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     rows = technicals(["NASDAQ:AAPL", "NYSE:IBM"], known_at, RSI=[61.5, None])
-    append_part(root / "data" / "lakehouse", GROUP, rows, "run")
+    append_part(LocalDisk(root / "data" / "lakehouse"), GROUP, rows, "run")
     plan = feast(copy, "plan")
     for name in ("tv_technicals_1d", "selection_v1", "served_history_v1", "symbol"):
         assert f"Created {'entity' if name == 'symbol' else 'feature'}" in plan

@@ -44,7 +44,7 @@ def on_stock_stores(writable_week: Project, at) -> Project:
 def test_they_apply_materialize_and_read(on_stock_stores: Project):
     materialize(on_stock_stores)
     store = open_repository(on_stock_stores)
-    newest = read_file(list_parts(on_stock_stores.lakehouse, TV_TECHNICALS_1D)[-1].path)
+    newest = read_file(list_parts(on_stock_stores.lakehouse, TV_TECHNICALS_1D)[-1])
     expected = dict(zip(newest["symbol"].to_pylist(), newest["RSI"].to_pylist(), strict=True))
     with feast_calls(on_stock_stores):
         online = store.get_online_features(

@@ -33,7 +33,7 @@ def now_is_friday_evening(at):
 
 def lakehouse_rows(settings: Project) -> list[dict]:
     parts = list_parts(settings.lakehouse, GROUP)
-    return [row for part in parts for row in read_file(part.path).to_pylist()]
+    return [row for part in parts for row in read_file(part).to_pylist()]
 
 
 def brute_force(rows: list[dict], symbol: str, at: datetime, as_recorded: bool) -> dict:
@@ -160,7 +160,7 @@ def test_rows_that_were_written_after_their_label_are_counted(
         request = TrainingSetRequest(path, tmp_path / "out.parquet", as_recorded=as_recorded)
         result = training_set(writable_week, request)
         assert result.created_later == later
-        told = json.loads(result.receipt.read_bytes())
+        told = json.loads(result.receipt.path.read_bytes())
         assert told["views"][GROUP.name] == {"matched": 2, "created_later": later}
 
 

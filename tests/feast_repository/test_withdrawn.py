@@ -93,7 +93,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
         local_features(twin)
         patch.setenv("TVFEAST_PROJECT", str(spoiled))
         twins = Twins(twin, Project.from_environment(), folder)
-        shutil.copytree(twin.lakehouse, twins.spoiled.lakehouse, dirs_exist_ok=True)
+        shutil.copytree(twin.lakehouse_at, twins.spoiled.lakehouse_at, dirs_exist_ok=True)
         spoil(twins.spoiled)
         patch.setenv("TVFEAST_NOW", (SPOILED + HOUR).isoformat())
         local_features(twins.spoiled)

@@ -16,7 +16,7 @@ from digests import KEYS, current_rows, dataset_folders, described
 
 from ingestion.catalog import Dataset
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import list_parts, read_current, read_part
+from ingestion.lakehouse import LocalDisk, list_parts, read_current, read_part
 from ingestion.replay import ReplayScanner
 from tests.declared import DATASETS
 from tests.former.served import FeastCommand, Reads
@@ -78,7 +78,7 @@ def applied(project: Path, run: Run) -> Path:
 
 def read(lakehouse: Path, dataset: Dataset) -> pa.Table:
     """Read a dataset's last versions as the project does."""
-    parts = list_parts(lakehouse, dataset)
+    parts = list_parts(LocalDisk(lakehouse), dataset)
     key = KEYS.get(dataset.storage)
     if key is None:
         return read_current(parts, dataset)

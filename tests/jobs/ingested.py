@@ -58,6 +58,6 @@ def sample(folder: Path, first: str, end: str) -> Path:
 
 def from_file(settings: Project, folder: Path, first: str, end: str) -> pa.Table:
     """What another lakehouse holds after an import of those."""
-    other = replace(settings, lakehouse=folder / "imported")
+    other = replace(settings, lakehouse_at=folder / "imported")
     import_bars(other, ImportRequest((sample(folder, first, end),)))
     return read_current(list_parts(other.lakehouse, OHLCV_1D), OHLCV_1D)

@@ -12,7 +12,7 @@ import pytest
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part
+from ingestion.lakehouse import LocalDisk, append_part
 from ingestion.project import Project
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Project:
     root = tmp_path / "lakehouse"
     for hour in range(2):
         late = EVENING + timedelta(hours=hour)
-        append_part(root, GROUP, technicals(["A:A"], EVENING, late), f"run-{hour}")
+        append_part(LocalDisk(root), GROUP, technicals(["A:A"], EVENING, late), f"run-{hour}")
     shutil.rmtree(root / FRIDAY)
     return Project(root, root, "https://scanner.invalid")
 
@@ -46,15 +46,15 @@ def test_a_loss_is_named_until_it_is_answered_for(settings: Project):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_folder_answers_for_all_that_is_gone_below_it(settings: Project, whole: bool):
-    accept_losses(settings, [str(settings.lakehouse / FRIDAY) if whole else FRIDAY], REASON)
+    accept_losses(settings, [str(settings.lakehouse_at / FRIDAY) if whole else FRIDAY], REASON)
     assert lost(settings) == []
     assert check_lakehouse(settings).accepted == 2
 
 
 def test_the_receipt_keeps_the_reason_and_what_was_lost(settings: Project):
-    before = {path: path.read_bytes() for path in settings.lakehouse.glob("_runs/*/*")}
+    before = {path: path.read_bytes() for path in settings.lakehouse_at.glob("_runs/*/*")}
     result = accept_losses(settings, [FIRST], REASON)
-    receipt = json.loads(result.receipt.read_bytes())
+    receipt = json.loads(result.receipt.path.read_bytes())
     assert receipt["reason"] == REASON
     assert [(each["run_id"], each["part"]) for each in receipt["accepted"]] == [("run-0", FIRST)]
     assert all(path.read_bytes() == content for path, content in before.items())
@@ -64,15 +64,15 @@ def test_what_is_made_anew_and_lost_again_is_named_again(settings: Project):
     accept_losses(settings, [FRIDAY], REASON)
     append_part(settings.lakehouse, GROUP, technicals(["A:A"]), "run-anew")
     assert lost(settings) == []
-    (settings.lakehouse / FIRST).unlink()
+    (settings.lakehouse_at / FIRST).unlink()
     assert lost(settings) == [FIRST]
 
 
 @pytest.mark.parametrize("accepted", [None, 7, [7], [{}], [{"run_id": [], "part": 7, "sha256": 7}]])
 def test_a_receipt_that_is_damaged_accepts_nothing(settings: Project, accepted: object):
     receipt = accept_losses(settings, [FRIDAY], REASON).receipt
-    document = json.loads(receipt.read_bytes()) | {"accepted": accepted}
-    receipt.write_text(json.dumps(document))
+    document = json.loads(receipt.path.read_bytes()) | {"accepted": accepted}
+    receipt.path.write_text(json.dumps(document))
     assert {FIRST, SECOND} <= set(lost(settings))
 
 

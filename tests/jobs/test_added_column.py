@@ -117,7 +117,7 @@ def values(rows: pa.Table) -> int:
 
 def reasons(result: LocalFeaturesResult) -> dict[str, str]:
     assert result.receipt is not None
-    return json.loads(result.receipt.read_text()).get("reasons", {})
+    return json.loads(result.receipt.path.read_text()).get("reasons", {})
 
 
 def test_backfill_fills_the_column_for_all_of_history(project: Project, computed: pa.Table):
@@ -129,7 +129,7 @@ def test_backfill_fills_the_column_for_all_of_history(project: Project, computed
     # The first bar of a symbol has no return: null before, and null now.
     assert result.rows_written == result.rows_defined == values(computed)
     assert result.rows_unchanged == len(SYMBOLS)
-    names = {part.relative_to(project.lakehouse).as_posix() for part in result.parts}
+    names = {part.path.relative_to(project.lakehouse_at).as_posix() for part in result.parts}
     assert reasons(result) == dict.fromkeys(names, "definition")
     assert check_lakehouse(project).faults == []
 
@@ -141,7 +141,7 @@ def test_it_says_first_how_much_it_will_write(project: Project):
     assert planned == result.planned
     assert planned.columns == (f"local_1d:{ADDED}",)
     assert planned.rows == {"local_1d": result.rows_written + len(SYMBOLS)}
-    written = sum(part.stat().st_size for part in result.parts)
+    written = sum(part.path.stat().st_size for part in result.parts)
     assert written * 0.7 < planned.bytes < written * 1.4
     again = plan_backfill(project, *EVER)
     assert again.rows["local_1d"] <= len(SYMBOLS)
@@ -165,9 +165,11 @@ def test_what_is_restated_too_is_in_a_part_of_its_own(
     result = backfill(project, *EVER)
     day = row["event_timestamp"].date()
     of_day = {
-        part.relative_to(project.lakehouse).as_posix(): read_file(part)["symbol"].to_pylist()
+        part.path.relative_to(project.lakehouse_at).as_posix(): read_file(part)[
+            "symbol"
+        ].to_pylist()
         for part in result.parts
-        if f"date={day}" in part.parts
+        if f"date={day}" in part.path.parts
     }
     told = {tuple(symbols): reasons(result).get(part) for part, symbols in of_day.items()}
     assert told == {("NASDAQ:AAPL",): None, ("BINANCE:BTCUSDT",): "definition"}

@@ -98,9 +98,9 @@ def restored(settings: Project, folder: Path, without: str = "") -> Project:
     project = make_workspace(folder / "restored")
     lakehouse = project / "data" / "lakehouse"
     for name in folders():
-        if name != without and (settings.lakehouse / name).exists():
-            shutil.copytree(settings.lakehouse / name, lakehouse / name)
-    return replace(settings, folder=project, lakehouse=lakehouse)
+        if name != without and (settings.lakehouse_at / name).exists():
+            shutil.copytree(settings.lakehouse_at / name, lakehouse / name)
+    return replace(settings, folder=project, lakehouse_at=lakehouse)
 
 
 def rows(settings: Project, group: FeatureGroup) -> list[dict]:
@@ -146,7 +146,7 @@ def test_the_copy_waits_for_whoever_writes(operated: Project):
     command = re.search(r"^flock (\S+) rsync ", chapter(), re.MULTILINE)
     assert command
     lock = operated.folder / command[1]
-    assert lock == operated.lakehouse / "_lock"
+    assert lock == operated.lakehouse_at / "_lock"
     tried = ["flock", "--nonblock", str(lock), "true"]
     assert subprocess.run(tried, check=False).returncode == 0
     assert shlex.split(command[0])[0] == "flock"

@@ -92,4 +92,4 @@ def test_what_they_do_not_allow_is_refused_with_what_to_do(
         ended = CliRunner().invoke(cli, words)
         assert isinstance(ended.exception, CatalogError), (words, ended.output)
         assert complaint in str(ended.exception)
-    assert json.loads((project.lakehouse / "_columns" / "mine.json").read_text())["b"] == "int64"
+    assert json.loads((project.lakehouse_at / "_columns" / "mine.json").read_text())["b"] == "int64"

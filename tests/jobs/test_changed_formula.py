@@ -204,7 +204,7 @@ def test_backfill_writes_the_rows_again_and_restates_nothing(computed: World):
     result = backfill(computed.project, *EVER)
     # The first bar of a symbol has no gap, before and now.
     assert result.rows_written == result.rows_defined == 2 * (DAYS - 1)
-    receipt = computed.receipt(result.receipt)
+    receipt = computed.receipt(result.receipt.path)
     assert set(receipt["reasons"].values()) == {"definition"}
     assert set(receipt["reasons"]) == {each["part"] for each in receipt["parts"]}
     for key, value in computed.gaps().items():
@@ -303,7 +303,7 @@ def test_a_column_that_was_retired_meanwhile_is_remembered(computed: World):
 
 def test_rows_of_runs_that_did_not_say_are_accepted_once(computed: World):
     """As version 0.1.0 wrote them."""
-    (path,) = computed.project.lakehouse.glob("_runs/*/local_features.json")
+    (path,) = computed.project.lakehouse_at.glob("_runs/*/local_features.json")
     receipt = computed.receipt(path)
     del receipt["definitions"]
     path.write_text(json.dumps(receipt))

@@ -138,7 +138,7 @@ def test_only_what_is_not_usual_is_stored_and_only_when_it_changes(settings, sna
     for now in ("2021-03-03T21:22", "2021-03-03T22:22"):
         snapshot(now)
     (part,) = list_parts(settings.lakehouse, FEEDS)
-    assert read_file(part.path).to_pylist() == [
+    assert read_file(part).to_pylist() == [
         {"symbol": symbol, "update_mode": MODES[symbol], "observed_at": instant("2021-03-03T21:22")}
         for symbol in ("NYSE:LATE", "NYSE:LIVE")
     ]

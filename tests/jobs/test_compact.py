@@ -23,7 +23,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
+from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, list_parts, read_file
 from ingestion.lakehouse.parts import replaced_parts
 from ingestion.project import Project
 from tests.declared import LOCAL_1D
@@ -122,7 +122,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(PARTS):
             event = EVENING + timedelta(days=day, minutes=number // 2)
             rows = technicals(["A:A", "B:B"], event, event + timedelta(minutes=5 + number))
-            append_part(root, GROUP, rows, f"run-{day}-{number}")
+            append_part(LocalDisk(root), GROUP, rows, f"run-{day}-{number}")
     return root
 
 
@@ -138,7 +138,7 @@ def rows_of(root: Path) -> Counter[tuple]:
     """Count the rows, each told by its key, its version and its values."""
 
     def read() -> Counter[tuple]:
-        tables = [read_file(part.path, COLUMNS) for part in list_parts(root, GROUP)]
+        tables = [read_file(part, COLUMNS) for part in list_parts(LocalDisk(root), GROUP)]
         return Counter(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True))
 
     return reading_again(read)
@@ -173,7 +173,7 @@ class Reader:
 
 def survive(kill: Callable[[], int], settings: Project) -> int:
     """Kill a compaction, look, complete it, and look again; readers look all the time."""
-    root = settings.lakehouse
+    root = settings.lakehouse_at
     expected = rows_of(root)
     assert expected.total() == ROWS
     reader = Reader(root, expected)
@@ -181,12 +181,12 @@ def survive(kill: Callable[[], int], settings: Project) -> int:
         code = kill()
         report = check_lakehouse(settings)
         assert (report.faults, report.rows) == ([], ROWS)
-        left = replaced_parts(root, GROUP)
+        left = replaced_parts(LocalDisk(root), GROUP)
         assert [word.split()[0] for word in report.warnings if "unfinished" in word] == [
             part.path.relative_to(root).as_posix() for part in left
         ]
         compact(settings)
-        assert len(list_parts(root, GROUP)) == DATES
+        assert len(list_parts(LocalDisk(root), GROUP)) == DATES
         report = check_lakehouse(settings)
         assert (report.faults, report.rows) == ([], ROWS)
     finally:
@@ -202,7 +202,7 @@ def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
     while 0 not in codes:
         root = tmp_path / str(len(codes))
         shutil.copytree(template, root)
-        at_touch = replace(settings, lakehouse=root)
+        at_touch = replace(settings, lakehouse_at=root)
         codes.append(survive(lambda r=root: killed(r, len(codes), 0), at_touch))
     assert set(codes[:-1]) == {-9}
     assert len(codes) > 15 * DATES, "compact was to touch the disk more often"
@@ -217,23 +217,23 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
         root = tmp_path / str(len(codes))
         shutil.copytree(template, root)
         pause = instants.uniform(0.005, 0.15)
-        at_random = replace(settings, lakehouse=root)
+        at_random = replace(settings, lakehouse_at=root)
         codes.append(survive(lambda r=root, p=pause: killed(r, 1_000_000, p), at_random))
         shutil.rmtree(root)
 
 
 def test_each_date_becomes_one_part_and_a_second_run_finds_nothing(settings: Project):
-    before = rows_of(settings.lakehouse)
+    before = rows_of(settings.lakehouse_at)
     result = compact(settings)
     assert (len(result.merged), result.replaced, result.rows) == (DATES, DATES * PARTS, ROWS)
     assert result.left == ()
-    assert rows_of(settings.lakehouse) == before
+    assert rows_of(settings.lakehouse_at) == before
     again = compact(settings)
     assert (again.merged, again.left) == ((), ())
 
 
 def test_the_receipt_says_what_became_of_which_part(settings: Project):
-    document = json.loads(compact(settings).receipt.read_text())
+    document = json.loads(compact(settings).receipt.path.read_text())
     assert document["request"] == {"before": LATER.date().isoformat()}
     assert [len(each["replaces"]) for each in document["merged"]] == [PARTS] * DATES
     assert [each["part"] for each in document["merged"]] == [
@@ -271,4 +271,4 @@ def test_an_empty_lakehouse_has_nothing_to_merge(tmp_path: Path, at):
     result = compact(Project(tmp_path, tmp_path / "none", "https://scanner.invalid"))
     assert result.merged == ()
     for dataset in (GROUP, LOCAL_1D, OHLCV_1D):
-        assert list_parts(tmp_path / "none", dataset) == []
+        assert list_parts(LocalDisk(tmp_path / "none"), dataset) == []

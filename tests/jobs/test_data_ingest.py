@@ -169,7 +169,7 @@ class TestGates:
 
 
 def receipts(settings: Project) -> list[dict]:
-    found = sorted((settings.lakehouse / "_runs").glob("*/data_ingest.json"))
+    found = sorted((settings.lakehouse_at / "_runs").glob("*/data_ingest.json"))
     return [json.loads(file.read_bytes()) for file in found]
 
 
@@ -217,7 +217,7 @@ class TestReceipt:
     def test_a_step_has_the_run_id_of_its_flow(self, settings):
         with Run.open(settings, "flow-data", file="flow_data.json") as flow:
             result = data_ingest(settings, ScanRequest(ALL), run=flow)
-        assert result.receipt == settings.lakehouse / "_runs" / flow.id / "data_ingest.json"
+        assert result.receipt.path == settings.lakehouse_at / "_runs" / flow.id / "data_ingest.json"
         assert plain(result)["report"]["run_id"] == flow.id
 
 
@@ -234,7 +234,7 @@ class TestSessionsAndHours:
         result = ingest("2021-03-07T22:00", *rows, min_coverage=0.9)
         assert [row["symbol"] for row in stored(settings)] == [IBM]
         assert (result.report.coverage, result.report.refused) == (0.5, 1)
-        receipt = json.loads(result.receipt.read_text())
+        receipt = json.loads(result.receipt.path.read_text())
         assert (receipt["coverage"], receipt["verdict"]) == (0.5, "refuse")
         assert receipt["outcome"] == "refused"
         with pytest.raises(GateRefused, match=r"50\.0% .*1 good bars were written.*no session"):
@@ -245,7 +245,9 @@ class TestSessionsAndHours:
         result = ingest("2021-03-06T12:00", *rows, bar(IBM, WEDNESDAY))
         told = "NSE Sat 2021-03-06 (3 symbols)"
         assert plain(result)["bars"]["traded_on_closed_days"] == [told]
-        assert json.loads(result.receipt.read_text())["bars"]["traded_on_closed_days"] == [told]
+        assert json.loads(result.receipt.path.read_text())["bars"]["traded_on_closed_days"] == [
+            told
+        ]
         assert f"write them to feature_repo/sessions.csv: {told}" in bars_text(result)
 
     def test_few_refused_bars_are_no_reason_to_refuse(self, ingest):

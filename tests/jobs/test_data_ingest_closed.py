@@ -37,7 +37,7 @@ class TestClosedBars:
             "created_timestamp": instant("2021-03-03T21:30"),
             "source": "scanner",
         }
-        assert [part.parent.name for part in result.parts] == ["date=2021-03-03"]
+        assert [part.path.parent.name for part in result.parts] == ["date=2021-03-03"]
 
     @pytest.mark.parametrize(
         ("symbol", "opened", "mode", "final"),

@@ -48,7 +48,7 @@ class TestSplits:
         ]
         assert (result.bars.written, result.bars.waiting) == (58, 2)
         assert "split suspected: NASDAQ:AAPL, 4:1" in bars_text(result)
-        receipt = json.loads(result.receipt.read_bytes())
+        receipt = json.loads(result.receipt.path.read_bytes())
         told = [suspect["record"] for suspect in receipt["bars"]["held_back"]]
         assert told[0] == "NASDAQ:AAPL,2020-08-31T13:30:00Z,4:1"
         recorded(settings, tmp_path, told[0])

@@ -91,7 +91,7 @@ def test_an_import_that_fails_before_it_writes_finishes_no_other(settings: Proje
         request = {"files": [str(bars.resolve())], "splits": None}
         run.tell(verdict="writing", request=request)
         result = import_bars(settings, ImportRequest((bars,)))
-        folder = settings.lakehouse / "_runs"
+        folder = settings.lakehouse_at / "_runs"
         (folder / run_id).mkdir(exist_ok=True)
         ledger = (folder / result.run_id / "files.jsonl").read_bytes()
         (folder / run_id / "files.jsonl").write_bytes(ledger.replace(result.run_id.encode(), b"x"))
@@ -145,5 +145,5 @@ def test_failing_commands_leave_their_receipts(settings: Project, bars: Path):
     ):
         with pytest.raises(InputError):
             job()
-        (path,) = (settings.lakehouse / "_runs").glob(f"*/{name}")
+        (path,) = (settings.lakehouse_at / "_runs").glob(f"*/{name}")
         assert '"outcome": "failed"' in path.read_text()

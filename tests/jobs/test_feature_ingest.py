@@ -56,9 +56,7 @@ def request(*symbols: str, **changes) -> FeatureIngestRequest:
 
 
 def rows(settings: Project) -> pa.Table:
-    return pa.concat_tables(
-        [read_file(part.path) for part in list_parts(settings.lakehouse, GROUP)]
-    )
+    return pa.concat_tables([read_file(part) for part in list_parts(settings.lakehouse, GROUP)])
 
 
 def keys(settings: Project) -> list[tuple[str, int]]:
@@ -67,14 +65,14 @@ def keys(settings: Project) -> list[tuple[str, int]]:
 
 
 def receipts(settings: Project) -> list[dict]:
-    files = sorted((settings.lakehouse / "_runs").glob("*/feature_ingest.tv_technicals_1d.json"))
+    files = sorted((settings.lakehouse_at / "_runs").glob("*/feature_ingest.tv_technicals_1d.json"))
     return [json.loads(file.read_bytes()) for file in files]
 
 
 def test_a_snapshot_becomes_one_part_of_todays_partition(settings: Project):
     result = feature_ingest(settings, FeatureIngestRequest(ALL))
-    assert result.part == (
-        settings.lakehouse / "features/tv_technicals_1d/date=2021-04-12/part-0.parquet"
+    assert result.part.path == (
+        settings.lakehouse_at / "features/tv_technicals_1d/date=2021-04-12/part-0.parquet"
     )
     table = read_file(result.part)
     assert table["symbol"].to_pylist() == sorted(ALL.symbols)
@@ -133,10 +131,11 @@ def test_the_stamp_is_taken_when_the_last_answer_has_come(sample_panel, settings
         )
     assert len(slow.requests) == 3
     row = read_file(result.part).to_pylist()[0]
-    written = datetime.fromtimestamp(result.part.stat().st_mtime, row["event_timestamp"].tzinfo)
+    zone = row["event_timestamp"].tzinfo
+    written = datetime.fromtimestamp(result.part.path.stat().st_mtime, zone)
     written += timedelta(milliseconds=10)  # the clock of file systems goes by the kernel's ticks
     assert row["event_timestamp"] <= row["created_timestamp"] <= written
-    newest_receipt = json.loads(result.receipt.read_bytes())
+    newest_receipt = json.loads(result.receipt.path.read_bytes())
     took = sum(attempt["duration_s"] for attempt in newest_receipt["attempts"])
     started = datetime.strptime(newest_receipt["run_id"][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
     assert row["event_timestamp"] - started >= timedelta(seconds=took - 1)
@@ -182,7 +181,7 @@ class TestReceipt:
 
     def test_it_does_not_hold_the_session_cookie(self, settings: Project):
         feature_ingest(replace(settings, session_id="s3cret"), request())
-        for file in settings.lakehouse.rglob("*.*"):
+        for file in settings.lakehouse_at.rglob("*.*"):
             assert b"s3cret" not in file.read_bytes()
 
 
@@ -253,7 +252,7 @@ class TestResume:
         at(datetime.fromisoformat("2021-04-13T00:10Z"))
         result = feature_ingest(settings, request())
         assert result.report.resumed == 7
-        assert result.part.parent.name == "date=2021-04-13"
+        assert result.part.path.parent.name == "date=2021-04-13"
         assert sorted(rows(settings)["symbol"].to_pylist()) == sorted(TEN)
 
     def test_the_evening_is_not_blocked_by_the_morning(self, settings, at):
@@ -279,7 +278,7 @@ class TestResume:
         feature_ingest(settings, request())
         at(MONDAY + timedelta(minutes=5))
         result = feature_ingest(settings, request(refresh=True))
-        assert result.part.name == "part-1.parquet"
+        assert result.part.path.name == "part-1.parquet"
         assert len(set(keys(settings))) == 20
 
     def test_refresh_within_the_same_second_is_refused(self, settings):
@@ -485,7 +484,7 @@ class TestText:
 
 
 def test_what_a_killed_run_left_in_staging_is_removed(settings: Project):
-    left = settings.lakehouse / "_tmp" / "dead" / "tv_technicals_1d.parquet"
+    left = settings.lakehouse_at / "_tmp" / "dead" / "tv_technicals_1d.parquet"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"PAR1")
     feature_ingest(settings, request())
@@ -495,5 +494,5 @@ def test_what_a_killed_run_left_in_staging_is_removed(settings: Project):
 def test_paths_in_the_result_exist(settings: Project):
     result = feature_ingest(settings, request())
     assert isinstance(result.part, Path)
-    assert result.part.is_file()
-    assert result.receipt.is_file()
+    assert result.part.path.is_file()
+    assert result.receipt.path.is_file()

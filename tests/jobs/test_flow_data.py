@@ -66,9 +66,9 @@ def test_one_run_goes_all_the_way_and_leaves_one_receipt(
     assert statuses(flow) == [Status.DONE] * len(STEPS)
     assert flow["data-ingest"].result.bars.written == 60
     assert flow["verify --online"].result.passed
-    runs = {path.parent.name for path in with_history.lakehouse.glob("_runs/*/*.json")}
+    runs = {path.parent.name for path in with_history.lakehouse_at.glob("_runs/*/*.json")}
     assert flow.run_id in runs
-    document = json.loads(flow.receipt.read_bytes())
+    document = json.loads(flow.receipt.path.read_bytes())
     assert [step["step"] for step in document["steps"]] == STEPS
     assert {part["part"].split("/")[0] for part in document["parts"]} == {
         *("features", "ohlcv_1d", "symbols")
@@ -97,7 +97,7 @@ def test_a_failing_step_stops_no_other_and_the_next_run_picks_up_there(
     }
     assert flow["local-features"].result.rows_written == 0
     assert flow["materialize"].result.loads[0].changed == 60
-    told = json.loads(flow.receipt.read_bytes())["steps"]
+    told = json.loads(flow.receipt.path.read_bytes())["steps"]
     assert [step["status"] for step in told] == [step.status for step in flow.steps]
 
     scanner.spoiled = {}

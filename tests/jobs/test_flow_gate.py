@@ -58,7 +58,7 @@ def history(settings: Project, tmp_path: Path) -> Project:
 
 def refused_groups(settings: Project) -> list[str | None]:
     """Return what the newest verdict says no to."""
-    path = max((settings.lakehouse / "_runs").glob("*/validate.json"))
+    path = max((settings.lakehouse_at / "_runs").glob("*/validate.json"))
     groups = json.loads(path.read_text())["groups"]
     return [name for name, told in groups.items() if told["verdict"] == "refuse"]
 
@@ -94,7 +94,7 @@ def test_old_bars_keep_no_fresh_snapshot_from_being_served(
     told = str(flow.error)
     assert "published: symbols (60 rows), tv_technicals_1d (60 rows, 60 online); " in told
     assert "no rows came" in told
-    receipt = json.loads(flow.receipt.read_text())
+    receipt = json.loads(flow.receipt.path.read_text())
     assert receipt["outcome"] == "refused"
     assert [each["dataset"] for each in receipt["published"]] == ["symbols", TV]
     # Both views are asked for; the one that was never loaded has no values.
@@ -199,7 +199,7 @@ def test_where_nothing_came_and_nothing_is_new_the_first_failure_decides(
     assert isinstance(flow.error, NothingFetched)
     assert flow.published == ()
     assert str(flow.error).startswith("published nothing new; no rows came")
-    assert json.loads(flow.receipt.read_text())["outcome"] == "failed"
+    assert json.loads(flow.receipt.path.read_text())["outcome"] == "failed"
     printed = f"{flow_text(flow)}\n{flow.error}"
     assert printed.count("no rows came") == printed.count("502") == 1
     assert "refused: data-ingest, meta-ingest, feature-ingest: see the last line" in printed
@@ -227,7 +227,7 @@ def rounds(flow: FlowResult) -> dict[str, int]:
         "feature-ingest": "feature_ingest.tv_technicals_1d.json",
     }
     return {
-        job: len(json.loads(flow.receipt.with_name(name).read_text())["attempts"])
+        job: len(json.loads(flow.receipt.path.with_name(name).read_text())["attempts"])
         for job, name in names.items()
     }
 

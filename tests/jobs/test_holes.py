@@ -205,7 +205,7 @@ def test_an_accepted_hole_is_listed_and_no_longer_open(history, request_bars, at
     assert (accepted.market, accepted.session) == ("NYSE", LOST)
     assert accepted.reason == "TradingView was down"
     assert accepted.accepted_at.astimezone(UTC) == MONDAY + 2 * DAY
-    receipt = json.loads(result.receipt.read_bytes())
+    receipt = json.loads(result.receipt.path.read_bytes())
     assert receipt["parts"][0]["part"].startswith("accepted_holes/date=2021-04-13/")
     with pytest.raises(InputError, match="NYSE lacks no session 2021-04-13"):
         accept_hole(history, "NYSE", LOST, None, "again")

@@ -61,8 +61,8 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lakehouse(settings: Project, computed: Path) -> Project:
     """The same, and Monday's evening."""
-    shutil.rmtree(settings.lakehouse, ignore_errors=True)
-    shutil.copytree(computed, settings.lakehouse)
+    shutil.rmtree(settings.lakehouse_at, ignore_errors=True)
+    shutil.copytree(computed, settings.lakehouse_at)
     evening(settings)
     return settings
 
@@ -127,7 +127,7 @@ def test_values_over_a_lost_evening_are_null_and_come_back_with_its_bars(
     load(lakehouse, tmp_path, MONDAY - DAY, MONDAY + 8 * DAY)
     result = local_features(lakehouse)
     assert not result.holes
-    twin = replace(lakehouse, lakehouse=tmp_path / "twin")
+    twin = replace(lakehouse, lakehouse_at=tmp_path / "twin")
     load(twin, tmp_path, MONDAY - 70 * DAY, MONDAY + 8 * DAY)
     backfill(twin, *EVER)
     assert {key: values(row) for key, row in stored(lakehouse).items()} == {
@@ -209,7 +209,7 @@ def test_the_flow_after_a_lost_evening_serves_the_rest_and_exits_with_3(
     assert flow.error.exit_code == 3
     assert [step.name for step in flow.steps if step.status is not Status.DONE] == ["status"]
     assert flow["verify --online"].result.passed
-    receipt = json.loads(flow["local-features"].result.receipt.read_bytes())
+    receipt = json.loads(flow["local-features"].result.receipt.path.read_bytes())
     assert {(each["market"], each["session"]) for each in receipt["holes"]["of_markets"]} == {
         *(("NASDAQ", "2021-04-13"), ("NYSE", "2021-04-13")),
         *(("BINANCE", "2021-04-12"), ("COINBASE", "2021-04-12")),

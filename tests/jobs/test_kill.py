@@ -67,7 +67,7 @@ main()
 def whole_parts(settings: Project) -> list[tuple[str, int]]:
     """Read the folder as any reader would; every file must be a whole snapshot."""
     keys: list[tuple[str, int]] = []
-    for path in sorted((settings.lakehouse / GROUP.storage).rglob("*")):
+    for path in sorted((settings.lakehouse_at / GROUP.storage).rglob("*")):
         if path.is_dir():
             continue
         table = pq.ParquetFile(path).read()

@@ -21,7 +21,14 @@ from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute import local_features as job
 from ingestion.jobs.compute import transpose as turn
 from ingestion.jobs.compute.local_features import backfill, local_features
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current, read_file
+from ingestion.lakehouse import (
+    LocalDisk,
+    append_part,
+    arrow_schema,
+    list_parts,
+    read_current,
+    read_file,
+)
 from ingestion.markets.hours import bar_closes
 from ingestion.project import Project
 from ingestion.runs.run import new_run_id
@@ -83,18 +90,18 @@ def stored(settings: Project) -> pa.Table:
 
 
 def every_version(settings: Project) -> int:
-    return sum(read_file(part.path).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
+    return sum(read_file(part).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
 
 
 @pytest.fixture
 def lakehouse(tmp_path: Path, at) -> Project:
     at(WRITTEN)
-    return replace(Project.from_environment(), lakehouse=tmp_path / "lakehouse")
+    return replace(Project.from_environment(), lakehouse_at=tmp_path / "lakehouse")
 
 
 @pytest.fixture
 def another(lakehouse: Project, tmp_path: Path) -> Project:
-    return replace(lakehouse, lakehouse=tmp_path / "another")
+    return replace(lakehouse, lakehouse_at=tmp_path / "another")
 
 
 def test_a_backfill_stores_what_the_formulas_give(lakehouse: Project, bars: pa.Table):
@@ -111,7 +118,7 @@ def test_a_backfill_stores_what_the_formulas_give(lakehouse: Project, bars: pa.T
     for part in result.parts:
         for row in read_file(part).to_pylist():
             assert row["timestamp"] == row["event_timestamp"].timestamp()
-            assert f"date={row['event_timestamp'].date()}" == part.parent.name
+            assert f"date={row['event_timestamp'].date()}" == part.path.parent.name
 
 
 def test_days_computed_live_equal_the_same_days_of_a_backfill_bit_for_bit(
@@ -208,7 +215,7 @@ def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
 
     def append(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
         assert set(rows["created_timestamp"].to_pylist()) == {clock.now()}
-        path = append_part(root, dataset, rows, run_id)
+        path = append_part(LocalDisk(root), dataset, rows, run_id)
         at(clock.now() + timedelta(minutes=1))
         return path
 
@@ -234,7 +241,7 @@ def test_only_the_wanted_dates_are_written(lakehouse: Project, bars: pa.Table):
     dates = [part.date for part in list_parts(lakehouse.lakehouse, LOCAL_1D)]
     assert dates[0] == date(2021, 2, 1)
     assert dates[-1] == date(2021, 2, 28)
-    everything = replace(lakehouse, lakehouse=lakehouse.lakehouse.with_name("all"))
+    everything = replace(lakehouse, lakehouse_at=lakehouse.lakehouse_at.with_name("all"))
     load(everything, bars)
     backfill(everything, *EVER)
     inside = pc.is_in(
@@ -251,7 +258,7 @@ from pathlib import Path
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.project import Project
 print("started", flush=True)
-settings = replace(Project.from_environment(), lakehouse=Path(sys.argv[1]))
+settings = replace(Project.from_environment(), lakehouse_at=Path(sys.argv[1]))
 backfill(settings, date(1990, 1, 1), date(2100, 1, 1))
 """
 
@@ -260,7 +267,7 @@ def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Project, another,
     load(lakehouse, bars)
     for pause in (0.1, 0.5, 0.9):
         with subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(lakehouse.lakehouse)],
+            [sys.executable, "-c", KILLED, str(lakehouse.lakehouse_at)],
             env={"TVFEAST_NOW": WRITTEN.isoformat()},
             stdout=subprocess.PIPE,
         ) as process:
@@ -273,7 +280,7 @@ def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Project, another,
     backfill(another, *EVER)
     assert stored(lakehouse).equals(stored(another))
     assert every_version(lakehouse) == bars.num_rows
-    assert not list((lakehouse.lakehouse / "_tmp").iterdir())
+    assert not list((lakehouse.lakehouse_at / "_tmp").iterdir())
 
 
 def test_without_bars_it_says_what_to_do(lakehouse: Project):

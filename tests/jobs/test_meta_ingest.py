@@ -80,7 +80,7 @@ def states(settings: Project, symbol: str) -> list[tuple[int, bool]]:
 class TestRows:
     def test_a_first_run_writes_a_row_a_symbol(self, settings: Project):
         result = meta_ingest(settings, ScanRequest(ALL))
-        assert result.part == settings.lakehouse / "symbols/date=2021-04-12/part-0.parquet"
+        assert result.part.path == settings.lakehouse_at / "symbols/date=2021-04-12/part-0.parquet"
         assert (result.symbols.new, result.symbols.changed) == (60, 0)
         (apple,) = versions(settings, "NASDAQ:AAPL")
         assert apple == {
@@ -122,7 +122,7 @@ class TestRows:
     ):
         result = ingest(0, of(A, exchange="NYSE ARCA"), of(B, exchange=None), of(C))
         assert result.symbols.other_exchange == {A: "NYSE ARCA"}
-        receipt = json.loads(result.receipt.read_bytes())
+        receipt = json.loads(result.receipt.path.read_bytes())
         assert receipt["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
         assert plain(result)["symbols"]["other_exchange"] == {A: "NYSE ARCA"}
         assert f"{A} NYSE ARCA" in symbols_text(result)
@@ -333,15 +333,15 @@ class TestUniverse:
 
 
 def receipts(settings: Project) -> list[dict]:
-    found = (settings.lakehouse / "_runs").glob("*/meta_ingest.json")
+    found = (settings.lakehouse_at / "_runs").glob("*/meta_ingest.json")
     return [json.loads(file.read_bytes()) for file in found]
 
 
 def test_the_receipt_says_what_was_observed(settings: Project):
     with Run.open(settings, "flow-data", file="flow_data.json") as flow:
         result = meta_ingest(settings, ScanRequest(ALL), run=flow)
-    assert result.receipt == settings.lakehouse / "_runs" / flow.id / "meta_ingest.json"
-    receipt = json.loads(result.receipt.read_bytes())
+    assert result.receipt.path == settings.lakehouse_at / "_runs" / flow.id / "meta_ingest.json"
+    receipt = json.loads(result.receipt.path.read_bytes())
     assert receipt["known_at"] == instant("2021-04-12T21:30").isoformat()
     assert receipt["symbols"]["new"] == 60
     assert (receipt["asked"], receipt["coverage"], receipt["verdict"]) == (60, 1.0, "publish")

@@ -45,7 +45,7 @@ def test_another_previous_close_proves_the_bar_of_a_single_symbol(ingest, settin
     result = ingest("2021-03-03T21:30", bar(IBM, WEDNESDAY, 11.0, change=-1.0))
     assert missing(result) == [("NYSE", date(2021, 3, 2), 1)]
     assert "NYSE 2021-03-02 is missing for 1 symbol:" in str(result.missing[0])
-    assert json.loads(result.receipt.read_bytes())["missing"][0]["session"] == "2021-03-02"
+    assert json.loads(result.receipt.path.read_bytes())["missing"][0]["session"] == "2021-03-02"
     # The next evening says nothing of it: it is remembered.
     later = ingest("2021-03-04T21:30", bar(IBM, "2021-03-04T14:30", 11.0, change=0.0))
     assert missing(later) == [("NYSE", date(2021, 3, 2), 1)]

@@ -70,7 +70,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, ReplayScanner(panel) as replay:
         patch.setattr("os.fsync", lambda _: None)
         settings = replace(
-            Project.from_environment(), lakehouse=root / "lakehouse", scanner_url=replay.url
+            Project.from_environment(), lakehouse_at=root / "lakehouse", scanner_url=replay.url
         )
         request = FeatureIngestRequest(Candidates("test", SYMBOLS, (), 0))
         for instant in SNAPSHOTS:
@@ -94,7 +94,7 @@ def lakehouse(built: Path, tmp_path: Path, at) -> Project:
     """A copy to write to."""
     at(WRITTEN)
     shutil.copytree(built, tmp_path / "lakehouse")
-    return replace(Project.from_environment(), lakehouse=tmp_path / "lakehouse")
+    return replace(Project.from_environment(), lakehouse_at=tmp_path / "lakehouse")
 
 
 def columns(settings: Project, **request) -> dict[str, ColumnParity]:
@@ -219,25 +219,25 @@ def test_a_range_compares_its_own_snapshots(lakehouse: Project):
 def test_the_receipt_holds_the_report(lakehouse: Project):
     restate(lakehouse, "NASDAQ:TSLA", SNAPSHOTS[1], RSI=12.5)
     result = parity(lakehouse)
-    assert result.receipt == lakehouse.lakehouse / "_runs" / result.report.run_id / "parity.json"
-    document = json.loads(result.receipt.read_bytes())
+    assert result.receipt.key == f"_runs/{result.report.run_id}/parity.json"
+    document = json.loads(result.receipt.path.read_bytes())
     report = json.loads(json.dumps(plain(result.report)))
     assert {name: document[name] for name in report} == report
     (rsi,) = (column for column in document["columns"] if column["feature"] == "RSI")
     assert rsi["worst"][0]["bar_close"] == "2021-04-13T20:00:00+00:00"
     again = parity(lakehouse).report
     assert replace(again, run_id=result.report.run_id) == result.report
-    assert not list(lakehouse.lakehouse.glob("_tmp/*"))
+    assert not list(lakehouse.lakehouse_at.glob("_tmp/*"))
 
 
 def test_without_anything_to_compare_it_says_what_to_do(lakehouse: Project, tmp_path: Path):
     with pytest.raises(InputError, match="flow-data"):
-        parity(replace(lakehouse, lakehouse=tmp_path / "none"))
+        parity(replace(lakehouse, lakehouse_at=tmp_path / "none"))
     with pytest.raises(InputError, match="2021-04-12 to 2021-04-18"):
         parity(lakehouse, ParityRequest(date(2022, 1, 1)))
     with pytest.raises(InputError, match="after"):
         parity(lakehouse, ParityRequest(date(2022, 1, 2), date(2022, 1, 1)))
-    shutil.rmtree(lakehouse.lakehouse / LOCAL_1D.storage)
+    shutil.rmtree(lakehouse.lakehouse_at / LOCAL_1D.storage)
     with pytest.raises(InputError, match=r"22 of finished.* 4 of bars still open.*import-bars"):
         parity(lakehouse)
 
@@ -254,7 +254,7 @@ def test_the_command_prints_a_table_or_one_object(lakehouse: Project):
             [sys.executable, "-m", "ingestion.cli", *arguments],
             env={
                 "PATH": os.environ["PATH"],
-                "TVFEAST_LAKEHOUSE": str(lakehouse.lakehouse),
+                "TVFEAST_LAKEHOUSE": str(lakehouse.lakehouse_at),
                 "TVFEAST_NOW": WRITTEN.isoformat(),
             },
             capture_output=True,

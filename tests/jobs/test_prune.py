@@ -36,8 +36,8 @@ from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.profiles import FLOW_FILE, forget_profiles, known_profiles, with_run
 from ingestion.jobs.serve.loads import last_loads, unpromoted
-from ingestion.lakehouse import append_part, lakehouse_lock, run_ids
-from ingestion.lakehouse.local_disk import remove_runs
+from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, run_ids
+from ingestion.lakehouse.run_files import remove_runs
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
 from ingestion.quality import promotion
@@ -142,14 +142,14 @@ class History:
         forget_profiles(self.project, ("asia",))
 
     def loss(self) -> None:
-        if parts := sorted(self.project.lakehouse.glob(f"{GROUP.storage}/*/part-*.parquet")):
+        if parts := sorted(self.project.lakehouse_at.glob(f"{GROUP.storage}/*/part-*.parquet")):
             parts[0].unlink()
             if self.chance.random() < 0.5:
                 accept_losses(self.project, [str(parts[0])], "a trial")
 
     def lost_receipt(self) -> None:
         run_id = self.chance.choice(run_ids(self.project.lakehouse) or ["none"])
-        for path in self.project.lakehouse.glob(f"_runs/{run_id}/*.json"):
+        for path in self.project.lakehouse_at.glob(f"_runs/{run_id}/*.json"):
             path.unlink()
 
 
@@ -200,7 +200,7 @@ def answers(project: Project, at: datetime) -> dict[str, Any]:
 
 
 def _judged(root: Path, group, rows, at: datetime) -> object:
-    return promotion.coverage(root, group, rows, at)
+    return promotion.coverage(LocalDisk(root), group, rows, at)
 
 
 @fuzz(
@@ -212,7 +212,7 @@ def _judged(root: Path, group, rows, at: datetime) -> object:
 def test_every_answer_is_the_same_after_any_prune(
     settings: Project, tmp_path: Path, at: Clock, no_power_cuts: None, seed, jobs, cut
 ):
-    shutil.rmtree(settings.lakehouse, ignore_errors=True)
+    shutil.rmtree(settings.lakehouse_at, ignore_errors=True)
     history = History(settings, tmp_path, at, random.Random(seed))
     for job in ["history_of_bars", "snapshot", "flow", *jobs]:
         history.do(job)
@@ -222,8 +222,8 @@ def test_every_answer_is_the_same_after_any_prune(
     before_run = sorted(runs)[int(cut * (len(runs) - 1))] if cut < 0.5 else "9"
     gone, kept = not_needed(settings, before_run)
     assert {*gone, *kept} == {run for run in runs if run < before_run}
-    with lakehouse_lock(settings.lakehouse, run := new_run_id()):
-        remove_runs(settings.lakehouse, gone, run)
+    with lakehouse_lock(settings.lakehouse, new_run_id()):
+        remove_runs(settings.lakehouse, gone)
     assert answers(settings, history.now) == before
     assert not_needed(settings, before_run) == ((), kept)
 
@@ -250,9 +250,11 @@ def test_a_run_whose_receipts_newer_ones_replace_goes_and_no_other(used: Project
         **dict.fromkeys([runs[0], runs[1], runs[3]], "it has written parts"),
         runs[4]: "it has the newest receipt of its kind: validate.json",
     }
-    receipt = json.loads((used.lakehouse / f"_runs/{result.run_id}/prune.json").read_bytes())
+    receipt = json.loads((used.lakehouse_at / f"_runs/{result.run_id}/prune.json").read_bytes())
     assert (receipt["outcome"], receipt["retired"]) == ("done", [runs[2]])
-    assert not (used.lakehouse / "_tmp").exists() or not any((used.lakehouse / "_tmp").iterdir())
+    assert not (used.lakehouse_at / "_tmp").exists() or not any(
+        (used.lakehouse_at / "_tmp").iterdir()
+    )
 
 
 def test_younger_runs_stay_and_a_plan_changes_nothing(used: Project):
@@ -280,7 +282,7 @@ def test_a_plan_waits_for_nobody_and_a_prune_gives_up_at_once(used: Project):
 
 @pytest.mark.parametrize("fault", ["changed", "gone", "foreign", "ledger"])
 def test_a_folder_with_a_fault_stays(used: Project, fault: str):
-    folder = used.lakehouse / "_runs" / left(used)[2]
+    folder = used.lakehouse_at / "_runs" / left(used)[2]
     receipt = folder / "validate.json"
     if fault == "changed":
         receipt.write_bytes(receipt.read_bytes() + b" ")
@@ -328,7 +330,9 @@ def test_a_rows_first_run_stays_through_any_number_of_merges(
         writers.append(run.id)
         if hour:
             compact(settings)
-    shutil.rmtree(root / "_runs" / writers[1])  # not even its ledger says so any more
+    shutil.rmtree(
+        settings.lakehouse_at / "_runs" / writers[1]
+    )  # not even its ledger says so any more
     before = explain(settings, ExplainRequest("A:A", "RSI", online=False)).stories[0].versions
     assert [each.run_id for each in before] == writers[::-1]
     assert prune(settings, NONE).retired == ()
@@ -342,11 +346,11 @@ def test_a_killed_prune_leaves_each_run_whole_and_the_next_one_completes_it(
 ):
     for _ in range(4):
         validate(used)
-    untouched = used.lakehouse.with_name("untouched")
-    shutil.copytree(used.lakehouse, untouched)
+    untouched = used.lakehouse_at.with_name("untouched")
+    shutil.copytree(used.lakehouse_at, untouched)
     contents = {
         run_id: sorted(path.name for path in (untouched / "_runs" / run_id).iterdir())
-        for run_id in run_ids(untouched)
+        for run_id in run_ids(LocalDisk(untouched))
     }
     going = prune(used, NONE, plan=True).retired
     assert len(going) == 5
@@ -354,26 +358,27 @@ def test_a_killed_prune_leaves_each_run_whole_and_the_next_one_completes_it(
     log = tmp_path / "touches"
 
     def run(kill_before: int | None = None):
-        shutil.rmtree(used.lakehouse)
-        shutil.copytree(untouched, used.lakehouse)
+        shutil.rmtree(used.lakehouse_at)
+        shutil.copytree(untouched, used.lakehouse_at)
         return forge.start(command, variables, AtTouch(log, kill_before)).wait()
 
     assert run().code == 0
     touches = range(log.stat().st_size)
     half = 0
-    for touch in sized(random.Random(3).sample(touches, 6), list(touches)):
+    # Five folders are moved away one after the other: each fourth touch is between two of them.
+    for touch in sized(list(touches[2::4]), list(touches)):
         assert run(touch).code == KILLED
         kills["prune"] += 1
         there = set(run_ids(used.lakehouse))
         half += 0 < len(there & {*going}) < len(going)
         for run_id in there & contents.keys():
-            names = sorted(path.name for path in (used.lakehouse / "_runs" / run_id).iterdir())
+            names = sorted(path.name for path in (used.lakehouse_at / "_runs" / run_id).iterdir())
             assert names == contents[run_id]
         assert check_lakehouse(used).faults == []
         again = prune(used, NONE)
         assert not there & {*going} & {*run_ids(used.lakehouse)}
         assert set(contents) - {*going} <= {*run_ids(used.lakehouse)}
-        assert [*(used.lakehouse / "_tmp").glob("*/*")] == []
+        assert [*(used.lakehouse_at / "_tmp").glob("*/*")] == []
         assert again.run_id in run_ids(used.lakehouse)
     assert half
 

@@ -142,7 +142,7 @@ def test_an_optional_column_that_is_unknown_is_asked_alone_and_is_null(
     assert scanner.requests[1].body["columns"] == ["gone"]
     assert scanner.requests[1].body["symbols"]["tickers"] == [A]
     assert result.report.unknown_columns == ("gone",)
-    assert json.loads(result.receipt.read_bytes())["unknown_columns"] == ["gone"]
+    assert json.loads(result.receipt.path.read_bytes())["unknown_columns"] == ["gone"]
     assert [row["gone"] for row in rows_of(project).values()] == [None] * 3
 
 
@@ -175,7 +175,7 @@ def test_a_column_that_is_not_optional_stops_the_run_with_its_name_and_its_file(
     project: Project,
 ) -> None:
     declare(project, gone="")
-    project = Project(project.folder, project.lakehouse, project.scanner_url)
+    project = Project(project.folder, project.lakehouse_at, project.scanner_url)
     with pytest.raises(UnknownColumn, match=r'"gone".*groups/mine\.py, line \d+') as error:
         ingest(project)
     assert error.value.exit_code == 2
@@ -185,7 +185,7 @@ def test_a_group_that_cannot_be_had_stops_no_other_table_of_the_scan(
     project: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
 ) -> None:
     declare(project, gone="")
-    project = Project(project.folder, project.lakehouse, project.scanner_url)
+    project = Project(project.folder, project.lakehouse_at, project.scanner_url)
     flow = flow_data(project, FeatureIngestRequest(ASKED, scanner=QUICK))
     assert '"gone"' in flow["feature-ingest mine"].reason
     for step in ("data-ingest", "meta-ingest", "feature-ingest"):
@@ -197,7 +197,7 @@ def test_a_market_of_a_group_is_asked_by_itself_and_stops_no_other(
     project: Project, scanner: ReplayScanner
 ) -> None:
     declare(project, market='market="crypto"')
-    project = Project(project.folder, project.lakehouse, project.scanner_url)
+    project = Project(project.folder, project.lakehouse_at, project.scanner_url)
     scanner.requests.clear()
     request = FeatureIngestRequest(ASKED, scanner=QUICK)
     flow = flow_data(project, request)
@@ -209,7 +209,7 @@ def test_a_market_of_a_group_is_asked_by_itself_and_stops_no_other(
     assert paths.count("/global/scan") == 1
 
     declare(project, market='market="coin"')  # which this scanner does not have
-    project = Project(project.folder, project.lakehouse, project.scanner_url)
+    project = Project(project.folder, project.lakehouse_at, project.scanner_url)
     flow = flow_data(project, replace(request, refresh=True))
     assert 'no market "coin"' in flow["feature-ingest mine"].reason
     for step in ("data-ingest", "meta-ingest"):

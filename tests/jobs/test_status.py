@@ -162,14 +162,14 @@ def test_a_snapshot_that_never_appeared_covers_nothing(lakehouse: Project):
     append_part(lakehouse.lakehouse, OHLCV_1D, daily(OHLCV_1D, ["NYSE:A"]), "run-3")
     report = group(status(lakehouse))
     assert (report.coverage, report.asked, report.missing) == (0.97, 20, ())
-    part.unlink()
+    part.path.unlink()
     assert group(status(lakehouse)).coverage == 0.97, "it was there, and is verify's to miss"
 
 
 def test_a_snapshot_that_appeared_as_its_run_died_counts(lakehouse: Project):
     snapshot_receipt(lakehouse, "run-2", 0.97, verdict="publish", fetched=20)
     append_part(lakehouse.lakehouse, GROUP, technicals(NAMES, EVENING - SECOND), "run-2")
-    ledger = lakehouse.lakehouse / "_runs" / "run-2" / "files.jsonl"
+    ledger = lakehouse.lakehouse_at / "_runs" / "run-2" / "files.jsonl"
     lines = ledger.read_text().splitlines(keepends=True)
     assert lines[-1].startswith('{"confirmed": "features/')
     ledger.write_text("".join(lines[:-1]))
@@ -320,7 +320,7 @@ def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
 
 
 def test_bars_without_features_are_a_problem_beside_snapshots(lakehouse: Project):
-    shutil.rmtree(lakehouse.lakehouse / "features" / "local_1d")
+    shutil.rmtree(lakehouse.lakehouse_at / "features" / "local_1d")
     assert "local_1d has no rows: run `tvfeast local-features`" in status(lakehouse).problems
 
 
@@ -463,9 +463,8 @@ def test_a_store_in_another_place_is_found_there(lakehouse: Project):
 
 def test_a_status_makes_no_file(lakehouse: Project):
     def files() -> set[Path]:
-        return {
-            each for folder in (lakehouse.folder, lakehouse.lakehouse) for each in folder.rglob("*")
-        }
+        folders = (lakehouse.folder, lakehouse.lakehouse_at)
+        return {each for folder in folders for each in folder.rglob("*")}
 
     before = files()
     status(lakehouse)
@@ -495,7 +494,7 @@ def test_what_was_imported_alone_may_be_old(lakehouse: Project, at):
 
 def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: Project):
     """What was loaded longer ago than anything lives has expired; those receipts are not read."""
-    (lakehouse.lakehouse / "_runs" / "run-1" / "materialize.json").unlink()
+    (lakehouse.lakehouse_at / "_runs" / "run-1" / "materialize.json").unlink()
     write_run_file(lakehouse.lakehouse, "run-10", "materialize.json", b"{")
     views = [{"view": GROUP.name, "rows": 20, "parts": []}]
     for run_id, until in (("run-11", EVENING - 13 * DAY), ("run-12", EVENING)):
@@ -505,8 +504,8 @@ def test_a_group_that_was_never_loaded_is_not_looked_for_in_all_runs(lakehouse: 
 
 def test_a_store_that_serves_history_alone_is_looked_at_all_the_same(lakehouse: Project, at):
     """Nobody fetches, so nothing is to be fresh; but what was loaded is to be there."""
-    shutil.rmtree(lakehouse.lakehouse / "features" / GROUP.name)
-    (lakehouse.lakehouse / "_runs" / "run-1" / SNAPSHOT).unlink()
+    shutil.rmtree(lakehouse.lakehouse_at / "features" / GROUP.name)
+    (lakehouse.lakehouse_at / "_runs" / "run-1" / SNAPSHOT).unlink()
     at(EVENING + 60 * DAY)
     assert status(lakehouse).problems == ()
     path = lakehouse.folder / "data" / "online.db"

@@ -21,7 +21,7 @@ from ingestion.jobs.profiles import (
     known_profiles,
     with_run,
 )
-from ingestion.lakehouse import append_part, lakehouse_lock, write_run_file
+from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import new_run_id
 from tests.declared import LOCAL_1D
@@ -112,7 +112,7 @@ def scanned(symbols: list[str], event: datetime):
 
 
 def write(root: Path, run_id: str, name: str, document: dict[str, object]) -> None:
-    write_run_file(root, run_id, name, json.dumps(document).encode())
+    write_run_file(LocalDisk(root), run_id, name, json.dumps(document).encode())
 
 
 def three_days(flow: Flow, name: str, symbols: list[str], hour: int = 0, **more) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import append_part, write_run_file
+from ingestion.lakehouse import LocalDisk, append_part, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
 from tests.declared import TV_TECHNICALS_1D as GROUP
@@ -43,7 +43,7 @@ def test_a_receipt_that_was_written_twice_holds(settings: Project):
 
 
 def test_a_changed_value_in_a_receipt_is_named(settings: Project):
-    path = settings.lakehouse / RECEIPT
+    path = settings.lakehouse_at / RECEIPT
     path.write_text(path.read_text().replace('"symbols": 5', '"symbols": 6'))
     ((file, reason),) = faults(settings)
     assert file == RECEIPT
@@ -51,7 +51,7 @@ def test_a_changed_value_in_a_receipt_is_named(settings: Project):
 
 
 def test_a_deleted_receipt_is_named_until_somebody_answers_for_it(settings: Project):
-    (settings.lakehouse / RECEIPT).unlink()
+    (settings.lakehouse_at / RECEIPT).unlink()
     ((file, reason),) = faults(settings)
     assert file == RECEIPT
     assert "is gone: run run-1 wrote it; put it back from a backup" in reason
@@ -65,7 +65,7 @@ def test_a_deleted_receipt_is_named_until_somebody_answers_for_it(settings: Proj
     "kept", [lambda lines: [], lambda lines: lines[:1], lambda lines: [lines[0], lines[1][:-9]]]
 )
 def test_a_receipt_that_its_ledger_has_lost_is_named(settings: Project, kept):
-    ledger = settings.lakehouse / LEDGER
+    ledger = settings.lakehouse_at / LEDGER
     lines = ledger.read_text().splitlines(keepends=True)
     ledger.write_text("".join(kept(lines)))
     assert "is not in the files.jsonl beside it" in dict(faults(settings))[RECEIPT]
@@ -75,22 +75,26 @@ def test_a_receipt_that_its_ledger_has_lost_is_named(settings: Project, kept):
 def test_a_run_that_was_killed_while_it_wrote_its_receipt_holds(
     settings: Project, monkeypatch, written: int
 ):
-    root = settings.lakehouse
+    root = settings.lakehouse_at
     if written:
-        write_run_file(root, "killed", "some_job.json", b'{"run_id": "killed", "step": 1}')
+        write_run_file(
+            LocalDisk(root), "killed", "some_job.json", b'{"run_id": "killed", "step": 1}'
+        )
 
     def killed(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_run_file(root, "killed", "some_job.json", b'{"run_id": "killed", "step": 2}')
+        write_run_file(
+            LocalDisk(root), "killed", "some_job.json", b'{"run_id": "killed", "step": 2}'
+        )
     assert (root / "_runs/killed/some_job.json.unfinished").exists()
     assert faults(settings) == []
 
 
 def test_a_run_that_was_killed_before_it_could_confirm_its_receipt_holds(settings: Project):
-    ledger = settings.lakehouse / LEDGER
+    ledger = settings.lakehouse_at / LEDGER
     lines = ledger.read_text().splitlines(keepends=True)
     assert json.loads(lines[-1]) == {"confirmed": RECEIPT}
     ledger.write_text("".join(lines[:-1]))
@@ -102,25 +106,25 @@ def test_a_run_that_was_killed_before_it_could_confirm_its_receipt_holds(setting
     ["notes.txt", "some_job.json", ".hidden", "run-1/notes.txt", "run-2/x.parquet"],
 )
 def test_what_no_run_has_written_is_named(settings: Project, name: str):
-    shutil.copy(settings.lakehouse / RECEIPT, settings.lakehouse / "_runs" / name)
+    shutil.copy(settings.lakehouse_at / RECEIPT, settings.lakehouse_at / "_runs" / name)
     assert faults(settings) == [(f"_runs/{name}", "is not the lakehouse's: move it out")]
 
 
 def test_a_receipt_that_no_run_has_written_is_named(settings: Project):
-    shutil.copy(settings.lakehouse / RECEIPT, settings.lakehouse / "_runs/run-1/a.json")
+    shutil.copy(settings.lakehouse_at / RECEIPT, settings.lakehouse_at / "_runs/run-1/a.json")
     ((file, reason),) = faults(settings)
     assert file == "_runs/run-1/a.json"
     assert reason.startswith("is not in the files.jsonl beside it")
 
 
 def test_a_foreign_folder_with_a_run_is_named_alone(settings: Project):
-    folder = settings.lakehouse / "_runs/run-1/copy"
-    shutil.copytree(settings.lakehouse / "_runs/run-2", folder)
+    folder = settings.lakehouse_at / "_runs/run-1/copy"
+    shutil.copytree(settings.lakehouse_at / "_runs/run-2", folder)
     assert faults(settings) == [("_runs/run-1/copy", "is not the lakehouse's: move it out")]
 
 
 def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(settings: Project):
-    root = settings.lakehouse
+    root = settings.lakehouse_at
     (root / LEDGER).unlink()
     (root / LEDGER).mkdir()
     (second,) = (root / GROUP.storage).glob("*/part-1.parquet")
@@ -148,7 +152,7 @@ def test_a_run_folder_that_may_not_be_read_is_named(settings: Project, monkeypat
 
 
 def test_nothing_is_accepted_while_a_ledger_cannot_be_read(settings: Project):
-    root = settings.lakehouse
+    root = settings.lakehouse_at
     (part,) = (root / GROUP.storage).glob("*/part-1.parquet")
     part.unlink()
     (root / LEDGER).unlink()

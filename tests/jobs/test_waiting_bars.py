@@ -119,7 +119,7 @@ class TestSymbolsThatWaitSinceAnImport:
         text = bars_text(second)
         assert "1 symbols wait since an import for an answer to a suspected split" in text
         assert IBM in text
-        assert json.loads(second.receipt.read_bytes())["bars"]["held_by_import"] == [IBM]
+        assert json.loads(second.receipt.path.read_bytes())["bars"]["held_by_import"] == [IBM]
         assert held.stored == held.series((40, 1))
         assert counts(held.evening(3, 10.4, 10.2).bars) == (0, 0, 3), "no bar waits twice"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ingestion.base.errors import CorruptPart
 from ingestion.lakehouse import (
+    LocalDisk,
     append_part,
     arrow_schema,
     list_parts,
@@ -28,43 +29,45 @@ FOLDER = "features/tv_technicals_1d/date=2026-01-16"
 
 
 def test_a_part_goes_to_the_partition_of_its_utc_date(tmp_path: Path):
-    part = append_part(tmp_path, GROUP, technicals(["NASDAQ:AAPL"]), "run")
-    assert part == tmp_path / FOLDER / "part-0.parquet"
+    part = append_part(LocalDisk(tmp_path), GROUP, technicals(["NASDAQ:AAPL"]), "run")
+    assert part.path == tmp_path / FOLDER / "part-0.parquet"
     midnight = datetime.fromisoformat("2026-01-17T00:00:00+00:00")
-    part = append_part(tmp_path, GROUP, technicals(["NASDAQ:AAPL"], midnight), "run")
-    assert part.parent.name == "date=2026-01-17"
+    part = append_part(LocalDisk(tmp_path), GROUP, technicals(["NASDAQ:AAPL"], midnight), "run")
+    assert part.path.parent.name == "date=2026-01-17"
 
 
 def test_rows_come_back_as_they_were_sorted_by_symbol(tmp_path: Path):
     rows = technicals(["NYSE:IBM", "BINANCE:BTCUSDT", "NASDAQ:AAPL"], RSI=[50.5, None, 0.1])
-    part = append_part(tmp_path, GROUP, rows, "run")
+    part = append_part(LocalDisk(tmp_path), GROUP, rows, "run")
     expected = rows.sort_by("symbol")
     assert read_file(part).equals(expected)
     assert read_file(part)["symbol"].to_pylist() == ["BINANCE:BTCUSDT", "NASDAQ:AAPL", "NYSE:IBM"]
 
 
 def test_each_part_takes_the_next_free_number_and_none_is_replaced(tmp_path: Path):
-    first = append_part(tmp_path, GROUP, technicals(["A:A"]), "run-1")
-    content = first.read_bytes()
+    first = append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run-1")
+    content = first.path.read_bytes()
     later = EVENING + timedelta(minutes=1)
-    second = append_part(tmp_path, GROUP, technicals(["A:A"], later), "run-2")
-    assert [part.number for part in list_parts(tmp_path, GROUP)] == [0, 1]
-    assert second.name == "part-1.parquet"
-    assert first.read_bytes() == content
+    second = append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"], later), "run-2")
+    assert [part.number for part in list_parts(LocalDisk(tmp_path), GROUP)] == [0, 1]
+    assert second.path.name == "part-1.parquet"
+    assert first.path.read_bytes() == content
 
 
 def test_a_part_never_overwrites_a_file_that_appears_under_its_number(tmp_path: Path, monkeypatch):
     """Between the look and the link, somebody else may have linked the same number."""
-    append_part(tmp_path, GROUP, technicals(["A:A"]), "run-1")
+    append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run-1")
     monkeypatch.setattr("ingestion.lakehouse.writer.part_numbers", lambda folder: [])
-    second = append_part(tmp_path, GROUP, technicals(["B:B"]), "run-2")
-    assert second.name == "part-1.parquet"
-    assert read_file(tmp_path / FOLDER / "part-0.parquet")["symbol"].to_pylist() == ["A:A"]
+    second = append_part(LocalDisk(tmp_path), GROUP, technicals(["B:B"]), "run-2")
+    assert second.path.name == "part-1.parquet"
+    assert pq.ParquetFile(tmp_path / FOLDER / "part-0.parquet").read()["symbol"].to_pylist() == [
+        "A:A"
+    ]
 
 
 def test_the_file_says_which_run_wrote_it_and_which_columns_its_dataset_had(tmp_path: Path):
-    part = append_part(tmp_path, GROUP, technicals(["A:A"]), "run-7")
-    metadata = pq.ParquetFile(part).schema_arrow.metadata
+    part = append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run-7")
+    metadata = pq.ParquetFile(part.path).schema_arrow.metadata
     assert metadata[b"tvfeast.run_id"] == b"run-7"
     assert metadata[b"tvfeast.schema_version"] == b"1"  # version 0.1.0 asks for it
     told = json.loads(metadata[b"tvfeast.columns"])
@@ -75,11 +78,11 @@ def test_the_file_says_which_run_wrote_it_and_which_columns_its_dataset_had(tmp_
     ]
     assert list(told) == [column.name for column in GROUP.columns]
     assert told["created_timestamp"] == "timestamp[us, tz=UTC]"
-    assert pq.ParquetFile(part).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert pq.ParquetFile(part.path).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
 def test_nothing_is_left_beside_the_part(tmp_path: Path):
-    append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
+    append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run")
     files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
     assert sorted(files) == [
         f"_columns/{GROUP.name}.json",
@@ -109,32 +112,32 @@ def test_nothing_is_left_beside_the_part(tmp_path: Path):
 )
 def test_rows_that_break_the_contract_are_not_written(tmp_path: Path, fault: str, rows: pa.Table):
     with pytest.raises(ValueError, match=fault):
-        append_part(tmp_path, GROUP, rows, "run")
-    assert list_parts(tmp_path, GROUP) == []
+        append_part(LocalDisk(tmp_path), GROUP, rows, "run")
+    assert list_parts(LocalDisk(tmp_path), GROUP) == []
     assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_files_that_are_not_parts_are_no_parts(tmp_path: Path):
-    part = append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
+    part = append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run")
     for name in ("part-01.parquet", "part-1.parquet.tmp", ".part-2.parquet", "notes.txt"):
-        (part.parent / name).write_bytes(b"x")
-    (part.parent.parent / "date=2026-02-31").mkdir()
-    (part.parent.parent / "date=junk").mkdir()
-    assert [each.path for each in list_parts(tmp_path, GROUP)] == [part]
+        (part.path.parent / name).write_bytes(b"x")
+    (part.path.parent.parent / "date=2026-02-31").mkdir()
+    (part.path.parent.parent / "date=junk").mkdir()
+    assert [each.path for each in list_parts(LocalDisk(tmp_path), GROUP)] == [part.path]
 
 
 def test_a_corrupt_part_is_named(tmp_path: Path):
-    part = append_part(tmp_path, GROUP, technicals(["A:A"]), "run")
-    part.write_bytes(part.read_bytes()[:-10])
+    part = append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run")
+    part.path.write_bytes(part.path.read_bytes()[:-10])
     with pytest.raises(CorruptPart, match=r"part-0\.parquet .* from a backup"):
-        read_part(*list_parts(tmp_path, GROUP), GROUP)
+        read_part(*list_parts(LocalDisk(tmp_path), GROUP), GROUP)
 
 
 def test_a_run_file_appears_whole_in_the_runs_own_folder(tmp_path: Path):
-    path = write_run_file(tmp_path, "run-7", "receipt.json", b"{}")
-    assert path == tmp_path / "_runs" / "run-7" / "receipt.json"
-    assert path.read_bytes() == b"{}"
-    assert {each.name for each in path.parent.iterdir()} == {"receipt.json", "files.jsonl"}
+    path = write_run_file(LocalDisk(tmp_path), "run-7", "receipt.json", b"{}")
+    assert path.path == tmp_path / "_runs" / "run-7" / "receipt.json"
+    assert path.path.read_bytes() == b"{}"
+    assert {each.name for each in path.path.parent.iterdir()} == {"receipt.json", "files.jsonl"}
 
 
 values = st.none() | st.floats(allow_nan=False, allow_infinity=False)
@@ -151,7 +154,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, rows):
     written = technicals(
         list(rows), RSI=[rsi for rsi, _ in rows.values()], AO=[ao for _, ao in rows.values()]
     )
-    read = read_file(append_part(tmp_path, GROUP, written, "run"))
+    read = read_file(append_part(LocalDisk(tmp_path), GROUP, written, "run"))
     assert pc.equal(read["symbol"], pa.array(sorted(rows))).to_pylist() == [True] * len(rows)
     assert {
         symbol: (rsi, ao)
@@ -167,11 +170,13 @@ class TestReaders:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         rows = technicals(["A:A", "B:B"], RSI=[None, 1.0])
-        append_part(tmp_path, GROUP, rows, "run-1")
+        append_part(LocalDisk(tmp_path), GROUP, rows, "run-1")
         # A day without a single RSI, and one whose values are all whole numbers.
-        append_part(tmp_path, GROUP, technicals(["A:A"], EVENING + timedelta(days=1)), "run-2")
+        append_part(
+            LocalDisk(tmp_path), GROUP, technicals(["A:A"], EVENING + timedelta(days=1)), "run-2"
+        )
         nulls = technicals(["A:A"], EVENING + timedelta(days=2), RSI=[None])
-        append_part(tmp_path, GROUP, nulls, "run-3")
+        append_part(LocalDisk(tmp_path), GROUP, nulls, "run-3")
         return tmp_path / GROUP.storage
 
     def test_pyarrow(self, folder: Path):

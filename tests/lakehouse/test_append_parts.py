@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.base.parts import content_hash
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import append_parts, arrow_schema, list_parts, read_file, writer
+from ingestion.lakehouse import LocalDisk, append_parts, arrow_schema, list_parts, read_file, writer
 from ingestion.lakehouse import local_disk as durable
 from ingestion.lakehouse.ledger import read_ledger
 
@@ -37,30 +37,38 @@ def bars(day: int, *symbols: str) -> pa.Table:
 
 
 def test_each_table_becomes_a_part_that_the_ledger_confirms(tmp_path: Path) -> None:
-    paths = append_parts(tmp_path, OHLCV_1D, [bars(n, "B", "A") for n in range(20)], "run")
-    parts = list_parts(tmp_path, OHLCV_1D)
-    assert [part.path for part in parts] == paths
+    paths = append_parts(
+        LocalDisk(tmp_path), OHLCV_1D, [bars(n, "B", "A") for n in range(20)], "run"
+    )
+    parts = list_parts(LocalDisk(tmp_path), OHLCV_1D)
+    assert parts == paths
     assert [part.date for part in parts] == [FIRST + timedelta(days=n) for n in range(20)]
     assert {tuple(read_file(path)["symbol"].to_pylist()) for path in paths} == {("A", "B")}
-    recorded = read_ledger(tmp_path, "run")
-    assert [tmp_path / entry.part for entry in recorded] == paths
+    recorded = read_ledger(LocalDisk(tmp_path), "run")
+    assert [entry.part for entry in recorded] == [path.key for path in paths]
     assert all(entry.confirmed and entry.rows == 2 for entry in recorded)
-    assert [entry.sha256 for entry in recorded] == [content_hash(path) for path in paths]
+    assert [entry.sha256 for entry in recorded] == [content_hash(path.path) for path in paths]
     assert not list(tmp_path.glob("_tmp/*"))
 
 
 def test_parts_of_one_date_are_numbered_on(tmp_path: Path) -> None:
-    append_parts(tmp_path, OHLCV_1D, [bars(0, "A")], "one")
-    paths = append_parts(tmp_path, OHLCV_1D, [bars(0, "B"), bars(1, "B"), bars(0, "C")], "two")
-    assert [path.name for path in paths] == ["part-1.parquet", "part-0.parquet", "part-2.parquet"]
+    append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(0, "A")], "one")
+    paths = append_parts(
+        LocalDisk(tmp_path), OHLCV_1D, [bars(0, "B"), bars(1, "B"), bars(0, "C")], "two"
+    )
+    assert [path.path.name for path in paths] == [
+        "part-1.parquet",
+        "part-0.parquet",
+        "part-2.parquet",
+    ]
     assert [read_file(path)["symbol"].to_pylist() for path in paths] == [["B"], ["B"], ["C"]]
 
 
 def test_none_is_written_if_one_is_bad(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not unique"):
-        append_parts(tmp_path, OHLCV_1D, [bars(0, "A"), bars(1, "A", "A")], "run")
-    assert list_parts(tmp_path, OHLCV_1D) == []
-    assert read_ledger(tmp_path, "run") == []
+        append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(0, "A"), bars(1, "A", "A")], "run")
+    assert list_parts(LocalDisk(tmp_path), OHLCV_1D) == []
+    assert read_ledger(LocalDisk(tmp_path), "run") == []
 
 
 @pytest.mark.parametrize("dies_at", range(4))
@@ -79,16 +87,16 @@ def test_a_run_that_dies_between_them_leaves_whole_parts_with_a_recorded_hash(
 
     monkeypatch.setattr(Path, "hardlink_to", dying)
     with pytest.raises(Killed):
-        append_parts(tmp_path, OHLCV_1D, [bars(n, "A") for n in range(4)], "run")
-    parts = list_parts(tmp_path, OHLCV_1D)
+        append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(n, "A") for n in range(4)], "run")
+    parts = list_parts(LocalDisk(tmp_path), OHLCV_1D)
     assert [part.date for part in parts] == [FIRST + timedelta(days=n) for n in range(dies_at)]
-    recorded = {tmp_path / entry.part: entry for entry in read_ledger(tmp_path, "run")}
+    recorded = {tmp_path / entry.part: entry for entry in read_ledger(LocalDisk(tmp_path), "run")}
     assert len(recorded) == 4
     for part in parts:
         assert recorded[part.path].sha256 == content_hash(part.path)
 
 
-def test_all_of_them_are_synced_before_they_are_announced_and_their_folders_after(
+def test_all_of_them_are_announced_and_synced_before_they_appear_and_their_folders_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
@@ -103,7 +111,8 @@ def test_all_of_them_are_synced_before_they_are_announced_and_their_folders_afte
     below = noting(durable.sync, lambda path: path.relative_to(tmp_path).as_posix())
     monkeypatch.setattr(durable, "sync", below)
     monkeypatch.setattr(writer, "announce", noting(writer.announce, lambda *_: "announced"))
-    append_parts(tmp_path, OHLCV_1D, [bars(n, "A") for n in range(3)], "run")
-    announced = told.index("announced")
-    assert {f"_tmp/run/{n}.parquet" for n in range(3)} <= set(told[:announced])
-    assert {f"{OHLCV_1D.storage}/date=2021-03-0{n}" for n in (1, 2, 3)} <= set(told[announced:])
+    monkeypatch.setattr(Path, "hardlink_to", noting(Path.hardlink_to, lambda *_: "there"))
+    append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(n, "A") for n in range(3)], "run")
+    there = told.index("there")
+    assert {"announced", *(f"_tmp/run/{n}.parquet" for n in range(3))} <= set(told[:there])
+    assert {f"{OHLCV_1D.storage}/date=2021-03-0{n}" for n in (1, 2, 3)} <= set(told[there:])

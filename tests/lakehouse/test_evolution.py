@@ -26,7 +26,14 @@ from ingestion.base.columns import Column as Wanted
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import Column, Dataset, Dtype
 from ingestion.catalog.model import CREATED_TIMESTAMP, EVENT_TIMESTAMP, SYMBOL, TIMESTAMP
-from ingestion.lakehouse import append_part, arrow_schema, check_stored, list_parts, read_part
+from ingestion.lakehouse import (
+    LocalDisk,
+    append_part,
+    arrow_schema,
+    check_stored,
+    list_parts,
+    read_part,
+)
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.history import versions_of
 from ingestion.lakehouse.inspect import inspect_part
@@ -72,7 +79,7 @@ def a_one(declared: Column) -> Any:
 
 def write(root: Path, declared: Dataset, rows: list[Row]) -> Path:
     table = pa.Table.from_pylist(rows, schema=arrow_schema(declared))
-    return append_part(root, declared, table, "run")
+    return append_part(LocalDisk(root), declared, table, "run").path
 
 
 def ordered(rows: list[Row]) -> list[Row]:
@@ -83,7 +90,7 @@ def ordered(rows: list[Row]) -> list[Row]:
 
 
 def by_the_project(root: Path, declared: Dataset) -> list[Row]:
-    parts = list_parts(root, declared)
+    parts = list_parts(LocalDisk(root), declared)
     return pa.concat_tables([read_part(part, declared) for part in parts]).to_pylist()
 
 
@@ -185,18 +192,21 @@ def test_every_reader_reads_old_and_new_parts_together(seed: int):
         root = Path(folder)
         for step in range(6):
             declared = changed(declared, draw, f"f{step + 1}")
-            assert check_stored(root, declared) == []
+            assert check_stored(LocalDisk(root), declared) == []
             rows = rows_of(declared, draw.randint(0, 1), step, lambda each: a_value(draw, each))
             write(root, declared, rows)
             told.rows += rows
             if draw.random() < 0.3:
-                compact(root, declared, draw.choice(list_parts(root, declared)).date)
+                compact(root, declared, draw.choice(list_parts(LocalDisk(root), declared)).date)
         expected = told.read(declared)
         for reader in READERS:
             assert ordered(reader(root, declared)) == expected, reader.__name__
-        for part in list_parts(root, declared):
-            assert inspect_part(root, declared, part, Ledger.read(root)).faults == ()
-        for day in {part.date for part in list_parts(root, declared)}:
+        for part in list_parts(LocalDisk(root), declared):
+            assert (
+                inspect_part(LocalDisk(root), declared, part, Ledger.read(LocalDisk(root))).faults
+                == ()
+            )
+        for day in {part.date for part in list_parts(LocalDisk(root), declared)}:
             compact(root, declared, day)
         declared = changed(declared, draw, "never written")
         expected = told.read(declared)
@@ -205,18 +215,20 @@ def test_every_reader_reads_old_and_new_parts_together(seed: int):
 
 
 def compact(root: Path, declared: Dataset, day: Any) -> None:
-    if sum(part.date == day for part in list_parts(root, declared)) > 1:
-        merge_parts(root, declared, day, Ledger.read(root), f"merge-{uuid4().hex}")
+    if sum(part.date == day for part in list_parts(LocalDisk(root), declared)) > 1:
+        merge_parts(
+            LocalDisk(root), declared, day, Ledger.read(LocalDisk(root)), f"merge-{uuid4().hex}"
+        )
 
 
 def assert_merged_parts_have_the_union(root: Path, declared: Dataset) -> None:
     """… in the catalog's order, and know which of their rows lack which columns."""
     names = [each.name for each in declared.columns]
-    for part in list_parts(root, declared):
+    for part in list_parts(LocalDisk(root), declared):
         has = pq.read_schema(part.path).names
         assert has == [name for name in names if name in has]
         for symbol in SYMBOLS:
-            for row in versions_of(root, declared, [part], symbol):
+            for row in versions_of(LocalDisk(root), declared, [part], symbol):
                 assert all(row.values[name] is None for name in row.lacks)
 
 
@@ -239,14 +251,14 @@ def test_a_catalog_that_would_break_stored_parts_is_refused(
     part = write(tmp_path, former, rows_of(former, 0, 0, lambda _: None))
     if not remembered:
         (tmp_path / "_columns" / "grown.json").unlink()
-    (said,) = check_stored(tmp_path, now)
+    (said,) = check_stored(LocalDisk(tmp_path), now)
     assert complaint in said
     assert "delete" not in said
     with pytest.raises(InputError, match="Nothing was written") as refused:
         write(tmp_path, now, rows_of(now, 1, 0, a_one))
     assert complaint in str(refused.value)
-    assert [each.path for each in list_parts(tmp_path, now)] == [part]
-    assert check_stored(tmp_path, former) == []
+    assert [each.path for each in list_parts(LocalDisk(tmp_path), now)] == [part]
+    assert check_stored(LocalDisk(tmp_path), former) == []
 
 
 def test_what_only_an_older_date_has_is_remembered(tmp_path: Path):
@@ -255,7 +267,7 @@ def test_what_only_an_older_date_has_is_remembered(tmp_path: Path):
     grown = dataset(column("a"), column("b"))
     write(tmp_path, former, rows_of(former, 3, 0, lambda _: 1.0))
     write(tmp_path, grown, rows_of(grown, 0, 0, lambda _: 2.0))
-    assert len(check_stored(tmp_path, former)) == 1
+    assert len(check_stored(LocalDisk(tmp_path), former)) == 1
     with pytest.raises(InputError, match="b is stored, and not declared"):
         write(tmp_path, former, rows_of(former, 4, 0, lambda _: 1.0))
 
@@ -271,7 +283,7 @@ def test_what_is_remembered_may_be_deleted_or_torn(tmp_path: Path):
         with pytest.raises(InputError, match="b is stored, and not declared"):
             write(tmp_path, former, rows_of(former, 4, 0, lambda _: 1.0))
         write(tmp_path, grown, rows_of(grown, 1, 0, lambda _: None))
-        assert len(check_stored(tmp_path, former)) == 1
+        assert len(check_stored(LocalDisk(tmp_path), former)) == 1
 
 
 def test_a_part_without_a_record_is_as_its_own_schema_says(tmp_path: Path):
@@ -281,8 +293,8 @@ def test_a_part_without_a_record_is_as_its_own_schema_says(tmp_path: Path):
     table = pa.Table.from_pylist(rows, schema=arrow_schema(former))
     (tmp_path / FORMER).parent.mkdir(parents=True)
     pq.write_table(table, tmp_path / FORMER)
-    assert check_stored(tmp_path, now) == []
-    read = read_part(*list_parts(tmp_path, now), now, ["a", "new", "symbol"])
+    assert check_stored(LocalDisk(tmp_path), now) == []
+    read = read_part(*list_parts(LocalDisk(tmp_path), now), now, ["a", "new", "symbol"])
     assert read.to_pylist() == [{"a": 7.0, "new": None, "symbol": each} for each in SYMBOLS]
     assert read.schema.types == [pa.float64(), pa.float64(), pa.string()]
 
@@ -293,8 +305,8 @@ def test_what_feast_wrote_may_have_any_order(tmp_path: Path):
     rows = pa.Table.from_pylist(rows_of(now, 0, 0, a_one), arrow_schema(now))
     (tmp_path / FORMER).parent.mkdir(parents=True)
     pq.write_table(rows.select(rows.column_names[::-1]), tmp_path / FORMER)
-    assert check_stored(tmp_path, now) == []
-    assert read_part(*list_parts(tmp_path, now), now).equals(rows)
+    assert check_stored(LocalDisk(tmp_path), now) == []
+    assert read_part(*list_parts(LocalDisk(tmp_path), now), now).equals(rows)
 
 
 @pytest.mark.parametrize("reader", [by_the_project, by_the_offline_store])
@@ -312,10 +324,10 @@ def test_integers_that_no_double_equals_are_read_rounded_and_never_merged(tmp_pa
     former, now = dataset(column("a", Dtype.INT64)), dataset(column("a"))
     for created in (0, 1):
         write(tmp_path, former, rows_of(former, 0, created, lambda _: 2**53 + 1))
-    part = list_parts(tmp_path, now)[0]
+    part = list_parts(LocalDisk(tmp_path), now)[0]
     assert read_part(part, now, ["a"])["a"].to_pylist() == [2.0**53] * 3
-    (fault,) = inspect_part(tmp_path, now, part, Ledger.read(tmp_path)).faults
+    (fault,) = inspect_part(LocalDisk(tmp_path), now, part, Ledger.read(LocalDisk(tmp_path))).faults
     assert "a value that the declared type cannot contain" in fault
     with pytest.raises(CorruptPart, match="cannot contain"):
         compact(tmp_path, now, part.date)
-    assert len(list_parts(tmp_path, now)) == 2
+    assert len(list_parts(LocalDisk(tmp_path), now)) == 2

@@ -3,25 +3,24 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from ingestion.lakehouse import lakehouse_lock
-from ingestion.lakehouse.lock import is_writing
+from ingestion.lakehouse import LocalDisk, lakehouse_lock
 
 
 def test_a_run_is_writing_while_it_holds_the_lock(tmp_path: Path):
-    with lakehouse_lock(tmp_path, "a"):
-        assert is_writing(tmp_path, "a")
-        assert not is_writing(tmp_path, "b")
-    assert not is_writing(tmp_path, "a")
+    with lakehouse_lock(LocalDisk(tmp_path), "a"):
+        assert LocalDisk(tmp_path).is_writing("a")
+        assert not LocalDisk(tmp_path).is_writing("b")
+    assert not LocalDisk(tmp_path).is_writing("a")
 
 
 def test_a_lakehouse_that_is_not_there_has_no_writer_and_is_not_made(tmp_path: Path):
-    assert not is_writing(tmp_path / "none", "a")
+    assert not LocalDisk(tmp_path / "none").is_writing("a")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_in_the_file_is_no_lock(tmp_path: Path):
     (tmp_path / "_lock").write_text("run a (process 1)")
-    assert not is_writing(tmp_path, "a")
+    assert not LocalDisk(tmp_path).is_writing("a")
 
 
 def test_looks_keep_no_writer_out(tmp_path: Path):
@@ -30,14 +29,14 @@ def test_looks_keep_no_writer_out(tmp_path: Path):
 
     def look() -> None:
         while not ended.wait(0.002):
-            is_writing(tmp_path, "killed")
+            LocalDisk(tmp_path).is_writing("killed")
 
     looking = threading.Thread(target=look)
     looking.start()
     try:
         for _ in range(50):
             (tmp_path / "_lock").write_text("run killed (process 1)")
-            with lakehouse_lock(tmp_path, "writer"):
+            with lakehouse_lock(LocalDisk(tmp_path), "writer"):
                 pass
     finally:
         ended.set()

@@ -12,7 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.catalog import Dataset
-from ingestion.lakehouse import append_part, list_parts, read_current, read_current_of, read_part
+from ingestion.lakehouse import (
+    LocalDisk,
+    append_part,
+    list_parts,
+    read_current,
+    read_current_of,
+    read_part,
+)
 from ingestion.lakehouse.parts import Part
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
@@ -28,8 +35,8 @@ def test_they_are_those_among_all_rows(
     root = tmp_path_factory.mktemp("lakehouse")
     for n, symbols in enumerate(parts):
         rows = technicals(sorted(symbols), EVENING + timedelta(seconds=n))
-        append_part(root, GROUP, rows, f"run-{n}")
-    everything = list_parts(root, GROUP)
+        append_part(LocalDisk(root), GROUP, rows, f"run-{n}")
+    everything = list_parts(LocalDisk(root), GROUP)
     rows = read_current(everything, GROUP)
     found = read_current_of(everything, GROUP, sorted(wanted))
     assert found.to_pylist() == [row for row in rows.to_pylist() if row["symbol"] in wanted]
@@ -39,8 +46,10 @@ def test_a_part_of_other_symbols_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n, symbols in enumerate((["A:A", "A:C"], ["A:D", "A:F"], ["A:G"])):
-        append_part(tmp_path, GROUP, technicals(symbols, EVENING + timedelta(seconds=n)), "run")
-    parts, read = list_parts(tmp_path, GROUP), []
+        append_part(
+            LocalDisk(tmp_path), GROUP, technicals(symbols, EVENING + timedelta(seconds=n)), "run"
+        )
+    parts, read = list_parts(LocalDisk(tmp_path), GROUP), []
 
     def noting(part: Part, dataset: Dataset, columns: list[str] | None = None) -> object:
         read.append(part)

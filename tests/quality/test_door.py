@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: object) -> Proj
 
 
 def quarantine(settings: Project) -> pa.Table:
-    return pq.read_table(settings.lakehouse / "_runs" / "run" / QUARANTINE_FILE)
+    return pq.read_table(settings.lakehouse_at / "_runs" / "run" / QUARANTINE_FILE)
 
 
 def test_what_is_quarantined_is_on_disk_with_its_reasons_and_all_columns(project: Project):
@@ -68,7 +68,7 @@ def test_a_few_rows_are_judged_with_those_that_stay_beside_them(project: Project
     assert not report.refused
     assert report.accepted.equals(rows)
     assert report.quarantined.num_rows == 0  # a stored row that breaks a rule stays where it is
-    assert not (project.lakehouse / "_runs" / "run").exists()
+    assert not (project.lakehouse_at / "_runs" / "run").exists()
 
 
 def test_of_a_refused_date_the_rows_to_publish_alone_go_to_quarantine(project: Project):
@@ -82,7 +82,7 @@ def test_of_a_refused_date_the_rows_to_publish_alone_go_to_quarantine(project: P
 
 def test_without_a_fault_there_is_no_quarantine_file(project: Project):
     assert not check_at_door(project, GROUP, technicals(30), "run").refused
-    assert not (project.lakehouse / "_runs").exists()
+    assert not (project.lakehouse_at / "_runs").exists()
 
 
 def test_both_groups_of_a_run_share_one_file(project: Project):

@@ -28,7 +28,7 @@ def request(**changes: Any) -> FeatureIngestRequest:
 
 
 def receipt(settings: Project) -> dict[str, Any]:
-    (path,) = (settings.lakehouse / "_runs").glob("*/feature_ingest.tv_technicals_1d.json")
+    (path,) = (settings.lakehouse_at / "_runs").glob("*/feature_ingest.tv_technicals_1d.json")
     document: dict[str, Any] = json.loads(path.read_bytes())
     return document
 
@@ -41,7 +41,7 @@ def test_a_row_that_contradicts_itself_is_quarantined_and_the_others_published(
     result = feature_ingest(settings, request())
     assert result.part is not None
     assert read_file(result.part)["symbol"].to_pylist() == good
-    quarantine = pq.read_table(result.receipt.parent / QUARANTINE_FILE)
+    quarantine = pq.read_table(result.receipt.path.parent / QUARANTINE_FILE)
     assert quarantine["symbol"].to_pylist() == [bad]
     assert quarantine[FAILED].to_pylist() == [["Recommend.All identity"]]
     assert quarantine["Recommend.All"].to_pylist() == [1.0]
@@ -62,7 +62,7 @@ def test_too_many_of_them_refuse_the_snapshot_and_keep_it_in_quarantine(
     document = receipt(settings)
     assert document["verdict"] == "refuse"
     assert document["coverage"] == 1
-    run = settings.lakehouse / "_runs" / document["run_id"]
+    run = settings.lakehouse_at / "_runs" / document["run_id"]
     assert pq.read_metadata(run / QUARANTINE_FILE).num_rows == 60
 
 

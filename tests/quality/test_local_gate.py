@@ -36,9 +36,9 @@ def strict(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_rows_that_break_a_rule_reach_no_part(strict: Project):
     result = backfill(strict, FIRST, date(2021, 4, 8))
-    kept = pa.concat_tables([read_file(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
+    kept = pa.concat_tables([read_file(p) for p in list_parts(strict.lakehouse, LOCAL_1D)])
     assert result.receipt is not None
-    out = pq.read_table(result.receipt.parent / QUARANTINE_FILE)
+    out = pq.read_table(result.receipt.path.parent / QUARANTINE_FILE)
     assert result.quarantined == out.num_rows > 0
     assert pc.max(kept["RSI"]).as_py() <= 75 < pc.min(out["RSI"]).as_py()
     assert {tuple(each) for each in out[FAILED].to_pylist()} == {("RSI bounds",)}
@@ -52,9 +52,9 @@ def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Project):
         with pytest.raises(GateRefused, match="rows: 0, at least 1"):
             backfill(strict, LAST, LAST)
     assert not list_parts(strict.lakehouse, LOCAL_1D)
-    (path,) = (strict.lakehouse / "_runs").glob(f"*/{QUARANTINE_FILE}")
+    (path,) = (strict.lakehouse_at / "_runs").glob(f"*/{QUARANTINE_FILE}")
     assert pq.read_metadata(path).num_rows == 60
-    (path,) = (strict.lakehouse / "_runs").glob("*/backfill.json")
+    (path,) = (strict.lakehouse_at / "_runs").glob("*/backfill.json")
     assert json.loads(path.read_text())["outcome"] == "refused"
 
 
@@ -65,11 +65,11 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
         patch.setattr("ingestion.quality.check.row_rules", lambda _: (Within("RSI", 0, 1),))
         with pytest.raises(GateRefused) as refused:
             local_features(strict)
-    stored = pa.concat_tables([read_file(p.path) for p in list_parts(strict.lakehouse, LOCAL_1D)])
+    stored = pa.concat_tables([read_file(p) for p in list_parts(strict.lakehouse, LOCAL_1D)])
     told = str(refused.value)
     assert f"published before that: local_1d ({stored.num_rows:,} rows)" in told
     assert "nothing was published" not in told
-    (path,) = (strict.lakehouse / "_runs").glob("*/local_features.json")
+    (path,) = (strict.lakehouse_at / "_runs").glob("*/local_features.json")
     assert str(path) in told
     receipt = json.loads(path.read_text())
     assert (receipt["outcome"], receipt["quality"]["verdict"]) == ("refused", "refuse")
@@ -78,7 +78,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
     result = local_features(strict)
     assert result.dates > 0
     assert {part.date for part in list_parts(strict.lakehouse, LOCAL_1D)} >= {LAST}
-    done = json.loads(result.receipt.read_text()) if result.receipt else {}
+    done = json.loads(result.receipt.path.read_text()) if result.receipt else {}
     assert (done["outcome"], done["error"]) == ("done", None)
 
 
@@ -90,7 +90,7 @@ def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
     import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
     backfill(settings, LAST, LAST)
     (part,) = list_parts(settings.lakehouse, LOCAL_1D)
-    stored = read_file(part.path).sort_by([("RSI", "descending")])
+    stored = read_file(part).sort_by([("RSI", "descending")])
     assert stored.num_rows == 60
     chosen = stored["symbol"].take([0, 1, *range(34, 60)])
     limit = sum(stored["RSI"].take([1, 2]).to_pylist()) / 2
@@ -101,7 +101,7 @@ def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
     result = backfill(settings, LAST, LAST)
     assert result.quarantined == 2
     assert 18 <= result.rows_written <= 26  # a close at the day's low cannot be lower
-    out = pq.read_table(settings.lakehouse / "_runs" / result.run_id / QUARANTINE_FILE)
+    out = pq.read_table(settings.lakehouse_at / "_runs" / result.run_id / QUARANTINE_FILE)
     assert set(out["symbol"].to_pylist()) == set(stored["symbol"].take([0, 1]).to_pylist())
 
 

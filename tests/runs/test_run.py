@@ -44,7 +44,7 @@ def test_the_head_says_which_run_of_which_code_did_what(settings: Project, at):
     at(EVENING)
     run = Run(settings, "run-1", "some-job", {"first": date(2026, 1, 16)}, file="some_job.json")
     run.tell(rows=3)
-    document = json.loads(run.write().read_text())
+    document = json.loads(run.write().path.read_text())
     assert document.keys() == {*HEAD, "rows"}
     assert document["run_id"] == "run-1"
     assert document["request"] == {"first": "2026-01-16"}
@@ -62,15 +62,15 @@ def test_the_hash_of_each_part_is_that_of_its_file(settings: Project):
     part = append_part(settings.lakehouse, GROUP, late, "run-1")
     assert run.head()["parts"] == [
         {
-            "part": part.relative_to(settings.lakehouse).as_posix(),
-            "sha256": hashlib.sha256(part.read_bytes()).hexdigest(),
+            "part": part.path.relative_to(settings.lakehouse_at).as_posix(),
+            "sha256": hashlib.sha256(part.path.read_bytes()).hexdigest(),
             "rows": 2,
         }
     ]
 
 
 def read(run: Run) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(run.receipt.read_text())
+    document: dict[str, Any] = json.loads(run.receipt.path.read_text())
     return document
 
 
@@ -114,8 +114,8 @@ def test_a_job_that_is_left_by_an_error_leaves_a_receipt_that_says_so(
 
 def test_a_receipt_that_cannot_be_written_hides_no_error(settings: Project):
     run = Run(settings, "run-1", "job", file="job.json")
-    (settings.lakehouse / "_runs").mkdir(parents=True)
-    (settings.lakehouse / "_runs" / "run-1").touch()  # where the folder should be
+    (settings.lakehouse_at / "_runs").mkdir(parents=True)
+    (settings.lakehouse_at / "_runs" / "run-1").touch()  # where the folder should be
     with pytest.raises(InputError, match="the first error"), run:
         raise InputError("the first error")
     with pytest.raises(InputError, match="run-1"), run:
@@ -134,7 +134,7 @@ def test_no_secret_gets_into_a_receipt(settings: Project):
     run = Run(settings, "run-1", "job", request, file="job.json")
     with pytest.raises(InputError), run:
         raise InputError("the scanner says: Cookie sessionid=s3cret, Cookie: s3cret-header")
-    text = run.receipt.read_text()
+    text = run.receipt.path.read_text()
     assert "s3cret" not in text
     document = json.loads(text)
     assert "headers" not in document["request"]["scanner"]
@@ -167,13 +167,13 @@ def test_imports_and_recomputations_leave_receipts_with_the_hashes_of_their_part
     expected = ((imported.receipt, 6), (filled.receipt, 6), (nothing.receipt, 0))
     for path, parts in expected:
         assert path is not None
-        document = json.loads(path.read_text())
+        document = json.loads(path.path.read_text())
         assert document.keys() >= HEAD
         assert len(document["parts"]) == parts
         for part in document["parts"]:
-            content = (settings.lakehouse / part["part"]).read_bytes()
+            content = (settings.lakehouse_at / part["part"]).read_bytes()
             assert hashlib.sha256(content).hexdigest() == part["sha256"]
-    assert json.loads(filled.receipt.read_text())["request"] == {
+    assert json.loads(filled.receipt.path.read_text())["request"] == {
         "first": "2021-01-01",
         "last": "2021-12-31",
     }

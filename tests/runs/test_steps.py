@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Project:
 
 def receipts(project: Project) -> dict[str, tuple[str, str | None]]:
     """Return outcome and error by the receipt's name."""
-    files = (project.lakehouse / "_runs").glob("*/*.json")
+    files = (project.lakehouse_at / "_runs").glob("*/*.json")
     read = {file.name: json.loads(file.read_text()) for file in files}
     return {name: (each["outcome"], each["error"]) for name, each in read.items()}
 

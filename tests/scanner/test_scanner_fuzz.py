@@ -153,7 +153,7 @@ def test_any_answers_end_in_a_receipt_or_an_error_of_ours(
             told, published = "", result.report.fetched
         assert told.isprintable()
         assert len(told) < 1000
-        (receipt,) = settings.lakehouse.glob(f"_runs/*/{snapshot_file(TV_TECHNICALS_1D)}")
+        (receipt,) = settings.lakehouse_at.glob(f"_runs/*/{snapshot_file(TV_TECHNICALS_1D)}")
         document = json.loads(receipt.read_text())
         assert (document["outcome"] == "done") == (not told)
         assert receipt.stat().st_size < 20_000

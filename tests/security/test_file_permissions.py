@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.cli import entry as cli
 from ingestion.cli.commands import cli as commands
-from ingestion.lakehouse import write_run_file
+from ingestion.lakehouse import LocalDisk, write_run_file
 from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
 from tests.processes import Command, Forge, project_of
@@ -31,9 +31,9 @@ def others_may(path: Path) -> int:
 @pytest.mark.usefixtures("umask")
 def test_a_receipt_is_its_owners_alone(tmp_path: Path) -> None:
     for _ in range(2):  # also one that replaces another
-        receipt = write_run_file(tmp_path, "run", "receipt.json", b"{}")
-        assert others_may(receipt) == 0
-        assert receipt.read_bytes() == b"{}"
+        receipt = write_run_file(LocalDisk(tmp_path), "run", "receipt.json", b"{}")
+        assert others_may(receipt.path) == 0
+        assert receipt.path.read_bytes() == b"{}"
 
 
 @pytest.mark.usefixtures("umask")
@@ -83,7 +83,7 @@ def test_a_flow_leaves_receipts_registry_and_online_store_to_their_owner_alone(
     done = forge.start(flow, project_of(settings, MONDAY), allow_all).wait()
     assert done.code == 0, done.err
     data = settings.folder / "data"
-    receipts = [path for path in (settings.lakehouse / "_runs").rglob("*") if path.is_file()]
+    receipts = [path for path in (settings.lakehouse_at / "_runs").rglob("*") if path.is_file()]
     stores = [path for path in data.glob("*.db*") if path.is_file()]
     assert receipts
     assert {"online.db", "registry.db"} <= {path.name for path in stores}

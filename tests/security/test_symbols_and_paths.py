@@ -136,7 +136,7 @@ def test_a_symbol_of_candidates_is_no_path(
         file.write_text(json.dumps(names))
         try:
             source = read_candidates(file)
-            asked = Project(settings.folder, settings.lakehouse, url)
+            asked = Project(settings.folder, settings.lakehouse_at, url)
             feature_ingest(asked, FeatureIngestRequest(source, 0.0, OPTIONS))
         except TvfeastError as error:
             str(error).encode()
@@ -151,7 +151,7 @@ def test_a_symbol_of_the_scanners_answer_is_no_path(
     listed[:] = names
     with tempfile.TemporaryDirectory() as folder:
         root, settings = in_depths(folder)
-        asked = Project(settings.folder, settings.lakehouse, url)
+        asked = Project(settings.folder, settings.lakehouse_at, url)
         try:
             result = feature_ingest(asked, FeatureIngestRequest(Market("america"), 0.0, OPTIONS))
         except TvfeastError as error:

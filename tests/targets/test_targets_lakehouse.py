@@ -20,7 +20,7 @@ from ingestion.datasets import forward_returns
 from ingestion.jobs.compute import lookahead
 from ingestion.jobs.compute.lookahead import verify_lakehouse
 from ingestion.jobs.serve.targets import LABEL_COLUMNS, read_bars, training_labels
-from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.lakehouse import LocalDisk, append_part, arrow_schema
 from ingestion.lakehouse.parts import Part
 from ingestion.project import Project
 
@@ -72,7 +72,7 @@ def write(settings: Project, bars: pa.Table, created: datetime = WRITTEN) -> Non
 
 def spoil(settings: Project, day: date) -> None:
     """Put a part that cannot be read into a partition."""
-    folder = settings.lakehouse / OHLCV_1D.storage / f"date={day}"
+    folder = settings.lakehouse_at / OHLCV_1D.storage / f"date={day}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "part-99.parquet").write_bytes(b"no Parquet")
 
@@ -114,7 +114,7 @@ def test_no_bars_are_an_empty_table_of_the_same_columns(stocked: Project) -> Non
     there = read_bars(stocked.lakehouse, FIRST, LAST)
     for nothing in (
         read_bars(stocked.lakehouse, date(1999, 1, 1), date(1999, 12, 31)),
-        read_bars(stocked.lakehouse / "elsewhere", FIRST, LAST),
+        read_bars(LocalDisk(stocked.lakehouse_at / "elsewhere"), FIRST, LAST),
         read_bars(stocked.lakehouse, FIRST, LAST, ["TEST:NONE"]),
         read_bars(stocked.lakehouse, FIRST, LAST, []),
     ):
@@ -134,7 +134,7 @@ def test_labels_are_the_forward_returns_of_all_bars(stocked: Project, entry: str
 
 def test_only_the_partitions_of_the_windows_are_read(stocked: Project, empty: Project) -> None:
     wanted = training_labels(stocked, "fwd_return_1d", FIRST, LAST)
-    copytree(stocked.lakehouse, empty.lakehouse)
+    copytree(stocked.lakehouse_at, empty.lakehouse_at)
     spoil(empty, FIRST - timedelta(days=1))
     spoil(empty, LAST + timedelta(days=13))
     assert training_labels(empty, "fwd_return_1d", FIRST, LAST) == wanted
@@ -206,7 +206,7 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project
     listed, moved = lookahead.list_parts, []
 
     def moved_once(root: Path, dataset: Dataset) -> list[Part]:
-        parts = listed(root, dataset)
+        parts = listed(LocalDisk(root), dataset)
         if not moved:
             last = parts[-1].path
             moved.append(last.rename(last.with_name("part-1.parquet")))
@@ -220,7 +220,7 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project
 def test_on_a_sunday_the_proof_takes_every_markets_symbols(stocked: Project, tmp_path: Path):
     """The newest week of dates has coins alone, as after a holiday of the others."""
     settings = settings_in(tmp_path)
-    copytree(stocked.lakehouse, settings.lakehouse)
+    copytree(stocked.lakehouse_at, settings.lakehouse_at)
     sunday = datetime(2020, 11, 1, tzinfo=UTC)
     for coin in ("BINANCE:BTCUSDT", "COINBASE:ETHUSD", "COINBASE:SOLUSD"):
         write(settings, daily([10.0 + day for day in range(8)], symbol=coin, start=sunday))

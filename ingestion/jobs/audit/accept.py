@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.missing_files import RECEIPT_FILE
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import key_below
+from ingestion.lakehouse import Lakehouse, RunFile
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -22,7 +22,7 @@ class AcceptResult:
     run_id: str
     reason: str
     accepted: tuple[Entry, ...]
-    receipt: Path
+    receipt: RunFile
 
 
 def accept_losses(project: Project, names: Collection[str], reason: str) -> AcceptResult:
@@ -45,12 +45,14 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
     """
     if not reason.strip():
         raise InputError("--accept needs a --reason: what became of the rows, and who says so")
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     request = {"accept": list(names), "reason": reason}
     with Run.open(project, "verify --accept", request, file=RECEIPT_FILE) as run:
-        Ledger.read(root)  # all of them: without one, what is gone cannot be told
+        Ledger.read(lakehouse)  # all of them: without one, what is gone cannot be told
         lost = check_lakehouse(project).lost
-        accepted = tuple(dict.fromkeys(entry for name in names for entry in _of(root, name, lost)))
+        accepted = tuple(
+            dict.fromkeys(entry for name in names for entry in _of(lakehouse, name, lost))
+        )
         told = [
             {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
             for entry in accepted
@@ -59,8 +61,8 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
     return AcceptResult(run.id, reason, accepted, run.receipt)
 
 
-def _of(root: Path, name: str, lost: Collection[Entry]) -> list[Entry]:
-    wanted = key_below(root, name)
+def _of(lakehouse: Lakehouse, name: str, lost: Collection[Entry]) -> list[Entry]:
+    wanted = lakehouse.key_of(name)
     found = [entry for entry in lost if wanted and PurePath(entry.part).is_relative_to(wanted)]
     if not found:
         raise InputError(

@@ -100,7 +100,7 @@ def check_catalog(project: Project) -> CheckedCatalog:
 def _complaints(project: Project) -> Iterator[str]:
     yield from _not_ignored(project.feast_repository)
     yield from _wrong_look_backs(project)
-    if project.lakehouse.is_dir():
+    if project.lakehouse.exists(""):
         from ingestion.jobs.compute.definitions import changed_formulas
 
         yield from map(str, changed_formulas(project))

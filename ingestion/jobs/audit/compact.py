@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
-from ingestion.lakehouse import by_date, list_parts
+from ingestion.lakehouse import RunFile, by_date, list_parts
 from ingestion.lakehouse.compact import Merged, finish_merges, merge_parts
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
@@ -29,7 +28,7 @@ class CompactResult:
     merged: tuple[Merged, ...]
     left: tuple[str, ...]
     """Why dates that have several parts were left alone, a line each."""
-    receipt: Path
+    receipt: RunFile
 
     @property
     def replaced(self) -> int:
@@ -60,7 +59,7 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
     LakehouseLocked
         If another run is writing.
     """
-    today, root = clock.now().date(), project.lakehouse
+    today, lakehouse = clock.now().date(), project.lakehouse
     before = before or today
     if before > today:
         raise InputError(
@@ -68,14 +67,14 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
         )
     merged, left = [], []
     with Run.open(project, "compact", {"before": before}, file=RECEIPT_FILE) as run:
-        ledger = Ledger.read(root)
+        ledger = Ledger.read(lakehouse)
         for dataset in project.catalog.datasets:
-            finish_merges(root, dataset)
-            for day, parts in by_date(list_parts(root, dataset)).items():
+            finish_merges(lakehouse, dataset)
+            for day, parts in by_date(list_parts(lakehouse, dataset)).items():
                 if day >= before or len(parts) < 2:
                     continue
                 try:
-                    merged.append(merge_parts(root, dataset, day, ledger, run.id))
+                    merged.append(merge_parts(lakehouse, dataset, day, ledger, run.id))
                 except CorruptPart as error:
                     left.append(str(error))
         run.tell(

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
@@ -22,7 +21,7 @@ from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Sto
 from ingestion.jobs.audit.waiting import notes_on_bars
 from ingestion.jobs.compute.definitions import definition_in, difference
 from ingestion.jobs.compute.window import missing_in_window
-from ingestion.lakehouse import Part, by_date, list_parts, receipts_of_run
+from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.run_files import RunFile
@@ -105,13 +104,13 @@ def _story(
     as_of: datetime,
     now: datetime,
 ) -> Story:
-    root = project.lakehouse
-    dates = by_date(list_parts(root, group))
+    lakehouse = project.lakehouse
+    dates = by_date(list_parts(lakehouse, group))
     until = [day for day in reversed(dates) if day <= as_of.date()]
     since = [day for day in dates if as_of.date() <= day <= now.date()]
-    backwards = _events(root, group, dates, until, symbol, newest_first=True)
+    backwards = _events(lakehouse, group, dates, until, symbol, newest_first=True)
     earlier = (rows for rows in backwards if rows[0].values[group.event] <= as_of)
-    forwards = _events(root, group, dates, since, symbol, newest_first=False)
+    forwards = _events(lakehouse, group, dates, since, symbol, newest_first=False)
     later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
     known = [row for row in deciding if row.values[_CREATED] <= as_of]
@@ -120,50 +119,50 @@ def _story(
     mark = definition_marks([computed_by])[column.name] if computed_by else None
 
     def last(rows: list[StoredRow]) -> Version | None:
-        return _version(root, group, column, rows[-1], mark) if rows else None
+        return _version(lakehouse, group, column, rows[-1], mark) if rows else None
 
     return Story(
         view=group.name,
         source=_source(project, column),
         meaning=column.meaning,
         ttl=group.ttl,
-        versions=tuple(_version(root, group, column, row, mark) for row in reversed(deciding)),
+        versions=tuple(_version(lakehouse, group, column, row, mark) for row in reversed(deciding)),
         expired=bool(deciding) and deciding[0].values[group.event] + group.ttl < as_of,
         recorded=last(known),
-        bar=_bar(root, group, symbol, deciding[-1].values) if deciding else None,
+        bar=_bar(lakehouse, group, symbol, deciding[-1].values) if deciding else None,
         supersedes=last(before),
         superseded_by=last(after),
         missing=(
-            missing_in_window(root, symbol, computed_by, deciding[-1].values[group.event], now)
+            missing_in_window(lakehouse, symbol, computed_by, deciding[-1].values[group.event], now)
             if deciding and computed_by
             else ()
         ),
         notes=(
-            tuple(notes_on_bars(root, symbol, deciding[-1].values[group.event], as_of))
+            tuple(notes_on_bars(lakehouse, symbol, deciding[-1].values[group.event], as_of))
             if deciding and group.source.of_closed_bars
             else ()
         ),
-        kept_back=tuple(_kept_back(root, group, column, symbol, since_then, as_of)),
+        kept_back=tuple(_kept_back(lakehouse, group, column, symbol, since_then, as_of)),
         online=None,
     )
 
 
 def _kept_back(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     column: Column,
     symbol: str,
     since: datetime | None,
     as_of: datetime,
 ) -> Iterator[KeptBack]:
-    for run_id, row in quarantined_rows(root, group.name, symbol):
+    for run_id, row in quarantined_rows(lakehouse, group.name, symbol):
         event = row[group.event]
         if event <= as_of and (since is None or event > since):
             yield KeptBack(row.get(column.name), event, tuple(row[FAILED]), run_id)
 
 
 def _events(
-    root: Path,
+    lakehouse: Lakehouse,
     dataset: Dataset,
     dates: dict[date, list[Part]],
     days: list[date],
@@ -174,20 +173,20 @@ def _events(
     """Yield the versions of each of a symbol's rows, the last written last."""
     for day in days:
         of_event: dict[datetime, list[StoredRow]] = {}
-        for row in versions_of(root, dataset, dates[day], symbol):
+        for row in versions_of(lakehouse, dataset, dates[day], symbol):
             of_event.setdefault(row.values[dataset.event], []).append(row)
         yield from (of_event[event] for event in sorted(of_event, reverse=newest_first))
 
 
 def _version(
-    root: Path, group: FeatureGroup, column: Column, row: StoredRow, mark: str | None
+    lakehouse: Lakehouse, group: FeatureGroup, column: Column, row: StoredRow, mark: str | None
 ) -> Version:
     origin, part = row.origin, row.part
     run_id = origin.run_id if origin else None
-    receipts = receipts_of_run(root, run_id) if run_id else []
+    receipts = receipts_of_run(lakehouse, run_id) if run_id else []
     said = list(_said(receipts))
     written_as = origin.part if origin and origin.part != part else None
-    recorded = {entry.part: entry for entry in read_ledger(root, run_id)} if run_id else {}
+    recorded = {entry.part: entry for entry in read_ledger(lakehouse, run_id)} if run_id else {}
     entry = recorded.get(written_as or part)
     return Version(
         value=row.values[column.name],
@@ -238,17 +237,19 @@ def _source(project: Project, column: Column) -> str:
     return retired + project.formulas[column.name].description
 
 
-def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -> Bar | None:
+def _bar(
+    lakehouse: Lakehouse, group: FeatureGroup, symbol: str, values: dict[str, Any]
+) -> Bar | None:
     """Tell of the bar that a row describes, and of the stored bar with that open or close."""
     opened: datetime | None = values["bar_timestamp"]
     if opened is None:
         return None
     seconds = int(opened.timestamp())
     close = datetime.fromtimestamp(bar_close(symbol, seconds), UTC)
-    of_day = by_date(list_parts(root, OHLCV_1D, close.date())).get(close.date(), [])
+    of_day = by_date(list_parts(lakehouse, OHLCV_1D, close.date())).get(close.date(), [])
     stored = [
         row
-        for row in versions_of(root, OHLCV_1D, of_day, symbol)
+        for row in versions_of(lakehouse, OHLCV_1D, of_day, symbol)
         if row.values["timestamp"] == seconds or row.values[OHLCV_1D.event] == close
     ]
     bar = stored[-1] if stored else None
@@ -259,7 +260,7 @@ def _bar(root: Path, group: FeatureGroup, symbol: str, values: dict[str, Any]) -
     state = BarState.CLOSED
     if not is_final:
         known_at = values["timestamp"]
-        state = bar_state(symbol, seconds, known_at, Feeds(root).delay(symbol, known_at))
+        state = bar_state(symbol, seconds, known_at, Feeds(lakehouse).delay(symbol, known_at))
     return Bar(
         open=opened,
         close=close,

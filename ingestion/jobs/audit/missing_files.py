@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import Dataset
-from ingestion.lakehouse import is_there, list_parts, run_file, run_ids
+from ingestion.lakehouse import Lakehouse, list_parts, run_file, run_ids
 from ingestion.lakehouse.ledger import Entry, Key, Ledger, read_run_files
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
@@ -34,7 +33,9 @@ class Losses:
     """Parts whose place a merged one took."""
 
 
-def find_losses(root: Path, datasets: Iterable[Dataset], published: Collection[Key]) -> Losses:
+def find_losses(
+    lakehouse: Lakehouse, datasets: Iterable[Dataset], published: Collection[Key]
+) -> Losses:
     """Look for parts and receipts that are gone; waits for nobody.
 
     A ledger that cannot be read is left out: what only it knows of is not missed.
@@ -46,15 +47,15 @@ def find_losses(root: Path, datasets: Iterable[Dataset], published: Collection[K
     published
         What receipts say was there, though a ledger has lost its word for it.
     """
-    known = Ledger.read(root, whole=False)
-    present = {part.key for dataset in datasets for part in list_parts(root, dataset)}
+    known = Ledger.read(lakehouse, whole=False)
+    present = {part.key for dataset in datasets for part in list_parts(lakehouse, dataset)}
     # Read after the listing: whatever had taken a part's place by then was announced before.
-    replaced = Ledger.read(root, whole=False).replaced(present)
+    replaced = Ledger.read(lakehouse, whole=False).replaced(present)
     gone = [entry for entry in known if entry.part not in present | replaced]
     appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
     lost = appeared + _overwritten(known, present)
-    lost += [entry for run_id in run_ids(root) for entry in gone_files(root, run_id)]
-    answered_for = _accepted(root)
+    lost += [entry for run_id in run_ids(lakehouse) for entry in gone_files(lakehouse, run_id)]
+    answered_for = _accepted(lakehouse)
     return Losses(
         lost=tuple(entry for entry in lost if entry.key not in answered_for),
         accepted=tuple(entry for entry in lost if entry.key in answered_for),
@@ -63,24 +64,24 @@ def find_losses(root: Path, datasets: Iterable[Dataset], published: Collection[K
     )
 
 
-def gone_files(root: Path, run_id: str) -> list[Entry]:
+def gone_files(lakehouse: Lakehouse, run_id: str) -> list[Entry]:
     """Return the files of a run's own folder that it saw in their places and that are gone."""
     try:
-        recorded = read_run_files(root, run_id).values()
+        recorded = read_run_files(lakehouse, run_id).values()
     except InputError:  # an unreadable ledger is named as such
         return []
-    gone = [last for last, *_ in recorded if last.confirmed and not is_there(root, last.part)]
+    gone = [last for last, *_ in recorded if last.confirmed and not lakehouse.exists(last.part)]
     # A run that is retired meanwhile goes whole.
-    return gone if run_file(root, run_id, "").exists() else []
+    return gone if run_file(lakehouse, run_id, "").exists() else []
 
 
-def _accepted(root: Path) -> frozenset[Key]:
+def _accepted(lakehouse: Lakehouse) -> frozenset[Key]:
     def read(receipt: dict[str, Any]) -> set[Key] | None:
         if ended_before(receipt, "accepted"):
             return None
         return {(each["run_id"], each["part"], each["sha256"]) for each in receipt["accepted"]}
 
-    return frozenset(key for keys in receipts_told(root, RECEIPT_FILE, read) for key in keys)
+    return frozenset(key for keys in receipts_told(lakehouse, RECEIPT_FILE, read) for key in keys)
 
 
 def _overwritten(ledger: Ledger, present: set[str]) -> list[Entry]:

@@ -22,7 +22,6 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ingestion.base.errors import CorruptPart, InputError
@@ -31,12 +30,11 @@ from ingestion.jobs.audit.missing_files import gone_files
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE as IMPORT_FILE
 from ingestion.jobs.profiles import FLOW_FILE
 from ingestion.jobs.serve.training_set import RECEIPT_FILE as TRAINING_FILE
-from ingestion.lakehouse import files_of_run, list_parts, replaced_parts, run_ids
+from ingestion.lakehouse import Lakehouse, files_of_run, list_parts, replaced_parts, run_ids
 from ingestion.lakehouse.ledger import read_ledger
-from ingestion.lakehouse.local_disk import remove_runs
 from ingestion.lakehouse.origins import runs_of
 from ingestion.lakehouse.parts import read_metadata
-from ingestion.lakehouse.run_files import RunFile
+from ingestion.lakehouse.run_files import RunFile, remove_runs
 from ingestion.markets.universe import read_universe
 from ingestion.project import Project
 from ingestion.runs.quarantine import QUARANTINE_FILE
@@ -109,7 +107,7 @@ def prune(
         run.tell(before=result.before, retired=result.retired, kept=result.reasons)
         if result.retired:
             run.write()
-            remove_runs(project.lakehouse, result.retired, run.id)
+            remove_runs(project.lakehouse, result.retired)
     return replace(result, run_id=run.id)
 
 
@@ -140,13 +138,13 @@ def not_needed(project: Project, before: str) -> tuple[tuple[str, ...], dict[str
     dict
         Reasons, by the ids of the other runs below ``before``.
     """
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     kept: dict[str, str] = {}
     newest: dict[tuple[object, ...], tuple[str, str]] = {}
-    for run_id in reversed(run_ids(root)):
+    for run_id in reversed(run_ids(lakehouse)):
         try:
-            documents = _documents(root, run_id)
-            reason = _lasting(root, run_id, documents)
+            documents = _documents(lakehouse, run_id)
+            reason = _lasting(lakehouse, run_id, documents)
         except InputError:
             documents, reason = {}, _FAULT
         for name, document in documents.items():
@@ -156,17 +154,19 @@ def not_needed(project: Project, before: str) -> tuple[tuple[str, ...], dict[str
     for run_id, name in newest.values():
         if run_id < before:
             kept.setdefault(run_id, f"it has the newest receipt of its kind: {name}")
-    old = [run_id for run_id in reversed(run_ids(root)) if run_id < before and run_id not in kept]
+    old = [
+        run_id for run_id in reversed(run_ids(lakehouse)) if run_id < before and run_id not in kept
+    ]
     origins = _origins(project) if old else frozenset()
     for run_id in old:
         if run_id in origins:
             kept[run_id] = "a part names it"
-        elif _has_fault(root, run_id):
+        elif _has_fault(lakehouse, run_id):
             kept[run_id] = _FAULT
     return tuple(run_id for run_id in old if run_id not in kept), kept
 
 
-def _documents(root: Path, run_id: str) -> _Documents:
+def _documents(lakehouse: Lakehouse, run_id: str) -> _Documents:
     """Return what a run's receipts say.
 
     Raises
@@ -174,18 +174,20 @@ def _documents(root: Path, run_id: str) -> _Documents:
     InputError
         If one cannot be read, or the folder is no run's.
     """
-    files = files_of_run(root, run_id)
+    files = files_of_run(lakehouse, run_id)
     if not files or not _RUN_ID.fullmatch(run_id):
         raise InputError(f"{run_id} is no run")
     return {file.name: read_receipt(file) for file in files if file.name.endswith(".json")}
 
 
-def _lasting(root: Path, run_id: str, documents: _Documents) -> str | None:
+def _lasting(lakehouse: Lakehouse, run_id: str, documents: _Documents) -> str | None:
     """Return why a run is needed for as long as the lakehouse is; None if it is not."""
-    if read_ledger(root, run_id) or any(document.get("parts") for document in documents.values()):
+    if read_ledger(lakehouse, run_id) or any(
+        document.get("parts") for document in documents.values()
+    ):
         return "it has written parts"
     for name, reason in _LASTING.items():
-        if RunFile(run_id, name, root).exists():
+        if RunFile(run_id, name, lakehouse).exists():
             return reason
     return None
 
@@ -215,14 +217,14 @@ def _kinds(
 
 def _origins(project: Project) -> Collection[str]:
     """Return the runs that the parts themselves name, whatever the ledgers say."""
-    root, names = project.lakehouse, set[str]()
+    lakehouse, names = project.lakehouse, set[str]()
     for dataset in project.catalog.datasets:
-        for part in (*list_parts(root, dataset), *replaced_parts(root, dataset)):
+        for part in (*list_parts(lakehouse, dataset), *replaced_parts(lakehouse, dataset)):
             # Feast's own parts name no run; `verify` reports those that cannot be read.
             with suppress(CorruptPart, FileNotFoundError, ValueError):
                 names |= runs_of(read_metadata(part).metadata)
     return names
 
 
-def _has_fault(root: Path, run_id: str) -> bool:
-    return any(folder_faults(root, run_id)) or any(gone_files(root, run_id))
+def _has_fault(lakehouse: Lakehouse, run_id: str) -> bool:
+    return any(folder_faults(lakehouse, run_id)) or any(gone_files(lakehouse, run_id))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ingestion.base.columns import damage, recorded
 from ingestion.base.errors import CorruptPart, FeastRepositoryError
@@ -12,6 +11,7 @@ from ingestion.base.store_files import read_configuration
 from ingestion.catalog import Dataset
 from ingestion.jobs.compute.definitions import changed_formulas
 from ingestion.jobs.serve.feast_repository import open_repository
+from ingestion.lakehouse import Lakehouse
 from ingestion.lakehouse.origins import is_of_a_run
 from ingestion.lakehouse.parts import list_parts, read_schema, replaced_parts
 from ingestion.lakehouse.schema import arrow_schema, misfits
@@ -77,8 +77,8 @@ def check_upgrade(project: Project) -> UpgradeReport:
     FeastRepositoryError
         If ``feature_store.yaml`` is missing or cannot be read.
     """
-    root = project.lakehouse
-    states = [_state_of(root, dataset) for dataset in project.catalog.datasets]
+    lakehouse = project.lakehouse
+    states = [_state_of(lakehouse, dataset) for dataset in project.catalog.datasets]
     needs = [f"{state.dataset}: {each}" for state in states for each in state.misfits]
     damaged = sum(len(state.damaged) for state in states)
     if damaged:
@@ -98,9 +98,9 @@ def check_upgrade(project: Project) -> UpgradeReport:
     )
 
 
-def _state_of(root: Path, dataset: Dataset) -> DatasetState:
+def _state_of(lakehouse: Lakehouse, dataset: Dataset) -> DatasetState:
     state, declared = DatasetState(dataset.name), arrow_schema(dataset).names
-    for part in list_parts(root, dataset):
+    for part in list_parts(lakehouse, dataset):
         state.parts += 1
         try:
             schema = read_schema(part)

@@ -11,9 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import FeatureGroup, Scanner
 from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
+from ingestion.lakehouse import Lakehouse, RunFile
 from ingestion.project import Project
 from ingestion.quality import promotion
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
@@ -52,7 +52,7 @@ class ValidateResult:
     """Checks that could not be judged, each with its group."""
     judged: dict[str, str]
     """By group with rows, who judged their quality: the gate, or this job and why."""
-    receipt: Path
+    receipt: RunFile
 
     @property
     def passed(self) -> bool:
@@ -134,12 +134,20 @@ def validate(project: Project, run: Run | None = None) -> ValidateResult:
                 else:
                     skipped.append((group.name, each))
         result = ValidateResult(
-            *(run.id, at, project.catalog.groups, tuple(findings), tuple(skipped), judged, Path())
+            *(
+                run.id,
+                at,
+                project.catalog.groups,
+                tuple(findings),
+                tuple(skipped),
+                judged,
+                run.receipt,
+            )
         )
         run.tell(**_document(result, waivers), quality=quality)
         if not result.passed:
             run.fail(GateRefused(_refusal(result)))
-    return replace(result, receipt=run.receipt)
+    return result
 
 
 def refuse_unless_passed(result: ValidateResult) -> None:
@@ -192,7 +200,7 @@ def _runs(run_ids: Collection[str]) -> str:
 
 
 def _beside_quality(
-    lakehouse: Path, group: FeatureGroup, rows: pa.Table, at: datetime
+    lakehouse: Lakehouse, group: FeatureGroup, rows: pa.Table, at: datetime
 ) -> Iterator[Finding | Skipped]:
     yield from promotion.age_of(group, rows, at)
     if isinstance(group.source, Scanner):

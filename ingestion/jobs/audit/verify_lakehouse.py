@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
@@ -31,7 +30,7 @@ from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
-from ingestion.lakehouse import Part, by_date, foreign_files, list_parts, replaced_parts
+from ingestion.lakehouse import Lakehouse, Part, by_date, foreign_files, list_parts, replaced_parts
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
@@ -98,54 +97,56 @@ def check_lakehouse(project: Project) -> LakehouseReport:
 
     An empty or missing lakehouse holds.
     """
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     report = LakehouseReport()
     rows_of: Counter[tuple[str, str]] = Counter()
-    listed = {dataset: by_date(list_parts(root, dataset)) for dataset in project.catalog.datasets}
-    ledger = Ledger.read(root, whole=False)
+    listed = {
+        dataset: by_date(list_parts(lakehouse, dataset)) for dataset in project.catalog.datasets
+    }
+    ledger = Ledger.read(lakehouse, whole=False)
     for dataset, dates in listed.items():
         for day, parts in dates.items():
             try:
-                found = _inspect(root, dataset, parts, ledger)
+                found = _inspect(lakehouse, dataset, parts, ledger)
             except FileNotFoundError:  # merged meanwhile
-                found = reading_again(partial(_inspect_anew, root, dataset, day))
+                found = reading_again(partial(_inspect_anew, lakehouse, dataset, day))
             found.add_to(report, rows_of)
     report.faults += [
-        Fault(name, _FOREIGN) for name in foreign_files(root, project.catalog.datasets)
+        Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets)
     ]
-    report.faults += reading_again(partial(_double, root))
-    records = check_records(root, rows_of, project.catalog.scanned)
+    report.faults += reading_again(partial(_double, lakehouse))
+    records = check_records(lakehouse, rows_of, project.catalog.scanned)
     report.receipts = records.receipts
     report.faults += [Fault(file, reason) for file, reason in records.faults]
-    losses = find_losses(root, project.catalog.datasets, records.published)
+    losses = find_losses(lakehouse, project.catalog.datasets, records.published)
     report.unpublished, report.replaced = losses.unpublished, losses.replaced
     report.lost, report.accepted = losses.lost, len(losses.accepted)
     report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
     report.faults.sort(key=lambda fault: fault.file)
-    report.warnings = tuple(_warnings(root, project.catalog.datasets))
+    report.warnings = tuple(_warnings(lakehouse, project.catalog.datasets))
     return report
 
 
-def _warnings(root: Path, datasets: Iterable[Dataset]) -> Iterator[str]:
+def _warnings(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str]:
     """Yield what waits for somebody, each with the command."""
     for dataset in datasets:
-        for part in replaced_parts(root, dataset):
+        for part in replaced_parts(lakehouse, dataset):
             yield (
                 f"{part.key} is replaced by a merged part and still there, which is "
                 "unfinished: a compaction is running or was interrupted. No answer counts it; the "
                 "next command that writes removes it"
             )
     try:
-        yield from hole_messages(find_holes(root, clock.now()).open)
-        yield from waiting_for_answers(root)
+        yield from hole_messages(find_holes(lakehouse, clock.now()).open)
+        yield from waiting_for_answers(lakehouse)
     except CorruptPart:
         return  # which is a fault itself
 
 
-def _double(root: Path) -> list[Fault]:
+def _double(lakehouse: Lakehouse) -> list[Fault]:
     """Name bars of sessions that are stored twice, or in no session, by their parts."""
     try:
-        found = list(double_sessions(by_date(list_parts(root, OHLCV_1D))))
+        found = list(double_sessions(by_date(list_parts(lakehouse, OHLCV_1D))))
     except CorruptPart:
         return []  # which is a fault itself
     of_part: dict[str, list[DoubleSession]] = {}
@@ -184,17 +185,17 @@ class _Found:
         rows_of.update(self.rows_of)
 
 
-def _inspect_anew(root: Path, dataset: Dataset, day: date) -> _Found:
-    parts = [part for part in list_parts(root, dataset, day) if part.date == day]
-    return _inspect(root, dataset, parts, Ledger.read(root, whole=False))
+def _inspect_anew(lakehouse: Lakehouse, dataset: Dataset, day: date) -> _Found:
+    parts = [part for part in list_parts(lakehouse, dataset, day) if part.date == day]
+    return _inspect(lakehouse, dataset, parts, Ledger.read(lakehouse, whole=False))
 
 
-def _inspect(root: Path, dataset: Dataset, parts: list[Part], ledger: Ledger) -> _Found:
+def _inspect(lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], ledger: Ledger) -> _Found:
     found = _Found(parts=len(parts))
     names = version_keys(dataset)
     keys: dict[int, pa.Table] = {}
     for part in parts:
-        inspected = inspect_part(root, dataset, part, ledger)
+        inspected = inspect_part(lakehouse, dataset, part, ledger)
         found.not_recorded += not inspected.recorded
         found.faults += [Fault(part.key, reason) for reason in inspected.faults]
         if inspected.rows is not None:

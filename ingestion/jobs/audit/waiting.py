@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -15,14 +14,14 @@ from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.writing import as_withdrawn
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import by_date, is_withdrawn, list_parts, read_current_of
+from ingestion.lakehouse import Lakehouse, by_date, is_withdrawn, list_parts, read_current_of
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
 _ANSWER = "`tvfeast import-bars --splits FILE`, with a ratio of 1 if there was none"
 
 
-def waiting_for_answers(root: Path) -> Iterator[str]:
+def waiting_for_answers(lakehouse: Lakehouse) -> Iterator[str]:
     """Say which symbols' bars are held back, and which recorded splits no bar shows yet.
 
     Raises
@@ -30,14 +29,14 @@ def waiting_for_answers(root: Path) -> Iterator[str]:
     CorruptPart
         If a part cannot be read.
     """
-    held = reading_again(lambda: waiting_bars(root))
+    held = reading_again(lambda: waiting_bars(lakehouse))
     symbols = held["symbol"].unique().to_pylist()
     if symbols:
         yield (
             f"{held.num_rows:,} bars of {len(symbols):,} symbols are held back until a suspected "
             f"split is recorded ({_ANSWER}): {_named(symbols)}"
         )
-    splits = reading_again(lambda: splits_without_effect(root))
+    splits = reading_again(lambda: splits_without_effect(lakehouse))
     if splits:
         yield (
             f"{len(splits):,} recorded splits wait for a bar of their session or a later one: "
@@ -45,7 +44,9 @@ def waiting_for_answers(root: Path) -> Iterator[str]:
         )
 
 
-def notes_on_bars(root: Path, symbol: str, event: datetime, as_of: datetime) -> Iterator[str]:
+def notes_on_bars(
+    lakehouse: Lakehouse, symbol: str, event: datetime, as_of: datetime
+) -> Iterator[str]:
     """Say what a value of a symbol does not show.
 
     Parameters
@@ -55,8 +56,8 @@ def notes_on_bars(root: Path, symbol: str, event: datetime, as_of: datetime) -> 
     as_of
         What is later than that does not matter.
     """
-    yield from _withdrawn(root, symbol, event)
-    held = waiting_bars(root)
+    yield from _withdrawn(lakehouse, symbol, event)
+    held = waiting_bars(lakehouse)
     held = held.filter(pc.equal(held["symbol"], symbol))
     closes = [each for each in held["event_timestamp"].to_pylist() if each <= as_of]
     if closes:
@@ -64,13 +65,13 @@ def notes_on_bars(root: Path, symbol: str, event: datetime, as_of: datetime) -> 
             f"{len(closes):,} bars since, from {min(closes):%Y-%m-%d} on, are held back until a "
             f"suspected split is recorded: {_ANSWER}"
         )
-    for split in splits_without_effect(root):
+    for split in splits_without_effect(lakehouse):
         if split.symbol == symbol and split.event <= as_of.timestamp():
             yield f"a split of {_told(split)} is recorded, and waits for a bar to take effect at"
 
 
-def _withdrawn(root: Path, symbol: str, event: datetime) -> Iterator[str]:
-    of_day = by_date(list_parts(root, OHLCV_1D, event.date())).get(event.date(), [])
+def _withdrawn(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[str]:
+    of_day = by_date(list_parts(lakehouse, OHLCV_1D, event.date())).get(event.date(), [])
     rows = read_current_of(of_day, OHLCV_1D, [symbol], withdrawn=True)
     rows = rows.filter(pc.equal(rows["event_timestamp"], event))
     gone = rows.filter(is_withdrawn(rows)).to_pylist()

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.formulas import BarFormula, definition_marks
 from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE
-from ingestion.lakehouse import list_parts
+from ingestion.lakehouse import Lakehouse, list_parts
 from ingestion.project import Project
 from ingestion.runs.receipt_file import is_done, receipts_told
 from ingestion.runs.run import Outcome, Run
@@ -175,17 +174,17 @@ def _names(group: FeatureGroup) -> set[str]:
     return {column.name for column in group.features if not column.retired}
 
 
-def _told(root: Path) -> list[_Told]:
+def _told(lakehouse: Lakehouse) -> list[_Told]:
     """Return what the newest finished run over all bars says, and runs since; the newest first."""
     found: list[_Told] = []
     over_all = partial(_read, reads_all=True)
-    for each in receipts_told(root, LOCAL_FEATURES_FILE, over_all, lambda _: None):
+    for each in receipts_told(lakehouse, LOCAL_FEATURES_FILE, over_all, lambda _: None):
         found.append(each)
         if each.of_all:
             break
     since = found[-1].run_id if found and found[-1].of_all else ""
     of_span = partial(_read, reads_all=False)
-    found += receipts_told(root, BACKFILL_FILE, of_span, lambda _: None, after=since)
+    found += receipts_told(lakehouse, BACKFILL_FILE, of_span, lambda _: None, after=since)
     return sorted(found, key=lambda each: each.run_id, reverse=True)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -46,12 +45,13 @@ from ingestion.jobs.compute.transpose import (
 from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
 from ingestion.lakehouse import (
+    Lakehouse,
     Part,
+    RunFile,
     append_part,
     by_date,
     created_after,
     created_at,
-    key_below,
     list_parts,
     read_current,
     read_metadata,
@@ -89,7 +89,7 @@ class LocalFeaturesResult:
     """Dates looked at."""
     rows_written: int
     rows_unchanged: int
-    parts: tuple[Path, ...]
+    parts: tuple[Part, ...]
     groups: tuple[GroupRows, ...] = ()
     """The same counts, of each group."""
     quarantined: int = 0
@@ -98,11 +98,11 @@ class LocalFeaturesResult:
     rows_defined: int = 0
     """Of the rows written, those that are stored already and restate nothing: they differ only in
     columns that were declared later, or whose formula computes something else now."""
-    defined: tuple[Path, ...] = ()
+    defined: tuple[Part, ...] = ()
     """The parts with these rows and no others."""
     planned: BackfillPlan | None = None
     """About how much a backfill was going to write."""
-    receipt: Path | None = None
+    receipt: RunFile | None = None
     """Where it is written down; None while the run goes on."""
 
 
@@ -192,18 +192,18 @@ def local_features(project: Project, run: Run | None = None) -> LocalFeaturesRes
         return _recompute(project, run, first, date.max)
 
 
-def _finished(root: Path, run: Run, result: LocalFeaturesResult) -> LocalFeaturesResult:
+def _finished(lakehouse: Lakehouse, run: Run, result: LocalFeaturesResult) -> LocalFeaturesResult:
     """Put the counts into the receipt; the parts and their hashes are in its head."""
     counts = ("bars", "dates", "rows_written", "rows_defined", "rows_unchanged", "quarantined")
     told = {name: getattr(result, name) for name in (*counts, "groups", "holes")}
     run.tell(**told)
     if result.defined:
-        names = (key_below(root, str(part)) for part in result.defined)
+        names = [part.key for part in result.defined]
         run.tell(reasons=dict.fromkeys(names, "definition"))
     return replace(result, receipt=run.receipt)
 
 
-def _first_news(lakehouse: Path) -> date | None:
+def _first_news(lakehouse: Lakehouse) -> date | None:
     """Return the earliest date with a bar, or an accepted hole, that no finished run has seen.
 
     A run that was refused, failed or was killed has not seen any: it may have written some dates
@@ -220,7 +220,7 @@ def _first_news(lakehouse: Path) -> date | None:
     return min(news, default=None)
 
 
-def _first_changed(lakehouse: Path, holes: OpenHoles) -> date:
+def _first_changed(lakehouse: Lakehouse, holes: OpenHoles) -> date:
     """Return the date of the first hole that is open now and was not, or the reverse."""
     changed = holes.keys ^ known_holes(lakehouse).keys
     days = (datetime.fromtimestamp(closes, UTC).date() for closes, _ in changed)
@@ -237,7 +237,7 @@ def _is_news(part: Part, seen_by: str) -> bool:
     return any(run != seen_by and run[:_SECOND] >= seen_by[:_SECOND] for run in runs)
 
 
-def _require_bars(lakehouse: Path) -> list[Part]:
+def _require_bars(lakehouse: Lakehouse) -> list[Part]:
     parts = list_parts(lakehouse, OHLCV_1D)
     if not parts:
         raise InputError(f"{lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
@@ -282,12 +282,12 @@ def _recompute(
         dates=max(group.dates for group in groups),
         rows_written=sum(group.rows_written for group in groups),
         rows_unchanged=sum(group.rows_unchanged for group in groups),
-        parts=tuple(path for group in groups for path in group.parts),
+        parts=tuple(part for group in groups for part in group.parts),
         groups=tuple(group.counts() for group in groups),
         quarantined=sum(group.quarantined for group in groups),
         holes=holes,
         rows_defined=sum(group.rows_defined for group in groups),
-        defined=tuple(path for group in groups for path in group.defined),
+        defined=tuple(part for group in groups for part in group.defined),
         planned=planned,
     )
     return _finished(lakehouse, run, result)
@@ -324,8 +324,8 @@ class _Group:
         self.formulas = formulas_of(project, group)
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
         self.rows_defined = 0
-        self.parts: list[Path] = []
-        self.defined: list[Path] = []
+        self.parts: list[Part] = []
+        self.defined: list[Part] = []
         self._project, self._run, self._group = project, run, group
         self._changed_formulas = changed
         self._began = clock.now()
@@ -358,17 +358,17 @@ class _Group:
             restated, defined = found[day].by_reason(accepted)
             for rows in (restated, defined):
                 if rows.num_rows:
-                    path = self._append(rows, found[day].newest)
+                    part = self._append(rows, found[day].newest)
                     if rows is defined:
                         self.rows_defined += rows.num_rows
-                        self.defined.append(path)
+                        self.defined.append(part)
 
-    def _append(self, rows: pa.Table, newest: datetime | None) -> Path:
+    def _append(self, rows: pa.Table, newest: datetime | None) -> Part:
         self.rows_written += rows.num_rows
         rows = created_at(rows, created_after(max(clock.now(), self._began), newest))
-        path = append_part(self._project.lakehouse, self._group, rows, self._run.id)
-        self.parts.append(path)
-        return path
+        part = append_part(self._project.lakehouse, self._group, rows, self._run.id)
+        self.parts.append(part)
+        return part
 
     def _accepted(
         self, changed: dict[date, pa.Table], holes: OpenHoles

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -39,7 +38,7 @@ from ingestion.jobs.compute.counterexample import (
     smallest_case,
 )
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_parts, read_part
 from ingestion.project import Project
 
 T = TypeVar("T")
@@ -135,7 +134,7 @@ def computing(formulas: Iterable[BarFormula]) -> Compute:
     return lambda bars: compute(bars, wanted)
 
 
-def _names(lakehouse: Path) -> list[str]:
+def _names(lakehouse: Lakehouse) -> list[str]:
     """Return all symbols: on a Sunday the last dates have those of markets that never close."""
     names: set[str] = set()
     for part in list_parts(lakehouse, OHLCV_1D):

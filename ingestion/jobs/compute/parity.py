@@ -17,7 +17,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -30,7 +29,9 @@ from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula, compute
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
+    Lakehouse,
     Part,
+    RunFile,
     by_date,
     list_parts,
     read_current,
@@ -75,7 +76,7 @@ class ParityResult:
     """The comparison and where it is written down."""
 
     report: ParityReport
-    receipt: Path
+    receipt: RunFile
 
 
 def parity(
@@ -164,7 +165,9 @@ def _twins(project: Project) -> list[_Twins]:
     return found
 
 
-def _snapshot_parts(lakehouse: Path, group: FeatureGroup, request: ParityRequest) -> list[Part]:
+def _snapshot_parts(
+    lakehouse: Lakehouse, group: FeatureGroup, request: ParityRequest
+) -> list[Part]:
     if request.first > request.last:
         raise InputError(f"--from {request.first} is after --to {request.last}")
     parts = list_parts(lakehouse, group)
@@ -191,7 +194,7 @@ def _nothing(twins: _Twins, counts: Counter[str]) -> str:
 
 
 def _pair(
-    lakehouse: Path,
+    lakehouse: Lakehouse,
     twins: _Twins,
     snapshots: list[Part],
     columns: Spill,
@@ -276,7 +279,7 @@ def _joined(served: pa.Table, twins: _Twins, recomputed: dict[date, list[Part]])
 
 
 def _at_the_snapshot(
-    lakehouse: Path, pairs: pa.Table, formulas: tuple[BarFormula, ...]
+    lakehouse: Lakehouse, pairs: pa.Table, formulas: tuple[BarFormula, ...]
 ) -> pa.Table:
     """Replace values that follow the clock, at the bar's close, by those at the snapshot."""
     first, last = (utc_date(pc.min_max(pairs["known_at"])[end].as_py()) for end in ("min", "max"))

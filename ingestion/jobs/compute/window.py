@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from ingestion.bars.holes import market_of, read_accepted
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.missing_sessions import find_holes
-from ingestion.lakehouse import Part, by_date, list_parts, read_current_of
+from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, read_current_of
 
 
 def missing_in_window(
-    root: Path, symbol: str, formula: Formula, event: datetime, now: datetime
+    lakehouse: Lakehouse, symbol: str, formula: Formula, event: datetime, now: datetime
 ) -> tuple[MissingSession, ...]:
     """Return the sessions that a symbol lacks among those that a formula's value spans.
 
@@ -26,17 +25,17 @@ def missing_in_window(
     market = market_of(symbol)
     accepted = {
         each.closes: MissingSession(each.session, f"{each.accepted_at:%Y-%m-%d}: {each.reason}")
-        for each in read_accepted(root)
+        for each in read_accepted(lakehouse)
         if each.market == market
     }
     missing = accepted | {
         int(each.closes.timestamp()): MissingSession(each.session, None)
-        for each in find_holes(root, now).open
+        for each in find_holes(lakehouse, now).open
         if each.market == market
     }
     if not missing:
         return ()
-    bars = _bars_back(root, symbol, formula, event)
+    bars = _bars_back(lakehouse, symbol, formula, event)
     first, stored = bars[-1], {int(each.timestamp()) for each in bars}
     return tuple(
         session
@@ -45,11 +44,13 @@ def missing_in_window(
     )
 
 
-def _bars_back(root: Path, symbol: str, formula: Formula, event: datetime) -> list[datetime]:
+def _bars_back(
+    lakehouse: Lakehouse, symbol: str, formula: Formula, event: datetime
+) -> list[datetime]:
     """Return the closes of the bars that a formula reads, the newest first."""
     back = formula.look_back
     found = [event]
-    days = by_date(list_parts(root, OHLCV_1D))
+    days = by_date(list_parts(lakehouse, OHLCV_1D))
     for day in sorted((day for day in days if day <= event.date()), reverse=True):
         if isinstance(back, timedelta) and found[-1] < event - back:
             break

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from ingestion.catalog import ABSENCES
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_parts, read_part
 
 DAYS_TO_INACTIVE = 3
 """Complete daily answers that must leave a symbol out before it counts as gone."""
@@ -41,10 +40,10 @@ class Absences:
     newest: dict[str, tuple[int, datetime]]
 
     @classmethod
-    def read(cls, root: Path) -> Absences:
+    def read(cls, lakehouse: Lakehouse) -> Absences:
         """Read what earlier runs observed."""
         newest: dict[str, tuple[int, datetime]] = {}
-        for part in list_parts(root, ABSENCES):
+        for part in list_parts(lakehouse, ABSENCES):
             for row in read_part(part, ABSENCES).to_pylist():
                 symbol, at = row["symbol"], row["observed_at"]
                 if symbol not in newest or newest[symbol][1] < at:

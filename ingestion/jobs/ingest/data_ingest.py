@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +45,7 @@ from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
 from ingestion.jobs.ingest.scan import Progress, ScanRequest, Scans, refuse_unless_enough
+from ingestion.lakehouse import Lakehouse, Part, RunFile
 from ingestion.project import Project
 from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.run import Run
@@ -103,7 +103,7 @@ class BarsReport:
     held_by_import: tuple[str, ...]
     """Symbols whose bars wait since an import, for an answer to its suspected split."""
     refused: tuple[RefusedBar, ...]
-    refused_file: Path | None = None
+    refused_file: RunFile | None = None
     """The file of all refused rows; None if there are none."""
 
     @property
@@ -153,8 +153,8 @@ class DataIngestResult:
 
     report: CoverageReport
     bars: BarsReport
-    receipt: Path
-    parts: tuple[Path, ...]
+    receipt: RunFile
+    parts: tuple[Part, ...]
     """The new parts of ``ohlcv_1d``, one per date; none if nothing was new."""
     missing: tuple[MissingSession, ...] = ()
     """Sessions that the lakehouse lacks now."""
@@ -189,7 +189,7 @@ def data_ingest(
         Bars that are refused count as missing: where only they bring the coverage below it, the
         good ones are written, and :func:`refuse_unless_usable` raises.
     """
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     with Run.open(project, "data-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
         scans = scans or Scans(project, request, [BARS], progress)
         universe, snapshot, known_at = scans.table(BARS.name)
@@ -197,16 +197,16 @@ def data_ingest(
         run.tell(**plain(report))
         refuse_unless_enough(report, run)
         scanned = read_scanned(snapshot.rows, snapshot.asked_at)
-        plan = _plan(root, scanned, known_at)
+        plan = _plan(lakehouse, scanned, known_at)
         refused = plan.report.refused
         report = replace(report, refused=len({row.symbol for row in refused}))
-        bars = replace(plan.report, refused_file=_save_refused(root, refused, run))
+        bars = replace(plan.report, refused_file=_save_refused(lakehouse, refused, run))
         run.tell(**plain(report), bars=bars)
         run.write()
-        hold_back(root, newly_held(*plan.held), run.id)
-        _record(root, plan.before, run.id)
-        parts = tuple(append_new(root, rows, run.id) for rows in plan.rows)
-        missing = find_holes(root, clock.now()).open
+        hold_back(lakehouse, newly_held(*plan.held), run.id)
+        _record(lakehouse, plan.before, run.id)
+        parts = tuple(append_new(lakehouse, rows, run.id) for rows in plan.rows)
+        missing = find_holes(lakehouse, clock.now()).open
         run.tell(missing=missing)
         result = DataIngestResult(report, bars, run.receipt, parts, missing)
         if not report.is_enough:
@@ -214,13 +214,13 @@ def data_ingest(
     return result
 
 
-def _record(root: Path, before: SessionsBefore, run_id: str) -> None:
+def _record(lakehouse: Lakehouse, before: SessionsBefore, run_id: str) -> None:
     """Record missed bars, and sessions in which a market did not open."""
     now = clock.now()
-    record_missed(root, before.missed, now, run_id)
-    known = {(each.market, each.session) for each in read_accepted(root)}
+    record_missed(lakehouse, before.missed, now, run_id)
+    known = {(each.market, each.session) for each in read_accepted(lakehouse)}
     closed = [each for each in before.closed if each[:2] not in known]
-    record_accepted(root, closed, DID_NOT_OPEN, now, run_id)
+    record_accepted(lakehouse, closed, DID_NOT_OPEN, now, run_id)
 
 
 def refuse_unless_usable(result: DataIngestResult) -> None:
@@ -244,12 +244,12 @@ def _too_few(result: DataIngestResult) -> GateRefused:
     )
 
 
-def _save_refused(root: Path, refused: Sequence[RefusedBar], run: Run) -> Path | None:
+def _save_refused(lakehouse: Lakehouse, refused: Sequence[RefusedBar], run: Run) -> RunFile | None:
     """List all refused rows in the run's folder; ``row`` is their place among them."""
     refusals = Refusals(run.scratch("refused"))
     for row, bar in enumerate(refused, start=1):
         refusals.add(Refusal(str(SCANNER), row, bar.symbol, bar.reason, bar.detail))
-    return refusals.save(root, run.id)
+    return refusals.save(lakehouse, run.id)
 
 
 @dataclass(frozen=True)
@@ -263,8 +263,8 @@ class _Plan:
     before: SessionsBefore
 
 
-def _plan(root: Path, scanned: Scanned, known_at: datetime) -> _Plan:
-    waiting = waiting_bars(root)
+def _plan(lakehouse: Lakehouse, scanned: Scanned, known_at: datetime) -> _Plan:
+    waiting = waiting_bars(lakehouse)
     bars, names, previous = with_waiting(scanned.bars, scanned.names, scanned.previous, waiting)
     incoming = Incoming(
         bars,
@@ -274,23 +274,23 @@ def _plan(root: Path, scanned: Scanned, known_at: datetime) -> _Plan:
         tolerance=ROUNDING,
         keeps_imported=True,
     )
-    _, news = _new_rows(root, incoming)
+    _, news = _new_rows(lakehouse, incoming)
     # The scanner shows a halted symbol's last bar for ever: it was inspected when it was new.
     recent = news.is_new | (bars.event >= int((known_at - LOOKBACK).timestamp()))
     # A bar that an import held back waits for an import with an answer, and so do later bars.
     held = _after_import_held(bars, names, len(scanned.previous), waiting)
     by_import = sorted({names[number] for number in bars.symbol[held].tolist()})
     recent &= ~held
-    inspection = inspect_previous_closes(root, bars.take(recent), names, previous)
+    inspection = inspect_previous_closes(lakehouse, bars.take(recent), names, previous)
     held[np.flatnonzero(recent)[inspection.held]] = True
     kept = bars.take(~held)
-    moved = take_recorded(root, kept, names)
-    rows, written = _new_rows(root, replace(incoming, bars=kept, moved=moved))
+    moved = take_recorded(lakehouse, kept, names)
+    rows, written = _new_rows(lakehouse, replace(incoming, bars=kept, moved=moved))
     scanned.refused += _not_taken(kept, names, written)
     waited = set(symbols_and_closes(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
-    before = find_missed_bars(root, bars.take(recent & ~held), names, previous)
+    before = find_missed_bars(lakehouse, bars.take(recent & ~held), names, previous)
     report = _report(scanned, inspection, written, int(held.sum()), was_waiting, by_import, before)
     held_bars = bars.take(held)
     sources = _sources(held_bars, names, len(scanned.previous), waiting)
@@ -338,9 +338,9 @@ def _not_taken(bars: Bars, names: list[str], written: Written) -> list[RefusedBa
     ]
 
 
-def _new_rows(root: Path, incoming: Incoming) -> tuple[list[NewRows], Written]:
+def _new_rows(lakehouse: Lakehouse, incoming: Incoming) -> tuple[list[NewRows], Written]:
     written = Written(np.zeros(len(incoming.bars), dtype=bool))
-    return list(new_rows(root, incoming, written)), written
+    return list(new_rows(lakehouse, incoming, written)), written
 
 
 def _report(

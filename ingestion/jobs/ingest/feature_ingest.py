@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -22,6 +21,9 @@ from ingestion.jobs.ingest.scan import (
     refuse_unless_enough,
 )
 from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    RunFile,
     append_part,
     arrow_schema,
     created_at,
@@ -54,8 +56,8 @@ class FeatureIngestResult:
     """What became of it."""
 
     report: CoverageReport
-    receipt: Path
-    part: Path | None
+    receipt: RunFile
+    part: Part | None
     """None if every symbol had a row inside the resume window."""
     quality: CheckReport | None = None
     """None likewise."""
@@ -180,7 +182,7 @@ def _quality(checked: CheckReport | None) -> dict[str, object]:
     return {"quality": checked} | refused
 
 
-def _recent(lakehouse: Path, group: FeatureGroup, window: timedelta) -> dict[str, int]:
+def _recent(lakehouse: Lakehouse, group: FeatureGroup, window: timedelta) -> dict[str, int]:
     """Return the symbols that have a row inside the resume window, with its second.
 
     The window reaches forward too: after a clock was set back a little, a retry still finds the
@@ -247,7 +249,7 @@ _SCANNED_TYPES = {
 
 
 def _refuse_same_second(
-    lakehouse: Path, group: FeatureGroup, rows: pa.Table, known_at: datetime
+    lakehouse: Lakehouse, group: FeatureGroup, rows: pa.Table, known_at: datetime
 ) -> None:
     """Keep (symbol, timestamp) unique when the clock stands still or was set back."""
     second = int(known_at.timestamp())

@@ -23,7 +23,7 @@ from ingestion.jobs.ingest.import_steps import (
     write_judged,
 )
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
-from ingestion.lakehouse import Staging, write_run_file
+from ingestion.lakehouse import Lakehouse, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
@@ -58,25 +58,25 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     # before these rows are there, because later jobs go by run ids.
     with Run.open(project, "import-bars", request.resolved(), file=RECEIPT_FILE) as run:
         # Not in the run's own staging folder, which is removed with each part written.
-        with Staging(project.lakehouse, f"{run.id}-bars") as staging:
+        with project.lakehouse.staging(f"{run.id}-bars") as staging:
             result = _import(project.lakehouse, request, run, staging)
         if result.too_much_refused:
             run.fail(GateRefused(result.too_much_refused))
         return result
 
 
-def _import(root: Path, request: ImportRequest, run: Run, staging: Path) -> ImportResult:
+def _import(lakehouse: Lakehouse, request: ImportRequest, run: Run, staging: Path) -> ImportResult:
     """Read, judge and write; the caller has the lakehouse's lock."""
-    material = read_material(root, request, staging)
+    material = read_material(lakehouse, request, staging)
     judged = judge(material, staging)
     run.tell(verdict=Verdict.WRITING)
     run.write()
-    ahead = write_judged(root, request, material, judged, run.id)
-    return _told(root, request, material, ahead, run)
+    ahead = write_judged(lakehouse, request, material, judged, run.id)
+    return _told(lakehouse, request, material, ahead, run)
 
 
 def _told(
-    root: Path, request: ImportRequest, material: Material, ahead: int, run: Run
+    lakehouse: Lakehouse, request: ImportRequest, material: Material, ahead: int, run: Run
 ) -> ImportResult:
     """Leave the receipt, and say what became of everything.
 
@@ -94,11 +94,11 @@ def _told(
     suspects_file = None
     if tally.doubts.suspects:
         lines = suspected_file(tally.doubts.suspects)
-        suspects_file = write_run_file(root, run.id, SUSPECTED, lines)
+        suspects_file = write_run_file(lakehouse, run.id, SUSPECTED, lines)
     is_done = any(count.accepted or count.held for count in counts) or tally.released
     is_refused = (refusals.commonest or tally.problems) and not is_done
     verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
-    refused_file = refusals.save(root, run.id)
+    refused_file = refusals.save(lakehouse, run.id)
     run.tell(verdict=verdict, **receipt_body(counts, tally, refusals, refused_file, by.findings))
     if is_refused and not refusals.commonest:
         problem, *others = tally.problems.values()

@@ -16,6 +16,7 @@ from ingestion.bars.leaps import Contradiction, SuspectedSplit
 from ingestion.bars.refusals import Finding, Findings, Reason, Refusal, Refusals
 from ingestion.bars.stored_bars import FEW_BARS, Restatement
 from ingestion.bars.writing import Written
+from ingestion.lakehouse import Part, RunFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class Tally:
         """Symbols that have accepted bars, by number."""
         self.restated = 0
         self.split_rows = 0
-        self.parts: list[Path] = []
+        self.parts: list[Part] = []
         self.barless: list[Split] = []
         self.adjusted: list[Split] = []
         self.assumed: Counter[str] = Counter()
@@ -165,7 +166,7 @@ def receipt_body(
     counts: Sequence[FileCounts],
     tally: Tally,
     refusals: Refusals,
-    refused_file: Path | None,
+    refused_file: RunFile | None,
     findings: Findings,
 ) -> dict[str, Any]:
     """Return what a receipt says of an import, beside what all receipts say."""
@@ -206,20 +207,20 @@ class ImportResult:
     refused_by_reason: dict[Reason, int]
     refusals: tuple[Refusal, ...]
     """The first few of each reason."""
-    refused_file: Path | None
+    refused_file: RunFile | None
     """All of them, one row each; None if nothing was refused."""
     findings: tuple[Finding, ...]
     """Notes beside the counts."""
     doubts: Doubts
     """What was found about splits and about the stored past."""
-    suspects_file: Path | None
+    suspects_file: RunFile | None
     """Lines to be edited and given back as ``--splits``; none if nothing is suspected."""
     released: int
     """Bars that an earlier import held back, and that are stored now."""
     splits_ahead: int
     """Splits that wait for their bar, newly recorded."""
-    parts: tuple[Path, ...]
-    receipt: Path
+    parts: tuple[Part, ...]
+    receipt: RunFile
 
     @property
     def refused_files(self) -> dict[str, str]:

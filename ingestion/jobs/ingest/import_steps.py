@@ -31,7 +31,7 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.instants import utc_date
 from ingestion.jobs.ingest.import_report import Tally
-from ingestion.lakehouse import read_symbols
+from ingestion.lakehouse import Lakehouse, read_symbols
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class Material:
     tally: Tally
 
 
-def read_material(root: Path, request: ImportRequest, staging: Path) -> Material:
+def read_material(lakehouse: Lakehouse, request: ImportRequest, staging: Path) -> Material:
     """Read the files of a request, each row judged by itself, and then what the lakehouse has.
 
     Parameters
@@ -133,13 +133,13 @@ def read_material(root: Path, request: ImportRequest, staging: Path) -> Material
     )
     given = {split.symbol for split in splits.splits}
     given |= _read_files(reader, by_symbol, tally)
-    _note_names(root, table.names, reader.named, findings)
+    _note_names(lakehouse, table.names, reader.named, findings)
     _note_days(reader, findings)
     numbers = np.array([table.number(split.symbol) for split in splits.splits], dtype=np.int32)
     by_symbol.extent.add(numbers, np.array([split.event for split in splits.splits], np.int64))
-    held = HeldByImports(root, table.names, len(request.files))
+    held = HeldByImports(lakehouse, table.names, len(request.files))
     by_symbol.add_waiting(held.read())
-    stored = StoredBars(root, table.names, by_symbol.extent, until_end=request.adjusted)
+    stored = StoredBars(lakehouse, table.names, by_symbol.extent, until_end=request.adjusted)
     by_symbol.add_stored(stored.read())
     judgement = Judgement(
         files=[str(path) for path in request.files],
@@ -152,8 +152,8 @@ def read_material(root: Path, request: ImportRequest, staging: Path) -> Material
         ),
         max_return=request.max_return,
         duplicates=request.duplicates,
-        may_split=np.array(may_split(root, table.names), dtype=bool),
-        recorded=read_recorded(root),
+        may_split=np.array(may_split(lakehouse, table.names), dtype=bool),
+        recorded=read_recorded(lakehouse),
         restate=request.restate,
         splits_file=str(request.splits),
     )
@@ -176,7 +176,7 @@ def _read_files(reader: BarReader, by_symbol: BySymbol, tally: Tally) -> set[str
 
 
 def _note_names(
-    root: Path, names: Collection[str], named: dict[str, str], findings: Findings
+    lakehouse: Lakehouse, names: Collection[str], named: dict[str, str], findings: Findings
 ) -> None:
     """Note symbols that only a file's name gives, or that TradingView may write otherwise."""
     findings.add(
@@ -191,7 +191,7 @@ def _note_names(
         unknown_exchanges(names),
     )
     if foreign := {name for name in names if looks_foreign(name)}:
-        foreign -= set(read_symbols(root)["symbol"].to_pylist())
+        foreign -= set(read_symbols(lakehouse)["symbol"].to_pylist())
         findings.add(
             "foreign_symbols",
             "symbols that the scanner never named, and that TradingView may write otherwise (then "
@@ -262,7 +262,7 @@ _NAMED = 3
 
 
 def write_judged(
-    root: Path, request: ImportRequest, material: Material, judged: Judged, run_id: str
+    lakehouse: Lakehouse, request: ImportRequest, material: Material, judged: Judged, run_id: str
 ) -> int:
     """Write the bars of all dates; the caller has the lakehouse's lock.
 
@@ -274,9 +274,9 @@ def write_judged(
         How many splits were recorded ahead of their bars.
     """
     tally, by = material.tally, material.judgement
-    _hold_back(root, material, judged, run_id)
+    _hold_back(lakehouse, material, judged, run_id)
     for bars, changes in judged.good.drain(judged.changes):
-        written = write_bars(root, _incoming(request, bars, changes, material), run_id)
+        written = write_bars(lakehouse, _incoming(request, bars, changes, material), run_id)
         _refuse_not_taken(bars, written, by)
         tally.add_written(bars, written)
     by.findings.add(
@@ -288,10 +288,10 @@ def write_judged(
         count=tally.assumed.total(),
     )
     _refuse_splits(request, tally.adjusted, by)
-    return _record_ahead(root, request, tally.barless, run_id)
+    return _record_ahead(lakehouse, request, tally.barless, run_id)
 
 
-def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> None:
+def _hold_back(lakehouse: Lakehouse, material: Material, judged: Judged, run_id: str) -> None:
     """Write the bars that wait for an answer; bars that were found bad wait no longer."""
     names = material.judgement.names
     for by_date, refused in ((judged.held, False), (judged.waited_in_vain, True)):
@@ -299,9 +299,9 @@ def _hold_back(root: Path, material: Material, judged: Judged, run_id: str) -> N
             sources = _sources(bars, material, refused=refused)(np.arange(len(bars)))
             closes = int(bars.event.min()), int(bars.event.max())
             first, last = (utc_date(close) for close in closes)
-            waiting = waiting_bars(root, first, last)
+            waiting = waiting_bars(lakehouse, first, last)
             rows = newly_held(bars, names, np.full(len(bars), np.nan), sources, waiting)
-            hold_back(root, rows, run_id)
+            hold_back(lakehouse, rows, run_id)
 
 
 def _sources(
@@ -333,17 +333,19 @@ def _incoming(
     return Incoming(bars, material.judgement.names, source, recorded, name, moved)
 
 
-def _record_ahead(root: Path, request: ImportRequest, barless: list[Split], run_id: str) -> int:
+def _record_ahead(
+    lakehouse: Lakehouse, request: ImportRequest, barless: list[Split], run_id: str
+) -> int:
     """Record the splits that have no bar yet, each with the file that gives it as its source."""
     ahead = 0
     if request.splits is not None:
         of_file = [split for split in barless if split.row]
         source = str(Source.imported(request.splits.name))
-        ahead = record_splits(root, of_file, source, clock.now(), run_id)
+        ahead = record_splits(lakehouse, of_file, source, clock.now(), run_id)
     told = [split for split in barless if not split.row]
     if told:
         source = str(Source.imported(*(path.name for path in request.files[:_NAMED])))
-        ahead += record_splits(root, told, source, clock.now(), run_id)
+        ahead += record_splits(lakehouse, told, source, clock.now(), run_id)
     return ahead
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +22,9 @@ from ingestion.jobs.ingest.scan import (
     refuse_unless_enough,
 )
 from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    RunFile,
     append_part,
     arrow_schema,
     read_symbols,
@@ -69,8 +71,8 @@ class MetaIngestResult:
 
     report: CoverageReport
     symbols: SymbolsReport
-    receipt: Path
-    part: Path | None
+    receipt: RunFile
+    part: Part | None
     """Of ``symbols``; None if nothing has changed."""
 
 
@@ -106,9 +108,9 @@ def meta_ingest(
     ClockError
         If the lakehouse knows one of the changed symbols as of now or later.
     """
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     with Run.open(project, "meta-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
-        known = _known(root)
+        known = _known(lakehouse)
         scans = scans or Scans(project, request, [METADATA], progress)
         scanned = scans.table(METADATA.name)
         snapshot = _of_known_columns(scanned.snapshot)
@@ -116,7 +118,7 @@ def meta_ingest(
         report = CoverageReport.of(run.id, request.source, request.min_coverage, snapshot, now)
         run.tell(**plain(report))
         refuse_unless_enough(report, run)
-        absences = Absences.read(root)
+        absences = Absences.read(lakehouse)
         active = {symbol for symbol, row in known.items() if row["active"]}
         observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
         changes = _changes(snapshot.columns, seen, observed.final, known, now)
@@ -126,10 +128,10 @@ def meta_ingest(
         run.tell(**plain(report), symbols=symbols)
         run.write()
         if observed.rows:
-            append_part(root, ABSENCES, _table(ABSENCES, observed.rows), run.id)
+            append_part(lakehouse, ABSENCES, _table(ABSENCES, observed.rows), run.id)
         part = None
         if changes:
-            part = append_part(root, SYMBOLS, _table(SYMBOLS, changes), run.id)
+            part = append_part(lakehouse, SYMBOLS, _table(SYMBOLS, changes), run.id)
     return MetaIngestResult(report, symbols, run.receipt, part)
 
 
@@ -137,9 +139,9 @@ Row = dict[str, Any]
 Seen = dict[str, tuple[Any, ...]]
 
 
-def _known(root: Path) -> dict[str, Row]:
+def _known(lakehouse: Lakehouse) -> dict[str, Row]:
     """Return each symbol's newest row."""
-    rows = read_symbols(root)
+    rows = read_symbols(lakehouse)
     newest = rows.filter(rows["valid_until"].is_null()).drop_columns(["valid_until"])
     return {row["symbol"]: row for row in newest.to_pylist()}
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -37,7 +36,9 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
+    Lakehouse,
     Part,
+    RunFile,
     by_date,
     list_parts,
     read_part,
@@ -65,7 +66,9 @@ class _AskedRun(NamedTuple):
     """None for a whole market."""
 
 
-def markets_asked_for(root: Path, markets: AbstractSet[str], since: datetime) -> AbstractSet[str]:
+def markets_asked_for(
+    lakehouse: Lakehouse, markets: AbstractSet[str], since: datetime
+) -> AbstractSet[str]:
     """Return those of some markets that somebody still asks for.
 
     Of each flow, and of each candidates file outside of flows, the newest run counts: a market that
@@ -78,13 +81,13 @@ def markets_asked_for(root: Path, markets: AbstractSet[str], since: datetime) ->
     since
         Earlier runs do not count; if there are no others, all markets are asked for.
     """
-    profiles = known_profiles(root, lambda _: None)
+    profiles = known_profiles(lakehouse, lambda _: None)
     seen: set[tuple[bool, str]] = set()
     found: set[str] = set()
-    for asked in receipts_told(root, DATA_INGEST_FILE, _asked_run, lambda _: None):
+    for asked in receipts_told(lakehouse, DATA_INGEST_FILE, _asked_run, lambda _: None):
         if asked.started < since or found >= markets:
             break
-        profile = _flow_of_run(root, asked.run_id)
+        profile = _flow_of_run(lakehouse, asked.run_id)
         key = profile is not None, profile or asked.name
         if key in seen:
             continue
@@ -108,9 +111,9 @@ def _markets_of(symbols: Iterable[str]) -> set[str]:
     return {market for symbol in symbols if (market := market_of(symbol))}
 
 
-def _flow_of_run(root: Path, run_id: str) -> str | None:
+def _flow_of_run(lakehouse: Lakehouse, run_id: str) -> str | None:
     """Return the name of the flow that a run is of; None if it is of none."""
-    file = run_file(root, run_id, FLOW_FILE)
+    file = run_file(lakehouse, run_id, FLOW_FILE)
     if not file.exists():
         return None
     return receipt_told(file, lambda receipt: str(receipt["profile"]), lambda _: None)
@@ -158,7 +161,7 @@ class Holes:
     """By market whose bars came by import alone, its last session."""
 
 
-def find_holes(root: Path, at: datetime) -> Holes:
+def find_holes(lakehouse: Lakehouse, at: datetime) -> Holes:
     """Look for sessions that are missing now.
 
     Raises
@@ -166,19 +169,23 @@ def find_holes(root: Path, at: datetime) -> Holes:
     CorruptPart
         If a part of the last 90 days cannot be read.
     """
-    return _find(root, at, reading_again(lambda: _Recent.read(root, at)))
+    return _find(lakehouse, at, reading_again(lambda: _Recent.read(lakehouse, at)))
 
 
-def _find(root: Path, at: datetime, recent: _Recent) -> Holes:
-    accepted = read_accepted(root)
+def _find(lakehouse: Lakehouse, at: datetime, recent: _Recent) -> Holes:
+    accepted = read_accepted(lakehouse)
     known = {(each.market, each.session) for each in accepted}
-    holes = reading_again(lambda: open_holes(root, recent.attendance))
+    holes = reading_again(lambda: open_holes(lakehouse, recent.attendance))
     since = (at - LOOKBACK).timestamp()
     found = [
         *(_missing_session(hole) for hole in holes.of_markets),
         *_of_symbols(holes),
-        *recent.overdue(root, at),
-        *(_missing_session(hole) for hole in known_holes(root).of_markets if hole.closes < since),
+        *recent.overdue(lakehouse, at),
+        *(
+            _missing_session(hole)
+            for hole in known_holes(lakehouse).of_markets
+            if hole.closes < since
+        ),
     ]
     of_session: dict[tuple[str, date], MissingSession] = {}
     for each in found:
@@ -223,7 +230,7 @@ class AcceptedHoles:
     run_id: str
     reason: str
     sessions: tuple[MissingSession, ...]
-    receipt: Path
+    receipt: RunFile
 
 
 def accept_hole(
@@ -250,14 +257,14 @@ def accept_hole(
     last = last or first
     if first > last:
         raise InputError(f"the first session, {first}, is after the last, {last}")
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     request = {"market": market, "first": first, "last": last, "reason": reason}
     with Run.open(project, "accept-hole", request, file=RECEIPT_FILE) as run:
         now = clock.now()
-        recent = reading_again(lambda: _Recent.read(root, now))
+        recent = reading_again(lambda: _Recent.read(lakehouse, now))
         # Sessions after the market's last bar count too, however early it is to ask.
         just_closed = recent.after_the_last(now, lambda _: timedelta(0))
-        open_now = [*_find(root, now, recent).open, *just_closed]
+        open_now = [*_find(lakehouse, now, recent).open, *just_closed]
         wanted = {
             (each.session, each.market): each
             for each in open_now
@@ -267,7 +274,7 @@ def accept_hole(
             raise InputError(_nothing_open(market, first, last, open_now))
         chosen = tuple(wanted[key] for key in sorted(wanted))
         sessions = [(each.market, each.session, int(each.closes.timestamp())) for each in chosen]
-        record_accepted(root, sessions, reason, now, run.id)
+        record_accepted(lakehouse, sessions, reason, now, run.id)
         run.tell(sessions=chosen)
     return AcceptedHoles(run.id, reason, chosen, run.receipt)
 
@@ -301,7 +308,7 @@ def _of_symbols(holes: OpenHoles) -> list[MissingSession]:
     return list(found.values())
 
 
-def known_holes(root: Path) -> OpenHoles:
+def known_holes(lakehouse: Lakehouse) -> OpenHoles:
     """Return the holes that the newest finished run over all bars has found."""
 
     def read(receipt: dict[str, Any]) -> OpenHoles | None:
@@ -309,7 +316,7 @@ def known_holes(root: Path) -> OpenHoles:
             return None
         return OpenHoles.of_document(receipt["holes"])
 
-    return newest_receipt(root, LOCAL_FEATURES_FILE, read, lambda _: None) or OpenHoles(())
+    return newest_receipt(lakehouse, LOCAL_FEATURES_FILE, read, lambda _: None) or OpenHoles(())
 
 
 @dataclass
@@ -323,11 +330,11 @@ class _Recent:
     """By market and close, the number of stored bars."""
 
     @classmethod
-    def read(cls, root: Path, at: datetime) -> _Recent:
+    def read(cls, lakehouse: Lakehouse, at: datetime) -> _Recent:
         first = (at - LOOKBACK).date()
         recent = cls(Attendance(first, at.date()), {}, {})
         symbols = SymbolTable()
-        for day, parts in by_date(list_parts(root, OHLCV_1D, first)).items():
+        for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first)).items():
             if day > at.date():
                 break
             rows = _keys(parts)
@@ -357,7 +364,7 @@ class _Recent:
                 lag = row["created_timestamp_min"] - close
                 self.lags.setdefault(row["market"], {})[close] = lag
 
-    def overdue(self, root: Path, at: datetime) -> list[MissingSession]:
+    def overdue(self, lakehouse: Lakehouse, at: datetime) -> list[MissingSession]:
         """Return the sessions after a market's last one whose bars should have come.
 
         Only markets that somebody still asks for count.
@@ -368,7 +375,7 @@ class _Recent:
             return max(lags[close] for close in sorted(lags)[-_SESSIONS:]) + _GRACE
 
         late = self.after_the_last(at, usual)
-        asked = markets_asked_for(root, {each.market for each in late}, at - LOOKBACK)
+        asked = markets_asked_for(lakehouse, {each.market for each in late}, at - LOOKBACK)
         return [each for each in late if each.market in asked]
 
     def after_the_last(

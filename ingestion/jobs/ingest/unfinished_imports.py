@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.lakehouse import run_files
+from ingestion.lakehouse import Lakehouse, run_files
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.runs.receipt_file import ended_before, receipts_told
 
@@ -56,7 +55,9 @@ class Import:
         )
 
 
-def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> list[Import]:
+def half_imports(
+    lakehouse: Lakehouse, *passed_over: Callable[[InputError], object]
+) -> list[Import]:
     """Return the imports that are half done, the newest first.
 
     Parameters
@@ -73,12 +74,12 @@ def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> li
         unsaid = Verdict.REFUSE if ended_before(receipt, "verdict") else Verdict.PUBLISH
         told = Import(receipt["run_id"], Verdict(receipt.get("verdict", unsaid)), files)
         # An import that died before its first part has changed nothing.
-        is_idle = told.verdict is Verdict.WRITING and not read_ledger(root, told.run_id)
+        is_idle = told.verdict is Verdict.WRITING and not read_ledger(lakehouse, told.run_id)
         return None if is_idle else told
 
     finished: set[str] = set()
     half: list[Import] = []
-    for each in receipts_told(root, RECEIPT_FILE, read, *passed_over):
+    for each in receipts_told(lakehouse, RECEIPT_FILE, read, *passed_over):
         if each.verdict is Verdict.PUBLISH:
             finished |= each.files
         elif each.verdict is Verdict.WRITING and not each.files <= finished:
@@ -86,7 +87,7 @@ def half_imports(root: Path, *passed_over: Callable[[InputError], object]) -> li
     return half
 
 
-def refuse_half_imports(root: Path) -> None:
+def refuse_half_imports(lakehouse: Lakehouse) -> None:
     """Stop a job that would read the bars of half an import.
 
     Raises
@@ -94,13 +95,13 @@ def refuse_half_imports(root: Path) -> None:
     GateRefused
         If there is one.
     """
-    if half := half_imports(root):
+    if half := half_imports(lakehouse):
         first, *others = half
         raise GateRefused(f"{first}{f'; and {len(others)} more' if others else ''}")
 
 
 @contextmanager
-def whole_imports(root: Path) -> Iterator[None]:
+def whole_imports(lakehouse: Lakehouse) -> Iterator[None]:
     """Read bars while other runs may write: all bars of an import, or none.
 
     Raises
@@ -111,11 +112,11 @@ def whole_imports(root: Path) -> Iterator[None]:
 
     def begun() -> set[str]:
         # The first part may come long after the receipt: many bars of a file may be stored already.
-        runs = (receipt.run_id for receipt in run_files(root, RECEIPT_FILE))
-        return {run_id for run_id in runs if read_ledger(root, run_id)}
+        runs = (receipt.run_id for receipt in run_files(lakehouse, RECEIPT_FILE))
+        return {run_id for run_id in runs if read_ledger(lakehouse, run_id)}
 
     before = begun()
-    refuse_half_imports(root)
+    refuse_half_imports(lakehouse)
     yield
     if meanwhile := begun() - before:
         raise GateRefused(

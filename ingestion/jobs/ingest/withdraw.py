@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +28,9 @@ from ingestion.base.instants import EPOCH, date_of_day, utc_date
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
 from ingestion.lakehouse import (
+    Lakehouse,
     Part,
+    RunFile,
     append_parts,
     arrow_schema,
     by_date,
@@ -81,8 +82,8 @@ class WithdrawnBars:
     symbols: int
     splits: tuple[Split, ...]
     """Ratios that other bars got, because only withdrawn bars had them."""
-    parts: tuple[Path, ...]
-    receipt: Path
+    parts: tuple[Part, ...]
+    receipt: RunFile
 
 
 def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
@@ -98,16 +99,16 @@ def withdraw_bars(project: Project, request: WithdrawRequest) -> WithdrawnBars:
         If another run is writing.
     """
     _check(request)
-    root = project.lakehouse
+    lakehouse = project.lakehouse
     with Run.open(project, "withdraw-bars", request, file=RECEIPT_FILE) as run:
-        stored = by_date(list_parts(root, OHLCV_1D))
+        stored = by_date(list_parts(lakehouse, OHLCV_1D))
         gone = _listed(stored) if request.listed else _chosen(stored, request)
         if not gone:
             raise InputError(_nothing(request))
         source = str(Source(withdrawn=" ".join(request.reason.split())))
-        splits = keep_splits(root, _splits(stored, gone), set().union(*gone.values()))
-        record_splits(root, splits.ahead, "of a withdrawn bar", clock.now(), run.id)
-        parts = tuple(_append(root, stored, gone, splits.ratios, source, run.id))
+        splits = keep_splits(lakehouse, _splits(stored, gone), set().union(*gone.values()))
+        record_splits(lakehouse, splits.ahead, "of a withdrawn bar", clock.now(), run.id)
+        parts = tuple(_append(lakehouse, stored, gone, splits.ratios, source, run.id))
         bars, symbols = sum(map(len, gone.values())), _symbols(*gone.values())
         run.tell(bars=bars, symbols=len(symbols), splits=splits.ratios)
     return WithdrawnBars(
@@ -182,13 +183,13 @@ def _splits(stored: Mapping[date, list[Part]], gone: Gone) -> list[Row]:
 
 
 def _append(
-    root: Path,
+    lakehouse: Lakehouse,
     stored: Mapping[date, list[Part]],
     gone: Gone,
     ratios: Iterable[Split],
     source: str,
     run_id: str,
-) -> Iterator[Path]:
+) -> Iterator[Part]:
     """Append the versions that take bars back, and those with other ratios; one part per date."""
     changed: dict[date, list[Split]] = {}
     for split in ratios:
@@ -199,7 +200,7 @@ def _append(
             _versions(stored[day], gone.get(day, set()), changed.get(day, []), source)
             for day in batch
         ]
-        yield from append_parts(root, OHLCV_1D, tables, run_id)
+        yield from append_parts(lakehouse, OHLCV_1D, tables, run_id)
 
 
 def _versions(

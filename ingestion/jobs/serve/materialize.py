@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads
-from ingestion.lakehouse import by_date, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, RunFile, by_date, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -63,7 +62,7 @@ class MaterializeResult:
     loads: tuple[ViewLoad, ...]
     until: datetime
     duration_s: float
-    receipt: Path
+    receipt: RunFile
 
 
 def materialize(
@@ -175,7 +174,7 @@ def _load(
 
 
 def _newest(
-    lakehouse: Path, group: FeatureGroup, since: datetime, until: datetime
+    lakehouse: Lakehouse, group: FeatureGroup, since: datetime, until: datetime
 ) -> datetime | None:
     """Return the newest event of a span; of its dates the last one with rows need be read."""
     parts = by_date(list_parts(lakehouse, group, since.date()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,7 @@ from ingestion.datasets import (
 )
 from ingestion.jobs.ingest.unfinished_imports import whole_imports
 from ingestion.lakehouse import (
+    Lakehouse,
     active_symbols,
     arrow_schema,
     by_date,
@@ -128,7 +128,7 @@ def training_labels(
 
 
 def _holes(
-    lakehouse: Path, bars: pa.Table, first: date, last: date, symbols: Collection[str] | None
+    lakehouse: Lakehouse, bars: pa.Table, first: date, last: date, symbols: Collection[str] | None
 ) -> OpenHoles:
     """Return the sessions that are missing among the bars of a span of dates."""
     if not bars.num_rows:
@@ -162,7 +162,9 @@ def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:
     return bars.append_column("missing_from", pa.array(missing))
 
 
-def _universe(lakehouse: Path, as_of: bool | datetime) -> tuple[Universe | None, datetime | None]:
+def _universe(
+    lakehouse: Lakehouse, as_of: bool | datetime
+) -> tuple[Universe | None, datetime | None]:
     """Return which symbols could be chosen when, and since when that is known."""
     if as_of is False:
         return None, None
@@ -178,7 +180,7 @@ def _universe(lakehouse: Path, as_of: bool | datetime) -> tuple[Universe | None,
     return Universe.fixed(active_symbols(lakehouse, as_of)), since
 
 
-def _years(lakehouse: Path, first: date, last: date) -> Iterator[tuple[date, date]]:
+def _years(lakehouse: Lakehouse, first: date, last: date) -> Iterator[tuple[date, date]]:
     """Cut a date range into calendar years, of those that have bars; memory holds one at a time.
 
     What a year's decisions need of the next one is read twice.
@@ -189,7 +191,7 @@ def _years(lakehouse: Path, first: date, last: date) -> Iterator[tuple[date, dat
 
 
 def _newest_close(
-    lakehouse: Path, first: date, last: date, symbols: Collection[str] | None
+    lakehouse: Lakehouse, first: date, last: date, symbols: Collection[str] | None
 ) -> datetime | None:
     """Return when the newest bar of a range of partition dates closed; None if there is none."""
     days = {part.date for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last}
@@ -204,7 +206,7 @@ def _newest_close(
 
 
 def read_bars(
-    lakehouse: Path,
+    lakehouse: Lakehouse,
     first: date,
     last: date,
     symbols: Collection[str] | None = None,
@@ -237,7 +239,7 @@ def read_bars(
 
 
 def _read_bars(
-    lakehouse: Path,
+    lakehouse: Lakehouse,
     first: date,
     last: date,
     symbols: Collection[str] | None,

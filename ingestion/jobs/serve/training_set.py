@@ -14,6 +14,7 @@ from ingestion.jobs.serve.feast_repository import (
     references,
     require_data,
 )
+from ingestion.lakehouse import RunFile
 from ingestion.lakehouse.local_disk import UNFINISHED, sync
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -54,7 +55,7 @@ class TrainingSetResult:
     created_later: int
     """Joined rows that were written after their label's time: knowable then, recorded later."""
     features: tuple[str, ...]
-    receipt: Path
+    receipt: RunFile
     made: Mapping[str, object] | None
     """How labels that came as rows were made."""
 

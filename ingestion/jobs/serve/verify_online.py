@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
-from ingestion.lakehouse import Part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, Part, arrow_schema, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
 
@@ -137,7 +136,7 @@ def refuse_unless_equal(report: OnlineReport) -> None:
         )
 
 
-def newest_valid(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table:
+def newest_valid(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> pa.Table:
     """Return each symbol's newest row that is valid at an instant, sorted by symbol.
 
     The newest event decides, then the newest created.
@@ -151,7 +150,7 @@ def newest_valid(lakehouse: Path, group: FeatureGroup, at: datetime) -> pa.Table
 
 
 def _newest_loaded(
-    lakehouse: Path, group: FeatureGroup, load: LastLoad | None, at: datetime
+    lakehouse: Lakehouse, group: FeatureGroup, load: LastLoad | None, at: datetime
 ) -> pa.Table:
     """Return the rows that a load has brought and that are valid at a later instant."""
     tables = [_none(group)]

@@ -141,7 +141,8 @@ def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
         found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     entries = [info for info in found if _is_visible(info.base_name) and _belongs(info)]
     files = [info.base_name for info in entries if info.type == fs.FileType.File]
-    replaced = replaced_in(folder, files, filesystem)
+    is_local = isinstance(filesystem, fs.LocalFileSystem)
+    replaced = replaced_in(folder, files, None if is_local else filesystem.open_input_file)
     return [info for info in entries if info.base_name not in replaced]
 
 

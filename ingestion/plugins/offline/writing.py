@@ -24,7 +24,7 @@ from pyarrow import fs
 
 from ingestion.base.errors import InputError
 from ingestion.base.locks import folder_lock
-from ingestion.base.parts import content_hash, part_name, part_numbers, with_replaced
+from ingestion.base.parts import content_hash, names_in, part_name, part_numbers, with_replaced
 from ingestion.plugins.offline.files import HIVE_NULL, Location
 
 
@@ -176,7 +176,7 @@ def _link(folder: Path, table: pa.Table, beside: Path, first: int = 0) -> None:
     unfinished = _unfinished(beside)
     _write(unfinished, table)
     try:
-        number = max([*part_numbers(folder), first - 1]) + 1
+        number = max([*part_numbers(names_in(folder)), first - 1]) + 1
         while True:
             try:
                 (folder / part_name(number)).hardlink_to(unfinished)

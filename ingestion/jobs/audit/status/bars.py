@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from ingestion.bars.source import of_each_source
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import by_date, list_parts, read_part, without_withdrawn
+from ingestion.lakehouse import Lakehouse, by_date, list_parts, read_part, without_withdrawn
 from ingestion.markets.symbols import exchange_of
 
 _INSTANT = pa.timestamp("us", "UTC")
@@ -59,7 +58,7 @@ class BarsStatus:
         return frozenset(each.exchange for each in self.markets if each.is_imported)
 
 
-def bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
+def bars(lakehouse: Lakehouse, at: datetime, lookback: timedelta) -> BarsStatus:
     """Look at the bars that had closed at an instant.
 
     Parameters
@@ -72,11 +71,11 @@ def bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
     CorruptPart
         If a part of that span cannot be read.
     """
-    return reading_again(partial(_bars, root, at, lookback))
+    return reading_again(partial(_bars, lakehouse, at, lookback))
 
 
-def _bars(root: Path, at: datetime, lookback: timedelta) -> BarsStatus:
-    parts = [part for part in list_parts(root, OHLCV_1D) if part.date <= at.date()]
+def _bars(lakehouse: Lakehouse, at: datetime, lookback: timedelta) -> BarsStatus:
+    parts = [part for part in list_parts(lakehouse, OHLCV_1D) if part.date <= at.date()]
     if not parts:
         return BarsStatus(0, None, None, 0, (), {})
     tables = []

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ingestion.base.clock import parse_instant
@@ -16,8 +15,7 @@ from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.rhythm import grace, next_start, rhythm
 from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbols_wanted
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
-from ingestion.lakehouse import run_file
-from ingestion.lakehouse.lock import is_writing
+from ingestion.lakehouse import Lakehouse, run_file
 from ingestion.markets.universe import read_universe
 from ingestion.runs.receipt_file import receipt_told
 from ingestion.runs.run import Outcome
@@ -100,7 +98,7 @@ class ProfileStatus:
 
 
 def flows(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     at: datetime,
     seen: Mapping[str, datetime],
@@ -118,16 +116,16 @@ def flows(
         Is told of each receipt that cannot be read.
     """
     found = []
-    for _, profile in sorted(known_profiles(root, passed_over).items()):
-        read = partial(_flow, root, group, at, seen, passed_over, profile)
-        told = receipt_told(run_file(root, profile.run_id, FLOW_FILE), read, passed_over)
+    for _, profile in sorted(known_profiles(lakehouse, passed_over).items()):
+        read = partial(_flow, lakehouse, group, at, seen, passed_over, profile)
+        told = receipt_told(run_file(lakehouse, profile.run_id, FLOW_FILE), read, passed_over)
         if told is not None:
             found.append(told)
     return tuple(found)
 
 
 def _flow(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     at: datetime,
     seen: Mapping[str, datetime],
@@ -139,13 +137,13 @@ def _flow(
     asked = read_universe(receipt["request"]["source"]).symbols
     fetched = [start.run_id for start in reversed(profile.starts)]
     wanted = symbols_wanted(
-        root, group, asked, first_snapshot(root, group, fetched, passed_over), seen
+        lakehouse, group, asked, first_snapshot(lakehouse, group, fetched, passed_over), seen
     )
-    newest = first_snapshot(root, group, [profile.run_id, *fetched], passed_over)
+    newest = first_snapshot(lakehouse, group, [profile.run_id, *fetched], passed_over)
     declared = timedelta(seconds=receipt["every"]) if receipt["every"] is not None else None
     every = declared or rhythm([start.at for start in profile.starts])
     missed_from = _missed_from(at, started, every, wanted) if profile.is_expected else None
-    state, reason = _state(root, receipt)
+    state, reason = _state(lakehouse, receipt)
     return ProfileStatus(
         name=profile.name,
         run_id=profile.run_id,
@@ -175,13 +173,13 @@ def _missed_from(
     return following + grace(every) if following is not None else None
 
 
-def _state(root: Path, receipt: dict[str, Any]) -> tuple[State, str]:
+def _state(lakehouse: Lakehouse, receipt: dict[str, Any]) -> tuple[State, str]:
     outcome, steps = Outcome(receipt["outcome"]), receipt["steps"]
     own = [step for step in steps if step["step"] != _LOOK_AT_ALL]
     if outcome is Outcome.RUNNING:
         ended = [step["step"] for step in own if step["status"] != "not run"]
         so_far = f"after {ended[-1]}" if ended else "before its first step was done"
-        state = State.RUNNING if is_writing(root, receipt["run_id"]) else State.KILLED
+        state = State.RUNNING if lakehouse.is_writing(receipt["run_id"]) else State.KILLED
         return state, so_far
     for state in (State.FAILED, State.REFUSED):
         for step in own:

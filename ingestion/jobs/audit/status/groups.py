@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pyarrow.compute as pc
 
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_parts, read_part
 from ingestion.markets.symbols import exchange_of
 from ingestion.runs.quarantine import quarantined
 
@@ -102,7 +101,7 @@ def demands(
 
 
 def group_status(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     newest: Mapping[str, datetime],
     demand: list[Demand],
@@ -111,7 +110,7 @@ def group_status(
     at: datetime,
 ) -> GroupStatus:
     """Return how fresh one group is, for all who want it."""
-    last = max(newest.values(), default=None) or _newest_of_all(root, group, at)
+    last = max(newest.values(), default=None) or _newest_of_all(lakehouse, group, at)
     return GroupStatus(
         view=group.name,
         of_closed_bars=group.source.of_closed_bars,
@@ -123,7 +122,7 @@ def group_status(
         asked=len(frozenset[str]().union(*(each.wanted for each in demand))),
         stale=_union(each.stale for each in demand),
         missing=_union(each.missing for each in demand),
-        quarantined=quarantined(root, snapshot.run_id)[group.name] if snapshot else 0,
+        quarantined=quarantined(lakehouse, snapshot.run_id)[group.name] if snapshot else 0,
     )
 
 
@@ -131,9 +130,9 @@ def _union(names: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted(frozenset[str]().union(*names)))
 
 
-def _newest_of_all(root: Path, group: FeatureGroup, at: datetime) -> datetime | None:
+def _newest_of_all(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> datetime | None:
     """Return the newest event of a history that ended long ago."""
-    parts = [part for part in list_parts(root, group) if part.date <= at.date()]
+    parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
     events = [
         pc.max(read_part(part, group, ["event_timestamp"])["event_timestamp"]).as_py()
         for part in parts

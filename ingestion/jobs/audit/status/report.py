@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ingestion.base import clock
@@ -31,6 +30,7 @@ from ingestion.jobs.audit.status.served import (
 from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbols_wanted
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
+from ingestion.lakehouse import Lakehouse
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
 from ingestion.quality.freshness import newest_events
@@ -112,24 +112,28 @@ def status(
     CorruptPart
         If a part of the last 90 days cannot be read.
     """
-    limits, at, root = limits or StatusLimits(), clock.now(), project.lakehouse
+    limits, at, lakehouse = limits or StatusLimits(), clock.now(), project.lakehouse
     # Told by the status itself: a monitor reads no warnings, and what is older may look sound.
     damaged: list[InputError] = []
     catalog = project.catalog
     pulse = catalog.pulse
-    newest = {group.name: newest_events(root, group, at - LOOKBACK, at) for group in catalog.groups}
-    stored = bars(root, at, LOOKBACK)
-    profiles = flows(root, pulse, at, newest[pulse.name], damaged.append)
+    newest = {
+        group.name: newest_events(lakehouse, group, at - LOOKBACK, at) for group in catalog.groups
+    }
+    stored = bars(lakehouse, at, LOOKBACK)
+    profiles = flows(lakehouse, pulse, at, newest[pulse.name], damaged.append)
     max_ages = {group.name: limits.max_age or group.max_age for group in catalog.groups}
-    snapshot = newest_snapshot(root, pulse, damaged.append)
+    snapshot = newest_snapshot(lakehouse, pulse, damaged.append)
     demand = tuple(
         each
-        for flow, symbols, coverage in _wanted(root, pulse, profiles, snapshot, newest, profile)
+        for flow, symbols, coverage in _wanted(
+            lakehouse, pulse, profiles, snapshot, newest, profile
+        )
         for each in demands(catalog.groups, flow, symbols, coverage, newest, stored, max_ages, at)
     )
     groups = tuple(
         group_status(
-            root,
+            lakehouse,
             group,
             newest[group.name],
             [each for each in demand if each.view == group.name],
@@ -140,8 +144,8 @@ def status(
         for group in catalog.groups
     )
     loads = last_loads(project, damaged.append)
-    held_back = newest_receipt(root, _BARS, _held_back, damaged.append) or ()
-    half = half_imports(root, damaged.append)
+    held_back = newest_receipt(lakehouse, _BARS, _held_back, damaged.append) or ()
+    half = half_imports(lakehouse, damaged.append)
     report = StatusReport(
         at=at,
         profiles=profiles,
@@ -192,7 +196,7 @@ def refuse_unless_fresh(report: StatusReport) -> None:
 
 
 def _wanted(
-    root: Path,
+    lakehouse: Lakehouse,
     pulse: FeatureGroup,
     profiles: tuple[ProfileStatus, ...],
     snapshot: Snapshot | None,
@@ -212,7 +216,11 @@ def _wanted(
     if snapshot is None and not profiles:
         yield None, frozenset(seen), None
     elif snapshot is not None and snapshot.run_id > last:
-        yield None, symbols_wanted(root, pulse, snapshot.symbols, snapshot, seen), snapshot.coverage
+        yield (
+            None,
+            symbols_wanted(lakehouse, pulse, snapshot.symbols, snapshot, seen),
+            snapshot.coverage,
+        )
 
 
 def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -15,7 +14,7 @@ from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import is_there, list_parts, read_part, run_file, run_ids
+from ingestion.lakehouse import Lakehouse, list_parts, read_part, run_file, run_ids
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.markets.symbols import exchange_of
 from ingestion.markets.universe import read_universe
@@ -41,26 +40,28 @@ class Snapshot:
     known_at: datetime | None
 
 
-def newest_snapshot(root: Path, group: FeatureGroup, passed_over: PassedOver) -> Snapshot | None:
+def newest_snapshot(
+    lakehouse: Lakehouse, group: FeatureGroup, passed_over: PassedOver
+) -> Snapshot | None:
     """Return the newest snapshot of a group, whoever asked for it."""
-    newest_first = sorted(run_ids(root), reverse=True)
-    return first_snapshot(root, group, newest_first, passed_over)
+    newest_first = sorted(run_ids(lakehouse), reverse=True)
+    return first_snapshot(lakehouse, group, newest_first, passed_over)
 
 
 def first_snapshot(
-    root: Path, group: FeatureGroup, runs: Iterable[str], passed_over: PassedOver
+    lakehouse: Lakehouse, group: FeatureGroup, runs: Iterable[str], passed_over: PassedOver
 ) -> Snapshot | None:
     """Return the snapshot of the first of these runs that took one of a group."""
     for run_id in runs:
-        for file in snapshot_receipts(root, run_id, group):
-            told = receipt_told(file, partial(_snapshot, root, group), passed_over)
+        for file in snapshot_receipts(lakehouse, run_id, group):
+            told = receipt_told(file, partial(_snapshot, lakehouse, group), passed_over)
             if told is not None:
                 return told
     return None
 
 
 def symbols_wanted(
-    root: Path,
+    lakehouse: Lakehouse,
     group: FeatureGroup,
     source: Collection[str] | None,
     snapshot: Snapshot | None,
@@ -81,19 +82,21 @@ def symbols_wanted(
     """
     if source is not None:
         return frozenset(source)
-    shown = reading_again(partial(_rows_of, root, group, snapshot)) if snapshot else frozenset()
+    shown = (
+        reading_again(partial(_rows_of, lakehouse, group, snapshot)) if snapshot else frozenset()
+    )
     exchanges = set(map(exchange_of, shown))
     failed = snapshot.failed if snapshot else frozenset()
     return failed | {symbol for symbol in seen if not shown or exchange_of(symbol) in exchanges}
 
 
-def _rows_of(root: Path, group: FeatureGroup, snapshot: Snapshot) -> frozenset[str]:
+def _rows_of(lakehouse: Lakehouse, group: FeatureGroup, snapshot: Snapshot) -> frozenset[str]:
     """Return the symbols of a snapshot's rows: all are stamped with its instant, and no others."""
     if snapshot.known_at is None:
         return frozenset()
     day, second = snapshot.known_at.date(), int(snapshot.known_at.timestamp())
     shown: set[str] = set()
-    for part in list_parts(root, group, day):
+    for part in list_parts(lakehouse, group, day):
         if part.date > day:
             break
         rows = read_part(part, group, ["symbol", "timestamp"])
@@ -101,14 +104,16 @@ def _rows_of(root: Path, group: FeatureGroup, snapshot: Snapshot) -> frozenset[s
     return frozenset(shown)
 
 
-def _snapshot(root: Path, group: FeatureGroup, receipt: dict[str, Any]) -> Snapshot | None:
+def _snapshot(
+    lakehouse: Lakehouse, group: FeatureGroup, receipt: dict[str, Any]
+) -> Snapshot | None:
     if ended_before(receipt, "coverage") or not is_of_group(receipt, group):
         return None
     universe, coverage = read_universe(receipt["request"]["source"]), float(receipt["coverage"])
     if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
         raise ValueError(f"{coverage} is no share")
     is_to_appear = receipt.get("verdict") == "publish" and receipt["fetched"] > 0
-    if is_to_appear and not _has_appeared(root, group, receipt["run_id"]):
+    if is_to_appear and not _has_appeared(lakehouse, group, receipt["run_id"]):
         return None
     known_at = receipt.get("known_at")
     return Snapshot(
@@ -120,16 +125,16 @@ def _snapshot(root: Path, group: FeatureGroup, receipt: dict[str, Any]) -> Snaps
     )
 
 
-def _has_appeared(root: Path, group: FeatureGroup, run_id: str) -> bool:
+def _has_appeared(lakehouse: Lakehouse, group: FeatureGroup, run_id: str) -> bool:
     """Tell whether a run's snapshot was ever there: its receipt is written before.
 
     It may be gone again, or merged with others; and a run may die between the part and its word.
     """
-    if not run_file(root, run_id, LEDGER_FILE).exists():  # from before the ledgers
+    if not run_file(lakehouse, run_id, LEDGER_FILE).exists():  # from before the ledgers
         return True
     return any(
-        entry.confirmed or is_there(root, entry.part)
-        for entry in read_ledger(root, run_id)
+        entry.confirmed or lakehouse.exists(entry.part)
+        for entry in read_ledger(lakehouse, run_id)
         if entry.part.startswith(f"{group.storage}/")
     )
 

@@ -1,0 +1,149 @@
+"""What a place for a lakehouse must be able to do: the verbs that a disk is needed for.
+
+A file is known by its key: where it is below the root, with ``/`` between the levels; a folder
+likewise, and the root is ``""``. Files appear whole, and what is written is safe when a call
+returns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ingestion.base.parts import replaced_in
+
+
+class Lakehouse(ABC):
+    """A lakehouse, wherever it is. As text it is its location."""
+
+    def __str__(self) -> str:
+        return self.location("")
+
+    @abstractmethod
+    def location(self, key: str) -> str:
+        """Return where a file or a folder is, for people, for Feast and for other programs."""
+
+    @abstractmethod
+    def key_of(self, name: str) -> str | None:
+        """Return the key of a location, or of a key; None for the root, or a place elsewhere."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder, in no particular order; none if there is no such folder.
+
+        Of a file and those that it replaces, a listing has the one, the others, or all.
+
+        Raises
+        ------
+        NotADirectoryError
+            If it is a file.
+        OSError
+            If it cannot be read.
+        """
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Tell whether there is such a file or folder."""
+
+    @abstractmethod
+    def size(self, key: str) -> int:
+        """Return how many bytes a file has."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Open a file to read.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        OSError
+            If it cannot be read.
+        """
+
+    def replaced(self, folder: str, names: Collection[str]) -> frozenset[str]:
+        """Return which files of a folder another one of them replaces, of those with these names.
+
+        See :func:`ingestion.base.parts.replaced_in`.
+        """
+        return replaced_in(folder, names, self.open)
+
+    @abstractmethod
+    def scratch_folder(self, name: str) -> Path:
+        """Return a folder on this machine for what need not be kept; the caller makes it.
+
+        What is left there goes when the lakehouse is locked next.
+        """
+
+    @abstractmethod
+    def stage(self, name: str) -> Path:
+        """Make a scratch folder for files that are about to be created, and return it."""
+
+    @abstractmethod
+    def staged(self) -> list[str]:
+        """Return the names of all scratch folders."""
+
+    @abstractmethod
+    def unstage(self, name: str = "") -> None:
+        """Remove a scratch folder; all of them without a name."""
+
+    @contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """Make a scratch folder that is there while something is being written."""
+        folder = self.stage(name)
+        try:
+            yield folder
+        finally:
+            self.unstage(name)
+
+    @abstractmethod
+    def create(self, files: Mapping[str, Path]) -> list[str]:
+        """Put staged files in their places, in this order, and never over another file.
+
+        Returns
+        -------
+        list of str
+            The keys at which there was a file already, which stays.
+        """
+
+    @abstractmethod
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Give a file other content, wholly or not at all.
+
+        Parameters
+        ----------
+        content
+            What is in it, or a staged file that has it, and moves.
+        """
+
+    @abstractmethod
+    def append(self, key: str, text: str, *, durable: bool) -> None:
+        """Add lines to the end of a file; safe when this returns, if they must be."""
+
+    @abstractmethod
+    def remove(self, folder: str, names: Collection[str]) -> None:
+        """Remove files of a folder, one by one."""
+
+    @abstractmethod
+    def remove_folders(self, folders: Collection[str]) -> None:
+        """Remove folders, each wholly or not at all; while the lakehouse is locked.
+
+        What a killed run has not removed yet goes when the lakehouse is locked next.
+        """
+
+    @abstractmethod
+    def lock(self, run_id: str) -> AbstractContextManager[None]:
+        """Lock the lakehouse for one run; makes the root where it is missing.
+
+        Raises
+        ------
+        LakehouseLocked
+            If another run has it; at once, but for the moment that a look may take.
+        """
+
+    @abstractmethod
+    def is_writing(self, run_id: str) -> bool:
+        """Tell whether a run has the lock: one that was killed does not, whatever it has left."""
