@@ -28,7 +28,6 @@ LIMITS: dict[str, int] = {
     "ingestion/feast_objects": 1,
     "ingestion/jobs": 54,
     "ingestion/lakehouse": 25,
-    "ingestion/plugins": 57,
     "ingestion/quality": 8,
     "ingestion/replay": 3,
     "ingestion/runs": 12,

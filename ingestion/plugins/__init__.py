@@ -1,5 +1,5 @@
 """Feast plug-ins, by class path: ``asof`` (offline), ``wide_sqlite`` (online), ``engine`` (batch).
 
-``registry_file`` writes Feast's registry whole; the packages ``offline`` and ``online`` hold what
-the first two are made of. They know Feast, Arrow and files, and nothing of TradingView.
+``registry_file`` writes Feast's registry whole. The first two are made of the packages ``offline``
+and ``online``. They know Feast, Arrow and files, and nothing of TradingView.
 """

@@ -166,7 +166,7 @@ class AsofOfflineStore(OfflineStore):
         """Return each key's newest row between two instants, both inclusive.
 
         The newest event decides, then the newest creation; rows whose key is null in part are left
-        out. Columns have the names and, as no view is told, the types of the files.
+        out. Columns have the names and the types of the files: Feast names no view here.
         """
         return _pull(
             newest_between,

@@ -4,7 +4,7 @@ In ``feature_store.yaml``: ``batch_engine: {type: ingestion.plugins.engine.Arrow
 
 Feast's local engine takes a view's rows through pandas, makes a protobuf of each value, and of a
 table in several chunks writes the first alone. This one hands the offline store's Arrow table to an
-online store that takes one (``online_write_table``), whole and at one stroke. Views that Feast must
+online store that accepts one (``online_write_table``), whole and in one call. Views that Feast must
 compute first (transformations, aggregations, validation) go Feast's own way up to that last step,
 and other online stores get the protobufs that they want, of every chunk.
 """
@@ -105,7 +105,7 @@ class _Rows(LocalNode):
 
 
 def _is_plain(view: FeatureView) -> bool:
-    """Tell whether a view's rows are its source's rows."""
+    """Return whether a view's rows are its source's rows."""
     return view.batch_source is not None and not (
         getattr(view, "feature_transformation", None)
         or getattr(view, "aggregations", None)

@@ -79,7 +79,7 @@ def replace(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             if path.exists():
-                # By a later time Feast tells that its copy is old; two writes may share a tick.
+                # By a later time Feast notices that its copy is old; two writes may share a tick.
                 later = max(path.stat().st_mtime_ns + 1000, os.fstat(descriptor).st_mtime_ns)
                 os.utime(descriptor, ns=(later, later))
             os.fsync(descriptor)

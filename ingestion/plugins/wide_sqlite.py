@@ -1,4 +1,4 @@
-"""An online store for Feast in one SQLite file, a row an entity: ``WideSqliteOnlineStore``.
+"""An online store for Feast in one SQLite file, one row per entity: ``WideSqliteOnlineStore``.
 
 In ``feature_store.yaml``::
 
@@ -9,16 +9,14 @@ In ``feature_store.yaml``::
 ``docs/online_store.md`` says what it promises and what it costs. The parts, in
 ``ingestion/plugins/online/``:
 
-``database``  the file: connections, transactions, what goes wrong with it
-``tables``    the tables: made, changed, written, read
-``layout``    how a row's values lie in a table
-``keys``      entity keys as bytes
-``reading``   what is valid at an instant; reads without Feast
-``values``    values from and to Feast and Arrow
-``views``     what a feature view is to the store
-``request``   which requests are answered by columns
-``response``  Feast's response, made of columns
-``search``    the rows whose vectors are nearest to one
+``database``    the file: connections, transactions, what goes wrong with it
+``tables``      the tables: made, changed, written, read
+``layout``      how a row's values lie in a table
+``keys``        entity keys as bytes
+``reading``     what is valid at an instant; reads without Feast
+``conversion``  what a feature view is to the store; rows and values from and to Feast and Arrow
+``columnar``    which requests are answered by columns, and Feast's response made of them
+``search``      the rows whose vectors are nearest to one
 """
 
 from __future__ import annotations
@@ -44,11 +42,26 @@ from pydantic import StrictStr
 
 from ingestion.base import clock
 from ingestion.base.instants import from_micros
+from ingestion.plugins.online.columnar import (
+    ColumnarOnlineResponse,
+    EntityRows,
+    count_read,
+    plan_request,
+)
+from ingestion.plugins.online.conversion import (
+    WrittenRow,
+    arrow_from_rows,
+    layout_of,
+    rows_from_arrow,
+    rows_from_feast,
+    serialize_keys,
+    stored_view,
+    to_protos,
+    types_of,
+)
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
 from ingestion.plugins.online.reading import NOT_FOUND, OUTSIDE_MAX_AGE, read_rows
-from ingestion.plugins.online.request import EntityRows, plan_request
-from ingestion.plugins.online.response import ColumnarOnlineResponse, count_read
 from ingestion.plugins.online.search import VectorSearch
 from ingestion.plugins.online.tables import (
     Rows,
@@ -57,17 +70,6 @@ from ingestion.plugins.online.tables import (
     make_table,
     stored_rows,
     upsert,
-)
-from ingestion.plugins.online.values import to_protos
-from ingestion.plugins.online.views import (
-    WrittenRow,
-    arrow_from_rows,
-    layout_of,
-    rows_from_arrow,
-    rows_from_feast,
-    serialize_keys,
-    stored_view,
-    types_of,
 )
 
 ReadRow = tuple[datetime | None, dict[str, Value] | None]
@@ -87,7 +89,7 @@ class WideSqliteOnlineStoreConfig(FeastConfigBaseModel):
 
 
 class WideSqliteOnlineStore(VectorSearch, OnlineStore):
-    """Feast's online store with a row an entity and view; see the module."""
+    """Feast's online store with one row for each entity of a view; see the module."""
 
     def __init__(self) -> None:
         self._databases: dict[tuple[Path | None, str], Database] = {}
@@ -125,7 +127,7 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         rows: pa.Table,
         progress: Callable[[int], object] | None = None,
     ) -> int:
-        """Write a table, in one transaction and without a protobuf a value.
+        """Write a table, in one transaction and without a protobuf for each value.
 
         Parameters
         ----------
@@ -133,7 +135,7 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
             The view's join keys and features under the view's names, and the event and created
             times under their names in the view's batch source. Keys may repeat: the newest wins.
         progress
-            Is told the number of rows when they are written.
+            Gets the number of rows when they are written.
 
         Returns
         -------
@@ -143,7 +145,7 @@ class WideSqliteOnlineStore(VectorSearch, OnlineStore):
         Raises
         ------
         InputError
-            If a column is missing, or holds what its declared type cannot.
+            If a column is missing, or has a value that its declared type cannot represent.
         FeastRepositoryError
             If the file cannot be written.
         """

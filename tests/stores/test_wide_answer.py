@@ -35,7 +35,7 @@ from wide_tools import (
     write,
 )
 
-from ingestion.plugins.online.response import ColumnarOnlineResponse
+from ingestion.plugins.online.columnar import ColumnarOnlineResponse
 
 pytestmark = pytest.mark.filterwarnings("ignore:On demand feature view is an experimental")
 

@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ingestion.plugins.online.columnar import add_vector, rows_bytes
 from ingestion.plugins.online.layout import Values
-from ingestion.plugins.online.response import add_vector, rows_bytes
 
 Vector = GetOnlineFeaturesResponse.FeatureVector
 MICROSECONDS = st.integers(-(10**16), 10**17)

@@ -1,1 +1,1 @@
-"""The parts of :mod:`ingestion.plugins.asof`; its docstring tells them apart."""
+"""The parts of :mod:`ingestion.plugins.asof`; its docstring lists them."""

@@ -226,7 +226,7 @@ def instants_in(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a type is one of texts."""
+    """Return whether a type is one of texts."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 

@@ -127,7 +127,7 @@ def arrow_type(declared: FeastType) -> pa.DataType | None:
 def locate(source: DataSource, repo_path: str | Path | None) -> Location:
     """Find a source's files; a relative path is relative to the repository.
 
-    The tag ``partition_date=event_utc`` promises that each folder ``date=YYYY-MM-DD`` holds the
+    The tag ``partition_date=event_utc`` promises that each folder ``date=YYYY-MM-DD`` contains the
     rows with events of that UTC day and no others.
 
     Raises

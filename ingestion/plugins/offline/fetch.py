@@ -112,7 +112,7 @@ def fetch(
 
 
 _MARKS = 8
-"""Columns whose nulls are told by the bits of one byte a row."""
+"""Columns whose nulls are the bits of one byte per row."""
 
 
 class Gathered:
@@ -221,7 +221,7 @@ class _Values:
 
 
 def _null_bits(array: pa.Array) -> NDArray[np.uint8]:
-    """Return a byte a value: whether it is null."""
+    """Return one byte per value: whether it is null."""
     valid = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
     null: NDArray[np.uint8] = 1 - valid[array.offset : array.offset + len(array)]
     return null

@@ -1,8 +1,8 @@
 """Which files a source consists of: one file, a folder, hive partitions or a glob.
 
 A file belongs to a folder if it is named like Parquet or has no suffix, and neither it nor a folder
-on the way to it begins with ``.`` or ``_``. Folders named ``name=value`` tell values that the files
-may leave out; these may begin with ``_``. What does not exist holds no file.
+on the way to it begins with ``.`` or ``_``. Folders named ``name=value`` give values that the files
+may leave out; these may begin with ``_``. What does not exist has no file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Location:
     path: str
     """A file, a folder or a glob, as the file system spells it."""
     dated: bool
-    """Whether folders ``date=YYYY-MM-DD`` hold the rows with events of that UTC day alone."""
+    """Whether folders ``date=YYYY-MM-DD`` contain the rows with events of that UTC day alone."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _is_visible(name: str) -> bool:
 
 
 def _belongs(info: fs.FileInfo) -> bool:
-    """Tell whether an entry is a folder or a file of data.
+    """Return whether an entry is a folder or a file of data.
 
     Raises
     ------

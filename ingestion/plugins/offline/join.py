@@ -10,9 +10,9 @@ is no answer, and neither is any other row then.
 2. Days of rows become a table of days and keys; other rows are sorted by both. Either leads a
    question to the best row that it can have (:mod:`ingestion.plugins.offline.lookup`).
 3. Questions are asked a block at a time: what is computed of them stays in a core's cache.
-4. What a question already holds is kept unless the new row beats it; so batches may overlap in
-   time, and come in any order.
-5. When all rows to come are older than what a question holds, or too old for it, it is closed.
+4. A question keeps the row that it already has unless the new row beats it; so batches may overlap
+   in time, and come in any order.
+5. When all rows to come are older than the row of a question, or too old for it, it is closed.
 
 With n questions and m rows, O((n + m) log (n + m)), whatever the TTL. Only the questions stay in
 memory, and rows in proportion to them.
@@ -70,7 +70,7 @@ class Instants:
         self.sorted = instant[self.order]
 
     def any_between(self, first: int, last: int) -> bool:
-        """Tell whether there may be a question; a no is certain."""
+        """Return whether there may be a question; False is certain."""
         first, last = max(first, self._first), min(last, self._last)
         if first > last:
             return False
@@ -96,7 +96,7 @@ class AsOfJoin:
     ) -> None:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
-        # Questions of one time ask the same rows, which a core's cache then holds.
+        # Questions of one time ask the same rows, which then stay in a core's cache.
         self._key, self._instant = key, instant = key[instants.order], instants.sorted
         self._event = np.full(len(key), NEVER)
         self._created = np.full(len(key), NEVER)
@@ -108,7 +108,7 @@ class AsOfJoin:
         self._waiting_rows = 0
 
     def needs(self, first: int, last: int) -> bool:
-        """Tell whether rows with events from ``first`` to ``last`` may still answer a question."""
+        """Return whether rows with events from ``first`` to ``last`` may answer a question."""
         if self._latest < first:
             return False
         last = FOREVER if self._ttl is None else min(last + self._ttl, FOREVER)
@@ -177,15 +177,15 @@ class AsOfJoin:
         return rows if known.all() else rows.where(known)
 
     def _keep_better(self, question: Integers, rows: Rows, row: Integers) -> None:
-        """Give each question its row, unless it holds a better one."""
-        event, held = rows.event[row], self._event[question]
-        better = event > held
-        tied = np.flatnonzero(event == held)
+        """Give each question its row, unless it has a better one."""
+        event, kept = rows.event[row], self._event[question]
+        better = event > kept
+        tied = np.flatnonzero(event == kept)
         if len(tied):
             mine, theirs = row[tied], question[tied]
-            created, held = rows.created[mine], self._created[theirs]
+            created, kept = rows.created[mine], self._created[theirs]
             later = rows.number[mine] > self._number[theirs]
-            better[tied] = (created > held) | ((created == held) & later)
+            better[tied] = (created > kept) | ((created == kept) & later)
         if not better.all():
             question, row, event = question[better], row[better], event[better]
         self._event[question] = event
@@ -193,12 +193,12 @@ class AsOfJoin:
         self._number[question] = rows.number[row]
 
     def _may_improve(self, question: Integers, newest_to_come: int) -> NDArray[np.bool_]:
-        """Tell to which questions a row to come may be an answer."""
+        """Return for which questions a row to come may be an answer."""
         reach = self._reach(self._instant[question], newest_to_come)
         return reach & (self._event[question] <= newest_to_come)
 
     def _reach(self, instant: Integers, event: int | Integers) -> NDArray[np.bool_]:
-        """Tell which instants are at most the TTL after an event."""
+        """Return which instants are at most the TTL after an event."""
         if self._ttl is None:
             return np.ones(len(instant), dtype=bool)
         # The first instants that there are have no TTL before them.

@@ -56,7 +56,7 @@ class Lookup(Protocol):
 
 
 class Days:
-    """Rows of days: batches apart in time, a row a key in each.
+    """Rows of days: batches apart in time, one row per key in each.
 
     A question's day and key lead to its row: a table has each day's rows, and what a day lacks from
     the days before.
@@ -80,7 +80,7 @@ class Days:
 
     @staticmethod
     def fit(batches: list[Rows], keys: int) -> bool:
-        """Tell whether batches, in the order of time, are days, and fill a table well enough."""
+        """Return whether batches, in the order of time, are days, and fill a table well enough."""
         rows = sum(len(batch.key) for batch in batches)
         return (
             len(batches) * keys <= _SPARSE * rows

@@ -67,7 +67,7 @@ def point_in_time(
 
     def read() -> History:
         files: dict[int, SourceFile] = {}
-        answers = answers_of(files)  # what the join held is free before values are fetched
+        answers = answers_of(files)  # the join's memory is free before values are fetched
         return History(
             columns=fetch(table.source, files, answers.number, table.features),
             matched=int((answers.number >= 0).sum()),
@@ -93,7 +93,7 @@ def _batches(
     for place, rows in read:
         waiting.append((place, rows))
         size += rows.num_rows
-        # Looking keys up costs a pass over all keys that were asked for.
+        # To look keys up takes as long as there are keys that were asked for.
         if size >= keys.count:
             yield from _encoded(table, keys, pieces, waiting)
             waiting, size = [], 0

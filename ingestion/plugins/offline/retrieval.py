@@ -147,7 +147,7 @@ class AsofRetrievalJob(RetrievalJob):
 
 
 def _is_counted() -> bool:
-    """Tell whether Feast counts or logs what is read; what nobody has imported, nobody enabled."""
+    """Return whether Feast counts or logs reads; what nobody has imported, nobody enabled."""
     metrics = sys.modules.get("feast.metrics")
     return metrics is not None and (
         metrics._config.offline_features or metrics._config.audit_logging

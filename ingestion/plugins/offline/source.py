@@ -23,7 +23,7 @@ from ingestion.plugins.offline.threads import in_threads
 
 @dataclass(frozen=True)
 class Piece:
-    """What is read at one stroke: a file of a partition date, or one row group of another."""
+    """What is read at once: a file of a partition date, or one row group of another."""
 
     file: SourceFile
     span: Span
@@ -41,7 +41,7 @@ class ParquetSource:
     Parameters
     ----------
     event
-        The column whose statistics say which times a row group holds.
+        The column whose statistics say which times a row group contains.
     """
 
     def __init__(self, location: Location, event: str) -> None:
@@ -50,7 +50,7 @@ class ParquetSource:
         self._seen: set[str] = set()
 
     def pieces(self, needs: Callable[[int, int], bool]) -> list[Piece]:
-        """List what may hold needed events, the newest last event first.
+        """List what may contain needed events, the newest last event first.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class ParquetSource:
             )
 
     def schema(self) -> pa.Schema:
-        """Return all columns of all files, each in the type that holds what the files have.
+        """Return all columns of all files, each in a type that represents what all files have.
 
         Raises
         ------
@@ -213,7 +213,7 @@ def _conformed(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def stacked(tables: Iterable[pa.Table]) -> pa.Table:
-    """Put tables one below the other, in types that hold what all of them have.
+    """Put tables one below the other, in types that represent what all of them have.
 
     Raises
     ------
@@ -230,12 +230,12 @@ def stacked(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def _span(footer: pq.FileMetaData, group: int, column: int | None) -> Span:
-    """Return what a row group's statistics tell."""
+    """Return the span that a row group's statistics give."""
     statistics = None if column is None else footer.row_group(group).column(column).statistics
     if statistics is None or not statistics.has_min_max:
         return UNKNOWN
     try:
         return to_micros(statistics.min), to_micros(statistics.max)
     except (AttributeError, TypeError, ValueError, OverflowError):
-        # No timestamp, or none that Python can hold: reading the rows tells.
+        # No timestamp, or none that Python can represent: reading the rows will show.
         return UNKNOWN

@@ -29,7 +29,7 @@ from ingestion.plugins.offline.files import HIVE_NULL, Location
 
 
 def exists(location: Location) -> bool:
-    """Tell whether there is a file or folder."""
+    """Return whether there is a file or folder."""
     return bool(location.filesystem.get_file_info(location.path).type != fs.FileType.NotFound)
 
 
@@ -111,7 +111,7 @@ def append(location: Location, table: pa.Table, event: str) -> None:
 def _by_day(table: pa.Table, event: str) -> Iterator[tuple[date, pa.Table]]:
     if table[event].null_count:
         raise InputError(
-            f"{table[event].null_count} rows have no {event}, which tells their partition"
+            f"{table[event].null_count} rows have no {event}, which decides their partition"
         )
     days = pc.floor_temporal(table[event], unit="day")
     for day in pc.unique(days):
@@ -162,7 +162,7 @@ def _overwrite(folder: Path, table: pa.Table) -> None:
 
 
 def _add(location: Location, folder: str, table: pa.Table) -> None:
-    """Add a file under the next free number; object stores cannot tell which that is."""
+    """Add a file under the next free number; object stores do not know which that is."""
     if _is_local(location):
         Path(folder).mkdir(parents=True, exist_ok=True)
         _link(Path(folder), table, Path(location.path).parent)

@@ -1,1 +1,1 @@
-"""The parts of :mod:`ingestion.plugins.wide_sqlite`; its docstring tells them apart."""
+"""The parts of :mod:`ingestion.plugins.wide_sqlite`; its docstring lists them."""

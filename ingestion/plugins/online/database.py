@@ -30,8 +30,8 @@ _inherited: list[sqlite3.Connection] = []
 class Sqlite(sqlite3.Connection):
     """A connection that :class:`_Connection` closes, and that warns of nothing.
 
-    From Python 3.13 on, one that was not closed is told when it goes. Of a cycle of objects that
-    nobody has any more, this one may go before the one that would close it.
+    From Python 3.13 on, the end of one that was not closed is a warning. Of a cycle of objects that
+    nobody has any more, this one may end before the one that would close it.
     """
 
     def __del__(self) -> None:
@@ -75,7 +75,7 @@ class Database:
         self._local = threading.local()
 
     def file(self) -> FileId | None:
-        """Tell one file from another that took its name; None if there is none.
+        """Return what distinguishes a file from another of its name; None if there is none.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Database:
         Parameters
         ----------
         empty
-            Takes them out; tells whether nothing is left.
+            Takes them out; returns whether nothing is left.
 
         Raises
         ------

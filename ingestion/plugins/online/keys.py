@@ -47,7 +47,7 @@ def encode_keys(columns: Mapping[str, tuple[str, Values]]) -> list[bytes]:
     Returns
     -------
     list of bytes
-        One a row.
+        One for each row.
 
     Raises
     ------

@@ -1,11 +1,11 @@
 """How the features of a row lie in a table of the online store, and their values in memory.
 
 Features of a fixed width share one BLOB, ``words``: a 64-bit little-endian word each (a double, an
-integer, a bool as 0 or 1, an instant in microseconds), then one bit a feature, lowest first, that
-says whether its value is there; a null's word is 0. So a NaN, which a column of SQLite cannot hold,
-stays one, and thousands of rows become columns with one look at their joined bytes. Every other
-feature has a column of its own: text as TEXT, bytes as BLOB, anything else as a serialized Feast
-``Value``.
+integer, a bool as 0 or 1, an instant in microseconds), then one bit each, lowest first, that
+says whether its value is there; a null's word is 0. So a NaN, which a column of SQLite cannot
+store, stays one, and thousands of rows become columns with one look at their joined bytes. Every
+other feature has a column of its own: text as TEXT, bytes as BLOB, anything else as a serialized
+Feast ``Value``.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ Array = NDArray[Any]
 
 
 def is_word(value_type: str) -> bool:
-    """Tell whether values of a type have a fixed width."""
+    """Return whether values of a type have a fixed width."""
     return value_type in _WORDS
 
 
 def is_float(value_type: str) -> bool:
-    """Tell whether a type is a floating-point one."""
+    """Return whether a type is a floating-point one."""
     return value_type in _FLOATS
 
 
 @dataclass(slots=True)  # frozen, it would take four times as long to make
 class Values:
-    """The values of one feature, a row each; not to be changed.
+    """The values of one feature, one for each row; not to be changed.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Values:
 
     @classmethod
     def of(cls, value_type: str, items: Sequence[Any]) -> Values:
-        """Make values of Python objects as ``data`` holds them, None where there is none."""
+        """Make values of Python objects as ``data`` has them, None where there is none."""
         valid = np.fromiter((item is not None for item in items), bool, len(items))
         if is_word(value_type):
             dtype = np.float64 if is_float(value_type) else np.int64
@@ -157,7 +157,7 @@ class Layout:
         return len(self.words) + -(-len(self.words) // _BITS)
 
     def holds(self, other: Layout) -> bool:
-        """Tell whether it has the same features of the same types, in whatever order."""
+        """Return whether it has the same features of the same types, in whatever order."""
         return self.type_of == other.type_of
 
     def to_text(self) -> str:
@@ -212,9 +212,9 @@ def layout_from_text(text: str) -> Layout:
 
 
 def convert(values: Values, value_type: str) -> Values:
-    """Change the type of values: numbers that the new type holds exactly are kept.
+    """Change the type of values: numbers that the new type represents exactly are kept.
 
-    What it cannot hold becomes null: 3.5 as an integer, and all of a text as a number.
+    What it cannot represent becomes null: 3.5 as an integer, and all of a text as a number.
     """
     if values.type == value_type:
         return values

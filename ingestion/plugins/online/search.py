@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from ingestion.base import clock
 from ingestion.base.instants import from_micros
+from ingestion.plugins.online.conversion import KEY_VERSION, stored_view, to_protos, types_of
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.reading import View, read_rows, served
 from ingestion.plugins.online.tables import stored_rows
-from ingestion.plugins.online.values import to_protos
-from ingestion.plugins.online.views import KEY_VERSION, stored_view, types_of
 
 Floats = NDArray[np.float64]
 

@@ -1,8 +1,8 @@
-"""The tables of the online store: one a view, a row an entity.
+"""The tables of the online store: one per view, with one row per entity.
 
 ``entity_key`` is the primary key (WITHOUT ROWID: the row lies at its key), ``event_us`` and
 ``created_us`` are microseconds since 1970 UTC, ``words`` and the ``value_…`` columns are described
-in :mod:`ingestion.plugins.online.layout`. The table ``wide_layouts`` holds the layout that each
+in :mod:`ingestion.plugins.online.layout`. The table ``wide_layouts`` contains the layout that each
 table has. All functions work inside the caller's transaction.
 """
 
@@ -106,7 +106,7 @@ def drop_table(connection: sqlite3.Connection, table: str) -> None:
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:
-    """Tell whether there is no table of anybody."""
+    """Return whether there is no table of anybody."""
     others = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name != 'wide_layouts'"
     return connection.execute(others).fetchone() is None
 
@@ -166,7 +166,7 @@ def read_keys(
     names: Iterable[str],
     keys: Sequence[bytes],
 ) -> Rows:
-    """Read the rows of some keys: one a key, in their order; keys may repeat."""
+    """Read the rows of some keys: one for each key, in their order; keys may repeat."""
     wanted = [name for name in names if name in layout.type_of]
     select = f"{_select_sql(table, layout, wanted)} WHERE entity_key IN "
     at_once = min(_KEYS_AT_ONCE, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
