@@ -11,7 +11,6 @@ from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_file
 from ingestion.markets.hours import BarState, bar_close
-from ingestion.plugins.wide_sqlite import WideSqliteOnlineStore
 from ingestion.project import Project
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.feast_repository.conftest import WEEK
@@ -56,21 +55,20 @@ def test_limits_and_top_leave_out_and_count(week: Project):
     assert selection.left_out == {"filtered": 60 - len(inside), "beyond_top": len(inside) - 3}
 
 
-def test_a_market_of_any_size_is_ranked_by_one_load(writable_week: Project, monkeypatch):
+def test_a_load_while_it_reads_is_seen_whole_or_not_at_all(writable_week: Project, monkeypatch):
     materialize(writable_week)
     symbols = list(snapshot(writable_week, FRIDAY))
-    monkeypatch.setattr("ingestion.jobs.serve.stock_stores.KEYS_A_READ", 7)
-    read = WideSqliteOnlineStore.get_online_features
+    read = job.read_rows
 
-    def then_a_load(*args, **kwargs):
-        response = read(*args, **kwargs)
-        monkeypatch.setattr(WideSqliteOnlineStore, "get_online_features", read)
+    def then_a_load(*arguments):
+        monkeypatch.setattr(job, "read_rows", read)
+        read(*arguments)
         restated = technicals(symbols, FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0] * 60)
         append_part(writable_week.lakehouse, GROUP, restated, "restated")
         materialize(writable_week)
-        return response
+        return read(*arguments)
 
-    monkeypatch.setattr(WideSqliteOnlineStore, "get_online_features", then_a_load)
+    monkeypatch.setattr(job, "read_rows", then_a_load)
     for restated in (False, True):
         rows = select(writable_week, SelectRequest(symbols=symbols, top=None)).rows
         assert [row.features["RSI"] == 7.0 for row in rows] == [restated] * 60

@@ -11,18 +11,20 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.base.store_files import store_files
+from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve import stock_stores
+from ingestion.jobs.serve.registered import Registered
 from ingestion.lakehouse import list_parts
 from ingestion.project import Project
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from feast import FeatureService, FeatureStore
+    from feast import FeatureStore
 
 
 def open_repository(project: Project, *, apply_if_missing: bool = False) -> FeatureStore:
@@ -44,17 +46,15 @@ def open_repository(project: Project, *, apply_if_missing: bool = False) -> Feat
     with feast_calls(project):
         from feast import FeatureStore
 
-        from ingestion.feast_objects import describe
-
         store = FeatureStore(repo_path=str(project.feast_repository))
-        defined = describe(project)
-        registered = _registered(store)
-        views = {view.name for view in defined.views}
-        if apply_if_missing and not views <= registered.keys():
-            store.apply(defined.objects)
-            registered = _registered(store)
-        for expected in (*defined.views, *defined.services):
-            _check(project, expected, registered.get(expected.name))
+        registered = Registered.of(store)
+        views = {group.name for group in project.catalog.groups}
+        if apply_if_missing and not views <= registered.views.keys():
+            from ingestion.feast_objects import describe
+
+            store.apply(describe(project).objects)
+            registered = Registered.of(store)
+        registered.check(project)
     if files.registry is not None:
         with contextlib.suppress(OSError):  # another owner's; Feast makes it readable for all
             files.registry.chmod(0o600)
@@ -78,23 +78,32 @@ def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
     return online.online_read_table(store.config, store.get_feature_view(group.name))
 
 
-class Reference(NamedTuple):
-    """A feature of a view."""
+def own_stores(project: Project) -> tuple[Registered, Path] | None:
+    """Return what the registry says, and the online store's file, without Feast.
 
-    view: str
-    feature: str
+    None if either is no file, or the store is not this project's: then it takes Feast to read them.
 
-    def __str__(self) -> str:
-        return f"{self.view}:{self.feature}"
+    Raises
+    ------
+    FeastRepositoryError
+        If there is no sound ``feature_store.yaml``, the registry cannot be read, or it describes
+        other definitions or another lakehouse than the configured ones.
+    """
+    files = store_files(project)
+    if files.registry is None or files.online is None or not files.is_own:
+        return None
+    try:
+        content = files.registry.read_bytes() if files.registry.exists() else b""
+        registered = Registered.parse(content, feast_project(project))
+    except (OSError, ValueError) as error:
+        raise _unreadable(files.registry) from error
+    registered.check(project)
+    return registered, files.online
 
 
-def references(service: FeatureService) -> list[Reference]:
-    """Return a service's features, in the service's order."""
-    return [
-        Reference(projection.name_to_use(), feature.name)
-        for projection in service.feature_view_projections
-        for feature in projection.features
-    ]
+def feast_project(project: Project) -> str:
+    """Return the name of the Feast project, of which a registry may have several."""
+    return str(read_configuration(project).get("project"))
 
 
 def require_data(project: Project, views: Iterable[str]) -> None:
@@ -143,46 +152,11 @@ def feast_calls(project: Project) -> Iterator[None]:
             f"{files.online} cannot be read ({error}): run `tvfeast rebuild`"
         ) from error
     except DecodeError as error:
-        raise FeastRepositoryError(
-            f"{files.registry} cannot be read: run `tvfeast rebuild`"
-        ) from error
+        raise _unreadable(files.registry) from error
 
 
-def _registered(store: FeatureStore) -> dict[str, Any]:
-    """Return the registered views and services by name; the two do not share names."""
-    try:
-        objects = (*store.list_feature_views(), *store.list_feature_services())
-    except FileNotFoundError:
-        return {}
-    return {each.name: each for each in objects}
-
-
-def _check(project: Project, expected: Any, registered: Any) -> None:
-    """Refuse a registry that does not say what the definitions say."""
-    remedy = f"run `feast apply` in {project.feast_repository}"
-    if registered is None:
-        raise FeastRepositoryError(
-            f"{expected.name} is not registered with Feast: {remedy}, or `tvfeast rebuild` if "
-            "the registry's file was lost"
-        )
-    if hasattr(expected, "batch_source"):
-        path, wanted = registered.batch_source.path, expected.batch_source.path
-        if path != wanted:
-            raise FeastRepositoryError(
-                f"the Feast registry reads {expected.name} from {path}, but the configured "
-                f"lakehouse has it at {wanted}: {remedy}, or mend TVFEAST_LAKEHOUSE"
-            )
-    if _gist(registered) != _gist(expected):
-        raise FeastRepositoryError(
-            f"the definition of {expected.name} has changed since it was registered: {remedy}"
-        )
-
-
-def _gist(each: Any) -> object:
-    """Return what must agree: a view's features and TTL, a service's references."""
-    if hasattr(each, "feature_view_projections"):
-        return references(each)
-    return {feature.name: feature.dtype for feature in each.features}, each.ttl
+def _unreadable(registry: Path | None) -> FeastRepositoryError:
+    return FeastRepositoryError(f"{registry} cannot be read: run `tvfeast rebuild`")
 
 
 def _use_utc() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion.base import clock
@@ -13,15 +14,21 @@ from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog, Dtype, FeatureGroup, Service
 from ingestion.jobs.serve import stock_stores
 from ingestion.jobs.serve.feast_repository import (
-    Reference,
     feast_calls,
+    feast_project,
     open_repository,
+    own_stores,
     read_online,
 )
+from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered, references
 from ingestion.lakehouse import list_parts, newest_between, newest_known
 from ingestion.lakehouse.lookup import Known
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_state
+from ingestion.plugins.online.database import Database
+from ingestion.plugins.online.keys import encode_keys
+from ingestion.plugins.online.reading import View, read_rows, table_name
+from ingestion.plugins.online.tables import stored_rows
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -133,16 +140,11 @@ def select(project: Project, request: SelectRequest) -> Selection:
     by = wanted.label(request.by or service.rank_by or wanted.references[0].feature)
     limits = _limits(wanted, request)
     symbols = _symbols(project, group, request, at)
-    store = open_repository(project, apply_if_missing=request.as_of is not None)
-    with feast_calls(project):
-        if request.as_of is None:
-            stock_stores.require_servable(
-                store, [group.name, *(each.view for each in wanted.references)]
-            )
-            rows = _read_online(project, store, group, symbols, wanted, at)
-            if not rows:
-                _refuse_empty(store, group)
-        else:
+    if request.as_of is None:
+        rows = _read_online(project, group, symbols, wanted, at)
+    else:
+        store = open_repository(project, apply_if_missing=True)
+        with feast_calls(project):
             rows = _read_as_of(project, store, group, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
     kept: list[Selected] = []
@@ -188,15 +190,9 @@ class Wanted(NamedTuple):
         InputError
             If there is no feature of a name, or several groups have one.
         """
-        references = [
-            Reference(name, column.name)
-            for name in service.groups
-            for column in catalog.columns_of(service, catalog.group(name))
-        ]
-        count = Counter(each.feature for each in references)
-        labels = {
-            each.feature if count[each.feature] == 1 else str(each): each for each in references
-        }
+        own = references(catalog, service)
+        count = Counter(each.feature for each in own)
+        labels = {each.feature if count[each.feature] == 1 else str(each): each for each in own}
         for name in named:
             if not any(name in (each.feature, str(each)) for each in labels.values()):
                 group, column = catalog.feature(name)
@@ -280,15 +276,6 @@ def _has_rows(project: Project, group: FeatureGroup, at: datetime) -> bool:
     return True
 
 
-def _refuse_empty(store: FeatureStore, group: FeatureGroup) -> None:
-    """Tell an online store that was never loaded, or was lost, from one without these symbols."""
-    if not read_online(store, group).num_rows:
-        raise InputError(
-            f"the online store has no {group.name}: run `tvfeast materialize`, or name the group "
-            "to rank (--from-group) or an instant (--as-of)"
-        )
-
-
 def _symbols(
     project: Project, group: FeatureGroup, request: SelectRequest, at: datetime
 ) -> list[str]:
@@ -326,39 +313,96 @@ def _limits(wanted: Wanted, request: SelectRequest) -> _Limits:
     )
 
 
+Served = dict[Reference, tuple[list[int], list[Any]]]
+"""By feature, one event for each symbol in seconds, 0 where it has no row, and one value."""
+
+
 def _read_online(
-    project: Project,
-    store: FeatureStore,
-    group: FeatureGroup,
-    symbols: Sequence[str],
-    wanted: Wanted,
-    at: datetime,
+    project: Project, group: FeatureGroup, symbols: Sequence[str], wanted: Wanted, at: datetime
 ) -> dict[str, _Row]:
-    rows: dict[str, _Row] = {}
+    """Read what is served; without Feast where the files of this project's own stores allow it."""
     bar = Reference(group.name, _BAR)
     is_bar_served = any(column.name == _BAR for column in group.served)
-    first = next(each for each in wanted.references if each.view == group.name)
-    features = [str(each) for each in (*wanted.references, *[bar] * is_bar_served)]
-    size = stock_stores.keys_a_read(store, len(symbols))
-    for start in range(0, len(symbols), size):
-        keys = symbols[start : start + size]
-        answer = store.get_online_features(
-            features=features,
-            entity_rows=[{"symbol": symbol} for symbol in keys],
-            full_feature_names=True,
-        ).to_dict(include_event_timestamps=True)
-        for i, symbol in enumerate(keys):
-            # Feast gives second 0 where there is no row.
-            if seconds := answer[f"{_full(first)}__ts"][i]:
-                rows[symbol] = _Row(
-                    datetime.fromtimestamp(seconds, UTC),
-                    _utc(answer[_full(bar)][i]) if is_bar_served else None,
-                    {
-                        label: _fresh(project.catalog, answer, group, each, i, at)
-                        for label, each in wanted.by_label.items()
-                    },
-                )
+    asked = [*wanted.references, *[bar] * is_bar_served]
+    own = own_stores(project)
+    if own is None:
+        served = _read_through_feast(project, group, symbols, asked)
+    else:
+        served = _read_own_store(project, *own, group, symbols, asked, at)
+    seconds, _ = served[next(each for each in asked if each.view == group.name)]
+    rows = {
+        symbol: _Row(
+            datetime.fromtimestamp(seconds[i], UTC),
+            _utc(served[bar][1][i]) if is_bar_served else None,
+            {
+                label: _fresh(project.catalog, served[each], group, each, i, at)
+                for label, each in wanted.by_label.items()
+            },
+        )
+        for i, symbol in enumerate(symbols)
+        if seconds[i]
+    }
     return rows if is_bar_served else _with_bars(project, group, rows, at)
+
+
+def _read_own_store(
+    project: Project,
+    registered: Registered,
+    online: Path,
+    group: FeatureGroup,
+    symbols: Sequence[str],
+    asked: Sequence[Reference],
+    at: datetime,
+) -> Served:
+    feast = feast_project(project)
+    views = list(dict.fromkeys([group.name, *(each.view for each in asked)]))
+    registered.check_servable(project, views)
+    keys = encode_keys({"symbol": ("STRING", symbols)})
+    served: Served = {}
+    with Database(online).reading() as connection:
+        for name in views:
+            of_view = project.catalog.group(name)
+            types = {column.name: VALUE_TYPES[column.dtype] for column in of_view.served}
+            types = {each.feature: types[each.feature] for each in asked if each.view == name}
+            view = View(table_name(feast, name), of_view.ttl)
+            answer = read_rows(connection, view, keys, types, at)
+            seconds = (answer.event_us // 1_000_000).tolist()
+            for feature, values in answer.values.items():
+                served[Reference(name, feature)] = seconds, values.to_objects()
+            found = any(seconds) or stored_rows(connection, view.table, []).keys
+            if name == group.name and not found:
+                raise _nothing_served(group)
+    return served
+
+
+def _read_through_feast(
+    project: Project, group: FeatureGroup, symbols: Sequence[str], asked: Sequence[Reference]
+) -> Served:
+    store = open_repository(project)
+    served: Served = {each: ([], []) for each in asked}
+    with feast_calls(project):
+        Registered.of(store).check_servable(project, [each.view for each in asked])
+        size = stock_stores.keys_a_read(store, len(symbols))
+        for start in range(0, len(symbols), size):
+            answer = store.get_online_features(
+                features=[str(each) for each in asked],
+                entity_rows=[{"symbol": symbol} for symbol in symbols[start : start + size]],
+                full_feature_names=True,
+            ).to_dict(include_event_timestamps=True)
+            for each, (seconds, values) in served.items():
+                seconds += answer[f"{_full(each)}__ts"]
+                values += answer[_full(each)]
+        if not any(served[asked[0]][0]) and not read_online(store, group).num_rows:
+            raise _nothing_served(group)
+    return served
+
+
+def _nothing_served(group: FeatureGroup) -> InputError:
+    """Distinguish an online store that was never loaded, or was lost, from one without symbols."""
+    return InputError(
+        f"the online store has no {group.name}: run `tvfeast materialize`, or name the group to "
+        "rank (--from-group) or an instant (--as-of)"
+    )
 
 
 def _with_bars(
@@ -377,7 +421,7 @@ def _with_bars(
 
 def _fresh(
     catalog: Catalog,
-    answer: dict[str, Any],
+    served: tuple[list[int], list[Any]],
     group: FeatureGroup,
     each: Reference,
     i: int,
@@ -387,11 +431,11 @@ def _fresh(
 
     The age of the ranked group's row is judged, and counted, with that row.
     """
-    known_at = datetime.fromtimestamp(answer[f"{_full(each)}__ts"][i], UTC)
-    ttl = catalog.group(each.view).ttl
+    seconds, values = served
+    known_at, ttl = datetime.fromtimestamp(seconds[i], UTC), catalog.group(each.view).ttl
     if each.view != group.name and not stock_stores.is_served(known_at, ttl, at):
         return None
-    return answer[_full(each)][i]
+    return values[i]
 
 
 def _read_as_of(

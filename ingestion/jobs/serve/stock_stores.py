@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -41,29 +41,6 @@ def keys_a_read(store: FeatureStore, keys: int) -> int:
 def is_served(known_at: datetime, ttl: timedelta, at: datetime) -> bool:
     """Return whether a row is inside its TTL, which Feast's SQLite store does not look at."""
     return at - known_at <= ttl
-
-
-def require_servable(store: FeatureStore, views: Iterable[str]) -> None:
-    """Refuse to read views online that Feast would refuse, which names no remedy.
-
-    Raises
-    ------
-    FeastRepositoryError
-        If a view is disabled, or its last materialization by Feast's own command failed.
-    """
-    from feast.feature_view import FeatureViewState
-
-    for view in map(store.get_feature_view, dict.fromkeys(views)):
-        if not view.enabled:
-            raise FeastRepositoryError(
-                f"{view.name} is disabled: run `feast feature-views enable {view.name}` in "
-                f"{store.repo_path}"
-            )
-        if view.state in (FeatureViewState.CREATED, FeatureViewState.GENERATED):
-            raise FeastRepositoryError(
-                f"Feast does not serve {view.name} in the state {view.state.name}, where a failed "
-                "or killed `feast materialize` leaves it: run `tvfeast materialize`"
-            )
 
 
 @contextlib.contextmanager

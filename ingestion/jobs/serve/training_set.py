@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.jobs.serve.feast_repository import (
-    feast_calls,
-    open_repository,
-    references,
-    require_data,
-)
+from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
+from ingestion.jobs.serve.registered import Registered
 from ingestion.lakehouse import RunFile
 from ingestion.lakehouse.local_disk import UNFINISHED, sync
 from ingestion.project import Project
@@ -92,11 +88,11 @@ def _make(
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     store = open_repository(project, apply_if_missing=True)
     with feast_calls(project):
-        services = {service.name: service for service in store.list_feature_services()}
+        # Feast's registry may have services that no file of the catalog declares.
+        services = Registered.of(store).services
         if chosen not in services:
             raise InputError(f'no service "{chosen}"; there are {", ".join(services)}')
-        service = services[chosen]
-        wanted = references(service)
+        wanted = services[chosen]
         require_data(project, {reference.view for reference in wanted})
         names = [reference.feature for reference in wanted]
         # Views of one service may share a feature's name; then each is told by its view's.
@@ -109,7 +105,7 @@ def _make(
         keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
         retrieval = store.get_historical_features(
             entity_df=keys,
-            features=service,
+            features=store.get_feature_service(chosen),
             full_feature_names=full,
             filter_by_created_timestamp=request.as_recorded,
         )

@@ -1,0 +1,145 @@
+"""What is served is read without Feast, and with the same answers and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.jobs.serve import select as job
+from ingestion.jobs.serve.feast_repository import feast_project, open_repository, own_stores
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.registered import Reference, Registered
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.project import Project
+from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.feast_repository.conftest import WEEK
+
+FRIDAY = WEEK[-1]
+
+
+@pytest.fixture(autouse=True)
+def now_is_friday_evening(at: Callable[[datetime], None]) -> None:
+    at(FRIDAY)
+
+
+def test_the_registry_is_read_as_feast_reads_it(week: Project) -> None:
+    found = own_stores(week)
+    assert found is not None
+    registered, online = found
+    assert online == week.folder / "data" / "online.db"
+    store = open_repository(week)
+    views = {view.name: view for view in store.list_feature_views()}
+    assert registered.views.keys() == views.keys()
+    for name, view in registered.views.items():
+        assert view.path == views[name].batch_source.path
+        assert view.ttl == views[name].ttl
+        assert view.features == {
+            each.name: each.dtype.to_value_type().value for each in views[name].features
+        }
+        assert (view.is_enabled, view.unserved_state) == (True, None)
+    assert registered.services == {
+        service.name: [
+            Reference(view.name_to_use(), each.name)
+            for view in service.feature_view_projections
+            for each in view.features
+        ]
+        for service in store.list_feature_services()
+    }
+    assert Registered.of(store) == registered
+    message = store.registry.proto().SerializeToString()
+    assert Registered.parse(message, "another project") == Registered({}, {})
+
+
+@pytest.mark.parametrize("hours", [0, 24, 24 * 7, 24 * 60, -24])
+def test_both_ways_give_the_same_ranking(
+    week: Project, hours: int, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(FRIDAY + timedelta(hours=hours))
+    symbols = ["NASDAQ:AAPL", "X:GONE", "NYSE:UPS", "BINANCE:BTCUSDT"]
+    asked = SelectRequest(symbols=symbols, max_bar_age=timedelta(days=99), top=None)
+    own = select(week, asked)
+    monkeypatch.setattr(job, "own_stores", lambda _: None)
+    assert select(week, asked) == own
+
+
+def test_ranking_does_not_import_feast(week: Project) -> None:
+    script = (
+        "import sys\n"
+        "sys.argv = ['tvfeast', 'select', '--json']\n"
+        "from ingestion.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'feast', 'great_expectations', 'requests', 'sqlalchemy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    environment = os.environ | {"TVFEAST_PROJECT": str(week.folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stderr == "[]\n"
+    assert len(json.loads(done.stdout)["rows"]) == 20
+
+
+def test_a_registry_that_is_lost_or_damaged_or_of_others_is_refused(
+    writable_week: Project, tmp_path: Path
+) -> None:
+    with pytest.raises(FeastRepositoryError, match=r"is not registered.*feast apply"):
+        select(writable_week, SelectRequest())
+    materialize(writable_week)
+    select(writable_week, SelectRequest())
+    registry = writable_week.folder / "data" / "registry.db"
+    content = registry.read_bytes()
+    for damaged in (content[:-1], content[: len(content) // 2], b"\xff" * 12, b"\x07" + content):
+        registry.write_bytes(damaged)
+        with pytest.raises(FeastRepositoryError, match=r"registry\.db cannot be read"):
+            select(writable_week, SelectRequest())
+    registry.write_bytes(content)
+    (writable_week.folder / "data" / "online.db").unlink()
+    with pytest.raises(InputError, match="tvfeast materialize"):
+        select(writable_week, SelectRequest())
+    writable_week.lakehouse.rename(tmp_path / "moved")
+    elsewhere = Project(writable_week.folder, tmp_path / "moved", "https://scanner.invalid")
+    with pytest.raises(FeastRepositoryError, match="the configured lakehouse has it at"):
+        select(elsewhere, SelectRequest())
+
+
+def test_a_definition_that_has_changed_since_is_refused(writable_week: Project) -> None:
+    materialize(writable_week)
+    folder = writable_week.feast_repository / "groups"
+    folder.mkdir()
+    (folder / "services.py").write_text(
+        "from ingestion.catalog import Service\n"
+        "S = Service('selection_v1', ['tv_technicals_1d'], meaning='m', rank_by='RSI',\n"
+        "            default_for=('selection', 'labels', 'target'))\n"
+    )
+    changed = Project(writable_week.folder, writable_week.lakehouse, writable_week.scanner_url)
+    with pytest.raises(FeastRepositoryError, match="definition of selection_v1 has changed"):
+        select(changed, SelectRequest())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [("disable", "is disabled"), ("state", "in the state GENERATED")]
+)
+def test_a_view_that_feast_does_not_serve_is_refused(
+    writable_week: Project, change: str, told: str
+) -> None:
+    from feast.feature_view import FeatureViewState
+
+    materialize(writable_week)
+    store = open_repository(writable_week)
+    view = store.get_feature_view(GROUP.name)
+    if change == "disable":
+        view.enabled = False
+    else:
+        view.state = FeatureViewState.GENERATED
+    store.registry.apply_feature_view(view, feast_project(writable_week), commit=True)
+    with pytest.raises(FeastRepositoryError, match=told):
+        select(writable_week, SelectRequest())
