@@ -26,7 +26,7 @@ LIMITS: dict[str, int] = {
     "ingestion/cli": 2,
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
-    "ingestion/jobs": 54,
+    "ingestion/jobs": 52,
     "ingestion/lakehouse": 25,
     "ingestion/quality": 8,
     "ingestion/replay": 3,
