@@ -105,7 +105,7 @@ def test_a_registry_that_is_lost_or_damaged_or_of_others_is_refused(
     (writable_week.folder / "data" / "online.db").unlink()
     with pytest.raises(InputError, match="tvfeast materialize"):
         select(writable_week, SelectRequest())
-    writable_week.lakehouse.rename(tmp_path / "moved")
+    writable_week.lakehouse_at.rename(tmp_path / "moved")
     elsewhere = Project(writable_week.folder, tmp_path / "moved", "https://scanner.invalid")
     with pytest.raises(FeastRepositoryError, match="the configured lakehouse has it at"):
         select(elsewhere, SelectRequest())
@@ -120,7 +120,7 @@ def test_a_definition_that_has_changed_since_is_refused(writable_week: Project) 
         "S = Service('selection_v1', ['tv_technicals_1d'], meaning='m', rank_by='RSI',\n"
         "            default_for=('selection', 'labels', 'target'))\n"
     )
-    changed = Project(writable_week.folder, writable_week.lakehouse, writable_week.scanner_url)
+    changed = Project(writable_week.folder, writable_week.lakehouse_at, writable_week.scanner_url)
     with pytest.raises(FeastRepositoryError, match="definition of selection_v1 has changed"):
         select(changed, SelectRequest())
 

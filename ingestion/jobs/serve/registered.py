@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.catalog import Catalog, Dtype, FeatureGroup, Service
-from ingestion.lakehouse import location
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ class Registered:
         view = self.views.get(group.name)
         if view is None:
             raise _missing(project, group.name)
-        wanted = location(project.lakehouse, group)
+        wanted = project.lakehouse.location(group.storage)
         if view.path != wanted:
             raise FeastRepositoryError(
                 f"the Feast registry reads {group.name} from {view.path}, but the configured "
