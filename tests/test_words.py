@@ -27,7 +27,7 @@ LIMITS: dict[str, int] = {
     "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
     "ingestion/jobs": 52,
-    "ingestion/lakehouse": 25,
+    "ingestion/lakehouse": 19,
     "ingestion/quality": 8,
     "ingestion/replay": 3,
     "ingestion/runs": 12,
