@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -443,6 +443,8 @@ _HEADER = (
 @dataclass(frozen=True)
 class SuspectedSplit:
     """A leap that stays: a split that nobody recorded, another unit, or a real move."""
+
+    SHOWN: ClassVar = ("date",)
 
     symbol: str
     bar_open: int

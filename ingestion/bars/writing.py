@@ -42,6 +42,7 @@ from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import read_recorded
 from ingestion.base import clock
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, utc
+from ingestion.base.spill import runs
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     Lakehouse,
@@ -327,11 +328,10 @@ class Incoming:
     """Symbols by number."""
     source: Callable[[NDArray[np.intp]], pa.Array]
     """The source of the bars at some positions, as strings."""
-    splits: list[Split]
-    """Splits for stored bars, none of them in ``bars``."""
+    splits: Sequence[Split] = ()
+    """Splits for stored bars, none of them in ``bars``; and the ratios that stored bars get because
+    a split without a bar takes effect at them."""
     splits_file: str = ""
-    moved: Sequence[Split] = ()
-    """The ratios that stored bars get because a split without a bar takes effect at them."""
     tolerance: float = 0.0
     """Relative difference up to which a value counts as the stored one."""
     keeps_imported: bool = False
@@ -398,37 +398,28 @@ def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iter
 
     compared = _DayComparison(lakehouse, incoming, names, written)
     twins = Twins(incoming.names, stored_on)
-    for day, at, splits, moved in _by_day(bars, incoming.splits, incoming.moved):
+    for day, at, splits in _by_day(bars, incoming.splits):
         stored = stored_on(day)
         beside = twins.find(day, bars.symbol[at], bars.timestamp[at], bars.event[at])
-        tables = [
-            compared.changed(at, stored, beside),
-            compared.recorded(splits, stored),
-            compared.moved(moved, splits, stored),
-        ]
-        if any(rows.num_rows for rows in tables):
-            yield NewRows(pa.concat_tables(tables), stored.newest)
+        rows = pa.concat_tables(
+            [compared.changed(at, stored, beside), compared.split(splits, stored)]
+        )
+        if rows.num_rows:
+            yield NewRows(rows, stored.newest)
 
 
 def _by_day(
-    bars: Bars, splits: Sequence[Split], moved: Sequence[Split]
-) -> Iterator[tuple[date, NDArray[np.intp], list[Split], list[Split]]]:
-    """Yield partition dates in order, each with its bars' positions, its splits and its moves."""
+    bars: Bars, splits: Sequence[Split]
+) -> Iterator[tuple[date, NDArray[np.intp], list[Split]]]:
+    """Yield partition dates in order, each with its bars' positions and its splits."""
     days = bars.event // DAY
     order = np.argsort(days, kind="stable")
-    starts = np.flatnonzero(np.diff(days[order])) + 1
-    groups = {int(days[group[0]]): group for group in np.split(order, starts) if len(group)}
-    recorded, changed = _splits_by_day(splits), _splits_by_day(moved)
-    for day in sorted(groups.keys() | recorded.keys() | changed.keys()):
-        at = groups.get(day, np.array([], dtype=np.intp))
-        yield date_of_day(day), at, recorded.get(day, []), changed.get(day, [])
-
-
-def _splits_by_day(splits: Sequence[Split]) -> dict[int, list[Split]]:
-    found: dict[int, list[Split]] = {}
+    groups = {day: order[start:end] for day, start, end in runs(days[order])}
+    of_day: dict[int, list[Split]] = {}
     for split in splits:
-        found.setdefault(split.event // DAY, []).append(split)
-    return found
+        of_day.setdefault(split.event // DAY, []).append(split)
+    for day in sorted(groups.keys() | of_day.keys()):
+        yield date_of_day(day), groups.get(day, order[:0]), of_day.get(day, [])
 
 
 class _DayComparison:
@@ -512,39 +503,33 @@ class _DayComparison:
             self._written.assumed.update(map(exchange_of, symbols))
         return table_of(columns, _OHLCV_SCHEMA)
 
-    def recorded(self, splits: list[Split], stored: StoredDay) -> pa.Table:
+    def split(self, splits: Sequence[Split], stored: StoredDay) -> pa.Table:
         """Return the stored rows of a day with the split ratios that they lack."""
-        written, rows = self._written, []
+        written = self._written
+        rows: dict[tuple[str, int], dict[str, Any]] = {}
+        recorded = {(split.symbol, split.event) for split in splits if not split.is_moved}
         for split in splits:
+            key = split.symbol, split.event
             at = stored.find_close(self._numbers[split.symbol], split.event)
-            if at is None:
-                written.barless.append(split)
+            row = None if at is None else stored.row(at)
+            if split.is_moved:
+                if row is not None and key not in recorded:
+                    rows[key] = row | {"split_ratio": split.ratio}
                 continue
-            row = stored.row(at)
-            if split.ratio == 1:
+            if row is None or split.ratio == 1:
                 written.barless.append(split)
+            if row is None:
+                continue
             source = Source.parse(row["source"])
             if source.adjusted:
                 written.adjusted.append(split)
             elif row["split_ratio"] != split.ratio:
                 source = replace(source, splits_file=self._incoming.splits_file)
-                rows.append(row | {"split_ratio": split.ratio, "source": str(source)})
-        return self._restated(rows)
-
-    def moved(self, moved: list[Split], splits: list[Split], stored: StoredDay) -> pa.Table:
-        """Return the stored rows of a day whose ratio changes: a split has no bar of its own."""
-        recorded = {(split.symbol, split.event) for split in splits}
-        rows = []
-        for split in moved:
-            at = stored.find_close(self._numbers[split.symbol], split.event)
-            if at is not None and (split.symbol, split.event) not in recorded:
-                rows.append(stored.row(at) | {"split_ratio": split.ratio})
-        return self._restated(rows)
-
-    def _restated(self, rows: list[dict[str, Any]]) -> pa.Table:
-        self._written.split_rows += len(rows)
-        self._written.restated += len(rows)
-        return pa.Table.from_pylist(rows, schema=_OHLCV_SCHEMA) if rows else _NO_ROWS
+                rows[key] = row | {"split_ratio": split.ratio, "source": str(source)}
+        written.split_rows += len(rows)
+        written.restated += len(rows)
+        restated = list(rows.values())
+        return pa.Table.from_pylist(restated, schema=_OHLCV_SCHEMA) if rows else _NO_ROWS
 
 
 def _has_same_prices(bars: Bars, at: int, prices: Mapping[str, float], tolerance: float) -> bool:

@@ -135,11 +135,11 @@ def _doubts(result: ImportResult) -> Iterator[str]:
             "prices contradict the split",
             [f"{each.symbol}, {each.bars:,} bars: {each.told}" for each in found.contradictions],
         ),
-        ("restated", [each.text for each in found.restated]),
-        (f"refused: {SCALED_PAST}", [each.text for each in found.refused_pasts]),
+        ("restated", [each.text for each in found.restatements]),
+        (f"refused: {SCALED_PAST}", [each.text for each in found.scaled_pasts]),
         (
             "split suspected, bars held back from there on",
-            [each.text for each in found.suspects],
+            [each.text for each in found.suspected_splits],
         ),
     ):
         yield from (f"  {what}: {line}" for line in lines[:_NAMED])

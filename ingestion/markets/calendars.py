@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from datetime import time as wall_time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ingestion.base import clock
@@ -106,16 +107,15 @@ def calendar_of(exchange: str) -> Calendar:
     InputError
         If a line of the project's own ``sessions.csv`` cannot be read.
     """
-    return _calendar_of(exchange, variable("TVFEAST_PROJECT"), _known_until())
+    until = max(_KNOWN_UNTIL, clock.now().year + 2)
+    return _calendar_of(exchange, variable("TVFEAST_PROJECT"), until)
 
 
 @cache
 def _calendar_of(exchange: str, project: str | None, until: int) -> Calendar:
-    own = _own_sessions(project).get(exchange, {})
-    extra = read_shipped().get(exchange, {}) | own
-    if extra:
-        return _loaded(CALENDARS[exchange], until, tuple(sorted(extra.items())))
-    return _loaded(CALENDARS[exchange], until)
+    extra = read_shipped().get(exchange, {}) | _own_sessions(project).get(exchange, {})
+    calendar = _loaded(CALENDARS[exchange], until)
+    return _set_right(calendar, extra) if extra else calendar
 
 
 @cache
@@ -129,10 +129,6 @@ def _own_sessions(project: str | None) -> dict[str, dict[date, Hours]]:
 def read_shipped() -> dict[str, dict[date, Hours]]:
     """Return what the calendars lack, by exchange and date."""
     return read_sessions(SHIPPED)
-
-
-def _known_until() -> int:
-    return max(_KNOWN_UNTIL, clock.now().year + 2)
 
 
 def read_sessions(path: Path) -> dict[str, dict[date, Hours]]:
@@ -190,9 +186,7 @@ def _session(cells: list[str]) -> tuple[list[str], date, Hours]:
 
 
 @cache
-def _loaded(calendar: str, until: int, extra: tuple[tuple[date, Hours], ...] = ()) -> Calendar:
-    if extra:
-        return _set_right(_loaded(calendar, until), dict(extra))
+def _loaded(calendar: str, until: int) -> Calendar:
     # Two seconds to import, and up to three for a calendar of lunar holidays.
     import exchange_calendars
     import numpy as np
@@ -224,27 +218,41 @@ def _loaded(calendar: str, until: int, extra: tuple[tuple[date, Hours], ...] = (
 
 def _carried_on(known: Calendar, last: date) -> Calendar:
     """Add assumed sessions after the last date of a calendar."""
+    import pandas as pd
+
+    usual = _usual_hours(known, last)
+    days = pd.date_range(last + timedelta(days=1), _LAST_DAY, freq="D")
+    days = days[days.weekday.isin(list(usual))]
+    return _with_sessions(known, days, [usual[day] for day in days.weekday], assumed=True)
+
+
+def _with_sessions(
+    calendar: Calendar,
+    days: pd.DatetimeIndex,
+    hours: Sequence[tuple[wall_time, wall_time]],
+    *,
+    assumed: bool,
+) -> Calendar:
+    """Add sessions on days that have none, with the local hours of each."""
     import numpy as np
     import pandas as pd
 
-    days = pd.date_range(last + timedelta(days=1), _LAST_DAY, freq="D")
-    weekdays = days.weekday.to_numpy()
-    usual = _usual_hours(known, last)
-    days = days[np.isin(weekdays, list(usual))]
     opens, closes = (
-        days + pd.to_timedelta([_seconds(usual[day][end]) for day in days.weekday], unit="s")
-        for end in (0, 1)
+        days + pd.to_timedelta([_seconds(each[end]) for each in hours], unit="s") for end in (0, 1)
     )
-    zone = known.time_zone
-    return Calendar(
-        labels=np.append(known.labels, days.to_numpy("datetime64[D]")),
-        midnights=np.append(known.midnights, _local(days, zone)),
-        opens=np.append(known.opens, _local(opens, zone)),
-        closes=np.append(known.closes, _local(closes, zone)),
-        assumed=np.append(known.assumed, np.ones(len(days), dtype=bool)),
-        time_zone=zone,
-        ends=known.ends,
-    )
+    zone = calendar.time_zone
+    added = {
+        "labels": days.to_numpy("datetime64[D]"),
+        "midnights": _local(days, zone),
+        "opens": _local(opens, zone),
+        "closes": _local(closes, zone),
+        "assumed": np.full(len(days), assumed),
+    }
+    order = np.argsort(np.append(calendar.labels, added["labels"]))
+    arrays: dict[str, Any] = {
+        name: np.append(getattr(calendar, name), more)[order] for name, more in added.items()
+    }
+    return replace(calendar, **arrays)
 
 
 def _usual_hours(known: Calendar, last: date) -> dict[int, tuple[wall_time, wall_time]]:
@@ -271,26 +279,14 @@ def _set_right(calendar: Calendar, extra: dict[date, Hours]) -> Calendar:
     import pandas as pd
 
     kept = ~np.isin(calendar.labels, np.array(list(extra), dtype="datetime64[D]"))
+    arrays = ("labels", "midnights", "opens", "closes", "assumed")
+    others = replace(calendar, **{name: getattr(calendar, name)[kept] for name in arrays})
     days = pd.DatetimeIndex([day for day, hours in extra.items() if hours])
-    opens, closes = (
-        days + pd.to_timedelta([_seconds(hours[end]) for hours in extra.values() if hours], "s")
-        for end in (0, 1)
-    )
-    zone = calendar.time_zone
-    labels = np.append(calendar.labels[kept], days.to_numpy("datetime64[D]"))
-    order = np.argsort(labels)
-    ends = max(calendar.ends, *extra) if calendar.ends else None
-    is_beyond = labels[order] > np.datetime64(ends) if ends else np.zeros(len(order), dtype=bool)
-    added = np.zeros(len(days), dtype=bool)
-    return Calendar(
-        labels=labels[order],
-        midnights=np.append(calendar.midnights[kept], _local(days, zone))[order],
-        opens=np.append(calendar.opens[kept], _local(opens, zone))[order],
-        closes=np.append(calendar.closes[kept], _local(closes, zone))[order],
-        assumed=np.append(calendar.assumed[kept], added)[order] & is_beyond,
-        time_zone=zone,
-        ends=ends,
-    )
+    found = _with_sessions(others, days, list(filter(None, extra.values())), assumed=False)
+    if calendar.ends is None:
+        return found
+    ends = max(calendar.ends, *extra)
+    return replace(found, assumed=found.assumed & (found.labels > np.datetime64(ends)), ends=ends)
 
 
 def _seconds(wall: wall_time) -> int:

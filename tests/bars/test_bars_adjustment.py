@@ -113,7 +113,7 @@ def test_single_bars_that_are_restated_need_no_option(run: Import, write: Write)
     run(write("v.csv", HEADER + lines(ADJUSTED)))
     one = (*ADJUSTED[:2], 101.7, *ADJUSTED[3:])
     result = run(write("w.csv", HEADER + lines(one)))
-    assert (result.restated, result.doubts.restated) == (1, [])
+    assert (result.restated, result.doubts.restatements) == (1, [])
     assert Pattern.SINGLE == "single bars"
 
 

@@ -124,7 +124,7 @@ def test_what_a_killed_import_has_spilled_is_removed_by_the_next_one(
     path = write("v.csv", HEADER + "".join(vendor_rows()))
     left = lakehouse.lakehouse_at / "_tmp"
     with monkeypatch.context() as patch:
-        patch.setattr("ingestion.jobs.ingest.import_steps.judge_symbols", die)
+        patch.setattr("ingestion.jobs.ingest.import_bars.judge_symbols", die)
         patch.setattr("ingestion.lakehouse.local_disk.shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(Killed):
             run(path)

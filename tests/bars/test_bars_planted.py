@@ -97,7 +97,7 @@ def load_faulty(settings: Project, faulty: planted.Planted, name: str) -> Loaded
 def named(result: ImportResult, faulty: planted.Planted) -> set[str]:
     """The symbols that an import reports: in what it doubts, refused rows and refused files."""
     doubts = result.doubts
-    told = {each.symbol for each in (*doubts.contradictions, *doubts.suspects)}
+    told = {each.symbol for each in (*doubts.contradictions, *doubts.suspected_splits)}
     files = [Path(file).name for file in result.refused_files]
     told |= {symbol for file in files for symbol in faulty.owners[file]}
     if result.refused_file is not None:

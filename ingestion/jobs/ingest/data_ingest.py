@@ -270,7 +270,6 @@ def _plan(lakehouse: Lakehouse, scanned: Scanned, known_at: datetime) -> _Plan:
         bars,
         names,
         source=lambda at: pa.repeat(str(SCANNER), len(at)),
-        splits=[],
         tolerance=ROUNDING,
         keeps_imported=True,
     )
@@ -285,7 +284,7 @@ def _plan(lakehouse: Lakehouse, scanned: Scanned, known_at: datetime) -> _Plan:
     held[np.flatnonzero(recent)[inspection.held]] = True
     kept = bars.take(~held)
     moved = take_recorded(lakehouse, kept, names)
-    rows, written = _new_rows(lakehouse, replace(incoming, bars=kept, moved=moved))
+    rows, written = _new_rows(lakehouse, replace(incoming, bars=kept, splits=moved))
     scanned.refused += _not_taken(kept, names, written)
     waited = set(symbols_and_closes(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)

@@ -1,31 +1,51 @@
 """Bar history from vendors' files becomes parts of ``ohlcv_1d``.
 
-An import reads, judges and writes (:mod:`ingestion.jobs.ingest.import_steps`), and then reports
-(:mod:`ingestion.jobs.ingest.import_report`).
+An import reads all files, each row judged by itself, and what the lakehouse has around them; judges
+all bars of a symbol together; writes the good ones, date by date; and then reports.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+
+from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
+from ingestion.bars.cells import is_date_format
+from ingestion.bars.judging import Duplicates, Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
-from ingestion.bars.refusals import HINTS, Refusals
-from ingestion.bars.splits import SplitsFile
-from ingestion.base.errors import GateRefused, InputError
-from ingestion.jobs.ingest.import_report import FileCounts, ImportResult, Tally, receipt_body
-from ingestion.jobs.ingest.import_steps import (
-    ImportRequest,
-    Material,
-    judge,
-    read_material,
-    write_judged,
+from ingestion.bars.placing import BarReader, describe
+from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
+from ingestion.bars.source import Source
+from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits, record_splits
+from ingestion.bars.stored_bars import (
+    HeldByImports,
+    NearbyBars,
+    StoredBars,
+    hold_back,
+    newly_held,
+    waiting_bars,
 )
+from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
+from ingestion.bars.writing import Incoming, write_bars
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.instants import utc_date
+from ingestion.base.plain import plain
+from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
-from ingestion.lakehouse import Lakehouse, write_run_file
+from ingestion.lakehouse import Lakehouse, read_symbols, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["SCALED_PAST", "ImportRequest", "ImportResult", "import_bars"]
 
@@ -34,6 +54,57 @@ SCALED_PAST = (
     "the file is adjusted for splits or dividends that the stored bars are not adjusted for, or in "
     "another unit: import prices as traded, or give --restate to replace the stored past"
 )
+_NAMED = 3
+"""How many files the source of a split names."""
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """Which files to import, and how to read them."""
+
+    files: tuple[Path, ...] = ()
+    """Bars, CSV or Parquet; none to record splits alone."""
+    exchange: str | None = None
+    """Exchange of bare tickers."""
+    symbol_map: Path | None = None
+    """JSON object or two-column CSV: vendor name → unified symbol."""
+    splits: Path | None = None
+    """CSV or Parquet: symbol, ex-date, ratio."""
+    adjusted: bool = False
+    """Whether the files' prices and volumes are split-adjusted."""
+    max_return: float = 5.0
+    """Largest one-day return that is believed, as a fraction; a fall is limited as a ratio is."""
+    restate: bool = False
+    """Whether a past that is scaled against the stored one replaces it."""
+    duplicates: Duplicates = Duplicates.REFUSE
+    """What becomes of bars of one session that disagree."""
+    date_format: str | None = None
+    """How the files write dates, for :meth:`datetime.datetime.strptime`; tried first."""
+    widen_range: bool = False
+    """Whether high and low are moved to contain open and close."""
+
+    def refuse_unless_sound(self) -> None:
+        """Look at what can be judged before a file is read.
+
+        Raises
+        ------
+        InputError
+            If no file is named, or an option makes no sense.
+        """
+        if not self.files and self.splits is None:
+            raise InputError("name files of bars to import, or --splits FILE")
+        if not self.max_return > 0:
+            raise InputError(f"--max-return {self.max_return:g}: a return is limited above 0")
+        if self.date_format is not None and not is_date_format(self.date_format):
+            raise InputError(
+                f"--date-format {self.date_format!r} gives no whole date; write it as strptime "
+                "does, such as %d/%m/%Y"
+            )
+
+    def resolved(self) -> ImportRequest:
+        """Name the files from the root: an import that is half done is known by them."""
+        splits = self.splits.resolve() if self.splits else None
+        return replace(self, files=tuple(path.resolve() for path in self.files), splits=splits)
 
 
 def import_bars(project: Project, request: ImportRequest) -> ImportResult:
@@ -59,100 +130,287 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     with Run.open(project, "import-bars", request.resolved(), file=RECEIPT_FILE) as run:
         # Not in the run's own staging folder, which is removed with each part written.
         with project.lakehouse.staging(f"{run.id}-bars") as staging:
-            result = _import(project.lakehouse, request, run, staging)
+            result = _Import(project.lakehouse, request, run, staging).carry_out()
         if result.too_much_refused:
             run.fail(GateRefused(result.too_much_refused))
         return result
 
 
-def _import(lakehouse: Lakehouse, request: ImportRequest, run: Run, staging: Path) -> ImportResult:
-    """Read, judge and write; the caller has the lakehouse's lock."""
-    material = read_material(lakehouse, request, staging)
-    judged = judge(material, staging)
-    run.tell(verdict=Verdict.WRITING)
-    run.write()
-    ahead = write_judged(lakehouse, request, material, judged, run.id)
-    return _told(lakehouse, request, material, ahead, run)
+class _Import:
+    """An import on its way; the caller has the lakehouse's lock.
 
-
-def _told(
-    lakehouse: Lakehouse, request: ImportRequest, material: Material, ahead: int, run: Run
-) -> ImportResult:
-    """Leave the receipt, and say what became of everything.
-
-    Raises
-    ------
-    InputError
-        If nothing was accepted.
+    Parameters
+    ----------
+    request
+        It names no file twice.
+    staging
+        A folder for what does not fit in memory; the caller removes it.
     """
-    tally, by = material.tally, material.judgement
-    refusals = by.refusals
-    counts = tally.counts(refusals)
-    if request.splits is not None:
-        recorded = tally.split_rows + ahead
-        counts.append(_split_counts(request.splits, material.splits, recorded, refusals))
-    suspects_file = None
-    if tally.doubts.suspects:
-        lines = suspected_file(tally.doubts.suspects)
-        suspects_file = write_run_file(lakehouse, run.id, SUSPECTED, lines)
-    is_done = any(count.accepted or count.held for count in counts) or tally.released
-    is_refused = (refusals.commonest or tally.problems) and not is_done
-    verdict = Verdict.REFUSE if is_refused else Verdict.PUBLISH
-    refused_file = refusals.save(lakehouse, run.id)
-    run.tell(verdict=verdict, **receipt_body(counts, tally, refusals, refused_file, by.findings))
-    if is_refused and not refusals.commonest:
-        problem, *others = tally.problems.values()
-        more = f"; {len(others):,} other files were refused too" if others else ""
-        raise InputError(f"{problem}{more}")
-    if is_refused:
-        why = _nothing_accepted(counts, tally, refusals)
-        hint = HINTS.get(refusals.commonest) if refusals.commonest else None
-        why = f"{why}; {hint}" if hint else why
-        raise InputError(f"{why}; see {run.receipt} and {refused_file}")
-    return ImportResult(
-        run_id=run.id,
-        files=tuple(counts),
-        restated=tally.restated,
-        symbols=len(tally.symbols),
-        still_adjusted=tuple(compress(by.names, by.still_adjusted)),
-        refused_by_reason=dict(refusals.by_reason.most_common()),
-        refusals=tuple(refusals.examples),
-        refused_file=refused_file,
-        findings=tuple(by.findings),
-        doubts=tally.doubts,
-        suspects_file=suspects_file,
-        released=tally.released,
-        splits_ahead=ahead,
-        parts=tuple(tally.parts),
-        receipt=run.receipt,
-    )
 
+    def __init__(
+        self, lakehouse: Lakehouse, request: ImportRequest, run: Run, staging: Path
+    ) -> None:
+        self.lakehouse, self.request, self.run, self.staging = lakehouse, request, run, staging
+        self.refusals, self.findings = Refusals(staging / "refused"), Findings()
+        files = tuple(FileCounts(str(path)) for path in request.files)
+        self.result = ImportResult(run.id, run.receipt, files, self.findings)
+        self.table = SymbolTable()
+        self.by_symbol = BySymbol(staging / "symbols", self.table, len(files))
+        self.splits = SplitsFile(0, 0, [])
+        self.split_rows = 0
 
-def _nothing_accepted(counts: list[FileCounts], tally: Tally, refusals: Refusals) -> str:
-    text = f"not one of {sum(count.read for count in counts):,} rows was accepted"
-    found = tally.doubts
-    if found.contradictions:
-        first = found.contradictions[0]
-        return f"{text}: {first.symbol}: {first.told}"
-    if found.refused_pasts:
-        return f"{text}: {found.refused_pasts[0].text}: {SCALED_PAST}"
-    one = refusals.examples[0]
-    return (
-        f'{text}, most often for "{refusals.commonest}"; the first is {one.file}, row {one.row}: '
-        f"{one.reason}{f' ({one.detail})' if one.detail else ''}"
-    )
+    def carry_out(self) -> ImportResult:
+        """Read, judge, write and report.
 
+        Raises
+        ------
+        InputError
+            If the splits file, or the map of symbols, cannot be read, or nothing was accepted.
+        """
+        given = self._read_files()
+        names, adjusted = self.table.names, self.request.adjusted
+        self.held = HeldByImports(self.lakehouse, names, len(self.request.files))
+        self.by_symbol.add_waiting(self.held.read())
+        stored = StoredBars(self.lakehouse, names, self.by_symbol.extent, until_end=adjusted)
+        self.by_symbol.add_stored(stored.read())
+        self.judgement = Judgement(
+            files=[str(path) for path in self.request.files],
+            names=names,
+            refusals=self.refusals,
+            findings=self.findings,
+            adjusted=adjusted,
+            still_adjusted=np.array([adjusted and name not in given for name in names], dtype=bool),
+            max_return=self.request.max_return,
+            duplicates=self.request.duplicates,
+            may_split=np.array(may_split(self.lakehouse, names), dtype=bool),
+            recorded=read_recorded(self.lakehouse),
+            restate=self.request.restate,
+            splits_file=str(self.request.splits),
+        )
+        good, changes = self._judge(stored)
+        self._write(good, changes)
+        return self._told()
 
-def _split_counts(path: Path, splits: SplitsFile, recorded: int, refusals: Refusals) -> FileCounts:
-    refused = refusals.by_file[str(path)]
-    accepted = splits.read - splits.repeated - refused
-    return FileCounts(
-        file=str(path),
-        read=splits.read,
-        accepted=accepted,
-        repeated=splits.repeated,
-        refused=refused,
-        held=0,
-        written=recorded,
-        unchanged=accepted - recorded,
-    )
+    def _read_files(self) -> set[str]:
+        """Read all files; return the symbols whose splits a file gives.
+
+        A file that is refused as a whole does not stop the others.
+        """
+        request, symbols = self.request, self.table
+        naming = Naming.of(request.exchange, request.symbol_map)
+        if request.splits is not None:
+            self.splits = read_splits(request.splits, naming, self.refusals, request.date_format)
+        reader = BarReader(
+            naming,
+            symbols,
+            self.refusals,
+            clock.now().timestamp(),
+            self.findings,
+            request.date_format,
+            request.adjusted,
+            request.widen_range,
+        )
+        splits = self.splits.splits
+        given = {split.symbol for split in splits}
+        for number, (path, counts) in enumerate(zip(request.files, self.result.files, strict=True)):
+            try:
+                for batch in reader.read(number, path):
+                    counts.read += batch.read
+                    given |= batch.split_symbols
+                    self.by_symbol.add(batch.bars, batch.splits)
+                    reader.trading_days.accept(batch.bars, symbols.names)
+            except InputError as error:
+                counts.problem = str(error)
+            counts.named = reader.named.get(str(path))
+        self._note(reader)
+        numbers = np.array([symbols.number(split.symbol) for split in splits], dtype=np.int32)
+        self.by_symbol.extent.add(numbers, np.array([split.event for split in splits], np.int64))
+        return given
+
+    def _note(self, reader: BarReader) -> None:
+        """Note doubtful symbols, and where the market and its calendar disagree."""
+        note = self.findings.add
+        note(
+            "named_by_files",
+            "files whose names gave the symbol",
+            [f"{symbol} ({Path(path).name})" for path, symbol in reader.named.items()],
+        )
+        note(
+            "unknown_exchanges",
+            "exchange codes that are not known: their bars count as closed 24 h after they open; "
+            "write TradingView's code of the exchange that lists the symbol, if it is another one",
+            unknown_exchanges(self.table.names),
+        )
+        if foreign := {name for name in self.table.names if looks_foreign(name)}:
+            foreign -= set(read_symbols(self.lakehouse)["symbol"].to_pylist())
+            note(
+                "foreign_symbols",
+                "symbols that the scanner never named, and that TradingView may write otherwise "
+                "(then give --symbol-map)",
+                sorted(foreign),
+            )
+        note(
+            "traded_on_closed_days",
+            "days on which symbols traded and the calendar has none; if the market was open, write "
+            "them to feature_repo/sessions.csv and import again",
+            reader.trading_days.on_closed_days(),
+        )
+        note(
+            "open_days_without_trade",
+            "days that the calendar has as open, on which no symbol of the exchange has a bar",
+            reader.trading_days.without_trade(),
+        )
+
+    def _judge(self, stored: StoredBars) -> tuple[ByDate, list[Split]]:
+        """Judge the bars of all symbols; keep apart, on disk, those that wait.
+
+        Returns
+        -------
+        tuple[ByDate, list[Split]]
+            The bars that may be written, and the ratios for stored bars and for bars to come.
+        """
+        by, days = self.judgement, self.by_symbol.extent.days
+        good, self.waits, self.waited_in_vain = (
+            ByDate(self.staging / name, days) for name in ("good", "held", "in-vain")
+        )
+        changes: list[Split] = []
+        of_symbol: dict[str, list[Split]] = {}
+        for split in self.splits.splits:
+            of_symbol.setdefault(split.symbol, []).append(split)
+        for numbers, bars, told, waiting, around in self.by_symbol.drain():
+            own = [split for n in numbers.tolist() for split in of_symbol.get(by.names[n], ())]
+            prepared = judge_symbols(bars, told, own, by, waiting, NearbyBars(stored, around))
+            self.result.add_prepared(prepared)
+            changes += [*prepared.unplaced, *prepared.moved]
+            good.add(prepared.bars)
+            self.waits.add(prepared.held)
+            self.waited_in_vain.add(prepared.waited_in_vain)
+        return good, changes
+
+    def _write(self, good: ByDate, changes: list[Split]) -> None:
+        """Write the bars of all dates, those that wait before anything else."""
+        self.run.tell(verdict=Verdict.WRITING)
+        self.run.write()
+        self._hold_back()
+        by, splits = self.judgement, self.request.splits
+        barless: list[Split] = []
+        assumed: Counter[str] = Counter()
+        for bars, of_bars in good.drain(changes):
+            incoming = Incoming(
+                bars, by.names, self._sources(bars), of_bars, splits.name if splits else ""
+            )
+            written = write_bars(self.lakehouse, incoming, self.run.id)
+            for at, against in written.not_taken.items():
+                symbol, detail = by.names[bars.symbol[at]], f"{describe(bars, at)}; {against}"
+                file, row = by.file_of(int(bars.file[at])), int(bars.row[at])
+                self.refusals.add(Refusal(file, row, symbol, against.reason, detail))
+            for split in written.adjusted:
+                if split.row:
+                    ratio = f"ratio {split.ratio:g}"
+                    self.refusals.add(
+                        Refusal(str(splits), split.row, split.symbol, Reason.ADJUSTED, ratio)
+                    )
+            self.result.add_written(bars, written)
+            self.split_rows += written.split_rows
+            barless += written.barless
+            assumed += written.assumed
+        self.findings.add(
+            "assumed_hours",
+            "bars lie beyond the end of their exchange's calendar; the weekday's usual hours are "
+            "assumed (update exchange_calendars, or write the year's holidays and short days to "
+            "feature_repo/sessions.csv)",
+            [f"{exchange} {count:,}" for exchange, count in sorted(assumed.items())],
+            count=assumed.total(),
+        )
+        of_splits_file = [split for split in barless if split.row]
+        of_bars = [split for split in barless if not split.row]
+        names = [path.name for path in self.request.files[:_NAMED]]
+        for several, files in ((of_splits_file, [splits.name] if splits else []), (of_bars, names)):
+            if several:
+                source, now = str(Source.imported(*files)), clock.now()
+                self.result.splits_ahead += record_splits(
+                    self.lakehouse, several, source, now, self.run.id
+                )
+
+    def _hold_back(self) -> None:
+        """Write the bars that wait for an answer; bars that were found bad wait no longer."""
+        for by_date, refused in ((self.waits, False), (self.waited_in_vain, True)):
+            for bars, _ in by_date.drain([]):
+                sources = self._sources(bars, refused=refused)(np.arange(len(bars)))
+                first, last = (utc_date(int(each)) for each in (bars.event.min(), bars.event.max()))
+                waiting = waiting_bars(self.lakehouse, first, last)
+                no_closes = np.full(len(bars), np.nan)
+                rows = newly_held(bars, self.table.names, no_closes, sources, waiting)
+                hold_back(self.lakehouse, rows, self.run.id)
+
+    def _sources(
+        self, bars: Bars, *, refused: bool = False
+    ) -> Callable[[NDArray[np.intp]], pa.Array]:
+        """Return what gives the source of the bars at some positions."""
+        by = self.judgement
+        files = [Source.imported(Path(file).name) for file in by.files]
+        adjusted = [replace(file, adjusted=True) for file in files]
+        waited = map(Source.parse, self.held.sources)
+        several = [replace(each, refused=refused) for each in (*files, *adjusted, *waited)]
+        texts = pa.array(map(str, several), pa.string())
+
+        def source(at: NDArray[np.intp]) -> pa.Array:
+            file, waited = bars.file[at], 2 * len(files) + bars.row[at]
+            of_file = file + len(files) * by.still_adjusted[bars.symbol[at]]
+            return texts.take(pa.array(np.where(file < len(files), of_file, waited)))
+
+        return source
+
+    def _told(self) -> ImportResult:
+        """Complete the result and the receipt.
+
+        Raises
+        ------
+        InputError
+            If nothing was accepted.
+        """
+        result, refusals, run, splits = self.result, self.refusals, self.run, self.request.splits
+        if splits is not None:
+            file = FileCounts(str(splits), self.splits.read, repeated=self.splits.repeated)
+            file.accepted = file.read - file.repeated - refusals.by_file[file.file]
+            file.written = self.split_rows + result.splits_ahead
+            result.files += (file,)
+        for file in result.files:
+            file.refused = refusals.by_file[file.file]
+        if result.doubts.suspected_splits:
+            lines = suspected_file(result.doubts.suspected_splits)
+            result.suspects_file = write_run_file(self.lakehouse, run.id, SUSPECTED, lines)
+        result.still_adjusted = tuple(compress(self.table.names, self.judgement.still_adjusted))
+        result.refused_by_reason = dict(refusals.by_reason.most_common())
+        result.refusals = tuple(refusals.examples)
+        result.refused_file = refusals.save(self.lakehouse, run.id)
+        is_done = result.accepted or result.held or result.released
+        is_refused = (refusals.total or result.refused_files) and not is_done
+        document = plain(result)
+        for shared in ("run_id", "receipt", "parts"):
+            del document[shared]
+        run.tell(verdict=Verdict.REFUSE if is_refused else Verdict.PUBLISH, **document)
+        if is_refused:
+            raise InputError(self._nothing_accepted())
+        return result
+
+    def _nothing_accepted(self) -> str:
+        result, doubts, commonest = self.result, self.result.doubts, self.refusals.commonest
+        if commonest is None:
+            problem, *others = result.refused_files.values()
+            more = f"; {len(others):,} other files were refused too" if others else ""
+            return f"{problem}{more}"
+        text = f"not one of {result.read:,} rows was accepted"
+        if doubts.contradictions:
+            first = doubts.contradictions[0]
+            text += f": {first.symbol}: {first.told}"
+        elif doubts.scaled_pasts:
+            text += f": {doubts.scaled_pasts[0].text}: {SCALED_PAST}"
+        else:
+            one = result.refusals[0]
+            text += (
+                f', most often for "{commonest}"; the first is {one.file}, row {one.row}: '
+                f"{one.reason}{f' ({one.detail})' if one.detail else ''}"
+            )
+        hint = f"; {HINTS[commonest]}" if commonest in HINTS else ""
+        return f"{text}{hint}; see {self.run.receipt} and {result.refused_file}"
