@@ -202,4 +202,8 @@ def test_a_look_back_that_is_too_short_is_named(project: Path):
         "    return sma(bars.close, 5)\n"
     )
     result = CliRunner().invoke(cli, ["catalog", "check"])
-    assert "mean: look_back=3 is too short" in result.stdout
+    assert result.stdout.startswith(
+        f"{folder / 'short.py'}, line 2: the formula mean has look_back=3, which is too short: "
+        "declare look_back=4 ("
+    )
+    assert str(result.exception) == "1 problem in what the project declares"

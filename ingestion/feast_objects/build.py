@@ -9,6 +9,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import ParquetFormat
 from feast.types import Bool, FeastType, Float64, Int64, String, UnixTimestamp
 
+from ingestion.base.errors import TvfeastError
 from ingestion.catalog import Catalog, Column, Dtype, FeatureGroup, Service
 from ingestion.lakehouse import Lakehouse
 from ingestion.project import Project
@@ -53,11 +54,14 @@ def define(file: str) -> dict[str, object]:
 
     Raises
     ------
-    InputError
-        If a declaration cannot be used.
+    SystemExit
+        If a declaration cannot be used, with what and where: Feast's commands would print a
+        traceback of any other exception.
     """
-    project = Project.from_environment(Path(file).resolve().parent.parent)
-    defined = describe(project)
+    try:
+        defined = describe(Project.from_environment(Path(file).resolve().parent.parent))
+    except TvfeastError as error:
+        raise SystemExit(str(error)) from None
     named = (*defined.sources, *defined.views, *defined.services)
     return {defined.entity.name: defined.entity, **{each.name: each for each in named}}
 

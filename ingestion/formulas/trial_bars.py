@@ -21,6 +21,9 @@ from ingestion.formulas.windows import Matrix
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample" / "bars.parquet"
 
+LONGEST = 1_000
+"""The longest look-back, in bars or in days, that is tried where the declared one is too short."""
+
 
 def made_bars(bars: int, symbols: int, seed: int = 0) -> Bars:
     """Return random walks of ``symbols`` symbols, from prices of 0.05 to 5,000.
@@ -64,14 +67,17 @@ def made_bars(bars: int, symbols: int, seed: int = 0) -> Bars:
 def usual_bars(formulas: Iterable[Formula]) -> Iterator[Bars]:
     """Yield made bars, longer than any of some formulas reads back, and the sample where it is.
 
+    The first ones are longer than :data:`LONGEST` too, for formulas that read farther than they
+    say.
+
     Examples
     --------
     >>> [bars.close.shape for bars in usual_bars([])][:3]
-    [(150, 12), (150, 12), (150, 12)]
+    [(1150, 12), (150, 12), (150, 12)]
     """
     longest = max(map(reach, formulas), default=0)
-    for seed in range(3):
-        yield made_bars(longest + 150, 12, seed)
+    for seed, length in enumerate((max(longest, LONGEST), longest, longest)):
+        yield made_bars(length + 150, 12, seed)
     if SAMPLE.exists():
         yield from _of_file(SAMPLE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import LocalDisk, append_part
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import technicals
@@ -116,3 +118,19 @@ def test_the_user_interface_comes_up(repository: Path):
     with server(repository, "ui") as ask:
         assert "<title>" in ask("GET", "/").text
         assert "tvfeast" in ask("GET", "/projects-list.json").text
+
+
+def test_a_faulty_declaration_ends_feasts_command_with_one_message(tmp_path: Path, monkeypatch):
+    folder = make_workspace(tmp_path / "project")
+    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
+    (folder / "feature_repo" / "groups").mkdir()
+    faulty = folder / "feature_repo" / "groups" / "mine.py"
+    faulty.write_text(
+        "from ingestion.catalog import FeatureGroup, FromBars\n\n"
+        "MINE = FeatureGroup(name='mine', meaning='m', source=FromBars(), ttl='4d', features=['x'])"
+    )
+    with pytest.raises(SystemExit) as ended:  # Click prints its text, and ends with 1
+        runpy.run_path(str(folder / "feature_repo" / "definitions.py"))
+    assert str(ended.value).startswith(
+        f"{faulty}, line 3: mine names the formula 'x', which is not declared; there are "
+    )

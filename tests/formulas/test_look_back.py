@@ -48,9 +48,11 @@ FINITE = [name for name, each in SHIPPED.items() if not each.recursive and not e
 def test_of_a_shipped_formula_one_bar_less_is_refused(name: str):
     shipped = SHIPPED[name]
     shorter = declared(shipped.function, look_back=shipped.look_back - 1, warm_up=0)
-    assert [each.partition(";")[0] for each in check_look_back(shorter, BARS)] == [
-        f"x: look_back={shipped.look_back - 1} is too short"
-    ]
+    (complaint,) = check_look_back(shorter, BARS)
+    assert (
+        f": the formula x has look_back={shipped.look_back - 1}, which is too short: declare "
+        f"look_back={shipped.look_back} (" in complaint
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, each in SHIPPED.items() if each.recursive])
@@ -66,7 +68,7 @@ def test_of_days_one_less_is_refused(name: str):
     shipped = SHIPPED[name]
     shorter = declared(shipped.function, look_back=shipped.look_back - timedelta(days=1))
     (complaint,) = check_look_back(shorter, BARS)
-    assert "is too short" in complaint
+    assert f"is too short: declare look_back={shipped.look_back!r} (" in complaint
 
 
 def smoothed(bars: Bars) -> np.ndarray:
@@ -87,13 +89,15 @@ def last_bit(bars: Bars) -> np.ndarray:
 
 
 WRONG = {
-    "a longer window": (lambda b: sma(b.close, 8), 5, "too short"),
-    "one bar more": (lambda b: shift(b.close, 4), 3, "too short"),
-    "an extreme": (lambda b: highest(b.high, 30), 10, "too short"),
-    "no bar back": (lambda b: b.open - shift(b.close, 1), 0, "too short"),
-    "where the price stands still": (rare, 3, "too short"),
-    "the rounding of a running sum": (last_bit, 3, "too short"),
-    "all of history": (smoothed, 50, "too short"),
+    "a longer window": (lambda b: sma(b.close, 8), 5, "declare look_back=7 ("),
+    "one bar more": (lambda b: shift(b.close, 4), 3, "declare look_back=4 ("),
+    "a very long window": (lambda b: shift(b.close, 900), 3, "declare look_back=900 ("),
+    "a window that is too long": (lambda b: shift(b.close, 1_100), 3, "so is any up to 1,000 bars"),
+    "an extreme": (lambda b: highest(b.high, 30), 10, "declare look_back=29 ("),
+    "no bar back": (lambda b: b.open - shift(b.close, 1), 0, "declare look_back=1 ("),
+    "where the price stands still": (rare, 3, "declare look_back=5 ("),
+    "the rounding of a running sum": (last_bit, 3, "so is any up to 1,000 bars"),
+    "all of history": (smoothed, 50, "so is any up to 1,000 bars"),
     "the number of bars": (
         lambda b: np.arange(len(b.close))[:, None] + 0 * b.close,
         5,
@@ -112,7 +116,7 @@ WRONG = {
 def test_a_look_back_that_is_too_short_is_refused(name: str):
     function, back, told = WRONG[name]
     (complaint,) = check_look_back(declared(function, look_back=back, warm_up=0), BARS)
-    assert complaint.startswith(f"x: look_back={back} ")
+    assert f"look_back={back}, which " in complaint
     assert told in complaint
     assert "from the last" in complaint
 
@@ -141,10 +145,44 @@ def test_what_is_declared_as_it_is_is_accepted(function, declaration):
 
 def test_a_value_before_the_warm_up_is_named():
     (complaint,) = check_look_back(declared(lambda b: b.close + 0, look_back=3), BARS)
-    assert complaint == (
-        "x: it has a value at bar 0, counted from 0, and says that bar 3 is the first: declare "
-        "warm_up=0"
+    place, _, told = complaint.partition(": ")
+    assert place.startswith(f"{__file__}, line ")
+    assert told == (
+        "the formula x has a value at bar 0, counted from 0, and says that bar 3 is the first: "
+        "declare warm_up=0"
     )
+
+
+def later(values: np.ndarray, bars: int) -> np.ndarray:
+    moved = np.full_like(values, np.nan)
+    moved[:-bars] = values[bars:]
+    return moved
+
+
+FUTURE = {
+    "the next close": lambda b: later(b.close, 1) / b.close,
+    "the close of a week later": lambda b: later(b.close, 5),
+    "the mean of all bars": lambda b: b.close - np.nanmean(b.close, axis=0),
+    "the last bar, at the first": lambda b: np.roll(b.close, 1, axis=0),
+    "a centred window": lambda b: later(sma(b.close, 5), 2),
+    "the money of the last bar": lambda b: b.close / b.split[-1],
+}
+
+
+@pytest.mark.parametrize("name", FUTURE)
+@pytest.mark.parametrize("back", [0, 20, "all"])
+def test_a_formula_that_reads_the_future_gets_no_advice_on_its_look_back(name: str, back):
+    (complaint,) = check_look_back(declared(FUTURE[name], look_back=back, warm_up=0), BARS[:1])
+    assert complaint.startswith(f"{__file__}, line ")
+    assert "the formula x reads later bars: " in complaint
+    assert "without the bars after it" in complaint
+    assert "declare" not in complaint
+
+
+def test_a_formula_that_reads_other_symbols_is_named():
+    ranked = declared(lambda b: b.close.argsort(axis=1).argsort(axis=1), look_back=0)
+    (complaint,) = check_look_back(ranked, BARS[:1])
+    assert "the formula x reads bars of other symbols: " in complaint
 
 
 def test_a_formula_that_fails_is_named_with_its_line():
