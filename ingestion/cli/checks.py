@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -194,9 +193,11 @@ def validate_text(result: ValidateResult) -> str:
         by = f" (waived by {finding.waived_by})" if finding.waived_by else ""
         lines.append(f"  {mark:<6} {finding}{by}")
     lines += [f"  {'–':<6} {group}: judged {by}" for group, by in result.judged.items()]
-    for group, count in Counter(group for group, _ in result.skipped).items():
-        reasons = {each.reason for of, each in result.skipped if of == group}
-        lines.append(f"  {'–':<6} {group}: {count} checks skipped: {'; '.join(sorted(reasons))}")
+    skipped: dict[tuple[str, str], list[str]] = {}
+    for group, each in result.skipped:
+        skipped.setdefault((group, each.reason), []).append(each.check)
+    for (group, reason), checks in skipped.items():
+        lines.append(f"  {'–':<6} {group}: skipped, {reason}: {', '.join(checks)}")
     return "\n".join([*lines, str(result.receipt)])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -156,8 +156,10 @@ def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
 def symbols_text(result: MetaIngestResult) -> str:
     """Return the outcome of a run over metadata for people."""
     symbols = result.symbols
+    unknown = _unknown(symbols.unknown_columns, "kept as before")
     lines = [
         f"{symbols.new:,} new symbols, {symbols.changed:,} changed, {symbols.unchanged:,} as before"
+        f"{unknown}"
     ]
     for names, what in (
         (symbols.became_inactive, "no longer active: absent from three complete daily answers"),
@@ -167,8 +169,6 @@ def symbols_text(result: MetaIngestResult) -> str:
             lines.append(f"{len(names):,} {what}: {', '.join(names[:_NAMED])}")
     if waiting := len(symbols.absent_days) - len(symbols.became_inactive):
         lines.append(f"{waiting:,} active symbols absent so far")
-    if symbols.unknown_columns:
-        lines.append(f"the scanner does not have {', '.join(symbols.unknown_columns)}: kept as is")
     if symbols.other_exchange:
         told = [f"{symbol} {exchange}" for symbol, exchange in symbols.other_exchange.items()]
         lines.append(
@@ -206,10 +206,16 @@ def ingest_text(result: FeatureIngestResult) -> str:
     resumed = f", {report.resumed:,} had a row already" if report.resumed else ""
     stopped = result.quality.quarantined.num_rows if result.quality else 0
     quarantined = f", {stopped:,} of them quarantined" if stopped else ""
+    unknown = _unknown(report.unknown_columns, "null in these rows")
     return (
-        f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}\n"
-        f"{report}\n{result.part}"
+        f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}{unknown}"
+        f"\n{report}\n{result.part}"
     )
+
+
+def _unknown(columns: Sequence[str], consequence: str) -> str:
+    """Return which optional columns the scanner does not know; a flow shows the first line only."""
+    return f"; the scanner does not know {', '.join(columns)}: {consequence}" if columns else ""
 
 
 @cli.command("materialize")

@@ -307,6 +307,8 @@ def _written(version: Version) -> Iterator[str]:
     yield f"    written {_second(version.created)} by run {version.run_id or '(unknown)'}"
     if version.is_older:
         yield "    null because the column was declared after this row was written"
+    if version.was_unknown:
+        yield "    null because the scanner did not know the column, which is optional"
     if version.reason == "definition":
         yield "    written because of a column's declaration or formula; it restates nothing"
     if version.definition:

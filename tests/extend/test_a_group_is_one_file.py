@@ -6,9 +6,13 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import requests
 from click.testing import CliRunner
 
 from ingestion.base.errors import InputError
+from ingestion.base.store_files import read_configuration
 from ingestion.cli.commands import cli
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
@@ -232,6 +238,15 @@ def test_explain_says_where_a_value_comes_from(world: World, feature: str, value
         assert story["online"]["value"] == value
 
 
+def test_explain_says_that_the_scanner_did_not_know_a_column(world: World):
+    (story,) = world.run("explain", A, "gone")["stories"]
+    assert {each["was_unknown"] for each in story["versions"]} == {True}
+    shown = CliRunner().invoke(cli, ["explain", A, "gone"], catch_exceptions=False).stdout
+    assert "null because the scanner did not know the column, which is optional" in shown
+    (story,) = world.run("explain", B, "AnalystRating")["stories"]
+    assert {each["was_unknown"] for each in story["versions"]} == {False}
+
+
 def test_status_verify_and_parity_know_them(world: World):
     status = world.run("status")
     assert {"mine", "mine_bars"} <= {group["view"] for group in status["groups"]}
@@ -270,14 +285,19 @@ def test_history_and_online_reads_through_feast(world: World):
     assert answer["gap"][0] == pytest.approx(joined.loc[A, "gap"])
 
 
-@pytest.mark.parametrize("where", [".", "feature_repo"])
-def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path, where: str):
-    """A module that is installed under the name of a folder changes nothing."""
-    folder = shutil.copytree(world.folder, tmp_path / "copy")
+def copied(world: World, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """Return a copy of the project, and an environment with an installed module ``groups``."""
     installed = tmp_path / "site"
     (installed / "groups").mkdir(parents=True)
     (installed / "groups" / "__init__.py").write_text("raise RuntimeError('not ours')")
     env = os.environ | {"PYTHONPATH": str(installed), "PYTHONWARNINGS": "ignore"}
+    return shutil.copytree(world.folder, tmp_path / "copy"), env
+
+
+@pytest.mark.parametrize("where", [".", "feature_repo"])
+def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path, where: str):
+    """A module that is installed under the name of a folder changes nothing."""
+    folder, env = copied(world, tmp_path)
     chdir = [] if where == "feature_repo" else ["--chdir", "feature_repo"]
     for command in ("plan", "apply"):
         done = subprocess.run(
@@ -295,6 +315,52 @@ def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path
     views = {view.name: view for view in store.list_feature_views()}
     assert {"mine", "mine_bars"} <= views.keys()
     assert views["mine"].batch_source.path.startswith(str(folder))
+
+
+@contextmanager
+def running(command: str, where: Path, env: dict[str, str]) -> Iterator[str]:
+    """Run a server of Feast's; gives its address once it answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    chdir = [] if where.name == "feature_repo" else ["--chdir", "feature_repo"]
+    words = [str(BIN / "feast"), *chdir, command, "--host", "127.0.0.1", "--port", port]
+    log = where / f"{command}.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            words, cwd=where, env=env, stdout=output, stderr=output, start_new_session=True
+        ) as server,
+    ):
+        try:
+            for _ in range(1_200):
+                assert server.poll() is None, log.read_text()[-2000:]
+                with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+                    break
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def test_feast_serves_the_features_and_shows_the_registry(world: World, tmp_path: Path):
+    folder, env = copied(world, tmp_path)
+    project = read_configuration(world.project)["project"]
+    asked = {"features": ["mine:number_of_employees"], "entities": {"symbol": [A]}}
+    with (
+        running("serve", folder / "feature_repo", env) as server,
+        running("ui", folder, env) as pages,
+    ):
+        answer = requests.post(f"{server}/get-online-features", json=asked, timeout=60).json()
+        assert answer["metadata"]["feature_names"] == ["symbol", "number_of_employees"]
+        assert answer["results"][1]["values"] == [164_000]
+        views = requests.get(
+            f"{pages}/api/v1/feature_views", params={"project": project}, timeout=60
+        ).json()
+        shown = {view["spec"]["name"] for view in views["featureViews"]}
+        assert {"mine", "mine_bars"} <= shown
+        assert "<title>" in requests.get(pages, timeout=60).text
 
 
 def test_compaction_changes_no_row(world: World):

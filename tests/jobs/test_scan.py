@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, UnknownColumn
 from ingestion.cli.commands import cli
+from ingestion.cli.daily import ingest_text
 from ingestion.jobs.flow import Status, flow_data
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import (
@@ -143,6 +144,8 @@ def test_an_optional_column_that_is_unknown_is_asked_alone_and_is_null(
     assert scanner.requests[1].body["symbols"]["tickers"] == [A]
     assert result.report.unknown_columns == ("gone",)
     assert json.loads(result.receipt.path.read_bytes())["unknown_columns"] == ["gone"]
+    first = ingest_text(result).splitlines()[0]
+    assert first.endswith("; the scanner does not know gone: null in these rows")
     assert [row["gone"] for row in rows_of(project).values()] == [None] * 3
 
 

@@ -201,6 +201,7 @@ def _version(
         reason=next(
             (str(why) for each in said if (why := _reason(each, written_as or part))), None
         ),
+        was_unknown=any(_was_unknown(each, group, column) for each in said),
         definition=None if mark is None else _other_definition(said, column.name, mark),
     )
 
@@ -216,6 +217,14 @@ def _reason(receipt: dict[str, Any], part: str) -> object:
     with suppress(*NOT_SAID):
         return receipt.get("reasons", {}).get(part)
     return None
+
+
+def _was_unknown(receipt: dict[str, Any], group: FeatureGroup, column: Column) -> bool:
+    """Return whether a receipt is of a snapshot in which the scanner did not know a column."""
+    with suppress(*NOT_SAID):
+        is_of_it = receipt.get("group") == group.name
+        return is_of_it and column.scanner in receipt.get("unknown_columns", ())
+    return False
 
 
 def _other_definition(receipts: list[dict[str, Any]], name: str, mark: str) -> str | None:

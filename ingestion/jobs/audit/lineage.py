@@ -28,6 +28,8 @@ class Version:
     reason: str | None = None
     """``definition`` if it was written only because a column was declared later, or its formula
     computes something else: it restates nothing."""
+    was_unknown: bool = False
+    """Whether the scanner did not know the column, which is optional: so the value is null."""
     definition: str | None = None
     """In what the formula that computed it differs from today's; None if in nothing, or if the run
     does not say."""
