@@ -1,4 +1,4 @@
-"""The examples of docstrings run, and public functions of formulas have one."""
+"""The examples of docstrings run, and public functions of formulas and datasets have one."""
 
 from __future__ import annotations
 
@@ -49,8 +49,11 @@ def test_examples_give_what_they_say(name: str):
         assert not said, "".join(said)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if "formulas" in name])
-def test_public_functions_of_formulas_have_an_example(name: str):
+WITH_EXAMPLES = [name for name in MODULES if "formulas" in name or "datasets" in name]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_public_functions_of_formulas_and_datasets_have_an_example(name: str):
     module = importlib.import_module(name)
     for key, value in vars(module).items():
         is_own = getattr(value, "__module__", None) == name and not key.startswith("_")

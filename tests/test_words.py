@@ -20,16 +20,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
-    "docs": 9,
     "ingestion/base": 7,
     "ingestion/catalog": 2,
-    "ingestion/cli": 2,
-    "ingestion/datasets": 7,
     "ingestion/feast_objects": 1,
-    "ingestion/jobs": 52,
+    "ingestion/jobs": 28,
     "ingestion/lakehouse": 19,
     "ingestion/quality": 8,
-    "ingestion/replay": 3,
     "ingestion/runs": 12,
 }
 

@@ -130,7 +130,7 @@ def bars_text(result: DataIngestResult) -> str:
 
 
 def assumed_text(assumed: Mapping[str, int]) -> str:
-    """Tell people whose bars lie beyond what is known of their exchange's sessions."""
+    """Return, for people, whose bars lie beyond what is known of their exchange's sessions."""
     told = ", ".join(f"{exchange} {count:,}" for exchange, count in assumed.items())
     return (
         f"the weekday's usual hours are assumed, beyond the calendar's end, for {told}: update "

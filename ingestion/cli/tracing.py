@@ -43,7 +43,7 @@ def compact_command(as_json: bool, before: date | None) -> None:
 
 
 def compact_text(result: CompactResult) -> str:
-    """Return a compaction for people, a line a date that was left alone."""
+    """Return a compaction for people, one line per date that was left alone."""
     if not result.merged and not result.left:
         return f"nothing to merge: no date before {result.before} has several parts"
     line = (

@@ -7,6 +7,8 @@ symbol's own bars, whatever other markets did.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -14,11 +16,11 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
 from ingestion.datasets.series import INSTANT, MICROSECONDS, Series, read_series
-from ingestion.datasets.target import target_name
 from ingestion.datasets.universe import Universe
 
 Entry: TypeAlias = Literal["open", "close"]
@@ -30,6 +32,11 @@ MAX_GAP = timedelta(days=12)
 The longest pause of a large exchange, Lunar New Year, is 11 days. Beyond that the symbol was halted
 or its bars are missing, and n of its sessions are not n of the market's.
 """
+
+LONGEST = 9_999
+"""Sessions of the longest target: forty years, more than any history here."""
+
+_NAME = re.compile(r"fwd_return_([1-9][0-9]{0,3})d")
 
 _DAY = 86_400 * MICROSECONDS
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -94,9 +101,9 @@ def forward_returns(
     Parameters
     ----------
     bars
-        A row a bar, unique on (``symbol``, ``timestamp``), in any order: ``timestamp`` (int64, bar
-        open, Unix s), ``symbol``, ``open``, ``close``, ``split_ratio``, ``event_timestamp`` (bar
-        close). They must reach past ``last`` by as much as a window may take, see
+        One row per bar, unique on (``symbol``, ``timestamp``), in any order: ``timestamp`` (int64,
+        bar open, Unix s), ``symbol``, ``open``, ``close``, ``split_ratio``, ``event_timestamp``
+        (bar close). They must reach past ``last`` by as much as a window may take, see
         :func:`longest_window`; bars before ``first`` are not needed. Optional: ``missing_from``
         (int64), not 0 where sessions are missing between the symbol's bar before and this one.
     sessions
@@ -125,6 +132,23 @@ def forward_returns(
     InputError
         The bars are not as described (which column or bar); ``first`` is after ``last``;
         ``sessions`` or ``entry`` is none of the possible.
+
+    Examples
+    --------
+    Three sessions of one symbol; the third one is the ex-date of a split of 2 for 1:
+
+    >>> opens = [datetime(2026, 1, day, 14, 30, tzinfo=UTC) for day in (5, 6, 7)]
+    >>> closes = [each + timedelta(hours=6.5) for each in opens]
+    >>> bars = pa.table({
+    ...     "timestamp": [int(each.timestamp()) for each in opens], "symbol": ["NYSE:A"] * 3,
+    ...     "open": [99.0, 100.0, 52.0], "close": [99.5, 104.0, 62.5],
+    ...     "split_ratio": [1.0, 1.0, 2.0], "event_timestamp": pa.array(closes, INSTANT),
+    ... })
+    >>> made = forward_returns(bars, 2, first=date(2026, 1, 5), last=date(2026, 1, 7))
+    >>> made.table.select(["symbol", "fwd_return_2d"]).to_pylist()  # 2 × 62.5 / 100 − 1
+    [{'symbol': 'NYSE:A', 'fwd_return_2d': 0.25}]
+    >>> made.decisions, made.dropped[DropReason.NO_FULL_WINDOW]
+    (3, 2)
     """
     target = target_name(sessions)
     if entry not in get_args(Entry):
@@ -149,7 +173,7 @@ def forward_returns(
 
     outside = np.zeros(len(rows), dtype=bool)
     if universe is not None:
-        outside = ~universe.holds(series.names, series.codes[rows], series.closed[rows])
+        outside = ~universe.was_active(series.names, series.codes[rows], series.closed[rows])
     problems = {
         DropReason.NOT_ACTIVE: outside,
         DropReason.GAP_IN_WINDOW: gap,
@@ -174,8 +198,116 @@ def longest_window(sessions: int, max_gap: timedelta = MAX_GAP) -> timedelta:
 
     Bars until then decide whether there is a label, and which: a window that is not full by then
     has a gap.
+
+    Examples
+    --------
+    >>> longest_window(5).days
+    60
     """
     return sessions * max_gap
+
+
+def target_sessions(name: str) -> int:
+    """Return how many sessions a target looks ahead.
+
+    Raises
+    ------
+    InputError
+        If the name is not of the form ``fwd_return_<n>d``.
+
+    Examples
+    --------
+    >>> target_sessions("fwd_return_5d")
+    5
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise InputError(
+            f'no target "{name}"; a target is fwd_return_<n>d with n sessions from 1 to {LONGEST}, '
+            "such as fwd_return_1d, fwd_return_5d, fwd_return_20d"
+        )
+    return int(match[1])
+
+
+def target_name(sessions: int) -> str:
+    """Return the name of the forward return of so many sessions.
+
+    Raises
+    ------
+    InputError
+        If there is no such target.
+
+    Examples
+    --------
+    >>> target_name(5)
+    'fwd_return_5d'
+    """
+    if not 1 <= sessions <= LONGEST:
+        raise InputError(f"a target looks 1 to {LONGEST} sessions ahead, not {sessions}")
+    return f"fwd_return_{sessions}d"
+
+
+class LabelCollection:
+    """Collects labels of one target and of disjoint date ranges, in as little memory as it can.
+
+    Examples
+    --------
+    >>> collected = LabelCollection()
+    >>> for day in (2, 1):
+    ...     at = pa.array([datetime(2026, 1, day, 21, tzinfo=UTC)], INSTANT)
+    ...     columns = {"symbol": ["NYSE:A"], "event_timestamp": at, "target": [day / 100]}
+    ...     collected.add(Labels("target", pa.table(columns), decisions=1, dropped={}))
+    >>> labels = collected.merge()
+    >>> labels.decisions, labels.table["target"].to_pylist()
+    (2, [0.01, 0.02])
+    """
+
+    def __init__(self) -> None:
+        self.decisions = 0
+        """Decisions so far."""
+        self._target = ""
+        self._dropped: Counter[DropReason] = Counter(dict.fromkeys(DropReason, 0))
+        self._columns: dict[str, list[pa.ChunkedArray]] = {}
+
+    def add(self, labels: Labels) -> None:
+        """Take the labels of another range."""
+        self.decisions += labels.decisions
+        self._target = labels.target
+        self._dropped.update(labels.dropped)
+        for name in labels.table.column_names:
+            column = labels.table[name]
+            if name == "symbol":  # codes take a fraction of the memory
+                column = column.dictionary_encode()
+            self._columns.setdefault(name, []).append(column)
+
+    def merge(self) -> Labels:
+        """Return all labels, sorted by symbol and time; the collection is empty then."""
+        symbols = self._take("symbol")
+        times = self._take("event_timestamp")
+        by_name = pc.sort_indices(symbols.dictionary).to_numpy()
+        rank = np.empty(len(by_name), dtype=np.int32)
+        rank[by_name] = np.arange(len(by_name), dtype=np.int32)
+        keys = (times.view(pa.int64()).to_numpy(), rank[symbols.indices.to_numpy()])
+        order = pa.array(np.lexsort(keys))
+        del keys
+        columns = {"symbol": symbols.take(order).cast(pa.string())}
+        del symbols
+        columns["event_timestamp"] = times.take(order)
+        del times
+        # One at a time: all columns twice would be one time too many.
+        for name in list(self._columns):
+            columns[name] = self._take(name).take(order)
+        return Labels(self._target, pa.table(columns), self.decisions, dict(self._dropped))
+
+    def _take(self, name: str) -> pa.Array:
+        """Return a column in one piece, and forget the pieces."""
+        pieces = self._columns.pop(name)
+        chunks = [chunk for piece in pieces for chunk in piece.chunks]
+        column = pa.chunked_array(chunks, pieces[0].type).unify_dictionaries()
+        del pieces, chunks
+        whole = column.combine_chunks()
+        # What no rows at all combine to is still chunked.
+        return pa.array([], column.type) if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def _midnight(day: date) -> int:
@@ -195,7 +327,7 @@ def _has_gap(
     max_gap: timedelta | None,
     newest: datetime | None,
 ) -> NDArray[np.bool_]:
-    """Tell whether one of the bars ``first`` … ``stop`` − 1 is followed by a gap."""
+    """Return whether one of the bars ``first`` … ``stop`` − 1 is followed by a gap."""
     if max_gap is None or not len(series):
         return np.zeros(len(first), dtype=bool)
     following = np.append(series.closed[1:], 0)
@@ -207,7 +339,7 @@ def _has_gap(
 def _spans(
     marked: NDArray[np.bool_], first: NDArray[np.int64], stop: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell whether one of the bars ``first`` … ``stop`` − 1 is marked."""
+    """Return whether one of the bars ``first`` … ``stop`` − 1 is marked."""
     before = np.concatenate([[0], np.cumsum(marked)])
     spans: NDArray[np.bool_] = before[np.maximum(stop, first)] > before[first]
     return spans

@@ -65,9 +65,16 @@ def read_series(bars: pa.Table) -> Series:
     Raises
     ------
     InputError
-        A column is missing, has another type, or holds a null or non-finite value; a split ratio
+        A column is missing, has another type, or has a null or non-finite value; a split ratio
         is not positive; a key is repeated; a bar closes before it opens, or not after the symbol's
         bar before it.
+
+    Examples
+    --------
+    >>> day = pa.array([datetime(2026, 1, 5, 21, tzinfo=UTC)], INSTANT)
+    >>> bars = {"timestamp": [1_767_623_400], "symbol": ["NYSE:A"], "open": [1.0], "close": [2.0]}
+    >>> read_series(pa.table(bars | {"split_ratio": [1.0], "event_timestamp": day})).close.tolist()
+    [2.0]
     """
     if missing := [name for name in COLUMNS if name not in bars.column_names]:
         raise InputError(

@@ -17,10 +17,22 @@ _ALWAYS = np.iinfo(np.int64).min
 
 @dataclass(frozen=True)
 class Universe:
-    """When each symbol was active: parallel arrays of shape ``(n,)``, a row a change.
+    """When each symbol was active: parallel arrays of shape ``(n,)``, one row per change.
 
-    Sorted by symbol and then time; a row holds until its symbol's next. Before its first, a symbol
-    was not active.
+    Sorted by symbol and then time; a row is valid until its symbol's next. Before its first, a
+    symbol was not active.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 5, 6)]
+    >>> observed = {"symbol": ["NYSE:A"] * 2, "valid_from": days[:2], "active": [True, False]}
+    >>> at = pa.array(days, INSTANT).cast(pa.int64()).to_numpy()
+    >>> names, codes = pa.array(["NYSE:A"]), np.zeros(3, dtype=np.int64)
+    >>> Universe.over_time(pa.table(observed)).was_active(names, codes, at).tolist()
+    [True, False, False]
+    >>> Universe.fixed(["NYSE:A"]).was_active(names, codes, at).tolist()
+    [True, True, True]
     """
 
     names: pa.Array
@@ -56,10 +68,10 @@ class Universe:
         size = len(names)
         return cls(names, np.arange(size), np.full(size, _ALWAYS), np.ones(size, dtype=bool))
 
-    def holds(
+    def was_active(
         self, names: pa.Array, codes: NDArray[np.integer], times: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Tell which symbols were active at which times.
+        """Return which symbols were active at which times.
 
         Parameters
         ----------
@@ -82,5 +94,5 @@ class Universe:
         at = np.searchsorted(keys, own * span + ranks, side="right") - 1
         inside = np.maximum(at, 0)
         known = (own >= 0) & (at >= 0) & (self.codes[inside] == own)
-        holds: NDArray[np.bool_] = known & self.active[inside]
-        return holds
+        active: NDArray[np.bool_] = known & self.active[inside]
+        return active

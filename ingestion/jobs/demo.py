@@ -82,7 +82,7 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
     say(
         f"tvfeast demo: {len(candidates.symbols)} candidates, {_DAYS} evenings from "
         f"{_FIRST:%d %B %Y}\n"
-        "The scanner is a replay on this machine. No public recording holds the technical columns\n"
+        "The scanner is a replay on this machine. No public recording has the technical columns\n"
         "for many symbols, so it computes them from real daily bars by TradingView's formulas.\n"
     )
     os.environ["TVFEAST_NOW"] = _FIRST.isoformat()
@@ -112,7 +112,7 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
 
 
 def _evening(project: Project, request: FeatureIngestRequest) -> str:
-    """Run the daily flow, and tell in a line what it did."""
+    """Run the daily flow, and return in a line what it did."""
     flow = flow_data(project, request)
     if flow.error:
         raise flow.error

@@ -133,8 +133,8 @@ def flow_data(
     """Run the chain; a step that fails stops those that need it, and no other.
 
     A repeated flow picks up where this one stopped: each job adds only what is not there yet. The
-    receipt is written before the first step and after each, so that a flow that is killed has told
-    how far it came.
+    receipt is written before the first step and after each, so that the receipt of a killed flow
+    shows how far it came.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def _chain(
         return verify_online(project)
 
     # What a scan does not bring is missing, and what is stored is as right as before. So no later
-    # step needs it; the gate tells what is too old to be served.
+    # step needs it; the gate decides what is too old to be served.
     return (
         _Step(
             "data-ingest",

@@ -1,7 +1,7 @@
 """A stand-in for TradingView's scanner: a loopback server over recorded bars.
 
-It speaks the scanner's protocol, serves at its clock each symbol's last closed bar, and can be told
-to fail in every way the scanner is known to. What it serves is real prices and, since nobody
+It speaks the scanner's protocol, serves at its clock each symbol's last closed bar, and fails on
+demand in every way the scanner is known to. What it serves is real prices and, since nobody
 publishes the technical columns of many symbols, columns computed from them by
 :mod:`ingestion.formulas`.
 

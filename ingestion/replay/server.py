@@ -113,7 +113,7 @@ def serve(folder: Path, *, port: int, latency: float, fail: Iterable[str]) -> No
     Raises
     ------
     InputError
-        If the folder holds no bars, a fault has no such name, or the port is taken.
+        If the folder has no bars, a fault has no such name, or the port is taken.
     """
     plan = FaultPlan.parse(fail)
     panel = Panel.from_folder(folder)
@@ -166,7 +166,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over clients that hang up; anything else is a fault of the replay itself."""
+        """Ignore clients that hang up; anything else is a fault of the replay itself."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 

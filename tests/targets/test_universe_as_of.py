@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from target_bars import daily
 
 from ingestion.catalog import OHLCV_1D, SYMBOLS
-from ingestion.datasets import DropReason, Universe, forward_returns
-from ingestion.datasets.merge import LabelCollection
+from ingestion.datasets import DropReason, LabelCollection, Universe, forward_returns
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.lakehouse import append_part, arrow_schema
 from ingestion.project import Project
@@ -179,7 +178,7 @@ def test_a_universe_holds_what_was_observed_last(
     universe = Universe.over_time(pa.Table.from_pylist(rows, schema=schema))
     names = pa.array(list("ABCD"))
     codes = np.array(["ABCD".index(symbol) for symbol, _ in asked], dtype=np.int32)
-    holds = universe.holds(names, codes, np.array([at for _, at in asked], dtype=np.int64))
+    holds = universe.was_active(names, codes, np.array([at for _, at in asked], dtype=np.int64))
     for (symbol, at), answer in zip(asked, holds.tolist(), strict=True):
         earlier = [when for name, when in observed if name == symbol and when <= at]
         assert answer == (bool(earlier) and observed[symbol, max(earlier)])

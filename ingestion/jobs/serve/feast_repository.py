@@ -33,7 +33,7 @@ def open_repository(project: Project, *, apply_if_missing: bool = False) -> Feat
     Parameters
     ----------
     apply_if_missing
-        Register the definitions first where the registry does not hold all views yet.
+        Register the definitions first where the registry does not have all views yet.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """What is served of each group: its last load, and what the promotion gate has refused since.
 
-Both are told by receipts, of ``materialize`` and of ``validate``. Other projects may share the
+Both follow from receipts, of ``materialize`` and of ``validate``. Other projects may share the
 lakehouse; theirs do not count.
 """
 

@@ -34,7 +34,7 @@ class ViewLoad:
     rows: int | None
     """Symbols with a row inside the window; None if the engine does not say."""
     changed: int | None
-    """Rows among them that the online store did not hold yet; None likewise."""
+    """Rows among them that the online store did not have yet; None likewise."""
     parts: tuple[str, ...]
     """The parts of the window, relative to the lakehouse: what was loaded."""
     new_parts: int
@@ -96,12 +96,12 @@ def materialize(
 
 
 def load(project: Project, into: Project, groups: Collection[FeatureGroup] | None = None) -> Loaded:
-    """Load without a receipt; the caller holds the lock, and raises as :func:`materialize` does.
+    """Load without a receipt; the caller has the lock, and raises as :func:`materialize` does.
 
     Parameters
     ----------
     settings
-        The project whose receipts tell what was loaded before.
+        The project whose receipts say what was loaded before.
     into
         The project whose registry and online store are filled.
     groups
@@ -125,7 +125,7 @@ def load(project: Project, into: Project, groups: Collection[FeatureGroup] | Non
 
 
 def record(run: Run, loaded: Loaded) -> MaterializeResult:
-    """Tell the receipt of a load that is served."""
+    """Write into the receipt what a load serves."""
     run.tell(until=loaded.until, views=loaded.views)
     return MaterializeResult(run.id, loaded.views, loaded.until, loaded.duration_s, run.receipt)
 
@@ -194,7 +194,7 @@ def _clamp_future_ends(store: FeatureStore, group: FeatureGroup, until: datetime
     Raises
     ------
     ClockError
-        If the online store does hold rows beyond now: it was loaded by a later clock.
+        If the online store does have rows beyond now: it was loaded by a later clock.
     """
     view = store.get_feature_view(group.name)
     if not any(end > until for _, end in view.materialization_intervals):
@@ -229,7 +229,7 @@ def _make_tables(store: FeatureStore) -> None:
 def _make_servable(store: FeatureStore) -> None:
     """Let views be read that a stock command left in the midst of loading.
 
-    What they hold is still true, but Feast refuses to serve a view whose last materialization
+    Their content is still true, but Feast refuses to serve a view whose last materialization
     failed or was killed.
     """
     from feast.feature_view import FeatureViewState

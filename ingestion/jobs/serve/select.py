@@ -267,7 +267,7 @@ def _service(project: Project, request: SelectRequest, at: datetime) -> Service:
 
 
 def _has_rows(project: Project, group: FeatureGroup, at: datetime) -> bool:
-    """Tell whether any row of a group has an event at or before an instant."""
+    """Return whether any row of a group has an event at or before an instant."""
     midnight = datetime.combine(at.date(), time(), UTC)
     first = next(iter(list_parts(project.lakehouse, group)), None)
     if first is None or first.date >= at.date():
@@ -296,7 +296,7 @@ class _Limits(NamedTuple):
     maximum: dict[str, float]
 
     def inside(self, features: Mapping[str, Any]) -> bool:
-        """Tell whether all values are inside the limits; no value is inside none."""
+        """Return whether all values are inside the limits; no value is inside none."""
         return all(
             (value := features[name]) is not None and value >= low
             for name, low in self.minimum.items()
@@ -408,7 +408,7 @@ def _nothing_served(group: FeatureGroup) -> InputError:
 def _with_bars(
     project: Project, group: FeatureGroup, rows: Mapping[str, _Row], at: datetime
 ) -> dict[str, _Row]:
-    """Look up in the lakehouse which bars are told of; a row that it has not is of none."""
+    """Look up in the lakehouse which bars the rows describe; a row that it lacks is of none."""
     since = (at - group.ttl).date()
     known = newest_known(project.lakehouse, group, at, set(rows), False, since)
     return {
@@ -446,7 +446,7 @@ def _read_as_of(
     wanted: Wanted,
     at: datetime,
 ) -> dict[str, _Row]:
-    """Read the rows and, as the join does not tell them, their times.
+    """Read the rows and, as the join does not give them, their times.
 
     A row that appeared between the two readings would give its values an older one's time, so
     both are read again until nothing has come meanwhile.

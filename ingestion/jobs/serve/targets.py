@@ -181,7 +181,7 @@ def _universe(
 
 
 def _years(lakehouse: Lakehouse, first: date, last: date) -> Iterator[tuple[date, date]]:
-    """Cut a date range into calendar years, of those that have bars; memory holds one at a time.
+    """Cut a date range into calendar years, of those that have bars; one at a time is in memory.
 
     What a year's decisions need of the next one is read twice.
     """
@@ -214,7 +214,7 @@ def read_bars(
 ) -> pa.Table:
     """Read the current bars of a range of partition dates, both inclusive.
 
-    A date at a time, and symbols as codes: above the result's own size, memory holds one date.
+    A date at a time, and symbols as codes: above the result's own size, one date is in memory.
 
     Parameters
     ----------

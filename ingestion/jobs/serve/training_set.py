@@ -65,7 +65,7 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     Raises
     ------
     InputError
-        If the label file cannot be read, lacks a column, holds a time that cannot be read, or a
+        If the label file cannot be read, lacks a column, has a time that cannot be read, or a
         column of a feature's name; if the service is not registered, or a view of it has no data.
     FeastRepositoryError
         If the configured offline store does not give every label back in its place.
@@ -95,7 +95,7 @@ def _make(
         wanted = services[chosen]
         require_data(project, {reference.view for reference in wanted})
         names = [reference.feature for reference in wanted]
-        # Views of one service may share a feature's name; then each is told by its view's.
+        # Views of one service may share a feature's name; then each has its view's before it.
         full = len(set(names)) < len(names)
         if full:
             names = [f"{reference.view}__{reference.feature}" for reference in wanted]

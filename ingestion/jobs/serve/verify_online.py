@@ -86,7 +86,7 @@ class OnlineReport:
 
     @property
     def passed(self) -> bool:
-        """Whether what is served is what the lakehouse holds."""
+        """Whether what is served is what the lakehouse has."""
         return self.different == 0
 
 
@@ -211,7 +211,7 @@ def compare_online(
     Returns
     -------
     tuple[ViewAgreement, list[Difference]]
-        The list holds at most :data:`LISTED`.
+        The list has at most :data:`LISTED`.
     """
     valid = pc.greater_equal(online[_EVENT], pa.scalar(at - group.ttl, online[_EVENT].type))
     expired = online.num_rows - int(pc.sum(valid).as_py() or 0)
@@ -252,7 +252,7 @@ def _between(rows: pa.Table, since: datetime, until: datetime) -> pa.Table:
 
 
 def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell where two columns hold the same bits: −0.0 is not 0.0."""
+    """Return where two columns have the same bits: −0.0 is not 0.0."""
     null_a, null_b = (pc.is_null(each).to_numpy() for each in (a, b))
     bits = [_bits(each) for each in (a, b)]
     same: np.ndarray[Any, np.dtype[np.bool_]] = (null_a == null_b) & (null_a | (bits[0] == bits[1]))
