@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
 
 from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.catalog import Column
@@ -32,7 +32,7 @@ def _no_progress(_: int) -> None:
     """Show nothing."""
 
 
-class ScannerClient:
+class ScannerClient(AbstractContextManager["ScannerClient", None]):
     """Bulk access to the scanner; a context manager that keeps one session.
 
     Parameters
@@ -49,15 +49,7 @@ class ScannerClient:
         self._options = options or ScannerOptions()
         self._transport = Transport(url, self._options, session_id)
 
-    def __enter__(self) -> ScannerClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._transport.close()
 
     def fetch(

@@ -7,45 +7,23 @@ from datetime import datetime
 
 from ingestion.base.errors import ScannerRefused
 from ingestion.markets.symbols import symbol_problem
-from ingestion.scanner.rounds import LEFT_OUT
+from ingestion.scanner.rounds import LEFT_OUT, Campaign
 from ingestion.scanner.values import BadRow, Cell, RowReader, first_problem
 from ingestion.scanner.wire import Answer, Page, RawRow, first_rows, shown
 
 
-class MarketCampaign:
+class MarketCampaign(Campaign[Page]):
     """Distinct symbols by page; the market itself says how many there are."""
 
     def __init__(self, reader: RowReader) -> None:
-        self.rows: dict[str, tuple[Cell, ...]] = {}
-        self.asked_at: dict[str, datetime] = {}
-        """By symbol, the instant before the request that brought its row."""
-        self.failed: dict[str, str] = {}
+        super().__init__(reader)
         self.lost_pages: list[str] = []
         self.total = 0
         """The largest count of any answer: a smaller one may be a glitch, which must not make the
         market look complete."""
-        self.was_cut_short = False
-        """Whether a page was given up because the scanner does not answer."""
-        self.duplicates = 0
-        self._reader = reader
         self._to_improve: dict[str, None] = {}
         """Symbols whose rows have bad cells, or changed between two pieces."""
         self._heard_nothing = False
-
-    @property
-    def fetched(self) -> int:
-        """Usable rows so far."""
-        return len(self.rows)
-
-    @property
-    def gave_up(self) -> int:
-        """Symbols whose rows cannot be used, so far."""
-        return len(self.failed)
-
-    @property
-    def settled(self) -> int:
-        """Symbols seen so far, with a usable row or without."""
-        return len(self.rows) + len(self.failed)
 
     @property
     def is_complete(self) -> bool:

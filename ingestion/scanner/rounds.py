@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from ingestion.scanner.transport import Rejected, ScannerOptions, Transient
+from ingestion.scanner.values import Cell, RowReader
 from ingestion.scanner.wire import Answer, Page, Tickers
 
 QuestionT = TypeVar("QuestionT", Tickers, Page)
@@ -42,35 +45,43 @@ class Attempt:
     duration_s: float
 
 
-class Campaign(Protocol[QuestionT]):
-    """What a fetch knows so far, and what it makes of an outcome."""
+class Campaign(ABC, Generic[QuestionT]):
+    """What a fetch knows so far, and what it makes of an outcome.
 
-    @property
-    def fetched(self) -> int:
-        """Usable rows so far."""
-        ...
+    Parameters
+    ----------
+    reader
+        Reads the rows.
+    """
 
-    @property
-    def gave_up(self) -> int:
-        """Symbols that failed for good so far."""
-        ...
+    def __init__(self, reader: RowReader) -> None:
+        self.rows: dict[str, tuple[Cell, ...]] = {}
+        """Usable rows."""
+        self.asked_at: dict[str, datetime] = {}
+        """By symbol, the instant before the request that brought its row."""
+        self.failed: dict[str, str] = {}
+        """By symbol, why there is no row, and none is asked for any more."""
+        self.was_cut_short = False
+        """Whether questions were given up because asking on made no sense."""
+        self.duplicates = 0
+        self._reader = reader
 
     @property
     def settled(self) -> int:
         """Symbols whose fate is known so far."""
-        ...
+        return len(self.rows) + len(self.failed)
 
+    @abstractmethod
     def absorb(self, question: QuestionT, answer: Answer) -> list[QuestionT]:
         """Take an answer; return what is to be asked again of this question."""
-        ...
 
+    @abstractmethod
     def split(self, question: QuestionT, reason: str) -> list[QuestionT]:
         """Take a rejection; return smaller questions, or record that there is no use."""
-        ...
 
+    @abstractmethod
     def give_up(self, question: QuestionT, reason: str) -> None:
         """Record that a question is not asked again, though another answer might come."""
-        ...
 
 
 class _Round:
@@ -114,7 +125,7 @@ def run_rounds(
     pending = list(questions)
     barren = 0
     while pending:
-        started, fetched, gave_up = time.monotonic(), campaign.fetched, campaign.gave_up
+        started, fetched, failed = time.monotonic(), len(campaign.rows), len(campaign.failed)
         this = _Round()
         still_open: list[QuestionT] = []
         unsent: list[QuestionT] = []
@@ -133,15 +144,15 @@ def run_rounds(
                 idx=len(attempts),
                 requests=this.requests,
                 requested=this.requested,
-                fetched=campaign.fetched - fetched,
-                failed=open_symbols + campaign.gave_up - gave_up,
+                fetched=len(campaign.rows) - fetched,
+                failed=open_symbols + len(campaign.failed) - failed,
                 duration_s=round(time.monotonic() - started, 3),
             )
         )
         pending = still_open + unsent
         if not pending:
             break
-        progressed = campaign.fetched > fetched or this.rejected > 0
+        progressed = len(campaign.rows) > fetched or this.rejected > 0
         barren = 0 if progressed else barren + 1
         if reason := _hopeless(this, barren, options):
             _give_up(campaign, pending, reason, progress)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from ingestion.base.errors import ScannerRefused
+from ingestion.scanner.rounds import Campaign
 from ingestion.scanner.values import BadRow, Cell, RowReader, first_problem
 from ingestion.scanner.wire import Answer, RawRow, Tickers, first_rows
 
@@ -15,7 +16,7 @@ find one among 500. No recording shows such a ticker; unknown ones are left out 
 _MOST_REJECTIONS_ALONE = 64
 
 
-class TickerCampaign:
+class TickerCampaign(Campaign[Tickers]):
     """Every ticker ends in exactly one of ``rows``, ``failed`` and ``absent``.
 
     Parameters
@@ -27,18 +28,11 @@ class TickerCampaign:
     """
 
     def __init__(self, reader: RowReader, seen_bad: Iterable[str] = ()) -> None:
-        self.rows: dict[str, tuple[Cell, ...]] = {}
-        self.asked_at: dict[str, datetime] = {}
-        """The instant before the request that brought the row."""
-        self.failed: dict[str, str] = {}
+        super().__init__(reader)
         self.absent: list[str] = []
         self.doubted: dict[str, None] = {}
         """Tickers that one answer left out, in the order of the answers: absent if another does."""
-        self.was_cut_short = False
-        """Whether questions were given up because asking on made no sense."""
-        self.duplicates = 0
         self.unasked = 0
-        self._reader = reader
         self._usable_in_part: dict[str, tuple[Cell, ...]] = {}
         """Rows with bad cells, of tickers that are asked for once more."""
         self._seen_bad = set(seen_bad)
@@ -47,19 +41,9 @@ class TickerCampaign:
         self._confirming = False
 
     @property
-    def fetched(self) -> int:
-        """Usable rows so far."""
-        return len(self.rows)
-
-    @property
-    def gave_up(self) -> int:
-        """Tickers that failed for good so far."""
-        return len(self.failed)
-
-    @property
     def settled(self) -> int:
         """Tickers whose fate is known."""
-        return len(self.rows) + len(self.failed) + len(self.absent)
+        return super().settled + len(self.absent)
 
     def absorb(self, question: Tickers, answer: Answer) -> list[Tickers]:
         """Take an answer; ask again for bad rows, once, and for what a short page left out."""

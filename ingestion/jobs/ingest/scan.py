@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import TracebackType
 from typing import NamedTuple
 
 from ingestion.base import clock
@@ -19,18 +19,7 @@ from ingestion.scanner import GLOBAL, ScannerClient, ScannerOptions, ScanPlan, S
 
 
 class Progress:
-    """Where a job reports how far it is, a context manager; this one says nothing."""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    """Where a job reports how far it is; this one says nothing."""
 
     def start(self, total: int) -> None:
         """Take the number of symbols to fetch, once it is known and whenever it grows."""
@@ -123,7 +112,7 @@ class Scans:
         self, universe: Universe, tables: Sequence[Table]
     ) -> dict[str, Scanned | TvfeastError]:
         plan = ScanPlan.of(tables, universe.symbols)
-        with self._progress, self._client() as client:
+        with closing(self._progress), self._client() as client:
             plan, snapshot = _asked(client, universe, plan, self._progress)
         known_at = clock.next_whole_second()
         parts = plan.split(snapshot)
