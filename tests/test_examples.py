@@ -1,4 +1,4 @@
-"""The examples of docstrings run, and public functions of formulas and datasets have one."""
+"""The examples of docstrings run, and public functions of catalog, formulas, datasets have one."""
 
 from __future__ import annotations
 
@@ -59,6 +59,23 @@ def test_public_functions_of_formulas_and_datasets_have_an_example(name: str):
         is_own = getattr(value, "__module__", None) == name and not key.startswith("_")
         if is_own and inspect.isroutine(value):
             assert ">>>" in (inspect.getdoc(value) or ""), f"{key} has no example"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ".catalog." in name])
+def test_public_functions_of_the_catalog_have_an_example(name: str):
+    """Methods too; one that overrides another has that one's."""
+    module = importlib.import_module(name)
+    for key, value in list(vars(module).items()):
+        if getattr(value, "__module__", None) != name or key.startswith("_"):
+            continue
+        methods = vars(value).items() if inspect.isclass(value) else [(key, value)]
+        for method, function in methods:
+            function = getattr(function, "__func__", function)
+            if method.startswith("_") or not inspect.isfunction(function):
+                continue
+            bases = value.__mro__ if inspect.isclass(value) else ()
+            docs = [function.__doc__, *(getattr(vars(c).get(method), "__doc__", "") for c in bases)]
+            assert any(">>>" in (doc or "") for doc in docs), f"{key}.{method} has no example"
 
 
 def test_shipped_formulas_say_where_they_come_from():

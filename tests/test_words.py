@@ -21,11 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
     "ingestion/base": 7,
-    "ingestion/catalog": 2,
-    "ingestion/feast_objects": 1,
     "ingestion/jobs": 28,
     "ingestion/lakehouse": 19,
-    "ingestion/quality": 8,
     "ingestion/runs": 12,
 }
 

@@ -3,22 +3,31 @@
 A feature group is one file of a project's ``feature_repo/groups/``, written in the vocabulary of
 this package (:class:`Column`, :class:`FeatureGroup`, :class:`Scanner`, :class:`FromBars`,
 :class:`Service`). Derived from it are the files' columns, the Feast view, what is asked of the
-scanner, how rows are judged, and ``docs/lakehouse_schema_registry.md``
-(:mod:`ingestion.catalog.registry`). :class:`Catalog` loads the shipped files and a project's own;
-jobs get it as ``project.catalog``.
+scanner, how rows are judged, and ``docs/lakehouse_schema_registry.md``. :class:`Catalog` loads the
+shipped files and a project's own; jobs get it as ``project.catalog``.
 
 The other datasets of the lakehouse are constants here.
 """
 
-from ingestion.catalog.catalog import DATASETS, Catalog
-from ingestion.catalog.feeds import FEEDS, UPDATE_MODE
-from ingestion.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
+from ingestion.catalog.catalog import Catalog
+from ingestion.catalog.datasets import (
+    ABSENCES,
+    ACCEPTED_HOLES,
+    DATASETS,
+    FEEDS,
+    HELD_BARS,
+    MISSED_BARS,
+    OHLCV_1D,
+    SCANNED_BAR,
+    SPLITS,
+    SYMBOLS,
+    UPDATE_MODE,
+    WITHDRAWN,
+)
 from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
-from ingestion.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SCANNED_BAR, SPLITS, WITHDRAWN
 from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 from ingestion.catalog.services import Service
 from ingestion.catalog.sources import FromBars, Scanner
-from ingestion.catalog.symbols import ABSENCES, SYMBOLS
 
 __all__ = [
     "ABSENCES",

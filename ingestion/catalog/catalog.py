@@ -14,19 +14,11 @@ from typing import Any, NamedTuple
 
 from ingestion.base.errors import CatalogError
 from ingestion.base.loading import declared_in, files_in, load_file, place
-from ingestion.catalog.feeds import FEEDS
+from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.formula import Formula
-from ingestion.catalog.holes import ACCEPTED_HOLES, MISSED_BARS
 from ingestion.catalog.model import Column, Dataset, FeatureGroup
-from ingestion.catalog.ohlcv_1d import HELD_BARS, OHLCV_1D, SPLITS
 from ingestion.catalog.services import USES, Service
 from ingestion.catalog.sources import FromBars, Scanner
-from ingestion.catalog.symbols import ABSENCES, SYMBOLS
-
-DATASETS: tuple[Dataset, ...] = (
-    *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
-)
-"""What the lakehouse contains beside the groups."""
 
 SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
 """The repository beside the installed package, whose groups every project has."""
@@ -34,18 +26,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
 
 @dataclass(frozen=True)
 class Catalog:
-    """What a project declares.
-
-    Examples
-    --------
-    >>> from ingestion.formulas import SHIPPED as FORMULAS
-    >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
-    >>> catalog.group("tv_technicals_1d").storage
-    'features/tv_technicals_1d'
-    >>> group, column = catalog.feature("local_1d:RSI")
-    >>> group.name, column.name
-    ('local_1d', 'RSI')
-    """
+    """What a project declares."""
 
     groups: tuple[FeatureGroup, ...]
     """What Feast serves: what the scanner shows, then what is computed."""
@@ -71,6 +52,12 @@ class Catalog:
         InputError
             If a file cannot be run, two declarations clash, or one refers to what is not there:
             file and line.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> [group.name for group in Catalog.load(formulas=lambda: FORMULAS).groups]
+        ['tv_technicals_1d', 'local_1d']
         """
         declared = list(_declarations(repository))
         groups = [each for each in declared if isinstance(each.value, FeatureGroup)]
@@ -108,7 +95,15 @@ class Catalog:
         return tuple(each for each in self.groups if isinstance(each.source, FromBars))
 
     def place(self, group: FeatureGroup) -> str:
-        """Return where a group is declared, for an error."""
+        """Return where a group is declared, for an error.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
+        >>> catalog.place(catalog.group("local_1d")).rpartition("/")[2]
+        'local_1d.py, line 5'
+        """
         return self.places.get(group.name, group.name)
 
     def group(self, name: str) -> FeatureGroup:
@@ -118,6 +113,13 @@ class Catalog:
         ------
         CatalogError
             If there is none of that name.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
+        >>> catalog.group("local_1d").source.twin
+        'tv_technicals_1d'
         """
         for group in self.groups:
             if group.name == name:
@@ -132,6 +134,14 @@ class Catalog:
         ------
         CatalogError
             If there is none, or several groups have one of that name.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
+        >>> group, column = catalog.feature("local_1d:RSI")
+        >>> group.name, column.bounds
+        ('local_1d', '0 … 100')
         """
         found = self.features(name)
         if len(found) > 1:
@@ -146,6 +156,13 @@ class Catalog:
         ------
         CatalogError
             If there is none.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
+        >>> [group.name for group, _ in catalog.features("RSI")]
+        ['tv_technicals_1d', 'local_1d']
         """
         prefix, colon, plain = name.rpartition(":")
         groups = [self.group(prefix)] if colon else list(self.groups)
@@ -164,6 +181,13 @@ class Catalog:
         ------
         CatalogError
             If no service is declared for it.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
+        >>> catalog.default_service("selection").rank_by
+        'Recommend.All'
         """
         for service in self.services:
             if use in service.default_for:
@@ -182,7 +206,16 @@ class Catalog:
         return self.group(self.default_service("selection").groups[0])
 
     def columns_of(self, service: Service, group: FeatureGroup) -> tuple[Column, ...]:
-        """Return the features of a group that a service reads."""
+        """Return the features of a group that a service reads.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> catalog = Catalog.load(formulas=lambda: FORMULAS)
+        >>> service = catalog.default_service("selection")
+        >>> [each.name for each in catalog.columns_of(service, catalog.group("local_1d"))]
+        ['returns_1d', 'volatility_20d', 'momentum_60d']
+        """
         wanted = service.features_of(group.name)
         return tuple(each for each in group.features if not wanted or each.name in wanted)
 

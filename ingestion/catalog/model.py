@@ -231,7 +231,17 @@ class FeatureGroup(Dataset):
             raise CatalogError(f"{self.name} has no feature")
 
     def bound(self, columns: Mapping[str, Column]) -> FeatureGroup:
-        """Return the group with columns in place of the names of formulas."""
+        """Return the group with columns in place of the names of formulas.
+
+        Examples
+        --------
+        >>> from ingestion.catalog import FromBars
+        >>> group = FeatureGroup(
+        ...     name="mine", meaning="…", source=FromBars(), ttl="12d", features=["gap"]
+        ... )
+        >>> group.bound({"gap": Column("gap", low=-1)}).features[0].bounds
+        '≥ -1'
+        """
         features = (columns[each] if isinstance(each, str) else each for each in self.features)
         return replace(self, features=tuple(features))
 

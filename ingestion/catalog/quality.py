@@ -1,4 +1,4 @@
-"""What rows of a feature group must hold to be published: limits and identities, as declarations.
+"""What rows of a feature group must fulfil to be published: limits and identities, as declarations.
 
 Types, nullability and bounds are those of the columns.
 """
@@ -18,7 +18,14 @@ class PerColumn:
     but: tuple[tuple[str, float | None], ...] = ()
 
     def of(self, column: str) -> float | None:
-        """Return a column's limit."""
+        """Return a column's limit.
+
+        Examples
+        --------
+        >>> limits = PerColumn(0.05, (("RSI", None),))
+        >>> limits.of("ADX"), limits.of("RSI")
+        (0.05, None)
+        """
         return dict(self.but).get(column, self.default)
 
 

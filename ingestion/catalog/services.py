@@ -58,6 +58,12 @@ class Service:
         return tuple(dict.fromkeys(part.partition(":")[0] for part in self.parts))
 
     def features_of(self, group: str) -> tuple[str, ...]:
-        """Return the single features of a group that it names; empty for all of them."""
+        """Return the single features of a group that it names; empty for all of them.
+
+        Examples
+        --------
+        >>> Service("mine_v1", ["mine", "local_1d:RSI", "local_1d:ADX"]).features_of("local_1d")
+        ('RSI', 'ADX')
+        """
         split = (part.partition(":") for part in self.parts)
         return tuple(feature for name, _, feature in split if name == group and feature)

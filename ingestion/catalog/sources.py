@@ -51,11 +51,23 @@ class Source:
             raise CatalogError(f"{self.frame!r} is no frame: {', '.join(FRAMES)} is")
 
     def column(self, feature: Column) -> Column:
-        """Return a feature's column as rows of this source have it."""
+        """Return a feature's column as rows of this source have it.
+
+        Examples
+        --------
+        >>> Scanner().column(Column("RSI")).scanner, FromBars().column(Column("RSI")).scanner
+        ('RSI', None)
+        """
         return feature
 
     def columns(self, features: Sequence[Column]) -> tuple[Column, ...]:
-        """Return all columns of the group's files, in their order."""
+        """Return all columns of the group's files, in their order.
+
+        Examples
+        --------
+        >>> [column.name for column in FromBars().columns([Column("RSI")])]
+        ['timestamp', 'symbol', 'RSI', 'event_timestamp', 'created_timestamp', 'bar_timestamp']
+        """
         raise NotImplementedError
 
     @property
@@ -69,7 +81,13 @@ class Source:
         return None
 
     def judged(self, quality: Quality) -> Quality:
-        """Return the limits with what is true of all rows of this source."""
+        """Return the limits with what is true of all rows of this source.
+
+        Examples
+        --------
+        >>> FromBars().judged(Quality()).order
+        (('bar_timestamp', 'event_timestamp'),)
+        """
         identities = tuple(dict.fromkeys((*quality.identities, _STAMP)))
         return replace(quality, identities=identities)
 

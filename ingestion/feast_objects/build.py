@@ -89,7 +89,7 @@ def _source(group: FeatureGroup, lakehouse: Lakehouse) -> FileSource:
         name=f"{group.name}_source",
         # Absolute: the DuckDB store reads relative paths from the current directory.
         path=lakehouse.location(group.storage),
-        # A folder's format cannot be told from its name.
+        # A folder's name does not show its format.
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",
         created_timestamp_column="created_timestamp",

@@ -204,7 +204,7 @@ def _delay(history: History, symbol: str, known_at: int) -> int:
 
 
 def _session_closed(symbol: str, bar_open: int, latest: int) -> bool:
-    """Tell whether a session after a bar's own has closed by then, as far as hours are known."""
+    """Return whether a session after a bar's own has closed by then, as far as hours are known."""
     close = known_bar_close(symbol, bar_open)
     if close is None:
         return False

@@ -41,7 +41,7 @@ def check_at_door(
 ) -> CheckReport:
     """Judge a batch before it is published; what may not be is written to the run's quarantine.
 
-    The caller holds the lakehouse lock, publishes ``accepted``, and ends a job that was refused by
+    The caller has locked the lakehouse, publishes ``accepted``, and ends a job that was refused by
     :func:`refuse_unless_accepted`.
 
     Parameters
@@ -125,7 +125,7 @@ def write_quarantine(
 ) -> RunFile | None:
     """Add rows to the run's quarantine file; returns it, or None if there is nothing to add.
 
-    The jobs of a flow share a run and thus the file: groups lie below each other, with nulls in the
+    The jobs of a flow share a run and thus the file: the groups' rows are below each other, with nulls in the
     columns that only the other has.
     """
     if not quarantined.num_rows:

@@ -1,4 +1,4 @@
-"""How far served values are from recomputed ones, a column at a time.
+"""How far served values are from recomputed ones, one column at a time.
 
 A difference is measured against the column's scale: the width of its bounds where the catalog has
 both (RSI 100, ratings 2), else the largest magnitude that the symbol's recomputed values have among
@@ -72,14 +72,14 @@ class ParityReport:
     tolerance: float
     """Share of a column's scale."""
     snapshots: int
-    """Rows of all snapshots, one a symbol."""
+    """Rows of all snapshots, one per symbol."""
     compared: int
     repeated: int
     """Later snapshots of a bar whose final values an earlier one has."""
     open: int
     """Snapshots of bars that were not finished."""
     unknown: int
-    """Snapshots that do not tell whether their bar was finished."""
+    """Snapshots that do not show whether their bar was finished."""
     unmatched: int
     """Finished bars without a recomputed row."""
     columns: tuple[ColumnParity, ...]
@@ -98,7 +98,7 @@ def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnP
     column
         Its declaration, for name and bounds.
     pairs
-        A row a bar, in any order: ``symbol`` (string), ``bar_close`` (int64, Unix s), ``served``
+        One row per bar, in any order: ``symbol`` (string), ``bar_close`` (int64, Unix s), ``served``
         and ``recomputed`` (double, null where a side has no value).
     tolerance
         Largest difference that is not named, as a share of the column's scale.

@@ -1,4 +1,4 @@
-"""What speaks for and against serving the newest rows: findings, one a check."""
+"""What speaks for and against serving the newest rows: findings, one per check."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def coverage(
 
 
 def parity(lakehouse: Lakehouse, group: FeatureGroup) -> Iterator[Finding | Skipped]:
-    """Judge the newest comparison with recomputed values, a column at a time."""
+    """Judge the newest comparison with recomputed values, one column at a time."""
     limits = group.quality.parity
     if limits is None:
         return

@@ -1,4 +1,4 @@
-"""Waivers: somebody answers, until a date, for a check that does not hold.
+"""Waivers: somebody accepts, until a date, that a check is broken.
 
 A waiver is a TOML file below ``feature_repo/waivers/``, versioned like the limits that it sets
 aside::
@@ -8,7 +8,7 @@ aside::
     expires = 2026-01-16
     waives = ["GROUP: unmoved share"]
 
-It holds to the end of that day, UTC. Each entry names one check of one group, as findings do.
+It is valid to the end of that day, UTC. Each entry names one check of one group, as findings do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Waiver:
     owner: str
     reason: str
     expires: date
-    """Last day on which it holds, UTC."""
+    """Last day on which it is valid, UTC."""
     waives: tuple[str, ...]
     """Checks, as ``group: check``."""
 
@@ -81,7 +81,7 @@ def read_waivers(feast_repository: Path, groups: Iterable[FeatureGroup], at: dat
         try:
             waiver = _read(path, known)
         except ValueError as error:
-            problems.append(f"{path}: {error}; mend or delete it")
+            problems.append(f"{path}: {error}; correct or delete it")
             continue
         if waiver.expires < at.date():
             problems.append(
