@@ -125,8 +125,8 @@ def write_quarantine(
 ) -> RunFile | None:
     """Add rows to the run's quarantine file; returns it, or None if there is nothing to add.
 
-    The jobs of a flow share a run and thus the file: the groups' rows are below each other, with nulls in the
-    columns that only the other has.
+    The jobs of a flow share a run and thus the file: the groups' rows are below each other, with
+    nulls in the columns that only the other has.
     """
     if not quarantined.num_rows:
         return None

@@ -98,8 +98,8 @@ def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnP
     column
         Its declaration, for name and bounds.
     pairs
-        One row per bar, in any order: ``symbol`` (string), ``bar_close`` (int64, Unix s), ``served``
-        and ``recomputed`` (double, null where a side has no value).
+        One row per bar, in any order: ``symbol`` (string), ``bar_close`` (int64, Unix s),
+        ``served`` and ``recomputed`` (double, null where a side has no value).
     tolerance
         Largest difference that is not named, as a share of the column's scale.
     """
