@@ -154,7 +154,7 @@ def _look(opened: Opened | None, path: str, look: Callable[[IO[bytes]], Found]) 
         key = (look, path, status.st_ino, status.st_mtime_ns, status.st_size)
         found = cast("Found | None", _seen.get(key))
         if found is None:
-            with pa.OSFile(path) as file:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 found = look(file)
             if len(_seen) >= _MOST_SEEN:
                 _seen.clear()
@@ -168,13 +168,13 @@ def _told(file: IO[bytes]) -> Mapping[str, str]:
     """Return what a file says that it replaces: nothing for a file that has no such member."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _TAIL, 0))
-    tail = file.read()
+    tail = file.read(_TAIL)
     length = int.from_bytes(tail[-_END:-4], "little") + _END
     if tail[-4:] != b"PAR1" or length > size:
         return {}
     if length > len(tail):
         file.seek(size - length)
-        tail = file.read()
+        tail = file.read(length)
     if REPLACES.encode() not in tail[-length:]:
         return {}
     try:

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ingestion.base.parts import replaced_in
+
+
+class Folder(NamedTuple):
+    """What is in a folder."""
+
+    key: str
+    files: Collection[str]
+    """Their names."""
+    replaced: frozenset[str]
+    """The files that another one of them replaces (:mod:`ingestion.base.parts`)."""
 
 
 class Lakehouse(ABC):
@@ -64,12 +74,17 @@ class Lakehouse(ABC):
             If it cannot be read.
         """
 
-    def replaced(self, folder: str, names: Collection[str]) -> frozenset[str]:
-        """Return which files of a folder another one of them replaces, of those with these names.
+    def folder(self, key: str) -> Folder:
+        """Return what is in a folder; errors as of :meth:`names`."""
+        files = self.names(key)
+        return Folder(key, files, replaced_in(key, files, self.open))
 
-        See :func:`ingestion.base.parts.replaced_in`.
-        """
-        return replaced_in(folder, names, self.open)
+    def folders(self, above: str, since: str = "") -> Iterator[Folder]:
+        """Yield the folders in another one, those whose names are not before ``since``."""
+        for name in self.names(above):
+            if name >= since:
+                with suppress(NotADirectoryError):
+                    yield self.folder(f"{above}/{name}")
 
     @abstractmethod
     def scratch_folder(self, name: str) -> Path:

@@ -27,11 +27,11 @@ from ingestion.base.columns import record
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.parts import content_hash, part_name, part_numbers, with_replaced
 from ingestion.catalog import Dataset
-from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.backend import Folder, Lakehouse
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger, confirm, read_ledger
 from ingestion.lakehouse.origins import Provenance, merged_metadata
-from ingestion.lakehouse.parts import Part, list_parts, partition_folder, replaced_parts
+from ingestion.lakehouse.parts import Part, list_parts, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
 from ingestion.lakehouse.writer import create_parts
 
@@ -66,7 +66,7 @@ def merge_parts(
         merged, because its recorded hash would be lost.
     """
     folder = partition_folder(dataset, day)
-    remove_replaced(lakehouse, folder)
+    _remove_replaced(lakehouse, lakehouse.folder(folder))
     parts = [part for part in list_parts(lakehouse, dataset, day) if part.date == day]
     tables, provenances = _sound(lakehouse, dataset, parts, ledger)
     tables, lacks = _with_all_columns(dataset, tables)
@@ -91,7 +91,7 @@ def merge_parts(
     key = f"{folder}/{part_name(max(part_numbers(lakehouse.names(folder))) + 1)}"
     entry = Entry(run_id, key, content_hash(made), rows.num_rows, names)
     (entry,) = create_parts(lakehouse, [entry], [made])
-    remove_replaced(lakehouse, folder)
+    _remove_replaced(lakehouse, lakehouse.folder(folder))
     confirm(lakehouse, entry)
     lakehouse.unstage(run_id)
     return Merged(entry.part, names, rows.num_rows)
@@ -99,14 +99,13 @@ def merge_parts(
 
 def finish_merges(lakehouse: Lakehouse, dataset: Dataset) -> None:
     """Remove all parts of a dataset that another one replaces; while the lakehouse is locked."""
-    for day in {part.date for part in replaced_parts(lakehouse, dataset)}:
-        remove_replaced(lakehouse, partition_folder(dataset, day))
+    for folder in lakehouse.folders(dataset.storage):
+        _remove_replaced(lakehouse, folder)
 
 
-def remove_replaced(lakehouse: Lakehouse, folder: str) -> None:
-    """Remove the parts of a date that another part of it replaces, if there are any."""
-    if replaced := lakehouse.replaced(folder, lakehouse.names(folder)):
-        lakehouse.remove(folder, replaced)
+def _remove_replaced(lakehouse: Lakehouse, folder: Folder) -> None:
+    if folder.replaced:
+        lakehouse.remove(folder.key, folder.replaced)
 
 
 def sweep_staging(lakehouse: Lakehouse) -> None:
@@ -118,7 +117,7 @@ def sweep_staging(lakehouse: Lakehouse) -> None:
         with suppress(InputError):  # `verify` reports a ledger that cannot be read
             for entry in read_ledger(lakehouse, run_id):
                 if entry.replaces and lakehouse.exists(entry.part):
-                    remove_replaced(lakehouse, entry.part.rpartition("/")[0])
+                    _remove_replaced(lakehouse, lakehouse.folder(entry.part.rpartition("/")[0]))
     lakehouse.unstage()
 
 

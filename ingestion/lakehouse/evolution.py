@@ -29,13 +29,16 @@ _KEY = "_columns/{}.json"
 def check_stored(lakehouse: Lakehouse, dataset: Dataset) -> list[str]:
     """Say why a dataset's declared columns do not fit its stored parts, and what to do.
 
-    Reads the remembered columns and the footer of the newest part.
+    Reads the remembered columns and, unless they are the declared ones, the footer of the newest
+    part.
 
     Returns
     -------
     list of str
         Empty if they fit, or if nothing is stored.
     """
+    if _is_remembered(lakehouse, dataset):
+        return []
     remembered = _remembered(lakehouse, dataset)
     if remembered is not None and (found := misfits(dataset, remembered)):
         return [f"{dataset.name}: {each}" for each in found]
@@ -53,8 +56,7 @@ def remember_columns(lakehouse: Lakehouse, dataset: Dataset) -> None:
     InputError
         If they do not fit the stored parts.
     """
-    (text,) = record(arrow_schema(dataset)).values()
-    if _content(lakehouse, dataset) == text.encode():
+    if _is_remembered(lakehouse, dataset):
         return
     remembered = _remembered(lakehouse, dataset)
     found = (
@@ -64,7 +66,7 @@ def remember_columns(lakehouse: Lakehouse, dataset: Dataset) -> None:
     )
     if found:
         raise InputError(f"{'; '.join(found)}. Nothing was written")
-    lakehouse.put(_KEY.format(dataset.name), text.encode())
+    lakehouse.put(_KEY.format(dataset.name), _declared(dataset))
 
 
 def _misfits_of(dataset: Dataset, parts: Iterable[Part]) -> list[str]:
@@ -88,6 +90,16 @@ def _is_of(dataset: Dataset, schema: pa.Schema) -> bool:
     if damage(schema) is not None:
         return False
     return recorded(schema) is not None or {*dataset.key, dataset.event} <= {*schema.names}
+
+
+def _declared(dataset: Dataset) -> bytes:
+    (text,) = record(arrow_schema(dataset)).values()
+    return text.encode()
+
+
+def _is_remembered(lakehouse: Lakehouse, dataset: Dataset) -> bool:
+    """Return whether the last part was written with the declared columns."""
+    return _content(lakehouse, dataset) == _declared(dataset)
 
 
 def _remembered(lakehouse: Lakehouse, dataset: Dataset) -> pa.Schema | None:

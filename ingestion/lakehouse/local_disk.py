@@ -22,7 +22,7 @@ from typing import IO, BinaryIO
 
 from ingestion.base.errors import LakehouseLocked
 from ingestion.base.parts import names_in, replaced_in
-from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.backend import Folder, Lakehouse
 
 _SCRATCH = "_tmp"
 _LOCK = "_lock"
@@ -31,6 +31,11 @@ _OWN_FILE = 0o600
 """Receipts and ledgers are for the user's own eyes."""
 _A_MOMENT_S = 0.05
 """Longer than :meth:`LocalDisk.is_writing` takes for its look."""
+_LONG_AGO_NS = 2_000_000_000
+"""Longer than the clock of any file system stands still."""
+_MOST_FOUND = 1 << 16
+_found: dict[str, tuple[tuple[int, int], Folder]] = {}
+"""What was in folders of which no file replaces another, with the states that they had."""
 UNFINISHED = ".unfinished"
 """Ends the name of a file that is being written, or was when its run was killed."""
 
@@ -76,8 +81,23 @@ class LocalDisk(Lakehouse):
                 raise OSError(errno.ELOOP, "links nowhere", str(path)) from None
             raise
 
-    def replaced(self, folder: str, names: Collection[str]) -> frozenset[str]:
-        return replaced_in(f"{self.root}/{folder}", names)
+    def folder(self, key: str) -> Folder:
+        path = f"{self.root}/{key}"
+        try:
+            status, now = os.stat(path), time.time_ns()  # noqa: PTH116 - text, as the names are
+        except FileNotFoundError:
+            return Folder(key, (), frozenset())
+        state = status.st_ino, status.st_mtime_ns
+        found = _found.get(path)
+        if found is None or found[0] != state:
+            files = names_in(path)
+            found = state, Folder(key, files, replaced_in(path, files))
+            # Not if it was changed just now: a change at the same instant would not be seen.
+            if now - status.st_mtime_ns > _LONG_AGO_NS and not found[1].replaced:
+                if len(_found) >= _MOST_FOUND:
+                    _found.clear()
+                _found[path] = found
+        return found[1]
 
     def scratch_folder(self, name: str) -> Path:
         # On the same file system, so that what is made there can be linked and moved.

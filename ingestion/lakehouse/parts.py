@@ -11,7 +11,7 @@ and never something else under their names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from ingestion.base.columns import read_columns, widened
 from ingestion.base.errors import CorruptPart
 from ingestion.base.parts import hash_of, part_name, part_number, part_numbers
 from ingestion.catalog import Dataset
-from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.backend import Folder, Lakehouse
 from ingestion.lakehouse.schema import columns_to_read
 
 _PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
@@ -93,7 +93,7 @@ class Part(StoredFile, _PartFields):
 
 def partition_folder(dataset: Dataset, day: date) -> str:
     """Return the folder of a UTC day's parts."""
-    return f"{dataset.storage}/date={day:%Y-%m-%d}"
+    return f"{dataset.storage}/{partition_name(day)}"
 
 
 def list_parts(lakehouse: Lakehouse, dataset: Dataset, since: date = date.min) -> list[Part]:
@@ -101,9 +101,7 @@ def list_parts(lakehouse: Lakehouse, dataset: Dataset, since: date = date.min) -
 
     Parts that a merged one replaces are left out, whether they are still there or not.
     """
-    return sorted(
-        part for part, is_replaced in _listed(lakehouse, dataset, since) if not is_replaced
-    )
+    return _listed(lakehouse, dataset, since, lambda folder: {*folder.files} - folder.replaced)
 
 
 def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
@@ -111,25 +109,22 @@ def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
 
     There are some while parts are being merged, and after that was interrupted.
     """
+    return _listed(lakehouse, dataset, date.min, lambda folder: folder.replaced)
+
+
+def _listed(
+    lakehouse: Lakehouse,
+    dataset: Dataset,
+    since: date,
+    wanted: Callable[[Folder], Collection[str]],
+) -> list[Part]:
     return sorted(
-        part for part, is_replaced in _listed(lakehouse, dataset, date.min) if is_replaced
+        Part(day, number, f"{folder.key}/{name}", lakehouse)
+        for folder in lakehouse.folders(dataset.storage, partition_name(since))
+        if (day := partition_date(folder.key.rpartition("/")[2])) is not None
+        for name in wanted(folder)
+        if (number := part_number(name)) is not None
     )
-
-
-def _listed(lakehouse: Lakehouse, dataset: Dataset, since: date) -> Iterator[tuple[Part, bool]]:
-    for partition in lakehouse.names(dataset.storage):
-        day = partition_date(partition)
-        if day is None or day < since:
-            continue
-        folder = f"{dataset.storage}/{partition}"
-        try:
-            names = lakehouse.names(folder)
-        except NotADirectoryError:
-            continue
-        replaced = lakehouse.replaced(folder, names)
-        for name in names:
-            if (number := part_number(name)) is not None:
-                yield Part(day, number, f"{folder}/{name}", lakehouse), name in replaced
 
 
 def newest_part(lakehouse: Lakehouse, dataset: Dataset) -> Part | None:
@@ -214,6 +209,11 @@ def _reading(stored: StoredFile) -> Iterator[BinaryIO]:
 def utc_date(timestamp: int) -> date:
     """Return the UTC date of a Unix second: the partition that it belongs to."""
     return datetime.fromtimestamp(timestamp, UTC).date()
+
+
+def partition_name(day: date) -> str:
+    """Return the name of the folder of a UTC day's parts."""
+    return f"date={day.isoformat()}"
 
 
 def partition_date(name: str) -> date | None:
