@@ -17,6 +17,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -63,6 +64,7 @@ def part_name(number: int) -> str:
     return f"part-{number}.parquet"
 
 
+@lru_cache(maxsize=1 << 12)
 def part_number(name: str) -> int | None:
     """Return the number in a part's name; None for another name.
 

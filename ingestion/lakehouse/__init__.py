@@ -24,16 +24,16 @@ and a run's file are known by their ``key`` below its root.
 ``ledger``      what each run wrote, with the hash of each part
 ``run_files``   receipts, ledgers, quarantine: the files of the runs' own folders
 ``origins``     which run a row came from, also in a merged part
-``inspect``     whether a part is as its dataset says
-``compact``     the parts of a date become one
+``inspect``     whether a part is as its dataset says, and what is in the folder and is not ours
+``compact``     the parts of a date become one; the lock, whose holder finishes killed merges
 ``history``     all versions of a symbol's rows, each with its run
-``foreign``     what is in the folder and is not the lakehouse's
 ``backend``     what a place for a lakehouse must be able to do
 ``local_disk``  the place that is a folder of this machine; only it changes files
 ``lock``        one writing run at a time
 """
 
 from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.compact import lakehouse_lock
 from ingestion.lakehouse.current import (
     by_date,
     current,
@@ -44,9 +44,8 @@ from ingestion.lakehouse.current import (
     without_withdrawn,
 )
 from ingestion.lakehouse.evolution import check_stored
-from ingestion.lakehouse.foreign import foreign_files
+from ingestion.lakehouse.inspect import foreign_files
 from ingestion.lakehouse.local_disk import LocalDisk
-from ingestion.lakehouse.lock import lakehouse_lock
 from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import (
     Part,

@@ -14,7 +14,8 @@ not among those that are replaced, and stays.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -108,7 +109,23 @@ def _remove_replaced(lakehouse: Lakehouse, folder: Folder) -> None:
         lakehouse.remove(folder.key, folder.replaced)
 
 
-def sweep_staging(lakehouse: Lakehouse) -> None:
+@contextmanager
+def lakehouse_lock(lakehouse: Lakehouse, run_id: str) -> Iterator[None]:
+    """Lock the lakehouse for one run; makes the root where it is missing.
+
+    Whoever gets the lock first finishes and removes what killed runs have left.
+
+    Raises
+    ------
+    LakehouseLocked
+        If another run has it; at once, except for the moment that a look may take.
+    """
+    with lakehouse.lock(run_id):
+        _sweep_staging(lakehouse)
+        yield
+
+
+def _sweep_staging(lakehouse: Lakehouse) -> None:
     """Finish the merges that killed runs have begun, and remove what they left in ``_tmp``.
 
     Only while the lakehouse is locked.

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.inspect import version_keys
-from ingestion.lakehouse.origins import Origin, read_provenance
+from ingestion.lakehouse.origins import Origin, Provenance, read_provenance
 from ingestion.lakehouse.parts import Part, read_part, read_schema
 
 _CREATED = "created_timestamp"
@@ -49,17 +50,14 @@ def lacking(dataset: Dataset, parts: list[Part]) -> dict[tuple[str, int, datetim
         schema = read_schema(part)
         newer = frozenset(declared - {*schema.names})
         rows = read_part(part, dataset, ["symbol", "timestamp", _CREATED])
-        try:
-            provenance = read_provenance(schema.metadata, "", rows.num_rows)
-        except ValueError:
+        provenance = _provenance(part, schema, rows)
+        if provenance is None:
             lacks = [newer] * rows.num_rows
         else:
             of_origin = [newer | {*origin.lacks} for origin in provenance.origins]
-            if not any(of_origin):
-                continue
-            lacks = [of_origin[number] for number in provenance.of_row]
+            lacks = [of_origin[number] for number in provenance.of_row] if any(of_origin) else []
         keys = zip(*(column.to_pylist() for column in rows.columns), strict=True)
-        found.update({key: names for key, names in zip(keys, lacks, strict=True) if names})
+        found.update({key: names for key, names in zip(keys, lacks, strict=False) if names})
     return found
 
 
@@ -88,11 +86,7 @@ def versions_of(
         if not at:
             continue
         rows, schema = read_part(part, dataset), read_schema(part)
-        name = part.key
-        try:
-            provenance = read_provenance(schema.metadata, name, rows.num_rows)
-        except ValueError:
-            provenance = None
+        provenance = _provenance(part, schema, rows)
         newer = {*rows.column_names} - {*schema.names}
         for row, values in zip(at, rows.take(at).to_pylist(), strict=True):
             origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
@@ -100,3 +94,10 @@ def versions_of(
             found.append(StoredRow(values, part.key, origin, lacks))
     created = version_keys(dataset)[-1]
     return sorted(found, key=lambda each: (each.values[dataset.event], each.values[created]))
+
+
+def _provenance(part: Part, schema: pa.Schema, rows: pa.Table) -> Provenance | None:
+    try:
+        return read_provenance(schema.metadata, part.key, rows.num_rows)
+    except ValueError:
+        return None

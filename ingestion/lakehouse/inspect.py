@@ -1,10 +1,11 @@
-"""Whether a part is as its dataset says: the lakehouse's contract, checked on the file."""
+"""Whether a part is as its dataset says, checked on the file; and files that are not ours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,13 @@ import pyarrow.compute as pc
 
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
+from ingestion.base.parts import part_number
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.ledger import Ledger, read_ledger
 from ingestion.lakehouse.origins import Origin, Provenance, is_of_a_run, read_provenance
-from ingestion.lakehouse.parts import Part, read_file, read_metadata
+from ingestion.lakehouse.parts import Part, partition_date, read_file, read_metadata
+from ingestion.lakehouse.run_files import RUNS, run_ids
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
 _CREATED = "created_timestamp"
@@ -186,3 +189,45 @@ def _order_faults(dataset: Dataset, rows: pa.Table, provenance: Provenance | Non
 
 def _line(error: object) -> str:
     return " ".join(str(error).split())
+
+
+def foreign_files(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str]:
+    """Yield what is no part and no run's; of a folder, the folder alone. As paths below the root.
+
+    Names that begin with ``_`` at the root are the lakehouse's own.
+    """
+    storages = {dataset.storage for dataset in datasets}
+    above = {parent.as_posix() for storage in storages for parent in PurePath(storage).parents}
+
+    def search(folder: str) -> Iterator[str]:
+        for name in sorted(lakehouse.names(folder)):
+            key = f"{folder}/{name}" if folder else name
+            if not folder and name.startswith("_"):
+                continue
+            if key in above | storages and _is_folder(lakehouse, key):
+                yield from search(key)
+            elif (
+                folder not in storages
+                or partition_date(name) is None
+                or not _is_folder(lakehouse, key)
+            ):
+                yield key
+            else:
+                inner = sorted(lakehouse.names(key))
+                yield from (f"{key}/{each}" for each in inner if part_number(each) is None)
+
+    yield from search("")
+    for run_id in run_ids(lakehouse):
+        folder = f"{RUNS}/{run_id}"
+        if not _is_folder(lakehouse, folder):
+            yield folder
+
+
+def _is_folder(lakehouse: Lakehouse, key: str) -> bool:
+    try:
+        lakehouse.names(key)
+    except NotADirectoryError:
+        return False
+    except OSError:
+        pass  # nobody may look
+    return True

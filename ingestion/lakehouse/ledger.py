@@ -2,7 +2,7 @@
 
 A part is announced, with the hash of its content, before it appears, and confirmed after. So a run
 that is killed leaves no part without a recorded hash; and a part that was announced and never
-confirmed is told from one that was there and is gone.
+confirmed differs from one that was there and is gone.
 
 The files of the run's own folder, its receipts above all, are recorded likewise. They may be
 written again: see :func:`read_run_files`.
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
@@ -24,8 +24,6 @@ from ingestion.lakehouse.run_files import RUNS, run_file, run_files
 
 LEDGER_FILE = "files.jsonl"
 _BEGINNINGS = (b'{"part": "', b'{"confirmed": "', b'{"file": "')
-_NO_RECORD = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
-"""What reading a line raises that is none."""
 
 Key = tuple[str, str, str]
 """Run, part and hash."""
@@ -49,7 +47,7 @@ class Entry:
 
     @property
     def key(self) -> Key:
-        """What tells it from all others: another run may write another part under its name."""
+        """What it differs in from all others: another run may write another part under its name."""
         return self.run_id, self.part, self.sha256
 
 
@@ -116,7 +114,7 @@ class Ledger:
         return self._of_part.get(part, [])
 
     def is_among(self, part: str, seen: Collection[str]) -> bool:
-        """Tell whether a part, or everything that it was merged from, is among those seen."""
+        """Return whether a part, or everything that it was merged from, is among those seen."""
         open_, visited = [part], set(seen)
         while open_:
             name = open_.pop()
@@ -195,23 +193,18 @@ def read_ledger(lakehouse: Lakehouse, run_id: str) -> list[Entry]:
         If the file is there and cannot be read.
     """
     entries: dict[str, Entry] = {}
-    for line in _lines(lakehouse, run_id):
-        try:
-            record = json.loads(line)
-            if (part := record.get("confirmed")) is not None:
-                entries[part] = replace(entries[part], confirmed=True)
-            else:
-                entry = _entry(run_id, record)
-                entries[entry.part] = entry
-        except _NO_RECORD:
-            continue  # the run died in the midst of it, before the part could appear
+    for record in map(partial(_record, run_id), _lines(lakehouse, run_id)):
+        if isinstance(record, Entry) and not _is_of_own_folder(record):
+            entries[record.part] = record
+        elif isinstance(record, str) and record in entries:
+            entries[record] = replace(entries[record], confirmed=True)
     return list(entries.values())
 
 
 def read_run_files(lakehouse: Lakehouse, run_id: str) -> dict[str, list[Entry]]:
     """Return what a run recorded of the files in its own folder, by their paths below the root.
 
-    A file holds one of the contents that are told of it: the last one that the run saw in its
+    A file has one of the contents that are recorded of it: the last one that the run saw in its
     place, or one that was announced since. So a run that is killed while it writes a file again
     leaves nothing that contradicts its ledger.
 
@@ -221,34 +214,21 @@ def read_run_files(lakehouse: Lakehouse, run_id: str) -> dict[str, list[Entry]]:
         If the ledger is there and cannot be read.
     """
     files: dict[str, list[Entry]] = {}
-    for line in _lines(lakehouse, run_id):
-        with suppress(*_NO_RECORD):
-            record = json.loads(line)
-            if "file" in record:
-                entry = _file(run_id, record)
-                files.setdefault(entry.part, []).append(entry)
-            elif (name := record.get("confirmed")) in files:
-                files[name] = [replace(files[name][-1], confirmed=True)]
+    for record in map(partial(_record, run_id), _lines(lakehouse, run_id)):
+        if isinstance(record, Entry) and _is_of_own_folder(record):
+            files.setdefault(record.part, []).append(record)
+        elif isinstance(record, str) and record in files:
+            files[record] = [replace(files[record][-1], confirmed=True)]
     return files
 
 
 def strange_lines(lakehouse: Lakehouse, run_id: str) -> list[int]:
     """Return the lines of a run's ledger, from 1 on, that no run has written, nor begun to."""
-    strange = []
-    for number, line in enumerate(_lines(lakehouse, run_id), start=1):
-        try:
-            record = json.loads(line)
-            if "file" in record:
-                _file(run_id, record)
-            elif not isinstance(record.get("confirmed"), str):
-                _entry(run_id, record)
-        except _NO_RECORD as error:
-            is_torn = isinstance(error, ValueError) and any(
-                line[: len(begin)] == begin[: len(line)] for begin in _BEGINNINGS
-            )
-            if not is_torn:
-                strange.append(number)
-    return strange
+    return [
+        number
+        for number, line in enumerate(_lines(lakehouse, run_id), start=1)
+        if _record(run_id, line) is None and not _is_torn(line)
+    ]
 
 
 def _lines(lakehouse: Lakehouse, run_id: str) -> list[bytes]:
@@ -264,20 +244,37 @@ def _lines(lakehouse: Lakehouse, run_id: str) -> list[bytes]:
         ) from error
 
 
-def _entry(run_id: str, record: dict[str, Any]) -> Entry:
-    part, sha256, rows = record["part"], record["sha256"], record["rows"]
-    replaces = record.get("replaces", [])
-    texts = [part, sha256, *replaces]
-    if not all(isinstance(text, str) for text in texts) or type(rows) is not int:
-        raise TypeError("no record of a part")
-    return Entry(run_id, part, sha256, rows, tuple(replaces))
+def _record(run_id: str, line: bytes) -> Entry | str | None:
+    """Return what a line announces, or the path that it confirms; None if it is no record."""
+    try:
+        record = json.loads(line)
+        if "file" in record:
+            entry = Entry(run_id, record["file"], record["sha256"], 0)
+            is_one = _is_of_own_folder(entry)
+        elif "confirmed" in record:
+            return record["confirmed"] if isinstance(record["confirmed"], str) else None
+        else:
+            replaces = tuple(record.get("replaces", ()))
+            entry = Entry(run_id, record["part"], record["sha256"], record["rows"], replaces)
+            is_one = type(entry.rows) is int and all(
+                isinstance(text, str) for text in (entry.part, *replaces)
+            )
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        return None
+    return entry if is_one and isinstance(entry.sha256, str) else None
 
 
-def _file(run_id: str, record: dict[str, Any]) -> Entry:
-    name, sha256 = record["file"], record["sha256"]
-    if not (isinstance(sha256, str) and name.startswith(f"{RUNS}/{run_id}/")):
-        raise TypeError("no record of a file of this run")
-    return Entry(run_id, name, sha256, 0)
+def _is_of_own_folder(entry: Entry) -> bool:
+    return entry.part.startswith(f"{RUNS}/{entry.run_id}/")
+
+
+def _is_torn(line: bytes) -> bool:
+    """Return whether a run may have died in the midst of a line, before the part could appear."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return any(line[: len(begin)] == begin[: len(line)] for begin in _BEGINNINGS)
+    return False
 
 
 def _append(

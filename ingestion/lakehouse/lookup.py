@@ -13,7 +13,19 @@ from ingestion.lakehouse.parts import list_parts, read_part, utc_date
 
 def newest_between(lakehouse: Lakehouse, dataset: Dataset, first: int, last: int) -> dict[str, int]:
     """Return each symbol's newest ``timestamp`` from ``first`` to ``last``, inclusive, Unix s."""
-    return reading_again(lambda: _newest_between(lakehouse, dataset, first, last))
+
+    def look() -> dict[str, int]:
+        newest: dict[str, int] = {}
+        for part in list_parts(lakehouse, dataset, utc_date(first)):
+            if part.date > utc_date(last):
+                break
+            rows = read_part(part, dataset, ["symbol", "timestamp"]).to_pydict()
+            for symbol, timestamp in zip(*rows.values(), strict=True):
+                if first <= timestamp <= last:
+                    newest[symbol] = max(timestamp, newest.get(symbol, timestamp))
+        return newest
+
+    return reading_again(look)
 
 
 class Known(NamedTuple):
@@ -45,44 +57,24 @@ def newest_known(
     since
         The first date of events to look at.
     """
-    return reading_again(lambda: _newest_known(lakehouse, group, at, symbols, as_recorded, since))
-
-
-def _newest_between(
-    lakehouse: Lakehouse, dataset: Dataset, first: int, last: int
-) -> dict[str, int]:
-    newest: dict[str, int] = {}
-    for part in list_parts(lakehouse, dataset, utc_date(first)):
-        if part.date > utc_date(last):
-            break
-        rows = read_part(part, dataset, ["symbol", "timestamp"]).to_pydict()
-        for symbol, timestamp in zip(*rows.values(), strict=True):
-            if first <= timestamp <= last:
-                newest[symbol] = max(timestamp, newest.get(symbol, timestamp))
-    return newest
-
-
-def _newest_known(
-    lakehouse: Lakehouse,
-    group: FeatureGroup,
-    at: datetime,
-    symbols: set[str],
-    as_recorded: bool,
-    since: date,
-) -> dict[str, Known]:
-    newest: dict[str, Known] = {}
-    day: date | None = None
     columns = ["symbol", group.event, "created_timestamp", "bar_timestamp"]
-    for part in reversed(list_parts(lakehouse, group, since)):
-        if part.date > at.date():
-            continue
-        if part.date != day and len(newest) == len(symbols):
-            break
-        day = part.date
-        rows = read_part(part, group, columns).to_pydict()
-        for symbol, *times in zip(*rows.values(), strict=True):
-            known = Known(*times)
-            if symbol in symbols and known.event <= at and (known.created <= at or not as_recorded):
-                before = newest.get(symbol, known)
-                newest[symbol] = max(before, known, key=lambda each: each[:2])
-    return newest
+
+    def look() -> dict[str, Known]:
+        newest: dict[str, Known] = {}
+        day: date | None = None
+        for part in reversed(list_parts(lakehouse, group, since)):
+            if part.date > at.date():
+                continue
+            if part.date != day and len(newest) == len(symbols):
+                break
+            day = part.date
+            rows = read_part(part, group, columns).to_pydict()
+            for symbol, *times in zip(*rows.values(), strict=True):
+                known = Known(*times)
+                was_written = known.created <= at or not as_recorded
+                if symbol in symbols and known.event <= at and was_written:
+                    before = newest.get(symbol, known)
+                    newest[symbol] = max(before, known, key=lambda each: each[:2])
+        return newest
+
+    return reading_again(look)
