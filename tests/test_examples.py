@@ -1,4 +1,4 @@
-"""The examples of docstrings run, and public functions of catalog, formulas, datasets have one."""
+"""The examples of docstrings run; what others use of the four rooms below has one."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ MODULES = [
     for module in (
         pkgutil.ModuleInfo(None, package.__name__, True),  # type: ignore[arg-type]
         *pkgutil.walk_packages(package.__path__, f"{package.__name__}."),
+    )
+]
+PLUG_INS = [
+    f"ingestion.plugins.{name}"
+    for name in (
+        *("asof", "engine", "registry_file", "wide_sqlite"),
+        *("online.database", "online.keys", "online.reading"),
     )
 ]
 FINDER = doctest.DocTestFinder(exclude_empty=True)
@@ -76,6 +83,17 @@ def test_public_functions_of_the_catalog_have_an_example(name: str):
             bases = value.__mro__ if inspect.isclass(value) else ()
             docs = [function.__doc__, *(getattr(vars(c).get(method), "__doc__", "") for c in bases)]
             assert any(">>>" in (doc or "") for doc in docs), f"{key}.{method} has no example"
+
+
+@pytest.mark.parametrize("name", PLUG_INS)
+def test_what_others_use_of_plug_ins_has_an_example(name: str):
+    """The classes that ``feature_store.yaml`` names, and reading the online store without Feast."""
+    module = importlib.import_module(name)
+    for key, value in vars(module).items():
+        is_own = getattr(value, "__module__", None) == name and not key.startswith("_")
+        is_class = inspect.isclass(value) and key.endswith(("Store", "Engine", "Database"))
+        if is_own and (inspect.isroutine(value) or is_class):
+            assert ">>>" in (inspect.getdoc(value) or ""), f"{key} has no example"
 
 
 def test_shipped_formulas_say_where_they_come_from():

@@ -84,6 +84,26 @@ class AsofOfflineStore(OfflineStore):
     A row is valid at t if its event is not after t and at most the view's TTL before it, both
     inclusive, to the microsecond. The newest event decides, then the newest creation, then the
     place in the files; its nulls stay null. Rows out are the rows in, in their order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from feast import FileSource
+    >>> config = RepoConfig(
+    ...     project="demo", provider="local", registry="registry.db",
+    ...     offline_store={"type": "ingestion.plugins.asof.AsofOfflineStore"},
+    ... )
+    >>> rsi = pa.table({"symbol": ["AAPL"] * 2, "RSI": [40.0, 60.0],
+    ...     "event_timestamp": [datetime(2026, 1, 15, 21), datetime(2026, 1, 16, 21)]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pq.write_table(rsi, f"{folder}/rsi.parquet")
+    ...     source = FileSource(path=f"{folder}/rsi.parquet", timestamp_field="event_timestamp")
+    ...     job = AsofOfflineStore.pull_latest_from_table_or_query(
+    ...         config, source, ["symbol"], ["RSI"], "event_timestamp", None, None, None
+    ...     )
+    ...     newest = job.to_arrow()
+    >>> newest["RSI"].to_pylist()
+    [60.0]
     """
 
     supports_filter_by_created_timestamp = True

@@ -63,7 +63,17 @@ class ArrowMaterializationJob(LocalMaterializationJob):
 
 
 class ArrowComputeEngine(LocalComputeEngine):
-    """Feast's local engine, with Arrow all the way."""
+    """Feast's local engine, with Arrow all the way.
+
+    Examples
+    --------
+    >>> config = RepoConfig(
+    ...     project="demo", provider="local", registry="registry.db",
+    ...     batch_engine={"type": "ingestion.plugins.engine.ArrowComputeEngine"},
+    ... )
+    >>> config.batch_engine
+    ArrowComputeEngineConfig(type='ingestion.plugins.engine.ArrowComputeEngine')
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.pop("type", None)

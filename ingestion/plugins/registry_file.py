@@ -29,7 +29,21 @@ from ingestion.base.locks import folder_lock
 
 
 class WholeFileRegistryStore(FileRegistryStore):
-    """Feast's file store; what it writes is its owner's alone to read."""
+    """Feast's file store; what it writes is its owner's alone to read.
+
+    Examples
+    --------
+    >>> from feast.repo_config import RegistryConfig
+    >>> name = "ingestion.plugins.registry_file.WholeFileRegistryStore"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "registry.db"
+    ...     config = RegistryConfig(path=str(path), registry_store_type=name)
+    ...     store = WholeFileRegistryStore(config, Path(folder))
+    ...     store.update_registry_proto(Registry())
+    ...     stored = store.get_registry_proto()
+    ...     oct(path.stat().st_mode & 0o777), len(stored.version_id)
+    ('0o600', 36)
+    """
 
     def _write_registry(self, registry_proto: Registry) -> None:
         """Write a registry that was changed, over the version that it was read as.
@@ -71,7 +85,15 @@ class WholeFileRegistryStore(FileRegistryStore):
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Give a registry's file other content, wholly or not at all; Feast notices it."""
+    """Give a registry's file other content, wholly or not at all; Feast notices it.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     replace(Path(folder) / "registry.db", b"content")
+    ...     (Path(folder) / "registry.db").read_bytes()
+    b'content'
+    """
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     staged = Path(name)
     try:

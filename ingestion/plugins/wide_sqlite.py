@@ -89,7 +89,33 @@ class WideSqliteOnlineStoreConfig(FeastConfigBaseModel):
 
 
 class WideSqliteOnlineStore(VectorSearch, OnlineStore):
-    """Feast's online store with one row for each entity of a view; see the module."""
+    """Feast's online store with one row for each entity of a view; see the module.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from feast import Field, FileSource, ValueType
+    >>> from feast.types import Float64, String
+    >>> view = FeatureView(
+    ...     name="daily",
+    ...     entities=[Entity(name="symbol", value_type=ValueType.STRING)],
+    ...     schema=[Field(name="symbol", dtype=String), Field(name="RSI", dtype=Float64)],
+    ...     source=FileSource(path="daily.parquet", timestamp_field="event_timestamp"),
+    ... )
+    >>> rows = pa.table({"symbol": ["AAPL"] * 2, "RSI": [40.0, 60.0],
+    ...     "event_timestamp": [datetime(2026, 1, 15, 21), datetime(2026, 1, 16, 21)]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config = RepoConfig(
+    ...         project="demo", provider="local", registry="registry.db", repo_path=folder,
+    ...         online_store={"type": "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"},
+    ...         entity_key_serialization_version=3,
+    ...     )
+    ...     store = WideSqliteOnlineStore()
+    ...     changed = store.online_write_table(config, view, rows)
+    ...     stored = store.online_read_table(config, view)
+    >>> stored["symbol"].to_pylist(), stored["RSI"].to_pylist()
+    (['AAPL'], [60.0])
+    """
 
     def __init__(self) -> None:
         self._databases: dict[tuple[Path | None, str], Database] = {}

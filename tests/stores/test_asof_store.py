@@ -170,7 +170,7 @@ def test_without_entity_rows_every_key_of_the_range_is_asked_about_at_its_end(st
     [
         ("SELECT 1", InputError, "SQL query"),
         (frame(("A", 7)), InputError, "int64"),
-        (frame(("A", "soon")), InputError, "event_timestamp cannot be read"),
+        (frame(("A", "soon")), InputError, "event_timestamp is string and cannot be read"),
         (frame(("A", MONDAY), RSI=[1.0]), InputError, "signals:RSI .*full_feature_names"),
         (frame(("A", MONDAY)).drop(columns="symbol"), FeastEntityDFMissingColumnsError, "symbol"),
         (frame(("A", MONDAY)).rename(columns={"symbol": 0}), InputError, "0 has no text"),

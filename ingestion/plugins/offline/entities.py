@@ -164,23 +164,13 @@ def _event_column(given: pd.DataFrame | pa.Table) -> str:
 
 def _instants(given: pd.DataFrame | pa.Table, event: str) -> pa.ChunkedArray:
     """Read the instants in whatever form."""
-    if isinstance(given, pd.DataFrame) and not pd.api.types.is_datetime64_any_dtype(given[event]):
-        column = given[event]
-        if pd.api.types.is_numeric_dtype(column.dtype) and len(column):
-            raise InputError(
-                f"entity_df's {event} is {column.dtype}; give timestamps, UTC or zoned"
-            )
-        try:
-            # ISO 8601 alone is understood, but by that name pandas reads a time without a zone in
-            # that of the row before.
-            pd.to_datetime(column, utc=True, format="ISO8601")
-            given = pd.DataFrame({event: pd.to_datetime(column, utc=True, format="mixed")})
-        except (TypeError, ValueError) as error:
-            raise InputError(f"entity_df's {event} cannot be read as timestamps: {error}") from None
+    column = _arrow(given, event)
     try:
-        return conform(_arrow(given, event), INSTANT)
+        return conform(column, INSTANT)
     except TypeError as error:
-        raise InputError(f"entity_df's {event} cannot be read as timestamps: {error}") from None
+        raise InputError(
+            f"entity_df's {event} is {column.type} and cannot be read as timestamps: {error}"
+        ) from None
 
 
 def _arrow(given: pd.DataFrame | pa.Table, name: str) -> pa.ChunkedArray:

@@ -68,7 +68,21 @@ class _Connection:
 
 
 class Database:
-    """A SQLite file that is made when it is first written to."""
+    """A SQLite file that is made when it is first written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     database = Database(Path(folder) / "online.db")
+    ...     with database.reading() as connection:
+    ...         assert connection is None
+    ...     with database.writing() as connection:
+    ...         _ = connection.execute("CREATE TABLE prices (price REAL)")
+    ...     with database.reading() as connection:
+    ...         connection.execute("SELECT count(*) FROM prices").fetchone()
+    (0,)
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -53,6 +53,11 @@ def encode_keys(columns: Mapping[str, tuple[str, Values]]) -> list[bytes]:
     ------
     InputError
         If a join key is of a type that cannot be a key.
+
+    Examples
+    --------
+    >>> [len(key) for key in encode_keys({"symbol": ("STRING", ["NASDAQ:AAPL", "A"])})]
+    [37, 27]
     """
     names = tuple(sorted(columns))
     head = _prefix(names)
@@ -77,7 +82,13 @@ def decode_keys(
     places : list of int
         Which keys have these join keys of these types: a view may have had others once.
     values : dict of str to list
-        By join key, the values of those keys, as :func:`encode_keys` takes them.
+        By join key, the values of those keys, as :func:`encode_keys` accepts them.
+
+    Examples
+    --------
+    >>> keys = encode_keys({"symbol": ("STRING", ["NASDAQ:AAPL", "A"])})
+    >>> decode_keys(keys, {"symbol": "STRING"})
+    ([0, 1], {'symbol': ['NASDAQ:AAPL', 'A']})
     """
     names = tuple(sorted(types))
     head, expected = _prefix(names), [_NUMBERS.get(types[name]) for name in names]

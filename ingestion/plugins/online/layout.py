@@ -215,6 +215,11 @@ def convert(values: Values, value_type: str) -> Values:
     """Change the type of values: numbers that the new type represents exactly are kept.
 
     What it cannot represent becomes null: 3.5 as an integer, and all of a text as a number.
+
+    Examples
+    --------
+    >>> convert(Values.of("DOUBLE", [3.0, 3.5]), "INT64").to_list()
+    [3, None]
     """
     if values.type == value_type:
         return values

@@ -147,6 +147,18 @@ def served(rows: Rows, view: View, types: Mapping[str, str], at: datetime) -> An
     ----------
     types
         The features to keep, in the order of the answer; see :func:`read_rows`.
+
+    Examples
+    --------
+    >>> event = np.array([to_micros(datetime(2026, 1, 16))])
+    >>> rows = Rows([b"key"], event, event, {"RSI": Values.of("DOUBLE", [61.5])})
+    >>> view, types = View("table", timedelta(days=4)), {"RSI": "DOUBLE"}
+    >>> for day in (15, 16, 20, 21):
+    ...     served(rows, view, types, datetime(2026, 1, day)).values["RSI"].to_list()
+    [None]
+    [61.5]
+    [61.5]
+    [None]
     """
     now_us = to_micros(at)
     found = rows.event_us != NEVER

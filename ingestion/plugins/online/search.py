@@ -6,7 +6,6 @@ are not valid now, and those whose vector is null, are not found.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +23,7 @@ from ingestion.base import clock
 from ingestion.base.instants import from_micros
 from ingestion.plugins.online.conversion import KEY_VERSION, stored_view, to_protos, types_of
 from ingestion.plugins.online.database import Database
-from ingestion.plugins.online.reading import View, read_rows, served
+from ingestion.plugins.online.reading import read_rows, served
 from ingestion.plugins.online.tables import stored_rows
 
 Floats = NDArray[np.float64]
@@ -81,7 +80,8 @@ class VectorSearch:
         FeastRepositoryError
             If the file cannot be read.
         """
-        found = self._nearest(config, table, [], embedding, top_k, distance_metric)
+        database = self._database(config)
+        found = nearest(database, config, table, [], embedding, top_k, distance_metric)
         return [(each.event, each.key, each.vector, each.vector, each.distance) for each in found]
 
     def retrieve_online_documents_v2(
@@ -110,38 +110,28 @@ class VectorSearch:
         FeastRepositoryError
             If the file cannot be read.
         """
-        _refuse_words_and_filters(query_string, filters)
-        found = self._nearest(
-            config, table, requested_features, embedding or [], top_k, distance_metric
-        )
-        return [(each.event, each.key, each.values) for each in _in_order_of_keys(found)]
-
-    def _nearest(
-        self,
-        config: RepoConfig,
-        view: FeatureView,
-        names: list[str],
-        query: list[float],
-        top_k: int,
-        metric: str | None,
-    ) -> list[Found]:
-        with self._database(config).reading() as connection:
-            stored, now = stored_view(config, view), clock.now()
-            return nearest(connection, stored, view, names, query, top_k, metric, now)
+        if query_string is not None or filters is not None:
+            raise ValueError(
+                "WideSqliteOnlineStore finds rows by their vector alone, not by words "
+                "(query_string) or filters: give a query vector, or use another online store"
+            )
+        database, query = self._database(config), embedding or []
+        found = nearest(database, config, table, requested_features, query, top_k, distance_metric)
+        found.sort(key=lambda each: [_value_of(value) for value in each.key.entity_values])
+        return [(each.event, each.key, each.values) for each in found]
 
     def _database(self, config: RepoConfig) -> Database:
         raise NotImplementedError
 
 
 def nearest(
-    connection: sqlite3.Connection | None,
-    stored: View,
+    database: Database,
+    config: RepoConfig,
     view: FeatureView,
     names: Sequence[str],
     query: Sequence[float],
     top_k: int,
     metric: str | None,
-    now: datetime,
 ) -> list[Found]:
     """Return the ``top_k`` rows whose vectors are nearest to a query, the nearest first.
 
@@ -166,19 +156,19 @@ def nearest(
     distance = _METRICS.get((metric or "L2").lower())
     if distance is None:
         raise ValueError(f"unknown distance {metric}: use L2, L1, cosine or inner_product")
-    types = types_of(view, [field.name])
-    rows = stored_rows(connection, stored.table, types)
-    vectors = to_protos(served(rows, stored, types, now).values[field.name])
-    known = [row for row, vector in enumerate(vectors) if vector.WhichOneof("val")]
-    if not known:
-        return []
-    distances = distance(
-        _matrix(view, [vectors[row] for row in known], len(query)), np.array(query)
-    )
-    chosen = np.argsort(distances, kind="stable")[:top_k]
-    places = [known[row] for row in chosen]
-    keys = [key for key in (rows.keys[place] for place in places) if key is not None]
-    values = read_rows(connection, stored, keys, types_of(view, names), now).values
+    types, stored, now = types_of(view, [field.name]), stored_view(config, view), clock.now()
+    with database.reading() as connection:
+        rows = stored_rows(connection, stored.table, types)
+        vectors = to_protos(served(rows, stored, types, now).values[field.name])
+        known = [row for row, vector in enumerate(vectors) if vector.WhichOneof("val")]
+        if not known:
+            return []
+        matrix = _matrix(view, [vectors[row] for row in known], len(query))
+        distances = distance(matrix, np.array(query))
+        chosen = np.argsort(distances, kind="stable")[:top_k]
+        places = [known[row] for row in chosen]
+        keys = [key for key in (rows.keys[place] for place in places) if key is not None]
+        values = read_rows(connection, stored, keys, types_of(view, names), now).values
     columns = {name: to_protos(column) for name, column in values.items()}
     return [
         Found(
@@ -190,30 +180,6 @@ def nearest(
         )
         for at, place in enumerate(places)
     ]
-
-
-def _refuse_words_and_filters(query_string: str | None, filters: object) -> None:
-    """Refuse what only stores with an index of words or of values can do.
-
-    Raises
-    ------
-    ValueError
-        If there is either.
-    """
-    if query_string is not None or filters is not None:
-        raise ValueError(
-            "WideSqliteOnlineStore finds rows by their vector alone, not by words (query_string) "
-            "or filters: give a query vector, or use another online store"
-        )
-
-
-def _in_order_of_keys(found: Sequence[Found]) -> list[Found]:
-    """Sort rows as Feast does."""
-
-    def of(each: Found) -> list[Any]:
-        return [_value_of(value) for value in each.key.entity_values]
-
-    return sorted(found, key=of)
 
 
 def _matrix(view: FeatureView, vectors: list[Value], width: int) -> Floats:
