@@ -11,7 +11,7 @@ import click
 
 from ingestion.base.errors import GateRefused
 from ingestion.cli.group import cli
-from ingestion.cli.options import DAY, INSTANT, Number, json_option
+from ingestion.cli.options import DAY, INSTANT, between, json_option
 from ingestion.cli.output import minute, show
 from ingestion.project import Project
 
@@ -42,7 +42,7 @@ _NAMED = 10
 @click.option("--adjusted", is_flag=True, help="The files' prices are split-adjusted.")
 @click.option(
     "--max-return",
-    type=Number(0.001, 1e9),
+    type=between(0.001, 1e9),
     default=5.0,
     show_default=True,
     help="Refuse, or hold back, bars whose one-day return is larger, as a fraction; a fall is "

@@ -9,7 +9,7 @@ import click
 
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.cli.group import cli
-from ingestion.cli.options import DAY, Number, json_option
+from ingestion.cli.options import DAY, between, json_option
 from ingestion.cli.output import minute, show
 from ingestion.project import Project
 
@@ -52,24 +52,32 @@ def verify_command(
         raise InputError("verify one thing at a time: --lookahead, --online or --accept")
     if reason is not None and not accepted:
         raise InputError("--reason goes with --accept")
+    project = Project.from_environment()
     if accepted:
-        _accept(as_json, accepted, reason or "")
+        from ingestion.jobs.audit.accept import accept_losses
+
+        show(as_json, accept_losses(project, accepted, reason or ""), accept_text)
     elif lookahead:
-        _verify_lookahead(as_json)
+        from ingestion.jobs.compute.lookahead import verify_lakehouse
+
+        proof = verify_lakehouse(project)
+        show(as_json, proof, lookahead_text)
+        if not proof.passed:
+            raise GateRefused(f"{len(proof.leaks)} features look ahead")
     elif online:
-        _verify_online(as_json)
+        from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
+
+        served = verify_online(project)
+        show(as_json, served, online_text)
+        refuse_unless_equal(served)
     else:
-        _verify_files(as_json)
+        from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
-
-def _verify_files(as_json: bool) -> None:
-    from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-
-    report = check_lakehouse(Project.from_environment())
-    show(as_json, report, verify_text)
-    if not report.passed:
-        files = len({fault.file for fault in report.faults})
-        raise GateRefused(f"{files} files of the lakehouse are not sound")
+        report = check_lakehouse(project)
+        show(as_json, report, verify_text)
+        if not report.passed:
+            files = len({fault.file for fault in report.faults})
+            raise GateRefused(f"{files} files of the lakehouse are not sound")
 
 
 def verify_text(report: LakehouseReport) -> str:
@@ -113,13 +121,6 @@ def upgrade_text(report: UpgradeReport) -> str:
     )
 
 
-def _accept(as_json: bool, names: tuple[str, ...], reason: str) -> None:
-    from ingestion.jobs.audit.accept import accept_losses
-
-    result = accept_losses(Project.from_environment(), names, reason)
-    show(as_json, result, accept_text)
-
-
 def accept_text(result: AcceptResult) -> str:
     """Return what is accepted as gone, a line per file."""
     lines = [
@@ -127,15 +128,6 @@ def accept_text(result: AcceptResult) -> str:
         for entry in result.accepted
     ]
     return "\n".join([f"gone, and {result.receipt} says why:", *lines])
-
-
-def _verify_lookahead(as_json: bool) -> None:
-    from ingestion.jobs.compute.lookahead import verify_lakehouse
-
-    report = verify_lakehouse(Project.from_environment())
-    show(as_json, report, lookahead_text)
-    if not report.passed:
-        raise GateRefused(f"{len(report.leaks)} features look ahead")
 
 
 def lookahead_text(report: LookaheadReport) -> str:
@@ -147,14 +139,6 @@ def lookahead_text(report: LookaheadReport) -> str:
         f"{report.recomputations} recomputations compared bit for bit"
     ]
     return "\n".join([*lines, *(f"  {leak}" for leak in report.leaks)])
-
-
-def _verify_online(as_json: bool) -> None:
-    from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
-
-    report = verify_online(Project.from_environment())
-    show(as_json, report, online_text)
-    refuse_unless_equal(report)
 
 
 def online_text(report: OnlineReport) -> str:
@@ -221,7 +205,7 @@ def data_docs_text(result: DataDocsResult) -> str:
 @click.option("--to", "last", type=DAY, help="UTC date of the last snapshots, included.")
 @click.option(
     "--tolerance",
-    type=Number(0, 1),
+    type=between(0, 1),
     default=0.01,
     show_default=True,
     help="Name differences beyond this share of a column's scale.",

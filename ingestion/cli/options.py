@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from ingestion.base.clock import parse_instant
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+ValueT = TypeVar("ValueT")
 
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -26,134 +27,104 @@ _LONGEST = timedelta(days=3653)
 _LONGEST_NAME = 200
 
 
-class Duration(click.ParamType[timedelta]):
-    """``90s``, ``30m``, ``2h`` or ``4d``."""
+class Parsed(click.ParamType[ValueT]):
+    """A value that a function reads from its text; it raises ``ValueError`` with what is wrong."""
 
-    name = "duration"
+    def __init__(self, name: str, read: Callable[[str], ValueT]) -> None:
+        self.name, self._read = name, read
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        """Read a number and its unit."""
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a duration such as 30m, 2h or 4d", param, ctx)
-        duration = float(match[1]) * _UNITS[match[2]]
-        if duration > _LONGEST:
-            self.fail(f"{value!r} is longer than ten years", param, ctx)
-        return duration
-
-
-class Instant(click.ParamType[datetime]):
-    """ISO 8601, UTC unless it carries an offset."""
-
-    name = "instant"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
-        """Read an instant."""
-        if isinstance(value, datetime):
-            return value
+    def convert(self, value: Any, param: Any, ctx: Any) -> ValueT:
+        """Read a text; a default is a value already."""
         try:
-            return parse_instant(value)
-        except ValueError:
-            self.fail(f"{value!r} is not ISO 8601, such as 2026-01-16T21:30:00Z", param, ctx)
+            return self._read(value) if isinstance(value, str) else cast(ValueT, value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-class Day(click.ParamType[date]):
-    """ISO 8601 date."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> date:
-        """Read a date."""
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a date such as 2026-01-16", param, ctx)
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 30m, 2h or 4d")
+    duration = float(match[1]) * _UNITS[match[2]]
+    if duration > _LONGEST:
+        raise ValueError(f"{text!r} is longer than ten years")
+    return duration
 
 
-class Limit(click.ParamType[tuple[str, float]]):
-    """``FEATURE=NUMBER``."""
-
-    name = "feature=number"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
-        """Read a feature's name and a limit."""
-        if isinstance(value, tuple):
-            return value
-        name, _, text = str(value).partition("=")
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a limit such as ADX=25", param, ctx)
-        return name, number
+def _rhythm(text: str) -> timedelta:
+    if (duration := _duration(text)) < _UNITS["m"]:
+        raise ValueError(f"{text!r} is less than a minute")
+    return duration
 
 
-class Number(click.ParamType[float]):
-    """A finite number inside bounds; not-a-number would pass any comparison."""
-
-    name = "number"
-
-    def __init__(self, low: float, high: float) -> None:
-        self._low, self._high = low, high
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Read a number."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not self._low <= number <= self._high:
-            self.fail(f"{value!r} is not between {self._low:g} and {self._high:g}", param, ctx)
-        return number
+def _instant(text: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not ISO 8601, such as 2026-01-16T21:30:00Z") from None
 
 
-class Header(click.ParamType[tuple[str, str]]):
-    """``Name: value``."""
-
-    name = "header"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        """Read a request header."""
-        if isinstance(value, tuple):
-            return value
-        name, colon, text = str(value).partition(":")
-        if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name):
-            # What it is may be a secret.
-            self.fail("a header is a name, a colon and a value: 'Referer: …'", param, ctx)
-        return name, text.strip()
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date such as 2026-01-16") from None
 
 
-class Name(click.ParamType[str]):
-    """A name that fits into one line."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Read a name."""
-        text = str(value).strip()
-        if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
-            self.fail(f"a name has 1 to {_LONGEST_NAME} printable characters", param, ctx)
-        return text
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
-class Rhythm(Duration):
-    """A duration that is not zero."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        """Read a number and its unit."""
-        duration = super().convert(value, param, ctx)
-        if duration < _UNITS["m"]:
-            self.fail(f"{value!r} is less than a minute", param, ctx)
-        return duration
+def _limit(text: str) -> tuple[str, float]:
+    name, _, limit = text.partition("=")
+    if math.isnan(number := _number(limit)):
+        raise ValueError(f"{text!r} is not a limit such as ADX=25")
+    return name, number
 
 
-NAME, RHYTHM = Name(), Rhythm()
-DAY, DURATION, INSTANT, LIMIT, HEADER = Day(), Duration(), Instant(), Limit(), Header()
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        # What it is may be a secret.
+        raise ValueError("a header is a name, a colon and a value: 'Referer: …'")
+    return name, value.strip()
+
+
+def _name(text: str) -> str:
+    text = text.strip()
+    if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
+        raise ValueError(f"a name has 1 to {_LONGEST_NAME} printable characters")
+    return text
+
+
+def between(low: float, high: float) -> Parsed[float]:
+    """Return the type of a number inside bounds; not-a-number would pass any comparison."""
+
+    def read(text: str) -> float:
+        if not low <= (value := _number(text)) <= high:
+            raise ValueError(f"{text!r} is not between {low:g} and {high:g}")
+        return value
+
+    return Parsed("number", read)
+
+
+DURATION = Parsed("duration", _duration)
+"""``90s``, ``30m``, ``2h`` or ``4d``."""
+RHYTHM = Parsed("duration", _rhythm)
+"""A duration of at least a minute."""
+INSTANT = Parsed("instant", _instant)
+"""ISO 8601, UTC unless it has an offset."""
+DAY = Parsed("date", _day)
+"""ISO 8601 date."""
+LIMIT = Parsed("feature=number", _limit)
+"""``FEATURE=NUMBER``."""
+HEADER = Parsed("header", _header)
+"""``Name: value``."""
+NAME = Parsed("name", _name)
+"""A name that fits into one line."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -166,7 +137,7 @@ _SOURCE = (
     click.option("--universe", metavar="MARKET", help="Fetch a whole market: america, crypto, …"),
     click.option(
         "--min-coverage",
-        type=Number(0, 1),
+        type=between(0, 1),
         default=0.95,
         show_default=True,
         help="Publish nothing below this share of symbols.",
@@ -194,13 +165,13 @@ _SCANNER = (
     click.option("--in-flight", type=click.IntRange(1, 16), help="Requests at once [2]."),
     click.option(
         "--read-timeout",
-        type=Number(0.01, 600),
+        type=between(0.01, 600),
         help="Longest silence of an answer, in s [30].",
     ),
     click.option("--retries", type=click.IntRange(0), help="Rounds without a new row [8]."),
     click.option(
         "--backoff",
-        type=Number(0, 600),
+        type=between(0, 600),
         help="Seconds to wait after the first such round [1]; they double.",
     ),
     click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),
@@ -210,19 +181,16 @@ _SCANNER = (
 )
 
 
-def source_options(command: CommandT) -> CommandT:
-    """Add the options that say what to fetch and when to be content."""
-    return reduce(lambda decorated, option: option(decorated), reversed(_SOURCE), command)
+def _adding(options: Sequence[Callable[[CommandT], CommandT]]) -> Callable[[CommandT], CommandT]:
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
-def resume_options(command: CommandT) -> CommandT:
-    """Add the options that say what is fresh enough to be left alone."""
-    return reduce(lambda decorated, option: option(decorated), reversed(_RESUME), command)
-
-
-def scanner_options(command: CommandT) -> CommandT:
-    """Add the options that say how to ask the scanner."""
-    return reduce(lambda decorated, option: option(decorated), reversed(_SCANNER), command)
+source_options = _adding(_SOURCE)
+"""Adds the options that say what to fetch and when to be content."""
+resume_options = _adding(_RESUME)
+"""Adds the options that say what is fresh enough to be left alone."""
+scanner_options = _adding(_SCANNER)
+"""Adds the options that say how to ask the scanner."""
 
 
 def source_arguments(arguments: dict[str, Any]) -> tuple[Path | None, str | None]:

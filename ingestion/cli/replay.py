@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ingestion.cli.group import cli, sample_folder
-from ingestion.cli.options import Number
+from ingestion.cli.options import between
 from ingestion.project import Project
 
 
@@ -25,7 +25,7 @@ from ingestion.project import Project
     type=click.Path(path_type=Path),
     help="Folder with bars.parquet and symbols.csv; the sample if not given.",
 )
-@click.option("--latency", type=Number(0, 600), default=0.0, help="Seconds before each answer.")
+@click.option("--latency", type=between(0, 600), default=0.0, help="Seconds before each answer.")
 @click.option(
     "--fail",
     "faults",

@@ -11,7 +11,7 @@ import click
 
 from ingestion.base.errors import GateRefused
 from ingestion.cli.group import cli
-from ingestion.cli.options import DAY, DURATION, INSTANT, Number, json_option
+from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
 from ingestion.cli.output import age, minute, show
 from ingestion.project import Project
 
@@ -105,14 +105,14 @@ def accepted_text(result: AcceptedHoles) -> str:
 )
 @click.option(
     "--min-coverage",
-    type=Number(0, 1),
+    type=between(0, 1),
     default=0.95,
     show_default=True,
     help="Of the newest snapshot.",
 )
 @click.option(
     "--max-stale-share",
-    type=Number(0, 1),
+    type=between(0, 1),
     default=0.05,
     show_default=True,
     help="Stale and missing symbols among those asked for.",
