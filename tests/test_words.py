@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMITS: dict[str, int] = {
     "ingestion/base": 7,
     "ingestion/jobs": 28,
-    "ingestion/lakehouse": 19,
+    "ingestion/lakehouse": 14,
     "ingestion/runs": 12,
 }
 
