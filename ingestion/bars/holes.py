@@ -458,16 +458,25 @@ class OpenHoles:
         window
             How long before the close, at most.
         """
-        markets = [market_of(name) for name in names]
         found = np.zeros(len(names), dtype=bool)
-        of_markets = [(np.array([each == hole.market for each in markets]), hole)
-                      for hole in self.of_markets]  # fmt: skip
-        of_symbols = [(np.array([each == symbol for each in names]), hole)
-                      for symbol, hole in self.of_symbols]  # fmt: skip
-        for own, hole in (*of_markets, *of_symbols):
-            ago = closes - hole.closes
-            found |= own & (ago > 0) & (ago <= window // timedelta(seconds=1))
+        for own, holes in self._of_names(names):
+            for hole in holes:
+                ago = closes[own] - hole.closes
+                found[own] |= (ago > 0) & (ago <= window // timedelta(seconds=1))
         return found
+
+    def _of_names(self, names: Sequence[str]) -> Iterator[tuple[list[int], list[Hole]]]:
+        """Yield the holes of a market or symbol, with the positions of the names that lack them."""
+        places: dict[str | None, list[int]] = {}
+        for at, name in enumerate(names):
+            for owner in (name, market_of(name)):
+                places.setdefault(owner, []).append(at)
+        holes: dict[str, list[Hole]] = {}
+        for owner, hole in (*((hole.market, hole) for hole in self.of_markets), *self.of_symbols):
+            holes.setdefault(owner, []).append(hole)
+        for owner, of_owner in holes.items():
+            if owner in places:
+                yield places[owner], sorted(of_owner)
 
     def missing_from(
         self, names: Sequence[str], numbers: NDArray[np.integer], closes: NDArray[np.int64]
@@ -488,41 +497,17 @@ class OpenHoles:
             one the first; :data:`NO_HOLE` where none is.
         """
         found = np.full(len(closes), NO_HOLE, dtype=np.int64)
-        by_market: dict[str, list[Hole]] = {}
-        for hole in self.of_markets:
-            by_market.setdefault(hole.market, []).append(hole)
-        by_symbol: dict[str, list[Hole]] = {}
-        for symbol, hole in self.of_symbols:
-            by_symbol.setdefault(symbol, []).append(hole)
-        markets = [market_of(name) for name in names]
-        for market, holes in by_market.items():
-            own = np.array([each == market for each in markets], dtype=bool)[numbers]
-            _note_first_hole(found, np.flatnonzero(own), numbers, closes, holes)
-        place = {name: number for number, name in enumerate(names)}
-        for symbol, holes in by_symbol.items():
-            if symbol in place:
-                own = numbers == place[symbol]
-                _note_first_hole(found, np.flatnonzero(own), numbers, closes, holes)
+        follows = np.append(False, numbers[1:] == numbers[:-1])[: len(numbers)]
+        for own, holes in self._of_names(names):
+            ends = np.array([hole.closes for hole in holes], dtype=np.int64)
+            opens = np.array([hole.opens for hole in holes], dtype=np.int64)
+            rows = np.flatnonzero(follows & np.isin(numbers, own))
+            first = np.searchsorted(ends, closes[rows - 1], side="right")
+            after = np.searchsorted(ends, closes[rows], side="left")
+            rows, first = rows[after > first], first[after > first]
+            known = found[rows]
+            found[rows] = np.where(known == NO_HOLE, opens[first], np.minimum(known, opens[first]))
         return found
-
-
-def _note_first_hole(
-    found: NDArray[np.int64],
-    rows: NDArray[np.intp],
-    numbers: NDArray[np.integer],
-    closes: NDArray[np.int64],
-    holes: Iterable[Hole],
-) -> None:
-    """Note the first of some holes between each of some bars and its symbol's bar before."""
-    ordered = sorted(holes)
-    ends = np.array([hole.closes for hole in ordered], dtype=np.int64)
-    opens = np.array([hole.opens for hole in ordered], dtype=np.int64)
-    rows = rows[1:][numbers[rows[1:]] == numbers[rows[1:] - 1]]
-    first = np.searchsorted(ends, closes[rows - 1], side="right")
-    after = np.searchsorted(ends, closes[rows], side="left")
-    rows, first = rows[after > first], first[after > first]
-    known = found[rows]
-    found[rows] = np.where(known == NO_HOLE, opens[first], np.minimum(known, opens[first]))
 
 
 def open_holes(lakehouse: Lakehouse, attendance: Attendance) -> OpenHoles:

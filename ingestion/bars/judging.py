@@ -32,7 +32,6 @@ from ingestion.bars.leaps import (
     Shown,
     SuspectedSplit,
     contradiction,
-    describe_leap,
     evidence,
     find_leaps,
 )
@@ -336,7 +335,6 @@ class _SymbolsImport:
         self.known.waiting_now(unplaced)
         kept, changed = take_effect(kept, self.stored, self.known, before)
         by.findings.add("splits_not_told", _UNDECIDED, count=self.undecided)
-        suspects = [describe_leap(leap, merged, leaps.held, by.names) for leap in leaps.suspects]
         return Prepared(
             bars=kept,
             repeated=repeated,
@@ -344,7 +342,7 @@ class _SymbolsImport:
             moved=changed,
             held=held,
             waited_in_vain=merged.take(leaps.bad & (merged.file == len(by.files))),
-            suspects=suspects,
+            suspects=leaps.suspects,
             contradictions=self.contradictions,
             restated=restated,
             refused_pasts=refused_pasts,
@@ -484,6 +482,7 @@ class _SymbolsImport:
         ratio, _ = self.known.ratios(merged)
         return merged, find_leaps(
             merged,
+            by.names,
             ratio,
             by.max_return,
             settled=settled,

@@ -16,7 +16,7 @@ import codecs
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -167,21 +167,6 @@ def roles_of(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
 def role_of(name: str) -> Role | None:
     """Return what a column of this name means; none where it means nothing."""
     return _ROLE_OF.get(plain_name(name))
-
-
-def missing_columns(
-    found: Iterable[Role], header: Sequence[str], needed: Sequence[Role] = NEEDED
-) -> str | None:
-    """Say which needed columns a header lacks; none where it has them all."""
-    missing = [role for role in needed if role not in found]
-    if not missing:
-        return None
-    has = ", ".join(name[:40] or "a column without a name" for name in header[:20]) or "none"
-    spelled = [
-        f"{role} may be called {_EXAMPLE_NAMES[role]}" for role in missing if role in _EXAMPLE_NAMES
-    ]
-    examples = f" ({'; '.join(spelled)})" if spelled else ""
-    return f"no column for {', '.join(missing)}; it has {has}{examples}"
 
 
 @dataclass(frozen=True)
@@ -447,7 +432,8 @@ def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> 
     # The line with the most known names was probably meant to be the header.
     headers = [header_of_line(cells) for _, cells in rows if any(cells)] or [header_of_line([])]
     best = max(headers, key=lambda header: len(header.series[0].columns))
-    if not best.series[0].columns and _reads_as_numbers(best.names):
+    numbers = sum(map(_is_number, best.names))
+    if not best.series[0].columns and numbers * 2 > len(best.names):
         raise InputError(
             f"{path} has no header, and its columns are not those of a known dump: the first line "
             f"is {','.join(best.names)[:120]}; put a line such as date,open,high,low,close,volume "
@@ -477,7 +463,15 @@ def _lacks(header: Header, needed: Sequence[Role]) -> str | None:
     found = set(header.series[0].columns)
     if found.issuperset(_SPLIT_TERMS):
         found.add(Role.SPLIT_RATIO)
-    return missing_columns(found, header.names, needed)
+    missing = [role for role in needed if role not in found]
+    if not missing:
+        return None
+    names = header.names[:20]
+    has = ", ".join(name[:40] or "a column without a name" for name in names) or "none"
+    known = [role for role in missing if role in _EXAMPLE_NAMES]
+    spelled = "; ".join(f"{role} may be called {_EXAMPLE_NAMES[role]}" for role in known)
+    examples = f" ({spelled})" if spelled else ""
+    return f"no column for {', '.join(missing)}; it has {has}{examples}"
 
 
 def _encodings(head: bytes) -> tuple[str, ...]:
@@ -555,7 +549,3 @@ def _is_number(text: str) -> bool:
         return read_number(text) == read_number(text)
     except ValueError:
         return False
-
-
-def _reads_as_numbers(cells: Sequence[str]) -> bool:
-    return sum(map(_is_number, cells)) * 2 > len(cells)

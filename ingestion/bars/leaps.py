@@ -113,27 +113,22 @@ def _evidence_of_split(
     logs: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Evidence:
     (start, end), (opened, close) = bounds, logs
+    shown, factor, elsewhere = Shown.UNDECIDED, np.nan, None
+    if at > start and bars.event[at] - bars.event[at - 1] <= LOOKBACK.total_seconds():
+        before = np.median(close[max(start, at - _AROUND) : at])
+        after = np.median([opened[at], *close[at : min(end, at + _AROUND - 1)]])
+        move, log_ratio = float(after - before), float(np.log(ratio))
+        with np.errstate(over="ignore"):  # a price may be as small as a number can be
+            factor = float(np.exp(move))
+        if abs(log_ratio) > np.log(SMALLEST) + 1e-9:
+            distances = [abs(move + log_ratio), abs(move), abs(move - log_ratio)]
+            shown = (Shown.LEAP, Shown.NO_LEAP, Shown.WRONG_WAY)[int(np.argmin(distances))]
+        if shown is Shown.NO_LEAP:
+            near = np.arange(max(start + 1, at - _ELSEWHERE), min(end, at + _ELSEWHERE + 1))
+            off = np.abs(opened[near] - close[near - 1] + log_ratio)
+            if len(near) and off.min() <= _SAME_RATIO:
+                elsewhere = utc_date(int(bars.timestamp[near[int(np.argmin(off))]]))
     day = utc_date(int(bars.timestamp[at]))
-    is_first = at == start
-    gap = 0 if is_first else bars.event[at] - bars.event[at - 1]
-    if is_first or gap > LOOKBACK.total_seconds():
-        return Evidence(number, at, day, ratio, Shown.UNDECIDED, np.nan, None)
-    before = np.median(close[max(start, at - _AROUND) : at])
-    after = np.median([opened[at], *close[at : min(end, at + _AROUND - 1)]])
-    move = float(after - before)
-    with np.errstate(over="ignore"):  # a price may be as small as a number can be
-        factor = float(np.exp(move))
-    log_ratio = float(np.log(ratio))
-    if abs(log_ratio) <= np.log(SMALLEST) + 1e-9:
-        return Evidence(number, at, day, ratio, Shown.UNDECIDED, factor, None)
-    distances = [abs(move + log_ratio), abs(move), abs(move - log_ratio)]
-    shown = (Shown.LEAP, Shown.NO_LEAP, Shown.WRONG_WAY)[int(np.argmin(distances))]
-    elsewhere = None
-    if shown is Shown.NO_LEAP:
-        near = np.arange(max(start + 1, at - _ELSEWHERE), min(end, at + _ELSEWHERE + 1))
-        off = np.abs(opened[near] - close[near - 1] + log_ratio)
-        if len(near) and off.min() <= _SAME_RATIO:
-            elsewhere = utc_date(int(bars.timestamp[near[int(np.argmin(off))]]))
     return Evidence(number, at, day, ratio, shown, factor, elsewhere)
 
 
@@ -216,18 +211,6 @@ _COARSE = 0.02
 """Prices in coarser steps than this, relative to the price, have such ratios by rounding."""
 
 
-@dataclass(frozen=True)
-class Leap:
-    """A leap that stays, or that nothing follows."""
-
-    at: int
-    """Position of the first bar at the new level."""
-    before: int
-    """Position of the last one at the old level."""
-    ratio: Fraction | None
-    """The split that it looks like."""
-
-
 @dataclass
 class Leaps:
     """What is wrong with some bars."""
@@ -238,11 +221,13 @@ class Leaps:
     """Shape ``(n,)``: bars whose level is in question."""
     step: NDArray[np.float64]
     """Shape ``(n,)``: split-adjusted close ÷ that of the bar before; NaN for a first bar."""
-    suspects: list[Leap] = field(default_factory=list)
+    suspects: list[SuspectedSplit] = field(default_factory=list)
+    """Leaps that stay, or that nothing follows."""
 
 
 def find_leaps(
     bars: Bars,
+    names: Sequence[str],
     ratio: NDArray[np.float64],
     limit: float,
     *,
@@ -257,6 +242,8 @@ def find_leaps(
     ----------
     bars
         As :func:`ingestion.bars.arrays.in_order` leaves them, one per session, as traded.
+    names
+        Symbols by number.
     ratio
         Shape ``(n,)``: the split ratio that takes effect at each bar, 1 for none.
     limit
@@ -288,9 +275,11 @@ def find_leaps(
     looks, which = _like_splits(opening, step)
     looks &= judged & may_split & ((ratio == 1) | unconfirmed)
     candidates = np.flatnonzero(is_far | looks)
-    for _, place in slices(bars) if len(candidates) else ():
+    for number, place in slices(bars) if len(candidates) else ():
         low, high = np.searchsorted(candidates, [place.start, place.stop])
-        symbol = _SymbolLeaps(bars, level, place, widest, stored, found)
+        if low == high:
+            continue
+        symbol = _SymbolLeaps(bars, names[number], level, place, widest, stored, found)
         for at in candidates[low:high].tolist():
             clean = None
             if looks[at] and not _is_coarse(bars, place, at) and not _is_busy(bars, place, at):
@@ -299,6 +288,9 @@ def find_leaps(
                 symbol.judge(at, clean)
             elif clean is not None:
                 symbol.judge_split(at, clean)
+        for suspect in symbol.suspects:
+            suspect.bars_held = int(found.held[place].sum())
+        found.suspects += symbol.suspects
     found.bad &= ~found.held
     return found
 
@@ -308,6 +300,7 @@ class _SymbolLeaps:
     """One symbol's bars while its leaps are looked at, from the earliest to the latest."""
 
     bars: Bars
+    name: str
     level: NDArray[np.float64]
     place: slice
     widest: float
@@ -315,6 +308,7 @@ class _SymbolLeaps:
     found: Leaps
     done: int = -1
     """Position up to which bars have been judged."""
+    suspects: list[SuspectedSplit] = field(default_factory=list)
 
     def judge(self, at: int, clean: Fraction | None) -> None:
         """Judge a step beyond the limit."""
@@ -330,7 +324,8 @@ class _SymbolLeaps:
             return
         head = at - self.place.start
         tail = self.place.stop - at
-        if head <= _HEAD and tail >= _TAIL and clean is None and not self._any_stored(at):
+        is_head = head <= _HEAD and tail >= _TAIL and clean is None
+        if is_head and not self.stored[self.place.start : at].any():
             self.found.bad[self.place.start : at] = True
             return
         self._hold(at, before, clean)
@@ -381,11 +376,20 @@ class _SymbolLeaps:
         before = self.level[max(self.place.start, at - 1 - _FEW_BARS) : at - 1]
         return bool((np.abs(before - self.level[at]) <= step / 4).any())
 
-    def _any_stored(self, end: int) -> bool:
-        return bool(self.stored[self.place.start : end].any())
-
     def _hold(self, at: int, before: int, clean: Fraction | None) -> None:
-        self.found.suspects.append(Leap(at, before, clean))
+        bars = self.bars
+        self.suspects.append(
+            SuspectedSplit(
+                symbol=self.name,
+                bar_open=int(bars.timestamp[at]),
+                ratio="?" if clean is None else ratio_text(float(clean)),
+                bars_held=0,
+                before=int(bars.timestamp[before]),
+                close_before=float(bars.close[before]),
+                open_after=float(bars.open[at]),
+                close_after=float(bars.close[at]),
+            )
+        )
         self.done = at
         if not self.stored[at]:
             self.found.held[at : self.place.stop] |= ~self.stored[at : self.place.stop]
@@ -440,7 +444,7 @@ _HEADER = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class SuspectedSplit:
     """A leap that stays: a split that nobody recorded, another unit, or a real move."""
 
@@ -473,23 +477,6 @@ class SuspectedSplit:
             f"{self.symbol}, {self.date}: close {self.close_before:g}, then open "
             f"{self.open_after:g} and close {self.close_after:g}, like a split of {looks}"
         )
-
-
-def describe_leap(
-    leap: Leap, bars: Bars, held: NDArray[np.bool_], names: Sequence[str]
-) -> SuspectedSplit:
-    """Describe a leap among some bars."""
-    number = bars.symbol[leap.at]
-    return SuspectedSplit(
-        symbol=names[number],
-        bar_open=int(bars.timestamp[leap.at]),
-        ratio="?" if leap.ratio is None else ratio_text(float(leap.ratio)),
-        bars_held=int((held & (bars.symbol == number)).sum()),
-        before=int(bars.timestamp[leap.before]),
-        close_before=float(bars.close[leap.before]),
-        open_after=float(bars.open[leap.at]),
-        close_after=float(bars.close[leap.at]),
-    )
 
 
 def suspected_file(suspects: Iterable[SuspectedSplit]) -> bytes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
-from ingestion.bars.splits import read_recorded
+from ingestion.bars.splits import ratios_at, read_recorded
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.base.instants import DAY, date_of_day
 from ingestion.catalog import OHLCV_1D
@@ -196,20 +196,7 @@ class Known:
         return [Split(symbol, event, ratio) for (symbol, event), ratio in found.items()]
 
     def _at_bars(self, bars: Bars, splits: Ratios) -> NDArray[np.float64]:
-        """Return the ratio that is recorded for each bar's own session; NaN for none."""
-        ratios = np.full(len(bars), np.nan)
-        here = [(key, ratio) for key, ratio in splits.items() if key[0] in self._numbers]
-        if not here or not len(bars):
-            return ratios
-        keys = keys_of(bars.symbol, bars.event)
-        wanted = keys_of(
-            np.array([self._numbers[symbol] for (symbol, _), _ in here]),
-            np.array([event for (_, event), _ in here], dtype=np.int64),
-        )
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        there = keys[at] == wanted
-        ratios[at[there]] = np.array([ratio for _, ratio in here])[there]
-        return ratios
+        return ratios_at(bars, self._numbers, splits)
 
 
 def read_around(stored: NearbyBars, bars: Bars, known: Known) -> None:

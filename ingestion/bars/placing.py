@@ -87,9 +87,10 @@ def place_times(
     """
     opens = times.seconds.copy()
     closes = np.full(len(opens), NO_CLOSE, dtype=np.int64)
-    named = {name: n for n, name in enumerate(symbols) if name is not None}
-    numbers = np.array(list(named.values()), dtype=np.int64)
-    for symbol, at in by_hours(list(named)).items():
+    # Two names of a vendor may be one symbol.
+    named = [(n, name) for n, name in enumerate(symbols) if name is not None]
+    numbers = np.array([n for n, _ in named], dtype=np.int64)
+    for symbol, at in by_hours([name for _, name in named]).items():
         rows = np.flatnonzero(np.isin(which, numbers[at]))
         opens[rows], closes[rows] = _place_times_of(symbol, times.take(rows))
     return opens, closes

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.arrays import Bars, Split, close_seconds, key_of, keys_of, slices
+from ingestion.bars.arrays import Bars, Split, close_seconds, key_of, keys_of, places, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
 from ingestion.bars.placing import NO_CLOSE, name_rows, place_times, why_no_place
@@ -87,6 +87,33 @@ def read_recorded(lakehouse: Lakehouse) -> dict[tuple[str, int], float]:
     )
     symbols, events, ratios = (column.to_pylist() for column in rows.columns)
     return dict(zip(zip(symbols, events, strict=True), ratios, strict=True))
+
+
+def ratios_at(
+    bars: Bars, numbers: Mapping[str, int], splits: Mapping[tuple[str, int], float]
+) -> NDArray[np.float64]:
+    """Return the ratio of each bar's own session; NaN for none.
+
+    Parameters
+    ----------
+    bars
+        In any order.
+    numbers
+        The numbers of symbols.
+    splits
+        Ratios by symbol and close, Unix seconds.
+    """
+    ratios = np.full(len(bars), np.nan)
+    here = [
+        (numbers[name], event, ratio) for (name, event), ratio in splits.items() if name in numbers
+    ]
+    if here:
+        symbol, event, ratio = (np.array(column) for column in zip(*here, strict=True))
+        keys = keys_of(symbol, event)
+        order = np.argsort(keys)
+        at = places(keys[order], keys_of(bars.symbol, bars.event))
+        ratios[at >= 0] = ratio[order][at[at >= 0]]
+    return ratios
 
 
 class RecordedSplits:

@@ -39,7 +39,7 @@ from ingestion.bars.arrays import (
 )
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, with_assumed_hours
-from ingestion.bars.splits import read_recorded
+from ingestion.bars.splits import ratios_at, read_recorded
 from ingestion.base import clock
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, utc
 from ingestion.base.spill import runs
@@ -152,15 +152,6 @@ class StoredDay:
             found = found or of_close.get((names[number], int(bars.event[n])))
             if found is not None:
                 yield n, found
-
-    def values(self, name: str) -> NDArray[np.float64]:
-        """Return a column of numbers."""
-        values: NDArray[np.float64] = self.rows[name].to_numpy()
-        return values
-
-    def source(self, at: int) -> str:
-        """Return where a row comes from."""
-        return str(self.rows["source"][at].as_py())
 
     def row(self, at: int) -> dict[str, Any]:
         """Return a whole row."""
@@ -433,17 +424,9 @@ class _DayComparison:
         self._numbers = {name: number for number, name in enumerate(incoming.names)}
         bars = incoming.bars
         self._assumed = have_assumed_hours(incoming.names, bars.symbol, bars.event)
-        self._ahead = np.ones(len(bars))
+        ahead = ratios_at(bars, self._numbers, read_recorded(lakehouse))
+        self._ahead = np.where(np.isnan(ahead), 1.0, ahead)
         """The ratio that waits for each bar."""
-        if ahead := read_recorded(lakehouse):
-            waiting = [(key, ratio) for key, ratio in ahead.items() if key[0] in self._numbers]
-            symbol = np.array([self._numbers[name] for (name, _), _ in waiting], dtype=np.int32)
-            event = np.array([event for (_, event), _ in waiting], dtype=np.int64)
-            keys = keys_of(symbol, event)
-            order = np.argsort(keys)
-            at = places(keys[order], keys_of(bars.symbol, bars.event))
-            ratios = np.array([ratio for _, ratio in waiting])[order]
-            self._ahead[at >= 0] = ratios[at[at >= 0]]
 
     def changed(self, at: NDArray[np.intp], stored: StoredDay, beside: dict[int, Twin]) -> pa.Table:
         """Return the rows of a day's bars that differ from what is stored, not created yet."""
@@ -454,16 +437,17 @@ class _DayComparison:
         of_known = match[known]
         unsaid = np.isnan(day.split_ratio)
         day.split_ratio[unsaid] = self._ahead[at][unsaid]
-        day.split_ratio[unsaid & known] = stored.values("split_ratio")[match[unsaid & known]]
+        ratios = stored.rows["split_ratio"].to_numpy()
+        day.split_ratio[unsaid & known] = ratios[match[unsaid & known]]
         day.timestamp[known] = stored.opens[of_known]
         same = known.copy()
         for name in VALUES if len(of_known) else ():
-            new, old = getattr(day, name)[known], stored.values(name)[of_known]
+            new, old = getattr(day, name)[known], stored.rows[name].to_numpy()[of_known]
             same[known] &= np.abs(new - old) <= incoming.tolerance * np.maximum(
                 np.abs(new), np.abs(old)
             )
         for n in np.flatnonzero(known & ~same).tolist():
-            if self._stays(stored.source(int(match[n]))):
+            if self._stays(stored.rows["source"][int(match[n])].as_py()):
                 written.overruled.append(incoming.names[day.symbol[n]])
                 same[n] = True
         for n, withdrawn in stored.find_withdrawn(day, incoming.names):
@@ -533,11 +517,6 @@ class _DayComparison:
 
 
 def _has_same_prices(bars: Bars, at: int, prices: Mapping[str, float], tolerance: float) -> bool:
-    return all(
-        _is_close(float(getattr(bars, name)[at]), value, tolerance)
-        for name, value in prices.items()
-    )
-
-
-def _is_close(new: float, old: float, tolerance: float) -> bool:
-    return abs(new - old) <= tolerance * max(abs(new), abs(old))
+    """Return whether a bar has such prices, but for a relative tolerance."""
+    pairs = [(float(getattr(bars, name)[at]), old) for name, old in prices.items()]
+    return all(abs(new - old) <= tolerance * max(abs(new), abs(old)) for new, old in pairs)

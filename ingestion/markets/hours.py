@@ -152,7 +152,8 @@ def feed_delay(update_mode: str | None) -> int:
 
 
 _NEW_YORK = ZoneInfo(NEW_YORK)
-_NEW_YORK_ROLL = wall_time(17)
+DEALERS_CLOSE = wall_time(17)
+"""When dealers' days end, there."""
 
 
 class BarState(StrEnum):
@@ -175,18 +176,9 @@ def bar_close(symbol: str, bar_open: int) -> int:
 
 
 def bar_closes(symbol: str, bar_opens: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return when each daily bar of one symbol closes.
+    """Return when each daily bar of one symbol closes, in the order of their opens.
 
-    Parameters
-    ----------
-    bar_opens
-        Shape ``(n,)``, in any order, repetitions allowed.
-
-    Returns
-    -------
-    NDArray[np.int64]
-        Shape ``(n,)``, in the order of ``bar_opens``; each later than its open, by at most 25 h
-        (a dealer's day in which New York's clocks go back).
+    Each is later than its open, by at most 25 h: a dealer's day in which New York's clocks go back.
     """
     return known_bar_closes(symbol, bar_opens)[0]
 
@@ -226,9 +218,8 @@ def bar_state(
     Returns
     -------
     BarState
-        ``CLOSED`` from the close plus the delay on. Before that ``OPEN``,
-        or ``UNKNOWN`` if the close is not known but for the 24-hour rule. ``UNKNOWN`` also without
-        ``bar_open``.
+        ``CLOSED`` from the close plus the delay on. Before that ``OPEN``, or ``UNKNOWN`` if the
+        close is not known but for the 24-hour rule. ``UNKNOWN`` also without ``bar_open``.
     """
     if bar_open is None:
         return BarState.UNKNOWN
@@ -279,5 +270,5 @@ def _closes_and_certainty(
 
 def _next_new_york_roll(instant: int) -> int:
     local = datetime.fromtimestamp(instant, _NEW_YORK)
-    day = local.date() if local.time() < _NEW_YORK_ROLL else local.date() + timedelta(days=1)
-    return int(datetime.combine(day, _NEW_YORK_ROLL, _NEW_YORK).timestamp())
+    day = local.date() if local.time() < DEALERS_CLOSE else local.date() + timedelta(days=1)
+    return int(datetime.combine(day, DEALERS_CLOSE, _NEW_YORK).timestamp())

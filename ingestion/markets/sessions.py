@@ -23,6 +23,7 @@ from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.markets.calendars import Calendar, calendar_of
 from ingestion.markets.exchanges import CALENDARS, ROUND_THE_CLOCK_SYMBOLS
 from ingestion.markets.hours import (
+    DEALERS_CLOSE,
     NEW_YORK,
     ClosingRule,
     hours_of,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 
 _NEW_YORK = ZoneInfo(NEW_YORK)
-_NEW_YORK_ROLL = wall_time(17)
 _SATURDAY = 5
 _SUNDAY = 6
 
@@ -81,7 +81,7 @@ def session_bounds(exchange: str, label: date) -> tuple[int, int] | None:
         if label.weekday() >= _SATURDAY:
             return None
         opens, closes = (
-            datetime.combine(day, _NEW_YORK_ROLL, _NEW_YORK)
+            datetime.combine(day, DEALERS_CLOSE, _NEW_YORK)
             for day in (label - timedelta(days=1), label)
         )
         return int(opens.timestamp()), int(closes.timestamp())
@@ -94,17 +94,7 @@ def sessions_of_labels(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return opens and closes of the sessions that dates name, as :func:`session_bounds` does.
 
-    Parameters
-    ----------
-    exchange
-        TradingView exchange code.
-    days
-        Shape ``(n,)``: labels, as days from 1970-01-01.
-
-    Returns
-    -------
-    tuple[NDArray[np.int64], NDArray[np.int64]]
-        Shape ``(n,)`` each; −1 for a date without a session.
+    The dates are days from 1970-01-01; −1 stands for a date without a session.
     """
     import numpy as np
 
@@ -184,7 +174,7 @@ def previous_close(symbol: str, close: int) -> int | None:
         day = datetime.fromtimestamp(close, _NEW_YORK).date() - timedelta(days=1)
         while day.weekday() >= _SATURDAY:
             day -= timedelta(days=1)
-        return int(datetime.combine(day, _NEW_YORK_ROLL, _NEW_YORK).timestamp())
+        return int(datetime.combine(day, DEALERS_CLOSE, _NEW_YORK).timestamp())
     return None
 
 
@@ -216,12 +206,9 @@ open from 20:00 UTC on.
 
 
 def by_hours(symbols: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """Group symbols by what decides their hours.
+    """Group symbols by what decides their hours: the positions of all, by one that stands for them.
 
-    Returns
-    -------
-    dict[str, NDArray[np.intp]]
-        For one symbol of each group, the positions of all.
+    For most it is the code of their exchange and a colon.
     """
     import numpy as np
 
@@ -233,20 +220,7 @@ def by_hours(symbols: Sequence[str]) -> dict[str, NDArray[np.intp]]:
 
 
 def bars_by_hours(names: Sequence[str], symbol: NDArray[np.int32]) -> dict[str, NDArray[np.intp]]:
-    """Group bars by what decides their hours.
-
-    Parameters
-    ----------
-    names
-        Symbols by number.
-    symbol
-        Shape ``(n,)``: the number of each bar's symbol.
-
-    Returns
-    -------
-    dict[str, NDArray[np.intp]]
-        For one symbol of each group, the positions of all its bars.
-    """
+    """Group bars as :func:`by_hours` groups symbols, by the number of each among some names."""
     import numpy as np
 
     present = np.unique(symbol)  # of thousands of names a date or a file has a few
@@ -281,12 +255,7 @@ def have_assumed_hours(
 ) -> NDArray[np.bool_]:
     """Return which bars are of sessions whose hours are assumed, beyond their calendar's end.
 
-    Parameters
-    ----------
-    names
-        Symbols by number.
-    symbol, closes
-        Shape ``(n,)``: the number of each bar's symbol, and its close.
+    Of each bar are given the number of its symbol among some names, and its close.
     """
     import numpy as np
 

@@ -90,6 +90,17 @@ def test_parquet_times_of_any_type_are_read(
     assert (row["timestamp"], row["event_timestamp"]) == (seconds(OPENED), utc(CLOSED))
 
 
+def test_two_names_of_one_symbol_are_one_series(run: Import, stored: Rows, write: Write) -> None:
+    lines = [
+        *("2021-03-03,BRK-B,10,12,9,11,1000", "2021-03-04,BRK.B,11,13,10,12,1000"),
+        *("2021-03-05,NYSE:BRK.B,12,14,11,13,1000", "2021-03-05 14:30,BRK.B.US,12,14,11,13,1000"),
+    ]
+    path = write("v.csv", "date,symbol,open,high,low,close,volume\n" + "\n".join(lines) + "\n")
+    result = run(path, exchange="NYSE")
+    assert (result.written, result.refused) == (3, 0)
+    assert {row["symbol"] for row in stored()} == {"NYSE:BRK.B"}
+
+
 @pytest.mark.parametrize("volume", [1000, None], ids=["volume", "no volume"])
 @pytest.mark.parametrize("column", ["timestamp", "symbol"])
 def test_instants_of_an_unknown_zone_are_an_input_error(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,7 +37,6 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
     Lakehouse,
-    Part,
     RunFile,
     by_date,
     list_parts,
@@ -47,23 +46,12 @@ from ingestion.lakehouse import (
 )
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
-from ingestion.markets.universe import read_universe
+from ingestion.markets.universe import Universe, read_universe
 from ingestion.project import Project
 from ingestion.runs.receipt_file import is_done, newest_receipt, receipt_told, receipts_told
 from ingestion.runs.run import Run
 
 DATA_INGEST_FILE = "data_ingest.json"
-
-
-class _AskedRun(NamedTuple):
-    """The symbols that a run of ``data-ingest`` has asked for."""
-
-    run_id: str
-    started: datetime
-    name: str
-    """Name of the candidates file, or of the market."""
-    symbols: frozenset[str] | None
-    """None for a whole market."""
 
 
 def markets_asked_for(
@@ -81,42 +69,29 @@ def markets_asked_for(
     since
         Earlier runs do not count; if there are no others, all markets are asked for.
     """
+
+    def read(receipt: dict[str, Any]) -> tuple[str, datetime, Universe]:
+        universe = read_universe(receipt["request"]["source"])
+        return receipt["run_id"], parse_instant(receipt["started"]), universe
+
     profiles = known_profiles(lakehouse, lambda _: None)
     seen: set[tuple[bool, str]] = set()
-    found: set[str] = set()
-    for asked in receipts_told(lakehouse, DATA_INGEST_FILE, _asked_run, lambda _: None):
-        if asked.started < since or found >= markets:
+    found: set[str | None] = set()
+    for run_id, started, universe in receipts_told(
+        lakehouse, DATA_INGEST_FILE, read, lambda _: None
+    ):
+        if started < since or found >= markets:
             break
-        profile = _flow_of_run(lakehouse, asked.run_id)
-        key = profile is not None, profile or asked.name
+        profile = None
+        if (file := run_file(lakehouse, run_id, FLOW_FILE)).exists():
+            profile = receipt_told(file, lambda receipt: str(receipt["profile"]), lambda _: None)
+        key = profile is not None, profile or universe.profile
         if key in seen:
             continue
         seen.add(key)
         if profile is None or profile in profiles:
-            found |= markets if asked.symbols is None else _markets_of(asked.symbols) & markets
-    return found if seen else markets
-
-
-def _asked_run(receipt: dict[str, Any]) -> _AskedRun:
-    universe = read_universe(receipt["request"]["source"])
-    return _AskedRun(
-        receipt["run_id"],
-        parse_instant(receipt["started"]),
-        universe.profile,
-        None if universe.symbols is None else frozenset(universe.symbols),
-    )
-
-
-def _markets_of(symbols: Iterable[str]) -> set[str]:
-    return {market for symbol in symbols if (market := market_of(symbol))}
-
-
-def _flow_of_run(lakehouse: Lakehouse, run_id: str) -> str | None:
-    """Return the name of the flow that a run is of; None if it is of none."""
-    file = run_file(lakehouse, run_id, FLOW_FILE)
-    if not file.exists():
-        return None
-    return receipt_told(file, lambda receipt: str(receipt["profile"]), lambda _: None)
+            found |= markets if universe.symbols is None else set(map(market_of, universe.symbols))
+    return markets & found if seen else markets
 
 
 LOOKBACK = timedelta(days=90)
@@ -129,6 +104,7 @@ _GRACE = timedelta(hours=1)
 _NAMED = 10
 """Sessions that are listed one by one."""
 _DAY = timedelta(days=1)
+_COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
 
 
 @dataclass(frozen=True)
@@ -337,7 +313,9 @@ class _Recent:
         for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first)).items():
             if day > at.date():
                 break
-            rows = _keys(parts)
+            rows = without_withdrawn(
+                pa.concat_tables([read_part(part, OHLCV_1D, _COLUMNS) for part in parts])
+            )
             recent.attendance.add(
                 symbols.numbers(rows["symbol"]), close_seconds(rows), symbols.names
             )
@@ -396,9 +374,3 @@ class _Recent:
                 if closes + delay(market) <= at and not session.is_assumed:
                     found.append(MissingSession(market, session.label, closes, newest))
         return found
-
-
-def _keys(parts: list[Part]) -> pa.Table:
-    columns = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
-    rows = pa.concat_tables([read_part(part, OHLCV_1D, columns) for part in parts])
-    return without_withdrawn(rows)
