@@ -18,6 +18,9 @@ from typing import TypeVar
 
 from ingestion.base.errors import InputError
 
+FILE_MODULE = "tvfeast_file_"
+"""Begins the name of a module that is a project's file."""
+
 Kind = TypeVar("Kind")
 
 _loaded: dict[Path, tuple[bytes, ModuleType]] = {}
@@ -39,7 +42,7 @@ def load_file(path: Path) -> ModuleType:
     Returns
     -------
     ModuleType
-        Its ``__file__`` is the resolved path; its ``__name__`` begins with ``tvfeast_file_``.
+        Its ``__file__`` is the resolved path; its ``__name__`` begins with :data:`FILE_MODULE`.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def place(module: ModuleType, name: str) -> str:
 
 def _run(path: Path, source: bytes) -> ModuleType:
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    module = ModuleType(f"tvfeast_file_{digest}_{path.stem}")
+    module = ModuleType(f"{FILE_MODULE}{digest}_{path.stem}")
     module.__file__ = str(path)
     try:
         code = compile(source, str(path), "exec", dont_inherit=True)

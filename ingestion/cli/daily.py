@@ -322,8 +322,7 @@ def _step_text(step: StepOutcome) -> str:
         return step.status.upper()
     if step.reason:
         return f"{step.status.upper()}: {step.reason}"
-    # Each group of the scanner has a step of its own.
-    job = "feature-ingest" if step.name.startswith("feature-ingest") else step.name
+    job = "feature-ingest" if step.group else step.name
     return _TEXTS[job](step.result).partition("\n")[0]
 
 

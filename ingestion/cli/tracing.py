@@ -316,8 +316,8 @@ def _written(version: Version) -> Iterator[str]:
     merged = f", merged from {version.written_as}" if version.written_as else ""
     yield f"    {version.part}{merged}"
     yield f"    {f'SHA-256 {version.sha256}' if version.sha256 else 'no hash was recorded'}"
-    if version.receipts:
-        yield f"    {', '.join(version.receipts)}"
+    if version.receipt:
+        yield f"    {version.receipt}"
 
 
 def _bar(bar: Bar) -> str:

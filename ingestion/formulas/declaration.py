@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ingestion.base.instants import DAY
+from ingestion.base.loading import FILE_MODULE
 from ingestion.catalog.formula import Formula, LookBack
 from ingestion.formulas.windows import Matrix
 
@@ -184,13 +185,15 @@ class BarFormula(Formula):
 
     @property
     def description(self) -> str:
-        """Its function's name, and what the docstring says of formula and source."""
+        """Where its function is, and what the docstring says of formula and source."""
         function = self.function
         name = getattr(function, "__qualname__", repr(function))
+        is_of_project = function.__module__.startswith(FILE_MODULE)
+        where = f"{name} in {self.place}" if is_of_project else f"{function.__module__}.{name}"
         prose = inspect.getdoc(function) or self.meaning
         for section in ("\nParameters\n", "\nReturns\n", "\nExamples\n"):
             prose = prose.partition(section)[0]
-        return f"{function.__module__}.{name}: {' '.join(prose.split())}"
+        return f"{where}: {' '.join(prose.split())}"
 
 
 def formula(

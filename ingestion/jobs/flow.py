@@ -59,6 +59,8 @@ class StepOutcome:
 
     name: str
     status: Status
+    group: str | None = None
+    """Which of the scanner's groups it fetches, if it fetches one."""
     reason: str = ""
     """Why it was refused, failed, had nothing to do, or was not run."""
     duration_s: float = 0.0
@@ -153,7 +155,7 @@ def flow_data(
     name, started = profile or request.source.profile, clock.now()
     with Run.open(project, "flow-data", request, file=RECEIPT_FILE) as run:
         chain = _chain(project, request, progress, run, name)
-        steps = [StepOutcome(step.name, Status.NOT_RUN) for step in chain]
+        steps = [StepOutcome(step.name, Status.NOT_RUN, step.group) for step in chain]
         profiles = with_run(known_profiles(project.lakehouse), name, run.id)
         run.tell(profile=name, every=every, profiles=profiles)
         _tell(run, steps)
@@ -240,6 +242,7 @@ class _NothingToDo(Exception):
 
 class _Step(NamedTuple):
     name: str
+    group: str | None
     needs: tuple[str, ...]
     """Steps without whose result this one would publish what is not known to be right."""
     run: Callable[[], Any]
@@ -285,14 +288,16 @@ def _chain(
     return (
         _Step(
             "data-ingest",
+            None,
             (),
             lambda: data_ingest(project, request, progress, run, scans),
             refuse_unless_usable,
         ),
-        _Step("meta-ingest", (), lambda: meta_ingest(project, request, progress, run, scans)),
+        _Step("meta-ingest", None, (), lambda: meta_ingest(project, request, progress, run, scans)),
         *(
             _Step(
                 _ingest_step(project, group),
+                group.name,
                 (),
                 partial(
                     feature_ingest,
@@ -305,11 +310,11 @@ def _chain(
             )
             for group in groups
         ),
-        _Step("local-features", (), compute),
-        _Step("validate", (), gate, refuse_unless_passed),
-        _Step("materialize", ("validate",), load),
-        _Step("verify --online", ("materialize",), compare, refuse_unless_equal),
-        _Step("status", (), lambda: status(project, profile=profile), refuse_unless_fresh),
+        _Step("local-features", None, (), compute),
+        _Step("validate", None, (), gate, refuse_unless_passed),
+        _Step("materialize", None, ("validate",), load),
+        _Step("verify --online", None, ("materialize",), compare, refuse_unless_equal),
+        _Step("status", None, (), lambda: status(project, profile=profile), refuse_unless_fresh),
     )
 
 
@@ -319,7 +324,7 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
         if waits_for := [name for name in step.needs if name in stopped]:
             stopped.add(step.name)
             reason = f"it needs {' and '.join(waits_for)}"
-            yield StepOutcome(step.name, Status.NOT_RUN, reason), None
+            yield StepOutcome(step.name, Status.NOT_RUN, step.group, reason), None
             continue
         began = time.monotonic()
         state, reason = Status.DONE, ""
@@ -338,12 +343,13 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
             state = Status.REFUSED if isinstance(error, GateRefused) else Status.FAILED
             reason, failure = str(error), error
         duration = round(time.monotonic() - began, 3)
-        yield StepOutcome(step.name, state, reason, duration, result), failure
+        yield StepOutcome(step.name, state, step.group, reason, duration, result), failure
 
 
 def _told(step: StepOutcome) -> dict[str, object]:
     return {
         "step": step.name,
+        "group": step.group,
         "status": step.status,
         "reason": step.reason,
         "duration_s": step.duration_s,

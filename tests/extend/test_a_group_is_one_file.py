@@ -26,9 +26,11 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from ingestion.base.errors import InputError
+from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.store_files import read_configuration
 from ingestion.cli.commands import cli
+from ingestion.jobs.compute.local_features import local_features
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
@@ -233,6 +235,9 @@ def test_a_backfill_says_what_it_does_to_each_group(world: World):
 def test_explain_says_where_a_value_comes_from(world: World, feature: str, value: Any, source: str):
     (story,) = world.run("explain", A, feature)["stories"]
     assert source in story["source"]
+    assert "tvfeast_file" not in story["source"]
+    job = "local_features.json" if "bars" in feature else "feature_ingest.mine.json"
+    assert story["versions"][0]["receipt"] == f"_runs/{world.flow['run_id']}/{job}"
     if value is not None:
         assert story["versions"][0]["value"] == value
         assert story["online"]["value"] == value
@@ -250,6 +255,11 @@ def test_explain_says_that_the_scanner_did_not_know_a_column(world: World):
 def test_status_verify_and_parity_know_them(world: World):
     status = world.run("status")
     assert {"mine", "mine_bars"} <= {group["view"] for group in status["groups"]}
+    scanned = {step["group"]: step["name"] for step in world.flow["steps"] if step["group"]}
+    assert scanned == {
+        "mine": "feature-ingest mine",
+        "tv_technicals_1d": "feature-ingest",
+    }
     assert not world.run("verify")["faults"]
     assert {"gap"} <= {column["feature"] for column in world.run("parity")["report"]["columns"]}
 
@@ -375,6 +385,41 @@ def test_compaction_changes_no_row(world: World):
 def test_a_feature_that_is_no_number_cannot_be_ranked_by(world: World):
     result = CliRunner().invoke(cli, ["select", "--by", "mine:AnalystRating"])
     assert "is a string: name a number" in str(result.exception)
+
+
+def test_a_computed_group_that_is_refused_keeps_no_other_from_being_written(
+    settings: Project, tmp_path: Path
+):
+    groups = """
+from ingestion.catalog import FeatureGroup, FromBars, Identity, Quality
+
+REFUSED, KEPT = (
+    FeatureGroup(
+        name=name,
+        meaning="computed from bars",
+        source=FromBars(),
+        ttl="12d",
+        features=["RSI", "AO"],
+        quality=Quality(identities=rules, judged_from=1),
+    )
+    for name, rules in (("a_refused", (Identity("RSI", (("AO", 1.0),)),)), ("z_kept", ()))
+)
+"""
+    (settings.folder / "feature_repo" / "groups").mkdir(exist_ok=True)
+    (settings.folder / "feature_repo" / "groups" / "two.py").write_text(groups)
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    since = pc.field("timestamp") > MONDAY.timestamp() - 60 * 86_400
+    pq.write_table(bars.filter(since & (pc.field("symbol") == A)), tmp_path / "bars.parquet")
+    import_bars(settings, ImportRequest((tmp_path / "bars.parquet",)))
+    with pytest.raises(GateRefused, match=r"a_refused: .*z_kept \(\d+ rows\)"):
+        local_features(settings)
+    newest = {
+        group.name: max(part.date for part in list_parts(settings.lakehouse, group))
+        for group in settings.catalog.computed
+        if list_parts(settings.lakehouse, group)
+    }
+    assert newest.pop("a_refused") < MONDAY.date()
+    assert newest == {"local_1d": MONDAY.date(), "z_kept": MONDAY.date()}
 
 
 def test_replacing_the_project_changes_no_other(world: World, tmp_path: Path):

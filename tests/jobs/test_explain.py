@@ -44,7 +44,8 @@ def lakehouse(tmp_path: Path, at) -> Project:
     for number in range(3):
         write(settings, f"run-{number}", EVENING, EVENING + number * HOUR, 50.0 + number)
     write(settings, "run-3", EVENING + DAY, EVENING + DAY, 60.0)
-    write_run_file(settings.lakehouse, "run-2", "feature_ingest.tv_technicals_1d.json", b"{}")
+    receipt = b'{"run_id": "run-2", "group": "tv_technicals_1d"}'
+    write_run_file(settings.lakehouse, "run-2", "feature_ingest.tv_technicals_1d.json", receipt)
     return settings
 
 
@@ -74,7 +75,7 @@ def test_restatements_are_told_the_last_first(lakehouse: Project):
     told = story(lakehouse, EVENING + 3 * HOUR)
     assert [version.value for version in told.versions] == [52.0, 51.0, 50.0]
     assert [version.run_id for version in told.versions] == ["run-2", "run-1", "run-0"]
-    assert told.versions[0].receipts == ("_runs/run-2/feature_ingest.tv_technicals_1d.json",)
+    assert told.versions[0].receipt == "_runs/run-2/feature_ingest.tv_technicals_1d.json"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ingestion.jobs.profiles import (
     known_profiles,
     with_run,
 )
-from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, write_run_file
+from ingestion.lakehouse import Lakehouse, append_part, lakehouse_lock, run_file, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import new_run_id
 from tests.declared import LOCAL_1D
@@ -111,8 +111,8 @@ def scanned(symbols: list[str], event: datetime):
     return table.set_column(place, table.schema.field(place), [["scanner"] * len(symbols)])
 
 
-def write(root: Path, run_id: str, name: str, document: dict[str, object]) -> None:
-    write_run_file(LocalDisk(root), run_id, name, json.dumps(document).encode())
+def write(root: Lakehouse, run_id: str, name: str, document: dict[str, object]) -> None:
+    write_run_file(root, run_id, name, json.dumps(document).encode())
 
 
 def three_days(flow: Flow, name: str, symbols: list[str], hour: int = 0, **more) -> None:
@@ -143,6 +143,27 @@ def test_each_flow_has_its_own_line(settings: Project, flow: Flow, at):
     assert any(line.split()[:2] == ["asia", "10"] and "done" in line for line in text)
     document = plain(report)["profiles"][1]
     assert (document["name"], document["every"], document["symbols"]) == ("asia", 86_400, 10)
+
+
+def test_each_group_of_the_scanner_is_judged_by_its_own_coverage(settings: Project, flow: Flow):
+    (settings.folder / "feature_repo" / "groups").mkdir()
+    (settings.folder / "feature_repo" / "groups" / "mine.py").write_text(
+        "from ingestion.catalog import Column, FeatureGroup, Scanner\n"
+        "GROUP = FeatureGroup(name='mine', meaning='mine', source=Scanner(), ttl='4d',\n"
+        "    features=[Column('beta_1_year', meaning='beta over a year')])\n"
+    )
+    run_id = flow("asia", WEDNESDAY, ASIA)
+    receipt = json.loads(
+        run_file(settings.lakehouse, run_id, "feature_ingest.tv_technicals_1d.json").read()
+    )
+    receipt |= {"group": "mine", "coverage": 0.4}
+    write(settings.lakehouse, run_id, "feature_ingest.mine.json", receipt)
+    report = status(settings)
+    coverage = {"tv_technicals_1d": 1.0, "mine": 0.4}
+    assert of(report, "asia").coverage == coverage
+    assert {each.view: each.coverage for each in report.demands} == coverage | {"local_1d": None}
+    assert {each.view: each.coverage for each in report.groups} == coverage | {"local_1d": None}
+    assert any("asia: mine covers 40.0%" in problem for problem in report.problems)
 
 
 def test_a_failure_is_said_also_after_another_flows_success(settings: Project, flow: Flow):

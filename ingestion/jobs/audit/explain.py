@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -184,7 +184,7 @@ def _version(
     origin, part = row.origin, row.part
     run_id = origin.run_id if origin else None
     receipts = receipts_of_run(lakehouse, run_id) if run_id else []
-    said = list(_said(receipts))
+    said = dict(_said(receipts))
     written_as = origin.part if origin and origin.part != part else None
     recorded = {entry.part: entry for entry in read_ledger(lakehouse, run_id)} if run_id else {}
     entry = recorded.get(written_as or part)
@@ -193,23 +193,44 @@ def _version(
         event=row.values[group.event],
         created=row.values[_CREATED],
         run_id=run_id,
-        receipts=tuple(receipt.key for receipt in receipts),
+        receipt=_receipt_of(said, group, written_as or part),
         part=part,
         written_as=written_as,
         sha256=entry.sha256 if entry else None,
         is_older=column.name in row.lacks,
         reason=next(
-            (str(why) for each in said if (why := _reason(each, written_as or part))), None
+            (str(why) for each in said.values() if (why := _reason(each, written_as or part))), None
         ),
+<<<<<<< HEAD
         was_unknown=any(_was_unknown(each, group, column) for each in said),
         definition=None if mark is None else _other_definition(said, column.name, mark),
+=======
+        definition=None if mark is None else _other_definition(said.values(), column.name, mark),
+>>>>>>> 3812f2c (Status: each group of the scanner has its own coverage; explain names the one receipt of the job that wrote a row; a refused computed group keeps no other from being written)
     )
 
 
-def _said(receipts: list[RunFile]) -> Iterator[dict[str, Any]]:
-    for path in receipts:
+def _said(receipts: list[RunFile]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in receipts:
         with suppress(InputError, *NOT_SAID):  # `verify` names a damaged receipt
-            yield read_receipt(path)
+            yield file.key, read_receipt(file)
+
+
+def _receipt_of(said: Mapping[str, dict[str, Any]], group: FeatureGroup, part: str) -> str | None:
+    """Return the receipt of the job that wrote a part; a flow's lists the parts of its steps too.
+
+    Of a run that was killed before its receipt could list the part, it is the one of the group.
+    """
+
+    def rank(key: str) -> int:
+        receipt = said[key]
+        with suppress(*NOT_SAID):
+            if part in [each["part"] for each in receipt["parts"]]:
+                return 1 if "steps" in receipt else 0
+        return 2 if receipt.get("group") == group.name else 3
+
+    best = min(said, key=rank, default=None)
+    return None if best is None or rank(best) == 3 else best
 
 
 def _reason(receipt: dict[str, Any], part: str) -> object:
@@ -219,6 +240,7 @@ def _reason(receipt: dict[str, Any], part: str) -> object:
     return None
 
 
+<<<<<<< HEAD
 def _was_unknown(receipt: dict[str, Any], group: FeatureGroup, column: Column) -> bool:
     """Return whether a receipt is of a snapshot in which the scanner did not know a column."""
     with suppress(*NOT_SAID):
@@ -228,6 +250,9 @@ def _was_unknown(receipt: dict[str, Any], group: FeatureGroup, column: Column) -
 
 
 def _other_definition(receipts: list[dict[str, Any]], name: str, mark: str) -> str | None:
+=======
+def _other_definition(receipts: Iterable[dict[str, Any]], name: str, mark: str) -> str | None:
+>>>>>>> 3812f2c (Status: each group of the scanner has its own coverage; explain names the one receipt of the job that wrote a row; a refused computed group keeps no other from being written)
     """Return how the formula by which a run computed a value differs from today's, if it does."""
     for receipt in receipts:
         with suppress(*NOT_SAID):

@@ -15,8 +15,8 @@ class Version:
     created: datetime
     run_id: str | None
     """None if the file does not say."""
-    receipts: tuple[str, ...]
-    """What the run left to read, below the lakehouse's root."""
+    receipt: str | None
+    """That of the job that wrote it, below the lakehouse's root; None if no receipt lists it."""
     part: str
     """The file that holds it, below the lakehouse's root."""
     written_as: str | None

@@ -58,6 +58,7 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.origins import runs_of
 from ingestion.project import Project
+from ingestion.quality.check import CheckReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
 from ingestion.runs.receipt_file import is_done, newest_receipt
 from ingestion.runs.run import Run
@@ -276,6 +277,9 @@ def _recompute(
         for _, of_month in months.drain():
             for group in groups:
                 group.publish(of_month, names, holes)
+    for group in groups:
+        if group.refused:
+            refuse_unless_accepted(group.refused, run)
     result = LocalFeaturesResult(
         run.id,
         count,
@@ -324,6 +328,7 @@ class _Group:
         self.formulas = formulas_of(project, group)
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
         self.rows_defined = 0
+        self.refused: CheckReport | None = None
         self.parts: list[Part] = []
         self.defined: list[Part] = []
         self._project, self._run, self._group = project, run, group
@@ -340,10 +345,8 @@ class _Group:
     def publish(self, of_month: pa.Table, names: Names, holes: OpenHoles) -> None:
         """Write what is not stored yet of a month's rows.
 
-        Raises
-        ------
-        GateRefused
-            If the date that will be served is refused; those before it are published.
+        If the date that will be served is refused, :attr:`refused` says why, and those before it
+        are published.
         """
         found: dict[date, Changes] = {}
         for day, new in stamped(self._group, of_month, names, self._began):
@@ -395,5 +398,7 @@ class _Group:
                 self._project, group, rows, self._run.id, beside=beside, holes=holes
             )
             self._run.tell(quality=report)
-            refuse_unless_accepted(report, self._run)
-            yield served, report.accepted
+            if not report.refused:
+                yield served, report.accepted
+            else:
+                self.refused = report

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ingestion.base.clock import parse_instant
-from ingestion.catalog import FeatureGroup
+from ingestion.catalog import Catalog
 from ingestion.jobs.audit.status.rhythm import grace, next_start, rhythm
 from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbols_wanted
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
@@ -59,8 +59,8 @@ class ProfileStatus:
     is_absent: bool
     symbols: int
     """How many it fetches."""
-    coverage: float | None
-    """Of its newest snapshot; None if it has none."""
+    coverage: dict[str, float]
+    """Of the newest snapshot of each of the scanner's groups that it has one of."""
     wanted: frozenset[str] = field(repr=False)
     """The symbols that it fetches."""
 
@@ -99,7 +99,7 @@ class ProfileStatus:
 
 def flows(
     lakehouse: Lakehouse,
-    group: FeatureGroup,
+    catalog: Catalog,
     at: datetime,
     seen: Mapping[str, datetime],
     passed_over: PassedOver,
@@ -117,7 +117,7 @@ def flows(
     """
     found = []
     for _, profile in sorted(known_profiles(lakehouse, passed_over).items()):
-        read = partial(_flow, lakehouse, group, at, seen, passed_over, profile)
+        read = partial(_flow, lakehouse, catalog, at, seen, passed_over, profile)
         told = receipt_told(run_file(lakehouse, profile.run_id, FLOW_FILE), read, passed_over)
         if told is not None:
             found.append(told)
@@ -126,7 +126,7 @@ def flows(
 
 def _flow(
     lakehouse: Lakehouse,
-    group: FeatureGroup,
+    catalog: Catalog,
     at: datetime,
     seen: Mapping[str, datetime],
     passed_over: PassedOver,
@@ -136,10 +136,14 @@ def _flow(
     started = parse_instant(receipt["started"])
     asked = read_universe(receipt["request"]["source"]).symbols
     fetched = [start.run_id for start in reversed(profile.starts)]
+    pulse = catalog.pulse
     wanted = symbols_wanted(
-        lakehouse, group, asked, first_snapshot(lakehouse, group, fetched, passed_over), seen
+        lakehouse, pulse, asked, first_snapshot(lakehouse, pulse, fetched, passed_over), seen
     )
-    newest = first_snapshot(lakehouse, group, [profile.run_id, *fetched], passed_over)
+    runs = [profile.run_id, *fetched]
+    newest = {
+        group.name: first_snapshot(lakehouse, group, runs, passed_over) for group in catalog.scanned
+    }
     declared = timedelta(seconds=receipt["every"]) if receipt["every"] is not None else None
     every = declared or rhythm([start.at for start in profile.starts])
     missed_from = _missed_from(at, started, every, wanted) if profile.is_expected else None
@@ -156,7 +160,7 @@ def _flow(
         missed_from=missed_from,
         is_absent=missed_from is not None and at > missed_from,
         symbols=len(wanted),
-        coverage=newest.coverage if newest else None,
+        coverage={name: each.coverage for name, each in newest.items() if each},
         wanted=wanted,
     )
 

@@ -72,7 +72,7 @@ def demands(
     groups: Iterable[FeatureGroup],
     flow: str | None,
     wanted: frozenset[str],
-    coverage: float | None,
+    coverage: Mapping[str, float],
     newest: Newest,
     bars: BarsStatus,
     max_ages: Mapping[str, timedelta],
@@ -82,6 +82,11 @@ def demands(
 
     Of the recomputed group it wants the symbols with bars; those whose market is imported alone are
     as fresh as they can be.
+
+    Parameters
+    ----------
+    coverage
+        Of the newest snapshot, by the name of its group.
     """
     for group in groups:
         rows, asked, may_be_old = newest[group.name], wanted, frozenset[str]()
@@ -95,7 +100,7 @@ def demands(
             asked=len(asked),
             stale=tuple(sorted(old - may_be_old)),
             missing=tuple(sorted(asked - rows.keys() - may_be_old)),
-            coverage=None if group.source.of_closed_bars else coverage,
+            coverage=coverage.get(group.name),
             wanted=asked,
         )
 

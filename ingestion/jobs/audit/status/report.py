@@ -121,13 +121,17 @@ def status(
         group.name: newest_events(lakehouse, group, at - LOOKBACK, at) for group in catalog.groups
     }
     stored = bars(lakehouse, at, LOOKBACK)
-    profiles = flows(lakehouse, pulse, at, newest[pulse.name], damaged.append)
+    profiles = flows(lakehouse, catalog, at, newest[pulse.name], damaged.append)
     max_ages = {group.name: limits.max_age or group.max_age for group in catalog.groups}
-    snapshot = newest_snapshot(lakehouse, pulse, damaged.append)
+    snapshots = {
+        group.name: snapshot
+        for group in catalog.scanned
+        if (snapshot := newest_snapshot(lakehouse, group, damaged.append))
+    }
     demand = tuple(
         each
         for flow, symbols, coverage in _wanted(
-            lakehouse, pulse, profiles, snapshot, newest, profile
+            lakehouse, pulse, profiles, snapshots, newest, profile
         )
         for each in demands(catalog.groups, flow, symbols, coverage, newest, stored, max_ages, at)
     )
@@ -137,7 +141,7 @@ def status(
             group,
             newest[group.name],
             [each for each in demand if each.view == group.name],
-            snapshot,
+            snapshots.get(group.name, snapshots.get(pulse.name)),
             max_ages[group.name],
             at,
         )
@@ -199,11 +203,11 @@ def _wanted(
     lakehouse: Lakehouse,
     pulse: FeatureGroup,
     profiles: tuple[ProfileStatus, ...],
-    snapshot: Snapshot | None,
+    snapshots: Mapping[str, Snapshot],
     newest: Newest,
     asking: str | None,
-) -> Iterator[tuple[str | None, frozenset[str], float | None]]:
-    """Yield who wants which symbols, and the coverage of its newest snapshot.
+) -> Iterator[tuple[str | None, frozenset[str], Mapping[str, float]]]:
+    """Yield who wants which symbols, and what its newest snapshots cover.
 
     Each flow that is expected does, and the newest run whatever it is: it may be a snapshot that no
     flow took.
@@ -212,15 +216,12 @@ def _wanted(
     for each in profiles:
         if each.is_expected or each.run_id == last or each.name == asking:
             yield each.name, each.wanted, each.coverage
-    seen = newest[pulse.name]
+    seen, snapshot = newest[pulse.name], snapshots.get(pulse.name)
     if snapshot is None and not profiles:
-        yield None, frozenset(seen), None
+        yield None, frozenset(seen), {}
     elif snapshot is not None and snapshot.run_id > last:
-        yield (
-            None,
-            symbols_wanted(lakehouse, pulse, snapshot.symbols, snapshot, seen),
-            snapshot.coverage,
-        )
+        wanted = symbols_wanted(lakehouse, pulse, snapshot.symbols, snapshot, seen)
+        yield None, wanted, {name: each.coverage for name, each in snapshots.items()}
 
 
 def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
