@@ -201,12 +201,8 @@ def _version(
         reason=next(
             (str(why) for each in said.values() if (why := _reason(each, written_as or part))), None
         ),
-<<<<<<< HEAD
-        was_unknown=any(_was_unknown(each, group, column) for each in said),
-        definition=None if mark is None else _other_definition(said, column.name, mark),
-=======
+        was_unknown=any(_was_unknown(each, group, column) for each in said.values()),
         definition=None if mark is None else _other_definition(said.values(), column.name, mark),
->>>>>>> 3812f2c (Status: each group of the scanner has its own coverage; explain names the one receipt of the job that wrote a row; a refused computed group keeps no other from being written)
     )
 
 
@@ -240,7 +236,6 @@ def _reason(receipt: dict[str, Any], part: str) -> object:
     return None
 
 
-<<<<<<< HEAD
 def _was_unknown(receipt: dict[str, Any], group: FeatureGroup, column: Column) -> bool:
     """Return whether a receipt is of a snapshot in which the scanner did not know a column."""
     with suppress(*NOT_SAID):
@@ -249,10 +244,7 @@ def _was_unknown(receipt: dict[str, Any], group: FeatureGroup, column: Column) -
     return False
 
 
-def _other_definition(receipts: list[dict[str, Any]], name: str, mark: str) -> str | None:
-=======
 def _other_definition(receipts: Iterable[dict[str, Any]], name: str, mark: str) -> str | None:
->>>>>>> 3812f2c (Status: each group of the scanner has its own coverage; explain names the one receipt of the job that wrote a row; a refused computed group keeps no other from being written)
     """Return how the formula by which a run computed a value differs from today's, if it does."""
     for receipt in receipts:
         with suppress(*NOT_SAID):
