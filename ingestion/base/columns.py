@@ -138,7 +138,7 @@ def widened(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def may_widen(stored: pa.DataType, declared: pa.DataType) -> bool:
-    """Tell whether a declared type contains all values of the stored one.
+    """Return whether a declared type contains all values of the stored one.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def read_columns(
     row_groups
         Which of its row groups; all if not given.
     constants
-        Values of columns that the names of the file's folders tell.
+        Values of columns that the names of the file's folders say.
     stored
         The file's own schema, if the caller has it: to make it takes as long as to read a column.
 

@@ -56,7 +56,7 @@ class Lakehouse(ABC):
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """Tell whether there is such a file or folder."""
+        """Return whether there is such a file or folder."""
 
     @abstractmethod
     def size(self, key: str) -> int:
@@ -156,9 +156,9 @@ class Lakehouse(ABC):
         Raises
         ------
         LakehouseLocked
-            If another run has it; at once, but for the moment that a look may take.
+            If another run has it; at once, except for the moment that a look may take.
         """
 
     @abstractmethod
     def is_writing(self, run_id: str) -> bool:
-        """Tell whether a run has the lock: one that was killed does not, whatever it has left."""
+        """Return whether a run has the lock: one that was killed does not, whatever it has left."""

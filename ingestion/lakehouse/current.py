@@ -56,7 +56,7 @@ def read_current(
 
 
 def is_withdrawn(rows: pa.Table) -> pa.ChunkedArray:
-    """Tell which versions of bars take them back."""
+    """Return which versions of bars take them back."""
     return pc.starts_with(rows["source"], WITHDRAWN)
 
 
@@ -111,15 +111,15 @@ def read_current_of(
 
 
 def _may_have(part: Part, symbols: Sequence[str]) -> bool:
-    """Tell whether one of the symbols lies between the first and the last of a part."""
+    """Return whether one of the symbols lies between the first and the last of a part."""
     metadata = read_metadata(part)
     column = metadata.schema.names.index("symbol") if "symbol" in metadata.schema.names else None
     for group in range(metadata.num_row_groups):
-        told = None if column is None else metadata.row_group(group).column(column).statistics
-        if told is None or not told.has_min_max:
+        known = None if column is None else metadata.row_group(group).column(column).statistics
+        if known is None or not known.has_min_max:
             return True
-        at = bisect_left(symbols, told.min)
-        if at < len(symbols) and symbols[at] <= told.max:
+        at = bisect_left(symbols, known.min)
+        if at < len(symbols) and symbols[at] <= known.max:
             return True
     return False
 

@@ -83,7 +83,8 @@ def inspect_part(lakehouse: Lakehouse, dataset: Dataset, part: Part, ledger: Led
     except pa.ArrowInvalid as error:  # an integer that no double equals
         faults.append(f"has a value that the declared type cannot contain: {_line(error)}")
         return Inspection(tuple(faults), bool(entries), provenance=provenance)
-    faults += _value_faults(dataset, rows, part.date)
+    faults += value_faults(dataset, rows, part.date)
+    faults += _seconds_faults(dataset, rows)
     faults += _order_faults(dataset, rows, provenance)
     return Inspection(tuple(faults), bool(entries), rows, provenance)
 
@@ -148,7 +149,8 @@ def _origin_faults(provenance: Provenance | None, ledger: Ledger) -> Iterator[st
                 )
 
 
-def _value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
+def value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
+    """Yield how rows of a part break what the catalog says of values, and of its date."""
     if not rows.num_rows:
         yield "has no rows"
     for column in dataset.columns:
@@ -166,9 +168,12 @@ def _value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
     others = pc.sum(pc.not_equal(events.cast(pa.date32()), pa.scalar(day))).as_py()
     if others:
         yield f"has {others} rows whose {dataset.event} is not of {day}"
+
+
+def _seconds_faults(dataset: Dataset, rows: pa.Table) -> Iterator[str]:
     if isinstance(dataset, FeatureGroup):
         seconds = pc.multiply(rows["timestamp"], 1_000_000)
-        if pc.sum(pc.not_equal(seconds, events.cast(pa.int64()))).as_py():
+        if pc.sum(pc.not_equal(seconds, rows[dataset.event].cast(pa.int64()))).as_py():
             yield f"timestamp and {dataset.event} disagree"
 
 

@@ -3,7 +3,7 @@
 No other module links, renames, removes or syncs the lakehouse's files.
 
 The lock is the kernel's (``flock``): it ends with its process, however that dies, so there is no
-stale lock to clear. The file's text only tells people who has it.
+stale lock to clear. The file's text is only for people: it names the one who has it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from ingestion.base.disk import sync, sync_all
 from ingestion.base.errors import LakehouseLocked
 from ingestion.base.parts import names_in, replaced_in
 from ingestion.lakehouse.backend import Folder, Lakehouse
 
 _SCRATCH = "_tmp"
 _LOCK = "_lock"
-_AT_ONCE = 8
 _OWN_FILE = 0o600
 """Receipts and ledgers are for the user's own eyes."""
 _A_MOMENT_S = 0.05
@@ -36,7 +35,7 @@ _LONG_AGO_NS = 2_000_000_000
 _MOST_FOUND = 1 << 16
 _found: dict[str, tuple[tuple[int, int], Folder]] = {}
 """What was in folders of which no file replaces another, with the states that they had."""
-UNFINISHED = ".unfinished"
+_UNFINISHED = ".unfinished"
 """Ends the name of a file that is being written, or was when its run was killed."""
 
 
@@ -57,9 +56,10 @@ class LocalDisk(Lakehouse):
 
     def names(self, folder: str) -> list[str]:
         try:
-            return names_in(self.location(folder))
+            names = names_in(self.location(folder))
         except FileNotFoundError:
             return []
+        return [name for name in names if not name.endswith(_UNFINISHED)]
 
     def exists(self, key: str) -> bool:
         try:
@@ -132,7 +132,7 @@ class LocalDisk(Lakehouse):
         target = self.root / key
         self._make_folders([target.parent])
         # Beside its place and not in a scratch folder, which a run that has the lock may clear.
-        unfinished = target.with_name(f"{target.name}{UNFINISHED}")
+        unfinished = target.with_name(f"{target.name}{_UNFINISHED}")
         if isinstance(content, Path):
             content.replace(unfinished)
             unfinished.chmod(_OWN_FILE)
@@ -193,8 +193,8 @@ class LocalDisk(Lakehouse):
                 file.truncate(0)
 
     def is_writing(self, run_id: str) -> bool:
-        # Makes no file. The kernel tells who has a lock only to those who try to take it, so this
-        # does, for less than a millisecond and where that very run was the last to write.
+        # Makes no file. Only who tries to take a lock learns from the kernel whether it is free: so
+        # this does, for less than a millisecond and where that very run was the last to write.
         try:
             file = (self.root / _LOCK).open()
         except FileNotFoundError:
@@ -220,24 +220,3 @@ def _taken(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def sync_all(paths: Collection[Path]) -> None:
-    """Wait until all of some files or folders are on the disk.
-
-    Several at once: a disk takes them together, in hardly more time than one of them.
-    """
-    if len(paths) == 1:
-        sync(*paths)
-    elif paths:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(sync, paths))
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -70,7 +70,7 @@ def read_provenance(metadata: Mapping[bytes, bytes] | None, part: str, rows: int
     part
         The part's path below the lakehouse's root.
     rows
-        How many rows the part holds.
+        How many rows the part has.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def is_merged(metadata: Mapping[bytes, bytes] | None) -> bool:
 
 
 def runs_of(metadata: Mapping[bytes, bytes] | None) -> frozenset[str]:
-    """Return the runs whose rows a part holds, without looking at the rows.
+    """Return the runs whose rows a part has, without looking at the rows.
 
     Raises
     ------

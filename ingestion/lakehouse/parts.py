@@ -51,7 +51,7 @@ class StoredFile:
         return Path(str(self))
 
     def exists(self) -> bool:
-        """Tell whether it is there, as far as this user may look."""
+        """Return whether it is there, as far as this user may look."""
         try:
             return self.lakehouse.exists(self.key)
         except PermissionError:

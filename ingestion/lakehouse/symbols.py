@@ -1,4 +1,4 @@
-"""What was known of the symbols at an instant: a row holds from ``valid_from`` to the next."""
+"""What was known of the symbols at an instant: a row is valid from ``valid_from`` to the next."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def read_symbols(lakehouse: Lakehouse) -> pa.Table:
     Returns
     -------
     pa.Table
-        The columns of ``symbols`` and ``valid_until``, the instant from which the row no longer
-        holds; null while it holds. Sorted by and unique on (``symbol``, ``valid_from``).
+        The columns of ``symbols`` and ``valid_until``, the instant from which the row is no
+        longer valid; null while it is. Sorted by and unique on (``symbol``, ``valid_from``).
     """
     tables = reading_again(
         lambda: [read_part(part, SYMBOLS) for part in list_parts(lakehouse, SYMBOLS)]
@@ -39,7 +39,7 @@ def read_symbols(lakehouse: Lakehouse) -> pa.Table:
 
 
 def symbols_at(lakehouse: Lakehouse, t: datetime) -> pa.Table:
-    """Return the rows that hold at an instant: ``valid_from`` ≤ t < ``valid_until``.
+    """Return the rows that are valid at an instant: ``valid_from`` ≤ t < ``valid_until``.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def active_symbols(lakehouse: Lakehouse, t: datetime) -> set[str]:
 
 
 def _is_last(rows: pa.Table) -> np.ndarray:
-    """Tell which rows are their symbol's last; there are at least two."""
+    """Return which rows are their symbol's last; there are at least two."""
     symbols = _only_chunk(rows["symbol"])
     differs = pc.not_equal(symbols[1:], symbols[:-1]).to_numpy(zero_copy_only=False)
     return np.append(differs, True)

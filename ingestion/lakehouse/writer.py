@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.base.columns import record
 from ingestion.base.parts import content_hash, part_name, part_number, part_numbers
-from ingestion.catalog import Dataset, Dtype
+from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.evolution import remember_columns
+from ingestion.lakehouse.inspect import value_faults
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
 from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
@@ -185,16 +185,10 @@ def create_parts(
 def _checked_date(dataset: Dataset, rows: pa.Table, schema: pa.Schema) -> date:
     if not rows.schema.equals(schema):
         raise ValueError(f"rows are not in the schema of {dataset.name}: {rows.schema}")
-    for column in dataset.columns:
-        values = rows[column.name]
-        if not (column.nullable or column.retired) and values.null_count:
-            raise ValueError(f"{dataset.name}: null in {column.name}")
-        if column.dtype is Dtype.DOUBLE and pc.any(pc.invert(pc.is_finite(values))).as_py():
-            raise ValueError(f"{dataset.name}: NaN or infinity in {column.name}")
-    days: set[date] = {event.date() for event in pc.unique(rows[dataset.event]).to_pylist()}
-    if len(days) != 1:
-        raise ValueError(f"{dataset.name}: a part contains one UTC date, got {len(days)}")
-    return days.pop()
+    day: date = rows[dataset.event][0].as_py().date() if rows.num_rows else date.min
+    if (fault := next(value_faults(dataset, rows, day), None)) is not None:
+        raise ValueError(f"{dataset.name} {fault}")
+    return day
 
 
 def _in_order(dataset: Dataset, rows: pa.Table) -> pa.Table:

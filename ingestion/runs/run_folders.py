@@ -12,7 +12,6 @@ from ingestion.lakehouse.ledger import (
     read_run_files,
     strange_lines,
 )
-from ingestion.lakehouse.local_disk import UNFINISHED
 from ingestion.runs.quarantine import QUARANTINE_FILE
 
 REFUSED_FILE = "refused_bars.parquet"
@@ -61,7 +60,7 @@ def folder_faults(lakehouse: Lakehouse, run_id: str) -> Iterator[tuple[str, str]
         yield ledger.key, str(error).removeprefix(f"{ledger} ")
         recorded = None
     for file in present:
-        if file.name == LEDGER_FILE or file.name.endswith(UNFINISHED):
+        if file.name == LEDGER_FILE:
             continue
         may_be_a_runs = file.name.endswith(".json") or file.name in (QUARANTINE_FILE, REFUSED_FILE)
         if recorded and file.key in recorded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -136,16 +135,13 @@ def test_a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into(se
 
 
 def test_a_run_folder_that_may_not_be_read_is_named(settings: Project, monkeypatch):
-    # Not by name: a function of the package has the module's name.
-    run_files = import_module("ingestion.lakehouse.run_files")
-    listed = run_files.names_in
+    def names(self: LocalDisk, folder: str):
+        if folder == "_runs/run-2":
+            raise PermissionError(13, "Permission denied", self.location(folder))
+        return listed(self, folder)
 
-    def names_in(folder: Path):
-        if folder.name == "run-2":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return listed(folder)
-
-    monkeypatch.setattr(run_files, "names_in", names_in)
+    listed = LocalDisk.names
+    monkeypatch.setattr(LocalDisk, "names", names)
     ((file, reason),) = faults(settings)
     assert file == "_runs/run-2"
     assert "Permission denied" in reason

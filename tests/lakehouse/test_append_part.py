@@ -95,15 +95,15 @@ def test_nothing_is_left_beside_the_part(tmp_path: Path):
     ("fault", "rows"),
     [
         ("NaN", technicals(["A:A"], RSI=[float("nan")])),
-        ("infinity", technicals(["A:A"], AO=[float("-inf")])),
+        ("infinite", technicals(["A:A"], AO=[float("-inf")])),
         ("not unique", technicals(["A:A", "A:A"])),
         ("schema", technicals(["A:A"]).drop_columns(["RSI"])),
         (
-            "null in symbol",
+            "1 nulls in symbol",
             technicals(["A:A"]).set_column(1, "symbol", pa.array([None], pa.string())),
         ),
         (
-            "one UTC date",
+            "1 rows whose event_timestamp is not of 2026-01-16",
             pa.concat_tables(
                 [technicals(["A:A"]), technicals(["A:A"], EVENING + timedelta(days=1))]
             ),

@@ -9,10 +9,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from ingestion.base import disk
 from ingestion.base.parts import content_hash
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import LocalDisk, append_parts, arrow_schema, list_parts, read_file, writer
-from ingestion.lakehouse import local_disk as durable
+from ingestion.lakehouse import (
+    LocalDisk,
+    append_parts,
+    arrow_schema,
+    list_parts,
+    local_disk,
+    read_file,
+    writer,
+)
 from ingestion.lakehouse.ledger import read_ledger
 
 FIRST = date(2021, 3, 1)
@@ -108,8 +116,9 @@ def test_all_of_them_are_announced_and_synced_before_they_appear_and_their_folde
 
         return call
 
-    below = noting(durable.sync, lambda path: path.relative_to(tmp_path).as_posix())
-    monkeypatch.setattr(durable, "sync", below)
+    below = noting(disk.sync, lambda path: path.relative_to(tmp_path).as_posix())
+    monkeypatch.setattr(disk, "sync", below)
+    monkeypatch.setattr(local_disk, "sync", below)
     monkeypatch.setattr(writer, "announce", noting(writer.announce, lambda *_: "announced"))
     monkeypatch.setattr(Path, "hardlink_to", noting(Path.hardlink_to, lambda *_: "there"))
     append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(n, "A") for n in range(3)], "run")

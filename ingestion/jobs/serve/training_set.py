@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
 from ingestion.jobs.serve.registered import Registered
 from ingestion.lakehouse import RunFile
-from ingestion.lakehouse.local_disk import UNFINISHED, sync
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
@@ -137,7 +137,7 @@ def _write(table: pa.Table, out: Path, run_id: str) -> None:
     import pyarrow.parquet as pq
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{run_id}{UNFINISHED}")
+    unfinished = out.with_name(f".{out.name}.{run_id}.unfinished")
     try:
         pq.write_table(table, unfinished, compression="zstd")
         sync(unfinished)
