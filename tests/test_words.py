@@ -20,9 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
-    "ingestion/base": 7,
+    "ingestion/base": 5,
     "ingestion/jobs": 28,
-    "ingestion/lakehouse": 14,
     "ingestion/runs": 12,
 }
 
