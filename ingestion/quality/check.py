@@ -27,8 +27,15 @@ from ingestion.quality.figures import (
     too_few,
 )
 from ingestion.quality.history import History
-from ingestion.quality.rows import Parted, all_quarantined, part
-from ingestion.quality.rules import Level, Mask, null_shares, row_rules
+from ingestion.quality.rules import (
+    Level,
+    Mask,
+    Parted,
+    all_quarantined,
+    null_shares,
+    part,
+    row_rules,
+)
 
 NAMED = 20
 """How many symbols of a broken check the summary names."""

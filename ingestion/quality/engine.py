@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.quality.rules import Level, Rule, Sum
+from ingestion.quality.rules import Level, Rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def _frame(rows: pa.Table, rules: Sequence[Rule]) -> pd.DataFrame:
     import pandas as pd
 
     for rule in rules:
-        if isinstance(rule, Sum):
+        if rule.residual is not None:
             values, valid = rule.residual(rows)
             rows = rows.append_column(rule.check, pa.array(values, pa.float64(), mask=~valid))
     frame: pd.DataFrame = rows.to_pandas(types_mapper=pd.ArrowDtype)

@@ -20,8 +20,7 @@ from ingestion.markets.feeds import Feeds
 from ingestion.project import Project
 from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.history import read_history
-from ingestion.quality.rows import FAILED, Parted, part
-from ingestion.quality.rules import violations
+from ingestion.quality.rules import Parted, part, violations
 from ingestion.quality.waivers import read_waivers
 from ingestion.runs.quarantine import DATASET, QUARANTINE_FILE
 from ingestion.runs.run import Run
@@ -139,14 +138,3 @@ def write_quarantine(
     sink = pa.BufferOutputStream()
     pq.write_table(named, sink, compression="zstd")
     return write_run_file(lakehouse, run_id, QUARANTINE_FILE, sink.getvalue().to_pybytes())
-
-
-__all__ = [
-    "DATASET",
-    "FAILED",
-    "QUARANTINE_FILE",
-    "check_at_door",
-    "refuse_unless_accepted",
-    "screen",
-    "write_quarantine",
-]

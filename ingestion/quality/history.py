@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base.reading import reading_again
-from ingestion.catalog import FeatureGroup
+from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.formulas import SHIPPED
 from ingestion.lakehouse import Lakehouse, arrow_schema, by_date, list_parts, read_part
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
+_INSTANT = pa.timestamp("us", "UTC")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PART = "part"
 """Column of the number of the part that a row is from, while rows are being chosen."""
@@ -141,6 +142,36 @@ def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newe
     return Newest(rows.drop_columns([_PART]), tuple(parts))
 
 
+def newest_events(
+    lakehouse: Lakehouse, dataset: Dataset, since: datetime, until: datetime
+) -> dict[str, datetime]:
+    """Return the newest event of each symbol with a row in a span of time, both ends included.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of it cannot be read.
+    """
+
+    def read() -> pa.Table:
+        newest = pa.table({"symbol": pa.array([], pa.string()), "event": pa.array([], _INSTANT)})
+        for part in list_parts(lakehouse, dataset, since.date()):
+            if part.date > until.date():
+                break
+            rows = read_part(part, dataset, ["symbol", dataset.event])
+            rows = rows.rename_columns(["symbol", "event"])
+            inside = pc.and_(
+                pc.greater_equal(rows["event"], _instant(since)),
+                pc.less_equal(rows["event"], _instant(until)),
+            )
+            both = pa.concat_tables([newest, rows.filter(inside)])
+            newest = both.group_by("symbol").aggregate([("event", "max")])
+            newest = newest.rename_columns(["symbol", "event"])
+        return newest
+
+    return dict(zip(*reading_again(read).to_pydict().values(), strict=True))
+
+
 def _newest(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
     """Return the last row of each symbol, sorted by symbol."""
     rows = rows.sort_by([(key, "ascending") for key in ("symbol", *order)])
@@ -150,4 +181,4 @@ def _newest(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
 
 
 def _instant(value: datetime) -> pa.Scalar:
-    return pa.scalar(value, pa.timestamp("us", "UTC"))
+    return pa.scalar(value, _INSTANT)

@@ -1,25 +1,24 @@
 """What the rows of a feature group must fulfil, derived from the catalog: each rule declared once.
 
 Great Expectations judges a day's batch by each rule's ``expectation``. Millions of rows of history
-are judged by its ``broken``, on whole columns. Great Expectations takes seconds to import, so only
-the methods that need it do.
+are judged by its ``broken``, on whole columns. Rows are parted by the rules that they break.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.catalog import Column, Dtype, FeatureGroup
+from ingestion.catalog import Dtype, FeatureGroup, Identity
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 LARGEST = sys.float_info.max
 """The largest finite number: the bound of a column that must only be finite."""
 _MICROSECONDS = 1e6
+FAILED = "failed"
+"""Column of quarantined rows: the names of the checks that the row broke."""
 
 Mask = NDArray[np.bool_]
 
@@ -48,186 +49,110 @@ class Numbers(NamedTuple):
     """False where the column is null; NaN and infinities are valid."""
 
 
-class Rule(Protocol):
-    """A rule for rows; null passes, but for :class:`Present`."""
+@dataclass(frozen=True)
+class Rule:
+    """A rule for rows; null passes, but where a value must be present."""
 
-    @property
-    def check(self) -> str:
-        """The rule's name."""
-        ...
-
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows break it."""
-        ...
+    check: str
+    """Its name."""
+    broken: Callable[[pa.Table], Mask]
+    """Returns which rows break it."""
+    expected: str
+    """Great Expectations' name for the same."""
+    arguments: Mapping[str, object]
+    """Of that."""
+    residual: Callable[[pa.Table], Numbers] | None = None
+    """By how much a sum is missed, null where it cannot be judged: the column :attr:`check` of a
+    batch, which is judged."""
 
     def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        ...
+        """Return the same for Great Expectations, whose import takes seconds."""
+        from great_expectations import expectations
+
+        made: Expectation = getattr(expectations, self.expected)(**self.arguments, meta=meta)
+        return made
 
 
-@dataclass(frozen=True)
-class Present:
-    """A column without nulls, or with no more of them than a share of the rows."""
-
-    column: str
-    nulls: float | None = None
-    """Largest share of nulls, of all rows together; None: each null breaks the rule."""
-
-    @property
-    def check(self) -> str:
-        """The rule's name."""
-        return f"{self.column} present" if self.nulls is None else f"{self.column} null share"
-
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows have no value."""
-        return ~_mask(pc.is_valid(rows[self.column]))
-
-    def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        mostly = 1 - (self.nulls or 0)
-        return _gxe().ExpectColumnValuesToNotBeNull(column=self.column, mostly=mostly, meta=meta)
+def present(column: str, nulls: float | None = None) -> Rule:
+    """Demand values; with ``nulls``, no larger share of nulls, of all rows together."""
+    return Rule(
+        f"{column} present" if nulls is None else f"{column} null share",
+        lambda rows: ~_mask(pc.is_valid(rows[column])),
+        "ExpectColumnValuesToNotBeNull",
+        {"column": column, "mostly": 1 - (nulls or 0)},
+    )
 
 
-@dataclass(frozen=True)
-class Within:
-    """Numbers inside bounds, inclusive, and finite."""
+def within(column: str, low: float, high: float) -> Rule:
+    """Demand numbers inside bounds, inclusive, and finite."""
 
-    column: str
-    low: float
-    high: float
-
-    @property
-    def check(self) -> str:
-        """The rule's name."""
-        return f"{self.column} bounds"
-
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows are outside."""
-        cells = rows[self.column]
-        inside = pc.and_(pc.greater_equal(cells, self.low), pc.less_equal(cells, self.high))
+    def broken(rows: pa.Table) -> Mask:
+        cells = rows[column]
+        inside = pc.and_(pc.greater_equal(cells, low), pc.less_equal(cells, high))
         return _mask(pc.fill_null(pc.invert(inside), False))
 
-    def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        return _gxe().ExpectColumnValuesToBeBetween(
-            column=self.column, min_value=self.low, max_value=self.high, meta=meta
-        )
+    bounds = {"column": column, "min_value": low, "max_value": high}
+    return Rule(f"{column} bounds", broken, "ExpectColumnValuesToBeBetween", bounds)
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """Texts of a list."""
+def one_of(column: str, values: tuple[str, ...]) -> Rule:
+    """Demand texts of a list."""
 
-    column: str
-    values: tuple[str, ...]
-
-    @property
-    def check(self) -> str:
-        """The rule's name."""
-        return f"{self.column} values"
-
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows have another text."""
-        cells = rows[self.column]
-        known = pc.is_in(cells, pa.array(self.values, cells.type))
+    def broken(rows: pa.Table) -> Mask:
+        cells = rows[column]
+        known = pc.is_in(cells, pa.array(values, cells.type))
         return _mask(pc.and_(pc.is_valid(cells), pc.invert(known)))
 
-    def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        return _gxe().ExpectColumnValuesToBeInSet(
-            column=self.column, value_set=list(self.values), meta=meta
-        )
+    arguments = {"column": column, "value_set": list(values)}
+    return Rule(f"{column} values", broken, "ExpectColumnValuesToBeInSet", arguments)
 
 
-@dataclass(frozen=True)
-class Sum:
-    """A column that is the weighted sum of others; a null part passes."""
+def is_sum(identity: Identity, tolerance: float) -> Rule:
+    """Demand a column that is the weighted sum of others; a null part passes."""
+    check = f"{identity.column} identity"
 
-    column: str
-    parts: tuple[tuple[str, float], ...]
-    tolerance: float
-
-    @property
-    def check(self) -> str:
-        """The rule's name, and that of the column of residuals that a batch is judged by."""
-        return f"{self.column} identity"
-
-    def residual(self, rows: pa.Table) -> Numbers:
-        """Return by how much the sum is missed; null where it cannot be judged."""
-        values, valid = numbers(rows, self.column)
+    def residual(rows: pa.Table) -> Numbers:
+        values, valid = numbers(rows, identity.column)
         with np.errstate(invalid="ignore"):  # an infinity less an infinity is broken too
-            for name, weight in self.parts:
+            for name, weight in identity.parts:
                 part = numbers(rows, name)
                 values, valid = values - weight * part.values, valid & part.valid
         return Numbers(values, valid)
 
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows miss it."""
-        values, valid = self.residual(rows)
-        mask: Mask = valid & ~((values >= -self.tolerance) & (values <= self.tolerance))
+    def broken(rows: pa.Table) -> Mask:
+        values, valid = residual(rows)
+        mask: Mask = valid & ~((values >= -tolerance) & (values <= tolerance))
         return mask
 
-    def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        return _gxe().ExpectColumnValuesToBeBetween(
-            column=self.check, min_value=-self.tolerance, max_value=self.tolerance, meta=meta
-        )
+    bounds = {"column": check, "min_value": -tolerance, "max_value": tolerance}
+    return Rule(check, broken, "ExpectColumnValuesToBeBetween", bounds, residual)
 
 
-@dataclass(frozen=True)
-class Before:
-    """Two instants in their order."""
-
-    earlier: str
-    later: str
-
-    @property
-    def check(self) -> str:
-        """The rule's name."""
-        return f"{self.earlier} before {self.later}"
-
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows have another order."""
-        late = pc.greater_equal(rows[self.earlier], rows[self.later])
-        return _mask(pc.fill_null(late, False))
-
-    def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        return _gxe().ExpectColumnPairValuesAToBeGreaterThanB(
-            column_A=self.later,
-            column_B=self.earlier,
-            ignore_row_if="either_value_is_missing",
-            meta=meta,
-        )
+def before(earlier: str, later: str) -> Rule:
+    """Demand two instants in their order."""
+    return Rule(
+        f"{earlier} before {later}",
+        lambda rows: _mask(pc.fill_null(pc.greater_equal(rows[earlier], rows[later]), False)),
+        "ExpectColumnPairValuesAToBeGreaterThanB",
+        {"column_A": later, "column_B": earlier, "ignore_row_if": "either_value_is_missing"},
+    )
 
 
-@dataclass(frozen=True)
-class Unique:
-    """A key that no other row of the batch has; null is a key too."""
+def unique(columns: tuple[str, ...]) -> Rule:
+    """Demand a key that no other row of the batch has; null is a key too."""
 
-    columns: tuple[str, ...]
-
-    @property
-    def check(self) -> str:
-        """The rule's name."""
-        return "key unique"
-
-    def broken(self, rows: pa.Table) -> Mask:
-        """Return which rows have the key of another."""
+    def broken(rows: pa.Table) -> Mask:
         # A number for each row, equal where the columns are: numbers sort faster than texts
         # group. Those of two columns fit for as many rows as memory does.
         keys = np.zeros(rows.num_rows, dtype=np.int64)
-        for name in self.columns:
+        for name in columns:
             encoded = rows[name].combine_chunks().dictionary_encode(null_encoding="encode")
             keys = keys * len(encoded.dictionary) + encoded.indices.to_numpy()
         ordered = np.sort(keys)
         return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
 
-    def expectation(self, meta: dict[str, str]) -> Expectation:
-        """Return the same for Great Expectations."""
-        return _gxe().ExpectCompoundColumnsToBeUnique(
-            column_list=list(self.columns), ignore_row_if="never", meta=meta
-        )
+    arguments = {"column_list": list(columns), "ignore_row_if": "never"}
+    return Rule("key unique", broken, "ExpectCompoundColumnsToBeUnique", arguments)
 
 
 def row_rules(group: FeatureGroup) -> tuple[Rule, ...]:
@@ -235,12 +160,12 @@ def row_rules(group: FeatureGroup) -> tuple[Rule, ...]:
     return tuple(_rules(group))
 
 
-def null_shares(group: FeatureGroup) -> tuple[Present, ...]:
+def null_shares(group: FeatureGroup) -> tuple[Rule, ...]:
     """Return how many rows of a batch may lack each feature."""
     limits = (
         (column.name, group.quality.max_null_share.of(column.name)) for column in group.served
     )
-    return tuple(Present(name, limit) for name, limit in limits if limit is not None)
+    return tuple(present(name, limit) for name, limit in limits if limit is not None)
 
 
 def violations(group: FeatureGroup, rows: pa.Table) -> dict[str, Mask]:
@@ -253,6 +178,35 @@ def violations(group: FeatureGroup, rows: pa.Table) -> dict[str, Mask]:
     """
     masks = ((rule.check, rule.broken(rows)) for rule in row_rules(group))
     return {check: mask for check, mask in masks if mask.any()}
+
+
+class Parted(NamedTuple):
+    """Rows in two halves, each in the order given."""
+
+    accepted: pa.Table
+    quarantined: pa.Table
+    """With a last column :data:`FAILED`, a list of strings."""
+
+
+def part(rows: pa.Table, broken: Mapping[str, Mask]) -> Parted:
+    """Part rows by whether they break anything."""
+    masks = list(broken.values())
+    bad = np.logical_or.reduce(masks) if masks else np.zeros(rows.num_rows, dtype=bool)
+    names = np.array(list(broken))
+    failed = [names[list(row)].tolist() for row in zip(*(mask[bad] for mask in masks), strict=True)]
+    quarantined = _with_failed(rows.filter(pa.array(bad)), failed)
+    return Parted(rows.filter(pa.array(~bad)) if bad.any() else rows, quarantined)
+
+
+def all_quarantined(parted: Parted, checks: Sequence[str]) -> pa.Table:
+    """Return all rows as quarantined for these checks, besides those that they broke already."""
+    failed = [*([[]] * len(parted.accepted)), *parted.quarantined[FAILED].to_pylist()]
+    rows = pa.concat_tables([parted.accepted, parted.quarantined.drop_columns([FAILED])])
+    return _with_failed(rows, [[*own, *checks] for own in failed])
+
+
+def _with_failed(rows: pa.Table, failed: list[list[str]]) -> pa.Table:
+    return rows.append_column(FAILED, pa.array(failed, pa.list_(pa.string())))
 
 
 def numbers(rows: pa.Table, column: str) -> Numbers:
@@ -271,40 +225,26 @@ def _rules(group: FeatureGroup) -> Iterator[Rule]:
     quality = group.quality
     for column in group.columns:
         if not column.nullable:
-            yield Present(column.name)
+            yield present(column.name)
         if column.dtype is Dtype.DOUBLE:
-            yield _finite(column, quality.tolerance)
+            low = -LARGEST if column.low is None else column.low - quality.tolerance
+            high = LARGEST if column.high is None else column.high + quality.tolerance
+            yield within(column.name, low, high)
         if column.dtype is Dtype.INT64 and (column.low, column.high) != (None, None):
-            yield _whole(column)
+            # Whole numbers: beyond 2**53, a double would stand for several.
+            whole = np.iinfo(np.int64)
+            least = int(whole.min) if column.low is None else math.ceil(column.low)
+            most = int(whole.max) if column.high is None else math.floor(column.high)
+            yield within(column.name, least, most)
         if column.values:
-            yield OneOf(column.name, column.values)
+            yield one_of(column.name, column.values)
     for identity in quality.identities:
-        yield Sum(identity.column, identity.parts, quality.tolerance)
+        yield is_sum(identity, quality.tolerance)
     for earlier, later in quality.order:
-        yield Before(earlier, later)
-    yield Unique(group.key)
-
-
-def _finite(column: Column, tolerance: float) -> Within:
-    low = -LARGEST if column.low is None else column.low - tolerance
-    high = LARGEST if column.high is None else column.high + tolerance
-    return Within(column.name, low, high)
-
-
-def _whole(column: Column) -> Within:
-    """Return bounds that are whole numbers: beyond 2**53, a double would stand for several."""
-    smallest, largest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    low = int(smallest) if column.low is None else math.ceil(column.low)
-    high = int(largest) if column.high is None else math.floor(column.high)
-    return Within(column.name, low, high)
+        yield before(earlier, later)
+    yield unique(group.key)
 
 
 def _mask(values: pa.ChunkedArray) -> Mask:
     mask: Mask = values.to_numpy()
     return mask
-
-
-def _gxe() -> Any:
-    from great_expectations import expectations
-
-    return expectations

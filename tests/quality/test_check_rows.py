@@ -27,8 +27,7 @@ from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.engine import Engine
 from ingestion.quality.figures import Figure
 from ingestion.quality.history import History
-from ingestion.quality.rows import FAILED, part
-from ingestion.quality.rules import Level, row_rules, violations
+from ingestion.quality.rules import FAILED, Level, part, row_rules, violations
 from tests.declared import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 
 GROUP = TV_TECHNICALS_1D

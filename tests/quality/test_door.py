@@ -13,14 +13,13 @@ from quality_rows import EVENING, local, spoiled, technicals
 from ingestion.base.errors import GateRefused
 from ingestion.project import Project
 from ingestion.quality.gate import (
-    DATASET,
-    FAILED,
-    QUARANTINE_FILE,
     check_at_door,
     refuse_unless_accepted,
     screen,
     write_quarantine,
 )
+from ingestion.quality.rules import FAILED
+from ingestion.runs.quarantine import DATASET, QUARANTINE_FILE
 from ingestion.runs.run import Run
 from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ import pytest
 from quality_rows import good_rows, spoiled, technicals
 
 from ingestion.formulas import compute_local_features
-from ingestion.lakehouse import append_part, arrow_schema
+from ingestion.lakehouse import LocalDisk, append_part, arrow_schema
 from ingestion.quality import history
 from ingestion.quality.figures import Figure, Skipped, against_history
 from ingestion.quality.history import History, newest_rows, read_history
@@ -211,51 +212,55 @@ class TestUnmoved:
 class TestHistory:
     EVENING = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 
-    def test_it_is_of_the_batchs_symbols_and_earlier_than_their_rows(self, tmp_path):
+    @pytest.fixture
+    def lakehouse(self, tmp_path: Path) -> LocalDisk:
+        return LocalDisk(tmp_path)
+
+    def test_it_is_of_the_batchs_symbols_and_earlier_than_their_rows(self, lakehouse):
         for back in range(25, 0, -1):
-            append_part(tmp_path, GROUP, technicals(4, at=self.EVENING - back * DAY), "run")
+            append_part(lakehouse, GROUP, technicals(4, at=self.EVENING - back * DAY), "run")
         earlier_today = technicals(4, at=self.EVENING - timedelta(hours=3), seed=1)
         later = technicals(4, at=self.EVENING + timedelta(hours=1))
         for rows in (earlier_today, later):
-            append_part(tmp_path, GROUP, rows, "run")
+            append_part(lakehouse, GROUP, rows, "run")
         batch = technicals(2, at=self.EVENING)
-        told = read_history(tmp_path, GROUP, batch)
+        told = read_history(lakehouse, GROUP, batch)
         assert told.previous["symbol"].to_pylist() == batch["symbol"].to_pylist()
         assert told.previous["RSI"].to_pylist() == earlier_today["RSI"].to_pylist()[:2]
 
-    def test_a_symbol_of_before_the_last_date_is_found_among_the_dates_compared(self, tmp_path):
+    def test_a_symbol_of_before_the_last_date_is_found_among_the_dates_compared(self, lakehouse):
         for back, symbols in ((21, 4), (20, 3), (2, 2), (1, 1)):
-            append_part(tmp_path, GROUP, technicals(symbols, at=self.EVENING - back * DAY), "run")
-        told = read_history(tmp_path, GROUP, technicals(4, at=self.EVENING))
+            append_part(lakehouse, GROUP, technicals(symbols, at=self.EVENING - back * DAY), "run")
+        told = read_history(lakehouse, GROUP, technicals(4, at=self.EVENING))
         seconds = [int((self.EVENING - back * DAY).timestamp()) for back in (1, 2, 20, 21)]
         assert told.previous["timestamp"].to_pylist() == seconds
         for back in range(3, 20):
-            append_part(tmp_path, GROUP, technicals(1, at=self.EVENING - back * DAY), "run")
-        told = read_history(tmp_path, GROUP, technicals(4, at=self.EVENING))
+            append_part(lakehouse, GROUP, technicals(1, at=self.EVENING - back * DAY), "run")
+        told = read_history(lakehouse, GROUP, technicals(4, at=self.EVENING))
         assert told.previous["timestamp"].to_pylist() == seconds[:3]
 
-    def test_the_last_version_of_a_restated_row_is_the_previous_one(self, tmp_path):
+    def test_the_last_version_of_a_restated_row_is_the_previous_one(self, lakehouse):
         first = technicals(3, at=self.EVENING - DAY)
         again = spoiled(
             technicals(3, at=self.EVENING - DAY, seed=5),
             {"created_timestamp": dict.fromkeys(range(3), self.EVENING)},
         )
         for rows in (again, first):  # whatever the order of the parts
-            append_part(tmp_path, GROUP, rows, "run")
-        told = read_history(tmp_path, GROUP, technicals(3, at=self.EVENING))
+            append_part(lakehouse, GROUP, rows, "run")
+        told = read_history(lakehouse, GROUP, technicals(3, at=self.EVENING))
         assert told.previous["RSI"].to_pylist() == again["RSI"].to_pylist()
 
-    def test_an_empty_lakehouse_has_none(self, tmp_path):
-        told = read_history(tmp_path, GROUP, technicals(3))
+    def test_an_empty_lakehouse_has_none(self, lakehouse):
+        told = read_history(lakehouse, GROUP, technicals(3))
         assert told.previous.num_rows == 0
 
-    def test_the_newest_row_of_each_symbol_is_what_would_be_served(self, tmp_path):
+    def test_the_newest_row_of_each_symbol_is_what_would_be_served(self, lakehouse):
         ttl = GROUP.ttl
-        append_part(tmp_path, GROUP, technicals(4, at=self.EVENING - ttl - DAY), "run")
-        append_part(tmp_path, GROUP, technicals(3, at=self.EVENING - ttl), "run")
-        append_part(tmp_path, GROUP, technicals(1, at=self.EVENING), "run")
-        append_part(tmp_path, GROUP, technicals(1, at=self.EVENING + DAY), "run")
-        rows, parts = newest_rows(tmp_path, GROUP, self.EVENING)
+        append_part(lakehouse, GROUP, technicals(4, at=self.EVENING - ttl - DAY), "run")
+        append_part(lakehouse, GROUP, technicals(3, at=self.EVENING - ttl), "run")
+        append_part(lakehouse, GROUP, technicals(1, at=self.EVENING), "run")
+        append_part(lakehouse, GROUP, technicals(1, at=self.EVENING + DAY), "run")
+        rows, parts = newest_rows(lakehouse, GROUP, self.EVENING)
         assert [part.date for part in parts] == [(self.EVENING - ttl).date(), self.EVENING.date()]
         assert rows.schema == arrow_schema(GROUP)
         assert list(
@@ -265,24 +270,28 @@ class TestHistory:
             ("NASDAQ:S00001", self.EVENING - ttl),
             ("NASDAQ:S00002", self.EVENING - ttl),
         ]
-        assert newest_rows(tmp_path, GROUP, self.EVENING - 30 * DAY).rows.num_rows == 0
+        assert newest_rows(lakehouse, GROUP, self.EVENING - 30 * DAY).rows.num_rows == 0
 
-    def test_a_part_that_is_merged_while_it_is_read_is_read_as_another(self, tmp_path, monkeypatch):
-        append_part(tmp_path, GROUP, technicals(4, at=self.EVENING - DAY), "run")
+    def test_a_part_that_is_merged_while_it_is_read_is_read_as_another(
+        self, lakehouse, tmp_path, monkeypatch
+    ):
+        append_part(lakehouse, GROUP, technicals(4, at=self.EVENING - DAY), "run")
         listed = history.list_parts
 
         def moved_once(root, group):
             parts = listed(root, group)
             if parts[0].number == 0:
-                parts[0].path.rename(parts[0].path.with_name("part-1.parquet"))
+                path = tmp_path / parts[0].key
+                path.rename(path.with_name("part-1.parquet"))
             return parts
 
         def name_again():
-            (part,) = listed(tmp_path, GROUP)
-            part.path.rename(part.path.with_name("part-0.parquet"))
+            (part,) = listed(lakehouse, GROUP)
+            path = tmp_path / part.key
+            path.rename(path.with_name("part-0.parquet"))
 
         monkeypatch.setattr(history, "list_parts", moved_once)
         batch = technicals(4, at=self.EVENING)
-        assert read_history(tmp_path, GROUP, batch).previous.num_rows == 4
+        assert read_history(lakehouse, GROUP, batch).previous.num_rows == 4
         name_again()
-        assert newest_rows(tmp_path, GROUP, self.EVENING).rows.num_rows == 4
+        assert newest_rows(lakehouse, GROUP, self.EVENING).rows.num_rows == 4

@@ -13,8 +13,9 @@ from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_i
 from ingestion.lakehouse import list_parts, read_file
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.project import Project
-from ingestion.quality.gate import FAILED, QUARANTINE_FILE
+from ingestion.quality.rules import FAILED
 from ingestion.replay import ReplayScanner
+from ingestion.runs.quarantine import QUARANTINE_FILE
 from tests.conftest import QUICK, SAMPLE
 from tests.declared import TV_TECHNICALS_1D as GROUP
 

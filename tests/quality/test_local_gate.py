@@ -16,8 +16,8 @@ from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_file
 from ingestion.project import Project
-from ingestion.quality.gate import FAILED, QUARANTINE_FILE
-from ingestion.quality.rules import Within
+from ingestion.quality.rules import FAILED, within
+from ingestion.runs.quarantine import QUARANTINE_FILE
 from tests.conftest import SAMPLE
 from tests.declared import LOCAL_1D
 
@@ -28,7 +28,7 @@ FIRST, LAST = date(2021, 4, 1), date(2021, 4, 9)
 def strict(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Bars, and a rule that real features break: the formulas keep to the catalog's."""
     import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
-    rules = (Within("RSI", 0, 75),)
+    rules = (within("RSI", 0, 75),)
     for engine in ("rules", "check"):
         monkeypatch.setattr(f"ingestion.quality.{engine}.row_rules", lambda _: rules)
     return settings
@@ -46,7 +46,7 @@ def test_rows_that_break_a_rule_reach_no_part(strict: Project):
 
 
 def test_a_newest_date_that_is_refused_is_kept_out_whole(strict: Project):
-    for_all = (Within("RSI", 0, 1),)
+    for_all = (within("RSI", 0, 1),)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ingestion.quality.check.row_rules", lambda _: for_all)
         with pytest.raises(GateRefused, match="rows: 0, at least 1"):
@@ -62,7 +62,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
     strict: Project,
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ingestion.quality.check.row_rules", lambda _: (Within("RSI", 0, 1),))
+        patch.setattr("ingestion.quality.check.row_rules", lambda _: (within("RSI", 0, 1),))
         with pytest.raises(GateRefused) as refused:
             local_features(strict)
     stored = pa.concat_tables([read_file(p) for p in list_parts(strict.lakehouse, LOCAL_1D)])
@@ -95,7 +95,7 @@ def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
     chosen = stored["symbol"].take([0, 1, *range(34, 60)])
     limit = sum(stored["RSI"].take([1, 2]).to_pylist()) / 2
     _restate(settings, tmp_path, bars, chosen)
-    rules = (Within("RSI", 0, limit),)
+    rules = (within("RSI", 0, limit),)
     for engine in ("rules", "check"):
         monkeypatch.setattr(f"ingestion.quality.{engine}.row_rules", lambda _: rules)
     result = backfill(settings, LAST, LAST)

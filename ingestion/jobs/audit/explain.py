@@ -33,7 +33,7 @@ from ingestion.plugins.online.keys import encode_keys
 from ingestion.plugins.online.reading import table_name
 from ingestion.plugins.online.tables import stored_rows
 from ingestion.project import Project
-from ingestion.quality.rows import FAILED
+from ingestion.quality.rules import FAILED
 from ingestion.runs.quarantine import quarantined_rows
 from ingestion.runs.receipt_file import NOT_SAID, read_receipt
 

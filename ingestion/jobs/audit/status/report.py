@@ -33,7 +33,7 @@ from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromo
 from ingestion.lakehouse import Lakehouse
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
-from ingestion.quality.freshness import newest_events
+from ingestion.quality.history import newest_events
 from ingestion.runs.receipt_file import newest_receipt
 
 LOOKBACK = timedelta(days=90)
