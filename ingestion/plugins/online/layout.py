@@ -25,7 +25,7 @@ from ingestion.base.instants import from_micros
 _FLOATS = frozenset({"DOUBLE", "FLOAT"})
 _WORDS = _FLOATS | {"INT32", "INT64", "BOOL", "UNIX_TIMESTAMP"}
 _NUMBERS = _WORDS - {"UNIX_TIMESTAMP"}
-_TEXTS = frozenset({"STRING", "BYTES"})
+_PLAIN = _WORDS | {"STRING", "BYTES"}
 _RANGES = {"BOOL": (0, 2), "INT32": (-(2.0**31), 2.0**31), "INT64": (-(2.0**63), 2.0**63)}
 _BITS = 64
 _WORD = np.dtype("<i8")
@@ -113,7 +113,7 @@ class Values:
             return Values(self.type, self.data.astype(bool), self.valid).to_list()
         if self.type == "UNIX_TIMESTAMP":
             return [None if us is None else from_micros(us) for us in self.to_list()]
-        if not is_word(self.type) and self.type not in _TEXTS:
+        if self.type not in _PLAIN:
             raise InputError(f"a value of the type {self.type} can be read through Feast alone")
         return self.to_list()
 
