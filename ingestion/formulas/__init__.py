@@ -17,8 +17,7 @@ formulas are TradingView's published ones; a project declares its own in files o
 ``windows``
     sums, averages and recursions over bars, with TradingView's seeding
 ``returns`` ``ratings`` ``oscillators`` ``performance``
-    the shipped formulas, each declared beside its function, the source in the docstring;
-    ``directional`` has what ADX is built from
+    the shipped formulas, each declared beside its function, the source in the docstring
 ``library``
     which formulas there are, shipped and of a project
 ``evaluation``

@@ -9,8 +9,14 @@ import pytest
 from local_bars import DAY, START, column
 
 from ingestion.formulas import compute_local_features
-from ingestion.formulas.directional import adx, directional_movement, true_range
-from ingestion.formulas.oscillators import stochastic_rsi, ultimate, williams_r
+from ingestion.formulas.oscillators import (
+    adx,
+    directional_movement,
+    stochastic_rsi,
+    true_range,
+    ultimate,
+    williams_r,
+)
 from ingestion.formulas.windows import ema, highest, hma, lowest, sma, vwma
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -22,8 +22,14 @@ import talib
 from local_bars import column
 
 from ingestion.formulas import FEATURES, compute_local_features
-from ingestion.formulas.directional import directional_movement, true_range
-from ingestion.formulas.oscillators import momentum, stochastic_rsi, ultimate, williams_r
+from ingestion.formulas.oscillators import (
+    directional_movement,
+    momentum,
+    stochastic_rsi,
+    true_range,
+    ultimate,
+    williams_r,
+)
 from ingestion.formulas.windows import ema, hma, sma
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "data" / "sample" / "bars.parquet"
