@@ -10,7 +10,7 @@ import click
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, between, json_option
-from ingestion.cli.output import minute, show
+from ingestion.cli.output import minute, progress, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -40,18 +40,27 @@ _MOST_OF_COLUMN = 3
     help="Record why a part or receipt, or all of a folder, is gone.",
 )
 @click.option("--reason", help="What became of it, and who says so.")
+@click.option("--since", type=DAY, help="Check parts and runs of this UTC date or later [all].")
 @json_option
 def verify_command(
-    as_json: bool, lookahead: bool, online: bool, accepted: tuple[str, ...], reason: str | None
+    as_json: bool,
+    lookahead: bool,
+    online: bool,
+    accepted: tuple[str, ...],
+    reason: str | None,
+    since: date | None,
 ) -> None:
     """Check the files of the lakehouse; exit 3 if one is wrong.
 
     Without an option, every file: its hash, schema, order, keys, date and values, and the receipts.
+    That takes longer with each part and run; --since limits it.
     """
     if lookahead + online + bool(accepted) > 1:
         raise InputError("verify one thing at a time: --lookahead, --online or --accept")
     if reason is not None and not accepted:
         raise InputError("--reason goes with --accept")
+    if since and (lookahead or online or accepted):
+        raise InputError("--since limits the check of files alone")
     project = Project.from_environment()
     if accepted:
         from ingestion.jobs.audit.accept import accept_losses
@@ -73,7 +82,8 @@ def verify_command(
     else:
         from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
-        report = check_lakehouse(project)
+        bar = progress("verify", "parts and runs")
+        report = check_lakehouse(project, since or date.min, bar)
         show(as_json, report, verify_text)
         if not report.passed:
             files = len({fault.file for fault in report.faults})
@@ -91,6 +101,7 @@ def verify_text(report: LakehouseReport) -> str:
     )
     left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
+    line += f" since {report.since}" * (report.since is not None)
     warnings = (f"  warning: {warning}" for warning in report.warnings)
     return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults), *warnings])
 

@@ -38,7 +38,7 @@ def show(as_json: bool, result: ResultT, text: Callable[[ResultT], str]) -> None
         output.is_json, output.document = as_json, document
 
 
-def progress() -> Progress:
+def progress(what: str = "scanner", unit: str = "symbols") -> Progress:
     """Return a progress bar on a terminal, and silence elsewhere."""
     from tqdm import tqdm
 
@@ -54,7 +54,7 @@ def progress() -> Progress:
             if self._bar is not None:
                 self._bar.total = total
             elif total:
-                self._bar = tqdm(total=total, unit=" symbols", desc="scanner", file=sys.stderr)
+                self._bar = tqdm(total=total, unit=f" {unit}", desc=what, file=sys.stderr)
 
         def advance(self, symbols: int) -> None:
             if self._bar is not None:

@@ -19,7 +19,7 @@ from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.ledger import Ledger, read_ledger
 from ingestion.lakehouse.origins import Origin, Provenance, is_of_a_run, read_provenance
 from ingestion.lakehouse.parts import Part, partition_date, read_file, read_metadata
-from ingestion.lakehouse.run_files import RUNS, run_ids
+from ingestion.lakehouse.run_files import RUNS
 from ingestion.lakehouse.schema import arrow_schema, misfits
 
 _CREATED = "created_timestamp"
@@ -196,7 +196,9 @@ def _line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def foreign_files(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str]:
+def foreign_files(
+    lakehouse: Lakehouse, datasets: Iterable[Dataset], runs: Iterable[str]
+) -> Iterator[str]:
     """Yield what is no part and no run's; of a folder, the folder alone. As paths below the root.
 
     Names that begin with ``_`` at the root are the lakehouse's own.
@@ -222,7 +224,7 @@ def foreign_files(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator
                 yield from (f"{key}/{each}" for each in inner if part_number(each) is None)
 
     yield from search("")
-    for run_id in run_ids(lakehouse):
+    for run_id in runs:
         folder = f"{RUNS}/{run_id}"
         if not _is_folder(lakehouse, folder):
             yield folder

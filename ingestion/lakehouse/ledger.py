@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from ingestion.base.errors import CorruptPart, InputError
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.origins import is_merged
 from ingestion.lakehouse.parts import Part, read_metadata
-from ingestion.lakehouse.run_files import RUNS, run_file, run_files
+from ingestion.lakehouse.run_files import RUNS, run_file, run_ids
 
 LEDGER_FILE = "files.jsonl"
 _BEGINNINGS = (b'{"part": "', b'{"confirmed": "', b'{"file": "')
@@ -62,11 +63,13 @@ class Ledger:
             self._runs.add(entry.run_id)
 
     @classmethod
-    def read(cls, lakehouse: Lakehouse, *, whole: bool = True) -> Ledger:
+    def read(cls, lakehouse: Lakehouse, *, whole: bool = True, since: date = date.min) -> Ledger:
         """Read the ledgers of all runs; a lakehouse older than they are has none.
 
         Parameters
         ----------
+        since
+            Only of runs that started on this date or later.
         whole
             Whether to refuse if one cannot be read; otherwise it counts as if it were not there.
 
@@ -76,9 +79,9 @@ class Ledger:
             If one cannot be read.
         """
         entries: list[Entry] = []
-        for file in reversed([*run_files(lakehouse, LEDGER_FILE)]):
+        for run_id in reversed(run_ids(lakehouse, since)):
             try:
-                entries += read_ledger(lakehouse, file.run_id)
+                entries += read_ledger(lakehouse, run_id)
             except InputError:
                 if whole:
                     raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -40,9 +41,16 @@ def run_file(lakehouse: Lakehouse, run_id: str, name: str) -> RunFile:
     return RunFile(run_id, name, lakehouse)
 
 
-def run_ids(lakehouse: Lakehouse) -> list[str]:
-    """Return all runs that have left a folder, the newest first: their ids sort by time."""
-    return sorted(lakehouse.names(RUNS), reverse=True)
+def run_ids(lakehouse: Lakehouse, since: date = date.min) -> list[str]:
+    """Return the runs that have left a folder, the newest first: their ids sort by time.
+
+    Parameters
+    ----------
+    since
+        Only runs that started on this date of the wall clock or later.
+    """
+    first = "" if since == date.min else f"{since:%Y%m%d}"
+    return sorted((name for name in lakehouse.names(RUNS) if name >= first), reverse=True)
 
 
 def run_files(lakehouse: Lakehouse, name: str) -> Iterator[RunFile]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import Lakehouse, RunFile, receipts_of_run, run_ids
+from ingestion.lakehouse import Lakehouse, RunFile, receipts_of_run
 from ingestion.lakehouse.ledger import Key, read_ledger
 from ingestion.runs.quarantine import quarantined
 from ingestion.runs.receipt_file import is_of_group, read_receipt, snapshot_receipts
-from ingestion.runs.run_folders import check_run_folders
+from ingestion.runs.run_folders import folder_faults
 
 
 @dataclass
@@ -28,19 +28,25 @@ class RecordsReport:
 
 
 def check_records(
-    lakehouse: Lakehouse, rows_of: Mapping[tuple[str, str], int], scanned: Sequence[FeatureGroup]
+    lakehouse: Lakehouse,
+    runs: Sequence[str],
+    rows_of: Mapping[tuple[str, str], int],
+    scanned: Sequence[FeatureGroup],
+    done: Callable[[int], object] = lambda _: None,
 ) -> RecordsReport:
-    """Check the receipts and ledgers of all runs.
+    """Check the receipts and folders of some runs.
 
     Parameters
     ----------
+    done
+        Is called after each run, with 1.
     rows_of
         Rows in the lakehouse by dataset and run.
     scanned
         The groups of the scanner, whose receipts say how many rows there are.
     """
     report = RecordsReport()
-    for receipt in _receipts(lakehouse):
+    for receipt in _receipts(lakehouse, runs):
         name, run_id = receipt.key, receipt.run_id
         report.receipts += 1
         try:
@@ -57,12 +63,14 @@ def check_records(
             *_row_faults(lakehouse, receipt, document, rows_of, scanned),
         ]
         report.faults += [(name, reason) for reason in reasons]
-    report.faults += check_run_folders(lakehouse)
+    for run_id in runs:
+        report.faults += folder_faults(lakehouse, run_id)
+        done(1)
     return report
 
 
-def _receipts(lakehouse: Lakehouse) -> Iterator[RunFile]:
-    for run_id in run_ids(lakehouse):
+def _receipts(lakehouse: Lakehouse, runs: Sequence[str]) -> Iterator[RunFile]:
+    for run_id in runs:
         with suppress(InputError):  # a folder that cannot be read is named itself
             yield from receipts_of_run(lakehouse, run_id)
 

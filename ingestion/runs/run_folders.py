@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ingestion.base.errors import InputError
-from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_file, run_ids
+from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_file
 from ingestion.lakehouse.ledger import (
     LEDGER_FILE,
     Entry,
@@ -28,17 +28,11 @@ _CHANGED = (
 _LOOKS = 3
 
 
-def check_run_folders(lakehouse: Lakehouse) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong in the runs' folders: its path below the root, and the reason.
-
-    Files that are gone are not among it. The runs may be writing meanwhile.
-    """
-    for run_id in reversed(run_ids(lakehouse)):
-        yield from folder_faults(lakehouse, run_id)
-
-
 def folder_faults(lakehouse: Lakehouse, run_id: str) -> Iterator[tuple[str, str]]:
-    """Yield the same of one run."""
+    """Yield what is wrong in a run's folder: its path below the root, and the reason.
+
+    Files that are gone are not among it. The run may be writing meanwhile.
+    """
     folder, ledger = run_file(lakehouse, run_id, ""), run_file(lakehouse, run_id, LEDGER_FILE)
     try:
         # Before the ledger is read: a file's line is there before the file is.

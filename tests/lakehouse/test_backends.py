@@ -85,7 +85,7 @@ def test_what_is_appended_is_listed_read_and_in_the_ledger(written: Lakehouse):
         assert part.size() > 0
         assert inspect_part(written, GROUP, part, Ledger.read(written)).faults == ()
     assert check_stored(written, GROUP) == []
-    assert list(foreign_files(written, [GROUP, OHLCV_1D])) == []
+    assert list(foreign_files(written, [GROUP, OHLCV_1D], run_ids(written))) == []
 
 
 def test_a_run_has_its_files(written: Lakehouse):
@@ -167,7 +167,10 @@ def test_what_is_gone_damaged_or_foreign_is_told_apart(written: Lakehouse):
         read_part(second, GROUP)
     written.put("notes/mine.txt", b"x")
     written.put(f"{FOLDER}/_SUCCESS", b"")
-    assert list(foreign_files(written, [GROUP])) == [f"{FOLDER}/_SUCCESS", "notes"]
+    assert list(foreign_files(written, [GROUP], run_ids(written))) == [
+        f"{FOLDER}/_SUCCESS",
+        "notes",
+    ]
     assert written.key_of(str(first)) == written.key_of(first.key) == first.key
     assert written.key_of(str(written)) is None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from ingestion.base.errors import InputError
@@ -34,7 +35,10 @@ class Losses:
 
 
 def find_losses(
-    lakehouse: Lakehouse, datasets: Iterable[Dataset], published: Collection[Key]
+    lakehouse: Lakehouse,
+    datasets: Iterable[Dataset],
+    published: Collection[Key],
+    since: date = date.min,
 ) -> Losses:
     """Look for parts and receipts that are gone; waits for nobody.
 
@@ -46,15 +50,18 @@ def find_losses(
         All that the lakehouse contains.
     published
         What receipts say was there, though a ledger has lost its word for it.
+    since
+        Only what runs wrote that started on this date or later.
     """
-    known = Ledger.read(lakehouse, whole=False)
+    known = Ledger.read(lakehouse, whole=False, since=since)
     present = {part.key for dataset in datasets for part in list_parts(lakehouse, dataset)}
     # Read after the listing: whatever had taken a part's place by then was announced before.
-    replaced = Ledger.read(lakehouse, whole=False).replaced(present)
+    replaced = Ledger.read(lakehouse, whole=False, since=since).replaced(present)
     gone = [entry for entry in known if entry.part not in present | replaced]
     appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
     lost = appeared + _overwritten(known, present)
-    lost += [entry for run_id in run_ids(lakehouse) for entry in gone_files(lakehouse, run_id)]
+    for run_id in run_ids(lakehouse, since):
+        lost += gone_files(lakehouse, run_id)
     answered_for = _accepted(lakehouse)
     return Losses(
         lost=tuple(entry for entry in lost if entry.key not in answered_for),

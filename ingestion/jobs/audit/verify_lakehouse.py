@@ -30,7 +30,16 @@ from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
-from ingestion.lakehouse import Lakehouse, Part, by_date, foreign_files, list_parts, replaced_parts
+from ingestion.jobs.ingest.scan import Progress
+from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    by_date,
+    foreign_files,
+    list_parts,
+    replaced_parts,
+    run_ids,
+)
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
@@ -80,6 +89,9 @@ class LakehouseReport:
     accepted: int = 0
     """Parts and receipts that are gone, and of which somebody recorded why."""
     receipts: int = 0
+    runs: int = 0
+    since: date | None = None
+    """The first date that was looked at; None for all."""
     faults: list[Fault] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     """What waits for somebody and is no fault of a file: missing sessions, held bars, splits."""
@@ -92,18 +104,30 @@ class LakehouseReport:
         return not self.faults
 
 
-def check_lakehouse(project: Project) -> LakehouseReport:
+def check_lakehouse(
+    project: Project, since: date = date.min, progress: Progress | None = None
+) -> LakehouseReport:
     """Check every file of the lakehouse; changes nothing and waits for nobody.
 
-    An empty or missing lakehouse holds.
+    An empty or missing lakehouse is sound.
+
+    Parameters
+    ----------
+    since
+        Only parts of this UTC date or later, and what runs left that started then or later.
+    progress
+        Counts parts and runs.
     """
-    lakehouse = project.lakehouse
-    report = LakehouseReport()
+    lakehouse, runs = project.lakehouse, run_ids(project.lakehouse, since)
+    report = LakehouseReport(runs=len(runs), since=None if since == date.min else since)
+    progress = progress or Progress()
     rows_of: Counter[tuple[str, str]] = Counter()
     listed = {
-        dataset: by_date(list_parts(lakehouse, dataset)) for dataset in project.catalog.datasets
+        dataset: by_date(list_parts(lakehouse, dataset, since))
+        for dataset in project.catalog.datasets
     }
-    ledger = Ledger.read(lakehouse, whole=False)
+    progress.start(len(runs) + sum(len(each) for days in listed.values() for each in days.values()))
+    ledger = Ledger.read(lakehouse, whole=False, since=since)
     for dataset, dates in listed.items():
         for day, parts in dates.items():
             try:
@@ -111,14 +135,16 @@ def check_lakehouse(project: Project) -> LakehouseReport:
             except FileNotFoundError:  # merged meanwhile
                 found = reading_again(partial(_inspect_anew, lakehouse, dataset, day))
             found.add_to(report, rows_of)
+            progress.advance(len(parts))
     report.faults += [
-        Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets)
+        Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, runs)
     ]
-    report.faults += reading_again(partial(_double, lakehouse))
-    records = check_records(lakehouse, rows_of, project.catalog.scanned)
+    report.faults += reading_again(partial(_double, lakehouse, since))
+    records = check_records(lakehouse, runs, rows_of, project.catalog.scanned, progress.advance)
+    progress.close()
     report.receipts = records.receipts
     report.faults += [Fault(file, reason) for file, reason in records.faults]
-    losses = find_losses(lakehouse, project.catalog.datasets, records.published)
+    losses = find_losses(lakehouse, project.catalog.datasets, records.published, since)
     report.unpublished, report.replaced = losses.unpublished, losses.replaced
     report.lost, report.accepted = losses.lost, len(losses.accepted)
     report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]
@@ -143,10 +169,10 @@ def _warnings(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str
         return  # which is a fault itself
 
 
-def _double(lakehouse: Lakehouse) -> list[Fault]:
+def _double(lakehouse: Lakehouse, since: date) -> list[Fault]:
     """Name bars of sessions that are stored twice, or in no session, by their parts."""
     try:
-        found = list(double_sessions(by_date(list_parts(lakehouse, OHLCV_1D))))
+        found = list(double_sessions(by_date(list_parts(lakehouse, OHLCV_1D, since))))
     except CorruptPart:
         return []  # which is a fault itself
     of_part: dict[str, list[DoubleSession]] = {}

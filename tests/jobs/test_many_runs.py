@@ -1,0 +1,112 @@
+"""What daily commands read does not grow with the number of past runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.audit.prune import prune
+from ingestion.jobs.audit.status import status
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.serve.loads import last_loads, unpromoted
+from ingestion.lakehouse import run_ids
+from ingestion.project import Project
+from tests.jobs.test_prune import Clock, History
+
+_opened: list[str] | None = None
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if _opened is not None and event in ("open", "os.listdir") and "_runs/" in str(arguments[0]):
+        _opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_note)
+
+
+def opened(work: Callable[[], object]) -> int:
+    """How many files and folders of runs some work opens."""
+    global _opened
+    _opened = []
+    try:
+        work()
+        return len(_opened)
+    finally:
+        _opened = None
+
+
+@pytest.fixture
+def used(settings: Project, tmp_path: Path, at: Clock, no_power_cuts: None) -> Project:
+    history = History(settings, tmp_path, at, random.Random(0))
+    for job in ("history_of_bars", "snapshot", "flow", "local_features", "validate"):
+        history.do(job)
+    return settings
+
+
+def add_past_runs(project: Project, number: int) -> None:
+    """Put runs of last year beside the others: what a repeated flow leaves."""
+    runs = project.lakehouse.root / "_runs"
+    receipts = [path for path in sorted(runs.glob("*/*.json")) if "import" not in path.name]
+    for old in range(number):
+        run_id = f"20250101T{old // 60:02}{old % 60:02}00Z-000000abcd"
+        (runs / run_id).mkdir()
+        lines = []
+        for path in receipts:
+            said = json.loads(path.read_bytes()) | {"run_id": run_id, "parts": []}
+            content = json.dumps(said).encode()
+            (runs / run_id / path.name).write_bytes(content)
+            key = f"_runs/{run_id}/{path.name}"
+            lines += [{"file": key, "sha256": hashlib.sha256(content).hexdigest()}]
+            lines += [{"confirmed": key}]
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        (runs / run_id / "files.jsonl").write_text(text)
+
+
+def test_daily_commands_open_as_many_files_after_any_number_of_runs(used: Project):
+    today = datetime.now(UTC).date()
+    request = ExplainRequest("NASDAQ:AAPL", "RSI", online=False)
+    commands: dict[str, Callable[[], object]] = {
+        "status": lambda: status(used),
+        "explain": lambda: explain(used, request),
+        "loads": lambda: unpromoted(used, last_loads(used)),
+        "verify --since": lambda: check_lakehouse(used, today),
+    }
+    add_past_runs(used, 2)
+    before = {name: opened(work) for name, work in commands.items()}
+    assert all(count > 0 for count in before.values())
+    shutil.rmtree(used.lakehouse.root / "_runs" / "20250101T000000Z-000000abcd")
+    shutil.rmtree(used.lakehouse.root / "_runs" / "20250101T000100Z-000000abcd")
+    add_past_runs(used, 60)
+    assert {name: opened(work) for name, work in commands.items()} == before
+    assert opened(lambda: check_lakehouse(used)) > before["verify --since"] + 60
+
+
+def test_a_check_since_a_date_finds_what_is_newer_and_a_full_one_everything(used: Project):
+    add_past_runs(used, 3)
+    today = datetime.now(UTC).date()
+    root, newest = used.lakehouse.root, run_ids(used.lakehouse)[0]
+    (root / f"_runs/{newest}/validate.json").write_text("{}")
+    (root / "_runs/20250101T000000Z-000000abcd/validate.json").write_text("{}")
+    (root / "_runs/20250101T000100Z-000000abcd/validate.json").unlink()
+    since = {fault.file for fault in check_lakehouse(used, today).faults}
+    assert since == {f"_runs/{newest}/validate.json"}
+    everything = {fault.file for fault in check_lakehouse(used).faults}
+    assert everything == since | {
+        f"_runs/20250101T000{number}00Z-000000abcd/validate.json" for number in (0, 1)
+    }
+    recent = check_lakehouse(used, date(2021, 4, 12))
+    assert 0 < recent.parts < check_lakehouse(used).parts
+
+
+def test_a_prune_takes_the_past_runs_away(used: Project):
+    add_past_runs(used, 5)
+    assert len(prune(used).retired) == 4, "the fifth has the newest receipts of jobs of one run"
