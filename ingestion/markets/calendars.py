@@ -27,6 +27,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from datetime import time as wall_time
 from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -34,6 +36,7 @@ from zoneinfo import ZoneInfo
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.settings import Settings, variable
+from ingestion.markets.cache import cached
 from ingestion.markets.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
 
 if TYPE_CHECKING:  # numpy alone takes longer to import than a command may take to show its help
@@ -187,6 +190,23 @@ def _session(cells: list[str]) -> tuple[list[str], date, Hours]:
 
 @cache
 def _loaded(calendar: str, until: int) -> Calendar:
+    """Return a calendar as ``exchange_calendars`` has it, carried on."""
+    import numpy as np
+
+    def make() -> dict[str, Any]:
+        made = _computed(calendar, until)
+        ends = made.ends.isoformat() if made.ends else ""
+        return vars(made) | {"time_zone": np.array(made.time_zone), "ends": np.array(ends)}
+
+    code = sha256(Path(__file__).read_bytes()).hexdigest()
+    known_until = HOLIDAYS_KNOWN_UNTIL.get(calendar)
+    depends_on = (calendar, until, known_until, version("exchange_calendars"), code)
+    found = cached(f"calendar {depends_on}", make)
+    zone, ends = found.pop("time_zone").item(), found.pop("ends").item()
+    return Calendar(**found, time_zone=zone, ends=date.fromisoformat(ends) if ends else None)
+
+
+def _computed(calendar: str, until: int) -> Calendar:
     # Two seconds to import, and up to three for a calendar of lunar holidays.
     import exchange_calendars
     import numpy as np
