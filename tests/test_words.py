@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
     "ingestion/base": 5,
-    "ingestion/jobs": 28,
+    "ingestion/jobs": 27,
     "ingestion/runs": 12,
 }
 
