@@ -101,7 +101,7 @@ def named(result: ImportResult, faulty: planted.Planted) -> set[str]:
     files = [Path(file).name for file in result.refused_files]
     told |= {symbol for file in files for symbol in faulty.owners[file]}
     if result.refused_file is not None:
-        told |= set(pq.read_table(result.refused_file)["symbol"].to_pylist())
+        told |= set(pq.read_table(result.refused_file.path)["symbol"].to_pylist())
     return told
 
 

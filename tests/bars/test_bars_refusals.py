@@ -208,9 +208,9 @@ def test_every_refused_row_is_in_a_file_that_the_receipt_names(
     bad = "".join(f"2021-03-06,NYSE:S{n},10,12,9,11,1\n" for n in range(30))
     path = write("v.csv", HEADER + bad + GOOD[0])
     result = run(path)
-    assert result.refused_file == result.receipt.with_name("refused_bars.parquet")
+    assert result.refused_file.path == result.receipt.path.with_name("refused_bars.parquet")
     assert json.loads(result.receipt.path.read_text())["refused_file"] == str(result.refused_file)
-    assert pq.read_table(result.refused_file).to_pylist() == [
+    assert pq.read_table(result.refused_file.path).to_pylist() == [
         {
             "file": str(path),
             "row": n + 1,
