@@ -13,12 +13,10 @@ What other rooms do with it, all by the names below:
 The first argument is always the :class:`Lakehouse`, of which other rooms know nothing else; a part
 and a run's file are known by their ``key`` below its root.
 
-``schema``      the Arrow schema, derived from the catalog
+``schema``      the Arrow schema, derived from the catalog, and the order of rows
 ``parts``       where parts are, and reading them
-``order``       do rows lie in the order of their key
-``current``     of restated rows, the last version
+``current``     of restated rows, the last version; of a symbol, its newest row
 ``symbols``     what was known of the symbols at an instant
-``lookup``      when a symbol was last seen
 ``evolution``   checks that the declared columns fit the stored parts
 ``writer``      the one primitive that adds a part
 ``ledger``      what each run wrote, with the hash of each part
@@ -29,7 +27,6 @@ and a run's file are known by their ``key`` below its root.
 ``history``     all versions of a symbol's rows, each with its run
 ``backend``     what a place for a lakehouse must be able to do
 ``local_disk``  the place that is a folder of this machine; only it changes files
-``lock``        one writing run at a time
 """
 
 from ingestion.lakehouse.backend import Lakehouse
@@ -38,6 +35,8 @@ from ingestion.lakehouse.current import (
     by_date,
     current,
     is_withdrawn,
+    newest_between,
+    newest_known,
     read_current,
     read_current_of,
     standing,
@@ -46,7 +45,6 @@ from ingestion.lakehouse.current import (
 from ingestion.lakehouse.evolution import check_stored
 from ingestion.lakehouse.inspect import foreign_files
 from ingestion.lakehouse.local_disk import LocalDisk
-from ingestion.lakehouse.lookup import newest_between, newest_known
 from ingestion.lakehouse.parts import (
     Part,
     list_parts,

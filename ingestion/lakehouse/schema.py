@@ -1,10 +1,11 @@
-"""A dataset's columns, as the catalog declares them, for Arrow."""
+"""A dataset's columns, as the catalog declares them, for Arrow; and the order of its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.base.columns import INSTANT, Column, may_widen
 from ingestion.catalog import Dataset, Dtype
@@ -81,3 +82,29 @@ def misfits(dataset: Dataset, stored: pa.Schema, *, ordered: bool = True) -> lis
             "order, new ones may stand anywhere between"
         )
     return found
+
+
+def ascends(rows: pa.Table, names: Sequence[str]) -> bool:
+    """Return whether each key is above the key before it: the rows are sorted and unique by it.
+
+    Parameters
+    ----------
+    names
+        The key's columns, the first of them counting most. A null is above nothing.
+    """
+    return rows.num_rows < 2 or _all(_rises(rows, names))
+
+
+def _rises(rows: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Return for each row but the first whether it is above the one before; null for a null."""
+    name, *others = names
+    column = rows[name].combine_chunks()
+    before, after = column[:-1], column[1:]
+    rises = pc.less(before, after)
+    if not others or _all(rises):
+        return rises
+    return pc.or_(rises, pc.and_(pc.equal(before, after), _rises(rows, others)))
+
+
+def _all(values: pa.Array) -> bool:
+    return pc.all(values, skip_nulls=False).as_py() is True

@@ -24,11 +24,10 @@ from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.evolution import remember_columns
 from ingestion.lakehouse.inspect import value_faults
 from ingestion.lakehouse.ledger import Entry, announce, announce_file, confirm
-from ingestion.lakehouse.order import ascends
 from ingestion.lakehouse.origins import run_metadata
 from ingestion.lakehouse.parts import Part, partition_folder
 from ingestion.lakehouse.run_files import RunFile, run_file
-from ingestion.lakehouse.schema import arrow_schema
+from ingestion.lakehouse.schema import arrow_schema, ascends
 
 _CREATED = "created_timestamp"
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.lakehouse.order import ascends
+from ingestion.lakehouse.schema import ascends
 
 FEW = st.lists(st.tuples(st.sampled_from(["", "A", "AB", "B", "é", "𝒜"]), st.integers(-2, 2)))
 

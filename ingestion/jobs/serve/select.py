@@ -22,7 +22,7 @@ from ingestion.jobs.serve.feast_repository import (
 )
 from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered, references
 from ingestion.lakehouse import list_parts, newest_between, newest_known
-from ingestion.lakehouse.lookup import Known
+from ingestion.lakehouse.current import Known
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_state
 from ingestion.plugins.online.database import Database
