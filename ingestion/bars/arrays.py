@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.base.instants import DAY, MICROSECONDS
-from ingestion.base.spill import Spill
+from ingestion.base.spill import Spill, runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,9 +203,8 @@ def price_unit(prices: NDArray[np.float64]) -> float:
 
 def slices(bars: Bars) -> Iterator[tuple[int, slice]]:
     """Yield each symbol's number and place among bars that :func:`in_order` has sorted."""
-    starts = np.flatnonzero(np.diff(bars.symbol, prepend=-1))
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(bars)], strict=False):
-        yield int(bars.symbol[start]), slice(start, end)
+    for number, start, end in runs(bars.symbol):
+        yield number, slice(start, end)
 
 
 def in_order(bars: Bars) -> Bars:

@@ -97,7 +97,10 @@ def one_per_session(bars: Bars, sessions: NDArray[np.int64], rule: Duplicates) -
         return OnePerSession(begins, none, none, none)
     session = np.cumsum(begins) - 1
     lasts = np.append(firsts[1:], size) - 1
-    ratio = _ratios_of_sessions(bars.split_ratio, session)
+    given = np.flatnonzero(~np.isnan(bars.split_ratio))
+    of_session = np.full(len(firsts), np.nan)
+    of_session[session[given]] = bars.split_ratio[given]  # the last one of a session stays
+    ratio = of_session[session]
     differs = ~np.isnan(bars.split_ratio) & (bars.split_ratio != ratio)
     for prices in bars.prices:
         first = prices[firsts][session]
@@ -128,16 +131,6 @@ def session_keys(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
         if hours_of(symbol).rule in (ClosingRule.NEW_YORK_ROLL, ClosingRule.DAY_AFTER_OPEN):
             sessions[at] = session_days(symbol, bars.timestamp[at], bars.event[at])
     return sessions
-
-
-def _ratios_of_sessions(
-    ratio: NDArray[np.float64], session: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Return, for each bar, the last ratio that its session's bars give; NaN where none does."""
-    given = np.flatnonzero(~np.isnan(ratio))
-    known = np.full(session[-1] + 1, np.nan)
-    known[session[given]] = ratio[given]  # the last one of a session overwrites the others
-    return known[session]
 
 
 _WAITING = "held_bars"
@@ -262,7 +255,8 @@ def judge_symbols(
     bars, repeated = _one_per_session(bars, by)
     waiting = _of_other_sessions(in_order(waiting), bars)
     put_on_bars(waiting, by.names, splits)
-    return _SymbolsImport(bars, waiting, [*of_files], [*splits], by, stored).prepared(repeated)
+    told = _undisputed(of_files)
+    return _SymbolsImport(bars, waiting, told, [*splits], by, stored).prepared(repeated)
 
 
 def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]]:
@@ -282,18 +276,14 @@ def _one_per_session(bars: Bars, by: Judgement) -> tuple[Bars, NDArray[np.int64]
         ),
     ):
         at = np.flatnonzero(which)
-        by.findings.add(
-            name, text, (_description(bars, each, by) for each in at[:EXAMPLES]), len(at)
-        )
+        shown = [
+            f"{by.names[bars.symbol[n]]} {utc(int(bars.event[n])):%Y-%m-%d} "
+            f"({Path(by.files[bars.file[n]]).name}, row {bars.row[n]})"
+            for n in at[:EXAMPLES]
+        ]
+        by.findings.add(name, text, shown, len(at))
     others = bars.file[~sessions.kept & ~sessions.refused]
     return bars.take(sessions.kept), np.bincount(others, minlength=len(by.files))
-
-
-def _description(bars: Bars, at: int, by: Judgement) -> str:
-    """Return symbol, date, file and row of a bar, for people."""
-    closed = utc(int(bars.event[at]))
-    file = Path(by.files[bars.file[at]]).name
-    return f"{by.names[bars.symbol[at]]} {closed:%Y-%m-%d} ({file}, row {bars.row[at]})"
 
 
 class _SymbolsImport:
@@ -312,7 +302,7 @@ class _SymbolsImport:
         self.splits, self.of_files = splits, of_files
         self.stored = stored
         self.known = Known(by.names, self.stored, by.recorded, splits)
-        self.known.add(_undisputed(of_files))
+        self.known.add(of_files)
         read_around(self.stored, in_order(Bars.concatenate([bars, waiting])), self.known)
         self.undecided = 0
         self.contradictions: list[Contradiction] = []
@@ -494,7 +484,7 @@ class _SymbolsImport:
     def _unplaced(self, kept: Bars, held: Bars) -> list[Split]:
         """Return the splits without a bar among those that are written or held back."""
         numbers = {name: number for number, name in enumerate(self.by.names)}
-        said = {(split.symbol, split.event): split for split in _undisputed(self.of_files)}
+        said = {(split.symbol, split.event): split for split in self.of_files}
         said |= {(split.symbol, split.event): split for split in self.splits}
         if not said:
             return []

@@ -188,6 +188,9 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._kinds.values())
 
+    def __len__(self) -> int:
+        return len(self._kinds)
+
     def document(self) -> dict[str, Any]:
         """Return all of it for a receipt, or for ``--json``."""
         return {each.name: {"count": each.count, "examples": each.examples} for each in self}

@@ -102,7 +102,9 @@ def read_scanned(rows: Mapping[str, Row], asked_at: Mapping[str, datetime]) -> S
         reason = REASONS[verdict[at]]
         if reason is Reason.SESSION and bars.volume[at] > 0:
             scanned.trading_days.refuse(names[at], int(bars.timestamp[at]))
-        scanned.refused.append(RefusedBar(names[at], reason, _explain(bars, at, rows[names[at]])))
+        opened = opens[at]
+        when = "" if opened is None else f"{utc(opened):%Y-%m-%dT%H:%MZ}, "
+        scanned.refused.append(RefusedBar(names[at], reason, f"{when}{describe(bars, at)}"))
     scanned.bars = bars.take(np.flatnonzero(verdict == ACCEPTED))
     return scanned
 
@@ -172,12 +174,6 @@ def _numbers(rows: Mapping[str, Row], names: list[str], column: str) -> NDArray[
 def _seconds(row: Row, column: str) -> int | None:
     cell = row[_PLACE[column]]
     return cell // MICROSECONDS if isinstance(cell, int) else None
-
-
-def _explain(bars: Bars, at: int, row: Row) -> str:
-    opened = _seconds(row, "time")
-    when = "" if opened is None else f"{utc(opened):%Y-%m-%dT%H:%MZ}, "
-    return f"{when}{describe(bars, at)}"
 
 
 _SAME_CLOSE = 0.01

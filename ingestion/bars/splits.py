@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.arrays import Bars, Split, close_seconds, key_of, keys_of, places, slices
+from ingestion.bars.arrays import Bars, Split, close_seconds, keys_of, places, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
 from ingestion.bars.placing import NO_CLOSE, name_rows, place_times, why_no_place
@@ -68,16 +68,10 @@ def may_split(lakehouse: Lakehouse, names: Iterable[str]) -> list[bool]:
     return [
         kind in _TYPES_THAT_SPLIT
         if (kind := types.get(name)) is not None
-        else _may_split_by_exchange(name)
+        else hours_of(name).rule not in _RULES_WITHOUT_SPLITS
+        and exchange_of(name) not in INDEX_CODES
         for name in names
     ]
-
-
-def _may_split_by_exchange(symbol: str) -> bool:
-    return (
-        hours_of(symbol).rule not in _RULES_WITHOUT_SPLITS
-        and exchange_of(symbol) not in INDEX_CODES
-    )
 
 
 def read_recorded(lakehouse: Lakehouse) -> dict[tuple[str, int], float]:
@@ -327,13 +321,9 @@ def put_on_bars(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> No
         As :func:`ingestion.bars.arrays.in_order` leaves them.
     """
     numbers = {name: number for number, name in enumerate(names)}
-    keys = keys_of(bars.symbol, bars.event)
-    for split in splits:
-        number = numbers.get(split.symbol)
-        if number is not None:
-            key = key_of(number, split.event)
-            first, end = (np.searchsorted(keys, key, side) for side in ("left", "right"))
-            bars.split_ratio[first:end] = split.ratio
+    given = {(split.symbol, split.event): split.ratio for split in splits}
+    ratios = ratios_at(bars, numbers, given)
+    bars.split_ratio[:] = np.where(np.isnan(ratios), bars.split_ratio, ratios)
 
 
 def _ratios_of_file(file: VendorFile) -> list[float]:

@@ -153,13 +153,12 @@ def unknown_exchanges(symbols: Iterable[str]) -> list[str]:
         code = symbol.partition(":")[0]
         if code not in KNOWN_EXCHANGES | INDEX_CODES:
             of_code.setdefault(code, []).append(symbol)
-    return [f"{code} {len(names):,} ({_meant(names[0])})" for code, names in of_code.items()]
-
-
-def _meant(symbol: str) -> str:
-    code, _, ticker = symbol.partition(":")
-    near = get_close_matches(code, sorted(KNOWN_EXCHANGES), n=1, cutoff=0.8)
-    return f"{symbol}; {near[0]}:{ticker}?" if near else symbol
+    found = []
+    for code, symbols_of in of_code.items():
+        first, near = symbols_of[0], get_close_matches(code, sorted(KNOWN_EXCHANGES), 1, cutoff=0.8)
+        meant = f"; {near[0]}:{first.partition(':')[2]}?" if near else ""
+        found.append(f"{code} {len(symbols_of):,} ({first}{meant})")
+    return found
 
 
 def looks_foreign(symbol: str) -> bool:

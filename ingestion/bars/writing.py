@@ -119,7 +119,7 @@ class StoredDay:
         """When the newest row was created; None if there are no rows."""
         self._withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
         self.rows = rows = standing(rows)
-        self.symbol = _numbers_of(rows["symbol"], names)
+        self.symbol: NDArray[np.int32] = pc.index_in(rows["symbol"], value_set=names).to_numpy()
         self.opens: NDArray[np.int64] = rows["timestamp"].to_numpy()
         """Unix seconds, as are the closes."""
         self.closes = close_seconds(rows)
@@ -172,11 +172,6 @@ def _positions(ordered: _KeyOrder, wanted: NDArray[np.int64]) -> NDArray[np.intp
     order, keys = ordered
     at = places(keys, wanted)
     return np.where(at >= 0, order[at], -1) if len(order) else at
-
-
-def _numbers_of(symbols: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int32]:
-    numbers: NDArray[np.int32] = pc.index_in(symbols, value_set=names).to_numpy()
-    return numbers
 
 
 @dataclass(frozen=True)
@@ -260,22 +255,17 @@ class Twins:
             rule = hours_of(key).rule
             if rule is ClosingRule.SESSION:
                 suspect[at] = are_misplaced(key, opens[at], closes[at])
-            else:
-                suspect[at] = (
-                    rule is not ClosingRule.MIDNIGHT_UTC
-                )  # their bars all close at the same time
+            else:  # the bars of markets that never close all close at the same time
+                suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC
             if suspect[at].any():
                 days[at] = session_days(key, opens[at], closes[at])
         for n in np.flatnonzero(suspect).tolist():
-            session = int(stored.symbol[n]), int(days[n])
-            found.setdefault(session, []).append(_twin_of_row(stored.row(n)))
+            row, session = stored.row(n), (int(stored.symbol[n]), int(days[n]))
+            has_calendar = hours_of(row["symbol"]).rule is ClosingRule.SESSION
+            prices = {name: row[name] for name in PRICES}
+            twin = Twin(int(stored.closes[n]), prices, row["source"], has_calendar)
+            found.setdefault(session, []).append(twin)
         return found
-
-
-def _twin_of_row(row: dict[str, Any]) -> Twin:
-    symbol, event = row["symbol"], int(row["event_timestamp"].timestamp())
-    has_calendar = hours_of(symbol).rule is ClosingRule.SESSION
-    return Twin(event, {name: row[name] for name in PRICES}, row["source"], has_calendar)
 
 
 _OHLCV_SCHEMA = arrow_schema(OHLCV_1D)

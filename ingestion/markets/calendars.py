@@ -257,9 +257,7 @@ def _with_sessions(
     import numpy as np
     import pandas as pd
 
-    opens, closes = (
-        days + pd.to_timedelta([_seconds(each[end]) for each in hours], unit="s") for end in (0, 1)
-    )
+    opens, closes = (days + pd.to_timedelta([str(each[end]) for each in hours]) for end in (0, 1))
     zone = calendar.time_zone
     added = {
         "labels": days.to_numpy("datetime64[D]"),
@@ -307,10 +305,6 @@ def _set_right(calendar: Calendar, extra: dict[date, Hours]) -> Calendar:
         return found
     ends = max(calendar.ends, *extra)
     return replace(found, assumed=found.assumed & (found.labels > np.datetime64(ends)), ends=ends)
-
-
-def _seconds(wall: wall_time) -> int:
-    return wall.hour * 3_600 + wall.minute * 60 + wall.second
 
 
 def _local(walls: pd.DatetimeIndex, zone: str) -> NDArray[np.int64]:

@@ -54,9 +54,11 @@ def read_candidates(path: Path) -> Candidates:
         raise CandidatesError(f"the candidates file {path} cannot be read: {error}") from None
     is_json = text.lstrip()[:1] in ("[", "{") or ":" not in text
     try:
-        entries = (
-            _entries(json.loads(text, object_pairs_hook=_object)) if is_json else _watch_list(text)
-        )
+        if is_json:
+            entries = _entries(json.loads(text, object_pairs_hook=_object))
+        else:  # a watch list, with sections after ###
+            several = (entry.strip() for entry in re.split(r"[,\r\n]+", text))
+            entries = [entry for entry in several if entry and not entry.startswith("###")]
     except RecursionError:
         raise CandidatesError(f"{path}: nested too deeply for a candidates file") from None
     except ValueError as error:  # JSONDecodeError, and numbers of more digits than Python reads
@@ -103,12 +105,6 @@ def _symbol(entry: Any) -> tuple[str, str | None]:
         if symbol_problem(text) is None:
             return str(text), None
     return "", f"{_short(texts[0])}: {symbol_problem(texts[0])}"
-
-
-def _watch_list(text: str) -> list[str]:
-    """Return the symbols of a watch list."""
-    entries = (entry.strip() for entry in re.split(r"[,\r\n]+", text))
-    return [entry for entry in entries if entry and not entry.startswith("###")]
 
 
 def _entries(document: Any) -> list[Any]:

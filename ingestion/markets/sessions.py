@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ingestion.base.instants import DAY, date_of_day, utc
-from ingestion.markets.calendars import Calendar, calendar_of
+from ingestion.markets.calendars import calendar_of
 from ingestion.markets.exchanges import CALENDARS, ROUND_THE_CLOCK_SYMBOLS
 from ingestion.markets.hours import (
     DEALERS_CLOSE,
@@ -134,7 +134,10 @@ def sessions_between(exchange: str, first: date, last: date) -> list[Session]:
     hours = hours_of_exchange(exchange)
     if hours.calendar is not None:
         calendar = calendar_of(exchange)
-        return [_session(calendar, i) for i in calendar.between(first, last)]
+        positions = calendar.between(first, last)
+        there = slice(positions.start, positions.stop)
+        columns = (calendar.labels, calendar.opens, calendar.closes, calendar.assumed)
+        return list(map(Session, *(column[there].tolist() for column in columns)))
     if hours.rule is ClosingRule.DAY_AFTER_OPEN:
         return []
     days = (first + timedelta(n) for n in range((last - first).days + 1))
@@ -190,11 +193,6 @@ def next_open(symbol: str, close: int) -> int | None:
             return None
         return int(calendar.opens[i + 1])
     return None if hours_of(symbol).rule is ClosingRule.DAY_AFTER_OPEN else close
-
-
-def _session(calendar: Calendar, i: int) -> Session:
-    opens, closes = int(calendar.opens[i]), int(calendar.closes[i])
-    return Session(calendar.labels[i].item(), opens, closes, bool(calendar.assumed[i]))
 
 
 _MOST_OF_A_DAY = 20 * 3_600

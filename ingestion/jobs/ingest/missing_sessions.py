@@ -244,7 +244,7 @@ def accept_hole(
         wanted = {
             (each.session, each.market): each
             for each in open_now
-            if each.market in _markets(market) and first <= each.session <= last
+            if market in (each.market, CALENDARS.get(each.market)) and first <= each.session <= last
         }
         if not wanted:
             raise InputError(_nothing_open(market, first, last, open_now))
@@ -253,10 +253,6 @@ def accept_hole(
         record_accepted(lakehouse, sessions, reason, now, run.id)
         run.tell(sessions=chosen)
     return AcceptedHoles(run.id, reason, chosen, run.receipt)
-
-
-def _markets(name: str) -> set[str]:
-    return {name, *(exchange for exchange, calendar in CALENDARS.items() if calendar == name)}
 
 
 def _nothing_open(market: str, first: date, last: date, open_now: list[MissingSession]) -> str:
