@@ -30,7 +30,7 @@ def parse_instant(text: str) -> datetime:
 
 
 def is_replayed() -> bool:
-    """Tell whether ``TVFEAST_NOW`` replaces the wall clock."""
+    """Return whether ``TVFEAST_NOW`` replaces the wall clock."""
     return variable("TVFEAST_NOW") is not None
 
 

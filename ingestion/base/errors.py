@@ -86,6 +86,6 @@ class NothingFetched(TvfeastError):
 
 
 class LakehouseLocked(TvfeastError):
-    """Another run holds the lakehouse lock."""
+    """Another run has locked the lakehouse."""
 
     exit_code = 5

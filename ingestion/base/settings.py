@@ -32,7 +32,7 @@ class Settings:
     """
 
     folder: Path
-    """Folder that holds ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
+    """Folder of ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
     lakehouse_at: Path
     """Where the lakehouse is (``TVFEAST_LAKEHOUSE``)."""
     scanner_url: str
@@ -52,7 +52,7 @@ class Settings:
         Raises
         ------
         InputError
-            If the scanner's URL is no plain http or https URL, or the lakehouse's path holds
+            If the scanner's URL is no plain http or https URL, or the lakehouse's path contains
             characters that stores read as a pattern.
         """
         folder = (folder or Path(variable("TVFEAST_PROJECT") or _CHECKOUT)).resolve()

@@ -38,7 +38,7 @@ def store_files(settings: Settings) -> StoreFiles:
     configuration = read_configuration(settings)
     registry, online = (_section(configuration, name) for name in _FEAST_DEFAULTS)
     is_file = registry.get("registry_type", "file") == "file"
-    # As Feast tells SQLite's stores, its own and those by class path, from the others.
+    # As Feast knows SQLite's stores, its own and those by class path, from the others.
     is_sqlite = str(online["type"]).lower().endswith(("sqlite", "sqliteonlinestore"))
     return StoreFiles(
         registry=_file(settings, registry, "registry") if is_file else None,

@@ -44,7 +44,7 @@ def read_receipt(file: RunFile) -> dict[str, Any]:
 
 
 def is_done(receipt: dict[str, Any]) -> bool:
-    """Tell whether a receipt is of a job that has done all its work.
+    """Return whether a receipt is of a job that has done all its work.
 
     One that does not say so is older than these words, and was written at the end.
 
@@ -57,7 +57,7 @@ def is_done(receipt: dict[str, Any]) -> bool:
 
 
 def ended_before(receipt: dict[str, Any], member: str) -> bool:
-    """Tell whether a receipt lacks a member because its job ended before it knew that.
+    """Return whether a receipt lacks a member because its job ended before it knew that.
 
     Raises
     ------
@@ -79,16 +79,16 @@ def receipts_told(
     *,
     after: str = "",
 ) -> Iterator[Told]:
-    """Yield what the receipts of a job tell, the newest first; run ids sort by time.
+    """Yield what the receipts of a job say, the newest first; run ids sort by time.
 
     There may be thousands of runs: those that the caller does not come to are not looked at.
 
     Parameters
     ----------
     read
-        Takes what it needs out of a receipt; None to pass over it in silence.
+        Takes what it needs out of a receipt; None to skip it in silence.
     passed_over
-        Is told of each receipt that cannot be read; people are, unless the caller does more.
+        Gets the error of each receipt that cannot be read; people are, unless the caller does more.
     after
         Only of runs that are later than this one.
     """
@@ -113,7 +113,7 @@ def receipt_told(
     read: Callable[[dict[str, Any]], Told | None],
     passed_over: Callable[[InputError], object] = _warn,
 ) -> Told | None:
-    """Return what one receipt tells; None if it cannot be read. See :func:`receipts_told`."""
+    """Return what one receipt says; None if it cannot be read. See :func:`receipts_told`."""
     try:
         return read(read_receipt(file))
     except InputError as error:
@@ -129,7 +129,7 @@ def newest_receipt(
     read: Callable[[dict[str, Any]], Told | None],
     passed_over: Callable[[InputError], object] = _warn,
 ) -> Told | None:
-    """Return what the newest receipt of a job tells, by :func:`receipts_told`; None without one."""
+    """Return what the newest receipt of a job says, by :func:`receipts_told`; None without one."""
     return next(receipts_told(lakehouse, name, read, passed_over), None)
 
 

@@ -166,7 +166,7 @@ class Run:
         except (OSError, TvfeastError) as also:
             if error is None:
                 raise
-            # The disk may be full: then the first error is the one to tell.
+            # The disk may be full: then the first error is the one to report.
             _log.warning("%s could not be written: %s", self.receipt, also)
 
     @property
@@ -261,7 +261,7 @@ def _secrets(settings: Project, request: object) -> Redaction:
 
 def peak_memory_mb() -> int:
     """Return the most memory that this process has held so far, in MB."""
-    # Linux, but for sandboxes; what is told elsewhere begins with the parent's.
+    # Linux, but for sandboxes; the figure elsewhere begins with the parent's.
     with suppress(OSError, LookupError, ValueError):
         told = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
         return int(told.split(maxsplit=1)[0]) // 1024

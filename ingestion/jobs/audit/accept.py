@@ -48,7 +48,7 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
     lakehouse = project.lakehouse
     request = {"accept": list(names), "reason": reason}
     with Run.open(project, "verify --accept", request, file=RECEIPT_FILE) as run:
-        Ledger.read(lakehouse)  # all of them: without one, what is gone cannot be told
+        Ledger.read(lakehouse)  # all of them: without one, nobody knows all that is gone
         lost = check_lakehouse(project).lost
         accepted = tuple(
             dict.fromkeys(entry for name in names for entry in _of(lakehouse, name, lost))

@@ -54,7 +54,7 @@ class ExplainRequest:
 
 
 def explain(project: Project, request: ExplainRequest) -> Explanation:
-    """Tell where a value comes from.
+    """Say where a value comes from.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def _source(project: Project, column: Column) -> str:
 def _bar(
     lakehouse: Lakehouse, group: FeatureGroup, symbol: str, values: dict[str, Any]
 ) -> Bar | None:
-    """Tell of the bar that a row describes, and of the stored bar with that open or close."""
+    """Return the bar that a row describes, and of the stored bar with that open or close."""
     opened: datetime | None = values["bar_timestamp"]
     if opened is None:
         return None
@@ -299,7 +299,7 @@ def _bar(
 def _served(
     project: Project, wanted: list[tuple[FeatureGroup, Column]], symbol: str, now: datetime
 ) -> dict[str, Online | str]:
-    """Return what the online store has, by view; a text why that cannot be told.
+    """Return what the online store has, by view; a text why that is not known.
 
     The row is read by its key, without Feast.
     """

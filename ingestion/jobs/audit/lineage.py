@@ -1,4 +1,4 @@
-"""What is told of a value; :mod:`ingestion.jobs.audit.explain` finds it out."""
+"""What is known of a value; :mod:`ingestion.jobs.audit.explain` finds it out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Version:
     receipt: str | None
     """That of the job that wrote it, below the lakehouse's root; None if no receipt lists it."""
     part: str
-    """The file that holds it, below the lakehouse's root."""
+    """The file that contains it, below the lakehouse's root."""
     written_as: str | None
     """The part that its run wrote, if that has been merged since; None if it is the same."""
     sha256: str | None

@@ -1,7 +1,7 @@
 """Parts and receipts that are gone, and those of which somebody has recorded why.
 
 A loss stays named until somebody accepts it: the rows were made anew, or are known to be gone. That
-is written down in a receipt of its own, and holds for what that one run wrote there; nothing that
+is written down in a receipt of its own, and is about what that one run wrote there; nothing that
 was recorded before is changed.
 """
 
@@ -23,7 +23,7 @@ RECEIPT_FILE = "accept.json"
 
 @dataclass(frozen=True)
 class Losses:
-    """What the ledgers know of and the partitions do not hold."""
+    """What the ledgers know of and the partitions do not contain."""
 
     lost: tuple[Entry, ...]
     """Nobody has recorded why."""

@@ -39,8 +39,8 @@ from ingestion.markets.universe import read_universe
 from ingestion.project import Project
 from ingestion.runs.quarantine import QUARANTINE_FILE
 from ingestion.runs.receipt_file import NOT_SAID, read_receipt
+from ingestion.runs.records import folder_faults
 from ingestion.runs.run import Run, new_run_id, run_instant
-from ingestion.runs.run_folders import folder_faults
 
 OLDER_THAN = timedelta(days=90)
 _RECEIPT_FILE = "prune.json"

@@ -1,13 +1,13 @@
-"""Derive again what can be derived, over the whole lakehouse, and name what does not hold.
+"""Derive again what can be derived, over the whole lakehouse, and name what is wrong.
 
 1. List all parts, then read the ledgers: a part's line is there before the part is.
 2. Of each date, look into every part (:func:`~ingestion.lakehouse.inspect.inspect_part`), and
    compare the keys of all.
 3. Name what is no part, and parts that were there and are gone.
-4. Compare the receipts with the rows (:mod:`ingestion.runs.consistency`), and the runs' folders
-   with what their runs recorded (:mod:`ingestion.runs.run_folders`).
+4. Compare receipts, ledgers and the runs' folders with each other and the rows
+   (:mod:`ingestion.runs.records`).
 
-Memory holds one part and the keys of one date. The lakehouse may be written meanwhile.
+Memory contains one part and the keys of one date. The lakehouse may be written meanwhile.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
-from ingestion.runs.consistency import check_records
+from ingestion.runs.records import check_records
 
 _NUMBER = "part number"
 _WITHDRAW = (
@@ -62,7 +62,7 @@ _GONE = (
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that does not hold, and why."""
+    """A file that is not sound, and why."""
 
     file: str
     """Path below the lakehouse's root."""
@@ -74,7 +74,7 @@ class Fault:
 
 @dataclass
 class LakehouseReport:
-    """What was looked at, and what does not hold."""
+    """What was looked at, and what is wrong."""
 
     SHOWN: ClassVar = ("passed",)
 
@@ -100,7 +100,7 @@ class LakehouseReport:
 
     @property
     def passed(self) -> bool:
-        """Whether everything holds."""
+        """Whether nothing is wrong."""
         return not self.faults
 
 
@@ -238,7 +238,7 @@ def _inspect(lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], ledger: 
 
 
 def _repeated(keys: dict[int, pa.Table], names: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Return parts with rows that they or parts of lower numbers hold too, and how many."""
+    """Return parts with rows that they or parts of lower numbers contain too, and how many."""
     if not keys:
         return []
     numbered = [

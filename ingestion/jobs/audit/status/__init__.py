@@ -10,21 +10,19 @@ is in its ``problems``, what should be known in time in its ``warnings``.
 ``groups``    how fresh the features are, for all and for each flow
 ``bars``      what bars there are, and who brings them
 ``served``    the files that features are served from
-``sections``  what a further look at the lakehouse finds
-``looks``     which there are; new ones are added there
-``holes``     the sessions that are missing
+``looks``     what further looks at the lakehouse find: missing sessions, calendars that end
 """
 
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.flows import ProfileStatus, State
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus
+from ingestion.jobs.audit.status.looks import Section
 from ingestion.jobs.audit.status.report import (
     StatusLimits,
     StatusReport,
     refuse_unless_fresh,
     status,
 )
-from ingestion.jobs.audit.status.sections import Section
 from ingestion.jobs.audit.status.served import Load, StoreStatus
 
 __all__ = [

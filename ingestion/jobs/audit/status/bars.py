@@ -42,7 +42,7 @@ class BarsStatus:
     """Date of the earliest bar's close; None if there is no bar."""
     last: date | None
     symbols: int
-    """Those with a bar in the last 90 days of the history, of which the following tell too."""
+    """Those with a bar in the last 90 days of the history, of which the following are too."""
     markets: tuple[MarketBars, ...]
     newest: Mapping[str, datetime] = field(repr=False)
     """By symbol, the close of its newest bar."""

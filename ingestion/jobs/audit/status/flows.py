@@ -35,7 +35,7 @@ class State(StrEnum):
     """A limit said no, to all or to a part."""
     FAILED = "failed"
     KILLED = "killed"
-    """It ended without a word: nobody holds its lock."""
+    """It ended without a word: its lock is free."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def flows(
     seen
         The symbols with a row in the last 90 days.
     passed_over
-        Is told of each receipt that cannot be read.
+        Gets the error of each receipt that cannot be read.
     """
     found = []
     for _, profile in sorted(known_profiles(lakehouse, passed_over).items()):

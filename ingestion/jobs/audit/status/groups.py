@@ -33,7 +33,7 @@ class GroupStatus:
     age: timedelta | None
     max_age: timedelta
     coverage: float | None
-    """Of the newest snapshot, by its receipt; None where no receipt tells."""
+    """Of the newest snapshot, by its receipt; None where no receipt says it."""
     asked: int
     """Symbols that the flows want and that the group can have."""
     stale: tuple[str, ...]

@@ -18,8 +18,7 @@ from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus, Newest, demands, group_status
-from ingestion.jobs.audit.status.looks import LOOKS
-from ingestion.jobs.audit.status.sections import Section
+from ingestion.jobs.audit.status.looks import LOOKS, Section
 from ingestion.jobs.audit.status.served import (
     Load,
     StoreStatus,
@@ -75,7 +74,7 @@ class StatusReport:
     without_bars: dict[str, tuple[str, ...]]
     """By exchange, symbols with a fresh snapshot and no stored bar: nothing is recomputed."""
     held_back: tuple[dict[str, Any], ...]
-    """Split suspected: symbols whose bars wait until it is recorded, as their receipt tells."""
+    """Split suspected: symbols whose bars wait until it is recorded, as their receipt says."""
     sections: tuple[Section, ...]
     """What further looks have found; their problems and warnings are among those below too."""
     problems: tuple[str, ...]
@@ -104,7 +103,7 @@ def status(
     Parameters
     ----------
     profile
-        The flow that asks: what is wrong with other flows alone is told as a warning then. All
+        The flow that asks: what is wrong with other flows alone is a warning then. All
         flows count alike if None.
 
     Raises
@@ -113,7 +112,7 @@ def status(
         If a part of the last 90 days cannot be read.
     """
     limits, at, lakehouse = limits or StatusLimits(), clock.now(), project.lakehouse
-    # Told by the status itself: a monitor reads no warnings, and what is older may look sound.
+    # Reported by the status itself: a monitor reads no warnings, and what is older may look sound.
     damaged: list[InputError] = []
     catalog = project.catalog
     pulse = catalog.pulse
@@ -267,7 +266,7 @@ def _warnings(report: StatusReport) -> Iterator[str]:
 
 
 def _is_history(group: Unpromoted, report: StatusReport) -> bool:
-    """Tell whether a group is kept back that can be no newer: its bars come by import alone."""
+    """Return whether a group is kept back that can be no newer: its bars come by import alone."""
     computed = {each.view for each in report.groups if each.of_closed_bars}
     return group.group in computed and group.is_old and report.bars.is_imported
 

@@ -30,7 +30,7 @@ PassedOver = Callable[[InputError], object]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the receipt of a snapshot tells."""
+    """What the receipt of a snapshot says."""
 
     run_id: str
     coverage: float
@@ -126,7 +126,7 @@ def _snapshot(
 
 
 def _has_appeared(lakehouse: Lakehouse, group: FeatureGroup, run_id: str) -> bool:
-    """Tell whether a run's snapshot was ever there: its receipt is written before.
+    """Return whether a run's snapshot was ever there: its receipt is written before.
 
     It may be gone again, or merged with others; and a run may die between the part and its word.
     """

@@ -1,4 +1,8 @@
-"""Receipts and ledgers against what is stored: what a run said it wrote must be there."""
+"""What runs have left: their folders, receipts and ledgers, against each other and the rows.
+
+A run's folder contains what its run has recorded, unchanged, and nothing else. What a receipt lists
+is in the ledger of its run, and the rows of a snapshot are as many as its receipt says.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,86 @@ from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import Lakehouse, RunFile, receipts_of_run
-from ingestion.lakehouse.ledger import Key, read_ledger
-from ingestion.runs.quarantine import quarantined
+from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, receipts_of_run, run_file
+from ingestion.lakehouse.ledger import (
+    LEDGER_FILE,
+    Entry,
+    Key,
+    read_ledger,
+    read_run_files,
+    strange_lines,
+)
+from ingestion.runs.quarantine import QUARANTINE_FILE, quarantined
 from ingestion.runs.receipt_file import is_of_group, read_receipt, snapshot_receipts
-from ingestion.runs.run_folders import folder_faults
+
+REFUSED_FILE = "refused_bars.parquet"
+"""All bars that an import refused, each with the reason."""
+
+_FOREIGN = "is not the lakehouse's: move it out"
+_UNRECORDED = (
+    f"is not in the {LEDGER_FILE} beside it: put that back from a backup, or move this out"
+)
+_CHANGED = (
+    "its content is not what its run wrote: the hash differs; put it back from a backup, or move "
+    "it out and record why (`tvfeast verify --accept`)"
+)
+_LOOKS = 3
+
+
+def folder_faults(lakehouse: Lakehouse, run_id: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong in a run's folder: its path below the root, and the reason.
+
+    Files that are gone are not among it. The run may be writing meanwhile.
+    """
+    folder, ledger = run_file(lakehouse, run_id, ""), run_file(lakehouse, run_id, LEDGER_FILE)
+    try:
+        # Before the ledger is read: a file's line is there before the file is.
+        present = files_of_run(lakehouse, run_id)
+    except InputError as error:
+        yield folder.key.rstrip("/"), str(error).removeprefix(f"{folder} ")
+        return
+    if not present:
+        return
+    recorded: dict[str, list[Entry]] | None
+    try:
+        recorded = read_run_files(lakehouse, run_id)
+        if lines := strange_lines(lakehouse, run_id):
+            yield (
+                ledger.key,
+                f"has what no run wrote, in line {lines[0]}: put it back from a backup",
+            )
+    except InputError as error:
+        yield ledger.key, str(error).removeprefix(f"{ledger} ")
+        recorded = None
+    for file in present:
+        if file.name == LEDGER_FILE:
+            continue
+        may_be_a_runs = file.name.endswith(".json") or file.name in (QUARANTINE_FILE, REFUSED_FILE)
+        if recorded and file.key in recorded:
+            if reason := _change(lakehouse, file, recorded[file.key]):
+                yield file.key, reason
+        elif not may_be_a_runs:
+            yield file.key, _FOREIGN
+        elif recorded is not None:
+            yield file.key, _UNRECORDED
+
+
+def _change(lakehouse: Lakehouse, file: RunFile, recorded: list[Entry]) -> str | None:
+    """Return what is wrong with a recorded file, if anything is."""
+    for _ in range(_LOOKS):  # it may be written again between the two
+        try:
+            content = file.sha256()
+        except OSError as error:
+            return f"cannot be read ({error.strerror}): put it back from a backup"
+        if content in {each.sha256 for each in recorded}:
+            return None
+        recorded = read_run_files(lakehouse, file.run_id)[file.key]
+    return _CHANGED
 
 
 @dataclass
 class RecordsReport:
-    """What the runs themselves have recorded, and what of it does not hold."""
+    """What the runs themselves have recorded, and what of it is wrong."""
 
     receipts: int = 0
     published: set[Key] = field(default_factory=set)
