@@ -14,6 +14,7 @@ numbers per symbol, and each gap.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
@@ -127,8 +128,10 @@ class Attendance:
         self._first, self._last = first - min(day, first - date.min), last + day
         self._markets: dict[str, int] = {}
         self._found: list[_Market] = []
-        # By symbol: its market's position, the session of its last bar, and how many bars it has.
+        # By symbol: its market's position, the sessions of its first and last bar, and how many
+        # bars it has.
         self._market = np.empty(0, dtype=np.int32)
+        self._oldest = np.empty(0, dtype=np.int64)
         self._newest = np.empty(0, dtype=np.int64)
         self._bars = np.empty(0, dtype=np.int64)
         self._gaps: list[NDArray[np.int64]] = []
@@ -167,6 +170,7 @@ class Attendance:
             for symbol in names[len(self._market) :]
         ]
         self._market = np.append(self._market, np.array(new, dtype=np.int32))
+        self._oldest = np.append(self._oldest, np.full(len(new), _NO_SESSION))
         self._newest = np.append(self._newest, np.full(len(new), _NO_SESSION))
         self._bars = np.append(self._bars, np.zeros(len(new), dtype=np.int64))
 
@@ -195,9 +199,80 @@ class Attendance:
         place += self._bars[number]
         gap = (before >= 0) & (session - before > 1)
         self._gaps.append(np.column_stack([number, place, before, session])[gap])
+        begins = number[starts][self._oldest[number[starts]] == _NO_SESSION]
+        self._oldest[begins] = session[starts][self._oldest[number[starts]] == _NO_SESSION]
         last = starts + lengths - 1
         self._newest[number[last]] = session[last]
         self._bars[number[last]] += lengths
+
+    def forget(self, numbers: NDArray[np.int64]) -> None:
+        """Forget all bars of some symbols, by number; others of theirs may be added then."""
+        is_own = np.zeros(len(self._market), dtype=bool)
+        is_own[numbers] = True
+        gaps = self._all_gaps()
+        for market, each in enumerate(self._found):
+            own = is_own & (self._market == market)
+            theirs = gaps[own[gaps[:, 0]]]
+            each.present -= _present(
+                len(each.present), self._oldest[own], self._newest[own], theirs
+            )
+        self._gaps = [gaps[~is_own[gaps[:, 0]]]]
+        for array, none in (
+            (self._oldest, _NO_SESSION),
+            (self._newest, _NO_SESSION),
+            (self._bars, 0),
+        ):
+            array[numbers] = none
+
+    def _all_gaps(self) -> NDArray[np.int64]:
+        return np.concatenate([np.empty((0, 4), dtype=np.int64), *self._gaps])
+
+    def arrays(self) -> dict[str, NDArray[np.int64]]:
+        """Return what it knows of the symbols, for :meth:`of_arrays`."""
+        return {
+            "oldest": self._oldest,
+            "newest": self._newest,
+            "bars": self._bars,
+            "gaps": self._all_gaps(),
+        }
+
+    def calendars(self) -> dict[str, list[Any]]:
+        """Return by market how many of its sessions have passed, and a hash of their times."""
+        found = {}
+        for each in self._found:
+            size = int(np.flatnonzero(each.present).max(initial=-1)) + 1
+            found[each.name] = [size, _hash(each.sessions, size)]
+        return found
+
+    @classmethod
+    def of_arrays(
+        cls,
+        first: date,
+        last: date,
+        names: Sequence[str],
+        arrays: Mapping[str, NDArray[np.int64]],
+        calendars: Mapping[str, Sequence[Any]],
+    ) -> Attendance | None:
+        """Return what :meth:`arrays` and :meth:`calendars` were of; None with other calendars."""
+        found = cls(first, last)
+        found._meet(names)
+        found._oldest, found._newest, found._bars = (
+            np.array(arrays[name]) for name in ("oldest", "newest", "bars")
+        )
+        gaps = np.array(arrays["gaps"]).reshape(-1, 4)
+        found._gaps = [gaps]
+        if {each.name for each in found._found} != set(calendars):
+            return None
+        for market, each in enumerate(found._found):
+            size, digest = calendars[each.name]
+            if size > len(each.present) or _hash(each.sessions, size) != digest:
+                return None
+            own = (found._market == market) & (found._newest != _NO_SESSION)
+            theirs = gaps[found._market[gaps[:, 0]] == market]
+            each.present += _present(
+                len(each.present), found._oldest[own], found._newest[own], theirs
+            )
+        return found
 
     @property
     def markets(self) -> dict[str, date]:
@@ -244,7 +319,7 @@ class Attendance:
 
     def _lacking(self) -> list[NDArray[np.int64]]:
         """Return, for each market, how many symbols lack each session inside a gap that counts."""
-        gaps = np.concatenate([np.empty((0, 4), dtype=np.int64), *self._gaps])
+        gaps = self._all_gaps()
         gaps = gaps[np.lexsort((gaps[:, 1], gaps[:, 0]))]
         gaps = gaps[self._is_pause(gaps)]
         markets = self._market[gaps[:, 0]]
@@ -277,6 +352,23 @@ class Attendance:
         wide -= np.searchsorted(keys, symbol * span + first, side="left")
         pauses: NDArray[np.bool_] = 2 * (others - (wide - 1)) >= others
         return pauses
+
+
+def _present(
+    size: int, oldest: NDArray[np.int64], newest: NDArray[np.int64], gaps: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return how many of some symbols have a bar of each session, by their gaps."""
+    there = newest != _NO_SESSION
+    steps = np.bincount(oldest[there], minlength=size + 1)
+    steps -= np.bincount(newest[there] + 1, minlength=size + 1)
+    steps -= np.bincount(gaps[:, 2] + 1, minlength=size + 1)
+    steps += np.bincount(gaps[:, 3], minlength=size + 1)
+    return np.cumsum(steps)[:size]
+
+
+def _hash(sessions: Sessions, size: int) -> str:
+    times = np.concatenate([sessions.opens[:size], sessions.closes[:size]])
+    return hashlib.sha256(times.tobytes()).hexdigest()
 
 
 def _is_many(lacking: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -18,7 +18,8 @@ from ingestion.project import Project
 if TYPE_CHECKING:
     from ingestion.bars.refusals import Reason
     from ingestion.jobs.compute.changes import BackfillPlan
-    from ingestion.jobs.compute.local_features import GroupRows, LocalFeaturesResult
+    from ingestion.jobs.compute.local_features import LocalFeaturesResult
+    from ingestion.jobs.compute.publication import GroupRows
     from ingestion.jobs.ingest.import_bars import ImportResult
     from ingestion.jobs.ingest.withdraw import WithdrawnBars
 

@@ -173,7 +173,6 @@ def compute(bars: pa.Table, formulas: Iterable[BarFormula]) -> pa.Table:
     {'timestamp': 86400, 'symbol': 'X:A', 'double': 20.0, 'returns_1d': 0.25}
     """
     import numpy as np
-    import pyarrow as pa
 
     from ingestion.base.errors import InputError
     from ingestion.formulas.evaluation import evaluate
@@ -187,6 +186,4 @@ def compute(bars: pa.Table, formulas: Iterable[BarFormula]) -> pa.Table:
     for rows, block, cells in panel.blocks():
         for name, matrix in evaluate(block, named.values()):
             results[name][rows] = matrix.reshape(-1)[cells]
-    columns = {name: pa.array(each, mask=~np.isfinite(each)) for name, each in results.items()}
-    keys = {"timestamp": pa.array(panel.timestamp), "symbol": panel.symbol.cast(pa.string())}
-    return pa.table({**keys, **columns})
+    return panel.table(results)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ingestion.base.instants import DAY
 from ingestion.base.loading import FILE_MODULE
 from ingestion.catalog.formula import Formula, LookBack
+from ingestion.formulas.carry import OtherReads
 from ingestion.formulas.windows import Matrix
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ _NEVER = np.iinfo(np.int64).max
 
 NONE_MISSING = 0
 """Stands for "no session is missing before this bar"."""
+NO_GAP = np.iinfo(np.int64).max // 2
+"""More bars than any formula reads: how many have passed where no session was ever missing."""
 
 
 class Bars:
@@ -46,6 +49,9 @@ class Bars:
         with the largest int64 behind a symbol's last bar. One bar per day if they are missing.
     missing_from
         Open of the first session that is missing before each bar, 0 where none is.
+    split_before, gap_before
+        Of bars that go on from others, shape (symbols,): ``split`` and ``since_gap`` of the last
+        bar before them. Their windows are at hand for what :mod:`~ingestion.formulas.carry` keeps.
 
     Attributes
     ----------
@@ -53,6 +59,11 @@ class Bars:
         Adjusted, float64. They cannot be written to.
     split : Matrix
         The product of the split ratios.
+    lengths : NDArray of int64
+        Shape (symbols,): how many bars each symbol has.
+    since_gap : NDArray of int64
+        How many bars have passed since the last one before which a session is missing; None where
+        none is missing anywhere.
 
     Examples
     --------
@@ -76,11 +87,15 @@ class Bars:
         opened: NDArray[np.int64] | None = None,
         closed: NDArray[np.int64] | None = None,
         missing_from: NDArray[np.int64] | None = None,
+        split_before: NDArray[np.float64] | None = None,
+        gap_before: NDArray[np.int64] | None = None,
     ) -> None:
         traded = [_matrix(each) for each in (open, high, low, close, volume)]
         shape = traded[0].shape
         ratios = np.ones(shape) if split_ratio is None else _matrix(split_ratio)
-        self.split = _locked(np.cumprod(ratios, axis=0))
+        self._goes_on = split_before is not None
+        before = np.ones(shape[1]) if split_before is None else split_before
+        self.split = _locked(np.cumprod(np.concatenate([before[None], ratios]), axis=0)[1:])
         # Prices near the limits of a double overflow; what comes of it is undefined.
         with np.errstate(over="ignore", invalid="ignore"):
             prices = [_locked(price * self.split) for price in traded[:4]]
@@ -90,6 +105,8 @@ class Bars:
         self.opened = np.broadcast_to(days, shape) if opened is None else opened
         self.closed = self.opened + DAY if closed is None else closed
         self.missing_from = missing_from
+        self.since_gap = bars_since_gap(missing_from, gap_before)
+        self.lengths = (~np.isnan(traded[3])).sum(axis=0)
         self._results: dict[Callable[[Bars], Any], Any] = {}
 
     def once(self, function: Callable[[Bars], T]) -> T:
@@ -146,6 +163,8 @@ class Bars:
         >>> bars.reference(timedelta(days=3)).T
         array([[-1,  0,  0,  0,  1]])
         """
+        if self._goes_on:
+            raise OtherReads
         since = self.closed - int(window.total_seconds())
         rows = np.empty(self.opened.shape, dtype=np.int64)
         columns = zip(
@@ -161,6 +180,40 @@ class Bars:
             missing = np.take_along_axis(self.missing_from, following, axis=0)
             unusable |= (missing != NONE_MISSING) & (missing < since)
         return np.where(unusable, -1, rows)
+
+
+def bars_since_gap(
+    missing_from: NDArray[np.int64] | None, before: NDArray[np.int64] | None = None
+) -> NDArray[np.int64] | None:
+    """Return how many bars have passed since the last one before which a session is missing.
+
+    Parameters
+    ----------
+    missing_from
+        Shape (bars, symbols); 0 where no session is missing before the bar. None if none is.
+    before
+        Shape (symbols,): what this returned of the bar before the first; None if there is none.
+
+    Returns
+    -------
+    NDArray of int64
+        Shape (bars, symbols): 0 on such a bar; where there was none, more than any feature reads.
+        None if there is none at all.
+
+    Examples
+    --------
+    >>> bars_since_gap(np.array([[0], [77], [0], [0]]))[1:].T
+    array([[0, 1, 2]])
+    >>> bars_since_gap(np.array([[0], [0], [77]]), np.array([4])).T
+    array([[5, 6, 0]])
+    """
+    if missing_from is None:
+        return None
+    row = np.arange(len(missing_from), dtype=np.int64)[:, None]
+    last = np.where(missing_from != NONE_MISSING, row, -NO_GAP)
+    if before is not None:
+        last[:1] = np.maximum(last[:1], -1 - np.minimum(before, NO_GAP - 1))
+    return row - np.maximum.accumulate(last, axis=0)
 
 
 @dataclass(frozen=True)

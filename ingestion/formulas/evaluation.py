@@ -21,15 +21,13 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
 from ingestion.base.loading import what_happened
 from ingestion.catalog.formula import MONEY
-from ingestion.formulas.declaration import NONE_MISSING, BarFormula, Bars
+from ingestion.formulas.carry import OtherReads
+from ingestion.formulas.declaration import NO_GAP, BarFormula, Bars
 from ingestion.formulas.windows import Matrix
-
-_NO_GAP = np.iinfo(np.int64).max // 2
 
 
 def evaluate(bars: Bars, formulas: Iterable[BarFormula]) -> Iterator[tuple[str, Matrix]]:
@@ -47,39 +45,15 @@ def evaluate(bars: Bars, formulas: Iterable[BarFormula]) -> Iterator[tuple[str, 
     >>> dict(evaluate(bars, [SHIPPED["returns_1d"]]))["returns_1d"].T
     array([[nan, 0.5]])
     """
-    since = None if bars.missing_from is None else bars_since_gap(bars.missing_from)
     for formula in formulas:
         values = _computed(formula, bars)
         if formula.unit == MONEY:
             with np.errstate(over="ignore", invalid="ignore"):
                 values = values / bars.split
-        if since is not None and not isinstance(formula.look_back, timedelta):
-            back = _NO_GAP if formula.look_back == "all" else formula.look_back
-            values = np.where(since < back, np.nan, values)
+        if bars.since_gap is not None and not isinstance(formula.look_back, timedelta):
+            back = NO_GAP if formula.look_back == "all" else formula.look_back
+            values = np.where(bars.since_gap < back, np.nan, values)
         yield formula.name, values
-
-
-def bars_since_gap(missing_from: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many bars have passed since the last one before which a session is missing.
-
-    Parameters
-    ----------
-    missing_from
-        Shape (bars, symbols); 0 where no session is missing before the bar.
-
-    Returns
-    -------
-    NDArray of int64
-        Shape (bars, symbols): 0 on such a bar; where there was none, more than any feature reads.
-
-    Examples
-    --------
-    >>> bars_since_gap(np.array([[0], [77], [0], [0]]))[1:].T
-    array([[0, 1, 2]])
-    """
-    row = np.arange(len(missing_from), dtype=np.int64)[:, None]
-    last = np.where(missing_from != NONE_MISSING, row, -_NO_GAP)
-    return row - np.maximum.accumulate(last, axis=0)
 
 
 def _computed(formula: BarFormula, bars: Bars) -> Matrix:
@@ -87,6 +61,8 @@ def _computed(formula: BarFormula, bars: Bars) -> Matrix:
         # Prices near the limits of a double overflow; what comes of it is undefined.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             values = np.asarray(formula(bars), dtype=np.float64)
+    except OtherReads:
+        raise
     except Exception as error:
         happened = what_happened(error, formula.place.rpartition(", line ")[0])
         raise InputError(f"formula {formula.name} of {happened}") from error

@@ -145,7 +145,7 @@ def cci(bars: Bars) -> Matrix:
     mean = sma(price, n)
     deviation = np.abs(price - mean)
     for back in range(1, n):
-        deviation[back:] += np.abs(price[:-back] - mean[back:])
+        deviation += np.abs(shift(price, back) - mean)
     return ratio(price - mean, 0.015 * (deviation / n))
 
 

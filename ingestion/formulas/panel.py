@@ -8,9 +8,10 @@ with the universe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY
-from ingestion.formulas.declaration import NONE_MISSING, Bars
+from ingestion.formulas.declaration import NO_GAP, NONE_MISSING, Bars
 from ingestion.formulas.windows import Matrix
 
 PRICES = ("open", "high", "low", "close")
@@ -65,8 +66,34 @@ class Panel:
             bar = np.arange(rows.start, rows.stop) - self.starts[first:last][column]
             cells = bar * (last - first) + column
             shape = (int(lengths.max()), last - first)
-            yield rows, self._block(rows, cells, shape), cells
+            yield rows, self._block(rows, cells, shape, {}), cells
             first = last
+
+    def going_on(self, before: Mapping[str, NDArray[Any]]) -> tuple[Bars, NDArray[np.int64]]:
+        """Return all rows as one block that goes on from other bars, and where each row is.
+
+        Parameters
+        ----------
+        before
+            ``split_before`` and ``gap_before`` of :class:`Bars`, in the order of the symbols.
+        """
+        lengths = np.diff(self.starts)
+        column = np.repeat(np.arange(len(lengths)), lengths)
+        bar = np.arange(len(self.timestamp)) - self.starts[:-1][column]
+        cells = bar * len(lengths) + column
+        shape = (int(lengths.max()), len(lengths))
+        return self._block(slice(0, len(cells)), cells, shape, before), cells
+
+    def symbols_of(self, rows: slice) -> pa.StringArray:
+        """Return the symbols of some rows, in order."""
+        codes = self.symbol.indices.to_numpy()[rows]
+        return self.symbol.dictionary.take(pa.array(np.unique(codes)))
+
+    def table(self, values: Mapping[str, NDArray[np.float64]]) -> pa.Table:
+        """Return a column per name beside the rows' keys; null where a value is not finite."""
+        columns = {name: pa.array(each, mask=~np.isfinite(each)) for name, each in values.items()}
+        keys = {"timestamp": pa.array(self.timestamp), "symbol": self.symbol.cast(pa.string())}
+        return pa.table({**keys, **columns})
 
     def _end_of_block(self, first: int) -> int:
         longest, last = 0, first
@@ -77,7 +104,13 @@ class Panel:
             last += 1
         return last
 
-    def _block(self, rows: slice, cells: NDArray[np.int64], shape: tuple[int, int]) -> Bars:
+    def _block(
+        self,
+        rows: slice,
+        cells: NDArray[np.int64],
+        shape: tuple[int, int],
+        before: Mapping[str, NDArray[Any]],
+    ) -> Bars:
         def lay_out(values: NDArray[np.float64]) -> Matrix:
             matrix = np.full(shape, np.nan)
             matrix.reshape(-1)[cells] = values[rows]
@@ -88,15 +121,18 @@ class Panel:
             matrix.reshape(-1)[cells] = values[rows]
             return matrix
 
+        missing = self.missing_from
+        if missing is None and before and (before["gap_before"] < NO_GAP).any():
+            missing = np.full(len(self.timestamp), NONE_MISSING)
+        elif missing is not None and not before and not missing[rows].any():
+            missing = None
         return Bars(
             **{name: lay_out(values) for name, values in self.values.items()},
             opened=lay_out_times(self.timestamp, np.iinfo(np.int64).max),
             closed=lay_out_times(self.closed, 0),
-            missing_from=(
-                lay_out_times(self.missing_from, NONE_MISSING)
-                if self.missing_from is not None and self.missing_from[rows].any()
-                else None
-            ),
+            missing_from=None if missing is None else lay_out_times(missing, NONE_MISSING),
+            split_before=before.get("split_before"),
+            gap_before=before.get("gap_before"),
         )
 
 

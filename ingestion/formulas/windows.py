@@ -19,9 +19,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ingestion.formulas.carry import IN_FORCE, Carry, OtherReads
 
 Matrix = NDArray[np.float64]
 
@@ -37,10 +40,21 @@ def shift(x: Matrix, bars: int) -> Matrix:
     >>> shift(np.array([[8.0], [10.0], [12.0]]), 1).T
     array([[nan,  8., 10.]])
     """
+    wide = _wide(x, bars)
+    return _shifted(wide, bars)[len(wide) - len(x) :]
+
+
+def _shifted(x: Matrix, bars: int) -> Matrix:
     moved = np.empty_like(x)
     moved[:bars] = np.nan
     moved[bars:] = x[: max(len(x) - bars, 0)]
     return moved
+
+
+def _wide(x: Matrix, reach: int) -> Matrix:
+    """Return a series with the rows before it, where they are carried."""
+    carry = IN_FORCE.get()
+    return x if carry is None else carry.wide(x, reach)
 
 
 def ratio(numerator: Matrix, denominator: Matrix) -> Matrix:
@@ -80,6 +94,11 @@ def rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     >>> three.T
     array([[nan, nan,  7., 14.]])
     """
+    wide = _wide(x, max(lengths) - 1)
+    return [total[len(wide) - len(x) :] for total in _rolling_sums(wide, lengths)]
+
+
+def _rolling_sums(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     dyadic = [x]
     while 2 ** len(dyadic) <= max(lengths):
         half = dyadic[-1]
@@ -135,8 +154,13 @@ def smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     >>> three.T
     array([[ nan,  nan, 10. , 10.5]])
     """
+    wide = _wide(x, max(lengths) - 1)
+    return [average[len(wide) - len(x) :] for average in _smas(wide, lengths)]
+
+
+def _smas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
     run = bars_unchanged(x)
-    averages = rolling_sums(x, lengths)
+    averages = _rolling_sums(x, lengths)
     for n, average in zip(lengths, averages, strict=True):
         average /= n
         np.copyto(average, x, where=run >= n)
@@ -164,10 +188,12 @@ def wma(x: Matrix, n: int) -> Matrix:
     >>> wma(np.array([[8.0], [11.0], [14.0]]), 2).T
     array([[nan, 10., 13.]])
     """
-    total = n * x
+    wide = _wide(x, n - 1)
+    total = n * wide
     for back in range(1, n):
-        _add_earlier(total, (n - back) * x, back)
-    return np.where(bars_unchanged(x) >= n, x, total / (n * (n + 1) // 2))
+        _add_earlier(total, (n - back) * wide, back)
+    average = np.where(bars_unchanged(wide) >= n, wide, total / (n * (n + 1) // 2))
+    return average[len(wide) - len(x) :]
 
 
 def hma(x: Matrix, n: int) -> Matrix:
@@ -196,7 +222,9 @@ def vwma(price: Matrix, volume: Matrix, n: int) -> Matrix:
     """
     traded = rolling_sums(volume, (n,))[0]
     average = ratio(rolling_sums(price * volume, (n,))[0], traded)
-    return np.where((bars_unchanged(price) >= n) & (traded != 0), price, average)
+    wide = _wide(price, n - 1)
+    unchanged = bars_unchanged(wide)[len(wide) - len(price) :] >= n
+    return np.where(unchanged & (traded != 0), price, average)
 
 
 def highest(x: Matrix, n: int) -> Matrix:
@@ -223,12 +251,13 @@ def lowest(x: Matrix, n: int) -> Matrix:
 
 def _extreme(x: Matrix, n: int, pick: np.ufunc) -> Matrix:
     """Widen the window by doubling; the last step may overlap, which an extreme does not mind."""
-    best, covered = x, 1
+    best = wide = _wide(x, n - 1)
+    covered = 1
     while covered < n:
         step = min(covered, n - covered)
-        best = pick(best, shift(best, step))
+        best = pick(best, _shifted(best, step))
         covered += step
-    return best
+    return best[len(wide) - len(x) :]
 
 
 def emas(x: Matrix, lengths: Sequence[int]) -> list[Matrix]:
@@ -291,17 +320,19 @@ def _recursions(
     value.
     """
     recursions["computed"] += len(series)
+    carry = IN_FORCE.get()
     bars, symbols = series[0].shape
-    wide = np.concatenate(series, axis=1)
+    seeds = [_seeds(x, n, carry) for x, n in zip(series, lengths, strict=True)]
     alpha = np.repeat(np.asarray(alphas, dtype=np.float64), symbols)
-    parts = [_seeds(x, n) for x, n in zip(series, lengths, strict=True)]
-    seed_rows = np.concatenate([rows for rows, _ in parts])
-    seeds = np.concatenate([values for _, values in parts])
-    seeded_at = {int(row): np.flatnonzero(seed_rows == row) for row in np.unique(seed_rows)}
-
-    start = min(seeded_at, default=bars)
+    seed_rows = np.concatenate([each.rows for each in seeds])
+    values = np.concatenate([each.values for each in seeds])
+    before = np.concatenate([each.before for each in seeds])
+    seeded_at = {
+        int(row): np.flatnonzero(seed_rows == row) for row in np.unique(seed_rows) if row >= 0
+    }
+    start = 0 if carry and not carry.is_first else min(seeded_at, default=bars)
+    wide = np.concatenate(series, axis=1)
     wide[:start] = np.nan
-    before = np.full(wide.shape[1], np.nan)
     for row in range(start, bars):
         state = wide[row]  # the input until here, in its place the average
         state -= before
@@ -309,14 +340,55 @@ def _recursions(
         state += before
         if row in seeded_at:
             columns = seeded_at[row]
-            state[columns] = seeds[columns]
+            state[columns] = values[columns]
         before = state
-    return [wide[:, k * symbols : (k + 1) * symbols] for k in range(len(series))]
+    averages = [wide[:, k * symbols : (k + 1) * symbols] for k in range(len(series))]
+    if carry:
+        for average, each in zip(averages, seeds, strict=True):
+            carry.after[each.place] = np.stack([each.defined, carry.last(average, each.before)])
+    return averages
 
 
-def _seeds(x: Matrix, n: int) -> tuple[NDArray[np.int64], Matrix]:
-    """Return, per symbol, the row of the n-th defined value and the mean of the first n."""
-    first = np.argmax(np.isfinite(x), axis=0)
-    window = np.minimum(first + np.arange(n)[:, None], len(x) - 1)
-    values = sma(np.take_along_axis(x, window, axis=0), n)[-1]
-    return first + n - 1, values
+_CARRIED = ("defined", "average")
+"""What is carried of a recursion, beside the values that it may still be seeded from."""
+
+
+class _Seeds(NamedTuple):
+    """Where a recursion begins, and what it goes on from; all of shape (symbols,)."""
+
+    rows: NDArray[np.int64]
+    """The row of the n-th defined value; below 0 if that was before the first row."""
+    values: Matrix
+    """The mean of the first n."""
+    before: Matrix
+    """The average before the first row; NaN if there was none."""
+    defined: Matrix
+    """How many values there are since the first defined one, this computation's last included."""
+    place: int
+    """Where the last two are carried."""
+
+
+def _seeds(x: Matrix, n: int, carry: Carry | None) -> _Seeds:
+    bars, symbols = x.shape
+    is_finite = np.isfinite(x)
+    first = np.argmax(is_finite, axis=0)
+    before, defined, place = np.full(symbols, np.nan), np.zeros(symbols), -1
+    earlier = None
+    if carry is not None:
+        earlier = carry.keep(x, n - 1)
+        if (kept := carry.before()) is not None:
+            if len(kept) != len(_CARRIED):
+                raise OtherReads
+            count, before = kept
+            first = np.where(count > 0, -count.astype(np.int64), first)
+        exists = is_finite.any(axis=0) | (first < 0)
+        defined = np.where(exists, np.maximum(carry.lengths - first, 0), 0.0)
+        place = len(carry.after)
+        carry.after.append(np.empty((len(_CARRIED), symbols)))
+    if (first + n - 1 < 0).all():
+        return _Seeds(first + n - 1, before, before, defined, place)
+    wide = x if earlier is None else np.concatenate([earlier, x])
+    window = first + np.arange(n)[:, None] + len(wide) - bars
+    window = np.clip(window, 0, len(wide) - 1)
+    values = _smas(np.take_along_axis(wide, window, axis=0), (n,))[0][-1]
+    return _Seeds(first + n - 1, values, before, defined, place)

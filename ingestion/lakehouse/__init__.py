@@ -25,11 +25,14 @@ and a run's file are known by their ``key`` below its root.
 ``inspect``     whether a part is as its dataset says, and what is in the folder and is not ours
 ``compact``     the parts of a date become one; the lock, whose holder finishes killed merges
 ``history``     all versions of a symbol's rows, each with its run
+``caches``      files that may be deleted at any time
+``seen``        which parts something was made from, and what is new since
 ``backend``     what a place for a lakehouse must be able to do
 ``local_disk``  the place that is a folder of this machine; only it changes files
 """
 
 from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.caches import CacheFile
 from ingestion.lakehouse.compact import lakehouse_lock
 from ingestion.lakehouse.current import (
     by_date,
@@ -63,6 +66,7 @@ from ingestion.lakehouse.run_files import (
     run_ids,
 )
 from ingestion.lakehouse.schema import arrow_schema
+from ingestion.lakehouse.seen import SeenParts, read_unseen
 from ingestion.lakehouse.symbols import active_symbols, read_symbols, symbols_at
 from ingestion.lakehouse.writer import (
     append_part,
@@ -74,10 +78,12 @@ from ingestion.lakehouse.writer import (
 )
 
 __all__ = [
+    "CacheFile",
     "Lakehouse",
     "LocalDisk",
     "Part",
     "RunFile",
+    "SeenParts",
     "active_symbols",
     "append_part",
     "append_parts",
@@ -101,6 +107,7 @@ __all__ = [
     "read_metadata",
     "read_part",
     "read_symbols",
+    "read_unseen",
     "receipts_of_run",
     "replaced_parts",
     "run_file",

@@ -63,6 +63,16 @@ class Lakehouse(ABC):
         """Return how many bytes a file has."""
 
     @abstractmethod
+    def state(self, key: str) -> str:
+        """Return a text that is another one if a file's content may be another.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        """
+
+    @abstractmethod
     def open(self, key: str) -> BinaryIO:
         """Open a file to read.
 

@@ -72,6 +72,10 @@ class LocalDisk(Lakehouse):
     def size(self, key: str) -> int:
         return (self.root / key).stat().st_size
 
+    def state(self, key: str) -> str:
+        status = os.stat(f"{self.root}/{key}")  # noqa: PTH116 - text, for many parts
+        return f"{status.st_size} {status.st_mtime_ns}"
+
     def open(self, key: str) -> BinaryIO:
         path = self.root / key
         try:

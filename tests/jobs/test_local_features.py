@@ -19,10 +19,12 @@ from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.formulas import compute, compute_local_features
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute import local_features as job
+from ingestion.jobs.compute import publication
 from ingestion.jobs.compute import transpose as turn
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.lakehouse import (
-    LocalDisk,
+    Lakehouse,
+    Part,
     append_part,
     arrow_schema,
     list_parts,
@@ -213,16 +215,16 @@ def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
 
         return call
 
-    def append(root: Path, dataset: Dataset, rows: pa.Table, run_id: str) -> Path:
+    def append(place: Lakehouse, dataset: Dataset, rows: pa.Table, run_id: str) -> Part:
         assert set(rows["created_timestamp"].to_pylist()) == {clock.now()}
-        path = append_part(LocalDisk(root), dataset, rows, run_id)
+        part = append_part(place, dataset, rows, run_id)
         at(clock.now() + timedelta(minutes=1))
-        return path
+        return part
 
     at(bars["event_timestamp"][-1].as_py())  # young enough for the checks of what is served
-    monkeypatch.setattr(job, "append_part", append)
-    for name in ("spill_by_symbol", "check_at_door"):
-        monkeypatch.setattr(job, name, taking_a_minute(getattr(job, name)))
+    monkeypatch.setattr(publication, "append_part", append)
+    for module, name in ((job, "spill_by_symbol"), (publication, "check_at_door")):
+        monkeypatch.setattr(module, name, taking_a_minute(getattr(module, name)))
     load(lakehouse, bars, after=date(2021, 4, 1))
     assert len(local_features(lakehouse).parts) > 2
 
@@ -316,7 +318,7 @@ def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
         return append_part(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(job, "append_part", dying)
+        patched.setattr(publication, "append_part", dying)
         with pytest.raises(KeyboardInterrupt):
             local_features(lakehouse)
     at(WRITTEN + timedelta(hours=2))

@@ -13,7 +13,7 @@ costs a fraction of moving and sorting texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from itertools import groupby
 
@@ -22,62 +22,80 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.bars.arrays import VALUES, close_seconds
+from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
 from ingestion.bars.holes import Attendance, OpenHoles
 from ingestion.base.spill import Spill, runs
 from ingestion.catalog import OHLCV_1D, FeatureGroup
-from ingestion.formulas import BarFormula, compute
 from ingestion.lakehouse import (
     Part,
     arrow_schema,
     by_date,
     is_withdrawn,
     read_current,
+    read_current_of,
     read_metadata,
 )
 
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
-_WITHDRAWN = "withdrawn"
+WITHDRAWN = "withdrawn"
 _DAY = 86_400
 
 
 def spill_by_symbol(
-    parts: list[Part], spill: Spill, attendance: Attendance
-) -> tuple[list[str], int]:
-    """Spill all bars by symbol, and note who was there when.
+    parts: list[Part],
+    spill: Spill,
+    attendance: Attendance,
+    symbols: SymbolTable,
+    only: NDArray[np.int64] | None = None,
+) -> int:
+    """Spill bars by symbol, note who was there when, and return how many bars there are.
 
-    Returns
-    -------
-    list of str
-        The symbols, in the order of the numbers that stand for them in what was spilled.
-    int
-        How many bars there are.
+    Parameters
+    ----------
+    symbols
+        Gives the numbers that stand for the symbols in what is spilled, to new ones too.
+    only
+        The numbers of the symbols whose bars are wanted; all if not given.
     """
-    total = sum(read_metadata(part).num_rows for part in parts)
+    if only is None:
+        total = sum(read_metadata(part).num_rows for part in parts)
+    else:
+        total = len(only) * len(parts)
     files = math.ceil(total / ROWS_AT_ONCE)
-    numbers: dict[str, int] = {}
+    names = None if only is None else sorted(symbols.names[number] for number in only)
     count = 0
-    columns = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
     for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
         tables = [
-            read_current(of_day, OHLCV_1D, columns, withdrawn=True)
+            read_current(of_day, OHLCV_1D, BAR_COLUMNS, withdrawn=True)
+            if names is None
+            else read_current_of(of_day, OHLCV_1D, names, BAR_COLUMNS, withdrawn=True)
             for of_day in by_date(list(month)).values()
         ]
-        bars = pa.concat_tables(tables)
-        withdrawn = is_withdrawn(bars)
-        bars = bars.drop_columns(["source"]).append_column(_WITHDRAWN, withdrawn)
-        there = ~withdrawn.to_numpy()
-        count += int(there.sum())
-        symbols = bars["symbol"].combine_chunks().dictionary_encode()
-        names = symbols.dictionary.to_pylist()
-        known = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int32)
-        number = known[symbols.indices.to_numpy()]
-        attendance.add(number[there], close_seconds(bars)[there], list(numbers))
-        bars = bars.drop_columns(["symbol"]).append_column("number", pa.array(number))
-        spill.scatter(bars, number % files)
-    return list(numbers), count
+        bars = numbered(pa.concat_tables(tables), symbols)
+        count += note_attendance(bars, attendance, symbols)
+        spill.scatter(bars, bars["number"].to_numpy() % files)
+    return count
+
+
+BAR_COLUMNS = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
+"""What is read of bars for :func:`numbered`."""
+
+
+def numbered(bars: pa.Table, symbols: SymbolTable) -> pa.Table:
+    """Return bars with a number for the symbol, and whether they are withdrawn for the source."""
+    number, withdrawn = symbols.numbers(bars["symbol"]), is_withdrawn(bars)
+    bars = bars.drop_columns(["source", "symbol"]).append_column(WITHDRAWN, withdrawn)
+    return bars.append_column("number", pa.array(number))
+
+
+def note_attendance(bars: pa.Table, attendance: Attendance, symbols: SymbolTable) -> int:
+    """Note which sessions symbols have bars of; returns how many bars are not withdrawn."""
+    there = ~bars[WITHDRAWN].to_numpy()
+    number = bars["number"].to_numpy()
+    attendance.add(number[there], close_seconds(bars)[there], symbols.names)
+    return int(there.sum())
 
 
 class Names:
@@ -94,21 +112,43 @@ class Names:
         return pa.DictionaryArray.from_arrays(places, self.ordered)
 
 
-def features(
-    rows: pa.Table, names: Names, holes: OpenHoles, formulas: Sequence[BarFormula]
-) -> pa.Table:
+Compute = Callable[[pa.Table], pa.Table]
+"""As :func:`ingestion.formulas.compute`, of some formulas."""
+
+
+def features(rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute) -> pa.Table:
     """Compute formulas on some symbols' whole history, with the bars' closes.
 
     Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
     """
-    withdrawn = rows.filter(rows[_WITHDRAWN])
-    rows = rows.filter(pc.invert(rows[_WITHDRAWN])).drop_columns([_WITHDRAWN])
-    computed = _computed(rows, names, holes, formulas)
+    withdrawn = rows.filter(rows[WITHDRAWN])
+    rows = rows.filter(pc.invert(rows[WITHDRAWN])).drop_columns([WITHDRAWN])
+    computed = _computed(rows, names, holes, compute, {})
     return _with_withdrawn(computed, withdrawn, names) if withdrawn.num_rows else computed
 
 
+def further_features(
+    rows: pa.Table,
+    names: Names,
+    holes: OpenHoles,
+    compute: Compute,
+    last_closes: NDArray[np.int64],
+) -> pa.Table:
+    """Compute formulas on some symbols' further bars, none of them withdrawn.
+
+    Parameters
+    ----------
+    last_closes
+        By number, the close of the bar before these, Unix s.
+    """
+    rows = rows.drop_columns([WITHDRAWN])
+    numbers = np.unique(rows["number"].to_numpy())
+    before = dict(zip(names.place_of[numbers].tolist(), last_closes[numbers].tolist(), strict=True))
+    return _computed(rows, names, holes, compute, before)
+
+
 def _computed(
-    rows: pa.Table, names: Names, holes: OpenHoles, formulas: Sequence[BarFormula]
+    rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute, before: Mapping[int, int]
 ) -> pa.Table:
     places = names.place_of[rows["number"].to_numpy()]
     order = np.lexsort((rows["timestamp"].to_numpy(), places))
@@ -120,9 +160,16 @@ def _computed(
         .append_column("close_timestamp", closes)
     )
     if holes:
-        missing = holes.missing_from(names.ordered.to_pylist(), places[order], closes.to_numpy())
-        bars = bars.append_column("missing_from", pa.array(missing))
-    computed = compute(bars, formulas)  # in the order of the bars, which is its own
+        # A session may be missing between the bars before and these.
+        at = np.concatenate([[*before], places[order]]).astype(np.int64)
+        instants = np.concatenate([[*before.values()], closes.to_numpy()]).astype(np.int64)
+        by_bar = np.lexsort((instants, at))
+        missing = np.empty(len(at), dtype=np.int64)
+        missing[by_bar] = holes.missing_from(
+            names.ordered.to_pylist(), at[by_bar], instants[by_bar]
+        )
+        bars = bars.append_column("missing_from", pa.array(missing[len(before) :]))
+    computed = compute(bars)  # in the order of the bars, which is its own
     return (
         computed.drop_columns(["symbol", "timestamp"])
         .append_column("place", place)
@@ -160,10 +207,21 @@ def _with_withdrawn(computed: pa.Table, withdrawn: pa.Table, names: Names) -> pa
     return pa.concat_tables([computed, added])
 
 
-def spill_by_month(rows: pa.Table, first: date, last: date, spill: Spill) -> None:
-    """Spill the rows of bars that closed on these dates, 30 days a file."""
+def spill_by_month(
+    rows: pa.Table, first: date | NDArray[np.int64], last: date, spill: Spill
+) -> None:
+    """Spill the rows of bars that closed on some dates, 30 days a file.
+
+    Parameters
+    ----------
+    first
+        The first of these dates; or, by place of the symbol, days from 1970-01-01.
+    """
     days = _days(rows)
-    wanted = (days >= _day_number(first)) & (days <= _day_number(last))
+    begins = (
+        first[rows["place"].to_numpy()] if isinstance(first, np.ndarray) else _day_number(first)
+    )
+    wanted = (days >= begins) & (days <= _day_number(last))
     if not wanted.all():
         rows, days = rows.filter(pa.array(wanted)), days[wanted]
     spill.scatter(rows, days // 30)

@@ -1,0 +1,342 @@
+"""What an incremental computation carries from day to day: the cache ``formula_state``.
+
+One file, that may be deleted at any time. It says which run's rows it goes with, which parts it was
+made from (:class:`~ingestion.lakehouse.seen.SeenParts`), what every formula computed then, and the
+missing sessions that were known; and it contains, of each symbol, what is kept for its next bar
+(:class:`~ingestion.formulas.incremental.Kept`) and which sessions it has bars of. Rows are
+published first and the state after them: a run that is killed in between leaves a state that does
+not know the new bars, and the next run computes them again.
+
+It is a ZIP archive of arrays, none of them compressed, each with a checksum that is compared when
+it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingestion.bars.holes import Attendance, OpenHoles
+from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
+from ingestion.formulas.incremental import Kept, Plan
+from ingestion.lakehouse import CacheFile, Lakehouse, Part, SeenParts, list_parts
+from ingestion.project import Project
+
+FILE = "formula_state.zip"
+_HEAD = "state.json"
+_SAID = (MISSED_BARS, ACCEPTED_HOLES)
+_LAYOUT = 1
+_SYMBOLS_AT_ONCE = 1_024
+"""Symbols whose next bars are computed together."""
+NOT_KEPT = np.iinfo(np.int64).min
+"""The last bar of a symbol of which nothing is kept: it is computed from all its bars."""
+_UNREADABLE = (OSError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError)
+
+
+class Unfit(Exception):
+    """Why there is no state to go on from, for the receipt: everything is computed from the bars.
+
+    Parameters
+    ----------
+    first
+        The first date whose rows may not be up to date.
+    """
+
+    def __init__(self, reason: str, first: date = date.max) -> None:
+        super().__init__(reason)
+        self.first = first
+
+
+@dataclass(frozen=True)
+class StateUse:
+    """What a run had of what was kept of the bars before, for the receipt."""
+
+    continued: int = 0
+    """Symbols whose new bars were computed from that."""
+    recomputed: int = 0
+    """Symbols that were computed from all of their bars."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why, and of how many symbols."""
+
+
+class Seen:
+    """The parts that are there of bars, of what is said of missing ones, and of computed rows."""
+
+    def __init__(self, of: dict[str, SeenParts]) -> None:
+        self.of = of
+
+    @classmethod
+    def look(cls, project: Project, before: Seen | None = None) -> Seen:
+        """Look at them; the footers of those that were seen before are not read."""
+        known = before.of if before else {}
+        found = {}
+        for each in (OHLCV_1D, *_SAID, *project.catalog.computed):
+            parts = list_parts(project.lakehouse, each)
+            found[each.name] = SeenParts.look(parts, known.get(each.name))
+        return cls(found)
+
+    def new_bars(self, project: Project, before: Seen) -> list[Part]:
+        """Return the parts of bars with rows that were not seen before."""
+        now, old = self.of[OHLCV_1D.name], before.of[OHLCV_1D.name]
+        parts = list_parts(project.lakehouse, OHLCV_1D)
+        return [part for part in parts if now.is_new(part, old)]
+
+    def says_more(self, before: Seen) -> bool:
+        """Return whether more is said of missing bars and accepted holes."""
+        return any(not self.of[e.name].origins <= before.of[e.name].origins for e in _SAID)
+
+    def check(self, before: Seen) -> None:
+        """Check that all that was seen before is there.
+
+        Raises
+        ------
+        Unfit
+            If it is not.
+        """
+        if self.of.keys() != before.of.keys():
+            raise Unfit("there are other groups")
+        for name, parts in self.of.items():
+            if gone := parts.gone_since(before.of[name]):
+                raise Unfit(f"parts of {name} that it was made with are gone", min(gone))
+
+
+@dataclass
+class Head:
+    """What a state says of itself."""
+
+    run_id: str
+    """The run whose rows it goes with."""
+    marks: dict[str, str]
+    """What the formulas compute; see :meth:`~ingestion.formulas.incremental.Plan.marks`."""
+    whole: list[str]
+    """Names of formulas that are computed from all bars although they declare less."""
+    sizes: list[int]
+    """Of :class:`~ingestion.formulas.incremental.Kept`."""
+    seen: Seen
+    """What it was made from, and the rows that it goes with."""
+    holes: OpenHoles
+    first: date
+    """First date of :class:`~ingestion.bars.holes.Attendance`."""
+    calendars: dict[str, list[Any]]
+    symbols: list[str]
+    """By number."""
+    blocks: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "layout": _LAYOUT,
+            **vars(self),
+            "first": self.first.isoformat(),
+            "holes": self.holes.document(),
+            "seen": {name: each.document() for name, each in self.seen.of.items()},
+        }
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Head:
+        """Read it out of JSON.
+
+        Raises
+        ------
+        ValueError, LookupError, TypeError
+            If it is not there.
+        """
+        if document.pop("layout") != _LAYOUT:
+            raise Unfit("another version wrote it")
+        return cls(
+            **document
+            | {
+                "first": date.fromisoformat(document["first"]),
+                "holes": OpenHoles.of_document(document["holes"]),
+                "seen": Seen(
+                    {name: SeenParts.of_document(each) for name, each in document["seen"].items()}
+                ),
+            }
+        )
+
+
+class FormulaState:
+    """The stored state; a context manager, open while it is read.
+
+    Raises
+    ------
+    Unfit
+        From all of its methods, if there is none, or it is damaged.
+    """
+
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        file = CacheFile(FILE, lakehouse)
+        if not file.exists():
+            raise Unfit("there is none")
+        with ExitStack() as opened:
+            try:
+                content = opened.enter_context(lakehouse.open(file.key))
+                self._archive = opened.enter_context(zipfile.ZipFile(content))
+                self.head = Head.of_document(json.loads(self._read(_HEAD)))
+            except _UNREADABLE as error:
+                raise Unfit(f"it is damaged ({error!r})") from error
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> FormulaState:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._opened.close()
+
+    def times(self) -> NDArray[np.int64]:
+        """Return when the last bar of each symbol opened and closed, shape (2, symbols), Unix s."""
+        return self._array("last", np.int64, (2, -1))
+
+    def attendance(self, last: date) -> Attendance:
+        """Return who was there when, in a span that ends with a date."""
+        names = ("oldest", "newest", "bars", "gaps")
+        arrays = {name: self._array(name, np.int64, (-1,)) for name in names}
+        head = self.head
+        found = Attendance.of_arrays(head.first, last, head.symbols, arrays, head.calendars)
+        if found is None:
+            raise Unfit("the sessions of a market have changed")
+        return found
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.int64], Kept]]:
+        """Yield numbers of symbols, and what is kept of them."""
+        for number in range(self.head.blocks):
+            symbols = self._array(f"{number}.symbols", np.int64, (-1,))
+            shape = (-1, len(symbols))
+            numbers = self._array(f"{number}.numbers", np.float64, shape)
+            times = self._array(f"{number}.times", np.int64, shape)
+            yield symbols, Kept(numbers, times, self.head.sizes)
+
+    def _array(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+        try:
+            return np.frombuffer(self._read(name), dtype).reshape(shape)
+        except _UNREADABLE as error:
+            raise Unfit(f"it is damaged ({error!r})") from error
+
+    def _read(self, name: str) -> bytes:
+        return self._archive.read(name)  # compares the checksum
+
+
+class StateWriter:
+    """Writes a state; a context manager.
+
+    Parameters
+    ----------
+    folder
+        Of this run, below the lakehouse's root; made when it is needed.
+    names
+        Symbols by number.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, names: list[str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._path, self._plan, self._names = folder, folder / FILE, plan, names
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._archive = zipfile.ZipFile(self._path, "w")
+        self._waiting: list[tuple[NDArray[np.int64], Kept]] = []
+        self._last = np.full((2, len(names)), NOT_KEPT)
+        self._sizes: tuple[int, ...] = ()
+        self._blocks = 0
+
+    def __enter__(self) -> StateWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._archive.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def keep(self, symbols: pa.StringArray, kept: Kept) -> None:
+        """Take what is kept of some symbols."""
+        self.add(np.array([self._numbers[each] for each in symbols.to_pylist()]), kept)
+
+    def add(self, numbers: NDArray[np.int64], kept: Kept) -> None:
+        """Take what is kept of some symbols, by number."""
+        if not len(numbers):
+            return
+        enough = self._plan.is_enough(kept)
+        if not enough.all():
+            numbers, kept = numbers[enough], kept.take(np.flatnonzero(enough))
+        self._last[0, numbers] = self._plan.last(kept, "opened")
+        self._last[1, numbers] = self._plan.last(kept, "closed")
+        self._sizes = kept.sizes
+        self._waiting.append((numbers, kept))
+        if sum(len(each) for each, _ in self._waiting) >= _SYMBOLS_AT_ONCE:
+            self._flush()
+
+    def finish(
+        self,
+        project: Project,
+        run_id: str,
+        seen: Seen,
+        holes: OpenHoles,
+        attendance: Attendance,
+        first: date,
+    ) -> None:
+        """Put the state in its place, after the rows of the run.
+
+        Parameters
+        ----------
+        seen
+            What was there when bars were read.
+        first
+            The first date of ``attendance``.
+        """
+        self._flush()
+        now = Seen.look(project, seen)
+        computed = {each.name: now.of[each.name] for each in project.catalog.computed}
+        head = Head(
+            run_id=run_id,
+            marks=self._plan.marks(),
+            whole=sorted(self._plan.whole),
+            sizes=list(self._sizes),
+            seen=Seen(seen.of | computed),
+            holes=holes,
+            first=first,
+            calendars=attendance.calendars(),
+            symbols=self._names,
+            blocks=self._blocks,
+        )
+        for name, array in (attendance.arrays() | {"last": self._last}).items():
+            self._write(name, array)
+        self._archive.writestr(_HEAD, json.dumps(head.document(), ensure_ascii=False))
+        self._archive.close()
+        CacheFile(FILE, project.lakehouse).put(self._path)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        numbers = np.concatenate([each for each, _ in self._waiting])
+        kept = Kept.beside([each for _, each in self._waiting])
+        for name, array in (
+            ("symbols", numbers.astype(np.int64)),
+            ("numbers", kept.numbers),
+            ("times", kept.times),
+        ):
+            self._write(f"{self._blocks}.{name}", array)
+        self._blocks += 1
+        self._waiting.clear()
+
+    def _write(self, name: str, array: NDArray[Any]) -> None:
+        with self._archive.open(name, "w", force_zip64=True) as file:
+            file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")

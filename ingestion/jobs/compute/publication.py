@@ -1,0 +1,188 @@
+"""What a recomputation publishes: of each group and date, the rows that are not stored yet.
+
+Of each date's rows, those that are stored already are dropped, and the others are written as one
+part. The gate judges them before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import pyarrow as pa
+
+from ingestion.bars.holes import OpenHoles
+from ingestion.base import clock
+from ingestion.base.errors import InputError
+from ingestion.base.spill import Spill
+from ingestion.catalog import FeatureGroup
+from ingestion.formulas import BarFormula
+from ingestion.jobs.compute.changes import Changes, changes_of, row_keys
+from ingestion.jobs.compute.transpose import Names, stamped
+from ingestion.lakehouse import (
+    Part,
+    append_part,
+    by_date,
+    created_after,
+    created_at,
+    list_parts,
+    read_current,
+)
+from ingestion.project import Project
+from ingestion.quality.check import CheckReport
+from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
+from ingestion.runs.run import Run
+
+
+@dataclass(frozen=True)
+class GroupRows:
+    """What a run did to one group."""
+
+    group: str
+    written: int
+    unchanged: int
+    quarantined: int
+    """Rows that break a rule of the catalog."""
+
+
+class Publication:
+    """What a run writes of all groups that are computed from bars.
+
+    Parameters
+    ----------
+    changed
+        Names of formulas that compute something else than stored rows contain.
+    """
+
+    def __init__(self, project: Project, run: Run, changed: frozenset[str] = frozenset()) -> None:
+        self._run = run
+        self.groups = [_Group(project, run, each, changed) for each in project.catalog.computed]
+
+    @property
+    def formulas(self) -> list[BarFormula]:
+        """The formulas of all groups, each once."""
+        return list({each.name: each for group in self.groups for each in group.formulas}.values())
+
+    def publish(self, newest: date, months: Spill, names: Names, holes: OpenHoles) -> None:
+        """Write what is not stored yet of the rows of some months.
+
+        Parameters
+        ----------
+        newest
+            Date of the newest bar.
+
+        Raises
+        ------
+        GateRefused
+            If the date that will be served is refused for a group; its earlier dates are published,
+            and so are the other groups.
+        """
+        for _, of_month in months.drain():
+            for group in self.groups:
+                group.publish(newest, of_month, names, holes)
+        for group in self.groups:
+            if group.refused:
+                refuse_unless_accepted(group.refused, self._run)
+
+
+def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
+    """Return the formulas that a group's features are, but for retired ones.
+
+    Raises
+    ------
+    InputError
+        If there is no formula of a feature's name.
+    """
+    names = [column.name for column in group.features if not column.retired]
+    if unknown := [name for name in names if name not in project.formulas]:
+        raise InputError(
+            f"{group.name} has the feature {unknown[0]}, and no formula is called so: declare one "
+            f"in a file of {project.feast_repository / 'formulas'}"
+        )
+    return [project.formulas[name] for name in names]
+
+
+class _Group:
+    """What a run writes of one group, and how much it was."""
+
+    def __init__(
+        self, project: Project, run: Run, group: FeatureGroup, changed: frozenset[str]
+    ) -> None:
+        self.formulas = formulas_of(project, group)
+        self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
+        self.rows_defined = 0
+        self.refused: CheckReport | None = None
+        self.parts: list[Part] = []
+        self.defined: list[Part] = []
+        self._project, self._run, self._group = project, run, group
+        self._changed_formulas = changed
+        self._began = clock.now()
+        self._stored = by_date(list_parts(project.lakehouse, group))
+
+    def counts(self) -> GroupRows:
+        """Return how many rows it was so far."""
+        return GroupRows(self._group.name, self.rows_written, self.rows_unchanged, self.quarantined)
+
+    def publish(self, newest: date, of_month: pa.Table, names: Names, holes: OpenHoles) -> None:
+        """Write what is not stored yet of a month's rows.
+
+        If the date that will be served is refused, :attr:`refused` says why, and those before it
+        are published.
+        """
+        found: dict[date, Changes] = {}
+        for day, new in stamped(self._group, of_month, names, self._began):
+            self.dates += 1
+            found[day] = changes_of(
+                self._group, new, self._stored.get(day, []), self._changed_formulas
+            )
+            self.rows_unchanged += new.num_rows - found[day].rows.num_rows
+        changed = {day: each.rows for day, each in found.items()}
+        # The newest date, if it is young enough to be served; there is none in history alone.
+        served = newest if self._began.date() - newest <= self._group.ttl else None
+        for day, accepted in self._accepted(changed, served, holes):
+            self.quarantined += changed[day].num_rows - accepted.num_rows
+            restated, defined = found[day].by_reason(accepted)
+            for rows in (restated, defined):
+                if rows.num_rows:
+                    part = self._append(rows, found[day].newest)
+                    if rows is defined:
+                        self.rows_defined += rows.num_rows
+                        self.defined.append(part)
+
+    def _append(self, rows: pa.Table, newest: datetime | None) -> Part:
+        self.rows_written += rows.num_rows
+        rows = created_at(rows, created_after(max(clock.now(), self._began), newest))
+        part = append_part(self._project.lakehouse, self._group, rows, self._run.id)
+        self.parts.append(part)
+        return part
+
+    def _accepted(
+        self, changed: dict[date, pa.Table], served: date | None, holes: OpenHoles
+    ) -> Iterator[tuple[date, pa.Table]]:
+        """Yield by date the rows that may be published; the others go to the run's quarantine.
+
+        Great Expectations judges the date that will be served, as a batch too and as it will be.
+        The row rules judge history.
+        """
+        group = self._group
+        history = {day: rows for day, rows in changed.items() if rows.num_rows and day != served}
+        if history:
+            # All at once: the rules cost more a call than a row.
+            stopped = screen(group, pa.concat_tables(history.values())).quarantined
+            write_quarantine(self._project.lakehouse, group, stopped, self._run.id)
+            for day, rows in history.items():
+                yield day, screen(group, rows).accepted if stopped.num_rows else rows
+        if served in changed and changed[served].num_rows:
+            rows, beside = changed[served], read_current(self._stored.get(served, []), group)
+            replaced = set(row_keys(rows))
+            stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
+            beside = beside.filter(stays)
+            report = check_at_door(
+                self._project, group, rows, self._run.id, beside=beside, holes=holes
+            )
+            self._run.tell(quality=report)
+            if not report.refused:
+                yield served, report.accepted
+            else:
+                self.refused = report
