@@ -18,7 +18,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.jobs.audit.catalog_check import check_catalog
 from ingestion.jobs.audit.explain import ExplainRequest, explain
-from ingestion.jobs.compute import local_features as job
+from ingestion.jobs.compute import publication as job
 from ingestion.jobs.compute.definitions import changed_formulas, difference
 from ingestion.jobs.compute.local_features import backfill, local_features, plan_backfill
 from ingestion.jobs.workspace import make_workspace
