@@ -176,6 +176,10 @@ bench-ingest: setup ## Measure feature-ingest of 20,000 symbols against the repl
 bench-local: setup ## Measure backfill against its floor, and the formulas beside other libraries
 	$(BIN)/python -m benchmarks.local $(ARGS)
 
+.PHONY: bench-daily
+bench-daily: setup ## Measure a new day of local-features beside a full recompute (ARGS="--symbols 1000 --days 252")
+	$(BIN)/python -m benchmarks.daily $(ARGS)
+
 .PHONY: bench-import
 bench-import: setup ## Measure import-bars against its floor: 10 million rows, and 500 files in 20 calls
 	$(BIN)/python -m benchmarks.imports $(ARGS)

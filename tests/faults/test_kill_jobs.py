@@ -13,14 +13,28 @@ from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from tests.declared import TV_TECHNICALS_1D
 from tests.faults.stock import StockMaterialize
 from tests.faults.strikes import AtTouch
-from tests.faults.world import BARS, NEWS, SERVED, SYMBOLS, WEDNESDAY, State, World, content
+from tests.faults.world import (
+    BARS,
+    FURTHER,
+    NEWS,
+    SERVED,
+    STALE,
+    SYMBOLS,
+    WEDNESDAY,
+    State,
+    World,
+    content,
+)
 from tests.fuzzing import sized
 from tests.processes import KILLED, Command
 from tests.tally import kills
 
 pytestmark = pytest.mark.faults
 
-OFTEN = {"data-ingest", "feature-ingest", "local-features", "materialize", "compact"}
+OFTEN = {
+    *("data-ingest", "feature-ingest", "materialize", "compact"),
+    *("local-features", "local-features that go on", "local-features from all bars"),
+}
 """The jobs of every day: the long form kills them 200 times, others 50 times."""
 
 Row = dict[str, object]
@@ -55,6 +69,8 @@ def killed_runs(world: World, state: State, name: str, run: Callable[[], object]
 def commands(world: World) -> dict[str, tuple[State, Command]]:
     return {
         "local-features": (BARS, Command("local-features")),
+        "local-features that go on": (FURTHER, Command("local-features")),
+        "local-features from all bars": (STALE, Command("local-features")),
         "backfill": (BARS, Command("backfill", "--from", "2021-04-05", "--to", "2021-04-12")),
         "compact": (NEWS, Command("compact")),
         "feature-ingest": (SERVED, Command("feature-ingest", *world.scan)),
@@ -65,7 +81,10 @@ def commands(world: World) -> dict[str, tuple[State, Command]]:
 
 @pytest.mark.parametrize(
     "name",
-    ["local-features", "backfill", "compact", "feature-ingest", "data-ingest", "meta-ingest"],
+    [
+        *("local-features", "local-features that go on", "local-features from all bars"),
+        *("backfill", "compact", "feature-ingest", "data-ingest", "meta-ingest"),
+    ],
 )
 def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     state, command = commands(world)[name]

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.catalog import ABSENCES, ACCEPTED_HOLES, FEEDS, HELD_BARS, MISSED_BARS, SPLITS
+from ingestion.jobs.compute.formula_state import FILE
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
+from ingestion.lakehouse import CacheFile, append_part, arrow_schema, list_parts, read_file
 from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
@@ -47,6 +48,10 @@ BARS = State("bars", MONDAY)
 """Imported bars alone."""
 SERVED = State("served", WEDNESDAY)
 """Tuesday's rows in the online store, and Wednesday's neither there nor in the lakehouse."""
+FURTHER = State("further", WEDNESDAY)
+"""Wednesday's bars too, whose features are not computed: they go on from Tuesday's."""
+STALE = State("stale", WEDNESDAY)
+"""The same, and what was kept on Tuesday is damaged."""
 NEWS = State("news", WEDNESDAY)
 """Wednesday's rows in the lakehouse too, and not in the online store."""
 ALL_KINDS = State("all-kinds", THURSDAY)
@@ -150,6 +155,12 @@ class World:
         self.done("materialize")
         self.at = WEDNESDAY
         self._save(SERVED)
+        self.done("data-ingest", *self.scan)
+        self._save(FURTHER)
+        kept = CacheFile(FILE, self.settings.lakehouse).path
+        kept.write_bytes(kept.read_bytes()[:-1_000])
+        self._save(STALE)
+        self.restore(SERVED)
         self._a_day()
         self._save(NEWS)
         self._wait_for_a_split()

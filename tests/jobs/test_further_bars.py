@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.compact import compact
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.formula_state import FILE
 from ingestion.jobs.compute.local_features import LocalFeaturesResult, backfill, local_features
 from ingestion.lakehouse import (
@@ -283,13 +284,17 @@ def cut_off(file: Path) -> None:
 
 @pytest.mark.parametrize("harm", [Path.unlink, damage, cut_off])
 def test_without_it_everything_is_computed_from_the_bars(world: World, harm):
-    harm(CacheFile(FILE, world.project.lakehouse).path)
+    file = CacheFile(FILE, world.project.lakehouse)
+    harm(file.path)
+    damaged = [fault for fault in check_lakehouse(world.project).faults if fault.file == file.key]
+    assert bool(damaged) == file.exists()
     world.next_day(list(SYMBOLS[:5]))
     result = world.compute()
     assert result.state.recomputed == 5
     assert result.state.reasons
     world.next_day(list(SYMBOLS[:5]))
     assert world.compute().state.recomputed == 0
+    assert not [each for each in check_lakehouse(world.project).faults if each.file == file.key]
     world.check()
 
 

@@ -28,6 +28,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
+from ingestion.jobs.compute.formula_state import damage_of_state
 from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.scan import Progress
@@ -140,6 +141,8 @@ def check_lakehouse(
         Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, runs)
     ]
     report.faults += reading_again(partial(_double, lakehouse, since))
+    if damage := damage_of_state(lakehouse):
+        report.faults.append(Fault(*damage))
     records = check_records(lakehouse, runs, rows_of, project.catalog.scanned, progress.advance)
     progress.close()
     report.receipts = records.receipts

@@ -233,6 +233,29 @@ class FormulaState:
         return self._archive.read(name)  # compares the checksum
 
 
+def damage_of_state(lakehouse: Lakehouse) -> tuple[str, str] | None:
+    """Return the state's place and what is wrong with its file; None where nothing is.
+
+    A state that does not fit any more is no fault: the next run sees it.
+    """
+    file = CacheFile(FILE, lakehouse)
+    if not file.exists():
+        return None
+    try:
+        with lakehouse.open(file.key) as content, zipfile.ZipFile(content) as archive:
+            damaged = archive.testzip()
+            json.loads(archive.read(_HEAD))
+    except FileNotFoundError:  # deleted meanwhile
+        return None
+    except _UNREADABLE as error:
+        damaged = repr(error)
+    if damaged is None:
+        return None
+    return file.key, (
+        f"is damaged ({damaged}): delete it; the next `tvfeast local-features` makes it anew"
+    )
+
+
 class StateWriter:
     """Writes a state; a context manager.
 
