@@ -92,7 +92,8 @@ def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     assert world.call(command).wait().code == 0
     undisturbed = content(world.settings)
     for _ in killed_runs(world, state, name, command):
-        assert check_lakehouse(world.settings).faults == []
+        faults = [each.file for each in check_lakehouse(world.settings).faults]
+        assert faults in ([], ["_caches/formula_state.zip"] if state is STALE else [])
         ended = world.call(command).wait()
         assert ended.code == 0, ended
         assert check_lakehouse(world.settings).faults == []

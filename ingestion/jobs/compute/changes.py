@@ -60,6 +60,9 @@ def changes_of(
         return Changes(new, frozenset(), None)
     old = read_current(stored, group)
     newest = pc.max(old["created_timestamp"]).as_py()
+    if new.num_rows < old.num_rows:
+        # To make keys takes longer than to look for symbols.
+        old = old.filter(pc.is_in(old["symbol"], value_set=pc.unique(new["symbol"])))
     position = {key: i for i, key in enumerate(row_keys(old))}
     places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
     is_new = places < 0
