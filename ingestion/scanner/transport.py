@@ -202,8 +202,8 @@ class Transport:
         pieces, began = bytearray(), time.monotonic()
         while piece := raw.read1(_CHUNK, decode_content=True):
             pieces += piece
-            if time.monotonic() - began > self._options.total_timeout:  # nobody waits for it
-                break
+            if time.monotonic() - began > self._options.total_timeout:
+                raise _late(self._options.total_timeout)  # what has come so far is not the answer
             if len(pieces) > self._options.largest_answer:
                 raise Transient(f"the answer is larger than {self._options.largest_answer:,} bytes")
         return bytes(pieces)
@@ -245,10 +245,14 @@ def within(seconds: float, exchange: Callable[[], Answered]) -> Answered:
     try:
         answered, error = done.get(timeout=seconds)
     except Empty:
-        raise Transient(f"no whole answer within {seconds:g} s") from None
+        raise _late(seconds) from None
     if error is not None:
         raise error
     return cast(Answered, answered)
+
+
+def _late(seconds: float) -> Transient:
+    return Transient(f"no whole answer within {seconds:g} s")
 
 
 class _Session(requests.Session):

@@ -20,7 +20,7 @@ from ingestion.datasets import forward_returns
 from ingestion.jobs.compute import lookahead
 from ingestion.jobs.compute.lookahead import verify_lakehouse
 from ingestion.jobs.serve.targets import LABEL_COLUMNS, read_bars, training_labels
-from ingestion.lakehouse import LocalDisk, append_part, arrow_schema
+from ingestion.lakehouse import Lakehouse, LocalDisk, append_part, arrow_schema
 from ingestion.lakehouse.parts import Part
 from ingestion.project import Project
 
@@ -205,8 +205,8 @@ def test_the_lookahead_proof_reads_again_what_is_merged_meanwhile(empty: Project
     write(empty, daily([10.0, 11.0, 12.0]))
     listed, moved = lookahead.list_parts, []
 
-    def moved_once(root: Path, dataset: Dataset) -> list[Part]:
-        parts = listed(LocalDisk(root), dataset)
+    def moved_once(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
+        parts = listed(lakehouse, dataset)
         if not moved:
             last = parts[-1].path
             moved.append(last.rename(last.with_name("part-1.parquet")))
