@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,6 @@ from ingestion.base.errors import (
     NothingFetched,
     TvfeastError,
 )
-from ingestion.base.store_files import store_files
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
@@ -34,11 +34,12 @@ from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
 from ingestion.jobs.ingest.scan import Progress, Scans
 from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
 from ingestion.jobs.profiles import known_profiles, with_run
-from ingestion.jobs.serve.feast_repository import open_repository
+from ingestion.jobs.serve.feast_repository import check_registry, import_feast
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
 from ingestion.lakehouse import RunFile, list_parts
 from ingestion.project import Project
+from ingestion.quality.engine import import_great_expectations
 from ingestion.runs.run import Outcome, Run, outcome_of
 
 
@@ -160,9 +161,7 @@ def flow_data(
         run.tell(profile=name, every=every, profiles=profiles)
         _tell(run, steps)
         run.write()
-        registry = store_files(project).registry
-        if registry is None or registry.exists():
-            open_repository(project, apply_if_missing=True)  # before anything is published
+        check_registry(project)  # before anything is published
         failures: list[TvfeastError] = []
         for number, (step, failure) in enumerate(_run(chain)):
             steps[number] = step
@@ -259,7 +258,7 @@ def _chain(
 ) -> tuple[_Step, ...]:
     groups = project.catalog.scanned
     tables = [BARS, METADATA, *(table_of(project, request, group) for group in groups)]
-    scans = Scans(project, request, tables, progress)
+    scans = Scans(project, request, tables, progress, _import_libraries)
 
     def compute() -> object:
         if not list_parts(project.lakehouse, OHLCV_1D):
@@ -316,6 +315,13 @@ def _chain(
         _Step("verify --online", None, ("materialize",), compare, refuse_unless_equal),
         _Step("status", None, (), lambda: status(project, profile=profile), refuse_unless_fresh),
     )
+
+
+def _import_libraries() -> None:
+    """Import what takes seconds, before it is needed; who needs it meets the same errors again."""
+    for load in (import_great_expectations, import_feast):
+        with contextlib.suppress(Exception):
+            load()
 
 
 def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError | None]]:

@@ -48,7 +48,7 @@ class Engine:
     """
 
     def __init__(self, site: Path | None = None) -> None:
-        self._gx = _import()
+        self._gx = import_great_expectations()
         self._site = site
         self._context = _context(self._gx, site)
 
@@ -125,7 +125,8 @@ def _frame(rows: pa.Table, rules: Sequence[Rule]) -> pd.DataFrame:
     return frame
 
 
-def _import() -> Any:
+def import_great_expectations() -> Any:
+    """Import the library and return it; that takes seconds."""
     with warnings.catch_warnings():
         # Its own, of the standard library's `sre_constants`.
         warnings.simplefilter("ignore", DeprecationWarning)

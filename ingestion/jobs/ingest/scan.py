@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from threading import Thread
 from typing import NamedTuple
 
 from ingestion.base import clock
@@ -60,6 +61,8 @@ class Scans:
     ----------
     tables
         Of all jobs of the run. The first one is of one request, however wide the scan is.
+    meanwhile
+        Called in a thread beside each scan, which ends when both have.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class Scans:
         request: ScanRequest,
         tables: Iterable[Table],
         progress: Progress | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         self._project, self._request = project, request
+        self._meanwhile = meanwhile
         self._progress = progress or Progress()
         self._tables = {table.name: table for table in tables}
         self._made: dict[Universe, dict[str, Scanned | TvfeastError]] = {}
@@ -87,10 +92,13 @@ class Scans:
         universe = self._universe(self._tables[name])
         if universe not in self._made:
             tables = [each for each in self._tables.values() if self._universe(each) == universe]
+            thread = Thread(target=self._meanwhile, daemon=True)
+            thread.start()
             try:
                 self._made[universe] = self._scan(universe, tables)
             except TvfeastError as error:
                 self._made[universe] = dict.fromkeys((each.name for each in tables), error)
+            thread.join()  # two threads that import the same packages may lock each other out
         made = self._made[universe][name]
         if isinstance(made, TvfeastError):
             raise made
