@@ -24,7 +24,8 @@ def catalog_command(context: click.Context, as_json: bool) -> None:
     from ingestion.jobs.audit.catalog_check import list_catalog
 
     if context.invoked_subcommand is None:
-        show(as_json, list_catalog(Project.from_environment().catalog), catalog_text)
+        project = Project.from_environment()
+        show(as_json, list_catalog(project.catalog, project.formulas), catalog_text)
 
 
 @catalog_command.command("check")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -21,6 +22,8 @@ from ingestion.formulas.incremental import (
     how,
     plan_of,
 )
+from ingestion.jobs.audit.catalog_check import list_catalog
+from ingestion.project import Project
 
 DAY = 86_400
 
@@ -133,6 +136,15 @@ def test_a_formula_says_how_its_new_bars_are_computed():
         How.WHOLE,
     ]
     assert {how(each) for each in SHIPPED.values()} == {How.WINDOW, How.CARRIED}
+
+
+def test_the_catalog_says_which_features_read_all_bars():
+    catalog = Project.from_environment().catalog
+    formulas = {**SHIPPED, "RSI": replace(sum_of_all, name="RSI")}
+    assert [each.source for each in list_catalog(catalog, formulas).groups] == [
+        "scanner",
+        "bars; all of them for RSI",
+    ]
 
 
 def test_what_is_no_recursion_of_ours_is_computed_from_all_bars():

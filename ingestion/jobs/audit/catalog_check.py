@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from ingestion.catalog import Catalog, FeatureGroup, Scanner
+from ingestion.catalog.formula import Formula
 from ingestion.project import Project
 
 IGNORED = ("groups/**", "formulas/**", "sources/**")
@@ -56,8 +57,13 @@ class CheckedCatalog:
     """What is wrong, each with what to do."""
 
 
-def list_catalog(catalog: Catalog) -> CatalogListing:
+def list_catalog(catalog: Catalog, formulas: Mapping[str, Formula] | None = None) -> CatalogListing:
     """List what a catalog has.
+
+    Parameters
+    ----------
+    formulas
+        By name; with them a group of bars says which of its features read all bars of a symbol.
 
     Examples
     --------
@@ -65,12 +71,13 @@ def list_catalog(catalog: Catalog) -> CatalogListing:
     >>> [group.source for group in list_catalog(Project.from_environment().catalog).groups]
     ['scanner', 'bars']
     """
+    whole = {name for name, each in (formulas or {}).items() if each.look_back == "all"}
     return CatalogListing(
         groups=tuple(
             GroupListing(
                 name=group.name,
                 meaning=group.meaning,
-                source=_source(group),
+                source=_source(group, whole),
                 ttl=group.ttl,
                 features=tuple(column.name for column in group.features if not column.retired),
                 storage=group.storage,
@@ -128,7 +135,8 @@ def _wrong_look_backs(project: Project) -> Iterator[str]:
             yield from check_look_back(formula)
 
 
-def _source(group: FeatureGroup) -> str:
+def _source(group: FeatureGroup, whole: Set[str]) -> str:
     if isinstance(group.source, Scanner):
         return f"scanner, {group.source.market}" if group.source.market else "scanner"
-    return "bars"
+    reading_all = [each.name for each in group.features if each.name in whole and not each.retired]
+    return f"bars; all of them for {', '.join(reading_all)}" if reading_all else "bars"
