@@ -180,6 +180,10 @@ bench-local: setup ## Measure backfill against its floor, and the formulas besid
 bench-daily: setup ## Measure a new day of local-features beside a full recompute (ARGS="--symbols 1000 --days 252")
 	$(BIN)/python -m benchmarks.daily $(ARGS)
 
+.PHONY: bench-flow
+bench-flow: setup ## Measure the steps of two flows, and select, explain, status from the shell
+	$(BIN)/python -m benchmarks.flow $(ARGS)
+
 .PHONY: bench-import
 bench-import: setup ## Measure import-bars against its floor: 10 million rows, and 500 files in 20 calls
 	$(BIN)/python -m benchmarks.imports $(ARGS)

@@ -40,25 +40,29 @@ PAUSE, WORKERS = 0.5, 3
 # The scanner runs apart, so that neither process waits for the other's interpreter.
 _SERVE = """
 import sys
+from datetime import datetime
 from benchmarks.ingest import served
-with served(int(sys.argv[1]), float(sys.argv[2])) as scanner:
-    print(scanner.url, flush=True)
+now = datetime.fromisoformat(sys.argv[3])
+with served(int(sys.argv[1]), float(sys.argv[2]), now) as replay:
+    print(replay.url, flush=True)
     sys.stdin.readline()
-    print(len(scanner.requests), flush=True)
+    print(len(replay.requests), flush=True)
 """
 
 
-def served(symbols: int, latency: float) -> ReplayScanner:
+def served(symbols: int, latency: float, now: datetime) -> ReplayScanner:
     """Return a replay of that many symbols that takes its time."""
     panel = Panel.from_folder(SAMPLE).with_aliases(symbols)
-    return ReplayScanner(panel, now=lambda: NOW, latency=latency)
+    return ReplayScanner(panel, now=lambda: now, latency=latency)
 
 
 @contextmanager
-def _scanner(symbols: int, latency: float) -> Iterator[tuple[str, Callable[[], int]]]:
+def scanner(
+    symbols: int, latency: float, now: datetime = NOW
+) -> Iterator[tuple[str, Callable[[], int]]]:
     """Serve from a process of its own; gives the URL, and stops it for the count of requests."""
     with subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(symbols), str(latency)],
+        [sys.executable, "-c", _SERVE, str(symbols), str(latency), now.isoformat()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -102,7 +106,7 @@ def _ours(url: str, candidates: Path, folder: Path) -> tuple[float, float, float
 
 def _flow(python: Path, symbols: list[str], latency: float) -> tuple[int, float]:
     """Return the requests and the seconds of a checkout's daily flow."""
-    with tempfile.TemporaryDirectory() as folder, _scanner(len(symbols), latency) as (url, stop):
+    with tempfile.TemporaryDirectory() as folder, scanner(len(symbols), latency) as (url, stop):
         checkout = python.parent.parent.parent
         shutil.copytree(checkout / "feature_repo", Path(folder) / "feature_repo")
         candidates = Path(folder) / "candidates.json"
@@ -162,9 +166,9 @@ def main() -> None:
         candidates.write_text(json.dumps(symbols))
         runs = []
         for run in range(arguments.runs):
-            with _scanner(len(symbols), arguments.latency) as (url, stop):
+            with scanner(len(symbols), arguments.latency) as (url, stop):
                 runs.append((*_ours(url, candidates, Path(temporary) / str(run)), stop()))
-        with _scanner(len(symbols), arguments.latency) as (url, stop):
+        with scanner(len(symbols), arguments.latency) as (url, stop):
             some = symbols[: arguments.one_by_one]
             slow = _one_by_one(url, some)
             stop()

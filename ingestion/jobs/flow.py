@@ -65,6 +65,8 @@ class StepOutcome:
     reason: str = ""
     """Why it was refused, failed, had nothing to do, or was not run."""
     duration_s: float = 0.0
+    cpu_s: float = 0.0
+    """What the whole process took of the processor meanwhile."""
     result: Any = None
     """The job's own; a step that was refused may have one too."""
 
@@ -332,7 +334,7 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
             reason = f"it needs {' and '.join(waits_for)}"
             yield StepOutcome(step.name, Status.NOT_RUN, step.group, reason), None
             continue
-        began = time.monotonic()
+        began, cpu = time.monotonic(), time.process_time()
         state, reason = Status.DONE, ""
         failure: TvfeastError | None = None
         result: object = None
@@ -348,8 +350,8 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
                 stopped.add(step.name)
             state = Status.REFUSED if isinstance(error, GateRefused) else Status.FAILED
             reason, failure = str(error), error
-        duration = round(time.monotonic() - began, 3)
-        yield StepOutcome(step.name, state, step.group, reason, duration, result), failure
+        took = (round(time.monotonic() - began, 3), round(time.process_time() - cpu, 3))
+        yield StepOutcome(step.name, state, step.group, reason, *took, result), failure
 
 
 def _told(step: StepOutcome) -> dict[str, object]:
@@ -359,4 +361,5 @@ def _told(step: StepOutcome) -> dict[str, object]:
         "status": step.status,
         "reason": step.reason,
         "duration_s": step.duration_s,
+        "cpu_s": step.cpu_s,
     }
