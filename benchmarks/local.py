@@ -88,7 +88,7 @@ def apart(prepare: Callable[..., None], *arguments: Any) -> None:
         raise SystemExit(f"{prepare.__name__} failed")
 
 
-def measure(*arguments: str, lakehouse: Path) -> tuple[Cost, dict[str, float]]:
+def measure(*arguments: str, lakehouse: Path) -> tuple[Cost, dict[str, Any]]:
     """Run a process; returns its cost and what it printed."""
     began = time.monotonic()
     with subprocess.Popen(
