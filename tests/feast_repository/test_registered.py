@@ -14,7 +14,12 @@ import pytest
 
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.jobs.serve import select as job
-from ingestion.jobs.serve.feast_repository import feast_project, open_repository, own_stores
+from ingestion.jobs.serve.feast_repository import (
+    check_registry,
+    feast_project,
+    open_repository,
+    own_stores,
+)
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.registered import Reference, Registered
 from ingestion.jobs.serve.select import SelectRequest, select
@@ -88,6 +93,23 @@ def test_ranking_does_not_import_feast(week: Project) -> None:
     assert len(json.loads(done.stdout)["rows"]) == 20
 
 
+def test_a_sound_registry_is_checked_without_feast_and_feast_leaves_typeguard_as_it_was(
+    week: Project,
+) -> None:
+    script = (
+        "import sys, typeguard\n"
+        "from ingestion.jobs.serve.feast_repository import check_registry, import_feast\n"
+        "from ingestion.project import Project\n"
+        "check_registry(Project.from_environment())\n"
+        "assert 'feast' not in sys.modules\n"
+        "own = typeguard.typechecked\n"
+        "import_feast()\n"
+        "assert 'feast' in sys.modules and typeguard.typechecked is own\n"
+    )
+    environment = os.environ | {"TVFEAST_PROJECT": str(week.folder)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
 def test_a_registry_that_is_lost_or_damaged_or_of_others_is_refused(
     writable_week: Project, tmp_path: Path
 ) -> None:
@@ -121,8 +143,9 @@ def test_a_definition_that_has_changed_since_is_refused(writable_week: Project) 
         "            default_for=('selection', 'labels', 'target'))\n"
     )
     changed = Project(writable_week.folder, writable_week.lakehouse_at, writable_week.scanner_url)
-    with pytest.raises(FeastRepositoryError, match="definition of selection_v1 has changed"):
-        select(changed, SelectRequest())
+    for reads in (lambda: select(changed, SelectRequest()), lambda: check_registry(changed)):
+        with pytest.raises(FeastRepositoryError, match="definition of selection_v1 has changed"):
+            reads()
 
 
 @pytest.mark.parametrize(

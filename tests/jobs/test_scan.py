@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -255,6 +256,26 @@ def test_a_scan_is_made_once_and_what_it_raised_is_raised_for_each_of_its_tables
             with pytest.raises(Exception, match='no market "coin"'):
                 scans.table("far")
         assert len(requests) == 1
+
+
+def test_what_is_done_meanwhile_begins_with_a_scan_and_ends_before_its_rows_are_there(
+    project: Project, scanner: ReplayScanner
+) -> None:
+    close, rsi = project.catalog.pulse.scanned[3], project.catalog.pulse.scanned[4]
+    tables = [Table("one", (close,)), Table("far", (rsi,), "coin")]
+    done: list[str] = []
+
+    def work() -> None:
+        time.sleep(1)
+        done.append("worked")
+
+    scans = Scans(project, ScanRequest(ASKED, scanner=QUICK), tables, meanwhile=work)
+    assert not done
+    scans.table("one")
+    assert done == ["worked"]
+    with pytest.raises(Exception, match='no market "coin"'):
+        scans.table("far")
+    assert done == ["worked"] * 2
 
 
 def test_a_bar_is_judged_by_the_instant_before_its_own_request(
