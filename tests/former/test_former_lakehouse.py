@@ -24,6 +24,8 @@ from tests.processes import Command, Ended, Forge
 
 HERE = Path(__file__).resolve().parent
 RECORDED = json.loads((HERE / "recorded.json").read_text())
+NOBODY = "http://127.0.0.1:9"
+"""A scanner that does not answer: whoever asks none needs none."""
 LAST = datetime.fromisoformat("2020-09-10T22:30Z")
 """When its last flow ran."""
 FRIDAY = LAST + timedelta(hours=23)
@@ -59,7 +61,7 @@ def lakehouse(project: Path) -> Path:
 def run(project: Path, forge: Forge) -> Run:
     """Run a command, or a call, in the project, on the evening of its last flow."""
 
-    def run(*words: object, at: datetime = LAST, scanner: str = "", ends: int = 0) -> Ended:
+    def run(*words: object, at: datetime = LAST, scanner: str = NOBODY, ends: int = 0) -> Ended:
         environment = {"TVFEAST_PROJECT": str(project), "TVFEAST_NOW": at.isoformat()}
         call = words[0] if callable(words[0]) else Command(*words)
         ended = forge.start(call, environment | {"TVFEAST_SCANNER_URL": scanner}).wait()

@@ -57,8 +57,8 @@ def test_a_file_is_all_that_a_formula_needs(folder: Path):
     assert features["overnight_gap"].to_pylist()[0] is None
     assert features.drop_columns(["overnight_gap"]).equals(compute_local_features(bars))
     assert own["overnight_gap"].description == (
-        f"{own['overnight_gap'].function.__module__}.overnight_gap: Return the open over the close "
-        "of the bar before - 1."
+        f"overnight_gap in {folder / 'gaps.py'}, line 6: Return the open over the close of the bar "
+        "before - 1."
     )
     assert own["overnight_gap"].place == f"{folder / 'gaps.py'}, line 6"
 
