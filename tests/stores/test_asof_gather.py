@@ -40,7 +40,9 @@ VALUES = pa.table(
 )
 def test_each_question_gets_the_values_of_its_row(wanted, whole_files):
     by_file = sorted((place for place, row in enumerate(wanted) if row), key=lambda n: wanted[n][0])
-    answer = Gathered(COLUMNS, np.array(by_file, np.int64), len(wanted))
+    waiting = np.full(len(wanted), -1, np.int32)
+    waiting[by_file] = np.arange(len(by_file))
+    answer = Gathered(COLUMNS, waiting, len(by_file))
     for file in (2, 0, 1):  # threads come in any order
         which = [n for n, place in enumerate(by_file) if wanted[place][0] == file]
         rows = [wanted[by_file[n]][1] for n in which]

@@ -17,11 +17,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
+from numpy.typing import NDArray
 
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.plugins.offline.column_types import conform, microseconds
-from ingestion.plugins.offline.lookup import NEVER, Integers
+from ingestion.plugins.offline.lookup import NEVER, Compact, Integers, compact
 
 EVENT_TIMESTAMP = "event_timestamp"
 
@@ -194,14 +195,14 @@ class KeyCodes:
         That length.
     """
 
-    codes: Integers
+    codes: Compact
     """The number of each row's key; −1 where a part of it is null. Shape ``(n,)``."""
 
     def __init__(self, columns: Sequence[pa.ChunkedArray], rows: int) -> None:
         self._values: list[pa.Array] = []
         self._pairs: list[Integers] = []
         self._encoded: tuple[Sequence[pa.ChunkedArray], Integers] = ((), np.zeros(0, np.int64))
-        self.codes = np.zeros(rows, dtype=np.int64)
+        self.codes = np.zeros(rows, dtype=np.int32)
         for column in columns:
             codes, values = _numbered(column)
             self._values.append(values)
@@ -210,7 +211,7 @@ class KeyCodes:
                 continue
             pairs = _pair(self.codes, codes, len(values))
             self._pairs.append(np.unique(pairs[pairs >= 0]))
-            self.codes = _position(self._pairs[-1], pairs)
+            self.codes = compact(_position(self._pairs[-1], pairs))
 
     @property
     def count(self) -> int:
@@ -235,18 +236,18 @@ class KeyCodes:
         return codes
 
 
-def _numbered(column: pa.ChunkedArray) -> tuple[Integers, pa.Array]:
+def _numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Return each value's place among the sorted distinct ones, and those."""
     encoded = column.dictionary_encode().unify_dictionaries()
     if not encoded.num_chunks:
-        return np.zeros(0, dtype=np.int64), pa.array([], column.type)
+        return np.zeros(0, dtype=np.int32), pa.array([], column.type)
     values = encoded.chunk(0).dictionary
     by_value = pc.array_sort_indices(values).to_numpy()
-    # One more for −1, the null.
-    rank = np.full(len(values) + 1, -1)
+    # One more for −1, the null. Arrow's codes have four bytes, too.
+    rank = np.full(len(values) + 1, -1, np.int32)
     rank[by_value] = np.arange(len(values))
     indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks])
-    return rank[_plain(indices)], values.take(pa.array(by_value))
+    return rank[pc.fill_null(indices, -1).to_numpy()], values.take(pa.array(by_value))
 
 
 def _plain(indices: pa.ChunkedArray | pa.Array) -> Integers:
@@ -254,8 +255,8 @@ def _plain(indices: pa.ChunkedArray | pa.Array) -> Integers:
     return numbers
 
 
-def _pair(first: Integers, second: Integers, size: int) -> Integers:
-    return np.where((first < 0) | (second < 0), -1, first * size + second)
+def _pair(first: Compact, second: Compact, size: int) -> Integers:
+    return np.where((first < 0) | (second < 0), -1, first.astype(np.int64) * size + second)
 
 
 def _position(known: Integers, pairs: Integers) -> Integers:

@@ -12,9 +12,9 @@ Values of other types stay in Arrow's hands.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ingestion.base.columns import Column
 from ingestion.plugins.offline.column_types import microseconds, one_chunk
 from ingestion.plugins.offline.files import SourceFile
-from ingestion.plugins.offline.lookup import NEVER, Integers
+from ingestion.plugins.offline.lookup import NEVER, Integers, compact
 from ingestion.plugins.offline.source import ParquetSource, Piece, stacked
 from ingestion.plugins.offline.threads import in_threads
 
@@ -66,39 +66,56 @@ def row_numbers(piece: Piece, rows: int) -> Integers:
     return np.arange(first, first + rows)
 
 
+class Chosen:
+    """The rows that answer questions, by file.
+
+    Parameters
+    ----------
+    numbers
+        Of each question's row, shape ``(n,)``, some perhaps several times; −1 makes a row of nulls.
+    """
+
+    def __init__(self, numbers: Integers) -> None:
+        size, asked = len(numbers), compact(np.flatnonzero(numbers >= 0))
+        numbers = numbers[asked]
+        file = (numbers >> _ROW_BITS).astype(np.int32)
+        # Integers of one or two bytes are sorted by radix.
+        narrow = file.astype(np.min_scalar_type(file.max(initial=0)))
+        by_file = compact(np.argsort(narrow, kind="stable"))
+        numbers &= (1 << _ROW_BITS) - 1
+        self.rows = compact(numbers)[by_file]
+        """Their places in their files, file by file."""
+        self.counts = np.bincount(file)
+        """How many rows are wanted of each file, by its number."""
+        self.place = np.full(size, -1, asked.dtype)
+        """Of each question's row among these, shape ``(n,)``; −1 where there is none."""
+        self.place[asked[by_file]] = np.arange(len(asked), dtype=asked.dtype)
+
+
 def fetch(
     source: ParquetSource,
     files: dict[int, SourceFile],
-    numbers: Integers,
+    chosen: Chosen,
     columns: Sequence[Column],
 ) -> list[pa.ChunkedArray]:
-    """Read rows by their numbers; each file once, and of it the row groups that are needed.
+    """Read rows; each file once, and of it the row groups that are needed.
 
     Parameters
     ----------
     files
         By their own numbers.
-    numbers
-        Shape ``(n,)``, in any order, some perhaps several times; −1 makes a row of nulls.
 
     Returns
     -------
     list of pa.ChunkedArray
-        For each column its ``n`` values.
+        For each column a value for each question.
     """
-    asked = np.flatnonzero(numbers >= 0)
-    by_file = numbers[asked] >> _ROW_BITS
-    # Integers of one or two bytes are sorted by radix.
-    narrow = by_file.astype(np.min_scalar_type(by_file.max(initial=0)))
-    asked = asked[np.argsort(narrow, kind="stable")]
-    places = numbers[asked] & ((1 << _ROW_BITS) - 1)
-    counts = np.bincount(by_file)
-    ends = np.cumsum(counts)
-    answer = Gathered(columns, asked, len(numbers))
+    ends = np.cumsum(chosen.counts)
+    answer = Gathered(columns, chosen.place, len(chosen.rows))
 
     def get(file: int) -> None:
-        begin, end = ends[file] - counts[file], ends[file]
-        rows = places[begin:end]
+        begin, end = ends[file] - chosen.counts[file], ends[file]
+        rows = chosen.rows[begin:end].astype(np.int64)
         for first, table in source.groups(files[file], rows, columns):
             here = (rows >= first) & (rows < first + table.num_rows)
             if here.all():
@@ -106,7 +123,7 @@ def fetch(
             else:
                 answer.put(begin + np.flatnonzero(here), table, rows[here] - first)
 
-    for _ in in_threads(get, np.flatnonzero(counts).tolist() if columns else []):
+    for _ in in_threads(get, np.flatnonzero(chosen.counts).tolist() if columns else []):
         pass
     return answer.columns()
 
@@ -115,33 +132,37 @@ _MARKS = 8
 """Columns whose nulls are the bits of one byte per row."""
 
 
+_BLOCK = 1 << 17
+"""Questions whose values are brought to them at a time."""
+
+
 class Gathered:
     """Columns of an answer.
 
     Parameters
     ----------
-    asked
-        The questions that get a row, in the order of the files that have it, shape ``(n,)``.
-    size
-        How many questions there are; those that get no row are null.
+    place
+        Where each question's row waits, shape ``(n,)``; −1 makes a row of nulls.
+    count
+        How many rows wait.
     """
 
-    def __init__(self, columns: Sequence[Column], asked: Integers, size: int) -> None:
-        self._columns, self._asked, self._size = columns, asked, size
+    def __init__(self, columns: Sequence[Column], place: Integers, count: int) -> None:
+        self._columns, self._place, self._count = columns, place, count
         self._plain = [
-            _Values(column.name, column.type, size)
+            _Values(column.name, column.type, len(place))
             for column in columns
             if column.type is not None and _is_plain(column.type)
         ]
-        self._null = np.zeros((-(-len(self._plain) // _MARKS), size), np.uint8)
+        self._null = np.zeros((-(-len(self._plain) // _MARKS), count), np.uint8)
         plain = {values.name for values in self._plain}
         self._others = [column.name for column in columns if column.name not in plain]
         self._taken: list[tuple[Integers, pa.Table]] = []
 
     def put(self, which: slice | Integers, table: pa.Table, rows: Integers) -> None:
-        """Give some of the asked, by their place among them, a row of a table each.
+        """Let rows of a table wait at some places.
 
-        Threads may at once, each to others.
+        Threads may at once, each at others.
         """
         null = np.zeros((len(self._null), table.num_rows), np.uint8)
         for number, values in enumerate(self._plain):
@@ -154,7 +175,7 @@ class Gathered:
                 waiting[which] = marks.take(rows, mode="clip")
         if self._others:
             taken = table.select(self._others).take(pa.array(rows))
-            self._taken.append((self._asked[which], taken))
+            self._taken.append((np.arange(self._count)[which], taken))
 
     def columns(self) -> list[pa.ChunkedArray]:
         """Return each column's values, in the order of the questions; to be called once, at last.
@@ -164,60 +185,80 @@ class Gathered:
         CorruptPart
             If the tables do not agree on the type of a column that has none declared.
         """
-        columns = self._in_order() if len(self._asked) else {}
-        return [
-            columns.get(column.name, _nulls(self._size, column.type)) for column in self._columns
-        ]
+        columns = self._in_order() if self._count else {}
+        size = len(self._place)
+        return [columns.get(column.name, _nulls(size, column.type)) for column in self._columns]
 
     def _in_order(self) -> dict[str, pa.ChunkedArray]:
-        place = np.full(self._size, -1)
-        place[self._asked] = np.arange(len(self._asked))
-        answered = place >= 0
-        null = [waiting.take(place, mode="clip") for waiting in self._null]
-        spares: dict[int, list[pa.Buffer]] = defaultdict(list)
+        null = np.empty((len(self._null), len(self._place)), np.uint8)
 
-        def ordered(number: int) -> tuple[str, pa.ChunkedArray]:
-            values, bit = self._plain[number], 1 << number % _MARKS
-            valid = answered & (null[number // _MARKS] & bit == 0)
-            return values.name, values.ordered(place, valid, spares)
+        def mark(block: slice) -> None:
+            place = self._place[block].astype(np.int64)
+            for waiting, marks in zip(self._null, null, strict=True):
+                waiting.take(place, mode="clip", out=marks[block])
+                marks[block][place < 0] = 0xFF
 
-        columns = dict(in_threads(ordered, range(len(self._plain))))
+        self._each_block(mark)
+        self._null = null
+        spares: dict[int, pa.Buffer] = {}
+        columns = {}
+        for number, values in enumerate(self._plain):
+            columns[values.name] = self._ordered(number, values, spares)
         if self._taken:
-            questions, tables = zip(*self._taken, strict=True)
-            place[np.concatenate(questions)] = np.arange(len(self._asked))
-            rows = stacked(tables).take(pa.array(place, mask=~answered))
+            places, tables = zip(*self._taken, strict=True)
+            row = np.empty(self._count, np.int64)
+            row[np.concatenate(places)] = np.arange(self._count)
+            wanted = pa.array(row.take(self._place, mode="clip"), mask=self._place < 0)
+            rows = stacked(tables).take(wanted)
             columns |= zip(rows.column_names, rows.columns, strict=True)
         return columns
+
+    def _ordered(
+        self, number: int, values: _Values, spares: dict[int, pa.Buffer]
+    ) -> pa.ChunkedArray:
+        """Return a column in order; where it waited becomes the spare of its width."""
+        null, bit = self._null[number // _MARKS], 1 << number % _MARKS
+        bits = np.empty(-(-len(null) // 8), np.uint8)
+        ordered = spares.pop(values.width, None) or pa.allocate_buffer(values.buffer.size)
+        words = values.words(ordered)
+
+        def bring(block: slice) -> None:
+            values.waiting.take(self._place[block], mode="clip", out=words[block])
+            valid = np.packbits(null[block] & bit == 0, bitorder="little")
+            bits[block.start // 8 :][: len(valid)] = valid
+
+        self._each_block(bring)
+        spares[values.width] = values.buffer
+        buffers = [pa.py_buffer(bits), ordered]
+        return pa.chunked_array([pa.Array.from_buffers(values.type, len(null), buffers)])
+
+    def _each_block(self, work: Callable[[slice], None]) -> None:
+        starts = range(0, len(self._place), _BLOCK)
+        blocks = [slice(start, start + _BLOCK) for start in starts]
+        for _ in in_threads(work, blocks) if len(blocks) > 1 else map(work, blocks):
+            pass
 
 
 class _Values:
     """The values of a column, of whole bytes and one width, that wait."""
 
     def __init__(self, name: str, kind: pa.DataType, size: int) -> None:
-        self.name, self._type = name, kind
-        width = kind.bit_width // 8
-        self._word = f"V{width}" if width > 8 else f"u{width}"
-        self._buffer = pa.allocate_buffer(size * width)
-        self._words = np.frombuffer(self._buffer, self._word)
+        self.name, self.type = name, kind
+        self.width = kind.bit_width // 8
+        self._word = f"V{self.width}" if self.width > 8 else f"u{self.width}"
+        self.buffer = pa.allocate_buffer(size * self.width)
+        self.waiting = self.words(self.buffer)
+
+    def words(self, buffer: pa.Buffer) -> NDArray[Any]:
+        """Return a buffer of such values as NumPy sees it."""
+        return np.frombuffer(buffer, self._word)
 
     def put(self, which: slice | Integers, array: pa.Array, rows: Integers) -> None:
-        words = np.frombuffer(array.buffers()[1], self._word)
-        words = words[array.offset : array.offset + len(array)]
+        words = self.words(array.buffers()[1])[array.offset : array.offset + len(array)]
         if isinstance(which, slice):
-            words.take(rows, mode="clip", out=self._words[which])
+            words.take(rows, mode="clip", out=self.waiting[which])
         else:
-            self._words[which] = words.take(rows, mode="clip")
-
-    def ordered(
-        self, place: Integers, valid: NDArray[np.bool_], spares: dict[int, list[pa.Buffer]]
-    ) -> pa.ChunkedArray:
-        """Return them in order; where they waited becomes a spare, by width, and one is used."""
-        fitting = spares[self._words.itemsize]
-        ordered = fitting.pop() if fitting else pa.allocate_buffer(self._buffer.size)
-        self._words.take(place, mode="clip", out=np.frombuffer(ordered, self._word))
-        fitting.append(self._buffer)
-        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
-        return pa.chunked_array([pa.Array.from_buffers(self._type, len(place), [bits, ordered])])
+            self.waiting[which] = words.take(rows, mode="clip")
 
 
 def _null_bits(array: pa.Array) -> NDArray[np.uint8]:

@@ -26,7 +26,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.plugins.offline.lookup import FOREVER, NEVER, Days, Integers, Lookup, Rows, Sorted
+from ingestion.plugins.offline.lookup import (
+    FOREVER,
+    NEVER,
+    Compact,
+    Days,
+    Integers,
+    Lookup,
+    Rows,
+    Sorted,
+    compact,
+)
 from ingestion.plugins.offline.threads import in_threads
 
 _BLOCK = 1 << 16
@@ -65,9 +75,14 @@ class Instants:
         used[bucket] = True
         self._used = np.concatenate([[0], np.cumsum(used)])
         bucket >>= 8
-        self.order = np.argsort(bucket.astype(np.uint8), kind="stable")
+        self.order = compact(np.argsort(bucket.astype(np.uint8), kind="stable"))
         """The order of the instants' 256ths: integers of one byte are sorted by radix."""
-        self.sorted = instant[self.order]
+        self._instant = instant
+
+    @property
+    def sorted(self) -> Integers:
+        """The instants in that order."""
+        return self._instant[self.order]
 
     def any_between(self, first: int, last: int) -> bool:
         """Return whether there may be a question; False is certain."""
@@ -92,7 +107,7 @@ class AsOfJoin:
     """
 
     def __init__(
-        self, key: Integers, instants: Instants, *, ttl: int | None, as_recorded: bool
+        self, key: Compact, instants: Instants, *, ttl: int | None, as_recorded: bool
     ) -> None:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
@@ -147,7 +162,8 @@ class AsOfJoin:
             block = self._open[begin : begin + _BLOCK]
             asked = _where(self._instant[block] >= oldest, block)[0]
             if lookup is not None and len(asked):
-                row = lookup.find(self._key[asked], self._instant[asked])
+                key = self._key[asked].astype(np.int64)
+                row = lookup.find(key, self._instant[asked])
                 question, row = _where(row >= 0, asked, row)
                 self._keep_better(question, lookup.rows, row)
             return block[self._may_improve(block, newest_to_come)]

@@ -13,10 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Compact = NDArray[np.int32] | NDArray[np.int64]
+"""Integers of four bytes where that is enough: what is kept of each question counts."""
 
 NEVER = int(np.iinfo(np.int64).min)
 """The instant of what has none: before all others."""
 FOREVER = int(np.iinfo(np.int64).max)
+
+
+def compact(numbers: Integers) -> Compact:
+    """Return integers in four bytes each if they fit."""
+    wide = len(numbers) and max(int(numbers.max()), -int(numbers.min())) > np.iinfo(np.int32).max
+    return numbers if wide else numbers.astype(np.int32)
+
 
 _SPARSE = 4
 """A table of days and keys is worth it if a fourth of it is filled."""

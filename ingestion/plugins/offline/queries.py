@@ -18,7 +18,7 @@ from ingestion.base.columns import Column
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
 from ingestion.plugins.offline.entities import KeyCodes
-from ingestion.plugins.offline.fetch import FeatureTable, fetch, row_numbers
+from ingestion.plugins.offline.fetch import Chosen, FeatureTable, fetch, row_numbers
 from ingestion.plugins.offline.files import SourceFile, Span
 from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Integers, Rows
@@ -67,11 +67,13 @@ def point_in_time(
 
     def read() -> History:
         files: dict[int, SourceFile] = {}
-        answers = answers_of(files)  # the join's memory is free before values are fetched
+        answers = answers_of(files)
+        chosen, created_later = Chosen(answers.number), answers.created_later
+        del answers  # the join's memory is free before values are fetched
         return History(
-            columns=fetch(table.source, files, answers.number, table.features),
-            matched=int((answers.number >= 0).sum()),
-            created_later=None if table.created is None else answers.created_later,
+            columns=fetch(table.source, files, chosen, table.features),
+            matched=len(chosen.rows),
+            created_later=None if table.created is None else created_later,
         )
 
     history = reading_again(read)
@@ -187,7 +189,7 @@ def newest_between(table: FeatureTable, span: Span) -> pa.Table:
                 batch, size = [best], 0
         best = _newest(table, stacked(batch))
         files = {piece.file.number: piece.file for piece in pieces}
-        features = fetch(table.source, files, best[_NUMBER].to_numpy(), table.features)
+        features = fetch(table.source, files, Chosen(best[_NUMBER].to_numpy()), table.features)
         arrays = {column.name: best[column.name] for column in table.keys}
         arrays |= {c.name: values for c, values in zip(table.features, features, strict=True)}
         return pa.table(arrays | {c.name: best[c.name] for c in table.ranking})
