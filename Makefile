@@ -192,6 +192,10 @@ bench-import: setup ## Measure import-bars against its floor: 10 million rows, a
 bench-feast: setup ## Measure our Feast stores beside Feast's own, bare libraries and the floor
 	$(BIN)/python -m benchmarks.feast $(ARGS)
 
+.PHONY: bench-join
+bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows against its floor
+	$(BIN)/python -m benchmarks.join $(ARGS)
+
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

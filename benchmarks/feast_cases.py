@@ -93,18 +93,26 @@ def pit_ours(folder: Path, rows: int) -> Callable[[], Any]:
     return _pit(folder, "ours", rows)
 
 
+@case("pit arrow")
+def pit_arrow(folder: Path, rows: int) -> Callable[[], Any]:
+    """Join entity rows that come as an Arrow table, on our store."""
+    return _pit(folder, "ours", rows, arrow=True)
+
+
 @case("pit stock")
 def pit_stock(folder: Path, rows: int) -> Callable[[], Any]:
     """Join through Feast's public interface, on its DuckDB store."""
     return _pit(folder, "stock", rows)
 
 
-def _pit(folder: Path, stores: str, rows: int) -> Callable[[], Any]:
+def _pit(folder: Path, stores: str, rows: int, *, arrow: bool = False) -> Callable[[], Any]:
     span = Span(folder)
-    store, frame = open_store(folder / stores), span.questions(rows)
+    store, asked = open_store(folder / stores), span.questions(rows)
+    if arrow:
+        asked = pa.Table.from_pandas(asked, preserve_index=False)
     wanted = [f"panel:{name}" for name in FEATURES]
     store._get_provider()  # what Feast imports when it is first asked
-    return lambda: store.get_historical_features(frame, wanted).to_arrow()
+    return lambda: store.get_historical_features(asked, wanted).to_arrow()
 
 
 @case("pit bare duckdb")
