@@ -14,11 +14,9 @@ from ingestion.cli.output import minute, progress, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
-    from ingestion.jobs.audit.accept import AcceptResult
-    from ingestion.jobs.audit.data_docs import DataDocsResult
     from ingestion.jobs.audit.upgrade import UpgradeReport
-    from ingestion.jobs.audit.validate import ValidateResult
-    from ingestion.jobs.audit.verify_lakehouse import LakehouseReport
+    from ingestion.jobs.audit.validate import DataDocsResult, ValidateResult
+    from ingestion.jobs.audit.verify_lakehouse import AcceptResult, LakehouseReport
     from ingestion.jobs.compute.lookahead import LookaheadReport
     from ingestion.jobs.serve.verify_online import OnlineReport
     from ingestion.quality.parity import ColumnParity, Difference, ParityReport
@@ -63,7 +61,7 @@ def verify_command(
         raise InputError("--since limits the check of files alone")
     project = Project.from_environment()
     if accepted:
-        from ingestion.jobs.audit.accept import accept_losses
+        from ingestion.jobs.audit.verify_lakehouse import accept_losses
 
         show(as_json, accept_losses(project, accepted, reason or ""), accept_text)
     elif lookahead:
@@ -200,7 +198,7 @@ def validate_text(result: ValidateResult) -> str:
 @json_option
 def data_docs_command(as_json: bool) -> None:
     """Build the HTML site of the latest checks, and print its path."""
-    from ingestion.jobs.audit.data_docs import data_docs
+    from ingestion.jobs.audit.validate import data_docs
 
     result = data_docs(Project.from_environment())
     show(as_json, result, data_docs_text)

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.jobs.audit.accept import accept_losses
-from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import accept_losses, check_lakehouse
 from ingestion.lakehouse import LocalDisk, append_part
 from ingestion.project import Project
 from tests.declared import TV_TECHNICALS_1D as GROUP

@@ -17,10 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.catalog import FeatureGroup
-from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import StatusLimits, status
-from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import accept_losses, check_lakehouse
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest

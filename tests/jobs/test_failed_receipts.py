@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from ingestion.base.errors import GateRefused, InputError, NothingFetched
-from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import validate
-from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import accept_losses, check_lakehouse
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.compute.parity import ParityRequest, parity
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest

@@ -20,13 +20,12 @@ from hypothesis import strategies as st
 from ingestion.base.errors import InputError, LakehouseLocked, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.cli.tracing import prune_text
-from ingestion.jobs.audit.accept import accept_losses
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.prune import not_needed, prune
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import newest_of_groups, validate
-from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.audit.verify_lakehouse import accept_losses, check_lakehouse
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
@@ -41,7 +40,7 @@ from ingestion.lakehouse.run_files import remove_runs
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
 from ingestion.quality import promotion
-from ingestion.quality.verdicts import NoVerdict, gate_verdicts
+from ingestion.quality.promotion import NoVerdict, gate_verdicts
 from ingestion.runs.run import Run, new_run_id
 from tests.conftest import MONDAY, QUICK, SAMPLE
 from tests.declared import LOCAL_1D

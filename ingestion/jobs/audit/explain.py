@@ -18,9 +18,8 @@ from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
 from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
-from ingestion.jobs.audit.waiting import notes_on_bars
+from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
 from ingestion.jobs.compute.definitions import definition_in, difference
-from ingestion.jobs.compute.window import missing_in_window
 from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger

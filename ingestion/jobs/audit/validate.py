@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -29,8 +31,7 @@ from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.engine import Engine
 from ingestion.quality.figures import Skipped
 from ingestion.quality.history import Newest, newest_rows, read_history
-from ingestion.quality.promotion import Finding
-from ingestion.quality.verdicts import NoVerdict, gate_verdicts
+from ingestion.quality.promotion import Finding, NoVerdict, gate_verdicts
 from ingestion.quality.waivers import Waivers, read_waivers
 from ingestion.runs.run import Run
 
@@ -148,6 +149,42 @@ def validate(project: Project, run: Run | None = None) -> ValidateResult:
         if not result.passed:
             run.fail(GateRefused(_refusal(result)))
     return result
+
+
+FOLDER = "docs_gx"
+"""Below ``data/`` of the project; replaced by each run."""
+
+
+@dataclass(frozen=True)
+class DataDocsResult:
+    """The site and what is on it."""
+
+    index: Path
+    reports: tuple[CheckReport, ...]
+
+
+def data_docs(project: Project) -> DataDocsResult:
+    """Check each group's newest rows, as the gate does, and show every expectation.
+
+    The lakehouse is only read; nothing is fetched.
+
+    Raises
+    ------
+    InputError
+        If the lakehouse has no features yet.
+    CorruptPart
+        If a part cannot be read.
+    """
+    at, site = clock.now(), project.folder / "data" / FOLDER
+    newest = newest_of_groups(project, at)
+    engine = Engine(site)
+    reports = tuple(
+        check_newest(project, group, each.rows, engine)
+        for group, each in newest.items()
+        if each.rows.num_rows
+    )
+    shutil.rmtree(site, ignore_errors=True)
+    return DataDocsResult(engine.build_site(), reports)
 
 
 def refuse_unless_passed(result: ValidateResult) -> None:

@@ -13,28 +13,30 @@ Memory contains one part and the keys of one date. The lakehouse may be written 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from pathlib import PurePath
 from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base import clock
-from ingestion.base.errors import CorruptPart
+from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, Dataset
-from ingestion.jobs.audit.missing_files import find_losses
+from ingestion.jobs.audit.missing_files import RECEIPT_FILE, find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.compute.formula_state import damage_of_state
-from ingestion.jobs.ingest.double_sessions import DoubleSession, double_sessions
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.scan import Progress
+from ingestion.jobs.ingest.withdraw import DoubleSession, double_sessions
 from ingestion.lakehouse import (
     Lakehouse,
     Part,
+    RunFile,
     by_date,
     foreign_files,
     list_parts,
@@ -45,6 +47,7 @@ from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
 from ingestion.runs.records import check_records
+from ingestion.runs.run import Run
 
 _NUMBER = "part number"
 _WITHDRAW = (
@@ -154,6 +157,63 @@ def check_lakehouse(
     report.faults.sort(key=lambda fault: fault.file)
     report.warnings = tuple(_warnings(lakehouse, project.catalog.datasets))
     return report
+
+
+@dataclass(frozen=True)
+class AcceptResult:
+    """What is accepted as gone."""
+
+    run_id: str
+    reason: str
+    accepted: tuple[Entry, ...]
+    receipt: RunFile
+
+
+def accept_losses(project: Project, names: Collection[str], reason: str) -> AcceptResult:
+    """Write down that files are gone for a reason; what was recorded of them stays.
+
+    Parameters
+    ----------
+    names
+        Parts or receipts, or folders that held them: below the lakehouse's root, or whole paths.
+    reason
+        What became of the rows, and who says so.
+
+    Raises
+    ------
+    InputError
+        If there is no reason, a name is of nothing that ``verify`` names as gone, or a ledger
+        cannot be read; nothing is accepted then.
+    LakehouseLocked
+        If another run is writing.
+    """
+    if not reason.strip():
+        raise InputError("--accept needs a --reason: what became of the rows, and who says so")
+    lakehouse = project.lakehouse
+    request = {"accept": list(names), "reason": reason}
+    with Run.open(project, "verify --accept", request, file=RECEIPT_FILE) as run:
+        Ledger.read(lakehouse)  # all of them: without one, nobody knows all that is gone
+        lost = check_lakehouse(project).lost
+        accepted = tuple(
+            dict.fromkeys(entry for name in names for entry in _of(lakehouse, name, lost))
+        )
+        told = [
+            {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
+            for entry in accepted
+        ]
+        run.tell(reason=reason, accepted=told)
+    return AcceptResult(run.id, reason, accepted, run.receipt)
+
+
+def _of(lakehouse: Lakehouse, name: str, lost: Collection[Entry]) -> list[Entry]:
+    wanted = lakehouse.key_of(name)
+    found = [entry for entry in lost if wanted and PurePath(entry.part).is_relative_to(wanted)]
+    if not found:
+        raise InputError(
+            f"--accept {name}: `tvfeast verify` names nothing of that name, or below it, as gone, "
+            "and nothing else can be accepted"
+        )
+    return found
 
 
 def _warnings(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str]:

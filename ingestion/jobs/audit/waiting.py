@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
+from ingestion.bars.holes import market_of, read_accepted
 from ingestion.bars.leaps import ratio_text
 from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.writing import as_withdrawn
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import Lakehouse, by_date, is_withdrawn, list_parts, read_current_of
+from ingestion.catalog.formula import Formula
+from ingestion.jobs.audit.lineage import MissingSession
+from ingestion.jobs.ingest.missing_sessions import find_holes
+from ingestion.lakehouse import Lakehouse, Part, by_date, is_withdrawn, list_parts, read_current_of
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
@@ -90,3 +94,57 @@ def _told(split: Split) -> str:
 def _named(names: list[str]) -> str:
     more = len(names) - _NAMED
     return f"{', '.join(names[:_NAMED])}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def missing_in_window(
+    lakehouse: Lakehouse, symbol: str, formula: Formula, event: datetime, now: datetime
+) -> tuple[MissingSession, ...]:
+    """Return the sessions that a symbol lacks among those that a formula's value spans.
+
+    Parameters
+    ----------
+    event
+        Close of the value's bar.
+    """
+    market = market_of(symbol)
+    accepted = {
+        each.closes: MissingSession(each.session, f"{each.accepted_at:%Y-%m-%d}: {each.reason}")
+        for each in read_accepted(lakehouse)
+        if each.market == market
+    }
+    missing = accepted | {
+        int(each.closes.timestamp()): MissingSession(each.session, None)
+        for each in find_holes(lakehouse, now).open
+        if each.market == market
+    }
+    if not missing:
+        return ()
+    bars = _bars_back(lakehouse, symbol, formula, event)
+    first, stored = bars[-1], {int(each.timestamp()) for each in bars}
+    return tuple(
+        session
+        for closes, session in sorted(missing.items())
+        if first.timestamp() < closes < event.timestamp() and closes not in stored
+    )
+
+
+def _bars_back(
+    lakehouse: Lakehouse, symbol: str, formula: Formula, event: datetime
+) -> list[datetime]:
+    """Return the closes of the bars that a formula reads, the newest first."""
+    back = formula.look_back
+    found = [event]
+    days = by_date(list_parts(lakehouse, OHLCV_1D))
+    for day in sorted((day for day in days if day <= event.date()), reverse=True):
+        if isinstance(back, timedelta) and found[-1] < event - back:
+            break
+        if isinstance(back, int) and len(found) > back:
+            break
+        closes = _closes(days[day], symbol)
+        found += sorted((close for close in closes if close < found[-1]), reverse=True)
+    return found[: back + 1] if isinstance(back, int) else found
+
+
+def _closes(parts: list[Part], symbol: str) -> set[datetime]:
+    rows = read_current_of(parts, OHLCV_1D, [symbol], ["symbol", "timestamp", "event_timestamp"])
+    return set(rows["event_timestamp"].to_pylist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,6 @@ from ingestion.base import clock
 from ingestion.base.errors import ClockError
 from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS, Column
-from ingestion.jobs.ingest.absences import Absences
 from ingestion.jobs.ingest.scan import (
     Progress,
     Scanned,
@@ -27,6 +26,8 @@ from ingestion.lakehouse import (
     RunFile,
     append_part,
     arrow_schema,
+    list_parts,
+    read_part,
     read_symbols,
 )
 from ingestion.markets.symbols import exchange_of
@@ -63,6 +64,66 @@ class SymbolsReport:
 
     It is kept as it came, and decides nothing: the symbol names the listing, and with it the hours.
     """
+
+
+DAYS_TO_INACTIVE = 3
+"""Complete daily answers that must leave a symbol out before it counts as gone."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a run makes of presence and absence."""
+
+    rows: list[dict[str, Any]]
+    """Rows of ``absences`` to append."""
+    days: dict[str, int]
+    """By symbol absent now, on how many days it has been."""
+
+    @property
+    def final(self) -> list[str]:
+        """The symbols that were absent long enough."""
+        return [symbol for symbol, days in self.days.items() if days >= DAYS_TO_INACTIVE]
+
+
+@dataclass(frozen=True)
+class Absences:
+    """Each symbol's newest observation: days in a row, and when it was made."""
+
+    newest: dict[str, tuple[int, datetime]]
+
+    @classmethod
+    def read(cls, lakehouse: Lakehouse) -> Absences:
+        """Read what earlier runs observed."""
+        newest: dict[str, tuple[int, datetime]] = {}
+        for part in list_parts(lakehouse, ABSENCES):
+            for row in read_part(part, ABSENCES).to_pylist():
+                symbol, at = row["symbol"], row["observed_at"]
+                if symbol not in newest or newest[symbol][1] < at:
+                    newest[symbol] = (row["days"], at)
+        return cls(newest)
+
+    def observe(self, seen: Collection[str], absent: Iterable[str], now: datetime) -> Observed:
+        """Add a run's observations.
+
+        Parameters
+        ----------
+        seen
+            Symbols that the scanner showed.
+        absent
+            Active symbols that complete answers left out.
+        """
+        rows: list[dict[str, Any]] = []
+        days_absent: dict[str, int] = {}
+        for symbol in absent:
+            days, last = self.newest.get(symbol, (0, None))
+            if last is None or (days == 0 and last < now) or last.date() < now.date():
+                days += 1
+                rows.append({"symbol": symbol, "days": days, "observed_at": now})
+            days_absent[symbol] = days
+        for symbol, (days, last) in self.newest.items():
+            if days and symbol in seen and last < now:
+                rows.append({"symbol": symbol, "days": 0, "observed_at": now})
+        return Observed(rows, days_absent)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,7 +27,6 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.instants import EPOCH, date_of_day, utc_date
 from ingestion.catalog import OHLCV_1D
-from ingestion.jobs.ingest.double_sessions import StoredBar, double_sessions
 from ingestion.lakehouse import (
     Lakehouse,
     Part,
@@ -37,10 +37,11 @@ from ingestion.lakehouse import (
     created_after,
     created_at,
     list_parts,
+    read_current,
     read_current_of,
     standing,
 )
-from ingestion.markets.sessions import session_days
+from ingestion.markets.sessions import are_misplaced, by_hours, session_days
 from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -54,6 +55,93 @@ Key = tuple[str, int]
 """Symbol and open of a bar."""
 Gone = dict[date, set[Key]]
 """Bars to take back, by the dates of their partitions, in order."""
+
+
+_COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp"]
+
+
+class StoredBar(NamedTuple):
+    """Which bar it is."""
+
+    symbol: str
+    opens: int
+    """Unix s."""
+    day: date
+    """Its partition's."""
+
+
+class _Bar(NamedTuple):
+    key: StoredBar
+    session: int
+    """Day of its session, from 1970-01-01."""
+    created: datetime
+    is_misplaced: bool
+    """Whether it closes with no session of its exchange's calendar."""
+
+
+class DoubleSession(NamedTuple):
+    """A superfluous bar: it is in no session, or it is the later one of two in one session."""
+
+    superfluous: StoredBar
+    """The bar that is in no session, or else the one that was written later."""
+    session: date
+    parts: tuple[str, ...]
+    """Where the bars of that session are, below the lakehouse's root; the superfluous one last."""
+    is_misplaced: bool
+    """Whether it closes with no session of its exchange's calendar."""
+
+    def __str__(self) -> str:
+        what = "closes with no session of its exchange" if self.is_misplaced else "is there twice"
+        return f"{self.superfluous.symbol}, session {self.session}, {what}"
+
+
+def double_sessions(parts: dict[date, list[Part]]) -> Iterator[DoubleSession]:
+    """Yield the superfluous bars, in the order of their dates.
+
+    Parameters
+    ----------
+    parts
+        Of ``ohlcv_1d``, by date.
+    """
+    seen: dict[tuple[str, int], _Bar] = {}
+    for day, of_day in parts.items():
+        # Bars of one session lie two dates apart at most.
+        seen = {key: bar for key, bar in seen.items() if day - bar.key.day <= timedelta(days=2)}
+        for bar in _bars(day, read_current(of_day, OHLCV_1D, _COLUMNS)):
+            key = bar.key.symbol, bar.session
+            other = seen.get(key)
+            if other is None or other.is_misplaced:
+                seen[key] = kept = bar
+            else:
+                kept = other if bar.is_misplaced or other.created <= bar.created else bar
+                seen[key] = kept
+            if bar.is_misplaced:
+                extra = bar
+            elif other is None or other.is_misplaced:
+                continue
+            else:
+                extra = other if kept is bar else bar
+            beside = {bar.key.day, *([other.key.day] if other else [])} - {extra.key.day}
+            keys = (parts[each][-1].key for each in (*sorted(beside), extra.key.day))
+            session = date_of_day(extra.session)
+            yield DoubleSession(extra.key, session, tuple(keys), extra.is_misplaced)
+
+
+def _bars(day: date, rows: pa.Table) -> Iterator[_Bar]:
+    symbols, opens, closes = (
+        rows["symbol"].to_pylist(),
+        rows["timestamp"].to_numpy(),
+        close_seconds(rows),
+    )
+    days = np.zeros(len(symbols), dtype=np.int64)
+    wrong = np.zeros(len(symbols), dtype=bool)
+    for symbol, at in by_hours(symbols).items():
+        days[at] = session_days(symbol, opens[at], closes[at])
+        wrong[at] = are_misplaced(symbol, opens[at], closes[at])
+    created = rows["created_timestamp"].to_pylist()
+    columns = (symbols, opens.tolist(), days.tolist(), created, wrong.tolist())
+    for name, opened, number, written, is_wrong in zip(*columns, strict=True):
+        yield _Bar(StoredBar(name, opened, day), number, written, is_wrong)
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import FeatureGroup
-from ingestion.jobs.serve import stock_stores
 from ingestion.jobs.serve.registered import Registered
-from ingestion.lakehouse import list_parts
+from ingestion.lakehouse import list_parts, read_part
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def import_feast() -> None:
         vars(typeguard)["typechecked"] = make_checks
 
 
+def has_own_online_store(store: FeatureStore) -> bool:
+    """Return whether the online store is this project's."""
+    return hasattr(store._get_provider().online_store, "online_read_table")
+
+
 def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
     """Return all rows of the online store: symbol, served columns, event and created timestamp.
 
@@ -111,7 +117,7 @@ def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
         If the online store is another than this project's, which cannot list its rows.
     """
     online = store._get_provider().online_store  # there is no public way
-    if not stock_stores.has_own_online_store(store):
+    if not has_own_online_store(store):
         raise FeastRepositoryError(
             f"{type(online).__name__} cannot list its rows: this needs the online store "
             "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore in feature_store.yaml"
@@ -167,17 +173,13 @@ def feast_calls(project: Project) -> Iterator[None]:
     CorruptPart
         If a part of the lakehouse cannot be read.
     FeastRepositoryError
-        If the registry or the online store cannot be read.
+        If the registry or the online store cannot be read, or Feast's DuckDB store refuses.
     """
     from google.protobuf.message import DecodeError
 
     files = store_files(project)
     try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            warnings.catch_warnings(),
-            stock_stores.offline_errors(project),
-        ):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import_feast()
             yield
@@ -187,6 +189,24 @@ def feast_calls(project: Project) -> Iterator[None]:
         ) from error
     except DecodeError as error:
         raise _unreadable(files.registry) from error
+    except Exception as error:
+        duckdb = sys.modules.get("duckdb")  # Feast's own offline store alone imports it
+        if duckdb is None or not isinstance(error, duckdb.Error):
+            raise
+        _find_corrupt_part(project)
+        told = " ".join(str(error).split())
+        raise FeastRepositoryError(f"the offline store cannot answer: {told}") from error
+
+
+def _find_corrupt_part(project: Project) -> None:
+    """Name the part that a store stumbled over, if it is one of ours; that takes a look at all."""
+
+    def read(group: FeatureGroup) -> None:
+        for part in list_parts(project.lakehouse, group):
+            read_part(part, group)
+
+    for group in project.catalog.groups:
+        reading_again(partial(read, group))
 
 
 def _read(project: Project, registry: Path) -> Registered:

@@ -10,14 +10,13 @@ is in its ``problems``, what should be known in time in its ``warnings``.
 ``groups``    how fresh the features are, for all and for each flow
 ``bars``      what bars there are, and who brings them
 ``served``    the files that features are served from
-``looks``     what further looks at the lakehouse find: missing sessions, calendars that end
 """
 
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.flows import ProfileStatus, State
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus
-from ingestion.jobs.audit.status.looks import Section
 from ingestion.jobs.audit.status.report import (
+    Section,
     StatusLimits,
     StatusReport,
     refuse_unless_fresh,

@@ -8,17 +8,17 @@ Changes nothing, does not ask Feast, and waits for nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.catalog import FeatureGroup
+from ingestion.base.reading import reading_again
+from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus, Newest, demands, group_status
-from ingestion.jobs.audit.status.looks import LOOKS, Section
 from ingestion.jobs.audit.status.served import (
     Load,
     StoreStatus,
@@ -27,9 +27,11 @@ from ingestion.jobs.audit.status.served import (
     store_problems,
 )
 from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbols_wanted
+from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
-from ingestion.lakehouse import Lakehouse
+from ingestion.lakehouse import Lakehouse, list_parts, read_part
+from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
 from ingestion.quality.history import newest_events
@@ -38,6 +40,83 @@ from ingestion.runs.receipt_file import newest_receipt
 LOOKBACK = timedelta(days=90)
 """A symbol without a row for longer counts as missing, not as stale."""
 _BARS = "data_ingest.json"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one look has found."""
+
+    name: str
+    """Which one it is."""
+    document: object = None
+    """What it has found, for ``--json``: a dataclass, or values of the types of JSON."""
+    lines: tuple[str, ...] = field(default=(), repr=False)
+    """The same for people."""
+    problems: tuple[str, ...] = field(default=(), repr=False)
+    """What ``status`` exits with 3 for, each with what to do."""
+    warnings: tuple[str, ...] = field(default=(), repr=False)
+    """What is to be known in time; the exit code stays as it is."""
+
+
+_NAMED = 10
+"""Accepted sessions that the text names."""
+
+
+def look_at_holes(project: Project, at: datetime) -> Section:
+    """Name the sessions that are missing, or accepted as missing."""
+    holes = find_holes(project.lakehouse, at)
+    lines = [
+        f"accepted as missing on {each.accepted_at:%Y-%m-%d}: {each.market} {each.session}: "
+        f"{each.reason}"
+        for each in holes.accepted[-_NAMED:]
+    ]
+    if (more := len(holes.accepted) - _NAMED) > 0:
+        lines.append(f"  and {more:,} earlier sessions")
+    return Section("holes", holes, tuple(lines), tuple(hole_messages(holes.open)))
+
+
+IN_TIME = timedelta(days=60)
+"""How long before a calendar's end there is a warning."""
+_IN_USE = timedelta(days=30)
+"""An exchange whose bars closed within it is in use."""
+
+
+def look_at_calendars(project: Project, at: datetime) -> Section:
+    """Name the exchanges in use whose sessions are soon not known any more.
+
+    A warning, before the end and after it: bars are stored then as before, and marked.
+    """
+    today = at.date()
+    ends = calendar_ends(_exchanges(project, today))
+    ending = {exchange: end for exchange, end in ends.items() if end - today <= IN_TIME}
+    document = {"calendar_ends": {exchange: str(end) for exchange, end in ends.items()}}
+    warnings = [_told(exchange, end, today) for exchange, end in ending.items()]
+    return Section("calendars", document, warnings=tuple(warnings))
+
+
+def _told(exchange: str, end: date, today: date) -> str:
+    verb = "ended" if end < today else "ends"
+    return (
+        f"the calendar of {exchange} {verb} on {end}: after it each weekday's usual hours are "
+        "assumed, holidays and short days too, and its bars are marked; update "
+        "exchange_calendars, or write the year's holidays and short days to "
+        "feature_repo/sessions.csv"
+    )
+
+
+def _exchanges(project: Project, today: date) -> set[str]:
+    """Return the exchanges that have bars of late."""
+
+    def read() -> set[str]:
+        parts = list_parts(project.lakehouse, OHLCV_1D, today - _IN_USE)
+        symbols = {
+            symbol
+            for part in parts
+            for symbol in read_part(part, OHLCV_1D, ["symbol"])["symbol"].unique().to_pylist()
+        }
+        return {exchange_of(symbol) for symbol in symbols}
+
+    return reading_again(read)
 
 
 @dataclass(frozen=True)
@@ -160,7 +239,7 @@ def status(
         stores=look_at_stores(project, at),
         without_bars=_without_bars(groups, newest[pulse.name], stored),
         held_back=held_back,
-        sections=tuple(look(project, at) for look in LOOKS),
+        sections=(look_at_holes(project, at), look_at_calendars(project, at)),
         problems=(),
         warnings=(),
     )
