@@ -230,6 +230,17 @@ class Suspect:
         ratio = "?" if self.ratio is None else self.ratio_text
         return f"{self.symbol},{opened:%Y-%m-%dT%H:%M:%SZ},{ratio}"
 
+    def document(self) -> dict[str, object]:
+        """Return what receipts say of it."""
+        return {
+            "symbol": self.symbol,
+            "bar_open": utc(self.bar_open),
+            "ratio": self.ratio_text,
+            "stored_close": self.stored_close,
+            "previous_close": self.previous_close,
+            "record": self.record,
+        }
+
 
 @dataclass(frozen=True)
 class Unsettled:

@@ -72,7 +72,7 @@ def bars_text(result: DataIngestResult) -> str:
         (bars.unchanged, "there already"),
         (len(bars.overruled), "unlike the imported ones, which stay"),
         (bars.open, "still open"),
-        (len(bars.refused), "refused"),
+        (bars.refused, "refused"),
     )
     told = "".join(f", {count:,} {what}" for count, what in counts if count)
     lines = [f"{bars.written:,} closed bars written{told}"]

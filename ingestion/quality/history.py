@@ -91,7 +91,7 @@ def read_history(
         empty = arrow_schema(group).empty_table().select(wanted)
         return pa.concat_tables([empty, *found])
 
-    previous = _newest(reading_again(read), ("timestamp", "created_timestamp"))
+    previous = newest_of_symbols(reading_again(read), ("timestamp", "created_timestamp"))
     return History(previous, holes, feeds or Feeds(lakehouse), formulas)
 
 
@@ -137,7 +137,7 @@ def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newe
     if rows.num_rows:
         since = _instant(newest - group.ttl)
         rows = rows.filter(pc.greater_equal(rows["event_timestamp"], since))
-    rows = _newest(rows, ("event_timestamp", "created_timestamp"))
+    rows = newest_of_symbols(rows, ("event_timestamp", "created_timestamp"))
     parts = sorted(parts[number] for number in pc.unique(rows[_PART]).to_pylist())
     return Newest(rows.drop_columns([_PART]), tuple(parts))
 
@@ -172,7 +172,7 @@ def newest_events(
     return dict(zip(*reading_again(read).to_pydict().values(), strict=True))
 
 
-def _newest(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
+def newest_of_symbols(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
     """Return the last row of each symbol, sorted by symbol."""
     rows = rows.sort_by([(key, "ascending") for key in ("symbol", *order)])
     symbols = rows["symbol"].combine_chunks()

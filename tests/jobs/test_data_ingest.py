@@ -54,7 +54,7 @@ class TestRefused:
     def test_a_row_that_is_no_bar_never_loses_the_others(self, ingest, settings, cells, reason):
         good = bar("NASDAQ:AAPL", "2021-03-08T14:30")
         result = ingest("2021-03-08T22:00", bar(IBM, WEDNESDAY, **cells), good)
-        (refused,) = result.bars.refused
+        (refused,) = result.bars.refused_rows
         assert refused.symbol == IBM
         assert refused.reason.startswith(reason)
         assert [row["symbol"] for row in stored(settings)] == ["NASDAQ:AAPL"]
@@ -223,7 +223,7 @@ class TestReceipt:
 
 def test_the_sample_shows_closed_bars_alone(sample_panel: Panel, settings: Project):
     result = data_ingest(settings, ScanRequest(ALL))
-    assert (result.bars.closed, result.bars.open, result.bars.refused) == (60, 0, ())
+    assert (result.bars.closed, result.bars.open, result.bars.refused) == (60, 0, 0)
 
 
 class TestSessionsAndHours:

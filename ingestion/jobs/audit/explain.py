@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from sqlite3 import Connection
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from ingestion.bars.source import Source
 from ingestion.base import clock
 from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.base.instants import from_micros
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
@@ -106,14 +107,14 @@ def _story(
     lakehouse = project.lakehouse
     dates = by_date(list_parts(lakehouse, group))
     until = [day for day in reversed(dates) if day <= as_of.date()]
-    since = [day for day in dates if as_of.date() <= day <= now.date()]
+    after_it = [day for day in dates if as_of.date() <= day <= now.date()]
     backwards = _events(lakehouse, group, dates, until, symbol, newest_first=True)
     earlier = (rows for rows in backwards if rows[0].values[group.event] <= as_of)
-    forwards = _events(lakehouse, group, dates, since, symbol, newest_first=False)
+    forwards = _events(lakehouse, group, dates, after_it, symbol, newest_first=False)
     later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
+    since = deciding[0].values[group.event] if deciding else None
     known = [row for row in deciding if row.values[_CREATED] <= as_of]
-    since_then = deciding[0].values[group.event] if deciding else None
     computed_by = project.formulas.get(column.name) if group.source.of_closed_bars else None
     mark = definition_marks([computed_by])[column.name] if computed_by else None
 
@@ -126,38 +127,28 @@ def _story(
         meaning=column.meaning,
         ttl=group.ttl,
         versions=tuple(_version(lakehouse, group, column, row, mark) for row in reversed(deciding)),
-        expired=bool(deciding) and deciding[0].values[group.event] + group.ttl < as_of,
+        expired=since is not None and since + group.ttl < as_of,
         recorded=last(known),
         bar=_bar(lakehouse, group, symbol, deciding[-1].values) if deciding else None,
         supersedes=last(before),
         superseded_by=last(after),
         missing=(
-            missing_in_window(lakehouse, symbol, computed_by, deciding[-1].values[group.event], now)
-            if deciding and computed_by
+            missing_in_window(lakehouse, symbol, computed_by, since, now)
+            if since and computed_by
             else ()
         ),
         notes=(
-            tuple(notes_on_bars(lakehouse, symbol, deciding[-1].values[group.event], as_of))
-            if deciding and group.source.of_closed_bars
+            tuple(notes_on_bars(lakehouse, symbol, since, as_of))
+            if since and group.source.of_closed_bars
             else ()
         ),
-        kept_back=tuple(_kept_back(lakehouse, group, column, symbol, since_then, as_of)),
+        kept_back=tuple(
+            KeptBack(row.get(column.name), event, tuple(row[FAILED]), run_id)
+            for run_id, row in quarantined_rows(lakehouse, group.name, symbol)
+            if (event := row[group.event]) <= as_of and (since is None or event > since)
+        ),
         online=None,
     )
-
-
-def _kept_back(
-    lakehouse: Lakehouse,
-    group: FeatureGroup,
-    column: Column,
-    symbol: str,
-    since: datetime | None,
-    as_of: datetime,
-) -> Iterator[KeptBack]:
-    for run_id, row in quarantined_rows(lakehouse, group.name, symbol):
-        event = row[group.event]
-        if event <= as_of and (since is None or event > since):
-            yield KeptBack(row.get(column.name), event, tuple(row[FAILED]), run_id)
 
 
 def _events(
@@ -197,10 +188,8 @@ def _version(
         written_as=written_as,
         sha256=entry.sha256 if entry else None,
         is_older=column.name in row.lacks,
-        reason=next(
-            (str(why) for each in said.values() if (why := _reason(each, written_as or part))), None
-        ),
-        was_unknown=any(_was_unknown(each, group, column) for each in said.values()),
+        reason=_reason(said.values(), written_as or part),
+        was_unknown=_was_unknown(said.values(), group, column),
         definition=None if mark is None else _other_definition(said.values(), column.name, mark),
     )
 
@@ -228,18 +217,21 @@ def _receipt_of(said: Mapping[str, dict[str, Any]], group: FeatureGroup, part: s
     return None if best is None or rank(best) == 3 else best
 
 
-def _reason(receipt: dict[str, Any], part: str) -> object:
-    """Return the reason that a run's receipt gives for writing a part; None if it gives none."""
-    with suppress(*NOT_SAID):
-        return receipt.get("reasons", {}).get(part)
+def _reason(receipts: Iterable[dict[str, Any]], part: str) -> str | None:
+    """Return the reason that a run's receipts give for writing a part; None if they give none."""
+    for receipt in receipts:
+        with suppress(*NOT_SAID):
+            if why := receipt.get("reasons", {}).get(part):
+                return str(why)
     return None
 
 
-def _was_unknown(receipt: dict[str, Any], group: FeatureGroup, column: Column) -> bool:
-    """Return whether a receipt is of a snapshot in which the scanner did not know a column."""
-    with suppress(*NOT_SAID):
-        is_of_it = receipt.get("group") == group.name
-        return is_of_it and column.scanner in receipt.get("unknown_columns", ())
+def _was_unknown(receipts: Iterable[dict[str, Any]], group: FeatureGroup, column: Column) -> bool:
+    """Return whether there is one of a snapshot in which the scanner did not know a column."""
+    for receipt in receipts:
+        with suppress(*NOT_SAID):
+            if receipt.get("group") == group.name and column.scanner in receipt["unknown_columns"]:
+                return True
     return False
 
 
@@ -334,11 +326,7 @@ def _online(
     row = stored_rows(connection, table, [column.name], [key])
     if row.keys == [None]:
         return Online(None, None, None, "none")
-    event, created = (_instant(int(micros[0])) for micros in (row.event_us, row.created_us))
+    event, created = (from_micros(int(micros[0])) for micros in (row.event_us, row.created_us))
     values = row.values.get(column.name)  # none of a feature that the table does not have yet
     state = "served" if event + group.ttl >= now else "expired"
     return Online(None if values is None else values.to_list()[0], event, created, state)
-
-
-def _instant(micros: int) -> datetime:
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)

@@ -135,10 +135,14 @@ def check_lakehouse(
     for dataset, dates in listed.items():
         for day, parts in dates.items():
             try:
-                found = _inspect(lakehouse, dataset, parts, ledger)
+                found, of_runs = _inspect(lakehouse, dataset, parts, ledger)
             except FileNotFoundError:  # merged meanwhile
-                found = reading_again(partial(_inspect_anew, lakehouse, dataset, day))
-            found.add_to(report, rows_of)
+                found, of_runs = reading_again(partial(_inspect_anew, lakehouse, dataset, day))
+            report.parts += found.parts
+            report.rows += found.rows
+            report.not_recorded += found.not_recorded
+            report.faults += found.faults
+            rows_of.update(of_runs)
             progress.advance(len(parts))
     report.faults += [
         Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, runs)
@@ -256,31 +260,19 @@ def _others(double: list[DoubleSession]) -> list[str]:
     return list(dict.fromkeys(part for each in double for part in each.parts[:-1]))
 
 
-@dataclass
-class _Found:
-    """What is in the parts of a date."""
-
-    parts: int = 0
-    rows: int = 0
-    not_recorded: int = 0
-    faults: list[Fault] = field(default_factory=list)
-    rows_of: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add_to(self, report: LakehouseReport, rows_of: Counter[tuple[str, str]]) -> None:
-        report.parts += self.parts
-        report.rows += self.rows
-        report.not_recorded += self.not_recorded
-        report.faults += self.faults
-        rows_of.update(self.rows_of)
+Inspected = tuple[LakehouseReport, Counter[tuple[str, str]]]
+"""What is in the parts of a date, and how many rows, by dataset and run."""
 
 
-def _inspect_anew(lakehouse: Lakehouse, dataset: Dataset, day: date) -> _Found:
+def _inspect_anew(lakehouse: Lakehouse, dataset: Dataset, day: date) -> Inspected:
     parts = [part for part in list_parts(lakehouse, dataset, day) if part.date == day]
     return _inspect(lakehouse, dataset, parts, Ledger.read(lakehouse, whole=False))
 
 
-def _inspect(lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], ledger: Ledger) -> _Found:
-    found = _Found(parts=len(parts))
+def _inspect(
+    lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], ledger: Ledger
+) -> Inspected:
+    found, rows_of = LakehouseReport(parts=len(parts)), Counter[tuple[str, str]]()
     names = version_keys(dataset)
     keys: dict[int, pa.Table] = {}
     for part in parts:
@@ -292,12 +284,12 @@ def _inspect(lakehouse: Lakehouse, dataset: Dataset, parts: list[Part], ledger: 
             keys[part.number] = inspected.rows.select(names)
         if inspected.provenance is not None:
             for origin in inspected.provenance.origins:
-                found.rows_of[dataset.name, origin.run_id] += origin.rows
+                rows_of[dataset.name, origin.run_id] += origin.rows
     for number, times in _repeated(keys, names):
         (part,) = (part for part in parts if part.number == number)
         reason = f"has {times} rows that are there twice ({', '.join(names)})"
         found.faults.append(Fault(part.key, reason))
-    return found
+    return found, rows_of
 
 
 def _repeated(keys: dict[int, pa.Table], names: tuple[str, ...]) -> list[tuple[int, int]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,6 @@ from ingestion.bars.stored_bars import (
 from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
-from ingestion.base.instants import utc
 from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
@@ -64,6 +63,8 @@ ROUNDING = 1e-9
 @dataclass(frozen=True)
 class BarsReport:
     """What became of a snapshot's bars."""
+
+    SHOWN: ClassVar = ("refused", "refused_by_reason", "refusals")
 
     closed: int
     """Good bars of closed sessions: written, unchanged, overruled, or held back."""
@@ -102,49 +103,30 @@ class BarsReport:
     """By exchange, bars among the written that lie beyond the end of its calendar."""
     held_by_import: tuple[str, ...]
     """Symbols whose bars wait since an import, for an answer to its suspected split."""
-    refused: tuple[RefusedBar, ...]
+    refused_rows: tuple[RefusedBar, ...] = field(repr=False)
     refused_file: RunFile | None = None
     """The file of all refused rows; None if there are none."""
 
     @property
+    def refused(self) -> int:
+        """Rows that were no bars."""
+        return len(self.refused_rows)
+
+    @property
     def refused_by_reason(self) -> dict[str, int]:
-        """How many rows were no bars, by reason, the commonest first."""
-        return dict(Counter(str(row.reason) for row in self.refused).most_common())
+        """How many they were, by reason, the commonest first."""
+        return dict(Counter(str(row.reason) for row in self.refused_rows).most_common())
 
-    def document(self) -> dict[str, Any]:
-        """Return the report for the receipt."""
-        return {
-            **{name: getattr(self, name) for name in _COUNTS},
-            "held_back": [_suspect(suspect) for suspect in self.held_back],
-            "suspected_in_store": [_suspect(suspect) for suspect in self.suspected_in_store],
-            "unsettled": [vars(each) for each in self.unsettled],
-            "overruled": list(self.overruled),
-            "assumed_hours": self.assumed_hours,
-            "traded_on_closed_days": list(self.traded_on_closed_days),
-            "did_not_open": list(self.did_not_open),
-            "held_by_import": list(self.held_by_import),
-            "refused": len(self.refused),
-            "refused_by_reason": self.refused_by_reason,
-            "refused_file": self.refused_file,
-            "refusals": [vars(row) for row in _examples(self.refused)],
-        }
-
-
-def _examples(refused: Iterable[RefusedBar]) -> list[RefusedBar]:
-    """Return the first :data:`EXAMPLES` of each reason, in the order in which they were met."""
-    seen: Counter[Reason] = Counter()
-    shown = []
-    for row in refused:
-        seen[row.reason] += 1
-        if seen[row.reason] <= EXAMPLES:
-            shown.append(row)
-    return shown
-
-
-_COUNTS = (
-    *("closed", "written", "restated", "unchanged", "released", "waiting"),
-    *("open", "never_closing", "unknown_hours", "first"),
-)
+    @property
+    def refusals(self) -> list[RefusedBar]:
+        """The first :data:`EXAMPLES` of each reason, in the order in which they were met."""
+        seen: Counter[Reason] = Counter()
+        shown = []
+        for row in self.refused_rows:
+            seen[row.reason] += 1
+            if seen[row.reason] <= EXAMPLES:
+                shown.append(row)
+        return shown
 
 
 @dataclass(frozen=True)
@@ -198,7 +180,7 @@ def data_ingest(
         refuse_unless_enough(report, run)
         scanned = read_scanned(snapshot.rows, snapshot.asked_at)
         plan = _plan(lakehouse, scanned, known_at)
-        refused = plan.report.refused
+        refused = plan.report.refused_rows
         report = replace(report, refused=len({row.symbol for row in refused}))
         bars = replace(plan.report, refused_file=_save_refused(lakehouse, refused, run))
         run.tell(**plain(report), bars=bars)
@@ -371,16 +353,5 @@ def _report(
         traded_on_closed_days=tuple(scanned.trading_days.on_closed_days()),
         did_not_open=tuple(f"{market} {session}" for market, session, _ in before.closed),
         held_by_import=tuple(by_import),
-        refused=tuple(scanned.refused),
+        refused_rows=tuple(scanned.refused),
     )
-
-
-def _suspect(suspect: Suspect) -> dict[str, Any]:
-    return {
-        "symbol": suspect.symbol,
-        "bar_open": utc(suspect.bar_open).isoformat(),
-        "ratio": suspect.ratio_text,
-        "stored_close": suspect.stored_close,
-        "previous_close": suspect.previous_close,
-        "record": suspect.record,
-    }

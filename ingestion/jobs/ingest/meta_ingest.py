@@ -1,4 +1,9 @@
-"""The symbols' metadata: one row per observed change, and who has gone."""
+"""The symbols' metadata: one row per observed change, and who has gone.
+
+A row of ``absences`` is appended when a symbol is absent on another UTC day, and when it is seen
+again; the newest one of a symbol counts. So a symbol that is there costs nothing, and one that has
+gone three rows.
+"""
 
 from __future__ import annotations
 
@@ -71,62 +76,6 @@ DAYS_TO_INACTIVE = 3
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What a run makes of presence and absence."""
-
-    rows: list[dict[str, Any]]
-    """Rows of ``absences`` to append."""
-    days: dict[str, int]
-    """By symbol absent now, on how many days it has been."""
-
-    @property
-    def final(self) -> list[str]:
-        """The symbols that were absent long enough."""
-        return [symbol for symbol, days in self.days.items() if days >= DAYS_TO_INACTIVE]
-
-
-@dataclass(frozen=True)
-class Absences:
-    """Each symbol's newest observation: days in a row, and when it was made."""
-
-    newest: dict[str, tuple[int, datetime]]
-
-    @classmethod
-    def read(cls, lakehouse: Lakehouse) -> Absences:
-        """Read what earlier runs observed."""
-        newest: dict[str, tuple[int, datetime]] = {}
-        for part in list_parts(lakehouse, ABSENCES):
-            for row in read_part(part, ABSENCES).to_pylist():
-                symbol, at = row["symbol"], row["observed_at"]
-                if symbol not in newest or newest[symbol][1] < at:
-                    newest[symbol] = (row["days"], at)
-        return cls(newest)
-
-    def observe(self, seen: Collection[str], absent: Iterable[str], now: datetime) -> Observed:
-        """Add a run's observations.
-
-        Parameters
-        ----------
-        seen
-            Symbols that the scanner showed.
-        absent
-            Active symbols that complete answers left out.
-        """
-        rows: list[dict[str, Any]] = []
-        days_absent: dict[str, int] = {}
-        for symbol in absent:
-            days, last = self.newest.get(symbol, (0, None))
-            if last is None or (days == 0 and last < now) or last.date() < now.date():
-                days += 1
-                rows.append({"symbol": symbol, "days": days, "observed_at": now})
-            days_absent[symbol] = days
-        for symbol, (days, last) in self.newest.items():
-            if days and symbol in seen and last < now:
-                rows.append({"symbol": symbol, "days": 0, "observed_at": now})
-        return Observed(rows, days_absent)
-
-
-@dataclass(frozen=True)
 class MetaIngestResult:
     """What a run did."""
 
@@ -179,17 +128,17 @@ def meta_ingest(
         report = CoverageReport.of(run.id, request.source, request.min_coverage, snapshot, now)
         run.tell(**plain(report))
         refuse_unless_enough(report, run)
-        absences = Absences.read(lakehouse)
-        active = {symbol for symbol, row in known.items() if row["active"]}
-        observed = absences.observe(seen, [symbol for symbol in gone if symbol in active], now)
-        changes = _changes(snapshot.columns, seen, observed.final, known, now)
+        absent = [symbol for symbol in gone if symbol in known and known[symbol]["active"]]
+        days, absences = _absences(lakehouse, seen, absent, now)
+        final = [symbol for symbol, count in days.items() if count >= DAYS_TO_INACTIVE]
+        changes = _changes(snapshot.columns, seen, final, known, now)
         _refuse_earlier(changes, known, now)
         others = _other_exchange(snapshot.columns, seen)
-        symbols = _report(changes, seen, observed.days, known, snapshot.unknown, others)
+        symbols = _report(changes, seen, days, known, snapshot.unknown, others)
         run.tell(**plain(report), symbols=symbols)
         run.write()
-        if observed.rows:
-            append_part(lakehouse, ABSENCES, _table(ABSENCES, observed.rows), run.id)
+        if absences:
+            append_part(lakehouse, ABSENCES, _table(ABSENCES, absences), run.id)
         part = None
         if changes:
             part = append_part(lakehouse, SYMBOLS, _table(SYMBOLS, changes), run.id)
@@ -231,6 +180,38 @@ def _presence(
     again = scans.ask(missing, snapshot.columns)
     gone = again.absent if again.is_complete else ()
     return snapshot.rows | again.rows, (*snapshot.absent, *gone), clock.now()
+
+
+def _absences(
+    lakehouse: Lakehouse, seen: Collection[str], absent: Iterable[str], now: datetime
+) -> tuple[dict[str, int], list[Row]]:
+    """Return on how many days each symbol has been absent, and the rows that say what is new.
+
+    Parameters
+    ----------
+    seen
+        Symbols that the scanner showed.
+    absent
+        Active symbols that complete answers left out.
+    """
+    newest: dict[str, tuple[int, datetime]] = {}
+    for part in list_parts(lakehouse, ABSENCES):
+        for row in read_part(part, ABSENCES).to_pylist():
+            symbol, at = row["symbol"], row["observed_at"]
+            if symbol not in newest or newest[symbol][1] < at:
+                newest[symbol] = row["days"], at
+    observed: dict[str, int] = {}
+    absent_days: dict[str, int] = {}
+    for symbol in absent:
+        days, last = newest.get(symbol, (0, None))
+        if last is None or (days == 0 and last < now) or last.date() < now.date():
+            days += 1
+            observed[symbol] = days
+        absent_days[symbol] = days
+    again = (name for name, (days, last) in newest.items() if days and name in seen and last < now)
+    observed |= dict.fromkeys(again, 0)
+    rows = [{"symbol": name, "days": days, "observed_at": now} for name, days in observed.items()]
+    return absent_days, rows
 
 
 def _changes(

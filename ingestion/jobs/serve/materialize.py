@@ -46,15 +46,6 @@ class ViewLoad:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Which views were loaded, up to when."""
-
-    views: tuple[ViewLoad, ...]
-    until: datetime
-    duration_s: float
-
-
-@dataclass(frozen=True)
 class MaterializeResult:
     """A load and its receipt."""
 
@@ -63,6 +54,11 @@ class MaterializeResult:
     until: datetime
     duration_s: float
     receipt: RunFile
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What the receipt says of what is served."""
+        return {"until": self.until, "views": self.loads}
 
 
 def materialize(
@@ -92,15 +88,21 @@ def materialize(
         If another run is writing.
     """
     with Run.open(project, "materialize", file=LOAD_FILE, step_of=run) as run:
-        return record(run, load(project, project, groups))
+        result = load(run, project, project, groups)
+        run.tell(**result.told)
+        return result
 
 
-def load(project: Project, into: Project, groups: Collection[FeatureGroup] | None = None) -> Loaded:
-    """Load without a receipt; the caller has the lock, and raises as :func:`materialize` does.
+def load(
+    run: Run, project: Project, into: Project, groups: Collection[FeatureGroup] | None = None
+) -> MaterializeResult:
+    """Load; the caller completes the receipt once the rows are served.
+
+    Raises as :func:`materialize` does.
 
     Parameters
     ----------
-    settings
+    project
         The project whose receipts say what was loaded before.
     into
         The project whose registry and online store are filled.
@@ -121,13 +123,8 @@ def load(project: Project, into: Project, groups: Collection[FeatureGroup] | Non
         views = tuple(
             _load(project, store, group, until, before.get(group.name)) for group in groups
         )
-    return Loaded(views, until, round(time.monotonic() - started, 3))
-
-
-def record(run: Run, loaded: Loaded) -> MaterializeResult:
-    """Write into the receipt what a load serves."""
-    run.tell(until=loaded.until, views=loaded.views)
-    return MaterializeResult(run.id, loaded.views, loaded.until, loaded.duration_s, run.receipt)
+    duration_s = round(time.monotonic() - started, 3)
+    return MaterializeResult(run.id, views, until, duration_s, run.receipt)
 
 
 def _load(

@@ -13,7 +13,7 @@ from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.locks import folder_lock
 from ingestion.base.store_files import read_configuration, store_files, with_files
 from ingestion.jobs.serve.loads import LOAD_FILE
-from ingestion.jobs.serve.materialize import Loaded, MaterializeResult, load, record
+from ingestion.jobs.serve.materialize import MaterializeResult, load
 from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -58,7 +58,7 @@ def rebuild(project: Project) -> RebuildResult:
         made = _Files(scratch / "registry" / files.registry.name, scratch / files.online.name)
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            loaded = _build(project, scratch, made)
+            loaded = _build(run, project, scratch, made)
             with ExitStack() as stack:
                 # What others make or commit is replaced whole, or comes after.
                 for folder in sorted({files.online.parent, files.registry.parent}):
@@ -67,8 +67,8 @@ def rebuild(project: Project) -> RebuildResult:
                 _put_in_place(made, files)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        receipt = record(run, loaded)
-        return RebuildResult(receipt, verify_online(project), tuple(sorted(dropped)))
+        run.tell(**loaded.told)
+        return RebuildResult(loaded, verify_online(project), tuple(sorted(dropped)))
 
 
 class _Files(NamedTuple):
@@ -87,7 +87,7 @@ def _files(project: Project) -> _Files:
     return _Files(registry, online)
 
 
-def _build(project: Project, scratch: Path, made: _Files) -> Loaded:
+def _build(run: Run, project: Project, scratch: Path, made: _Files) -> MaterializeResult:
     """Fill a project of its own, on the same lakehouse, whose two files are in the folder."""
     import yaml
 
@@ -96,7 +96,7 @@ def _build(project: Project, scratch: Path, made: _Files) -> Loaded:
     configuration = with_files(read_configuration(project), *made)
     path = elsewhere.feast_repository / "feature_store.yaml"
     path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    return load(project, elsewhere)
+    return load(run, project, elsewhere)
 
 
 def _registered(path: Path) -> set[str]:

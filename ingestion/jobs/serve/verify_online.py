@@ -23,9 +23,10 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
-from ingestion.lakehouse import Lakehouse, Part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, arrow_schema, list_parts, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
+from ingestion.quality.history import newest_of_symbols
 
 LISTED = 1_000
 """Differences that a report lists."""
@@ -145,8 +146,8 @@ def newest_valid(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> pa.
     tables = [_none(group)]
     for part in list_parts(lakehouse, group, since.date()):
         if part.date <= at.date():
-            tables.append(_between(_rows(part, group), since, at))
-    return _newest(pa.concat_tables(tables))
+            tables.append(_between(read_part(part, group, _columns(group)), since, at))
+    return newest_of_symbols(pa.concat_tables(tables), (_EVENT, _CREATED))
 
 
 def _newest_loaded(
@@ -162,14 +163,11 @@ def _newest_loaded(
             name = part.key
             was_loaded = ledger.is_among(name, load.parts)
             if was_loaded or any(entry.replaces for entry in ledger.of(name)):
-                rows = _between(_rows(part, group), since, load.until)
+                rows = _between(read_part(part, group, _columns(group)), since, load.until)
                 # One that was merged since may have rows that came later.
                 tables.append(rows if was_loaded else _created_by(rows, load.until))
-    return _between(_newest(pa.concat_tables(tables)), at - group.ttl, at)
-
-
-def _rows(part: Part, group: FeatureGroup) -> pa.Table:
-    return read_part(part, group, _columns(group))
+    newest = newest_of_symbols(pa.concat_tables(tables), (_EVENT, _CREATED))
+    return _between(newest, at - group.ttl, at)
 
 
 def _created_by(rows: pa.Table, instant: datetime) -> pa.Table:
@@ -183,17 +181,6 @@ def _columns(group: FeatureGroup) -> list[str]:
 
 def _none(group: FeatureGroup) -> pa.Table:
     return arrow_schema(group).empty_table().select(_columns(group))
-
-
-def _newest(rows: pa.Table) -> pa.Table:
-    """Keep each symbol's newest row, sorted by symbol."""
-    order = [("symbol", "ascending"), (_EVENT, "ascending"), (_CREATED, "ascending")]
-    rows = rows.sort_by(order)
-    symbols = rows["symbol"].combine_chunks()
-    if not rows.num_rows:
-        return rows
-    differs = pc.not_equal(symbols[1:], symbols[:-1])
-    return rows.filter(pa.concat_arrays([differs, pa.array([True])]))
 
 
 def compare_online(
