@@ -24,6 +24,19 @@ Told = TypeVar("Told")
 _log = logging.getLogger(__name__)
 
 
+def text(value: object) -> str:
+    """Return what must be a text.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
 def read_receipt(file: RunFile) -> dict[str, Any]:
     """Return what a receipt says.
 

@@ -201,11 +201,7 @@ def accept_losses(project: Project, names: Collection[str], reason: str) -> Acce
         accepted = tuple(
             dict.fromkeys(entry for name in names for entry in _of(lakehouse, name, lost))
         )
-        told = [
-            {"run_id": entry.run_id, "part": entry.part, "sha256": entry.sha256, "rows": entry.rows}
-            for entry in accepted
-        ]
-        run.tell(reason=reason, accepted=told)
+        run.tell(reason=reason, accepted=accepted)
     return AcceptResult(run.id, reason, accepted, run.receipt)
 
 

@@ -171,9 +171,12 @@ def computed(compute: Compute, bars: pa.Table) -> pa.Table:
 
 def first_difference(name: str, expected: pa.Table, again: pa.Table) -> Difference | None:
     """Return a column's first difference; -0.0 is not 0.0, and null is no value."""
-    differ = np.zeros(expected.num_rows, dtype=bool)
-    for view in (_nulls, _bits):
-        differ |= view(expected[name]) != view(again[name])
+    nulls, bits = [], []
+    for column in (expected[name], again[name]):
+        nulls.append(column.is_null().to_numpy())
+        # Nulls become 0 here: what lies in memory below them has no meaning.
+        bits.append(column.cast(pa.float64()).fill_null(0.0).to_numpy().view(np.int64))
+    differ = (nulls[0] != nulls[1]) | (bits[0] != bits[1])
     if not differ.any():
         return None
     row = int(np.argmax(differ))
@@ -183,17 +186,6 @@ def first_difference(name: str, expected: pa.Table, again: pa.Table) -> Differen
         expected[name][row].as_py(),
         again[name][row].as_py(),
     )
-
-
-def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    nulls: NDArray[np.bool_] = column.is_null().to_numpy()
-    return nulls
-
-
-def _bits(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    # Nulls become 0 here: what lies in memory below them has no meaning.
-    bits: NDArray[np.int64] = column.cast(pa.float64()).fill_null(0.0).to_numpy().view(np.int64)
-    return bits
 
 
 def instant_text(seconds: int) -> str:

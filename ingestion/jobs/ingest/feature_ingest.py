@@ -108,12 +108,16 @@ def feature_ingest(
         feeds = Feeds(project.lakehouse)
         news = feeds.news(_modes(snapshot), known_at)
         feeds.observe(news)
-        checked = None
+        checked, told = None, plain(report)
         if report.is_enough and rows.num_rows:
             # Before the receipt, which says that the rows are published.
             _refuse_same_second(project.lakehouse, group, rows, known_at)
-            checked = _check(project, group, rows, report, run.id, feeds)
-        run.tell(**plain(report) | _quality(checked))
+            # The product of an exact share may be off by a rounding.
+            covered = math.ceil(report.min_coverage * report.asked - 1e-9)
+            fewest = max(1, covered - report.resumed)
+            checked = check_at_door(project, group, rows, run.id, fewest=fewest, feeds=feeds)
+            told |= {"quality": checked, "verdict": checked.verdict}
+        run.tell(**told)
         refuse_unless_enough(report, run)
         part = None
         if checked is not None:
@@ -157,29 +161,6 @@ def table_of(project: Project, request: FeatureIngestRequest, group: FeatureGrou
         frozenset(_recent(project.lakehouse, group, window) if window else ()),
         project.catalog.place(group),
     )
-
-
-def _check(
-    project: Project,
-    group: FeatureGroup,
-    rows: pa.Table,
-    report: CoverageReport,
-    run_id: str,
-    feeds: Feeds,
-) -> CheckReport:
-    """Check the rows; as many must be left as the coverage asks for."""
-    # The product of an exact share may be off by a rounding.
-    covered = math.ceil(report.min_coverage * report.asked - 1e-9)
-    fewest = max(1, covered - report.resumed)
-    return check_at_door(project, group, rows, run_id, fewest=fewest, feeds=feeds)
-
-
-def _quality(checked: CheckReport | None) -> dict[str, object]:
-    """Return what the receipt says of the checks; their refusal overrules the coverage."""
-    if checked is None:
-        return {}
-    refused: dict[str, object] = {"verdict": "refuse"} if checked.refused else {}
-    return {"quality": checked} | refused
 
 
 def _recent(lakehouse: Lakehouse, group: FeatureGroup, window: timedelta) -> dict[str, int]:

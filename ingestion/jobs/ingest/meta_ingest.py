@@ -123,7 +123,11 @@ def meta_ingest(
         known = _known(lakehouse)
         scans = scans or Scans(project, request, [METADATA], progress)
         scanned = scans.table(METADATA.name)
-        snapshot = _of_known_columns(scanned.snapshot)
+        whole = scanned.snapshot
+        # Of a column that the scanner does not have, what was known before is kept.
+        snapshot = whole.table(
+            [each for each in whole.columns if each.scanner not in whole.unknown]
+        )
         seen, gone, now = _presence(scans, scanned, snapshot, known)
         report = CoverageReport.of(run.id, request.source, request.min_coverage, snapshot, now)
         run.tell(**plain(report))
@@ -154,12 +158,6 @@ def _known(lakehouse: Lakehouse) -> dict[str, Row]:
     rows = read_symbols(lakehouse)
     newest = rows.filter(rows["valid_until"].is_null()).drop_columns(["valid_until"])
     return {row["symbol"]: row for row in newest.to_pylist()}
-
-
-def _of_known_columns(snapshot: Snapshot) -> Snapshot:
-    """Leave out the columns that the scanner does not have: what was known of them is kept."""
-    unknown = snapshot.unknown
-    return snapshot.table([each for each in snapshot.columns if each.scanner not in unknown])
 
 
 def _presence(

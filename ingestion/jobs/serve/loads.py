@@ -14,7 +14,7 @@ from typing import Any
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.project import Project
-from ingestion.runs.receipt_file import ended_before, newest_receipt, receipts_told
+from ingestion.runs.receipt_file import ended_before, newest_receipt, receipts_told, text
 
 LOAD_FILE, VERDICT_FILE = "materialize.json", "validate.json"
 
@@ -75,11 +75,11 @@ def last_loads(
             return None
         until = clock.parse_instant(receipt["until"])
         return {
-            _text(view["view"]): LastLoad(
+            text(view["view"]): LastLoad(
                 run_id=receipt["run_id"],
                 until=until,
                 rows=view["rows"],
-                parts=frozenset(map(_text, view["parts"])),
+                parts=frozenset(map(text, view["parts"])),
                 newest=clock.parse_instant(view["newest"]) if view.get("newest") else None,
             )
             for view in receipt["views"]
@@ -121,7 +121,7 @@ def unpromoted(
             return []
         at, run_id = clock.parse_instant(receipt["at"]), receipt["run_id"]
         return [
-            Unpromoted(name, run_id, at, tuple(map(_text, told["reasons"])), loads.get(name))
+            Unpromoted(name, run_id, at, tuple(map(text, told["reasons"])), loads.get(name))
             for name, told in receipt["groups"].items()
             if told["verdict"] == "refuse"
         ]
@@ -136,9 +136,3 @@ def unpromoted(
 
 def _is_ours(project: Project, receipt: dict[str, Any]) -> bool:
     return bool(receipt["settings"]["project"] == str(project.folder))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value

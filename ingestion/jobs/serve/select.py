@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -293,26 +294,17 @@ def _symbols(
     return symbols
 
 
-class _Limits(NamedTuple):
-    minimum: dict[str, float]
-    maximum: dict[str, float]
-
-    def inside(self, features: Mapping[str, Any]) -> bool:
-        """Return whether all values are inside the limits; no value is inside none."""
-        return all(
-            (value := features[name]) is not None and value >= low
-            for name, low in self.minimum.items()
-        ) and all(
-            (value := features[name]) is not None and value <= high
-            for name, high in self.maximum.items()
-        )
+Limits = list[tuple[str, float, float]]
+"""By a feature's label its least and largest value, both included."""
 
 
-def _limits(wanted: Wanted, request: SelectRequest) -> _Limits:
-    return _Limits(
-        {wanted.label(name): low for name, low in request.minimum.items()},
-        {wanted.label(name): high for name, high in request.maximum.items()},
-    )
+def _limits(wanted: Wanted, request: SelectRequest) -> Limits:
+    least = [(wanted.label(name), low, math.inf) for name, low in request.minimum.items()]
+    return least + [(wanted.label(name), -math.inf, top) for name, top in request.maximum.items()]
+
+
+def _is_inside(value: float | None, low: float, high: float) -> bool:
+    return value is not None and low <= value <= high
 
 
 Served = dict[Reference, tuple[list[int], list[Any]]]
@@ -500,7 +492,7 @@ def _judge(
     row: _Row | None,
     group: FeatureGroup,
     by: str,
-    limits: _Limits,
+    limits: Limits,
     request: SelectRequest,
     at: datetime,
     feeds: Feeds,
@@ -523,7 +515,7 @@ def _judge(
         return "open_bar" if state is BarState.OPEN else "unsure_bar", None
     if row.features[by] is None:
         return "no_value", None
-    if not limits.inside(row.features):
+    if not all(_is_inside(row.features[name], *both) for name, *both in limits):
         return "filtered", None
     return "", Selected(symbol, row.features, row.known_at, row.bar_open, state)
 

@@ -235,39 +235,33 @@ def read_bars(
     CorruptPart
         If a part cannot be read.
     """
-    return reading_again(lambda: _read_bars(lakehouse, first, last, symbols, columns))
 
+    def read() -> pa.Table:
+        parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+        wanted = None if symbols is None else sorted(set(symbols))
+        names = pa.array([], pa.string())
+        tables = []
+        for day in by_date(parts).values():
+            if wanted is None:
+                rows = read_current(day, OHLCV_1D, list(columns))
+            else:
+                rows = read_current_of(day, OHLCV_1D, wanted, list(columns))
+            names = _extended(names, rows["symbol"])
+            position = rows.column_names.index("symbol")
+            codes = pc.index_in(rows["symbol"], value_set=names)
+            tables.append(rows.set_column(position, "symbol", codes))
+        if not tables:
+            empty = arrow_schema(OHLCV_1D).empty_table().select(list(columns))
+            position = empty.column_names.index("symbol")
+            return empty.set_column(position, "symbol", empty["symbol"].dictionary_encode())
+        table = pa.concat_tables(tables)
+        encoded = pa.chunked_array(
+            [pa.DictionaryArray.from_arrays(codes, names) for codes in table["symbol"].chunks],
+            pa.dictionary(pa.int32(), pa.string()),
+        )
+        return table.set_column(table.column_names.index("symbol"), "symbol", encoded)
 
-def _read_bars(
-    lakehouse: Lakehouse,
-    first: date,
-    last: date,
-    symbols: Collection[str] | None,
-    columns: Sequence[str],
-) -> pa.Table:
-    parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
-    wanted = None if symbols is None else sorted(set(symbols))
-    names = pa.array([], pa.string())
-    tables = []
-    for day in by_date(parts).values():
-        if wanted is None:
-            rows = read_current(day, OHLCV_1D, list(columns))
-        else:
-            rows = read_current_of(day, OHLCV_1D, wanted, list(columns))
-        names = _extended(names, rows["symbol"])
-        position = rows.column_names.index("symbol")
-        codes = pc.index_in(rows["symbol"], value_set=names)
-        tables.append(rows.set_column(position, "symbol", codes))
-    if not tables:
-        empty = arrow_schema(OHLCV_1D).empty_table().select(list(columns))
-        position = empty.column_names.index("symbol")
-        return empty.set_column(position, "symbol", empty["symbol"].dictionary_encode())
-    table = pa.concat_tables(tables)
-    encoded = pa.chunked_array(
-        [pa.DictionaryArray.from_arrays(codes, names) for codes in table["symbol"].chunks],
-        pa.dictionary(pa.int32(), pa.string()),
-    )
-    return table.set_column(table.column_names.index("symbol"), "symbol", encoded)
+    return reading_again(read)
 
 
 def _extended(names: pa.Array, symbols: pa.ChunkedArray) -> pa.Array:

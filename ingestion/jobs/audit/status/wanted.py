@@ -23,6 +23,7 @@ from ingestion.runs.receipt_file import (
     is_of_group,
     receipt_told,
     snapshot_receipts,
+    text,
 )
 
 PassedOver = Callable[[InputError], object]
@@ -120,7 +121,7 @@ def _snapshot(
         run_id=receipt["run_id"],
         coverage=coverage,
         symbols=None if universe.symbols is None else frozenset(universe.symbols),
-        failed=frozenset(map(_text, receipt["failed_symbols"])),
+        failed=frozenset(map(text, receipt["failed_symbols"])),
         known_at=None if known_at is None else parse_instant(known_at),
     )
 
@@ -137,9 +138,3 @@ def _has_appeared(lakehouse: Lakehouse, group: FeatureGroup, run_id: str) -> boo
         for entry in read_ledger(lakehouse, run_id)
         if entry.part.startswith(f"{group.storage}/")
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value
