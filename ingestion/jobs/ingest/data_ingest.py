@@ -43,10 +43,15 @@ from ingestion.base.errors import GateRefused
 from ingestion.base.plain import plain
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
-from ingestion.jobs.ingest.scan import Progress, ScanRequest, Scans, refuse_unless_enough
+from ingestion.jobs.ingest.scan import (
+    CoverageReport,
+    Progress,
+    ScanRequest,
+    Scans,
+    refuse_unless_enough,
+)
 from ingestion.lakehouse import Lakehouse, Part, RunFile
 from ingestion.project import Project
-from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.run import Run
 from ingestion.scanner import Table
 
@@ -174,12 +179,12 @@ def data_ingest(
     lakehouse = project.lakehouse
     with Run.open(project, "data-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
         scans = scans or Scans(project, request, [BARS], progress)
-        universe, snapshot, known_at = scans.table(BARS.name)
-        report = CoverageReport.of(run.id, universe, request.min_coverage, snapshot, known_at)
+        brought = scans.table(BARS.name)
+        report = CoverageReport.of(run.id, request, brought)
         run.tell(**plain(report))
         refuse_unless_enough(report, run)
-        scanned = read_scanned(snapshot.rows, snapshot.asked_at)
-        plan = _plan(lakehouse, scanned, known_at)
+        scanned = read_scanned(brought.snapshot.rows, brought.snapshot.asked_at)
+        plan = _plan(lakehouse, scanned, brought.known_at)
         refused = plan.report.refused_rows
         report = replace(report, refused=len({row.symbol for row in refused}))
         bars = replace(plan.report, refused_file=_save_refused(lakehouse, refused, run))

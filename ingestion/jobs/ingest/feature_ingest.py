@@ -14,6 +14,7 @@ from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import FEEDS, UPDATE_MODE, Dtype, FeatureGroup
 from ingestion.jobs.ingest.scan import (
+    CoverageReport,
     Progress,
     Scanned,
     ScanRequest,
@@ -33,7 +34,6 @@ from ingestion.markets.feeds import Feeds
 from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.check import CheckReport
-from ingestion.quality.coverage import CoverageReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted
 from ingestion.runs.receipt_file import snapshot_file
 from ingestion.runs.run import Run
@@ -100,11 +100,9 @@ def feature_ingest(
         scans = scans or Scans(project, request, [table], progress)
         scanned = scans.table(group.name)
         snapshot, resumed = _without_recent(scanned, table.recent)
-        universe, known_at = scanned.universe, scanned.known_at
-        rows = _table(group, snapshot, known_at)
-        report = CoverageReport.of(
-            run.id, universe, request.min_coverage, snapshot, known_at, resumed
-        )
+        rows, known_at = _table(group, snapshot, scanned.known_at), scanned.known_at
+        scanned = scanned._replace(snapshot=snapshot)
+        report = CoverageReport.of(run.id, request, scanned, resumed)
         feeds = Feeds(project.lakehouse)
         news = feeds.news(_modes(snapshot), known_at)
         feeds.observe(news)

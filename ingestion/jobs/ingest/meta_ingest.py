@@ -19,6 +19,7 @@ from ingestion.base.errors import ClockError
 from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS, Column
 from ingestion.jobs.ingest.scan import (
+    CoverageReport,
     Progress,
     Scanned,
     ScanRequest,
@@ -38,7 +39,6 @@ from ingestion.lakehouse import (
 from ingestion.markets.symbols import exchange_of
 from ingestion.markets.universe import not_shown
 from ingestion.project import Project
-from ingestion.quality.coverage import CoverageReport
 from ingestion.runs.run import Run
 from ingestion.scanner import Snapshot, Table
 
@@ -129,7 +129,8 @@ def meta_ingest(
             [each for each in whole.columns if each.scanner not in whole.unknown]
         )
         seen, gone, now = _presence(scans, scanned, snapshot, known)
-        report = CoverageReport.of(run.id, request.source, request.min_coverage, snapshot, now)
+        scanned = scanned._replace(snapshot=snapshot, known_at=now)
+        report = CoverageReport.of(run.id, request, scanned)
         run.tell(**plain(report))
         refuse_unless_enough(report, run)
         absent = [symbol for symbol in gone if symbol in known and known[symbol]["active"]]
