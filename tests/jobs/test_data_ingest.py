@@ -77,7 +77,7 @@ class TestRefused:
     def test_an_unfinished_bar_is_not_judged(self, ingest):
         row = bar(IBM, WEDNESDAY, volume=None, high=None)
         counts = ingest("2021-03-03T14:31", row).bars
-        assert (counts.open, counts.refused) == (1, ())
+        assert (counts.open, counts.refused) == (1, 0)
 
 
 class TestStore:

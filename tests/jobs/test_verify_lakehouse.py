@@ -250,14 +250,14 @@ def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
         )
     listed, merged = losses.list_parts, []
 
-    def listed_after_a_merge(root: Path, dataset: Dataset):
-        parts = by_date(listed(LocalDisk(root), dataset))
+    def listed_after_a_merge(lakehouse: LocalDisk, dataset: Dataset):
+        parts = by_date(listed(lakehouse, dataset))
         for day, of_day in parts.items():
             if len(of_day) > 1:
-                merge_parts(LocalDisk(root), dataset, day, Ledger.read(LocalDisk(root)), "merge")
+                merge_parts(lakehouse, dataset, day, Ledger.read(lakehouse), "merge")
                 merged.append(day)
                 break
-        return listed(LocalDisk(root), dataset)
+        return listed(lakehouse, dataset)
 
     monkeypatch.setattr(losses, "list_parts", listed_after_a_merge)
     for count in range(1, 4):

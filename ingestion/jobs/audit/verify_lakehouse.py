@@ -135,14 +135,14 @@ def check_lakehouse(
     for dataset, dates in listed.items():
         for day, parts in dates.items():
             try:
-                found, of_runs = _inspect(lakehouse, dataset, parts, ledger)
+                found, written_by = _inspect(lakehouse, dataset, parts, ledger)
             except FileNotFoundError:  # merged meanwhile
-                found, of_runs = reading_again(partial(_inspect_anew, lakehouse, dataset, day))
+                found, written_by = reading_again(partial(_inspect_anew, lakehouse, dataset, day))
             report.parts += found.parts
             report.rows += found.rows
             report.not_recorded += found.not_recorded
             report.faults += found.faults
-            rows_of.update(of_runs)
+            rows_of.update(written_by)
             progress.advance(len(parts))
     report.faults += [
         Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, runs)
