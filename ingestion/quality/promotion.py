@@ -89,6 +89,10 @@ def gate_verdicts(
 ) -> dict[str, dict[str, Any]]:
     """Return what the gate said of the rows of some parts, by run: the receipts' ``quality``.
 
+    A verdict counts if nothing has changed since: the part is the file that its run recorded, the
+    receipt names this part by its hash, the run's ledger has the receipt's hash, and the catalog is
+    the same. Else the rows have to be judged again.
+
     Raises
     ------
     NoVerdict
@@ -137,8 +141,7 @@ def passed_gate(
     Parameters
     ----------
     verdicts
-        By run, what its receipt says of the batch; see
-        :func:`ingestion.quality.promotion.gate_verdicts`.
+        As :func:`gate_verdicts` returns them.
     """
     waived = False
     for verdict in verdicts.values():

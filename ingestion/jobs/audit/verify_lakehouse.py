@@ -8,6 +8,8 @@
    (:mod:`ingestion.runs.records`).
 
 Memory contains one part and the keys of one date. The lakehouse may be written meanwhile.
+
+:func:`accept_losses` records why files are gone, so that they are named no longer.
 """
 
 from __future__ import annotations

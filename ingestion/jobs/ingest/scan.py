@@ -1,4 +1,4 @@
-"""What the jobs that ask the scanner share: the question, the progress, the scan, the gates."""
+"""What the jobs that ask the scanner share: the question, the scan, its coverage."""
 
 from __future__ import annotations
 

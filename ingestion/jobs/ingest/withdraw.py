@@ -3,6 +3,10 @@
 Each gets a last version of its row that says so (:mod:`ingestion.bars.writing`). A split that
 only a withdrawn bar has stays known: the bar of its session gets the ratio, or else the symbol's
 next one.
+
+:func:`double_sessions` finds those of no session, and sessions that are stored twice. An earlier
+version of the project stored such bars: those of an exchange with a calendar that close with no
+session of it, and two bars of one symbol and session that close at different instants.
 """
 
 from __future__ import annotations
@@ -55,8 +59,6 @@ Key = tuple[str, int]
 """Symbol and open of a bar."""
 Gone = dict[date, set[Key]]
 """Bars to take back, by the dates of their partitions, in order."""
-
-
 _COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp"]
 
 
@@ -226,8 +228,7 @@ def _check(request: WithdrawRequest) -> None:
 def _listed(stored: Mapping[date, list[Part]]) -> Gone:
     """Return the bars of no session, and the later one of two bars of one session."""
     days: Gone = {}
-    for each in double_sessions(dict(stored)):
-        bar: StoredBar = each.superfluous
+    for bar in (each.superfluous for each in double_sessions(dict(stored))):
         days.setdefault(bar.day, set()).add((bar.symbol, bar.opens))
     return dict(sorted(days.items()))
 
