@@ -130,7 +130,6 @@ def _computed(project: Project) -> str:
 
 
 def _load_bars(project: Project, sample: Path) -> str:
-    """Import the bars that have closed by now, and compute their features."""
     imported = import_bars(project, ImportRequest((sample / "bars.parquet",)))
     computed = local_features(project)
     return (

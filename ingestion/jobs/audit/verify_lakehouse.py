@@ -235,7 +235,6 @@ def _warnings(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str
 
 
 def _double(lakehouse: Lakehouse, since: date) -> list[Fault]:
-    """Name bars of sessions that are stored twice, or in no session, by their parts."""
     try:
         found = list(double_sessions(by_date(list_parts(lakehouse, OHLCV_1D, since))))
     except CorruptPart:

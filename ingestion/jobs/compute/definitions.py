@@ -54,8 +54,6 @@ class ChangedFormula:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a receipt says of the formulas."""
-
     run_id: str
     finished: str
     marks: Mapping[str, str]

@@ -185,7 +185,6 @@ def _without_recent(scanned: Scanned, recent: Collection[str]) -> tuple[Snapshot
 
 
 def _modes(snapshot: Snapshot) -> dict[str, str | None]:
-    """Return each symbol's ``update_mode``."""
     place = snapshot.columns.index(UPDATE_MODE)
     cells = ((symbol, row[place]) for symbol, row in snapshot.rows.items())
     return {symbol: cell if isinstance(cell, str) else None for symbol, cell in cells}

@@ -234,7 +234,6 @@ def _listed(stored: Mapping[date, list[Part]]) -> Gone:
 
 
 def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone:
-    """Return a symbol's bars of some sessions."""
     symbol, first = request.symbol or "", request.first or EPOCH
     last = request.last or first
     of_session: dict[int, list[Row]] = {}
@@ -263,7 +262,6 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone
 
 
 def _splits(stored: Mapping[date, list[Part]], gone: Gone) -> list[Row]:
-    """Return the rows of those bars that have a split."""
     rows: list[Row] = []
     for day, keys_of_day in gone.items():
         table = _of_keys(read_current_of(stored[day], OHLCV_1D, _symbols(keys_of_day)), keys_of_day)

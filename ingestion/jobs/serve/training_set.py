@@ -148,7 +148,6 @@ def _write(table: pa.Table, out: Path, run_id: str) -> None:
 
 
 def _matched(features: pa.Table) -> int:
-    """Count the rows with any value."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

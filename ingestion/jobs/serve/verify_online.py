@@ -7,7 +7,6 @@ load saw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -203,25 +202,26 @@ def compare_online(
     valid = pc.greater_equal(online[_EVENT], pa.scalar(at - group.ttl, online[_EVENT].type))
     expired = online.num_rows - int(pc.sum(valid).as_py() or 0)
     online = online.filter(valid).sort_by("symbol")
-    ours, theirs = online["symbol"], offline["symbol"]
-    alone = [(online, "row", True, pc.invert(pc.is_in(ours, theirs)))]
-    alone += [(offline, "row", False, pc.invert(pc.is_in(theirs, ours)))]
     differences: list[Difference] = []
-    different = 0
-    for rows, column, is_online, mask in alone:
-        for row in rows.filter(mask).select(["symbol", _EVENT]).to_pylist():
-            different += 1
-            sides = (row[_EVENT], None) if is_online else (None, row[_EVENT])
-            differences.append(Difference(group.name, row["symbol"], column, *sides))
+    for rows, others in ((online, offline), (offline, online)):
+        alone = rows.filter(pc.invert(pc.is_in(rows["symbol"], others["symbol"])))
+        for row in alone.select(["symbol", _EVENT]).to_pylist():
+            sides = (row[_EVENT], None) if rows is online else (None, row[_EVENT])
+            differences.append(Difference(group.name, row["symbol"], "row", *sides))
+    different = len(differences)
     online, offline = (
-        online.filter(pc.is_in(ours, theirs)),
-        offline.filter(pc.is_in(theirs, ours)),
+        rows.filter(pc.is_in(rows["symbol"], others["symbol"]))
+        for rows, others in ((online, offline), (offline, online))
     )
     names = [_EVENT, _CREATED, *(column.name for column in group.served)]
     for name in names:
         at_odds = np.flatnonzero(~_same(online[name], offline[name]))
         different += len(at_odds)
-        differences += _named(group, name, online, offline, at_odds[:LISTED])
+        for row in at_odds[:LISTED].tolist():
+            symbol, *values = (
+                column[row].as_py() for column in (online["symbol"], online[name], offline[name])
+            )
+            differences.append(Difference(group.name, symbol, name, *values))
     agreement = ViewAgreement(
         view=group.name,
         symbols=online.num_rows,
@@ -252,15 +252,3 @@ def _bits(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
         values = values.cast(pa.int64())
     array: np.ndarray[Any, Any] = pc.fill_null(values, pa.scalar(0).cast(values.type)).to_numpy()
     return array.view(np.int64) if pa.types.is_floating(values.type) else array
-
-
-def _named(
-    group: FeatureGroup,
-    name: str,
-    online: pa.Table,
-    offline: pa.Table,
-    where: np.ndarray[Any, np.dtype[np.intp]],
-) -> Iterator[Difference]:
-    for i in where.tolist():
-        sides = (table[name][i].as_py() for table in (online, offline))
-        yield Difference(group.name, online["symbol"][i].as_py(), name, *sides)

@@ -322,7 +322,6 @@ def _without_bars(
 def _problems(
     max_age: timedelta, limits: StatusLimits, report: StatusReport, loads: Mapping[str, LastLoad]
 ) -> Iterator[str]:
-    """Yield the limits that are passed, each with what to do."""
     yield from store_problems(loads, report.stores)
     if report.is_history:
         return
@@ -360,7 +359,6 @@ def _group_problems(group: GroupStatus, stored: BarsStatus) -> Iterator[str]:
 
 
 def _flow_problems(limits: StatusLimits, report: StatusReport) -> Iterator[tuple[str | None, str]]:
-    """Yield what is wrong with single flows, each with the flow's name."""
     for each in report.profiles:
         if each.problem:
             yield each.name, each.problem
