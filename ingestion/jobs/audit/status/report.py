@@ -119,6 +119,10 @@ def _exchanges(project: Project, today: date) -> set[str]:
     return reading_again(read)
 
 
+LOOKS = (look_at_holes, look_at_calendars)
+"""In the order in which they are shown. They change nothing, and take no lock."""
+
+
 @dataclass(frozen=True)
 class StatusLimits:
     """From where on a monitor is to ring; a value at its limit is inside."""
@@ -239,7 +243,7 @@ def status(
         stores=look_at_stores(project, at),
         without_bars=_without_bars(groups, newest[pulse.name], stored),
         held_back=held_back,
-        sections=(look_at_holes(project, at), look_at_calendars(project, at)),
+        sections=tuple(look(project, at) for look in LOOKS),
         problems=(),
         warnings=(),
     )
