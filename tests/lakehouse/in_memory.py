@@ -7,6 +7,7 @@ whole object again.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import tempfile
@@ -44,6 +45,9 @@ class InMemory(Lakehouse):
 
     def size(self, key: str) -> int:
         return len(self._get(key))
+
+    def state(self, key: str) -> str:
+        return hashlib.sha256(self._get(key)).hexdigest()  # as an object's ETag
 
     def open(self, key: str) -> BinaryIO:
         return io.BytesIO(self._get(key))
