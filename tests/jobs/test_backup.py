@@ -52,7 +52,8 @@ def folders() -> list[str]:
 
 
 def test_every_dataset_is_in_the_list():
-    assert sorted(folders()) == sorted(["_runs", *(dataset.storage for dataset in DATASETS)])
+    listed = ["_caches", "_runs", *(dataset.storage for dataset in DATASETS)]
+    assert sorted(folders()) == sorted(listed)
 
 
 @pytest.fixture(scope="module")
