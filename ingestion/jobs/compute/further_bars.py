@@ -202,7 +202,8 @@ class _Again:
             ("nothing was kept of it", last[1, number] == NOT_KEPT),
             ("a bar was restated, withdrawn, or came late", is_late | withdrawn),
         ):
-            self._take(reason, number[is_old & is_one], number, closes // DAY)
+            # By the open: a bar that opened later may have closed earlier, beside a wrong one.
+            self._take(reason, number[is_old & is_one], number, opens // DAY)
 
     def add_changed(
         self, before: OpenHoles, now: OpenHoles, names: list[str], last: NDArray[np.int64]
