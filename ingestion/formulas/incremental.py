@@ -176,8 +176,9 @@ class Plan:
             values[name] = np.take_along_axis(matrix, at, axis=0)
         return values, self._keep(kept, bars, carry)
 
+    @cached_property
     def marks(self) -> dict[str, str]:
-        """Return texts that are others if something else is computed, to the bit, or kept.
+        """Texts that are others if something else is computed, to the bit, or kept.
 
         By formula, as :func:`~ingestion.formulas.mark.definition_marks`; what is kept is beside
         them, under the empty name.

@@ -167,6 +167,6 @@ def test_another_order_of_calls_is_another_mark():
         low = ema(bars.low, 5)
         return ema(bars.high, 5) + low
 
-    marks, others = Plan((one,)).marks(), Plan((other,)).marks()
+    marks, others = Plan((one,)).marks, Plan((other,)).marks
     assert marks["one"] == others["one"]
     assert marks[""] != others[""]

@@ -141,7 +141,8 @@ def not_needed(project: Project, before: str) -> tuple[tuple[str, ...], dict[str
     lakehouse = project.lakehouse
     kept: dict[str, str] = {}
     newest: dict[tuple[object, ...], tuple[str, str]] = {}
-    for run_id in reversed(run_ids(lakehouse)):
+    oldest_first = run_ids(lakehouse)[::-1]
+    for run_id in oldest_first:
         try:
             documents = _documents(lakehouse, run_id)
             reason = _lasting(lakehouse, run_id, documents)
@@ -154,9 +155,7 @@ def not_needed(project: Project, before: str) -> tuple[tuple[str, ...], dict[str
     for run_id, name in newest.values():
         if run_id < before:
             kept.setdefault(run_id, f"it has the newest receipt of its kind: {name}")
-    old = [
-        run_id for run_id in reversed(run_ids(lakehouse)) if run_id < before and run_id not in kept
-    ]
+    old = [run_id for run_id in oldest_first if run_id < before and run_id not in kept]
     origins = _origins(project) if old else frozenset()
     for run_id in old:
         if run_id in origins:

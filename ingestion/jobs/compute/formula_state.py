@@ -21,7 +21,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -192,12 +191,7 @@ class FormulaState:
     def __enter__(self) -> FormulaState:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._opened.close()
 
     def times(self) -> NDArray[np.int64]:
@@ -280,12 +274,7 @@ class StateWriter:
     def __enter__(self) -> StateWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._archive.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -330,7 +319,7 @@ class StateWriter:
         computed = {each.name: now.of[each.name] for each in project.catalog.computed}
         head = Head(
             run_id=run_id,
-            marks=self._plan.marks(),
+            marks=self._plan.marks,
             whole=sorted(self._plan.whole),
             sizes=list(self._sizes),
             seen=Seen(seen.of | computed),

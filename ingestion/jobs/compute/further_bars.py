@@ -139,7 +139,7 @@ def compute_further(
 
 
 def _check_formulas(plan: Plan, marks: dict[str, str]) -> None:
-    now = plan.marks()
+    now = plan.marks
     if now != marks:
         names = {*now, *marks} - {""}
         changed = sorted(name for name in names if now.get(name) != marks.get(name))

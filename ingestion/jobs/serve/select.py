@@ -363,8 +363,8 @@ def _read_own_store(
             seconds = (answer.event_us // 1_000_000).tolist()
             for feature, values in answer.values.items():
                 served[Reference(name, feature)] = seconds, values.to_objects()
-            found = any(seconds) or stored_rows(connection, view.table, []).keys
-            if name == group.name and not found:
+            is_missing = name == group.name and not any(seconds)
+            if is_missing and not stored_rows(connection, view.table, []).keys:
                 raise _nothing_served(group)
     return served
 
@@ -427,8 +427,10 @@ def _fresh(
     The age of the ranked group's row is judged, and counted, with that row.
     """
     seconds, values = served
-    known_at, ttl = datetime.fromtimestamp(seconds[i], UTC), catalog.group(each.view).ttl
-    return values[i] if each.view == group.name or at - known_at <= ttl else None
+    if each.view == group.name:
+        return values[i]
+    known_at = datetime.fromtimestamp(seconds[i], UTC)
+    return values[i] if at - known_at <= catalog.group(each.view).ttl else None
 
 
 def _read_as_of(
