@@ -3,8 +3,9 @@
 A feature group is one file of a project's ``feature_repo/groups/``, written in the vocabulary of
 this package (:class:`Column`, :class:`FeatureGroup`, :class:`Scanner`, :class:`FromBars`,
 :class:`Service`). Derived from it are the files' columns, the Feast view, what is asked of the
-scanner, how rows are judged, and ``docs/lakehouse_schema_registry.md``. :class:`Catalog` loads the
-shipped files and a project's own; jobs get it as ``project.catalog``.
+scanner, how rows are judged, and ``docs/lakehouse_schema_registry.md``. A universe is one file of
+``feature_repo/universes/`` (:class:`Universe`). :class:`Catalog` loads the shipped files and a
+project's own; jobs get it as ``project.catalog``.
 
 The other datasets of the lakehouse are constants here.
 """
@@ -28,6 +29,7 @@ from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 from ingestion.catalog.services import Service
 from ingestion.catalog.sources import FromBars, Scanner
+from ingestion.catalog.universes import Condition, Listing, Universe
 
 __all__ = [
     "ABSENCES",
@@ -44,14 +46,17 @@ __all__ = [
     "WITHDRAWN",
     "Catalog",
     "Column",
+    "Condition",
     "Dataset",
     "Dtype",
     "FeatureGroup",
     "FromBars",
     "Identity",
+    "Listing",
     "ParityLimits",
     "PerColumn",
     "Quality",
     "Scanner",
     "Service",
+    "Universe",
 ]

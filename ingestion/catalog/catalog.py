@@ -1,8 +1,9 @@
-"""A project's catalog: all groups, services and datasets, loaded from its files.
+"""A project's catalog: all groups, services, universes and datasets, loaded from its files.
 
 Groups and services are declared in the files of ``feature_repo/groups/``: the shipped ones beside
 the installed package, and a project's own. They are found by their paths and run, never imported
-as a package. A project's file replaces a shipped file of the same name.
+as a package. A project's file replaces a shipped file of the same name. Universes are the files of
+``feature_repo/universes/``, see :mod:`ingestion.catalog.universes`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ingestion.catalog.formula import Formula
 from ingestion.catalog.model import Column, Dataset, FeatureGroup
 from ingestion.catalog.services import USES, Service
 from ingestion.catalog.sources import FromBars, Scanner
+from ingestion.catalog.universes import Universe, load_universes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
 """The repository beside the installed package, whose groups every project has."""
@@ -33,6 +35,7 @@ class Catalog:
     services: tuple[Service, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
     """By group, the file and line of its declaration."""
+    universes: tuple[Universe, ...] = ()
 
     @classmethod
     def load(
@@ -72,6 +75,10 @@ class Catalog:
             ),
             tuple(each.value for each in services),
             {each.value.name: each.place for each in groups},
+            load_universes(
+                [folder / "universes" for folder in (SHIPPED, repository) if folder is not None],
+                {column.scanner for group in bound for column in group.scanned if column.scanner},
+            ),
         )
         for each in services:
             catalog._check_service(each)
@@ -126,6 +133,17 @@ class Catalog:
                 return group
         names = ", ".join(group.name for group in self.groups)
         raise CatalogError(f"there is no group {name!r}; there are {names}")
+
+    def universe(self, name: str) -> Universe | None:
+        """Return a universe by its name; None if none of that name is declared.
+
+        Examples
+        --------
+        >>> from ingestion.formulas import SHIPPED as FORMULAS
+        >>> Catalog.load(formulas=lambda: FORMULAS).universe("america") is None
+        True
+        """
+        return next((each for each in self.universes if each.name == name), None)
 
     def feature(self, name: str) -> tuple[FeatureGroup, Column]:
         """Return a feature by its plain name, or by ``group:feature``, with its group.

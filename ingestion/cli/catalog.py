@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def catalog_command(context: click.Context, as_json: bool) -> None:
-    """List the feature groups and services that there are."""
+    """List the feature groups, services and universes that there are."""
     from ingestion.jobs.audit.catalog_check import list_catalog
 
     if context.invoked_subcommand is None:
@@ -42,7 +42,7 @@ def check_command(as_json: bool) -> None:
 
 
 def catalog_text(listing: CatalogListing) -> str:
-    """Return the groups and the services as two tables."""
+    """Return the groups, the services and the universes as tables."""
     from tabulate import tabulate
 
     groups = [
@@ -53,16 +53,19 @@ def catalog_text(listing: CatalogListing) -> str:
         [service.name, ", ".join(service.default_for), ", ".join(service.parts)]
         for service in listing.services
     ]
-    return "\n\n".join(
-        [
-            tabulate(groups, ["group", "rows from", "features", "ttl", "meaning"]),
-            tabulate(services, ["service", "default for", "parts"]),
-        ]
-    )
+    universes = [[each.name, each.source, each.meaning] for each in listing.universes]
+    tables = [
+        tabulate(groups, ["group", "rows from", "features", "ttl", "meaning"]),
+        tabulate(services, ["service", "default for", "parts"]),
+    ]
+    if universes:
+        tables.append(tabulate(universes, ["universe", "symbols from", "meaning"]))
+    return "\n\n".join(tables)
 
 
 def check_text(checked: CheckedCatalog) -> str:
     """Return what is wrong, one line each; or that nothing is."""
     if not checked.problems:
-        return f"{checked.groups} groups and {checked.services} services are sound"
+        universes = f", {checked.universes} universes" if checked.universes else ""
+        return f"{checked.groups} groups{universes} and {checked.services} services are sound"
     return "\n".join(checked.problems)

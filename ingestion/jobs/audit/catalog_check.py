@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from ingestion.base.errors import CandidatesError
 from ingestion.catalog import Catalog, FeatureGroup, Scanner
 from ingestion.catalog.formula import Formula
+from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 
 IGNORED = ("groups/**", "formulas/**", "sources/**")
@@ -38,11 +40,22 @@ class ServiceListing:
 
 
 @dataclass(frozen=True)
+class UniverseListing:
+    """One universe."""
+
+    name: str
+    meaning: str
+    source: str
+    max_age: timedelta
+
+
+@dataclass(frozen=True)
 class CatalogListing:
     """All that there is."""
 
     groups: tuple[GroupListing, ...]
     services: tuple[ServiceListing, ...]
+    universes: tuple[UniverseListing, ...]
     datasets: tuple[str, ...]
     """The lakehouse's other datasets."""
 
@@ -53,6 +66,7 @@ class CheckedCatalog:
 
     groups: int
     services: int
+    universes: int
     problems: tuple[str, ...]
     """What is wrong, each with what to do."""
 
@@ -88,6 +102,10 @@ def list_catalog(catalog: Catalog, formulas: Mapping[str, Formula] | None = None
             ServiceListing(each.name, each.meaning, tuple(each.parts), tuple(each.default_for))
             for each in catalog.services
         ),
+        universes=tuple(
+            UniverseListing(each.name, each.meaning, each.summary, each.max_age)
+            for each in catalog.universes
+        ),
         datasets=tuple(each.name for each in catalog.datasets if each not in catalog.groups),
     )
 
@@ -101,12 +119,18 @@ def check_catalog(project: Project) -> CheckedCatalog:
         If they cannot be loaded at all: file, line and what to do.
     """
     catalog = project.catalog
-    return CheckedCatalog(len(catalog.groups), len(catalog.services), tuple(_complaints(project)))
+    return CheckedCatalog(
+        len(catalog.groups),
+        len(catalog.services),
+        len(catalog.universes),
+        tuple(_complaints(project)),
+    )
 
 
 def _complaints(project: Project) -> Iterator[str]:
     yield from _not_ignored(project.feast_repository)
     yield from _wrong_look_backs(project)
+    yield from _unreadable_symbols(project.catalog)
     if project.lakehouse.exists(""):
         from ingestion.jobs.compute.definitions import changed_formulas
 
@@ -133,6 +157,16 @@ def _wrong_look_backs(project: Project) -> Iterator[str]:
     for name, formula in project.formulas.items():
         if name not in SHIPPED:
             yield from check_look_back(formula)
+
+
+def _unreadable_symbols(catalog: Catalog) -> Iterator[str]:
+    """Read the files of symbols that universes name."""
+    for universe in catalog.universes:
+        if isinstance(universe.source, Path):
+            try:
+                read_candidates(universe.source)
+            except CandidatesError as error:
+                yield f"the universe {universe.name}: {error}"
 
 
 def _source(group: FeatureGroup, whole: Set[str]) -> str:
