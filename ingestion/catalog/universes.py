@@ -136,6 +136,11 @@ def load_universes(
     ------
     CatalogError
         If any file is wrong: for each its path, and its line where that is known.
+
+    Examples
+    --------
+    >>> load_universes([Path("no/such/folder")])
+    ()
     """
     files = {path.name: path for folder in folders for path in sorted(folder.glob("*.toml"))}
     found: list[Universe] = []
@@ -158,6 +163,15 @@ def read_universe_file(path: Path, own_columns: Collection[str] = ()) -> Univers
     ------
     CatalogError
         If it is wrong: path, line where that is known, and what to write.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "sp500.toml"
+    ...     _ = path.write_text('symbolset = "SYML:SP;SPX"')
+    ...     read_universe_file(path).summary
+    'the symbols of SYML:SP;SPX'
     """
     return _File(path, own_columns).universe()
 
