@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
+from ingestion.base.wording import some_of
 from ingestion.markets.exchanges import CALENDARS, FX_VENUES, INDEX_CODES, ROUND_THE_CLOCK_VENUES
 from ingestion.markets.symbols import symbol_problem
 
@@ -449,13 +450,11 @@ def demand_exchange(path: Path, names: Iterable[str], named: Iterable[Named]) ->
     pairs = list(zip(names, named, strict=True))
     bare = sorted(name for name, each in pairs if each.reason is Reason.EXCHANGE)
     if bare and not any(each.symbol for _, each in pairs):
-        first = ", ".join(name[:80] for name in bare[:_FIRST_FEW])
-        more = ", …" if len(bare) > _FIRST_FEW else ""
         if is_of_a_feed(bare[0]):
             raise InputError(f"{path}: {_feed_problem(bare[0])}, or --symbol-map FILE")
         raise InputError(
-            f"{path}: no exchange for {first}{more}: give --exchange, such as NASDAQ, or "
-            "--symbol-map FILE (vendor name, unified symbol)"
+            f"{path}: no exchange for {some_of([name[:80] for name in bare], _FIRST_FEW)}: give "
+            "--exchange, such as NASDAQ, or --symbol-map FILE (vendor name, unified symbol)"
         )
 
 

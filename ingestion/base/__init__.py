@@ -5,7 +5,8 @@
 ``redaction``    secrets are taken out of what is printed or written
 ``loading``      runs a project's Python files by their path
 ``reading``      files and folders that other processes replace meanwhile
-``folders``      locks a folder, exchanges two
+``locks``        locks of folders
 ``spill``        rows that do not fit in memory
+``wording``      the first few of many things, in messages
 ``store_files``  where Feast's two files are
 """

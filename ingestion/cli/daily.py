@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ingestion.base.errors import InputError
+from ingestion.base.wording import some_of
 from ingestion.cli.bars import local_text
 from ingestion.cli.checks import online_text, validate_text
 from ingestion.cli.group import candidates_of, cli
@@ -88,12 +89,12 @@ def bars_text(result: DataIngestResult) -> str:
     if days := bars.traded_on_closed_days:
         lines.append(
             f"{len(days):,} days on which symbols traded and the calendar has none; if the market "
-            f"was open, write them to feature_repo/sessions.csv: {', '.join(days[:_NAMED])}"
+            f"was open, write them to feature_repo/sessions.csv: {some_of(days, _NAMED)}"
         )
     if bars.did_not_open:
         lines.append(
             "the market did not open, whatever its calendar says: the previous closes are those "
-            f"of before: {', '.join(bars.did_not_open[:_NAMED])}"
+            f"of before: {some_of(bars.did_not_open, _NAMED)}"
         )
     if bars.assumed_hours:
         lines.append(assumed_text(bars.assumed_hours))
@@ -113,13 +114,13 @@ def bars_text(result: DataIngestResult) -> str:
     if bars.waiting:
         lines.append(f"{bars.waiting:,} bars are held back in all")
     if bars.held_by_import:
-        names = ", ".join(bars.held_by_import[:_NAMED])
         lines.append(
             f"{len(bars.held_by_import):,} symbols wait since an import for an answer to a "
-            f"suspected split (`tvfeast import-bars --splits FILE`): {names}"
+            f"suspected split (`tvfeast import-bars --splits FILE`): "
+            f"{some_of(bars.held_by_import, _NAMED)}"
         )
     if bars.unsettled:
-        names = ", ".join(each.symbol for each in bars.unsettled[:_NAMED])
+        names = some_of([each.symbol for each in bars.unsettled], _NAMED)
         lines.append(
             f"{len(bars.unsettled):,} previous closes are not the stored ones, and not by a split "
             f"either; see the receipt: {names}"
@@ -166,13 +167,13 @@ def symbols_text(result: MetaIngestResult) -> str:
         (symbols.returned, "active again"),
     ):
         if names:
-            lines.append(f"{len(names):,} {what}: {', '.join(names[:_NAMED])}")
+            lines.append(f"{len(names):,} {what}: {some_of(names, _NAMED)}")
     if waiting := len(symbols.absent_days) - len(symbols.became_inactive):
         lines.append(f"{waiting:,} active symbols absent so far")
     if symbols.other_exchange:
         told = [f"{symbol} {exchange}" for symbol, exchange in symbols.other_exchange.items()]
         lines.append(
-            f"{len(told):,} of another exchange than their symbol says: {', '.join(told[:_NAMED])}"
+            f"{len(told):,} of another exchange than their symbol says: {some_of(told, _NAMED)}"
         )
     return "\n".join([*lines, str(result.report), str(result.receipt)])
 

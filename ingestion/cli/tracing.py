@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion.base.errors import GateRefused
+from ingestion.base.wording import some_of
 from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
 from ingestion.cli.output import age, minute, show
@@ -159,14 +160,14 @@ def status_text(report: StatusReport) -> str:
     for group in report.groups:
         for kind, symbols in (("stale", group.stale), ("missing", group.missing)):
             if symbols:
-                lines.append(f"{group.view}, {kind}: {_some(symbols)}")
+                lines.append(f"{group.view}, {kind}: {some_of(symbols, _MOST_SYMBOLS)}")
     lines += [*_bars_lines(report.bars), _store_line(report)]
     if report.without_bars:
         markets = ", ".join(f"{e} {len(s):,}" for e, s in report.without_bars.items())
         lines.append(f"no bars, so nothing recomputed: {markets}; load them: tvfeast import-bars")
     if report.held_back:
         waiting = [f"{held.get('symbol')} {held.get('ratio')}" for held in report.held_back]
-        lines.append(f"split suspected, bars held back: {_some(waiting)}")
+        lines.append(f"split suspected, bars held back: {some_of(waiting, _MOST_SYMBOLS)}")
     lines += [line for section in report.sections for line in section.lines]
     lines += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join([*lines, *(f"PAST ITS LIMIT: {problem}" for problem in report.problems)])
@@ -215,7 +216,7 @@ def _bars_lines(bars: BarsStatus) -> Iterator[str]:
         if each.is_imported:
             until.setdefault(each.newest.date(), []).append(f"{each.exchange} {each.symbols:,}")
     for day, markets in sorted(until.items()):
-        yield f"imported until {day}: {_some(markets)}"
+        yield f"imported until {day}: {some_of(markets, _MOST_SYMBOLS)}"
 
 
 def _store_line(report: StatusReport) -> str:
@@ -233,11 +234,6 @@ def _store_line(report: StatusReport) -> str:
         for each in stores.views
     ]
     return f"{line}: {'; '.join(views) or 'no rows'}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_SYMBOLS:,} more" if len(names) > _MOST_SYMBOLS else ""
-    return f"{', '.join(names[:_MOST_SYMBOLS])}{more}"
 
 
 @cli.command("explain")

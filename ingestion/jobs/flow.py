@@ -19,6 +19,7 @@ from ingestion.base.errors import (
     NothingFetched,
     TvfeastError,
 )
+from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
@@ -223,12 +224,11 @@ def _error(
     """Return what the flow ends with: the first failure, and what was published all the same."""
     if not failures:
         return None
-    first, *others = failures
+    first = failures[0]
     kinds = {kind.exit_code: kind for kind in (InputError, GateRefused, NothingFetched)}
     kind = GateRefused if published else kinds.get(first.exit_code, TvfeastError)
     news = f"published: {', '.join(map(str, published))}" if published else "published nothing new"
-    more = f"; and {len(others)} more steps" if others else ""
-    return kind(f"{news}; {first}{more}; {receipt} says what became of each step")
+    return kind(f"{news}; {some_of(failures)}; {receipt} says what became of each step")
 
 
 def _ingest_step(project: Project, group: FeatureGroup) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
+from ingestion.base.wording import some_of
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import Lakehouse, RunFile, run_file, write_run_file
 from ingestion.markets.feeds import Feeds
@@ -100,11 +101,9 @@ def refuse_unless_accepted(report: CheckReport, run: Run) -> None:
         If it was.
     """
     if report.refused:
-        first, *others = report.reasons
-        more = f" and {len(others)} more" if others else ""
         raise GateRefused(
-            f"{report.group}: {first}{more}: {run.published_so_far()}; {run.receipt} says why, "
-            f"and {QUARANTINE_FILE} beside it has the rows"
+            f"{report.group}: {some_of(report.reasons)}: {run.published_so_far()}; "
+            f"{run.receipt} says why, and {QUARANTINE_FILE} beside it has the rows"
         )
 
 

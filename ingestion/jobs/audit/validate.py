@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.wording import some_of
 from ingestion.catalog import FeatureGroup, Scanner
 from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
@@ -200,9 +201,7 @@ def refuse_unless_passed(result: ValidateResult) -> None:
 
 
 def _refusal(result: ValidateResult) -> str:
-    first, *others = result.faults
-    more = f" and {len(others)} more" if others else ""
-    return f"{first}{more}; {result.verdict}"
+    return f"{some_of(result.faults)}; {result.verdict}"
 
 
 def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, Newest]:

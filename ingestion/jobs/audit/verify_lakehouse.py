@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.reading import reading_again
+from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.jobs.audit.missing_files import RECEIPT_FILE, find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
@@ -246,7 +247,7 @@ def _double(lakehouse: Lakehouse, since: date) -> list[Fault]:
         Fault(
             part,
             f"has {len(double)} bars of sessions that are stored twice or in no session: "
-            f"{'; '.join(map(str, double[:_NAMED]))}{'; …' if len(double) > _NAMED else ''} "
+            f"{some_of(double, _NAMED, '; ')} "
             f"(also in {', '.join(_others(double)) or 'no other part'}): {_WITHDRAW}",
         )
         for part, double in of_part.items()

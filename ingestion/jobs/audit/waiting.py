@@ -14,6 +14,7 @@ from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.writing import as_withdrawn
 from ingestion.base.reading import reading_again
+from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
@@ -38,13 +39,13 @@ def waiting_for_answers(lakehouse: Lakehouse) -> Iterator[str]:
     if symbols:
         yield (
             f"{held.num_rows:,} bars of {len(symbols):,} symbols are held back until a suspected "
-            f"split is recorded ({_ANSWER}): {_named(symbols)}"
+            f"split is recorded ({_ANSWER}): {some_of(symbols, _NAMED)}"
         )
     splits = reading_again(lambda: splits_without_effect(lakehouse))
     if splits:
         yield (
             f"{len(splits):,} recorded splits wait for a bar of their session or a later one: "
-            f"{_named([f'{split.symbol} {_told(split)}' for split in splits])}"
+            f"{some_of([f'{split.symbol} {_told(split)}' for split in splits], _NAMED)}"
         )
 
 
@@ -89,11 +90,6 @@ def _withdrawn(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[s
 
 def _told(split: Split) -> str:
     return f"{ratio_text(split.ratio)} on {datetime.fromtimestamp(split.event, UTC):%Y-%m-%d}"
-
-
-def _named(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return f"{', '.join(names[:_NAMED])}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def missing_in_window(

@@ -38,6 +38,7 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
+from ingestion.base.wording import some_of
 from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
 from ingestion.lakehouse import Lakehouse, read_symbols, write_run_file
@@ -397,9 +398,7 @@ class _Import:
     def _nothing_accepted(self) -> str:
         result, doubts, commonest = self.result, self.result.doubts, self.refusals.commonest
         if commonest is None:
-            problem, *others = result.refused_files.values()
-            more = f"; {len(others):,} other files were refused too" if others else ""
-            return f"{problem}{more}"
+            return some_of([*result.refused_files.values()])
         text = f"not one of {result.read:,} rows was accepted"
         if doubts.contradictions:
             first = doubts.contradictions[0]

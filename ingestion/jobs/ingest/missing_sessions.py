@@ -33,6 +33,7 @@ from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc
 from ingestion.base.reading import reading_again
+from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
@@ -195,8 +196,7 @@ def refuse_if_missing(holes: Sequence[MissingSession]) -> None:
         If any is.
     """
     if holes:
-        more = f"; and {len(holes) - 1:,} more" if len(holes) > 1 else ""
-        raise GateRefused(f"{holes[-1]}{more}")
+        raise GateRefused(some_of(holes[::-1]))
 
 
 @dataclass(frozen=True)

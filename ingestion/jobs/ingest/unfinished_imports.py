@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.wording import some_of
 from ingestion.lakehouse import Lakehouse, run_files
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.runs.receipt_file import ended_before, receipts_told
@@ -46,12 +47,10 @@ class Import:
     """Bars and splits, as they were named."""
 
     def __str__(self) -> str:
-        first = sorted(self.files)
-        more = f" and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
         return (
             f"import-bars, run {self.run_id}, is half done: some dates have its bars, later ones "
             "do not yet. Wait if it is still running; if it died, repeat it with the same files: "
-            f"{', '.join(first[:_NAMED])}{more}"
+            f"{some_of(sorted(self.files), _NAMED)}"
         )
 
 
@@ -96,8 +95,7 @@ def refuse_half_imports(lakehouse: Lakehouse) -> None:
         If there is one.
     """
     if half := half_imports(lakehouse):
-        first, *others = half
-        raise GateRefused(f"{first}{f'; and {len(others)} more' if others else ''}")
+        raise GateRefused(some_of(half))
 
 
 @contextmanager

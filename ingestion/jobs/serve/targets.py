@@ -14,6 +14,7 @@ from ingestion.bars.arrays import close_seconds
 from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attendance
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
+from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.datasets import (
     DropReason,
@@ -301,8 +302,7 @@ def _warnings(
             "observed yet"
         ]
     if missing := sorted(set(symbols or ()) - decided):
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        warnings.append(f"no bars in the range: {', '.join(missing[:_NAMED])}{more}")
+        warnings.append(f"no bars in the range: {some_of(missing, _NAMED)}")
     if gaps := labels.dropped[DropReason.GAP_IN_WINDOW]:
         warnings.append(
             f"{gaps} rows were dropped because their window has a gap: the symbol was halted or "

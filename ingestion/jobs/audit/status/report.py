@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.reading import reading_again
+from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
@@ -276,9 +277,7 @@ def refuse_unless_fresh(report: StatusReport) -> None:
         If one is.
     """
     if not report.passed:
-        first, *others = report.problems
-        more = f" and {len(others)} more" if others else ""
-        raise GateRefused(f"{first}{more}")
+        raise GateRefused(some_of(report.problems))
 
 
 def _wanted(
