@@ -5,8 +5,7 @@ from ingestion.project import Project
 
 CATALOG = Project.from_environment().catalog
 GROUPS = CATALOG.groups
-DATASETS = CATALOG.datasets
+DATASETS = (*GROUPS, *OTHER_DATASETS)
+"""Those of a project that chooses no further groups."""
 TV_TECHNICALS_1D = CATALOG.group("tv_technicals_1d")
 LOCAL_1D = CATALOG.group("local_1d")
-
-assert (*GROUPS, *OTHER_DATASETS) == DATASETS

@@ -35,4 +35,26 @@ SERVICES = [
         ["tv_technicals_1d", "local_1d"],
         meaning="served beside recomputed; read with full_feature_names=True",
     ),
+    # Those below are there where all their groups run.
+    Service(
+        "technicals_v1",
+        [
+            "tv_technicals_1h",
+            "tv_technicals_4h",
+            "tv_technicals_1d",
+            "tv_technicals_1w",
+            "tv_technicals_1mo",
+        ],
+        meaning="technicals of every frame; read with full_feature_names=True",
+    ),
+    Service(
+        "agreement_v1",
+        [
+            "tv_technicals_1h:Recommend.All",
+            "tv_technicals_4h:Recommend.All",
+            "tv_technicals_1d:Recommend.All",
+            "tv_technicals_1w:Recommend.All",
+        ],
+        meaning="whether the frames' ratings agree; read with full_feature_names=True",
+    ),
 ]

@@ -4,12 +4,16 @@ Groups and services are declared in the files of ``feature_repo/groups/``: the s
 the installed package, and a project's own. They are found by their paths and run, never imported
 as a package. A project's file replaces a shipped file of the same name. Universes are the files of
 ``feature_repo/universes/``, see :mod:`ingestion.catalog.universes`.
+
+Which of the groups run is the project's choice: its ``groups.toml`` lists them. Without that file
+all run but those that are declared with ``by_choice``.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +28,8 @@ from ingestion.catalog.universes import Universe, load_universes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
 """The repository beside the installed package, whose groups every project has."""
+CHOICE = "groups.toml"
+"""The project's list of the groups that run, beside its ``feature_store.yaml``."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,14 @@ class Catalog:
     """What a project declares."""
 
     groups: tuple[FeatureGroup, ...]
-    """What Feast serves: what the scanner shows, then what is computed."""
+    """What runs, and Feast serves: what the scanner shows, then what is computed."""
     services: tuple[Service, ...] = ()
+    """Those whose groups all run."""
     places: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
     """By group, the file and line of its declaration."""
     universes: tuple[Universe, ...] = ()
+    others: tuple[FeatureGroup, ...] = ()
+    """Groups that are declared and do not run; rows of an earlier choice are kept."""
 
     @classmethod
     def load(
@@ -69,10 +78,9 @@ class Catalog:
             _refuse_clashes(kind)
         known = formulas() if any(each.value.formulas for each in groups) else {}
         bound = [_bind(each, known) for each in groups]
-        catalog = cls(
-            tuple(
-                sorted(bound, key=lambda group: (isinstance(group.source, FromBars), group.name))
-            ),
+        bound.sort(key=lambda group: (isinstance(group.source, FromBars), group.name))
+        all_of_it = cls(
+            tuple(bound),
             tuple(each.value for each in services),
             {each.value.name: each.place for each in groups},
             load_universes(
@@ -81,15 +89,15 @@ class Catalog:
             ),
         )
         for each in services:
-            catalog._check_service(each)
+            all_of_it._check_service(each)
         for each in groups:
-            catalog._check_twin(each)
-        return catalog
+            all_of_it._check_twin(each)
+        return all_of_it._chosen(repository)
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """Everything that the lakehouse contains in daily partitions."""
-        return (*self.groups, *DATASETS)
+        """Everything that the lakehouse may contain in daily partitions."""
+        return (*self.groups, *self.others, *DATASETS)
 
     @property
     def scanned(self) -> tuple[FeatureGroup, ...]:
@@ -132,6 +140,11 @@ class Catalog:
             if group.name == name:
                 return group
         names = ", ".join(group.name for group in self.groups)
+        if any(group.name == name for group in self.others):
+            raise CatalogError(
+                f"{name} does not run in this project: list it in feature_repo/{CHOICE}, with "
+                f"{names}"
+            )
         raise CatalogError(f"there is no group {name!r}; there are {names}")
 
     def universe(self, name: str) -> Universe | None:
@@ -187,6 +200,11 @@ class Catalog:
         found = [
             (group, column) for group in groups for column in group.features if column.name == plain
         ]
+        if not found and (unused := [each for each in self.others if _has(each, plain)]):
+            raise CatalogError(
+                f"no group that runs has {name!r}; {unused[0].name} has it: list that group in "
+                f"feature_repo/{CHOICE}"
+            )
         if not found:
             names = dict.fromkeys(each.name for group in groups for each in group.features)
             raise CatalogError(f"there is no feature {name!r}; there are {', '.join(names)}")
@@ -237,6 +255,22 @@ class Catalog:
         wanted = service.features_of(group.name)
         return tuple(each for each in group.features if not wanted or each.name in wanted)
 
+    def _chosen(self, repository: Path | None) -> Catalog:
+        """Return the catalog with the groups that run apart from the others."""
+        wanted = _choice(repository, [group.name for group in self.groups])
+        runs = {
+            group.name: not group.by_choice if wanted is None else group.name in wanted
+            for group in self.groups
+        }
+        return replace(
+            self,
+            groups=tuple(each for each in self.groups if runs[each.name]),
+            services=tuple(
+                each for each in self.services if all(runs[name] for name in each.groups)
+            ),
+            others=tuple(each for each in self.groups if not runs[each.name]),
+        )
+
     def _check_service(self, declared: _Declared) -> None:
         service: Service = declared.value
         for part in service.parts:
@@ -269,6 +303,32 @@ class Catalog:
                     f"{declared.value.name} has the twin {source.twin!r}, which is no group of the "
                     f"scanner; there are {', '.join(sorted(names))}"
                 )
+
+
+def _choice(repository: Path | None, declared: list[str]) -> list[str] | None:
+    """Return the groups that a project lists; None if it does not say."""
+    path = None if repository is None else repository / CHOICE
+    if path is None or not path.is_file():
+        return None
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"{path} cannot be read: {error}") from None
+    names = told.get("groups")
+    if told.keys() - {"groups"} or not isinstance(names, list) or not names:
+        raise CatalogError(f'{path}: write one line, groups = ["{declared[0]}", …]')
+    for name in names:
+        if name not in declared:
+            raise CatalogError(
+                f"{path} lists {name!r}, which no file declares; there are {', '.join(declared)}"
+            )
+        if names.count(name) > 1:
+            raise CatalogError(f"{path} lists {name!r} twice: take one out")
+    return names
+
+
+def _has(group: FeatureGroup, feature: str) -> bool:
+    return any(each.name == feature for each in group.features)
 
 
 class _Declared(NamedTuple):

@@ -191,10 +191,12 @@ class FeatureGroup(Dataset):
     ttl: timedelta
     features: tuple[Column, ...]
     served_times: tuple[Column, ...] = field(init=False, default=())
-    """Instants that are served with the features: which bar they describe."""
+    """What is served with the features to say which bar they describe."""
     quality: Quality = field(default_factory=Quality)
     formulas: tuple[str, ...] = field(init=False, default=())
     """Names of formulas that were given in place of columns; see :meth:`bound`."""
+    by_choice: bool = False
+    """Whether it runs only in a project whose ``groups.toml`` names it."""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
 
 from ingestion.base.errors import CatalogError
 from ingestion.catalog.model import (
@@ -18,19 +19,62 @@ from ingestion.catalog.model import (
 )
 from ingestion.catalog.quality import Identity, Quality
 
-FRAMES = ("1d",)
-"""Length of the bars that values describe."""
+DAILY = "1d"
+
+
+class Frame(NamedTuple):
+    """A length of bars."""
+
+    suffix: str
+    """What the scanner's names of its columns end in."""
+    seconds: int | None = None
+    """Where bars divide a session; None where a bar is one session or several."""
+
+
+FRAMES = {
+    "1m": Frame("|1", 60),
+    "5m": Frame("|5", 300),
+    "15m": Frame("|15", 900),
+    "30m": Frame("|30", 1_800),
+    "1h": Frame("|60", 3_600),
+    "2h": Frame("|120", 7_200),
+    "4h": Frame("|240", 14_400),
+    DAILY: Frame(""),
+    "1w": Frame("|1W"),
+    "1mo": Frame("|1M"),
+}
+"""All that the scanner has, by the names that groups use."""
+
+
+class BarCheck(StrEnum):
+    """Whether a row describes the bar that its instant and its frame let expect."""
+
+    EXPECTED = "expected"
+    """The bar that ran, or the last one before the market closed."""
+    EARLIER = "earlier"
+    """An older one: the symbol has not traded since, or its feed stands still."""
+    LATER = "later"
+    """One that had not begun."""
+    MISPLACED = "misplaced"
+    """None that begins there, by the sessions of its exchange."""
+    UNKNOWN = "unknown"
+    """The scanner does not say which bar, or the hours of the exchange are not known."""
+
 
 _STAMP = Identity("timestamp", (("event_timestamp", 1.0),))
 
-_BAR_TIMES = (
-    replace(BAR_TIMESTAMP, scanner="time"),
-    Column(
-        "bar_update_timestamp",
-        Dtype.TIMESTAMP,
-        "last tick in that bar",
-        scanner="last_bar_update_time",
-    ),
+_BAR_UPDATE = Column(
+    "bar_update_timestamp",
+    Dtype.TIMESTAMP,
+    "last tick in that bar",
+    scanner="last_bar_update_time",
+)
+_BAR_CHECK = Column(
+    "bar_check",
+    Dtype.STRING,
+    "whether that is the bar to expect by the sessions of its exchange",
+    values=tuple(BarCheck),
+    nullable=False,
 )
 
 
@@ -38,8 +82,8 @@ _BAR_TIMES = (
 class Source:
     """What every source says."""
 
-    frame: str = "1d"
-    """Length of the bars that the values describe."""
+    frame: str = DAILY
+    """Length of the bars that the values describe, of :data:`FRAMES`."""
 
     command: ClassVar[str]
     """What brings rows: a command of ``tvfeast``."""
@@ -48,7 +92,7 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.frame not in FRAMES:
-            raise CatalogError(f"{self.frame!r} is no frame: {', '.join(FRAMES)} is")
+            raise CatalogError(f"{self.frame!r} is no frame: {', '.join(FRAMES)} are")
 
     def column(self, feature: Column) -> Column:
         """Return a feature's column as rows of this source have it.
@@ -72,7 +116,7 @@ class Source:
 
     @property
     def served_times(self) -> tuple[Column, ...]:
-        """Instants that are served with the features."""
+        """What is served with the features to say which bar they describe."""
         return ()
 
     @property
@@ -109,18 +153,42 @@ class Scanner(Source):
     of_closed_bars: ClassVar[bool] = False
 
     def column(self, feature: Column) -> Column:
-        """Return the column with the scanner's name for it: its own where none is given."""
-        return replace(feature, scanner=feature.scanner or feature.name)
+        """Return the column with the scanner's name for it: its own where none is given.
+
+        In a frame other than the daily one that name ends in the frame's suffix.
+
+        Examples
+        --------
+        >>> Scanner(frame="1h").column(Column("RSI[1]")).scanner
+        'RSI[1]|60'
+        """
+        name = (feature.scanner or feature.name).removesuffix(self._suffix)
+        return replace(feature, scanner=f"{name}{self._suffix}")
 
     def columns(self, features: Sequence[Column]) -> tuple[Column, ...]:
-        """Return the features between the keys and the instants; then the bar's times."""
+        """Return the features between the keys and the instants; then what says which bar it is."""
         instants = (EVENT_TIMESTAMP, CREATED_TIMESTAMP)
-        return (TIMESTAMP, SYMBOL, *features, *instants, *_BAR_TIMES)
+        return (TIMESTAMP, SYMBOL, *features, *instants, *self.served_times)
 
     @property
     def served_times(self) -> tuple[Column, ...]:
-        """The bar's open, and its last tick."""
-        return _BAR_TIMES
+        """The bar's open, its last tick and, but for daily bars, whether it is the one to expect.
+
+        Examples
+        --------
+        >>> [(each.name, each.scanner) for each in Scanner(frame="1h").served_times][::2]
+        [('bar_timestamp', 'time|60'), ('bar_check', None)]
+        """
+        opens = replace(BAR_TIMESTAMP, scanner=f"time{self._suffix}")
+        ticks = replace(_BAR_UPDATE, scanner=f"{_BAR_UPDATE.scanner}{self._suffix}")
+        if self.frame == DAILY:
+            return opens, ticks
+        meaning = f"open of the bar of {self.frame} that the values describe"
+        return replace(opens, meaning=meaning), ticks, _BAR_CHECK
+
+    @property
+    def _suffix(self) -> str:
+        return FRAMES[self.frame].suffix
 
     @property
     def own_market(self) -> str | None:
@@ -142,6 +210,11 @@ class FromBars(Source):
 
     command: ClassVar[str] = "local-features"
     of_closed_bars: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frame != DAILY:
+            raise CatalogError(f"bars of {self.frame} are not stored: only {DAILY} can be computed")
 
     def column(self, feature: Column) -> Column:
         """Return the column; nothing of it is asked of the scanner."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -13,14 +14,14 @@ from ingestion.cli.output import show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
-    from ingestion.jobs.audit.catalog_check import CatalogListing, CheckedCatalog
+    from ingestion.jobs.audit.catalog_check import CatalogListing, CheckedCatalog, GroupListing
 
 
 @cli.group("catalog", invoke_without_command=True)
 @json_option
 @click.pass_context
 def catalog_command(context: click.Context, as_json: bool) -> None:
-    """List the feature groups, services and universes that there are."""
+    """List the groups, services and universes that there are, and groups that can be chosen."""
     from ingestion.jobs.audit.catalog_check import list_catalog
 
     if context.invoked_subcommand is None:
@@ -45,22 +46,30 @@ def catalog_text(listing: CatalogListing) -> str:
     """Return the groups, the services and the universes as tables."""
     from tabulate import tabulate
 
-    groups = [
-        [group.name, group.source, len(group.features), f"{group.ttl.days} d", group.meaning]
-        for group in listing.groups
-    ]
     services = [
         [service.name, ", ".join(service.default_for), ", ".join(service.parts)]
         for service in listing.services
     ]
     universes = [[each.name, each.source, each.meaning] for each in listing.universes]
     tables = [
-        tabulate(groups, ["group", "rows from", "features", "ttl", "meaning"]),
+        _groups_table(listing.groups, "group"),
         tabulate(services, ["service", "default for", "parts"]),
     ]
     if universes:
         tables.append(tabulate(universes, ["universe", "symbols from", "meaning"]))
+    if listing.others:
+        tables.append(_groups_table(listing.others, "runs if groups.toml lists it"))
     return "\n\n".join(tables)
+
+
+def _groups_table(groups: Iterable[GroupListing], title: str) -> str:
+    from tabulate import tabulate
+
+    rows = [
+        [group.name, group.source, len(group.features), f"{group.ttl.days} d", group.meaning]
+        for group in groups
+    ]
+    return tabulate(rows, [title, "rows from", "features", "ttl", "meaning"])
 
 
 def check_text(checked: CheckedCatalog) -> str:

@@ -208,10 +208,17 @@ def ingest_text(result: FeatureIngestResult) -> str:
     stopped = result.quality.quarantined.num_rows if result.quality else 0
     quarantined = f", {stopped:,} of them quarantined" if stopped else ""
     unknown = _unknown(report.unknown_columns, "null in these rows")
+    bars = _bar_checks_text(result.bar_checks)
     return (
         f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}{unknown}"
-        f"\n{report}\n{result.part}"
+        f"{bars}\n{report}\n{result.part}"
     )
+
+
+def _bar_checks_text(checks: Mapping[str, int]) -> str:
+    """Return how many rows describe another bar than the one to expect; a flow shows this too."""
+    told = [f"{count:,} {check}" for check, count in checks.items() if check != "expected"]
+    return f"; bars not as expected (kept, see bar_check): {', '.join(told)}" if told else ""
 
 
 def _unknown(columns: Sequence[str], consequence: str) -> str:

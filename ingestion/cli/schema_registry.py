@@ -35,6 +35,8 @@ def _dataset(dataset: Dataset) -> Iterator[str]:
     yield f"- key: {', '.join(f'`{name}`' for name in dataset.key)}; `date=` of `{dataset.event}`"
     if isinstance(dataset, FeatureGroup):
         yield f"- time to live: {_days(dataset.ttl)}"
+        if dataset.by_choice:
+            yield "- runs in a project whose `groups.toml` lists it"
     yield ""
     yield "| column | type | null | unit | values | scanner column | meaning |"
     yield "|---|---|---|---|---|---|---|"
@@ -44,7 +46,8 @@ def _dataset(dataset: Dataset) -> Iterator[str]:
 
 def _row(column: Column) -> str:
     null = "yes" if column.nullable else "no"
-    scanner = f"`{column.scanner}`" if column.scanner else ""
+    # A table's cell ends at a bar, and of a frame's columns the names have one.
+    scanner = f"`{column.scanner}`".replace("|", r"\|") if column.scanner else ""
     cells = (
         f"`{column.name}`",
         column.dtype.value,

@@ -10,6 +10,7 @@ from pathlib import Path
 from ingestion.base.errors import CandidatesError
 from ingestion.catalog import Catalog, FeatureGroup, Scanner
 from ingestion.catalog.formula import Formula
+from ingestion.catalog.sources import DAILY
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 
@@ -58,6 +59,8 @@ class CatalogListing:
     universes: tuple[UniverseListing, ...]
     datasets: tuple[str, ...]
     """The lakehouse's other datasets."""
+    others: tuple[GroupListing, ...] = ()
+    """Groups that are declared and do not run: ``groups.toml`` may list them."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,7 @@ def list_catalog(catalog: Catalog, formulas: Mapping[str, Formula] | None = None
     """
     whole = {name for name, each in (formulas or {}).items() if each.look_back == "all"}
     return CatalogListing(
-        groups=tuple(
-            GroupListing(
-                name=group.name,
-                meaning=group.meaning,
-                source=_source(group, whole),
-                ttl=group.ttl,
-                features=tuple(column.name for column in group.features if not column.retired),
-                storage=group.storage,
-            )
-            for group in catalog.groups
-        ),
+        groups=tuple(_listing(group, whole) for group in catalog.groups),
         services=tuple(
             ServiceListing(each.name, each.meaning, tuple(each.parts), tuple(each.default_for))
             for each in catalog.services
@@ -106,7 +99,21 @@ def list_catalog(catalog: Catalog, formulas: Mapping[str, Formula] | None = None
             UniverseListing(each.name, each.meaning, each.summary, each.max_age)
             for each in catalog.universes
         ),
-        datasets=tuple(each.name for each in catalog.datasets if each not in catalog.groups),
+        datasets=tuple(
+            each.name for each in catalog.datasets if not isinstance(each, FeatureGroup)
+        ),
+        others=tuple(_listing(group, whole) for group in catalog.others),
+    )
+
+
+def _listing(group: FeatureGroup, whole: Set[str]) -> GroupListing:
+    return GroupListing(
+        name=group.name,
+        meaning=group.meaning,
+        source=_source(group, whole),
+        ttl=group.ttl,
+        features=tuple(column.name for column in group.features if not column.retired),
+        storage=group.storage,
     )
 
 
@@ -171,6 +178,8 @@ def _unreadable_symbols(catalog: Catalog) -> Iterator[str]:
 
 def _source(group: FeatureGroup, whole: Set[str]) -> str:
     if isinstance(group.source, Scanner):
-        return f"scanner, {group.source.market}" if group.source.market else "scanner"
+        frame = "" if group.source.frame == DAILY else f", bars of {group.source.frame}"
+        market = f", {group.source.market}" if group.source.market else ""
+        return f"scanner{market}{frame}"
     reading_all = [each.name for each in group.features if each.name in whole and not each.retired]
     return f"bars; all of them for {', '.join(reading_all)}" if reading_all else "bars"

@@ -17,6 +17,7 @@ from ingestion.base.instants import from_micros
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
+from ingestion.catalog.sources import DAILY
 from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
@@ -26,7 +27,8 @@ from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.lakehouse.run_files import RunFile
 from ingestion.markets.feeds import Feeds
-from ingestion.markets.hours import BarState, bar_close, bar_state
+from ingestion.markets.frames import bar_state_in, frame_close
+from ingestion.markets.hours import BarState, bar_close
 from ingestion.markets.symbols import symbol_problem
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
@@ -261,9 +263,12 @@ def _bar(
     opened: datetime | None = values["bar_timestamp"]
     if opened is None:
         return None
-    seconds = int(opened.timestamp())
-    close = datetime.fromtimestamp(bar_close(symbol, seconds), UTC)
+    seconds, frame = int(opened.timestamp()), group.source.frame
+    closes = bar_close(symbol, seconds) if frame == DAILY else frame_close(symbol, frame, seconds)
+    close = opened if closes is None else datetime.fromtimestamp(closes, UTC)
     of_day = by_date(list_parts(lakehouse, OHLCV_1D, close.date())).get(close.date(), [])
+    if frame != DAILY:  # the lakehouse has none of these bars
+        of_day = []
     stored = [
         row
         for row in versions_of(lakehouse, OHLCV_1D, of_day, symbol)
@@ -277,7 +282,8 @@ def _bar(
     state = BarState.CLOSED
     if not is_final:
         known_at = values["timestamp"]
-        state = bar_state(symbol, seconds, known_at, Feeds(lakehouse).delay(symbol, known_at))
+        delay = Feeds(lakehouse).delay(symbol, known_at)
+        state = bar_state_in(frame, symbol, seconds, known_at, delay)
     return Bar(
         open=opened,
         close=close,

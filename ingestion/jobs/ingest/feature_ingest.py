@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import FEEDS, UPDATE_MODE, Dtype, FeatureGroup
+from ingestion.catalog.sources import BarCheck
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
     Progress,
@@ -31,6 +33,8 @@ from ingestion.lakehouse import (
     newest_between,
 )
 from ingestion.markets.feeds import Feeds
+from ingestion.markets.frames import bar_check
+from ingestion.markets.hours import feed_delay
 from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.check import CheckReport
@@ -61,6 +65,8 @@ class FeatureIngestResult:
     """None if every symbol had a row inside the resume window."""
     quality: CheckReport | None = None
     """None likewise."""
+    bar_checks: Mapping[str, int] = field(default_factory=dict)
+    """Rows by :class:`~ingestion.catalog.sources.BarCheck`, of a group with a frame of its own."""
 
 
 def feature_ingest(
@@ -115,7 +121,8 @@ def feature_ingest(
             fewest = max(1, covered - report.resumed)
             checked = check_at_door(project, group, rows, run.id, fewest=fewest, feeds=feeds)
             told |= {"quality": checked, "verdict": checked.verdict}
-        run.tell(**told)
+        checks = _bar_checks(rows)
+        run.tell(**told, **({"bar_checks": checks} if checks else {}))
         refuse_unless_enough(report, run)
         part = None
         if checked is not None:
@@ -127,7 +134,7 @@ def feature_ingest(
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
             part = append_part(project.lakehouse, group, accepted, run.id)
-    return FeatureIngestResult(report, run.receipt, part, checked)
+    return FeatureIngestResult(report, run.receipt, part, checked, checks)
 
 
 def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
@@ -199,6 +206,8 @@ def _table(group: FeatureGroup, snapshot: Snapshot, known_at: datetime) -> pa.Ta
         "event_timestamp": [known_at] * size,
         "created_timestamp": [max(clock.now(), known_at)] * size,
     }
+    if any(column.name == _BAR_CHECK for column in group.columns):
+        stamped[_BAR_CHECK] = pa.array(_checked_bars(group, snapshot, known_at), pa.string())
     values = zip(*snapshot.rows.values(), strict=True) if size else [()] * len(snapshot.columns)
     scanned = {
         column.name: pa.array(cells, _SCANNED_TYPES[column.dtype])
@@ -216,6 +225,35 @@ def _table(group: FeatureGroup, snapshot: Snapshot, known_at: datetime) -> pa.Ta
         schema=schema,
     )
 
+
+def _checked_bars(
+    group: FeatureGroup, snapshot: Snapshot, known_at: datetime
+) -> Iterator[BarCheck]:
+    """Yield for each row whether it describes the bar to expect."""
+    names = [column.name for column in snapshot.columns]
+    bar, mode = names.index("bar_timestamp"), names.index(UPDATE_MODE.name)
+    last = int(known_at.timestamp())
+    for symbol, row in snapshot.rows.items():
+        opened, feed = row[bar], row[mode]
+        asked_at = int(snapshot.asked_at.get(symbol, known_at).timestamp())
+        yield bar_check(
+            symbol,
+            group.source.frame,
+            opened // 1_000_000 if isinstance(opened, int) else None,
+            asked_at,
+            last,
+            feed_delay(feed if isinstance(feed, str) else None),
+        )
+
+
+def _bar_checks(rows: pa.Table) -> dict[str, int]:
+    if _BAR_CHECK not in rows.column_names:
+        return {}
+    count = Counter(rows[_BAR_CHECK].to_pylist())
+    return {check: count[check] for check in BarCheck if count[check]}
+
+
+_BAR_CHECK = "bar_check"
 
 _SCANNED_TYPES = {
     Dtype.DOUBLE: pa.float64(),

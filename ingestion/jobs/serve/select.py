@@ -25,7 +25,8 @@ from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered, 
 from ingestion.lakehouse import list_parts, newest_between, newest_known
 from ingestion.lakehouse.current import Known
 from ingestion.markets.feeds import Feeds
-from ingestion.markets.hours import BarState, bar_state
+from ingestion.markets.frames import bar_state_in, frame_length
+from ingestion.markets.hours import BarState
 from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
 from ingestion.plugins.online.reading import View, read_rows, table_name
@@ -66,7 +67,9 @@ class SelectRequest:
     top: int | None = 20
     ascending: bool = False
     max_bar_age: timedelta = timedelta(days=4)
-    """Longest time since a bar's open; a halted symbol's last bar is stamped afresh every day."""
+    """Longest time since a bar's open; a halted symbol's last bar is stamped afresh every day.
+
+    A bar of a week or month may be older by its length."""
     closed_only: bool = False
     as_of: datetime | None = None
     group: str | None = None
@@ -506,11 +509,13 @@ def _judge(
         return "future", None
     if at - row.known_at > group.ttl:
         return "expired", None
-    if row.bar_open is not None and at - row.bar_open > request.max_bar_age:
+    frame = group.source.frame
+    longest = request.max_bar_age + frame_length(frame)
+    if row.bar_open is not None and at - row.bar_open > longest:
         return "stale_bar", None
     opened = None if row.bar_open is None else int(row.bar_open.timestamp())
     known_at = int(row.known_at.timestamp())
-    state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
+    state = bar_state_in(frame, symbol, opened, known_at, feeds.delay(symbol, known_at))
     if group.source.of_closed_bars:
         state = BarState.CLOSED
     if request.closed_only and state is not BarState.CLOSED:
