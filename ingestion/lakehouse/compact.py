@@ -34,7 +34,7 @@ from ingestion.lakehouse.ledger import Entry, Ledger, confirm, read_ledger
 from ingestion.lakehouse.origins import Provenance, merged_metadata
 from ingestion.lakehouse.parts import Part, list_parts, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
-from ingestion.lakehouse.writer import create_parts
+from ingestion.lakehouse.writer import create_parts, write_parquet
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def merge_parts(
     metadata = merged_metadata(run_id, origins, of_row) | record(rows.schema)
     made = lakehouse.stage(run_id) / f"{dataset.name}-{day}.parquet"
     merged = with_replaced(rows.replace_schema_metadata(metadata), replaced)
-    pq.write_table(merged, made, compression="zstd")
+    write_parquet(merged, made)
     if not pq.ParquetFile(made).read().equals(rows):
         raise CorruptPart(f"{made} does not read as it was written: check the disk")
     names = tuple(part.key for part in parts)

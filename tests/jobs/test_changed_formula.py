@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused
-from ingestion.catalog import OHLCV_1D
+from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.cli.commands import cli
 from ingestion.jobs.audit.catalog_check import check_catalog
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -22,7 +23,15 @@ from ingestion.jobs.compute import publication as job
 from ingestion.jobs.compute.definitions import changed_formulas, difference
 from ingestion.jobs.compute.local_features import backfill, local_features, plan_backfill
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current
+from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    append_part,
+    append_parts,
+    arrow_schema,
+    list_parts,
+    read_current,
+)
 from ingestion.project import Project
 
 SYMBOLS = ("BINANCE:BTCUSDT", "BINANCE:ETHUSDT")
@@ -252,17 +261,20 @@ def test_a_span_is_not_enough_and_is_remembered(computed: World):
 
 
 def test_a_killed_backfill_is_remembered(computed: World, monkeypatch: pytest.MonkeyPatch):
-    written = []
+    written: list[Part] = []
 
-    def dies(*arguments: object) -> Path:
+    def dies(
+        place: Lakehouse, dataset: Dataset, several: list[pa.Table], run_id: str
+    ) -> list[Part]:
+        parts = append_parts(place, dataset, several[: 5 - len(written)], run_id)
+        written.extend(parts)
         if len(written) == 5:
             raise KeyboardInterrupt
-        written.append(append_part(*arguments))
-        return written[-1]
+        return parts
 
     computed.declare(PERCENT)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "append_part", dies)
+        patch.setattr(job, "append_parts", dies)
         patch.setattr("ingestion.runs.run.Run.__exit__", lambda *_: None)  # a kill, at once
         with pytest.raises(KeyboardInterrupt):
             backfill(computed.project, *EVER)
@@ -279,12 +291,12 @@ def test_a_killed_backfill_is_remembered(computed: World, monkeypatch: pytest.Mo
 def test_a_backfill_that_wrote_nothing_changes_nothing(
     computed: World, monkeypatch: pytest.MonkeyPatch
 ):
-    def fails(*_: object) -> Path:
+    def fails(*_: object) -> Never:
         raise OSError(28, "No space left on device")
 
     computed.declare(PERCENT)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "append_part", fails)
+        patch.setattr(job, "append_parts", fails)
         with pytest.raises(OSError, match="No space"):
             backfill(computed.project, *EVER)
     computed.declare(GAP)

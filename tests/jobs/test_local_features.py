@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from ingestion.lakehouse import (
     Lakehouse,
     Part,
     append_part,
+    append_parts,
     arrow_schema,
     list_parts,
     read_current,
@@ -215,14 +217,17 @@ def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
 
         return call
 
-    def append(place: Lakehouse, dataset: Dataset, rows: pa.Table, run_id: str) -> Part:
-        assert set(rows["created_timestamp"].to_pylist()) == {clock.now()}
-        part = append_part(place, dataset, rows, run_id)
+    def append(
+        place: Lakehouse, dataset: Dataset, several: list[pa.Table], run_id: str
+    ) -> list[Part]:
+        for rows in several:
+            assert set(rows["created_timestamp"].to_pylist()) == {clock.now()}
+        parts = append_parts(place, dataset, several, run_id)
         at(clock.now() + timedelta(minutes=1))
-        return part
+        return parts
 
     at(bars["event_timestamp"][-1].as_py())  # young enough for the checks of what is served
-    monkeypatch.setattr(publication, "append_part", append)
+    monkeypatch.setattr(publication, "append_parts", append)
     for module, name in ((job, "spill_by_symbol"), (publication, "check_at_door")):
         monkeypatch.setattr(module, name, taking_a_minute(getattr(module, name)))
     load(lakehouse, bars, after=date(2021, 4, 1))
@@ -257,6 +262,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Never
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.project import Project
 print("started", flush=True)
@@ -310,15 +316,13 @@ def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
     """On a clock that moves on, the rows of the dead run are newer than all bars."""
     load(lakehouse, bars)
     at(WRITTEN + timedelta(hours=1))
-    appended = iter(range(5))
 
-    def dying(*arguments) -> Path:
-        if next(appended, None) is None:
-            raise KeyboardInterrupt
-        return append_part(*arguments)
+    def dying(place: Lakehouse, dataset: Dataset, several: list[pa.Table], run_id: str) -> Never:
+        append_parts(place, dataset, several[:5], run_id)
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(publication, "append_part", dying)
+        patched.setattr(publication, "append_parts", dying)
         with pytest.raises(KeyboardInterrupt):
             local_features(lakehouse)
     at(WRITTEN + timedelta(hours=2))

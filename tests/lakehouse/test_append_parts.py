@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base import disk
@@ -125,3 +126,12 @@ def test_all_of_them_are_announced_and_synced_before_they_appear_and_their_folde
     there = told.index("there")
     assert {"announced", *(f"_tmp/run/{n}.parquet" for n in range(3))} <= set(told[:there])
     assert {f"{OHLCV_1D.storage}/date=2021-03-0{n}" for n in (1, 2, 3)} <= set(told[there:])
+
+
+def test_measured_values_are_written_without_a_dictionary_that_nobody_needs(tmp_path: Path) -> None:
+    (part,) = append_parts(LocalDisk(tmp_path), OHLCV_1D, [bars(0, "B", "A")], "run")
+    group = pq.read_metadata(part.path).row_group(0)
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    encoded = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page}
+    assert "symbol" in encoded
+    assert not encoded & {"open", "high", "low", "close", "volume", "split_ratio"}

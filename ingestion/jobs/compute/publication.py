@@ -22,7 +22,7 @@ from ingestion.jobs.compute.changes import Changes, changes_of, row_keys
 from ingestion.jobs.compute.transpose import Names, stamped
 from ingestion.lakehouse import (
     Part,
-    append_part,
+    append_parts,
     by_date,
     created_after,
     created_at,
@@ -140,22 +140,35 @@ class _Group:
         changed = {day: each.rows for day, each in found.items()}
         # The newest date, if it is young enough to be served; there is none in history alone.
         served = newest if self._began.date() - newest <= self._group.ttl else None
+        accepted_rows: list[tuple[pa.Table, datetime | None, bool]] = []
         for day, accepted in self._accepted(changed, served, holes):
             self.quarantined += changed[day].num_rows - accepted.num_rows
             restated, defined = found[day].by_reason(accepted)
             for rows in (restated, defined):
                 if rows.num_rows:
-                    part = self._append(rows, found[day].newest)
-                    if rows is defined:
-                        self.rows_defined += rows.num_rows
-                        self.defined.append(part)
+                    accepted_rows.append((rows, found[day].newest, rows is defined))
+        self._append(accepted_rows)
 
-    def _append(self, rows: pa.Table, newest: datetime | None) -> Part:
-        self.rows_written += rows.num_rows
-        rows = created_at(rows, created_after(max(clock.now(), self._began), newest))
-        part = append_part(self._project.lakehouse, self._group, rows, self._run.id)
-        self.parts.append(part)
-        return part
+    def _append(self, several: list[tuple[pa.Table, datetime | None, bool]]) -> None:
+        """Write a part for each of several tables: the disk is waited for once.
+
+        Parameters
+        ----------
+        several
+            Rows of one date, when the newest that they may replace was created, and whether they
+            are written for a definition.
+        """
+        if not several:
+            return
+        now = max(clock.now(), self._began)
+        tables = [created_at(rows, created_after(now, newest)) for rows, newest, _ in several]
+        parts = append_parts(self._project.lakehouse, self._group, tables, self._run.id)
+        self.parts += parts
+        for part, (rows, _, is_defined) in zip(parts, several, strict=True):
+            self.rows_written += rows.num_rows
+            if is_defined:
+                self.rows_defined += rows.num_rows
+                self.defined.append(part)
 
     def _accepted(
         self, changed: dict[date, pa.Table], served: date | None, holes: OpenHoles
