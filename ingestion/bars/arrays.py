@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.arrow import to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.base.spill import Spill, runs
 
@@ -119,6 +120,7 @@ class SymbolTable:
         self.names = list(names)
         """Each symbol stands at its number."""
         self._numbers = {name: number for number, name in enumerate(self.names)}
+        self._last: tuple[pa.ChunkedArray, NDArray[np.int32]] | None = None
 
     def number(self, symbol: str) -> int:
         """Return a symbol's number; a new symbol gets the next one."""
@@ -128,11 +130,13 @@ class SymbolTable:
         return number
 
     def numbers(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
-        """Return the number of each row of a column of symbols."""
-        encoded = symbols.combine_chunks().dictionary_encode()
-        met = np.array([self.number(name) for name in encoded.dictionary.to_pylist()], np.int32)
-        numbers: NDArray[np.int32] = met[encoded.indices.to_numpy()]
-        return numbers
+        """Return the number of each row of a column of symbols; the array is not to be changed."""
+        # Most dates have the symbols of the date before.
+        if self._last is None or not symbols.equals(self._last[0]):
+            encoded = symbols.combine_chunks().dictionary_encode()
+            met = np.array([self.number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+            self._last = symbols, met[to_numpy(encoded.indices)]
+        return self._last[1]
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def among(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool
 
 def close_seconds(rows: pa.Table) -> NDArray[np.int64]:
     """Return when stored bars closed, Unix seconds, from their ``event_timestamp``."""
-    closes: NDArray[np.int64] = rows["event_timestamp"].cast(pa.int64()).to_numpy()
+    closes: NDArray[np.int64] = to_numpy(rows["event_timestamp"])
     return closes // MICROSECONDS
 
 

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
+from ingestion.base.arrow import empty_table, to_rows
 from ingestion.base.instants import utc, utc_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
@@ -177,8 +178,10 @@ class Attendance:
     def _add_to_market(
         self, market: _Market, numbers: NDArray[np.int32], sessions: NDArray[np.int64]
     ) -> None:
-        order = np.lexsort((sessions, numbers))
-        number, session = numbers[order].astype(np.int64), sessions[order]
+        if len(numbers) > 1 and not (numbers[1:] > numbers[:-1]).all():
+            order = np.lexsort((sessions, numbers))
+            numbers, sessions = numbers[order], sessions[order]
+        number, session = numbers.astype(np.int64), sessions
         before = np.concatenate([[_NO_SESSION], session[:-1]])
         first = np.diff(number, prepend=_NO_SESSION) != 0
         before[first] = self._newest[number[first]]
@@ -397,7 +400,7 @@ def read_accepted(lakehouse: Lakehouse) -> list[Accepted]:
     rows = _accepted_rows(lakehouse).sort_by(
         [("timestamp", "ascending"), ("created_timestamp", "ascending")]
     )
-    newest = {(row["market"], row["session"]): row for row in rows.to_pylist()}
+    newest = {(row["market"], row["session"]): row for row in to_rows(rows)}
     return [
         Accepted(
             row["market"],
@@ -442,7 +445,7 @@ def record_accepted(
 def _accepted_rows(lakehouse: Lakehouse) -> pa.Table:
     def read() -> pa.Table:
         parts = [read_part(part, ACCEPTED_HOLES) for part in list_parts(lakehouse, ACCEPTED_HOLES)]
-        return pa.concat_tables([_ACCEPTED_SCHEMA.empty_table(), *parts])
+        return pa.concat_tables([empty_table(_ACCEPTED_SCHEMA), *parts])
 
     return reading_again(read)
 
@@ -460,9 +463,7 @@ class Missed:
 def read_missed(lakehouse: Lakehouse) -> list[Missed]:
     """Return the bars that were ever found to be missed, imported since or not."""
     rows = read_current(list_parts(lakehouse, MISSED_BARS), MISSED_BARS)
-    return [
-        Missed(row["symbol"], row["timestamp"], row["previous_close"]) for row in rows.to_pylist()
-    ]
+    return [Missed(row["symbol"], row["timestamp"], row["previous_close"]) for row in to_rows(rows)]
 
 
 def record_missed(

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import to_numpy
 from ingestion.catalog import WITHDRAWN
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def of_each_source(sources: pa.ChunkedArray, answer: Callable[[Source], Any]) ->
     """
     encoded = sources.combine_chunks().dictionary_encode()
     answers = [answer(Source.parse(text)) for text in encoded.dictionary.to_pylist()]
-    found: NDArray[Any] = np.array(answers or [answer(SCANNER)])[encoded.indices.to_numpy()]
+    found: NDArray[Any] = np.array(answers or [answer(SCANNER)])[to_numpy(encoded.indices)]
     return found
 
 

@@ -41,6 +41,7 @@ from ingestion.bars.arrays import (
 )
 from ingestion.bars.source import Source, of_each_source
 from ingestion.base import clock
+from ingestion.base.arrow import empty_table, from_numpy
 from ingestion.base.instants import DAY, MICROSECONDS, day_of_date, utc_date
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
@@ -239,7 +240,7 @@ def waiting_bars(lakehouse: Lakehouse, first: date = date.min, last: date = date
     Of all dates, or of some, both ends included. Sorted by and unique on (``symbol``,
     ``timestamp``).
     """
-    rows = pa.concat_tables([_HELD_SCHEMA.empty_table(), *_waiting_by_date(lakehouse, first, last)])
+    rows = pa.concat_tables([empty_table(_HELD_SCHEMA), *_waiting_by_date(lakehouse, first, last)])
     return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
 
 
@@ -252,7 +253,7 @@ def _waiting_by_date(
         if day > last:
             return
         rows = read_current(parts, HELD_BARS)
-        rows = rows.filter(pa.array(of_each_source(rows["source"], lambda it: not it.refused)))
+        rows = rows.filter(from_numpy(of_each_source(rows["source"], lambda it: not it.refused)))
         symbols = sorted(set(rows["symbol"].to_pylist()))
         # A bar that was stored, and withdrawn since, does not come back.
         there = read_current_of(
@@ -263,9 +264,8 @@ def _waiting_by_date(
             withdrawn=True,
         )
         known = set(symbols_and_closes(there))
-        yield rows.filter(
-            pa.array([key not in known for key in symbols_and_closes(rows)], pa.bool_())
-        )
+        is_new = [key not in known for key in symbols_and_closes(rows)]
+        yield rows.filter(from_numpy(np.array(is_new, dtype=bool)))
 
 
 class HeldByImports:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy, to_objects
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, WITHDRAWN, Dataset, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
@@ -50,7 +51,7 @@ def read_current(
     also = ["created_timestamp", *(["source"] if dataset == OHLCV_1D else [])]
     wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
-        return arrow_schema(dataset).empty_table().select(names)
+        return empty_table(arrow_schema(dataset)).select(names)
     rows = current(pa.concat_tables([read_part(part, dataset, wanted) for part in parts]))
     if dataset == OHLCV_1D and not withdrawn:
         rows = standing(rows)
@@ -74,7 +75,7 @@ def without_withdrawn(rows: pa.Table) -> pa.Table:
         return rows
     last = current(rows)
     gone = set(_keys(last.filter(is_withdrawn(last))))
-    return rows.filter(pa.array([key not in gone for key in _keys(rows)], pa.bool_()))
+    return rows.filter(from_numpy(np.array([key not in gone for key in _keys(rows)], dtype=bool)))
 
 
 def standing(rows: pa.Table) -> pa.Table:
@@ -109,7 +110,7 @@ def read_current_of(
     """
     wanted = [part for part in parts if _may_have(part, symbols)]
     rows = read_current(wanted, dataset, columns, withdrawn=withdrawn)
-    return rows.filter(pc.is_in(rows["symbol"], value_set=pa.array(symbols, pa.string())))
+    return rows.filter(pc.is_in(rows["symbol"], value_set=strings(symbols)))
 
 
 def _may_have(part: Part, symbols: Sequence[str]) -> bool:
@@ -141,8 +142,8 @@ def current(rows: pa.Table) -> pa.Table:
     same = np.ones(rows.num_rows - 1, dtype=bool)
     for name in KEYS:
         column = rows[name].combine_chunks()
-        same &= pc.equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
-    return rows.filter(pa.array(np.append(~same, True)))
+        same &= to_numpy(pc.equal(column[1:], column[:-1]))
+    return rows.filter(from_numpy(np.append(~same, True)))
 
 
 def by_date(parts: list[Part]) -> dict[date, list[Part]]:
@@ -210,8 +211,8 @@ def newest_known(
             if part.date != day and len(newest) == len(symbols):
                 break
             day = part.date
-            rows = read_part(part, group, columns).to_pydict()
-            for symbol, *times in zip(*rows.values(), strict=True):
+            rows = read_part(part, group, columns)
+            for symbol, *times in zip(*map(to_objects, rows.columns), strict=True):
                 known = Known(*times)
                 was_written = known.created <= at or not as_recorded
                 if symbol in symbols and known.event <= at and was_written:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import text, to_objects, to_rows
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.inspect import version_keys
@@ -56,7 +57,7 @@ def lacking(dataset: Dataset, parts: list[Part]) -> dict[tuple[str, int, datetim
         else:
             of_origin = [newer | {*origin.lacks} for origin in provenance.origins]
             lacks = [of_origin[number] for number in provenance.of_row] if any(of_origin) else []
-        keys = zip(*(column.to_pylist() for column in rows.columns), strict=True)
+        keys = zip(*map(to_objects, rows.columns), strict=True)
         found.update({key: names for key, names in zip(keys, lacks, strict=False) if names})
     return found
 
@@ -78,17 +79,17 @@ def versions_of(
     FileNotFoundError
         If a part is gone since it was listed.
     """
-    found = []
+    found, wanted = [], text(symbol)
     for part in parts:
         # Most parts on the way to a rare symbol do not have it.
         symbols = read_part(part, dataset, ["symbol"])["symbol"]
-        at = pc.indices_nonzero(pc.equal(symbols, symbol)).to_pylist()
-        if not at:
+        places = pc.indices_nonzero(pc.equal(symbols, wanted))
+        if not len(places):
             continue
         rows, schema = read_part(part, dataset), read_schema(part)
         provenance = _provenance(part, schema, rows)
         newer = {*rows.column_names} - {*schema.names}
-        for row, values in zip(at, rows.take(at).to_pylist(), strict=True):
+        for row, values in zip(places.to_pylist(), to_rows(rows.take(places)), strict=True):
             origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
             lacks = frozenset(newer | {*(origin.lacks if origin else ())})
             found.append(StoredRow(values, part.key, origin, lacks))

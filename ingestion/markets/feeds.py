@@ -12,6 +12,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from ingestion.base.arrow import to_rows
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FEEDS
 from ingestion.lakehouse import Lakehouse, list_parts, read_part
@@ -37,7 +38,7 @@ class Feeds:
 
     def observe(self, *tables: pa.Table) -> None:
         """Take rows of ``feeds`` that are not stored yet; they are later than those that are."""
-        observed = [row for table in tables for row in table.to_pylist()]
+        observed = [row for table in tables for row in to_rows(table)]
         for row in sorted(observed, key=lambda row: row["observed_at"]):
             instants, delays = self._of.setdefault(row["symbol"], ([], []))
             instants.append(int(row["observed_at"].timestamp()))

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.holes import OpenHoles
+from ingestion.base.arrow import to_numpy
+from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.catalog.formula import Formula
@@ -21,6 +25,7 @@ from ingestion.markets.feeds import Feeds
 
 _INSTANT = pa.timestamp("us", "UTC")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_NEVER = np.iinfo(np.int64).min
 _PART = "part"
 """Column of the number of the part that a row is from, while rows are being chosen."""
 
@@ -152,24 +157,23 @@ def newest_events(
     CorruptPart
         If a part of it cannot be read.
     """
+    first, last = to_micros(since), to_micros(until)
 
-    def read() -> pa.Table:
-        newest = pa.table({"symbol": pa.array([], pa.string()), "event": pa.array([], _INSTANT)})
+    def read() -> dict[str, datetime]:
+        symbols, newest = SymbolTable(), np.empty(0, dtype=np.int64)
         for part in list_parts(lakehouse, dataset, since.date()):
             if part.date > until.date():
                 break
             rows = read_part(part, dataset, ["symbol", dataset.event])
-            rows = rows.rename_columns(["symbol", "event"])
-            inside = pc.and_(
-                pc.greater_equal(rows["event"], _instant(since)),
-                pc.less_equal(rows["event"], _instant(until)),
-            )
-            both = pa.concat_tables([newest, rows.filter(inside)])
-            newest = both.group_by("symbol").aggregate([("event", "max")])
-            newest = newest.rename_columns(["symbol", "event"])
-        return newest
+            number, event = symbols.numbers(rows["symbol"]), to_numpy(rows[dataset.event])
+            more = len(symbols.names) - len(newest)
+            newest = np.append(newest, np.full(more, _NEVER)) if more else newest
+            inside = (event >= first) & (event <= last)
+            np.maximum.at(newest, number[inside], event[inside])
+        pairs = zip(symbols.names, newest.tolist(), strict=True)
+        return {symbol: from_micros(event) for symbol, event in pairs if event != _NEVER}
 
-    return dict(zip(*reading_again(read).to_pydict().values(), strict=True))
+    return reading_again(read)
 
 
 def newest_of_symbols(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:

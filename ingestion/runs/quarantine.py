@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import text, to_rows
 from ingestion.lakehouse import Lakehouse, run_file, run_files
 
 QUARANTINE_FILE = "quarantine.parquet"
@@ -39,7 +40,8 @@ def quarantined_rows(
     CorruptPart
         If a run's file cannot be read.
     """
+    named, of_symbol = text(dataset), text(symbol)
     for file in run_files(lakehouse, QUARANTINE_FILE):
         rows = file.read_table()
-        is_wanted = pc.and_(pc.equal(rows[DATASET], dataset), pc.equal(rows["symbol"], symbol))
-        yield from ((file.run_id, row) for row in rows.filter(is_wanted).to_pylist())
+        is_wanted = pc.and_(pc.equal(rows[DATASET], named), pc.equal(rows["symbol"], of_symbol))
+        yield from ((file.run_id, row) for row in to_rows(rows.filter(is_wanted)))

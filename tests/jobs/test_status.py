@@ -365,7 +365,7 @@ def test_a_further_look_is_shown_and_judged_with_the_rest(
     lakehouse: Project, monkeypatch: pytest.MonkeyPatch
 ):
     found = Section("moons", {"full": 1}, ("moons: 1 full",), ("a moon is full",), ("one waxes",))
-    monkeypatch.setattr(report_module, "LOOKS", (lambda settings, at: found,))
+    monkeypatch.setattr(report_module, "LOOKS", (lambda settings, at, recent: found,))
     report = status(lakehouse)
     assert (report.problems, report.warnings) == (("a moon is full",), ("one waxes",))
     assert plain(report)["sections"] == [{"name": "moons", "document": {"full": 1}}]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from ingestion.bars.recent import RecentBars
 from ingestion.jobs.audit.status.report import look_at_calendars
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.project import Project
@@ -35,7 +36,8 @@ def test_it_warns_sixty_days_before_the_end(
     lines = "".join(f"{day},{symbol},10,11,9,10,1\n" for symbol in ("SSE:600519", "OANDA:EURUSD"))
     path.write_text("date,symbol,open,high,low,close,volume\n" + old + lines)
     import_bars(settings, ImportRequest((path,)))
-    section = look_at_calendars(settings, instant)
+    recent = RecentBars.read(settings.lakehouse, date(2026, 1, 1), instant.date())
+    section = look_at_calendars(settings, instant, recent)
     assert [each.partition(":")[0] for each in section.warnings] == told
     assert section.problems == ()
     assert section.document == {"calendar_ends": {"SSE": "2026-12-31"}}

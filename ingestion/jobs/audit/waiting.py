@@ -10,16 +10,18 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import Split
 from ingestion.bars.holes import market_of, read_accepted
 from ingestion.bars.leaps import ratio_text
+from ingestion.bars.source import Source
 from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import waiting_bars
 from ingestion.bars.writing import as_withdrawn
+from ingestion.base.arrow import text, to_objects, to_rows
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.missing_sessions import find_holes
-from ingestion.lakehouse import Lakehouse, Part, by_date, is_withdrawn, list_parts, read_current_of
+from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, read_current_of
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
@@ -63,8 +65,8 @@ def notes_on_bars(
     """
     yield from _withdrawn(lakehouse, symbol, event)
     held = waiting_bars(lakehouse)
-    held = held.filter(pc.equal(held["symbol"], symbol))
-    closes = [each for each in held["event_timestamp"].to_pylist() if each <= as_of]
+    held = held.filter(pc.equal(held["symbol"], text(symbol)))
+    closes = [each for each in to_objects(held["event_timestamp"]) if each <= as_of]
     if closes:
         yield (
             f"{len(closes):,} bars since, from {min(closes):%Y-%m-%d} on, are held back until a "
@@ -78,9 +80,9 @@ def notes_on_bars(
 def _withdrawn(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[str]:
     of_day = by_date(list_parts(lakehouse, OHLCV_1D, event.date())).get(event.date(), [])
     rows = read_current_of(of_day, OHLCV_1D, [symbol], withdrawn=True)
-    rows = rows.filter(pc.equal(rows["event_timestamp"], event))
-    gone = rows.filter(is_withdrawn(rows)).to_pylist()
-    if gone and len(gone) == rows.num_rows:
+    of_event = [row for row in to_rows(rows) if row["event_timestamp"] == event]
+    gone = [row for row in of_event if Source.parse(row["source"]).withdrawn is not None]
+    if gone and len(gone) == len(of_event):
         last = max(map(as_withdrawn, gone), key=lambda each: each.created)
         yield (
             f"the bar that closed then was withdrawn on {last.created:%Y-%m-%d}: {last.why}; these "
@@ -102,7 +104,8 @@ def missing_in_window(
     event
         Close of the value's bar.
     """
-    market = market_of(symbol)
+    if (market := market_of(symbol)) is None:  # nobody knows its sessions
+        return ()
     accepted = {
         each.closes: MissingSession(each.session, f"{each.accepted_at:%Y-%m-%d}: {each.reason}")
         for each in read_accepted(lakehouse)
@@ -143,4 +146,4 @@ def _bars_back(
 
 def _closes(parts: list[Part], symbol: str) -> set[datetime]:
     rows = read_current_of(parts, OHLCV_1D, [symbol], ["symbol", "timestamp", "event_timestamp"])
-    return set(rows["event_timestamp"].to_pylist())
+    return set(to_objects(rows["event_timestamp"]))

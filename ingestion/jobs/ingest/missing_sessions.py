@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
+from numpy.typing import NDArray
 
-from ingestion.bars.arrays import SymbolTable, close_seconds
 from ingestion.bars.holes import (
     Accepted,
     Attendance,
@@ -27,23 +27,18 @@ from ingestion.bars.holes import (
     read_accepted,
     record_accepted,
 )
-from ingestion.bars.source import of_each_source
+from ingestion.bars.recent import BarsOfDay, RecentBars
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.instants import utc
+from ingestion.base.instants import MICROSECONDS, from_micros, utc
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
-from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
     Lakehouse,
     RunFile,
-    by_date,
-    list_parts,
-    read_part,
     run_file,
-    without_withdrawn,
 )
 from ingestion.markets.exchanges import CALENDARS
 from ingestion.markets.sessions import sessions_between
@@ -105,7 +100,7 @@ _GRACE = timedelta(hours=1)
 _NAMED = 10
 """Sessions that are listed one by one."""
 _DAY = timedelta(days=1)
-_COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
+_NO_MARKET = -1
 
 
 @dataclass(frozen=True)
@@ -138,15 +133,20 @@ class Holes:
     """By market whose bars came by import alone, its last session."""
 
 
-def find_holes(lakehouse: Lakehouse, at: datetime) -> Holes:
+def find_holes(lakehouse: Lakehouse, at: datetime, bars: RecentBars | None = None) -> Holes:
     """Look for sessions that are missing now.
+
+    Parameters
+    ----------
+    bars
+        Those of the last 90 days at least, if the caller has read them.
 
     Raises
     ------
     CorruptPart
         If a part of the last 90 days cannot be read.
     """
-    return _find(lakehouse, at, reading_again(lambda: _Recent.read(lakehouse, at)))
+    return _find(lakehouse, at, _Recent.look(lakehouse, at, bars))
 
 
 def _find(lakehouse: Lakehouse, at: datetime, recent: _Recent) -> Holes:
@@ -237,7 +237,7 @@ def accept_hole(
     request = {"market": market, "first": first, "last": last, "reason": reason}
     with Run.open(project, "accept-hole", request, file=RECEIPT_FILE) as run:
         now = clock.now()
-        recent = reading_again(lambda: _Recent.read(lakehouse, now))
+        recent = _Recent.look(lakehouse, now)
         # Sessions after the market's last bar count too, however early it is to ask.
         just_closed = recent.after_the_last(now, lambda _: timedelta(0))
         open_now = [*_find(lakehouse, now, recent).open, *just_closed]
@@ -302,41 +302,39 @@ class _Recent:
     """By market and close, the number of stored bars."""
 
     @classmethod
-    def read(cls, lakehouse: Lakehouse, at: datetime) -> _Recent:
-        first = (at - LOOKBACK).date()
-        recent = cls(Attendance(first, at.date()), {}, {})
-        symbols = SymbolTable()
-        for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first)).items():
-            if day > at.date():
-                break
-            rows = without_withdrawn(
-                pa.concat_tables([read_part(part, OHLCV_1D, _COLUMNS) for part in parts])
-            )
-            recent.attendance.add(
-                symbols.numbers(rows["symbol"]), close_seconds(rows), symbols.names
-            )
-            recent._note_lags(rows)
+    def look(cls, lakehouse: Lakehouse, at: datetime, bars: RecentBars | None = None) -> _Recent:
+        first, last = (at - LOOKBACK).date(), at.date()
+        bars = bars or RecentBars.read(lakehouse, first, last)
+        recent = cls(Attendance(first, last), {}, {})
+        by_name = [market_of(name) for name in bars.names]
+        markets = sorted({market for market in by_name if market is not None})
+        numbers = {market: number for number, market in enumerate(markets)}
+        market = np.array([numbers.get(name or "", _NO_MARKET) for name in by_name], np.int32)
+        for each in bars.days:
+            if first <= each.day <= last:
+                closes = each.close // MICROSECONDS
+                recent.attendance.add(each.symbol, closes, bars.names)
+                recent._note_lags(each, market[each.symbol], markets)
         return recent
 
-    def _note_lags(self, rows: pa.Table) -> None:
-        """Note how long after the close the bars of each market came."""
-        names = rows["symbol"].combine_chunks().dictionary_encode()
-        markets = [market_of(name) for name in names.dictionary.to_pylist()]
-        market = pa.array(markets, pa.string()).take(names.indices)
-        rows = rows.append_column("market", market)
-        scanned = of_each_source(rows["source"], lambda source: source.is_scanned)
-        rows = rows.append_column("scanned", pa.array(scanned))
-        groups = rows.group_by(["market", "event_timestamp", "scanned"])
-        told = groups.aggregate([("created_timestamp", "min"), ("symbol", "count_distinct")])
-        for row in told.to_pylist():
-            if row["market"] is None:
+    def _note_lags(
+        self, bars: BarsOfDay, market: NDArray[np.int32], markets: Sequence[str]
+    ) -> None:
+        """Note how many bars of each market there are, and how long after the close they came."""
+        for number in np.unique(market).tolist():
+            if number == _NO_MARKET:
                 continue
-            close, count = row["event_timestamp"], row["symbol_count_distinct"]
-            counts = self.symbols.setdefault(row["market"], {})
-            counts[close] = max(count, counts.get(close, 0))
-            if row["scanned"]:
-                lag = row["created_timestamp_min"] - close
-                self.lags.setdefault(row["market"], {})[close] = lag
+            own = market == number
+            for close, is_scanned in set(
+                zip(bars.close[own].tolist(), bars.is_scanned[own].tolist(), strict=True)
+            ):
+                those = own & (bars.close == close) & (bars.is_scanned == is_scanned)
+                count, instant = len(np.unique(bars.symbol[those])), from_micros(close)
+                counts = self.symbols.setdefault(markets[number], {})
+                counts[instant] = max(count, counts.get(instant, 0))
+                if is_scanned:
+                    created = from_micros(int(bars.created[those].min()))
+                    self.lags.setdefault(markets[number], {})[instant] = created - instant
 
     def overdue(self, lakehouse: Lakehouse, at: datetime) -> list[MissingSession]:
         """Return the sessions after a market's last one whose bars should have come.

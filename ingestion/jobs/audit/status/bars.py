@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from functools import partial
+from datetime import date, datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
-from ingestion.bars.source import of_each_source
-from ingestion.base.reading import reading_again
-from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import Lakehouse, by_date, list_parts, read_part, without_withdrawn
+from ingestion.bars.recent import RecentBars
+from ingestion.base.instants import from_micros, to_micros
 from ingestion.markets.symbols import exchange_of
 
-_INSTANT = pa.timestamp("us", "UTC")
-_KEPT = ["symbol", "event_timestamp", "source"]
-_COLUMNS = [*_KEPT, "timestamp", "created_timestamp"]
+_NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -58,51 +52,36 @@ class BarsStatus:
         return frozenset(each.exchange for each in self.markets if each.is_imported)
 
 
-def bars(lakehouse: Lakehouse, at: datetime, lookback: timedelta) -> BarsStatus:
+def bars(dates: Sequence[date], recent: RecentBars, at: datetime) -> BarsStatus:
     """Look at the bars that had closed at an instant.
 
     Parameters
     ----------
-    lookback
-        How long before the last bar's date the symbols are read from.
-
-    Raises
-    ------
-    CorruptPart
-        If a part of that span cannot be read.
+    dates
+        Those that have bars, in their order.
+    recent
+        The bars of the last 90 days of the history.
     """
-    return reading_again(partial(_bars, lakehouse, at, lookback))
-
-
-def _bars(lakehouse: Lakehouse, at: datetime, lookback: timedelta) -> BarsStatus:
-    parts = [part for part in list_parts(lakehouse, OHLCV_1D) if part.date <= at.date()]
-    if not parts:
-        return BarsStatus(0, None, None, 0, (), {})
-    tables = []
-    for day, of_day in by_date(parts).items():
-        if day >= parts[-1].date - lookback:
-            tables_of_day = [read_part(part, OHLCV_1D, _COLUMNS) for part in of_day]
-            rows = without_withdrawn(pa.concat_tables(tables_of_day)).select(_KEPT)
-            rows = rows.filter(pc.less_equal(rows["event_timestamp"], pa.scalar(at, _INSTANT)))
-            is_scanned = of_each_source(rows["source"], lambda source: source.is_scanned)
-            rows = rows.drop_columns(["source"]).append_column("scanned", pa.array(is_scanned))
-            tables.append(_by_symbol(rows))
-    rows = _by_symbol(pa.concat_tables(tables))
-    newest = dict(zip(rows["symbol"].to_pylist(), rows["event_timestamp"].to_pylist(), strict=True))
-    scanned = rows.filter(rows["scanned"])["symbol"].to_pylist()
+    newest = np.full(len(recent.names), _NEVER)
+    is_scanned = np.zeros(len(recent.names), dtype=bool)
+    for each in recent.days:
+        closed = each.close <= to_micros(at)
+        np.maximum.at(newest, each.symbol[closed], each.close[closed])
+        is_scanned[each.symbol[closed & each.is_scanned]] = True
+    events = {
+        name: from_micros(close)
+        for name, close in zip(recent.names, newest.tolist(), strict=True)
+        if close != _NEVER
+    }
+    scanned = frozenset(exchange_of(recent.names[at]) for at in np.flatnonzero(is_scanned))
     return BarsStatus(
-        dates=len({part.date for part in parts}),
-        first=parts[0].date,
-        last=parts[-1].date,
-        symbols=len(newest),
-        markets=_markets(newest, frozenset(map(exchange_of, scanned))),
-        newest=newest,
+        dates=len(dates),
+        first=dates[0] if dates else None,
+        last=dates[-1] if dates else None,
+        symbols=len(events),
+        markets=_markets(events, scanned),
+        newest=events,
     )
-
-
-def _by_symbol(rows: pa.Table) -> pa.Table:
-    grouped = rows.group_by("symbol").aggregate([("event_timestamp", "max"), ("scanned", "any")])
-    return grouped.rename_columns(["symbol", "event_timestamp", "scanned"])
 
 
 def _markets(newest: Mapping[str, datetime], scanned: frozenset[str]) -> tuple[MarketBars, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import pyarrow.compute as pc
-
+from ingestion.base.arrow import to_numpy
+from ingestion.base.instants import from_micros
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
@@ -139,8 +139,9 @@ def _newest_of_all(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> d
     """Return the newest event of a history that ended long ago."""
     parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
     events = [
-        pc.max(read_part(part, group, ["event_timestamp"])["event_timestamp"]).as_py()
+        event
         for part in parts
         if part.date == parts[-1].date
+        for event in to_numpy(read_part(part, group, [group.event])[group.event]).tolist()
     ]
-    return max((event for event in events if event is not None), default=None)
+    return from_micros(max(events)) if events else None

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ingestion.bars.recent import RecentBars
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
-from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
@@ -31,7 +33,7 @@ from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbol
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
-from ingestion.lakehouse import Lakehouse, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_parts
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
@@ -63,9 +65,9 @@ _NAMED = 10
 """Accepted sessions that the text names."""
 
 
-def look_at_holes(project: Project, at: datetime) -> Section:
+def look_at_holes(project: Project, at: datetime, recent: RecentBars) -> Section:
     """Name the sessions that are missing, or accepted as missing."""
-    holes = find_holes(project.lakehouse, at)
+    holes = find_holes(project.lakehouse, at, recent)
     lines = [
         f"accepted as missing on {each.accepted_at:%Y-%m-%d}: {each.market} {each.session}: "
         f"{each.reason}"
@@ -82,13 +84,13 @@ _IN_USE = timedelta(days=30)
 """An exchange whose bars closed within it is in use."""
 
 
-def look_at_calendars(project: Project, at: datetime) -> Section:
+def look_at_calendars(project: Project, at: datetime, recent: RecentBars) -> Section:
     """Name the exchanges in use whose sessions are soon not known any more.
 
     A warning, before the end and after it: bars are stored then as before, and marked.
     """
     today = at.date()
-    ends = calendar_ends(_exchanges(project, today))
+    ends = calendar_ends(_exchanges(recent, today))
     ending = {exchange: end for exchange, end in ends.items() if end - today <= IN_TIME}
     document = {"calendar_ends": {exchange: str(end) for exchange, end in ends.items()}}
     warnings = [_told(exchange, end, today) for exchange, end in ending.items()]
@@ -105,19 +107,15 @@ def _told(exchange: str, end: date, today: date) -> str:
     )
 
 
-def _exchanges(project: Project, today: date) -> set[str]:
+def _exchanges(recent: RecentBars, today: date) -> set[str]:
     """Return the exchanges that have bars of late."""
-
-    def read() -> set[str]:
-        parts = list_parts(project.lakehouse, OHLCV_1D, today - _IN_USE)
-        symbols = {
-            symbol
-            for part in parts
-            for symbol in read_part(part, OHLCV_1D, ["symbol"])["symbol"].unique().to_pylist()
-        }
-        return {exchange_of(symbol) for symbol in symbols}
-
-    return reading_again(read)
+    numbers = {
+        number
+        for each in recent.days
+        if each.day >= today - _IN_USE
+        for number in np.unique(each.symbol).tolist()
+    }
+    return {exchange_of(recent.names[number]) for number in numbers}
 
 
 LOOKS = (look_at_holes, look_at_calendars)
@@ -203,7 +201,10 @@ def status(
     newest = {
         group.name: newest_events(lakehouse, group, at - LOOKBACK, at) for group in catalog.groups
     }
-    stored = bars(lakehouse, at, LOOKBACK)
+    parts = list_parts(lakehouse, OHLCV_1D)
+    dates = sorted({part.date for part in parts if part.date <= at.date()})
+    recent = RecentBars.read(lakehouse, min(dates[-1:], default=at.date()) - LOOKBACK, at.date())
+    stored = bars(dates, recent, at)
     profiles = flows(lakehouse, catalog, at, newest[pulse.name], damaged.append)
     max_ages = {group.name: limits.max_age or group.max_age for group in catalog.groups}
     snapshots = {
@@ -244,7 +245,7 @@ def status(
         stores=look_at_stores(project, at),
         without_bars=_without_bars(groups, newest[pulse.name], stored),
         held_back=held_back,
-        sections=tuple(look(project, at) for look in LOOKS),
+        sections=tuple(look(project, at, recent) for look in LOOKS),
         problems=(),
         warnings=(),
     )

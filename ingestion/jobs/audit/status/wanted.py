@@ -8,8 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import pyarrow.compute as pc
-
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
@@ -101,7 +100,8 @@ def _rows_of(lakehouse: Lakehouse, group: FeatureGroup, snapshot: Snapshot) -> f
         if part.date > day:
             break
         rows = read_part(part, group, ["symbol", "timestamp"])
-        shown |= set(rows.filter(pc.equal(rows["timestamp"], second))["symbol"].to_pylist())
+        of_snapshot = rows.filter(from_numpy(to_numpy(rows["timestamp"]) == second))
+        shown |= set(of_snapshot["symbol"].to_pylist())
     return frozenset(shown)
 
 
