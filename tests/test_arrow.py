@@ -64,7 +64,7 @@ def test_every_other_numpy_array() -> None:
 
 @pytest.mark.parametrize("column", [pa.array([1, None]), pa.array(["a"]), pa.array([[1]])])
 def test_what_numpy_has_no_array_for_is_refused(column: pa.Array) -> None:
-    with pytest.raises(ValueError, match="no (array|number) of NumPy's"):
+    with pytest.raises(ValueError, match=r"no (array|number) of NumPy's"):
         to_numpy(column)
 
 
