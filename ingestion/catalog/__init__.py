@@ -22,6 +22,7 @@ from ingestion.catalog.datasets import (
     SCANNED_BAR,
     SPLITS,
     SYMBOLS,
+    UNIVERSE_MEMBERS,
     UPDATE_MODE,
     WITHDRAWN,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "SCANNED_BAR",
     "SPLITS",
     "SYMBOLS",
+    "UNIVERSE_MEMBERS",
     "UPDATE_MODE",
     "WITHDRAWN",
     "Catalog",

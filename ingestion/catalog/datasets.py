@@ -203,7 +203,35 @@ MISSED_BARS = Dataset(
     ),
 )
 
+UNIVERSE_MEMBERS = Dataset(
+    name="universe_members",
+    meaning="who was in a universe, as it was known: of each complete answer one row per member, "
+    "and dated membership that was imported",
+    storage="universe_members",
+    columns=(
+        Column("universe", Dtype.STRING, "name of the universe", nullable=False),
+        SYMBOL,
+        Column("valid_from", Dtype.TIMESTAMP, "from when on it is in", nullable=False),
+        Column(
+            "valid_until",
+            Dtype.TIMESTAMP,
+            "from when on it is not, or not known to be; null: still in; `valid_from`: it never "
+            "was, a correction. A later complete answer ends a row of an earlier one",
+        ),
+        replace(EVENT_TIMESTAMP, meaning="when this was known"),
+        CREATED_TIMESTAMP,
+        Column(
+            "source",
+            Dtype.STRING,
+            "`import`, or what was asked: `scan`, `symbolset`, `symbols`",
+            nullable=False,
+        ),
+    ),
+    key=("universe", "symbol", "valid_from", "source"),
+)
+
 DATASETS: tuple[Dataset, ...] = (
     *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
+    UNIVERSE_MEMBERS,
 )
 """What the lakehouse contains beside the groups."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,16 +29,19 @@ from ingestion.cli.output import minute, progress, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
+    from ingestion.catalog import Universe
     from ingestion.jobs.flow import FlowResult, StepOutcome
     from ingestion.jobs.ingest.data_ingest import DataIngestResult
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestResult
     from ingestion.jobs.ingest.meta_ingest import MetaIngestResult
+    from ingestion.jobs.ingest.scan import ScanRequest
+    from ingestion.jobs.ingest.universe_ingest import UniverseIngestResult
     from ingestion.jobs.serve.materialize import MaterializeResult, ViewLoad
     from ingestion.jobs.serve.rebuild import RebuildResult
-    from ingestion.markets.universe import Universe
+    from ingestion.markets.universe import Universe as Source
 
 
-RequestT = TypeVar("RequestT")
+RequestT = TypeVar("RequestT", bound="ScanRequest")
 
 _NAMED = 20
 """How many symbols of a kind are named."""
@@ -55,11 +60,12 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.missing_sessions import refuse_if_missing
     from ingestion.jobs.ingest.scan import ScanRequest
 
-    request = _request(ScanRequest, arguments)
-    result = data_ingest(Project.from_environment(), request, progress())
-    show(as_json, result, bars_text)
-    refuse_unless_usable(result)
-    refuse_if_missing(result.missing)
+    project = Project.from_environment()
+    with _about_members(project, ScanRequest, arguments) as request:
+        result = data_ingest(project, request, progress())
+        show(as_json, result, bars_text)
+        refuse_unless_usable(result)
+        refuse_if_missing(result.missing)
 
 
 def bars_text(result: DataIngestResult) -> str:
@@ -149,9 +155,9 @@ def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.meta_ingest import meta_ingest
     from ingestion.jobs.ingest.scan import ScanRequest
 
-    request = _request(ScanRequest, arguments)
-    result = meta_ingest(Project.from_environment(), request, progress())
-    show(as_json, result, symbols_text)
+    project = Project.from_environment()
+    with _about_members(project, ScanRequest, arguments) as request:
+        show(as_json, meta_ingest(project, request, progress()), symbols_text)
 
 
 def symbols_text(result: MetaIngestResult) -> str:
@@ -191,8 +197,8 @@ def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     project, group = Project.from_environment(), arguments["group"]
     if group and not arguments["candidates"] and not arguments["universe"]:
         arguments["universe"] = project.catalog.group(group).source.own_market
-    result = feature_ingest(project, _request(FeatureIngestRequest, arguments), progress())
-    show(as_json, result, ingest_text)
+    with _about_members(project, FeatureIngestRequest, arguments) as request:
+        show(as_json, feature_ingest(project, request, progress()), ingest_text)
 
 
 def ingest_text(result: FeatureIngestResult) -> str:
@@ -298,9 +304,10 @@ def flow_data_command(
     from ingestion.jobs.profiles import default_name
 
     project, source = Project.from_environment(), arguments["candidates"] or arguments["universe"]
+    universe = _declared(project, arguments)
     request = _request(FeatureIngestRequest, arguments)
     name = profile or default_name(project, source)
-    result = flow_data(project, request, progress(), profile=name, every=every)
+    result = flow_data(project, request, progress(), profile=name, every=every, universe=universe)
     show(as_json, result, flow_text)
     if result.error:
         raise result.error
@@ -335,6 +342,7 @@ def _step_text(step: StepOutcome) -> str:
 
 
 _TEXTS: dict[str, Callable[[Any], str]] = {
+    "universe": lambda result: universe_text(result),
     "data-ingest": bars_text,
     "meta-ingest": symbols_text,
     "feature-ingest": ingest_text,
@@ -348,17 +356,57 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
 """The text of each step's own result, of which a flow shows the first line."""
 
 
+def _declared(project: Project, arguments: dict[str, Any]) -> Universe | None:
+    """Return the universe that a command names, unless it is a market or is named with a file."""
+    if arguments["candidates"] or not arguments["universe"]:
+        return None
+    return project.catalog.universe(arguments["universe"])
+
+
+@contextmanager
+def _about_members(
+    project: Project, kind: Callable[..., RequestT], arguments: dict[str, Any]
+) -> Iterator[RequestT]:
+    """Give a job its request; ask first for the members of a universe, if it names one.
+
+    An answer that is not complete is reported after the job is done.
+    """
+    from ingestion.jobs.ingest.universe_ingest import refuse_unless_complete, universe_ingest
+
+    universe, request = _declared(project, arguments), _request(kind, arguments)
+    if universe is None:
+        yield request
+        return
+    asked = universe_ingest(project, universe, request.scanner)
+    click.echo(universe_text(asked), err=True)
+    yield replace(request, source=asked.candidates)
+    refuse_unless_complete(asked)
+
+
+def universe_text(result: UniverseIngestResult) -> str:
+    """Return for people who is in a universe, and what has changed."""
+    changes = "".join(
+        f", {len(names):,} {what}"
+        for names, what in ((result.joined, "new"), (result.left, "left"))
+        if names
+    )
+    unusable = f", {len(result.unusable):,} names are no symbols" if result.unusable else ""
+    if result.short is not None:
+        return f"{result.short}; {len(result.members):,} members of {minute(result.members_of)}"
+    return f"{result.listed:,} members of {result.universe}{changes}{unusable}\n{result.receipt}"
+
+
 def _request(kind: Callable[..., RequestT], arguments: dict[str, Any]) -> RequestT:
     from ingestion.markets.universe import Market
     from ingestion.scanner import ScannerOptions
 
-    source: Universe
+    source: Source
     candidates, universe = source_arguments(arguments)
     if candidates and not universe:
         source = candidates_of(candidates)
     elif universe and not candidates:
         source = Market(universe)
     else:
-        raise InputError("name either --candidates FILE or --universe MARKET")
+        raise InputError("name either --candidates FILE or --universe NAME")
     options = ScannerOptions(**scanner_arguments(arguments))
     return kind(source=source, scanner=options, **arguments)

@@ -134,7 +134,12 @@ _SOURCE = (
         type=click.Path(path_type=Path),
         help="JSON file of symbols to fetch, such as portfolio_candidates.json.",
     ),
-    click.option("--universe", metavar="MARKET", help="Fetch a whole market: america, crypto, …"),
+    click.option(
+        "--universe",
+        metavar="NAME",
+        help="Fetch the members of a universe of feature_repo/universes/, and record them; or a "
+        "whole market: america, crypto, …",
+    ),
     click.option(
         "--min-coverage",
         type=between(0, 1),

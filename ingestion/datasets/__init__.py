@@ -5,6 +5,7 @@ which the position is open. No file, no clock, no Feast.
 
 ``series``   the table's checks, and its way into sorted arrays
 ``universe`` which symbols could be chosen when
+``membership`` who was in a universe when, as it was recorded
 ``forward``  forward returns and their names; start reading there
 """
 
@@ -19,14 +20,17 @@ from ingestion.datasets.forward import (
     target_name,
     target_sessions,
 )
+from ingestion.datasets.membership import Choice, Membership
 from ingestion.datasets.universe import Universe
 
 __all__ = [
     "MAX_GAP",
+    "Choice",
     "DropReason",
     "Entry",
     "LabelCollection",
     "Labels",
+    "Membership",
     "Universe",
     "forward_returns",
     "longest_window",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 from ingestion.base import clock
@@ -20,7 +20,7 @@ from ingestion.base.errors import (
     TvfeastError,
 )
 from ingestion.base.wording import some_of
-from ingestion.catalog import OHLCV_1D, FeatureGroup
+from ingestion.catalog import OHLCV_1D, FeatureGroup, Universe
 from ingestion.jobs.audit.status import refuse_unless_fresh, status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
 from ingestion.jobs.compute.local_features import local_features
@@ -33,6 +33,11 @@ from ingestion.jobs.ingest.feature_ingest import (
 )
 from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
 from ingestion.jobs.ingest.scan import Progress, Scans
+from ingestion.jobs.ingest.universe_ingest import (
+    UniverseIngestResult,
+    refuse_unless_complete,
+    universe_ingest,
+)
 from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
 from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import check_registry, import_feast
@@ -135,6 +140,7 @@ def flow_data(
     *,
     profile: str | None = None,
     every: timedelta | None = None,
+    universe: Universe | None = None,
 ) -> FlowResult:
     """Run the chain; a step that fails stops those that need it, and no other.
 
@@ -148,6 +154,9 @@ def flow_data(
         Under which name ``status`` knows this flow; that of its candidates or market if None.
     every
         How often it is to start; what its last starts show if None.
+    universe
+        Whose members the flow is about, in place of the source of the request: they are asked for
+        first, and recorded.
 
     Raises
     ------
@@ -158,7 +167,7 @@ def flow_data(
     """
     name, started = profile or request.source.profile, clock.now()
     with Run.open(project, "flow-data", request, file=RECEIPT_FILE) as run:
-        chain = _chain(project, request, progress, run, name)
+        chain = _chain(project, request, progress, run, name, universe)
         steps = [StepOutcome(step.name, Status.NOT_RUN, step.group) for step in chain]
         profiles = with_run(known_profiles(project.lakehouse), name, run.id)
         run.tell(profile=name, every=every, profiles=profiles)
@@ -257,10 +266,26 @@ def _chain(
     progress: Progress | None,
     run: Run,
     profile: str,
+    universe: Universe | None,
 ) -> tuple[_Step, ...]:
     groups = project.catalog.scanned
     tables = [BARS, METADATA, *(table_of(project, request, group) for group in groups)]
-    scans = Scans(project, request, tables, progress, _import_libraries)
+    asked = request
+
+    @cache
+    def scans() -> Scans:
+        return Scans(project, asked, tables, progress, _import_libraries)
+
+    def members(universe: Universe) -> UniverseIngestResult:
+        nonlocal asked
+        result = universe_ingest(project, universe, request.scanner, run)
+        asked = replace(request, source=result.candidates)
+        run.tell(request=asked)
+        return result
+
+    def snapshot(group: FeatureGroup) -> FeatureIngestResult:
+        of_group = replace(asked, group=group.name)
+        return feature_ingest(project, of_group, progress, run, scans())
 
     def compute() -> object:
         if not list_parts(project.lakehouse, OHLCV_1D):
@@ -286,29 +311,27 @@ def _chain(
 
     # What a scan does not bring is missing, and what is stored is as right as before. So no later
     # step needs it; the gate decides what is too old to be served.
+    first = universe and _Step(
+        "universe", None, (), partial(members, universe), refuse_unless_complete
+    )
+    needs = (first.name,) if first else ()
     return (
+        *([first] if first else ()),
         _Step(
             "data-ingest",
             None,
-            (),
-            lambda: data_ingest(project, request, progress, run, scans),
+            needs,
+            lambda: data_ingest(project, asked, progress, run, scans()),
             refuse_unless_usable,
         ),
-        _Step("meta-ingest", None, (), lambda: meta_ingest(project, request, progress, run, scans)),
+        _Step(
+            "meta-ingest",
+            None,
+            needs,
+            lambda: meta_ingest(project, asked, progress, run, scans()),
+        ),
         *(
-            _Step(
-                _ingest_step(project, group),
-                group.name,
-                (),
-                partial(
-                    feature_ingest,
-                    project,
-                    replace(request, group=group.name),
-                    progress,
-                    run,
-                    scans,
-                ),
-            )
+            _Step(_ingest_step(project, group), group.name, needs, partial(snapshot, group))
             for group in groups
         ),
         _Step("local-features", None, (), compute),

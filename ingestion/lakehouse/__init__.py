@@ -17,6 +17,7 @@ and a run's file are known by their ``key`` below its root.
 ``parts``       where parts are, and reading them
 ``current``     of restated rows, the last version; of a symbol, its newest row
 ``symbols``     what was known of the symbols at an instant
+``members``     what was recorded of who is in a universe
 ``evolution``   checks that the declared columns fit the stored parts
 ``writer``      the one primitive that adds a part
 ``ledger``      what each run wrote, with the hash of each part
@@ -48,6 +49,7 @@ from ingestion.lakehouse.current import (
 from ingestion.lakehouse.evolution import check_stored
 from ingestion.lakehouse.inspect import foreign_files
 from ingestion.lakehouse.local_disk import LocalDisk
+from ingestion.lakehouse.members import IMPORTED, read_members, recorded_universes
 from ingestion.lakehouse.parts import (
     Part,
     list_parts,
@@ -78,6 +80,7 @@ from ingestion.lakehouse.writer import (
 )
 
 __all__ = [
+    "IMPORTED",
     "CacheFile",
     "Lakehouse",
     "LocalDisk",
@@ -104,11 +107,13 @@ __all__ = [
     "read_current",
     "read_current_of",
     "read_file",
+    "read_members",
     "read_metadata",
     "read_part",
     "read_symbols",
     "read_unseen",
     "receipts_of_run",
+    "recorded_universes",
     "replaced_parts",
     "run_file",
     "run_files",

@@ -63,7 +63,14 @@ ONE_ROW: dict[str, Callable[[Row], None]] = {
 MORE_ROWS = {"duplicate-rows", "conflicting-rows", "unasked-row"}
 """Faults that add a row to the answer."""
 
-FAULTS = frozenset(WHOLE_ANSWER) | frozenset(ONE_ROW) | MORE_ROWS
+COUNTS = {
+    "row-left-out": "the last row is missing, and totalCount counts it",
+    "count-too-high": "totalCount is higher than the rows are many",
+    "count-too-low": "totalCount is lower than the rows are many",
+}
+"""Faults that make rows and totalCount differ, with what comes back."""
+
+FAULTS = frozenset(WHOLE_ANSWER) | frozenset(ONE_ROW) | MORE_ROWS | frozenset(COUNTS)
 """Every fault, by name."""
 
 _PLANNED = re.compile(r"([a-z0-9-]+)(?::(\d+)|@(0?\.\d+|0|1(?:\.0)?))?")
@@ -151,3 +158,13 @@ def spoil_rows(fault: str, rows: list[Row], symbol: str | None = None) -> None:
         rows.append({"s": "NASDAQ:NOTASKED", "d": list(row["d"])})
     else:
         ONE_ROW[fault](row)
+
+
+def spoil_count(fault: str, document: dict[str, Any]) -> None:
+    """Apply one of :data:`COUNTS` to an answer, in place; to none without rows."""
+    if not document["data"]:
+        return
+    if fault == "row-left-out":
+        document["data"].pop()
+    else:
+        document["totalCount"] += 3 if fault == "count-too-high" else -1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,8 @@ class Panel:
         self.columns = COLUMNS.union(columns, *further)
         """Every column that it serves; any other is an unknown field."""
         self.markets = frozenset(each.market for each in self._instruments.values())
+        self.symbolsets: dict[str, Mapping[str, Sequence[tuple[float, float]]]] = {}
+        """By name as ``SYML:SP;SPX`` and by symbol, when it is a member: from, until; Unix s."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> Panel:

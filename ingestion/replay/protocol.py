@@ -6,17 +6,15 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from ingestion.replay.filters import BadQuestion, fulfilling
 from ingestion.replay.panel import UNLISTED, Panel
 
 PAGE = 50
 """Rows of an answer to a question without ``range``."""
 
-_UNDERSTOOD = {"symbols", "columns", "range", "sort", "options"}
-_SYMBOLS_UNDERSTOOD = {"tickers", "query"}
-
-
-class BadQuestion(Exception):
-    """The scanner answers 400; ``str()`` is the text of its error."""
+_UNDERSTOOD = {"symbols", "columns", "range", "sort", "options", "filter", "preset"}
+_PRESET = "index_components_market_pages"
+_SYMBOLS_UNDERSTOOD = {"tickers", "query", "symbolset"}
 
 
 def scan(panel: Panel, market: str, question: Any, now: int, page: int = PAGE) -> dict[str, Any]:
@@ -40,11 +38,20 @@ def scan(panel: Panel, market: str, question: Any, now: int, page: int = PAGE) -
         raise BadQuestion("Expected a JSON object")
     for key in question.keys() - _UNDERSTOOD:
         raise BadQuestion(f"The replay does not understand {key}")
+    if question.get("preset") not in (None, _PRESET):
+        raise BadQuestion(f"The replay does not understand preset {question['preset']}")
     columns = _columns(panel, question.get("columns", []))
     known = panel.known(now, None if market == "global" else market)
     tickers = _tickers(question.get("symbols"))
     if tickers is not None:
         known = {ticker: known[ticker] for ticker in dict.fromkeys(tickers) if ticker in known}
+    if (members := _members(panel, question.get("symbols"), now)) is not None:
+        known = {symbol: row for symbol, row in known.items() if symbol in members}
+    conditions = question.get("filter") or []
+    if not isinstance(conditions, list):
+        raise BadQuestion("filter must be a list")
+    for condition in conditions:
+        known = fulfilling(panel, known, condition)
     order = _ordered(panel, known, question.get("sort"))
     start, end = _range(question.get("range"), page)
     return {
@@ -95,6 +102,23 @@ def _tickers(symbols: Any) -> list[str] | None:
     ):
         raise BadQuestion("tickers must be a list of texts")
     return tickers
+
+
+def _members(panel: Panel, symbols: Any, now: int) -> set[str] | None:
+    """Return the members of the asked sets of symbols; None if the question names no set."""
+    names = symbols.get("symbolset") if isinstance(symbols, dict) else None
+    if names is None:
+        return None
+    members: set[str] = set()
+    for name in names if isinstance(names, list) else [names]:
+        if name not in panel.symbolsets:
+            raise BadQuestion(f"Unknown symbolset {name}")
+        members |= {
+            symbol
+            for symbol, spans in panel.symbolsets[name].items()
+            if any(start <= now < end for start, end in spans)
+        }
+    return members
 
 
 def _range(bounds: Any, page: int) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.replay import faults, protocol
 from ingestion.replay.faults import FaultPlan
+from ingestion.replay.filters import BadQuestion
 from ingestion.replay.panel import Panel
 
 _LOOPBACK = "127.0.0.1"
@@ -240,17 +241,19 @@ class _Handler(BaseHTTPRequestHandler):
         scanner = self.server.scanner
         try:
             if scanner.poison.intersection(_tickers(question)):
-                raise protocol.BadQuestion("Invalid symbol")
+                raise BadQuestion("Invalid symbol")
             if fault == "short-page" and isinstance(question, dict):
                 start = (question.get("range") or [0])[0]
                 question = {**question, "range": [start, start + protocol.PAGE]}
             document = protocol.scan(scanner.panel, market, question, now)
-        except protocol.BadQuestion as error:
+        except BadQuestion as error:
             return 400, {"totalCount": 0, "error": str(error), "data": None}
         rows = document["data"]
         for symbol, spoiled in scanner.spoiled.items():
             faults.spoil_rows(spoiled, rows, symbol)
-        if fault is not None and fault not in faults.WHOLE_ANSWER:
+        if fault in faults.COUNTS:
+            faults.spoil_count(fault, document)
+        elif fault is not None and fault not in faults.WHOLE_ANSWER:
             faults.spoil_rows(fault, rows)
         return 200, document
 

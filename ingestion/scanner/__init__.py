@@ -14,6 +14,7 @@ every symbol asked: a row, a reason for failing, or the scanner's word that it d
 """
 
 from ingestion.scanner.client import GLOBAL, ScannerClient
+from ingestion.scanner.market import Listed
 from ingestion.scanner.plan import ScanPlan, Table
 from ingestion.scanner.rounds import Attempt
 from ingestion.scanner.snapshot import Snapshot
@@ -22,6 +23,7 @@ from ingestion.scanner.transport import ScannerOptions
 __all__ = [
     "GLOBAL",
     "Attempt",
+    "Listed",
     "ScanPlan",
     "ScannerClient",
     "ScannerOptions",

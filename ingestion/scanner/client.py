@@ -12,17 +12,20 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
-from ingestion.catalog import Column
-from ingestion.scanner.market import MarketCampaign
+from ingestion.catalog import Column, Dtype, Listing
+from ingestion.scanner.market import Listed, MarketCampaign
 from ingestion.scanner.pieces import ask_in_pieces
 from ingestion.scanner.rounds import Attempt, run_rounds
 from ingestion.scanner.snapshot import Snapshot
 from ingestion.scanner.tickers import TickerCampaign, batches
 from ingestion.scanner.transport import Rejected, ScannerOptions, Transient, Transport
 from ingestion.scanner.values import RowReader
-from ingestion.scanner.wire import Answer, Page, Tickers
+from ingestion.scanner.wire import MOST_MATCHES, WHOLE, Answer, Page, Tickers
 
 _MOST_PASSES = 2
+_MOST_LISTINGS = 2
+_NAME = Column("name", Dtype.STRING, scanner="name")
+"""What is asked of a listing: its symbols come with any column."""
 _MARKET = re.compile(r"[a-z][a-z0-9_-]*")
 GLOBAL = "global"
 """The market of candidates, which may be of any market."""
@@ -136,6 +139,26 @@ class ScannerClient(AbstractContextManager["ScannerClient", None]):
             lost_pages=tuple(campaign.lost_pages),
         )
 
+    def list_symbols(self, listing: Listing) -> Listed:
+        """Fetch the symbols of a listing, page by page.
+
+        An answer that is not complete is not believed at once: all is asked a second time.
+
+        Raises
+        ------
+        UnknownColumn, ScannerRefused
+            If asking on would not help: the market does not exist, or a condition is rejected.
+        """
+        reader = RowReader([_NAME])
+        attempts: list[Attempt] = []
+        for _ in range(_MOST_LISTINGS):
+            campaign = MarketCampaign(reader, listing.limit)
+            attempts += self._read_pages(campaign, listing.market, reader, _no_progress, listing)
+            listed = Listed.of(campaign, listing, _numbered(attempts))
+            if listed.is_complete or campaign.was_cut_short:
+                break
+        return listed
+
     def listed_columns(self, market: str) -> frozenset[str] | None:
         """Return the columns that a market's ``metainfo`` lists; None where it does not answer.
 
@@ -169,15 +192,19 @@ class ScannerClient(AbstractContextManager["ScannerClient", None]):
         market: str,
         reader: RowReader,
         progress: Callable[[int], None],
+        listing: Listing = WHOLE,
     ) -> list[Attempt]:
         ask = self._asker(market, reader)
         size = self._options.batch_size
-        attempts = run_rounds(campaign, [Page(0, size)], ask, self._options, progress)
+        most = listing.limit or MOST_MATCHES
+        first = Page(0, min(size, most), listing)
+        attempts = run_rounds(campaign, [first], ask, self._options, progress)
         start = size
         for _ in range(_MOST_PASSES):
             if campaign.is_complete or campaign.lost_pages:
                 break
-            pages = [Page(max(at, 0), at + size) for at in range(start, campaign.total, size)]
+            starts = range(start, campaign.total, size)
+            pages = [Page(max(at, 0), min(at + size, most), listing) for at in starts]
             pages = [page for page in pages if len(page)]
             attempts += run_rounds(campaign, pages, ask, self._options, progress)
             start = size // 2 - size

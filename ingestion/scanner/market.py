@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ingestion.base.errors import ScannerRefused
+from ingestion.catalog import Listing
 from ingestion.markets.symbols import symbol_problem
-from ingestion.scanner.rounds import LEFT_OUT, Campaign
+from ingestion.scanner.rounds import LEFT_OUT, Attempt, Campaign
 from ingestion.scanner.values import BadRow, Cell, RowReader, first_problem
 from ingestion.scanner.wire import Answer, Page, RawRow, first_rows, shown
 
 
 class MarketCampaign(Campaign[Page]):
-    """Distinct symbols by page; the market itself says how many there are."""
+    """Distinct symbols by page; the market itself says how many there are.
 
-    def __init__(self, reader: RowReader) -> None:
+    Parameters
+    ----------
+    limit
+        How many of them are wanted; all if None.
+    """
+
+    def __init__(self, reader: RowReader, limit: int | None = None) -> None:
         super().__init__(reader)
         self.lost_pages: list[str] = []
-        self.total = 0
+        self.matches = 0
         """The largest count of any answer: a smaller one may be a glitch, which must not make the
         market look complete."""
+        self._limit = limit
         self._to_improve: dict[str, None] = {}
         """Symbols whose rows have bad cells, or changed between two pieces."""
         self._heard_nothing = False
+
+    @property
+    def total(self) -> int:
+        """How many symbols are wanted."""
+        return self.matches if self._limit is None else min(self.matches, self._limit)
 
     @property
     def is_complete(self) -> bool:
@@ -38,7 +52,7 @@ class MarketCampaign(Campaign[Page]):
 
     def absorb(self, question: Page, answer: Answer) -> list[Page]:
         """Take a page; ask again for what it left out of its range."""
-        self.total = max(self.total, answer.total)
+        self.matches = max(self.matches, answer.total)
         if not self.total and not answer.rows:
             return self._doubt(question)
         found, problems, repeated = first_rows(answer.rows)
@@ -50,7 +64,8 @@ class MarketCampaign(Campaign[Page]):
                 self._take(row, problems.get(symbol), answer.asked_at)
         got = len(answer.rows) + answer.illegible
         end = min(question.end, self.total)
-        return [Page(question.start + got, end)] if question.start + got < end else []
+        start = question.start + got
+        return [replace(question, start=start, end=end)] if start < end else []
 
     def improve(
         self, rows: Mapping[str, tuple[Cell, ...]], asked_at: Mapping[str, datetime]
@@ -87,3 +102,44 @@ class MarketCampaign(Campaign[Page]):
         except BadRow as error:
             # It may be no text, or of any length, and goes into the receipt.
             self.failed[shown(row.symbol)] = str(error)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the scanner has listed."""
+
+    symbols: tuple[str, ...]
+    """Usable symbols, each once."""
+    unusable: tuple[str, ...]
+    """Names that are no symbols."""
+    matches: int
+    """How many symbols the scanner counts."""
+    limit: int | None
+    lost_pages: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+
+    @classmethod
+    def of(
+        cls, campaign: MarketCampaign, listing: Listing, attempts: tuple[Attempt, ...]
+    ) -> Listed:
+        """Return what a campaign has found; a row that cannot be used shows its symbol too."""
+        names = (*campaign.rows, *campaign.failed)
+        return cls(
+            symbols=tuple(name for name in names if not symbol_problem(name)),
+            unusable=tuple(name for name in names if symbol_problem(name)),
+            matches=campaign.matches,
+            limit=listing.limit,
+            lost_pages=tuple(campaign.lost_pages),
+            attempts=attempts,
+        )
+
+    @property
+    def wanted(self) -> int:
+        """How many symbols a complete answer has."""
+        return self.matches if self.limit is None else min(self.matches, self.limit)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has as many rows as the scanner counts, or as the limit, and any symbol."""
+        found = len(self.symbols) + len(self.unusable)
+        return found == self.wanted and not self.lost_pages and bool(self.symbols)

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ingestion.catalog import Listing
+
 _UNKNOWN_FIELD = re.compile(r'unknown field\s+"?([^"]+)"?', re.IGNORECASE)
-_MOST_MATCHES = 10_000_000  # the largest market has some 60,000 symbols
+MOST_MATCHES = 10_000_000
+"""Beyond what any market has: the largest one has some 60,000 symbols."""
 
 
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
@@ -61,24 +64,44 @@ class Tickers:
         return Tickers(self.tickers[:middle]), Tickers(self.tickers[middle:])
 
 
+WHOLE = Listing()
+"""All symbols of a market, by name."""
+
+
 @dataclass(frozen=True)
 class Page:
-    """A question for the rows ``start`` to ``end`` (exclusive) of a market, sorted by name."""
+    """A question for the rows ``start`` to ``end`` (exclusive) of a listing.
+
+    Examples
+    --------
+    >>> Page(0, 40, Listing(symbolset="SYML:SP;SPX")).body(["name"])["symbols"]
+    {'query': {'types': []}, 'symbolset': ['SYML:SP;SPX']}
+    """
 
     start: int
     end: int
+    listing: Listing = WHOLE
+    """All symbols, sorted by name, if none is given."""
 
     def __len__(self) -> int:
         return self.end - self.start
 
     def body(self, columns: Sequence[str]) -> dict[str, Any]:
         """Return the request's JSON."""
-        return {
+        listing = self.listing
+        order = "desc" if listing.descending else "asc"
+        body: dict[str, Any] = {
             "symbols": {"query": {"types": []}},
             "columns": list(columns),
-            "sort": {"sortBy": "name", "sortOrder": "asc"},
+            "sort": {"sortBy": listing.sort_by, "sortOrder": order},
             "range": [self.start, self.end],
         }
+        if listing.filter:
+            body["filter"] = [each.body() for each in listing.filter]
+        if listing.symbolset is not None:
+            body["symbols"]["symbolset"] = [listing.symbolset]
+            body["preset"] = "index_components_market_pages"
+        return body
 
 
 @dataclass(frozen=True)
@@ -130,7 +153,7 @@ def parse_answer(body: bytes) -> Answer:
         raise MalformedAnswer("the answer has no list of rows", body)
     data, total = document["data"], document.get("totalCount")
     # Without it, a short page would pass for all that the scanner knows.
-    if not isinstance(total, int) or isinstance(total, bool) or not 0 <= total <= _MOST_MATCHES:
+    if not isinstance(total, int) or isinstance(total, bool) or not 0 <= total <= MOST_MATCHES:
         raise MalformedAnswer("the answer has no sensible totalCount", body)
     rows = list(_rows(data))
     return Answer(total, rows, illegible=len(data) - len(rows))

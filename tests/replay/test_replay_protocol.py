@@ -161,7 +161,14 @@ def test_only_a_post_scans(start_replay: StartReplay, http: requests.Session) ->
 @pytest.mark.parametrize(
     "question",
     [
-        {"filter": [{"left": "RSI", "operation": "greater", "right": 70}]},
+        {"filter": [{"left": "RSI", "operation": "crosses", "right": 70}]},
+        {"filter": [{"left": "NoSuch", "operation": "greater", "right": 70}]},
+        {"filter": [{"left": "RSI", "operation": "greater", "right": "a"}]},
+        {"filter": [{"left": "RSI", "operation": "in_range", "right": 5}]},
+        {"filter": [{"left": "RSI"}]},
+        {"filter": {"left": "RSI", "operation": "nempty"}},
+        {"filter": ["RSI"]},
+        {"symbols": {"symbolset": ["SYML:NO;SUCH"]}},
         {"filter2": {"operator": "and", "operands": []}},
         {"preset": "all_stocks"},
         {"range": [0]},
@@ -307,3 +314,39 @@ def test_metadata_of_a_folder_are_served_as_they_are(
     question = {"columns": columns}
     (row,) = http.post(f"{replay.url}/america/scan", json=question, timeout=5).json()["data"]
     assert row["d"] == ["Energy", None, 10_000, 1, "Asia/Tokyo"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_kept"),
+    [
+        (("close", "greater", 100), lambda row: row["close"] > 100),
+        (("close", "egreater", "open"), lambda row: row["close"] >= row["open"]),
+        (("close", "less", 100.5), lambda row: row["close"] < 100.5),
+        (("type", "equal", "stock"), lambda row: row["type"] == "stock"),
+        (("type", "nequal", "stock"), lambda row: row["type"] != "stock"),
+        (("close", "in_range", [50, 150]), lambda row: 50 <= row["close"] <= 150),
+        (("close", "not_in_range", [50, 150]), lambda row: not 50 <= row["close"] <= 150),
+        (("exchange", "in_range", ["NYSE"]), lambda row: row["exchange"] == "NYSE"),
+        (("minmov", "empty", None), lambda row: row["minmov"] is None),
+        (("minmov", "nempty", None), lambda row: row["minmov"] is not None),
+        (("name", "match", "aa"), lambda row: "AA" in row["name"]),
+        (("type", "has", ["stock", "fund"]), lambda row: row["type"] in ("stock", "fund")),
+        (("type", "has_none_of", "stock"), lambda row: row["type"] != "stock"),
+        (("close", "above%", ["open", 0.5]), lambda row: row["close"] >= row["open"] * 1.005),
+    ],
+)
+def test_a_filter_keeps_what_its_condition_says(
+    scan: Scan, condition: tuple[Any, ...], is_kept: Any
+) -> None:
+    columns = ["close", "open", "type", "exchange", "minmov", "name"]
+    every = scan(columns=columns, range=[0, 1000]).json()
+    kept = {
+        each["s"] for each in every["data"] if is_kept(dict(zip(columns, each["d"], strict=True)))
+    }
+    assert 0 < len(kept) < len(every["data"])
+    told = dict(zip(("left", "operation", "right"), condition, strict=True))
+    answer = scan(columns=["close"], range=[0, 1000], filter=[told]).json()
+    assert {each["s"] for each in answer["data"]} == kept
+    assert answer["totalCount"] == len(kept)
+    page = scan(columns=["close"], range=[0, 3], filter=[told]).json()
+    assert (page["totalCount"], len(page["data"])) == (len(kept), min(3, len(kept)))

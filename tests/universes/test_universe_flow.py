@@ -1,0 +1,118 @@
+"""A flow, and the single jobs, about the members of a universe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from ingestion.catalog import UNIVERSE_MEMBERS, Listing, Universe
+from ingestion.cli.commands import cli
+from ingestion.cli.daily import flow_text
+from ingestion.jobs.flow import FlowResult, Status, flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.lakehouse import list_parts, newest_between
+from ingestion.markets.universe import Market
+from ingestion.project import Project
+from ingestion.replay import FaultPlan, Panel, ReplayScanner
+from tests.conftest import MONDAY, QUICK
+
+INDEX = "SYML:SP;SPX"
+SP500 = Universe("sp500", Listing(symbolset=INDEX))
+ALWAYS = [(0.0, float("inf"))]
+
+
+@pytest.fixture
+def scanner(sample_panel: Panel, at: Callable[[datetime], None]) -> Iterator[ReplayScanner]:
+    with ReplayScanner(sample_panel.with_columns({})) as replay:
+        replay.panel.symbolsets[INDEX] = dict.fromkeys(replay.panel.symbols[:12], ALWAYS)
+        yield replay
+
+
+def flow(settings: Project) -> FlowResult:
+    request = FeatureIngestRequest(Market("sp500"), scanner=replace(QUICK, retries=0))
+    return flow_data(settings, request, universe=SP500)
+
+
+def snapshot(settings: Project, instant: datetime) -> set[str]:
+    second = int(instant.timestamp())
+    return set(newest_between(settings.lakehouse, settings.catalog.pulse, second, second))
+
+
+def test_a_flow_fetches_the_members_and_records_them(settings: Project, scanner: ReplayScanner):
+    result = flow(settings)
+    members = set(scanner.panel.symbols[:12])
+    assert result.steps[0].name == "universe"
+    assert result["universe"].status is Status.DONE
+    assert snapshot(settings, MONDAY) == members
+    receipt = json.loads(result.receipt.read())
+    assert set(receipt["request"]["source"]["symbols"]) == members
+    assert receipt["profile"] == "sp500"
+    assert "12 members of sp500, 12 new" in flow_text(result)
+    assert {each.dataset: each.rows for each in result.published}["universe_members"] == 12
+
+
+def test_after_a_short_answer_a_flow_is_about_the_last_members(
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
+):
+    flow(settings)
+    scanner.panel.symbolsets[INDEX] = dict.fromkeys(scanner.panel.symbols[3:15], ALWAYS)
+    at(MONDAY + timedelta(days=1))
+    scanner.plan = FaultPlan(["count-too-high"] * 4)
+    result = flow(settings)
+    assert result["universe"].status is Status.REFUSED
+    assert "the universe sp500 is not recorded" in result["universe"].reason
+    assert result.error is not None
+    assert result.error.exit_code == 3
+    assert snapshot(settings, MONDAY + timedelta(days=1)) == set(scanner.panel.symbols[:12])
+    assert len(list_parts(settings.lakehouse, UNIVERSE_MEMBERS)) == 1
+
+
+def test_a_flow_without_members_fetches_nothing(settings: Project, scanner: ReplayScanner):
+    scanner.plan = FaultPlan(chances={"count-too-high": 1.0})
+    result = flow(settings)
+    assert result["universe"].status is Status.REFUSED
+    assert result["feature-ingest"].status is Status.NOT_RUN
+    assert result["feature-ingest"].reason == "it needs universe"
+    assert result.error is not None
+    assert "the universe sp500 is not recorded" in str(result.error)
+
+
+@pytest.fixture
+def declared(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    folder = settings.feast_repository / "universes"
+    folder.mkdir()
+    (folder / "sp500.toml").write_text(f'symbolset = "{INDEX}"\n')
+    monkeypatch.setenv("TVFEAST_SCANNER_URL", settings.scanner_url)
+    return settings
+
+
+@pytest.mark.parametrize("command", ["feature-ingest", "data-ingest", "meta-ingest"])
+def test_each_job_asks_for_the_members(declared: Project, scanner: ReplayScanner, command: str):
+    result = CliRunner().invoke(cli, [command, "--universe", "sp500"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "12 members of sp500" in result.stderr
+    asked = [each.body["symbols"].get("tickers") for each in scanner.requests if each.body]
+    assert {*scanner.panel.symbols[:12]} in [set(each) for each in asked if each]
+    again = CliRunner().invoke(cli, [command, "--universe", "sp500", "--candidates", "x.json"])
+    assert "name either --candidates FILE or --universe NAME" in str(again.exception)
+
+
+def test_a_short_answer_is_told_after_the_job(declared: Project, scanner: ReplayScanner, at):
+    CliRunner().invoke(cli, ["feature-ingest", "--universe", "sp500"], catch_exceptions=False)
+    at(MONDAY + timedelta(days=1))
+    scanner.plan = FaultPlan(["count-too-high"] * 8)
+    result = CliRunner().invoke(cli, ["feature-ingest", "--universe", "sp500", "--backoff", "0"])
+    assert getattr(result.exception, "exit_code", None) == 3
+    assert "is not recorded" in str(result.exception)
+    assert "12 rows known at" in result.stdout
+
+
+def test_a_market_is_still_a_market(declared: Project, scanner: ReplayScanner):
+    result = CliRunner().invoke(cli, ["feature-ingest", "--universe", "crypto"])
+    assert result.exit_code == 0, result.output
+    assert list_parts(declared.lakehouse, UNIVERSE_MEMBERS) == []
