@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ingestion.bars.cells import READABLE_DATES
 from ingestion.lakehouse import Lakehouse, RunFile, write_run_file
-from ingestion.runs.records import REFUSED_FILE
+from ingestion.runs.run_folder import REFUSED_FILE
 
 EXAMPLES = 20
 """Refused rows of each reason that a receipt shows."""

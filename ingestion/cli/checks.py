@@ -39,9 +39,11 @@ _MOST_OF_COLUMN = 3
 )
 @click.option("--reason", help="What became of it, and who says so.")
 @click.option("--since", type=DAY, help="Check parts and runs of this UTC date or later [all].")
+@click.option("--all", "anew", is_flag=True, help="Read again receipts that are as they were.")
 @json_option
 def verify_command(
     as_json: bool,
+    anew: bool,
     lookahead: bool,
     online: bool,
     accepted: tuple[str, ...],
@@ -51,14 +53,15 @@ def verify_command(
     """Check the files of the lakehouse; exit 3 if one is wrong.
 
     Without an option, every file: its hash, schema, order, keys, date and values, and the receipts.
-    That takes longer with each part and run; --since limits it.
+    That takes longer with each part; --since limits it. Receipts whose files are as an earlier
+    check has left them are not read again; --all reads them.
     """
     if lookahead + online + bool(accepted) > 1:
         raise InputError("verify one thing at a time: --lookahead, --online or --accept")
     if reason is not None and not accepted:
         raise InputError("--reason goes with --accept")
-    if since and (lookahead or online or accepted):
-        raise InputError("--since limits the check of files alone")
+    if (since or anew) and (lookahead or online or accepted):
+        raise InputError("--since and --all are of the check of files alone")
     project = Project.from_environment()
     if accepted:
         from ingestion.jobs.audit.verify_lakehouse import accept_losses
@@ -81,7 +84,7 @@ def verify_command(
         from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
         bar = progress("verify", "parts and runs")
-        report = check_lakehouse(project, since or date.min, bar)
+        report = check_lakehouse(project, since or date.min, bar, anew=anew)
         show(as_json, report, verify_text)
         if not report.passed:
             files = len({fault.file for fault in report.faults})
@@ -96,6 +99,7 @@ def verify_text(report: LakehouseReport) -> str:
         (report.unpublished, "announced by runs that died before they appeared"),
         (report.replaced, "merged into others"),
         (report.accepted, "gone, as somebody recorded"),
+        (report.unread, "runs as an earlier check has left them, not read again (--all)"),
     )
     left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"

@@ -5,16 +5,15 @@ that is killed leaves no part without a recorded hash; and a part that was annou
 confirmed differs from one that was there and is gone.
 
 The files of the run's own folder, its receipts above all, are recorded likewise. They may be
-written again: see :func:`read_run_files`.
+written again: see :func:`read_run_ledger`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
@@ -187,51 +186,52 @@ def confirm(lakehouse: Lakehouse, *entries: Entry) -> None:
     _append(lakehouse, entries[0].run_id, lines, durable=False)
 
 
-def read_ledger(lakehouse: Lakehouse, run_id: str) -> list[Entry]:
-    """Return a run's parts in the order in which it wrote them; what is no record is left out.
+@dataclass(frozen=True)
+class RunLedger:
+    """What one run recorded."""
 
-    Raises
-    ------
-    InputError
-        If the file is there and cannot be read.
-    """
-    entries: dict[str, Entry] = {}
-    for record in map(partial(_record, run_id), _lines(lakehouse, run_id)):
-        if isinstance(record, Entry) and not _is_of_own_folder(record):
-            entries[record.part] = record
-        elif isinstance(record, str) and record in entries:
-            entries[record] = replace(entries[record], confirmed=True)
-    return list(entries.values())
+    parts: tuple[Entry, ...]
+    """In the order in which it wrote them."""
+    files: Mapping[str, list[Entry]]
+    """Of its own folder, by their paths below the root; see :func:`read_run_ledger`."""
+    strange: tuple[int, ...]
+    """The lines, from 1 on, that no run has written, nor begun to."""
 
 
-def read_run_files(lakehouse: Lakehouse, run_id: str) -> dict[str, list[Entry]]:
-    """Return what a run recorded of the files in its own folder, by their paths below the root.
+def read_run_ledger(lakehouse: Lakehouse, run_id: str) -> RunLedger:
+    """Return what a run recorded; what is no record is left out.
 
-    A file has one of the contents that are recorded of it: the last one that the run saw in its
-    place, or one that was announced since. So a run that is killed while it writes a file again
-    leaves nothing that contradicts its ledger.
+    A file of its own folder has one of the contents that are recorded of it: the last one that the
+    run saw in its place, or one that was announced since. So a run that is killed while it writes
+    a file again leaves nothing that contradicts its ledger.
 
     Raises
     ------
     InputError
         If the ledger is there and cannot be read.
     """
+    parts: dict[str, Entry] = {}
     files: dict[str, list[Entry]] = {}
-    for record in map(partial(_record, run_id), _lines(lakehouse, run_id)):
-        if isinstance(record, Entry) and _is_of_own_folder(record):
-            files.setdefault(record.part, []).append(record)
-        elif isinstance(record, str) and record in files:
+    strange = []
+    for number, line in enumerate(_lines(lakehouse, run_id), start=1):
+        record = _record(run_id, line)
+        if isinstance(record, Entry):
+            if _is_of_own_folder(record):
+                files.setdefault(record.part, []).append(record)
+            else:
+                parts[record.part] = record
+        elif record in files:
             files[record] = [replace(files[record][-1], confirmed=True)]
-    return files
+        elif record in parts:
+            parts[record] = replace(parts[record], confirmed=True)
+        elif record is None and not _is_torn(line):
+            strange.append(number)
+    return RunLedger(tuple(parts.values()), files, tuple(strange))
 
 
-def strange_lines(lakehouse: Lakehouse, run_id: str) -> list[int]:
-    """Return the lines of a run's ledger, from 1 on, that no run has written, nor begun to."""
-    return [
-        number
-        for number, line in enumerate(_lines(lakehouse, run_id), start=1)
-        if _record(run_id, line) is None and not _is_torn(line)
-    ]
+def read_ledger(lakehouse: Lakehouse, run_id: str) -> list[Entry]:
+    """Return a run's parts in the order in which it wrote them; errors as of the whole ledger."""
+    return [*read_run_ledger(lakehouse, run_id).parts]
 
 
 def _lines(lakehouse: Lakehouse, run_id: str) -> list[bytes]:

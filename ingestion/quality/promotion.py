@@ -15,7 +15,7 @@ from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
 from ingestion.lakehouse import Lakehouse, RunFile, run_files, run_ids
 from ingestion.lakehouse.inspect import recorded_origins
-from ingestion.lakehouse.ledger import read_run_files
+from ingestion.lakehouse.ledger import read_run_ledger
 from ingestion.lakehouse.origins import Origin
 from ingestion.lakehouse.parts import Part
 from ingestion.lakehouse.run_files import receipts_of_run
@@ -114,7 +114,7 @@ def gate_verdicts(
 def _verdict(project: Project, group: FeatureGroup, origin: Origin) -> dict[str, Any]:
     lakehouse, run_id = project.lakehouse, origin.run_id
     try:
-        recorded = read_run_files(lakehouse, run_id)
+        recorded = read_run_ledger(lakehouse, run_id).files
         for file in receipts_of_run(lakehouse, run_id):
             content = file.sha256()
             receipt = read_receipt(file)

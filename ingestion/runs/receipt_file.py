@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -46,8 +46,17 @@ def read_receipt(file: RunFile) -> dict[str, Any]:
         If it is not the receipt of the run that it lies with.
     """
     try:
-        document = json.loads(file.read())
-    except (OSError, ValueError, RecursionError) as error:
+        content = file.read()
+    except OSError as error:
+        raise _refusal(file, f"cannot be read ({error})") from error
+    return receipt_in(file, content)
+
+
+def receipt_in(file: RunFile, content: bytes) -> dict[str, Any]:
+    """Return what a receipt with this content says; errors as of :func:`read_receipt`."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise _refusal(file, f"cannot be read ({error})") from error
     if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
         raise _refusal(file, "is no receipt")
@@ -149,6 +158,11 @@ def newest_receipt(
 def snapshot_file(group: FeatureGroup) -> str:
     """Return the name of the receipt of a group's snapshot."""
     return _SNAPSHOT.format(group.name)
+
+
+def snapshot_name(names: Collection[str], group: FeatureGroup) -> str | None:
+    """Return which of a run's files may be the receipt of a group's snapshot."""
+    return next((name for name in (snapshot_file(group), _FORMER_SNAPSHOT) if name in names), None)
 
 
 def snapshot_receipts(lakehouse: Lakehouse, run_id: str, group: FeatureGroup) -> list[RunFile]:

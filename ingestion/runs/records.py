@@ -1,201 +1,170 @@
-"""What runs have left: their folders, receipts and ledgers, against each other and the rows.
+"""What all runs have left, against each other and the rows; only what is new is read again.
 
-A run's folder contains what its run has recorded, unchanged, and nothing else. What a receipt lists
-is in the ledger of its run, and the rows of a snapshot are as many as its receipt says.
+What a folder says is kept in the cache ``sound_runs.json`` if nothing in it is wrong, with the
+state of each of its files: inode, size, and when it was changed. Where all of that is as it was,
+nothing but a disk that changes bytes by itself can have changed its content. That is found by
+reading everything anew, and so is everything if the cache is not there, or damaged, or of another
+catalog; files that were put back from a backup have another state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ingestion.base.errors import CorruptPart, InputError
-from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, receipts_of_run, run_file
-from ingestion.lakehouse.ledger import (
-    LEDGER_FILE,
-    Entry,
-    Key,
-    read_ledger,
-    read_run_files,
-    strange_lines,
-)
-from ingestion.runs.quarantine import QUARANTINE_FILE, quarantined
-from ingestion.runs.receipt_file import is_of_group, read_receipt, snapshot_receipts
+from ingestion.base.errors import InputError
+from ingestion.catalog import Catalog
+from ingestion.lakehouse import CacheFile, Lakehouse, run_file, run_ids
+from ingestion.lakehouse.ledger import Entry, Ledger, read_ledger
+from ingestion.runs.receipt_file import NOT_SAID
+from ingestion.runs.run import catalog_hash, new_run_id
+from ingestion.runs.run_folder import RunFolder, Snapshot, look_into
 
-REFUSED_FILE = "refused_bars.parquet"
-"""All bars that an import refused, each with the reason."""
+FILE = "sound_runs.json"
+_LAYOUT = 1
 
-_FOREIGN = "is not the lakehouse's: move it out"
-_UNRECORDED = (
-    f"is not in the {LEDGER_FILE} beside it: put that back from a backup, or move this out"
-)
-_CHANGED = (
-    "its content is not what its run wrote: the hash differs; put it back from a backup, or move "
-    "it out and record why (`tvfeast verify --accept`)"
-)
-_LOOKS = 3
-
-
-def folder_faults(lakehouse: Lakehouse, run_id: str) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong in a run's folder: its path below the root, and the reason.
-
-    Files that are gone are not among it. The run may be writing meanwhile.
-    """
-    folder, ledger = run_file(lakehouse, run_id, ""), run_file(lakehouse, run_id, LEDGER_FILE)
-    try:
-        # Before the ledger is read: a file's line is there before the file is.
-        present = files_of_run(lakehouse, run_id)
-    except InputError as error:
-        yield folder.key.rstrip("/"), str(error).removeprefix(f"{folder} ")
-        return
-    if not present:
-        return
-    recorded: dict[str, list[Entry]] | None
-    try:
-        recorded = read_run_files(lakehouse, run_id)
-        if lines := strange_lines(lakehouse, run_id):
-            yield (
-                ledger.key,
-                f"has what no run wrote, in line {lines[0]}: put it back from a backup",
-            )
-    except InputError as error:
-        yield ledger.key, str(error).removeprefix(f"{ledger} ")
-        recorded = None
-    for file in present:
-        if file.name == LEDGER_FILE:
-            continue
-        may_be_a_runs = file.name.endswith(".json") or file.name in (QUARANTINE_FILE, REFUSED_FILE)
-        if recorded and file.key in recorded:
-            if reason := _change(lakehouse, file, recorded[file.key]):
-                yield file.key, reason
-        elif not may_be_a_runs:
-            yield file.key, _FOREIGN
-        elif recorded is not None:
-            yield file.key, _UNRECORDED
-
-
-def _change(lakehouse: Lakehouse, file: RunFile, recorded: list[Entry]) -> str | None:
-    """Return what is wrong with a recorded file, if anything is."""
-    for _ in range(_LOOKS):  # it may be written again between the two
-        try:
-            content = file.sha256()
-        except OSError as error:
-            return f"cannot be read ({error.strerror}): put it back from a backup"
-        if content in {each.sha256 for each in recorded}:
-            return None
-        recorded = read_run_files(lakehouse, file.run_id)[file.key]
-    return _CHANGED
+_Known = dict[str, tuple[str, RunFolder]]
+"""By run, the state of its folder's files, and what it says."""
 
 
 @dataclass
-class RecordsReport:
-    """What the runs themselves have recorded, and what of it is wrong."""
+class Records:
+    """What the folders of some runs say."""
 
-    receipts: int = 0
-    published: set[Key] = field(default_factory=set)
-    """The parts that receipts list."""
-    faults: list[tuple[str, str]] = field(default_factory=list)
-    """Path below the root, and reason."""
+    folders: list[RunFolder] = field(default_factory=list)
+    """Of the oldest run first."""
+    unread: set[str] = field(default_factory=set)
+    """Runs whose folders were not read, because they are as they were."""
+    ended: set[str] = field(default_factory=set)
+    """Runs that write nothing any more."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What they recorded of parts."""
+        return Ledger(entry for folder in self.folders for entry in folder.parts)
+
+    def ledger_now(self, lakehouse: Lakehouse, runs: Iterable[str]) -> Ledger:
+        """Return what these runs have recorded of parts by now, the oldest run first."""
+        parts = {folder.run_id: folder.parts for folder in self.folders}
+        entries: list[Entry] = []
+        for run_id in runs:
+            if run_id in self.ended:
+                entries += parts[run_id]
+            else:
+                with suppress(InputError):  # it is named itself
+                    entries += read_ledger(lakehouse, run_id)
+        return Ledger(entries)
+
+    def row_faults(self, rows_of: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, str]]:
+        """Yield where receipts and rows disagree: path below the root, and reason.
+
+        Parameters
+        ----------
+        rows_of
+            Rows in the lakehouse by dataset and run.
+        """
+        for folder in self.folders:
+            for said in folder.snapshots:
+                stored = rows_of.get((said.group, folder.run_id), 0)
+                yield from ((said.receipt, reason) for reason in said.faults(stored))
 
 
-def check_records(
+def read_records(
     lakehouse: Lakehouse,
-    runs: Sequence[str],
-    rows_of: Mapping[tuple[str, str], int],
-    scanned: Sequence[FeatureGroup],
+    runs: Iterable[str],
+    catalog: Catalog,
     done: Callable[[int], object] = lambda _: None,
-) -> RecordsReport:
-    """Check the receipts and folders of some runs.
+    *,
+    anew: bool = False,
+) -> Records:
+    """Look into the folders of some runs, the newest first; waits for nobody.
 
     Parameters
     ----------
     done
         Is called after each run, with 1.
-    rows_of
-        Rows in the lakehouse by dataset and run.
-    scanned
-        The groups of the scanner, whose receipts say how many rows there are.
+    anew
+        Whether to read also what is as an earlier look has left it.
     """
-    report = RecordsReport()
-    for receipt in _receipts(lakehouse, runs):
-        name, run_id = receipt.key, receipt.run_id
-        report.receipts += 1
-        try:
-            document = read_receipt(receipt)
-        except InputError as error:
-            report.faults.append((name, str(error).removeprefix(f"{receipt} ")))
-            continue
-        files = list(_files(document))
-        report.published |= {
-            (run_id, str(file.get("part")), str(file.get("sha256"))) for file in files
-        }
-        reasons = [
-            *_file_faults(lakehouse, run_id, files),
-            *_row_faults(lakehouse, receipt, document, rows_of, scanned),
-        ]
-        report.faults += [(name, reason) for reason in reasons]
+    mark = catalog_hash(catalog)
+    known = _read(lakehouse, mark)
+    sound: _Known
+    records, sound = Records(), {}
     for run_id in runs:
-        report.faults += folder_faults(lakehouse, run_id)
+        state = _state(lakehouse, run_id)
+        before = known.get(run_id)
+        if before is not None and before[0] == state and not anew:
+            folder, sound[run_id] = before[1], before
+            records.unread.add(run_id)
+        else:
+            folder = look_into(lakehouse, run_id, catalog.scanned)
+            if state and folder.is_sound and not lakehouse.is_writing(run_id):
+                sound[run_id] = state, folder
+        records.folders.append(folder)
         done(1)
-    return report
+    records.folders.reverse()
+    records.ended = {*sound}
+    others = {*run_ids(lakehouse)} - {folder.run_id for folder in records.folders}
+    sound |= {run_id: known[run_id] for run_id in others & known.keys()}
+    if sound != known:
+        _write(lakehouse, mark, sound)
+    return records
 
 
-def _receipts(lakehouse: Lakehouse, runs: Sequence[str]) -> Iterator[RunFile]:
-    for run_id in runs:
-        with suppress(InputError):  # a folder that cannot be read is named itself
-            yield from receipts_of_run(lakehouse, run_id)
-
-
-def _files(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    files = document.get("parts")
-    return (file for file in (files if isinstance(files, list) else ()) if isinstance(file, dict))
-
-
-def _row_faults(
-    lakehouse: Lakehouse,
-    receipt: RunFile,
-    document: dict[str, Any],
-    rows_of: Mapping[tuple[str, str], int],
-    scanned: Sequence[FeatureGroup],
-) -> Iterator[str]:
-    for group in scanned:
-        of_group = snapshot_receipts(lakehouse, receipt.run_id, group)
-        if receipt not in of_group or not is_of_group(document, group):
-            continue
-        try:
-            kept_back = quarantined(lakehouse, receipt.run_id)[group.name]
-        except CorruptPart as error:
-            yield str(error)
-            return
-        stored = rows_of.get((group.name, receipt.run_id), 0)
-        yield from _coverage_faults(document, stored, kept_back)
-
-
-def _file_faults(lakehouse: Lakehouse, run_id: str, files: list[dict[str, Any]]) -> Iterator[str]:
-    if not files:
-        return
+def _state(lakehouse: Lakehouse, run_id: str) -> str:
     try:
-        written = {entry.part: entry for entry in read_ledger(lakehouse, run_id)}
-    except InputError:  # the ledger is named itself
-        return
-    for file in files:
-        entry = written.get(str(file.get("part")))
-        if entry is None:
-            yield f"lists {file.get('part')}, which its run did not record"
-        elif (file.get("sha256"), file.get("rows")) != (entry.sha256, entry.rows):
-            yield f"and the ledger of its run do not agree on {entry.part}"
+        return lakehouse.folder_state(run_file(lakehouse, run_id, "").key.rstrip("/"))
+    except OSError:
+        return ""
 
 
-def _coverage_faults(document: dict[str, Any], stored: int, kept_back: int) -> Iterator[str]:
-    """Compare a snapshot's receipt, written before the part appears, with the rows of its run."""
-    fetched = document.get("fetched")
-    if document.get("verdict") == "refuse" and stored:
-        yield f"says that nothing was published, and the lakehouse has {stored} rows of its run"
-    elif stored and stored + kept_back != fetched:
-        yield (
-            f"says that {fetched} rows were fetched; the lakehouse has {stored} of its run, and "
-            f"its quarantine {kept_back}"
-        )
+def _read(lakehouse: Lakehouse, mark: str) -> _Known:
+    """Return what is known of sound folders; nothing if that cannot be relied on."""
+    with suppress(OSError, *NOT_SAID):
+        head, _, body = CacheFile(FILE, lakehouse).read().partition(b"\n")
+        if head == _head(mark, body):
+            return {
+                run_id: (state, _folder(run_id, said))
+                for run_id, (state, said) in json.loads(body).items()
+            }
+    return {}
+
+
+def _write(lakehouse: Lakehouse, mark: str, sound: _Known) -> None:
+    """Keep what is known; it may be lost, as where this user may not write."""
+    documents = {run_id: (state, _document(folder)) for run_id, (state, folder) in sound.items()}
+    body = json.dumps(documents, ensure_ascii=False).encode()
+    with suppress(OSError), lakehouse.staging(f"{new_run_id()}-records") as folder:
+        file = folder / FILE
+        file.write_bytes(_head(mark, body) + b"\n" + body)
+        CacheFile(FILE, lakehouse).put(file)
+
+
+def _head(mark: str, body: bytes) -> bytes:
+    return f"{_LAYOUT} {mark} {hashlib.sha256(body).hexdigest()}".encode()
+
+
+def _document(folder: RunFolder) -> list[Any]:
+    parts = [
+        [each.part, each.sha256, each.rows, each.replaces, each.confirmed] for each in folder.parts
+    ]
+    published = [[part, sha256] for _, part, sha256 in folder.published]
+    return [folder.receipts, parts, published, [[*asdict(s).values()] for s in folder.snapshots]]
+
+
+def _folder(run_id: str, document: list[Any]) -> RunFolder:
+    receipts, parts, published, snapshots = document
+    return RunFolder(
+        run_id=run_id,
+        receipts=receipts,
+        parts=tuple(
+            Entry(run_id, part, sha256, rows, tuple(replaces), confirmed)
+            for part, sha256, rows, replaces, confirmed in parts
+        ),
+        published=tuple((run_id, part, sha256) for part, sha256 in published),
+        snapshots=tuple(Snapshot(*said) for said in snapshots),
+    )

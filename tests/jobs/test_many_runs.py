@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ from ingestion.jobs.audit.prune import prune
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.serve.loads import last_loads, unpromoted
-from ingestion.lakehouse import run_ids
+from ingestion.lakehouse import local_disk, run_ids
 from ingestion.project import Project
 from tests.jobs.test_prune import Clock, History
+from tests.runs.test_records import QUIET_NS
 
 _opened: list[str] | None = None
 
@@ -71,7 +73,10 @@ def add_past_runs(project: Project, number: int) -> None:
         (runs / run_id / "files.jsonl").write_text(text)
 
 
-def test_daily_commands_open_as_many_files_after_any_number_of_runs(used: Project):
+def test_daily_commands_open_as_many_files_after_any_number_of_runs(
+    used: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(local_disk, "_LONG_AGO_NS", 3_600 * 10**9)  # no check keeps anything
     today = datetime.now(UTC).date()
     request = ExplainRequest("NASDAQ:AAPL", "RSI", online=False)
     commands: dict[str, Callable[[], object]] = {
@@ -87,7 +92,22 @@ def test_daily_commands_open_as_many_files_after_any_number_of_runs(used: Projec
     shutil.rmtree(used.lakehouse.root / "_runs" / "20250101T000100Z-000000abcd")
     add_past_runs(used, 60)
     assert {name: opened(work) for name, work in commands.items()} == before
-    assert opened(lambda: check_lakehouse(used)) > before["verify --since"] + 60
+    assert opened(lambda: check_lakehouse(used, anew=True)) > before["verify --since"] + 60
+
+
+def test_a_check_opens_no_file_of_a_run_that_is_as_an_earlier_one_has_left_it(
+    used: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(local_disk, "_LONG_AGO_NS", QUIET_NS)
+    before = check_lakehouse(used)
+    files = opened(lambda: check_lakehouse(used))
+    add_past_runs(used, 60)
+    time.sleep(2 * QUIET_NS / 1e9)
+    after = check_lakehouse(used)
+    assert (after.unread, after.runs) == (before.runs, before.runs + 60)
+    assert opened(lambda: check_lakehouse(used)) == files
+    assert opened(lambda: check_lakehouse(used, anew=True)) > files + 60
+    assert after.faults == before.faults == []
 
 
 def test_a_check_since_a_date_finds_what_is_newer_and_a_full_one_everything(used: Project):

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.catalog import Dataset
-from ingestion.jobs.audit import missing_files as losses
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.lakehouse import LocalDisk, append_part, by_date, list_parts, write_run_file
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
 from ingestion.project import Project
+from ingestion.runs import missing_files as losses
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from ingestion.lakehouse import LocalDisk, append_part, write_run_file
-from ingestion.lakehouse.ledger import Entry, Ledger, announce, confirm, read_ledger, read_run_files
+from ingestion.lakehouse.ledger import (
+    Entry,
+    Ledger,
+    announce,
+    confirm,
+    read_ledger,
+    read_run_ledger,
+)
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 
@@ -115,7 +122,7 @@ def test_a_merged_part_is_no_news_if_all_that_it_was_merged_from_is_known(tmp_pa
 def files(root: Path) -> list[tuple[str, bool]]:
     """What a run recorded of its receipt: content, and whether it was seen."""
     of = {hashlib.sha256(content).hexdigest(): content.decode() for content in (b"1", b"2", b"3")}
-    (entries,) = read_run_files(LocalDisk(root), "run").values()
+    (entries,) = read_run_ledger(LocalDisk(root), "run").files.values()
     return [(of[entry.sha256], entry.confirmed) for entry in entries]
 
 
@@ -123,7 +130,7 @@ def test_a_receipt_is_recorded_with_the_hash_of_what_was_written_last(tmp_path: 
     for content in (b"1", b"2"):
         write_run_file(LocalDisk(tmp_path), "run", "receipt.json", content)
     assert files(tmp_path) == [("2", True)]
-    assert list(read_run_files(LocalDisk(tmp_path), "run")) == ["_runs/run/receipt.json"]
+    assert list(read_run_ledger(LocalDisk(tmp_path), "run").files) == ["_runs/run/receipt.json"]
     assert read_ledger(LocalDisk(tmp_path), "run") == []
 
 

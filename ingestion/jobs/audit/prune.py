@@ -25,8 +25,6 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from ingestion.base.errors import CorruptPart, InputError
-from ingestion.jobs.audit.missing_files import RECEIPT_FILE as ACCEPT_FILE
-from ingestion.jobs.audit.missing_files import gone_files
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE as IMPORT_FILE
 from ingestion.jobs.profiles import FLOW_FILE
 from ingestion.jobs.serve.training_set import RECEIPT_FILE as TRAINING_FILE
@@ -37,10 +35,11 @@ from ingestion.lakehouse.parts import read_metadata
 from ingestion.lakehouse.run_files import RunFile, remove_runs
 from ingestion.markets.universe import read_universe
 from ingestion.project import Project
+from ingestion.runs.missing_files import RECEIPT_FILE as ACCEPT_FILE
 from ingestion.runs.quarantine import QUARANTINE_FILE
 from ingestion.runs.receipt_file import NOT_SAID, read_receipt
-from ingestion.runs.records import folder_faults
 from ingestion.runs.run import Run, new_run_id, run_instant
+from ingestion.runs.run_folder import look_into
 
 OLDER_THAN = timedelta(days=90)
 _RECEIPT_FILE = "prune.json"
@@ -160,7 +159,7 @@ def not_needed(project: Project, before: str) -> tuple[tuple[str, ...], dict[str
     for run_id in old:
         if run_id in origins:
             kept[run_id] = "a part names it"
-        elif _has_fault(lakehouse, run_id):
+        elif not look_into(lakehouse, run_id, project.catalog.scanned).is_sound:
             kept[run_id] = _FAULT
     return tuple(run_id for run_id in old if run_id not in kept), kept
 
@@ -223,7 +222,3 @@ def _origins(project: Project) -> Collection[str]:
             with suppress(CorruptPart, FileNotFoundError, ValueError):
                 names |= runs_of(read_metadata(part).metadata)
     return names
-
-
-def _has_fault(lakehouse: Lakehouse, run_id: str) -> bool:
-    return any(folder_faults(lakehouse, run_id)) or any(gone_files(lakehouse, run_id))

@@ -1,11 +1,11 @@
 """Derive again what can be derived, over the whole lakehouse, and name what is wrong.
 
-1. List all parts, then read the ledgers: a part's line is there before the part is.
+1. List all parts, then look into the runs' folders (:mod:`ingestion.runs.records`): a part's line
+   is in a ledger before the part is there.
 2. Of each date, look into every part (:func:`~ingestion.lakehouse.inspect.inspect_part`), and
    compare the keys of all.
-3. Name what is no part, and parts that were there and are gone.
-4. Compare receipts, ledgers and the runs' folders with each other and the rows
-   (:mod:`ingestion.runs.records`).
+3. Name what is no part, and what was there and is gone.
+4. Compare what receipts say with the rows.
 
 Memory contains one part and the keys of one date. The lakehouse may be written meanwhile.
 
@@ -30,7 +30,6 @@ from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, Dataset
-from ingestion.jobs.audit.missing_files import RECEIPT_FILE, find_losses
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.compute.formula_state import damage_of_state
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
@@ -49,7 +48,8 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
-from ingestion.runs.records import check_records
+from ingestion.runs.missing_files import RECEIPT_FILE, find_losses
+from ingestion.runs.records import read_records
 from ingestion.runs.run import Run
 
 _NUMBER = "part number"
@@ -97,6 +97,8 @@ class LakehouseReport:
     """Parts and receipts that are gone, and of which somebody recorded why."""
     receipts: int = 0
     runs: int = 0
+    unread: int = 0
+    """Runs whose files were not read, because all are as an earlier check has left them."""
     since: date | None = None
     """The first date that was looked at; None for all."""
     faults: list[Fault] = field(default_factory=list)
@@ -112,9 +114,13 @@ class LakehouseReport:
 
 
 def check_lakehouse(
-    project: Project, since: date = date.min, progress: Progress | None = None
+    project: Project,
+    since: date = date.min,
+    progress: Progress | None = None,
+    *,
+    anew: bool = False,
 ) -> LakehouseReport:
-    """Check every file of the lakehouse; changes nothing and waits for nobody.
+    """Check every file of the lakehouse; changes none of them and waits for nobody.
 
     An empty or missing lakehouse is sound.
 
@@ -124,6 +130,8 @@ def check_lakehouse(
         Only parts of this UTC date or later, and what runs left that started then or later.
     progress
         Counts parts and runs.
+    anew
+        Whether to read also the files of runs that are as an earlier check has left them.
     """
     lakehouse, runs = project.lakehouse, run_ids(project.lakehouse, since)
     report = LakehouseReport(runs=len(runs), since=None if since == date.min else since)
@@ -134,7 +142,8 @@ def check_lakehouse(
         for dataset in project.catalog.datasets
     }
     progress.start(len(runs) + sum(len(each) for days in listed.values() for each in days.values()))
-    ledger = Ledger.read(lakehouse, whole=False, since=since)
+    records = read_records(lakehouse, runs, project.catalog, progress.advance, anew=anew)
+    ledger = records.ledger
     for dataset, dates in listed.items():
         for day, parts in dates.items():
             try:
@@ -147,17 +156,19 @@ def check_lakehouse(
             report.faults += found.faults
             rows_of.update(written_by)
             progress.advance(len(parts))
+    others = (run_id for run_id in runs if run_id not in records.unread)
     report.faults += [
-        Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, runs)
+        Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, others)
     ]
     report.faults += reading_again(partial(_double, lakehouse, since))
     if damage := damage_of_state(lakehouse):
         report.faults.append(Fault(*damage))
-    records = check_records(lakehouse, runs, rows_of, project.catalog.scanned, progress.advance)
     progress.close()
-    report.receipts = records.receipts
-    report.faults += [Fault(file, reason) for file, reason in records.faults]
-    losses = find_losses(lakehouse, project.catalog.datasets, records.published, since)
+    report.receipts = sum(folder.receipts for folder in records.folders)
+    report.unread = len(records.unread)
+    report.faults += [Fault(*each) for folder in records.folders for each in folder.faults]
+    report.faults += [Fault(*each) for each in records.row_faults(rows_of)]
+    losses = find_losses(lakehouse, project.catalog.datasets, records, since)
     report.unpublished, report.replaced = losses.unpublished, losses.replaced
     report.lost, report.accepted = losses.lost, len(losses.accepted)
     report.faults += [Fault(entry.part, _GONE.format(entry=entry)) for entry in losses.lost]

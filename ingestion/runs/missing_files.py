@@ -7,16 +7,16 @@ was recorded before is changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from ingestion.base.errors import InputError
 from ingestion.catalog import Dataset
-from ingestion.lakehouse import Lakehouse, list_parts, run_file, run_ids
-from ingestion.lakehouse.ledger import Entry, Key, Ledger, read_run_files
+from ingestion.lakehouse import Lakehouse, list_parts, run_ids
+from ingestion.lakehouse.ledger import Entry, Key, Ledger
 from ingestion.runs.receipt_file import ended_before, receipts_told
+from ingestion.runs.records import Records
 
 RECEIPT_FILE = "accept.json"
 
@@ -35,10 +35,7 @@ class Losses:
 
 
 def find_losses(
-    lakehouse: Lakehouse,
-    datasets: Iterable[Dataset],
-    published: Collection[Key],
-    since: date = date.min,
+    lakehouse: Lakehouse, datasets: Iterable[Dataset], records: Records, since: date = date.min
 ) -> Losses:
     """Look for parts and receipts that are gone; waits for nobody.
 
@@ -48,38 +45,26 @@ def find_losses(
     ----------
     datasets
         All that the lakehouse contains.
-    published
-        What receipts say was there, though a ledger has lost its word for it.
-    since
-        Only what runs wrote that started on this date or later.
+    records
+        Of all runs that started on the date ``since`` or later.
     """
-    known = Ledger.read(lakehouse, whole=False, since=since)
+    known = records.ledger
+    published = {key for folder in records.folders for key in folder.published}
     present = {part.key for dataset in datasets for part in list_parts(lakehouse, dataset)}
     # Read after the listing: whatever had taken a part's place by then was announced before.
-    replaced = Ledger.read(lakehouse, whole=False, since=since).replaced(present)
+    now = records.ledger_now(lakehouse, reversed(run_ids(lakehouse, since)))
+    replaced = now.replaced(present)
     gone = [entry for entry in known if entry.part not in present | replaced]
     appeared = [entry for entry in gone if entry.confirmed or entry.key in published]
     lost = appeared + _overwritten(known, present)
-    for run_id in run_ids(lakehouse, since):
-        lost += gone_files(lakehouse, run_id)
-    answered_for = _accepted(lakehouse)
+    lost += [entry for folder in records.folders for entry in folder.gone]
+    accepted = _accepted(lakehouse)
     return Losses(
-        lost=tuple(entry for entry in lost if entry.key not in answered_for),
-        accepted=tuple(entry for entry in lost if entry.key in answered_for),
+        lost=tuple(entry for entry in lost if entry.key not in accepted),
+        accepted=tuple(entry for entry in lost if entry.key in accepted),
         unpublished=len(gone) - len(appeared),
         replaced=len(replaced),
     )
-
-
-def gone_files(lakehouse: Lakehouse, run_id: str) -> list[Entry]:
-    """Return the files of a run's own folder that it saw in their places and that are gone."""
-    try:
-        recorded = read_run_files(lakehouse, run_id).values()
-    except InputError:  # an unreadable ledger is named as such
-        return []
-    gone = [last for last, *_ in recorded if last.confirmed and not lakehouse.exists(last.part)]
-    # A run that is retired meanwhile goes whole.
-    return gone if run_file(lakehouse, run_id, "").exists() else []
 
 
 def _accepted(lakehouse: Lakehouse) -> frozenset[Key]:
