@@ -75,7 +75,7 @@ class Lakehouse(ABC):
     def folder_state(self, key: str) -> str:
         """Return a text that is another one if files of a folder may be others, or more or fewer.
 
-        Empty where nobody can tell, because something changed just now; errors as of :meth:`names`.
+        Empty where nobody knows, because something changed just now; errors as of :meth:`names`.
         """
         return "\n".join(
             f"{name} {self.state(f'{key}/{name}')}" for name in sorted(self.names(key))

@@ -84,7 +84,7 @@ class LocalDisk(Lakehouse):
             for each in entries:
                 status = each.stat(follow_symlinks=False)
                 if stat.S_ISLNK(status.st_mode):
-                    return ""  # nobody can tell what it leads to
+                    return ""  # what it leads to may change without it
                 # A copy may have an older file's time and size, and the time of its own change.
                 state = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
                 states.append((each.name, state))
