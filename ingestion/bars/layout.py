@@ -380,7 +380,7 @@ def _of_parquet(path: Path, needed: Sequence[Role]) -> Layout:
     with path.open("rb") as source:
         names = pq.ParquetFile(source).schema_arrow.names
     header = header_of_line(names)
-    if problem := _lacks(header, needed):
+    if problem := lacks(header, needed):
         raise InputError(f"{path} has {problem}")
     for series in header.series:
         for found in series.columns.values():
@@ -439,7 +439,7 @@ def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> 
             f"is {','.join(best.names)[:120]}; put a line such as date,open,high,low,close,volume "
             "above it"
         )
-    raise InputError(f"{path} has {_lacks(best, needed)}")
+    raise InputError(f"{path} has {lacks(best, needed)}")
 
 
 def _header_at(
@@ -455,11 +455,14 @@ def _header_at(
     if below and len(below[0]) == len(cells) > 1 and names_index_alone(below[0]):
         cells, lines = [below[0][0], *cells[1:]], 2
     header = header_of_line(cells)
-    return None if _lacks(header, needed) else Header(header.names, header.series, lines)
+    return None if lacks(header, needed) else Header(header.names, header.series, lines)
 
 
-def _lacks(header: Header, needed: Sequence[Role]) -> str | None:
-    """Say which needed columns a header lacks; the two terms of a ratio stand for the ratio."""
+def lacks(header: Header, needed: Sequence[Role]) -> str | None:
+    """Return which needed columns a header lacks; None if it has all.
+
+    The two terms of a ratio stand for the ratio.
+    """
     found = set(header.series[0].columns)
     if found.issuperset(_SPLIT_TERMS):
         found.add(Role.SPLIT_RATIO)

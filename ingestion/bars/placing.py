@@ -44,6 +44,7 @@ from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, 
 from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming, demand_exchange
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
+from ingestion.catalog import TimesMean
 from ingestion.markets.hours import ClosingRule, hours_of, known_bar_closes, known_calendar
 from ingestion.markets.sessions import (
     bars_by_hours,
@@ -66,7 +67,10 @@ NO_CLOSE = -1
 
 
 def place_times(
-    times: Times, symbols: Sequence[str | None], which: NDArray[np.int64]
+    times: Times,
+    symbols: Sequence[str | None],
+    which: NDArray[np.int64],
+    mean: TimesMean = TimesMean.AS_WRITTEN,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Place bars in time.
 
@@ -78,6 +82,8 @@ def place_times(
         Unified symbols; None for what is no symbol.
     which
         Shape ``(n,)``: the symbol of each bar.
+    mean
+        What the times mean.
 
     Returns
     -------
@@ -92,8 +98,42 @@ def place_times(
     numbers = np.array([n for n, _ in named], dtype=np.int64)
     for symbol, at in by_hours([name for _, name in named]).items():
         rows = np.flatnonzero(np.isin(which, numbers[at]))
-        opens[rows], closes[rows] = _place_times_of(symbol, times.take(rows))
+        meant = _as_meant(symbol, times.take(rows), mean)
+        opens[rows], closes[rows] = _place_times_of(symbol, meant)
     return opens, closes
+
+
+def _as_meant(symbol: str, times: Times, mean: TimesMean) -> Times:
+    """Return times that mean what those of files mean, of symbols that keep the hours of one."""
+    is_label = times.kinds == Kind.LABEL
+    is_instant = ~is_label & (times.kinds != Kind.UNREADABLE)
+    if mean is TimesMean.DATES:
+        kinds = np.where(is_instant, np.int8(Kind.LABEL), times.kinds)
+        return Times(kinds, times.days * DAY, times.days)
+    if mean is TimesMean.OPENS:
+        kinds = np.where(is_label | is_instant, np.int8(Kind.INSTANT), times.kinds)
+        return Times(kinds, times.seconds, times.days)
+    if mean is TimesMean.CLOSES:
+        return _opening(symbol, times, is_instant)
+    return times
+
+
+def _opening(symbol: str, times: Times, is_close: NDArray[np.bool_]) -> Times:
+    """Return when the bars open, or which sessions they are of, that close at some times."""
+    kinds, seconds, days = times.kinds.copy(), times.seconds.copy(), times.days.copy()
+    closes = seconds[is_close]
+    match hours_of(symbol).rule:
+        case ClosingRule.SESSION:  # one that closes elsewhere stays where it is, in no session
+            runs = running_closes(symbol, closes - 1) != NO_CLOSE
+            at = np.flatnonzero(is_close)[runs]
+            kinds[at] = Kind.LABEL
+            days[at] = session_days(symbol, closes[runs] - 1, closes[runs])
+            seconds[at] = days[at] * DAY
+        case ClosingRule.MIDNIGHT_UTC:
+            seconds[is_close] = (closes - 1) // DAY * DAY
+        case _:
+            seconds[is_close] = closes - DAY
+    return Times(kinds, seconds, days)
 
 
 def _place_times_of(symbol: str, times: Times) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -316,7 +356,7 @@ def name_rows(
 
 @dataclass(frozen=True)
 class BarReader:
-    """Reads the files of one import."""
+    """Reads the files, or the answers of a bar source, of one import."""
 
     naming: Naming
     symbols: SymbolTable
@@ -330,6 +370,13 @@ class BarReader:
     """Whether prices are split-adjusted."""
     widen_range: bool = False
     """Whether high and low are moved to contain open and close, which may be auction prices."""
+    running_until: float | None = None
+    """Unix seconds; a bar that had opened by then and closes after ``now`` is not finished, and is
+    left out uncounted. None where such a bar is a fault of the file."""
+    times_mean: TimesMean = TimesMean.AS_WRITTEN
+    first: date | None = None
+    last: date | None = None
+    """Sessions outside these dates are left out uncounted, where they are given."""
     named: dict[str, str] = field(default_factory=dict)
     """The symbols that files' names gave, by path."""
     trading_days: TradingDays = field(default_factory=TradingDays)
@@ -343,15 +390,28 @@ class BarReader:
             If the file cannot be read as bars, or names tickers of no exchange.
         """
         for at, batch in enumerate(read_batches(path, date_format=self.date_format)):
-            yield self._judge(number, path, batch, is_first=at == 0)
+            yield self.judge(number, batch, is_first=at == 0)
 
-    def _judge(self, number: int, path: Path, file: VendorFile, *, is_first: bool) -> BarBatch:
+    def judge(self, number: int, file: VendorFile, *, is_first: bool = False) -> BarBatch:
+        """Judge some rows of the ``number``-th file or answer.
+
+        Raises
+        ------
+        InputError
+            As :func:`name_rows`; if prices are adjusted twice.
+        """
+        path = file.path
         named, which = name_rows(file, self.naming, self.refusals, is_first=is_first)
         symbols = [each.symbol for each in named]
         if file.symbols() is None and symbols[0] is not None:
             self.named[str(path)] = symbols[0]
         times = file.times()
-        opens, closes = place_times(times, symbols, which)
+        opens, closes = place_times(times, symbols, which, self.times_mean)
+        kept = self._wanted(symbols, which, opens, closes)
+        if not kept.all():
+            at_all = np.flatnonzero(kept)
+            file, times, which = file.filter(kept), times.take(at_all), which[kept]
+            opens, closes = opens[kept], closes[kept]
         numbers = [NO_CLOSE if name is None else self.symbols.number(name) for name in symbols]
         symbol = np.array(numbers, dtype=np.int32)[which]
         bars, unreadable = _bars_of_rows(file, number, symbol, opens, closes)
@@ -406,6 +466,42 @@ class BarReader:
             ]
             split_symbols = frozenset(filter(None, symbols))
         return BarBatch(len(file) + len(file.broken), bars.take(good), splits, split_symbols)
+
+    def _wanted(
+        self,
+        symbols: Sequence[str | None],
+        which: NDArray[np.int64],
+        opens: NDArray[np.int64],
+        closes: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Return which rows are neither of unfinished bars nor of dates that are not wanted."""
+        kept = np.ones(len(opens), dtype=bool)
+        placed = closes != NO_CLOSE
+        if self.running_until is not None:
+            kept &= ~(placed & (closes > self.now) & (opens <= self.running_until))
+            self.findings.add(
+                "unfinished",
+                "bars were not finished, and are left out",
+                count=int((~kept).sum()),
+            )
+        if self.first is None and self.last is None:
+            return kept
+        outside = np.zeros(len(opens), dtype=bool)
+        named = [(n, name) for n, name in enumerate(symbols) if name is not None]
+        of_name = np.array([n for n, _ in named], dtype=np.int64)
+        for symbol, at in by_hours([name for _, name in named]).items():
+            rows = np.flatnonzero(np.isin(which, of_name[at]) & placed)
+            days = session_days(symbol, opens[rows], closes[rows])
+            if self.first is not None:
+                outside[rows] |= days < day_of_date(self.first)
+            if self.last is not None:
+                outside[rows] |= days > day_of_date(self.last)
+        self.findings.add(
+            "not_in_the_span",
+            "bars are of other dates than those asked for, and are left out",
+            count=int((kept & outside).sum()),
+        )
+        return kept & ~outside
 
     def _turn_back(
         self, path: Path, file: VendorFile, bars: Bars, unreadable: NDArray[np.bool_]

@@ -95,16 +95,16 @@ def _tables_of_parquet(layout: Layout, wanted: Sequence[int]) -> Iterator[Table]
         done = 0
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names.values())):
             table = pa.Table.from_batches([batch])
-            columns = {at: _plain(table[name]) for at, name in names.items()}
+            columns = {at: plain_column(table[name]) for at, name in names.items()}
             yield Table(columns, np.arange(done + 1, done + table.num_rows + 1))
             done += table.num_rows
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column as texts, numbers, dates or instants of µs; other types as they are."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _plain(column.cast(kind.value_type))
+        return plain_column(column.cast(kind.value_type))
     if pa.types.is_timestamp(kind):
         return column.cast(pa.timestamp("us", kind.tz), safe=False)
     if pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -238,7 +238,7 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
                 # Whether prices have points is seen in the first rows.
                 dots = dots or (first and bool(distinct_matching(column, _POINT)))
             if Role.VOLUME in series.columns:
-                volume = _is_filled(table.columns[series.columns[Role.VOLUME][0]])
+                volume = has_value(table.columns[series.columns[Role.VOLUME][0]])
                 is_partial = is_partial or not pc.all(volume).as_py()
                 if series.name not in with_volume and pc.any(volume).as_py():
                     with_volume.add(series.name)
@@ -291,7 +291,7 @@ def _symbols_without_volume(layout: Layout) -> set[str]:
     filled: set[str | None] = set()
     for table in read_tables(layout, sorted((symbol, volume))):
         names = table.columns[symbol]
-        with_volume = names.filter(_is_filled(table.columns[volume]))
+        with_volume = names.filter(has_value(table.columns[volume]))
         every.update(_distinct(layout.path, Role.SYMBOL, names)[0])
         filled.update(_distinct(layout.path, Role.SYMBOL, with_volume)[0])
     return {str(name).strip() for name in every - filled if name is not None}
@@ -316,7 +316,7 @@ def _distinct(path: Path, role: Role, column: Any) -> tuple[list[Any], NDArray[n
     return values, np.asarray(indices, dtype=np.int64)
 
 
-def _is_filled(column: Any) -> Any:
+def has_value(column: Any) -> Any:
     """Return which cells of a column of numbers are not empty."""
     if pa.types.is_floating(column.type):
         return pc.fill_null(pc.is_finite(column), False)
@@ -393,6 +393,7 @@ class VendorFile:
     """The columns of a file, or of a batch of its rows, that mean something to the import."""
 
     path: Path
+    """Of a bar source it is the source's name, and whose bars it was asked for."""
     columns: dict[Role, Any]
     """Arrow columns of equal length; from CSV all are text."""
     rows: NDArray[np.int64]
@@ -406,6 +407,14 @@ class VendorFile:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def filter(self, kept: NDArray[np.bool_]) -> VendorFile:
+        """Return some of the rows, by a mask."""
+        if kept.all():
+            return self
+        mask = pa.array(kept)
+        columns = {role: column.filter(mask) for role, column in self.columns.items()}
+        return replace(self, columns=columns, rows=self.rows[kept])
 
     def lacks_volume(self) -> NDArray[np.bool_]:
         """Return, for each row, whether its instrument has no volume in the whole file."""
@@ -499,8 +508,4 @@ def _with_any_price(file: VendorFile) -> VendorFile:
     for role in PRICES:
         values, unreadable = file.numbers(role)
         empty &= np.isnan(values) & ~unreadable
-    if not empty.any():
-        return file
-    kept = pa.array(~empty)
-    columns = {role: column.filter(kept) for role, column in file.columns.items()}
-    return replace(file, columns=columns, rows=file.rows[~empty])
+    return file.filter(~empty)

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     CELLS = "not as many cells as the header"
     SYMBOL = "not a symbol"
     EXCHANGE = "no exchange for the ticker"
+    UNASKED = "symbol was not asked for"
     TIME = "unreadable time"
     NUMBER = "not a number"
     PRICE = "price not positive and finite"
@@ -51,6 +52,8 @@ HINTS = {
     Reason.PRICE: "returns need prices above 0: yields and spreads at or below 0 are not stored",
 }
 """What to do about refused rows, or why nothing can be done."""
+SETTLED = frozenset({Reason.UNASKED, Reason.TWICE, Reason.WITHDRAWN})
+"""Reasons against rows that are refused again whenever they come."""
 REASONS = tuple(Reason)
 CODES = {reason: np.int8(code) for code, reason in enumerate(REASONS)}
 """Reasons as small numbers, for arrays."""
@@ -88,6 +91,8 @@ class Refusals:
     def __init__(self, staging: Path) -> None:
         self.by_reason: Counter[Reason] = Counter()
         self.by_file: Counter[str] = Counter()
+        self.unsettled: set[str] = set()
+        """The files with a refused row that may be good when it comes again."""
         self.examples: list[Refusal] = []
         """The first :data:`EXAMPLES` of each reason, in the order in which they were met."""
         self._staging = staging
@@ -98,6 +103,8 @@ class Refusals:
         """Add a row."""
         self.by_reason[refusal.reason] += 1
         self.by_file[refusal.file] += 1
+        if refusal.reason not in SETTLED:
+            self.unsettled.add(refusal.file)
         if self.by_reason[refusal.reason] <= EXAMPLES:
             self.examples.append(refusal)
         self._rows.append(refusal)

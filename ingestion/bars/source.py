@@ -5,6 +5,7 @@ text                           meaning
 =============================  ================================================================
 ``scanner``                    the daily job brought the bar
 ``import:FILE``                a person imported it from that file
+``fetch:NAME``                 the bar source of that name gave it
 … ``;adjusted``                its prices are split-adjusted, because its splits are not known
 … ``;assumed_hours``           its session is beyond the end of its exchange's calendar
 … ``;splits:FILE``             its split ratio was recorded later, by that file
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SCANNER = "scanner"
-_IMPORT = "import:"
+_IMPORT, _FETCH = "import:", "fetch:"
 _ADJUSTED = ";adjusted"
 _ASSUMED_HOURS = ";assumed_hours"
 _SPLITS = ";splits:"
@@ -54,7 +55,7 @@ class Source:
     """
 
     origin: str = ""
-    """``scanner``, or ``import:FILE``; empty if the bar is withdrawn."""
+    """``scanner``, ``import:FILE`` or ``fetch:NAME``; empty if the bar is withdrawn."""
     adjusted: bool = False
     """Whether the prices are split-adjusted, because the splits are not known."""
     assumed_hours: bool = False
@@ -70,6 +71,11 @@ class Source:
     def imported(cls, *files: str) -> Source:
         """Return the source of what a person imports from files of such names."""
         return cls(f"{_IMPORT}{','.join(files)}")
+
+    @classmethod
+    def fetched(cls, name: str) -> Source:
+        """Return the source of what the bar source of that name gives."""
+        return cls(f"{_FETCH}{name}")
 
     @classmethod
     def parse(cls, text: str) -> Source:
@@ -92,8 +98,13 @@ class Source:
 
     @property
     def is_imported(self) -> bool:
-        """Whether a person brought the bar."""
-        return self.origin.startswith(_IMPORT)
+        """Whether a file or a bar source brought the bar."""
+        return self.origin.startswith((_IMPORT, _FETCH))
+
+    @property
+    def bar_source(self) -> str | None:
+        """The name of the bar source that gave the bar; None if it is not of one."""
+        return self.origin.removeprefix(_FETCH) if self.origin.startswith(_FETCH) else None
 
 
 SCANNER = Source(_SCANNER)

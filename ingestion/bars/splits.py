@@ -187,6 +187,8 @@ def splits_without_effect(lakehouse: Lakehouse) -> list[Split]:
 
 
 _NEEDED = (Role.TIME, Role.SPLIT_RATIO)
+SPLIT_ROLES = (*_NEEDED, Role.SPLIT_FROM, Role.SPLIT_TO, Role.SYMBOL)
+"""What the columns of a table of splits mean."""
 _NEXT_SESSION = timedelta(days=14)
 """The next session after an ex-date without one must be within this time."""
 
@@ -219,7 +221,7 @@ def read_splits(
     read, days = 0, dict[tuple[str, int], list[Split]]()
     for number, file in enumerate(read_batches(path, _NEEDED, date_format)):
         read += len(file) + len(file.broken)
-        for split in _splits_of(file, naming, refusals, is_first=number == 0):
+        for split in splits_of(file, naming, refusals, is_first=number == 0):
             days.setdefault((split.symbol, split.event), []).append(split)
     repeated = 0
     for (symbol, _), rows in list(days.items()):
@@ -234,7 +236,7 @@ def read_splits(
     return SplitsFile(read, repeated, splits)
 
 
-def _splits_of(
+def splits_of(
     file: VendorFile, naming: Naming, refusals: Refusals, *, is_first: bool
 ) -> Iterator[Split]:
     """Yield the splits of some rows, and refuse the other rows."""

@@ -19,7 +19,13 @@ from pathlib import Path
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
 from ingestion.base.wording import some_of
-from ingestion.markets.exchanges import CALENDARS, FX_VENUES, INDEX_CODES, ROUND_THE_CLOCK_VENUES
+from ingestion.markets.exchanges import (
+    CALENDARS,
+    FX_VENUES,
+    INDEX_CODES,
+    KNOWN_EXCHANGES,
+    ROUND_THE_CLOCK_VENUES,
+)
 from ingestion.markets.symbols import symbol_problem
 
 AMERICAN = frozenset({"NASDAQ", "NYSE", "AMEX", "OTC", "CBOE"})
@@ -88,7 +94,6 @@ _SHARE_CLASS = re.compile(r"(?P<ticker>[A-Z]{1,5})[\-/_](?P<letter>[A-E])")
 _PREFERRED = re.compile(r"(?P<ticker>[A-Z]{1,5})-P(?P<letter>[A-Z])")
 _WIDTHS = {"KRX": 6, "SSE": 6, "SZSE": 6}
 """By exchange, the length of its codes: their leading zeros get lost where they become numbers."""
-KNOWN_EXCHANGES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
 
 
 def unified(name: str, exchange: str | None) -> str:

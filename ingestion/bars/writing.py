@@ -315,8 +315,8 @@ class Incoming:
     splits_file: str = ""
     tolerance: float = 0.0
     """Relative difference up to which a value counts as the stored one."""
-    keeps_imported: bool = False
-    """Whether a stored bar that a person brought stays, whatever the new one says."""
+    stays: Callable[[Source], bool] = lambda _: False
+    """Whether a stored bar of a source stays, whatever the new one says."""
 
 
 def write_bars(lakehouse: Lakehouse, incoming: Incoming, run_id: str) -> Written:
@@ -461,7 +461,7 @@ class _DayComparison:
         return self._rows(at[~same], day.take(~same))
 
     def _stays(self, source: str) -> bool:
-        return self._incoming.keeps_imported and not Source.parse(source).is_scanned
+        return self._incoming.stays(Source.parse(source))
 
     def _rows(self, at: NDArray[np.intp], bars: Bars) -> pa.Table:
         """Return the rows of some bars; ``at`` has their positions among all."""

@@ -4,12 +4,21 @@ A feature group is one file of a project's ``feature_repo/groups/``, written in 
 this package (:class:`Column`, :class:`FeatureGroup`, :class:`Scanner`, :class:`FromBars`,
 :class:`Service`). Derived from it are the files' columns, the Feast view, what is asked of the
 scanner, how rows are judged, and ``docs/lakehouse_schema_registry.md``. A universe is one file of
-``feature_repo/universes/`` (:class:`Universe`). :class:`Catalog` loads the shipped files and a
-project's own; jobs get it as ``project.catalog``.
+``feature_repo/universes/`` (:class:`Universe`), a source of bars one of ``feature_repo/sources/``
+(:class:`BarSource`). :class:`Catalog` loads the shipped files and a project's own; jobs get it as
+``project.catalog``.
 
 The other datasets of the lakehouse are constants here.
 """
 
+from ingestion.catalog.bar_source import (
+    BarRequest,
+    BarSource,
+    BarTable,
+    SourceBusy,
+    SplitTable,
+    TimesMean,
+)
 from ingestion.catalog.catalog import Catalog
 from ingestion.catalog.datasets import (
     ABSENCES,
@@ -46,6 +55,9 @@ __all__ = [
     "UNIVERSE_MEMBERS",
     "UPDATE_MODE",
     "WITHDRAWN",
+    "BarRequest",
+    "BarSource",
+    "BarTable",
     "Catalog",
     "Column",
     "Condition",
@@ -60,5 +72,8 @@ __all__ = [
     "Quality",
     "Scanner",
     "Service",
+    "SourceBusy",
+    "SplitTable",
+    "TimesMean",
     "Universe",
 ]

@@ -1,9 +1,10 @@
-"""A project's catalog: all groups, services, universes and datasets, loaded from its files.
+"""A project's catalog: groups, services, universes, bar sources and datasets, from its files.
 
-Groups and services are declared in the files of ``feature_repo/groups/``: the shipped ones beside
-the installed package, and a project's own. They are found by their paths and run, never imported
-as a package. A project's file replaces a shipped file of the same name. Universes are the files of
-``feature_repo/universes/``, see :mod:`ingestion.catalog.universes`.
+Groups and services are declared in the files of ``feature_repo/groups/``, bar sources in those of
+``feature_repo/sources/``: the shipped ones beside the installed package, and a project's own. They
+are found by their paths and run, never imported as a package. A project's file replaces a shipped
+file of the same name. Universes are the files of ``feature_repo/universes/``, see
+:mod:`ingestion.catalog.universes`.
 
 Which of the groups run is the project's choice: its ``groups.toml`` lists them. Without that file
 all run but those that are declared with ``by_choice``.
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ingestion.base.errors import CatalogError
 from ingestion.base.loading import declared_in, files_in, load_file, place
+from ingestion.catalog.bar_source import BarSource
 from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.model import Column, Dataset, FeatureGroup
@@ -41,10 +43,11 @@ class Catalog:
     services: tuple[Service, ...] = ()
     """Those whose groups all run."""
     places: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
-    """By group, the file and line of its declaration."""
+    """By group, and by bar source (``sources/NAME``), the file and line of its declaration."""
     universes: tuple[Universe, ...] = ()
     others: tuple[FeatureGroup, ...] = ()
     """Groups that are declared and do not run; rows of an earlier choice are kept."""
+    sources: tuple[BarSource, ...] = ()
 
     @classmethod
     def load(
@@ -71,10 +74,11 @@ class Catalog:
         >>> [group.name for group in Catalog.load(formulas=lambda: FORMULAS).groups]
         ['tv_technicals_1d', 'local_1d']
         """
-        declared = list(_declarations(repository))
+        declared = list(_declarations(repository, "groups", FeatureGroup, Service))
         groups = [each for each in declared if isinstance(each.value, FeatureGroup)]
         services = [each for each in declared if isinstance(each.value, Service)]
-        for kind in (groups, services):
+        sources = list(_declarations(repository, "sources", BarSource))
+        for kind in (groups, services, sources):
             _refuse_clashes(kind)
         known = formulas() if any(each.value.formulas for each in groups) else {}
         bound = [_bind(each, known) for each in groups]
@@ -82,11 +86,13 @@ class Catalog:
         all_of_it = cls(
             tuple(bound),
             tuple(each.value for each in services),
-            {each.value.name: each.place for each in groups},
+            {each.value.name: each.place for each in groups}
+            | {f"sources/{each.value.name}": each.place for each in sources},
             load_universes(
                 [folder / "universes" for folder in (SHIPPED, repository) if folder is not None],
                 {column.scanner for group in bound for column in group.scanned if column.scanner},
             ),
+            sources=tuple(each.value for each in sources),
         )
         for each in services:
             all_of_it._check_service(each)
@@ -109,8 +115,8 @@ class Catalog:
         """The groups that are computed from bars."""
         return tuple(each for each in self.groups if isinstance(each.source, FromBars))
 
-    def place(self, group: FeatureGroup) -> str:
-        """Return where a group is declared, for an error.
+    def place(self, declared: FeatureGroup | BarSource) -> str:
+        """Return where a group or a bar source is declared, for an error.
 
         Examples
         --------
@@ -119,7 +125,8 @@ class Catalog:
         >>> catalog.place(catalog.group("local_1d")).rpartition("/")[2]
         'local_1d.py, line 5'
         """
-        return self.places.get(group.name, group.name)
+        prefix = "sources/" if isinstance(declared, BarSource) else ""
+        return self.places.get(f"{prefix}{declared.name}", declared.name)
 
     def group(self, name: str) -> FeatureGroup:
         """Return a group by its name.
@@ -230,6 +237,29 @@ class Catalog:
                 return service
         raise CatalogError(f"no service is declared as the default for {use}: name one")
 
+    def source(self, name: str) -> BarSource:
+        """Return a bar source by its name.
+
+        Raises
+        ------
+        CatalogError
+            If there is none of that name.
+
+        Examples
+        --------
+        >>> from ingestion.catalog.bar_source import BarSource
+        >>> Catalog((), sources=(BarSource("mine", "my bars", print),)).source("mine").priority
+        50
+        """
+        for source in self.sources:
+            if source.name == name:
+                return source
+        names = ", ".join(source.name for source in self.sources)
+        known = (
+            f"there are {names}" if names else "there is none: write one to feature_repo/sources/"
+        )
+        raise CatalogError(f"there is no bar source {name!r}; {known}")
+
     @property
     def pulse(self) -> FeatureGroup:
         """The group whose rows say which symbols are current: the first one of the selection.
@@ -332,7 +362,7 @@ def _has(group: FeatureGroup, feature: str) -> bool:
 
 
 class _Declared(NamedTuple):
-    """A group or a service, and where it is declared."""
+    """A group, a service or a bar source, and where it is declared."""
 
     value: Any
     place: str
@@ -341,16 +371,18 @@ class _Declared(NamedTuple):
         return CatalogError(f"{self.place}: {text}")
 
 
-def _declarations(repository: Path | None) -> Iterator[_Declared]:
-    """Yield what the files declare; one object that two files show counts once."""
+def _declarations(
+    repository: Path | None, folder_name: str, *kinds: type[Any]
+) -> Iterator[_Declared]:
+    """Yield what the files of a folder declare; one object that two files show counts once."""
     files: dict[str, Path] = {}
     for folder in (SHIPPED, repository):
         if folder is not None:
-            files |= {path.name: path for path in files_in(folder / "groups")}
+            files |= {path.name: path for path in files_in(folder / folder_name)}
     seen: set[int] = set()
     for path in files.values():
         module = load_file(path)
-        for name, each in declared_in(module, FeatureGroup, Service):
+        for name, each in declared_in(module, *kinds):
             if id(each) not in seen:
                 seen.add(id(each))
                 yield _Declared(each, place(module, name))
@@ -364,7 +396,8 @@ def _refuse_clashes(declared: list[_Declared]) -> None:
             raise each.error(
                 f"{each.value.name!r} is declared at {other.place} already: rename one of them"
             )
-        if any(each.value.name == dataset.name for dataset in DATASETS):
+        is_group = isinstance(each.value, FeatureGroup)
+        if is_group and any(each.value.name == dataset.name for dataset in DATASETS):
             raise each.error(f"{each.value.name!r} is a dataset of the lakehouse: rename the group")
 
 

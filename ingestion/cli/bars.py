@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.cli.group import cli
+from ingestion.base.wording import some_of
+from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import DAY, INSTANT, between, json_option
-from ingestion.cli.output import minute, show
+from ingestion.cli.output import minute, progress, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -20,11 +21,33 @@ if TYPE_CHECKING:
     from ingestion.jobs.compute.changes import BackfillPlan
     from ingestion.jobs.compute.local_features import LocalFeaturesResult
     from ingestion.jobs.compute.publication import GroupRows
+    from ingestion.jobs.ingest.fetch_bars import FetchResult
     from ingestion.jobs.ingest.import_bars import ImportResult
     from ingestion.jobs.ingest.withdraw import WithdrawnBars
 
 _NAMED = 10
 """How many symbols are named one by one."""
+
+max_return_option = click.option(
+    "--max-return",
+    type=between(0.001, 1e9),
+    default=5.0,
+    show_default=True,
+    help="Refuse, or hold back, bars whose one-day return is larger, as a fraction; a fall is "
+    "limited to the same ratio.",
+)
+restate_option = click.option(
+    "--restate",
+    is_flag=True,
+    help="Replace a stored past by one that is scaled, as by an adjustment since.",
+)
+duplicates_option = click.option(
+    "--duplicates",
+    type=click.Choice(["refuse", "first", "last"]),
+    default="refuse",
+    show_default=True,
+    help="Which row to take of a session whose rows disagree in prices.",
+)
 
 
 @cli.command("import-bars")
@@ -41,26 +64,9 @@ _NAMED = 10
     help="CSV or Parquet with symbol, ex-date and ratio; also without FILES.",
 )
 @click.option("--adjusted", is_flag=True, help="The files' prices are split-adjusted.")
-@click.option(
-    "--max-return",
-    type=between(0.001, 1e9),
-    default=5.0,
-    show_default=True,
-    help="Refuse, or hold back, bars whose one-day return is larger, as a fraction; a fall is "
-    "limited to the same ratio.",
-)
-@click.option(
-    "--restate",
-    is_flag=True,
-    help="Replace a stored past by one that is scaled, as by an adjustment since.",
-)
-@click.option(
-    "--duplicates",
-    type=click.Choice(["refuse", "first", "last"]),
-    default="refuse",
-    show_default=True,
-    help="Which row to take of a session whose rows disagree in prices.",
-)
+@max_return_option
+@restate_option
+@duplicates_option
 @click.option(
     "--date-format",
     help="How dates are written where countries differ, such as %d/%m/%Y (as of strptime).",
@@ -88,6 +94,58 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
         raise GateRefused(result.too_much_refused)
     if result.doubts:
         click.get_current_context().exit(3)
+
+
+@cli.command("fetch-bars")
+@click.option("--source", required=True, help="Bar source, as `tvfeast catalog` lists them.")
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="JSON file of symbols, such as portfolio_candidates.json.",
+)
+@click.option(
+    "--from",
+    "first",
+    type=DAY,
+    help="Session of the first bar [where the last fetch ended; all there is for a new symbol].",
+)
+@click.option("--to", "last", type=DAY, help="Session of the last bar, included [today].")
+@max_return_option
+@restate_option
+@duplicates_option
+@json_option
+def fetch_bars_command(as_json: bool, candidates: Path, duplicates: str, **arguments: Any) -> None:
+    """Load daily bars from a bar source of feature_repo/sources/.
+
+    Run again, it goes on where it was. Exit 3 if a request failed, rows were refused, or symbols
+    have no bars there; exit 4 if nothing came.
+    """
+    from ingestion.bars.judging import Duplicates
+    from ingestion.jobs.ingest.fetch_bars import FetchRequest, fetch_bars
+
+    project = Project.from_environment()
+    project.catalog.source(arguments["source"])
+    symbols = candidates_of(candidates).symbols
+    request = FetchRequest(symbols=symbols, duplicates=Duplicates(duplicates), **arguments)
+    result = fetch_bars(project, request, progress(arguments["source"]))
+    show(as_json, result, fetch_text)
+    if result.missing:
+        raise GateRefused(result.missing)
+
+
+def fetch_text(result: FetchResult) -> str:
+    """Return a fetch's outcome for people."""
+    lines = [f"{result.source} was asked for {result.symbols:,} symbols"]
+    lines += [f"  failed: {why}" for why in list(result.failed.values())[:_NAMED]]
+    for what, symbols in (
+        ("no bars came of", result.empty),
+        ("not asked any more, because of its budget or because it is down", result.not_asked),
+        ("of exchanges that it does not know", result.elsewhere),
+    ):
+        if symbols:
+            lines.append(f"  {what}: {some_of(symbols, _NAMED)}")
+    return "\n".join([*lines, *map(import_text, result.imports)])
 
 
 def import_text(result: ImportResult) -> str:

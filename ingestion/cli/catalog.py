@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def catalog_command(context: click.Context, as_json: bool) -> None:
-    """List the groups, services and universes that there are, and groups that can be chosen."""
+    """List the groups, services, universes and bar sources, and groups that can be chosen."""
     from ingestion.jobs.audit.catalog_check import list_catalog
 
     if context.invoked_subcommand is None:
@@ -43,7 +43,7 @@ def check_command(as_json: bool) -> None:
 
 
 def catalog_text(listing: CatalogListing) -> str:
-    """Return the groups, the services and the universes as tables."""
+    """Return the groups, the services, the universes and the bar sources as tables."""
     from tabulate import tabulate
 
     services = [
@@ -57,6 +57,19 @@ def catalog_text(listing: CatalogListing) -> str:
     ]
     if universes:
         tables.append(tabulate(universes, ["universe", "symbols from", "meaning"]))
+    if listing.sources:
+        sources = [
+            [
+                source.name,
+                source.priority,
+                "split-adjusted" if source.adjusted else "as traded",
+                ", ".join(source.exchanges) or "all",
+                source.meaning,
+            ]
+            for source in listing.sources
+        ]
+        head = ["bar source", "priority", "prices", "exchanges", "meaning"]
+        tables.append(tabulate(sources, head))
     if listing.others:
         tables.append(_groups_table(listing.others, "runs if groups.toml lists it"))
     return "\n\n".join(tables)
@@ -76,5 +89,7 @@ def check_text(checked: CheckedCatalog) -> str:
     """Return what is wrong, one line each; or that nothing is."""
     if not checked.problems:
         universes = f", {checked.universes} universes" if checked.universes else ""
-        return f"{checked.groups} groups{universes} and {checked.services} services are sound"
+        sources = f", {checked.sources} bar sources" if checked.sources else ""
+        more = f"{universes}{sources}"
+        return f"{checked.groups} groups{more} and {checked.services} services are sound"
     return "\n".join(checked.problems)

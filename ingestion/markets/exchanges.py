@@ -151,3 +151,5 @@ ROUND_THE_CLOCK_SYMBOLS = frozenset({"INDEX:BTCUSD", "INDEX:ETHUSD"})
 
 INDEX_CODES = frozenset({"DJ", "ECONOMICS", "FRED", "INDEX", "SP", "TVC"})
 """Codes whose symbols are indices, yields and totals: they have no splits."""
+KNOWN_EXCHANGES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
+"""Codes of exchanges whose hours are known."""

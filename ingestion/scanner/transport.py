@@ -18,7 +18,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -32,6 +31,7 @@ from requests.adapters import HTTPAdapter
 from ingestion.base import clock
 from ingestion.base.errors import InputError, ScannerRefused, UnknownColumn
 from ingestion.base.redaction import Redaction, session_header
+from ingestion.base.retry_after import retry_after
 from ingestion.base.settings import LOOPBACK
 from ingestion.scanner import wire
 from ingestion.scanner.wire import Answer, MalformedAnswer, Page, Tickers
@@ -167,11 +167,11 @@ class Transport:
         words = self._hide(body)
         if status == 429:
             # Even without Retry-After it asks for a pause; how long is left to the back-off.
-            raise Transient("rate limited (429)", _retry_after(headers) or 0.0)
+            raise Transient("rate limited (429)", retry_after(headers) or 0.0)
         if status == 400:
             raise _classified(wire.error_text(words) or wire.excerpt(words) or "no reason given")
         if status in _TRANSIENT_STATUS or status >= 500:
-            raise Transient(f"status {status}: {wire.excerpt(words)}", _retry_after(headers))
+            raise Transient(f"status {status}: {wire.excerpt(words)}", retry_after(headers))
         target = wire.shown(self._secrets.hide(headers.get("Location", "nowhere")))
         raise ScannerRefused(_refusal(url, market, status, target, words))
 
@@ -308,21 +308,6 @@ def _refusal(url: str, market: str, status: int, target: str, body: bytes) -> st
     if status == 401:
         return f"{url} answered 401: the session in TVFEAST_SESSION_ID is not accepted"
     return f"{url} answered {status}: {wire.excerpt(body) or 'nothing'}"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header, which gives seconds or an HTTP date.
-
-    A date is measured from the answer's own Date: the two come from one clock.
-    """
-    text = headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, wait.total_seconds())
 
 
 def _cause(error: Exception, url: str) -> str:

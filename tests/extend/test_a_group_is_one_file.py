@@ -1,4 +1,4 @@
-"""One file adds a group, one more a formula; nothing else is touched, and everything works."""
+"""One file adds a group, a formula or a bar source; nothing else is touched, and all works."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.store_files import read_configuration
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.commands import cli
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
@@ -78,6 +79,26 @@ def gap(bars):
     return ratio(bars.open, shift(bars.close, 1)) - 1
 '''
 
+SOURCES = """
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from ingestion.catalog import BarSource, BarTable
+
+FILE = Path(__file__).resolve().parents[2] / "before.parquet"
+
+
+def tables(want):
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    bars = pq.read_table(FILE)
+    yield BarTable(bars.filter(pc.equal(bars["symbol"], want.symbol)))
+
+
+SOURCE = BarSource("mine", "bars of mine", tables, exchanges=["NASDAQ", "NYSE"])
+"""
+
 CELLS: dict[str, dict[str, Any]] = {
     "beta_1_year": {A: 1.25, B: 0.75, C: 2.0},
     "number_of_employees": {A: 164_000, B: 1_500_000, C: 270_000},
@@ -89,11 +110,11 @@ CELLS: dict[str, dict[str, Any]] = {
 
 
 class World:
-    """A fresh project with the two files, after two evenings of the whole flow."""
+    """A fresh project with the three files, after two evenings of the whole flow."""
 
     def __init__(self, folder: Path, scanner: ReplayScanner, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.patch, self.url = make_workspace(folder), patch, scanner.url
-        for name, text in (("groups", GROUPS), ("formulas", FORMULAS)):
+        for name, text in (("groups", GROUPS), ("formulas", FORMULAS), ("sources", SOURCES)):
             (self.folder / "feature_repo" / name).mkdir()
             (self.folder / "feature_repo" / name / "mine.py").write_text(text)
         self.enter(patch)
@@ -137,7 +158,7 @@ def made(sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Itera
             pc.less(world.bars["timestamp"], int((MONDAY - timedelta(hours=12)).timestamp()))
         )
         pq.write_table(known, before)
-        world.run("import-bars", str(before))
+        world.run("fetch-bars", "--source", "mine", "--candidates", str(world.candidates))
         for day in (0, 1):
             world.evening(day)
             world.flow = world.run("flow-data", "--candidates", str(world.candidates))
@@ -181,6 +202,12 @@ def test_the_formula_is_computed_for_all_of_history(world: World):
     pd.testing.assert_series_equal(
         own["gap"][1:], expected[1:], check_names=False, check_exact=False, rtol=1e-12
     )
+
+
+def test_the_bars_are_of_the_source_and_the_scanner(world: World):
+    rows = read_current(list_parts(world.project.lakehouse, OHLCV_1D), OHLCV_1D)
+    assert set(rows["source"].to_pylist()) == {"fetch:mine", "scanner"}
+    assert [each["name"] for each in world.run("catalog")["sources"]] == ["mine"]
 
 
 def test_select_ranks_by_the_new_feature(world: World):

@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from ingestion.base.errors import CandidatesError
-from ingestion.catalog import Catalog, FeatureGroup, Scanner
+from ingestion.base.loading import declared_in, load_folder
+from ingestion.catalog import BarSource, Catalog, FeatureGroup, Scanner
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
 from ingestion.markets.candidates import read_candidates
+from ingestion.markets.exchanges import INDEX_CODES, KNOWN_EXCHANGES
 from ingestion.project import Project
 
 IGNORED = ("groups/**", "formulas/**", "sources/**")
@@ -51,12 +53,27 @@ class UniverseListing:
 
 
 @dataclass(frozen=True)
+class SourceListing:
+    """One bar source."""
+
+    name: str
+    meaning: str
+    place: str
+    """File and line."""
+    adjusted: bool
+    priority: int
+    exchanges: tuple[str, ...]
+    """All if empty."""
+
+
+@dataclass(frozen=True)
 class CatalogListing:
     """All that there is."""
 
     groups: tuple[GroupListing, ...]
     services: tuple[ServiceListing, ...]
     universes: tuple[UniverseListing, ...]
+    sources: tuple[SourceListing, ...]
     datasets: tuple[str, ...]
     """The lakehouse's other datasets."""
     others: tuple[GroupListing, ...] = ()
@@ -70,6 +87,7 @@ class CheckedCatalog:
     groups: int
     services: int
     universes: int
+    sources: int
     problems: tuple[str, ...]
     """What is wrong, each with what to do."""
 
@@ -98,6 +116,17 @@ def list_catalog(catalog: Catalog, formulas: Mapping[str, Formula] | None = None
         universes=tuple(
             UniverseListing(each.name, each.meaning, each.summary, each.max_age)
             for each in catalog.universes
+        ),
+        sources=tuple(
+            SourceListing(
+                each.name,
+                each.meaning,
+                catalog.place(each),
+                each.adjusted,
+                each.priority,
+                tuple(each.exchanges),
+            )
+            for each in catalog.sources
         ),
         datasets=tuple(
             each.name for each in catalog.datasets if not isinstance(each, FeatureGroup)
@@ -130,12 +159,14 @@ def check_catalog(project: Project) -> CheckedCatalog:
         len(catalog.groups),
         len(catalog.services),
         len(catalog.universes),
+        len(catalog.sources),
         tuple(_complaints(project)),
     )
 
 
 def _complaints(project: Project) -> Iterator[str]:
     yield from _not_ignored(project.feast_repository)
+    yield from _wrong_sources(project)
     yield from _wrong_look_backs(project)
     yield from _unreadable_symbols(project.catalog)
     if project.lakehouse.exists(""):
@@ -154,6 +185,20 @@ def _not_ignored(repository: Path) -> Iterator[str]:
             f"{path} does not list {', '.join(used)}: `feast apply` would load those files a "
             "second time; add the lines"
         )
+
+
+def _wrong_sources(project: Project) -> Iterator[str]:
+    """Find files of bar sources that declare none, and exchanges that are not known."""
+    for module in load_folder(project.feast_repository / "sources"):
+        if not any(declared_in(module, BarSource)):
+            yield f"{module.__file__} declares no bar source: assign a BarSource to a name in it"
+    for source in project.catalog.sources:
+        for code in source.exchanges:
+            if code not in KNOWN_EXCHANGES | INDEX_CODES:
+                yield (
+                    f"{project.catalog.place(source)}: {source.name} has the exchange {code!r}, "
+                    "which is not known: write TradingView's code of it"
+                )
 
 
 def _wrong_look_backs(project: Project) -> Iterator[str]:

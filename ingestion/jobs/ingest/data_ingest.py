@@ -258,7 +258,7 @@ def _plan(lakehouse: Lakehouse, scanned: Scanned, known_at: datetime) -> _Plan:
         names,
         source=lambda at: pa.repeat(str(SCANNER), len(at)),
         tolerance=ROUNDING,
-        keeps_imported=True,
+        stays=lambda stored: not stored.is_scanned,
     )
     _, news = _new_rows(lakehouse, incoming)
     # The scanner shows a halted symbol's last bar for ever: it was inspected when it was new.

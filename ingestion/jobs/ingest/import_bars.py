@@ -1,14 +1,16 @@
-"""Bar history from vendors' files becomes parts of ``ohlcv_1d``.
+"""Bar history from vendors' files, or from a bar source, becomes parts of ``ohlcv_1d``.
 
-An import reads all files, each row judged by itself, and what the lakehouse has around them; judges
-all bars of a symbol together; writes the good ones, date by date; and then reports.
+An import reads all files, or answers of a source, each row judged by itself, and what the lakehouse
+has around them; judges all bars of a symbol together; writes the good ones, date by date; and then
+reports.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from ingestion.bars.answers import AnswerRows, read_answer
 from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.cells import is_date_format
 from ingestion.bars.judging import Duplicates, Judgement, judge_symbols
@@ -39,16 +42,18 @@ from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
 from ingestion.base.wording import some_of
+from ingestion.catalog import BarSource
+from ingestion.catalog.bar_source import FILES_PRIORITY, SCANNER_PRIORITY
 from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
-from ingestion.lakehouse import Lakehouse, read_symbols, write_run_file
+from ingestion.lakehouse import read_symbols, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SCALED_PAST", "ImportRequest", "ImportResult", "import_bars"]
+__all__ = ["SCALED_PAST", "ImportRequest", "ImportResult", "import_bars", "take_bars"]
 
 SUSPECTED = "suspected_splits.csv"
 SCALED_PAST = (
@@ -83,6 +88,9 @@ class ImportRequest:
     """How the files write dates, for :meth:`datetime.datetime.strptime`; tried first."""
     widen_range: bool = False
     """Whether high and low are moved to contain open and close."""
+    first: date | None = None
+    last: date | None = None
+    """Sessions that are wanted; None for all."""
 
     def refuse_unless_sound(self) -> None:
         """Look at what can be judged before a file is read.
@@ -129,12 +137,37 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     # The lock is taken before the first row is read: another run must not finish under a newer id
     # before these rows are there, because later jobs go by run ids.
     with Run.open(project, "import-bars", request.resolved(), file=RECEIPT_FILE) as run:
-        # Not in the run's own staging folder, which is removed with each part written.
-        with project.lakehouse.staging(f"{run.id}-bars") as staging:
-            result = _Import(project.lakehouse, request, run, staging).carry_out()
-        if result.too_much_refused:
-            run.fail(GateRefused(result.too_much_refused))
+        result = take_bars(project, request, request.files, run)
+        if result.nothing_accepted:
+            raise InputError(result.nothing_accepted)
         return result
+
+
+def take_bars(
+    project: Project, request: ImportRequest, inputs: Sequence[Path | AnswerRows], run: Run
+) -> ImportResult:
+    """Read, judge and write the bars of files, or of one bar source's answers.
+
+    Parameters
+    ----------
+    request
+        How to read them; its own files count for nothing.
+    inputs
+        No file twice.
+    run
+        It has the lakehouse's lock.
+
+    Raises
+    ------
+    InputError
+        If the splits file, or the map of symbols, cannot be read.
+    """
+    # Not in the run's own staging folder, which is removed with each part written.
+    with project.lakehouse.staging(f"{run.id}-bars") as staging:
+        result = _Import(project, request, inputs, run, staging).carry_out()
+    if result.too_much_refused:
+        run.fail(GateRefused(result.too_much_refused))
+    return result
 
 
 class _Import:
@@ -142,19 +175,24 @@ class _Import:
 
     Parameters
     ----------
-    request
-        It names no file twice.
     staging
         A folder for what does not fit in memory; the caller removes it.
     """
 
     def __init__(
-        self, lakehouse: Lakehouse, request: ImportRequest, run: Run, staging: Path
+        self,
+        project: Project,
+        request: ImportRequest,
+        inputs: Sequence[Path | AnswerRows],
+        run: Run,
+        staging: Path,
     ) -> None:
-        self.lakehouse, self.request, self.run, self.staging = lakehouse, request, run, staging
+        self.lakehouse, self.catalog = project.lakehouse, project.catalog
+        self.request, self.inputs, self.run, self.staging = request, inputs, run, staging
         self.refusals, self.findings = Refusals(staging / "refused"), Findings()
-        files = tuple(FileCounts(str(path)) for path in request.files)
+        files = tuple(FileCounts(str(each)) for each in inputs)
         self.result = ImportResult(run.id, run.receipt, files, self.findings)
+        self.origin = _origin(inputs[:_NAMED])
         self.table = SymbolTable()
         self.by_symbol = BySymbol(staging / "symbols", self.table, len(files))
         self.splits = SplitsFile(0, 0, [])
@@ -166,16 +204,16 @@ class _Import:
         Raises
         ------
         InputError
-            If the splits file, or the map of symbols, cannot be read, or nothing was accepted.
+            If the splits file, or the map of symbols, cannot be read.
         """
         given = self._read_files()
         names, adjusted = self.table.names, self.request.adjusted
-        self.held = HeldByImports(self.lakehouse, names, len(self.request.files))
+        self.held = HeldByImports(self.lakehouse, names, len(self.inputs))
         self.by_symbol.add_waiting(self.held.read())
         stored = StoredBars(self.lakehouse, names, self.by_symbol.extent, until_end=adjusted)
         self.by_symbol.add_stored(stored.read())
         self.judgement = Judgement(
-            files=[str(path) for path in self.request.files],
+            files=[str(each) for each in self.inputs],
             names=names,
             refusals=self.refusals,
             findings=self.findings,
@@ -210,19 +248,26 @@ class _Import:
             request.date_format,
             request.adjusted,
             request.widen_range,
+            first=request.first,
+            last=request.last,
         )
         splits = self.splits.splits
         given = {split.symbol for split in splits}
-        for number, (path, counts) in enumerate(zip(request.files, self.result.files, strict=True)):
+        for number, (each, counts) in enumerate(zip(self.inputs, self.result.files, strict=True)):
+            batches = (
+                read_answer(reader, number, each)
+                if isinstance(each, AnswerRows)
+                else reader.read(number, each)
+            )
             try:
-                for batch in reader.read(number, path):
+                for batch in batches:
                     counts.read += batch.read
                     given |= batch.split_symbols
                     self.by_symbol.add(batch.bars, batch.splits)
                     reader.trading_days.accept(batch.bars, symbols.names)
             except InputError as error:
                 counts.problem = str(error)
-            counts.named = reader.named.get(str(path))
+            counts.named = reader.named.get(str(each))
         self._note(reader)
         numbers = np.array([symbols.number(split.symbol) for split in splits], dtype=np.int32)
         self.by_symbol.extent.add(numbers, np.array([split.event for split in splits], np.int64))
@@ -296,9 +341,15 @@ class _Import:
         by, splits = self.judgement, self.request.splits
         barless: list[Split] = []
         assumed: Counter[str] = Counter()
+        overruled: Counter[str] = Counter()
         for bars, of_bars in good.drain(changes):
             incoming = Incoming(
-                bars, by.names, self._sources(bars), of_bars, splits.name if splits else ""
+                bars,
+                by.names,
+                self._sources(bars),
+                of_bars,
+                splits.name if splits else "",
+                stays=self._stays,
             )
             written = write_bars(self.lakehouse, incoming, self.run.id)
             for at, against in written.not_taken.items():
@@ -313,6 +364,7 @@ class _Import:
                     )
             self.result.add_written(bars, written)
             self.split_rows += written.split_rows
+            overruled.update(written.overruled)
             barless += written.barless
             assumed += written.assumed
         self.findings.add(
@@ -323,15 +375,30 @@ class _Import:
             [f"{exchange} {count:,}" for exchange, count in sorted(assumed.items())],
             count=assumed.total(),
         )
+        self.findings.add(
+            "overruled",
+            "bars differ from stored ones of a source with a higher priority, which stay",
+            [f"{symbol} {count:,}" for symbol, count in sorted(overruled.items())],
+            count=overruled.total(),
+        )
         of_splits_file = [split for split in barless if split.row]
         of_bars = [split for split in barless if not split.row]
-        names = [path.name for path in self.request.files[:_NAMED]]
-        for several, files in ((of_splits_file, [splits.name] if splits else []), (of_bars, names)):
+        by_splits_file = Source.imported(*([splits.name] if splits else []))
+        for several, source in ((of_splits_file, by_splits_file), (of_bars, self.origin)):
             if several:
-                source, now = str(Source.imported(*files)), clock.now()
                 self.result.splits_ahead += record_splits(
-                    self.lakehouse, several, source, now, self.run.id
+                    self.lakehouse, several, str(source), clock.now(), self.run.id
                 )
+
+    def _stays(self, stored: Source) -> bool:
+        """Return whether a stored bar stays, because its source has a higher priority."""
+        return self._priority(stored) > self._priority(self.origin)
+
+    def _priority(self, source: Source) -> int:
+        if source.bar_source is None:
+            return SCANNER_PRIORITY if source.is_scanned else FILES_PRIORITY
+        declared = (each for each in self.catalog.sources if each.name == source.bar_source)
+        return next(declared, BarSource).priority  # a source that is gone counts as a new one
 
     def _hold_back(self) -> None:
         """Write the bars that wait for an answer; bars that were found bad wait no longer."""
@@ -349,7 +416,7 @@ class _Import:
     ) -> Callable[[NDArray[np.intp]], pa.Array]:
         """Return what gives the source of the bars at some positions."""
         by = self.judgement
-        files = [Source.imported(Path(file).name) for file in by.files]
+        files = [_origin([each]) for each in self.inputs]
         adjusted = [replace(file, adjusted=True) for file in files]
         waited = map(Source.parse, self.held.sources)
         several = [replace(each, refused=refused) for each in (*files, *adjusted, *waited)]
@@ -363,13 +430,7 @@ class _Import:
         return source
 
     def _told(self) -> ImportResult:
-        """Complete the result and the receipt.
-
-        Raises
-        ------
-        InputError
-            If nothing was accepted.
-        """
+        """Complete the result and the receipt."""
         result, refusals, run, splits = self.result, self.refusals, self.run, self.request.splits
         if splits is not None:
             file = FileCounts(str(splits), self.splits.read, repeated=self.splits.repeated)
@@ -378,6 +439,7 @@ class _Import:
             result.files += (file,)
         for file in result.files:
             file.refused = refusals.by_file[file.file]
+            file.may_come_again = file.file in refusals.unsettled
         if result.doubts.suspected_splits:
             lines = suspected_file(result.doubts.suspected_splits)
             result.suspects_file = write_run_file(self.lakehouse, run.id, SUSPECTED, lines)
@@ -392,7 +454,7 @@ class _Import:
             del document[shared]
         run.tell(verdict=Verdict.REFUSE if is_refused else Verdict.PUBLISH, **document)
         if is_refused:
-            raise InputError(self._nothing_accepted())
+            result.nothing_accepted = self._nothing_accepted()
         return result
 
     def _nothing_accepted(self) -> str:
@@ -413,3 +475,11 @@ class _Import:
             )
         hint = f"; {HINTS[commonest]}" if commonest in HINTS else ""
         return f"{text}{hint}; see {self.run.receipt} and {result.refused_file}"
+
+
+def _origin(inputs: Sequence[Path | AnswerRows]) -> Source:
+    """Return where the bars of some files, or of a source's answers, come from."""
+    for each in inputs:
+        if isinstance(each, AnswerRows):
+            return Source.fetched(each.answer.source.name)
+    return Source.imported(*(each.name for each in inputs if isinstance(each, Path)))

@@ -56,6 +56,8 @@ class FileCounts:
     written: int = 0
     named: str | None = None
     """The symbol that the file's name gave; None where the file itself says it."""
+    may_come_again: bool = field(default=False, repr=False)
+    """Whether a refused row may be good when it comes again."""
     problem: str | None = None
     """Why the file was refused as a whole, or could not be read to its end."""
 
@@ -103,6 +105,8 @@ class ImportResult:
     splits_ahead: int = 0
     """Splits that wait for their bar, newly recorded."""
     parts: tuple[Part, ...] = ()
+    nothing_accepted: str | None = field(default=None, repr=False)
+    """Why nothing was accepted, if something came."""
 
     def add_prepared(self, prepared: Prepared) -> None:
         """Count the bars of some symbols that may be written, and note the doubts about them."""

@@ -4,7 +4,7 @@ An import writes one part per date. Until it has finished, earlier dates have it
 dates have the bars of before. If it restates a split-adjusted history, prices seem to crash between
 them, although they never did. Therefore its receipt says that it is writing before the first part
 appears, and that it has published when all parts are there. An import of the same files completes
-one that died.
+one that died, and so does a fetch of the same symbols from the same bar source.
 
 ``data-ingest`` needs no such receipt, because it restates no history: the bars that it has not
 added yet are missing at the end, and the next run adds them.
@@ -44,14 +44,24 @@ class Import:
     run_id: str
     verdict: Verdict
     files: frozenset[str]
-    """Bars and splits, as they were named."""
+    """Bars and splits, as they were named; of a fetch what :func:`fetched_name` gives."""
+    bar_source: str | None = None
+    """The source of a fetch; None for files."""
 
     def __str__(self) -> str:
+        names = some_of(sorted(self.files), _NAMED)
+        command, again = "import-bars", f"repeat it with the same files: {names}"
+        if self.bar_source is not None:
+            command, again = "fetch-bars", f"repeat it with the same --source and symbols: {names}"
         return (
-            f"import-bars, run {self.run_id}, is half done: some dates have its bars, later ones "
-            "do not yet. Wait if it is still running; if it died, repeat it with the same files: "
-            f"{some_of(sorted(self.files), _NAMED)}"
+            f"{command}, run {self.run_id}, is half done: some dates have its bars, later ones "
+            f"do not yet. Wait if it is still running; if it died, {again}"
         )
+
+
+def fetched_name(source: str, symbol: str) -> str:
+    """Return what the receipt of a fetch names in place of a file."""
+    return f"{source} {symbol}"
 
 
 def half_imports(
@@ -71,7 +81,8 @@ def half_imports(
         # An import that ended before its first part has refused. Old receipts have no verdict: they
         # were written at the end.
         unsaid = Verdict.REFUSE if ended_before(receipt, "verdict") else Verdict.PUBLISH
-        told = Import(receipt["run_id"], Verdict(receipt.get("verdict", unsaid)), files)
+        verdict = Verdict(receipt.get("verdict", unsaid))
+        told = Import(receipt["run_id"], verdict, files, request.get("bar_source"))
         # An import that died before its first part has changed nothing.
         is_idle = told.verdict is Verdict.WRITING and not read_ledger(lakehouse, told.run_id)
         return None if is_idle else told
@@ -118,5 +129,6 @@ def whole_imports(lakehouse: Lakehouse) -> Iterator[None]:
     yield
     if meanwhile := begun() - before:
         raise GateRefused(
-            f"import-bars, run {min(meanwhile)}, wrote bars meanwhile: run again when it is done"
+            f"import-bars or fetch-bars, run {min(meanwhile)}, wrote bars meanwhile: run again "
+            "when it is done"
         )

@@ -1,0 +1,233 @@
+"""From what a bar source yields to rows, as files have them.
+
+A table that is none, or lacks a column, costs itself alone: the other tables of the answer are
+read, and the first fault is reported with the source's file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ingestion.bars.arrays import Bars, SymbolTable
+from ingestion.bars.asking import Answer, Yielded
+from ingestion.bars.layout import NEEDED, Role, header_of_line, lacks
+from ingestion.bars.placing import BarBatch, BarReader
+from ingestion.bars.reading import Survey, VendorFile, has_value, plain_column
+from ingestion.bars.refusals import Reason
+from ingestion.bars.splits import SPLIT_ROLES, ratios_at, splits_of
+from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming
+from ingestion.base.errors import InputError
+from ingestion.base.wording import some_of
+from ingestion.catalog import BarTable, SplitTable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class OfRequest(Naming):
+    """Unified symbols that were asked for, and nothing else."""
+
+    asked: Collection[str] = ()
+
+    def unify(self, name: str) -> Named:
+        """Return the symbol itself if it was asked for."""
+        if not name:
+            return NAMELESS
+        return Named(name) if name in self.asked else Named(None, Reason.UNASKED, name[:80])
+
+
+@dataclass(frozen=True)
+class AnswerRows:
+    """The rows of an answer, as files have them."""
+
+    answer: Answer
+    files: tuple[VendorFile, ...]
+    """One for each table that is one."""
+    problems: tuple[str, ...]
+    """What is wrong with the other tables, and why the source stopped early."""
+
+    def __str__(self) -> str:
+        return str(self.answer)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.files))
+
+    @classmethod
+    def of(cls, answer: Answer) -> AnswerRows:
+        """Read what a source yielded."""
+        files: list[VendorFile] = []
+        problems = [answer.problem] if answer.problem else []
+        done = 0
+        for each in answer.tables:
+            try:
+                several = list(_rows_of(answer, each, done))
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            done += max(map(len, several), default=0)
+            files += several
+        return cls(answer, tuple(files), tuple(problems))
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that its bars are of, whether those are good or not."""
+        named = (file.symbols() for file in self.files if Role.OPEN in file.columns and len(file))
+        return frozenset(name for names, _ in filter(None, named) for name in names)
+
+
+def read_answer(reader: BarReader, number: int, rows: AnswerRows) -> Iterator[BarBatch]:
+    """Judge the rows of an answer, which is the ``number``-th input of an import.
+
+    Raises
+    ------
+    InputError
+        If the source failed, or yielded what is no table; all that is good comes before that.
+    """
+    answer = rows.answer
+    reader = replace(
+        reader,
+        naming=OfRequest(asked=frozenset(answer.request.symbols)),
+        now=answer.final_until,
+        running_until=answer.asked_at.timestamp(),
+        times_mean=answer.source.times,
+    )
+    account = _Account()
+    for file in rows.files:
+        if Role.OPEN not in file.columns:
+            yield account.read(file, reader)
+    without = Survey(without_volume=_without_volume(rows.files))
+    for file in rows.files:
+        if Role.OPEN in file.columns:
+            batch = reader.judge(number, replace(file, survey=without))
+            account.put_on(batch.bars, reader.symbols)
+            yield batch
+    if rows.problems:
+        raise InputError("; ".join(rows.problems))
+
+
+class _Account:
+    """The splits of some symbols, as an answer's tables of splits give them."""
+
+    def __init__(self) -> None:
+        self._symbols: set[str] = set()
+        self._ratios: dict[tuple[str, int], float] = {}
+
+    def read(self, file: VendorFile, reader: BarReader) -> BarBatch:
+        """Read a table of splits; of its rows only the refused ones are counted."""
+        found = list(splits_of(file, reader.naming, reader.refusals, is_first=False))
+        names, _ = file.symbols() or ([], None)
+        symbols = frozenset(filter(None, (reader.naming.unify(name).symbol for name in names)))
+        self._symbols |= symbols
+        self._ratios |= {(split.symbol, split.event): split.ratio for split in found}
+        splits = [replace(split, row=0) for split in found]
+        return BarBatch(len(file) - len(found), Bars.concatenate([]), splits, symbols)
+
+    def put_on(self, bars: Bars, symbols: SymbolTable) -> None:
+        """Write the ratios on bars that say nothing of splits, in place: 1 on all other days."""
+        numbers = {name: number for number, name in enumerate(symbols.names)}
+        ratios = ratios_at(bars, numbers, self._ratios)
+        own = [numbers[name] for name in self._symbols if name in numbers]
+        ratios[np.isnan(ratios) & np.isin(bars.symbol, own)] = 1.0
+        unsaid = np.isnan(bars.split_ratio)
+        bars.split_ratio[unsaid] = ratios[unsaid]
+
+
+def _rows_of(answer: Answer, yielded: Yielded, done: int) -> Iterator[VendorFile]:
+    """Yield the rows of one table; once per instrument if each has columns of its own.
+
+    Raises
+    ------
+    InputError
+        If it is no table, or lacks a needed column.
+    """
+    table = yielded.value
+
+    def fault(text: str) -> InputError:
+        line = "" if yielded.line is None else f", line {yielded.line}"
+        place = f"{answer.place.rpartition(', line ')[0]}{line}" if line else answer.place
+        symbols = some_of(answer.request.symbols)
+        return InputError(f"{place}: {answer.source.name}, asked for {symbols}, {text}")
+
+    if not isinstance(table, BarTable):
+        raise fault(f"yielded a {type(table).__name__}, not a BarTable")
+    if table.symbol is not None and not isinstance(table.symbol, str):
+        raise fault(f"yielded a table whose symbol is {table.symbol!r}, not a text")
+    columns = _columns(table.columns)
+    if isinstance(columns, str):
+        raise fault(f"yielded {columns}")
+    is_of_splits = isinstance(table, SplitTable)
+    header = header_of_line(list(columns))
+    if problem := lacks(header, (Role.TIME, Role.SPLIT_RATIO) if is_of_splits else NEEDED):
+        raise fault(f"yielded a table with {problem}")
+    sizes = {name: len(column) for name, column in columns.items()}
+    if len(set(sizes.values())) > 1:
+        lengths = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise fault(f"yielded a table whose columns are not of one length: {lengths}")
+    arrays = list(columns.values())
+    rows = np.arange(done + 1, done + len(arrays[0]) + 1, dtype=np.int64)
+    for series in header.series:
+        of_roles = {role: arrays[at[0]] for role, at in series.columns.items()}
+        name = table.symbol or series.name
+        if is_of_splits:
+            of_roles = {role: each for role, each in of_roles.items() if role in SPLIT_ROLES}
+        if name is None and Role.SYMBOL not in of_roles:
+            if len(answer.request.symbols) > 1:
+                raise fault("yielded a table that does not say whose bars it has: give its symbol")
+            name = answer.request.symbol
+        yield VendorFile(Path(str(answer)), of_roles, rows, name=name)
+
+
+def _columns(table: Any) -> dict[str, Any] | str:
+    """Return a table's columns as Arrow arrays by name, or what is wrong with it."""
+    if isinstance(table, pa.Table):
+        named = dict(zip(map(str, table.column_names), table.columns, strict=True))
+    elif hasattr(table, "columns") and hasattr(table, "iloc"):  # pandas, which is not imported here
+        named = {str(name): table[name] for name in table.columns}
+        index = getattr(table.index, "name", None) or "index"
+        if type(table.index).__name__ != "RangeIndex":
+            named = {str(index): table.index} | named
+    elif isinstance(table, Mapping):
+        named = {str(name): values for name, values in table.items()}
+    else:
+        return f"a table of type {type(table).__name__}: give a mapping of columns by name"
+    columns: dict[str, Any] = {}
+    for name, values in named.items():
+        if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+            return f"a table whose column {name!r} is no sequence of values"
+        columns[name] = _array(values)
+    return columns
+
+
+def _array(values: Any) -> pa.ChunkedArray:
+    """Return values as an Arrow column; what has no common type becomes texts."""
+    if isinstance(values, pa.ChunkedArray):
+        return plain_column(values)
+    try:
+        array = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        array = pa.array([None if each is None else str(each) for each in values], pa.string())
+    if pa.types.is_null(array.type):
+        array = array.cast(pa.string())
+    if isinstance(array, pa.ChunkedArray):
+        return plain_column(array)
+    return plain_column(pa.chunked_array([array]))
+
+
+def _without_volume(files: Iterable[VendorFile]) -> frozenset[str | None]:
+    """Return the symbols that have no volume at all in an answer."""
+    every: set[str | None] = set()
+    some: set[str | None] = set()
+    for file in files:
+        names, which = file.symbols() or ([], np.full(len(file), -1))
+        every.update(names)
+        if Role.VOLUME in file.columns:
+            with_volume: NDArray[np.bool_] = has_value(file.columns[Role.VOLUME]).to_numpy()
+            some.update(names[at] for at in np.unique(which[with_volume]).tolist() if at >= 0)
+    return frozenset(every - some)

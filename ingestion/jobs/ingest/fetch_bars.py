@@ -1,0 +1,327 @@
+"""Bars of a bar source become parts of ``ohlcv_1d``.
+
+The source is asked first, without the lakehouse's lock, because its pauses may be long. What it
+gave is then taken as the rows of files are: by :func:`~ingestion.jobs.ingest.import_bars.take_bars`
+in a run of its own, whenever there are many bars or five minutes have passed. A fetch that was
+killed has lost the last minutes, and the next one goes on where it was.
+
+Where it goes on is said by the receipts. A symbol is asked for the dates of its last fetch again if
+that did not end well; else from a week before the end of it, because vendors correct their last
+bars; and from the first bar that there is if the source has never been asked for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+from ingestion.bars.answers import AnswerRows
+from ingestion.bars.asking import ask_all
+from ingestion.bars.judging import Duplicates
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused, InputError, LakehouseLocked, NothingFetched
+from ingestion.base.instants import EPOCH
+from ingestion.base.wording import some_of
+from ingestion.catalog import BarRequest, BarSource
+from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, take_bars
+from ingestion.jobs.ingest.scan import Progress
+from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, fetched_name
+from ingestion.lakehouse import Lakehouse
+from ingestion.project import Project
+from ingestion.runs.receipt_file import receipts_told
+from ingestion.runs.run import Run
+
+OVERLAP = timedelta(days=7)
+"""How far before the end of the last fetch the next one begins."""
+_ROWS_AT_ONCE = 200_000
+_SECONDS_AT_ONCE = 300.0
+_PATIENCE, _STEP = 600.0, 2.0
+"""Seconds to wait for another run to end, and between two looks."""
+
+
+@dataclass(frozen=True)
+class FetchRequest:
+    """Which bars to ask which source for."""
+
+    source: str
+    """Name of a bar source."""
+    symbols: tuple[str, ...]
+    first: date | None = None
+    """Session of the first bar; where the last fetch of each symbol ended if None."""
+    last: date | None = None
+    """Session of the last bar; today if None."""
+    max_return: float = 5.0
+    restate: bool = False
+    duplicates: Duplicates = Duplicates.REFUSE
+    """As of :class:`~ingestion.jobs.ingest.import_bars.ImportRequest`."""
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """What a source gave, and what became of it."""
+
+    SHOWN: ClassVar = ("read", "accepted", "refused", "held", "written", "unchanged")
+
+    source: str
+    symbols: int
+    """How many were asked for."""
+    failed: dict[str, str]
+    """By request, why the source or one of its tables failed."""
+    empty: tuple[str, ...]
+    """Symbols of which nothing came, although the source did not fail."""
+    not_asked: tuple[str, ...]
+    """Symbols that were not asked for any more, because the budget was spent or the source down."""
+    elsewhere: tuple[str, ...]
+    """Symbols of exchanges that the source does not know."""
+    imports: tuple[ImportResult, ...]
+    """One for each run."""
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(each, name) for each in self.imports)
+
+    @property
+    def read(self) -> int:
+        """Rows that came, without those of unfinished bars."""
+        return self._sum("read")
+
+    @property
+    def accepted(self) -> int:
+        """Rows that are in the lakehouse now."""
+        return self._sum("accepted")
+
+    @property
+    def refused(self) -> int:
+        """Rows that are not, for a reason."""
+        return self._sum("refused")
+
+    @property
+    def held(self) -> int:
+        """Rows that wait until somebody says whether there was a split."""
+        return self._sum("held")
+
+    @property
+    def written(self) -> int:
+        """Rows that were added."""
+        return self._sum("written")
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that the lakehouse already had."""
+        return self._sum("unchanged")
+
+    @property
+    def missing(self) -> str | None:
+        """What is refused or missing; None if all came."""
+        doubts = sum(bool(each.doubts) for each in self.imports)
+        found = [
+            f"{count:,} {text}"
+            for count, text in (
+                (len(self.failed), "requests failed"),
+                (len(self.empty), "symbols have no bars there"),
+                (len(self.not_asked), "symbols were not asked for any more: run it again later"),
+                (self.refused, "rows were refused"),
+                (doubts, "runs have doubts about splits or the stored past"),
+            )
+            if count
+        ]
+        return f"{self.source}: {', '.join(found)}; the others are written" if found else None
+
+
+def fetch_bars(
+    project: Project, request: FetchRequest, progress: Progress | None = None
+) -> FetchResult:
+    """Ask a bar source for bars, and take them into ``ohlcv_1d``.
+
+    Raises
+    ------
+    InputError
+        If there is no such source, it knows none of the symbols, or not a single row is good.
+    NothingFetched
+        If nothing came at all.
+    LakehouseLocked
+        If another run writes for longer than ten minutes.
+    """
+    source = project.catalog.source(request.source)
+    place = project.catalog.place(source)
+    symbols = [each for each in dict.fromkeys(request.symbols) if source.has(each)]
+    elsewhere = tuple(each for each in dict.fromkeys(request.symbols) if not source.has(each))
+    if not symbols:
+        raise InputError(
+            f"{source.name} has bars of {', '.join(source.exchanges)} alone, and none of the "
+            "symbols is of these exchanges"
+        )
+    last = request.last or clock.now().date()
+    if request.first is not None and request.first > last:
+        raise InputError(f"the first date, {request.first}, is after the last one, {last}")
+    requests = list(_requests(source, _firsts(project.lakehouse, request, symbols, last), last))
+    progress = progress or Progress()
+    progress.start(len(symbols))
+    imports: list[ImportResult] = []
+    asked: list[AnswerRows] = []
+    pending: list[AnswerRows] = []
+    since = time.monotonic()
+    try:
+        for answer in ask_all(source, place, requests):
+            asked.append(rows := AnswerRows.of(answer))
+            pending.append(rows)
+            progress.advance(len(answer.request.symbols))
+            is_late = time.monotonic() - since > _SECONDS_AT_ONCE
+            if is_late or sum(map(len, pending)) > _ROWS_AT_ONCE:
+                imports.append(_take(project, source, request, pending))
+                pending, since = [], time.monotonic()
+    finally:
+        progress.close()
+    if pending:
+        imports.append(_take(project, source, request, pending))
+    result = _result(source, requests, asked, imports, elsewhere)
+    _refuse_nothing(result, asked)
+    return result
+
+
+def _firsts(
+    lakehouse: Lakehouse, request: FetchRequest, symbols: Sequence[str], last: date
+) -> dict[str, date]:
+    """Return the first date to ask for, by symbol."""
+    left = set(symbols)
+    firsts: dict[str, date] = {}
+
+    def read(receipt: dict[str, Any]) -> dict[str, tuple[date, date, bool]] | None:
+        asked = receipt["request"]
+        if asked.get("bar_source") != request.source:
+            return None
+        is_done = receipt.get("verdict") in (Verdict.PUBLISH, Verdict.REFUSE)
+        again = set(receipt.get("again", ()))
+        return {
+            symbol: (
+                date.fromisoformat(began),
+                date.fromisoformat(ended),
+                is_done and symbol not in again,
+            )
+            for symbol, (began, ended) in asked["asked"].items()
+        }
+
+    for spans in receipts_told(lakehouse, RECEIPT_FILE, read):
+        for symbol in left & spans.keys():
+            began, ended, is_done = spans[symbol]
+            firsts[symbol] = ended - OVERLAP if is_done else began
+            if request.first is not None:  # what did not end well is asked for again all the same
+                firsts[symbol] = request.first if is_done else min(began, request.first)
+        left -= spans.keys()
+        if not left:
+            break
+    new = request.first or EPOCH
+    return {symbol: min(firsts.get(symbol, new), last) for symbol in symbols}
+
+
+def _requests(source: BarSource, firsts: dict[str, date], last: date) -> Iterator[BarRequest]:
+    """Yield the requests; symbols of one request begin on near dates."""
+    ordered = list(firsts)
+    if source.batch > 1:
+        ordered.sort(key=lambda symbol: firsts[symbol])
+    for at in range(0, len(ordered), source.batch):
+        symbols = tuple(ordered[at : at + source.batch])
+        yield BarRequest(symbols, min(firsts[symbol] for symbol in symbols), last)
+
+
+def _take(
+    project: Project, source: BarSource, request: FetchRequest, rows: Sequence[AnswerRows]
+) -> ImportResult:
+    """Take the rows of some answers, in a run of its own."""
+    requests = [each.answer.request for each in rows]
+    spans = {
+        symbol: (each.first.isoformat(), each.last.isoformat())
+        for each in requests
+        for symbol in each.symbols
+    }
+    asked = {
+        "bar_source": source.name,
+        "files": [fetched_name(source.name, symbol) for symbol in spans],
+        "splits": None,
+        "asked": spans,
+        "max_return": request.max_return,
+        "restate": request.restate,
+        "duplicates": request.duplicates,
+    }
+    how = ImportRequest(
+        adjusted=source.adjusted,
+        max_return=request.max_return,
+        restate=request.restate,
+        duplicates=request.duplicates,
+        first=request.first,
+        last=request.last,
+    )
+
+    def take() -> ImportResult:
+        with Run.open(project, "fetch-bars", asked, file=RECEIPT_FILE) as run:
+            result = take_bars(project, how, rows, run)
+            again = [
+                symbol
+                for each, counts in zip(rows, result.files, strict=True)
+                for symbol in each.answer.request.symbols
+                if counts.problem or counts.may_come_again or symbol not in each.symbols
+            ]
+            run.tell(again=again)
+            if result.nothing_accepted:
+                run.fail(InputError(result.nothing_accepted))
+            elif again:
+                run.fail(GateRefused(f"{len(again):,} symbols are asked for again next time"))
+            return result
+
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return take()
+        except LakehouseLocked:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_STEP)
+
+
+def _result(
+    source: BarSource,
+    requests: Iterable[BarRequest],
+    asked: Sequence[AnswerRows],
+    imports: Sequence[ImportResult],
+    elsewhere: tuple[str, ...],
+) -> FetchResult:
+    done = {symbol for each in asked for symbol in each.answer.request.symbols}
+    every = [symbol for each in requests for symbol in each.symbols]
+    return FetchResult(
+        source=source.name,
+        symbols=len(done),
+        failed={str(each): "; ".join(each.problems) for each in asked if each.problems},
+        empty=tuple(
+            symbol
+            for each in asked
+            if not each.problems
+            for symbol in each.answer.request.symbols
+            if symbol not in each.symbols
+        ),
+        not_asked=tuple(symbol for symbol in every if symbol not in done),
+        elsewhere=elsewhere,
+        imports=tuple(imports),
+    )
+
+
+def _refuse_nothing(result: FetchResult, asked: Sequence[AnswerRows]) -> None:
+    """End a fetch that has brought nothing.
+
+    Raises
+    ------
+    InputError
+        If something came, and none of it is good.
+    NothingFetched
+        If nothing came.
+    """
+    refused = [each.nothing_accepted for each in result.imports if each.nothing_accepted]
+    released = sum(each.released for each in result.imports)
+    if result.accepted or result.held or released:
+        return
+    if any(each.answer.tables for each in asked) and refused:
+        raise InputError(refused[0])
+    if not any(map(len, asked)):
+        why = some_of([*result.failed.values()], between="; ") or "it has no bars of these symbols"
+        raise NothingFetched(f"{result.source} gave nothing: {why}")

@@ -1,0 +1,612 @@
+"""Bars of a project's own sources: one file, whatever its author does in it."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ingestion.base.errors import TvfeastError
+from ingestion.catalog import HELD_BARS, OHLCV_1D
+from ingestion.cli.commands import cli
+from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
+
+NOW = datetime(2021, 6, 2, 10, tzinfo=UTC)
+A, B, COIN, OTHER = "NASDAQ:AAPL", "NYSE:IBM", "BINANCE:BTCUSDT", "BINANCE:ETHUSDT"
+HEAD = """
+from datetime import date, datetime, timedelta, timezone
+from ingestion.catalog import BarRequest, BarSource, BarTable, SourceBusy, SplitTable
+
+UTC = timezone.utc
+
+
+def bars(want, price=10.0, symbol=None, **more):
+    last = min(want.last, date(2021, 6, 2))
+    first = max(want.first, date(2021, 5, 24))
+    days = [first + timedelta(n) for n in range((last - first).days + 1)]
+    columns = {"time": [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in days]}
+    size = len(days)
+    columns |= {"open": [price] * size, "high": [price + 1] * size, "low": [price - 1] * size}
+    columns |= {"close": [price] * size, "volume": [5.0] * size}
+    columns |= {name: make(days) for name, make in more.items()}
+    return BarTable(columns, symbol=symbol)
+
+
+"""
+TAIL = "\nSOURCE = BarSource('mine', 'bars of mine', tables{})\n"
+
+Fetch = Callable[..., Result]
+
+
+class World:
+    """A project with one source, and the commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sources = folder / "feature_repo" / "sources"
+        self.sources.mkdir(parents=True)
+
+    def write(self, body: str, options: str = "", name: str = "mine.py") -> Path:
+        path = self.sources / name
+        path.write_text(HEAD + textwrap.dedent(body) + TAIL.format(options))
+        return path
+
+    def fetch(self, *symbols: str, source: str = "mine", words: tuple[str, ...] = ()) -> Result:
+        candidates = self.folder / "candidates.json"
+        candidates.write_text(json.dumps({"symbols": symbols}))
+        return self.run(
+            "fetch-bars", "--source", source, "--candidates", str(candidates), "--json", *words
+        )
+
+    def run(self, *words: str) -> Result:
+        result = CliRunner().invoke(cli, words)
+        assert isinstance(result.exception, SystemExit | TvfeastError | None), result.exc_info
+        if isinstance(result.exception, TvfeastError):
+            result.exit_code = result.exception.exit_code
+        return result
+
+    def rows(self) -> list[dict[str, Any]]:
+        lakehouse = Project.from_environment().lakehouse
+        return read_current(list_parts(lakehouse, OHLCV_1D), OHLCV_1D).to_pylist()  # type: ignore[no-any-return]
+
+    def days(self, symbol: str) -> list[str]:
+        """Dates of opens."""
+        opens = [row["timestamp"] for row in self.rows() if row["symbol"] == symbol]
+        return [f"{datetime.fromtimestamp(each, UTC):%m-%d}" for each in sorted(opens)]
+
+
+@pytest.fixture
+def world(tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("ingestion.bars.asking._BACKOFF", 0.0)
+    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
+    at(NOW)
+    return World(tmp_path)
+
+
+GOOD = """
+    def tables(want):
+        yield bars(want)
+"""
+
+
+def test_one_file_brings_bars(world: World) -> None:
+    world.write(GOOD)
+    result = world.fetch(COIN)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert (document["symbols"], document["read"], document["written"]) == (1, 9, 9)
+    # The bar of June 2 had not closed at ten o'clock.
+    assert world.days(COIN) == [*(f"05-{day}" for day in range(24, 32)), "06-01"]
+    row = world.rows()[0]
+    assert row["source"] == "fetch:mine"
+    assert (row["open"], row["high"], row["low"], row["close"]) == (10, 11, 9, 10)
+    assert (row["volume"], row["split_ratio"]) == (5, 1)
+    assert row["event_timestamp"] == datetime(2021, 5, 25, tzinfo=UTC)
+    (run,) = document["imports"]
+    assert run["findings"]["unfinished"]["count"] == 1
+
+
+def test_text_says_what_came(world: World) -> None:
+    world.write(GOOD, ", exchanges=['BINANCE']")
+    candidates = world.folder / "candidates.json"
+    candidates.write_text(json.dumps([COIN, A]))
+    result = world.run("fetch-bars", "--source", "mine", "--candidates", str(candidates))
+    assert result.exit_code == 0
+    assert "mine was asked for 1 symbols" in result.output
+    assert f"of exchanges that it does not know: {A}" in result.output
+    assert "9 rows read: 9 written" in result.output
+
+
+def test_a_repeated_fetch_goes_on_where_the_last_one_ended(
+    world: World, at: Callable[[datetime], None]
+) -> None:
+    asked = world.folder / "asked.txt"
+    world.write(f"""
+        def tables(want):
+            with open({str(asked)!r}, "a") as file:
+                print(want.symbol, want.first, want.last, file=file)
+            yield bars(want)
+    """)
+    assert world.fetch(COIN).exit_code == 0
+    at(NOW + timedelta(days=1))
+    assert world.fetch(COIN, OTHER).exit_code == 0
+    at(NOW + timedelta(days=2))
+    assert world.fetch(COIN, words=("--from", "2021-05-30", "--to", "2021-05-31")).exit_code == 0
+    assert asked.read_text().splitlines() == [
+        f"{COIN} 1970-01-01 2021-06-02",
+        f"{COIN} 2021-05-26 2021-06-03",
+        f"{OTHER} 1970-01-01 2021-06-03",
+        f"{COIN} 2021-05-30 2021-05-31",
+    ]
+    assert len(world.days(COIN)) == 10
+    assert len(world.rows()) == 20
+
+
+def test_only_the_dates_that_were_asked_for_are_stored(world: World) -> None:
+    world.write("""
+        def tables(want):
+            yield bars(BarRequest(want.symbols, date(2021, 1, 1), date(2021, 6, 2)))
+    """)
+    result = world.fetch(COIN, words=("--from", "2021-05-26", "--to", "2021-05-28"))
+    assert world.days(COIN) == ["05-26", "05-27", "05-28"]
+    (run,) = json.loads(result.stdout)["imports"]
+    assert run["findings"]["not_in_the_span"]["count"] == 6
+
+
+def test_a_source_that_raises_keeps_what_it_gave_and_is_asked_for_all_again(world: World) -> None:
+    path = world.write("""
+        def tables(want):
+            if want.symbol.endswith("ETHUSDT"):
+                table = bars(want)
+                yield BarTable({name: each[-2:] for name, each in table.columns.items()})
+                raise KeyError("page 2")
+            yield bars(want)
+    """)
+    result = world.fetch(COIN, OTHER)
+    assert result.exit_code == 3
+    document = json.loads(result.stdout.splitlines()[0])
+    line = path.read_text().splitlines().index('        raise KeyError("page 2")') + 1
+    assert document["failed"] == {f"mine {OTHER}": f"{path}, line {line}: KeyError: 'page 2'"}
+    assert len(world.days(COIN)) == 9
+    assert world.days(OTHER) == ["06-01"]
+    # The pages that are missing are older than what came: nothing may go on from there.
+    world.write(GOOD)
+    assert world.fetch(COIN, OTHER).exit_code == 0
+    assert world.days(OTHER) == world.days(COIN)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("def tables(want):\n    1 / 0\n    yield", 4, "line 21: ZeroDivisionError: division by"),
+        ("def tables(want):\n    raise SystemExit('no')", 4, "line 21: SystemExit: no"),
+        ("def tables(want):\n    return []", 4, "mine gave nothing: it has no bars of these"),
+        ("def tables(want):\n    return None", 4, "'NoneType' object is not iterable"),
+        ("def tables():\n    return []", 4, "takes 0 positional arguments but 1 was given"),
+        ("def tables(want):\n    yield {}", 2, "line 21: mine, asked for BINANCE:BTCUSDT, yielded"),
+        ("def tables(want):\n    yield BarTable({})", 2, "no column for time, open, high, low, cl"),
+        (
+            "def tables(want):\n    yield BarTable([1, 2])",
+            2,
+            "a table of type list: give a mapping",
+        ),
+        ("def tables(want):\n    yield BarTable({'date': 'x'})", 2, "column 'date' is no sequence"),
+        (
+            "def tables(want):\n    c = bars(want).columns\n    c.pop('close')\n"
+            "    yield BarTable(c)",
+            2,
+            "line 23: mine, asked for BINANCE:BTCUSDT, yielded a table with no column for close; "
+            "it has time, open, high, low, volume",
+        ),
+        (
+            "def tables(want):\n    yield bars(want, low=lambda days: [1.0])",
+            2,
+            "whose columns are not of one length: time 10, open 10, high 10, low 1",
+        ),
+        ("def tables(want):\n    yield bars(want, symbol=7)", 2, "whose symbol is 7, not a text"),
+        ("def tables(want):\n    yield bars(want, symbol='X:Y')", 2, "row 1: symbol was not asked"),
+        (
+            "def tables(want):\n    yield bars(want, close=lambda days: [None] * len(days))",
+            2,
+            "not a number",
+        ),
+    ],
+)
+def test_nothing_but_faults_ends_in_one_message(
+    world: World, body: str, code: int, said: str
+) -> None:
+    world.write(body)
+    result = world.fetch(COIN)
+    assert (result.exit_code, said in str(result.exception)) == (code, True), result.exception
+    assert not world.rows()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "yield {}",
+        "yield BarTable({})",
+        "yield bars(want, symbol='X:Y')",
+        "yield bars(want, symbol=7)",
+        "yield bars(want, price=-1.0, time=lambda days: [date(2020, 1, n + 1) for n in range(10)])",
+        "raise ValueError('at the end')",
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_good_rows_are_kept_whatever_else_comes(world: World, bad: str, is_first: bool) -> None:
+    if bad.startswith("raise") and is_first:
+        pytest.skip("nothing comes after it")
+    lines = [bad, "yield bars(want)"] if is_first else ["yield bars(want)", bad]
+    world.write("def tables(want):\n    " + "\n    ".join(lines))
+    result = world.fetch(COIN)
+    assert result.exit_code == 3
+    assert len(world.days(COIN)) == 9
+
+
+def test_rows_of_a_table_that_disagree_with_others_of_their_session_are_refused(
+    world: World,
+) -> None:
+    world.write("""
+        def tables(want):
+            yield bars(want)
+            yield bars(want)  # the same page once more
+            yield BarTable({name: each[:1] for name, each in bars(want, 20.0).columns.items()})
+    """)
+    result = world.fetch(COIN)
+    assert result.exit_code == 3
+    document = json.loads(result.stdout.splitlines()[0])
+    assert (document["refused"], document["written"]) == (3, 8)
+    assert world.days(COIN)[0] == "05-25"
+
+
+def test_a_file_may_name_its_columns_as_vendors_do_and_be_a_data_frame(world: World) -> None:
+    world.write(
+        """
+        def tables(want):
+            import pandas as pd
+            frame = pd.DataFrame(
+                {"Date": ["2021-05-24", "2021-05-25"], "Open": ["1.5", "2"], "High": [2.5, 3],
+                 "Low": [1, 1], "Close": [2, 2.5], "Volume": [None, None], "Adj Close": [7, 7]}
+            )
+            yield BarTable(frame.set_index(pd.to_datetime(frame.pop("Date"))))
+        """
+    )
+    assert world.fetch(A).exit_code == 0
+    first, second = world.rows()
+    assert (first["open"], first["high"], first["low"], first["close"]) == (1.5, 2.5, 1, 2)
+    assert (first["volume"], second["close"]) == (0, 2.5)
+    assert first["event_timestamp"] == datetime(2021, 5, 24, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("mean", "symbol", "times", "opens", "closes"),
+    [
+        # 09:30 and 16:00 in New York are 13:30 and 20:00 UTC in May.
+        ("as written", A, "date(2021, 5, 24)", "2021-05-24 13:30", "2021-05-24 20:00"),
+        ("as written", A, "1621863000", "2021-05-24 13:30", "2021-05-24 20:00"),
+        ("as written", A, "'2021-05-24T00:00:00.000Z'", "2021-05-24 13:30", "2021-05-24 20:00"),
+        ("as written", COIN, "1621814400000", "2021-05-24 00:00", "2021-05-25 00:00"),
+        ("dates", A, "'2021-05-24T23:59:00+00:00'", "2021-05-24 13:30", "2021-05-24 20:00"),
+        ("dates", COIN, "'2021-05-24T12:00:00Z'", "2021-05-24 00:00", "2021-05-25 00:00"),
+        ("opens", COIN, "date(2021, 5, 24)", "2021-05-24 00:00", "2021-05-25 00:00"),
+        ("opens", A, "1621863000", "2021-05-24 13:30", "2021-05-24 20:00"),
+        ("closes", A, "1621886400", "2021-05-24 13:30", "2021-05-24 20:00"),
+        ("closes", COIN, "1621900799999", "2021-05-24 00:00", "2021-05-25 00:00"),
+        ("closes", COIN, "1621900800000000", "2021-05-24 00:00", "2021-05-25 00:00"),
+        ("closes", COIN, "date(2021, 5, 24)", "2021-05-24 00:00", "2021-05-25 00:00"),
+        ("closes", "FX:EURUSD", "1621890000", "2021-05-23 21:00", "2021-05-24 21:00"),
+    ],
+)
+def test_times_are_taken_as_the_source_means_them(
+    world: World, mean: str, symbol: str, times: str, opens: str, closes: str
+) -> None:
+    world.write(
+        f"""
+        def tables(want):
+            yield BarTable(
+                {{"time": [{times}], "open": [1], "high": [1], "low": [1], "close": [1],
+                 "volume": [1]}}
+            )
+        """,
+        f", times={mean!r}",
+    )
+    result = world.fetch(symbol)
+    assert result.exit_code == 0, result.output
+    (row,) = world.rows()
+    if mean != "as written" or symbol != A:
+        assert f"{datetime.fromtimestamp(row['timestamp'], UTC):%Y-%m-%d %H:%M}" == opens
+    assert f"{row['event_timestamp']:%Y-%m-%d %H:%M}" == closes
+
+
+def test_a_bar_counts_as_closed_by_the_instant_before_the_request_and_the_sources_delay(
+    world: World, at: Callable[[datetime], None]
+) -> None:
+    body = """
+        def tables(want):
+            yield bars(want)
+    """
+    at(datetime(2021, 6, 2, 0, 5, tzinfo=UTC))
+    world.write(body, ", delay=600")
+    assert world.fetch(COIN).exit_code == 0
+    assert world.days(COIN)[-1] == "05-31"
+    at(datetime(2021, 6, 2, 0, 10, tzinfo=UTC))
+    assert world.fetch(COIN).exit_code == 0
+    assert world.days(COIN)[-1] == "06-01"
+
+
+def test_adjusted_prices_are_turned_back_by_the_splits_that_the_source_gives(
+    world: World,
+) -> None:
+    """A split of 4:1 on May 27: before it shares cost four times as much, and fewer were traded."""
+    world.write(
+        """
+        def tables(want):
+            days = [date(2021, 5, d) for d in (24, 25, 26, 27, 28)]
+            yield BarTable(
+                {"date": days, "open": [10.0] * 5, "high": [11.0] * 5, "low": [9.0] * 5,
+                 "close": [10.0] * 5, "volume": [400.0] * 5}
+            )
+            ratios = {"date": [days[3]], "ratio": ["4:1"]}
+            yield SplitTable(ratios if want.symbol == "NASDAQ:AAPL" else {"date": [], "ratio": []})
+        """,
+        ", adjusted=True",
+    )
+    assert world.fetch(A, B).exit_code == 0
+    of_a, of_b = ([row for row in world.rows() if row["symbol"] == each] for each in (A, B))
+    assert [row["close"] for row in of_a] == [40, 40, 40, 10, 10]
+    assert [row["volume"] for row in of_a] == [100, 100, 100, 400, 400]
+    assert [row["split_ratio"] for row in of_a] == [1, 1, 1, 4, 1]
+    assert [row["close"] for row in of_b] == [10] * 5
+    assert {row["source"] for row in of_a} == {"fetch:mine"}
+    assert {row["source"] for row in of_b} <= {"fetch:mine", "fetch:mine;adjusted"}
+
+
+def test_a_leap_that_may_be_a_split_is_held_back_and_released_by_a_file_of_splits(
+    world: World,
+) -> None:
+    world.write("""
+        def tables(want):
+            days = [date(2021, 5, d) for d in (24, 25, 26, 27, 28)]
+            price = [40.0, 40.0, 10.0, 10.0, 10.0]
+            yield BarTable(
+                {"date": days, "open": price, "high": price, "low": price, "close": price,
+                 "volume": [400.0] * 5}
+            )
+    """)
+    result = world.fetch(A)
+    assert result.exit_code == 3
+    assert len(world.rows()) == 2
+    lakehouse = Project.from_environment().lakehouse
+    held = read_current(list_parts(lakehouse, HELD_BARS), HELD_BARS)
+    assert set(held["source"].to_pylist()) == {"fetch:mine"}
+    splits = world.folder / "splits.csv"
+    splits.write_text(f"symbol,date,ratio\n{A},2021-05-26,4\n")
+    assert world.run("import-bars", "--splits", str(splits)).exit_code == 0
+    assert [row["split_ratio"] for row in world.rows()] == [1, 1, 4, 1, 1]
+    assert {row["source"] for row in world.rows()} == {"fetch:mine"}
+
+
+def test_a_source_that_is_busy_is_asked_again(world: World) -> None:
+    count = world.folder / "count"
+    world.write(f"""
+        from pathlib import Path
+        COUNT = Path({str(count)!r})
+
+        def tables(want):
+            tries = int(COUNT.read_text()) + 1 if COUNT.exists() else 1
+            COUNT.write_text(str(tries))
+            if tries == 1:
+                raise SourceBusy("limit", wait=0.01)
+            if tries == 2:
+                raise ConnectionResetError("reset")
+            yield bars(want)
+    """)
+    result = world.fetch(COIN)
+    assert (result.exit_code, count.read_text()) == (0, "3"), result.output
+    assert len(world.days(COIN)) == 9
+
+
+def test_a_source_that_is_down_is_left_alone(world: World) -> None:
+    asked = world.folder / "asked"
+    world.write(f"""
+        def tables(want):
+            with open({str(asked)!r}, "a") as file:
+                print(want.symbol, file=file)
+            raise TimeoutError("no answer")
+    """)
+    symbols = [f"BINANCE:C{n}USDT" for n in range(9)]
+    result = world.fetch(*symbols)
+    assert result.exit_code == 4
+    assert "TimeoutError: no answer" in str(result.exception)
+    assert asked.read_text().split() == [each for each in symbols[:5] for _ in range(4)]
+
+
+def test_a_source_that_asks_for_a_long_pause_is_left_for_later(world: World) -> None:
+    world.write("""
+        def tables(want):
+            if want.symbol.endswith("ETHUSDT"):
+                raise SourceBusy("quota", wait=3600)
+            yield bars(want)
+    """)
+    result = world.fetch(COIN, OTHER, "BINANCE:XRPUSDT")
+    document = json.loads(result.stdout.splitlines()[0])
+    assert result.exit_code == 3
+    assert document["not_asked"] == ["BINANCE:XRPUSDT"]
+    assert len(world.days(COIN)) == 9
+
+
+def test_an_http_error_is_asked_again_only_if_its_status_says_so(world: World) -> None:
+    asked = world.folder / "asked"
+    world.write(f"""
+        import io
+        from urllib.error import HTTPError
+
+        def tables(want):
+            with open({str(asked)!r}, "a") as file:
+                print(want.symbol, file=file)
+            code = 404 if want.symbol.endswith("BTCUSDT") else 503
+            raise HTTPError("http://vendor.invalid", code, "no", {{}}, io.BytesIO())
+    """)
+    assert world.fetch(COIN, OTHER).exit_code == 4
+    assert asked.read_text().split() == [COIN, *[OTHER] * 4]
+
+
+def test_a_budget_ends_a_run_and_the_next_one_goes_on(world: World) -> None:
+    world.write(GOOD, ", budget=1")
+    result = world.fetch(COIN, OTHER)
+    assert result.exit_code == 3
+    assert json.loads(result.stdout.splitlines()[0])["not_asked"] == [OTHER]
+    assert world.fetch(OTHER).exit_code == 0
+    assert len(world.rows()) == 18
+
+
+def test_a_batch_asks_for_several_symbols_and_rows_of_others_are_refused(world: World) -> None:
+    world.write(
+        """
+        def tables(want):
+            table = bars(want)
+            size = len(table.columns["time"])
+            for symbol in (*want.symbols[:2], "BINANCE:XRPUSDT"):
+                yield BarTable({**table.columns, "symbol": [symbol] * size})
+        """,
+        ", batch=3",
+    )
+    result = world.fetch(COIN, OTHER, "BINANCE:DOGEUSDT")
+    document = json.loads(result.stdout.splitlines()[0])
+    assert result.exit_code == 3
+    assert document["empty"] == ["BINANCE:DOGEUSDT"]
+    assert document["refused"] == 10
+    assert len(world.days(COIN)) == len(world.days(OTHER)) == 9
+    assert not world.days("BINANCE:XRPUSDT")
+
+
+def test_a_stored_bar_of_a_file_stays_and_the_difference_is_counted(world: World) -> None:
+    csv = world.folder / "prices.csv"
+    csv.write_text(f"date,symbol,open,high,low,close,volume\n2021-05-25,{COIN},12,12,12,12,7\n")
+    assert world.run("import-bars", str(csv)).exit_code == 0
+    world.write(GOOD)
+    result = world.fetch(COIN)
+    (run,) = json.loads(result.stdout.splitlines()[0])["imports"]
+    assert run["findings"]["overruled"] == {"count": 1, "examples": [f"{COIN} 1"]}
+    of_day = {row["timestamp"]: row for row in world.rows()}
+    row = of_day[int(datetime(2021, 5, 25, tzinfo=UTC).timestamp())]
+    assert (row["close"], row["source"]) == (12, "import:prices.csv")
+    # With a higher priority the source's bars replace those of files.
+    world.write(GOOD, ", priority=101")
+    assert world.fetch(COIN, words=("--from", "2021-05-01")).exit_code == 0
+    assert {row["source"] for row in world.rows()} == {"fetch:mine"}
+
+
+def test_a_secret_in_an_error_is_hidden(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TVFEAST_VENDOR_KEY", "abcdef123456")
+    world.write("""
+        import os
+
+        def tables(want):
+            raise ValueError("401 for ?token=" + os.environ["TVFEAST_VENDOR_KEY"])
+    """)
+    result = world.fetch(COIN)
+    assert result.exit_code == 4
+    receipts = [path.read_text() for path in world.folder.rglob("*.json")]
+    assert "abcdef123456" not in "".join([str(result.exception), result.output, *receipts])
+
+
+def test_bars_that_a_fetch_brought_can_be_withdrawn_and_do_not_come_back(world: World) -> None:
+    world.write(GOOD)
+    assert world.fetch(COIN).exit_code == 0
+    words = ("withdraw-bars", COIN, "2021-05-26", "--reason", "bad print")
+    assert world.run(*words).exit_code == 0
+    result = world.fetch(COIN)
+    assert result.exit_code == 3
+    assert json.loads(result.stdout.splitlines()[0])["refused"] == 1
+    assert "05-26" not in world.days(COIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("SOURCE = BarSource('My source', 'm', print)", "line 5: 'My source' cannot be a bar so"),
+        ("SOURCE = BarSource('mine', 'm', 7)", "line 5: mine: tables is not a function"),
+        ("SOURCE = BarSource('mine', 'm', print, times='noon')", "line 5: mine: times 'noon' is"),
+        ("SOURCE = BarSource('mine', 'm', print, priority=0)", "line 5: mine: priority 0 is no"),
+        ("SOURCE = BarSource('mine', 'm', print, batch=True)", "line 5: mine: batch True is no"),
+        ("SOURCE = BarSource('mine', 'm', print, budget=0)", "line 5: mine: budget 0 is no"),
+        ("SOURCE = BarSource('mine', 'm', print, pause=-1)", "line 5: mine: pause -1 is no"),
+        ("SOURCE = BarSource('mine', 'm', print, exchanges='NYSE')", "line 5: mine: exchanges is"),
+        ("1 / 0", "line 5: ZeroDivisionError: division by zero"),
+        ("def tables(:", "line 5: this is not Python"),
+        ("import no_such_package", "line 5: ModuleNotFoundError: No module named 'no_such_pack"),
+    ],
+)
+def test_a_wrong_declaration_is_reported_with_file_and_line(
+    world: World, text: str, said: str
+) -> None:
+    path = world.sources / "mine.py"
+    path.write_text(f"# a source\n\nfrom ingestion.catalog import BarSource\n\n{text}\n")
+    for command in (("catalog",), ("catalog", "check")):
+        result = world.run(*command)
+        assert result.exit_code != 0
+        assert f"{path}, {said}" in str(result.exception)
+
+
+def test_two_sources_of_one_name_are_refused_with_both_places(world: World) -> None:
+    first = world.write(GOOD, name="a.py")
+    second = world.write(GOOD, name="b.py")
+    result = world.run("catalog", "check")
+    line = len(first.read_text().splitlines())
+    assert str(result.exception) == (
+        f"{second}, line {line}: 'mine' is declared at {first}, line {line} already: "
+        "rename one of them"
+    )
+
+
+def test_the_catalog_lists_and_checks_sources(world: World) -> None:
+    path = world.write(GOOD, ", exchanges=['BINANCE', 'BINACNE'], adjusted=True")
+    (world.sources / "empty.py").write_text("VALUE = 1\n")
+    (source,) = json.loads(world.run("catalog", "--json").stdout)["sources"]
+    line = len(path.read_text().splitlines())
+    assert source == {
+        "name": "mine",
+        "meaning": "bars of mine",
+        "place": f"{path}, line {line}",
+        "adjusted": True,
+        "priority": 50,
+        "exchanges": ["BINANCE", "BINACNE"],
+    }
+    assert "split-adjusted" in world.run("catalog").stdout
+    problems = json.loads(world.run("catalog", "check", "--json").stdout.splitlines()[0])[
+        "problems"
+    ]
+    assert any(
+        each.startswith(f"{world.sources / 'empty.py'} declares no bar") for each in problems
+    )
+    assert any("mine has the exchange 'BINACNE'" in each for each in problems)
+
+
+def test_an_unknown_source_is_named_with_those_that_there_are(world: World) -> None:
+    world.write(GOOD)
+    result = world.fetch(COIN, source="yours")
+    assert result.exit_code == 2
+    assert str(result.exception) == "there is no bar source 'yours'; there are mine"
+
+
+def test_a_source_of_other_exchanges_is_not_asked(world: World) -> None:
+    world.write(GOOD, ", exchanges=['KRAKEN']")
+    result = world.fetch(COIN)
+    assert result.exit_code == 2
+    assert "has bars of KRAKEN alone" in str(result.exception)
+
+
+def test_dates_in_the_wrong_order_are_refused(world: World) -> None:
+    world.write(GOOD)
+    result = world.fetch(COIN, words=("--from", "2021-06-01", "--to", "2021-05-01"))
+    assert result.exit_code == 2
+    assert date(2021, 6, 1).isoformat() in str(result.exception)
