@@ -50,6 +50,10 @@ class SeenParts:
             files[part.key] = file
         return cls(files)
 
+    def of(self, parts: Iterable[Part]) -> SeenParts:
+        """Return what was seen of some of the parts."""
+        return SeenParts({part.key: self._files[part.key] for part in parts})
+
     def is_new(self, part: Part, before: SeenParts) -> bool:
         """Return whether a part has rows that were not seen before."""
         return not before.origins.issuperset(self._files[part.key].origins)

@@ -31,7 +31,7 @@ from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.jobs.audit.waiting import waiting_for_answers
-from ingestion.jobs.compute.formula_state import damage_of_state
+from ingestion.jobs.compute.bars_by_symbol import FOLDER
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.ingest.withdraw import DoubleSession, double_sessions
@@ -45,6 +45,7 @@ from ingestion.lakehouse import (
     replaced_parts,
     run_ids,
 )
+from ingestion.lakehouse.caches import cache_files
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
@@ -161,8 +162,7 @@ def check_lakehouse(
         Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, others)
     ]
     report.faults += reading_again(partial(_double, lakehouse, since))
-    if damage := damage_of_state(lakehouse):
-        report.faults.append(Fault(*damage))
+    report.faults += list(_damaged_caches(lakehouse))
     progress.close()
     report.receipts = sum(folder.receipts for folder in records.folders)
     report.unread = len(records.unread)
@@ -244,6 +244,13 @@ def _warnings(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str
         yield from waiting_for_answers(lakehouse)
     except CorruptPart:
         return  # which is a fault itself
+
+
+def _damaged_caches(lakehouse: Lakehouse) -> Iterator[Fault]:
+    """Yield what is damaged; a cache that does not fit any more is no fault: its reader sees it."""
+    for file in (*cache_files(lakehouse), *cache_files(lakehouse, FOLDER)):
+        if damage := file.damage():
+            yield Fault(file.key, f"{damage}: delete it; `tvfeast local-features` makes it anew")
 
 
 def _double(lakehouse: Lakehouse, since: date) -> list[Fault]:

@@ -6,16 +6,11 @@ missing sessions that were known; and it contains, of each symbol, what is kept 
 (:class:`~ingestion.formulas.incremental.Kept`) and which sessions it has bars of. Rows are
 published first and the state after them: a run that is killed in between leaves a state that does
 not know the new bars, and the next run computes them again.
-
-It is a ZIP archive of arrays, none of them compressed, each with a checksum that is compared when
-it is read.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,17 +26,16 @@ from ingestion.bars.holes import Attendance, OpenHoles
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas.incremental import Kept, Plan
 from ingestion.lakehouse import CacheFile, Lakehouse, Part, SeenParts, list_parts
+from ingestion.lakehouse.caches import CacheReader, CacheWriter
 from ingestion.project import Project
 
 FILE = "formula_state.zip"
-_HEAD = "state.json"
 _SAID = (MISSED_BARS, ACCEPTED_HOLES)
 _LAYOUT = 1
 _SYMBOLS_AT_ONCE = 1_024
 """Symbols whose next bars are computed together."""
 NOT_KEPT = np.iinfo(np.int64).min
 """The last bar of a symbol of which nothing is kept: it is computed from all its bars."""
-_UNREADABLE = (OSError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError)
 
 
 class Unfit(Exception):
@@ -152,7 +146,7 @@ class Head:
         ValueError, LookupError, TypeError
             If it is not there.
         """
-        if document.pop("layout") != _LAYOUT:
+        if document.pop("layout", None) != _LAYOUT:
             raise Unfit("another version wrote it")
         return cls(
             **document
@@ -171,21 +165,16 @@ class FormulaState:
 
     Raises
     ------
-    Unfit
+    UnreadableCache
         From all of its methods, if there is none, or it is damaged.
+    Unfit
+        If it does not fit.
     """
 
     def __init__(self, lakehouse: Lakehouse) -> None:
-        file = CacheFile(FILE, lakehouse)
-        if not file.exists():
-            raise Unfit("there is none")
         with ExitStack() as opened:
-            try:
-                content = opened.enter_context(lakehouse.open(file.key))
-                self._archive = opened.enter_context(zipfile.ZipFile(content))
-                self.head = Head.of_document(json.loads(self._read(_HEAD)))
-            except _UNREADABLE as error:
-                raise Unfit(f"it is damaged ({error!r})") from error
+            self._reader = opened.enter_context(CacheReader(CacheFile(FILE, lakehouse)))
+            self.head: Head = self._reader.document(Head.of_document)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> FormulaState:
@@ -196,12 +185,12 @@ class FormulaState:
 
     def times(self) -> NDArray[np.int64]:
         """Return when the last bar of each symbol opened and closed, shape (2, symbols), Unix s."""
-        return self._array("last", np.int64, (2, -1))
+        return self._reader.array("last", np.int64, (2, -1))
 
     def attendance(self, last: date) -> Attendance:
         """Return who was there when, in a span that ends with a date."""
         names = ("oldest", "newest", "bars", "gaps")
-        arrays = {name: self._array(name, np.int64, (-1,)) for name in names}
+        arrays = {name: self._reader.array(name, np.int64) for name in names}
         head = self.head
         found = Attendance.of_arrays(head.first, last, head.symbols, arrays, head.calendars)
         if found is None:
@@ -211,43 +200,11 @@ class FormulaState:
     def blocks(self) -> Iterator[tuple[NDArray[np.int64], Kept]]:
         """Yield numbers of symbols, and what is kept of them."""
         for number in range(self.head.blocks):
-            symbols = self._array(f"{number}.symbols", np.int64, (-1,))
+            symbols = self._reader.array(f"{number}.symbols", np.int64)
             shape = (-1, len(symbols))
-            numbers = self._array(f"{number}.numbers", np.float64, shape)
-            times = self._array(f"{number}.times", np.int64, shape)
+            numbers = self._reader.array(f"{number}.numbers", np.float64, shape)
+            times = self._reader.array(f"{number}.times", np.int64, shape)
             yield symbols, Kept(numbers, times, self.head.sizes)
-
-    def _array(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
-        try:
-            return np.frombuffer(self._read(name), dtype).reshape(shape)
-        except _UNREADABLE as error:
-            raise Unfit(f"it is damaged ({error!r})") from error
-
-    def _read(self, name: str) -> bytes:
-        return self._archive.read(name)  # compares the checksum
-
-
-def damage_of_state(lakehouse: Lakehouse) -> tuple[str, str] | None:
-    """Return the state's place and what is wrong with its file; None where nothing is.
-
-    A state that does not fit any more is no fault: the next run sees it.
-    """
-    file = CacheFile(FILE, lakehouse)
-    if not file.exists():
-        return None
-    try:
-        with lakehouse.open(file.key) as content, zipfile.ZipFile(content) as archive:
-            damaged = archive.testzip()
-            json.loads(archive.read(_HEAD))
-    except FileNotFoundError:  # deleted meanwhile
-        return None
-    except _UNREADABLE as error:
-        damaged = repr(error)
-    if damaged is None:
-        return None
-    return file.key, (
-        f"is damaged ({damaged}): delete it; the next `tvfeast local-features` makes it anew"
-    )
 
 
 class StateWriter:
@@ -262,10 +219,9 @@ class StateWriter:
     """
 
     def __init__(self, folder: Path, plan: Plan, names: list[str]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._path, self._plan, self._names = folder, folder / FILE, plan, names
         self._numbers = {name: number for number, name in enumerate(names)}
-        self._archive = zipfile.ZipFile(self._path, "w")
+        self._writer = CacheWriter(self._path)
         self._waiting: list[tuple[NDArray[np.int64], Kept]] = []
         self._last = np.full((2, len(names)), NOT_KEPT)
         self._sizes: tuple[int, ...] = ()
@@ -275,7 +231,7 @@ class StateWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._archive.close()
+        self._writer.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def keep(self, symbols: pa.StringArray, kept: Kept) -> None:
@@ -330,9 +286,9 @@ class StateWriter:
             blocks=self._blocks,
         )
         for name, array in (attendance.arrays() | {"last": self._last}).items():
-            self._write(name, array)
-        self._archive.writestr(_HEAD, json.dumps(head.document(), ensure_ascii=False))
-        self._archive.close()
+            self._writer.array(name, array)
+        self._writer.document(head.document())
+        self._writer.close()
         CacheFile(FILE, project.lakehouse).put(self._path)
 
     def _flush(self) -> None:
@@ -345,10 +301,6 @@ class StateWriter:
             ("numbers", kept.numbers),
             ("times", kept.times),
         ):
-            self._write(f"{self._blocks}.{name}", array)
+            self._writer.array(f"{self._blocks}.{name}", array)
         self._blocks += 1
         self._waiting.clear()
-
-    def _write(self, name: str, array: NDArray[Any]) -> None:
-        with self._archive.open(name, "w", force_zip64=True) as file:
-            file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")

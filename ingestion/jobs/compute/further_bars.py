@@ -24,6 +24,7 @@ from ingestion.base.spill import Spill
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas.carry import OtherReads
 from ingestion.formulas.incremental import Kept, Plan, begin_table, go_on_table
+from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.jobs.compute.formula_state import (
     NOT_KEPT,
     FormulaState,
@@ -50,6 +51,8 @@ from ingestion.runs.run import Run
 
 _EVER, _LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 """Days from 1970-01-01 before and behind all others."""
+_MONTHS_AT_ONCE = 4
+"""Of bars by symbol, made by one run: each takes what reading its bars does."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ def compute_further(
     if everything[0].date < head.first:
         raise Unfit("there are bars from before its first date", everything[0].date)
 
+    by_symbol = BarsBySymbol(
+        lakehouse, everything, seen.of[OHLCV_1D.name], run.scratch("by_symbol")
+    )
     symbols = SymbolTable(head.symbols)
     fresh = _read_unseen(parts, head.seen, symbols)
     last = _padded(state.times(), len(symbols.names))
@@ -100,12 +106,12 @@ def compute_further(
     ):
         if again.which.any():
             only = np.flatnonzero(again.which)
-            count += spill_by_symbol(everything, of_symbols, attendance, symbols, only)
+            count += spill_by_symbol(everything, by_symbol, of_symbols, attendance, symbols, only)
         holes = open_holes(lakehouse, attendance)
         if len(only := again.add_changed(head.holes, holes, symbols.names, last)):
             # Their bars are counted already.
             unused = Attendance(everything[0].date, everything[-1].date)
-            count += spill_by_symbol(everything, of_symbols, unused, symbols, only)
+            count += spill_by_symbol(everything, by_symbol, of_symbols, unused, symbols, only)
             further = again.without(further)
         names = Names(symbols.names)
 
@@ -134,6 +140,7 @@ def compute_further(
                 writer.add(numbers, kept)
         publication.publish(everything[-1].date, months, names, holes)
         writer.finish(project, run.id, seen, holes, attendance, head.first)
+    by_symbol.refresh(parts, _MONTHS_AT_ONCE)
     continued = len(np.unique(further["number"].to_numpy()))
     return Done(count, holes, StateUse(continued, int(again.which.sum()), again.reasons))
 

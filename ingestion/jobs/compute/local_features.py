@@ -23,6 +23,7 @@ from ingestion.base.spill import Spill
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas import SHIPPED
 from ingestion.formulas.incremental import begin_table, plan_of
+from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
 from ingestion.jobs.compute.definitions import (
     BACKFILL_FILE,
@@ -36,6 +37,7 @@ from ingestion.jobs.compute.transpose import Names, features, spill_by_month, sp
 from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
 from ingestion.lakehouse import Lakehouse, Part, RunFile, list_parts, read_metadata
+from ingestion.lakehouse.caches import UnreadableCache
 from ingestion.lakehouse.origins import runs_of
 from ingestion.project import Project
 from ingestion.runs.receipt_file import is_done, newest_receipt
@@ -161,8 +163,10 @@ def local_features(project: Project, run: Run | None = None) -> LocalFeaturesRes
         try:
             with FormulaState(project.lakehouse) as state:
                 done = compute_further(project, run, state, publication)
-        except Unfit as unfit:
-            first = min(unfit.first, _first_news(project.lakehouse))
+        except (Unfit, UnreadableCache) as unfit:
+            first = _first_news(project.lakehouse)
+            if isinstance(unfit, Unfit):
+                first = min(first, unfit.first)
             done = None
             if first < date.max:
                 done = _compute_all(project, run, publication, first, date.max, str(unfit))
@@ -268,13 +272,16 @@ def _compute_all(
     # What is kept goes with the rows of all bars.
     keeps = last == date.max or (first <= everything[0].date and last >= everything[-1].date)
     seen = Seen.look(project)
+    by_symbol = BarsBySymbol(
+        lakehouse, everything, seen.of[OHLCV_1D.name], run.scratch("by_symbol")
+    )
     attendance, symbols = Attendance(everything[0].date, everything[-1].date), SymbolTable()
     plan = plan_of(publication.formulas, SHIPPED)
     with (
         Spill(run.scratch("symbols")) as of_symbols,
         Spill(run.scratch("months")) as months,
     ):
-        count = spill_by_symbol(bars, of_symbols, attendance, symbols)
+        count = spill_by_symbol(bars, by_symbol, of_symbols, attendance, symbols)
         names = Names(symbols.names)
         # What came later shows, too, whether a session is missing.
         read_attendance(everything[len(bars) :], attendance, symbols.names)

@@ -2,7 +2,7 @@
 
 More rows than fit in memory are turned around twice, on disk:
 
-1. read the bars' partitions, a month at a time, and spill the rows by symbol
+1. read the bars, a month at a time, and spill the rows by symbol
 2. compute a few hundred symbols at a time, and spill the wanted rows by month
 3. read each month's rows, in the order of their dates
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -25,16 +24,9 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
 from ingestion.bars.holes import Attendance, OpenHoles
 from ingestion.base.spill import Spill, runs
-from ingestion.catalog import OHLCV_1D, FeatureGroup
-from ingestion.lakehouse import (
-    Part,
-    arrow_schema,
-    by_date,
-    is_withdrawn,
-    read_current,
-    read_current_of,
-    read_metadata,
-)
+from ingestion.catalog import FeatureGroup
+from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
+from ingestion.lakehouse import Part, arrow_schema, is_withdrawn, read_metadata
 
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
@@ -45,6 +37,7 @@ _DAY = 86_400
 
 def spill_by_symbol(
     parts: list[Part],
+    by_symbol: BarsBySymbol,
     spill: Spill,
     attendance: Attendance,
     symbols: SymbolTable,
@@ -66,14 +59,8 @@ def spill_by_symbol(
     files = math.ceil(total / ROWS_AT_ONCE)
     names = None if only is None else sorted(symbols.names[number] for number in only)
     count = 0
-    for _, month in groupby(parts, lambda part: (part.date.year, part.date.month)):
-        tables = [
-            read_current(of_day, OHLCV_1D, BAR_COLUMNS, withdrawn=True)
-            if names is None
-            else read_current_of(of_day, OHLCV_1D, names, BAR_COLUMNS, withdrawn=True)
-            for of_day in by_date(list(month)).values()
-        ]
-        bars = numbered(pa.concat_tables(tables), symbols)
+    for month in by_symbol.months(parts, names):
+        bars = numbered(month.select(BAR_COLUMNS), symbols)
         count += note_attendance(bars, attendance, symbols)
         spill.scatter(bars, bars["number"].to_numpy() % files)
     return count

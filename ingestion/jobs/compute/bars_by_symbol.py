@@ -1,0 +1,268 @@
+"""Bars laid out by symbol: the cache ``ohlcv_1d_by_symbol``.
+
+Bars lie by date, so that to read a symbol's is to read everything. This has them once more, a file
+per month that is over, sorted by symbol: ``_caches/ohlcv_1d_by_symbol/2021-03.zip``. It may be
+deleted at any time; what it lacks is read by date, and the next run makes it anew.
+
+A file says which parts it was made from (:class:`~ingestion.lakehouse.seen.SeenParts`). Rows that
+were written since are read beside it, and dates of which a part is gone instead of it; so the bars
+of the current month, and whatever happens to old ones, are never a reason to write it again at
+once. A run writes the few months again that have most of that.
+
+A row's prices are kept as they are; its other columns once for all rows that have the same, for
+most symbols open and close together. That takes 52 bytes per bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingestion.bars.arrays import close_seconds
+from ingestion.base.instants import DAY, day_of_date
+from ingestion.catalog import OHLCV_1D
+from ingestion.lakehouse import (
+    CacheFile,
+    Lakehouse,
+    Part,
+    SeenParts,
+    arrow_schema,
+    by_date,
+    current,
+    read_current,
+    read_current_of,
+    read_unseen,
+)
+from ingestion.lakehouse.caches import CacheReader, CacheWriter, UnreadableCache, cache_files
+
+FOLDER = "ohlcv_1d_by_symbol"
+_LAYOUT = 1
+_SYMBOLS_AT_ONCE = 512
+"""Symbols whose bars of a month are read together."""
+_MANY = 12
+"""Parts beside a month's file, or gone, from which on it is made again."""
+_SCHEMA = arrow_schema(OHLCV_1D)
+_NAMES = _SCHEMA.names
+_NUMBERS = [field.name for field in _SCHEMA if field.type == pa.float64()]
+_SHARED = [name for name in _NAMES if name not in {*_NUMBERS, "symbol"}]
+
+
+class BarsBySymbol:
+    """The bars of a lakehouse; the caller has locked it.
+
+    Parameters
+    ----------
+    parts
+        All parts of bars.
+    seen
+        As they are now.
+    scratch
+        A folder of this run, below the lakehouse's root; made when it is needed.
+    """
+
+    def __init__(
+        self, lakehouse: Lakehouse, parts: Sequence[Part], seen: SeenParts, scratch: Path
+    ) -> None:
+        self._lakehouse, self._seen, self._scratch = lakehouse, seen, scratch
+        self._months = {month: list(each) for month, each in groupby(parts, _month)}
+        self._over = set(list(self._months)[:-1])
+        self._unreadable: set[str] = set()
+
+    def months(self, parts: Iterable[Part], symbols: Sequence[str] | None) -> Iterator[pa.Table]:
+        """Yield the current bars of some parts, and withdrawn ones, by month.
+
+        Parameters
+        ----------
+        parts
+            All of each date, by date.
+        symbols
+            In order; None for all, and then what a month lacks is made on the way.
+        """
+        for month, each in groupby(parts, _month):
+            of_month = list(each)
+            if month not in self._over or len(of_month) < len(self._months[month]):
+                yield _by_date(of_month, symbols)
+                continue
+            rows, is_stale = self._read(month, symbols)
+            if symbols is None and is_stale:
+                self._write(month, rows)
+            yield rows
+
+    def refresh(self, changed: Iterable[Part], at_most: int) -> None:
+        """Make some of the months that there are not, or that have much beside them.
+
+        Those that could not be read are made too.
+
+        Parameters
+        ----------
+        changed
+            Parts that are new.
+        at_most
+            How many months; reading all bars makes the others, or the next runs.
+        """
+        there = {file.name for file in cache_files(self._lakehouse, FOLDER)}
+        wanted = {month for month in self._over if _name(month) not in there} | self._unreadable
+        looked_at = (self._over & {_month(part) for part in changed}) - wanted
+        wanted |= {month for month in looked_at if self._is_stale(month)}
+        for month in sorted(wanted, reverse=True)[:at_most]:
+            self._write(month, _by_date(self._months[month], None))
+        gone = there - {_name(month) for month in self._over}
+        if gone:
+            folder = CacheFile(FOLDER, self._lakehouse).key
+            self._lakehouse.remove(folder, {name.rpartition("/")[2] for name in gone})
+
+    def _read(self, month: str, symbols: Sequence[str] | None) -> tuple[pa.Table, bool]:
+        """Return a month's bars, and whether its file should be made again."""
+        parts = self._months[month]
+        try:
+            with CacheReader(CacheFile(_name(month), self._lakehouse)) as reader:
+                before = reader.document(_seen_of)
+                rows = _rows(reader, symbols)
+        except UnreadableCache:
+            self._unreadable.add(month)
+            return _by_date(parts, symbols), True
+        gone, news = self._changes(month, before)
+        if gone or news:
+            rows = _with_changes(rows, parts, gone, news, before, symbols)
+        return rows, len(gone) + len(news) >= _MANY
+
+    def _is_stale(self, month: str) -> bool:
+        try:
+            with CacheReader(CacheFile(_name(month), self._lakehouse)) as reader:
+                gone, news = self._changes(month, reader.document(_seen_of))
+        except UnreadableCache:
+            return True
+        return len(gone) + len(news) >= _MANY
+
+    def _changes(self, month: str, before: SeenParts) -> tuple[set[date], list[Part]]:
+        """Return dates of which parts are gone since, and other parts with rows that are new."""
+        gone = self._seen.gone_since(before)
+        new = (part for part in self._months[month] if self._seen.is_new(part, before))
+        return gone, [part for part in new if part.date not in gone]
+
+    def _write(self, month: str, rows: pa.Table) -> None:
+        """Make a month's file."""
+        encoded = rows["symbol"].combine_chunks().dictionary_encode()
+        by_name = pc.sort_indices(encoded.dictionary)
+        rank = np.empty(len(by_name), dtype=np.int32)
+        rank[by_name.to_numpy()] = np.arange(len(by_name), dtype=np.int32)
+        number = rank[encoded.indices.to_numpy()]
+        order = np.argsort(number, kind="stable")
+        starts = np.append(0, np.cumsum(np.bincount(number, minlength=len(by_name))))
+        code, shared = _coded(rows.select(_SHARED))
+        code = code[order]
+        numbers = [rows[name].to_numpy()[order] for name in _NUMBERS]
+        path = self._scratch / "by_symbol.zip"
+        with CacheWriter(path) as writer:
+            writer.table("symbols", pa.table({"symbol": encoded.dictionary.take(by_name)}))
+            writer.array("starts", starts.astype(np.int64))
+            writer.table("shared", shared)
+            for block in range(0, len(by_name), _SYMBOLS_AT_ONCE):
+                end = min(block + _SYMBOLS_AT_ONCE, len(by_name))
+                own = slice(int(starts[block]), int(starts[end]))
+                writer.array(f"{block}.numbers", np.stack([each[own] for each in numbers]))
+                writer.array(f"{block}.shared", code[own])
+            seen = self._seen.of(self._months[month])
+            writer.document({"layout": _LAYOUT, "seen": seen.document()})
+        CacheFile(_name(month), self._lakehouse).put(path)
+        self._unreadable.discard(month)
+        self._scratch.rmdir()
+
+
+def _month(part: Part) -> str:
+    return f"{part.date:%Y-%m}"
+
+
+def _name(month: str) -> str:
+    return f"{FOLDER}/{month}.zip"
+
+
+def _seen_of(document: dict[str, object]) -> SeenParts:
+    if document["layout"] != _LAYOUT:
+        raise ValueError("another version wrote it")
+    return SeenParts.of_document(document["seen"])  # type: ignore[arg-type]
+
+
+def _by_date(parts: list[Part], symbols: Sequence[str] | None) -> pa.Table:
+    tables = [
+        read_current(of_day, OHLCV_1D, _NAMES, withdrawn=True)
+        if symbols is None
+        else read_current_of(of_day, OHLCV_1D, symbols, _NAMES, withdrawn=True)
+        for of_day in by_date(parts).values()
+    ]
+    return pa.concat_tables([_SCHEMA.empty_table(), *tables])
+
+
+def _rows(reader: CacheReader, symbols: Sequence[str] | None) -> pa.Table:
+    """Return the rows of some symbols, or of all."""
+    names = reader.table("symbols")["symbol"].combine_chunks()
+    starts, shared = reader.array("starts", np.int64), reader.table("shared")
+    if symbols is None:
+        wanted = np.arange(len(names))
+    else:
+        found = pc.index_in(pa.array(symbols, pa.string()), value_set=names).drop_null()
+        wanted = np.sort(found.to_numpy())
+    blocks = wanted // _SYMBOLS_AT_ONCE * _SYMBOLS_AT_ONCE
+    tables = [_SCHEMA.empty_table()]
+    for block in np.unique(blocks).tolist():
+        numbers = reader.array(f"{block}.numbers", np.float64, (len(_NUMBERS), -1))
+        code = reader.array(f"{block}.shared", np.int32)
+        own = wanted[blocks == block]
+        sizes = starts[own + 1] - starts[own]
+        of_row = np.repeat(np.arange(len(own)), sizes)
+        at = starts[own][of_row] - starts[block] + _places(sizes)
+        if len(at) < len(code):
+            numbers, code = numbers[:, at], code[at]
+        columns = dict(zip(_NUMBERS, map(pa.array, numbers), strict=True))
+        columns["symbol"] = names.take(pa.array(own[of_row]))
+        rest = shared.take(pa.array(code))
+        columns |= {name: rest[name] for name in _SHARED}
+        tables.append(pa.table([columns[name] for name in _NAMES], schema=_SCHEMA))
+    return pa.concat_tables(tables)
+
+
+def _places(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 0, 1, … for each of several runs of these lengths."""
+    ends = np.cumsum(sizes)
+    return np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
+
+
+def _with_changes(
+    rows: pa.Table,
+    parts: list[Part],
+    gone: set[date],
+    news: list[Part],
+    before: SeenParts,
+    symbols: Sequence[str] | None,
+) -> pa.Table:
+    """Return rows with what was written since; dates of which parts are gone are read anew."""
+    day, of_day = close_seconds(rows) // DAY, by_date(news)
+    again = [part for part in parts if part.date in gone]
+    others = ~np.isin(day, [day_of_date(each) for each in {*gone, *of_day}])
+    tables = [rows.filter(pa.array(others)), _by_date(again, symbols)]
+    for each, new in of_day.items():
+        own = rows.filter(pa.array(day == day_of_date(each)))
+        further = pa.concat_tables(read_unseen(part, OHLCV_1D, _NAMES, before) for part in new)
+        if symbols is not None:
+            further = further.filter(pc.is_in(further["symbol"], value_set=pa.array(symbols)))
+        tables.append(current(pa.concat_tables([own, further])))
+    return pa.concat_tables(tables)
+
+
+def _coded(rows: pa.Table) -> tuple[NDArray[np.int32], pa.Table]:
+    """Return the number of each row among the different ones, and these."""
+    code = np.zeros(rows.num_rows, dtype=np.int64)
+    for column in rows.columns:
+        encoded = column.combine_chunks().dictionary_encode()
+        code = code * len(encoded.dictionary) + encoded.indices.to_numpy()
+        code = pa.array(code).dictionary_encode().indices.to_numpy()  # small again
+    first = np.empty(int(code.max(initial=-1)) + 1, dtype=np.int64)
+    first[code[::-1]] = np.arange(len(code))[::-1]
+    return code.astype(np.int32), rows.take(pa.array(first))
