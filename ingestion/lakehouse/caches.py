@@ -120,7 +120,6 @@ class CacheWriter:
     """Writes a file that is to be one of the caches; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._archive = zipfile.ZipFile(path, "w")
 
     def __enter__(self) -> CacheWriter:

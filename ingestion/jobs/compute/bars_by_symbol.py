@@ -159,6 +159,7 @@ class BarsBySymbol:
         code, shared = _coded(rows.select(_SHARED))
         code = code[order]
         numbers = [rows[name].to_numpy()[order] for name in _NUMBERS]
+        self._scratch.mkdir(parents=True, exist_ok=True)
         path = self._scratch / "by_symbol.zip"
         with CacheWriter(path) as writer:
             writer.table("symbols", pa.table({"symbol": encoded.dictionary.take(by_name)}))

@@ -219,6 +219,7 @@ class StateWriter:
     """
 
     def __init__(self, folder: Path, plan: Plan, names: list[str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._path, self._plan, self._names = folder, folder / FILE, plan, names
         self._numbers = {name: number for number, name in enumerate(names)}
         self._writer = CacheWriter(self._path)
