@@ -57,4 +57,18 @@ SERVICES = [
         ],
         meaning="whether the frames' ratings agree; read with full_feature_names=True",
     ),
+    Service(
+        "trend_v1",
+        ["tv_trend_1d"],
+        meaning="averages, bands, volume and performance, as they were served",
+        rank_by="Perf.3M",
+        shown=["Perf.Y", "ATR", "relative_volume_10d_calc"],
+    ),
+    Service(
+        "trend_history_v1",
+        ["local_trend_1d"],
+        meaning="the same of all history, recomputed from bars",
+        rank_by="Perf.3M",
+        shown=["Perf.Y", "ATR", "relative_volume_10d_calc"],
+    ),
 ]

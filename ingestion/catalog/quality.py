@@ -72,7 +72,7 @@ class Quality:
     None where a row is a bar."""
     max_same_share: float = 0.99
     """Of the values of one column, those that are its commonest one."""
-    max_still_share: float = 0.9
+    max_still_share: PerColumn = PerColumn(0.9)
     """Of the values of one column whose row describes another bar than the symbol's previous row,
     those that are the previous row's in every bit."""
     max_unit_factor: float = 10.0

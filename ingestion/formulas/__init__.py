@@ -16,8 +16,10 @@ formulas are TradingView's published ones; a project declares its own in files o
     how a formula is declared, and the bars that it reads; start reading there
 ``windows``
     sums, averages and recursions over bars, with TradingView's seeding
-``returns`` ``ratings`` ``oscillators`` ``performance``
+``returns`` ``ratings`` ``oscillators`` ``performance`` ``trend``
     the shipped formulas, each declared beside its function, the source in the docstring
+``parabolic``
+    the stop-and-reverse that ``trend`` declares, a recursion of its own
 ``library``
     which formulas there are, shipped and of a project
 ``evaluation``
@@ -41,7 +43,7 @@ from typing import TYPE_CHECKING
 
 from ingestion.catalog.formula import MONEY, Formula
 from ingestion.formulas.declaration import BarFormula, Bars, formula, shared
-from ingestion.formulas.library import SHIPPED, by_name, load_formulas
+from ingestion.formulas.library import LOCAL, SHIPPED, by_name, load_formulas
 from ingestion.formulas.mark import definition_marks
 from ingestion.formulas.windows import (
     Matrix,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES",
+    "LOCAL",
     "MONEY",
     "SHIPPED",
     "BarFormula",
@@ -94,12 +97,12 @@ __all__ = [
     "wma",
 ]
 
-FEATURES = tuple(SHIPPED)
-"""The names of the shipped formulas, in the order of the result's columns."""
+FEATURES = tuple(LOCAL)
+"""The names of what :func:`compute_local_features` computes, in the order of its columns."""
 
 
 def compute_local_features(bars: pa.Table) -> pa.Table:
-    """Compute the shipped formulas for every bar: :func:`compute` with all of :data:`SHIPPED`.
+    """Compute the formulas of :data:`FEATURES` for every bar; see :func:`compute`.
 
     Notes
     -----
@@ -118,7 +121,7 @@ def compute_local_features(bars: pa.Table) -> pa.Table:
     >>> features["returns_1d"].to_pylist(), features["RSI"].to_pylist()
     ([None, 0.25], [None, None])
     """
-    return compute(bars, SHIPPED.values())
+    return compute(bars, LOCAL.values())
 
 
 def compute(bars: pa.Table, formulas: Iterable[BarFormula]) -> pa.Table:

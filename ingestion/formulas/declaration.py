@@ -146,10 +146,15 @@ class Bars:
         window.split = cut(self.split, np.nan)
         return window
 
-    def reference(self, window: timedelta) -> NDArray[np.int64]:
+    def reference(self, window: timedelta, *, of_open: bool = False) -> NDArray[np.int64]:
         """Return the row of the last bar that opened longer than ``window`` before each bar closed.
 
         A symbol younger than that has its first bar for reference.
+
+        Parameters
+        ----------
+        of_open
+            Count from each bar's open, and take a bar that opened exactly so long before it.
 
         Returns
         -------
@@ -165,13 +170,13 @@ class Bars:
         """
         if self._goes_on:
             raise OtherReads
-        since = self.closed - int(window.total_seconds())
+        since = (self.opened if of_open else self.closed) - int(window.total_seconds())
         rows = np.empty(self.opened.shape, dtype=np.int64)
         columns = zip(
             np.ascontiguousarray(self.opened.T), np.ascontiguousarray(since.T), strict=True
         )
         for column, (starts, wanted) in enumerate(columns):
-            rows[:, column] = np.searchsorted(starts, wanted, side="left")
+            rows[:, column] = np.searchsorted(starts, wanted, side="right" if of_open else "left")
         rows = np.maximum(rows - 1, 0)
         own = np.arange(len(rows), dtype=np.int64)[:, None]
         unusable = rows >= own

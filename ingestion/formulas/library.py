@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from ingestion.base.errors import InputError
 from ingestion.base.loading import declared_in, load_folder
-from ingestion.formulas import oscillators, performance, ratings, returns
+from ingestion.formulas import oscillators, performance, ratings, returns, trend
 from ingestion.formulas.declaration import BarFormula
 
 
@@ -35,16 +35,19 @@ def by_name(formulas: Iterable[BarFormula]) -> Mapping[str, BarFormula]:
     return MappingProxyType(named)
 
 
-def _shipped() -> Iterator[BarFormula]:
+def _declared_by(*modules: ModuleType) -> Iterator[BarFormula]:
     """Yield what each module declares itself; it may have imported others."""
-    for module in (returns, ratings, oscillators, performance):
+    for module in modules:
         for _, each in declared_in(module, BarFormula):
             if each.function.__module__ == module.__name__:
                 yield each
 
 
-SHIPPED = by_name(_shipped())
-"""The shipped formulas by name, in the order of ``compute_local_features``'s columns."""
+LOCAL = by_name(_declared_by(returns, ratings, oscillators, performance))
+"""Those of ``compute_local_features``, by name, in the order of its columns."""
+
+SHIPPED = by_name([*LOCAL.values(), *_declared_by(trend)])
+"""All shipped formulas by name."""
 
 
 def load_formulas(folder: Path) -> Mapping[str, BarFormula]:

@@ -150,7 +150,7 @@ def _compared(
         yield Skipped(checks[1], f"{count} new bars, judged from {quality.compared_from}")
     else:
         still = float(np.mean(values[moved] == earlier[moved]))
-        yield Figure(checks[1], still, high=quality.max_still_share)
+        yield Figure(checks[1], still, high=quality.max_still_share.of(column))
     size, former_size = (float(np.quantile(np.abs(each), 0.75)) for each in (values, earlier))
     if not former_size:
         yield Skipped(checks[2], "three quarters of the previous values are 0")

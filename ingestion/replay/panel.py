@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.base.errors import InputError
-from ingestion.formulas import SHIPPED, compute
+from ingestion.formulas import LOCAL, SHIPPED, compute
 from ingestion.markets.hours import ClosingRule, bar_closes, hours_of, time_zone
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
-_TECHNICALS = tuple(each for each in SHIPPED.values() if each.scanned)
+_TECHNICALS = tuple(each for each in LOCAL.values() if each.scanned)
+_LATER = {name: each for name, each in SHIPPED.items() if name not in {*LOCAL, "change"}}
+"""Those that are computed when one of them is first asked for; ``change`` is of the bars."""
 _US_CALENDAR = "XNYS"
 _US_TICK = {"pricescale": 100, "minmov": 1}
 """Shares above a dollar are quoted in cents there."""
@@ -27,7 +30,7 @@ _DESCRIPTIVE = ("name", "description", "exchange", "type", "currency", "update_m
 COLUMNS = frozenset(
     (
         *(*_BAR_COLUMNS, *(each.name for each in _TECHNICALS), *_DESCRIPTIVE, *_METADATA),
-        *("change", "time", "last_bar_update_time"),
+        *("change", "time", "last_bar_update_time", *_LATER),
     )
 )
 """Every column that any panel serves."""
@@ -45,6 +48,25 @@ class Instrument:
     """Columns whose values are the same for every bar."""
     first: int
     end: int
+
+
+class _Columns(dict[str, list[Any]]):
+    """Columns by name; what is computed on demand is computed at the first demand."""
+
+    def __init__(self, columns: Mapping[str, list[Any]], bars: pa.Table) -> None:
+        super().__init__(columns)
+        self._bars = bars
+        self._lock = Lock()
+
+    def __missing__(self, name: str) -> list[Any]:
+        if name not in _LATER:
+            raise KeyError(name)
+        with self._lock:  # requests come in threads
+            if name not in self:
+                features = compute(self._bars, _LATER.values())
+                for each in _LATER:
+                    self[each] = [_integral(value) for value in features[each].to_pylist()]
+        return self[name]
 
 
 class Panel:
@@ -135,7 +157,7 @@ class Panel:
         columns["change"] = _changes(bars, instruments)
         columns = {name: [_integral(value) for value in cells] for name, cells in columns.items()}
         columns |= {"time": opens.tolist(), "last_bar_update_time": closes.tolist()}
-        return cls(instruments, closes, columns)
+        return cls(instruments, closes, _Columns(columns, bars))
 
     def with_aliases(self, count: int, exchange: str = "BENCH") -> Panel:
         """Return a panel of ``count`` symbols that repeat these under other names."""

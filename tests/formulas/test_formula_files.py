@@ -15,6 +15,7 @@ from ingestion.base.errors import InputError
 from ingestion.catalog.formula import Formula, beyond_limits
 from ingestion.formulas import (
     FEATURES,
+    LOCAL,
     SHIPPED,
     Bars,
     compute,
@@ -23,7 +24,7 @@ from ingestion.formulas import (
     load_formulas,
     shared,
 )
-from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
+from tests.declared import BY_CHOICE, LOCAL_1D, TV_TECHNICALS_1D
 from tests.formulas.local_bars import random_walk, with_splits
 
 GAP = '''\
@@ -50,7 +51,7 @@ def test_a_file_is_all_that_a_formula_needs(folder: Path):
     own = load_formulas(folder)
     assert list(own) == ["overnight_gap"]
     bars = random_walk(50, 1, gaps=False)
-    features = compute(bars, [*SHIPPED.values(), *own.values()])
+    features = compute(bars, [*LOCAL.values(), *own.values()])
     assert features.column_names == ["timestamp", "symbol", *FEATURES, "overnight_gap"]
     expected = bars["open"].to_numpy()[1:] / bars["close"].to_numpy()[:-1] - 1
     np.testing.assert_array_equal(features["overnight_gap"].to_numpy()[1:], expected)
@@ -221,15 +222,22 @@ def test_no_formula_gives_the_keys_alone():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_formula_alone_gives_the_bits_of_all_together(name: str):
     bars = pa.concat_tables([random_walk(260, 3), random_walk(90, 4, symbol="TEST:B")])
-    assert compute(bars, [SHIPPED[name]])[name].equals(compute_local_features(bars)[name])
+    assert compute(bars, [SHIPPED[name]])[name].equals(compute(bars, SHIPPED.values())[name])
 
 
 def test_columns_and_declarations_agree():
-    for group, of_group in ((LOCAL_1D, lambda _: True), (TV_TECHNICALS_1D, lambda f: f.scanned)):
-        declared = {name: each for name, each in SHIPPED.items() if of_group(each)}
-        assert {column.name for column in group.features} == declared.keys()
+    trend = {name for name in SHIPPED if name not in LOCAL}
+    for group, names, others in (
+        (LOCAL_1D, LOCAL.keys(), set()),
+        (TV_TECHNICALS_1D, {n for n, each in LOCAL.items() if each.scanned}, set()),
+        (BY_CHOICE["local_trend_1d"], trend, set()),
+        (BY_CHOICE["tv_trend_1d"], trend, {"volume"}),
+    ):
+        assert {column.name for column in group.features} == names | others
         for column in group.features:
-            own = declared[column.name]
+            if column.name in others:
+                continue
+            own = SHIPPED[column.name]
             for what in ("meaning", "unit", "low", "high"):
                 assert getattr(column, what) == getattr(own, what), (column.name, what)
     parity = TV_TECHNICALS_1D.quality.parity
@@ -241,7 +249,7 @@ def test_columns_and_declarations_agree():
 def test_declarations_say_what_kind_of_look_back_they_have():
     by_clock = Formula("x", "…", look_back=timedelta(days=7))
     assert (by_clock.follows_clock, by_clock.first_bar) == (True, 0)
-    assert [name for name, each in SHIPPED.items() if each.follows_clock] == ["Perf.W", "Perf.1M"]
+    assert [name for name, each in LOCAL.items() if each.follows_clock] == ["Perf.W", "Perf.1M"]
     with pytest.raises(InputError, match="above 0"):
         Formula("x", "…", look_back=timedelta(0))
 

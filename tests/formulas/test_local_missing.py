@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.errors import InputError
-from ingestion.formulas import FEATURES, SHIPPED, compute_local_features
+from ingestion.formulas import FEATURES, LOCAL, compute_local_features
 from tests.formulas.local_bars import DAY, random_walk, with_columns
 
 BARS = 320
 FINITE = ("returns_1d", "volatility_20d", "momentum_60d", "AO", "CCI20", "Stoch.K", "Stoch.D")
 RECURSIVE = ("RSI", "ADX", "MACD.macd", "MACD.signal")
-BARS_BACK = {n: each.look_back for n, each in SHIPPED.items() if not each.follows_clock}
-DAYS_BACK = {n: each.look_back.days for n, each in SHIPPED.items() if each.follows_clock}
+BARS_BACK = {n: each.look_back for n, each in LOCAL.items() if not each.follows_clock}
+DAYS_BACK = {n: each.look_back.days for n, each in LOCAL.items() if each.follows_clock}
 CLOCK = tuple(DAYS_BACK)
 
 

@@ -13,7 +13,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import explain_text
-from ingestion.formulas import SHIPPED, compute_local_features
+from ingestion.formulas import LOCAL, SHIPPED, compute_local_features
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.lineage import Explanation, KeptBack, Story
@@ -245,7 +245,7 @@ def test_a_plain_name_tells_of_every_view_that_has_it(recomputed: Project):
 
 
 def test_every_recomputed_feature_has_a_formula_with_prose():
-    assert SHIPPED.keys() == {column.name for column in LOCAL_1D.features}
+    assert LOCAL.keys() == {column.name for column in LOCAL_1D.features}
     for formula in SHIPPED.values():
         assert inspect.getdoc(formula.function)
         assert len(formula.description) > 60

@@ -15,7 +15,7 @@ import pytest
 from ingestion.base.errors import GateRefused
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import explain_text
-from ingestion.formulas import FEATURES, SHIPPED
+from ingestion.formulas import FEATURES, LOCAL
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.flow import Status, flow_data
@@ -110,7 +110,7 @@ def test_values_over_a_lost_evening_are_null_and_come_back_with_its_bars(
         # Of the coins, the bar of Tuesday is the first behind the one of Monday.
         for ago, day in enumerate((14, 15, 16)):
             row = holed[symbol, date(2021, 4, day)]
-            for name, formula in SHIPPED.items():
+            for name, formula in LOCAL.items():
                 if formula.follows_clock:
                     continue
                 assert (row[name] is None) == (

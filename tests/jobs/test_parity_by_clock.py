@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ingestion.formulas import SHIPPED, compute_local_features
+from ingestion.formulas import LOCAL, compute_local_features
 from ingestion.jobs.compute import parity
 
 DAY = 86_400
-BY_CLOCK = tuple(each for each in SHIPPED.values() if each.follows_clock)
+BY_CLOCK = tuple(each for each in LOCAL.values() if each.follows_clock)
 MONDAY = 1_617_629_400
 """2021-04-05 13:30 UTC."""
 SESSION = 23_400

@@ -12,7 +12,7 @@ import pytest
 from target_bars import DAY, sample_bars
 
 from ingestion.base.errors import InputError
-from ingestion.formulas import SHIPPED, Bars, compute_local_features, formula
+from ingestion.formulas import LOCAL, Bars, compute_local_features, formula
 from ingestion.jobs.compute import lookahead
 from ingestion.jobs.compute.lookahead import (
     LAST_BARS,
@@ -199,7 +199,7 @@ def declared(name: str):
 @pytest.mark.parametrize("name", PEEKS)
 def test_a_formula_that_peeks_is_named_with_the_smallest_case(name: str, symbols: tuple[int, ...]):
     bars = walks(*symbols)
-    known = computing([*SHIPPED.values(), declared(name)])
+    known = computing([*LOCAL.values(), declared(name)])
     (leak,) = verify_lookahead(bars, known).leaks
     assert leak.feature == name
     case = leak.smallest

@@ -99,17 +99,26 @@ def parity(
     with Run.open(project, "parity", request, file=PARITY_FILE, step_of=run) as run:
         compared: list[ColumnParity] = []
         dates: list[date] = []
+        lacking: list[InputError] = []
         for twins in _twins(project):
-            snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
+            try:
+                snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
+                with Spill(run.scratch("columns")) as columns:
+                    own: Counter[str] = Counter()
+                    _pair(project.lakehouse, twins, snapshots, columns, own)
+                    if not own["compared"]:
+                        raise InputError(_nothing(twins, own))
+                    compared += [
+                        compare_column(twins.columns[number], pairs, request.tolerance)
+                        for number, pairs in columns.drain()
+                    ]
+            except InputError as error:  # of a group that was chosen today there is nothing yet
+                lacking.append(error)
+                continue
+            counts += own
             dates += [snapshots[0].date, snapshots[-1].date]
-            with Spill(run.scratch("columns")) as columns:
-                _pair(project.lakehouse, twins, snapshots, columns, counts)
-                if not counts["compared"]:
-                    raise InputError(_nothing(twins, counts))
-                compared += [
-                    compare_column(twins.columns[number], pairs, request.tolerance)
-                    for number, pairs in columns.drain()
-                ]
+        if not dates:
+            raise lacking[0]
         report = ParityReport(
             run_id=run.id,
             first=min(dates),
@@ -150,9 +159,11 @@ def _twins(project: Project) -> list[_Twins]:
         If there is none.
     """
     found = []
+    scanned = {group.name: group for group in project.catalog.scanned}
     for group in project.catalog.computed:
-        if isinstance(group.source, FromBars) and group.source.twin:
-            served = project.catalog.group(group.source.twin)
+        # A twin that the project does not run has no rows to compare with.
+        if isinstance(group.source, FromBars) and group.source.twin in scanned:
+            served = scanned[group.source.twin]
             names = {column.name for column in group.features if column.dtype is Dtype.DOUBLE}
             columns = tuple(column for column in served.features if column.name in names)
             formulas = (project.formulas[column.name] for column in columns)
