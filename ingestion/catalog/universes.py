@@ -122,6 +122,17 @@ class Universe:
         return f"{first} of the market {self.source.market}, {len(self.source.filter)} conditions"
 
 
+def is_universe_name(name: str) -> bool:
+    """Return whether a universe can have a name: ``--universe`` also takes a market's.
+
+    Examples
+    --------
+    >>> is_universe_name("sp500"), is_universe_name("america"), is_universe_name("S&P 500")
+    (True, False, False)
+    """
+    return _NAME.fullmatch(name) is not None and name not in MARKETS
+
+
 def load_universes(
     folders: Collection[Path], own_columns: Collection[str] = ()
 ) -> tuple[Universe, ...]:
@@ -198,10 +209,10 @@ class _File:
 
     def universe(self) -> Universe:
         name = self._path.stem
-        if not _NAME.fullmatch(name):
-            raise self._error(f"{name!r} cannot be a universe's name: use a-z, 0-9 and _")
-        if name in MARKETS:
-            raise self._error(f"{name!r} is a market of the scanner: rename the file")
+        if not is_universe_name(name):
+            raise self._error(
+                f"{name!r} cannot be a universe's name: use a-z, 0-9 and _, and no market's name"
+            )
         self._only_known(self._document, (*_WAYS, "max_age", "meaning"), "a universe")
         ways = [way for way in _WAYS if way in self._document]
         if len(ways) != 1:

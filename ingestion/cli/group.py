@@ -30,7 +30,7 @@ class Jobs(click.Group):
         super().add_command(cmd, name)
 
 
-NO_JOBS = frozenset({"catalog", "demo", "replay-scanner"})
+NO_JOBS = frozenset({"catalog", "demo", "replay-scanner", "universe"})
 
 
 @click.group(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -31,12 +31,12 @@ class Parsed(click.ParamType[ValueT]):
     """A value that a function reads from its text; it raises ``ValueError`` with what is wrong."""
 
     def __init__(self, name: str, read: Callable[[str], ValueT]) -> None:
-        self.name, self._read = name, read
+        self.name, self.read = name, read
 
     def convert(self, value: Any, param: Any, ctx: Any) -> ValueT:
         """Read a text; a default is a value already."""
         try:
-            return self._read(value) if isinstance(value, str) else cast(ValueT, value)
+            return self.read(value) if isinstance(value, str) else cast(ValueT, value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -166,6 +166,10 @@ class Membership:
         codes = self.listed[of_answer] % max(1, len(self.names))
         return sorted(self.names.take(pa.array(codes)).to_pylist())
 
+    def is_answered(self, instant: datetime) -> bool:
+        """Return whether a complete answer is valid at an instant."""
+        return bool(self._is_answered(np.array([_micro(instant)]))[0])
+
     def last_answer(self, instant: datetime) -> datetime | None:
         """Return when the last complete answer at or before an instant came; None before any."""
         number = int(np.searchsorted(self.answered, _micro(instant), side="right")) - 1

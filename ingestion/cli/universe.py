@@ -1,0 +1,152 @@
+"""Universes: importing and showing who was in them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ingestion.base.errors import GateRefused
+from ingestion.cli.group import Jobs, cli
+from ingestion.cli.options import DAY, INSTANT, Parsed, json_option
+from ingestion.cli.output import minute, show
+from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.jobs.ingest.import_universe import ImportUniverseResult
+    from ingestion.jobs.serve.show_universe import UniverseList, UniverseMembers
+
+_NAMED = 10
+"""How many refused lines are named one by one."""
+
+
+def _day_or_instant(text: str) -> date | datetime:
+    is_day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", text)
+    return DAY.read(text) if is_day else INSTANT.read(text)
+
+
+_AS_OF: Parsed[date | datetime] = Parsed("date or instant", _day_or_instant)
+
+
+@cli.group("universe", cls=Jobs)
+def universe_group() -> None:
+    """Import and show who was in a universe."""
+
+
+@universe_group.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the universe.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Symbols that the file does not name never were members [they stay as they are].",
+)
+@json_option
+def import_command(as_json: bool, file: Path, name: str, replace: bool) -> None:
+    """Load dated membership: symbol, from, to and, if it is known, announced.
+
+    Exit 3 if lines were refused.
+    """
+    from ingestion.jobs.ingest.import_universe import ImportUniverseRequest, import_universe
+
+    request = ImportUniverseRequest(file, name, replace)
+    result = import_universe(Project.from_environment(), request)
+    show(as_json, result, import_text)
+    if result.refused:
+        line, why = next(iter(result.refused.items()))
+        raise GateRefused(
+            f"{len(result.refused):,} lines of {file} were refused, the first one is line {line}: "
+            f"{why}; the others are imported"
+        )
+
+
+def import_text(result: ImportUniverseResult) -> str:
+    """Return an import's outcome for people."""
+    counts = (
+        (result.written, "new"),
+        (result.restated, "restated"),
+        (result.withdrawn, "withdrawn"),
+        (result.unchanged, "there already"),
+        (result.repeated, "repeated"),
+        (len(result.refused), "refused"),
+    )
+    told = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing"
+    lines = [f"{result.universe}: {result.spans:,} spans of {result.symbols:,} symbols: {told}"]
+    if result.moved:
+        lines.append(f"{result.moved:,} dates have no session: the next one counts")
+    if result.unknown_hours:
+        lines.append(
+            f"the sessions of {', '.join(result.unknown_hours)} are not known: dates are UTC days"
+        )
+    if result.ignored:
+        lines.append(f"not read: the columns {', '.join(result.ignored)}")
+    refused = list(result.refused.items())
+    lines += [f"  line {line}: {why}" for line, why in refused[:_NAMED]]
+    lines += ["  …"] if len(refused) > _NAMED else []
+    return "\n".join([*lines, str(result.receipt)])
+
+
+@universe_group.command("show")
+@click.argument("name")
+@click.option(
+    "--as-of",
+    type=_AS_OF,
+    help="Instant; or date, which is over at each symbol's own exchange [now].",
+)
+@json_option
+def show_command(as_json: bool, name: str, as_of: date | datetime | None) -> None:
+    """List who was in a universe, as it was known then.
+
+    Exit 3 if that is not known.
+    """
+    from ingestion.jobs.serve.show_universe import refuse_unless_known, show_universe
+
+    shown = show_universe(Project.from_environment(), name, as_of)
+    show(as_json, shown, members_text)
+    refuse_unless_known(shown)
+
+
+def members_text(shown: UniverseMembers) -> str:
+    """Return the members, one per line."""
+    at = minute(shown.as_of) if isinstance(shown.as_of, datetime) else f"the end of {shown.as_of}"
+    if not shown.is_known:
+        return f"{shown.universe} at {at}: unknown"
+    by = (
+        f"{shown.source} of {minute(shown.answered)}"
+        if shown.answered and shown.source != "import"
+        else "import"
+    )
+    return "\n".join(
+        [f"{len(shown.symbols):,} members of {shown.universe} at {at}, by {by}", *shown.symbols]
+    )
+
+
+@universe_group.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the universes that are declared or recorded."""
+    from ingestion.jobs.serve.show_universe import list_universes
+
+    show(as_json, list_universes(Project.from_environment()), universes_text)
+
+
+def universes_text(listing: UniverseList) -> str:
+    """Return the universes as a table."""
+    from tabulate import tabulate
+
+    if not listing.universes:
+        return "no universe is declared or recorded"
+    rows = [
+        [
+            each.name,
+            "unknown" if each.members is None else each.members,
+            minute(each.answered) if each.answered else "–",
+            each.imported or "–",
+            each.declared or "not declared",
+        ]
+        for each in listing.universes
+    ]
+    return tabulate(rows, ["universe", "members", "last answer", "imported spans", "symbols from"])

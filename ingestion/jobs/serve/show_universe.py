@@ -1,0 +1,182 @@
+"""Who was in a universe, and which universes there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.base import clock
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.datasets import Membership
+from ingestion.lakehouse import read_members, recorded_universes
+from ingestion.markets.hours import time_zone
+from ingestion.project import Project
+
+
+@dataclass(frozen=True)
+class UniverseMembers:
+    """Who was in a universe at an instant, as it was known then."""
+
+    universe: str
+    as_of: date | datetime
+    """An instant; or a date, which each symbol's exchange ends at its own midnight."""
+    is_known: bool
+    symbols: tuple[str, ...]
+    """Sorted; none if it is not known who was in."""
+    source: str
+    """What says so: ``scan``, ``symbolset``, ``symbols`` or ``import``; empty if unknown."""
+    answered: datetime | None
+    """When the last complete answer came; None before any."""
+
+
+@dataclass(frozen=True)
+class UniverseState:
+    """One universe, declared or recorded."""
+
+    name: str
+    declared: str
+    """Where its symbols come from; empty if no file declares it."""
+    members: int | None
+    """Members now; None if it is not known who they are."""
+    answered: datetime | None
+    """When the last complete answer came."""
+    imported: int
+    """Spans that were imported."""
+
+
+@dataclass(frozen=True)
+class UniverseList:
+    """All universes."""
+
+    universes: tuple[UniverseState, ...]
+
+
+def membership_of(project: Project, name: str, *, as_recorded: bool = False) -> Membership:
+    """Return who was in a universe when.
+
+    Raises
+    ------
+    InputError
+        If no file declares it and nothing of it is recorded.
+    """
+    rows = read_members(project.lakehouse, name)
+    if not rows.num_rows and project.catalog.universe(name) is None:
+        names = sorted(
+            {
+                *recorded_universes(project.lakehouse),
+                *(each.name for each in project.catalog.universes),
+            }
+        )
+        there = f"there are {', '.join(names)}" if names else "there is none"
+        raise InputError(
+            f"there is no universe {name!r}: {there}; declare it in feature_repo/universes/, or "
+            "import its members with `tvfeast universe import`"
+        )
+    return Membership.of(rows, as_recorded=as_recorded)
+
+
+def show_universe(
+    project: Project, name: str, as_of: date | datetime | None = None
+) -> UniverseMembers:
+    """Return who was in a universe.
+
+    Parameters
+    ----------
+    as_of
+        An instant, or a date: the end of that date at each symbol's exchange; now if None.
+
+    Raises
+    ------
+    InputError
+        If there is no such universe.
+    """
+    at = clock.now() if as_of is None else as_of
+    membership = membership_of(project, name)
+    if isinstance(at, datetime):
+        members, instant = membership.members_at(at), at
+    else:
+        instant = _end_of(at, "Etc/UTC")
+        members = _members_of_date(membership, at)
+    rows = read_members(project.lakehouse, name)
+    answer = membership.last_answer(instant)
+    source = ""
+    if members is not None:
+        is_answered = membership.is_answered(instant) and answer is not None
+        of_answer = rows.filter(pc.equal(rows["valid_from"], pa.scalar(answer)))
+        source = str(of_answer["source"][0]) if is_answered else "import"
+    return UniverseMembers(
+        universe=name,
+        as_of=at,
+        is_known=members is not None,
+        symbols=tuple(members or ()),
+        source=source,
+        answered=answer,
+    )
+
+
+def refuse_unless_known(shown: UniverseMembers) -> None:
+    """Say that it is not known who was in a universe.
+
+    Raises
+    ------
+    GateRefused
+        If it is not.
+    """
+    if not shown.is_known:
+        raise GateRefused(unknown_text(shown.universe, shown.as_of, shown.answered))
+
+
+def unknown_text(name: str, at: date | datetime, answered: datetime | None) -> str:
+    """Return why it is not known who was in a universe, and what to do."""
+    last = (
+        f"the last complete answer before is of {answered:%Y-%m-%d %H:%M} UTC, which is too old"
+        if answered
+        else "there is no complete answer before, and nothing imported"
+    )
+    when = f"{at:%Y-%m-%d %H:%M} UTC" if isinstance(at, datetime) else f"{at}"
+    return (
+        f"it is not known who was in {name} at {when}: {last}; `tvfeast flow-data --universe "
+        f"{name}` records it from now on, `tvfeast universe import` dated membership"
+    )
+
+
+def list_universes(project: Project) -> UniverseList:
+    """Return all universes that are declared or recorded."""
+    now = clock.now()
+    declared = {each.name: each.summary for each in project.catalog.universes}
+    states = []
+    for name in sorted({*declared, *recorded_universes(project.lakehouse)}):
+        membership = membership_of(project, name)
+        members = membership.members_at(now)
+        states.append(
+            UniverseState(
+                name=name,
+                declared=declared.get(name, ""),
+                members=None if members is None else len(members),
+                answered=membership.last_answer(now),
+                imported=len(membership.spans[0]),
+            )
+        )
+    return UniverseList(tuple(states))
+
+
+def _members_of_date(membership: Membership, day: date) -> list[str] | None:
+    """Return who was in at the end of a date at each symbol's own exchange."""
+    names = membership.names.to_pylist()
+    ends = {zone: _end_of(day, zone) for zone in {time_zone(name) or "Etc/UTC" for name in names}}
+    micros = [int(ends[time_zone(name) or "Etc/UTC"].timestamp() * 1e6) for name in names]
+    times = np.array(micros, dtype=np.int64)
+    if not membership.is_known(times).any():
+        return None
+    is_in = membership.was_member(membership.names, np.arange(len(names)), times)
+    return sorted(membership.names.filter(pa.array(is_in, pa.bool_())).to_pylist())
+
+
+def _end_of(day: date, zone: str) -> datetime:
+    midnight = datetime.combine(day + timedelta(days=1), time(), ZoneInfo(zone))
+    return midnight.astimezone(UTC) - timedelta(seconds=1)
