@@ -1,7 +1,8 @@
-"""Daily bars on their way into ``ohlcv_1d``, from vendors' files and from the scanner.
+"""Daily bars on their way into ``ohlcv_1d``: from vendors' files, bar sources and the scanner.
 
-In: CSV and Parquet under many column names, or the rows of a snapshot. Out: rows of ``ohlcv_1d``,
-one per symbol and session, with prices as traded, and a list of what was refused.
+In: CSV and Parquet under many column names, what a bar source yields, or the rows of a snapshot.
+Out: rows of ``ohlcv_1d``, one per symbol and session, with prices as traded, and a list of what was
+refused.
 
 The way of an import, from file to lakehouse:
 
@@ -14,12 +15,20 @@ The way of an import, from file to lakehouse:
 ``judging``         all bars of a symbol together: one per session, as traded
 ``writing``         what is new, or differs from the stored bars, is appended
 
-What it needs on the way:
+A bar source in place of files:
+
+``asking``          one request after the other, with pauses, and again where that may help
+``answers``         what it yields, as rows that files might have
+
+What an import needs on the way:
 
 ``arrays``          bars as arrays, their order, and their regrouping by symbol and by date
 ``source``          the column ``source``: where a bar comes from
 ``refusals``        reasons, refused rows, findings
-``stored_bars``     stored bars around others, bars that wait, what an import would change
+``stored_bars``     stored bars around others, and those of a date
+``held_bars``       bars that wait until a split is recorded or denied
+``restatements``    what an import would change of the stored past
+``twins``           stored bars of a session that close elsewhere
 ``splits``          files of splits, recorded splits, undoing an adjustment
 ``pending_splits``  splits without a bar: they take effect at the next one
 ``leaps``           leaps of prices: given splits, bad bars, suspected splits
@@ -27,7 +36,9 @@ What it needs on the way:
 For the daily job, and for whoever asks what is missing:
 
 ``scanned``         which rows of a snapshot are closed bars, and what previous closes say
+``attendance``      which sessions symbols have bars of
 ``holes``           which sessions the lakehouse lacks
+``recorded_holes``  sessions that were accepted as missing, and single missed bars
 
 A file's column for splits is a full account: 1 or 0 means that there was none that day. A file
 without such a column leaves recorded ratios as they are. Begin with ``placing``.

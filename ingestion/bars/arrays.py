@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 
 PRICES = ("open", "high", "low", "close")
-VALUES = (*PRICES, "volume", "split_ratio")
+PRICES_AND_VOLUME = (*PRICES, "volume")
+VALUES = (*PRICES_AND_VOLUME, "split_ratio")
 """The numbers of a bar, as its dataset and :class:`Bars` name them."""
 
 
@@ -182,6 +183,32 @@ def among(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool
     ``np.isin`` does the same, and takes a hundred times longer: it hashes, and such keys collide.
     """
     return places(keys, wanted) >= 0
+
+
+class Index:
+    """Finds bars by their symbols, as numbers, and an instant, such as their closes.
+
+    Parameters
+    ----------
+    symbol, instant
+        Shape ``(n,)``, in any order; of equal ones the last is found.
+
+    Examples
+    --------
+    >>> index = Index(np.array([1, 0]), np.array([60, 60]))
+    >>> index.find(np.array([0, 1, 1]), np.array([60, 60, 120])).tolist()
+    [1, 0, -1]
+    """
+
+    def __init__(self, symbol: NDArray[np.integer], instant: NDArray[np.int64]) -> None:
+        keys = keys_of(symbol, instant)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def find(self, symbol: NDArray[np.integer], instant: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the position of each; −1 for none."""
+        at = places(self._keys, keys_of(symbol, instant))
+        return np.where(at >= 0, self._order[at], -1) if len(self._order) else at
 
 
 def close_seconds(rows: pa.Table) -> NDArray[np.int64]:

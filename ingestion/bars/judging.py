@@ -38,8 +38,9 @@ from ingestion.bars.leaps import (
 from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
 from ingestion.bars.placing import TOLERANCE, describe
 from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusal, Refusals
+from ingestion.bars.restatements import Pattern, Restatement, restatements
 from ingestion.bars.splits import put_on_bars, undo_adjustment
-from ingestion.bars.stored_bars import LOOKBACK, NearbyBars, Pattern, Restatement, restatements
+from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.base.instants import utc
 from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.sessions import bars_by_hours, session_days

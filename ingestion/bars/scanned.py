@@ -26,10 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import PRICES, Bars
-from ingestion.bars.holes import Missed, market_of, sessions_of_market
+from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.leaps import ratio_text
 from ingestion.bars.placing import NO_CLOSE, TradingDays, check_values, closes_of, describe
-from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason
+from ingestion.bars.recorded_holes import Missed
+from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusal
+from ingestion.bars.source import SCANNER
 from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.base.instants import MICROSECONDS, utc, utc_date
@@ -40,15 +42,6 @@ from ingestion.markets.sessions import by_hours, next_open, previous_close
 
 Row = Sequence[object]
 _PLACE = {column.scanner: place for place, column in enumerate(SCANNED_BAR)}
-
-
-@dataclass(frozen=True)
-class RefusedBar:
-    """A row that is no bar."""
-
-    symbol: str
-    reason: Reason
-    detail: str
 
 
 @dataclass
@@ -67,8 +60,13 @@ class Scanned:
     """Bars that may still move, of markets that never close: there the row is always of such."""
     unknown_hours: int = 0
     """Bars of exchanges of unknown hours: open or closed by the 24-hour rule."""
-    refused: list[RefusedBar] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
     trading_days: TradingDays = field(default_factory=TradingDays)
+
+    def refuse(self, symbol: str, reason: Reason, detail: str) -> None:
+        """Take down a row that is no bar."""
+        row = len(self.refused) + 1
+        self.refused.append(Refusal(str(SCANNER), row, symbol, reason, detail))
 
 
 def read_scanned(rows: Mapping[str, Row], asked_at: Mapping[str, datetime]) -> Scanned:
@@ -104,7 +102,7 @@ def read_scanned(rows: Mapping[str, Row], asked_at: Mapping[str, datetime]) -> S
             scanned.trading_days.refuse(names[at], int(bars.timestamp[at]))
         opened = opens[at]
         when = "" if opened is None else f"{utc(opened):%Y-%m-%dT%H:%MZ}, "
-        scanned.refused.append(RefusedBar(names[at], reason, f"{when}{describe(bars, at)}"))
+        scanned.refuse(names[at], reason, f"{when}{describe(bars, at)}")
     scanned.bars = bars.take(np.flatnonzero(verdict == ACCEPTED))
     return scanned
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.arrays import Bars, Split, close_seconds, keys_of, places, slices
+from ingestion.bars.arrays import Bars, Index, Split, close_seconds, slices
 from ingestion.bars.cells import Kind, Times
 from ingestion.bars.layout import Role
 from ingestion.bars.placing import NO_CLOSE, name_rows, place_times, why_no_place
@@ -103,10 +103,8 @@ def ratios_at(
     ]
     if here:
         symbol, event, ratio = (np.array(column) for column in zip(*here, strict=True))
-        keys = keys_of(symbol, event)
-        order = np.argsort(keys)
-        at = places(keys[order], keys_of(bars.symbol, bars.event))
-        ratios[at >= 0] = ratio[order][at[at >= 0]]
+        at = Index(symbol, event).find(bars.symbol, bars.event)
+        ratios[at >= 0] = ratio[at[at >= 0]]
     return ratios
 
 

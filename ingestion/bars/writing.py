@@ -1,15 +1,13 @@
 """Bars into the lakehouse: only those that are new, or differ from the stored ones.
 
 Of each partition date, one at a time, :func:`new_rows` compares what comes with what is stored. A
-bar that comes restates the stored bar of its close. A stored bar of its session that closes
-elsewhere (:class:`Twin`) it cannot restate, because a row stays in the partition of its close. Two
-kinds of stored bars may be such: those of an exchange with a calendar that close with no session of
-it, and those of markets without a calendar, whose days vendors cut differently; see
-:mod:`ingestion.markets.sessions`.
+bar that comes restates the stored bar of its close, unless that is of a source with a higher
+priority. A stored bar of its session that closes elsewhere it cannot restate: see
+:mod:`ingestion.bars.twins`.
 
-A bar that somebody has taken back (:class:`Withdrawn`) is a last version of its row whose
-``source`` says so, and why. What was recorded before stays, as of then; a later version with other
-values puts a bar there again.
+A bar that somebody has taken back is a last version of its row whose ``source`` says so, and why
+(:class:`~ingestion.bars.stored_bars.Withdrawn`). What was recorded before stays, as of then; a
+later version with other values puts a bar there again.
 """
 
 from __future__ import annotations
@@ -17,31 +15,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingestion.bars.arrays import (
-    PRICES,
     VALUES,
     Bars,
     Split,
-    close_seconds,
-    key_of,
-    keys_of,
-    places,
     table_of,
 )
-from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import ratios_at, read_recorded
+from ingestion.bars.stored_bars import StoredDay, Withdrawn
+from ingestion.bars.twins import Twin, Twins
 from ingestion.base import clock
-from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, utc
+from ingestion.base.instants import DAY, MICROSECONDS, date_of_day
 from ingestion.base.spill import runs
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
@@ -53,219 +46,16 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     created_at,
-    is_withdrawn,
     list_parts,
     read_current_of,
-    standing,
 )
-from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.sessions import (
-    are_misplaced,
-    bars_by_hours,
     have_assumed_hours,
-    session_days,
 )
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Withdrawn:
-    """A stored bar that was taken back."""
-
-    symbol: str
-    opens: int
-    """Unix s, like ``event``."""
-    event: int
-    prices: Mapping[str, float]
-    """Open, high, low and close, as they were."""
-    why: str
-    created: datetime
-    """When it was taken back."""
-    reason: ClassVar = Reason.WITHDRAWN
-    """Why the same bar is refused when it comes again."""
-
-    def __str__(self) -> str:
-        return f"it was withdrawn on {self.created:%Y-%m-%d}: {self.why}"
-
-
-def as_withdrawn(row: Mapping[str, Any]) -> Withdrawn:
-    """Read a row of ``ohlcv_1d`` whose source says that it is withdrawn."""
-    return Withdrawn(
-        symbol=row["symbol"],
-        opens=row["timestamp"],
-        event=int(row["event_timestamp"].timestamp()),
-        prices={name: row[name] for name in PRICES},
-        why=Source.parse(row["source"]).withdrawn or "",
-        created=row["created_timestamp"],
-    )
-
-
-class StoredDay:
-    """Rows of one partition date, in the schema of ``ohlcv_1d``.
-
-    Parameters
-    ----------
-    rows
-        Unique on (``symbol``, ``timestamp``), with those that are withdrawn.
-    names
-        Symbols by number, those of all rows among them; an Arrow array.
-    """
-
-    def __init__(self, rows: pa.Table, names: pa.Array) -> None:
-        self.newest: datetime | None = pc.max(rows["created_timestamp"]).as_py()
-        """When the newest row was created; None if there are no rows."""
-        self._withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
-        self.rows = rows = standing(rows)
-        self.symbol: NDArray[np.int32] = pc.index_in(rows["symbol"], value_set=names).to_numpy()
-        self.opens: NDArray[np.int64] = rows["timestamp"].to_numpy()
-        """Unix seconds, as are the closes."""
-        self.closes = close_seconds(rows)
-        self._by_open = _in_key_order(keys_of(self.symbol, self.opens))
-        self._by_close = _in_key_order(keys_of(self.symbol, self.closes))
-
-    def __len__(self) -> int:
-        return len(self.symbol)
-
-    def find(
-        self, symbol: NDArray[np.int32], opens: NDArray[np.int64], closes: NDArray[np.int64]
-    ) -> NDArray[np.intp]:
-        """Return the position of each bar's row, by its open or else its close; −1 for none."""
-        at_open = _positions(self._by_open, keys_of(symbol, opens))
-        return np.where(at_open >= 0, at_open, _positions(self._by_close, keys_of(symbol, closes)))
-
-    def find_close(self, symbol: int, close: int) -> int | None:
-        """Return the position of the row with a close."""
-        (at,) = _positions(self._by_close, np.array([key_of(symbol, close)]))
-        return int(at) if at >= 0 else None
-
-    def find_withdrawn(self, bars: Bars, names: Sequence[str]) -> Iterator[tuple[int, Withdrawn]]:
-        """Yield the positions of bars that somebody withdrew; ``names`` are symbols by number."""
-        if not self._withdrawn:
-            return
-        of_open = {(each.symbol, each.opens): each for each in self._withdrawn}
-        of_close = {(each.symbol, each.event): each for each in self._withdrawn}
-        for n, number in enumerate(bars.symbol.tolist()):
-            found = of_open.get((names[number], int(bars.timestamp[n])))
-            found = found or of_close.get((names[number], int(bars.event[n])))
-            if found is not None:
-                yield n, found
-
-    def row(self, at: int) -> dict[str, Any]:
-        """Return a whole row."""
-        row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
-        return row
-
-
-_KeyOrder = tuple["NDArray[np.intp]", "NDArray[np.int64]"]
-"""Positions in the order of keys, and the keys."""
-
-
-def _in_key_order(keys: NDArray[np.int64]) -> _KeyOrder:
-    order = np.argsort(keys, kind="stable")
-    return order, keys[order]
-
-
-def _positions(ordered: _KeyOrder, wanted: NDArray[np.int64]) -> NDArray[np.intp]:
-    order, keys = ordered
-    at = places(keys, wanted)
-    return np.where(at >= 0, order[at], -1) if len(order) else at
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A stored bar."""
-
-    event: int
-    """Its close, Unix seconds."""
-    prices: dict[str, float]
-    """Open, high, low and close."""
-    source: str
-    is_misplaced: bool
-    """Whether it closes with no session of its exchange's calendar."""
-    reason: ClassVar = Reason.TWICE
-    """Why another one of its session is refused."""
-
-    def __str__(self) -> str:
-        closes = f"the stored bar of that session closes {utc(self.event)}"
-        if self.is_misplaced:
-            return f"{closes}, where no session does: `tvfeast verify` lists such bars"
-        return f"{closes} and says something else: the two vendors cut the day at other hours"
-
-
-class Twins:
-    """The stored bars that may be of a session under another close, a few dates at a time.
-
-    Parameters
-    ----------
-    names
-        Symbols by number.
-    stored_on
-        Gives the current rows of a date of ``ohlcv_1d``.
-    """
-
-    def __init__(self, names: Sequence[str], stored_on: Callable[[date], StoredDay]) -> None:
-        self._names, self._stored_on = names, stored_on
-        self._days: dict[date, dict[tuple[int, int], list[Twin]]] = {}
-
-    def find(
-        self,
-        day: date,
-        symbol: NDArray[np.int32],
-        opens: NDArray[np.int64],
-        closes: NDArray[np.int64],
-    ) -> dict[int, Twin]:
-        """Return, by position, the twins of some bars that close on one UTC date.
-
-        Parameters
-        ----------
-        symbol, opens, closes
-            Shape ``(n,)``: the bars' symbols by number, opens and closes.
-        """
-        near = [day + timedelta(days) for days in (-1, 0, 1)]
-        read = self._days
-        self._days = {
-            each: read[each] if each in read else self._possible_twins(self._stored_on(each))
-            for each in near
-        }
-        stored = [twins for twins in self._days.values() if twins]
-        found: dict[int, Twin] = {}
-        if not stored:
-            return found
-        for key, at in bars_by_hours(self._names, symbol).items():
-            days = session_days(key, opens[at], closes[at]).tolist()
-            for n, number, session in zip(at.tolist(), symbol[at].tolist(), days, strict=True):
-                for twins in stored:
-                    for twin in twins.get((number, session), ()):
-                        if twin.event != closes[n]:
-                            found[n] = twin
-        return found
-
-    def _possible_twins(self, stored: StoredDay) -> dict[tuple[int, int], list[Twin]]:
-        """Return the rows that may be twins, by symbol and day of their session."""
-        found: dict[tuple[int, int], list[Twin]] = {}
-        if not len(stored):
-            return found
-        opens, closes = stored.opens, stored.closes
-        suspect = np.zeros(len(stored), dtype=bool)
-        days = np.zeros(len(stored), dtype=np.int64)
-        for key, at in bars_by_hours(self._names, stored.symbol).items():
-            rule = hours_of(key).rule
-            if rule is ClosingRule.SESSION:
-                suspect[at] = are_misplaced(key, opens[at], closes[at])
-            else:  # the bars of markets that never close all close at the same time
-                suspect[at] = rule is not ClosingRule.MIDNIGHT_UTC
-            if suspect[at].any():
-                days[at] = session_days(key, opens[at], closes[at])
-        for n in np.flatnonzero(suspect).tolist():
-            row, session = stored.row(n), (int(stored.symbol[n]), int(days[n]))
-            has_calendar = hours_of(row["symbol"]).rule is ClosingRule.SESSION
-            prices = {name: row[name] for name in PRICES}
-            twin = Twin(int(stored.closes[n]), prices, row["source"], has_calendar)
-            found.setdefault(session, []).append(twin)
-        return found
 
 
 _OHLCV_SCHEMA = arrow_schema(OHLCV_1D)

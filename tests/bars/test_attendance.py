@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.bars.holes import MANY, NEARBY, Attendance, Hole, OpenHoles
+from ingestion.bars.attendance import MANY, NEARBY, Attendance, Hole
+from ingestion.bars.holes import OpenHoles
 from ingestion.markets.sessions import Session, sessions_between
 
 FIRST, LAST = date(2021, 1, 4), date(2021, 3, 12)

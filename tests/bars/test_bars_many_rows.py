@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ingestion.bars import arrays, reading
 from ingestion.bars.cells import settle_comma
+from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.reading import MARKED_NUMBER, distinct_matching
-from ingestion.bars.stored_bars import waiting_bars
 from ingestion.base import spill
 from ingestion.project import Project
 

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
-from ingestion.bars.holes import market_of, read_accepted
+from ingestion.bars.attendance import market_of
+from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.leaps import ratio_text
+from ingestion.bars.recorded_holes import read_accepted
 from ingestion.bars.source import Source
 from ingestion.bars.splits import splits_without_effect
-from ingestion.bars.stored_bars import waiting_bars
-from ingestion.bars.writing import as_withdrawn
+from ingestion.bars.stored_bars import as_withdrawn
 from ingestion.base.arrow import text, to_objects, to_rows
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of

@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.bars.holes import Attendance, OpenHoles
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas.incremental import Kept, Plan
 from ingestion.lakehouse import CacheFile, Lakehouse, Part, SeenParts, list_parts
@@ -121,7 +122,7 @@ class Head:
     """What it was made from, and the rows that it goes with."""
     holes: OpenHoles
     first: date
-    """First date of :class:`~ingestion.bars.holes.Attendance`."""
+    """First date of :class:`~ingestion.bars.attendance.Attendance`."""
     calendars: dict[str, list[Any]]
     symbols: list[str]
     """By number."""

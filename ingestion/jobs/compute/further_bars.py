@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
-from ingestion.bars.holes import Attendance, OpenHoles, market_of, open_holes
+from ingestion.bars.attendance import Attendance, market_of
+from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.instants import DAY
 from ingestion.base.spill import Spill
 from ingestion.catalog import OHLCV_1D

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from ingestion.bars.arrays import SymbolTable
-from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attendance
+from ingestion.bars.attendance import Attendance, read_attendance
+from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D

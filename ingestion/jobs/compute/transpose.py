@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
-from ingestion.bars.holes import Attendance, OpenHoles
+from ingestion.bars.attendance import Attendance
+from ingestion.bars.holes import OpenHoles
 from ingestion.base.spill import Spill, runs
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol

@@ -12,14 +12,20 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import Bars
-from ingestion.bars.holes import read_accepted, record_accepted, record_missed
+from ingestion.bars.held_bars import (
+    hold_back,
+    newly_held,
+    symbols_and_closes,
+    waiting_bars,
+    with_waiting,
+)
 from ingestion.bars.pending_splits import take_recorded
 from ingestion.bars.placing import describe
+from ingestion.bars.recorded_holes import read_accepted, record_accepted, record_missed
 from ingestion.bars.refusals import EXAMPLES, Reason, Refusal, Refusals
 from ingestion.bars.scanned import (
     DID_NOT_OPEN,
     Inspection,
-    RefusedBar,
     Scanned,
     SessionsBefore,
     Suspect,
@@ -29,14 +35,7 @@ from ingestion.bars.scanned import (
     read_scanned,
 )
 from ingestion.bars.source import SCANNER, Source
-from ingestion.bars.stored_bars import (
-    LOOKBACK,
-    hold_back,
-    newly_held,
-    symbols_and_closes,
-    waiting_bars,
-    with_waiting,
-)
+from ingestion.bars.stored_bars import LOOKBACK
 from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
@@ -108,7 +107,7 @@ class BarsReport:
     """By exchange, bars among the written that lie beyond the end of its calendar."""
     held_by_import: tuple[str, ...]
     """Symbols whose bars wait since an import, for an answer to its suspected split."""
-    refused_rows: tuple[RefusedBar, ...] = field(repr=False)
+    refused_rows: tuple[Refusal, ...] = field(repr=False)
     refused_file: RunFile | None = None
     """The file of all refused rows; None if there are none."""
 
@@ -123,7 +122,7 @@ class BarsReport:
         return dict(Counter(str(row.reason) for row in self.refused_rows).most_common())
 
     @property
-    def refusals(self) -> list[RefusedBar]:
+    def refusals(self) -> list[Refusal]:
         """The first :data:`EXAMPLES` of each reason, in the order in which they were met."""
         seen: Counter[Reason] = Counter()
         shown = []
@@ -231,11 +230,11 @@ def _too_few(result: DataIngestResult) -> GateRefused:
     )
 
 
-def _save_refused(lakehouse: Lakehouse, refused: Sequence[RefusedBar], run: Run) -> RunFile | None:
+def _save_refused(lakehouse: Lakehouse, refused: Sequence[Refusal], run: Run) -> RunFile | None:
     """List all refused rows in the run's folder; ``row`` is their place among them."""
     refusals = Refusals(run.scratch("refused"))
-    for row, bar in enumerate(refused, start=1):
-        refusals.add(Refusal(str(SCANNER), row, bar.symbol, bar.reason, bar.detail))
+    for each in refused:
+        refusals.add(each)
     return refusals.save(lakehouse, run.id)
 
 
@@ -272,7 +271,9 @@ def _plan(lakehouse: Lakehouse, scanned: Scanned, known_at: datetime) -> _Plan:
     kept = bars.take(~held)
     moved = take_recorded(lakehouse, kept, names)
     rows, written = _new_rows(lakehouse, replace(incoming, bars=kept, splits=moved))
-    scanned.refused += _not_taken(kept, names, written)
+    for at, against in written.not_taken.items():
+        detail = f"{describe(kept, at)}; {against}"
+        scanned.refuse(names[kept.symbol[at]], against.reason, detail)
     waited = set(symbols_and_closes(waiting))
     keys = zip(bars.symbol[~held].tolist(), bars.event[~held].tolist(), strict=True)
     was_waiting = np.array([(names[n], event) in waited for n, event in keys], dtype=bool)
@@ -313,14 +314,6 @@ def _sources(bars: Bars, names: list[str], scanned: int, waiting: pa.Table) -> l
     return [
         str(SCANNER) if row < scanned else origins[names[number], int(event)]
         for number, event, row in zip(bars.symbol, bars.event, bars.row, strict=True)
-    ]
-
-
-def _not_taken(bars: Bars, names: list[str], written: Written) -> list[RefusedBar]:
-    """Return the bars that a stored bar contradicts."""
-    return [
-        RefusedBar(names[bars.symbol[at]], stored.reason, f"{describe(bars, at)}; {stored}")
-        for at, stored in written.not_taken.items()
     ]
 
 

@@ -21,20 +21,14 @@ import pyarrow as pa
 from ingestion.bars.answers import AnswerRows, read_answer
 from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.cells import is_date_format
+from ingestion.bars.held_bars import HeldByImports, hold_back, newly_held, waiting_bars
 from ingestion.bars.judging import Duplicates, Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
 from ingestion.bars.placing import BarReader, describe
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
 from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits, record_splits
-from ingestion.bars.stored_bars import (
-    HeldByImports,
-    NearbyBars,
-    StoredBars,
-    hold_back,
-    newly_held,
-    waiting_bars,
-)
+from ingestion.bars.stored_bars import NearbyBars, StoredBars
 from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
 from ingestion.bars.writing import Incoming, write_bars
 from ingestion.base import clock

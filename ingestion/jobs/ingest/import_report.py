@@ -12,7 +12,7 @@ from ingestion.bars.arrays import Bars
 from ingestion.bars.judging import Prepared
 from ingestion.bars.leaps import Contradiction, SuspectedSplit
 from ingestion.bars.refusals import Findings, Reason, Refusal
-from ingestion.bars.stored_bars import FEW_BARS, Restatement
+from ingestion.bars.restatements import FEW_BARS, Restatement
 from ingestion.bars.writing import Written
 from ingestion.lakehouse import Part, RunFile
 

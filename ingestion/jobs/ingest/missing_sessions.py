@@ -17,17 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.bars.holes import (
-    Accepted,
-    Attendance,
-    Hole,
-    OpenHoles,
-    market_of,
-    open_holes,
-    read_accepted,
-    record_accepted,
-)
+from ingestion.bars.attendance import Attendance, Hole, market_of
+from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.bars.recent import BarsOfDay, RecentBars
+from ingestion.bars.recorded_holes import Accepted, read_accepted, record_accepted
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError

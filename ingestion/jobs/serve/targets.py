@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import close_seconds
-from ingestion.bars.holes import Attendance, OpenHoles, open_holes, read_attendance
+from ingestion.bars.attendance import Attendance, read_attendance
+from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
