@@ -41,6 +41,11 @@ test-pythons: ## Run the tests on each supported Python that the path or pyenv h
 test-faults: setup ## Kill, damage, fill and fuzz at length; prints how often at its end
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "fuzz or faults" --hypothesis-profile=long $(ARGS)
 
+.PHONY: test-kills
+test-kills: setup ## Kill each way to compute features 200 times; the next run must make a backfill's rows
+	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/faults/test_kill_jobs.py \
+		-k "local-features" $(ARGS)
+
 .PHONY: test-join
 test-join: setup ## Try 10,000 random histories on the point-in-time join
 	TVFEAST_JOIN_CASES=10000 $(BIN)/python -m pytest -q tests/stores/test_asof_join.py \

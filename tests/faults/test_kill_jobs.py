@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,13 +11,15 @@ from datetime import timedelta
 import pytest
 
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from tests.declared import TV_TECHNICALS_1D
+from ingestion.lakehouse import list_parts, read_current
+from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 from tests.faults.stock import StockMaterialize
 from tests.faults.strikes import AtTouch
 from tests.faults.world import (
     BARS,
     FURTHER,
     NEWS,
+    RESTATED,
     SERVED,
     STALE,
     SYMBOLS,
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.faults
 OFTEN = {
     *("data-ingest", "feature-ingest", "materialize", "compact"),
     *("local-features", "local-features that go on", "local-features from all bars"),
+    "local-features of a restated bar",
 }
 """The jobs of every day: the long form kills them 200 times, others 50 times."""
 
@@ -71,6 +75,7 @@ def commands(world: World) -> dict[str, tuple[State, Command]]:
         "local-features": (BARS, Command("local-features")),
         "local-features that go on": (FURTHER, Command("local-features")),
         "local-features from all bars": (STALE, Command("local-features")),
+        "local-features of a restated bar": (RESTATED, Command("local-features")),
         "backfill": (BARS, Command("backfill", "--from", "2021-04-05", "--to", "2021-04-12")),
         "compact": (NEWS, Command("compact")),
         "feature-ingest": (SERVED, Command("feature-ingest", *world.scan)),
@@ -79,11 +84,27 @@ def commands(world: World) -> dict[str, tuple[State, Command]]:
     }
 
 
+def current_rows(world: World) -> list[Row]:
+    """Return what is computed from bars, but for when it was."""
+    rows = read_current(list_parts(world.settings.lakehouse, LOCAL_1D), LOCAL_1D)
+    return rows.drop_columns(["created_timestamp"]).to_pylist()
+
+
+def backfilled(world: World, state: State) -> list[Row]:
+    """Return what a backfill makes of a state's bars alone."""
+    world.restore(state)
+    for name in (LOCAL_1D.storage, "_caches"):
+        shutil.rmtree(world.settings.lakehouse_at / name, ignore_errors=True)
+    world.done("backfill", "--from", "1990-01-01", "--to", "2100-01-01")
+    return current_rows(world)
+
+
 @pytest.mark.parametrize(
     "name",
     [
         *("local-features", "local-features that go on", "local-features from all bars"),
-        *("backfill", "compact", "feature-ingest", "data-ingest", "meta-ingest"),
+        *("local-features of a restated bar", "backfill"),
+        *("compact", "feature-ingest", "data-ingest", "meta-ingest"),
     ],
 )
 def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
@@ -91,6 +112,8 @@ def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     world.restore(state)
     assert world.call(command).wait().code == 0
     undisturbed = content(world.settings)
+    if name.startswith("local-features"):
+        assert current_rows(world) == backfilled(world, state)
     for _ in killed_runs(world, state, name, command):
         faults = [each.file for each in check_lakehouse(world.settings).faults]
         assert faults in ([], ["_caches/formula_state.zip"] if state is STALE else [])

@@ -16,10 +16,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.catalog import ABSENCES, ACCEPTED_HOLES, FEEDS, HELD_BARS, MISSED_BARS, SPLITS
+from ingestion.catalog import (
+    ABSENCES,
+    ACCEPTED_HOLES,
+    FEEDS,
+    HELD_BARS,
+    MISSED_BARS,
+    OHLCV_1D,
+    SPLITS,
+)
 from ingestion.jobs.compute.formula_state import FILE
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import CacheFile, append_part, arrow_schema, list_parts, read_file
+from ingestion.lakehouse import (
+    CacheFile,
+    append_part,
+    arrow_schema,
+    created_at,
+    list_parts,
+    read_current,
+    read_file,
+)
 from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
@@ -30,7 +46,8 @@ SYMBOLS = [
     *("BINANCE:BTCUSDT", "NASDAQ:AAL", "NASDAQ:AAPL", "NASDAQ:ADBE", "NASDAQ:AMZN"),
     *("NASDAQ:COST", "NASDAQ:CSCO", "NASDAQ:FB"),
 ]
-HISTORY = timedelta(days=10)
+HISTORY = timedelta(days=14)
+"""So long that a month is over."""
 TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + timedelta(days=day) for day in (1, 2, 3))
 QUICKLY = ("--backoff", "0.01", "--read-timeout", "10", "--retries", "2")
 Content = dict[str, list[dict[str, object]]]
@@ -52,6 +69,8 @@ FURTHER = State("further", WEDNESDAY)
 """Wednesday's bars too, whose features are not computed: they go on from Tuesday's."""
 STALE = State("stale", WEDNESDAY)
 """The same, and what was kept on Tuesday is damaged."""
+RESTATED = State("restated", WEDNESDAY)
+"""Wednesday's bars, and another version of an old one."""
 NEWS = State("news", WEDNESDAY)
 """Wednesday's rows in the lakehouse too, and not in the online store."""
 ALL_KINDS = State("all-kinds", THURSDAY)
@@ -160,6 +179,9 @@ class World:
         kept = CacheFile(FILE, self.settings.lakehouse).path
         kept.write_bytes(kept.read_bytes()[:-1_000])
         self._save(STALE)
+        self.restore(FURTHER)
+        self._restate_a_bar()
+        self._save(RESTATED)
         self.restore(SERVED)
         self._a_day()
         self._save(NEWS)
@@ -173,6 +195,15 @@ class World:
         for job in ("data-ingest", "meta-ingest", "feature-ingest"):
             self.done(job, *self.scan)
         self.done("local-features")
+
+    def _restate_a_bar(self) -> None:
+        part = next(each for each in list_parts(self.settings.lakehouse, OHLCV_1D))
+        bar = read_current([part], OHLCV_1D).slice(0, 1)
+        for name in ("high", "close"):
+            place = bar.column_names.index(name)
+            bar = bar.set_column(place, bar.schema.field(name), pc.multiply(bar[name], 1.01))
+        bar = created_at(bar, self.at)
+        append_part(self.settings.lakehouse, OHLCV_1D, bar, "20210414T200000Z-restated")
 
     def _wait_for_a_split(self) -> None:
         """Append what takes weeks: a split ahead, a held and a missed bar, an absence, a hole."""
