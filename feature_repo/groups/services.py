@@ -71,4 +71,18 @@ SERVICES = [
         rank_by="Perf.3M",
         shown=["Perf.Y", "ATR", "relative_volume_10d_calc"],
     ),
+    Service(
+        "analyst_v1",
+        ["tv_analyst_1d"],
+        meaning="what analysts say, from when it was seen",
+        rank_by="target_upside",
+        shown=["recommendation_mark", "recommendation_total", "eps_surprise_percent_fq"],
+    ),
+    Service(
+        "fundamentals_v1",
+        ["tv_fundamentals_1d"],
+        meaning="fundamentals of the latest period, from when they were seen",
+        rank_by="market_cap_basic",
+        shown=["price_earnings_ttm", "return_on_equity", "debt_to_equity"],
+    ),
 ]

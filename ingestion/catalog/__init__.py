@@ -35,7 +35,7 @@ from ingestion.catalog.datasets import (
     UPDATE_MODE,
     WITHDRAWN,
 )
-from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
+from ingestion.catalog.model import Column, Dataset, Dtype, Excess, FeatureGroup
 from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 from ingestion.catalog.services import Service
 from ingestion.catalog.sources import FromBars, Scanner
@@ -63,6 +63,7 @@ __all__ = [
     "Condition",
     "Dataset",
     "Dtype",
+    "Excess",
     "FeatureGroup",
     "FromBars",
     "Identity",

@@ -63,6 +63,28 @@ class Dtype(Enum):
 
 
 @dataclass(frozen=True)
+class Excess:
+    """By how many percent a column is above another one of the same row.
+
+    Parameters
+    ----------
+    column, over
+        Their names, both of the same group.
+    same
+        Columns of texts that must be equal, such as two currencies; else there is no value.
+
+    Examples
+    --------
+    >>> Excess("price_target_average", "close", same=("currency", "target_currency")).over
+    'close'
+    """
+
+    column: str
+    over: str
+    same: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of a dataset, under the same name at every layer.
 
@@ -97,6 +119,15 @@ class Column:
     """Whether it only keeps its place: it is not asked for, and new rows have null there."""
     values: tuple[str, ...] = ()
     """All that a category can be; empty for a text, and for other types."""
+    label: bool = False
+    """Whether it names the period or the release that the reported columns of its row are of."""
+    reported: bool = False
+    """Whether it is as a company has reported it: no price and no exchange rate is in it.
+
+    A value that changes while no label does is a restatement, and is counted.
+    """
+    derived: Excess | None = None
+    """How it follows from other columns of its row; the scanner is not asked for it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", Dtype.of(self.dtype))
@@ -108,6 +139,8 @@ class Column:
             raise CatalogError(f"{self.name} is a {self.dtype.value} and has bounds: take them out")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise CatalogError(f"{self.name} has low {self.low:g} above high {self.high:g}")
+        if (self.reported or self.derived) and self.dtype is not Dtype.DOUBLE:
+            raise CatalogError(f"{self.name} is reported or derived: only a double can be")
         if self.values and self.dtype is not Dtype.STRING:
             raise CatalogError(f"{self.name} has values; only a string has a list of them")
 
@@ -231,6 +264,21 @@ class FeatureGroup(Dataset):
                 )
         if not self.features:
             raise CatalogError(f"{self.name} has no feature")
+        if any(each.reported for each in self.features) and not any(
+            each.label for each in self.features
+        ):
+            raise CatalogError(
+                f"{self.name} has reported columns and no label: say with label=True which column "
+                "names their period"
+            )
+        for column in self.features:
+            read = column.derived
+            for name in (read.column, read.over, *read.same) if read else ():
+                if name not in {each.name for each in self.features}:
+                    raise CatalogError(
+                        f"{column.name} in {self.name} is derived from {name!r}, which is none of "
+                        "its features"
+                    )
 
     def bound(self, columns: Mapping[str, Column]) -> FeatureGroup:
         """Return the group with columns in place of the names of formulas.

@@ -162,6 +162,8 @@ class Scanner(Source):
         >>> Scanner(frame="1h").column(Column("RSI[1]")).scanner
         'RSI[1]|60'
         """
+        if feature.derived is not None:
+            return replace(feature, scanner=None)
         name = (feature.scanner or feature.name).removesuffix(self._suffix)
         return replace(feature, scanner=f"{name}{self._suffix}")
 

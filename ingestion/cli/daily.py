@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestResult
     from ingestion.jobs.ingest.meta_ingest import MetaIngestResult
     from ingestion.jobs.ingest.scan import ScanRequest
+    from ingestion.jobs.ingest.snapshot_rows import Notes
     from ingestion.jobs.ingest.universe_ingest import UniverseIngestResult
     from ingestion.jobs.serve.materialize import MaterializeResult, ViewLoad
     from ingestion.jobs.serve.rebuild import RebuildResult
@@ -214,17 +215,24 @@ def ingest_text(result: FeatureIngestResult) -> str:
     stopped = result.quality.quarantined.num_rows if result.quality else 0
     quarantined = f", {stopped:,} of them quarantined" if stopped else ""
     unknown = _unknown(report.unknown_columns, "null in these rows")
-    bars = _bar_checks_text(result.bar_checks)
+    bars = _notes_text(result.notes)
     return (
         f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}{unknown}"
         f"{bars}\n{report}\n{result.part}"
     )
 
 
-def _bar_checks_text(checks: Mapping[str, int]) -> str:
-    """Return how many rows describe another bar than the one to expect; a flow shows this too."""
-    told = [f"{count:,} {check}" for check, count in checks.items() if check != "expected"]
-    return f"; bars not as expected (kept, see bar_check): {', '.join(told)}" if told else ""
+def _notes_text(notes: Notes) -> str:
+    """Return what is remarkable about rows that are published all the same; a flow shows it too."""
+    told = [
+        f"{count:,} {check}" for check, count in notes.bar_checks.items() if check != "expected"
+    ]
+    bars = f"; bars not as expected (kept, see bar_check): {', '.join(told)}" if told else ""
+    symbols = sorted({symbol for each in notes.restated.values() for symbol in each})
+    if not symbols:
+        return bars
+    values = sum(map(len, notes.restated.values()))
+    return f"{bars}; {values:,} reported values restated within their period: {some_of(symbols)}"
 
 
 def _unknown(columns: Sequence[str], consequence: str) -> str:

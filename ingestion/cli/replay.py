@@ -25,6 +25,13 @@ from ingestion.project import Project
     type=click.Path(path_type=Path),
     help="Folder with bars.parquet and symbols.csv; the sample if not given.",
 )
+@click.option(
+    "--recording",
+    "recordings",
+    multiple=True,
+    metavar="FILE",
+    help="Serve a recorded answer instead of bars, or one symbol's values: NASDAQ:AAPL=FILE.",
+)
 @click.option("--latency", type=between(0, 600), default=0.0, help="Seconds before each answer.")
 @click.option(
     "--fail",
@@ -33,11 +40,19 @@ from ingestion.project import Project
     metavar="FAULT",
     help="Misbehave: `empty:3` for the next three requests, `html@0.1` for one in ten.",
 )
-def replay_scanner_command(port: int, bars: Path | None, latency: float, faults: Any) -> None:
-    """Stand in for TradingView's scanner on this machine, over recorded bars."""
+def replay_scanner_command(
+    port: int, bars: Path | None, recordings: tuple[str, ...], latency: float, faults: Any
+) -> None:
+    """Stand in for TradingView's scanner on this machine, over recorded bars or answers."""
     from ingestion.replay import serve
 
-    serve(bars or sample_folder(), port=port, latency=latency, fail=faults)
+    serve(
+        bars or sample_folder(),
+        port=port,
+        latency=latency,
+        fail=faults,
+        recordings=recordings,
+    )
 
 
 @cli.command("demo")

@@ -5,6 +5,7 @@ demand in every way the scanner is known to. What it serves is real prices and, 
 publishes the technical columns of many symbols, columns computed from them by
 :mod:`ingestion.formulas`.
 
+``recordings``  recorded answers, served as they are where no bars are
 ``panel``     bars and their columns, and which of them are known at an instant
 ``protocol``  from a request's body to an answer's document
 ``faults``    the ways to fail, and the plan that says when
@@ -12,7 +13,17 @@ publishes the technical columns of many symbols, columns computed from them by
 """
 
 from ingestion.replay.faults import FAULTS, FaultPlan
-from ingestion.replay.panel import Panel
+from ingestion.replay.panel import Panel, asked_columns
+from ingestion.replay.recordings import read_recording, read_recordings
 from ingestion.replay.server import ReplayScanner, serve
 
-__all__ = ["FAULTS", "FaultPlan", "Panel", "ReplayScanner", "serve"]
+__all__ = [
+    "FAULTS",
+    "FaultPlan",
+    "Panel",
+    "ReplayScanner",
+    "asked_columns",
+    "read_recording",
+    "read_recordings",
+    "serve",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.base.errors import InputError
+from ingestion.catalog import Catalog
 from ingestion.formulas import LOCAL, SHIPPED, compute
 from ingestion.markets.hours import ClosingRule, bar_closes, hours_of, time_zone
 
@@ -36,6 +38,14 @@ COLUMNS = frozenset(
 """Every column that any panel serves."""
 UNLISTED = frozenset({"name", "description", "timezone"})
 """Those that the scanner's ``metainfo`` lacks though they are served."""
+
+
+@cache
+def asked_columns() -> frozenset[str]:
+    """Return every name that a shipped group asks for, whether it runs or not."""
+    catalog = Catalog.load(formulas=lambda: SHIPPED)
+    groups = (*catalog.groups, *catalog.others)
+    return frozenset(each.scanner for group in groups for each in group.scanned if each.scanner)
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,25 @@ class Panel:
         columns |= {"time": opens.tolist(), "last_bar_update_time": closes.tolist()}
         return cls(instruments, closes, _Columns(columns, bars))
 
+    @classmethod
+    def from_rows(cls, rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]) -> Panel:
+        """Serve recorded rows as they are, at every instant; what a row lacks is null.
+
+        Parameters
+        ----------
+        rows
+            By symbol, JSON values by column.
+        columns
+            Further names that are served.
+        """
+        names = set(columns).union(*rows.values())
+        instruments = [
+            Instrument(symbol, _market_of(symbol), dict.fromkeys(names) | dict(values), 0, 1)
+            for symbol, values in rows.items()
+        ]
+        nulls: Mapping[str, list[Any]] = {name: [None] for name in COLUMNS}
+        return cls(instruments, np.zeros(1, dtype=np.int64), nulls)
+
     def with_aliases(self, count: int, exchange: str = "BENCH") -> Panel:
         """Return a panel of ``count`` symbols that repeat these under other names."""
         originals = list(self._instruments.values())
@@ -224,6 +253,13 @@ class Panel:
         """Return a bar's JSON values."""
         about = self._instruments[symbol].about
         return [about[name] if name in about else self._columns[name][row] for name in columns]
+
+
+def _market_of(symbol: str) -> str:
+    """Return the market in which a symbol of unknown bars is listed, by its exchange's hours."""
+    rule = hours_of(symbol).rule
+    markets = {ClosingRule.MIDNIGHT_UTC: "crypto", ClosingRule.NEW_YORK_ROLL: "forex"}
+    return "coin" if symbol.startswith("CRYPTO:") else markets.get(rule, "america")
 
 
 def _instrument(symbol: str, about: Mapping[str, str], first: int, end: int) -> Instrument:

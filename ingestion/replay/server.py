@@ -25,7 +25,8 @@ from ingestion.base.errors import InputError
 from ingestion.replay import faults, protocol
 from ingestion.replay.faults import FaultPlan
 from ingestion.replay.filters import BadQuestion
-from ingestion.replay.panel import Panel
+from ingestion.replay.panel import Panel, asked_columns
+from ingestion.replay.recordings import read_recordings
 
 _LOOPBACK = "127.0.0.1"
 _UNKNOWN_FIELD_BODY = b'{"totalCount":0,"error":"Unknown field \\"RSI\\"","data":null}'
@@ -108,16 +109,30 @@ class ReplayScanner:
         self._thread.join()
 
 
-def serve(folder: Path, *, port: int, latency: float, fail: Iterable[str]) -> None:
+def serve(
+    folder: Path,
+    *,
+    port: int,
+    latency: float,
+    fail: Iterable[str],
+    recordings: Iterable[str] = (),
+) -> None:
     """Serve a folder's bars until SIGINT or SIGTERM; say where on stderr.
+
+    Parameters
+    ----------
+    recordings
+        Recorded answers to serve in their place; see :func:`read_recordings`.
 
     Raises
     ------
     InputError
-        If the folder has no bars, a fault has no such name, or the port is taken.
+        If the folder has no bars, a recording cannot be read, a fault has no such name, or the
+        port is taken.
     """
     plan = FaultPlan.parse(fail)
-    panel = Panel.from_folder(folder)
+    recorded = read_recordings(recordings)
+    panel = Panel.from_rows(recorded, asked_columns()) if recorded else Panel.from_folder(folder)
     try:
         scanner = ReplayScanner(panel, latency=latency, plan=plan, port=port, record=False)
     except OSError as error:

@@ -131,7 +131,7 @@ def test_rows_of_a_frame_are_kept_and_marked(settings: Project, sample_panel: Pa
         None if text is None else _utc(text) for text in BARS[frame].values()
     ]
     assert rows[0]["RSI[1]"] == 40.5 + 11
-    assert dict(result.bar_checks) == dict.fromkeys(MARKS[frame], 1)
+    assert dict(result.notes.bar_checks) == dict.fromkeys(MARKS[frame], 1)
     assert f"bars not as expected (kept, see bar_check): 1 {MARKS[frame][1]}" in ingest_text(result)
 
 

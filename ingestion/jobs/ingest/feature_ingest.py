@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,8 +12,7 @@ import pyarrow as pa
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import FEEDS, UPDATE_MODE, Dtype, FeatureGroup
-from ingestion.catalog.sources import BarCheck
+from ingestion.catalog import FEEDS, UPDATE_MODE, FeatureGroup
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
     Progress,
@@ -23,18 +21,16 @@ from ingestion.jobs.ingest.scan import (
     Scans,
     refuse_unless_enough,
 )
+from ingestion.jobs.ingest.snapshot_rows import Notes, notes_on, rows_of
 from ingestion.lakehouse import (
     Lakehouse,
     Part,
     RunFile,
     append_part,
-    arrow_schema,
     created_at,
     newest_between,
 )
 from ingestion.markets.feeds import Feeds
-from ingestion.markets.frames import bar_check
-from ingestion.markets.hours import feed_delay
 from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.check import CheckReport
@@ -65,8 +61,8 @@ class FeatureIngestResult:
     """None if every symbol had a row inside the resume window."""
     quality: CheckReport | None = None
     """None likewise."""
-    bar_checks: Mapping[str, int] = field(default_factory=dict)
-    """Rows by :class:`~ingestion.catalog.sources.BarCheck`, of a group with a frame of its own."""
+    notes: Notes = field(default_factory=Notes)
+    """What is remarkable about rows that are published all the same."""
 
 
 def feature_ingest(
@@ -106,7 +102,7 @@ def feature_ingest(
         scans = scans or Scans(project, request, [table], progress)
         scanned = scans.table(group.name)
         snapshot, resumed = _without_recent(scanned, table.recent)
-        rows, known_at = _table(group, snapshot, scanned.known_at), scanned.known_at
+        rows, known_at = rows_of(group, snapshot, scanned.known_at), scanned.known_at
         scanned = scanned._replace(snapshot=snapshot)
         report = CoverageReport.of(run.id, request, scanned, resumed)
         feeds = Feeds(project.lakehouse)
@@ -121,8 +117,8 @@ def feature_ingest(
             fewest = max(1, covered - report.resumed)
             checked = check_at_door(project, group, rows, run.id, fewest=fewest, feeds=feeds)
             told |= {"quality": checked, "verdict": checked.verdict}
-        checks = _bar_checks(rows)
-        run.tell(**told, **({"bar_checks": checks} if checks else {}))
+        notes = notes_on(project.lakehouse, group, checked.accepted if checked else rows)
+        run.tell(**told, **notes.told)
         refuse_unless_enough(report, run)
         part = None
         if checked is not None:
@@ -134,7 +130,7 @@ def feature_ingest(
             # The checks took their time; `known_at` is later where the clock was set back.
             accepted = created_at(checked.accepted, max(clock.now(), known_at))
             part = append_part(project.lakehouse, group, accepted, run.id)
-    return FeatureIngestResult(report, run.receipt, part, checked, checks)
+    return FeatureIngestResult(report, run.receipt, part, checked, notes)
 
 
 def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
@@ -195,73 +191,6 @@ def _modes(snapshot: Snapshot) -> dict[str, str | None]:
     place = snapshot.columns.index(UPDATE_MODE)
     cells = ((symbol, row[place]) for symbol, row in snapshot.rows.items())
     return {symbol: cell if isinstance(cell, str) else None for symbol, cell in cells}
-
-
-def _table(group: FeatureGroup, snapshot: Snapshot, known_at: datetime) -> pa.Table:
-    """Return the snapshot's rows in the group's schema, all stamped with one instant."""
-    size = len(snapshot.rows)
-    stamped = {
-        "timestamp": pa.repeat(int(known_at.timestamp()), size),
-        "symbol": pa.array(list(snapshot.rows), pa.string()),
-        "event_timestamp": [known_at] * size,
-        "created_timestamp": [max(clock.now(), known_at)] * size,
-    }
-    if any(column.name == _BAR_CHECK for column in group.columns):
-        stamped[_BAR_CHECK] = pa.array(_checked_bars(group, snapshot, known_at), pa.string())
-    values = zip(*snapshot.rows.values(), strict=True) if size else [()] * len(snapshot.columns)
-    scanned = {
-        column.name: pa.array(cells, _SCANNED_TYPES[column.dtype])
-        for column, cells in zip(snapshot.columns, values, strict=True)
-    }
-    schema = arrow_schema(group)
-    columns = stamped | scanned
-    return pa.table(
-        [
-            pa.array(columns[field.name]).cast(field.type)
-            if field.name in columns
-            else pa.nulls(size, field.type)  # retired
-            for field in schema
-        ],
-        schema=schema,
-    )
-
-
-def _checked_bars(
-    group: FeatureGroup, snapshot: Snapshot, known_at: datetime
-) -> Iterator[BarCheck]:
-    """Yield for each row whether it describes the bar to expect."""
-    names = [column.name for column in snapshot.columns]
-    bar, mode = names.index("bar_timestamp"), names.index(UPDATE_MODE.name)
-    last = int(known_at.timestamp())
-    for symbol, row in snapshot.rows.items():
-        opened, feed = row[bar], row[mode]
-        asked_at = int(snapshot.asked_at.get(symbol, known_at).timestamp())
-        yield bar_check(
-            symbol,
-            group.source.frame,
-            opened // 1_000_000 if isinstance(opened, int) else None,
-            asked_at,
-            last,
-            feed_delay(feed if isinstance(feed, str) else None),
-        )
-
-
-def _bar_checks(rows: pa.Table) -> dict[str, int]:
-    if _BAR_CHECK not in rows.column_names:
-        return {}
-    count = Counter(rows[_BAR_CHECK].to_pylist())
-    return {check: count[check] for check in BarCheck if count[check]}
-
-
-_BAR_CHECK = "bar_check"
-
-_SCANNED_TYPES = {
-    Dtype.DOUBLE: pa.float64(),
-    Dtype.INT64: pa.int64(),
-    Dtype.BOOL: pa.bool_(),
-    Dtype.TIMESTAMP: pa.int64(),
-    Dtype.STRING: pa.string(),
-}
 
 
 def _refuse_same_second(
