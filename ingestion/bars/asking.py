@@ -8,8 +8,10 @@ networks are; an HTTP error does only if its status says so, and its ``Retry-Aft
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -101,11 +103,12 @@ def _ask_once(source: BarSource, place: str, request: BarRequest) -> Answer:
     answer = Answer(source, request, clock.now(), place)
     tables: list[Yielded] = []
     try:
-        several = source.tables(request)
-        if isinstance(several, BarTable):  # forgivable: one table in place of a list of one
-            several = [several]
-        for table in several:
-            tables.append(Yielded(table, _line(several, path)))
+        with redirect_stdout(sys.stderr):  # where a command prints its JSON object alone
+            several = source.tables(request)
+            if isinstance(several, BarTable):  # forgivable: one table in place of a list of one
+                several = [several]
+            for table in several:
+                tables.append(Yielded(table, _line(several, path)))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the source's own, whatever it is
         problem = _hidden().hide(" ".join(what_happened(error, path).split()))
         is_down, wait = _may_pass(error)

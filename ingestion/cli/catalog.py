@@ -89,7 +89,11 @@ def check_text(checked: CheckedCatalog) -> str:
     """Return what is wrong, one line each; or that nothing is."""
     if not checked.problems:
         universes = f", {checked.universes} universes" if checked.universes else ""
-        sources = f", {checked.sources} bar sources" if checked.sources else ""
+        sources = (
+            f", {checked.sources} bar source{'s' * (checked.sources > 1)}"
+            if checked.sources
+            else ""
+        )
         more = f"{universes}{sources}"
         return f"{checked.groups} groups{more} and {checked.services} services are sound"
     return "\n".join(checked.problems)

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from ingestion.base.errors import TvfeastError
 from ingestion.catalog import HELD_BARS, OHLCV_1D
 from ingestion.cli.commands import cli
+from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 
@@ -610,3 +611,87 @@ def test_dates_in_the_wrong_order_are_refused(world: World) -> None:
     result = world.fetch(COIN, words=("--from", "2021-06-01", "--to", "2021-05-01"))
     assert result.exit_code == 2
     assert date(2021, 6, 1).isoformat() in str(result.exception)
+
+
+def test_a_fetch_that_was_killed_while_it_wrote_is_completed_by_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: Callable[[datetime], None]
+) -> None:
+    """A restated past is half written: values leap between the dates until the rest is there."""
+    import ingestion.bars.writing as writing
+
+    world.write(GOOD)
+    assert world.fetch(COIN, words=("--from", "2021-05-24")).exit_code == 0
+    world.write("def tables(want):\n    yield bars(want, price=30.0)")
+    monkeypatch.setattr(writing, "PARTS_AT_ONCE", 2)
+    append, calls = writing.append_parts, iter(range(9))
+
+    def killed(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return append(*arguments)
+
+    monkeypatch.setattr(writing, "append_parts", killed)
+    words = ("--from", "2021-05-24", "--restate")
+    assert world.fetch(COIN, words=words).exit_code == 1
+    monkeypatch.setattr(writing, "append_parts", append)
+    closes = [row["close"] for row in world.rows()]
+    assert (closes.count(30), closes.count(10)) == (4, 5)
+    (half,) = half_imports(Project.from_environment().lakehouse)
+    assert str(half).startswith("fetch-bars, run")
+    assert f"repeat it with the same --source and symbols: mine {COIN}" in str(half)
+    at(NOW + timedelta(days=1))
+    assert world.fetch(COIN, words=("--restate",)).exit_code == 0
+    assert {row["close"] for row in world.rows()} == {30}
+    assert not half_imports(Project.from_environment().lakehouse)
+
+
+def test_everything_that_follows_works_on_fetched_bars(world: World) -> None:
+    world.write(GOOD)
+    assert world.fetch(COIN).exit_code == 0
+    assert world.run("backfill", "--from", "2021-01-01", "--to", "2021-12-31").exit_code == 0
+    assert world.run("verify").exit_code == 0
+    assert world.run("verify", "--lookahead").exit_code == 0
+    stories = json.loads(world.run("explain", COIN, "returns_1d", "--json").stdout)["stories"]
+    assert stories[0]["versions"][0]["value"] == 0
+    assert json.loads(world.run("status", "--json").stdout)["bars"]["markets"]
+    assert world.run("compact", "--before", "2021-06-02").exit_code == 0
+    assert {row["source"] for row in world.rows()} == {"fetch:mine"}
+
+
+def test_what_a_source_prints_does_not_disturb_the_json(world: World) -> None:
+    world.write("def tables(want):\n    print('page 1')\n    yield bars(want)")
+    result = world.fetch(COIN)
+    assert json.loads(result.stdout)["written"] == 9
+    assert "page 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("frame", "days"),
+    [
+        # As data frames of several instruments come: two levels of names, a local midnight.
+        (
+            "pd.DataFrame({(n, 'AAPL'): [1.0, 1.1] for n in ('Open', 'High', 'Low', 'Close')}, "
+            "index=pd.DatetimeIndex(['2021-05-24', '2021-05-25'], tz='America/New_York'))",
+            ["05-24", "05-25"],
+        ),
+        (
+            "pd.DataFrame({'t': [1621866600, None, 'soon'], 'o': 1.0, 'h': 1.0, 'l': 1.0, "
+            "'c': 1.0})",
+            ["05-24"],
+        ),
+        (
+            "pd.DataFrame({'date': ['2021-05-24', '2021-05-25', '2021-05-26'], 'open': 1, "
+            "'high': [1, float('inf'), 1], 'low': 1, 'close': [1, 1, 'n/a']})",
+            ["05-24"],
+        ),
+    ],
+)
+def test_of_a_data_frame_the_good_rows_are_taken(world: World, frame: str, days: list[str]) -> None:
+    world.write(
+        "def tables(want):\n    import pandas as pd\n"
+        f"    yield BarTable({frame}, symbol=want.symbol)"
+    )
+    result = world.fetch(A)
+    assert result.exit_code in (0, 3), result.exception
+    assert world.days(A) == days
+    assert json.loads(result.stdout.splitlines()[0])["written"] == len(days)

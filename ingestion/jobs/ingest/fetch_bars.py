@@ -38,7 +38,7 @@ OVERLAP = timedelta(days=7)
 """How far before the end of the last fetch the next one begins."""
 _ROWS_AT_ONCE = 200_000
 _SECONDS_AT_ONCE = 300.0
-_PATIENCE, _STEP = 600.0, 2.0
+_PATIENCE, _STEP = 30.0, 1.0
 """Seconds to wait for another run to end, and between two looks."""
 
 
@@ -142,7 +142,7 @@ def fetch_bars(
     NothingFetched
         If nothing came at all.
     LakehouseLocked
-        If another run writes for longer than ten minutes.
+        If another run writes for longer than half a minute.
     """
     source = project.catalog.source(request.source)
     place = project.catalog.place(source)
