@@ -5,9 +5,9 @@ when we saw them, is the only honest stamp. Whoever trains on them knows them fr
 from when an analyst wrote them.
 
 Bounds and what is said of them rest on recorded answers: ``recommendation_mark`` is 1 (buy) to 3
-(sell), (buy + 1.5 over + 2 hold + 2.5 under + 3 sell) ÷ total, in 7 of 7 rows; surprises have been
--737 to 580 % (2026-04-06, 222 rows, 39 % of them without one), so they have no bounds. There is no
-limit on nulls: of funds, currencies and coins all of it is null.
+(sell), (buy + 1.5 over + 2 neutral + 2.5 under + 3 sell) ÷ total, in 7 of 7 rows; surprises
+have been -737 to 580 % (2026-04-06, 222 rows, 39 % without one), so they have no bounds. There is
+no limit on nulls: of funds, currencies and coins all of it is null.
 """
 
 from ingestion.catalog import Column, Excess, FeatureGroup, PerColumn, Quality, Scanner
@@ -15,7 +15,7 @@ from ingestion.catalog import Column, Excess, FeatureGroup, PerColumn, Quality, 
 SAYS = {
     "buy": "buy",
     "over": "overweight",
-    "hold": "hold",
+    "hold": "neither",
     "under": "underweight",
     "sell": "sell",
     "total": "any of these",

@@ -183,7 +183,7 @@ def test_a_reported_value_that_changes_within_its_period_is_a_restatement(settin
             results.append(feature_ingest(replace(settings, scanner_url=scanner.url), request))
     assert not results[0].notes.restated
     assert dict(results[1].notes.restated) == {"return_on_equity": ("NYSE:RESTATED",)}
-    receipt = json.loads(results[1].receipt.read_bytes())
+    receipt = json.loads(results[1].receipt.read())
     assert receipt["restated"] == {"return_on_equity": ["NYSE:RESTATED"]}
 
 
