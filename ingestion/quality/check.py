@@ -32,6 +32,7 @@ from ingestion.quality.rules import (
     Mask,
     Parted,
     all_quarantined,
+    may_be_broken,
     null_shares,
     part,
     row_rules,
@@ -125,8 +126,8 @@ def check_rows(
     """Judge the rows of one batch.
 
     1. Columns and types; if they are others, nothing else can be judged.
-    2. Row by row, by Great Expectations: nulls, bounds, values, sums, order, uniqueness. And the
-       share of nulls of all rows.
+    2. Row by row: nulls, bounds, values, sums, order, uniqueness. And the share of nulls of all
+       rows. Great Expectations judges where a rule may be broken.
     3. Of the rows that are left, the batch's figures: how many, how old, how different from before.
 
     Parameters
@@ -134,7 +135,8 @@ def check_rows(
     rows
         At most one row per symbol where figures are to mean anything; in any order.
     engine
-        Used for this batch; a new one if none is given.
+        Judges the batch in any case; without one, a batch that breaks nothing does not wait for the
+        import of Great Expectations.
     """
     context = context or CheckContext()
     if faults := list(_schema_faults(group, rows)):
@@ -143,7 +145,9 @@ def check_rows(
     if rows.num_rows < group.quality.judged_from:
         skipped = [too_few(each.check, rows.num_rows, "rows", group) for each in shares]
         shares = ()
-    broken = (engine or Engine()).judge(group.name, rows, rules, shares)
+    if engine is None and any(may_be_broken(each, rows) for each in (*rules, *shares)):
+        engine = Engine()
+    broken = engine.judge(group.name, rows, rules, shares) if engine else []
     parted = part(
         rows, {each.check: _mask(each, rows) for each in broken if each.level is Level.ROW}
     )

@@ -1,7 +1,8 @@
 """What the rows of a feature group must fulfil, derived from the catalog: each rule declared once.
 
-Great Expectations judges a day's batch by each rule's ``expectation``. Millions of rows of history
-are judged by its ``broken``, on whole columns. Rows are parted by the rules that they break.
+Each is a rule's ``expectation`` for Great Expectations, and its ``broken`` on whole columns, which
+judges millions of rows of history, and whether a day's batch breaks anything at all. Rows are
+parted by the rules that they break.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LARGEST = sys.float_info.max
 """The largest finite number: the bound of a column that must only be finite."""
 _MICROSECONDS = 1e6
+_ROUNDING = 1e-9
 FAILED = "failed"
 """Column of quarantined rows: the names of the checks that the row broke."""
 
@@ -166,6 +168,13 @@ def null_shares(group: FeatureGroup) -> tuple[Rule, ...]:
         (column.name, group.quality.max_null_share.of(column.name)) for column in group.served
     )
     return tuple(present(name, limit) for name, limit in limits if limit is not None)
+
+
+def may_be_broken(rule: Rule, rows: pa.Table) -> bool:
+    """Return whether rows break a rule, or are as near to that as a rounding."""
+    broken = rule.broken(rows)
+    allowed = 1 - float(str(rule.arguments.get("mostly", 1)))
+    return bool(broken.any()) and float(broken.mean()) > allowed - _ROUNDING
 
 
 def violations(group: FeatureGroup, rows: pa.Table) -> dict[str, Mask]:

@@ -27,7 +27,15 @@ from ingestion.quality.check import CheckContext, CheckReport, check_rows
 from ingestion.quality.engine import Engine
 from ingestion.quality.figures import Figure
 from ingestion.quality.history import History
-from ingestion.quality.rules import FAILED, Level, part, row_rules, violations
+from ingestion.quality.rules import (
+    FAILED,
+    Level,
+    may_be_broken,
+    part,
+    present,
+    row_rules,
+    violations,
+)
 from tests.declared import GROUPS, LOCAL_1D, TV_TECHNICALS_1D
 
 GROUP = TV_TECHNICALS_1D
@@ -285,7 +293,7 @@ def test_great_expectations_and_the_vectorised_rules_judge_alike(faults: Any, re
     vectorised = {
         check: np.flatnonzero(mask).tolist() for check, mask in violations(GROUP, rows).items()
     }
-    report = check_rows(GROUP, rows)
+    report = check_rows(GROUP, rows, engine=Engine())
     judged = {each.check: each for each in report.failures if each.level is Level.ROW}
     assert {check: each.rows for check, each in judged.items()} == {
         check: len(positions) for check, positions in vectorised.items()
@@ -294,6 +302,16 @@ def test_great_expectations_and_the_vectorised_rules_judge_alike(faults: Any, re
     for check, positions in vectorised.items():
         assert list(judged[check].symbols) == [symbols[position] for position in positions]
     assert sorted(_keys(report.accepted) + _keys(report.quarantined)) == sorted(_keys(rows))
+
+
+@pytest.mark.parametrize("nulls", [0, 4, 5, 6, 20])
+def test_great_expectations_is_asked_where_a_share_of_nulls_may_be_too_large(nulls: int):
+    limit = 0.25
+    rows = pa.table({"x": pa.array([None] * nulls + [1.0] * (20 - nulls), pa.float64())})
+    rule = present("x", limit)
+    broken = Engine().judge("x", rows, [], [rule])
+    assert bool(broken) == (nulls > 5)
+    assert may_be_broken(rule, rows) == (nulls >= 5)
 
 
 EVERY_TYPE = FeatureGroup(
@@ -391,6 +409,18 @@ def test_great_expectations_is_imported_by_no_module_but_when_it_judges():
         "import ingestion.jobs.ingest.feature_ingest\n"
         "import ingestion.quality.gate, ingestion.cli.checks\n"
         "sys.exit('great_expectations' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_batch_that_breaks_nothing_does_not_wait_for_the_import():
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from tests.quality.test_check_rows import GROUP, check_rows, spoiled, technicals\n"
+        "assert not check_rows(GROUP, technicals(30)).failures\n"
+        "early = 'great_expectations' in sys.modules\n"
+        "assert check_rows(GROUP, spoiled(technicals(30), {'RSI': {3: 101.0}})).failures\n"
+        "sys.exit(early or 'great_expectations' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
