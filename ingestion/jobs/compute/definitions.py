@@ -61,6 +61,15 @@ class _Told:
     """Whether all stored rows were then as these formulas compute them."""
 
 
+def computed_formulas(project: Project) -> list[BarFormula]:
+    """Return the formulas of all groups that are computed from bars, each once.
+
+    Their order, that of the groups, is also that of what is kept for the next bars.
+    """
+    names = (name for group in project.catalog.computed for name in _names(group))
+    return [project.formulas[name] for name in dict.fromkeys(names)]
+
+
 def changed_formulas(project: Project) -> list[ChangedFormula]:
     """Return the formulas that compute something else than stored rows contain.
 
@@ -72,7 +81,7 @@ def changed_formulas(project: Project) -> list[ChangedFormula]:
     InputError
         If a formula raises an exception.
     """
-    return _changed(project, _told(project.lakehouse), definition_marks(_formulas(project)))
+    return _changed(project, _told(project.lakehouse), definition_marks(computed_formulas(project)))
 
 
 def mark_definitions(project: Project, run: Run, *, refuse: bool = False) -> frozenset[str]:
@@ -88,7 +97,7 @@ def mark_definitions(project: Project, run: Run, *, refuse: bool = False) -> fro
     GateRefused
         As asked.
     """
-    marks, told = definition_marks(_formulas(project)), _told(project.lakehouse)
+    marks, told = definition_marks(computed_formulas(project)), _told(project.lakehouse)
     changed = _changed(project, told, marks)
     if changed and refuse:
         raise GateRefused("; ".join(map(str, changed)))
@@ -163,13 +172,8 @@ def _changed(
     ]
 
 
-def _formulas(project: Project) -> list[BarFormula]:
-    names = {name for group in project.catalog.computed for name in _names(group)}
-    return [each for name, each in project.formulas.items() if name in names]
-
-
-def _names(group: FeatureGroup) -> set[str]:
-    return {column.name for column in group.features if not column.retired}
+def _names(group: FeatureGroup) -> list[str]:
+    return [column.name for column in group.features if not column.retired]
 
 
 def _told(lakehouse: Lakehouse) -> list[_Told]:

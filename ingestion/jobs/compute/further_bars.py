@@ -26,6 +26,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.formulas.carry import OtherReads
 from ingestion.formulas.incremental import Kept, Plan, begin_table, go_on_table
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
+from ingestion.jobs.compute.definitions import computed_formulas
 from ingestion.jobs.compute.formula_state import (
     NOT_KEPT,
     FormulaState,
@@ -77,7 +78,7 @@ def compute_further(
         If everything must be computed from all bars; nothing was published then.
     """
     lakehouse, head = project.lakehouse, state.head
-    plan = Plan(tuple(publication.formulas), frozenset(head.whole))
+    plan = Plan(tuple(computed_formulas(project)), frozenset(head.whole))
     _check_formulas(plan, head.marks)
     seen = Seen.look(project, head.seen)
     seen.check(head.seen)

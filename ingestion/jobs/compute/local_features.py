@@ -29,6 +29,7 @@ from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
 from ingestion.jobs.compute.definitions import (
     BACKFILL_FILE,
     changed_formulas,
+    computed_formulas,
     mark_definitions,
 )
 from ingestion.jobs.compute.formula_state import FormulaState, Seen, StateUse, StateWriter, Unfit
@@ -277,7 +278,7 @@ def _compute_all(
         lakehouse, everything, seen.of[OHLCV_1D.name], run.scratch("by_symbol")
     )
     attendance, symbols = Attendance(everything[0].date, everything[-1].date), SymbolTable()
-    plan = plan_of(publication.formulas, SHIPPED)
+    plan = plan_of(computed_formulas(project), SHIPPED)
     with (
         Spill(run.scratch("symbols")) as of_symbols,
         Spill(run.scratch("months")) as months,

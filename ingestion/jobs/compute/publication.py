@@ -14,10 +14,8 @@ import pyarrow as pa
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
-from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
 from ingestion.catalog import FeatureGroup
-from ingestion.formulas import BarFormula
 from ingestion.jobs.compute.changes import Changes, changes_of, row_keys
 from ingestion.jobs.compute.transpose import Names, stamped
 from ingestion.lakehouse import (
@@ -59,11 +57,6 @@ class Publication:
         self._run = run
         self.groups = [_Group(project, run, each, changed) for each in project.catalog.computed]
 
-    @property
-    def formulas(self) -> list[BarFormula]:
-        """The formulas of all groups, each once."""
-        return list({each.name: each for group in self.groups for each in group.formulas}.values())
-
     def publish(self, newest: date, months: Spill, names: Names, holes: OpenHoles) -> None:
         """Write what is not stored yet of the rows of some months.
 
@@ -86,30 +79,12 @@ class Publication:
                 refuse_unless_accepted(group.refused, self._run)
 
 
-def formulas_of(project: Project, group: FeatureGroup) -> list[BarFormula]:
-    """Return the formulas that a group's features are, but for retired ones.
-
-    Raises
-    ------
-    InputError
-        If there is no formula of a feature's name.
-    """
-    names = [column.name for column in group.features if not column.retired]
-    if unknown := [name for name in names if name not in project.formulas]:
-        raise InputError(
-            f"{group.name} has the feature {unknown[0]}, and no formula is called so: declare one "
-            f"in a file of {project.feast_repository / 'formulas'}"
-        )
-    return [project.formulas[name] for name in names]
-
-
 class _Group:
     """What a run writes of one group, and how much it was."""
 
     def __init__(
         self, project: Project, run: Run, group: FeatureGroup, changed: frozenset[str]
     ) -> None:
-        self.formulas = formulas_of(project, group)
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
         self.rows_defined = 0
         self.refused: CheckReport | None = None
