@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Rank only the symbols of this file, instead of all with a fresh row.",
 )
+@click.option("--universe", help="Rank only the members of this universe, as known then.")
 @click.option(
     "--max-bar-age",
     type=DURATION,
@@ -67,6 +68,8 @@ def select_command(
     """Rank the candidates by a feature."""
     from ingestion.jobs.serve.select import SelectRequest, select
 
+    if candidates and arguments["universe"]:
+        raise InputError("name --candidates FILE or --universe NAME, not both")
     symbols = candidates_of(candidates).symbols if candidates else None
     request = SelectRequest(
         symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
@@ -169,6 +172,9 @@ def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
 )
 @click.option("--candidates", type=click.Path(path_type=Path), help="Label only these symbols.")
 @click.option(
+    "--universe", help="Keep only labels of symbols that were in this universe at their time."
+)
+@click.option(
     "--universe-as-of",
     is_flag=True,
     help="Label only decisions on symbols that were active then, as meta-ingest observed.",
@@ -190,6 +196,7 @@ def training_set_command(
     labels: Path | None,
     target: str | None,
     candidates: Path | None,
+    universe: str | None,
     **arguments: Any,
 ) -> None:
     """Join labels to the features that were known at their time."""
@@ -202,18 +209,40 @@ def training_set_command(
     told: dict[str, Any] | None = None
     if span["universe_as_of"] and target is None:
         raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
+    if span["universe_as_of"] and universe is not None:
+        raise InputError("name --universe NAME or --universe-as-of, not both")
     if labels is not None and target is None:
         given: Any = labels
         service = service or project.catalog.default_service("labels").name
     elif target is not None and labels is None:
-        made = _labels(project, target, candidates, **span)
+        made = _labels(
+            project,
+            target,
+            candidates,
+            universe=universe,
+            as_recorded=arguments["as_recorded"],
+            **span,
+        )
         given = made.labels.table
         service = service or project.catalog.default_service("target").name
         told = {"target": target, "candidates": candidates, **span, **plain(made)}
+        told |= {"universe": universe}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
-    request = TrainingSetRequest(labels=given, service=service, made=told, **arguments)
+    request = TrainingSetRequest(
+        labels=given,
+        service=service,
+        made=told,
+        universe=None if made else universe,
+        **arguments,
+    )
     result = training_set(project, request)
+    if result.unknown and result.of_members:
+        from ingestion.jobs.serve.targets import survivors_warning
+
+        decided = result.rows + result.outside
+        warning = survivors_warning(result.of_members, result.unknown, decided)
+        click.echo(f"warning: {warning}", err=True)
     show(as_json, result, lambda result: training_text(result, made))
 
 
@@ -231,7 +260,7 @@ def _labels(project: Project, target: str, candidates: Path | None, **span: Any)
 
 def training_text(result: TrainingSetResult, made: TrainingLabels | None = None) -> str:
     """Return a training set's outcome for people."""
-    dropped = ""
+    dropped = f" ({result.outside:,} of others left out)" if result.outside else ""
     if made is not None:
         counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
         dropped = f" of {made.labels.decisions:,} decisions"

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
+from ingestion.datasets.membership import Choice
 from ingestion.datasets.series import INSTANT, MICROSECONDS, Series, read_series
-from ingestion.datasets.universe import Universe
 
 Entry: TypeAlias = Literal["open", "close"]
 """Where the position is entered: at the next session's open, or at the decision's own close."""
@@ -79,6 +79,8 @@ class Labels:
     """Bars that closed in the range; each is a row of ``table`` or counted in ``dropped``."""
     dropped: dict[DropReason, int]
     """Rows by reason; every reason is there."""
+    unknown: int = 0
+    """Decisions at whose time it is not known which symbols could be chosen: all count as such."""
 
 
 def forward_returns(
@@ -89,7 +91,7 @@ def forward_returns(
     first: date,
     last: date,
     max_gap: timedelta | None = MAX_GAP,
-    universe: Universe | None = None,
+    universe: Choice | None = None,
     newest: datetime | None = None,
 ) -> Labels:
     """Label every decision of a date range with its forward return.
@@ -171,8 +173,9 @@ def forward_returns(
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         returns = series.close[left] * split / price - 1
 
-    outside = np.zeros(len(rows), dtype=bool)
+    outside, unknown = np.zeros(len(rows), dtype=bool), 0
     if universe is not None:
+        unknown = int(np.count_nonzero(~universe.is_known(series.closed[rows])))
         outside = ~universe.was_active(series.names, series.codes[rows], series.closed[rows])
     problems = {
         DropReason.NOT_ACTIVE: outside,
@@ -190,7 +193,7 @@ def forward_returns(
         "label_start_timestamp": pa.array(start[kept]).cast(INSTANT),
         "label_end_timestamp": pa.array(series.closed[left[kept]]).cast(INSTANT),
     }
-    return Labels(target, pa.table(columns), len(rows), dropped)
+    return Labels(target, pa.table(columns), len(rows), dropped, unknown)
 
 
 def longest_window(sessions: int, max_gap: timedelta = MAX_GAP) -> timedelta:
@@ -265,6 +268,7 @@ class LabelCollection:
     def __init__(self) -> None:
         self.decisions = 0
         """Decisions so far."""
+        self._unknown = 0
         self._target = ""
         self._dropped: Counter[DropReason] = Counter(dict.fromkeys(DropReason, 0))
         self._columns: dict[str, list[pa.ChunkedArray]] = {}
@@ -272,6 +276,7 @@ class LabelCollection:
     def add(self, labels: Labels) -> None:
         """Take the labels of another range."""
         self.decisions += labels.decisions
+        self._unknown += labels.unknown
         self._target = labels.target
         self._dropped.update(labels.dropped)
         for name in labels.table.column_names:
@@ -297,7 +302,8 @@ class LabelCollection:
         # One at a time: all columns twice would be one time too many.
         for name in list(self._columns):
             columns[name] = self._take(name).take(order)
-        return Labels(self._target, pa.table(columns), self.decisions, dict(self._dropped))
+        dropped = dict(self._dropped)
+        return Labels(self._target, pa.table(columns), self.decisions, dropped, self._unknown)
 
     def _take(self, name: str) -> pa.Array:
         """Return a column in one piece, and forget the pieces."""

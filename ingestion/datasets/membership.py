@@ -159,6 +159,23 @@ class Membership:
         is_in = self.was_member(self.names, codes, np.repeat(at, len(codes)))
         return sorted(self.names.filter(pa.array(is_in, pa.bool_())).to_pylist())
 
+    def members_between(self, first: datetime, last: datetime) -> set[str]:
+        """Return who was known to be in at any instant between two, both included."""
+        start, end = _micro(first), _micro(last)
+        valid = (self.answered <= end) & (self._ends_of_answers() > start)
+        of_answer = self.listed // max(1, len(self.names))
+        codes = set((self.listed[valid[of_answer]] % max(1, len(self.names))).tolist())
+        code, begins, ends = self.spans
+        begins, ends = np.maximum(begins, self.imported[0]), np.minimum(ends, self.imported[1])
+        codes |= set(code[(begins <= end) & (ends > start) & (begins < ends)].tolist())
+        return set(self.names.take(pa.array(sorted(codes), pa.int64())).to_pylist())
+
+    def _ends_of_answers(self) -> NDArray[np.int64]:
+        """Return until when each answer decides: until the next one, or until it is too old."""
+        following = np.append(self.answered[1:], _NEVER)[: len(self.answered)]
+        ends: NDArray[np.int64] = np.minimum(self.answered_until, following)
+        return ends
+
     def listed_at(self, answer: datetime) -> list[str]:
         """Return the symbols that a complete answer listed, by when it came, sorted."""
         number = int(np.searchsorted(self.answered, _micro(answer)))

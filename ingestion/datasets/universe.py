@@ -68,6 +68,10 @@ class Universe:
         size = len(names)
         return cls(names, np.arange(size), np.full(size, _ALWAYS), np.ones(size, dtype=bool))
 
+    def is_known(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return True for each time: what was not observed counts as not active."""
+        return np.ones(len(times), dtype=bool)
+
     def was_active(
         self, names: pa.Array, codes: NDArray[np.integer], times: NDArray[np.int64]
     ) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from ingestion.jobs.serve.feast_repository import (
     read_online,
 )
 from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered, references
+from ingestion.jobs.serve.show_universe import refuse_unless_known, show_universe
 from ingestion.lakehouse import list_parts, newest_between, newest_known
 from ingestion.lakehouse.current import Known
 from ingestion.markets.feeds import Feeds
@@ -62,6 +63,8 @@ class SelectRequest:
     """``FEATURE`` or ``GROUP:FEATURE``; what the service ranks by if None."""
     symbols: Sequence[str] | None = None
     """Candidates; all symbols with a row inside the TTL if none are given."""
+    universe: str | None = None
+    """In place of candidates: the symbols that were known to be in this universe."""
     minimum: Mapping[str, float] = field(default_factory=dict)
     maximum: Mapping[str, float] = field(default_factory=dict)
     top: int | None = 20
@@ -129,8 +132,10 @@ def select(project: Project, request: SelectRequest) -> Selection:
     Raises
     ------
     InputError
-        If a feature is not served, ``as_of`` lies in the future, there is no symbol to rank, or
-        the online store is empty.
+        If a feature is not served, ``as_of`` lies in the future, there is no symbol to rank or no
+        such universe, or the online store is empty.
+    GateRefused
+        If it is not known who was in the universe.
     FeastRepositoryError
         If the registry is missing, describes another lakehouse, or has a view that Feast does not
         serve.
@@ -287,6 +292,12 @@ def _symbols(
 ) -> list[str]:
     if request.symbols is not None:
         return list(dict.fromkeys(request.symbols))
+    if request.universe is not None:
+        shown = show_universe(project, request.universe, at)
+        refuse_unless_known(shown)
+        if not shown.symbols:
+            raise InputError(f"nobody was in {request.universe} at {at:%Y-%m-%d %H:%M} UTC")
+        return list(shown.symbols)
     oldest = int((at - group.ttl).timestamp())
     symbols = sorted(newest_between(project.lakehouse, group, oldest, int(at.timestamp())))
     if not symbols:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from ingestion.datasets import (
     target_sessions,
 )
 from ingestion.jobs.ingest.unfinished_imports import whole_imports
+from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import (
     Lakehouse,
     active_symbols,
@@ -71,6 +72,9 @@ def training_labels(
     entry: Entry = "open",
     universe_as_of: bool | datetime = False,
     symbols: Collection[str] | None = None,
+    universe: str | None = None,
+    *,
+    as_recorded: bool = False,
 ) -> TrainingLabels:
     """Label the decisions of a date range by the current bars of the lakehouse.
 
@@ -86,17 +90,25 @@ def training_labels(
         Whether to keep only symbols that were active at the decision's time, or at the given one.
     symbols
         Unified symbols to label; all that have bars if none are given.
+    universe
+        Name of a universe: only its members at the decision's time are labelled. Where they are
+        not known, all symbols are, and a warning says at how many decisions.
+    as_recorded
+        Whether membership counts only from when it was recorded.
 
     Raises
     ------
     InputError
-        No such target; no bar closed in the range; ``universe_as_of``, and the lakehouse does not
-        know any symbol yet.
+        No such target or universe; no bar closed in the range; ``universe_as_of``, and the
+        lakehouse does not know any symbol yet.
     GateRefused
         If an import of bars is half done, or wrote some meanwhile.
     """
     sessions = target_sessions(target)
-    universe, known_since = _universe(project.lakehouse, universe_as_of)
+    membership = None
+    if universe is not None:
+        membership = membership_of(project, universe, as_recorded=as_recorded)
+    observed, known_since = _universe(project.lakehouse, universe_as_of)
     if first > last:
         raise InputError(f"the first decision, {first}, is after the last, {last}")
     end = _end_of_windows(last, sessions)
@@ -115,7 +127,7 @@ def training_labels(
                 entry=entry,
                 first=year_first,
                 last=year_last,
-                universe=universe,
+                universe=membership or observed,
                 newest=newest,
             )
             collection.add(labels)
@@ -125,7 +137,13 @@ def training_labels(
             f"closed from {first} to {last}; load history with tvfeast import-bars"
         )
     labels = collection.merge()
-    warnings = _warnings(labels, decided, symbols, known_since)
+    of_members = None
+    if universe is not None and membership is not None:
+        span = (datetime.combine(day, time(), UTC) for day in (first, last + timedelta(days=1)))
+        without = membership.members_between(*span) - decided
+        without = without if symbols is None else without.intersection(symbols)
+        of_members = _of_members(universe, labels, without)
+    warnings = _warnings(labels, decided, symbols, known_since, of_members)
     return TrainingLabels(labels, len(decided), tuple(warnings))
 
 
@@ -162,6 +180,28 @@ def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:
     names = symbols.dictionary.to_pylist()
     missing[order] = holes.missing_from(names, codes[order], closes[order])
     return bars.append_column("missing_from", pa.array(missing))
+
+
+def _of_members(name: str, labels: Labels, without: Collection[str]) -> Iterator[str]:
+    """Yield what to know of labels that are about the members of a universe."""
+    if labels.unknown:
+        yield survivors_warning(name, labels.unknown, labels.decisions)
+    if without:
+        yield (
+            f"{len(without)} members of {name} have no bars in the range, so nothing of them is "
+            f"labelled: {some_of(sorted(without), _NAMED)}; import the bars of those that were "
+            "delisted, too: returns are too good without them"
+        )
+
+
+def survivors_warning(name: str, unknown: int, decisions: int) -> str:
+    """Return the warning about decisions at which it is not known who was in a universe."""
+    return (
+        f"survivors: who was in {name} is not known at {unknown:,} of {decisions:,} decisions "
+        f"({unknown / decisions:.1%}); there all symbols count that the lakehouse has bars of "
+        "today, what was delisted before is missing, and returns measured on them are too good: "
+        "`tvfeast universe import` loads dated membership"
+    )
 
 
 def _universe(
@@ -288,12 +328,16 @@ def _warnings(
     decided: set[str],
     symbols: Collection[str] | None,
     known_since: datetime | None,
+    of_members: Iterable[str] | None,
 ) -> list[str]:
-    if known_since is None:
+    if of_members is not None:
+        warnings = list(of_members)
+    elif known_since is None:
         warnings = [
             f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of "
-            "today; what was delisted before it was asked for is missing, so returns measured on "
-            "them are too good; --universe-as-of uses the symbols active at each decision"
+            "today, at all decisions (100 %); what was delisted before it was asked for is "
+            "missing, so returns measured on them are too good; --universe NAME uses the members "
+            "of a universe at each decision, --universe-as-of the symbols active then"
         ]
     else:
         dropped = labels.dropped[DropReason.NOT_ACTIVE]

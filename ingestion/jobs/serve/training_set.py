@@ -11,6 +11,7 @@ from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
 from ingestion.jobs.serve.registered import Registered
+from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import RunFile
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -38,6 +39,9 @@ class TrainingSetRequest:
     """Join only rows that had been written by the label's time, not all that were knowable."""
     made: Mapping[str, object] | None = None
     """How labels that come as rows were made, for the receipt."""
+    universe: str | None = None
+    """Keep only labels of symbols that were known to be in this universe at their time; all where
+    that is unknown. None keeps all."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,26 @@ class TrainingSetResult:
     receipt: RunFile
     made: Mapping[str, object] | None
     """How labels that came as rows were made."""
+    outside: int = 0
+    """Labels that were left out: their symbol was not in the universe at their time."""
+    unknown: int = 0
+    """Labels at whose time it is not known who was in the universe; they are kept."""
+    of_members: str | None = None
+    """The universe."""
 
 
 def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetResult:
     """Join a label file point-in-time and write the training set.
 
     Every label row is kept, in the file's order, with its columns untouched; features that were
-    not known at its time are null.
+    not known at its time are null. Of a universe, only the labels of its members are kept.
 
     Raises
     ------
     InputError
         If the label file cannot be read, lacks a column, has a time that cannot be read, or a
-        column of a feature's name; if the service is not registered, or a view of it has no data.
+        column of a feature's name; if the service is not registered, a view of it has no data, or
+        there is no such universe.
     FeastRepositoryError
         If the configured offline store does not give every label back in its place.
     """
@@ -77,6 +88,7 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     chosen = request.service or project.catalog.default_service("labels").name
     asked = {"labels": origin, "out": request.out, "service": chosen}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
+    asked |= {"universe": request.universe}
     with Run.open(project, "training-set", asked, file=RECEIPT_FILE, writes=False) as run:
         return _make(project, request, origin, chosen, run)
 
@@ -86,6 +98,10 @@ def _make(
 ) -> TrainingSetResult:
     given = request.labels
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
+    count, unknown = labels.num_rows, 0
+    if request.universe is not None:
+        labels, unknown = _of_members(project, request.universe, request, origin, labels)
+    outside = count - labels.num_rows
     store = open_repository(project, apply_if_missing=True)
     with feast_calls(project):
         # Feast's registry may have services that no file of the catalog declares.
@@ -121,6 +137,7 @@ def _make(
     counts = retrieval.counts
     matched = _matched(answer.select(names))
     run.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
+    run.tell(outside=outside, unknown=unknown)
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
@@ -129,7 +146,30 @@ def _make(
         features=tuple(names),
         receipt=run.receipt,
         made=request.made,
+        outside=outside,
+        unknown=unknown,
+        of_members=request.universe,
     )
+
+
+def _of_members(
+    project: Project, universe: str, request: TrainingSetRequest, origin: str, labels: pa.Table
+) -> tuple[pa.Table, int]:
+    """Keep the labels of a universe's members; return how many are of times when it is unknown."""
+    import numpy as np
+    import pyarrow as pa
+
+    membership = membership_of(project, universe, as_recorded=request.as_recorded)
+    instants = _instants(origin, labels.select(_KEYS).to_pandas()["event_timestamp"])
+    times = np.asarray(instants.astype("int64"), dtype=np.int64)
+    symbols = labels["symbol"].combine_chunks().cast(pa.string()).dictionary_encode()
+    codes = symbols.indices.to_numpy()
+    kept = labels.filter(
+        pa.array(membership.was_active(symbols.dictionary, codes, times), pa.bool_())
+    )
+    if not kept.num_rows:
+        raise InputError(f"no symbol of {origin} was in {universe} at its label's time")
+    return kept, int(np.count_nonzero(~membership.is_known(times)))
 
 
 def _write(table: pa.Table, out: Path, run_id: str) -> None:
