@@ -182,12 +182,8 @@ bench-local: setup ## Measure backfill against its floor, and the formulas besid
 	$(BIN)/python -m benchmarks.local $(ARGS)
 
 .PHONY: bench-daily
-bench-daily: setup ## Measure a new day of local-features beside a full recompute (ARGS="--symbols 1000 --days 252")
+bench-daily: setup ## Measure an evening: features, each step of the flow, short commands (ARGS="--symbols 1000 --days 252")
 	$(BIN)/python -m benchmarks.daily $(ARGS)
-
-.PHONY: bench-flow
-bench-flow: setup ## Measure the steps of two flows, and select, explain, status from the shell
-	$(BIN)/python -m benchmarks.flow $(ARGS)
 
 .PHONY: bench-import
 bench-import: setup ## Measure import-bars against its floor: 10 million rows, and 500 files in 20 calls

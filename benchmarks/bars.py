@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,44 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import LocalDisk, append_part, arrow_schema, list_parts, read_part
+from ingestion.lakehouse import (
+    LocalDisk,
+    Part,
+    append_part,
+    arrow_schema,
+    list_parts,
+    read_part,
+)
+from ingestion.markets.sessions import Session, sessions_between
 
 SEED = 20260116
-FIRST_OPEN = 1_400_000_000 // 86_400 * 86_400 + 52_200
-SESSION = 23_400
+EXCHANGE, LAST = "NASDAQ", date(2021, 4, 19)
+OPENS, SESSION = 52_200, 23_400
+"""Of a real bar: its open after midnight UTC, and its length; s."""
 
 _PRICES = ("open", "high", "low", "close")
 
 
-def generate(lakehouse: Path, symbols: int, days: int) -> None:
-    """Write random walks of that many symbols, a partition a day."""
+def symbol_names(count: int) -> list[str]:
+    """Return the names of that many symbols, as :meth:`ingestion.replay.Panel.with_aliases`."""
+    return [f"{EXCHANGE}:S{number:06}" for number in range(count)]
+
+
+def sessions(count: int) -> list[Session]:
+    """Return that many sessions of the exchange, the last one on :data:`LAST`."""
+    found = sessions_between(EXCHANGE, LAST - timedelta(days=2 * count + 30), LAST)
+    return found[len(found) - count :]
+
+
+def generate(lakehouse: Path, symbols: int, days: int, ahead: int = 0) -> None:
+    """Write random walks of that many symbols, a partition a day.
+
+    The bars of ``ahead`` further sessions are put aside, for :func:`bars_ahead`.
+    """
     rng = np.random.default_rng(SEED)
-    names = pa.array(sorted(f"BENCH:S{number:06}" for number in range(symbols)))
+    names = pa.array(symbol_names(symbols))
     close = np.full(symbols, 100.0)
-    for day in range(days):
+    for number, session in enumerate(sessions(days + ahead)):
         opening = close * np.exp(rng.normal(0, 0.005, symbols))
         close = close * np.exp(rng.normal(0, 0.02, symbols))
         prices = {
@@ -37,7 +61,17 @@ def generate(lakehouse: Path, symbols: int, days: int) -> None:
             "volume": rng.integers(1, 10**6, symbols).astype(float),
             "split_ratio": np.ones(symbols),
         }
-        _append(lakehouse, FIRST_OPEN + day * 86_400, names, prices)
+        root = lakehouse if number < days else _aside(lakehouse)
+        _append(root, session.opens, session.closes, names, prices)
+
+
+def bars_ahead(lakehouse: Path) -> list[Part]:
+    """Return the bars that were put aside, a part a session."""
+    return list_parts(LocalDisk(_aside(lakehouse)), OHLCV_1D)
+
+
+def _aside(lakehouse: Path) -> Path:
+    return lakehouse.with_name(f"{lakehouse.name}-ahead")
 
 
 def cut(lakehouse: Path, file: Path, symbols: int, days: int) -> None:
@@ -61,7 +95,8 @@ def cut(lakehouse: Path, file: Path, symbols: int, days: int) -> None:
         values = {name: day[name].to_numpy().astype(float) for name in (*_PRICES, "volume")}
         values["split_ratio"] = day["split_coefficient"].to_numpy()
         names = pc.binary_join_element_wise("BENCH", day["symbol"].cast(pa.string()), ":")
-        _append(lakehouse, int(dates[start]) * 86_400 + FIRST_OPEN % 86_400, names, values)
+        opened = int(dates[start]) * 86_400 + OPENS
+        _append(lakehouse, opened, opened + SESSION, names, values)
 
 
 def write_panel(lakehouse: Path, file: Path) -> None:
@@ -69,12 +104,14 @@ def write_panel(lakehouse: Path, file: Path) -> None:
     parts = [read_part(part, OHLCV_1D) for part in list_parts(LocalDisk(lakehouse), OHLCV_1D)]
     bars = pa.concat_tables(parts).sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
     names = ["timestamp", "symbol", *_PRICES, "volume", "split_ratio"]
-    closes = pc.add(bars["timestamp"], SESSION)
+    closes = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
     pq.write_table(bars.select(names).append_column("close_timestamp", closes), file)
 
 
-def _append(lakehouse: Path, opened: int, names: Any, values: Mapping[str, Any]) -> None:
-    closed = pa.repeat((opened + SESSION) * 1_000_000, len(names))
+def _append(
+    lakehouse: Path, opened: int, closes: int, names: Any, values: Mapping[str, Any]
+) -> None:
+    closed = pa.repeat(closes * 1_000_000, len(names))
     columns = {
         **{name: pa.array(cells) for name, cells in values.items()},
         "timestamp": pa.repeat(opened, len(names)),

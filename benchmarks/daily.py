@@ -1,37 +1,49 @@
-"""A day's features beside a full recompute and the floor: ``make bench-daily``.
+"""What an evening costs, by length of history: ``make bench-daily``.
 
-For each length of history, in processes of their own, on the same random walks:
+For each length of history, on random walks with a fixed seed, each in a process of its own:
 
-- ``local-features`` with one new day of all symbols;
-- the same day computed from all bars, as ``backfill`` does it;
-- the floor: a process that reads the new bars and writes the new rows, with the same writer;
-- ``local-features`` after one bar of one symbol was restated, two years before the end or halfway.
+- ``local-features`` of one new day; beside it the previous way, which computes the day from all
+  bars, and the floor: a process that reads the new bars and writes the new rows, with the same
+  writer;
+- ``local-features`` after one bar of one symbol was restated, two years before the end or halfway;
+- the second of two flows, as a shell pays for it, and each of its steps. The replay scanner runs
+  apart, and shows the next bar of each symbol. A step's CPU includes that of the threads beside it:
+  the libraries are imported while the scanner is asked, in the first step;
+- ``select``, ``explain`` and ``status``;
+- the flow of the next session and ``status``, after many runs were added to the lakehouse.
 
-What importing the same modules takes is measured first, and taken off.
+What importing the same modules takes is measured too, and taken off where the table says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
+import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.bars import generate
-from benchmarks.local import GROUP, Cost, apart, measure
+from benchmarks.bars import bars_ahead, generate, symbol_names
+from benchmarks.ingest import scanner
+from benchmarks.local import GROUP, PROJECT, Cost, apart, measure
+from ingestion.base.clock import parse_instant
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import LocalDisk, append_part, list_parts, read_part
+from ingestion.lakehouse import LocalDisk, Part, append_part, list_parts, read_part
 from ingestion.runs.run import new_run_id
 
-_LOCAL = ("-m", "ingestion.cli", "local-features", "--json")
-_ALL = ("-m", "ingestion.cli", "backfill", "--from", "1990-01-01", "--to", "2100-01-01", "--json")
+_CLI = ("-m", "ingestion.cli")
+_LOCAL = (*_CLI, "local-features", "--json")
 _IMPORTS = """
 import ingestion.jobs.compute.local_features
 from ingestion.project import Project
@@ -48,6 +60,44 @@ from benchmarks.daily import floor
 floor(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 _RESTATED = timedelta(days=730)
+_AHEAD = 4
+"""Sessions after the history: one for ``local-features`` alone, and one for each flow."""
+_NEW, _RESTATE = "local-features, one new day *", "local-features, one bar restated *"
+_AFTER, _SHORT = "flow-data after the last answer", ("select", "explain", "status")
+_GOALS = {
+    _NEW: "≤ 2.5 s CPU, ≤ 350 MB, ≤ 1.25 ×",
+    _RESTATE: "≤ 6 s CPU",
+    _AFTER: "≤ 15 s CPU, ≤ 1.1 ×",
+    **dict.fromkeys(_SHORT, "≤ 0.8 s"),
+}
+
+
+class Figures:
+    """What was measured, by name and length of history; printed as one table at the end."""
+
+    def __init__(self) -> None:
+        self._costs: dict[str, dict[int, Cost]] = {}
+        self.days: list[int] = []
+
+    def add(self, name: str, cost: Cost) -> None:
+        """Take a cost of the length of history that is being measured."""
+        print(f"  {name:<48} {cost}", file=sys.stderr, flush=True)
+        self._costs.setdefault(name, {})[self.days[-1]] = cost
+
+    def table(self) -> str:
+        """Return one line per name: what it costs with each history, and how that grows."""
+        heads = [f"{f'{days:,} days':^27}" for days in self.days]
+        lines = [f"{'':<48} {' '.join(heads)}  longest ÷ shortest   goal"]
+        lines.append(f"{'':<48} " + " ".join([f"{'CPU s':>8}{'wall s':>9}{'MB':>10}"] * len(heads)))
+        for name, costs in self._costs.items():
+            cells = [
+                f"{each.cpu:8.2f}{each.wall:9.2f}{each.peak_mb:10,.0f}" if each else " " * 27
+                for each in map(costs.get, self.days)
+            ]
+            first, last = costs.get(self.days[0]), costs.get(self.days[-1])
+            grows = f"{last.cpu / first.cpu:.2f} × CPU" if first and last and first.cpu else ""
+            lines.append(f"{name:<48} {' '.join(cells)}  {grows:<18}   {_GOALS.get(name, '')}")
+        return "\n".join(line.rstrip() for line in lines)
 
 
 def floor(lakehouse: Path, out: Path) -> None:
@@ -73,42 +123,130 @@ def restate(lakehouse: Path) -> None:
     append_part(place, OHLCV_1D, row, new_run_id())
 
 
-def _run(what: str, imports: Cost, *arguments: str, lakehouse: Path) -> Cost:
-    cost, told = measure(*arguments, lakehouse=lakehouse)
-    own = Cost(cost.wall - imports.wall, cost.cpu - imports.cpu, cost.peak_mb)
-    written = f", {told['rows_written']:,} rows written" if "rows_written" in told else ""
-    print(f"  {what:<42} {own}{written}", flush=True)
-    return own
+def _backfill(first: str, last: str) -> tuple[str, ...]:
+    return (*_CLI, "backfill", "--from", first, "--to", last, "--json")
 
 
-def _measure(lakehouse: Path, symbols: int, days: int) -> Cost:
-    """Measure one length of history; returns what the new day took."""
-    print(f"{symbols:,} symbols × {days:,} days; CPU and wall beyond the imports")
-    apart(generate, lakehouse, symbols, days + 1)
-    place = LocalDisk(lakehouse)
-    newest = list_parts(place, OHLCV_1D)[-1]
-    aside = lakehouse.with_name("aside")
-    shutil.move(newest.path.parent, aside)
-    os.environ["TVFEAST_NOW"] = f"{newest.date}T21:30:00+00:00"
-    measure(*_ALL, lakehouse=lakehouse)
-    shutil.move(aside, newest.path.parent)
+def _evening(part: Part) -> None:
+    """Set the clock to the evening of a session."""
+    os.environ["TVFEAST_NOW"] = f"{part.date}T21:30:00+00:00"
+
+
+def _features(figures: Figures, lakehouse: Path, new: Part) -> None:
+    """Measure one new day of features, and one restated bar."""
+    _evening(list_parts(LocalDisk(lakehouse), OHLCV_1D)[-1])
+    whole, _ = measure(*_backfill("1990-01-01", "2100-01-01"), lakehouse=lakehouse)
+    figures.add("backfill of all", whole)
+    append_part(LocalDisk(lakehouse), OHLCV_1D, read_part(new, OHLCV_1D), new_run_id())
+    _evening(new)
     judging, _ = measure("-c", _JUDGING, lakehouse=lakehouse)
     imports, _ = measure("-c", _IMPORTS, lakehouse=lakehouse)
-    print(f"  {'imports, with Great Expectations':<42} {judging}")
-    print(f"  {'imports, without it':<42} {imports}")
-    new = _run("local-features, one new day", judging, *_LOCAL, lakehouse=lakehouse)
+    figures.add("imports, with Great Expectations", judging)
+    figures.add("imports, without it", imports)
+    figures.add(_NEW, _beyond(judging, *_LOCAL, lakehouse=lakehouse))
     out = lakehouse.with_name("floor")
-    whole, extra = measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
-    base = Cost(whole.wall - extra["wall"], whole.cpu - extra["cpu"], whole.peak_mb)
-    print(f"  {'floor: read the bars, write the rows':<42} {base} with its imports")
+    cost, extra = measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
+    least = Cost(cost.wall - extra["wall"], cost.cpu - extra["cpu"], cost.peak_mb)
+    figures.add("… its floor, with its imports", least)
     restate(lakehouse)
-    _run("local-features, one bar restated", imports, *_LOCAL, lakehouse=lakehouse)
-    shutil.rmtree(lakehouse / GROUP.storage / newest.path.parent.name)
-    day = str(newest.date)
-    everything = ("-m", "ingestion.cli", "backfill", "--from", day, "--to", day, "--json")
-    full = _run("the new day from all bars", judging, *everything, lakehouse=lakehouse)
-    print(f"  from all bars: {full.against(new)} of going on")
-    return new
+    figures.add(_RESTATE, _beyond(imports, *_LOCAL, lakehouse=lakehouse))
+    shutil.rmtree(lakehouse / GROUP.storage / f"date={new.date}")
+    full = _beyond(judging, *_backfill(str(new.date), str(new.date)), lakehouse=lakehouse)
+    figures.add("… the new day from all bars *", full)
+
+
+def _beyond(imports: Cost, *command: str, lakehouse: Path) -> Cost:
+    """Measure a command; what its imports take is taken off, but for their memory."""
+    cost, _ = measure(*command, lakehouse=lakehouse)
+    return Cost(cost.wall - imports.wall, cost.cpu - imports.cpu, cost.peak_mb)
+
+
+class Flows:
+    """Flows of one project, of consecutive sessions."""
+
+    def __init__(self, figures: Figures, lakehouse: Path, symbols: int, latency: float) -> None:
+        self._figures, self._lakehouse, self._latency = figures, lakehouse, latency
+        self._symbols = symbol_names(symbols)
+        self._folder = lakehouse.with_name("project")
+        shutil.copytree(PROJECT / "feature_repo", self._folder / "feature_repo")
+        self._candidates = self._folder / "candidates.json"
+        self._candidates.write_text(json.dumps(self._symbols))
+        os.environ["TVFEAST_PROJECT"] = str(self._folder)
+
+    def run(self, name: str, bars: Sequence[Part], *, steps: bool = False) -> Path:
+        """Run the flow of a session, whose bars and the bars before them are given.
+
+        Returns
+        -------
+        Path
+            The folder of its run.
+        """
+        _evening(bars[0])
+        now, paths = parse_instant(os.environ["TVFEAST_NOW"]), [part.path for part in bars]
+        command = (*_CLI, "flow-data", "--candidates", str(self._candidates), "--json")
+        with scanner(len(self._symbols), self._latency, now, paths) as (url, stop):
+            os.environ["TVFEAST_SCANNER_URL"] = url
+            cost, told = measure(*command, lakehouse=self._lakehouse)
+            stop()
+        receipt = json.loads(Path(told["receipt"]).read_bytes())
+        self._figures.add(f"flow-data{name}", cost)
+        for step in receipt["steps"] if steps else ():
+            self._figures.add(f"    {step['step']}", _told(step))
+        self._figures.add(f"{_AFTER}{name}", _told(receipt["after_last_answer"]))
+        return Path(told["receipt"]).parent
+
+    def commands(self, names: Sequence[str], runs: int, after: str = "") -> None:
+        """Measure short commands, the median of some runs each."""
+        arguments = {
+            "select": ["--by", "RSI", "--candidates", str(self._candidates)],
+            "explain": [self._symbols[0], "RSI"],
+        }
+        for name in names:
+            command = (*_CLI, name, *arguments.get(name, []), "--json")
+            costs = [measure(*command, lakehouse=self._lakehouse)[0] for _ in range(runs)]
+            median = Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+            self._figures.add(f"{name}{after}", median)
+
+
+def _told(told: dict[str, Any]) -> Cost:
+    return Cost(told["duration_s"], told["cpu_s"], told["peak_memory_mb"])
+
+
+def add_past_runs(run: Path, number: int) -> None:
+    """Put copies of a run's receipts beside it, as runs of an earlier time."""
+    receipts = sorted(run.glob("*.json"))
+    for old in range(number):
+        run_id = f"2010{old // 2_000:02}01T{old // 60 % 24:02}{old % 60:02}00Z-{old:06}abcd"
+        folder = run.with_name(run_id)
+        folder.mkdir()
+        lines = []
+        for path in receipts:
+            said = json.loads(path.read_bytes()) | {"run_id": run_id, "parts": []}
+            content = json.dumps(said).encode()
+            (folder / path.name).write_bytes(content)
+            key = f"_runs/{run_id}/{path.name}"
+            lines.append({"file": key, "sha256": hashlib.sha256(content).hexdigest()})
+            lines.append({"confirmed": key})
+        (folder / "files.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def _measure(figures: Figures, folder: Path, days: int, arguments: argparse.Namespace) -> None:
+    """Measure one length of history."""
+    figures.days.append(days)
+    print(f"{arguments.symbols:,} symbols × {days:,} days", file=sys.stderr, flush=True)
+    lakehouse = folder / "lakehouse"
+    apart(generate, lakehouse, arguments.symbols, days, _AHEAD)
+    new, *further = bars_ahead(lakehouse)
+    _features(figures, lakehouse, new)
+    flows = Flows(figures, lakehouse, arguments.symbols, arguments.latency)
+    first, second, third = further
+    flows.run(", the first", (first, new))
+    run = flows.run("", (second, first), steps=True)
+    flows.commands(_SHORT, arguments.repeats)
+    add_past_runs(run, arguments.runs)
+    later = f", {arguments.runs:,} past runs"
+    flows.run(later, (third, second))
+    flows.commands(["status"], arguments.repeats, later)
 
 
 def main() -> None:
@@ -116,13 +254,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--symbols", type=int, default=10_000)
     parser.add_argument("--days", type=int, nargs="+", default=[252, 2_520])
+    parser.add_argument("--latency", type=float, default=0.3, help="seconds before each answer")
+    parser.add_argument("--runs", type=int, default=5_000, help="past runs that are added")
+    parser.add_argument("--repeats", type=int, default=3, help="of select, explain and status")
     arguments = parser.parse_args()
-    costs = []
+    figures = Figures()
     for days in arguments.days:
         with tempfile.TemporaryDirectory() as temporary:
-            lakehouse = Path(temporary) / "lakehouse"
-            costs.append(_measure(lakehouse, arguments.symbols, days))
-    print(f"one new day, longest against shortest history: {costs[-1].against(costs[0])}")
+            _measure(figures, Path(temporary), days, arguments)
+    print(f"{arguments.symbols:,} symbols; * beyond the imports; peak memory of the process")
+    print(figures.table())
 
 
 if __name__ == "__main__":

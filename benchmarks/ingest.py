@@ -21,14 +21,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import requests
 
+from benchmarks.bars import EXCHANGE
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
@@ -41,28 +44,62 @@ PAUSE, WORKERS = 0.5, 3
 _SERVE = """
 import sys
 from datetime import datetime
+from pathlib import Path
 from benchmarks.ingest import served
 now = datetime.fromisoformat(sys.argv[3])
-with served(int(sys.argv[1]), float(sys.argv[2]), now) as replay:
+with served(int(sys.argv[1]), float(sys.argv[2]), now, *map(Path, sys.argv[4:])) as replay:
     print(replay.url, flush=True)
     sys.stdin.readline()
     print(len(replay.requests), flush=True)
 """
 
 
-def served(symbols: int, latency: float, now: datetime) -> ReplayScanner:
-    """Return a replay of that many symbols that takes its time."""
-    panel = Panel.from_folder(SAMPLE).with_aliases(symbols)
+def served(symbols: int, latency: float, now: datetime, *bars: Path) -> ReplayScanner:
+    """Return a replay of that many symbols that takes its time.
+
+    Parameters
+    ----------
+    bars
+        Two parts of bars, of a session and of the one before it: their prices are shown. The
+        sample's own are if there are none.
+    """
+    panel = Panel.from_folder(SAMPLE)
+    panel = _with_prices(panel, *bars) if bars else panel.with_aliases(symbols)
     return ReplayScanner(panel, now=lambda: now, latency=latency)
+
+
+def _with_prices(panel: Panel, part: Path, previous: Path) -> Panel:
+    """Return a panel of the symbols of a part: shares as the sample has them, with its prices."""
+    names = ["symbol", "open", "high", "low", "close", "volume"]
+    rows, before = (pq.ParquetFile(path).read(names) for path in (part, previous))
+    change = pc.multiply(pc.subtract(pc.divide(rows["close"], before["close"]), 1), 100)
+    symbols, *columns = (column.to_pylist() for column in rows.append_column("change", change))
+    cells = {
+        name: dict(zip(symbols, values, strict=True))
+        for name, values in zip([*names[1:], "change"], columns, strict=True)
+    }
+    shares = panel.of_exchanges({"NASDAQ", "NYSE"})
+    return shares.with_aliases(len(symbols), EXCHANGE).with_columns(cells)
 
 
 @contextmanager
 def scanner(
-    symbols: int, latency: float, now: datetime = NOW
+    symbols: int, latency: float, now: datetime = NOW, bars: Sequence[Path] = ()
 ) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Serve from a process of its own; gives the URL, and stops it for the count of requests."""
+    """Serve from a process of its own; gives the URL, and stops it for the count of requests.
+
+    The parameters are those of :func:`served`.
+    """
     with subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(symbols), str(latency), now.isoformat()],
+        [
+            sys.executable,
+            "-c",
+            _SERVE,
+            str(symbols),
+            str(latency),
+            now.isoformat(),
+            *map(str, bars),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

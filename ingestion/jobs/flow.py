@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -32,7 +31,7 @@ from ingestion.jobs.ingest.feature_ingest import (
     table_of,
 )
 from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
-from ingestion.jobs.ingest.scan import Progress, Scans
+from ingestion.jobs.ingest.scan import Progress, Scans, Spent
 from ingestion.jobs.ingest.universe_ingest import (
     UniverseIngestResult,
     refuse_unless_complete,
@@ -46,7 +45,7 @@ from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal
 from ingestion.lakehouse import RunFile, list_parts
 from ingestion.project import Project
 from ingestion.quality.engine import import_great_expectations
-from ingestion.runs.run import Outcome, Run, outcome_of
+from ingestion.runs.run import Outcome, Run, outcome_of, peak_memory_mb
 
 
 class Status(StrEnum):
@@ -73,6 +72,8 @@ class StepOutcome:
     duration_s: float = 0.0
     cpu_s: float = 0.0
     """What the whole process took of the processor meanwhile."""
+    peak_memory_mb: int = 0
+    """The most memory that the process has had so far."""
     result: Any = None
     """The job's own; a step that was refused may have one too."""
 
@@ -167,7 +168,7 @@ def flow_data(
     """
     name, started = profile or request.source.profile, clock.now()
     with Run.open(project, "flow-data", request, file=RECEIPT_FILE) as run:
-        chain = _chain(project, request, progress, run, name, universe)
+        chain, scans = _chain(project, request, progress, run, name, universe)
         steps = [StepOutcome(step.name, Status.NOT_RUN, step.group) for step in chain]
         profiles = with_run(known_profiles(project.lakehouse), name, run.id)
         run.tell(profile=name, every=every, profiles=profiles)
@@ -182,6 +183,7 @@ def flow_data(
                 run.tell(profiles=profiles | {name: profiles[name].fetched(started)})
             _tell(run, steps)
             run.write()
+        run.tell(after_last_answer=_since(scans().answered))
         published, refused = _published(run, steps), _refused(steps)
         error = _error(failures, published, run.receipt)
         if error:
@@ -267,14 +269,17 @@ def _chain(
     run: Run,
     profile: str,
     universe: Universe | None,
-) -> tuple[_Step, ...]:
+) -> tuple[tuple[_Step, ...], Callable[[], Scans]]:
     groups = project.catalog.scanned
-    tables = [BARS, METADATA, *(table_of(project, request, group) for group in groups)]
+    snapshots = [table_of(project, request, group) for group in groups]
     asked = request
 
     @cache
     def scans() -> Scans:
-        return Scans(project, asked, tables, progress, _import_libraries)
+        judged = any(table.is_due(asked.source.symbols) for table in snapshots)
+        libraries = [*([import_great_expectations] if judged else []), import_feast]
+        tables = [BARS, METADATA, *snapshots]
+        return Scans(project, asked, tables, progress, partial(_import, libraries))
 
     def members(universe: Universe) -> UniverseIngestResult:
         nonlocal asked
@@ -315,7 +320,7 @@ def _chain(
         "universe", None, (), partial(members, universe), refuse_unless_complete
     )
     needs = (first.name,) if first else ()
-    return (
+    chain = (
         *([first] if first else ()),
         _Step(
             "data-ingest",
@@ -340,11 +345,12 @@ def _chain(
         _Step("verify --online", None, ("materialize",), compare, refuse_unless_equal),
         _Step("status", None, (), lambda: status(project, profile=profile), refuse_unless_fresh),
     )
+    return chain, scans
 
 
-def _import_libraries() -> None:
+def _import(libraries: Sequence[Callable[[], object]]) -> None:
     """Import what takes seconds, before it is needed; who needs it meets the same errors again."""
-    for load in (import_great_expectations, import_feast):
+    for load in libraries:
         with contextlib.suppress(Exception):
             load()
 
@@ -357,7 +363,7 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
             reason = f"it needs {' and '.join(waits_for)}"
             yield StepOutcome(step.name, Status.NOT_RUN, step.group, reason), None
             continue
-        began, cpu = time.monotonic(), time.process_time()
+        began = Spent.now()
         state, reason = Status.DONE, ""
         failure: TvfeastError | None = None
         result: object = None
@@ -373,8 +379,8 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
                 stopped.add(step.name)
             state = Status.REFUSED if isinstance(error, GateRefused) else Status.FAILED
             reason, failure = str(error), error
-        took = (round(time.monotonic() - began, 3), round(time.process_time() - cpu, 3))
-        yield StepOutcome(step.name, state, step.group, reason, *took, result), failure
+        took = _since(began) or {}
+        yield StepOutcome(step.name, state, step.group, reason, result=result, **took), failure
 
 
 def _told(step: StepOutcome) -> dict[str, object]:
@@ -385,4 +391,17 @@ def _told(step: StepOutcome) -> dict[str, object]:
         "reason": step.reason,
         "duration_s": step.duration_s,
         "cpu_s": step.cpu_s,
+        "peak_memory_mb": step.peak_memory_mb,
+    }
+
+
+def _since(began: Spent | None) -> dict[str, Any] | None:
+    """Return what the process took since then, for a receipt; None if there is no then."""
+    if began is None:
+        return None
+    now = Spent.now()
+    return {
+        "duration_s": round(now.clock - began.clock, 3),
+        "cpu_s": round(now.cpu - began.cpu, 3),
+        "peak_memory_mb": peak_memory_mb(),
     }

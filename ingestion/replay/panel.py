@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -202,6 +202,11 @@ class Panel:
             for ticker in (f"S{number:06}",)
         )
         return Panel(islice(aliases, count), self._closes, self._columns)
+
+    def of_exchanges(self, exchanges: Collection[str]) -> Panel:
+        """Return a panel of the symbols of some exchanges alone."""
+        kept = (each for each in self._instruments.values() if each.about["exchange"] in exchanges)
+        return Panel(kept, self._closes, self._columns)
 
     def with_columns(self, cells: Mapping[str, Mapping[str, Any]]) -> Panel:
         """Return a panel that serves further columns.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -73,24 +72,6 @@ def test_both_ways_give_the_same_ranking(
     own = select(week, asked)
     monkeypatch.setattr(job, "own_stores", lambda _: None)
     assert select(week, asked) == own
-
-
-def test_ranking_does_not_import_feast(week: Project) -> None:
-    script = (
-        "import sys\n"
-        "sys.argv = ['tvfeast', 'select', '--json']\n"
-        "from ingestion.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'feast', 'great_expectations', 'requests', 'sqlalchemy'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
-    )
-    environment = os.environ | {"TVFEAST_PROJECT": str(week.folder)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stderr == "[]\n"
-    assert len(json.loads(done.stdout)["rows"]) == 20
 
 
 def test_a_sound_registry_is_checked_without_feast_and_feast_leaves_typeguard_as_it_was(

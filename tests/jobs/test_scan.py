@@ -278,6 +278,18 @@ def test_what_is_done_meanwhile_begins_with_a_scan_and_ends_before_its_rows_are_
     assert done == ["worked"] * 2
 
 
+def test_nothing_is_done_meanwhile_where_nothing_is_asked(
+    project: Project, scanner: ReplayScanner
+) -> None:
+    close, done = project.catalog.pulse.scanned[3], list[str]()
+    table = Table("one", (close,), recent=frozenset(ASKED.symbols or ()))
+    meanwhile = lambda: done.append("worked")  # noqa: E731
+    scans = Scans(project, ScanRequest(ASKED, scanner=QUICK), [table], meanwhile=meanwhile)
+    with counted(scanner) as requests:
+        assert scans.table("one").snapshot.rows == {}
+    assert (requests, done, scans.answered) == ([], [], None)
+
+
 def test_a_bar_is_judged_by_the_instant_before_its_own_request(
     settings: Project,
     scanner: ReplayScanner,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -50,6 +51,20 @@ class ScanRequest:
     scanner: ScannerOptions = field(default_factory=ScannerOptions)
 
 
+class Spent(NamedTuple):
+    """What the process has spent so far."""
+
+    clock: float
+    """Seconds of a clock that is never set."""
+    cpu: float
+    """Seconds of the processor that the process has had."""
+
+    @classmethod
+    def now(cls) -> Spent:
+        """Return the present."""
+        return cls(time.monotonic(), time.process_time())
+
+
 class Scanned(NamedTuple):
     """What a scan has brought for one table."""
 
@@ -70,7 +85,7 @@ class Scans:
     tables
         Of all jobs of the run. The first one is of one request, however wide the scan is.
     meanwhile
-        Called in a thread beside each scan, which ends when both have.
+        Called in a thread beside each scan that asks for anything; it ends when both have.
     """
 
     def __init__(
@@ -86,6 +101,9 @@ class Scans:
         self._progress = progress or Progress()
         self._tables = {table.name: table for table in tables}
         self._made: dict[Universe, dict[str, Scanned | TvfeastError]] = {}
+        self._beside: Thread | None = None
+        self.answered: Spent | None = None
+        """When the last scan had its last answer; None if nothing was asked."""
 
     def table(self, name: str) -> Scanned:
         """Return one table's part of the scan of its market.
@@ -100,13 +118,14 @@ class Scans:
         universe = self._universe(self._tables[name])
         if universe not in self._made:
             tables = [each for each in self._tables.values() if self._universe(each) == universe]
-            thread = Thread(target=self._meanwhile, daemon=True)
-            thread.start()
             try:
                 self._made[universe] = self._scan(universe, tables)
             except TvfeastError as error:
                 self._made[universe] = dict.fromkeys((each.name for each in tables), error)
-            thread.join()  # two threads that import the same packages may lock each other out
+            if self._beside is not None:
+                self.answered = Spent.now()
+                self._beside.join()  # two threads that import the same packages may deadlock
+                self._beside = None
         made = self._made[universe][name]
         if isinstance(made, TvfeastError):
             raise made
@@ -124,12 +143,18 @@ class Scans:
         project = self._project
         return ScannerClient(project.scanner_url, self._request.scanner, project.session_id)
 
+    def _begin(self) -> None:
+        """Start what is done beside a scan."""
+        if self._beside is None:
+            self._beside = Thread(target=self._meanwhile, daemon=True)
+            self._beside.start()
+
     def _scan(
         self, universe: Universe, tables: Sequence[Table]
     ) -> dict[str, Scanned | TvfeastError]:
         plan = ScanPlan.of(tables, universe.symbols)
         with closing(self._progress), self._client() as client:
-            plan, snapshot = _asked(client, universe, plan, self._progress)
+            plan, snapshot = _asked(client, universe, plan, self._progress, self._begin)
         known_at = clock.next_whole_second()
         parts = plan.split(snapshot)
         made: dict[str, Scanned | TvfeastError] = {}
@@ -144,13 +169,17 @@ class Scans:
 
 
 def _asked(
-    client: ScannerClient, universe: Universe, plan: ScanPlan, progress: Progress
+    client: ScannerClient,
+    universe: Universe,
+    plan: ScanPlan,
+    progress: Progress,
+    begin: Callable[[], None],
 ) -> tuple[ScanPlan, Snapshot]:
     """Ask for a plan's columns; return it without those that the scanner does not know."""
     plan = _without_unknown(client, universe, plan)
     while plan.tables:
         try:
-            return plan, _fetched(client, universe, plan, progress)
+            return plan, _fetched(client, universe, plan, progress, begin)
         except UnknownColumn as error:
             smaller = plan.without(error.column)
             if smaller.columns == plan.columns:
@@ -173,15 +202,22 @@ def _without_unknown(client: ScannerClient, universe: Universe, plan: ScanPlan) 
 
 
 def _fetched(
-    client: ScannerClient, universe: Universe, plan: ScanPlan, progress: Progress
+    client: ScannerClient,
+    universe: Universe,
+    plan: ScanPlan,
+    progress: Progress,
+    begin: Callable[[], None],
 ) -> Snapshot:
     """Ask for what the plan needs.
 
     A market is known only by its pages, so they are all read.
     """
     if isinstance(universe, Market):
+        begin()
         return client.fetch_market(universe.slug, plan.columns, progress.advance, progress.start)
     symbols = [symbol for symbol in universe.symbols if symbol not in plan.skipped]
+    if symbols:
+        begin()
     progress.start(len(symbols))
     return client.fetch(symbols, plan.columns, progress.advance)
 

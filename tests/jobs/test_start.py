@@ -1,0 +1,100 @@
+"""A command imports what it uses: the libraries that take longer than all else it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from ingestion.jobs.flow import flow_data
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.workspace import make_workspace
+from ingestion.markets.candidates import read_candidates
+from ingestion.project import Project
+from ingestion.replay import Panel, ReplayScanner
+from tests.conftest import MONDAY, QUICK, SAMPLE
+
+TUESDAY = MONDAY + timedelta(days=1)
+CANDIDATES = SAMPLE / "portfolio_candidates.json"
+HEAVY = ("feast", "great_expectations", "pandas", "pyarrow.acero", "exchange_calendars", "requests")
+
+
+@pytest.fixture(scope="module")
+def flown(
+    sample_panel: Panel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The environment of a workspace with history, a flow, and a scanner that still answers."""
+    folder = make_workspace(tmp_path_factory.mktemp("start") / "workspace")
+    bars = pq.read_table(SAMPLE / "bars.parquet")
+    recent = bars.filter(pc.field("timestamp") > MONDAY.timestamp() - 20 * 86_400)
+    pq.write_table(recent, folder / "recent.parquet")
+    with pytest.MonkeyPatch.context() as patch, ReplayScanner(sample_panel) as scanner:
+        names = ("TVFEAST_PROJECT", "TVFEAST_NOW", "TVFEAST_SCANNER_URL")
+        values = str(folder), TUESDAY.isoformat(), scanner.url
+        for name, value in zip(names, values, strict=True):
+            patch.setenv(name, value)
+        project = replace(Project.from_environment(), scanner_url=scanner.url)
+        import_bars(project, ImportRequest((folder / "recent.parquet",)))
+        options = replace(QUICK, retries=0)
+        flow = flow_data(
+            project, FeatureIngestRequest(read_candidates(CANDIDATES), scanner=options)
+        )
+        assert flow.error is None
+        yield {name: os.environ[name] for name in names}
+
+
+def imported(environment: dict[str, str], *command: str) -> tuple[set[str], object]:
+    """Run a command as the shell does; returns what it imported of the heavy, and its answer."""
+    script = (
+        "import sys\n"
+        f"sys.argv = ['tvfeast', *{command!r}, '--json']\n"
+        "from ingestion.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(*set({HEAVY!r}) & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environment,
+        cwd=Path(environment["TVFEAST_PROJECT"]),
+    )
+    return set(done.stderr.split("\n")[-2].split()), json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("select", "--by", "local_1d:RSI", "--min", "tv_technicals_1d:ADX=1"),
+        ("select", "--by", "RSI", "--candidates", str(CANDIDATES)),
+        ("explain", "NASDAQ:AAPL", "RSI"),
+        ("explain", "NASDAQ:AAPL", "momentum_60d"),
+        ("status",),
+        ("catalog",),
+    ],
+)
+def test_a_command_that_looks_imports_nothing_heavy(
+    flown: dict[str, str], command: tuple[str, ...]
+) -> None:
+    heavy, answer = imported(flown, *command)
+    assert heavy == set()
+    assert answer
+
+
+def test_a_flow_that_fetches_no_row_imports_no_great_expectations(flown: dict[str, str]) -> None:
+    heavy, answer = imported(flown, "flow-data", "--candidates", str(CANDIDATES))
+    assert isinstance(answer, dict)
+    assert answer["verdict"] == "done"
+    assert "great_expectations" not in heavy
