@@ -118,8 +118,8 @@ def _verdict(project: Project, group: FeatureGroup, origin: Origin) -> dict[str,
         for file in receipts_of_run(lakehouse, run_id):
             content = file.sha256()
             receipt = read_receipt(file)
-            quality = receipt.get("quality")
-            if not isinstance(quality, dict) or quality["group"] != group.name:
+            quality = _said_of(group, receipt.get("quality"))
+            if quality is None:
                 continue
             if content not in {entry.sha256 for entry in recorded.get(file.key, ())}:
                 raise NoVerdict(f"{file.key} is not what run {run_id} wrote")
@@ -131,6 +131,13 @@ def _verdict(project: Project, group: FeatureGroup, origin: Origin) -> dict[str,
     except (InputError, OSError, *NOT_SAID) as error:
         raise NoVerdict(f"a receipt of run {run_id} cannot be read ({error})") from None
     raise NoVerdict(f"no receipt of run {run_id} has the gate's verdict on {origin.part}")
+
+
+def _said_of(group: FeatureGroup, quality: object) -> dict[str, Any] | None:
+    """Return what a receipt says of a group: one verdict, or a list of several groups'."""
+    verdicts = quality if isinstance(quality, list) else [quality]
+    told = (each for each in verdicts if isinstance(each, dict) and each["group"] == group.name)
+    return next(told, None)
 
 
 def passed_gate(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.jobs.audit.status.rhythm import next_start, rhythm
+from ingestion.jobs.audit.status.flows import next_start, rhythm
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NEW_YORK, TOKYO, SHANGHAI = ["NASDAQ:AAPL"], ["TSE:7203"], ["SSE:600519"]

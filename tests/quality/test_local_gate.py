@@ -16,6 +16,7 @@ from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import list_parts, read_file
 from ingestion.project import Project
+from ingestion.quality.promotion import gate_verdicts
 from ingestion.quality.rules import FAILED, within
 from ingestion.runs.quarantine import QUARANTINE_FILE
 from tests.conftest import SAMPLE
@@ -72,7 +73,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
     (path,) = (strict.lakehouse_at / "_runs").glob("*/local_features.json")
     assert str(path) in told
     receipt = json.loads(path.read_text())
-    assert (receipt["outcome"], receipt["quality"]["verdict"]) == ("refused", "refuse")
+    assert (receipt["outcome"], receipt["quality"][0]["verdict"]) == ("refused", "refuse")
     assert sum(part["rows"] for part in receipt["parts"]) == stored.num_rows
     # It has not finished: what it has not published is looked at again, and published then.
     result = local_features(strict)
@@ -80,6 +81,28 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
     assert {part.date for part in list_parts(strict.lakehouse, LOCAL_1D)} >= {LAST}
     done = json.loads(result.receipt.path.read_text()) if result.receipt else {}
     assert (done["outcome"], done["error"]) == ("done", None)
+
+
+def test_a_receipt_has_the_verdict_on_each_group(settings: Project):
+    folder = settings.feast_repository / "groups"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        "from ingestion.catalog import FeatureGroup, FromBars\n"
+        "GROUP = FeatureGroup(name='mine', meaning='two', source=FromBars(), ttl='12d',\n"
+        "                     features=['RSI', 'ADX'])\n"
+    )
+    import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
+    result = backfill(settings, LAST, LAST)
+    assert result.receipt is not None
+    quality = json.loads(result.receipt.path.read_text())["quality"]
+    assert [(each["group"], each["verdict"], each["accepted"]) for each in quality] == [
+        ("local_1d", "publish", 60),
+        ("mine", "publish", 60),
+    ]
+    for name in ("local_1d", "mine"):
+        group = settings.catalog.group(name)
+        (verdict,) = gate_verdicts(settings, group, list_parts(settings.lakehouse, group)).values()
+        assert verdict["group"] == name
 
 
 def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(

@@ -55,7 +55,10 @@ class Publication:
 
     def __init__(self, project: Project, run: Run, changed: frozenset[str] = frozenset()) -> None:
         self._run = run
-        self.groups = [_Group(project, run, each, changed) for each in project.catalog.computed]
+        reports: list[CheckReport] = []
+        self.groups = [
+            _Group(project, run, each, changed, reports) for each in project.catalog.computed
+        ]
 
     def publish(self, newest: date, months: Spill, names: Names, holes: OpenHoles) -> None:
         """Write what is not stored yet of the rows of some months.
@@ -83,7 +86,12 @@ class _Group:
     """What a run writes of one group, and how much it was."""
 
     def __init__(
-        self, project: Project, run: Run, group: FeatureGroup, changed: frozenset[str]
+        self,
+        project: Project,
+        run: Run,
+        group: FeatureGroup,
+        changed: frozenset[str],
+        reports: list[CheckReport],
     ) -> None:
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
         self.rows_defined = 0
@@ -91,7 +99,7 @@ class _Group:
         self.parts: list[Part] = []
         self.defined: list[Part] = []
         self._project, self._run, self._group = project, run, group
-        self._changed_formulas = changed
+        self._changed_formulas, self._reports = changed, reports
         self._began = clock.now()
         self._stored = by_date(list_parts(project.lakehouse, group))
 
@@ -169,7 +177,8 @@ class _Group:
             report = check_at_door(
                 self._project, group, rows, self._run.id, beside=beside, holes=holes
             )
-            self._run.tell(quality=report)
+            self._reports.append(report)
+            self._run.tell(quality=self._reports)
             if not report.refused:
                 yield served, report.accepted
             else:

@@ -4,8 +4,7 @@
 is in its ``problems``, what should be known in time in its ``warnings``.
 
 ``report``    the whole, and the limits
-``flows``     each flow of the operation: what became of it, and is it missing
-``rhythm``    when a flow is to start again
+``flows``     each flow of the operation: what became of it, and when it is to start again
 ``wanted``    which symbols are to be fresh
 ``groups``    how fresh the features are, for all and for each flow
 ``bars``      what bars there are, and who brings them
