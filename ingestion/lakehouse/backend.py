@@ -8,7 +8,7 @@ returns.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -21,7 +21,7 @@ class Folder(NamedTuple):
 
     key: str
     files: Collection[str]
-    """Their names."""
+    """Their names, in order."""
     replaced: frozenset[str]
     """The files that another one of them replaces (:mod:`ingestion.base.parts`)."""
 
@@ -57,6 +57,13 @@ class Lakehouse(ABC):
     @abstractmethod
     def exists(self, key: str) -> bool:
         """Return whether there is such a file or folder."""
+
+    def having(self, folders: Iterable[str], name: str) -> Iterator[str]:
+        """Yield those of some folders in which there is a file of a name, as far as one may look.
+
+        There may be thousands; those that the caller does not come to are not looked at.
+        """
+        return (folder for folder in folders if self.exists(f"{folder}/{name}"))
 
     @abstractmethod
     def size(self, key: str) -> int:
@@ -95,7 +102,7 @@ class Lakehouse(ABC):
 
     def folder(self, key: str) -> Folder:
         """Return what is in a folder; errors as of :meth:`names`."""
-        files = self.names(key)
+        files = sorted(self.names(key))
         return Folder(key, files, replaced_in(key, files, self.open))
 
     def folders(self, above: str, since: str = "") -> Iterator[Folder]:

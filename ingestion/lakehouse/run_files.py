@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date
+from itertools import takewhile
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -50,13 +51,21 @@ def run_ids(lakehouse: Lakehouse, since: date = date.min) -> list[str]:
         Only runs that started on this date of the wall clock or later.
     """
     first = "" if since == date.min else f"{since:%Y%m%d}"
-    return sorted((name for name in lakehouse.names(RUNS) if name >= first), reverse=True)
+    names = lakehouse.folder(RUNS).files
+    return sorted((name for name in names if name >= first) if first else names, reverse=True)
 
 
-def run_files(lakehouse: Lakehouse, name: str) -> Iterator[RunFile]:
-    """Yield the files of one name of all runs, the newest run's first."""
-    files = (RunFile(run_id, name, lakehouse) for run_id in run_ids(lakehouse))
-    return (file for file in files if file.exists())
+def run_files(lakehouse: Lakehouse, name: str, after: str = "") -> Iterator[RunFile]:
+    """Yield the files of one name of all runs, the newest run's first.
+
+    Parameters
+    ----------
+    after
+        Only of runs that are later than this one.
+    """
+    folders = (f"{RUNS}/{run_id}" for run_id in takewhile(after.__lt__, run_ids(lakehouse)))
+    there = lakehouse.having(folders, name)
+    return (RunFile(folder.rpartition("/")[2], name, lakehouse) for folder in there)
 
 
 def files_of_run(lakehouse: Lakehouse, run_id: str) -> list[RunFile]:

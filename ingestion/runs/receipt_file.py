@@ -114,9 +114,7 @@ def receipts_told(
     after
         Only of runs that are later than this one.
     """
-    for file in run_files(lakehouse, name):
-        if file.run_id <= after:
-            break
+    for file in run_files(lakehouse, name, after):
         told = receipt_told(file, read, partial(_unless_gone, file, passed_over))
         if told is not None:
             yield told

@@ -8,7 +8,8 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ingestion.jobs.audit.prune import prune
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.serve.loads import last_loads, unpromoted
-from ingestion.lakehouse import local_disk, run_ids
+from ingestion.lakehouse import LocalDisk, local_disk, run_ids
 from ingestion.project import Project
 from tests.jobs.test_prune import Clock, History
 from tests.runs.test_records import QUIET_NS
@@ -93,6 +94,29 @@ def test_daily_commands_open_as_many_files_after_any_number_of_runs(
     add_past_runs(used, 60)
     assert {name: opened(work) for name, work in commands.items()} == before
     assert opened(lambda: check_lakehouse(used, anew=True)) > before["verify --since"] + 60
+
+
+def test_past_runs_are_only_asked_for_unfinished_imports_and_rows_in_quarantine(
+    used: Project, monkeypatch: pytest.MonkeyPatch
+):
+    add_past_runs(used, 60)
+    asked: Counter[str] = Counter()
+    having = LocalDisk.having
+
+    def counted(lakehouse: LocalDisk, folders: Iterable[str], name: str) -> Iterator[str]:
+        def each() -> Iterator[str]:
+            for folder in folders:
+                asked[name] += 1
+                yield folder
+
+        return having(lakehouse, each(), name)
+
+    monkeypatch.setattr(LocalDisk, "having", counted)
+    status(used)
+    assert {name for name, count in asked.items() if count > 20} == {"import_bars.json"}
+    asked.clear()
+    explain(used, ExplainRequest("NASDAQ:AAPL", "tv_technicals_1d:RSI", online=False))
+    assert {name for name, count in asked.items() if count > 20} == {"quarantine.parquet"}
 
 
 def test_a_check_opens_no_file_of_a_run_that_is_as_an_earlier_one_has_left_it(
