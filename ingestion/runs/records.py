@@ -1,6 +1,6 @@
 """What all runs have left, against each other and the rows; only what is new is read again.
 
-What a folder says is kept in the cache ``sound_runs.json`` if nothing in it is wrong, with the
+What a folder says is kept in the cache ``sound_runs.zip`` if nothing in it is wrong, with the
 state of each of its files: inode, size, and when it was changed. Where all of that is as it was,
 nothing but a disk that changes bytes by itself can have changed its content. That is found by
 reading everything anew, and so is everything if the cache is not there, or damaged, or of another
@@ -9,22 +9,21 @@ catalog; files that were put back from a backup have another state.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog
 from ingestion.lakehouse import CacheFile, Lakehouse, run_file, run_ids
+from ingestion.lakehouse.caches import CacheReader, CacheWriter, UnreadableCache
 from ingestion.lakehouse.ledger import Entry, Ledger, read_ledger
-from ingestion.runs.receipt_file import NOT_SAID
 from ingestion.runs.run import catalog_hash, new_run_id
 from ingestion.runs.run_folder import RunFolder, Snapshot, look_into
 
-FILE = "sound_runs.json"
+FILE = "sound_runs.zip"
 _LAYOUT = 1
 
 _Known = dict[str, tuple[str, RunFolder]]
@@ -90,7 +89,7 @@ def read_records(
     anew
         Whether to read also what is as an earlier look has left it.
     """
-    mark = catalog_hash(catalog)
+    mark = f"{_LAYOUT} {catalog_hash(catalog)}"
     known = _read(lakehouse, mark)
     sound: _Known
     records, sound = Records(), {}
@@ -124,28 +123,29 @@ def _state(lakehouse: Lakehouse, run_id: str) -> str:
 
 def _read(lakehouse: Lakehouse, mark: str) -> _Known:
     """Return what is known of sound folders; nothing if that cannot be relied on."""
-    with suppress(OSError, *NOT_SAID):
-        head, _, body = CacheFile(FILE, lakehouse).read().partition(b"\n")
-        if head == _head(mark, body):
-            return {
-                run_id: (state, _folder(run_id, said))
-                for run_id, (state, said) in json.loads(body).items()
-            }
-    return {}
+    try:
+        with CacheReader(CacheFile(FILE, lakehouse)) as reader:
+            known: _Known = reader.document(partial(_known, mark))
+            return known
+    except UnreadableCache:
+        return {}
+
+
+def _known(mark: str, document: dict[str, Any]) -> _Known:
+    if document["mark"] != mark:
+        return {}
+    runs = document["runs"].items()
+    return {run_id: (state, _folder(run_id, said)) for run_id, (state, said) in runs}
 
 
 def _write(lakehouse: Lakehouse, mark: str, sound: _Known) -> None:
     """Keep what is known; it may be lost, as where this user may not write."""
-    documents = {run_id: (state, _document(folder)) for run_id, (state, folder) in sound.items()}
-    body = json.dumps(documents, ensure_ascii=False).encode()
+    runs = {run_id: (state, _document(folder)) for run_id, (state, folder) in sound.items()}
     with suppress(OSError), lakehouse.staging(f"{new_run_id()}-records") as folder:
         file = folder / FILE
-        file.write_bytes(_head(mark, body) + b"\n" + body)
+        with CacheWriter(file) as writer:
+            writer.document({"mark": mark, "runs": runs})
         CacheFile(FILE, lakehouse).put(file)
-
-
-def _head(mark: str, body: bytes) -> bytes:
-    return f"{_LAYOUT} {mark} {hashlib.sha256(body).hexdigest()}".encode()
 
 
 def _document(folder: RunFolder) -> list[Any]:

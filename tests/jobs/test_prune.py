@@ -172,7 +172,7 @@ def answers(project: Project, at: datetime) -> dict[str, Any]:
 
     ask("status", lambda: status(project))
     report = check_lakehouse(project)
-    said["verify"] = plain(replace(report, receipts=0, runs=0))
+    said["verify"] = plain(replace(report, receipts=0, runs=0, unread=0))
     for symbol in (*SYMBOLS, "A:A"):
         for day in range(4):
             request = ExplainRequest(symbol, "RSI", at - day * DAY, online=False)
