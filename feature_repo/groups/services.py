@@ -85,4 +85,11 @@ SERVICES = [
         rank_by="market_cap_basic",
         shown=["price_earnings_ttm", "return_on_equity", "debt_to_equity"],
     ),
+    Service(
+        "coin_sentiment_v1",
+        ["coin_sentiment_1d"],
+        meaning="attention, use and positioning of the candidates' coins",
+        rank_by="galaxyscore",
+        shown=["sentiment", "socialdominance", "funding_rate"],
+    ),
 ]

@@ -69,6 +69,7 @@ _BAR_UPDATE = Column(
     "last tick in that bar",
     scanner="last_bar_update_time",
 )
+_COIN = Column("coin", Dtype.STRING, "the market's symbol whose values these are", nullable=False)
 _BAR_CHECK = Column(
     "bar_check",
     Dtype.STRING,
@@ -89,6 +90,11 @@ class Source:
     """What brings rows: a command of ``tvfeast``."""
     of_closed_bars: ClassVar[bool]
     """Whether a row describes a closed bar, and so is final: not what was shown at an instant."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether every symbol that is asked for is to have a row."""
+        return True
 
     def __post_init__(self) -> None:
         if self.frame not in FRAMES:
@@ -145,9 +151,14 @@ class Scanner(Source):
     market
         The market that is asked, such as ``coin``; None for candidates, of all markets, and for
         the universe that a run is about.
+    joined_by
+        A text that the scanner has for the run's symbols and for that market's, such as
+        ``base_currency_id``. Rows are then of the run's symbols, with the values of the market's
+        symbol of the same text, which stands in ``coin``.
     """
 
     market: str | None = None
+    joined_by: str | None = None
 
     command: ClassVar[str] = "flow-data"
     of_closed_bars: ClassVar[bool] = False
@@ -173,6 +184,11 @@ class Scanner(Source):
         return (TIMESTAMP, SYMBOL, *features, *instants, *self.served_times)
 
     @property
+    def has_all(self) -> bool:
+        """Whether every symbol is to have a row; not of another market, by a text of both."""
+        return self.joined_by is None
+
+    @property
     def served_times(self) -> tuple[Column, ...]:
         """The bar's open, its last tick and, but for daily bars, whether it is the one to expect.
 
@@ -183,10 +199,19 @@ class Scanner(Source):
         """
         opens = replace(BAR_TIMESTAMP, scanner=f"time{self._suffix}")
         ticks = replace(_BAR_UPDATE, scanner=f"{_BAR_UPDATE.scanner}{self._suffix}")
+        if self.joined_by is not None:
+            return _COIN, opens, ticks
         if self.frame == DAILY:
             return opens, ticks
         meaning = f"open of the bar of {self.frame} that the values describe"
         return replace(opens, meaning=meaning), ticks, _BAR_CHECK
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.joined_by is not None and (self.market is None or self.frame != DAILY):
+            raise CatalogError(
+                f"rows are joined by {self.joined_by} with those of a market, on {DAILY}: name one"
+            )
 
     @property
     def _suffix(self) -> str:

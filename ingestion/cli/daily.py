@@ -205,6 +205,8 @@ def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
 def ingest_text(result: FeatureIngestResult) -> str:
     """Return a snapshot's outcome for people."""
     report = result.report
+    if result.part is None and result.notes.without:
+        return f"nothing to add{_notes_text(result.notes)}"
     if result.part is None:
         missing = f"; {report.missing}" if report.missing else ""
         return (
@@ -228,6 +230,8 @@ def _notes_text(notes: Notes) -> str:
         f"{count:,} {check}" for check, count in notes.bar_checks.items() if check != "expected"
     ]
     bars = f"; bars not as expected (kept, see bar_check): {', '.join(told)}" if told else ""
+    if lacking := ", ".join(f"{count:,} {why}" for why, count in notes.without.items()):
+        bars += f"; without a row: {lacking}"
     symbols = sorted({symbol for each in notes.restated.values() for symbol in each})
     if not symbols:
         return bars

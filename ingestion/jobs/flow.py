@@ -28,7 +28,7 @@ from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
     FeatureIngestResult,
     feature_ingest,
-    table_of,
+    tables_of,
 )
 from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
 from ingestion.jobs.ingest.scan import Progress, Scans, Spent
@@ -271,7 +271,7 @@ def _chain(
     universe: Universe | None,
 ) -> tuple[tuple[_Step, ...], Callable[[], Scans]]:
     groups = project.catalog.scanned
-    snapshots = [table_of(project, request, group) for group in groups]
+    snapshots = [table for group in groups for table in tables_of(project, request, group)]
     asked = request
 
     @cache

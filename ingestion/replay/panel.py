@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import Catalog
+from ingestion.catalog import Catalog, Scanner
 from ingestion.formulas import LOCAL, SHIPPED, compute
 from ingestion.markets.hours import ClosingRule, bar_closes, hours_of, time_zone
 
@@ -45,7 +45,9 @@ def asked_columns() -> frozenset[str]:
     """Return every name that a shipped group asks for, whether it runs or not."""
     catalog = Catalog.load(formulas=lambda: SHIPPED)
     groups = (*catalog.groups, *catalog.others)
-    return frozenset(each.scanner for group in groups for each in group.scanned if each.scanner)
+    names = {each.scanner for group in groups for each in group.scanned if each.scanner}
+    sources = (group.source for group in groups if isinstance(group.source, Scanner))
+    return frozenset(names.union(each.joined_by for each in sources if each.joined_by))
 
 
 @dataclass(frozen=True)

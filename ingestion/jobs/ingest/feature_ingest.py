@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import FEEDS, UPDATE_MODE, FeatureGroup
+from ingestion.jobs.ingest.joined import joined, key_of, pairs_table
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
     Progress,
@@ -98,15 +99,22 @@ def feature_ingest(
         project, "feature-ingest", request, file=snapshot_file(group), step_of=run
     ) as run:
         run.tell(group=group.name)
-        table = table_of(project, request, group)
-        scans = scans or Scans(project, request, [table], progress)
-        scanned = scans.table(group.name)
-        snapshot, resumed = _without_recent(scanned, table.recent)
+        tables, key = tables_of(project, request, group), key_of(group)
+        scans = scans or Scans(project, request, tables, progress)
+        without: Mapping[str, int] = {}
+        if key is None:
+            scanned = scans.table(group.name)
+        else:
+            scanned, without = joined(scans, group, key)
+        snapshot, resumed = _without_recent(scanned, tables[-1].recent)
         rows, known_at = rows_of(group, snapshot, scanned.known_at), scanned.known_at
         scanned = scanned._replace(snapshot=snapshot)
         report = CoverageReport.of(run.id, request, scanned, resumed)
+        if key is not None and not report.asked:
+            run.tell(without=without)
+            return FeatureIngestResult(report, run.receipt, None, None, Notes(without=without))
         feeds = Feeds(project.lakehouse)
-        news = feeds.news(_modes(snapshot), known_at)
+        news = feeds.news({} if key else _modes(snapshot), known_at)
         feeds.observe(news)
         checked, told = None, plain(report)
         if report.is_enough and rows.num_rows:
@@ -117,7 +125,8 @@ def feature_ingest(
             fewest = max(1, covered - report.resumed)
             checked = check_at_door(project, group, rows, run.id, fewest=fewest, feeds=feeds)
             told |= {"quality": checked, "verdict": checked.verdict}
-        notes = notes_on(project.lakehouse, group, checked.accepted if checked else rows)
+        accepted = checked.accepted if checked else rows
+        notes = replace(notes_on(project.lakehouse, group, accepted), without=without)
         run.tell(**told, **notes.told)
         refuse_unless_enough(report, run)
         part = None
@@ -152,16 +161,18 @@ def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
     return group
 
 
-def table_of(project: Project, request: FeatureIngestRequest, group: FeatureGroup) -> Table:
-    """Return what a group needs of a scan."""
+def tables_of(
+    project: Project, request: FeatureIngestRequest, group: FeatureGroup
+) -> tuple[Table, ...]:
+    """Return what a group needs of the run's scans; the last one is of the run's symbols."""
     window = None if request.refresh else request.resume_window
-    return Table(
-        group.name,
-        (*group.scanned, UPDATE_MODE),
-        group.source.own_market,
-        frozenset(_recent(project.lakehouse, group, window) if window else ()),
-        project.catalog.place(group),
-    )
+    recent = frozenset(_recent(project.lakehouse, group, window) if window else ())
+    market, place = group.source.own_market, project.catalog.place(group)
+    columns = (*group.scanned, UPDATE_MODE)
+    if (key := key_of(group)) is None:
+        return (Table(group.name, columns, market, recent, place),)
+    whole = Table(group.name, (*columns, key), market, declared=place)
+    return whole, pairs_table(group, key, recent)
 
 
 def _recent(lakehouse: Lakehouse, group: FeatureGroup, window: timedelta) -> dict[str, int]:

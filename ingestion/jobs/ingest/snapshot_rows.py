@@ -35,6 +35,9 @@ class Notes:
     restated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By reported column, the symbols whose value has changed while no label of its period has."""
 
+    without: Mapping[str, int] = field(default_factory=dict)
+    """By the reason, symbols that have no row of another market; see ``joined``."""
+
     @property
     def told(self) -> dict[str, object]:
         """What the receipt says of it: what there is."""

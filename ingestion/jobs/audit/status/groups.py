@@ -90,6 +90,8 @@ def demands(
     """
     for group in groups:
         rows, asked, may_be_old = newest[group.name], wanted, frozenset[str]()
+        if not group.source.has_all:  # those without a row may have none
+            asked = wanted & rows.keys()
         if group.source.of_closed_bars:
             asked = wanted & bars.newest.keys()
             may_be_old = frozenset(s for s in asked if exchange_of(s) in bars.imported)
