@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ _SAID = (MISSED_BARS, ACCEPTED_HOLES)
 _LAYOUT = 1
 _SYMBOLS_AT_ONCE = 1_024
 """Symbols whose next bars are computed together."""
+_LONGEST_BAR = timedelta(days=7)
+"""More than any bar takes: another that opened meanwhile may have closed before it."""
 NOT_KEPT = np.iinfo(np.int64).min
 """The last bar of a symbol of which nothing is kept: it is computed from all its bars."""
 
@@ -103,7 +105,9 @@ class Seen:
             raise Unfit("there are other groups")
         for name, parts in self.of.items():
             if gone := parts.gone_since(before.of[name]):
-                raise Unfit(f"parts of {name} that it was made with are gone", min(gone))
+                first = min(gone)
+                first -= min(_LONGEST_BAR, first - date.min)
+                raise Unfit(f"parts of {name} that it was made with are gone", first)
 
 
 @dataclass

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
+import pyarrow.compute as pc
+
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.holes import OpenHoles, open_holes
@@ -38,7 +40,15 @@ from ingestion.jobs.compute.publication import GroupRows, Publication
 from ingestion.jobs.compute.transpose import Names, features, spill_by_month, spill_by_symbol
 from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
-from ingestion.lakehouse import Lakehouse, Part, RunFile, list_parts, read_metadata
+from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    RunFile,
+    list_parts,
+    read_metadata,
+    read_part,
+    utc_date,
+)
 from ingestion.lakehouse.caches import UnreadableCache
 from ingestion.lakehouse.origins import runs_of
 from ingestion.project import Project
@@ -211,9 +221,9 @@ def _finished(
 
 
 def _first_news(lakehouse: Lakehouse) -> date:
-    """Return the earliest date with a bar, or an accepted hole, that no finished run has seen.
+    """Return the earliest date whose rows a bar or an accepted hole may change that is new.
 
-    The last of all dates if there is none.
+    The last of all dates if no finished run lacks one.
 
     A run that was refused, failed or was killed has not seen any: it may have written some dates
     only.
@@ -225,8 +235,15 @@ def _first_news(lakehouse: Lakehouse) -> date:
     if finished is None:
         return bars[0].date
     said = (part for each in (MISSED_BARS, ACCEPTED_HOLES) for part in list_parts(lakehouse, each))
-    news = (part.date for part in (*bars, *said) if _is_news(part, finished))
+    news = [part.date for part in said if _is_news(part, finished)]
+    # By the open: a bar that opened later may have closed earlier, beside a wrong one.
+    news += [_first_open(part) for part in bars if _is_news(part, finished)]
     return min(news, default=date.max)
+
+
+def _first_open(part: Part) -> date:
+    opens = read_part(part, OHLCV_1D, ["timestamp"])["timestamp"]
+    return utc_date(pc.min(opens).as_py())
 
 
 def _first_changed(lakehouse: Lakehouse, holes: OpenHoles) -> date:
