@@ -45,13 +45,11 @@ class Project(Settings):
             If a declaration cannot be used, or does not fit what the lakehouse has stored.
         """
         catalog = Catalog.load(self._repository, lambda: self.formulas)
-        if self.lakehouse_at.is_dir():
-            # Arrow is imported where there is something to compare with, and not before.
-            from ingestion.lakehouse.evolution import check_stored
+        from ingestion.lakehouse.evolution import check_stored  # this imports Arrow
 
-            found = [each for one in catalog.datasets for each in check_stored(self.lakehouse, one)]
-            if found:
-                raise CatalogError("; ".join(found))
+        found = [each for one in catalog.datasets for each in check_stored(self.lakehouse, one)]
+        if found:
+            raise CatalogError("; ".join(found))
         return catalog
 
     @cached_property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -48,7 +46,7 @@ def numbers(count: list[int]) -> cache.Arrays:
     return {"numbers": np.arange(5)}
 
 
-def test_what_is_damaged_old_or_of_objects_is_made_again(folder: Path) -> None:
+def test_what_is_damaged_or_of_objects_is_made_again(folder: Path) -> None:
     count: list[int] = []
 
     def made() -> int:
@@ -63,12 +61,28 @@ def test_what_is_damaged_old_or_of_objects_is_made_again(folder: Path) -> None:
         path.write_bytes(damaged)
         before = len(count)
         assert [made(), made()] == [before + 1, before + 1]
-    for age in (31 * 86_400, -86_400):
-        os.utime(path, (time.time() - age,) * 2)
-        before = len(count)
-        assert made() == before + 1
     np.savez(path, numbers=np.array([{}], dtype=object))
     assert made() == len(count)
+
+
+def test_a_calendar_is_made_again_with_other_rules_of_time_zones(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "zoneinfo"
+    rules.mkdir()
+    monkeypatch.setattr(calendars, "TZPATH", (str(tmp_path / "none"), str(rules)))
+    found = [calendars.tz_rules()]
+    for name, line in (("tzdata.zi", "# version 2025b"), ("tzdata.zi", "# version 2026a")):
+        (rules / name).write_text(f"{line}\nR A 1916\n")
+        found.append(calendars.tz_rules())
+        assert line in found[-1]
+    (rules / "Europe").mkdir()
+    found.append(calendars.tz_rules())
+    assert len({tuple(each) for each in found}) == 4
+    for before, each in zip([0, 1, 2, 3], found, strict=True):
+        monkeypatch.setattr(calendars, "tz_rules", lambda each=each: each)
+        load("XNYS")
+        assert len(list(folder.iterdir())) == before + 1
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(

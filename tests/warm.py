@@ -1,7 +1,13 @@
 """What a command imports and looks up, once, in the process that all commands are forked from.
 
-Imported alone: nothing here may start a thread, which a fork would leave behind.
+Imported alone: nothing here may start a thread, which a fork would leave behind. Feast is imported
+as commands import it, before all else: what imports it later finds it so.
 """
+
+# ruff: noqa: E402 - the order counts
+from ingestion.jobs.serve.feast_repository import import_feast
+
+import_feast()
 
 import duckdb
 import exchange_calendars

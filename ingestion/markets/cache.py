@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +14,11 @@ from typing import Any
 Arrays = dict[str, Any]
 """NumPy arrays by name, none of objects."""
 
-_LONGEST_S = 30 * 86_400
-"""How long a file is used: the rules of time zones change, and are not in the key."""
-
 
 def cached(key: str, make: Callable[[], Arrays]) -> Arrays:
     """Return what was kept under a key, else make it and keep it.
 
-    A file that is damaged, too old or cannot be read is made anew; one that cannot be written is
+    A file that is damaged or cannot be read is made anew; one that cannot be written is
     done without.
 
     Parameters
@@ -57,8 +53,6 @@ def _read(path: Path) -> Arrays | None:
     import numpy as np
 
     try:
-        if not 0 <= time.time() - path.stat().st_mtime < _LONGEST_S:
-            return None
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):

@@ -23,15 +23,16 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from datetime import time as wall_time
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from zoneinfo import TZPATH, ZoneInfo
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
@@ -57,6 +58,8 @@ _LAST_DAY = "2100-12-31"
 """Up to here sessions are assumed."""
 _USUAL = timedelta(days=365)
 """How long before a calendar's end the usual hours are looked for."""
+_LINE = 80
+"""Bytes, at most, of the line that names the version of the rules of time zones."""
 _SELDOM = 10
 """Sessions of a weekday within that time, below which the weekday is no trading day."""
 _HEADER = ["exchange", "date", "open", "close"]
@@ -200,10 +203,28 @@ def _loaded(calendar: str, until: int) -> Calendar:
 
     code = sha256(Path(__file__).read_bytes()).hexdigest()
     known_until = HOLIDAYS_KNOWN_UNTIL.get(calendar)
-    depends_on = (calendar, until, known_until, version("exchange_calendars"), code)
+    depends_on = (calendar, until, known_until, version("exchange_calendars"), *tz_rules(), code)
     found = cached(f"calendar {depends_on}", make)
     zone, ends = found.pop("time_zone").item(), found.pop("ends").item()
     return Calendar(**found, time_zone=zone, ends=date.fromisoformat(ends) if ends else None)
+
+
+def tz_rules() -> list[str]:
+    """Return which versions of the rules of time zones this machine has.
+
+    Python takes a zone from the first of the system's folders that has it, else from the package
+    ``tzdata``. A folder that does not name its version is known by its last change.
+    """
+    found = []
+    for folder in map(Path, TZPATH):
+        with suppress(OSError):
+            found.append(f"{folder} {folder.stat().st_mtime_ns}")
+        for name in ("tzdata.zi", "+VERSION"):
+            with suppress(OSError), (folder / name).open("rb") as file:
+                found.append(file.readline(_LINE).decode("ascii", "replace").strip())
+    with suppress(PackageNotFoundError):
+        found.append(f"tzdata {version('tzdata')}")
+    return found
 
 
 def _computed(calendar: str, until: int) -> Calendar:

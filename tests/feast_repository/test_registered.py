@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.jobs.serve import select as job
+from ingestion.jobs.serve import registry_message, rows_to_rank
 from ingestion.jobs.serve.feast_repository import (
     check_registry,
     feast_project,
     open_repository,
     own_stores,
+    without_type_checks,
 )
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.registered import Reference, Registered
@@ -70,7 +73,7 @@ def test_both_ways_give_the_same_ranking(
     symbols = ["NASDAQ:AAPL", "X:GONE", "NYSE:UPS", "BINANCE:BTCUSDT"]
     asked = SelectRequest(symbols=symbols, max_bar_age=timedelta(days=99), top=None)
     own = select(week, asked)
-    monkeypatch.setattr(job, "own_stores", lambda _: None)
+    monkeypatch.setattr(rows_to_rank, "own_stores", lambda _: None)
     assert select(week, asked) == own
 
 
@@ -89,6 +92,57 @@ def test_a_sound_registry_is_checked_without_feast_and_feast_leaves_typeguard_as
     )
     environment = os.environ | {"TVFEAST_PROJECT": str(week.folder)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+class Typeguard(ModuleType):
+    """A version of typeguard whose decorator is told by the test."""
+
+    def __init__(self, **content: object) -> None:
+        super().__init__("typeguard")
+        vars(self).update(content)
+
+
+@pytest.mark.parametrize("found", [None, Typeguard(), Typeguard(typechecked="another thing")])
+def test_without_typeguard_or_with_another_one_nothing_is_left_out(
+    found: Typeguard | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "typeguard", found)
+    before = dict(vars(found)) if found else {}
+    with without_type_checks():
+        pass
+    assert (dict(vars(found)) if found else {}) == before
+
+
+def test_classes_are_made_without_checks_and_later_ones_with_them() -> None:
+    import typeguard
+
+    def checked(*options: dict[str, Any]) -> Callable[[Any], Any]:
+        def count(number: int) -> int:
+            return number
+
+        return (
+            typeguard.typechecked(**options[0])(count) if options else typeguard.typechecked(count)
+        )
+
+    with without_type_checks():
+        plain = [checked(), checked({"forward_ref_policy": typeguard.ForwardRefPolicy.IGNORE})]
+    assert [each("one") for each in plain] == ["one"] * 2
+    with pytest.raises(typeguard.TypeCheckError):
+        checked()("one")
+
+
+def test_the_names_and_numbers_are_those_of_feasts_messages() -> None:
+    from feast.protos.feast.core import FeatureView_pb2, Registry_pb2
+    from feast.protos.feast.types.Value_pb2 import ValueType
+    from google.protobuf import duration_pb2
+
+    assert Registry_pb2.DESCRIPTOR.pool is duration_pb2.DESCRIPTOR.pool
+    for kind, fields in registry_message.FIELDS.items():
+        message = Registry_pb2.DESCRIPTOR.pool.FindMessageTypeByName(kind)
+        assert fields == {name: message.fields_by_name[name].number for name in fields}, kind
+    types, states = registry_message.VALUE_TYPES, registry_message.UNSERVED_STATES
+    assert types == {name: ValueType.Enum.Value(name) for name in types}
+    assert states == {name: FeatureView_pb2.FeatureViewState.Value(name) for name in states}
 
 
 def test_a_registry_that_is_lost_or_damaged_or_of_others_is_refused(

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.jobs.serve import select as job
+from ingestion.jobs.serve import rows_to_rank
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_file
@@ -58,17 +58,17 @@ def test_limits_and_top_leave_out_and_count(week: Project):
 def test_a_load_while_it_reads_is_seen_whole_or_not_at_all(writable_week: Project, monkeypatch):
     materialize(writable_week)
     symbols = list(snapshot(writable_week, FRIDAY))
-    read = job.read_rows
+    read = rows_to_rank.read_rows
 
     def then_a_load(*arguments):
-        monkeypatch.setattr(job, "read_rows", read)
+        monkeypatch.setattr(rows_to_rank, "read_rows", read)
         read(*arguments)
         restated = technicals(symbols, FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0] * 60)
         append_part(writable_week.lakehouse, GROUP, restated, "restated")
         materialize(writable_week)
         return read(*arguments)
 
-    monkeypatch.setattr(job, "read_rows", then_a_load)
+    monkeypatch.setattr(rows_to_rank, "read_rows", then_a_load)
     for restated in (False, True):
         rows = select(writable_week, SelectRequest(symbols=symbols, top=None)).rows
         assert [row.features["RSI"] == 7.0 for row in rows] == [restated] * 60
@@ -158,15 +158,15 @@ class TestAsOf:
         as_of = FRIDAY + timedelta(hours=1)
         at(as_of)
         news = technicals(["NASDAQ:AAPL"], FRIDAY + timedelta(minutes=1), RSI=[99.0])
-        look = job.newest_known
+        look = rows_to_rank.newest_known
 
         def beside(*arguments):
             known = look(*arguments)
             append_part(writable_week.lakehouse, GROUP, news, "meanwhile")
-            monkeypatch.setattr(job, "newest_known", look)
+            monkeypatch.setattr(rows_to_rank, "newest_known", look)
             return known
 
-        monkeypatch.setattr(job, "newest_known", beside)
+        monkeypatch.setattr(rows_to_rank, "newest_known", beside)
         request = SelectRequest(symbols=["NASDAQ:AAPL"], as_of=as_of)
         (row,) = select(writable_week, request).rows
         assert (row.features["RSI"], row.known_at) == (99.0, FRIDAY + timedelta(minutes=1))

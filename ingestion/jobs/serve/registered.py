@@ -1,18 +1,19 @@
 """Whether Feast's registry says what the catalog says, read without Feast.
 
-The registry is a protobuf message. A few of its fields are decoded here, so that a command that
-only reads does not wait seconds for the import of Feast.
+So a command that only reads does not wait seconds for the import of Feast.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.catalog import Catalog, Dtype, FeatureGroup, Service
+from ingestion.jobs.serve import registry_message
+from ingestion.jobs.serve.registry_message import Message, decode, one, part, text
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -26,11 +27,7 @@ VALUE_TYPES = {
     Dtype.TIMESTAMP: "UNIX_TIMESTAMP",
 }
 """The names of Feast's value types."""
-_NUMBERS = {"STRING": 2, "INT64": 4, "DOUBLE": 5, "BOOL": 7, "UNIX_TIMESTAMP": 8}
-_UNSERVED = {1: "CREATED", 2: "GENERATED"}
-"""States in which Feast does not serve a view."""
-
-Fields = dict[int, list[Any]]
+_STATES = {number: name for name, number in registry_message.UNSERVED_STATES.items()}
 
 
 class Reference(NamedTuple):
@@ -72,20 +69,22 @@ class Registered:
         ValueError
             If the bytes are no message.
         """
-        registry = _fields(message)
+        registry = decode("feast.core.Registry", message)
         views, services = {}, {}
-        for each in registry.get(6, []):
-            parts = _fields(each)
-            spec, meta = _fields(_one(parts, 1, b"")), _fields(_one(parts, 2, b""))
-            if _text(spec, 2) == feast_project:
-                views[_text(spec, 1)] = _view(spec, meta)
-        for each in registry.get(7, []):
-            spec = _fields(_one(_fields(each), 1, b""))
-            if _text(spec, 2) == feast_project:
-                services[_text(spec, 1)] = [
-                    Reference(_text(view, 3) or _text(view, 1), _text(_fields(feature), 1))
-                    for view in map(_fields, spec.get(3, []))
-                    for feature in view.get(2, [])
+        for each in registry.get("feature_views", []):
+            view = decode("feast.core.FeatureView", each)
+            spec = part(view, "spec", "feast.core.FeatureViewSpec")
+            if text(spec, "project") == feast_project:
+                meta = part(view, "meta", "feast.core.FeatureViewMeta")
+                views[text(spec, "name")] = _view(spec, meta)
+        for each in registry.get("feature_services", []):
+            service = decode("feast.core.FeatureService", each)
+            spec = part(service, "spec", "feast.core.FeatureServiceSpec")
+            if text(spec, "project") == feast_project:
+                services[text(spec, "name")] = [
+                    reference
+                    for projection in spec.get("features", [])
+                    for reference in _projected(projection)
                 ]
         return cls(views, services)
 
@@ -146,7 +145,10 @@ class Registered:
                 f"the Feast registry reads {group.name} from {view.path}, but the configured "
                 f"lakehouse has it at {wanted}: {_remedy(project)}, or correct TVFEAST_LAKEHOUSE"
             )
-        features = {each.name: _NUMBERS[VALUE_TYPES[each.dtype]] for each in group.served}
+        features = {
+            each.name: registry_message.VALUE_TYPES[VALUE_TYPES[each.dtype]]
+            for each in group.served
+        }
         if (view.features, view.ttl) != (features, group.ttl):
             raise _changed(project, group.name)
 
@@ -160,17 +162,26 @@ def references(catalog: Catalog, service: Service) -> list[Reference]:
     ]
 
 
-def _view(spec: Fields, meta: Fields) -> View:
-    source = _fields(_one(spec, 7, b""))
-    ttl = _fields(_one(spec, 6, b""))
-    columns = map(_fields, spec.get(4, []))
+def _view(spec: Message, meta: Message) -> View:
+    source = part(spec, "batch_source", "feast.core.DataSource")
+    file = part(source, "file_options", "feast.core.DataSource.FileOptions")
+    ttl = part(spec, "ttl", "google.protobuf.Duration")
+    columns = [decode("feast.core.FeatureSpecV2", each) for each in spec.get("features", [])]
     return View(
-        path=_text(_fields(_one(source, 11, b"")), 2),
-        features={_text(column, 1): _one(column, 2, 0) for column in columns},
-        ttl=timedelta(seconds=_one(ttl, 1, 0), microseconds=_one(ttl, 2, 0) // 1_000),
-        is_enabled=not _one(spec, 20, 0),
-        unserved_state=_UNSERVED.get(_one(meta, 6, 0)),
+        path=text(file, "uri"),
+        features={text(each, "name"): one(each, "value_type", 0) for each in columns},
+        ttl=timedelta(seconds=one(ttl, "seconds", 0), microseconds=one(ttl, "nanos", 0) // 1_000),
+        is_enabled=not one(spec, "disabled", 0),
+        unserved_state=_STATES.get(one(meta, "state", 0)),
     )
+
+
+def _projected(projection: bytes) -> Iterator[Reference]:
+    """Yield the features that a service takes of a view, under the name that it gives the view."""
+    found = decode("feast.core.FeatureViewProjection", projection)
+    view = text(found, "feature_view_name_alias") or text(found, "feature_view_name")
+    for each in found.get("feature_columns", []):
+        yield Reference(view, text(decode("feast.core.FeatureSpecV2", each), "name"))
 
 
 def _remedy(project: Project) -> str:
@@ -188,46 +199,3 @@ def _changed(project: Project, name: str) -> FeastRepositoryError:
     return FeastRepositoryError(
         f"the definition of {name} has changed since it was registered: {_remedy(project)}"
     )
-
-
-def _fields(message: bytes) -> Fields:
-    """Decode one level of a protobuf message: by field number, the values in their order."""
-    found: Fields = {}
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        value: int | bytes
-        if kind == 0:
-            value, at = _varint(message, at)
-        else:
-            size = {1: 8, 5: 4}.get(kind, 0)
-            if kind == 2:
-                size, at = _varint(message, at)
-            elif not size:
-                raise ValueError(f"no field of a message is of the kind {kind}")
-            value, at = message[at : at + size], at + size
-        if at > len(message):
-            raise ValueError("the message ends inside a field")
-        found.setdefault(tag >> 3, []).append(value)
-    return found
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    for byte in message[at : at + 10]:
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise ValueError("the message ends inside a number")
-
-
-def _one(fields: Fields, number: int, default: Any) -> Any:
-    """Return a field's last value, as protobuf reads one that is repeated."""
-    return fields.get(number, [default])[-1]
-
-
-def _text(fields: Fields, number: int) -> str:
-    return bytes(_one(fields, number, b"")).decode()

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
-from ingestion.catalog import Catalog, Dtype, FeatureGroup, Service
-from ingestion.jobs.serve.feast_repository import (
-    feast_calls,
-    feast_project,
-    has_own_online_store,
-    open_repository,
-    own_stores,
-    read_online,
-)
-from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered, references
+from ingestion.catalog import FeatureGroup, Service
+from ingestion.jobs.serve.ranked_features import Wanted
+from ingestion.jobs.serve.rows_to_rank import Row, rows_as_of, served_rows
 from ingestion.jobs.serve.show_universe import refuse_unless_known, show_universe
-from ingestion.lakehouse import list_parts, newest_between, newest_known
-from ingestion.lakehouse.current import Known
+from ingestion.lakehouse import list_parts, newest_between
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_length
 from ingestion.markets.hours import BarState
-from ingestion.plugins.online.database import Database
-from ingestion.plugins.online.keys import encode_keys
-from ingestion.plugins.online.reading import View, read_rows, table_name
-from ingestion.plugins.online.tables import stored_rows
 from ingestion.project import Project
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
-
-_BAR = "bar_timestamp"
-_KEYS_A_READ = 5_000
-"""Feast's SQLite store binds one variable for each key, and SQLite has a limit."""
+    pass
 
 REASONS = {
     "unknown": "without a row",
@@ -114,13 +96,6 @@ class Selection:
     """Rows among those ranked that were written after ``at``, as all of imported history is."""
 
 
-class _Row(NamedTuple):
-    known_at: datetime
-    bar_open: datetime | None
-    features: dict[str, Any]
-    written_later: bool = False
-
-
 def select(project: Project, request: SelectRequest) -> Selection:
     """Rank candidates by a feature.
 
@@ -152,11 +127,9 @@ def select(project: Project, request: SelectRequest) -> Selection:
     limits = _limits(wanted, request)
     symbols = _symbols(project, group, request, at)
     if request.as_of is None:
-        rows = _read_online(project, group, symbols, wanted, at)
+        rows = served_rows(project, group, symbols, wanted, at)
     else:
-        store = open_repository(project, apply_if_missing=True)
-        with feast_calls(project):
-            rows = _read_as_of(project, store, group, symbols, wanted, at)
+        rows = rows_as_of(project, group, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
     kept: list[Selected] = []
     feeds = Feeds(project.lakehouse)
@@ -183,70 +156,6 @@ def select(project: Project, request: SelectRequest) -> Selection:
         left_out={reason: count for reason, count in left_out.items() if count},
         written_later=sum(rows[chosen.symbol].written_later for chosen in kept),
     )
-
-
-class Wanted(NamedTuple):
-    """The features that are read, and what each is called in the ranking."""
-
-    catalog: Catalog
-    by_label: dict[str, Reference]
-    """By plain name where it is unique among them, else by ``group:feature``."""
-
-    @classmethod
-    def of(cls, catalog: Catalog, service: Service, named: Iterable[str] = ()) -> Wanted:
-        """Return a service's features, in its order, then those of other groups that are named.
-
-        Raises
-        ------
-        InputError
-            If there is no feature of a name, or several groups have one.
-        """
-        own = references(catalog, service)
-        count = Counter(each.feature for each in own)
-        labels = {each.feature if count[each.feature] == 1 else str(each): each for each in own}
-        for name in named:
-            if not any(name in (each.feature, str(each)) for each in labels.values()):
-                group, column = catalog.feature(name)
-                each = Reference(group.name, column.name)
-                labels[column.name if column.name not in count else str(each)] = each
-        return cls(catalog, labels)
-
-    @property
-    def references(self) -> list[Reference]:
-        """The features."""
-        return list(self.by_label.values())
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What they are called."""
-        return tuple(self.by_label)
-
-    def label(self, name: str) -> str:
-        """Return what a number is called here that was asked for by plain or full name.
-
-        Raises
-        ------
-        InputError
-            If several of them have the name, or it is no number.
-        """
-        for label, each in self.by_label.items():
-            if name in (label, str(each)):
-                _, column = self.catalog.feature(str(each))
-                if column.dtype not in (Dtype.DOUBLE, Dtype.INT64, Dtype.BOOL):
-                    raise InputError(f"{name} is a {column.dtype.value}: name a number")
-                return label
-        both = [str(each) for each in self.references if each.feature == name]
-        raise InputError(f"{len(both)} groups have {name!r}: write {' or '.join(both)}")
-
-    def shown(self, by: str, service: Service) -> tuple[str, ...]:
-        """Return what a table shows: what is ranked by, then what the service has to say."""
-        names = (by, *([service.rank_by] if service.rank_by else []), *service.shown)
-        return tuple(dict.fromkeys(name for name in names if name in self.by_label))
-
-
-def _full(each: Reference) -> str:
-    """Return a feature's name as Feast spells it with its view."""
-    return f"{each.view}__{each.feature}"
 
 
 def _service(project: Project, request: SelectRequest, at: datetime) -> Service:
@@ -321,191 +230,9 @@ def _is_inside(value: float | None, low: float, high: float) -> bool:
     return value is not None and low <= value <= high
 
 
-Served = dict[Reference, tuple[list[int], list[Any]]]
-"""By feature, one event for each symbol in seconds, 0 where it has no row, and one value."""
-
-
-def _read_online(
-    project: Project, group: FeatureGroup, symbols: Sequence[str], wanted: Wanted, at: datetime
-) -> dict[str, _Row]:
-    """Read what is served; without Feast where the files of this project's own stores allow it."""
-    bar = Reference(group.name, _BAR)
-    is_bar_served = any(column.name == _BAR for column in group.served)
-    asked = [*wanted.references, *[bar] * is_bar_served]
-    own = own_stores(project)
-    if own is None:
-        served = _read_through_feast(project, group, symbols, asked)
-    else:
-        served = _read_own_store(project, *own, group, symbols, asked, at)
-    seconds, _ = served[next(each for each in asked if each.view == group.name)]
-    rows = {
-        symbol: _Row(
-            datetime.fromtimestamp(seconds[i], UTC),
-            _utc(served[bar][1][i]) if is_bar_served else None,
-            {
-                label: _fresh(project.catalog, served[each], group, each, i, at)
-                for label, each in wanted.by_label.items()
-            },
-        )
-        for i, symbol in enumerate(symbols)
-        if seconds[i]
-    }
-    return rows if is_bar_served else _with_bars(project, group, rows, at)
-
-
-def _read_own_store(
-    project: Project,
-    registered: Registered,
-    online: Path,
-    group: FeatureGroup,
-    symbols: Sequence[str],
-    asked: Sequence[Reference],
-    at: datetime,
-) -> Served:
-    feast = feast_project(project)
-    views = list(dict.fromkeys([group.name, *(each.view for each in asked)]))
-    registered.check_servable(project, views)
-    keys = encode_keys({"symbol": ("STRING", symbols)})
-    served: Served = {}
-    with Database(online).reading() as connection:
-        for name in views:
-            of_view = project.catalog.group(name)
-            types = {column.name: VALUE_TYPES[column.dtype] for column in of_view.served}
-            types = {each.feature: types[each.feature] for each in asked if each.view == name}
-            view = View(table_name(feast, name), of_view.ttl)
-            answer = read_rows(connection, view, keys, types, at)
-            seconds = (answer.event_us // 1_000_000).tolist()
-            for feature, values in answer.values.items():
-                served[Reference(name, feature)] = seconds, values.to_objects()
-            is_missing = name == group.name and not any(seconds)
-            if is_missing and not stored_rows(connection, view.table, []).keys:
-                raise _nothing_served(group)
-    return served
-
-
-def _read_through_feast(
-    project: Project, group: FeatureGroup, symbols: Sequence[str], asked: Sequence[Reference]
-) -> Served:
-    store = open_repository(project)
-    served: Served = {each: ([], []) for each in asked}
-    with feast_calls(project):
-        Registered.of(store).check_servable(project, [each.view for each in asked])
-        # All at once where the store can: a load between two reads would be mixed into the answer.
-        size = max(1, len(symbols)) if has_own_online_store(store) else _KEYS_A_READ
-        for start in range(0, len(symbols), size):
-            answer = store.get_online_features(
-                features=[str(each) for each in asked],
-                entity_rows=[{"symbol": symbol} for symbol in symbols[start : start + size]],
-                full_feature_names=True,
-            ).to_dict(include_event_timestamps=True)
-            for each, (seconds, values) in served.items():
-                seconds += answer[f"{_full(each)}__ts"]
-                values += answer[_full(each)]
-        if not any(served[asked[0]][0]) and not read_online(store, group).num_rows:
-            raise _nothing_served(group)
-    return served
-
-
-def _nothing_served(group: FeatureGroup) -> InputError:
-    """Distinguish an online store that was never loaded, or was lost, from one without symbols."""
-    return InputError(
-        f"the online store has no {group.name}: run `tvfeast materialize`, or name the group to "
-        "rank (--from-group) or an instant (--as-of)"
-    )
-
-
-def _with_bars(
-    project: Project, group: FeatureGroup, rows: Mapping[str, _Row], at: datetime
-) -> dict[str, _Row]:
-    """Look up in the lakehouse which bars the rows describe; a row that it lacks is of none."""
-    since = (at - group.ttl).date()
-    known = newest_known(project.lakehouse, group, at, set(rows), False, since)
-    return {
-        symbol: row._replace(bar_open=known[symbol].bar)
-        if symbol in known and known[symbol].event.replace(microsecond=0) == row.known_at
-        else row
-        for symbol, row in rows.items()
-    }
-
-
-def _fresh(
-    catalog: Catalog,
-    served: tuple[list[int], list[Any]],
-    group: FeatureGroup,
-    each: Reference,
-    i: int,
-    at: datetime,
-) -> Any:
-    """Return a value of the other views only inside their TTL, which Feast's own store may ignore.
-
-    The age of the ranked group's row is judged, and counted, with that row.
-    """
-    seconds, values = served
-    if each.view == group.name:
-        return values[i]
-    known_at = datetime.fromtimestamp(seconds[i], UTC)
-    return values[i] if at - known_at <= catalog.group(each.view).ttl else None
-
-
-def _read_as_of(
-    project: Project,
-    store: FeatureStore,
-    group: FeatureGroup,
-    symbols: Sequence[str],
-    wanted: Wanted,
-    at: datetime,
-) -> dict[str, _Row]:
-    """Read the rows and, as the join does not give them, their times.
-
-    A row that appeared between the two readings would give its values an older one's time, so
-    both are read again until nothing has come meanwhile.
-    """
-    # A snapshot is of when it was taken. What is recomputed from bars was knowable when they
-    # closed, and is nearly always written later.
-    as_recorded = not group.source.of_closed_bars
-    look = (project.lakehouse, group, at, set(symbols), as_recorded)
-    known = newest_known(*look)
-    while True:
-        rows = _join(store, known, symbols, wanted, at, as_recorded)
-        before, known = known, newest_known(*look)
-        if known == before:
-            return rows
-
-
-def _join(
-    store: FeatureStore,
-    known: Mapping[str, Known],
-    symbols: Sequence[str],
-    wanted: Wanted,
-    at: datetime,
-    as_recorded: bool,
-) -> dict[str, _Row]:
-    import pandas as pd
-
-    keys = [symbol for symbol in symbols if symbol in known]
-    if not keys:
-        return {}
-    stamps = pd.Series([at] * len(keys)).astype("datetime64[us, UTC]")
-    frame = store.get_historical_features(
-        entity_df=pd.DataFrame({"symbol": keys, "event_timestamp": stamps}),
-        features=[str(each) for each in wanted.references],
-        full_feature_names=True,
-        filter_by_created_timestamp=as_recorded,
-    ).to_df()
-    return {
-        row["symbol"]: _Row(
-            known[row["symbol"]].event,
-            known[row["symbol"]].bar,
-            {label: _value(row.get(_full(each))) for label, each in wanted.by_label.items()},
-            known[row["symbol"]].created > at,
-        )
-        for row in frame.to_dict("records")
-    }
-
-
 def _judge(
     symbol: str,
-    row: _Row | None,
+    row: Row | None,
     group: FeatureGroup,
     by: str,
     limits: Limits,
@@ -541,16 +268,3 @@ def _judge(
 def _rank(chosen: Selected, by: str, *, ascending: bool) -> tuple[float, str]:
     value = float(chosen.features[by] or 0)
     return (value if ascending else -value), chosen.symbol
-
-
-def _utc(value: Any) -> datetime | None:
-    """Return an instant as Feast and pandas give it: naive is UTC, NaT is none."""
-    if value is None or value != value:
-        return None
-    instant = datetime.fromtimestamp(value.timestamp(), UTC) if value.tzinfo else value
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _value(value: Any) -> Any:
-    """Return a cell of a frame; None where it is missing."""
-    return None if value is None or value != value else value
