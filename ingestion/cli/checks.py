@@ -225,11 +225,15 @@ def data_docs_text(result: DataDocsResult) -> str:
 )
 @json_option
 def parity_command(as_json: bool, first: date | None, last: date | None, tolerance: float) -> None:
-    """Compare served technicals with those recomputed from the bars."""
+    """Compare served technicals with those recomputed from the bars.
+
+    That takes longer with each stored snapshot; --from and --to limit it.
+    """
     from ingestion.jobs.compute.parity import ParityRequest, parity
 
     request = ParityRequest(first or date.min, last or date.max, tolerance)
-    result = parity(Project.from_environment(), request)
+    bar = progress("parity", "parts of snapshots")
+    result = parity(Project.from_environment(), request, progress=bar)
     show(as_json, result, lambda result: parity_text(result.report))
 
 

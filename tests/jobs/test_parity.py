@@ -24,6 +24,7 @@ from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, parity
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_current
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
@@ -113,6 +114,37 @@ def restate(settings: Project, symbol: str, known_at: datetime, **values: float 
     row |= {"created_timestamp": WRITTEN + timedelta(seconds=len(parts)), **values}
     table = pa.Table.from_pylist([row], schema=rows.schema)
     append_part(settings.lakehouse, TV_TECHNICALS_1D, table, "restatement")
+
+
+class Told(Progress):
+    """What a job says of its progress."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, int]] = []
+
+    def start(self, total: int) -> None:
+        self.said.append(("of", total))
+
+    def advance(self, symbols: int) -> None:
+        self.said.append(("done", symbols))
+
+    def close(self) -> None:
+        self.said.append(("closed", 0))
+
+
+@pytest.mark.parametrize(
+    ("days", "parts"), [((date.min, date.max), 6), ((date(2021, 4, 13), date(2021, 4, 15)), 3)]
+)
+def test_it_reads_the_snapshots_of_the_dates_alone_and_says_how_far_it_is(
+    lakehouse: Project, days: tuple[date, date], parts: int
+) -> None:
+    told = Told()
+    parity(lakehouse, ParityRequest(*days), progress=told)
+    assert told.said == [("of", parts), ("done", parts), ("closed", 0)]
+    empty = Told()
+    with pytest.raises(InputError, match="no snapshots in that range"):
+        parity(lakehouse, ParityRequest(date(2022, 1, 1)), progress=empty)
+    assert empty.said == [("closed", 0)]
 
 
 def test_what_the_bars_give_is_what_was_served(lakehouse: Project):

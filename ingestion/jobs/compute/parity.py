@@ -14,6 +14,7 @@ A snapshot and a recomputed row speak of one bar if they agree on symbol and ses
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
@@ -27,6 +28,7 @@ from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula, compute
+from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
     Lakehouse,
@@ -80,12 +82,20 @@ class ParityResult:
 
 
 def parity(
-    project: Project, request: ParityRequest | None = None, run: Run | None = None
+    project: Project,
+    request: ParityRequest | None = None,
+    run: Run | None = None,
+    progress: Progress | None = None,
 ) -> ParityResult:
     """Compare each group of the scanner with its twin that is computed from bars; judges nothing.
 
     In memory are a month of snapshots, the bars that its performance columns need, and then one
-    column of all pairs.
+    column of all pairs. The time grows with the snapshots that are asked for.
+
+    Parameters
+    ----------
+    progress
+        Counts parts of snapshots.
 
     Raises
     ------
@@ -94,18 +104,24 @@ def parity(
     LakehouseLocked
         If another run is writing.
     """
-    request = request or ParityRequest()
+    request, progress = request or ParityRequest(), progress or Progress()
     counts: Counter[str] = Counter()
-    with Run.open(project, "parity", request, file=PARITY_FILE, step_of=run) as run:
+    with (
+        closing(progress),
+        Run.open(project, "parity", request, file=PARITY_FILE, step_of=run) as run,
+    ):
+        parts = 0
         compared: list[ColumnParity] = []
         dates: list[date] = []
         lacking: list[InputError] = []
         for twins in _twins(project):
             try:
                 snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
+                parts += len(snapshots)
+                progress.start(parts)
                 with Spill(run.scratch("columns")) as columns:
                     own: Counter[str] = Counter()
-                    _pair(project.lakehouse, twins, snapshots, columns, own)
+                    _pair(project.lakehouse, twins, snapshots, columns, own, progress)
                     if not own["compared"]:
                         raise InputError(_nothing(twins, own))
                     compared += [
@@ -210,17 +226,19 @@ def _pair(
     snapshots: list[Part],
     columns: Spill,
     counts: Counter[str],
+    progress: Progress,
 ) -> None:
     """Spill the pairs of all snapshots by the number of their column, and count the rest."""
     compared: dict[str, int] = {}
     feeds = Feeds(lakehouse)
     recomputed = by_date(list_parts(lakehouse, twins.recomputed))
-    for _, month in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
+    for _, found in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
+        month = list(found)
         of_month = [
             _final(
                 read_current(of_day, twins.served, [*_TIMES, *twins.names]), compared, counts, feeds
             )
-            for of_day in by_date(list(month)).values()
+            for of_day in by_date(month).values()
         ]
         served = pa.concat_tables(of_month)
         pairs = _joined(served, twins, recomputed)
@@ -232,6 +250,7 @@ def _pair(
             for number, name in enumerate(twins.names):
                 column = pairs.select([*_KEYS, name, name + _RECOMPUTED])
                 columns.append(number, column.rename_columns([*_KEYS, "served", "recomputed"]))
+        progress.advance(len(month))
 
 
 def _final(
