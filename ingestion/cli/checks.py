@@ -14,6 +14,9 @@ from ingestion.cli.output import minute, progress, show
 from ingestion.project import Project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingestion.jobs.audit.cache_check import CachesChecked
     from ingestion.jobs.audit.upgrade import UpgradeReport
     from ingestion.jobs.audit.validate import DataDocsResult, ValidateResult
     from ingestion.jobs.audit.verify_lakehouse import AcceptResult, LakehouseReport
@@ -105,7 +108,18 @@ def verify_text(report: LakehouseReport) -> str:
     line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
     line += f" since {report.since}" * (report.since is not None)
     warnings = (f"  warning: {warning}" for warning in report.warnings)
-    return "\n".join([line + left_out, *(f"  {fault}" for fault in report.faults), *warnings])
+    lines = [line + left_out, *(f"  {fault}" for fault in report.faults), *warnings]
+    return "\n".join([*lines, *_caches_text(report.caches)])
+
+
+def _caches_text(caches: CachesChecked) -> Iterator[str]:
+    if caches.symbols:
+        yield (
+            f"  caches: {caches.files:,} files; the bars of {caches.symbols:,} of {caches.of:,} "
+            "symbols were computed anew, for comparison with what is kept of them"
+        )
+    elif caches.unfit:
+        yield f"  caches: {caches.files:,} files; not compared with the bars: {caches.unfit}"
 
 
 @cli.command("upgrade")

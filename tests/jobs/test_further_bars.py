@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,11 +14,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.audit.cache_check import CachesChecked, check_caches
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.formula_state import FILE
@@ -28,6 +31,7 @@ from ingestion.lakehouse import (
     arrow_schema,
     list_parts,
     read_current,
+    read_part,
 )
 from ingestion.markets.sessions import sessions_between
 from ingestion.project import Project
@@ -272,6 +276,44 @@ def test_compaction_changes_nothing(world: World):
     world.next_day(list(SYMBOLS[:5]))
     assert world.compute().state.recomputed == 0
     world.check()
+
+
+def test_verify_computes_some_symbols_anew_and_compares_what_is_kept(world: World):
+    assert check_caches(world.project) == CachesChecked(2, 5, 5)
+    for ratio in (1.0, 4.0, 1.0):
+        world.next_day([*SYMBOLS[:4], "XX:ODD"], {"NASDAQ:AAPL": ratio})
+        world.compute()
+    assert check_caches(world.project) == CachesChecked(2, 6, 6)
+    world.next_day([*SYMBOLS])
+    assert check_caches(world.project).unfit == "bars have changed since"
+    found = check_lakehouse(world.project, since=world.day).caches
+    assert (found.symbols, found.unfit, found.faults) == (0, "", ())
+    world.compute()
+    compact(world.project, date(2024, 1, 1))
+    report = check_lakehouse(world.project)
+    assert (report.passed, report.caches.symbols, report.caches.of) == (True, 6, 6)
+
+
+def test_what_is_kept_wrongly_is_found(world: World):
+    """Files that are whole, and are not of these bars."""
+    key = ("NASDAQ:TSLA", FIRST + 8 * DAY)
+    world.bars[key] = world.bars[key] | {"close": 77.0, "low": 70.0}
+    part = next(p for p in list_parts(world.project.lakehouse, OHLCV_1D) if p.date == key[1])
+    rows = read_part(part, OHLCV_1D)
+    is_it = pc.equal(rows["symbol"], "NASDAQ:TSLA")
+    at = rows.column_names.index("close")
+    rows = rows.set_column(at, "close", pc.if_else(is_it, 77.0, rows["close"]))
+    with pq.ParquetFile(part.path) as file:
+        metadata = file.schema_arrow.metadata
+    status = part.path.stat()
+    pq.write_table(rows.replace_schema_metadata(metadata), part.path)
+    os.utime(part.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    faults = dict(check_caches(world.project).faults)
+    assert [*faults] == [
+        "_caches/ohlcv_1d_by_symbol/2023-01.zip",
+        "_caches/formula_state.zip",
+    ]
+    assert "NASDAQ:TSLA" in faults["_caches/formula_state.zip"]
 
 
 def damage(file: Path) -> None:

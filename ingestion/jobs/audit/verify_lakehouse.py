@@ -30,8 +30,8 @@ from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, Dataset
+from ingestion.jobs.audit.cache_check import CachesChecked, check_caches
 from ingestion.jobs.audit.waiting import waiting_for_answers
-from ingestion.jobs.compute.bars_by_symbol import FOLDER
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.ingest.withdraw import DoubleSession, double_sessions
@@ -45,7 +45,6 @@ from ingestion.lakehouse import (
     replaced_parts,
     run_ids,
 )
-from ingestion.lakehouse.caches import cache_files
 from ingestion.lakehouse.inspect import inspect_part, version_keys
 from ingestion.lakehouse.ledger import Entry, Ledger
 from ingestion.project import Project
@@ -102,6 +101,7 @@ class LakehouseReport:
     """Runs whose files were not read, because all are as an earlier check has left them."""
     since: date | None = None
     """The first date that was looked at; None for all."""
+    caches: CachesChecked = field(default_factory=CachesChecked)
     faults: list[Fault] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     """What waits for somebody and is no fault of a file: missing sessions, held bars, splits."""
@@ -162,7 +162,8 @@ def check_lakehouse(
         Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, others)
     ]
     report.faults += reading_again(partial(_double, lakehouse, since))
-    report.faults += list(_damaged_caches(lakehouse))
+    report.caches = reading_again(partial(_check_caches, project, since))
+    report.faults += [Fault(*each) for each in report.caches.faults]
     progress.close()
     report.receipts = sum(folder.receipts for folder in records.folders)
     report.unread = len(records.unread)
@@ -246,11 +247,11 @@ def _warnings(lakehouse: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[str
         return  # which is a fault itself
 
 
-def _damaged_caches(lakehouse: Lakehouse) -> Iterator[Fault]:
-    """Yield what is damaged; a cache that does not fit any more is no fault: its reader sees it."""
-    for file in (*cache_files(lakehouse), *cache_files(lakehouse, FOLDER)):
-        if damage := file.damage():
-            yield Fault(file.key, f"{damage}: delete it; `tvfeast local-features` makes it anew")
+def _check_caches(project: Project, since: date) -> CachesChecked:
+    try:
+        return check_caches(project, values=since == date.min)
+    except CorruptPart:
+        return CachesChecked()  # which is a fault itself
 
 
 def _double(lakehouse: Lakehouse, since: date) -> list[Fault]:

@@ -88,7 +88,7 @@ class BarsBySymbol:
         for month, each in groupby(parts, _month):
             of_month = list(each)
             if month not in self._over or len(of_month) < len(self._months[month]):
-                yield _by_date(of_month, symbols)
+                yield read_by_date(of_month, symbols)
                 continue
             rows, is_stale = self._read(month, symbols)
             if symbols is None and is_stale:
@@ -112,7 +112,7 @@ class BarsBySymbol:
         looked_at = (self._over & {_month(part) for part in changed}) - wanted
         wanted |= {month for month in looked_at if self._is_stale(month)}
         for month in sorted(wanted, reverse=True)[:at_most]:
-            self._write(month, _by_date(self._months[month], None))
+            self._write(month, read_by_date(self._months[month], None))
         gone = there - {_name(month) for month in self._over}
         if gone:
             folder = CacheFile(FOLDER, self._lakehouse).key
@@ -127,7 +127,7 @@ class BarsBySymbol:
                 rows = _rows(reader, symbols)
         except UnreadableCache:
             self._unreadable.add(month)
-            return _by_date(parts, symbols), True
+            return read_by_date(parts, symbols), True
         gone, news = self._changes(month, before)
         if gone or news:
             rows = _with_changes(rows, parts, gone, news, before, symbols)
@@ -191,7 +191,8 @@ def _seen_of(document: dict[str, object]) -> SeenParts:
     return SeenParts.of_document(document["seen"])  # type: ignore[arg-type]
 
 
-def _by_date(parts: list[Part], symbols: Sequence[str] | None) -> pa.Table:
+def read_by_date(parts: list[Part], symbols: Sequence[str] | None) -> pa.Table:
+    """Read the current bars of some symbols, or of all, and withdrawn ones, from their dates."""
     tables = [
         read_current(of_day, OHLCV_1D, _NAMES, withdrawn=True)
         if symbols is None
@@ -247,7 +248,7 @@ def _with_changes(
     day, of_day = close_seconds(rows) // DAY, by_date(news)
     again = [part for part in parts if part.date in gone]
     others = ~np.isin(day, [day_of_date(each) for each in {*gone, *of_day}])
-    tables = [rows.filter(pa.array(others)), _by_date(again, symbols)]
+    tables = [rows.filter(pa.array(others)), read_by_date(again, symbols)]
     for each, new in of_day.items():
         own = rows.filter(pa.array(day == day_of_date(each)))
         further = pa.concat_tables(read_unseen(part, OHLCV_1D, _NAMES, before) for part in new)

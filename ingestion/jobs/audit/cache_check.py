@@ -1,0 +1,149 @@
+"""Whether the caches say what the bars say: all checksums, and the values of some symbols.
+
+Some symbols, others each time, are read by date and computed anew. What ``formula_state`` keeps of
+them must be that to the last bit, and ``ohlcv_1d_by_symbol`` must have the same bars. That costs
+about what reading the bars does once, however many symbols there are.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingestion.bars.arrays import SymbolTable
+from ingestion.base.wording import some_of
+from ingestion.catalog import OHLCV_1D
+from ingestion.formulas import SHIPPED
+from ingestion.formulas.incremental import Kept, Plan, begin_table, plan_of
+from ingestion.jobs.compute.bars_by_symbol import FOLDER, BarsBySymbol, read_by_date
+from ingestion.jobs.compute.definitions import computed_formulas
+from ingestion.jobs.compute.formula_state import FILE, FormulaState, Unfit
+from ingestion.jobs.compute.transpose import BAR_COLUMNS, Names, features, numbered
+from ingestion.lakehouse import CacheFile, Part, SeenParts, list_parts
+from ingestion.lakehouse.caches import UnreadableCache, cache_files
+from ingestion.project import Project
+
+_SYMBOLS = 64
+"""Of which the values are compared."""
+_ANEW = "delete it: it is made anew from what the lakehouse has"
+_ORDER = [(name, "ascending") for name in ("symbol", "timestamp", "event_timestamp")]
+
+
+@dataclass(frozen=True)
+class CachesChecked:
+    """What was compared, and what is wrong."""
+
+    files: int = 0
+    """Whose checksums were compared."""
+    symbols: int = 0
+    """Of which what is kept was compared with what their bars give."""
+    of: int = 0
+    """How many there are."""
+    unfit: str = ""
+    """Why no symbol's was; the next run sees that too."""
+    faults: tuple[tuple[str, str], ...] = ()
+    """File and reason."""
+
+
+def check_caches(project: Project, *, values: bool = True) -> CachesChecked:
+    """Check the caches; one that does not fit any more is no fault: its reader sees that.
+
+    Parameters
+    ----------
+    values
+        Whether to read bars too, rather than compare checksums alone.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of bars cannot be read.
+    FileNotFoundError
+        If a part is gone since it was listed.
+    """
+    lakehouse = project.lakehouse
+    files = [*cache_files(lakehouse), *cache_files(lakehouse, FOLDER)]
+    damaged = [(file.key, f"{found}: {_ANEW}") for file in files if (found := file.damage())]
+    if not values or not files or damaged:
+        return CachesChecked(len(files), faults=tuple(damaged))
+    parts = list_parts(lakehouse, OHLCV_1D)
+    try:
+        with FormulaState(lakehouse) as state:
+            head = state.head
+            names = random.sample(head.symbols, min(_SYMBOLS, len(head.symbols)))
+            seen = SeenParts.look(parts, head.seen.of[OHLCV_1D.name])
+            bars = read_by_date(parts, sorted(names))
+            faults = list(_other_bars(project, parts, seen, bars, sorted(names)))
+            _check_fit(project, state, seen)
+            differs = _kept_otherwise(state, bars, names, _plan(project, state))
+    except (Unfit, UnreadableCache) as unfit:
+        return CachesChecked(len(files), unfit=str(unfit))
+    if differs:
+        reason = f"does not follow from the bars of {some_of(differs)}: {_ANEW}"
+        faults.append((CacheFile(FILE, lakehouse).key, reason))
+    return CachesChecked(len(files), len(names), len(head.symbols), faults=tuple(faults))
+
+
+def _plan(project: Project, state: FormulaState) -> Plan:
+    plan = plan_of(computed_formulas(project), SHIPPED)
+    if plan.marks != state.head.marks:
+        raise Unfit("formulas have changed")
+    return plan
+
+
+def _check_fit(project: Project, state: FormulaState, seen: SeenParts) -> None:
+    if seen.origins != state.head.seen.of[OHLCV_1D.name].origins:
+        raise Unfit("bars have changed since")
+
+
+def _other_bars(
+    project: Project, parts: list[Part], seen: SeenParts, bars: pa.Table, names: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the months by symbol that have other bars than their dates."""
+    by_symbol = BarsBySymbol(project.lakehouse, parts, seen, project.lakehouse.scratch_folder(""))
+    found = pa.concat_tables([bars.slice(0, 0), *by_symbol.months(parts, names)])
+    month = _months(bars)
+    theirs = _months(found)
+    for each in np.unique(np.concatenate([month, theirs])):
+        mine = bars.filter(pa.array(month == each)).sort_by(_ORDER)
+        if not mine.equals(found.filter(pa.array(theirs == each)).sort_by(_ORDER)):
+            yield (
+                CacheFile(f"{FOLDER}/{each}.zip", project.lakehouse).key,
+                (f"has other bars than the dates of that month: {_ANEW}"),
+            )
+
+
+def _months(bars: pa.Table) -> NDArray[np.datetime64]:
+    months: NDArray[np.datetime64] = bars["event_timestamp"].to_numpy().astype("datetime64[M]")
+    return months
+
+
+def _kept_otherwise(state: FormulaState, bars: pa.Table, names: list[str], plan: Plan) -> list[str]:
+    """Return the symbols of which something else is kept than their bars give."""
+    anew: dict[str, tuple[Kept, int]] = {}
+
+    def keep(symbols: pa.StringArray, kept: Kept) -> None:
+        anew.update({name: (kept, at) for at, name in enumerate(symbols.to_pylist())})
+
+    symbols = SymbolTable(names)
+    rows = numbered(bars.select(BAR_COLUMNS), symbols)
+    features(rows, Names(names), state.head.holes, lambda each: begin_table(each, plan, keep))
+    found = []
+    for numbers, kept in state.blocks():
+        for at, number in enumerate(numbers.tolist()):
+            name = state.head.symbols[number]
+            if name in anew and not _is_same(kept, at, *anew[name]):
+                found.append(name)
+    return found
+
+
+def _is_same(mine: Kept, own: int, other: Kept, its: int) -> bool:
+    return (
+        mine.sizes == other.sizes
+        and np.array_equal(mine.times[:, own], other.times[:, its])
+        and np.array_equal(mine.numbers[:, own], other.numbers[:, its], equal_nan=True)
+    )
