@@ -121,6 +121,10 @@ training-set: setup ## Join labels to features (ARGS="--labels FILE")
 import-bars: setup ## Load daily bars from vendors' files (ARGS="FILE…")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: import-features
+import-features: setup ## Read rows that others computed into a group (ARGS="GROUP FILE…")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: withdraw-bars
 withdraw-bars: setup ## Take back wrong bars, and doubles (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)

@@ -38,7 +38,7 @@ from ingestion.catalog.datasets import (
 from ingestion.catalog.model import Column, Dataset, Dtype, Excess, FeatureGroup
 from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 from ingestion.catalog.services import Service
-from ingestion.catalog.sources import FromBars, Scanner
+from ingestion.catalog.sources import Files, FromBars, Scanner
 from ingestion.catalog.universes import Condition, Listing, Universe
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "Dtype",
     "Excess",
     "FeatureGroup",
+    "Files",
     "FromBars",
     "Identity",
     "Listing",

@@ -91,6 +91,9 @@ class Source:
     of_closed_bars: ClassVar[bool]
     """Whether a row describes a closed bar, and so is final: not what was shown at an instant."""
 
+    is_history: ClassVar[bool] = False
+    """Whether rows may be written long after they were knowable, as history is."""
+
     @property
     def has_all(self) -> bool:
         """Whether every symbol that is asked for is to have a row."""
@@ -224,6 +227,28 @@ class Scanner(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Files(Source):
+    """Rows were computed by others, and are read from files: symbol, event time, values.
+
+    A row is created when it is read, and knowable from its event time on, as its file says.
+    """
+
+    command: ClassVar[str] = "import-features"
+    of_closed_bars: ClassVar[bool] = False
+    is_history: ClassVar[bool] = True
+
+    def columns(self, features: Sequence[Column]) -> tuple[Column, ...]:
+        """Return the features between the keys and the instants; a file may name a bar's open."""
+        instants = (EVENT_TIMESTAMP, CREATED_TIMESTAMP, BAR_TIMESTAMP)
+        return (TIMESTAMP, SYMBOL, *features, *instants)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether every symbol is to have a row; a file has those that it has."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
 class FromBars(Source):
     """Rows are computed from closed bars of the lakehouse, one row per bar.
 
@@ -237,6 +262,7 @@ class FromBars(Source):
 
     command: ClassVar[str] = "local-features"
     of_closed_bars: ClassVar[bool] = True
+    is_history: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ingestion.base.errors import CandidatesError
 from ingestion.base.loading import declared_in, load_folder
-from ingestion.catalog import BarSource, Catalog, FeatureGroup, Scanner
+from ingestion.catalog import BarSource, Catalog, FeatureGroup, Files, Scanner
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
 from ingestion.markets.candidates import read_candidates
@@ -226,5 +226,7 @@ def _source(group: FeatureGroup, whole: Set[str]) -> str:
         frame = "" if group.source.frame == DAILY else f", bars of {group.source.frame}"
         market = f", {group.source.market}" if group.source.market else ""
         return f"scanner{market}{frame}"
+    if isinstance(group.source, Files):
+        return "files"
     reading_all = [each.name for each in group.features if each.name in whole and not each.retired]
     return f"bars; all of them for {', '.join(reading_all)}" if reading_all else "bars"

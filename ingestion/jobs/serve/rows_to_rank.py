@@ -189,7 +189,7 @@ def rows_as_of(
     """
     # A snapshot is of when it was taken. What is recomputed from bars was knowable when they
     # closed, and is nearly always written later.
-    as_recorded = not group.source.of_closed_bars
+    as_recorded = not group.source.is_history
     look = (project.lakehouse, group, at, set(symbols), as_recorded)
     store = open_repository(project, apply_if_missing=True)
     with feast_calls(project):

@@ -1,0 +1,48 @@
+"""Features that others computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ingestion.cli.group import cli
+from ingestion.cli.options import json_option
+from ingestion.cli.output import show
+from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.jobs.ingest.import_features import ImportFeaturesResult
+
+
+@cli.command("import-features")
+@click.argument("group")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def import_features_command(group: str, files: tuple[Path, ...], as_json: bool) -> None:
+    """Read rows that others computed (symbol, event_timestamp, values) into GROUP.
+
+    Exit 3 if a row was refused or quarantined; the others are stored.
+    """
+    from ingestion.jobs.ingest.import_features import import_features, refuse_unless_all
+
+    result = import_features(Project.from_environment(), group, files)
+    show(as_json, result, import_text)
+    refuse_unless_all(result)
+
+
+def import_text(result: ImportFeaturesResult) -> str:
+    """Return what became of the rows for people."""
+    counts = (
+        (result.unchanged, "there already"),
+        (result.quarantined, "quarantined"),
+        (result.refused, "refused"),
+    )
+    more = "".join(f", {count:,} {what}" for count, what in counts if count)
+    lines = [f"{result.written:,} of {result.read:,} rows written to {result.group}{more}"]
+    if result.ignored_columns:
+        lines.append(f"the group has no {', '.join(result.ignored_columns)}: left out")
+    lines += [f"  refused {count:,}: {why}" for why, count in result.refused_by_reason.items()]
+    lines += [f"  {each}" for each in result.refused_rows]
+    return "\n".join([*lines, str(result.receipt)])
