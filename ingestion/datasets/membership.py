@@ -187,6 +187,11 @@ class Membership:
         """Return whether a complete answer is valid at an instant."""
         return bool(self._is_answered(np.array([_micro(instant)]))[0])
 
+    def answered_until_of(self, answer: datetime) -> datetime:
+        """Return until when a complete answer is valid at most, by when it came."""
+        number = int(np.searchsorted(self.answered, _micro(answer)))
+        return _instant(int(self.answered_until[number]))
+
     def last_answer(self, instant: datetime) -> datetime | None:
         """Return when the last complete answer at or before an instant came; None before any."""
         number = int(np.searchsorted(self.answered, _micro(instant), side="right")) - 1

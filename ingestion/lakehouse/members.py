@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +17,20 @@ IMPORTED = "import"
 """Source of the rows of a file; every other source is an answer that listed all members."""
 
 
-def read_members(lakehouse: Lakehouse, universe: str, known_at: datetime | None = None) -> pa.Table:
+def read_members(
+    lakehouse: Lakehouse,
+    universe: str,
+    known_at: datetime | None = None,
+    since: date = date.min,
+) -> pa.Table:
     """Read the rows of a universe: of those that were corrected, the last version.
 
     Parameters
     ----------
     known_at
         Rows that were created later are left out; none if None.
+    since
+        Rows that were known on an earlier date are left out.
 
     Returns
     -------
@@ -35,7 +42,8 @@ def read_members(lakehouse: Lakehouse, universe: str, known_at: datetime | None 
     def read() -> pa.Table:
         empty = arrow_schema(UNIVERSE_MEMBERS).empty_table()
         tables = (
-            read_part(part, UNIVERSE_MEMBERS) for part in list_parts(lakehouse, UNIVERSE_MEMBERS)
+            read_part(part, UNIVERSE_MEMBERS)
+            for part in list_parts(lakehouse, UNIVERSE_MEMBERS, since)
         )
         return pa.concat_tables(
             [empty, *(rows.filter(pc.equal(rows["universe"], universe)) for rows in tables)]
@@ -49,13 +57,13 @@ def read_members(lakehouse: Lakehouse, universe: str, known_at: datetime | None 
     return rows.filter(_is_last_version(rows)) if rows.num_rows > 1 else rows
 
 
-def recorded_universes(lakehouse: Lakehouse) -> list[str]:
-    """Return the names of the universes of which anything was recorded."""
+def recorded_universes(lakehouse: Lakehouse, since: date = date.min) -> list[str]:
+    """Return the names of the universes of which anything was recorded, from a date on."""
 
     def read() -> set[str]:
         return {
             name
-            for part in list_parts(lakehouse, UNIVERSE_MEMBERS)
+            for part in list_parts(lakehouse, UNIVERSE_MEMBERS, since)
             for name in pc.unique(
                 read_part(part, UNIVERSE_MEMBERS, ["universe"])["universe"]
             ).to_pylist()

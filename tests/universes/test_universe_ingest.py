@@ -13,6 +13,7 @@ import pytest
 from ingestion.base.errors import ClockError, GateRefused, NothingFetched, ScannerRefused
 from ingestion.catalog import UNIVERSE_MEMBERS, Condition, Listing, Universe
 from ingestion.datasets import Membership
+from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.ingest.universe_ingest import (
     RECEIPT_FILE,
@@ -167,6 +168,23 @@ def test_members_that_are_too_old_are_not_asked_for(
     at(MONDAY + timedelta(days=7, seconds=1))
     with pytest.raises(GateRefused, match="no earlier members are known"):
         ask(settings)
+
+
+def test_the_status_names_what_is_known_now(
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
+):
+    ask(settings)
+    at(MONDAY + timedelta(days=7))
+    (section,) = (each for each in status(settings).sections if each.name == "universes")
+    assert section.lines == ("universe sp500: 20 members of 2021-04-12 21:30 UTC",)
+    assert section.warnings == ()
+    at(MONDAY + timedelta(days=7, minutes=1))
+    (section,) = (each for each in status(settings).sections if each.name == "universes")
+    (warning,) = section.warnings
+    assert "who is in the universe sp500 is unknown since 2021-04-19 21:30 UTC" in warning
+    at(MONDAY + timedelta(days=40))
+    (section,) = (each for each in status(settings).sections if each.name == "universes")
+    assert section.lines == ()
 
 
 def test_an_answer_without_symbols_is_a_fault_not_an_empty_universe(

@@ -33,6 +33,8 @@ from ingestion.runs.run import Run
 from ingestion.scanner import Listed, ScannerClient, ScannerOptions
 
 RECEIPT_FILE = "universe_ingest.json"
+_LOOK_BACK = timedelta(days=30)
+"""How old the last complete answer may be that this one is compared with."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class UniverseIngestResult:
     short: str | None
     """Why nothing is recorded; None if the answer is complete."""
     joined: tuple[str, ...]
-    """Members that the last complete answer did not list; all if there was none."""
+    """Members that the last complete answer did not list; all if there was none of late."""
     left: tuple[str, ...]
     """Members of the last complete answer that this one does not list."""
     unusable: tuple[str, ...]
@@ -107,13 +109,15 @@ def universe_ingest(
     with Run.open(project, "universe-ingest", request, file=RECEIPT_FILE, step_of=run) as step:
         listed, source, refusal = _listed(project, universe, options)
         known_at = clock.next_whole_second()
-        before = Membership.of(read_members(project.lakehouse, universe.name))
+        since = (known_at - max(universe.max_age, _LOOK_BACK)).date()
+        before = Membership.of(read_members(project.lakehouse, universe.name, since=since))
         last = before.last_answer(datetime.max.replace(tzinfo=UTC))
         earlier = before.listed_at(last) if last is not None else []
         found = sorted(listed.symbols)
         short = _short(universe, listed) if refusal is None else str(refusal)
         members, of = (found, known_at)
         if short is not None:
+            before = Membership.of(read_members(project.lakehouse, universe.name))
             members, of = (
                 before.members_at(known_at) or [],
                 before.last_answer(known_at) or known_at,

@@ -13,12 +13,14 @@ from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow.compute as pc
 
 from ingestion.bars.recent import RecentBars
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
+from ingestion.datasets import Membership
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus, Newest, demands, group_status
@@ -33,7 +35,13 @@ from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbol
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
-from ingestion.lakehouse import Lakehouse, list_parts
+from ingestion.lakehouse import (
+    IMPORTED,
+    Lakehouse,
+    list_parts,
+    read_members,
+    recorded_universes,
+)
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
@@ -118,7 +126,50 @@ def _exchanges(recent: RecentBars, today: date) -> set[str]:
     return {exchange_of(recent.names[number]) for number in numbers}
 
 
-LOOKS = (look_at_holes, look_at_calendars)
+_ANSWERED_WITHIN = timedelta(days=30)
+"""A universe without an answer for longer is asked for no more."""
+
+
+@dataclass(frozen=True)
+class RecordedUniverse:
+    """What is known now of a universe that was asked for of late."""
+
+    name: str
+    answered: datetime
+    """When the last complete answer came."""
+    members: int
+    """Those that it listed."""
+    known_until: datetime
+    """From then on membership is unknown, unless a complete answer comes."""
+
+
+def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Section:
+    """Name the universes that were asked for of late, and those whose members are not known.
+
+    A warning: who asks for a universe is a flow, which is missed by itself.
+    """
+    found, since = [], (at - _ANSWERED_WITHIN).date()
+    for name in recorded_universes(project.lakehouse, since):
+        rows = read_members(project.lakehouse, name, since=since)
+        membership = Membership.of(rows.filter(pc.not_equal(rows["source"], IMPORTED)))
+        if (answered := membership.last_answer(at)) is not None:
+            members, until = membership.listed_at(answered), membership.answered_until_of(answered)
+            found.append(RecordedUniverse(name, answered, len(members), until))
+    lines = [
+        f"universe {each.name}: {each.members:,} members of {each.answered:%Y-%m-%d %H:%M} UTC"
+        for each in found
+    ]
+    warnings = [
+        f"who is in the universe {each.name} is unknown since {each.known_until:%Y-%m-%d %H:%M} "
+        f"UTC: no complete answer came since {each.answered:%Y-%m-%d %H:%M} UTC; run `tvfeast "
+        f"flow-data --universe {each.name}`, its receipt says why"
+        for each in found
+        if each.known_until <= at
+    ]
+    return Section("universes", found, tuple(lines), warnings=tuple(warnings))
+
+
+LOOKS = (look_at_holes, look_at_calendars, look_at_universes)
 """In the order in which they are shown. They change nothing, and take no lock."""
 
 
