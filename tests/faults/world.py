@@ -24,6 +24,7 @@ from ingestion.catalog import (
     MISSED_BARS,
     OHLCV_1D,
     SPLITS,
+    UNIVERSE_MEMBERS,
 )
 from ingestion.jobs.compute.formula_state import FILE
 from ingestion.jobs.workspace import make_workspace
@@ -206,7 +207,7 @@ class World:
         append_part(self.settings.lakehouse, OHLCV_1D, bar, "20210414T200000Z-restated")
 
     def _wait_for_a_split(self) -> None:
-        """Append what takes weeks: a split ahead, a held and a missed bar, an absence, a hole."""
+        """Append what takes weeks: a split ahead, held and missed bars, absences, a member."""
         opened = WEDNESDAY.replace(hour=13)
         close = WEDNESDAY.replace(hour=20, minute=0)
         made = {"event_timestamp": close, "created_timestamp": close, "source": "scanner"}
@@ -217,6 +218,7 @@ class World:
         session = made | {"timestamp": int(close.timestamp())}
         missed = session | {"symbol": "NASDAQ:AAPL", "previous_close": 1.0}  # it came since
         accepted = session | {"market": "TSE", "session": "2021-04-14", "reason": "by hand"}
+        member = made | {"symbol": "NASDAQ:AAPL", "universe": "few", "valid_from": close}
         for dataset, row in (
             (SPLITS, split | {"timestamp": int(close.timestamp())}),
             (HELD_BARS, bar | {"timestamp": int(opened.timestamp())}),
@@ -224,6 +226,7 @@ class World:
             (FEEDS, {"symbol": "NASDAQ:AAL", "update_mode": "streaming", "observed_at": close}),
             (MISSED_BARS, missed),
             (ACCEPTED_HOLES, accepted),
+            (UNIVERSE_MEMBERS, member),
         ):
             rows = pa.Table.from_pylist([row], schema=arrow_schema(dataset))
             append_part(self.settings.lakehouse, dataset, rows, "20210414T200000Z-by-hand")
