@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.columns import Column
-from ingestion.plugins.offline.fetch import Gathered
+from ingestion.plugins.offline import fetch
+from ingestion.plugins.offline.fetch import Chosen, Gathered
 
 MANY = {f"number {n}": pa.array([n, None, 2 * n, None, n + 1], pa.int64()) for n in range(9)}
 """More than share a byte for their nulls."""
@@ -61,3 +63,24 @@ def test_each_question_gets_the_values_of_its_row(wanted, whole_files):
         assert [repr(each) for each in values.to_pylist()] == [
             repr(each) for each in expected.to_pylist()
         ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.none() | st.tuples(st.integers(0, 300), st.integers(0, 2**31 - 1)), max_size=40),
+    st.integers(1, 50),
+)
+def test_the_chosen_rows_wait_file_by_file_and_each_question_knows_where(wanted, block):
+    numbers = np.array([-1 if row is None else (row[0] << 40) + row[1] for row in wanted], np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetch, "_BLOCK", block)
+        chosen = Chosen(numbers)
+    in_order = sorted(
+        (place for place, row in enumerate(wanted) if row), key=lambda n: wanted[n][0]
+    )
+    assert chosen.rows.tolist() == [wanted[place][1] for place in in_order]
+    assert chosen.place.tolist() == [
+        in_order.index(place) if row else -1 for place, row in enumerate(wanted)
+    ]
+    files = [row[0] for row in wanted if row]
+    assert chosen.counts.tolist() == [files.count(n) for n in range(max(files, default=-1) + 1)]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingestion.plugins.offline import join as joining
 from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Rows
 
@@ -111,6 +112,20 @@ def test_days_answer_as_any_rows_do(case, ttl, as_recorded):
     rows, questions, batches = case
     expected = [brute_force(rows, key, at, ttl, as_recorded) for key, at in questions]
     assert join(rows, questions, batches, ttl, as_recorded).number.tolist() == expected
+
+
+@settings(max_examples=CASES // 2, deadline=None)
+@given(cases() | days(), ttls, st.booleans(), st.integers(1, 3), st.integers(1, 8))
+def test_neither_blocks_nor_looks_change_an_answer(case, ttl, as_recorded, block, many):
+    rows, questions, batches = case
+    expected = [
+        brute_force(rows, key, at, ttl, as_recorded) if at != NEVER else -1 for key, at in questions
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "_BLOCK", block)
+        patch.setattr(joining, "_MANY", many)
+        answers = join(rows, questions, batches, ttl, as_recorded)
+    assert answers.number.tolist() == expected
 
 
 @settings(max_examples=CASES // 4, deadline=None)

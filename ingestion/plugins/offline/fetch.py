@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from ingestion.base.columns import Column
 from ingestion.plugins.offline.column_types import microseconds, one_chunk
 from ingestion.plugins.offline.files import SourceFile
-from ingestion.plugins.offline.lookup import NEVER, Integers, compact
+from ingestion.plugins.offline.lookup import NEVER, Compact, Integers
 from ingestion.plugins.offline.source import ParquetSource, Piece, stacked
 from ingestion.plugins.offline.threads import in_threads
 
 _ROW_BITS = 40
+_BLOCK = 1 << 17
+"""Questions at a time."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,36 @@ class Chosen:
     """
 
     def __init__(self, numbers: Integers) -> None:
-        size, asked = len(numbers), compact(np.flatnonzero(numbers >= 0))
-        numbers = numbers[asked]
-        file = (numbers >> _ROW_BITS).astype(np.int32)
-        # Integers of one or two bytes are sorted by radix.
-        narrow = file.astype(np.min_scalar_type(file.max(initial=0)))
-        by_file = compact(np.argsort(narrow, kind="stable"))
-        numbers &= (1 << _ROW_BITS) - 1
-        self.rows = compact(numbers)[by_file]
-        """Their places in their files, file by file."""
-        self.counts = np.bincount(file)
+        blocks = [slice(begin, begin + _BLOCK) for begin in range(0, len(numbers), _BLOCK)]
+        files = int(numbers.max(initial=-1) >> _ROW_BITS) + 1
+
+        def count(block: slice) -> Integers:
+            return np.bincount((numbers[block] >> _ROW_BITS) + 1, minlength=files + 1)
+
+        counts = np.array([*in_threads(count, blocks)], np.int64).reshape(-1, files + 1)[:, 1:]
+        self.counts: Integers = counts.sum(axis=0)
         """How many rows are wanted of each file, by its number."""
-        self.place = np.full(size, -1, asked.dtype)
+        # Where each block's rows of each file begin: file by file, and of each block by block.
+        begins = counts.T.cumsum().reshape(counts.T.shape).T - counts
+        kind: Any = np.int32 if len(numbers) <= np.iinfo(np.int32).max else np.int64
+        self.rows: Compact = np.empty(int(self.counts.sum()), kind)
+        """Their places in their files, file by file."""
+        self.place: Compact = np.full(len(numbers), -1, kind)
         """Of each question's row among these, shape ``(n,)``; −1 where there is none."""
-        self.place[asked[by_file]] = np.arange(len(asked), dtype=asked.dtype)
+        # Integers of one or two bytes are sorted by radix.
+        narrow = np.min_scalar_type(files)
+
+        def place(number: int) -> None:
+            block, count = numbers[blocks[number]], counts[number]
+            by_file = np.argsort(((block >> _ROW_BITS) + 1).astype(narrow), kind="stable")
+            by_file = by_file[len(block) - count.sum() :]
+            place = np.repeat(begins[number] - count.cumsum() + count, count)
+            place += np.arange(len(place))
+            self.rows[place] = block[by_file] & ((1 << _ROW_BITS) - 1)
+            self.place[blocks[number]][by_file] = place
+
+        for _ in in_threads(place, range(len(blocks))):
+            pass
 
 
 def fetch(
@@ -133,10 +151,6 @@ _MARKS = 8
 """Columns whose nulls are the bits of one byte per row."""
 
 
-_BLOCK = 1 << 17
-"""Questions whose values are brought to them at a time."""
-
-
 class Gathered:
     """Columns of an answer.
 
@@ -148,7 +162,7 @@ class Gathered:
         How many rows wait.
     """
 
-    def __init__(self, columns: Sequence[Column], place: Integers, count: int) -> None:
+    def __init__(self, columns: Sequence[Column], place: Compact, count: int) -> None:
         self._columns, self._place, self._count = columns, place, count
         self._plain = [
             _Values(column.name, column.type, len(place))
@@ -170,7 +184,9 @@ class Gathered:
             array = one_chunk(table[values.name])
             values.put(which, array, rows)
             if array.null_count:
-                null[number // _MARKS] |= _null_bits(array) << number % _MARKS
+                marks = _null_bits(array)
+                marks <<= number % _MARKS
+                null[number // _MARKS] |= marks
         for waiting, marks in zip(self._null, null, strict=True):
             if marks.any():
                 waiting[which] = marks.take(rows, mode="clip")
@@ -270,7 +286,8 @@ def _memory(size: int) -> pa.Buffer:
 def _null_bits(array: pa.Array) -> NDArray[np.uint8]:
     """Return one byte per value: whether it is null."""
     valid = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
-    null: NDArray[np.uint8] = 1 - valid[array.offset : array.offset + len(array)]
+    null = valid[array.offset : array.offset + len(array)]
+    null ^= 1
     return null
 
 

@@ -6,7 +6,7 @@ number; *as recorded*, only rows count that had been created by then. A winner o
 is no answer, and neither is any other row then.
 
 1. Rows are offered in batches, best from the newest to the oldest, and wait until there are enough
-   of them for a look at all open questions.
+   of them for a look at all open questions: as many as these, or a million and an eighth of them.
 2. Days of rows become a table of days and keys; other rows are sorted by both. Either leads a
    question to the best row that it can have (:mod:`ingestion.plugins.offline.lookup`).
 3. Questions are asked a block at a time: what is computed of them stays in a core's cache.
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ from ingestion.plugins.offline.threads import in_threads
 _BLOCK = 1 << 16
 """Questions that are asked at a time."""
 
+_MANY = 1 << 20
+"""Rows that wait at most for a look at the questions, or an eighth of the open ones."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -54,7 +58,7 @@ class Answers:
 
 
 class Instants:
-    """When questions are asked: in rough order, and whether any is asked within a span.
+    """When questions are asked, and whether any is asked within a span.
 
     Parameters
     ----------
@@ -63,26 +67,22 @@ class Instants:
     """
 
     def __init__(self, instant: Integers) -> None:
-        known = instant != NEVER
-        self._first = int(instant.min(where=known, initial=FOREVER))
-        self._last = int(instant.max(where=known, initial=NEVER))
-        span = max(self._last - self._first, 0)
-        self._shift = max(span.bit_length() - 16, 0)
-        since = (np.maximum(instant, self._first) - self._first).view(np.uint64)
-        since >>= np.uint64(self._shift)
-        bucket = since.astype(np.uint16)
+        self.instant = instant
+        blocks = [instant[begin : begin + _BLOCK] for begin in range(0, len(instant), _BLOCK)]
+        ends = list(in_threads(_ends, blocks))
+        self._first = min((first for first, _ in ends), default=FOREVER)
+        self._last = max((last for _, last in ends), default=NEVER)
+        self._shift = max((self._last - self._first).bit_length() - 16, 0)
         used = np.zeros((1 << 16) + 1, dtype=bool)
-        used[bucket] = True
-        self._used = np.concatenate([[0], np.cumsum(used)])
-        bucket >>= 8
-        self.order = compact(np.argsort(bucket.astype(np.uint8), kind="stable"))
-        """The order of the instants' 256ths: integers of one byte are sorted by radix."""
-        self._instant = instant
 
-    @property
-    def sorted(self) -> Integers:
-        """The instants in that order."""
-        return self._instant[self.order]
+        def mark(block: Integers) -> None:
+            since = (np.maximum(block, self._first) - self._first).view(np.uint64)
+            used[(since >> np.uint64(self._shift)).view(np.int64)] = True
+
+        if self._first <= self._last:
+            for _ in in_threads(mark, blocks):
+                pass
+        self._used = np.concatenate([[0], np.cumsum(used)])
 
     def any_between(self, first: int, last: int) -> bool:
         """Return whether there may be a question; False is certain."""
@@ -91,6 +91,14 @@ class Instants:
             return False
         begin, end = (first - self._first) >> self._shift, (last - self._first) >> self._shift
         return bool(self._used[end + 1] > self._used[begin])
+
+
+def _ends(instant: Integers) -> tuple[int, int]:
+    """Return the first and the last instant that is one."""
+    known = instant != NEVER
+    if not known.all():
+        instant = instant[known]
+    return int(instant.min(initial=FOREVER)), int(instant.max(initial=NEVER))
 
 
 class AsOfJoin:
@@ -111,14 +119,13 @@ class AsOfJoin:
     ) -> None:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
-        # Questions of one time ask the same rows, which then stay in a core's cache.
-        self._key, self._instant = key, instant = key[instants.order], instants.sorted
+        self._key, self._instant = key, instants.instant
         self._event = np.full(len(key), NEVER)
-        self._created = np.full(len(key), NEVER)
+        self._created = np.empty_like(self._event)  # looked at where there is an event alone
         self._number = np.full(len(key), -1)
-        self._open = np.flatnonzero((key >= 0) & (instant != NEVER))
+        self._open = compact(np.flatnonzero((key >= 0) & (self._instant != NEVER)))
         self._keys = int(key.max(initial=-1)) + 1
-        self._latest = int(instant[self._open].max(initial=NEVER))
+        self._latest = int(self._instant[self._open].max(initial=NEVER))
         self._waiting: list[Rows] = []
         self._waiting_rows = 0
 
@@ -139,18 +146,23 @@ class AsOfJoin:
         """
         self._waiting.append(rows)
         self._waiting_rows += len(rows.key)
-        # A look at the questions is worth it for as many rows.
-        if self._waiting_rows >= len(self._open):
+        # A look at the questions is worth it for as many rows. If these are many, they take too
+        # much memory, and too much of a core's cache, to wait for more.
+        if self._waiting_rows >= min(len(self._open), max(len(self._open) // 8, _MANY)):
             self._look(newest_to_come)
 
     def answers(self) -> Answers:
-        """Return the best rows of all that were offered."""
+        """Return the best rows of all that were offered; to be called once, at last."""
         self._look(NEVER)
-        valid = (self._number >= 0) & self._reach(self._instant, self._event)
-        later = valid & (self._created > self._instant)
-        number = np.empty_like(self._number)
-        number[self._instants.order] = np.where(valid, self._number, -1)
-        return Answers(number, int(later.sum()))
+
+        def count_later(begin: int) -> int:
+            block = slice(begin, begin + _BLOCK)
+            number, instant = self._number[block], self._instant[block]
+            number[~self._reach(instant, self._event[block])] = -1
+            return int(np.count_nonzero((number >= 0) & (self._created[block] > instant)))
+
+        later = in_threads(count_later, range(0, len(self._number), _BLOCK))
+        return Answers(self._number, sum(later))
 
     def _look(self, newest_to_come: int) -> None:
         """Ask the rows that wait, for each open question, and close those that are done."""
@@ -158,19 +170,20 @@ class AsOfJoin:
         oldest = lookup.rows.event.min() if lookup is not None else FOREVER
         self._waiting, self._waiting_rows = [], 0
 
-        def ask(begin: int) -> Integers:
+        def ask(begin: int) -> tuple[Compact, int]:
             block = self._open[begin : begin + _BLOCK]
-            asked = _where(self._instant[block] >= oldest, block)[0]
-            if lookup is not None and len(asked):
-                key = self._key[asked].astype(np.int64)
-                row = lookup.find(key, self._instant[asked])
-                question, row = _where(row >= 0, asked, row)
-                self._keep_better(question, lookup.rows, row)
-            return block[self._may_improve(block, newest_to_come)]
+            instant = self._instant[block]
+            if lookup is not None:
+                asked, then = _where(instant >= oldest, block, instant)
+                row = lookup.find(self._key[asked].astype(np.int64), then)
+                asked, row = _where(row >= 0, asked, row)
+                self._keep_better(asked, lookup.rows, row)
+            still, then = _where(self._may_improve(block, instant, newest_to_come), block, instant)
+            return still, int(then.max(initial=NEVER))
 
-        still = in_threads(ask, range(0, len(self._open), _BLOCK))
-        self._open = np.concatenate([self._open[:0], *still])
-        self._latest = int(self._instant[self._open].max(initial=NEVER))
+        asked = list(in_threads(ask, range(0, len(self._open), _BLOCK)))
+        self._open = np.concatenate([self._open[:0], *(still for still, _ in asked)])
+        self._latest = max((latest for _, latest in asked), default=NEVER)
 
     def _lookup(self) -> Lookup | None:
         """Make the rows that wait ready; None if they answer nothing."""
@@ -182,7 +195,7 @@ class AsOfJoin:
             return Days(batches, self._keys)
         rows = Rows.together(batches)
         since = np.maximum(rows.event, rows.created) if self._as_recorded else rows.event
-        return Sorted(rows, since, self._instant[self._open], self._keys)
+        return Sorted(rows, since, self._keys)
 
     def _known(self, rows: Rows) -> Rows:
         """Leave out rows that answer nothing."""
@@ -192,7 +205,7 @@ class AsOfJoin:
             known &= (rows.created != NEVER) & (rows.created <= self._latest)
         return rows if known.all() else rows.where(known)
 
-    def _keep_better(self, question: Integers, rows: Rows, row: Integers) -> None:
+    def _keep_better(self, question: Compact, rows: Rows, row: Compact) -> None:
         """Give each question its row, unless it has a better one."""
         event, kept = rows.event[row], self._event[question]
         better = event > kept
@@ -208,10 +221,11 @@ class AsOfJoin:
         self._created[question] = rows.created[row]
         self._number[question] = rows.number[row]
 
-    def _may_improve(self, question: Integers, newest_to_come: int) -> NDArray[np.bool_]:
+    def _may_improve(
+        self, question: Compact, instant: Integers, newest_to_come: int
+    ) -> NDArray[np.bool_]:
         """Return for which questions a row to come may be an answer."""
-        reach = self._reach(self._instant[question], newest_to_come)
-        return reach & (self._event[question] <= newest_to_come)
+        return self._reach(instant, newest_to_come) & (self._event[question] <= newest_to_come)
 
     def _reach(self, instant: Integers, event: int | Integers) -> NDArray[np.bool_]:
         """Return which instants are at most the TTL after an event."""
@@ -221,6 +235,6 @@ class AsOfJoin:
         return np.maximum(instant, NEVER + self._ttl) - self._ttl <= event
 
 
-def _where(kept: NDArray[np.bool_], *arrays: Integers) -> Sequence[Integers]:
+def _where(kept: NDArray[np.bool_], *arrays: NDArray[Any]) -> Sequence[NDArray[Any]]:
     """Return some places of arrays: without a copy if these are all."""
     return arrays if kept.all() else [array[kept] for array in arrays]

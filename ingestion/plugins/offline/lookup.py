@@ -60,7 +60,7 @@ class Lookup(Protocol):
 
     rows: Rows
 
-    def find(self, key: Integers, instant: Integers) -> Integers:
+    def find(self, key: Integers, instant: Integers) -> Compact:
         """Return for each question the place of its best row; −1 if none was known by then."""
 
 
@@ -80,7 +80,8 @@ class Days:
         self.rows = Rows.together(days)
         self._keys = keys
         self._begin = np.array([each.event.min() for each in days])
-        table = np.full((len(days) + 1, keys), -1)
+        kind = np.int32 if len(self.rows.key) <= np.iinfo(np.int32).max else np.int64
+        table = np.full((len(days) + 1, keys), -1, kind)
         first = 0
         for day, each in enumerate(days):
             table[day + 1, each.key] = np.arange(first, first + len(each.key))
@@ -97,10 +98,10 @@ class Days:
             and all(int(np.bincount(batch.key).max()) == 1 for batch in batches)
         )
 
-    def find(self, key: Integers, instant: Integers) -> Integers:
+    def find(self, key: Integers, instant: Integers) -> Compact:
         """Look in the day that had begun, and then in the one before."""
         place = np.searchsorted(self._begin, instant, side="right") * self._keys + key
-        row: Integers = self._table[place]
+        row: Compact = self._table[place]
         # Its row may have come later that day: the day before has what was known then.
         early = np.flatnonzero((row >= 0) & (self.rows.event[row] > instant))
         row[early] = self._table[place[early] - self._keys]
@@ -114,13 +115,11 @@ class Sorted:
     ----------
     since
         From when on each row counts.
-    questions
-        All instants that will be asked about.
     """
 
-    def __init__(self, rows: Rows, since: Integers, questions: Integers, keys: int) -> None:
+    def __init__(self, rows: Rows, since: Integers, keys: int) -> None:
         self.rows = rows
-        self._scale = _Scale(keys, questions, rows.event, since)
+        self._scale = _Scale(keys, rows.event, since)
         self._since, self._best = _best_by_then(rows, since, self._scale)
 
     def find(self, key: Integers, instant: Integers) -> Integers:
@@ -139,27 +138,29 @@ class Sorted:
 class _Scale:
     """A key and an instant as one integer, in the order of both.
 
-    Instants are counted from the first one. Where that does not fit for so many keys, an instant
-    is the number of questions' instants before it, which orders it among the questions alone.
+    An instant that no row has is as good as the last one before it that a row has. They are counted
+    from the first one. Where that does not fit for so many keys, only those of rows are counted.
     """
 
-    def __init__(self, keys: int, questions: Integers, *others: Integers) -> None:
-        instants = [each for each in (questions, *others) if len(each)]
-        self._first = min((int(each.min()) for each in instants), default=0)
-        self._width = max((int(each.max()) for each in instants), default=0) - self._first + 1
+    def __init__(self, keys: int, *instants: Integers) -> None:
+        self._first = min(int(each.min()) for each in instants)
+        self._last = max(int(each.max()) for each in instants)
         self._marks: Integers | None = None
-        if keys * self._width > FOREVER:
-            self._marks = np.unique(questions)
-            self._width = len(self._marks) + 1
+        if keys * (self._last - self._first + 2) > FOREVER:
+            self._marks = np.unique(np.concatenate(instants))
+            self._first, self._last = 0, len(self._marks) - 1
 
     def __call__(self, key: Integers, instant: Integers) -> Integers:
+        if self._marks is not None:
+            instant = self._marks.searchsorted(instant, side="right") - 1
         code = self.begin(key)
-        code += instant - self._first if self._marks is None else self._marks.searchsorted(instant)
+        code += np.clip(instant, self._first - 1, self._last)
+        code -= self._first - 1
         return code
 
     def begin(self, key: Integers) -> Integers:
-        """Return the first integer of a key."""
-        return key * self._width
+        """Return the integer of a key before all rows."""
+        return key * (self._last - self._first + 2)
 
 
 def _best_by_then(rows: Rows, since: Integers, scale: _Scale) -> tuple[Integers, Integers]:

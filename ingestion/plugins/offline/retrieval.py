@@ -53,11 +53,14 @@ class Retrieved:
         return table
 
     def frame(self) -> pd.DataFrame:
-        """Return all columns as pandas; those that a frame was given with, unchanged."""
-        columns: pd.DataFrame = self.columns.to_pandas()
+        """Return all columns as pandas; those that a frame was given with, unchanged.
+
+        Arrow's memory of each column is free when pandas has it: what was read is used up.
+        """
+        columns: pd.DataFrame = self.columns.to_pandas(self_destruct=True)
         if self.entities is None:
             return columns
-        return pd.concat([self.entities.frame(), columns], axis=1)
+        return pd.concat([self.entities.frame(), columns], axis=1, copy=False)
 
 
 class AsofRetrievalJob(RetrievalJob):
