@@ -60,7 +60,9 @@ class Retrieved:
         columns: pd.DataFrame = self.columns.to_pandas(self_destruct=True)
         if self.entities is None:
             return columns
-        return pd.concat([self.entities.frame(), columns], axis=1, copy=False)
+        parts = [self.entities.frame(), columns]
+        # The stubs are those of pandas 3, which copies only when somebody writes.
+        return pd.concat(parts, axis=1, copy=False)  # type: ignore[call-overload,no-any-return]
 
 
 class AsofRetrievalJob(RetrievalJob):
