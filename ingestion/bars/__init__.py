@@ -6,12 +6,10 @@ refused.
 
 The way of an import, from file to lakehouse:
 
-``layout``          where a file's rows begin, and which columns mean what
-``cells``           texts to numbers, dates and times
-``instruments``     whether a file that names no instrument is of several
+``layout``          where a file's rows begin, and its columns by role
 ``reading``         a file's rows, as columns by role, some at a time
-``vendor_symbols``  vendor's name → unified symbol
-``placing``         which session each row is of, and whether it is plausible by itself
+``bar_reader``      each row placed in its session, and judged by itself
+``regrouping``      all bars by symbol, and then by date
 ``judging``         all bars of a symbol together: one per session, as traded
 ``writing``         what is new, or differs from the stored bars, is appended
 
@@ -20,9 +18,23 @@ A bar source in place of files:
 ``asking``          one request after the other, with pauses, and again where that may help
 ``answers``         what it yields, as rows that files might have
 
-What an import needs on the way:
+What reading needs:
 
-``arrays``          bars as arrays, their order, and their regrouping by symbol and by date
+``header``          what the names of columns mean
+``tables``          the rows of a CSV or Parquet file, as columns by position
+``survey``          what only all cells of a file together show
+``instruments``     whether a file that names no instrument is of several
+``cell_numbers``    texts to numbers
+``cell_times``      texts to dates and times
+``vendor_symbols``  vendor's name → unified symbol
+``file_names``      a file's name → vendor's name
+``placing``         which session a time names
+``trading_days``    where bars disagree with the calendars
+
+What judging and writing need:
+
+``arrays``          bars as arrays, how they are ordered and found
+``duplicates``      one bar of each session
 ``source``          the column ``source``: where a bar comes from
 ``refusals``        reasons, refused rows, findings
 ``stored_bars``     stored bars around others, and those of a date
@@ -31,15 +43,18 @@ What an import needs on the way:
 ``twins``           stored bars of a session that close elsewhere
 ``splits``          files of splits, recorded splits, undoing an adjustment
 ``pending_splits``  splits without a bar: they take effect at the next one
-``leaps``           leaps of prices: given splits, bad bars, suspected splits
+``given_splits``    what prices show of splits that are given
+``leaps``           leaps of prices: bad bars, suspected splits
 
 For the daily job, and for whoever asks what is missing:
 
-``scanned``         which rows of a snapshot are closed bars, and what previous closes say
+``scanned``         which rows of a snapshot are closed bars
+``previous_closes`` unrecorded splits and missed bars, by the scanner's previous closes
+``recent``          which bars of the last days there are, without their values
 ``attendance``      which sessions symbols have bars of
 ``holes``           which sessions the lakehouse lacks
 ``recorded_holes``  sessions that were accepted as missing, and single missed bars
 
 A file's column for splits is a full account: 1 or 0 means that there was none that day. A file
-without such a column leaves recorded ratios as they are. Begin with ``placing``.
+without such a column leaves recorded ratios as they are. Begin with ``bar_reader``.
 """

@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, SymbolTable
 from ingestion.bars.asking import Answer, Yielded
-from ingestion.bars.layout import NEEDED, Role, header_of_line, lacks
-from ingestion.bars.placing import BarBatch, BarReader
-from ingestion.bars.reading import Survey, VendorFile, has_value, plain_column
+from ingestion.bars.bar_reader import BarBatch, BarReader
+from ingestion.bars.header import NEEDED, Role, header_of_line
+from ingestion.bars.layout import lacks
+from ingestion.bars.reading import VendorFile
 from ingestion.bars.refusals import Reason
 from ingestion.bars.splits import SPLIT_ROLES, ratios_at, splits_of
+from ingestion.bars.survey import Survey, has_value
+from ingestion.bars.tables import plain_column
 from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming
 from ingestion.base.errors import InputError
 from ingestion.base.wording import some_of

@@ -16,13 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import (
-    PRICES_AND_VOLUME,
-    Bars,
-    Index,
-    close_seconds,
-    table_of,
-)
+from ingestion.bars.arrays import PRICES_AND_VOLUME, Bars, Index, close_seconds, table_of
 from ingestion.bars.source import of_each_source
 from ingestion.base import clock
 from ingestion.base.arrow import empty_table, from_numpy

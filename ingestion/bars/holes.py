@@ -2,7 +2,7 @@
 
 A hole is open until it is imported, or until somebody accepts it. Those of whole markets are found
 by :class:`~ingestion.bars.attendance.Attendance`. The bar of a single symbol is missed only if the
-scanner's own previous close proves it (:func:`ingestion.bars.scanned.find_missed_bars`).
+scanner's own previous close proves it (:func:`ingestion.bars.previous_closes.find_missed_bars`).
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from ingestion.bars.cells import EMPTY_CELLS, Kind, read_time, read_volume
-from ingestion.bars.layout import plain_name
+from ingestion.bars.cell_numbers import EMPTY_CELLS, read_volume
+from ingestion.bars.cell_times import Kind, read_time
+from ingestion.bars.header import plain_name
 
 # Columns that vary and name no instrument, by plain name.
 _NO_INSTRUMENT_NAMES = frozenset(

@@ -23,9 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, Index, Split, close_seconds, slices
-from ingestion.bars.cells import Kind, Times
-from ingestion.bars.layout import Role
-from ingestion.bars.placing import NO_CLOSE, name_rows, place_times, why_no_place
+from ingestion.bars.bar_reader import name_rows
+from ingestion.bars.cell_times import Kind, Times
+from ingestion.bars.header import Role
+from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.vendor_symbols import Naming

@@ -23,12 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.arrays import (
-    VALUES,
-    Bars,
-    Split,
-    table_of,
-)
+from ingestion.bars.arrays import VALUES, Bars, Split, table_of
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import ratios_at, read_recorded
 from ingestion.bars.stored_bars import StoredDay, Withdrawn

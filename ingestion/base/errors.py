@@ -19,6 +19,8 @@ and what to do, and carries the exit code of the command that it ends::
 
 from __future__ import annotations
 
+from typing import Protocol
+
 
 class TvfeastError(Exception):
     """Root of the tree."""
@@ -77,6 +79,26 @@ class GateRefused(TvfeastError):
     """A gate or limit said no, to all or to a part; the message says what was published."""
 
     exit_code = 3
+
+
+class Judged(Protocol):
+    """A result that may be less than what was asked for."""
+
+    @property
+    def refusal(self) -> str | None:
+        """What is refused or missing, for people; None if nothing is."""
+
+
+def demand_all(result: Judged) -> None:
+    """Stop where a result is less than what was asked for; what is good of it was published.
+
+    Raises
+    ------
+    GateRefused
+        If it is, with its refusal.
+    """
+    if result.refusal is not None:
+        raise GateRefused(result.refusal)
 
 
 class NothingFetched(TvfeastError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import GateRefused
+from ingestion.base.errors import demand_all
 from ingestion.base.wording import some_of
 from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import DAY, INSTANT, between, json_option
@@ -83,15 +83,14 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
     Exit 3 if more than 5 % of the files or rows were refused, or the bars of a symbol were refused
     or held back because of its splits.
     """
-    from ingestion.bars.judging import Duplicates
+    from ingestion.bars.duplicates import Duplicates
     from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 
     result = import_bars(
         Project.from_environment(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
     )
     show(as_json, result, import_text)
-    if result.too_much_refused:
-        raise GateRefused(result.too_much_refused)
+    demand_all(result)
     if result.doubts:
         click.get_current_context().exit(3)
 
@@ -121,7 +120,7 @@ def fetch_bars_command(as_json: bool, candidates: Path, duplicates: str, **argum
     Run again, it goes on where it was. Exit 3 if a request failed, rows were refused, or symbols
     have no bars there; exit 4 if nothing came.
     """
-    from ingestion.bars.judging import Duplicates
+    from ingestion.bars.duplicates import Duplicates
     from ingestion.jobs.ingest.fetch_bars import FetchRequest, fetch_bars
 
     project = Project.from_environment()
@@ -130,8 +129,7 @@ def fetch_bars_command(as_json: bool, candidates: Path, duplicates: str, **argum
     request = FetchRequest(symbols=symbols, duplicates=Duplicates(duplicates), **arguments)
     result = fetch_bars(project, request, progress(arguments["source"]))
     show(as_json, result, fetch_text)
-    if result.missing:
-        raise GateRefused(result.missing)
+    demand_all(result)
 
 
 def fetch_text(result: FetchResult) -> str:

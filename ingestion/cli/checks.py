@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.errors import GateRefused, InputError, demand_all
 from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, between, json_option
 from ingestion.cli.output import minute, progress, show
@@ -78,11 +78,11 @@ def verify_command(
         if not proof.passed:
             raise GateRefused(f"{len(proof.leaks)} features look ahead")
     elif online:
-        from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
+        from ingestion.jobs.serve.verify_online import verify_online
 
         served = verify_online(project)
         show(as_json, served, online_text)
-        refuse_unless_equal(served)
+        demand_all(served)
     else:
         from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
@@ -189,11 +189,11 @@ def online_text(report: OnlineReport) -> str:
 @json_option
 def validate_command(as_json: bool) -> None:
     """Decide whether the newest rows may be served; exit 3 if not."""
-    from ingestion.jobs.audit.validate import refuse_unless_passed, validate
+    from ingestion.jobs.audit.validate import validate
 
     result = validate(Project.from_environment())
     show(as_json, result, validate_text)
-    refuse_unless_passed(result)
+    demand_all(result)
 
 
 def validate_text(result: ValidateResult) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ingestion.base.errors import InputError
+from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import some_of
 from ingestion.cli.bars import local_text
 from ingestion.cli.checks import online_text, validate_text
@@ -57,7 +57,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
 
     Exit 3 while a session is missing.
     """
-    from ingestion.jobs.ingest.data_ingest import data_ingest, refuse_unless_usable
+    from ingestion.jobs.ingest.data_ingest import data_ingest
     from ingestion.jobs.ingest.missing_sessions import refuse_if_missing
     from ingestion.jobs.ingest.scan import ScanRequest
 
@@ -65,7 +65,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     with _about_members(project, ScanRequest, arguments) as request:
         result = data_ingest(project, request, progress())
         show(as_json, result, bars_text)
-        refuse_unless_usable(result)
+        demand_all(result)
         refuse_if_missing(result.missing)
 
 
@@ -271,11 +271,10 @@ def _load_text(load: ViewLoad) -> str:
 def rebuild_command(as_json: bool) -> None:
     """Make registry and online store anew, from the definitions and the lakehouse."""
     from ingestion.jobs.serve.rebuild import rebuild
-    from ingestion.jobs.serve.verify_online import refuse_unless_equal
 
     result = rebuild(Project.from_environment())
     show(as_json, result, rebuild_text)
-    refuse_unless_equal(result.report)
+    demand_all(result.report)
 
 
 def rebuild_text(result: RebuildResult) -> str:
@@ -383,7 +382,7 @@ def _about_members(
 
     An answer that is not complete is reported after the job is done.
     """
-    from ingestion.jobs.ingest.universe_ingest import refuse_unless_complete, universe_ingest
+    from ingestion.jobs.ingest.universe_ingest import universe_ingest
 
     universe, request = _declared(project, arguments), _request(kind, arguments)
     if universe is None:
@@ -392,7 +391,7 @@ def _about_members(
     asked = universe_ingest(project, universe, request.scanner)
     click.echo(universe_text(asked), err=True)
     yield replace(request, source=asked.candidates)
-    refuse_unless_complete(asked)
+    demand_all(asked)
 
 
 def universe_text(result: UniverseIngestResult) -> str:

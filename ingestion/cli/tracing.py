@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import GateRefused
+from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.wording import some_of
 from ingestion.cli.group import cli
 from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
@@ -131,7 +131,7 @@ def accepted_text(result: AcceptedHoles) -> str:
 @json_option
 def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
     """Report how fresh and complete everything is; exit 3 past a limit."""
-    from ingestion.jobs.audit.status import StatusLimits, refuse_unless_fresh, status
+    from ingestion.jobs.audit.status import StatusLimits, status
     from ingestion.jobs.profiles import forget_profiles
 
     if forgotten:
@@ -140,7 +140,7 @@ def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) 
         return
     report = status(Project.from_environment(), StatusLimits(**arguments))
     show(as_json, report, status_text)
-    refuse_unless_fresh(report)
+    demand_all(report)
 
 
 def forget_text(done: Mapping[str, Any]) -> str:

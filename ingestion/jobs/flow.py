@@ -20,10 +20,10 @@ from ingestion.base.errors import (
 )
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup, Universe
-from ingestion.jobs.audit.status import refuse_unless_fresh, status
-from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, refuse_unless_passed, validate
+from ingestion.jobs.audit.status import status
+from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, validate
 from ingestion.jobs.compute.local_features import local_features
-from ingestion.jobs.ingest.data_ingest import BARS, data_ingest, refuse_unless_usable
+from ingestion.jobs.ingest.data_ingest import BARS, data_ingest
 from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
     FeatureIngestResult,
@@ -34,14 +34,13 @@ from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
 from ingestion.jobs.ingest.scan import Progress, Scans, Spent
 from ingestion.jobs.ingest.universe_ingest import (
     UniverseIngestResult,
-    refuse_unless_complete,
     universe_ingest,
 )
 from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
 from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import check_registry, import_feast
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
-from ingestion.jobs.serve.verify_online import OnlineReport, refuse_unless_equal, verify_online
+from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
 from ingestion.lakehouse import RunFile, list_parts
 from ingestion.project import Project
 from ingestion.quality.engine import import_great_expectations
@@ -258,8 +257,6 @@ class _Step(NamedTuple):
     needs: tuple[str, ...]
     """Steps without whose result this one would publish what is not known to be right."""
     run: Callable[[], Any]
-    judge: Callable[[Any], None] = lambda _: None
-    """Takes the result; raises where it says no to something."""
 
 
 def _chain(
@@ -316,9 +313,7 @@ def _chain(
 
     # What a scan does not bring is missing, and what is stored is as right as before. So no later
     # step needs it; the gate decides what is too old to be served.
-    first = universe and _Step(
-        "universe", None, (), partial(members, universe), refuse_unless_complete
-    )
+    first = universe and _Step("universe", None, (), partial(members, universe))
     needs = (first.name,) if first else ()
     chain = (
         *([first] if first else ()),
@@ -327,7 +322,6 @@ def _chain(
             None,
             needs,
             lambda: data_ingest(project, asked, progress, run, scans()),
-            refuse_unless_usable,
         ),
         _Step(
             "meta-ingest",
@@ -340,10 +334,10 @@ def _chain(
             for group in groups
         ),
         _Step("local-features", None, (), compute),
-        _Step("validate", None, (), gate, refuse_unless_passed),
+        _Step("validate", None, (), gate),
         _Step("materialize", None, ("validate",), load),
-        _Step("verify --online", None, ("materialize",), compare, refuse_unless_equal),
-        _Step("status", None, (), lambda: status(project, profile=profile), refuse_unless_fresh),
+        _Step("verify --online", None, ("materialize",), compare),
+        _Step("status", None, (), lambda: status(project, profile=profile)),
     )
     return chain, scans
 
@@ -369,7 +363,8 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
         result: object = None
         try:
             result = step.run()
-            step.judge(result)
+            if (refusal := getattr(result, "refusal", None)) is not None:
+                raise GateRefused(refusal)
         except _NothingToDo as why:
             state, reason = Status.SKIPPED, str(why)
         except LakehouseLocked:

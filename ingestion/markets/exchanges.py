@@ -153,3 +153,39 @@ INDEX_CODES = frozenset({"DJ", "ECONOMICS", "FRED", "INDEX", "SP", "TVC"})
 """Codes whose symbols are indices, yields and totals: they have no splits."""
 KNOWN_EXCHANGES = CALENDARS.keys() | FX_VENUES | ROUND_THE_CLOCK_VENUES
 """Codes of exchanges whose hours are known."""
+QUOTES = frozenset(
+    {
+        *("USD", "USDT", "USDC", "BUSD", "TUSD", "FDUSD", "DAI", "EUR", "GBP", "JPY", "AUD", "CAD"),
+        *(
+            "CHF",
+            "CNY",
+            "CNH",
+            "HKD",
+            "NZD",
+            "SEK",
+            "NOK",
+            "DKK",
+            "SGD",
+            "KRW",
+            "INR",
+            "BRL",
+            "TRY",
+        ),
+        *(
+            "ZAR",
+            "MXN",
+            "PLN",
+            "HUF",
+            "CZK",
+            "ILS",
+            "THB",
+            "RUB",
+            "UAH",
+            "BTC",
+            "XBT",
+            "ETH",
+            "BNB",
+        ),
+    }
+)
+"""Currencies that pairs are quoted in."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.bars.arrays import Bars, in_order
-from ingestion.bars.judging import Duplicates, one_per_session
+from ingestion.bars.duplicates import Duplicates, one_per_session
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bars_tools import Import, Rows, Write
 
-from ingestion.bars.vendor_symbols import name_in
+from ingestion.bars.file_names import name_in
 from ingestion.base.errors import InputError
 
 BARS = "date,open,high,low,close,volume\n2021-03-03,10,12,9,11,1000\n"

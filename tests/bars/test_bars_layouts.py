@@ -222,14 +222,14 @@ def test_a_bad_file_does_not_stop_the_others(
     assert list(result.refused_files) == [str(path) for path in bad]
     assert "is empty" in result.refused_files[str(bad[0])]
     assert [counts.problem is None for counts in result.files] == [True] * 3 + [False] * 3
-    assert result.too_much_refused == "3 of 6 files were refused; the others are written"
+    assert result.refusal == "3 of 6 files were refused; the others are written"
 
 
 def test_few_refused_files_and_rows_are_no_failure(run: Import, write: Write) -> None:
     good = [write(f"A{n}.csv", PLAIN) for n in range(20)]
-    assert run(*good, write("empty.csv", ""), exchange="NASDAQ").too_much_refused is None
+    assert run(*good, write("empty.csv", ""), exchange="NASDAQ").refusal is None
     bad_row = write("B.csv", PLAIN + "2021-03-04,0,0,0,0,0\n")
-    assert run(bad_row, exchange="NASDAQ").too_much_refused == (
+    assert run(bad_row, exchange="NASDAQ").refusal == (
         "1 of 3 rows were refused; the others are written"
     )
 

@@ -9,7 +9,7 @@ from bars_tools import Import, Rows, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars.cells import Comma, read_number, read_volume, settle_comma
+from ingestion.bars.cell_numbers import Comma, read_number, read_volume, settle_comma
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
 

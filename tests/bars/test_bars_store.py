@@ -12,7 +12,7 @@ import pytest
 from bars_tools import HEADER, NOW, Import, Rows, Write, day_of, seconds, utc
 
 from ingestion.bars import writing
-from ingestion.bars.placing import BarBatch, BarReader
+from ingestion.bars.bar_reader import BarBatch, BarReader
 from ingestion.base import clock
 from ingestion.base.errors import LakehouseLocked
 from ingestion.catalog import OHLCV_1D

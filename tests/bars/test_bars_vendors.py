@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from bars_tools import Import, Rows, Write, seconds, utc
 
-from ingestion.bars.vendor_symbols import name_in
+from ingestion.bars.file_names import name_in
 from ingestion.base.errors import InputError
 
 OPENED, CLOSED = "2021-03-03 14:30", "2021-03-03 21:00"

@@ -20,6 +20,7 @@ from ingestion.base.errors import (
     GateRefused,
     InputError,
     LakehouseLocked,
+    demand_all,
 )
 from ingestion.catalog.catalog import SHIPPED
 from ingestion.cli.daily import rebuild_text
@@ -27,7 +28,7 @@ from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.rebuild import rebuild
 from ingestion.jobs.serve.select import SelectRequest, select
-from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_file
 from ingestion.project import Project
 from tests.declared import GROUPS
@@ -267,7 +268,7 @@ class TestVerifyOnline:
         assert {("NASDAQ:MSFT", "RSI"), ("NASDAQ:MSFT", "created_timestamp")} <= named
         assert "NASDAQ:AAPL" not in {symbol for symbol, _ in named}
         with pytest.raises(GateRefused, match="tvfeast materialize"):
-            refuse_unless_equal(report)
+            demand_all(report)
 
     def test_one_flipped_bit_is_found(self, loaded: Project):
         with sqlite3.connect(loaded.folder / "data" / "online.db") as connection:

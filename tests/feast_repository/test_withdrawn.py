@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ingestion.base.errors import demand_all
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import explain_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -27,7 +28,7 @@ from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
-from ingestion.jobs.serve.verify_online import refuse_unless_equal, verify_online
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_current
 from ingestion.project import Project
@@ -196,7 +197,7 @@ def closes_of(twins: Twins, symbol: str) -> tuple[float, float]:
 
 
 def test_what_is_served_is_what_is_valid(twins: Twins):
-    refuse_unless_equal(verify_online(twins.spoiled))
+    demand_all(verify_online(twins.spoiled))
     last, former = closes_of(twins, "NASDAQ:TSLA")
     as_of = SelectRequest(by="returns_1d", as_of=WITHDRAWN, top=5)
     chosen = {row.symbol: row.features["returns_1d"] for row in select(twins.spoiled, as_of).rows}

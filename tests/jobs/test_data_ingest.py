@@ -11,11 +11,11 @@ import pytest
 from ingested import files, from_file, imported, stored
 from scanned_rows import bar, instant, unix
 
-from ingestion.base.errors import GateRefused, LakehouseLocked, NothingFetched
+from ingestion.base.errors import GateRefused, LakehouseLocked, NothingFetched, demand_all
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.daily import bars_text
-from ingestion.jobs.ingest.data_ingest import data_ingest, refuse_unless_usable
+from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_current
@@ -238,7 +238,7 @@ class TestSessionsAndHours:
         assert (receipt["coverage"], receipt["verdict"]) == (0.5, "refuse")
         assert receipt["outcome"] == "refused"
         with pytest.raises(GateRefused, match=r"50\.0% .*1 good bars were written.*no session"):
-            refuse_unless_usable(result)
+            demand_all(result)
 
     def test_a_day_on_which_symbols_trade_and_the_calendar_says_closed_is_told(self, ingest):
         rows = [bar(f"NSE:S{n}", "2021-03-06T03:45") for n in range(3)]
@@ -253,7 +253,7 @@ class TestSessionsAndHours:
     def test_few_refused_bars_are_no_reason_to_refuse(self, ingest):
         rows = [bar(f"NYSE:S{n}", WEDNESDAY) for n in range(99)]
         result = ingest("2021-03-07T22:00", *rows, bar(IBM, "2021-03-06T14:30"))
-        refuse_unless_usable(result)
+        demand_all(result)
         assert result.report.coverage == 0.99
 
     def test_beyond_a_calendars_end_a_bar_is_written_with_its_usual_hours_and_marked(

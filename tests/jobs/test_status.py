@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base.errors import GateRefused
+from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
 from ingestion.cli.tracing import status_text
@@ -21,7 +21,6 @@ from ingestion.jobs.audit.status import (
     Section,
     StatusLimits,
     StatusReport,
-    refuse_unless_fresh,
     status,
 )
 from ingestion.jobs.audit.status import report as report_module
@@ -110,7 +109,7 @@ def group(report: StatusReport, name: str = GROUP.name):
 def test_everything_inside_its_limits_passes(lakehouse: Project):
     report = status(lakehouse)
     assert report.problems == ()
-    refuse_unless_fresh(report)
+    demand_all(report)
     snapshots = group(report)
     assert (snapshots.newest, snapshots.age) == (EVENING, timedelta(0))
     assert (snapshots.coverage, snapshots.asked, snapshots.quarantined) == (1.0, 20, 0)
@@ -258,7 +257,7 @@ def test_a_damaged_newest_receipt_is_past_a_limit_and_the_one_before_it_counts(
     assert problem.startswith(f"{damaged} cannot be read")
     assert "put it back from a backup" in problem
     with pytest.raises(GateRefused, match="put it back from a backup"):
-        refuse_unless_fresh(report)
+        demand_all(report)
     assert f"PAST ITS LIMIT: {problem}" in status_text(report)
     document = plain(report)
     assert (document["passed"], document["problems"]) == (False, [problem])
@@ -315,7 +314,7 @@ def test_an_empty_lakehouse_says_what_to_run(tmp_path: Path, at):
     assert "materialize" in report.problems[1]
     assert len(report.problems) == 2, "without bars there is nothing to recompute"
     with pytest.raises(GateRefused, match="flow-data"):
-        refuse_unless_fresh(report)
+        demand_all(report)
     assert "–" in status_text(report)
 
 

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from ingestion.base.errors import GateRefused, InputError, LakehouseLocked
+from ingestion.base.errors import GateRefused, InputError, LakehouseLocked, demand_all
 from ingestion.cli.checks import validate_text
 from ingestion.cli.commands import cli
 from ingestion.jobs.audit.compact import compact
-from ingestion.jobs.audit.validate import refuse_unless_passed, validate
+from ingestion.jobs.audit.validate import validate
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
@@ -92,7 +92,7 @@ def waive(settings: Project, check: str, expires: str = "2021-04-30") -> None:
 
 def test_the_samples_rows_may_be_promoted(settings: Project):
     result = validate(settings)
-    refuse_unless_passed(result)
+    demand_all(result)
     assert result.passed
     assert {(each.group, each.check) for each in result.findings} == {
         (TV.name, "quality"),
@@ -120,7 +120,7 @@ def test_a_row_that_breaks_a_rule_stops_promotion(settings: Project):
     rewrite(settings, spoil)
     result = validate(settings)
     with pytest.raises(GateRefused, match="RSI bounds") as refused:
-        refuse_unless_passed(result)
+        demand_all(result)
     assert str(result.receipt) in str(refused.value)
     (fault,) = result.faults
     assert (fault.group, fault.check) == (TV.name, "RSI bounds")
@@ -311,7 +311,7 @@ def test_a_bad_waiver_is_a_fault_of_its_own_and_keeps_no_group_back(settings: Pr
         {},
     )
     with pytest.raises(GateRefused, match="may be promoted: tv_technicals_1d, local_1d;"):
-        refuse_unless_passed(result)
+        demand_all(result)
     assert fault.group == "waivers"
     assert "expired on 2021-04-11" in fault.detail
     waive(settings, f"{TV.name}: RSI unit", expires="2021-04-12")

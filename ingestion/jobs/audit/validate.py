@@ -62,6 +62,13 @@ class ValidateResult:
         return not self.faults
 
     @property
+    def refusal(self) -> str | None:
+        """What the gate says no for; None if it does not."""
+        if self.passed:
+            return None
+        return f"{some_of(self.faults)}; {self.verdict}; {self.receipt} says why"
+
+    @property
     def promoted(self) -> tuple[str, ...]:
         """The groups whose newest rows may be served; one without rows is among them."""
         return tuple(group.name for group in self.groups if group.name not in self.refused)
@@ -98,7 +105,7 @@ class ValidateResult:
 def validate(project: Project, run: Run | None = None) -> ValidateResult:
     """Judge the newest rows of each group and write the receipt.
 
-    The verdict is in the result; :func:`refuse_unless_passed` makes an error of it.
+    The verdict is in the result; :func:`~ingestion.base.errors.demand_all` makes an error of it.
 
     Raises
     ------
@@ -148,7 +155,7 @@ def validate(project: Project, run: Run | None = None) -> ValidateResult:
         )
         run.tell(**_document(result, waivers), quality=quality)
         if not result.passed:
-            run.fail(GateRefused(_refusal(result)))
+            run.fail(GateRefused(str(result.refusal)))
     return result
 
 
@@ -186,22 +193,6 @@ def data_docs(project: Project) -> DataDocsResult:
     )
     shutil.rmtree(site, ignore_errors=True)
     return DataDocsResult(engine.build_site(), reports)
-
-
-def refuse_unless_passed(result: ValidateResult) -> None:
-    """Make an error of a verdict that is not yes for all.
-
-    Raises
-    ------
-    GateRefused
-        If a group's newest rows may not be served, or a waiver is at fault.
-    """
-    if not result.passed:
-        raise GateRefused(f"{_refusal(result)}; {result.receipt} says why")
-
-
-def _refusal(result: ValidateResult) -> str:
-    return f"{some_of(result.faults)}; {result.verdict}"
 
 
 def newest_of_groups(project: Project, at: datetime) -> dict[FeatureGroup, Newest]:

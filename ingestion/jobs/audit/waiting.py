@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
 from ingestion.bars.attendance import market_of
+from ingestion.bars.given_splits import ratio_text
 from ingestion.bars.held_bars import waiting_bars
-from ingestion.bars.leaps import ratio_text
 from ingestion.bars.recorded_holes import read_accepted
 from ingestion.bars.source import Source
 from ingestion.bars.splits import splits_without_effect

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import Bars
+from ingestion.bars.bar_reader import describe
 from ingestion.bars.held_bars import (
     hold_back,
     newly_held,
@@ -20,20 +21,18 @@ from ingestion.bars.held_bars import (
     with_waiting,
 )
 from ingestion.bars.pending_splits import take_recorded
-from ingestion.bars.placing import describe
-from ingestion.bars.recorded_holes import read_accepted, record_accepted, record_missed
-from ingestion.bars.refusals import EXAMPLES, Reason, Refusal, Refusals
-from ingestion.bars.scanned import (
+from ingestion.bars.previous_closes import (
     DID_NOT_OPEN,
     Inspection,
-    Scanned,
     SessionsBefore,
     Suspect,
     Unsettled,
     find_missed_bars,
     inspect_previous_closes,
-    read_scanned,
 )
+from ingestion.bars.recorded_holes import read_accepted, record_accepted, record_missed
+from ingestion.bars.refusals import EXAMPLES, Reason, Refusal, Refusals
+from ingestion.bars.scanned import Scanned, read_scanned
 from ingestion.bars.source import SCANNER, Source
 from ingestion.bars.stored_bars import LOOKBACK
 from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows
@@ -145,6 +144,18 @@ class DataIngestResult:
     missing: tuple[MissingSession, ...] = ()
     """Sessions that the lakehouse lacks now."""
 
+    @property
+    def refusal(self) -> str | None:
+        """Why bars were refused, where the good ones are fewer than asked for; else None."""
+        report, bars = self.report, self.bars
+        if report.is_enough:
+            return None
+        why = "; ".join(f"{count:,} {reason}" for reason, count in bars.refused_by_reason.items())
+        return (
+            f"{report} is below --min-coverage {report.min_coverage:g}: {bars.written:,} good bars "
+            f"were written, the others refused ({why}); {self.receipt} says why, bar by bar"
+        )
+
 
 def data_ingest(
     project: Project,
@@ -173,7 +184,7 @@ def data_ingest(
     GateRefused
         If the coverage is below ``min_coverage``; how many of the bars are closed does not matter.
         Bars that are refused count as missing: where only they bring the coverage below it, the
-        good ones are written, and :func:`refuse_unless_usable` raises.
+        good ones are written, and :func:`~ingestion.base.errors.demand_all` raises.
     """
     lakehouse = project.lakehouse
     with Run.open(project, "data-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
@@ -195,8 +206,8 @@ def data_ingest(
         missing = find_holes(lakehouse, clock.now()).open
         run.tell(missing=missing)
         result = DataIngestResult(report, bars, run.receipt, parts, missing)
-        if not report.is_enough:
-            run.fail(_too_few(result))
+        if result.refusal is not None:
+            run.fail(GateRefused(result.refusal))
     return result
 
 
@@ -207,27 +218,6 @@ def _record(lakehouse: Lakehouse, before: SessionsBefore, run_id: str) -> None:
     known = {(each.market, each.session) for each in read_accepted(lakehouse)}
     closed = [each for each in before.closed if each[:2] not in known]
     record_accepted(lakehouse, closed, DID_NOT_OPEN, now, run_id)
-
-
-def refuse_unless_usable(result: DataIngestResult) -> None:
-    """Say so where too many of the bars were refused; the others are written.
-
-    Raises
-    ------
-    GateRefused
-        If the coverage is below its limit.
-    """
-    if not result.report.is_enough:
-        raise _too_few(result)
-
-
-def _too_few(result: DataIngestResult) -> GateRefused:
-    report, bars = result.report, result.bars
-    why = "; ".join(f"{count:,} {reason}" for reason, count in bars.refused_by_reason.items())
-    return GateRefused(
-        f"{report} is below --min-coverage {report.min_coverage:g}: {bars.written:,} good bars "
-        f"were written, the others refused ({why}); {result.receipt} says why, bar by bar"
-    )
 
 
 def _save_refused(lakehouse: Lakehouse, refused: Sequence[Refusal], run: Run) -> RunFile | None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from ingestion.bars.answers import AnswerRows
 from ingestion.bars.asking import ask_all
-from ingestion.bars.judging import Duplicates
+from ingestion.bars.duplicates import Duplicates
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked, NothingFetched
 from ingestion.base.instants import EPOCH
@@ -113,7 +113,7 @@ class FetchResult:
         return self._sum("unchanged")
 
     @property
-    def missing(self) -> str | None:
+    def refusal(self) -> str | None:
         """What is refused or missing; None if all came."""
         doubts = sum(bool(each.doubts) for each in self.imports)
         found = [

@@ -19,13 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.answers import AnswerRows, read_answer
-from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
-from ingestion.bars.cells import is_date_format
+from ingestion.bars.arrays import Bars, Split, SymbolTable
+from ingestion.bars.bar_reader import BarReader, describe
+from ingestion.bars.cell_times import is_date_format
+from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.held_bars import HeldByImports, hold_back, newly_held, waiting_bars
-from ingestion.bars.judging import Duplicates, Judgement, judge_symbols
+from ingestion.bars.judging import Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
-from ingestion.bars.placing import BarReader, describe
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
+from ingestion.bars.regrouping import ByDate, BySymbol
 from ingestion.bars.source import Source
 from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits, record_splits
 from ingestion.bars.stored_bars import NearbyBars, StoredBars
@@ -159,8 +161,8 @@ def take_bars(
     # Not in the run's own staging folder, which is removed with each part written.
     with project.lakehouse.staging(f"{run.id}-bars") as staging:
         result = _Import(project, request, inputs, run, staging).carry_out()
-    if result.too_much_refused:
-        run.fail(GateRefused(result.too_much_refused))
+    if result.refusal:
+        run.fail(GateRefused(result.refusal))
     return result
 
 

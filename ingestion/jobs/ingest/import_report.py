@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ingestion.bars.arrays import Bars
+from ingestion.bars.given_splits import Contradiction
 from ingestion.bars.judging import Prepared
-from ingestion.bars.leaps import Contradiction, SuspectedSplit
+from ingestion.bars.leaps import SuspectedSplit
 from ingestion.bars.refusals import Findings, Reason, Refusal
 from ingestion.bars.restatements import FEW_BARS, Restatement
 from ingestion.bars.writing import Written
@@ -143,7 +144,7 @@ class ImportResult:
         return {each.file: each.problem for each in self.files if each.problem is not None}
 
     @property
-    def too_much_refused(self) -> str | None:
+    def refusal(self) -> str | None:
         """What was refused beyond :data:`MAX_REFUSED`; None if little or nothing was."""
         for refused, of, what in (
             (len(self.refused_files), len(self.files), "files"),

@@ -75,6 +75,16 @@ class UniverseIngestResult:
     """None if nothing is recorded, or the lakehouse has it already."""
 
     @property
+    def refusal(self) -> str | None:
+        """Why the answer is not recorded; None if it is complete."""
+        if self.short is None:
+            return None
+        return (
+            f"{self.short}; asked for the members of {self.members_of:%Y-%m-%d %H:%M} UTC instead; "
+            f"see {self.receipt}"
+        )
+
+    @property
     def candidates(self) -> Candidates:
         """The members as what a run is about."""
         return Candidates(self.universe, self.members, (), 0)
@@ -147,21 +157,6 @@ def universe_ingest(
             part = append_part(project.lakehouse, UNIVERSE_MEMBERS, rows, step.id)
             result = replace(result, part=part)
     return result
-
-
-def refuse_unless_complete(result: UniverseIngestResult) -> None:
-    """Say that a universe was not recorded, after all that could be done without has been done.
-
-    Raises
-    ------
-    GateRefused
-        If the answer was not complete.
-    """
-    if result.short is not None:
-        raise GateRefused(
-            f"{result.short}; asked for the members of {result.members_of:%Y-%m-%d %H:%M} UTC "
-            f"instead; see {result.receipt}"
-        )
 
 
 def _listed(

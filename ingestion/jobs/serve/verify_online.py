@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base import clock
-from ingestion.base.errors import GateRefused
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
@@ -89,6 +88,17 @@ class OnlineReport:
         """Whether what is served is what the lakehouse has."""
         return self.different == 0
 
+    @property
+    def refusal(self) -> str | None:
+        """How many differences there are; None if there is none."""
+        if self.passed:
+            return None
+        return (
+            f"the online store differs from the lakehouse in {self.different:,} places, "
+            f"{self.differences[0]} among them: run `tvfeast materialize`, or `tvfeast rebuild` if "
+            "that does not help"
+        )
+
 
 def verify_online(project: Project) -> OnlineReport:
     """Compare what would be served now with the newest valid rows of the lakehouse.
@@ -118,22 +128,6 @@ def verify_online(project: Project) -> OnlineReport:
         views.append(replace(agreement, as_of=served.until if served else None))
         differences += found
     return OnlineReport(at, tuple(views), tuple(differences[:LISTED]))
-
-
-def refuse_unless_equal(report: OnlineReport) -> None:
-    """Stop where what is served is not what is stored.
-
-    Raises
-    ------
-    GateRefused
-        If there is a difference.
-    """
-    if not report.passed:
-        raise GateRefused(
-            f"the online store differs from the lakehouse in {report.different:,} places, "
-            f"{report.differences[0]} among them: run `tvfeast materialize`, or `tvfeast rebuild` "
-            "if that does not help"
-        )
 
 
 def newest_valid(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> pa.Table:

@@ -18,7 +18,6 @@ from ingestion.jobs.audit.status.report import (
     Section,
     StatusLimits,
     StatusReport,
-    refuse_unless_fresh,
     status,
 )
 from ingestion.jobs.audit.status.served import Load, StoreStatus
@@ -34,6 +33,5 @@ __all__ = [
     "StatusLimits",
     "StatusReport",
     "StoreStatus",
-    "refuse_unless_fresh",
     "status",
 ]

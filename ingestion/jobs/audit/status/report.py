@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from ingestion.bars.recent import RecentBars
 from ingestion.base import clock
-from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.errors import InputError
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.datasets import Membership
@@ -221,6 +221,11 @@ class StatusReport:
         return not self.problems
 
     @property
+    def refusal(self) -> str | None:
+        """Which limits are passed; None if none is."""
+        return some_of(self.problems) if self.problems else None
+
+    @property
     def is_history(self) -> bool:
         """Whether there is history alone: nobody has begun to fetch, so nothing is to be fresh."""
         has_snapshot = any(group.newest for group in self.groups if not group.of_closed_bars)
@@ -318,18 +323,6 @@ def status(
             *(each for section in sections for each in section.warnings),
         ),
     )
-
-
-def refuse_unless_fresh(report: StatusReport) -> None:
-    """Stop where a limit is passed.
-
-    Raises
-    ------
-    GateRefused
-        If one is.
-    """
-    if not report.passed:
-        raise GateRefused(some_of(report.problems))
 
 
 def _wanted(
