@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 @click.option("--by", help="Feature to rank by, FEATURE or GROUP:FEATURE [the service's own].")
 @click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25.")
 @click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70.")
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    help="Show this feature too, of any group: FEATURE or GROUP:FEATURE.",
+)
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Rows to list.")
 @click.option("--ascending", is_flag=True, help="Smallest first.")
 @click.option(
@@ -87,7 +93,8 @@ def selection_csv(selection: Selection) -> str:
     out = io.StringIO()
     known = _known(selection)
     times = [known, f"{known}_age_s", "bar_open", "bar_age_s", "bar_state"]
-    names = ["symbol", *selection.features, *times]
+    others = [f"{name}_age_s" for name in _others(selection)]
+    names = ["symbol", *selection.features, *times, *others]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_flat(row, selection) for row in selection.rows)
@@ -105,6 +112,7 @@ def selection_text(selection: Selection) -> str:
             row.symbol,
             *(figure(row.features.get(name)) for name in names),
             age(selection.at - row.known_at),
+            *(_age_of(row, name, selection) for name in selection.groups),
             age(selection.at - row.bar_open) if row.bar_open else "unknown",
             row.bar_state.value,
         ]
@@ -115,10 +123,11 @@ def selection_text(selection: Selection) -> str:
         "symbol",
         *names,
         f"{_known(selection).replace('_', ' ')} age",
+        *(f"{name} age" for name in selection.groups),
         "bar age",
         "bar",
     ]
-    align = ["right", "left", *["right"] * (len(names) + 2), "left"]
+    align = ["right", "left", *["right"] * (len(names) + len(selection.groups) + 2), "left"]
     table = tabulate(rows, headers, disable_numparse=True, colalign=align) if rows else ""
     return f"{table}\n{selection_footer(selection)}".lstrip("\n")
 
@@ -151,7 +160,21 @@ def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
         "bar_open": row.bar_open.isoformat() if row.bar_open else None,
         "bar_age_s": int((at - row.bar_open).total_seconds()) if row.bar_open else None,
         "bar_state": row.bar_state.value,
+        **{
+            f"{name}_age_s": None if known is None else int((at - known).total_seconds())
+            for name, known in row.others.items()
+        },
     }
+
+
+def _others(selection: Selection) -> list[str]:
+    """Return the further groups whose features were read."""
+    return list(dict.fromkeys(name for row in selection.rows for name in row.others))
+
+
+def _age_of(row: Selected, group: str, selection: Selection) -> str:
+    known = row.others.get(group)
+    return "none" if known is None else age(selection.at - known)
 
 
 @cli.command("training-set")
@@ -188,6 +211,13 @@ def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
 )
 @click.option("--service", help="Feature service [the catalog's default for --labels or --target].")
 @click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    help="Join this feature, of any group, and no service: FEATURE or GROUP:FEATURE.",
+)
+@click.option("--ages", is_flag=True, help="Add how old each group's row was, in seconds.")
+@click.option(
     "--as-recorded", is_flag=True, help="Join only rows that had been written by the label's time."
 )
 @json_option
@@ -207,6 +237,8 @@ def training_set_command(
     project = Project.from_environment()
     made: TrainingLabels | None = None
     told: dict[str, Any] | None = None
+    if service and arguments["features"]:
+        raise InputError("name --service or --feature, not both")
     if span["universe_as_of"] and target is None:
         raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
     if span["universe_as_of"] and universe is not None:

@@ -64,7 +64,19 @@ class Wanted(NamedTuple):
         both = [str(each) for each in self.references if each.feature == name]
         raise InputError(f"{len(both)} groups have {name!r}: write {' or '.join(both)}")
 
-    def shown(self, by: str, service: Service) -> tuple[str, ...]:
-        """Return what a table shows: what is ranked by, then what the service has to say."""
+    def shown(self, by: str, service: Service, more: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return what a table shows: what is ranked by, what the service has to say, and more."""
         names = (by, *([service.rank_by] if service.rank_by else []), *service.shown)
-        return tuple(dict.fromkeys(name for name in names if name in self.by_label))
+        asked = set(more)
+        further = [
+            label
+            for label, each in self.by_label.items()
+            if not asked.isdisjoint((label, each.feature, str(each)))
+        ]
+        known = (name for name in names if name in self.by_label)
+        return tuple(dict.fromkeys([*known, *further]))
+
+    def groups(self, labels: Iterable[str], ranked: str) -> tuple[str, ...]:
+        """Return the groups of some features, without the one whose rows are ranked."""
+        views = dict.fromkeys(self.by_label[label].view for label in labels)
+        return tuple(name for name in views if name != ranked)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog, FeatureGroup
+from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import (
     feast_calls,
     feast_project,
@@ -46,6 +50,8 @@ class Row(NamedTuple):
     """By the names of :class:`Wanted`."""
     written_later: bool = False
     """Whether the row was written after the instant that it is read as of."""
+    others: Mapping[str, datetime | None] = MappingProxyType({})
+    """By further group, the event of the row that its features are of; None without one."""
 
 
 Served = dict[Reference, tuple[list[int], list[Any]]]
@@ -65,6 +71,7 @@ def served_rows(
     else:
         served = _read_own_store(project, *own, group, symbols, asked, at)
     seconds, _ = served[next(each for each in asked if each.view == group.name)]
+    others = {each.view: each for each in asked if each.view != group.name}
     rows = {
         symbol: Row(
             datetime.fromtimestamp(seconds[i], UTC),
@@ -72,6 +79,10 @@ def served_rows(
             {
                 label: _fresh(project.catalog, served[each], group, each, i, at)
                 for label, each in wanted.by_label.items()
+            },
+            others={
+                name: _known_at(project.catalog.group(name), served[each][0][i], at)
+                for name, each in others.items()
             },
         )
         for i, symbol in enumerate(symbols)
@@ -174,6 +185,12 @@ def _fresh(
     return values[i] if at - known_at <= catalog.group(each.view).ttl else None
 
 
+def _known_at(group: FeatureGroup, seconds: int, at: datetime) -> datetime | None:
+    """Return a row's event if it is inside the TTL."""
+    known_at = datetime.fromtimestamp(seconds, UTC)
+    return known_at if seconds and at - known_at <= group.ttl else None
+
+
 def rows_as_of(
     project: Project,
     group: FeatureGroup,
@@ -198,7 +215,33 @@ def rows_as_of(
             rows = _join(store, known, symbols, wanted, at, as_recorded)
             before, known = known, newest_known(*look)
             if known == before:
-                return rows
+                return _with_others(project, rows, group, wanted, at, as_recorded)
+
+
+def _with_others(
+    project: Project,
+    rows: Mapping[str, Row],
+    group: FeatureGroup,
+    wanted: Wanted,
+    at: datetime,
+    as_recorded: bool,
+) -> dict[str, Row]:
+    """Look up when the rows of further groups were known."""
+    names = dict.fromkeys(each.view for each in wanted.references if each.view != group.name)
+    symbols = list(rows)
+    instants = np.full(len(symbols), int(at.timestamp() * 1_000_000), dtype=np.int64)
+    events: dict[str, list[datetime | None]] = {}
+    for name in names:
+        other = project.catalog.group(name)
+        ages = ages_at(project.lakehouse, other, symbols, instants, as_recorded=as_recorded)
+        second = at.replace(microsecond=0)
+        events[name] = [
+            None if age == NEVER else second - timedelta(seconds=age) for age in ages.tolist()
+        ]
+    return {
+        symbol: row._replace(others={name: of_all[i] for name, of_all in events.items()})
+        for i, (symbol, row) in enumerate(rows.items())
+    }
 
 
 def _join(

@@ -50,6 +50,8 @@ class SelectRequest:
     minimum: Mapping[str, float] = field(default_factory=dict)
     maximum: Mapping[str, float] = field(default_factory=dict)
     top: int | None = 20
+    features: Sequence[str] = ()
+    """Further features to show, of any group: ``FEATURE`` or ``GROUP:FEATURE``."""
     ascending: bool = False
     max_bar_age: timedelta = timedelta(days=4)
     """Longest time since a bar's open; a halted symbol's last bar is stamped afresh every day.
@@ -72,6 +74,8 @@ class Selected:
     """When its snapshot was taken, or its bar closed."""
     bar_open: datetime | None
     bar_state: BarState
+    others: Mapping[str, datetime | None] = field(default_factory=dict)
+    """By further group of its features, when those were known; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Selection:
     """Names of the service's features, in its order."""
     shown: tuple[str, ...]
     """Those that a table shows, the one ranked by first."""
+    groups: tuple[str, ...]
+    """Further groups whose features a table shows."""
     rows: tuple[Selected, ...]
     left_out: dict[str, int]
     written_later: int
@@ -120,7 +126,8 @@ def select(project: Project, request: SelectRequest) -> Selection:
     if at > now:
         raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
     service = _service(project, request, at)
-    named = [name for name in (request.by, *request.minimum, *request.maximum) if name]
+    named = [*request.features, *request.minimum, *request.maximum]
+    named = [request.by, *named] if request.by else named
     wanted = Wanted.of(project.catalog, service, named)
     group = project.catalog.group(service.groups[0])
     by = wanted.label(request.by or service.rank_by or wanted.references[0].feature)
@@ -151,7 +158,8 @@ def select(project: Project, request: SelectRequest) -> Selection:
         by=by,
         asked=len(symbols),
         features=wanted.labels,
-        shown=wanted.shown(by, service),
+        shown=wanted.shown(by, service, request.features),
+        groups=wanted.groups(wanted.shown(by, service, request.features), group.name),
         rows=tuple(listed),
         left_out={reason: count for reason, count in left_out.items() if count},
         written_later=sum(rows[chosen.symbol].written_later for chosen in kept),
@@ -262,7 +270,7 @@ def _judge(
         return "no_value", None
     if not all(_is_inside(row.features[name], *both) for name, *both in limits):
         return "filtered", None
-    return "", Selected(symbol, row.features, row.known_at, row.bar_open, state)
+    return "", Selected(symbol, row.features, row.known_at, row.bar_open, state, row.others)
 
 
 def _rank(chosen: Selected, by: str, *, ascending: bool) -> tuple[float, str]:

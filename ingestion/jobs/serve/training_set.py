@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.catalog import Catalog
+from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
-from ingestion.jobs.serve.registered import Registered
+from ingestion.jobs.serve.registered import Reference, Registered
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import RunFile
 from ingestion.project import Project
@@ -35,6 +37,10 @@ class TrainingSetRequest:
     """Parquet file to write."""
     service: str | None = None
     """The catalog's default for labels if None."""
+    features: Sequence[str] = ()
+    """Features of any group to join in place of a service: ``FEATURE`` or ``GROUP:FEATURE``."""
+    ages: bool = False
+    """Whether to add a column per group, ``GROUP__age_s``: how old its row was then."""
     as_recorded: bool = False
     """Join only rows that had been written by the label's time, not all that were knowable."""
     made: Mapping[str, object] | None = None
@@ -87,6 +93,8 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
         raise InputError(f"--out {request.out} is the label file itself; name another")
     chosen = request.service or project.catalog.default_service("labels").name
     asked = {"labels": origin, "out": request.out, "service": chosen}
+    if request.features:
+        asked |= {"service": None, "features": list(request.features)}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
     asked |= {"universe": request.universe}
     with Run.open(project, "training-set", asked, file=RECEIPT_FILE, writes=False) as run:
@@ -106,9 +114,12 @@ def _make(
     with feast_calls(project):
         # Feast's registry may have services that no file of the catalog declares.
         services = Registered.of(store).services
-        if chosen not in services:
+        if request.features:
+            wanted = _named(project.catalog, request.features)
+        elif chosen not in services:
             raise InputError(f'no service "{chosen}"; there are {", ".join(services)}')
-        wanted = services[chosen]
+        else:
+            wanted = services[chosen]
         require_data(project, {reference.view for reference in wanted})
         names = [reference.feature for reference in wanted]
         # Views of one service may share a feature's name; then each has its view's before it.
@@ -121,7 +132,9 @@ def _make(
         keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
         retrieval = store.get_historical_features(
             entity_df=keys,
-            features=store.get_feature_service(chosen),
+            features=[str(each) for each in wanted]
+            if request.features
+            else store.get_feature_service(chosen),
             full_feature_names=full,
             filter_by_created_timestamp=request.as_recorded,
         )
@@ -133,6 +146,8 @@ def _make(
         )
     for name in names:
         labels = labels.append_column(name, answer[name])
+    if request.ages:
+        labels = _with_ages(project, labels, keys, wanted, request.as_recorded)
     _write(labels, request.out, run.id)
     counts = retrieval.counts
     matched = _matched(answer.select(names))
@@ -170,6 +185,33 @@ def _of_members(
     if not kept.num_rows:
         raise InputError(f"no symbol of {origin} was in {universe} at its label's time")
     return kept, int(np.count_nonzero(~membership.is_known(times)))
+
+
+def _named(catalog: Catalog, names: Sequence[str]) -> list[Reference]:
+    """Return features by their names; several groups may have a plain one."""
+    found = [catalog.feature(name) for name in dict.fromkeys(names)]
+    return [Reference(group.name, column.name) for group, column in found]
+
+
+def _with_ages(
+    project: Project,
+    labels: pa.Table,
+    keys: pd.DataFrame,
+    wanted: Sequence[Reference],
+    as_recorded: bool,
+) -> pa.Table:
+    """Add how old each group's row was at the label's time, in seconds; null without a row."""
+    import numpy as np
+    import pyarrow as pa
+
+    instants = np.asarray(keys["event_timestamp"].astype("int64"), dtype=np.int64)
+    symbols = keys["symbol"].tolist()
+    for name in dict.fromkeys(each.view for each in wanted):
+        group = project.catalog.group(name)
+        ages = ages_at(project.lakehouse, group, symbols, instants, as_recorded=as_recorded)
+        column = pa.array(ages, mask=ages == NEVER)
+        labels = labels.append_column(f"{name}__age_s", column)
+    return labels
 
 
 def _write(table: pa.Table, out: Path, run_id: str) -> None:
