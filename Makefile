@@ -189,6 +189,10 @@ bench-local: setup ## Measure backfill against its floor, and the formulas besid
 bench-daily: setup ## Measure an evening: features, each step of the flow, short commands (ARGS="--symbols 1000 --days 252")
 	$(BIN)/python -m benchmarks.daily $(ARGS)
 
+.PHONY: bench-runs
+bench-runs: setup ## Measure commands with 50 and with 5,000 past runs
+	$(BIN)/python -m benchmarks.runs $(ARGS)
+
 .PHONY: bench-import
 bench-import: setup ## Measure import-bars against its floor: 10 million rows, and 500 files in 20 calls
 	$(BIN)/python -m benchmarks.imports $(ARGS)

@@ -166,11 +166,11 @@ class Flows:
 
     def __init__(self, figures: Figures, lakehouse: Path, symbols: int, latency: float) -> None:
         self._figures, self._lakehouse, self._latency = figures, lakehouse, latency
-        self._symbols = symbol_names(symbols)
+        self.symbols = symbol_names(symbols)
         self._folder = lakehouse.with_name("project")
         shutil.copytree(PROJECT / "feature_repo", self._folder / "feature_repo")
         self._candidates = self._folder / "candidates.json"
-        self._candidates.write_text(json.dumps(self._symbols))
+        self._candidates.write_text(json.dumps(self.symbols))
         os.environ["TVFEAST_PROJECT"] = str(self._folder)
 
     def run(self, name: str, bars: Sequence[Part], *, steps: bool = False) -> Path:
@@ -184,7 +184,7 @@ class Flows:
         _evening(bars[0])
         now, paths = parse_instant(os.environ["TVFEAST_NOW"]), [part.path for part in bars]
         command = (*_CLI, "flow-data", "--candidates", str(self._candidates), "--json")
-        with scanner(len(self._symbols), self._latency, now, paths) as (url, stop):
+        with scanner(len(self.symbols), self._latency, now, paths) as (url, stop):
             os.environ["TVFEAST_SCANNER_URL"] = url
             cost, told = measure(*command, lakehouse=self._lakehouse)
             stop()
@@ -199,7 +199,7 @@ class Flows:
         """Measure short commands, the median of some runs each."""
         arguments = {
             "select": ["--by", "RSI", "--candidates", str(self._candidates)],
-            "explain": [self._symbols[0], "RSI"],
+            "explain": [self.symbols[0], "RSI"],
         }
         for name in names:
             command = (*_CLI, name, *arguments.get(name, []), "--json")
@@ -212,10 +212,10 @@ def _told(told: dict[str, Any]) -> Cost:
     return Cost(told["duration_s"], told["cpu_s"], told["peak_memory_mb"])
 
 
-def add_past_runs(run: Path, number: int) -> None:
-    """Put copies of a run's receipts beside it, as runs of an earlier time."""
+def add_past_runs(run: Path, number: int, first: int = 0) -> None:
+    """Put copies of a run's receipts beside it, as runs of an earlier time, from a number on."""
     receipts = sorted(run.glob("*.json"))
-    for old in range(number):
+    for old in range(first, number):
         run_id = f"2010{old // 2_000:02}01T{old // 60 % 24:02}{old % 60:02}00Z-{old:06}abcd"
         folder = run.with_name(run_id)
         folder.mkdir()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
@@ -62,13 +61,11 @@ class Ledger:
             self._runs.add(entry.run_id)
 
     @classmethod
-    def read(cls, lakehouse: Lakehouse, *, whole: bool = True, since: date = date.min) -> Ledger:
+    def read(cls, lakehouse: Lakehouse, *, whole: bool = True) -> Ledger:
         """Read the ledgers of all runs; a lakehouse older than they are has none.
 
         Parameters
         ----------
-        since
-            Only of runs that started on this date or later.
         whole
             Whether to refuse if one cannot be read; otherwise it counts as if it were not there.
 
@@ -78,7 +75,7 @@ class Ledger:
             If one cannot be read.
         """
         entries: list[Entry] = []
-        for run_id in reversed(run_ids(lakehouse, since)):
+        for run_id in reversed(run_ids(lakehouse)):
             try:
                 entries += read_ledger(lakehouse, run_id)
             except InputError:
