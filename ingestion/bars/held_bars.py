@@ -32,6 +32,7 @@ from ingestion.lakehouse import (
     created_after,
     created_at,
     list_parts,
+    parts_of,
     read_current,
     read_current_of,
 )
@@ -57,7 +58,6 @@ def _waiting_by_date(
     lakehouse: Lakehouse, first: date = date.min, last: date = date.max
 ) -> Iterator[pa.Table]:
     """Yield the rows of one date after the other."""
-    stored = by_date(list_parts(lakehouse, OHLCV_1D, first))
     for day, parts in by_date(list_parts(lakehouse, HELD_BARS, first)).items():
         if day > last:
             return
@@ -66,7 +66,7 @@ def _waiting_by_date(
         symbols = sorted(set(rows["symbol"].to_pylist()))
         # A bar that was stored, and withdrawn since, does not come back.
         there = read_current_of(
-            stored.get(day, []),
+            parts_of(lakehouse, OHLCV_1D, day),
             OHLCV_1D,
             symbols,
             ["symbol", "timestamp", "event_timestamp"],

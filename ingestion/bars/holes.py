@@ -20,7 +20,7 @@ from ingestion.bars.recorded_holes import Missed, read_accepted, read_missed
 from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import Lakehouse, by_date, list_parts, read_current
+from ingestion.lakehouse import Lakehouse, parts_of, read_current
 
 NO_HOLE = 0
 """No session is missing before a bar."""
@@ -157,10 +157,9 @@ def _not_imported(lakehouse: Lakehouse, missed: list[Missed]) -> Iterator[Missed
     days: dict[date, list[Missed]] = {}
     for each in missed:
         days.setdefault(utc_date(each.closes), []).append(each)
-    first = min(days, default=date.max)
-    parts = by_date([part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date in days])
     for day, of_day in sorted(days.items()):
-        rows = read_current(parts.get(day, []), OHLCV_1D, ["symbol", "timestamp"])
+        parts = parts_of(lakehouse, OHLCV_1D, day)
+        rows = read_current(parts, OHLCV_1D, ["symbol", "timestamp"])
         stored = set(rows["symbol"].to_pylist())
         yield from (each for each in of_day if each.symbol not in stored)
 

@@ -167,7 +167,9 @@ def splits_without_effect(lakehouse: Lakehouse) -> list[Split]:
     They take effect at the symbol's first bar of their session or after it.
     """
     waiting = {key: ratio for key, ratio in read_recorded(lakehouse).items() if ratio != 1}
-    first = min((event for _, event in waiting), default=0)
+    if not waiting:
+        return []
+    first = min(event for _, event in waiting)
     dates = by_date(list_parts(lakehouse, OHLCV_1D, date_of_day(first // DAY)))
     for parts in dates.values():
         if not waiting:

@@ -52,7 +52,9 @@ from ingestion.lakehouse.local_disk import LocalDisk
 from ingestion.lakehouse.members import IMPORTED, read_members, recorded_universes
 from ingestion.lakehouse.parts import (
     Part,
+    list_dates,
     list_parts,
+    parts_of,
     read_file,
     read_metadata,
     read_part,
@@ -101,9 +103,11 @@ __all__ = [
     "foreign_files",
     "is_withdrawn",
     "lakehouse_lock",
+    "list_dates",
     "list_parts",
     "newest_between",
     "newest_known",
+    "parts_of",
     "read_current",
     "read_current_of",
     "read_file",

@@ -104,6 +104,28 @@ def list_parts(lakehouse: Lakehouse, dataset: Dataset, since: date = date.min) -
     return _listed(lakehouse, dataset, since, lambda folder: {*folder.files} - folder.replaced)
 
 
+def list_dates(lakehouse: Lakehouse, dataset: Dataset) -> list[date]:
+    """Return the partition dates of a dataset, in their order; of one there may be no part.
+
+    Of years of history that takes a hundredth of the time in which all parts are listed.
+    """
+    found = map(partition_date, lakehouse.names(dataset.storage))
+    return sorted(day for day in found if day is not None)
+
+
+def parts_of(lakehouse: Lakehouse, dataset: Dataset, day: date) -> list[Part]:
+    """Return the parts of one partition date, as :func:`list_parts` does."""
+    key = partition_folder(dataset, day)
+    with suppress(NotADirectoryError):
+        folder = lakehouse.folder(key)
+        return sorted(
+            Part(day, number, f"{key}/{name}", lakehouse)
+            for name in {*folder.files} - folder.replaced
+            if (number := part_number(name)) is not None
+        )
+    return []
+
+
 def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
     """Return the parts that a merged one replaces and that are still there, oldest first.
 

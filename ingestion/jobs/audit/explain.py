@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache, partial
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingestion.bars.source import Source
 from ingestion.base import clock
@@ -22,9 +22,9 @@ from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
 from ingestion.jobs.compute.definitions import definition_in, difference
-from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, receipts_of_run
+from ingestion.lakehouse import Lakehouse, list_dates, parts_of, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
-from ingestion.lakehouse.ledger import read_ledger
+from ingestion.lakehouse.ledger import Entry, read_ledger
 from ingestion.lakehouse.run_files import RunFile
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_close
@@ -73,8 +73,9 @@ def explain(project: Project, request: ExplainRequest) -> Explanation:
     if as_of > now:
         raise InputError(f"--as-of {as_of.isoformat()} is in the future; now is {now.isoformat()}")
     wanted = project.catalog.features(request.feature)
+    records = cache(partial(_records, project.lakehouse))
     stories = [
-        reading_again(partial(_story, project, group, column, request.symbol, as_of, now))
+        reading_again(partial(_story, project, group, column, request.symbol, as_of, now, records))
         for group, column in wanted
     ]
     online = _served(project, wanted, request.symbol, now) if request.online else {}
@@ -105,14 +106,15 @@ def _story(
     symbol: str,
     as_of: datetime,
     now: datetime,
+    records: Callable[[str], _Records],
 ) -> Story:
     lakehouse = project.lakehouse
-    dates = by_date(list_parts(lakehouse, group))
+    dates = list_dates(lakehouse, group)
     until = [day for day in reversed(dates) if day <= as_of.date()]
     after_it = [day for day in dates if as_of.date() <= day <= now.date()]
-    backwards = _events(lakehouse, group, dates, until, symbol, newest_first=True)
+    backwards = _events(lakehouse, group, until, symbol, newest_first=True)
     earlier = (rows for rows in backwards if rows[0].values[group.event] <= as_of)
-    forwards = _events(lakehouse, group, dates, after_it, symbol, newest_first=False)
+    forwards = _events(lakehouse, group, after_it, symbol, newest_first=False)
     later = (rows for rows in forwards if as_of < rows[0].values[group.event] <= now)
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
     since = deciding[0].values[group.event] if deciding else None
@@ -121,14 +123,14 @@ def _story(
     mark = definition_marks([computed_by])[column.name] if computed_by else None
 
     def last(rows: list[StoredRow]) -> Version | None:
-        return _version(lakehouse, group, column, rows[-1], mark) if rows else None
+        return _version(records, group, column, rows[-1], mark) if rows else None
 
     return Story(
         view=group.name,
         source=_source(project, column),
         meaning=column.meaning,
         ttl=group.ttl,
-        versions=tuple(_version(lakehouse, group, column, row, mark) for row in reversed(deciding)),
+        versions=tuple(_version(records, group, column, row, mark) for row in reversed(deciding)),
         expired=since is not None and since + group.ttl < as_of,
         recorded=last(known),
         bar=_bar(lakehouse, group, symbol, deciding[-1].values) if deciding else None,
@@ -156,7 +158,6 @@ def _story(
 def _events(
     lakehouse: Lakehouse,
     dataset: Dataset,
-    dates: dict[date, list[Part]],
     days: list[date],
     symbol: str,
     *,
@@ -165,20 +166,36 @@ def _events(
     """Yield the versions of each of a symbol's rows, the last written last."""
     for day in days:
         of_event: dict[datetime, list[StoredRow]] = {}
-        for row in versions_of(lakehouse, dataset, dates[day], symbol):
+        for row in versions_of(lakehouse, dataset, parts_of(lakehouse, dataset, day), symbol):
             of_event.setdefault(row.values[dataset.event], []).append(row)
         yield from (of_event[event] for event in sorted(of_event, reverse=newest_first))
 
 
+class _Records(NamedTuple):
+    """What a run has recorded."""
+
+    receipts: Mapping[str, dict[str, Any]]
+    """By their paths below the root."""
+    parts: Mapping[str, Entry]
+    """Its ledger."""
+
+
+def _records(lakehouse: Lakehouse, run_id: str) -> _Records:
+    receipts = dict(_said(receipts_of_run(lakehouse, run_id)))
+    return _Records(receipts, {entry.part: entry for entry in read_ledger(lakehouse, run_id)})
+
+
 def _version(
-    lakehouse: Lakehouse, group: FeatureGroup, column: Column, row: StoredRow, mark: str | None
+    records: Callable[[str], _Records],
+    group: FeatureGroup,
+    column: Column,
+    row: StoredRow,
+    mark: str | None,
 ) -> Version:
     origin, part = row.origin, row.part
     run_id = origin.run_id if origin else None
-    receipts = receipts_of_run(lakehouse, run_id) if run_id else []
-    said = dict(_said(receipts))
+    said, recorded = records(run_id) if run_id else _Records({}, {})
     written_as = origin.part if origin and origin.part != part else None
-    recorded = {entry.part: entry for entry in read_ledger(lakehouse, run_id)} if run_id else {}
     entry = recorded.get(written_as or part)
     return Version(
         value=row.values[column.name],
@@ -266,7 +283,7 @@ def _bar(
     seconds, frame = int(opened.timestamp()), group.source.frame
     closes = bar_close(symbol, seconds) if frame == DAILY else frame_close(symbol, frame, seconds)
     close = opened if closes is None else datetime.fromtimestamp(closes, UTC)
-    of_day = by_date(list_parts(lakehouse, OHLCV_1D, close.date())).get(close.date(), [])
+    of_day = parts_of(lakehouse, OHLCV_1D, close.date())
     if frame != DAILY:  # the lakehouse has none of these bars
         of_day = []
     stored = [

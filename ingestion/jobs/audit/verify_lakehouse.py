@@ -42,6 +42,7 @@ from ingestion.lakehouse import (
     by_date,
     foreign_files,
     list_parts,
+    parts_of,
     replaced_parts,
     run_ids,
 )
@@ -282,7 +283,7 @@ Inspected = tuple[LakehouseReport, Counter[tuple[str, str]]]
 
 
 def _inspect_anew(lakehouse: Lakehouse, dataset: Dataset, day: date) -> Inspected:
-    parts = [part for part in list_parts(lakehouse, dataset, day) if part.date == day]
+    parts = parts_of(lakehouse, dataset, day)
     return _inspect(lakehouse, dataset, parts, Ledger.read(lakehouse, whole=False))
 
 

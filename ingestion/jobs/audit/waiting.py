@@ -22,7 +22,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.missing_sessions import find_holes
-from ingestion.lakehouse import Lakehouse, Part, by_date, list_parts, read_current_of
+from ingestion.lakehouse import Lakehouse, Part, list_dates, parts_of, read_current_of
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
@@ -79,7 +79,7 @@ def notes_on_bars(
 
 
 def _withdrawn(lakehouse: Lakehouse, symbol: str, event: datetime) -> Iterator[str]:
-    of_day = by_date(list_parts(lakehouse, OHLCV_1D, event.date())).get(event.date(), [])
+    of_day = parts_of(lakehouse, OHLCV_1D, event.date())
     rows = read_current_of(of_day, OHLCV_1D, [symbol], withdrawn=True)
     of_event = [row for row in to_rows(rows) if row["event_timestamp"] == event]
     gone = [row for row in of_event if Source.parse(row["source"]).withdrawn is not None]
@@ -134,13 +134,14 @@ def _bars_back(
     """Return the closes of the bars that a formula reads, the newest first."""
     back = formula.look_back
     found = [event]
-    days = by_date(list_parts(lakehouse, OHLCV_1D))
-    for day in sorted((day for day in days if day <= event.date()), reverse=True):
+    for day in reversed(list_dates(lakehouse, OHLCV_1D)):
+        if day > event.date():
+            continue
         if isinstance(back, timedelta) and found[-1] < event - back:
             break
         if isinstance(back, int) and len(found) > back:
             break
-        closes = _closes(days[day], symbol)
+        closes = _closes(parts_of(lakehouse, OHLCV_1D, day), symbol)
         found += sorted((close for close in closes if close < found[-1]), reverse=True)
     return found[: back + 1] if isinstance(back, int) else found
 

@@ -314,20 +314,19 @@ class _Recent:
         self, bars: BarsOfDay, market: NDArray[np.int32], markets: Sequence[str]
     ) -> None:
         """Note how many bars of each market there are, and how long after the close they came."""
-        for number in np.unique(market).tolist():
-            if number == _NO_MARKET:
-                continue
+        for number, name in enumerate(markets):
             own = market == number
             for close, is_scanned in set(
                 zip(bars.close[own].tolist(), bars.is_scanned[own].tolist(), strict=True)
             ):
                 those = own & (bars.close == close) & (bars.is_scanned == is_scanned)
-                count, instant = len(np.unique(bars.symbol[those])), from_micros(close)
-                counts = self.symbols.setdefault(markets[number], {})
+                instant = from_micros(close)
+                count = int(np.count_nonzero(np.bincount(bars.symbol[those])))
+                counts = self.symbols.setdefault(name, {})
                 counts[instant] = max(count, counts.get(instant, 0))
                 if is_scanned:
                     created = from_micros(int(bars.created[those].min()))
-                    self.lags.setdefault(markets[number], {})[instant] = created - instant
+                    self.lags.setdefault(name, {})[instant] = created - instant
 
     def overdue(self, lakehouse: Lakehouse, at: datetime) -> list[MissingSession]:
         """Return the sessions after a market's last one whose bars should have come.

@@ -14,7 +14,7 @@ from ingestion.catalog import FeatureGroup, Service
 from ingestion.jobs.serve.ranked_features import Wanted
 from ingestion.jobs.serve.rows_to_rank import Row, rows_as_of, served_rows
 from ingestion.jobs.serve.show_universe import refuse_unless_known, show_universe
-from ingestion.lakehouse import list_parts, newest_between
+from ingestion.lakehouse import list_dates, newest_between, parts_of
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_length
 from ingestion.markets.hours import BarState
@@ -197,8 +197,9 @@ def _service(project: Project, request: SelectRequest, at: datetime) -> Service:
 def _has_rows(project: Project, group: FeatureGroup, at: datetime) -> bool:
     """Return whether any row of a group has an event at or before an instant."""
     midnight = datetime.combine(at.date(), time(), UTC)
-    first = next(iter(list_parts(project.lakehouse, group)), None)
-    if first is None or first.date >= at.date():
+    days, lakehouse = list_dates(project.lakehouse, group), project.lakehouse
+    first = next((day for day in days if parts_of(lakehouse, group, day)), None)
+    if first is None or first >= at.date():
         seconds = int(midnight.timestamp()), int(at.timestamp())
         return bool(newest_between(project.lakehouse, group, *seconds))
     return True

@@ -11,7 +11,7 @@ from ingestion.base.instants import from_micros
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
-from ingestion.lakehouse import Lakehouse, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, list_dates, parts_of, read_part
 from ingestion.markets.symbols import exchange_of
 from ingestion.runs.quarantine import quarantined
 
@@ -139,11 +139,12 @@ def _union(names: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _newest_of_all(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> datetime | None:
     """Return the newest event of a history that ended long ago."""
-    parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
-    events = [
-        event
-        for part in parts
-        if part.date == parts[-1].date
-        for event in to_numpy(read_part(part, group, [group.event])[group.event]).tolist()
-    ]
-    return from_micros(max(events)) if events else None
+    for day in reversed(list_dates(lakehouse, group)):
+        events = [
+            event
+            for part in (parts_of(lakehouse, group, day) if day <= at.date() else ())
+            for event in to_numpy(read_part(part, group, [group.event])[group.event]).tolist()
+        ]
+        if events:
+            return from_micros(max(events))
+    return None

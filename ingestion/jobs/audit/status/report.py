@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ingestion.bars.recent import RecentBars
 from ingestion.base import clock
+from ingestion.base.arrow import text
 from ingestion.base.errors import InputError
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
@@ -38,7 +39,7 @@ from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromo
 from ingestion.lakehouse import (
     IMPORTED,
     Lakehouse,
-    list_parts,
+    list_dates,
     read_members,
     recorded_universes,
 )
@@ -117,13 +118,11 @@ def _told(exchange: str, end: date, today: date) -> str:
 
 def _exchanges(recent: RecentBars, today: date) -> set[str]:
     """Return the exchanges that have bars of late."""
-    numbers = {
-        number
-        for each in recent.days
-        if each.day >= today - _IN_USE
-        for number in np.unique(each.symbol).tolist()
-    }
-    return {exchange_of(recent.names[number]) for number in numbers}
+    is_there = np.zeros(len(recent.names), dtype=bool)
+    for each in recent.days:
+        if each.day >= today - _IN_USE:
+            is_there[each.symbol] = True
+    return {exchange_of(recent.names[number]) for number in np.flatnonzero(is_there)}
 
 
 _ANSWERED_WITHIN = timedelta(days=30)
@@ -151,7 +150,7 @@ def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Sec
     found, since = [], (at - _ANSWERED_WITHIN).date()
     for name in recorded_universes(project.lakehouse, since):
         rows = read_members(project.lakehouse, name, since=since)
-        membership = Membership.of(rows.filter(pc.not_equal(rows["source"], IMPORTED)))
+        membership = Membership.of(rows.filter(pc.not_equal(rows["source"], text(IMPORTED))))
         if (answered := membership.last_answer(at)) is not None:
             members, until = membership.listed_at(answered), membership.answered_until_of(answered)
             found.append(RecordedUniverse(name, answered, len(members), until))
@@ -257,8 +256,7 @@ def status(
     newest = {
         group.name: newest_events(lakehouse, group, at - LOOKBACK, at) for group in catalog.groups
     }
-    parts = list_parts(lakehouse, OHLCV_1D)
-    dates = sorted({part.date for part in parts if part.date <= at.date()})
+    dates = [day for day in list_dates(lakehouse, OHLCV_1D) if day <= at.date()]
     recent = RecentBars.read(lakehouse, min(dates[-1:], default=at.date()) - LOOKBACK, at.date())
     stored = bars(dates, recent, at)
     profiles = flows(lakehouse, catalog, at, newest[pulse.name], damaged.append)
