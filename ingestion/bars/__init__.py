@@ -44,6 +44,7 @@ What judging and writing need:
 ``splits``          files of splits, recorded splits, undoing an adjustment
 ``pending_splits``  splits without a bar: they take effect at the next one
 ``given_splits``    what prices show of splits that are given
+``suspected_splits`` what may be a split that nobody recorded
 ``leaps``           leaps of prices: bad bars, suspected splits
 
 For the daily job, and for whoever asks what is missing:

@@ -27,7 +27,7 @@ from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.bar_reader import describe
 from ingestion.bars.duplicates import Duplicates, one_per_session, session_keys
 from ingestion.bars.given_splits import Contradiction, Evidence, Shown, contradiction, evidence
-from ingestion.bars.leaps import Leaps, SuspectedSplit, find_leaps
+from ingestion.bars.leaps import Leaps, SuspectedLeap, find_leaps
 from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusal, Refusals
 from ingestion.bars.restatements import Pattern, Restatement, restatements
@@ -125,7 +125,7 @@ class Prepared:
     """Bars that wait until somebody says whether there was a split."""
     waited_in_vain: Bars
     """Bars that earlier imports held back, and that turn out to be bad ones."""
-    suspects: list[SuspectedSplit] = field(default_factory=list)
+    suspects: list[SuspectedLeap] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
     restated: list[Restatement] = field(default_factory=list)
     refused_pasts: list[Restatement] = field(default_factory=list)

@@ -14,13 +14,12 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion.bars.arrays import Bars, price_unit, slices
-from ingestion.bars.given_splits import ratio_text
-from ingestion.base.instants import utc
+from ingestion.bars.suspected_splits import SuspectedSplit, utc_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +56,7 @@ class Leaps:
     """Shape ``(n,)``: bars whose level is in question."""
     step: NDArray[np.float64]
     """Shape ``(n,)``: split-adjusted close ÷ that of the bar before; NaN for a first bar."""
-    suspects: list[SuspectedSplit] = field(default_factory=list)
+    suspects: list[SuspectedLeap] = field(default_factory=list)
     """Leaps that stay, or that nothing follows."""
 
 
@@ -144,7 +143,7 @@ class _SymbolLeaps:
     found: Leaps
     done: int = -1
     """Position up to which bars have been judged."""
-    suspects: list[SuspectedSplit] = field(default_factory=list)
+    suspects: list[SuspectedLeap] = field(default_factory=list)
 
     def judge(self, at: int, clean: Fraction | None) -> None:
         """Judge a step beyond the limit."""
@@ -215,11 +214,10 @@ class _SymbolLeaps:
     def _hold(self, at: int, before: int, clean: Fraction | None) -> None:
         bars = self.bars
         self.suspects.append(
-            SuspectedSplit(
+            SuspectedLeap(
                 symbol=self.name,
                 bar_open=int(bars.timestamp[at]),
-                ratio="?" if clean is None else ratio_text(float(clean)),
-                bars_held=0,
+                ratio=clean,
                 before=int(bars.timestamp[before]),
                 close_before=float(bars.close[before]),
                 open_after=float(bars.open[at]),
@@ -281,52 +279,37 @@ _HEADER = (
 
 
 @dataclass
-class SuspectedSplit:
-    """A leap that stays: a split that nobody recorded, another unit, or a real move."""
+class SuspectedLeap(SuspectedSplit):
+    """A leap that stays."""
 
-    SHOWN: ClassVar = ("date",)
-
-    symbol: str
-    bar_open: int
-    """Of the first bar at the new level, Unix seconds."""
-    ratio: str
-    """New shares for an old one, such as ``4:1``; ``?`` if no usual split leaps so."""
-    bars_held: int
-    """How many of the symbol's bars wait for an answer."""
     before: int
     """Open of the last bar at the old level, Unix seconds."""
-    close_before: float
     open_after: float
-    close_after: float
-
-    @property
-    def date(self) -> str:
-        """The bar's open, as a splits file takes it."""
-        return _utc_text(self.bar_open)
+    bars_held: int = 0
+    """How many of the symbol's bars wait for an answer."""
 
     @property
     def text(self) -> str:
         """The leap for people."""
-        about = self.close_before / self.close_after
-        looks = self.ratio if self.ratio != "?" else f"about {about:.3g}:1"
         return (
             f"{self.symbol}, {self.date}: close {self.close_before:g}, then open "
-            f"{self.open_after:g} and close {self.close_after:g}, like a split of {looks}"
+            f"{self.open_after:g} and close {self.close_after:g}, like a split of {self.ratio_text}"
         )
 
+    def document(self) -> dict[str, object]:
+        """Return what receipts say of it."""
+        return super().document() | {"open_after": self.open_after, "bars_held": self.bars_held}
 
-def suspected_file(suspects: Iterable[SuspectedSplit]) -> bytes:
+
+def suspected_file(suspects: Iterable[SuspectedLeap]) -> bytes:
     """Return the lines to be edited and given back with ``--splits``."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(_HEADER)
     for each in suspects:
         about = each.close_before / each.close_after
-        what = each.symbol, each.date, each.ratio, each.bars_held, f"about {about:.4g}:1"
+        ratio = "?" if each.ratio is None else each.ratio_text
+        what = each.symbol, each.date, ratio, each.bars_held, f"about {about:.4g}:1"
         prices = each.close_before, each.open_after, each.close_after
-        lines.writerow([*what, _utc_text(each.before), *prices])
+        lines.writerow([*what, utc_text(each.before), *prices])
     return text.getvalue().encode()
-
-
-def _utc_text(seconds: int) -> str:
-    return f"{utc(seconds):%Y-%m-%dT%H:%M:%SZ}"

@@ -27,7 +27,8 @@ from ingestion.bars.given_splits import ratio_text
 from ingestion.bars.recorded_holes import Missed
 from ingestion.bars.splits import RecordedSplits, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
-from ingestion.base.instants import utc, utc_date
+from ingestion.bars.suspected_splits import SuspectedSplit
+from ingestion.base.instants import utc_date
 from ingestion.lakehouse import Lakehouse
 from ingestion.markets.sessions import previous_close
 
@@ -54,47 +55,12 @@ _LARGEST_DENOMINATOR = 5
 _LARGEST_NUMERATOR = 10
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """A symbol whose previous close has changed as by a split."""
+@dataclass
+class SuspectedChange(SuspectedSplit):
+    """A previous close that has changed."""
 
-    symbol: str
-    bar_open: int
-    """Open of the first bar in the new money, Unix seconds."""
-    event: int
-    """Its close."""
-    ratio: Fraction | None
-    """New shares for an old one; None where the market's move across a gap hides the ratio."""
-    stored_close: float
-    """Adjusted for the splits that are recorded since."""
-    previous_close: float
     is_stored: bool
     """Whether the bar itself is in the lakehouse already, without the split."""
-
-    @property
-    def ratio_text(self) -> str:
-        """The ratio for people: ``4:1``, or ``about 3.87:1`` where a gap hides it."""
-        if self.ratio is None:
-            return f"about {self.stored_close / self.previous_close:.3g}:1"
-        return f"{self.ratio.numerator}:{self.ratio.denominator}"
-
-    @property
-    def record(self) -> str:
-        """The line of a splits file (symbol, date, ratio) that settles it; ``?`` if not known."""
-        opened = utc(self.bar_open)
-        ratio = "?" if self.ratio is None else self.ratio_text
-        return f"{self.symbol},{opened:%Y-%m-%dT%H:%M:%SZ},{ratio}"
-
-    def document(self) -> dict[str, object]:
-        """Return what receipts say of it."""
-        return {
-            "symbol": self.symbol,
-            "bar_open": utc(self.bar_open),
-            "ratio": self.ratio_text,
-            "stored_close": self.stored_close,
-            "previous_close": self.previous_close,
-            "record": self.record,
-        }
 
 
 @dataclass(frozen=True)
@@ -113,7 +79,7 @@ class Inspection:
 
     held: NDArray[np.bool_]
     """Shape ``(n,)``: bars to be held back, from the first suspect one of their symbol on."""
-    suspects: list[Suspect]
+    suspects: list[SuspectedChange]
     unsettled: list[Unsettled]
     first: int
     """How many bars have no stored bar in the twelve days before, to compare with."""
@@ -200,7 +166,7 @@ def inspect_previous_closes(
             continue
         opened = int(bars.timestamp[at])
         inspection.suspects.append(
-            Suspect(name, opened, event, split, last.close / due, theirs, own is not None)
+            SuspectedChange(name, opened, split, last.close / due, theirs, own is not None)
         )
         if own is None:
             suspected.add(number)

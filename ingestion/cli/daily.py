@@ -109,8 +109,8 @@ def bars_text(result: DataIngestResult) -> str:
     if bars.refused_file:
         lines.append(f"  every refused row: {bars.refused_file}")
     lines += [
-        f"  split suspected: {each.symbol}, {each.ratio_text} (close {each.stored_close:g}, now "
-        f"{each.previous_close:g}); {what}: record it with `tvfeast import-bars --splits FILE`, "
+        f"  split suspected: {each.symbol}, {each.ratio_text} (close {each.close_before:g}, now "
+        f"{each.close_after:g}); {what}: record it with `tvfeast import-bars --splits FILE`, "
         f"or a ratio of 1 if there was none: {each.record}"
         for what, suspects in (
             ("held back", bars.held_back),

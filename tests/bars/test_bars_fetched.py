@@ -491,15 +491,18 @@ def test_a_batch_asks_for_several_symbols_and_rows_of_others_are_refused(world: 
 
 def test_a_stored_bar_of_a_file_stays_and_the_difference_is_counted(world: World) -> None:
     csv = world.folder / "prices.csv"
-    csv.write_text(f"date,symbol,open,high,low,close,volume\n2021-05-25,{COIN},12,12,12,12,7\n")
+    # Not by one factor: a past that is scaled is refused as a whole.
+    rows = [f"2021-05-{n},{COIN}{f',{12 + n % 3}' * 4},7\n" for n in range(24, 32)]
+    csv.write_text("date,symbol,open,high,low,close,volume\n" + "".join(rows))
     assert world.run("import-bars", str(csv)).exit_code == 0
     world.write(GOOD)
     result = world.fetch(COIN)
     (run,) = json.loads(result.stdout.splitlines()[0])["imports"]
-    assert run["findings"]["overruled"] == {"count": 1, "examples": [f"{COIN} 1"]}
+    assert run["findings"]["overruled"] == {"count": 8, "examples": [f"{COIN} 8"]}
+    assert run["doubts"]["restatements"] == []
     of_day = {row["timestamp"]: row for row in world.rows()}
     row = of_day[int(datetime(2021, 5, 25, tzinfo=UTC).timestamp())]
-    assert (row["close"], row["source"]) == (12, "import:prices.csv")
+    assert (row["close"], row["source"]) == (13, "import:prices.csv")
     # With a higher priority the source's bars replace those of files.
     world.write(GOOD, ", priority=101")
     assert world.fetch(COIN, words=("--from", "2021-05-01")).exit_code == 0

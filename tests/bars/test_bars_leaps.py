@@ -67,7 +67,7 @@ def test_a_rush_of_volume_tells_a_crash_from_a_split(run: Import, write: Write) 
     crash = file_of(closes, "NYSE:A", [100, 100, 100, 100, 2000, 900])
     split = file_of(closes, "NYSE:B", [100, 100, 100, 100, 220, 190])
     result = run(write("a.csv", crash), write("b.csv", split))
-    assert [(each.symbol, each.ratio) for each in result.doubts.suspected_splits] == [
+    assert [(each.symbol, each.ratio_text) for each in result.doubts.suspected_splits] == [
         ("NYSE:B", "2:1")
     ]
 
@@ -100,7 +100,7 @@ def test_a_ratio_that_leaves_a_leap_like_a_split_is_held_back_until_it_is_confir
     rows = [f"{line},{split}" for line, split in zip(lines[1:], splits, strict=True)]
     path = write("v.csv", "\n".join([f"{lines[0]},Stock Splits", *rows]))
     result = run(path)
-    assert [(each.ratio, each.bars_held) for each in result.doubts.suspected_splits] == [
+    assert [(each.ratio_text, each.bars_held) for each in result.doubts.suspected_splits] == [
         ("16:1", 2)
     ]
     assert result.suspects_file is not None

@@ -25,7 +25,7 @@ from ingestion.bars.previous_closes import (
     DID_NOT_OPEN,
     Inspection,
     SessionsBefore,
-    Suspect,
+    SuspectedChange,
     Unsettled,
     find_missed_bars,
     inspect_previous_closes,
@@ -89,9 +89,9 @@ class BarsReport:
     """Bars of exchanges of unknown hours, which count as closed 24 h after their open."""
     first: int
     """Closed bars without a stored one in the twelve days before, to compare with."""
-    held_back: tuple[Suspect, ...]
+    held_back: tuple[SuspectedChange, ...]
     """Split suspected: symbols whose bars wait until the split is recorded."""
-    suspected_in_store: tuple[Suspect, ...]
+    suspected_in_store: tuple[SuspectedChange, ...]
     """Split suspected of bars that are stored without one."""
     unsettled: tuple[Unsettled, ...]
     """Symbols whose previous close differs from the stored one, and not as by a split."""

@@ -371,6 +371,10 @@ class _Import:
             [f"{exchange} {count:,}" for exchange, count in sorted(assumed.items())],
             count=assumed.total(),
         )
+        doubts = self.result.doubts
+        doubts.restatements = [
+            each for each in doubts.restatements if each.bars > overruled[each.symbol]
+        ]
         self.findings.add(
             "overruled",
             "bars differ from stored ones of a source with a higher priority, which stay",

@@ -11,7 +11,7 @@ import numpy as np
 from ingestion.bars.arrays import Bars
 from ingestion.bars.given_splits import Contradiction
 from ingestion.bars.judging import Prepared
-from ingestion.bars.leaps import SuspectedSplit
+from ingestion.bars.leaps import SuspectedLeap
 from ingestion.bars.refusals import Findings, Reason, Refusal
 from ingestion.bars.restatements import FEW_BARS, Restatement
 from ingestion.bars.writing import Written
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Doubts:
     """What an import found about splits and about the stored past."""
 
-    suspected_splits: list[SuspectedSplit] = field(default_factory=list)
+    suspected_splits: list[SuspectedLeap] = field(default_factory=list)
     """Leaps that stay; the bars from there on are held back."""
     contradictions: list[Contradiction] = field(default_factory=list)
     """Symbols whose prices contradict their splits; their bars are refused."""
