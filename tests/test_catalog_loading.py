@@ -180,7 +180,10 @@ def test_the_catalog_is_listed_for_people_and_machines(project: Path):
 
 def test_a_sound_catalog_is_said_to_be_sound(project: Path):
     result = CliRunner().invoke(cli, ["catalog", "check"], catch_exceptions=False)
-    assert (result.exit_code, result.stdout) == (0, "2 groups and 4 services are sound\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "2 groups, 1 universe and 4 services are sound\n",
+    )
 
 
 def test_a_folder_that_feast_would_load_a_second_time_is_named(project: Path):

@@ -260,7 +260,7 @@ def test_the_check_reads_the_files_of_symbols(workspace: Path):
     (workspace / "universes" / "mine.json").write_text('["NASDAQ:AAPL"]')
     result = CliRunner().invoke(cli, ["catalog", "check"])
     assert result.exit_code == 0
-    assert "universes" in result.stdout
+    assert "2 universes" in result.stdout
 
 
 def test_loading_universes_imports_nothing_large(workspace: Path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import demand_all
+from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import some_of
 from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import DAY, INSTANT, between, json_option
@@ -100,9 +100,9 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
 @click.option(
     "--candidates",
     type=click.Path(path_type=Path),
-    required=True,
     help="JSON file of symbols, such as portfolio_candidates.json.",
 )
+@click.option("--universe", help="Everybody who is known to have been in this universe.")
 @click.option(
     "--from",
     "first",
@@ -114,7 +114,13 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
 @restate_option
 @duplicates_option
 @json_option
-def fetch_bars_command(as_json: bool, candidates: Path, duplicates: str, **arguments: Any) -> None:
+def fetch_bars_command(
+    as_json: bool,
+    candidates: Path | None,
+    universe: str | None,
+    duplicates: str,
+    **arguments: Any,
+) -> None:
     """Load daily bars from a bar source of feature_repo/sources/.
 
     Run again, it goes on where it was. Exit 3 if a request failed, rows were refused, or symbols
@@ -122,10 +128,16 @@ def fetch_bars_command(as_json: bool, candidates: Path, duplicates: str, **argum
     """
     from ingestion.bars.duplicates import Duplicates
     from ingestion.jobs.ingest.fetch_bars import FetchRequest, fetch_bars
+    from ingestion.jobs.serve.show_universe import members_so_far
 
     project = Project.from_environment()
     project.catalog.source(arguments["source"])
-    symbols = candidates_of(candidates).symbols
+    if candidates and not universe:
+        symbols = candidates_of(candidates).symbols
+    elif universe and not candidates:
+        symbols = members_so_far(project, universe)
+    else:
+        raise InputError("name either --candidates FILE or --universe NAME")
     request = FetchRequest(symbols=symbols, duplicates=Duplicates(duplicates), **arguments)
     result = fetch_bars(project, request, progress(arguments["source"]))
     show(as_json, result, fetch_text)

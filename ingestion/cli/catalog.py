@@ -88,7 +88,11 @@ def _groups_table(groups: Iterable[GroupListing], title: str) -> str:
 def check_text(checked: CheckedCatalog) -> str:
     """Return what is wrong, one line each; or that nothing is."""
     if not checked.problems:
-        universes = f", {checked.universes} universes" if checked.universes else ""
+        universes = (
+            f", {checked.universes} universe{'s' * (checked.universes > 1)}"
+            if checked.universes
+            else ""
+        )
         sources = (
             f", {checked.sources} bar source{'s' * (checked.sources > 1)}"
             if checked.sources

@@ -20,6 +20,7 @@ from ingestion.jobs.compute.parity import parity
 from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.ingest.universe_ingest import universe_ingest
 from ingestion.jobs.serve.select import Selection, SelectRequest, select
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
@@ -33,6 +34,16 @@ from ingestion.replay import Panel, ReplayScanner
 _FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 _DAYS = 8
 CANDIDATES = "portfolio_candidates.json"
+_UNIVERSE = "most_traded"
+_UNIVERSE_FILE = """\
+meaning = "the American shares of the day's largest volume"
+
+[scan]
+market = "america"
+filter = [{left = "type", operation = "equal", right = "stock"}]
+sort = {by = "volume", order = "desc"}
+limit = 12
+"""
 _TARGET = "fwd_return_5d"
 _TRAINING = (date(2020, 7, 1), date(2021, 4, 9))
 _SETTINGS = ("TVFEAST_PROJECT", "TVFEAST_SCANNER_URL", "TVFEAST_NOW")
@@ -62,8 +73,9 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
     """
     folder = make_workspace(folder)
     shutil.copy(sample / CANDIDATES, folder)
-    for name in ("groups", "formulas"):  # for a newcomer's own files
+    for name in ("groups", "formulas", "universes"):  # for a newcomer's own files
         (folder / "feature_repo" / name).mkdir()
+    (folder / "feature_repo" / "universes" / f"{_UNIVERSE}.toml").write_text(_UNIVERSE_FILE)
     before = {name: os.environ.get(name) for name in (*_SETTINGS, "TVFEAST_LAKEHOUSE")}
     os.environ.pop("TVFEAST_LAKEHOUSE", None)
     os.environ["TVFEAST_PROJECT"] = str(folder)
@@ -108,11 +120,23 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
     request = SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True)
     say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
     say(tables.selection(select(project, request)))
+    say(
+        f"\nSelection among the members of the universe {_UNIVERSE}, as they were on the first "
+        "evening\n"
+    )
+    request = SelectRequest(universe=_UNIVERSE, top=5, as_of=_FIRST)
+    say(tables.selection(select(project, request)))
     say(_where(project, clock.now()))
 
 
 def _evening(project: Project, request: FeatureIngestRequest) -> str:
-    """Run the daily flow, and return in a line what it did."""
+    """Run the daily flow, and return in a line what it did.
+
+    Beside the candidates, the members of a universe are recorded; a flow about a universe does
+    both.
+    """
+    universe = project.catalog.universe(_UNIVERSE)
+    asked = universe_ingest(project, universe) if universe else None
     flow = flow_data(project, request)
     if flow.error:
         raise flow.error
@@ -122,6 +146,7 @@ def _evening(project: Project, request: FeatureIngestRequest) -> str:
     return (
         f"{bars.bars.written:2} closed bars, {snapshot.report.fetched} snapshot rows, "
         f"{local.rows_written:2} {_computed(project)} rows → checked → online → verified"
+        + (f"; {_UNIVERSE}: {len(asked.joined)} in, {len(asked.left)} out" if asked else "")
     )
 
 
@@ -145,7 +170,8 @@ def _where(project: Project, now: datetime) -> str:
 Built in {folder}:
   {CANDIDATES}   whom it is about    feature_repo/groups    your groups
   data/lakehouse         Parquet, a part per date   feature_repo/formulas  your formulas
-  training_set.parquet   labels and features        data/registry.db       what Feast knows
+  training_set.parquet   labels and features        feature_repo/universes your universes
+                                                    data/registry.db       what Feast knows
                                                     data/online.db         what is served now
 
 Go on from there:
@@ -153,6 +179,7 @@ Go on from there:
   .venv/bin/tvfeast select --by RSI --ascending --top 5
   .venv/bin/tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
   .venv/bin/tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d
+  .venv/bin/tvfeast universe show {_UNIVERSE}
   .venv/bin/tvfeast explain NASDAQ:AAPL RSI
   .venv/bin/tvfeast status
 

@@ -64,13 +64,15 @@ def test_its_evenings_and_its_selection_are_told(told: str):
     assert "Mon 12 Apr" in told
     assert "Tue 13 Apr" in told
     assert "symbols by Recommend.All" in told
+    assert re.search(r"most_traded: [1-9]\d* in, 0 out", told)
+    assert "Selection among the members of the universe most_traded" in told
 
 
 def test_every_command_that_it_prints_gives_something(told: str, monkeypatch: pytest.MonkeyPatch):
     lines = told.partition("Go on from there:")[2].split("\n")
     commands = [shlex.split(line) for line in lines if line.startswith("  ")]
     assert [words[1].partition("=")[0] for words in commands] == [
-        *("TVFEAST_PROJECT", "select", "select", "select", "explain", "status"),
+        *("TVFEAST_PROJECT", "select", "select", "select", "universe", "explain", "status"),
         *("TVFEAST_NOW", "replay-scanner", "flow-data", "select", "%1"),
     ]
     with ExitStack() as background:

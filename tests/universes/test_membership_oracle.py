@@ -182,7 +182,9 @@ def recorded(
     panel = Panel.from_bars(_one_bar(), _about()).with_aliases(500, exchange="NASDAQ")
     names = dict(zip(SYMBOLS, panel.symbols, strict=True))
     panel.symbolsets[index] = {
-        names[symbol]: [(opens[first], opens[last] if last else np.inf) for first, last in own]
+        names[symbol]: [
+            (opens.get(first, 0), opens[last] if last else np.inf) for first, last in own
+        ]
         for symbol, own in spans.items()
     }
     asked = [each for number, each in enumerate(sessions[ASKED]) if not 8 <= number < 17]

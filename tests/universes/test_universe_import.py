@@ -21,6 +21,7 @@ from ingestion.jobs.ingest.import_universe import (
     ImportUniverseResult,
     import_universe,
 )
+from ingestion.jobs.serve.show_universe import members_so_far
 from ingestion.lakehouse import read_members
 from ingestion.markets.dated_membership import read_dated_membership
 from ingestion.project import Project
@@ -343,7 +344,8 @@ def test_the_commands(settings: Project, tmp_path: Path):
 
     listed = json.loads(command("list", "--json").stdout)["universes"]
     assert [(each["name"], each["members"], each["imported"]) for each in listed] == [
-        ("sp500", 1, 2)
+        ("sp500", 1, 2),
+        ("us_large", None, 0),
     ]
     assert "sp500" in command("list").stdout
 
@@ -358,3 +360,18 @@ def test_a_date_ends_at_the_symbols_own_exchange(settings: Project, tmp_path: Pa
         for day in ("2021-01-12", "2021-01-13")
     }
     assert symbols == {"2021-01-12": ["ASX:BHP"], "2021-01-13": ["ASX:CBA"]}
+
+
+def test_everybody_who_was_in_is_who_bars_are_fetched_of(settings: Project, load):
+    load(GOOD + "NYSE:LATER,2022-01-03,\n")  # the day is in 2021
+    assert members_so_far(settings, "sp500") == ("NASDAQ:AAPL", "NYSE:IBM")
+    with pytest.raises(InputError, match="there is no universe 'other': there are sp500"):
+        members_so_far(settings, "other")
+
+
+def test_fetching_bars_takes_candidates_or_a_universe(settings: Project):
+    folder = settings.feast_repository / "sources"
+    folder.mkdir()
+    for words in ([], ["--candidates", "x.json", "--universe", "sp500"]):
+        result = CliRunner().invoke(cli, ["fetch-bars", "--source", "none", *words])
+        assert getattr(result.exception, "exit_code", None) == 2

@@ -80,6 +80,24 @@ def membership_of(project: Project, name: str, *, as_recorded: bool = False) -> 
     return Membership.of(rows, as_recorded=as_recorded)
 
 
+def members_so_far(project: Project, name: str) -> tuple[str, ...]:
+    """Return everybody who is known to have been in a universe until now, sorted.
+
+    Raises
+    ------
+    InputError
+        If there is no such universe, or nobody is known to have been in it.
+    """
+    first = datetime.min.replace(tzinfo=UTC)
+    members = membership_of(project, name).members_between(first, clock.now())
+    if not members:
+        raise InputError(
+            f"nobody is known to have been in {name}: `tvfeast flow-data --universe {name}` "
+            "records its members, `tvfeast universe import` dated membership"
+        )
+    return tuple(sorted(members))
+
+
 def show_universe(
     project: Project, name: str, as_of: date | datetime | None = None
 ) -> UniverseMembers:

@@ -126,7 +126,7 @@ def _exchanges(recent: RecentBars, today: date) -> set[str]:
 
 
 _ANSWERED_WITHIN = timedelta(days=30)
-"""A universe without an answer for longer is asked for no more."""
+"""Nobody asks any more for a universe that had no answer for longer."""
 
 
 @dataclass(frozen=True)
