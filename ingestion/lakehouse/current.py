@@ -6,19 +6,20 @@ A bar whose last version says that it is withdrawn is there no more.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy, to_objects
+from ingestion.base.arrow import from_numpy, to_numpy, to_objects
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, WITHDRAWN, Dataset, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
-from ingestion.lakehouse.parts import Part, list_parts, read_metadata, read_part, utc_date
+from ingestion.lakehouse.parts import Part, list_parts, read_part, utc_date
 from ingestion.lakehouse.schema import arrow_schema, ascends
 
 KEYS = ("symbol", "timestamp")
@@ -47,12 +48,22 @@ def read_current(
     pa.Table
         Unique on and sorted by (``symbol``, ``timestamp``).
     """
+    return _current_of(parts, dataset, columns, withdrawn, read_part)
+
+
+def _current_of(
+    parts: list[Part],
+    dataset: Dataset,
+    columns: list[str] | None,
+    withdrawn: bool,
+    read: Callable[[Part, Dataset, list[str]], pa.Table],
+) -> pa.Table:
     names = columns or arrow_schema(dataset).names
     also = ["created_timestamp", *(["source"] if dataset == OHLCV_1D else [])]
     wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
-        return empty_table(arrow_schema(dataset)).select(names)
-    rows = current(pa.concat_tables([read_part(part, dataset, wanted) for part in parts]))
+        return arrow_schema(dataset).empty_table().select(names)
+    rows = current(pa.concat_tables([read(part, dataset, wanted) for part in parts]))
     if dataset == OHLCV_1D and not withdrawn:
         rows = standing(rows)
     return rows.select(names)
@@ -108,14 +119,17 @@ def read_current_of(
     columns, withdrawn
         As of :func:`read_current`.
     """
-    wanted = [part for part in parts if _may_have(part, symbols)]
-    rows = read_current(wanted, dataset, columns, withdrawn=withdrawn)
-    return rows.filter(pc.is_in(rows["symbol"], value_set=strings(symbols)))
+    wanted = pa.array(symbols, pa.string())
+
+    def read(part: Part, dataset: Dataset, names: list[str]) -> pa.Table:
+        rows = read_part(part, dataset, names, unless=lambda file: not _may_have(file, symbols))
+        return rows.filter(pc.is_in(rows["symbol"], value_set=wanted)) if rows.num_rows else rows
+
+    return _current_of(parts, dataset, columns, withdrawn, read)
 
 
-def _may_have(part: Part, symbols: Sequence[str]) -> bool:
+def _may_have(metadata: pq.FileMetaData, symbols: Sequence[str]) -> bool:
     """Return whether one of the symbols lies between the first and the last of a part."""
-    metadata = read_metadata(part)
     column = metadata.schema.names.index("symbol") if "symbol" in metadata.schema.names else None
     for group in range(metadata.num_row_groups):
         known = None if column is None else metadata.row_group(group).column(column).statistics

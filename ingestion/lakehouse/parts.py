@@ -161,7 +161,13 @@ def newest_part(lakehouse: Lakehouse, dataset: Dataset) -> Part | None:
     return None
 
 
-def read_part(part: Part, dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
+def read_part(
+    part: Part,
+    dataset: Dataset,
+    columns: Sequence[str] | None = None,
+    *,
+    unless: Callable[[pq.FileMetaData], bool] = lambda _: False,
+) -> pa.Table:
     """Read a part, or some of its columns, in the types that the catalog declares.
 
     A column that was declared after the part was written is null; see
@@ -171,6 +177,8 @@ def read_part(part: Part, dataset: Dataset, columns: Sequence[str] | None = None
     ----------
     columns
         Names of the dataset's columns, in the wanted order; all of them if not given.
+    unless
+        Given the footer, says whether no row is wanted.
 
     Raises
     ------
@@ -184,7 +192,10 @@ def read_part(part: Part, dataset: Dataset, columns: Sequence[str] | None = None
     """
     wanted = columns_to_read(dataset, columns)
     with _reading(part) as file:
-        return read_columns(pq.ParquetFile(file), str(part), wanted, widened)
+        parquet = pq.ParquetFile(file)
+        if unless(parquet.metadata):
+            return pa.schema([(column.name, column.type) for column in wanted]).empty_table()
+        return read_columns(parquet, str(part), wanted, widened)
 
 
 def read_file(file: StoredFile, columns: list[str] | None = None) -> pa.Table:

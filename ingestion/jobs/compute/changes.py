@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.catalog import Dataset, FeatureGroup
-from ingestion.lakehouse import by_date, read_current
+from ingestion.lakehouse import by_date, read_current, read_current_of
 from ingestion.lakehouse.history import lacking
 from ingestion.lakehouse.origins import rows_lacking
 from ingestion.lakehouse.parts import Part, read_metadata, read_schema
@@ -28,11 +28,13 @@ _NOT_COMPARED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
 _BYTES_A_VALUE = 9
 """Of a compressed double, until a part of the group says more."""
 _MOST_MEASURED = 20
+_FEW = 1_000
+"""Symbols that are looked for in each part, before the parts are put together."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The rows of a date that have to be written."""
+    """The rows that have to be written, of one date or of several."""
 
     rows: pa.Table
     defined: frozenset[Key]
@@ -40,6 +42,11 @@ class Changes:
     computes something else now."""
     newest: datetime | None
     """When the newest of the stored rows was created; None if there is none."""
+
+    def of_date(self, day: date) -> Changes:
+        """Return what is of a date."""
+        days = pc.floor_temporal(self.rows["event_timestamp"], unit="day").cast(pa.date32())
+        return replace(self, rows=self.rows.filter(pc.equal(days, day)))
 
     def by_reason(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Divide some of the rows: the new and restated ones, then those for a definition."""
@@ -55,14 +62,24 @@ def changes_of(
     stored: list[Part],
     changed_formulas: AbstractSet[str] = frozenset(),
 ) -> Changes:
-    """Return the rows of a date that are not stored yet, or differ in any bit that shows."""
+    """Return the rows of some dates that are not stored yet, or differ in any bit that shows.
+
+    Parameters
+    ----------
+    stored
+        The parts of these dates.
+    """
     if not stored:
         return Changes(new, frozenset(), None)
-    old = read_current(stored, group)
+    symbols = pc.unique(new["symbol"])
+    if len(symbols) < _FEW:
+        old = read_current_of(stored, group, sorted(symbols.to_pylist()))
+    else:
+        old = read_current(stored, group)
     newest = pc.max(old["created_timestamp"]).as_py()
     if new.num_rows < old.num_rows:
         # To make keys takes longer than to look for symbols.
-        old = old.filter(pc.is_in(old["symbol"], value_set=pc.unique(new["symbol"])))
+        old = old.filter(pc.is_in(old["symbol"], value_set=symbols))
     position = {key: i for i, key in enumerate(row_keys(old))}
     places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
     is_new = places < 0

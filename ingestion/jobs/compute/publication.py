@@ -6,7 +6,7 @@ part. The gate judges them before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -31,6 +31,9 @@ from ingestion.project import Project
 from ingestion.quality.check import CheckReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen, write_quarantine
 from ingestion.runs.run import Run
+
+_ROWS_TOGETHER = 5_000
+"""Of several dates that are compared with stored rows at once."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,8 @@ class _Group:
         are published.
         """
         found: dict[date, Changes] = {}
-        for day, new in stamped(self._group, of_month, names, self._began):
-            self.dates += 1
-            found[day] = changes_of(
-                self._group, new, self._stored.get(day, []), self._changed_formulas
-            )
-            self.rows_unchanged += new.num_rows - found[day].rows.num_rows
+        for days in _together(stamped(self._group, of_month, names, self._began)):
+            found |= self._changes(days)
         changed = {day: each.rows for day, each in found.items()}
         # The newest date, if it is young enough to be served; there is none in history alone.
         served = newest if self._began.date() - newest <= self._group.ttl else None
@@ -131,6 +130,17 @@ class _Group:
                 if rows.num_rows:
                     accepted_rows.append((rows, found[day].newest, rows is defined))
         self._append(accepted_rows)
+
+    def _changes(self, days: dict[date, pa.Table]) -> dict[date, Changes]:
+        """Return what is to be written of the rows of some dates."""
+        stored = [part for day in days for part in self._stored.get(day, [])]
+        new = pa.concat_tables(days.values())
+        changes = changes_of(self._group, new, stored, self._changed_formulas)
+        self.dates += len(days)
+        self.rows_unchanged += new.num_rows - changes.rows.num_rows
+        if len(days) == 1:
+            return dict.fromkeys(days, changes)
+        return {day: changes.of_date(day) for day in days}
 
     def _append(self, several: list[tuple[pa.Table, datetime | None, bool]]) -> None:
         """Write a part for each of several tables: the disk is waited for once.
@@ -183,3 +193,17 @@ class _Group:
                 yield served, report.accepted
             else:
                 self.refused = report
+
+
+def _together(several: Iterable[tuple[date, pa.Table]]) -> Iterator[dict[date, pa.Table]]:
+    """Yield dates together that have few rows: a comparison costs more a call than a row."""
+    days: dict[date, pa.Table] = {}
+    count = 0
+    for day, rows in several:
+        if days and count + rows.num_rows > _ROWS_TOGETHER:
+            yield days
+            days, count = {}, 0
+        days[day] = rows
+        count += rows.num_rows
+    if days:
+        yield days
