@@ -109,7 +109,7 @@ class SymbolTable:
         self.names = list(names)
         """Each symbol stands at its number."""
         self._numbers = {name: number for number, name in enumerate(self.names)}
-        self._last: tuple[pa.ChunkedArray, NDArray[np.int32]] | None = None
+        self._last: tuple[pa.StringArray, NDArray[np.int32]] | None = None
 
     def number(self, symbol: str) -> int:
         """Return a symbol's number; a new symbol gets the next one."""
@@ -120,9 +120,13 @@ class SymbolTable:
 
     def numbers(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the number of each row of a column of symbols; the array is not to be changed."""
+        found = [self._numbers_of(chunk) for chunk in symbols.iterchunks()]
+        return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.int32), *found])
+
+    def _numbers_of(self, symbols: pa.StringArray) -> NDArray[np.int32]:
         # Most dates have the symbols of the date before.
         if self._last is None or not symbols.equals(self._last[0]):
-            encoded = symbols.combine_chunks().dictionary_encode()
+            encoded = symbols.dictionary_encode()
             met = np.array([self.number(name) for name in encoded.dictionary.to_pylist()], np.int32)
             self._last = symbols, met[to_numpy(encoded.indices)]
         return self._last[1]

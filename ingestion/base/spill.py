@@ -52,7 +52,7 @@ class Spill:
 
     def scatter(self, rows: pa.Table, numbers: NDArray[np.integer]) -> None:
         """Add each row to the pile of its number; in a pile their order stays."""
-        order = np.argsort(numbers, kind="stable")
+        order = stable_order(numbers)
         if (np.diff(order) != 1).any():
             rows, numbers = rows.take(pa.array(order)), numbers[order]
         for number, start, end in runs(numbers):
@@ -91,6 +91,20 @@ class Spill:
             self._written.add(number)
         self._waiting.clear()
         self._bytes = 0
+
+
+def stable_order(numbers: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Return the places of numbers in their order; those of equal ones stay as they are.
+
+    Examples
+    --------
+    >>> stable_order(np.array([7, 3, 7, 3]))
+    array([1, 3, 0, 2])
+    """
+    least = int(numbers.min(initial=0))
+    if int(numbers.max(initial=0)) - least < 1 << 16:
+        numbers = (numbers - least).astype(np.uint16)  # NumPy sorts these three times as fast
+    return np.argsort(numbers, kind="stable")
 
 
 def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:

@@ -186,7 +186,7 @@ def compute(bars: pa.Table, formulas: Iterable[BarFormula]) -> pa.Table:
         raise InputError(f"a formula cannot be called {min(taken)}: that is a key of the result")
     panel = read_panel(bars)
     results = {name: np.empty(len(panel.timestamp)) for name in named}
-    for rows, block, cells in panel.blocks():
+    for rows, block, layout in panel.blocks():
         for name, matrix in evaluate(block, named.values()):
-            results[name][rows] = matrix.reshape(-1)[cells]
+            results[name][rows] = layout.rows(matrix)
     return panel.table(results)

@@ -83,6 +83,8 @@ class Kept:
 
     def take(self, columns: NDArray[np.intp]) -> Kept:
         """Return what is kept of some of the symbols."""
+        if np.array_equal(columns, np.arange(self.times.shape[1])):
+            return self
         return Kept(self.numbers[:, columns], self.times[:, columns], self.sizes)
 
     @staticmethod
@@ -267,8 +269,13 @@ class Plan:
         is_there = at < self.window + bars.lengths
         at = np.minimum(at, self.window + len(bars.close) - 1)
 
+        is_even = bool(is_there.all() and (at == at[:, :1]).all())
+
         def cut(old: NDArray[Any], new: NDArray[Any], behind: float) -> NDArray[Any]:
-            wide = np.take_along_axis(np.concatenate([old, new]), at, axis=0)
+            wide = np.concatenate([old, new])
+            if is_even:  # as on a new day of a whole market
+                return wide[at[0, 0] : at[-1, 0] + 1]
+            wide = np.take_along_axis(wide, at, axis=0)
             return np.where(is_there, wide, np.asarray(behind, wide.dtype))
 
         missing = bars.missing_from
@@ -308,10 +315,10 @@ def begin_table(
     """
     panel = read_panel(bars)
     results = {each.name: np.empty(len(panel.timestamp)) for each in plan.formulas}
-    for rows, block, cells in panel.blocks():
+    for rows, block, layout in panel.blocks():
         values, kept = plan.begin(block)
         for name, matrix in values.items():
-            results[name][rows] = matrix.reshape(-1)[cells]
+            results[name][rows] = layout.rows(matrix)
         keep(panel.symbols_of(rows), kept)
     return panel.table(results)
 
@@ -341,9 +348,9 @@ def go_on_table(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[pa.Table, Kept]
     <pyarrow.DoubleScalar: 0.25>
     """
     panel = read_panel(bars)
-    block, cells = panel.going_on(plan.before(kept))
+    block, layout = panel.going_on(plan.before(kept))
     values, kept = plan.go_on(kept, block)
-    results = {each.name: values[each.name].reshape(-1)[cells] for each in plan.formulas}
+    results = {each.name: layout.rows(values[each.name]) for each in plan.formulas}
     return panel.table(results), kept
 
 

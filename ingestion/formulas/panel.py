@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,8 @@ from numpy.typing import NDArray
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY
 from ingestion.formulas.declaration import NO_GAP, NONE_MISSING, Bars
-from ingestion.formulas.windows import Matrix
+
+Number = TypeVar("Number", np.float64, np.int64)
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("timestamp", "symbol", *PRICES, "volume")
@@ -31,6 +33,45 @@ BLOCK_CELLS = 1 << 17
 
 Larger blocks fall out of the processor's cache, smaller ones pay the loop over bars too often.
 """
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of some symbols, one symbol after the other, are in matrices [bar, symbol]."""
+
+    lengths: NDArray[np.int64]
+    """How many rows each symbol has."""
+
+    def matrix(self, values: NDArray[Number], behind: float) -> NDArray[Number]:
+        """Return the values of rows as a matrix.
+
+        Parameters
+        ----------
+        behind
+            What stands behind a symbol's last bar.
+        """
+        if self._is_even:
+            return np.ascontiguousarray(values.reshape(len(self.lengths), -1).T)
+        shape = (int(self.lengths.max()), len(self.lengths))
+        matrix = np.full(shape, behind, dtype=values.dtype)
+        matrix.reshape(-1)[self._cells] = values
+        return matrix
+
+    def rows(self, matrix: NDArray[Number]) -> NDArray[Number]:
+        """Return the values of a matrix by row."""
+        return matrix.T.reshape(-1) if self._is_even else matrix.reshape(-1)[self._cells]
+
+    @cached_property
+    def _is_even(self) -> bool:
+        return bool((self.lengths == self.lengths[0]).all())
+
+    @cached_property
+    def _cells(self) -> NDArray[np.int64]:
+        """Where in a matrix, flattened, each row is."""
+        symbols, starts = len(self.lengths), np.cumsum(self.lengths) - self.lengths
+        column = np.repeat(np.arange(symbols), self.lengths)
+        bar = np.arange(len(column)) - starts[column]
+        return bar * symbols + column
 
 
 @dataclass(frozen=True)
@@ -45,7 +86,7 @@ class Panel:
     starts: NDArray[np.int64]
     """First row of each symbol, and the number of rows at the end."""
 
-    def blocks(self) -> Iterator[tuple[slice, Bars, NDArray[np.int64]]]:
+    def blocks(self) -> Iterator[tuple[slice, Bars, Layout]]:
         """Yield the panel's rows block by block.
 
         Yields
@@ -54,22 +95,18 @@ class Panel:
             The panel's rows that are in the block.
         Bars
             Their matrices.
-        NDArray of int64
-            Where in a matrix, flattened, each of those rows is.
+        Layout
+            Where in a matrix each of those rows is.
         """
         first = 0
         while first < len(self.starts) - 1:
             last = self._end_of_block(first)
             rows = slice(int(self.starts[first]), int(self.starts[last]))
-            lengths = np.diff(self.starts[first : last + 1])
-            column = np.repeat(np.arange(last - first), lengths)
-            bar = np.arange(rows.start, rows.stop) - self.starts[first:last][column]
-            cells = bar * (last - first) + column
-            shape = (int(lengths.max()), last - first)
-            yield rows, self._block(rows, cells, shape, {}), cells
+            layout = Layout(np.diff(self.starts[first : last + 1]))
+            yield rows, self._block(rows, layout, {}), layout
             first = last
 
-    def going_on(self, before: Mapping[str, NDArray[Any]]) -> tuple[Bars, NDArray[np.int64]]:
+    def going_on(self, before: Mapping[str, NDArray[Any]]) -> tuple[Bars, Layout]:
         """Return all rows as one block that goes on from other bars, and where each row is.
 
         Parameters
@@ -77,12 +114,8 @@ class Panel:
         before
             ``split_before`` and ``gap_before`` of :class:`Bars`, in the order of the symbols.
         """
-        lengths = np.diff(self.starts)
-        column = np.repeat(np.arange(len(lengths)), lengths)
-        bar = np.arange(len(self.timestamp)) - self.starts[:-1][column]
-        cells = bar * len(lengths) + column
-        shape = (int(lengths.max()), len(lengths))
-        return self._block(slice(0, len(cells)), cells, shape, before), cells
+        layout = Layout(np.diff(self.starts))
+        return self._block(slice(0, len(self.timestamp)), layout, before), layout
 
     def symbols_of(self, rows: slice) -> pa.StringArray:
         """Return the symbols of some rows, in order."""
@@ -104,33 +137,17 @@ class Panel:
             last += 1
         return last
 
-    def _block(
-        self,
-        rows: slice,
-        cells: NDArray[np.int64],
-        shape: tuple[int, int],
-        before: Mapping[str, NDArray[Any]],
-    ) -> Bars:
-        def lay_out(values: NDArray[np.float64]) -> Matrix:
-            matrix = np.full(shape, np.nan)
-            matrix.reshape(-1)[cells] = values[rows]
-            return matrix
-
-        def lay_out_times(values: NDArray[np.int64], padding: int) -> NDArray[np.int64]:
-            matrix = np.full(shape, padding, dtype=np.int64)
-            matrix.reshape(-1)[cells] = values[rows]
-            return matrix
-
+    def _block(self, rows: slice, layout: Layout, before: Mapping[str, NDArray[Any]]) -> Bars:
         missing = self.missing_from
         if missing is None and before and (before["gap_before"] < NO_GAP).any():
             missing = np.full(len(self.timestamp), NONE_MISSING)
         elif missing is not None and not before and not missing[rows].any():
             missing = None
         return Bars(
-            **{name: lay_out(values) for name, values in self.values.items()},
-            opened=lay_out_times(self.timestamp, np.iinfo(np.int64).max),
-            closed=lay_out_times(self.closed, 0),
-            missing_from=None if missing is None else lay_out_times(missing, NONE_MISSING),
+            **{name: layout.matrix(each[rows], np.nan) for name, each in self.values.items()},
+            opened=layout.matrix(self.timestamp[rows], np.iinfo(np.int64).max),
+            closed=layout.matrix(self.closed[rows], 0),
+            missing_from=None if missing is None else layout.matrix(missing[rows], NONE_MISSING),
             split_before=before.get("split_before"),
             gap_before=before.get("gap_before"),
         )
@@ -160,7 +177,7 @@ def read_panel(bars: pa.Table) -> Panel:
             f"bars: missing column {', '.join(missing)}; needed are {', '.join(REQUIRED)}"
         )
     keys = _Keys(_integers(bars, "timestamp"), _symbols(bars))
-    order = keys.order()
+    order = slice(None) if keys.are_sorted() else keys.order()
     keys = keys.take(order)
     keys.demand_unique()
 
@@ -169,7 +186,7 @@ def read_panel(bars: pa.Table) -> Panel:
         ratios = keys.finite("split_ratio", _numbers(bars, "split_ratio")[order])
         keys.refuse(ratios <= 0, "split_ratio", ratios, "a split ratio is above 0")
     else:
-        ratios = np.ones(len(order))
+        ratios = np.ones(len(keys.timestamp))
     if "close_timestamp" in bars.column_names:
         closed = _integers(bars, "close_timestamp")[order]
         keys.refuse(closed < keys.timestamp, "close_timestamp", closed, "a bar opens, then closes")
@@ -188,7 +205,7 @@ def read_panel(bars: pa.Table) -> Panel:
         closed=closed,
         missing_from=missing_from,
         values={**values, "split_ratio": ratios},
-        starts=np.append(first_rows, len(order)),
+        starts=np.append(first_rows, len(keys.timestamp)),
     )
 
 
@@ -208,10 +225,16 @@ class _Keys:
     def names(self) -> pa.StringArray:
         return self.symbols[1]
 
+    def are_sorted(self) -> bool:
+        later = (np.diff(self.codes) > 0) | (
+            (np.diff(self.codes) == 0) & (np.diff(self.timestamp) >= 0)
+        )
+        return bool(later.all())
+
     def order(self) -> NDArray[np.int64]:
         return np.lexsort((self.timestamp, self.codes))
 
-    def take(self, rows: NDArray[np.int64]) -> _Keys:
+    def take(self, rows: NDArray[np.int64] | slice) -> _Keys:
         return _Keys(self.timestamp[rows], (self.codes[rows], self.names))
 
     def row(self, row: int) -> str:
@@ -252,14 +275,20 @@ def _symbols(bars: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise InputError(f"bars: column symbol must be string, not {column.type}")
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
+    encoded = column.unify_dictionaries().combine_chunks()
+    if not isinstance(encoded, pa.DictionaryArray) or not _is_plain(encoded.dictionary):
+        encoded = encoded.cast(pa.string()).dictionary_encode()
     by_name = pc.sort_indices(encoded.dictionary).to_numpy()
     rank = np.empty(len(by_name), dtype=np.int32)
     rank[by_name] = np.arange(len(by_name), dtype=np.int32)
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     return rank[codes], encoded.dictionary.take(pa.array(by_name))
+
+
+def _is_plain(names: pa.Array) -> bool:
+    """Return whether names are all different and strings as we write them."""
+    different = pc.count_distinct(names).as_py()  # nulls do not count
+    return bool(names.type == pa.string() and different == len(names))
 
 
 def _integers(bars: pa.Table, name: str) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -159,7 +160,8 @@ def value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
         values = rows[column.name]
         if not (column.nullable or column.retired) and values.null_count:
             yield f"has {values.null_count} nulls in {column.name}"
-        if column.dtype is Dtype.DOUBLE:
+        # A finite sum has finite summands only, and takes a third of the time.
+        if column.dtype is Dtype.DOUBLE and not math.isfinite(pc.sum(values).as_py() or 0.0):
             infinite = pc.sum(pc.invert(pc.is_finite(values))).as_py()
             if infinite:
                 yield f"has {infinite} NaN or infinite values in {column.name}"

@@ -109,10 +109,11 @@ def features(rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute) -
 
     Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
     """
+    if not pc.any(rows[WITHDRAWN]).as_py():
+        return _computed(rows.drop_columns([WITHDRAWN]), names, holes, compute, {})
     withdrawn = rows.filter(rows[WITHDRAWN])
     rows = rows.filter(pc.invert(rows[WITHDRAWN])).drop_columns([WITHDRAWN])
-    computed = _computed(rows, names, holes, compute, {})
-    return _with_withdrawn(computed, withdrawn, names) if withdrawn.num_rows else computed
+    return _with_withdrawn(_computed(rows, names, holes, compute, {}), withdrawn, names)
 
 
 def further_features(
