@@ -126,7 +126,7 @@ def _exchanges(recent: RecentBars, today: date) -> set[str]:
 
 
 _ANSWERED_WITHIN = timedelta(days=30)
-"""Nobody asks any more for a universe that had no answer for longer."""
+"""A universe whose last answer is older is not in use any more."""
 
 
 @dataclass(frozen=True)
