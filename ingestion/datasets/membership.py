@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import from_numpy, text, to_numpy
+from ingestion.base.instants import from_micros, to_micros
 from ingestion.datasets.series import INSTANT
 from ingestion.lakehouse import IMPORTED
 
@@ -91,8 +93,8 @@ class Membership:
         if isinstance(names, pa.ChunkedArray):
             names = names.combine_chunks()
         codes = pc.index_in(rows["symbol"].cast(pa.string()), value_set=names)
-        columns = [codes.to_numpy().astype(np.int64), *map(_micros, _times(rows))]
-        of_import = pc.equal(rows["source"], IMPORTED).to_numpy(zero_copy_only=False)
+        columns = [to_numpy(codes).astype(np.int64), *map(_micros, _times(rows))]
+        of_import = to_numpy(pc.equal(rows["source"], text(IMPORTED)))
         code, start, end, event, created = (each[~of_import] for each in columns)
         known = np.maximum(event, created) if as_recorded else event
         answered, first = np.unique(known, return_index=True)
@@ -152,7 +154,7 @@ class Membership:
 
     def members_at(self, instant: datetime) -> list[str] | None:
         """Return who was in at an instant, sorted; None where that is unknown."""
-        at = np.array([_micro(instant)])
+        at = np.array([to_micros(instant)])
         if not self.is_known(at)[0]:
             return None
         codes = np.arange(len(self.names))
@@ -161,7 +163,7 @@ class Membership:
 
     def members_between(self, first: datetime, last: datetime) -> set[str]:
         """Return who was known to be in at any instant between two, both included."""
-        start, end = _micro(first), _micro(last)
+        start, end = to_micros(first), to_micros(last)
         valid = (self.answered <= end) & (self._ends_of_answers() > start)
         of_answer = self.listed // max(1, len(self.names))
         codes = set((self.listed[valid[of_answer]] % max(1, len(self.names))).tolist())
@@ -178,24 +180,24 @@ class Membership:
 
     def listed_at(self, answer: datetime) -> list[str]:
         """Return the symbols that a complete answer listed, by when it came, sorted."""
-        number = int(np.searchsorted(self.answered, _micro(answer)))
+        number = int(np.searchsorted(self.answered, to_micros(answer)))
         of_answer = self.listed // max(1, len(self.names)) == number
         codes = self.listed[of_answer] % max(1, len(self.names))
-        return sorted(self.names.take(pa.array(codes)).to_pylist())
+        return sorted(self.names.take(from_numpy(codes)).to_pylist())
 
     def is_answered(self, instant: datetime) -> bool:
         """Return whether a complete answer is valid at an instant."""
-        return bool(self._is_answered(np.array([_micro(instant)]))[0])
+        return bool(self._is_answered(np.array([to_micros(instant)]))[0])
 
     def answered_until_of(self, answer: datetime) -> datetime:
         """Return until when a complete answer is valid at most, by when it came."""
-        number = int(np.searchsorted(self.answered, _micro(answer)))
-        return _instant(int(self.answered_until[number]))
+        number = int(np.searchsorted(self.answered, to_micros(answer)))
+        return from_micros(int(self.answered_until[number]))
 
     def last_answer(self, instant: datetime) -> datetime | None:
         """Return when the last complete answer at or before an instant came; None before any."""
-        number = int(np.searchsorted(self.answered, _micro(instant), side="right")) - 1
-        return None if number < 0 else _instant(int(self.answered[number]))
+        number = int(np.searchsorted(self.answered, to_micros(instant), side="right")) - 1
+        return None if number < 0 else from_micros(int(self.answered[number]))
 
     def _is_answered(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         number = np.searchsorted(self.answered, times, side="right") - 1
@@ -219,24 +221,16 @@ class Membership:
 
 
 def _times(rows: pa.Table) -> Iterable[pa.ChunkedArray]:
-    until = pc.fill_null(rows["valid_until"].cast(INSTANT).cast(pa.int64()), _NEVER)
+    never = from_numpy(np.array([_NEVER]))[0]
+    until = pc.fill_null(rows["valid_until"].cast(INSTANT).cast(pa.int64()), never)
     names = ("event_timestamp", "created_timestamp")
     return (rows["valid_from"], until, *(rows[name] for name in names))
 
 
 def _micros(times: pa.ChunkedArray) -> NDArray[np.int64]:
     whole = times if times.type == pa.int64() else times.cast(INSTANT).cast(pa.int64())
-    micros: NDArray[np.int64] = whole.to_numpy()
+    micros: NDArray[np.int64] = to_numpy(whole)
     return micros
-
-
-def _micro(instant: datetime) -> int:
-    return int(pa.scalar(instant, INSTANT).cast(pa.int64()).as_py())
-
-
-def _instant(micro: int) -> datetime:
-    instant: datetime = pa.scalar(micro, pa.int64()).cast(INSTANT).as_py()
-    return instant
 
 
 def _imported(

@@ -273,10 +273,8 @@ def _chain(
 
     @cache
     def scans() -> Scans:
-        judged = any(table.is_due(asked.source.symbols) for table in snapshots)
-        libraries = [*([import_great_expectations] if judged else []), import_feast]
         tables = [BARS, METADATA, *snapshots]
-        return Scans(project, asked, tables, progress, partial(_import, libraries))
+        return Scans(project, asked, tables, progress, _import_libraries)
 
     def members(universe: Universe) -> UniverseIngestResult:
         nonlocal asked
@@ -342,11 +340,16 @@ def _chain(
     return chain, scans
 
 
-def _import(libraries: Sequence[Callable[[], object]]) -> None:
-    """Import what takes seconds, before it is needed; who needs it meets the same errors again."""
-    for load in libraries:
+def _import_libraries(waits: Callable[[], bool]) -> None:
+    """Import what takes seconds, before it is needed; who needs it meets the same errors again.
+
+    Feast is needed by each flow. Great Expectations is only where a row may break a rule, so
+    nobody waits for it here.
+    """
+    for load in (import_feast, import_great_expectations):
         with contextlib.suppress(Exception):
-            load()
+            if waits():
+                load()
 
 
 def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError | None]]:

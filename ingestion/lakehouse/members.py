@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import empty_table, from_numpy, text
 from ingestion.base.reading import reading_again
 from ingestion.catalog import UNIVERSE_MEMBERS
 from ingestion.lakehouse.backend import Lakehouse
@@ -40,13 +42,13 @@ def read_members(
     """
 
     def read() -> pa.Table:
-        empty = arrow_schema(UNIVERSE_MEMBERS).empty_table()
+        empty = empty_table(arrow_schema(UNIVERSE_MEMBERS))
         tables = (
             read_part(part, UNIVERSE_MEMBERS)
             for part in list_parts(lakehouse, UNIVERSE_MEMBERS, since)
         )
         return pa.concat_tables(
-            [empty, *(rows.filter(pc.equal(rows["universe"], universe)) for rows in tables)]
+            [empty, *(rows.filter(pc.equal(rows["universe"], text(universe))) for rows in tables)]
         )
 
     rows = reading_again(read)
@@ -73,8 +75,8 @@ def recorded_universes(lakehouse: Lakehouse, since: date = date.min) -> list[str
 
 
 def _is_last_version(rows: pa.Table) -> pa.Array:
-    differs = pa.array([False] * (rows.num_rows - 1))
+    differs = from_numpy(np.zeros(rows.num_rows - 1, dtype=bool))
     for name in ("symbol", "valid_from", "source"):
         column = rows[name].combine_chunks()
         differs = pc.or_(differs, pc.not_equal(column[1:], column[:-1]))
-    return pa.concat_arrays([differs, pa.array([True])])
+    return pa.concat_arrays([differs, from_numpy(np.array([True]))])

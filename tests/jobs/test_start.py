@@ -15,13 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ingestion.catalog import UNIVERSE_MEMBERS
 from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
+from ingestion.lakehouse import append_rows
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
+from ingestion.runs.run import new_run_id
 from tests.conftest import MONDAY, QUICK, SAMPLE
 
 TUESDAY = MONDAY + timedelta(days=1)
@@ -45,11 +48,14 @@ def flown(
             patch.setenv(name, value)
         project = replace(Project.from_environment(), scanner_url=scanner.url)
         import_bars(project, ImportRequest((folder / "recent.parquet",)))
-        options = replace(QUICK, retries=0)
-        flow = flow_data(
-            project, FeatureIngestRequest(read_candidates(CANDIDATES), scanner=options)
-        )
-        assert flow.error is None
+        request = FeatureIngestRequest(read_candidates(CANDIDATES), scanner=QUICK)
+        assert flow_data(project, request).error is None
+        member = {
+            **{"universe": "mine", "symbol": "NASDAQ:AAPL", "source": "scan"},
+            **dict.fromkeys(("valid_from", "event_timestamp", "created_timestamp"), TUESDAY),
+            "valid_until": TUESDAY + timedelta(days=7),
+        }
+        append_rows(project.lakehouse, UNIVERSE_MEMBERS, [member], new_run_id())
         yield {name: os.environ[name] for name in names}
 
 

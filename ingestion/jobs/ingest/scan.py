@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from threading import Thread
+from threading import Event, Thread
 from typing import ClassVar, NamedTuple
 
 from ingestion.base import clock
@@ -85,7 +85,8 @@ class Scans:
     tables
         Of all jobs of the run. The first one is of one request, however wide the scan is.
     meanwhile
-        Called in a thread beside each scan that asks for anything; it ends when both have.
+        Called in a thread beside each scan that asks for anything; it ends when both have. It is
+        given what says whether an answer is still being waited for.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Scans:
         request: ScanRequest,
         tables: Iterable[Table],
         progress: Progress | None = None,
-        meanwhile: Callable[[], object] = lambda: None,
+        meanwhile: Callable[[Callable[[], bool]], object] = lambda _: None,
     ) -> None:
         self._project, self._request = project, request
         self._meanwhile = meanwhile
@@ -102,6 +103,7 @@ class Scans:
         self._tables = {table.name: table for table in tables}
         self._made: dict[Universe, dict[str, Scanned | TvfeastError]] = {}
         self._beside: Thread | None = None
+        self._has_answered = Event()
         self.answered: Spent | None = None
         """When the last scan had its last answer; None if nothing was asked."""
 
@@ -124,6 +126,7 @@ class Scans:
                 self._made[universe] = dict.fromkeys((each.name for each in tables), error)
             if self._beside is not None:
                 self.answered = Spent.now()
+                self._has_answered.set()
                 self._beside.join()  # two threads that import the same packages may deadlock
                 self._beside = None
         made = self._made[universe][name]
@@ -146,7 +149,10 @@ class Scans:
     def _begin(self) -> None:
         """Start what is done beside a scan."""
         if self._beside is None:
-            self._beside = Thread(target=self._meanwhile, daemon=True)
+            self._has_answered.clear()
+            answered = self._has_answered
+            waits = lambda: not answered.is_set()  # noqa: E731
+            self._beside = Thread(target=self._meanwhile, args=[waits], daemon=True)
             self._beside.start()
 
     def _scan(
