@@ -7,11 +7,12 @@ checksum that is compared when it is read.
 from __future__ import annotations
 
 import json
+import secrets
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.parts import StoredFile
 
+Kept = TypeVar("Kept")
 CACHES = "_caches"
 _DOCUMENT = "state.json"
 
@@ -54,6 +56,24 @@ class CacheFile(StoredFile, _CacheFileFields):
                 reader.compare_checksums()
         except UnreadableCache as error:
             return str(error) if self.exists() else None
+        return None
+
+
+def keep_document(lakehouse: Lakehouse, name: str, document: Any) -> None:
+    """Make a cache of a document alone, whoever is writing; it is lost where one may not write."""
+    with suppress(OSError), lakehouse.staging(f"cache-{secrets.token_hex(8)}") as folder:
+        with CacheWriter(folder / name) as writer:
+            writer.document(document)
+        CacheFile(name, lakehouse).put(folder / name)
+
+
+def kept_document(lakehouse: Lakehouse, name: str, parse: Callable[[Any], Kept]) -> Kept | None:
+    """Return the document of a cache as ``parse`` reads it; None if that cannot be relied on."""
+    try:
+        with CacheReader(CacheFile(name, lakehouse)) as reader:
+            kept: Kept = reader.document(parse)
+            return kept
+    except UnreadableCache:
         return None
 
 

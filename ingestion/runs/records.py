@@ -17,10 +17,10 @@ from typing import Any
 
 from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog
-from ingestion.lakehouse import CacheFile, Lakehouse, run_file, run_ids
-from ingestion.lakehouse.caches import CacheReader, CacheWriter, UnreadableCache
+from ingestion.lakehouse import Lakehouse, run_file, run_ids
+from ingestion.lakehouse.caches import keep_document, kept_document
 from ingestion.lakehouse.ledger import Entry, Ledger, read_ledger
-from ingestion.runs.run import catalog_hash, new_run_id
+from ingestion.runs.run import catalog_hash
 from ingestion.runs.run_folder import RunFolder, Snapshot, look_into
 
 FILE = "sound_runs.zip"
@@ -90,7 +90,7 @@ def read_records(
         Whether to read also what is as an earlier look has left it.
     """
     mark = f"{_LAYOUT} {catalog_hash(catalog)}"
-    known = _read(lakehouse, mark)
+    known = kept_document(lakehouse, FILE, partial(_known, mark)) or {}
     sound: _Known
     records, sound = Records(), {}
     for run_id in runs:
@@ -110,7 +110,8 @@ def read_records(
     others = {*run_ids(lakehouse)} - {folder.run_id for folder in records.folders}
     sound |= {run_id: known[run_id] for run_id in others & known.keys()}
     if sound != known:
-        _write(lakehouse, mark, sound)
+        runs = {each: (state, _document(folder)) for each, (state, folder) in sound.items()}
+        keep_document(lakehouse, FILE, {"mark": mark, "runs": runs})
     return records
 
 
@@ -121,31 +122,11 @@ def _state(lakehouse: Lakehouse, run_id: str) -> str:
         return ""
 
 
-def _read(lakehouse: Lakehouse, mark: str) -> _Known:
-    """Return what is known of sound folders; nothing if that cannot be relied on."""
-    try:
-        with CacheReader(CacheFile(FILE, lakehouse)) as reader:
-            known: _Known = reader.document(partial(_known, mark))
-            return known
-    except UnreadableCache:
-        return {}
-
-
 def _known(mark: str, document: dict[str, Any]) -> _Known:
     if document["mark"] != mark:
         return {}
     runs = document["runs"].items()
     return {run_id: (state, _folder(run_id, said)) for run_id, (state, said) in runs}
-
-
-def _write(lakehouse: Lakehouse, mark: str, sound: _Known) -> None:
-    """Keep what is known; it may be lost, as where this user may not write."""
-    runs = {run_id: (state, _document(folder)) for run_id, (state, folder) in sound.items()}
-    with suppress(OSError), lakehouse.staging(f"{new_run_id()}-records") as folder:
-        file = folder / FILE
-        with CacheWriter(file) as writer:
-            writer.document({"mark": mark, "runs": runs})
-        CacheFile(FILE, lakehouse).put(file)
 
 
 def _document(folder: RunFolder) -> list[Any]:
