@@ -131,7 +131,7 @@ def test_a_check_opens_no_file_of_a_run_that_is_as_an_earlier_one_has_left_it(
     time.sleep(2 * QUIET_NS / 1e9)
     after = check_lakehouse(used)
     assert (after.unread, after.runs) == (before.runs, before.runs + 60)
-    assert opened(lambda: check_lakehouse(used)) == files
+    assert opened(lambda: check_lakehouse(used)) <= files
     assert opened(lambda: check_lakehouse(used, anew=True)) > files + 60
     assert after.faults == before.faults == []
 
