@@ -6,7 +6,8 @@ read, and the first fault is reported with the source's file and line.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +34,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
 class OfRequest(Naming):
-    """Unified symbols that were asked for, and nothing else."""
+    """Unified symbols that were asked for, and their tickers alone; nothing else."""
 
-    asked: Collection[str] = ()
+    def __init__(self, symbols: Sequence[str]) -> None:
+        tickers = [symbol.partition(":")[2] for symbol in symbols]
+        times = Counter(tickers)
+        named = dict(zip(tickers, symbols, strict=True))
+        alone = {ticker: symbol for ticker, symbol in named.items() if times[ticker] == 1}
+        super().__init__(mapped=alone | {symbol: symbol for symbol in symbols})
 
     def unify(self, name: str) -> Named:
-        """Return the symbol itself if it was asked for."""
+        """Return the symbol that is meant, if it was asked for."""
         if not name:
             return NAMELESS
-        return Named(name) if name in self.asked else Named(None, Reason.UNASKED, name[:80])
+        symbol = self.mapped.get(name) or self.mapped.get(name.upper())
+        return Named(symbol) if symbol else Named(None, Reason.UNASKED, name[:80])
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,9 @@ class AnswerRows:
     def symbols(self) -> frozenset[str]:
         """The symbols that its bars are of, whether those are good or not."""
         named = (file.symbols() for file in self.files if Role.OPEN in file.columns and len(file))
-        return frozenset(name for names, _ in filter(None, named) for name in names)
+        unify = OfRequest(self.answer.request.symbols).unify
+        found = (unify(name).symbol for names, _ in filter(None, named) for name in names)
+        return frozenset(filter(None, found))
 
 
 def read_answer(reader: BarReader, number: int, rows: AnswerRows) -> Iterator[BarBatch]:
@@ -96,23 +104,27 @@ def read_answer(reader: BarReader, number: int, rows: AnswerRows) -> Iterator[Ba
     answer = rows.answer
     reader = replace(
         reader,
-        naming=OfRequest(asked=frozenset(answer.request.symbols)),
+        naming=OfRequest(answer.request.symbols),
         now=answer.final_until,
         running_until=answer.asked_at.timestamp(),
         times_mean=answer.source.times,
     )
-    account = _Account()
-    for file in rows.files:
-        if Role.OPEN not in file.columns:
-            yield account.read(file, reader)
+    account, problems = _Account(), list(rows.problems)
     without = Survey(without_volume=_without_volume(rows.files))
-    for file in rows.files:
-        if Role.OPEN in file.columns:
-            batch = reader.judge(number, replace(file, survey=without))
-            account.put_on(batch.bars, reader.symbols)
+    # What is said of splits comes first.
+    for file in sorted(rows.files, key=lambda file: Role.OPEN in file.columns):
+        try:
+            if Role.OPEN in file.columns:
+                batch = reader.judge(number, replace(file, survey=without))
+                account.put_on(batch.bars, reader.symbols)
+            else:
+                batch = account.read(file, reader)
+        except InputError as error:
+            problems.append(f"{answer.place}: {error}")
+        else:
             yield batch
-    if rows.problems:
-        raise InputError("; ".join(rows.problems))
+    if problems:
+        raise InputError("; ".join(problems))
 
 
 class _Account:

@@ -109,7 +109,9 @@ def _ask_once(source: BarSource, place: str, request: BarRequest) -> Answer:
                 several = [several]
             for table in several:
                 tables.append(Yielded(table, _line(several, path)))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the source's own, whatever it is
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the source's own, whatever it is
         problem = _hidden().hide(" ".join(what_happened(error, path).split()))
         is_down, wait = _may_pass(error)
         answer = replace(answer, problem=problem, is_down=is_down, wait=wait)
@@ -128,7 +130,7 @@ def _line(iterator: Any, path: str) -> int | None:
 def _may_pass(error: BaseException) -> tuple[bool, float]:
     """Return whether asking again may help, and how many seconds to wait; 0 leaves them open."""
     if isinstance(error, SourceBusy):
-        return True, max(0.0, error.wait or 0.0)
+        return True, error.wait or 0.0
     if not isinstance(error, OSError):
         return False, 0.0
     # Of urllib the error is the answer; of requests and httpx it has one.

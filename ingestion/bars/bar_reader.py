@@ -213,7 +213,7 @@ class BarReader:
         for at in np.flatnonzero(~good).tolist():
             reason, name = REASONS[verdict[at]], symbols[which[at]] or ""
             detail = describe(bars, at)
-            if reason in (Reason.SYMBOL, Reason.EXCHANGE):
+            if reason in (Reason.SYMBOL, Reason.EXCHANGE, Reason.UNASKED):
                 detail = named[which[at]].problem
             elif reason in (Reason.TIME, Reason.SESSION, Reason.FUTURE):
                 detail = str(file.columns[Role.TIME][at])[:80]

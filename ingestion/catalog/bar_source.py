@@ -48,7 +48,9 @@ class SourceBusy(Exception):
 
     def __init__(self, why: str, wait: float | None = None) -> None:
         super().__init__(why)
-        self.wait = wait
+        self.wait: float | None = None
+        if isinstance(wait, int | float) and math.isfinite(wait):
+            self.wait = max(0.0, float(wait))
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,9 @@ def test_a_source_that_raises_keeps_what_it_gave_and_is_asked_for_all_again(worl
             "whose columns are not of one length: time 10, open 10, high 10, low 1",
         ),
         ("def tables(want):\n    yield bars(want, symbol=7)", 2, "whose symbol is 7, not a text"),
-        ("def tables(want):\n    yield bars(want, symbol='X:Y')", 2, "row 1: symbol was not asked"),
+        ("def tables(want):\n    yield bars(want, symbol='X:Y')", 2, "not asked for (X:Y)"),
+        ("def tables(want):\n    yield bars(want, close=lambda d: [[1]] * len(d))", 2, "list<item"),
+        ("def tables(want):\n    raise BaseException('odd')", 4, "line 21: BaseException: odd"),
         (
             "def tables(want):\n    yield bars(want, close=lambda days: [None] * len(days))",
             2,
@@ -239,6 +241,9 @@ def test_nothing_but_faults_ends_in_one_message(
         "yield bars(want, symbol=7)",
         "yield bars(want, price=-1.0, time=lambda days: [date(2020, 1, n + 1) for n in range(10)])",
         "raise ValueError('at the end')",
+        "yield bars(want, close=lambda days: [[1.0]] * len(days))",
+        "yield SplitTable({'ex': ['soon']})",
+        "yield SplitTable({'date': ['soon'], 'ratio': ['many']})",
     ],
 )
 @pytest.mark.parametrize("is_first", [True, False])
@@ -487,6 +492,22 @@ def test_a_batch_asks_for_several_symbols_and_rows_of_others_are_refused(world: 
     assert document["refused"] == 10
     assert len(world.days(COIN)) == len(world.days(OTHER)) == 9
     assert not world.days("BINANCE:XRPUSDT")
+
+
+def test_a_ticker_alone_means_the_symbol_that_was_asked_for_if_there_is_one(world: World) -> None:
+    world.write(
+        """
+        def tables(want):
+            for name in ("aapl", "nyse:ibm", "BTCUSDT"):
+                yield bars(want, symbol=name)
+        """,
+        ", batch=9",
+    )
+    result = world.fetch(A, B, COIN, "KRAKEN:BTCUSDT")
+    assert result.exit_code == 3
+    assert {row["symbol"] for row in world.rows()} == {A, B}
+    document = json.loads(result.stdout.splitlines()[0])
+    assert document["empty"] == [COIN, "KRAKEN:BTCUSDT"]
 
 
 def test_a_stored_bar_of_a_file_stays_and_the_difference_is_counted(world: World) -> None:

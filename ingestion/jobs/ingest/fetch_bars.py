@@ -119,7 +119,7 @@ class FetchResult:
         found = [
             f"{count:,} {text}"
             for count, text in (
-                (len(self.failed), "requests failed"),
+                (len(self.failed), f"requests failed ({some_of([*self.failed.values()])})"),
                 (len(self.empty), "symbols have no bars there"),
                 (len(self.not_asked), "symbols were not asked for any more: run it again later"),
                 (self.refused, "rows were refused"),
@@ -289,14 +289,20 @@ def _result(
 ) -> FetchResult:
     done = {symbol for each in asked for symbol in each.answer.request.symbols}
     every = [symbol for each in requests for symbol in each.symbols]
+    failed = {
+        counts.file: counts.problem
+        for each in imports
+        for counts in each.files
+        if counts.problem is not None
+    }
     return FetchResult(
         source=source.name,
         symbols=len(done),
-        failed={str(each): "; ".join(each.problems) for each in asked if each.problems},
+        failed=failed,
         empty=tuple(
             symbol
             for each in asked
-            if not each.problems
+            if str(each) not in failed
             for symbol in each.answer.request.symbols
             if symbol not in each.symbols
         ),
