@@ -77,6 +77,14 @@ def test_a_file_of_symbols_lies_beside_its_universe(repository: Path):
     assert only(repository).source == path.parent / "lists" / "mine.json"
 
 
+def test_a_file_of_symbols_may_lie_in_the_projects_folder(repository: Path):
+    declare(repository, 'symbols = "mine.json"\n')
+    (repository.parent / "mine.json").write_text("[]")
+    assert only(repository).source == (repository.parent / "mine.json").resolve()
+    (repository / "universes" / "mine.json").write_text("[]")
+    assert only(repository).source == repository / "universes" / "mine.json"
+
+
 @pytest.mark.parametrize(
     "condition",
     [

@@ -3,7 +3,7 @@
 One file of a project's ``feature_repo/universes/`` declares one, under the file's name, by exactly
 one of three ways::
 
-    symbols = "candidates.json"      # a file of symbols, relative to this one
+    symbols = "candidates.json"      # a file of symbols, beside this one or in the project's folder
 
     symbolset = "SYML:SP;SPX"        # the members of an index, in TradingView's terms
 
@@ -228,7 +228,9 @@ class _File:
     def _symbols(self, value: Any) -> Path:
         if not isinstance(value, str) or not value.strip() or "\0" in value:
             raise self._error('symbols is the name of a file: symbols = "symbols.json"', "symbols")
-        return (self._path.parent / value).absolute()
+        beside = (self._path.parent / value).absolute()
+        in_project = (self._path.parent / ".." / ".." / value).resolve()
+        return in_project if in_project.is_file() and not beside.is_file() else beside
 
     def _symbolset(self, value: Any) -> Listing:
         if not isinstance(value, str) or not is_symbolset(value):

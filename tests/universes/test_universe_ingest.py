@@ -13,8 +13,10 @@ import pytest
 from ingestion.base.errors import ClockError, GateRefused, NothingFetched, ScannerRefused
 from ingestion.catalog import UNIVERSE_MEMBERS, Condition, Listing, Universe
 from ingestion.datasets import Membership
+from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
+from ingestion.jobs.ingest.import_universe import ImportUniverseRequest, import_universe
 from ingestion.jobs.ingest.universe_ingest import (
     RECEIPT_FILE,
     UniverseIngestResult,
@@ -168,6 +170,31 @@ def test_members_that_are_too_old_are_not_asked_for(
     at(MONDAY + timedelta(days=7, seconds=1))
     with pytest.raises(GateRefused, match="no earlier members are known"):
         ask(settings)
+
+
+def test_compaction_changes_no_answer(
+    settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None], tmp_path: Path
+):
+    times = [MONDAY + timedelta(hours=hours) for hours in range(-9, 3, 3)]
+    for number, time in enumerate(times):
+        at(time)
+        members = scanner.panel.symbols[number : number + 15]
+        scanner.panel.symbolsets[INDEX] = dict.fromkeys(members, ALWAYS)
+        ask(settings)
+    for end in ("2021-04-05", "2021-04-06"):  # the second time it is restated
+        path = tmp_path / "members.csv"
+        path.write_text(f"symbol,from,to\nNYSE:IBM,2020-06-01,{end}\nNYSE:KO,2020-06-01,\n")
+        import_universe(settings, ImportUniverseRequest(path, "sp500"))
+    before = read_members(settings.lakehouse, "sp500")
+    asked = [*times, times[0] - timedelta(days=9), times[-1] + timedelta(days=30)]
+    answers = [recorded(settings).members_at(time) for time in asked]
+    parts = len(list_parts(settings.lakehouse, UNIVERSE_MEMBERS))
+    at(MONDAY + timedelta(days=2))
+    compact(settings)
+    assert len(list_parts(settings.lakehouse, UNIVERSE_MEMBERS)) < parts
+    assert read_members(settings.lakehouse, "sp500").equals(before)
+    assert [recorded(settings).members_at(time) for time in asked] == answers
+    assert check_lakehouse(settings).faults == []
 
 
 def test_the_status_names_what_is_known_now(

@@ -64,20 +64,20 @@ def membership_of(project: Project, name: str, *, as_recorded: bool = False) -> 
     InputError
         If no file declares it and nothing of it is recorded.
     """
+    return Membership.of(_rows_of(project, name), as_recorded=as_recorded)
+
+
+def _rows_of(project: Project, name: str) -> pa.Table:
     rows = read_members(project.lakehouse, name)
     if not rows.num_rows and project.catalog.universe(name) is None:
-        names = sorted(
-            {
-                *recorded_universes(project.lakehouse),
-                *(each.name for each in project.catalog.universes),
-            }
-        )
+        declared = (each.name for each in project.catalog.universes)
+        names = sorted({*recorded_universes(project.lakehouse), *declared})
         there = f"there are {', '.join(names)}" if names else "there is none"
         raise InputError(
             f"there is no universe {name!r}: {there}; declare it in feature_repo/universes/, or "
             "import its members with `tvfeast universe import`"
         )
-    return Membership.of(rows, as_recorded=as_recorded)
+    return rows
 
 
 def members_so_far(project: Project, name: str) -> tuple[str, ...]:
@@ -114,13 +114,13 @@ def show_universe(
         If there is no such universe.
     """
     at = clock.now() if as_of is None else as_of
-    membership = membership_of(project, name)
+    rows = _rows_of(project, name)
+    membership = Membership.of(rows)
     if isinstance(at, datetime):
         members, instant = membership.members_at(at), at
     else:
         instant = _end_of(at, "Etc/UTC")
         members = _members_of_date(membership, at)
-    rows = read_members(project.lakehouse, name)
     answer = membership.last_answer(instant)
     source = ""
     if members is not None:
