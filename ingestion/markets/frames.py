@@ -96,6 +96,20 @@ def bar_state_in(
     return BarState.CLOSED if known_at >= final else BarState.OPEN
 
 
+def running_bar(symbol: str, frame: str, at: int) -> int | None:
+    """Return the open of the bar that runs at an instant, or of the last one before it.
+
+    None where the hours are not known.
+
+    Examples
+    --------
+    >>> friday = 1_617_998_400  # 2021-04-09 20:00 UTC, New York's close
+    >>> friday - running_bar("NASDAQ:AAPL", "1h", friday)
+    1800
+    """
+    return _running(_hours_of(symbol), frame, at)
+
+
 def frame_close(symbol: str, frame: str, bar_open: int) -> int | None:
     """Return when a frame's bar closes; None where none begins there, or hours are not known.
 

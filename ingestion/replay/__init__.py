@@ -6,6 +6,8 @@ publishes the technical columns of many symbols, columns computed from them by
 :mod:`ingestion.formulas`.
 
 ``recordings``  recorded answers, served as they are where no bars are
+``further``   columns of other frames, of companies and of coins: computed, or drawn from ranges
+``drawn``     the ranges, and rows of them that fit together
 ``panel``     bars and their columns, and which of them are known at an instant
 ``protocol``  from a request's body to an answer's document
 ``faults``    the ways to fail, and the plan that says when

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,6 +20,7 @@ from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog, Scanner
 from ingestion.formulas import LOCAL, SHIPPED, compute
 from ingestion.markets.hours import ClosingRule, bar_closes, hours_of, time_zone
+from ingestion.replay.further import drawn_cells, is_drawn, resampled_cells
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 _TECHNICALS = tuple(each for each in LOCAL.values() if each.scanned)
@@ -27,6 +29,9 @@ _LATER = {name: each for name, each in SHIPPED.items() if name not in {*LOCAL, "
 _US_CALENDAR = "XNYS"
 _US_TICK = {"pricescale": 100, "minmov": 1}
 """Shares above a dollar are quoted in cents there."""
+COIN = "coin"
+"""The market of coins, which are in no other."""
+_QUOTE = re.compile(r"(USDT|USDC|USD|EUR)(\.P)?$")
 _METADATA = ("sector", "industry", "pricescale", "minmov", "timezone")
 _DESCRIPTIVE = ("name", "description", "exchange", "type", "currency", "update_mode")
 COLUMNS = frozenset(
@@ -70,6 +75,15 @@ class _Columns(dict[str, list[Any]]):
         self._bars = bars
         self._lock = Lock()
 
+    def bars_of(self, first: int, last: int) -> dict[str, np.ndarray[Any, Any]]:
+        """Return some rows of the bars, as :func:`further_cells` takes them."""
+        rows = self._bars.slice(first, last - first + 1)
+        names = {"timestamp": "opened", **{name: name for name in _BAR_COLUMNS}}
+        found = {new: rows[name].to_numpy() for name, new in names.items()}
+        ones = np.ones(rows.num_rows)
+        has_splits = "split_ratio" in rows.column_names
+        return found | {"split_ratio": rows["split_ratio"].to_numpy() if has_splits else ones}
+
     def __missing__(self, name: str) -> list[Any]:
         if name not in _LATER:
             raise KeyError(name)
@@ -92,6 +106,8 @@ class Panel:
         Shape ``(rows,)``: when each bar closes, Unix s; ascending within an instrument.
     columns
         By name, a JSON value a row.
+    coins
+        What the market ``coin`` lists; no other market does.
     """
 
     def __init__(
@@ -99,14 +115,22 @@ class Panel:
         instruments: Iterable[Instrument],
         closes: np.ndarray[Any, np.dtype[np.int64]],
         columns: Mapping[str, list[Any]],
+        coins: Iterable[Instrument] = (),
     ) -> None:
         self._instruments = {instrument.symbol: instrument for instrument in instruments}
+        self._coins = {coin.symbol: coin for coin in coins}
         self._closes = closes
         self._columns = columns
         further = (each.about for each in self._instruments.values())
         self.columns = COLUMNS.union(columns, *further)
         """Every column that it serves; any other is an unknown field."""
-        self.markets = frozenset(each.market for each in self._instruments.values())
+        if isinstance(columns, _Columns):
+            self.columns |= asked_columns()
+        self._drawn: dict[tuple[str, int], dict[str, Any]] = {}
+        self._resampled: dict[tuple[int, int], dict[str, Any]] = {}
+        self.markets = frozenset(
+            each.market for each in (*self._instruments.values(), *self._coins.values())
+        )
         self.symbolsets: dict[str, Mapping[str, Sequence[tuple[float, float]]]] = {}
         """By name as ``SYML:SP;SPX`` and by symbol, when it is a member: from, until; Unix s."""
 
@@ -169,7 +193,8 @@ class Panel:
         columns["change"] = _changes(bars, instruments)
         columns = {name: [_integral(value) for value in cells] for name, cells in columns.items()}
         columns |= {"time": opens.tolist(), "last_bar_update_time": closes.tolist()}
-        return cls(instruments, closes, _Columns(columns, bars))
+        instruments, coins = _with_ids(instruments)
+        return cls(instruments, closes, _Columns(columns, bars), coins)
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]) -> Panel:
@@ -203,7 +228,7 @@ class Panel:
             for original in (originals[number % len(originals)],)
             for ticker in (f"S{number:06}",)
         )
-        return Panel(islice(aliases, count), self._closes, self._columns)
+        return Panel(islice(aliases, count), self._closes, self._columns, self._coins.values())
 
     def of_exchanges(self, exchanges: Collection[str]) -> Panel:
         """Return a panel of the symbols of some exchanges alone."""
@@ -226,7 +251,7 @@ class Panel:
             )
             for each in self._instruments.values()
         )
-        return Panel(instruments, self._closes, self._columns)
+        return Panel(instruments, self._closes, self._columns, self._coins.values())
 
     def kind(self, column: str) -> str:
         """Return a column's type as ``metainfo`` gives it."""
@@ -246,7 +271,7 @@ class Panel:
         """
         rows: dict[str, int] = {}
         found: dict[int, int] = {}
-        for each in self._instruments.values():
+        for each in (self._coins if market == COIN else self._instruments).values():
             if market is not None and each.market != market:
                 continue
             if each.first not in found:  # aliases share their original's bars
@@ -256,10 +281,51 @@ class Panel:
                 rows[each.symbol] = found[each.first]
         return rows
 
+    def drawn(self, columns: object) -> list[str]:
+        """Return those of some columns that are drawn from ranges: neither real nor computed."""
+        if not isinstance(columns, Iterable) or not isinstance(self._columns, _Columns):
+            return []
+        asked = (name for name in columns if isinstance(name, str))
+        own = COLUMNS.union(*(each.about for each in islice(self._instruments.values(), 1)))
+        return [
+            name for name in asked if name in self.columns and name not in own and is_drawn(name)
+        ]
+
     def values(self, symbol: str, row: int, columns: Iterable[str]) -> list[Any]:
         """Return a bar's JSON values."""
-        about = self._instruments[symbol].about
-        return [about[name] if name in about else self._columns[name][row] for name in columns]
+        each = self._instruments.get(symbol) or self._coins[symbol]
+        return [self._value(each, row, name) for name in columns]
+
+    def _value(self, instrument: Instrument, row: int, name: str) -> Any:
+        if name in instrument.about:
+            return instrument.about[name]
+        if name in COLUMNS or not isinstance(self._columns, _Columns):
+            return self._columns[name][row]
+        symbol, first, close = instrument.symbol, instrument.first, int(self._closes[row])
+        if is_drawn(name):
+            if (symbol, row) not in self._drawn:
+                price = float(self._columns["close"][row])
+                self._drawn[symbol, row] = drawn_cells(symbol, instrument.about, price, close)
+            return _integral(self._drawn[symbol, row].get(name))
+        if (first, row) not in self._resampled:  # aliases share their original's bars
+            bars = self._columns.bars_of(first, row)
+            self._resampled[first, row] = resampled_cells(symbol, bars, close)
+        return _integral(self._resampled[first, row].get(name))
+
+
+def _with_ids(instruments: Sequence[Instrument]) -> tuple[list[Instrument], list[Instrument]]:
+    """Return the instruments with the id of their coin where they are pairs, and the coins."""
+    found, coins = [], {}
+    for each in instruments:
+        base = _QUOTE.sub("", each.symbol.partition(":")[2])
+        is_pair = (each.market, each.about["type"]) == ("crypto", "spot")
+        id_ = f"XTVC{base}" if is_pair else None
+        found.append(replace(each, about={**each.about, "base_currency_id": id_}))
+        if is_pair and base not in coins:
+            about = {**found[-1].about, "name": f"{base}USD", "exchange": "CRYPTO"}
+            about |= {"currency": "USD", "description": base}
+            coins[base] = replace(each, symbol=f"CRYPTO:{base}USD", market=COIN, about=about)
+    return found, list(coins.values())
 
 
 def _market_of(symbol: str) -> str:
@@ -299,6 +365,6 @@ def _changes(bars: pa.Table, instruments: Iterable[Instrument]) -> list[float | 
     return [None if np.isnan(value) else float(value) for value in change]
 
 
-def _integral(value: float | None) -> float | int | None:
+def _integral(value: Any) -> Any:
     """Write whole numbers without a decimal point, as the scanner does."""
-    return int(value) if value is not None and value.is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -142,7 +142,9 @@ def serve(
         signal.signal(number, lambda *_: stop.set())
     with scanner:
         print(  # noqa: T201 - the one line that says where it is
-            f"replay scanner: TVFEAST_SCANNER_URL={scanner.url} ({len(panel.symbols)} symbols)",
+            f"replay scanner: TVFEAST_SCANNER_URL={scanner.url} ({len(panel.symbols)} symbols; "
+            f"{len(panel.drawn(panel.columns))} of {len(panel.columns)} columns are drawn from "
+            "recorded ranges: X-Replay-Drawn names them)",
             file=sys.stderr,
             flush=True,
         )
@@ -222,7 +224,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in _SPOILERS:
             _SPOILERS[fault](self)
         else:
-            self.send(status, body[: len(body) // 2] if fault == "truncated" else body)
+            drawn = scanner.panel.drawn(
+                question.get("columns") if isinstance(question, dict) else []
+            )
+            told = {"X_Replay_Drawn": ",".join(drawn)} if drawn else {}
+            self.send(status, body[: len(body) // 2] if fault == "truncated" else body, **told)
 
     def _question(self) -> Any:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

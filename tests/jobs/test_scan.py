@@ -212,10 +212,10 @@ def test_a_market_of_a_group_is_asked_by_itself_and_stops_no_other(
     paths = [path for path, _ in asked_for(scanner)]
     assert paths.count("/global/scan") == 1
 
-    declare(project, market='market="coin"')  # which this scanner does not have
+    declare(project, market='market="bonds"')  # which this scanner does not have
     project = Project(project.folder, project.lakehouse_at, project.scanner_url)
     flow = flow_data(project, replace(request, refresh=True))
-    assert 'no market "coin"' in flow["feature-ingest mine"].reason
+    assert 'no market "bonds"' in flow["feature-ingest mine"].reason
     for step in ("data-ingest", "meta-ingest"):
         assert flow[step].status is Status.DONE
 
@@ -243,7 +243,7 @@ def test_a_scan_is_made_once_and_what_it_raised_is_raised_for_each_of_its_tables
     project: Project, scanner: ReplayScanner
 ) -> None:
     close, rsi = project.catalog.pulse.scanned[3], project.catalog.pulse.scanned[4]
-    tables = [Table("one", (close,)), Table("two", (close, rsi)), Table("far", (rsi,), "coin")]
+    tables = [Table("one", (close,)), Table("two", (close, rsi)), Table("far", (rsi,), "bonds")]
     scans = Scans(project, ScanRequest(ASKED, scanner=QUICK), tables)
     with counted(scanner) as requests:
         one, two = scans.table("one"), scans.table("two")
@@ -253,7 +253,7 @@ def test_a_scan_is_made_once_and_what_it_raised_is_raised_for_each_of_its_tables
     ]
     with counted(scanner) as requests:
         for _ in range(2):
-            with pytest.raises(Exception, match='no market "coin"'):
+            with pytest.raises(Exception, match='no market "bonds"'):
                 scans.table("far")
         assert len(requests) == 1
 
@@ -262,7 +262,7 @@ def test_what_is_done_meanwhile_begins_with_a_scan_and_ends_before_its_rows_are_
     project: Project, scanner: ReplayScanner
 ) -> None:
     close, rsi = project.catalog.pulse.scanned[3], project.catalog.pulse.scanned[4]
-    tables = [Table("one", (close,)), Table("far", (rsi,), "coin")]
+    tables = [Table("one", (close,)), Table("far", (rsi,), "bonds")]
     done: list[bool] = []
 
     def work(waits: Callable[[], bool]) -> None:
@@ -273,7 +273,7 @@ def test_what_is_done_meanwhile_begins_with_a_scan_and_ends_before_its_rows_are_
     assert not done
     scans.table("one")
     assert done == [False]  # the answer was there by then
-    with pytest.raises(Exception, match='no market "coin"'):
+    with pytest.raises(Exception, match='no market "bonds"'):
         scans.table("far")
     assert done == [False] * 2
 
