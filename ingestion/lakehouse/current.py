@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.base.arrow import from_numpy, to_numpy, to_objects
+from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy, to_objects
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, WITHDRAWN, Dataset, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
@@ -62,7 +62,7 @@ def _current_of(
     also = ["created_timestamp", *(["source"] if dataset == OHLCV_1D else [])]
     wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
-        return arrow_schema(dataset).empty_table().select(names)
+        return empty_table(arrow_schema(dataset)).select(names)
     rows = current(pa.concat_tables([read(part, dataset, wanted) for part in parts]))
     if dataset == OHLCV_1D and not withdrawn:
         rows = standing(rows)
@@ -119,7 +119,7 @@ def read_current_of(
     columns, withdrawn
         As of :func:`read_current`.
     """
-    wanted = pa.array(symbols, pa.string())
+    wanted = strings(symbols)
 
     def read(part: Part, dataset: Dataset, names: list[str]) -> pa.Table:
         rows = read_part(part, dataset, names, unless=lambda file: not _may_have(file, symbols))

@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingestion.base.arrow import empty_table
 from ingestion.base.columns import read_columns, widened
 from ingestion.base.errors import CorruptPart
 from ingestion.base.parts import hash_of, part_name, part_number, part_numbers
@@ -194,7 +195,7 @@ def read_part(
     with _reading(part) as file:
         parquet = pq.ParquetFile(file)
         if unless(parquet.metadata):
-            return pa.schema([(column.name, column.type) for column in wanted]).empty_table()
+            return empty_table(pa.schema([(column.name, column.type) for column in wanted]))
         return read_columns(parquet, str(part), wanted, widened)
 
 
