@@ -68,7 +68,8 @@ def check_caches(project: Project, *, values: bool = True) -> CachesChecked:
     lakehouse = project.lakehouse
     files = [*cache_files(lakehouse), *cache_files(lakehouse, FOLDER)]
     damaged = [(file.key, f"{found}: {_ANEW}") for file in files if (found := file.damage())]
-    if not values or not files or damaged:
+    are_of_bars = any(file.name.startswith((FOLDER, FILE)) for file in files)
+    if not values or not are_of_bars or damaged:
         return CachesChecked(len(files), faults=tuple(damaged))
     parts = list_parts(lakehouse, OHLCV_1D)
     try:
