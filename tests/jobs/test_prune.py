@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from ingestion.base.errors import InputError, LakehouseLocked, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.cli.tracing import prune_text
+from ingestion.jobs.audit.cache_check import CachesChecked
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.prune import not_needed, prune
@@ -172,7 +173,7 @@ def answers(project: Project, at: datetime) -> dict[str, Any]:
 
     ask("status", lambda: status(project))
     report = check_lakehouse(project)
-    said["verify"] = plain(replace(report, receipts=0, runs=0, unread=0))
+    said["verify"] = plain(replace(report, receipts=0, runs=0, unread=0, caches=CachesChecked()))
     for symbol in (*SYMBOLS, "A:A"):
         for day in range(4):
             request = ExplainRequest(symbol, "RSI", at - day * DAY, online=False)
