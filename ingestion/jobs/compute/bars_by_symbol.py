@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ingestion.bars.arrays import close_seconds
 from ingestion.base.instants import DAY, day_of_date
+from ingestion.base.spill import stable_order
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     CacheFile,
@@ -154,7 +155,7 @@ class BarsBySymbol:
         rank = np.empty(len(by_name), dtype=np.int32)
         rank[by_name.to_numpy()] = np.arange(len(by_name), dtype=np.int32)
         number = rank[encoded.indices.to_numpy()]
-        order = np.argsort(number, kind="stable")
+        order = stable_order(number)
         starts = np.append(0, np.cumsum(np.bincount(number, minlength=len(by_name))))
         code, shared = _coded(rows.select(_SHARED))
         code = code[order]
