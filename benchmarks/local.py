@@ -40,9 +40,9 @@ import pyarrow.parquet as pq
 from benchmarks.bars import cut, generate, write_panel
 from benchmarks.local_peers import COLUMNS, ENGINES
 from ingestion.catalog import OHLCV_1D
-from ingestion.formulas import SHIPPED
 from ingestion.formulas.evaluation import evaluate
 from ingestion.formulas.panel import read_panel
+from ingestion.jobs.compute.definitions import computed_formulas
 from ingestion.jobs.compute.transpose import BAR_COLUMNS
 from ingestion.lakehouse import LocalDisk, append_parts, list_parts, read_metadata, read_part
 from ingestion.lakehouse.caches import CACHES
@@ -110,10 +110,11 @@ def arithmetic(lakehouse: Path) -> None:
         rows = read_part(part, OHLCV_1D, BAR_COLUMNS)
         several.append(rows.filter(pc.is_in(rows["symbol"], value_set=names)))
     panel = read_panel(pa.concat_tables(several))
+    formulas = computed_formulas(Project.from_environment())
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(round(total / len(panel.timestamp))):
         for _, block, _ in panel.blocks():
-            for _ in evaluate(block, SHIPPED.values()):
+            for _ in evaluate(block, formulas):
                 pass
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -40,7 +40,7 @@ class Carry:
     def __init__(self, lengths: NDArray[np.int64], kept: Sequence[Matrix] | None = None) -> None:
         self.after: list[Matrix] = []
         """By call, shape (any, symbols): what the next bars will ask for."""
-        self._lengths, self._kept = lengths, kept
+        self.lengths, self._kept = lengths, kept
         self._known: dict[int, tuple[ref[Matrix], int]] = {}
 
     @property
@@ -79,18 +79,13 @@ class Carry:
                 raise OtherReads
             kept = self._kept[at]
         if len(self.after[at]) < reach:
-            self.after[at] = last_rows(kept, x, self._lengths, reach)
+            self.after[at] = last_rows(kept, x, self.lengths, reach)
         return None if kept is None else kept[len(kept) - reach :]
 
     def last(self, x: Matrix, default: Matrix) -> Matrix:
         """Return each symbol's last row of a series, shape (symbols,); a default without bars."""
-        at = np.maximum(self._lengths - 1, 0)[None]
-        return np.where(self._lengths > 0, np.take_along_axis(x, at, axis=0)[0], default)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """How many bars of each symbol the computation is of."""
-        return self._lengths
+        at = np.maximum(self.lengths - 1, 0)[None]
+        return np.where(self.lengths > 0, np.take_along_axis(x, at, axis=0)[0], default)
 
 
 IN_FORCE: ContextVar[Carry | None] = ContextVar("carry", default=None)
