@@ -72,6 +72,11 @@ def test_a_set_of_symbols_is_read(repository: Path):
     assert (universe.max_age, universe.meaning) == (timedelta(hours=36), "the 500")
 
 
+def test_a_byte_order_mark_is_no_fault(repository: Path):
+    declare(repository, '\ufeffsymbolset = "SYML:SP;SPX"\n')
+    assert only(repository).name == "mine"
+
+
 def test_a_file_of_symbols_lies_beside_its_universe(repository: Path):
     path = declare(repository, 'symbols = "lists/mine.json"\n')
     assert only(repository).source == path.parent / "lists" / "mine.json"
@@ -148,6 +153,7 @@ def filtered(condition: str) -> str:
             r"line 3: .* the column 'closed' in the market america",
         ),
         (in_scan("filter = {left = 'close'}"), r"line 3: filter is a list of tables"),
+        (in_scan("[scan.filter]\nleft = 'close'"), r"line 3: filter is a list of tables"),
         (filtered("operation = 'empty'"), r"line 3: a condition has no left"),
         (filtered("left = 'close'"), r"line 3: a condition has no operation"),
         (filtered("left = 'close', op = 'less'"), r"line 3: a condition has no key 'op'"),

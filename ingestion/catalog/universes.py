@@ -193,7 +193,7 @@ class _File:
     def __init__(self, path: Path, own_columns: Collection[str]) -> None:
         self._path, self._own = path, own_columns
         try:
-            self._text = path.read_bytes().decode("utf-8")
+            self._text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise self._error(f"it cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:
@@ -346,11 +346,11 @@ class _File:
 
     def _line_of(self, word: str) -> int | None:
         """Return the first line that has a word: the parser does not say where it found it."""
+        lines = [line.partition("#")[0] for line in self._text.splitlines()]
         whole = re.compile(rf"(?<![\w.|]){re.escape(word)}(?![\w.|])")
-        for number, line in enumerate(self._text.splitlines(), start=1):
-            if whole.search(line.partition("#")[0]):
-                return number
-        return None
+        numbers = [number for number, line in enumerate(lines, start=1) if whole.search(line)]
+        numbers += [number for number, line in enumerate(lines, start=1) if word in line]
+        return next(iter(numbers), None)
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
