@@ -46,6 +46,7 @@ def snapshot(settings: Project, instant: datetime) -> set[str]:
 def test_a_flow_fetches_the_members_and_records_them(settings: Project, scanner: ReplayScanner):
     result = flow(settings)
     members = set(scanner.panel.symbols[:12])
+    assert result.error is None
     assert result.steps[0].name == "universe"
     assert result["universe"].status is Status.DONE
     assert snapshot(settings, MONDAY) == members
