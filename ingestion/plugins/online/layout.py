@@ -193,16 +193,19 @@ class Layout:
         data = np.ascontiguousarray(matrix[:, places].T)
         floats = data.view(np.float64)
         return {
-            name: Values(value_type, (floats if is_float(value_type) else data)[at], valid[at])
-            for at, (name, value_type) in enumerate(types)
+            name: Values(value_type, (floats if as_float else data)[at], valid[at])
+            for at, (name, value_type, as_float) in enumerate(types)
         }
 
     @lru_cache(maxsize=64)  # noqa: B019 - layouts are few, and kept by their texts
-    def _places(self, names: tuple[str, ...]) -> tuple[Array, Array, Array, list[tuple[str, str]]]:
+    def _places(
+        self, names: tuple[str, ...]
+    ) -> tuple[Array, Array, Array, list[tuple[str, str, bool]]]:
         """Return of features the place of the word, the word and the place of the bit, the type."""
         places = np.array([self.words[name] for name in names])
         bits = len(self.words) + places // _BITS
-        return places, bits, places % _BITS, [(name, self.type_of[name]) for name in names]
+        types = [(name, self.type_of[name], is_float(self.type_of[name])) for name in names]
+        return places, bits, places % _BITS, types
 
 
 @lru_cache(maxsize=256)
