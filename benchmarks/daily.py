@@ -51,8 +51,6 @@ project = Project.from_environment()
 project.catalog, project.formulas
 print("{}")
 """
-_JUDGING = f"import great_expectations{_IMPORTS}"
-"""Great Expectations judges the day that will be served; old rows have no need of it."""
 _FLOOR = """
 import sys
 from pathlib import Path
@@ -139,11 +137,9 @@ def _features(figures: Figures, lakehouse: Path, new: Part) -> None:
     figures.add("backfill of all", whole)
     append_part(LocalDisk(lakehouse), OHLCV_1D, read_part(new, OHLCV_1D), new_run_id())
     _evening(new)
-    judging, _ = measure("-c", _JUDGING, lakehouse=lakehouse)
     imports, _ = measure("-c", _IMPORTS, lakehouse=lakehouse)
-    figures.add("imports, with Great Expectations", judging)
-    figures.add("imports, without it", imports)
-    figures.add(_NEW, _beyond(judging, *_LOCAL, lakehouse=lakehouse))
+    figures.add("imports", imports)
+    figures.add(_NEW, _beyond(imports, *_LOCAL, lakehouse=lakehouse))
     out = lakehouse.with_name("floor")
     cost, extra = measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
     least = Cost(cost.wall - extra["wall"], cost.cpu - extra["cpu"], cost.peak_mb)
@@ -151,7 +147,7 @@ def _features(figures: Figures, lakehouse: Path, new: Part) -> None:
     restate(lakehouse)
     figures.add(_RESTATE, _beyond(imports, *_LOCAL, lakehouse=lakehouse))
     shutil.rmtree(lakehouse / GROUP.storage / f"date={new.date}")
-    full = _beyond(judging, *_backfill(str(new.date), str(new.date)), lakehouse=lakehouse)
+    full = _beyond(imports, *_backfill(str(new.date), str(new.date)), lakehouse=lakehouse)
     figures.add("… the new day from all bars *", full)
 
 

@@ -6,6 +6,7 @@ else now; the second restates nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -25,9 +26,11 @@ from ingestion.lakehouse.parts import Part, read_metadata, read_schema
 Key = tuple[str, int]
 """``symbol`` and ``timestamp``."""
 _NOT_COMPARED = ("timestamp", "symbol", "event_timestamp", "created_timestamp")
+_KEY = ("symbol", "timestamp")
 _BYTES_A_VALUE = 9
 """Of a compressed double, until a part of the group says more."""
 _MOST_MEASURED = 20
+_LIKELY = 2
 _FEW = 1_000
 """Symbols that are looked for in each part, before the parts are put together."""
 
@@ -42,6 +45,8 @@ class Changes:
     computes something else now."""
     newest: datetime | None
     """When the newest of the stored rows was created; None if there is none."""
+    likely: tuple[str, ...] = ()
+    """The columns that differ in most of the rows, where any does."""
 
     def of_date(self, day: date) -> Changes:
         """Return what is of a date."""
@@ -61,6 +66,7 @@ def changes_of(
     new: pa.Table,
     stored: list[Part],
     changed_formulas: AbstractSet[str] = frozenset(),
+    likely: Sequence[str] = (),
 ) -> Changes:
     """Return the rows of some dates that are not stored yet, or differ in any bit that shows.
 
@@ -68,15 +74,22 @@ def changes_of(
     ----------
     stored
         The parts of these dates.
+    likely
+        That of earlier dates: where one of these columns differs, for all rows of a date, the
+        others are not read.
     """
     if not stored:
         return Changes(new, frozenset(), None)
-    symbols = pc.unique(new["symbol"])
+    symbols, newest, is_likely = pc.unique(new["symbol"]), None, False
     if len(symbols) < _FEW:
-        old = read_current_of(stored, group, sorted(symbols.to_pylist()))
+        few = sorted(symbols.to_pylist())
+        if likely and not any(column.retired for column in group.columns):
+            parts, (stored, newest) = stored, _undecided(group, new, stored, few, likely)
+            is_likely = len(stored) < len(parts)
+        old = read_current_of(stored, group, few)
     else:
         old = read_current(stored, group)
-    newest = pc.max(old["created_timestamp"]).as_py()
+    newest = max(filter(None, (newest, pc.max(old["created_timestamp"]).as_py())), default=None)
     if new.num_rows < old.num_rows:
         # To make keys takes longer than to look for symbols.
         old = old.filter(pc.is_in(old["symbol"], value_set=symbols))
@@ -85,7 +98,7 @@ def changes_of(
     is_new = places < 0
     changed, redefined = is_new.copy(), np.zeros(len(is_new), dtype=bool)
     old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
-    older = _Older(group, stored, old)
+    older, counts = _Older(group, stored, old), Counter[str]()
     for name in _compared(group):
         a, b = new[name].combine_chunks(), old[name].combine_chunks()
         same = pc.fill_null(pc.equal(a, b), False)
@@ -97,10 +110,36 @@ def changes_of(
             defined = older.than(name, differs & b.is_null().to_numpy(zero_copy_only=False))
         redefined |= defined
         changed |= differs & ~defined
+        counts[name] = int((differs & ~defined).sum())
     redefined &= ~changed
     new = _with_retired(group, new, old, is_new)
     keys = frozenset(row_keys(new.filter(pa.array(redefined))))
-    return Changes(new.filter(pa.array(changed | redefined)), keys, newest)
+    if not is_likely:
+        likely = [name for name, count in counts.most_common(_LIKELY) if count]
+    return Changes(new.filter(pa.array(changed | redefined)), keys, newest, tuple(likely))
+
+
+def _undecided(
+    group: FeatureGroup,
+    new: pa.Table,
+    stored: list[Part],
+    symbols: list[str],
+    likely: Sequence[str],
+) -> tuple[list[Part], datetime | None]:
+    """Return the parts of dates with a row that may not differ, and what else is known of all."""
+    old = read_current_of(stored, group, symbols, [*_KEY, "created_timestamp", *likely])
+    position = {key: i for i, key in enumerate(row_keys(old))}
+    places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
+    differs = np.zeros(len(places), dtype=bool)
+    if old.num_rows:
+        beside = old.take(pa.array(np.maximum(places, 0)))
+        for name in likely:
+            other = pc.not_equal(new[name], beside[name])  # null where one of them is
+            differs |= pc.fill_null(other, False).to_numpy()
+    undecided = new.filter(pa.array(~(differs & (places >= 0))))["event_timestamp"]
+    dates = {each.date() for each in undecided.to_pylist()}
+    newest: datetime | None = pc.max(old["created_timestamp"]).as_py()
+    return [part for part in stored if part.date in dates], newest
 
 
 def _with_retired(

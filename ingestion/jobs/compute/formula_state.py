@@ -11,7 +11,7 @@ not know the new bars, and the next run computes them again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -68,26 +68,41 @@ class StateUse:
 
 
 class Seen:
-    """The parts that are there of bars, of what is said of missing ones, and of computed rows."""
+    """The parts that are there of bars, of what is said of missing ones, and of computed rows.
 
-    def __init__(self, of: dict[str, SeenParts]) -> None:
-        self.of = of
+    Attributes
+    ----------
+    of
+        By dataset.
+    bars
+        The parts of bars, oldest first, if they were looked at.
+    """
+
+    def __init__(self, of: dict[str, SeenParts], bars: Sequence[Part] = ()) -> None:
+        self.of, self.bars = of, list(bars)
 
     @classmethod
     def look(cls, project: Project, before: Seen | None = None) -> Seen:
         """Look at them; the footers of those that were seen before are not read."""
         known = before.of if before else {}
-        found = {}
+        found, listed = {}, {}
         for each in (OHLCV_1D, *_SAID, *project.catalog.computed):
-            parts = list_parts(project.lakehouse, each)
-            found[each.name] = SeenParts.look(parts, known.get(each.name))
-        return cls(found)
+            listed[each] = list_parts(project.lakehouse, each)
+            found[each.name] = SeenParts.look(listed[each], known.get(each.name))
+        return cls(found, listed[OHLCV_1D])
 
-    def new_bars(self, project: Project, before: Seen) -> list[Part]:
+    def with_rows(self, project: Project) -> Seen:
+        """Return the same with the computed rows that are there now."""
+        now = {
+            each.name: SeenParts.look(list_parts(project.lakehouse, each), self.of[each.name])
+            for each in project.catalog.computed
+        }
+        return Seen(self.of | now, self.bars)
+
+    def new_bars(self, before: Seen) -> list[Part]:
         """Return the parts of bars with rows that were not seen before."""
         now, old = self.of[OHLCV_1D.name], before.of[OHLCV_1D.name]
-        parts = list_parts(project.lakehouse, OHLCV_1D)
-        return [part for part in parts if now.is_new(part, old)]
+        return [part for part in self.bars if now.is_new(part, old)]
 
     def says_more(self, before: Seen) -> bool:
         """Return whether more is said of missing bars and accepted holes."""
@@ -277,14 +292,12 @@ class StateWriter:
             The first date of ``attendance``.
         """
         self._flush()
-        now = Seen.look(project, seen)
-        computed = {each.name: now.of[each.name] for each in project.catalog.computed}
         head = Head(
             run_id=run_id,
             marks=self._plan.marks,
             whole=sorted(self._plan.whole),
             sizes=list(self._sizes),
-            seen=Seen(seen.of | computed),
+            seen=seen.with_rows(project),
             holes=holes,
             first=first,
             calendars=attendance.calendars(),

@@ -47,7 +47,7 @@ from ingestion.jobs.compute.transpose import (
     spill_by_month,
     spill_by_symbol,
 )
-from ingestion.lakehouse import Part, arrow_schema, current, list_parts, read_unseen
+from ingestion.lakehouse import Part, arrow_schema, current, read_unseen
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
@@ -82,10 +82,10 @@ def compute_further(
     _check_formulas(plan, head.marks)
     seen = Seen.look(project, head.seen)
     seen.check(head.seen)
-    parts = seen.new_bars(project, head.seen)
+    parts = seen.new_bars(head.seen)
     if not parts and not seen.says_more(head.seen):
         return None
-    everything = list_parts(lakehouse, OHLCV_1D)
+    everything = seen.bars
     if everything[0].date < head.first:
         raise Unfit("there are bars from before its first date", everything[0].date)
 

@@ -105,6 +105,7 @@ class _Group:
         self._changed_formulas, self._reports = changed, reports
         self._began = clock.now()
         self._stored = by_date(list_parts(project.lakehouse, group))
+        self._likely: tuple[str, ...] = ()
 
     def counts(self) -> GroupRows:
         """Return how many rows it was so far."""
@@ -135,7 +136,8 @@ class _Group:
         """Return what is to be written of the rows of some dates."""
         stored = [part for day in days for part in self._stored.get(day, [])]
         new = pa.concat_tables(days.values())
-        changes = changes_of(self._group, new, stored, self._changed_formulas)
+        changes = changes_of(self._group, new, stored, self._changed_formulas, self._likely)
+        self._likely = changes.likely
         self.dates += len(days)
         self.rows_unchanged += new.num_rows - changes.rows.num_rows
         if len(days) == 1:
