@@ -50,10 +50,9 @@ def test_rows_are_the_same_whichever_columns_are_read_first(
             wanted.defined,
             wanted.newest,
         )
+        beside = zip(new.to_pylist(), whole.to_pylist(), strict=True)
         expected = [
-            row
-            for place, (row, old) in enumerate(zip(*map(pa.Table.to_pylist, (new, whole)), strict=True))
-            if place >= 3 * days or row != old
+            row for place, (row, old) in enumerate(beside) if place >= 3 * days or row != old
         ]
         assert found.rows.to_pylist() == expected
 
