@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import strategies as st
 
+from ingestion.cli.commands import cli
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, local_disk, run_ids
 from ingestion.project import Project
 from ingestion.runs import records
@@ -200,6 +204,21 @@ def test_a_byte_that_a_disk_changed_by_itself_is_found_by_reading_all_and_then_n
     assert all(folder.is_sound for folder in read(project).folders)
     assert not all(folder.is_sound for folder in read(project, anew=True).folders)
     assert not all(folder.is_sound for folder in read(project).folders)
+
+
+def test_the_command_says_how_many_runs_it_did_not_read_and_reads_them_with_all(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(project.folder / "workspace")))
+    monkeypatch.setenv("TVFEAST_LAKEHOUSE", str(project.lakehouse_at))
+    read(project)
+    again = CliRunner().invoke(cli, ["verify"])
+    assert (again.exit_code, again.output.count("\n")) == (0, 1), again.output
+    assert "3 runs as an earlier check has left them, not read again (--all)" in again.output
+    anew = CliRunner().invoke(cli, ["verify", "--all", "--json"])
+    assert (anew.exit_code, json.loads(anew.output)["unread"]) == (0, 0)
+    refused = CliRunner().invoke(cli, ["verify", "--all", "--online"])
+    assert refused.exit_code != 0
 
 
 def test_a_run_that_writes_is_read_each_time(project: Project):

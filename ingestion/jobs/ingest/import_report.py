@@ -72,6 +72,10 @@ MAX_REFUSED = 0.05
 """Share of files, and of rows, beyond whose refusal an import does not end with exit code 0."""
 
 
+def _sum_of(count: str) -> property:
+    return property(lambda result: sum(getattr(each, count) for each in result.files))
+
+
 @dataclass
 class ImportResult:
     """What became of an import, added up piece by piece."""
@@ -154,32 +158,10 @@ class ImportResult:
                 return f"{refused:,} of {of:,} {what} were refused; the others are written"
         return None
 
-    @property
-    def read(self) -> int:
-        """Rows in all files."""
-        return sum(counts.read for counts in self.files)
-
-    @property
-    def accepted(self) -> int:
-        """Rows that are in the lakehouse now."""
-        return sum(counts.accepted for counts in self.files)
-
-    @property
-    def refused(self) -> int:
-        """Rows that are not, for a reason."""
-        return sum(counts.refused for counts in self.files)
-
-    @property
-    def held(self) -> int:
-        """Rows that wait until somebody says whether there was a split."""
-        return sum(counts.held for counts in self.files)
-
-    @property
-    def written(self) -> int:
-        """Rows that this run added."""
-        return sum(counts.written for counts in self.files)
-
-    @property
-    def unchanged(self) -> int:
-        """Rows that the lakehouse already had."""
-        return sum(counts.unchanged for counts in self.files)
+    # Each count of a file, added up over all files.
+    read = _sum_of("read")
+    accepted = _sum_of("accepted")
+    refused = _sum_of("refused")
+    held = _sum_of("held")
+    written = _sum_of("written")
+    unchanged = _sum_of("unchanged")
