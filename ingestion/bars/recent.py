@@ -7,19 +7,28 @@ from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.source import of_each_source
 from ingestion.base.arrow import to_numpy
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
-from ingestion.lakehouse import Lakehouse, by_date, list_parts, read_part, without_withdrawn
+from ingestion.lakehouse import (
+    Lakehouse,
+    Part,
+    by_date,
+    is_withdrawn,
+    list_parts,
+    read_part,
+    without_withdrawn,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_COLUMNS = ["symbol", "timestamp", "event_timestamp", "created_timestamp", "source"]
+_COLUMNS = ["symbol", "event_timestamp", "created_timestamp", "source"]
 
 
 class BarsOfDay(NamedTuple):
@@ -60,9 +69,9 @@ class RecentBars:
             for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first)).items():
                 if day > last:
                     break
-                rows = without_withdrawn(
-                    pa.concat_tables([read_part(part, OHLCV_1D, _COLUMNS) for part in parts])
-                )
+                rows = _read(parts, _COLUMNS)
+                if pc.any(is_withdrawn(rows)).as_py():  # seldom, and it takes another column
+                    rows = without_withdrawn(_read(parts, [*_COLUMNS, "timestamp"]))
                 days.append(
                     BarsOfDay(
                         day,
@@ -75,3 +84,7 @@ class RecentBars:
             return cls(symbols.names, days)
 
         return reading_again(read)
+
+
+def _read(parts: list[Part], columns: list[str]) -> pa.Table:
+    return pa.concat_tables([read_part(part, OHLCV_1D, columns) for part in parts])

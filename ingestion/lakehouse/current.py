@@ -173,13 +173,22 @@ def newest_between(lakehouse: Lakehouse, dataset: Dataset, first: int, last: int
 
     def look() -> dict[str, int]:
         newest: dict[str, int] = {}
-        for part in list_parts(lakehouse, dataset, utc_date(first)):
+        later: tuple[date, pa.ChunkedArray] | None = None
+        for part in reversed(list_parts(lakehouse, dataset, utc_date(first))):
             if part.date > utc_date(last):
-                break
-            rows = read_part(part, dataset, ["symbol", "timestamp"]).to_pydict()
-            for symbol, timestamp in zip(*rows.values(), strict=True):
-                if first <= timestamp <= last:
-                    newest[symbol] = max(timestamp, newest.get(symbol, timestamp))
+                continue
+            rows = read_part(part, dataset, ["symbol", "timestamp"])
+            if later and part.date < later[0] and rows["symbol"].equals(later[1]):
+                continue  # as most dates have: each symbol has a later row
+            times = to_numpy(rows["timestamp"])
+            inside = (times >= first) & (times <= last)
+            if inside.all():
+                later = part.date, rows["symbol"]
+            else:
+                rows = rows.filter(from_numpy(inside))
+            for symbol, timestamp in zip(*rows.to_pydict().values(), strict=True):
+                if newest.get(symbol, timestamp) <= timestamp:
+                    newest[symbol] = timestamp
         return newest
 
     return reading_again(look)
