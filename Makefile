@@ -161,6 +161,14 @@ status: setup ## Tell how fresh and complete everything is; fails past a limit
 accept-hole: setup ## Accept that a market has no bars of a session (ARGS="MARKET SESSION --reason TEXT")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: fetch-bars
+fetch-bars: setup ## Fetch daily bars of a source (ARGS="--source NAME --candidates FILE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: universe
+universe: setup ## Import or show who was in a universe (ARGS="import FILE --name NAME", "show NAME --as-of D")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: compact
 compact: setup ## Merge the parts of dates that are over (ARGS="--before DATE")
 	$(BIN)/tvfeast $@ $(ARGS)
