@@ -99,20 +99,33 @@ def pit_arrow(folder: Path, rows: int) -> Callable[[], Any]:
     return _pit(folder, "ours", rows, arrow=True)
 
 
+@case("pit frame")
+def pit_frame(folder: Path, rows: int) -> Callable[[], Any]:
+    """Join entity rows of a pandas frame, and take the answer as one, on our store."""
+    return _pit(folder, "ours", rows, frame=True)
+
+
 @case("pit stock")
 def pit_stock(folder: Path, rows: int) -> Callable[[], Any]:
     """Join through Feast's public interface, on its DuckDB store."""
     return _pit(folder, "stock", rows)
 
 
-def _pit(folder: Path, stores: str, rows: int, *, arrow: bool = False) -> Callable[[], Any]:
+def _pit(
+    folder: Path, stores: str, rows: int, *, arrow: bool = False, frame: bool = False
+) -> Callable[[], Any]:
     span = Span(folder)
     store, asked = open_store(folder / stores), span.questions(rows)
     if arrow:
         asked = pa.Table.from_pandas(asked, preserve_index=False)
     wanted = [f"panel:{name}" for name in FEATURES]
     store._get_provider()  # what Feast imports when it is first asked
-    return lambda: store.get_historical_features(asked, wanted).to_arrow()
+
+    def join() -> Any:
+        job = store.get_historical_features(asked, wanted)
+        return job.to_df() if frame else job.to_arrow()
+
+    return join
 
 
 @case("pit bare duckdb")

@@ -1,9 +1,10 @@
 """The point-in-time join as its questions become more: ``make bench-join``.
 
 Random questions × 14 features about 10,000 symbols × 1,000 days, one file per day, no TTL. The
-entity rows come as an Arrow table or as a pandas frame, the answer is taken as Arrow. The floor
-reads the columns of the same files into one Arrow table. Every case runs in a process of its own,
-in turn with the others; medians. Memory is the peak of a process beyond imports and entity rows.
+entity rows come as an Arrow table or as a pandas frame, the answer is taken as Arrow or as a frame.
+The floor reads the columns of the same files into one Arrow table. Every case runs in a process of
+its own, in turn with the others; medians. Memory is the peak of a process beyond imports and entity
+rows; "answer" is its features alone.
 """
 
 from __future__ import annotations
@@ -16,24 +17,31 @@ from pathlib import Path
 from benchmarks.feast import measure
 from benchmarks.feast_data import FEATURES, OURS, make_repository, write_panel
 
-_CASES = {"ours": "pit arrow", "pandas in": "pit ours", "floor": "pit floor"}
+_CASES = {
+    "ours": "pit arrow",
+    "pandas in": "pit ours",
+    "pandas in and out": "pit frame",
+    "floor": "pit floor",
+}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeat", type=int, default=3, help="runs of each case")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the days and questions")
+    parser.add_argument("--days", type=int, default=1_000, help="files of 10,000 rows")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000], help="questions"
+    )
     arguments = parser.parse_args()
-    scale = 10 if arguments.quick else 1
-    days = 1_000 // scale
+    days = arguments.days
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_panel(folder / "panel", 10_000, days)
         span = {"first": 0, "last": days - 1, "ttl_days": None}
         (folder / "span.json").write_text(json.dumps(span))
         make_repository(folder / "ours", folder / "panel", OURS, None)
-        for rows in (1_000_000 // scale, 3_000_000 // scale, 10_000_000 // scale):
+        for rows in arguments.rows:
             costs = measure(_CASES, folder, rows, arguments.repeat)
             answer = rows * len(FEATURES) * (8 + 1 / 8) / 2**20
             print(f"\n{rows:,} × {len(FEATURES)} from {days:,} days of 10,000 symbols")
@@ -46,7 +54,7 @@ def main() -> None:
                     f" {rows / cost.seconds / 1e6:.2f} million rows/s"
                 )
                 print(
-                    f"  {who:10} {cost.seconds:8.2f} s {cost.cpu:8.2f} CPU s"
+                    f"  {who:17} {cost.seconds:8.2f} s {cost.cpu:8.2f} CPU s"
                     f" {cost.peak_mb:7,.0f} MB   {told if who != 'floor' else ''}",
                     flush=True,
                 )
