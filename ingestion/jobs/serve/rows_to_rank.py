@@ -72,14 +72,13 @@ def served_rows(
         served = _read_own_store(project, *own, group, symbols, asked, at)
     seconds, _ = served[next(each for each in asked if each.view == group.name)]
     others = {each.view: each for each in asked if each.view != group.name}
+    columns = [_fresh(project.catalog, served[each], group, each, at) for each in wanted.references]
+    cells = list(zip(*columns, strict=True))
     rows = {
         symbol: Row(
             datetime.fromtimestamp(seconds[i], UTC),
             _utc(served[bar][1][i]) if is_bar_served else None,
-            {
-                label: _fresh(project.catalog, served[each], group, each, i, at)
-                for label, each in wanted.by_label.items()
-            },
+            dict(zip(wanted.labels, cells[i], strict=True)),
             others={
                 name: _known_at(project.catalog.group(name), served[each][0][i], at)
                 for name, each in others.items()
@@ -171,18 +170,19 @@ def _fresh(
     served: tuple[list[int], list[Any]],
     group: FeatureGroup,
     each: Reference,
-    i: int,
     at: datetime,
-) -> Any:
-    """Return a value of the other views only inside their TTL, which Feast's own store may ignore.
+) -> list[Any]:
+    """Return values of the other views only inside their TTL, which Feast's own store may ignore.
 
     The age of the ranked group's row is judged, and counted, with that row.
     """
     seconds, values = served
     if each.view == group.name:
-        return values[i]
-    known_at = datetime.fromtimestamp(seconds[i], UTC)
-    return values[i] if at - known_at <= catalog.group(each.view).ttl else None
+        return values
+    oldest = (at - catalog.group(each.view).ttl).timestamp()
+    return [
+        value if second >= oldest else None for second, value in zip(seconds, values, strict=True)
+    ]
 
 
 def _known_at(group: FeatureGroup, seconds: int, at: datetime) -> datetime | None:

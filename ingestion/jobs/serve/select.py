@@ -260,11 +260,11 @@ def _judge(
     longest = request.max_bar_age + frame_length(frame)
     if row.bar_open is not None and at - row.bar_open > longest:
         return "stale_bar", None
-    opened = None if row.bar_open is None else int(row.bar_open.timestamp())
-    known_at = int(row.known_at.timestamp())
-    state = bar_state_in(frame, symbol, opened, known_at, feeds.delay(symbol, known_at))
-    if group.source.of_closed_bars:
-        state = BarState.CLOSED
+    state = BarState.CLOSED
+    if not group.source.of_closed_bars:
+        opened = None if row.bar_open is None else int(row.bar_open.timestamp())
+        known_at = int(row.known_at.timestamp())
+        state = bar_state_in(frame, symbol, opened, known_at, feeds.delay(symbol, known_at))
     if request.closed_only and state is not BarState.CLOSED:
         return "open_bar" if state is BarState.OPEN else "unsure_bar", None
     if row.features[by] is None:
