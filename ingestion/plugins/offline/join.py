@@ -171,15 +171,15 @@ class AsOfJoin:
         self._waiting, self._waiting_rows = [], 0
 
         def ask(begin: int) -> tuple[Compact, int]:
-            block = self._open[begin : begin + _BLOCK]
-            instant = self._instant[block]
+            block = self._open[begin : begin + _BLOCK].astype(np.int64)
+            instant = self._instant.take(block)  # takes half the time of indexing
             if lookup is not None:
                 asked, then = _where(instant >= oldest, block, instant)
-                row = lookup.find(self._key[asked].astype(np.int64), then)
+                row = lookup.find(self._key.take(asked).astype(np.int64), then)
                 asked, row = _where(row >= 0, asked, row)
                 self._keep_better(asked, lookup.rows, row)
             still, then = _where(self._may_improve(block, instant, newest_to_come), block, instant)
-            return still, int(then.max(initial=NEVER))
+            return compact(still), int(then.max(initial=NEVER))
 
         asked = list(in_threads(ask, range(0, len(self._open), _BLOCK)))
         self._open = np.concatenate([self._open[:0], *(still for still, _ in asked)])
@@ -205,9 +205,9 @@ class AsOfJoin:
             known &= (rows.created != NEVER) & (rows.created <= self._latest)
         return rows if known.all() else rows.where(known)
 
-    def _keep_better(self, question: Compact, rows: Rows, row: Compact) -> None:
+    def _keep_better(self, question: Integers, rows: Rows, row: Compact) -> None:
         """Give each question its row, unless it has a better one."""
-        event, kept = rows.event[row], self._event[question]
+        event, kept = rows.event.take(row), self._event.take(question)
         better = event > kept
         tied = np.flatnonzero(event == kept)
         if len(tied):
@@ -218,14 +218,14 @@ class AsOfJoin:
         if not better.all():
             question, row, event = question[better], row[better], event[better]
         self._event[question] = event
-        self._created[question] = rows.created[row]
-        self._number[question] = rows.number[row]
+        self._created[question] = rows.created.take(row)
+        self._number[question] = rows.number.take(row)
 
     def _may_improve(
-        self, question: Compact, instant: Integers, newest_to_come: int
+        self, question: Integers, instant: Integers, newest_to_come: int
     ) -> NDArray[np.bool_]:
         """Return for which questions a row to come may be an answer."""
-        return self._reach(instant, newest_to_come) & (self._event[question] <= newest_to_come)
+        return self._reach(instant, newest_to_come) & (self._event.take(question) <= newest_to_come)
 
     def _reach(self, instant: Integers, event: int | Integers) -> NDArray[np.bool_]:
         """Return which instants are at most the TTL after an event."""

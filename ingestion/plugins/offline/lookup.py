@@ -101,9 +101,9 @@ class Days:
     def find(self, key: Integers, instant: Integers) -> Compact:
         """Look in the day that had begun, and then in the one before."""
         place = np.searchsorted(self._begin, instant, side="right") * self._keys + key
-        row: Compact = self._table[place]
+        row: Compact = self._table.take(place)
         # Its row may have come later that day: the day before has what was known then.
-        early = np.flatnonzero((row >= 0) & (self.rows.event[row] > instant))
+        early = np.flatnonzero((row >= 0) & (self.rows.event.take(row) > instant))
         row[early] = self._table[place[early] - self._keys]
         return row
 
