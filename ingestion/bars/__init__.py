@@ -6,55 +6,43 @@ refused.
 
 The way of an import, from file to lakehouse:
 
-``layout``          where a file's rows begin, and its columns by role
+``layout``          where a file's rows begin, and these as columns by position
 ``reading``         a file's rows, as columns by role, some at a time
 ``bar_reader``      each row placed in its session, and judged by itself
-``regrouping``      all bars by symbol, and then by date
+``arrays``          bars as arrays, how they are found, and regrouped by symbol and by date
 ``judging``         all bars of a symbol together: one per session, as traded
 ``writing``         what is new, or differs from the stored bars, is appended
 
 A bar source in place of files:
 
-``asking``          one request after the other, with pauses, and again where that may help
-``answers``         what it yields, as rows that files might have
+``fetching``        it is asked, and what it yields becomes rows that files might have
 
 What reading needs:
 
 ``header``          what the names of columns mean
-``tables``          the rows of a CSV or Parquet file, as columns by position
 ``survey``          what only all cells of a file together show
-``instruments``     whether a file that names no instrument is of several
-``cell_numbers``    texts to numbers
-``cell_times``      texts to dates and times
+``cells``           texts to numbers, dates and times
 ``vendor_symbols``  vendor's name → unified symbol
 ``file_names``      a file's name → vendor's name
-``placing``         which session a time names
-``trading_days``    where bars disagree with the calendars
+``placing``         which session a time names, and where bars disagree with the calendars
 
 What judging and writing need:
 
-``arrays``          bars as arrays, how they are ordered and found
-``duplicates``      one bar of each session
+``duplicates``      several bars of one session, in an import or beside a stored one
 ``source``          the column ``source``: where a bar comes from
 ``refusals``        reasons, refused rows, findings
-``stored_bars``     stored bars around others, and those of a date
+``stored_bars``     stored bars around others, those of a date, those of the last days
 ``held_bars``       bars that wait until a split is recorded or denied
-``restatements``    what an import would change of the stored past
-``twins``           stored bars of a session that close elsewhere
 ``splits``          files of splits, recorded splits, undoing an adjustment
 ``pending_splits``  splits without a bar: they take effect at the next one
 ``given_splits``    what prices show of splits that are given
-``suspected_splits`` what may be a split that nobody recorded
 ``leaps``           leaps of prices: bad bars, suspected splits
 
 For the daily job, and for whoever asks what is missing:
 
-``scanned``         which rows of a snapshot are closed bars
-``previous_closes`` unrecorded splits and missed bars, by the scanner's previous closes
-``recent``          which bars of the last days there are, without their values
+``scanned``         which rows of a snapshot are closed bars, and what previous closes say
 ``attendance``      which sessions symbols have bars of
-``holes``           which sessions the lakehouse lacks
-``recorded_holes``  sessions that were accepted as missing, and single missed bars
+``holes``           which sessions the lakehouse lacks, accepted ones and missed bars
 
 A file's column for splits is a full account: 1 or 0 means that there was none that day. A file
 without such a column leaves recorded ratios as they are. Begin with ``bar_reader``.

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion.bars.arrays import VALUES, Bars, Split, SymbolTable
-from ingestion.bars.cell_times import Kind
+from ingestion.bars.cells import Kind
 from ingestion.bars.header import PRICES, Role
-from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
+from ingestion.bars.placing import NO_CLOSE, TradingDays, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Findings, Reason, Refusal, Refusals
-from ingestion.bars.trading_days import TradingDays
 from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming, demand_exchange
 from ingestion.base.errors import InputError
 from ingestion.base.instants import date_of_day, day_of_date

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingestion.bars.cell_numbers import EMPTY_CELLS
+from ingestion.bars.cells import EMPTY_CELLS
 
 
 class Role(StrEnum):

@@ -25,12 +25,18 @@ import numpy as np
 
 from ingestion.bars.arrays import Bars, Split, among, in_order, keys_of
 from ingestion.bars.bar_reader import describe
-from ingestion.bars.duplicates import Duplicates, one_per_session, session_keys
+from ingestion.bars.duplicates import (
+    Duplicates,
+    Pattern,
+    Restatement,
+    one_per_session,
+    restatements,
+    session_keys,
+)
 from ingestion.bars.given_splits import Contradiction, Evidence, Shown, contradiction, evidence
 from ingestion.bars.leaps import Leaps, SuspectedLeap, find_leaps
 from ingestion.bars.pending_splits import Known, read_around, take_effect, with_stored
 from ingestion.bars.refusals import EXAMPLES, Findings, Reason, Refusal, Refusals
-from ingestion.bars.restatements import Pattern, Restatement, restatements
 from ingestion.bars.splits import put_on_bars, undo_adjustment
 from ingestion.bars.stored_bars import LOOKBACK, NearbyBars
 from ingestion.base.instants import utc

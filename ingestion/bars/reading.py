@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.cell_numbers import Comma, read_numbers
-from ingestion.bars.cell_times import Times
+from ingestion.bars.cells import Comma, Times, read_numbers
 from ingestion.bars.header import NEEDED, PRICES, Role
-from ingestion.bars.layout import recognise_layout
+from ingestion.bars.layout import read_tables, recognise_layout
 from ingestion.bars.survey import Survey, demand_one_instrument, distinct_values, survey
-from ingestion.bars.tables import read_tables
 from ingestion.base.errors import InputError
 
 if TYPE_CHECKING:

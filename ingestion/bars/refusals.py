@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.bars.cell_times import READABLE_DATES
+from ingestion.bars.cells import READABLE_DATES
 from ingestion.lakehouse import Lakehouse, RunFile, write_run_file
 from ingestion.runs.run_folder import REFUSED_FILE
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, Index, Split, close_seconds, slices
 from ingestion.bars.bar_reader import name_rows
-from ingestion.bars.cell_times import Kind, Times
+from ingestion.bars.cells import Kind, Times
 from ingestion.bars.header import Role
 from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_batches

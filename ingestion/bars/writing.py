@@ -3,7 +3,7 @@
 Of each partition date, one at a time, :func:`new_rows` compares what comes with what is stored. A
 bar that comes restates the stored bar of its close, unless that is of a source with a higher
 priority. A stored bar of its session that closes elsewhere it cannot restate: see
-:mod:`ingestion.bars.twins`.
+:mod:`ingestion.bars.duplicates`.
 
 A bar that somebody has taken back is a last version of its row whose ``source`` says so, and why
 (:class:`~ingestion.bars.stored_bars.Withdrawn`). What was recorded before stays, as of then; a
@@ -24,10 +24,10 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import VALUES, Bars, Split, table_of
+from ingestion.bars.duplicates import Twin, Twins
 from ingestion.bars.source import Source, with_assumed_hours
 from ingestion.bars.splits import ratios_at, read_recorded
 from ingestion.bars.stored_bars import StoredDay, Withdrawn
-from ingestion.bars.twins import Twin, Twins
 from ingestion.base import clock
 from ingestion.base.instants import DAY, MICROSECONDS, date_of_day
 from ingestion.base.spill import runs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
+from ingestion.bars.duplicates import Pattern
 from ingestion.bars.refusals import Reason
-from ingestion.bars.restatements import Pattern
 from ingestion.base.errors import InputError
 
 DAYS = ("2021-03-01", "2021-03-02", "2021-03-03", "2021-03-04", "2021-03-05")

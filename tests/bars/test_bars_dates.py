@@ -9,7 +9,8 @@ from bars_tools import Import, Rows, Write, seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars.cell_times import Order, read_date, settle_order
+from ingestion.bars.cells import Order, read_date
+from ingestion.bars.survey import settle_order
 from ingestion.base.errors import InputError
 
 DAY = date(2021, 3, 2)

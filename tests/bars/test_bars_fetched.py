@@ -86,7 +86,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("os.fsync", lambda _: None)
-    monkeypatch.setattr("ingestion.bars.asking._BACKOFF", 0.0)
+    monkeypatch.setattr("ingestion.bars.fetching._BACKOFF", 0.0)
     monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
     at(NOW)
     return World(tmp_path)

@@ -13,10 +13,9 @@ from bars_tools import HEADER, Import, Rows, Write, day_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars import regrouping, tables
-from ingestion.bars.cell_numbers import settle_comma
+from ingestion.bars import arrays, layout
 from ingestion.bars.held_bars import waiting_bars
-from ingestion.bars.survey import MARKED_NUMBER, distinct_matching
+from ingestion.bars.survey import MARKED_NUMBER, distinct_matching, settle_comma
 from ingestion.base import spill
 from ingestion.project import Project
 
@@ -32,9 +31,9 @@ CELLS = st.lists(
 
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make batches of a few hundred bytes or rows, and regroup all on disk."""
-    monkeypatch.setattr(tables, "BYTES_AT_ONCE", 512)
-    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
-    monkeypatch.setattr(regrouping, "ROWS_AT_ONCE", 11)
+    monkeypatch.setattr(layout, "BYTES_AT_ONCE", 512)
+    monkeypatch.setattr(layout, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(arrays, "ROWS_AT_ONCE", 11)
     monkeypatch.setattr(spill, "BYTES_IN_MEMORY", 1_000)
 
 
@@ -152,8 +151,8 @@ def test_a_million_numbers_have_few_forms() -> None:
 
 @given(sizes=st.lists(st.integers(0, 900_000), max_size=9))
 def test_no_more_bars_are_judgedtogether_than_fit(sizes: list[int]) -> None:
-    spans = list(regrouping.together(np.array(sizes, dtype=np.int64)))
+    spans = list(arrays.together(np.array(sizes, dtype=np.int64)))
     assert [at for span in spans for at in span] == list(range(len(sizes)))
     for span in spans:
         filled = [sizes[at] for at in span if sizes[at]]
-        assert sum(filled) <= regrouping.ROWS_AT_ONCE or len(filled) == 1
+        assert sum(filled) <= arrays.ROWS_AT_ONCE or len(filled) == 1

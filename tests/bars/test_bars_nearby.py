@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of
 
-from ingestion.bars import regrouping, stored_bars
+from ingestion.bars import arrays, stored_bars
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.parts import Part, read_part
 
@@ -36,7 +36,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[date]:
 def test_a_date_is_read_once_however_many_times_bars_are_judged(
     run: Import, write: Write, reads: Counter[date], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(regrouping, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(arrays, "ROWS_AT_ONCE", 3)
     lines = [day_of(f"NYSE:{name}", day, 10) for day in DAYS for name in "ABCDEFG"]
     path = write("v.csv", HEADER + "".join(lines))
     assert run(path).written == len(lines)

@@ -9,8 +9,9 @@ from bars_tools import Import, Rows, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars.cell_numbers import Comma, read_number, read_volume, settle_comma
+from ingestion.bars.cells import Comma, read_number, read_volume
 from ingestion.bars.refusals import Reason
+from ingestion.bars.survey import settle_comma
 from ingestion.base.errors import InputError
 
 

@@ -14,7 +14,7 @@ from bars_tools import HEADER, Import, Rows, Write, seconds, utc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.bars.cell_times import Times
+from ingestion.bars.cells import Times
 from ingestion.bars.placing import NO_CLOSE, place_times
 from ingestion.markets.hours import time_zone
 from ingestion.markets.sessions import sessions_between

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 from bars_tools import HEADER, Import, Rows, Write, day_of, seconds, utc
 
-from ingestion.bars.cell_times import Kind, read_time
+from ingestion.bars.cells import Kind, read_time
 from ingestion.base.errors import InputError
 
 LABEL = (Kind.LABEL, seconds("2021-03-03"))

@@ -11,7 +11,7 @@ import pytest
 from target_bars import daily, sample_bars
 from test_targets_lakehouse import settings_in, write
 
-from ingestion.bars.recorded_holes import record_accepted
+from ingestion.bars.holes import record_accepted
 from ingestion.datasets import DropReason, forward_returns
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.markets.sessions import session_bounds

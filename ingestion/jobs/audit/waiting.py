@@ -11,7 +11,7 @@ from ingestion.bars.arrays import Split
 from ingestion.bars.attendance import market_of
 from ingestion.bars.given_splits import ratio_text
 from ingestion.bars.held_bars import waiting_bars
-from ingestion.bars.recorded_holes import read_accepted
+from ingestion.bars.holes import read_accepted
 from ingestion.bars.source import Source
 from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import as_withdrawn

@@ -20,19 +20,20 @@ from ingestion.bars.held_bars import (
     waiting_bars,
     with_waiting,
 )
+from ingestion.bars.holes import read_accepted, record_accepted, record_missed
 from ingestion.bars.pending_splits import take_recorded
-from ingestion.bars.previous_closes import (
+from ingestion.bars.refusals import EXAMPLES, Reason, Refusal, Refusals
+from ingestion.bars.scanned import (
     DID_NOT_OPEN,
     Inspection,
+    Scanned,
     SessionsBefore,
     SuspectedChange,
     Unsettled,
     find_missed_bars,
     inspect_previous_closes,
+    read_scanned,
 )
-from ingestion.bars.recorded_holes import read_accepted, record_accepted, record_missed
-from ingestion.bars.refusals import EXAMPLES, Reason, Refusal, Refusals
-from ingestion.bars.scanned import Scanned, read_scanned
 from ingestion.bars.source import SCANNER, Source
 from ingestion.bars.stored_bars import LOOKBACK
 from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_rows

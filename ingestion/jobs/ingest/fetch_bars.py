@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
-from ingestion.bars.answers import AnswerRows
-from ingestion.bars.asking import ask_all
 from ingestion.bars.duplicates import Duplicates
+from ingestion.bars.fetching import AnswerRows, ask_all
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked, NothingFetched
 from ingestion.base.instants import EPOCH

@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ingestion.bars.answers import AnswerRows, read_answer
-from ingestion.bars.arrays import Bars, Split, SymbolTable
+from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.bar_reader import BarReader, describe
-from ingestion.bars.cell_times import is_date_format
+from ingestion.bars.cells import is_date_format
 from ingestion.bars.duplicates import Duplicates
+from ingestion.bars.fetching import AnswerRows, read_answer
 from ingestion.bars.held_bars import HeldByImports, hold_back, newly_held, waiting_bars
 from ingestion.bars.judging import Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
-from ingestion.bars.regrouping import ByDate, BySymbol
 from ingestion.bars.source import Source
 from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits, record_splits
 from ingestion.bars.stored_bars import NearbyBars, StoredBars

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ingestion.bars.arrays import Bars
+from ingestion.bars.duplicates import FEW_BARS, Restatement
 from ingestion.bars.given_splits import Contradiction
 from ingestion.bars.judging import Prepared
 from ingestion.bars.leaps import SuspectedLeap
 from ingestion.bars.refusals import Findings, Reason, Refusal
-from ingestion.bars.restatements import FEW_BARS, Restatement
 from ingestion.bars.writing import Written
 from ingestion.lakehouse import Part, RunFile
 

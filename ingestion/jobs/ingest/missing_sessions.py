@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.attendance import Attendance, Hole, market_of
-from ingestion.bars.holes import OpenHoles, open_holes
-from ingestion.bars.recent import BarsOfDay, RecentBars
-from ingestion.bars.recorded_holes import Accepted, read_accepted, record_accepted
+from ingestion.bars.holes import Accepted, OpenHoles, open_holes, read_accepted, record_accepted
+from ingestion.bars.stored_bars import BarsOfDay, RecentBars
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import numpy as np
 
-from ingestion.bars.recent import RecentBars
+from ingestion.bars.stored_bars import RecentBars
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.markets.symbols import exchange_of
 

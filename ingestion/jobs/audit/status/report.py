@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow.compute as pc
 
-from ingestion.bars.recent import RecentBars
+from ingestion.bars.stored_bars import RecentBars
 from ingestion.base import clock
 from ingestion.base.arrow import text
 from ingestion.base.errors import InputError

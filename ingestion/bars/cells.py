@@ -1,19 +1,20 @@
-"""The texts of vendors' cells, and other values, as dates and times.
+"""The texts of vendors' cells, and other values, as numbers, dates and times.
+
+A number may have a thousands separator, a decimal comma, a currency sign or, for a volume, a unit.
 
 A date is read if no two countries read its form differently; ``03/04/2021`` is read only if a date
-of the same column proves the order, such as ``15/04/2021``.
-
-A date without a time of day names a session; anything else is the instant at which a bar opened.
+of the same column proves the order, such as ``15/04/2021``. A date without a time of day names a
+session; anything else is the instant at which a bar opened.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,95 @@ from ingestion.base.instants import DAY, day_of_date
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+EMPTY_CELLS = frozenset(
+    {
+        *("", "null", "none", "nan", "na", "n/a", "-", "--", "—", "–", ".", "\\n", "<na>", "nat"),
+        *("#n/a", "#na", "#n/a n/a", "#value!", "nil"),
+    }
+)
+"""What vendors write where they have no number; lower case."""
+
+_CURRENCY = re.compile(r"^([+-]?)\s*(?:[$€£¥₹₩]|rs\.?|usd|us\$)\s*", re.IGNORECASE)
+_GROUPS = re.compile(r"(?<=\d)[\s'’\u00a0\u202f](?=\d)")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d*)?")
+_UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+
+
+class Comma(Enum):
+    """What a comma in a number means."""
+
+    THOUSANDS = "1,234.5"
+    DECIMAL = "1.234,5"
+
+
+def read_number(text: str, comma: Comma | None = None) -> float:
+    """Read a number; NaN for none.
+
+    Raises
+    ------
+    ValueError
+        If it is no number, or its comma may mean either.
+
+    Examples
+    --------
+    >>> read_number("$1,234.50", Comma.THOUSANDS), read_number("1,5", Comma.DECIMAL)
+    (1234.5, 1.5)
+    """
+    short = text.strip()
+    if short.casefold() in EMPTY_CELLS:
+        return float("nan")
+    if comma is not Comma.DECIMAL:
+        try:
+            return float(short)
+        except ValueError:
+            pass
+    short = _GROUPS.sub("", _CURRENCY.sub(r"\1", short))
+    if comma is Comma.THOUSANDS and _THOUSANDS.fullmatch(short):
+        short = short.replace(",", "")
+    elif comma is Comma.DECIMAL and _DECIMAL_COMMA.fullmatch(short):
+        short = short.replace(".", "").replace(",", ".")
+    return float(short)
+
+
+def read_volume(text: str, comma: Comma | None = None) -> float:
+    """Read a volume, which may be in thousands, millions or billions: ``1.25M``.
+
+    Raises
+    ------
+    ValueError
+        If it is no number.
+    """
+    short = text.strip()
+    unit = _UNITS.get(short[-1:].casefold())
+    if unit is None or len(short) < 2 or not (short[-2].isdigit() or short[-2] in " ."):
+        return read_number(text, comma)
+    # To the share: 1.1 millions are 1,100,000 and not 1,100,000.0000000002.
+    return round(read_number(short[:-1], comma) * unit, 6)
+
+
+def read_numbers(
+    texts: Sequence[str | None], comma: Comma | None, *, as_volume: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read a column of texts.
+
+    Returns
+    -------
+    tuple
+        The values, NaN where there is none, and which of them are there but unreadable.
+    """
+    read = read_volume if as_volume else read_number
+    values = np.full(len(texts), np.nan)
+    unreadable = np.zeros(len(texts), dtype=bool)
+    for at, text in enumerate(texts):
+        if text is None:
+            continue
+        try:
+            values[at] = read(text, comma)
+        except ValueError:
+            unreadable[at] = True
+    return values, unreadable
 
 
 READABLE_DATES = (
@@ -116,34 +206,6 @@ def possible_orders(text: str) -> frozenset[Order]:
     if match is None:
         return frozenset()
     return frozenset(order for order in Order if _in_order(match, order) is not None)
-
-
-def settle_order(texts: Iterable[str]) -> Order | None:
-    """Return the one order in which all dates of a column are dates; none if several are left.
-
-    Raises
-    ------
-    ValueError
-        If one date proves one order, and another date proves another; the message names both.
-    """
-    left: dict[Order, None] = dict.fromkeys(Order)
-    proofs: dict[frozenset[Order], str] = {}
-    for text in texts:
-        orders = possible_orders(text)
-        if not orders:
-            continue
-        proofs.setdefault(orders, text)
-        left = {order: None for order in left if order in orders}
-        if not left:
-            first, last = next(iter(proofs.values())), text
-            for other, example in proofs.items():
-                if not other & orders:
-                    first = example
-            raise ValueError(f"{first!r} and {last!r} are not written in one order")
-    if not proofs:
-        return None
-    # Both readings of 03/03/2021 are the same day, so several orders may be left.
-    return next(iter(left)) if len(left) == 1 else None
 
 
 def _date_clock_zone(text: str) -> tuple[str, time | None, tzinfo | None]:
