@@ -121,7 +121,7 @@ def session_keys(bars: Bars, names: Sequence[str]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Twin:
-    """A stored bar."""
+    """A stored bar of a session, which closes elsewhere than an incoming one."""
 
     event: int
     """Its close, Unix seconds."""

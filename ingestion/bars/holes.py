@@ -184,8 +184,7 @@ class OpenHoles:
 
         def hole(entry: Mapping[str, Any]) -> Hole:
             session = date.fromisoformat(entry["session"])
-            numbers = (int(entry[name]) for name in ("closes", "opens", "symbols"))
-            closes, opens, symbols = numbers
+            closes, opens, symbols = (int(entry[name]) for name in ("closes", "opens", "symbols"))
             return Hole(closes, str(entry["market"]), session, opens, symbols)
 
         return cls(

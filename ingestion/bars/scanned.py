@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from ingestion.bars.leaps import SuspectedSplit
 from ingestion.bars.placing import NO_CLOSE, TradingDays, closes_of
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusal
 from ingestion.bars.source import SCANNER
-from ingestion.bars.splits import RecordedSplits, read_recorded
+from ingestion.bars.splits import read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.base.instants import MICROSECONDS, utc, utc_date
 from ingestion.catalog import SCANNED_BAR
@@ -254,6 +255,21 @@ def split_like(ratio: float, tolerance: float) -> Fraction | None:
     return near if ratio > 1 else 1 / near
 
 
+class _RecordedSplits:
+    """The recorded splits that take effect at a bar, because their sessions have none."""
+
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self.ratios = read_recorded(lakehouse)
+        self._of: dict[str, list[tuple[int, float]]] = {}
+        for (symbol, event), ratio in self.ratios.items():
+            self._of.setdefault(symbol, []).append((event, ratio))
+
+    def between(self, symbol: str, before: int, after: int) -> float:
+        """Return the product of the ratios between two closes, both left out."""
+        ratios = self._of.get(symbol, ())
+        return prod(ratio for event, ratio in ratios if before < event < after)
+
+
 def inspect_previous_closes(
     lakehouse: Lakehouse, bars: Bars, names: list[str], previous: NDArray[np.float64]
 ) -> Inspection:
@@ -271,12 +287,11 @@ def inspect_previous_closes(
     previous
         The scanner's previous closes; NaN where it gives none.
     """
-    inspection = Inspection(np.zeros(len(bars), dtype=bool), [], [], 0)
-    stored, ahead = (
-        NearbyBars.around(lakehouse, bars.symbol, bars.event, names),
-        read_recorded(lakehouse),
-    )
-    recorded = RecordedSplits(ahead)
+    held = np.zeros(len(bars), dtype=bool)
+    suspects: list[SuspectedChange] = []
+    unsettled: list[Unsettled] = []
+    stored = NearbyBars.around(lakehouse, bars.symbol, bars.event, names)
+    recorded = _RecordedSplits(lakehouse)
     first = 0
     before: dict[int, Before] = {}
     suspected: set[int] = set()
@@ -284,7 +299,7 @@ def inspect_previous_closes(
         number, event = int(bars.symbol[at]), int(bars.event[at])
         name, theirs = names[number], float(previous[bars.row[at]])
         if number in suspected:
-            inspection.held[at] = True
+            held[at] = True
             continue
         last = max(filter(None, (before.get(number), stored.before(name, event))), default=None)
         before[number] = Before(event, float(bars.close[at]), is_scanned=True)
@@ -292,7 +307,7 @@ def inspect_previous_closes(
             first += 1
             continue
         own = stored.ratio(name, event)
-        if np.isnan(theirs) or (name, event) in ahead or own not in (None, 1.0):
+        if np.isnan(theirs) or (name, event) in recorded.ratios or own not in (None, 1.0):
             continue
         due = recorded.between(name, last.event, event)
         ratio = last.close / due / theirs
@@ -300,22 +315,22 @@ def inspect_previous_closes(
             continue
         if due != 1 and abs(last.close / theirs - 1) <= _SAME_CLOSE:
             why = f"the recorded split of {ratio_text(due)} does not show"
-            inspection.unsettled.append(Unsettled(name, last.close / theirs, why))
+            unsettled.append(Unsettled(name, last.close / theirs, why))
             continue
         is_next = previous_close(name, event) == last.event
         split = split_like(ratio, _NEAR_SPLIT if is_next else _NEAR_ACROSS_A_GAP)
         if split is None and (is_next or max(ratio, 1 / ratio) < _FAR):
             why = "not as by a split" if is_next else "the bar before is not stored"
-            inspection.unsettled.append(Unsettled(name, ratio, why))
+            unsettled.append(Unsettled(name, ratio, why))
             continue
         opened = int(bars.timestamp[at])
-        inspection.suspects.append(
+        suspects.append(
             SuspectedChange(name, opened, split, last.close / due, theirs, own is not None)
         )
         if own is None:
             suspected.add(number)
-            inspection.held[at] = True
-    return Inspection(inspection.held, inspection.suspects, inspection.unsettled, first)
+            held[at] = True
+    return Inspection(held, suspects, unsettled, first)
 
 
 _EQUAL_CLOSE = 1e-6
@@ -348,11 +363,8 @@ def find_missed_bars(
     previous
         The scanner's previous closes; NaN where it gives none.
     """
-    stored, ahead = (
-        NearbyBars.around(lakehouse, bars.symbol, bars.event, names),
-        read_recorded(lakehouse),
-    )
-    recorded = RecordedSplits(ahead)
+    stored = NearbyBars.around(lakehouse, bars.symbol, bars.event, names)
+    recorded = _RecordedSplits(lakehouse)
     missed: list[Missed] = []
     agreed: dict[tuple[str, int, int], list[bool]] = {}
     for at in range(len(bars)):
@@ -361,7 +373,7 @@ def find_missed_bars(
         before, last = previous_close(name, event), stored.before(name, event)
         if market is None or before is None or last is None or last.event >= before:
             continue
-        if np.isnan(theirs) or (name, event) in ahead:
+        if np.isnan(theirs) or (name, event) in recorded.ratios:
             continue
         tolerance = _EQUAL_CLOSE if last.is_scanned else _SAME_CLOSE
         close = last.close / recorded.between(name, last.event, event)

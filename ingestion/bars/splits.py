@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,26 +106,6 @@ def ratios_at(
         at = Index(symbol, event).find(bars.symbol, bars.event)
         ratios[at >= 0] = ratio[at[at >= 0]]
     return ratios
-
-
-class RecordedSplits:
-    """The recorded splits that take effect at a bar, because their sessions have none.
-
-    Parameters
-    ----------
-    ahead
-        What :func:`read_recorded` gives.
-    """
-
-    def __init__(self, ahead: Mapping[tuple[str, int], float]) -> None:
-        self._of: dict[str, list[tuple[int, float]]] = {}
-        for (symbol, event), ratio in ahead.items():
-            self._of.setdefault(symbol, []).append((event, ratio))
-
-    def between(self, symbol: str, before: int, after: int) -> float:
-        """Return the product of the ratios between two closes, both left out."""
-        ratios = self._of.get(symbol, ())
-        return prod(ratio for event, ratio in ratios if before < event < after)
 
 
 def record_splits(

@@ -285,14 +285,18 @@ def demand_one_instrument(layout: Layout) -> None:
         return
     known = {at for found in series.columns.values() for at in found}
     time, names = series.columns[Role.TIME][0], layout.header.names
-    unknown = [at for at, name in enumerate(names) if at not in known and may_name(name)]
+    unknown = [
+        at
+        for at, name in enumerate(names)
+        if at not in known and plain_name(name) not in _NO_INSTRUMENT_NAMES
+    ]
     if not unknown:
         return
     table = next(read_tables(layout, sorted((*unknown, time))), None)
     columns = {} if table is None else table.columns
     texts = {at: _texts(column.slice(0, _ROWS_INSPECTED)) for at, column in columns.items()}
     times = texts.pop(time, [])
-    at = column_of_instruments({at: (names[at], each) for at, each in texts.items()}, times)
+    at = _column_of_instruments({at: (names[at], each) for at, each in texts.items()}, times)
     if at is not None:
         few = ", ".join(list(dict.fromkeys(filter(None, texts[at])))[:3])
         spelled = ", ".join(SPELLINGS[Role.SYMBOL][:2])
@@ -342,12 +346,7 @@ _NO_INSTRUMENTS = frozenset(
 ) | {"hold"}
 
 
-def may_name(name: str) -> bool:
-    """Return whether a column of this name may name instruments."""
-    return plain_name(name) not in _NO_INSTRUMENT_NAMES
-
-
-def column_of_instruments(
+def _column_of_instruments(
     columns: Mapping[int, tuple[str, Sequence[str]]], times: Sequence[str]
 ) -> int | None:
     """Return the position of the column that seems to name instruments; None if none does.
