@@ -1,8 +1,9 @@
-"""Lists in messages: the first few, and how many there are besides."""
+"""Lists in messages: the first few and how many there are besides, and the nearest of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 
@@ -19,3 +20,22 @@ def some_of(things: Sequence[object], most: int = 1, between: str = ", ") -> str
     first = between.join(map(str, islice(things, most)))
     more = len(things) - most
     return f"{first} and {more:,} more" if more > 0 else first
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """Return the known words that are nearest to one that is not known, to stand after it.
+
+    Upper and lower case count as equal. The text is empty if no known word is near.
+
+    Examples
+    --------
+    >>> did_you_mean("us_larg", ["us_large", "most_traded"])
+    ' (did you mean us_large?)'
+    >>> did_you_mean("rsi", ["RSI", "RSI[1]", "ADX"], most=2)
+    ' (did you mean RSI or RSI[1]?)'
+    >>> did_you_mean("elsewhere", ["mine"])
+    ''
+    """
+    written = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(word.casefold(), written, n=most)
+    return f" (did you mean {' or '.join(written[each] for each in near)}?)" if near else ""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ingestion.base.errors import CatalogError
 from ingestion.base.loading import declared_in, files_in, load_file, place
+from ingestion.base.wording import did_you_mean, some_of
 from ingestion.catalog.bar_source import BarSource
 from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.formula import Formula
@@ -32,6 +33,8 @@ SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
 """The repository beside the installed package, whose groups every project has."""
 CHOICE = "groups.toml"
 """The project's list of the groups that run, beside its ``feature_store.yaml``."""
+_MOST_NAMES = 12
+"""Features that a message names."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ class Catalog:
                 f"{name} does not run in this project: list it in feature_repo/{CHOICE}, with "
                 f"{names}"
             )
-        raise CatalogError(f"there is no group {name!r}; there are {names}")
+        near = did_you_mean(name, (group.name for group in (*self.groups, *self.others)))
+        raise CatalogError(f"there is no group {name!r}{near}; there are {names}")
 
     def universe(self, name: str) -> Universe | None:
         """Return a universe by its name; None if none of that name is declared.
@@ -213,8 +217,11 @@ class Catalog:
                 f"feature_repo/{CHOICE}"
             )
         if not found:
-            names = dict.fromkeys(each.name for group in groups for each in group.features)
-            raise CatalogError(f"there is no feature {name!r}; there are {', '.join(names)}")
+            names = list(dict.fromkeys(each.name for group in groups for each in group.features))
+            near = did_you_mean(plain, names, most=3)
+            raise CatalogError(
+                f"there is no feature {name!r}{near}; there are {some_of(names, _MOST_NAMES)}"
+            )
         return found
 
     def default_service(self, use: str) -> Service:
@@ -341,7 +348,8 @@ def _choice(repository: Path | None, declared: list[str]) -> list[str] | None:
     if path is None or not path.is_file():
         return None
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        told = tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise CatalogError(f"{path} cannot be read: {error}") from None
     names = told.get("groups")
@@ -349,8 +357,12 @@ def _choice(repository: Path | None, declared: list[str]) -> list[str] | None:
         raise CatalogError(f'{path}: write one line, groups = ["{declared[0]}", …]')
     for name in names:
         if name not in declared:
+            lines = enumerate(text.splitlines(), start=1)
+            line = next((number for number, each in lines if str(name) in each), 1)
+            near = did_you_mean(str(name), declared)
             raise CatalogError(
-                f"{path} lists {name!r}, which no file declares; there are {', '.join(declared)}"
+                f"{path}, line {line}: it lists {name!r}, which no file declares{near}; there are "
+                f"{', '.join(declared)}"
             )
         if names.count(name) > 1:
             raise CatalogError(f"{path} lists {name!r} twice: take one out")

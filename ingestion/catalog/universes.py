@@ -18,7 +18,6 @@ one of three ways::
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import tomllib
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import CatalogError
+from ingestion.base.wording import did_you_mean
 from ingestion.catalog.scanner_vocabulary import (
     COLUMN_AND_PERCENT,
     GLOBAL,
@@ -119,7 +119,9 @@ class Universe:
             return f"the symbols of {self.source.symbolset}"
         by = f" by {self.source.sort_by}" if self.source.limit else ""
         first = f"the first {self.source.limit}{by}" if self.source.limit else "all"
-        return f"{first} of the market {self.source.market}, {len(self.source.filter)} conditions"
+        count = len(self.source.filter)
+        conditions = "1 condition" if count == 1 else f"{count} conditions"
+        return f"{first} of the market {self.source.market}, {conditions}"
 
 
 def is_universe_name(name: str) -> bool:
@@ -248,7 +250,7 @@ class _File:
         market = self._text_of(scan, "market")
         if market not in MARKETS:
             raise self._error(
-                f"{market!r} is no market of the scanner{_nearest(market, MARKETS)}", market
+                f"{market!r} is no market of the scanner{did_you_mean(market, MARKETS)}", market
             )
         by, descending = self._sort(scan["sort"], market) if "sort" in scan else ("name", False)
         limit = scan.get("limit")
@@ -274,7 +276,8 @@ class _File:
         self._column(left, market)
         if operation not in OPERATIONS:
             raise self._error(
-                f"{operation!r} is no operation of the scanner{_nearest(operation, OPERATIONS)}",
+                f"{operation!r} is no operation of the scanner"
+                f"{did_you_mean(operation, OPERATIONS)}",
                 operation,
             )
         wanted, right = OPERATIONS[operation], one.get("right")
@@ -308,7 +311,7 @@ class _File:
         if market == GLOBAL or not is_column(name, market):
             raise self._error(
                 f"the scanner is not known to have the column {name!r} in the market {market}"
-                f"{_nearest(name, known)}",
+                f"{did_you_mean(name, known)}",
                 name,
             )
 
@@ -329,7 +332,7 @@ class _File:
         for key in table:
             if key not in known:
                 raise self._error(
-                    f"{what} has no key {key!r}{_nearest(key, known)}; it may have "
+                    f"{what} has no key {key!r}{did_you_mean(key, known)}; it may have "
                     f"{', '.join(known)}",
                     key,
                 )
@@ -351,11 +354,6 @@ class _File:
         numbers = [number for number, line in enumerate(lines, start=1) if whole.search(line)]
         numbers += [number for number, line in enumerate(lines, start=1) if word in line]
         return next(iter(numbers), None)
-
-
-def _nearest(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _is_number(value: Any) -> bool:

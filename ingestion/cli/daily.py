@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ingestion.base.errors import InputError, demand_all
-from ingestion.base.wording import some_of
+from ingestion.base.wording import did_you_mean, some_of
+from ingestion.catalog.scanner_vocabulary import MARKETS
 from ingestion.cli.bars import local_text
 from ingestion.cli.checks import online_text, validate_text
 from ingestion.cli.group import candidates_of, cli
@@ -296,7 +297,7 @@ def rebuild_text(result: RebuildResult) -> str:
 @click.option(
     "--profile",
     type=NAME,
-    help="Name under which `status` knows this flow [its candidates file or market].",
+    help="Name under which `status` knows this flow [its candidates file, universe or market].",
 )
 @click.option(
     "--every",
@@ -315,8 +316,9 @@ def flow_data_command(
     from ingestion.jobs.profiles import default_name
 
     project, source = Project.from_environment(), arguments["candidates"] or arguments["universe"]
-    universe = _declared(project, arguments)
+    named = dict(arguments)
     request = _request(FeatureIngestRequest, arguments)
+    universe = _declared(project, named)
     name = profile or default_name(project, source)
     result = flow_data(project, request, progress(), profile=name, every=every, universe=universe)
     show(as_json, result, flow_text)
@@ -368,10 +370,39 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
 
 
 def _declared(project: Project, arguments: dict[str, Any]) -> Universe | None:
-    """Return the universe that a command names, unless it is a market or is named with a file."""
-    if arguments["candidates"] or not arguments["universe"]:
+    """Return the universe that a command names, unless it is a market or is named with a file.
+
+    Raises
+    ------
+    InputError
+        If it is neither a universe that is declared nor a market that the scanner is known to have.
+    """
+    name, catalog = arguments["universe"], project.catalog
+    if arguments["candidates"] or not name:
         return None
-    return project.catalog.universe(arguments["universe"])
+    found = catalog.universe(name)
+    markets = MARKETS.union(group.source.own_market or "" for group in catalog.groups)
+    if found is None and name not in markets:
+        raise InputError(_neither(project, name))
+    return found
+
+
+def _neither(project: Project, name: str) -> str:
+    """Return what to do about a name that is neither a declared universe nor a market."""
+    from ingestion.lakehouse import recorded_universes
+
+    if name in recorded_universes(project.lakehouse):
+        return (
+            f"{name} has recorded members, but no file says which symbols it has today: declare it "
+            f"in feature_repo/universes/{name}.toml, as docs/universes.md shows"
+        )
+    names = [each.name for each in project.catalog.universes]
+    near = did_you_mean(name, (*names, *sorted(MARKETS)), most=3)
+    return (
+        f"--universe {name}: there is no such universe, and no such market of the scanner{near}; "
+        "universes are declared in feature_repo/universes/ "
+        f"(there are {', '.join(names)}), markets are america, crypto, forex, … and each country's"
+    )
 
 
 @contextmanager
@@ -384,7 +415,9 @@ def _about_members(
     """
     from ingestion.jobs.ingest.universe_ingest import universe_ingest
 
-    universe, request = _declared(project, arguments), _request(kind, arguments)
+    named = dict(arguments)
+    request = _request(kind, arguments)
+    universe = _declared(project, named)
     if universe is None:
         yield request
         return

@@ -248,7 +248,7 @@ def _store_line(report: StatusReport) -> str:
 )
 @json_option
 def explain_command(as_json: bool, **arguments: Any) -> None:
-    """Show where a value comes from: FEATURE, or VIEW:FEATURE, of SYMBOL."""
+    """Show where a value comes from: FEATURE, or GROUP:FEATURE, of SYMBOL."""
     from ingestion.jobs.audit.explain import ExplainRequest, explain
 
     result = explain(Project.from_environment(), ExplainRequest(**arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,6 +48,23 @@ def test_shipped_groups_that_are_not_chosen_do_not_run(settings: Project):
         catalog.features("RSI[1]")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("RSII", "there is no feature 'RSII' (did you mean RSI?); there are "),
+        ("adx", "there is no feature 'adx' (did you mean ADX?); there are "),
+        ("tv_technicals_1d:Stoch.k", "(did you mean Stoch.K"),
+        ("tv_technical_4h:RSI", "no group 'tv_technical_4h' (did you mean tv_technicals_4h?)"),
+        ("locl_1d:RSI", "there is no group 'locl_1d' (did you mean local_1d?)"),
+    ],
+)
+def test_a_misspelt_feature_is_refused_with_the_nearest_name(
+    settings: Project, name: str, said: str
+):
+    with pytest.raises(CatalogError, match=re.escape(said)):
+        settings.catalog.features(name)
+
+
 def test_a_list_of_groups_is_the_projects_choice(settings: Project):
     choose(settings, [*DEFAULT, *(f"tv_technicals_{frame}" for frame in FRAMES)])
     names = [group.name for group in settings.catalog.groups]
@@ -63,6 +81,10 @@ def test_a_list_of_groups_is_the_projects_choice(settings: Project):
         ("groups = []", "write one line, groups ="),
         ('group = ["local_1d"]', "write one line, groups ="),
         ("groups", "groups.toml cannot be read"),
+        (
+            '# mine\ngroups = [\n  "local_1d",\n  "tv_technical_4h",\n]',
+            "line 4: .*mean tv_technicals_4h",
+        ),
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused_with_its_file(

@@ -308,3 +308,47 @@ def test_what_is_served_is_told_and_whether_it_has_expired(explained):
     assert told.online.event == told.versions[0].event
     assert told.online.state == "expired"
     assert "online: " in explain_text(explained[1])
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            "source=Scanner(), ttl='4d', features=[Column('target'), Column('close'), "
+            "Column('money', 'string'), Column('base', 'string'), "
+            "Column('up', derived=Excess('target', 'close', same=('money', 'base')))]",
+            "(target ÷ close − 1) in %, of the same row, where money and base are equal",
+        ),
+        (
+            "source=Files(), ttl='4d', features=[Column('up')]",
+            "a file of `tvfeast import-features`",
+        ),
+    ],
+)
+def test_a_value_that_no_formula_computes_names_where_it_comes_from(
+    settings: Project, at, declared: str, said: str
+):
+    at(MONDAY)
+    folder = settings.feast_repository / "groups"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        "from ingestion.catalog import Column, FeatureGroup, Files, Scanner\n"
+        "from ingestion.catalog.model import Excess\n"
+        f"GROUP = FeatureGroup('mine', meaning='mine', {declared})\n"
+    )
+    group = settings.catalog.group("mine")
+    rows = pa.Table.from_pylist(
+        [
+            {
+                "timestamp": int(MONDAY.timestamp()),
+                "symbol": AAPL,
+                "up": 4.5,
+                "event_timestamp": MONDAY,
+                "created_timestamp": MONDAY,
+            }
+        ],
+        schema=arrow_schema(group),
+    )
+    append_part(settings.lakehouse, group, rows, "run-1")
+    (told,) = explain(settings, ExplainRequest(AAPL, "mine:up", online=False)).stories
+    assert (told.source, told.versions[0].value) == (said, 4.5)

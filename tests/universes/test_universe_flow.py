@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -117,3 +118,35 @@ def test_a_market_is_still_a_market(declared: Project, scanner: ReplayScanner):
     result = CliRunner().invoke(cli, ["feature-ingest", "--universe", "crypto"])
     assert result.exit_code == 0, result.output
     assert list_parts(declared.lakehouse, UNIVERSE_MEMBERS) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sp50", "did you mean sp500?"),
+        ("amrica", "did you mean america"),
+        ("SP500", "did you mean sp500?"),
+        ("zzzz", "feature_repo/universes/ (there are sp500, us_large)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["flow-data", "feature-ingest", "data-ingest", "meta-ingest"])
+def test_a_name_that_is_no_universe_and_no_market_is_refused_before_anything_is_asked(
+    declared: Project, scanner: ReplayScanner, command: str, name: str, said: str
+):
+    result = CliRunner().invoke(cli, [command, "--universe", name])
+    assert getattr(result.exception, "exit_code", None) == 2
+    assert f"--universe {name}: there is no such universe" in str(result.exception)
+    assert said in str(result.exception)
+    assert scanner.requests == []
+
+
+def test_a_universe_that_was_only_imported_is_to_be_declared_before_a_run(
+    declared: Project, scanner: ReplayScanner, tmp_path: Path
+):
+    spans = tmp_path / "past.csv"
+    spans.write_text("symbol,from,to\nNASDAQ:AAPL,2019-01-02,\n")
+    CliRunner().invoke(cli, ["universe", "import", str(spans), "--name", "mine"])
+    result = CliRunner().invoke(cli, ["flow-data", "--universe", "mine"])
+    assert getattr(result.exception, "exit_code", None) == 2
+    assert "declare it in feature_repo/universes/mine.toml" in str(result.exception)
+    assert scanner.requests == []

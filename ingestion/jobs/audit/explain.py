@@ -16,7 +16,7 @@ from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
-from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup
+from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup, Files
 from ingestion.catalog.sources import DAILY
 from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
@@ -127,7 +127,7 @@ def _story(
 
     return Story(
         view=group.name,
-        source=_source(project, column),
+        source=_source(project, group, column),
         meaning=column.meaning,
         ttl=group.ttl,
         versions=tuple(_version(records, group, column, row, mark) for row in reversed(deciding)),
@@ -264,10 +264,16 @@ def _other_definition(receipts: Iterable[dict[str, Any]], name: str, mark: str) 
     return None
 
 
-def _source(project: Project, column: Column) -> str:
+def _source(project: Project, group: FeatureGroup, column: Column) -> str:
     retired = "retired: only what was stored before is kept; " if column.retired else ""
     if column.scanner:
         return f"{retired}TradingView's scanner, column {column.scanner}"
+    if column.derived is not None:
+        read = column.derived
+        equal = f", where {' and '.join(read.same)} are equal" if read.same else ""
+        return f"{retired}({read.column} ÷ {read.over} − 1) in %, of the same row{equal}"
+    if isinstance(group.source, Files):
+        return f"{retired}a file of `tvfeast import-features`"
     if column.name not in project.formulas:
         return f"{retired}its formula is not there any more"
     return retired + project.formulas[column.name].description

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.wording import did_you_mean
 from ingestion.datasets import Membership
 from ingestion.lakehouse import read_members, recorded_universes
 from ingestion.markets.hours import time_zone
@@ -73,9 +74,10 @@ def _rows_of(project: Project, name: str) -> pa.Table:
         declared = (each.name for each in project.catalog.universes)
         names = sorted({*recorded_universes(project.lakehouse), *declared})
         there = f"there are {', '.join(names)}" if names else "there is none"
+        near = did_you_mean(name, names)
         raise InputError(
-            f"there is no universe {name!r}: {there}; declare it in feature_repo/universes/, or "
-            "import its members with `tvfeast universe import`"
+            f"there is no universe {name!r}{near}: {there}; declare it in "
+            "feature_repo/universes/, or import its members with `tvfeast universe import`"
         )
     return rows
 
@@ -92,8 +94,9 @@ def members_so_far(project: Project, name: str) -> tuple[str, ...]:
     members = membership_of(project, name).members_between(first, clock.now())
     if not members:
         raise InputError(
-            f"nobody is known to have been in {name}: `tvfeast flow-data --universe {name}` "
-            "records its members, `tvfeast universe import` dated membership"
+            f"nobody is known to have been in {name}: `tvfeast universe import` loads dated "
+            f"membership; `tvfeast flow-data --universe {name}` records the members from now on, "
+            "where a file of feature_repo/universes/ declares it"
         )
     return tuple(sorted(members))
 
@@ -158,8 +161,9 @@ def unknown_text(name: str, at: date | datetime, answered: datetime | None) -> s
     )
     when = f"{at:%Y-%m-%d %H:%M} UTC" if isinstance(at, datetime) else f"{at}"
     return (
-        f"it is not known who was in {name} at {when}: {last}; `tvfeast flow-data --universe "
-        f"{name}` records it from now on, `tvfeast universe import` dated membership"
+        f"it is not known who was in {name} at {when}: {last}; `tvfeast universe import` loads "
+        f"dated membership; `tvfeast flow-data --universe {name}` records the members from now on, "
+        "where a file of feature_repo/universes/ declares it"
     )
 
 
