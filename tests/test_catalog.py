@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ingestion.cli.catalog import catalog_text
 from ingestion.cli.schema_registry import registry_markdown
+from ingestion.formulas import SHIPPED
+from ingestion.jobs.audit.catalog_check import list_catalog
 from ingestion.lakehouse import arrow_schema
+from ingestion.project import Project
 from tests.declared import GROUPS, TV_TECHNICALS_1D
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -72,3 +76,17 @@ def test_importing_the_catalog_imports_neither_feast_nor_arrow():
         "sys.exit(any(name in sys.modules for name in ('feast', 'pyarrow', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_rule_set_of_the_ratings_is_named_wherever_they_are_described():
+    listing = list_catalog(Project.from_environment().catalog)
+    (local,) = (group for group in listing.groups if group.name == "local_1d")
+    assert set(local.rules) == {"Recommend.All", "Recommend.MA", "Recommend.Other"}
+    in_document = [line for line in registry_markdown().splitlines() if "rule set" in line]
+    for name, rules in local.rules.items():
+        assert rules.startswith("rule set 2024-12-26, in the source since 2024-12-26")
+        assert rules in catalog_text(listing)
+        assert any(f"`{name}`" in line and rules in line for line in in_document)
+        assert rules in SHIPPED[name].description, "which is what `explain` shows"
+    assert "first 49 bars" in local.rules["Recommend.Other"]
+    assert "first 49 bars" not in local.rules["Recommend.MA"]

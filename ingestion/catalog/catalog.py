@@ -433,7 +433,14 @@ def _bind(declared: _Declared, formulas: Mapping[str, Formula]) -> FeatureGroup:
 
 def _column(formula: Formula) -> Column:
     low, high = formula.low, formula.high
-    return Column(formula.name, meaning=formula.meaning, unit=formula.unit, low=low, high=high)
+    return Column(
+        formula.name,
+        meaning=formula.meaning,
+        unit=formula.unit,
+        low=low,
+        high=high,
+        rules="" if formula.rules is None else str(formula.rules),
+    )
 
 
 __all__ = ["DATASETS", "USES", "Catalog"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Literal
 
 from ingestion.base.errors import InputError
@@ -22,6 +22,28 @@ MONEY = "price"
 """The unit of what is measured in the money of the bar's own day."""
 
 LookBack = int | timedelta | Literal["all"]
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules of a formula whose source changes them under an unchanged name.
+
+    Examples
+    --------
+    >>> print(RuleSet("second edition", date(2024, 12, 26), "the book's page 7"))
+    rule set second edition, in the source since 2024-12-26 (the book's page 7)
+    """
+
+    name: str
+    since: date
+    """From when the source has it; what the source serves may follow later."""
+    source: str
+    differs: str = ""
+    """In what the formula differs from the source's newest rules; empty if in nothing."""
+
+    def __str__(self) -> str:
+        differs = f"; {self.differs}" if self.differs else ""
+        return f"rule set {self.name}, in the source since {self.since} ({self.source}){differs}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +88,8 @@ class Formula:
     """Whether TradingView's scanner serves it too, under the same name."""
     max_beyond_share: float | None = None
     """Limit of its share of served values that differ, where the usual one would not do."""
+    rules: RuleSet | None = None
+    """Which of its source's rule sets it follows; None where there is only one."""
 
     def __post_init__(self) -> None:
         if complaint := _complaint(self):

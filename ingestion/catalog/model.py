@@ -128,6 +128,8 @@ class Column:
     """
     derived: Excess | None = None
     """How it follows from other columns of its row; the scanner is not asked for it."""
+    rules: str = ""
+    """By which rule set of its source it is computed; empty where there is only one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", Dtype.of(self.dtype))

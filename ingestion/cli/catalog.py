@@ -72,6 +72,13 @@ def catalog_text(listing: CatalogListing) -> str:
         tables.append(tabulate(sources, head))
     if listing.others:
         tables.append(_groups_table(listing.others, "runs if groups.toml lists it"))
+    ruled: dict[tuple[str, str], list[str]] = {}
+    for group in (*listing.groups, *listing.others):
+        for feature, rules in group.rules.items():
+            ruled.setdefault((group.name, rules), []).append(feature)
+    tables += [
+        f"{', '.join(features)} of {name}: {rules}" for (name, rules), features in ruled.items()
+    ]
     return "\n\n".join(tables)
 
 

@@ -55,7 +55,7 @@ def _row(column: Column) -> str:
         column.unit,
         column.bounds,
         scanner,
-        f"(retired) {column.meaning}" if column.retired else column.meaning,
+        "(retired) " * column.retired + column.meaning + f"; {column.rules}" * bool(column.rules),
     )
     return f"| {' | '.join(cells)} |"
 

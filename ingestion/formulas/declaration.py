@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ingestion.base.instants import DAY
 from ingestion.base.loading import FILE_MODULE
-from ingestion.catalog.formula import Formula, LookBack
+from ingestion.catalog.formula import Formula, LookBack, RuleSet
 from ingestion.formulas.carry import OtherReads
 from ingestion.formulas.windows import Matrix
 
@@ -251,7 +251,8 @@ class BarFormula(Formula):
         prose = inspect.getdoc(function) or self.meaning
         for section in ("\nParameters\n", "\nReturns\n", "\nExamples\n"):
             prose = prose.partition(section)[0]
-        return f"{where}: {' '.join(prose.split())}"
+        rules = f" By {self.rules}." if self.rules else ""
+        return f"{where}: {' '.join(prose.split())}{rules}"
 
 
 def formula(
@@ -266,6 +267,7 @@ def formula(
     warm_up: int | None = None,
     scanned: bool = False,
     max_beyond_share: float | None = None,
+    rules: RuleSet | None = None,
 ) -> Callable[[Callable[[Bars], Matrix]], BarFormula]:
     """Declare the function below as a formula.
 
@@ -301,6 +303,7 @@ def formula(
             warm_up,
             scanned,
             max_beyond_share,
+            rules,
             function=function,
         )
 

@@ -1,23 +1,39 @@
 """Technical Ratings: one function per vote, and the mean of the votes.
 
-Source: scanner_data ``links/common.pine.link`` with the rules in force since 2025: the directional
-vote needs no cross, and the stochastic vote reads (8, 3, 3) although the ``Stoch.K`` column is
+Source: scanner_data ``links/common.pine.link`` by the rule set :data:`RULES`: the directional vote
+needs no cross, and the stochastic vote reads (8, 3, 3) although the ``Stoch.K`` column is
 (14, 3, 3). Matrices as in :mod:`ingestion.formulas.windows`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.catalog.formula import RuleSet
 from ingestion.formulas import oscillators
 from ingestion.formulas.declaration import Bars, formula
 from ingestion.formulas.windows import Matrix, hma, ratio, shift, smas, vwma
 
 Mask = NDArray[np.bool_]
+
+RULES = RuleSet(
+    "2024-12-26",
+    since=date(2024, 12, 26),
+    source="scanner_data, commit 5f44e167",
+)
+"""TradingView has changed its rules under unchanged names five times; each date is that of the
+public commit, and the scanner may have followed later."""
+OSCILLATOR_RULES = replace(
+    RULES,
+    differs="the source of 2025-06-23 also counts the stochastic RSI's and the bull-bear vote of a "
+    "symbol's first 49 bars",
+)
 
 
 class Vote(NamedTuple):
@@ -38,6 +54,7 @@ class Vote(NamedTuple):
     recursive=True,
     warm_up=11,
     scanned=True,
+    rules=OSCILLATOR_RULES,
 )
 def recommendation(bars: Bars) -> Matrix:
     """Return the mean of the two ratings, -1 to 1.
@@ -56,6 +73,7 @@ def recommendation(bars: Bars) -> Matrix:
     recursive=True,
     warm_up=9,
     scanned=True,
+    rules=RULES,
 )
 def average_rating(bars: Bars) -> Matrix:
     """Return the mean of the votes of 15 moving averages, -1 to 1.
@@ -63,17 +81,20 @@ def average_rating(bars: Bars) -> Matrix:
     Source: scanner_data ``links/common.pine.link``: SMA and EMA of 10 to 200 bars, Hull's average
     of 9, the volume-weighted one of 20, and Ichimoku's lines.
     """
+    return rating(vote for _, vote in average_votes(bars))
 
-    def votes() -> Iterator[Vote]:
-        exponential = oscillators.exponential_averages(bars)
-        lengths = oscillators.AVERAGES
-        for average in (*smas(bars.close, lengths), *(exponential[n] for n in lengths)):
-            yield average_vote(bars.close, average)
-        yield average_vote(bars.close, hma(bars.close, 9))
-        yield average_vote(bars.close, vwma(bars.close, bars.volume, 20))
-        yield ichimoku_vote(bars.close)
 
-    return rating(votes())
+def average_votes(bars: Bars) -> Iterator[tuple[str, Vote]]:
+    """Yield the members of ``Recommend.MA``, each with its name."""
+    exponential = oscillators.exponential_averages(bars)
+    lengths = oscillators.AVERAGES
+    for n, average in zip(lengths, smas(bars.close, lengths), strict=True):
+        yield f"SMA{n}", average_vote(bars.close, average)
+    for n in lengths:
+        yield f"EMA{n}", average_vote(bars.close, exponential[n])
+    yield "HullMA9", average_vote(bars.close, hma(bars.close, 9))
+    yield "VWMA", average_vote(bars.close, vwma(bars.close, bars.volume, 20))
+    yield "Ichimoku", ichimoku_vote(bars.close)
 
 
 @formula(
@@ -85,30 +106,33 @@ def average_rating(bars: Bars) -> Matrix:
     recursive=True,
     warm_up=11,
     scanned=True,
+    rules=OSCILLATOR_RULES,
 )
 def oscillator_rating(bars: Bars) -> Matrix:
     """Return the mean of the votes of 11 oscillators, -1 to 1.
 
     Source: scanner_data ``links/common.pine.link``.
     """
+    return rating(vote for _, vote in oscillator_votes(bars))
+
+
+def oscillator_votes(bars: Bars) -> Iterator[tuple[str, Vote]]:
+    """Yield the members of ``Recommend.Other``, each with its name."""
     high, low, close = bars.high, bars.low, bars.close
-
-    def votes() -> Iterator[Vote]:
-        averages = oscillators.exponential_averages(bars)
-        rsi = oscillators.rsi(bars)
-        yield rsi_vote(rsi)
-        yield stochastic_vote(*oscillators.smoothed_stochastic(close, high, low, 8))
-        yield cci_vote(oscillators.cci(bars))
-        yield adx_vote(oscillators.directional_index(bars), *oscillators.directions(bars))
-        yield awesome_vote(oscillators.awesome(bars))
-        yield momentum_vote(oscillators.momentum(close))
-        yield macd_vote(oscillators.macd(bars), oscillators.macd_signal(bars))
-        yield stochastic_rsi_vote(close, averages[50], *oscillators.stochastic_rsi(rsi))
-        yield williams_vote(oscillators.williams_r(close, high, low))
-        yield bull_bear_vote(close, averages[50], high - averages[13], low - averages[13])
-        yield ultimate_vote(oscillators.ultimate(close, low, oscillators.true_ranges(bars)))
-
-    return rating(votes())
+    averages = oscillators.exponential_averages(bars)
+    rsi = oscillators.rsi(bars)
+    yield "RSI", rsi_vote(rsi)
+    yield "Stoch", stochastic_vote(*oscillators.smoothed_stochastic(close, high, low, 8))
+    yield "CCI20", cci_vote(oscillators.cci(bars))
+    yield "ADX", adx_vote(oscillators.directional_index(bars), *oscillators.directions(bars))
+    yield "AO", awesome_vote(oscillators.awesome(bars))
+    yield "Mom", momentum_vote(oscillators.momentum(close))
+    yield "MACD", macd_vote(oscillators.macd(bars), oscillators.macd_signal(bars))
+    yield "Stoch.RSI", stochastic_rsi_vote(close, averages[50], *oscillators.stochastic_rsi(rsi))
+    yield "W.R", williams_vote(oscillators.williams_r(close, high, low))
+    bull, bear = high - averages[13], low - averages[13]
+    yield "BBPower", bull_bear_vote(close, averages[50], bull, bear)
+    yield "UO", ultimate_vote(oscillators.ultimate(close, low, oscillators.true_ranges(bars)))
 
 
 def rating(votes: Iterable[Vote]) -> Matrix:

@@ -30,6 +30,8 @@ class GroupListing:
     ttl: timedelta
     features: tuple[str, ...]
     storage: str
+    rules: Mapping[str, str]
+    """By feature, the rule set of its source by which it is computed, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _listing(group: FeatureGroup, whole: Set[str]) -> GroupListing:
         ttl=group.ttl,
         features=tuple(column.name for column in group.features if not column.retired),
         storage=group.storage,
+        rules={column.name: column.rules for column in group.features if column.rules},
     )
 
 
