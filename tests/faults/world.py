@@ -219,6 +219,7 @@ class World:
         missed = session | {"symbol": "NASDAQ:AAPL", "previous_close": 1.0}  # it came since
         accepted = session | {"market": "TSE", "session": "2021-04-14", "reason": "by hand"}
         member = made | {"symbol": "NASDAQ:AAPL", "universe": "few", "valid_from": close}
+        member["source"] = "import"
         for dataset, row in (
             (SPLITS, split | {"timestamp": int(close.timestamp())}),
             (HELD_BARS, bar | {"timestamp": int(opened.timestamp())}),
