@@ -40,7 +40,7 @@ def stop_and_reverse(high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     --------
     >>> price = np.array([[8.0], [9.0], [10.0], [11.0]])
     >>> stop_and_reverse(price, price - 0.5, price).T
-    array([[  nan, 7.5 , 7.53, 8.5 ]])
+    array([[nan, 7.5, 7.5, 7.6]])
     """
     recursions["computed"] += 1
     carry = IN_FORCE.get()

@@ -150,7 +150,7 @@ def test_a_million_numbers_have_few_forms() -> None:
 
 
 @given(sizes=st.lists(st.integers(0, 900_000), max_size=9))
-def test_no_more_bars_are_judgedtogether_than_fit(sizes: list[int]) -> None:
+def test_no_more_bars_are_judged_together_than_fit(sizes: list[int]) -> None:
     spans = list(arrays.together(np.array(sizes, dtype=np.int64)))
     assert [at for span in spans for at in span] == list(range(len(sizes)))
     for span in spans:
