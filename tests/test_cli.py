@@ -22,6 +22,7 @@ from tests.processes import Command, Ended, Forge, project_of
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(cli.commands)
 CANDIDATES = str(SAMPLE / "portfolio_candidates.json")
+SPAN = ["--from", "2021-01-04", "--to", "2021-02-01"]
 
 
 class Shell:
@@ -124,6 +125,12 @@ def test_bad_candidates_are_told_by_number_and_the_good_ones_fetched(run: Shell,
         (["select", "--as-of", "0001-01-01"], {}, 2, "0001-01-01"),
         (["training-set"], {}, 2, "--target"),
         (["training-set", "--target", "fwd_return_5d"], {}, 2, "--from"),
+        (
+            ["training-set", "--target", "fwd_return_5d", *SPAN, "--feature", "RSII"],
+            {},
+            2,
+            "mean RSI?",
+        ),
         (["import-bars"], {}, 2, "files"),
         (["backfill", "--from", "2021-01-01", "--to", "2021-02-30"], {}, 2, "2021-02-30"),
         (["backfill", "--from", "2021-01-01", "--to", "2021-02-01"], {}, 2, "import-bars"),

@@ -265,7 +265,8 @@ class Catalog:
         known = (
             f"there are {names}" if names else "there is none: write one to feature_repo/sources/"
         )
-        raise CatalogError(f"there is no bar source {name!r}; {known}")
+        near = did_you_mean(name, (source.name for source in self.sources))
+        raise CatalogError(f"there is no bar source {name!r}{near}; {known}")
 
     @property
     def pulse(self) -> FeatureGroup:

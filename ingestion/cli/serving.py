@@ -243,6 +243,8 @@ def training_set_command(
         raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
     if span["universe_as_of"] and universe is not None:
         raise InputError("name --universe NAME or --universe-as-of, not both")
+    for name in arguments["features"]:
+        project.catalog.feature(name)  # refused before labels are made, which takes longer
     if labels is not None and target is None:
         given: Any = labels
         service = service or project.catalog.default_service("labels").name

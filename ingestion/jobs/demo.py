@@ -169,7 +169,7 @@ def _where(project: Project, now: datetime) -> str:
     return f"""
 Built in {folder}:
   {CANDIDATES}   whom it is about    feature_repo/groups    your groups
-  data/lakehouse         Parquet, a part per date   feature_repo/formulas  your formulas
+  data/lakehouse         Parquet parts by date      feature_repo/formulas  your formulas
   training_set.parquet   labels and features        feature_repo/universes your universes
                                                     data/registry.db       what Feast knows
                                                     data/online.db         what is served now
@@ -183,7 +183,7 @@ Go on from there:
   .venv/bin/tvfeast explain NASDAQ:AAPL RSI
   .venv/bin/tvfeast status
 
-… or with another evening, after you have added a group or a formula, say (CONTRIBUTING.md):
+… or with the sample's last evening, after you added a group or a formula, say (CONTRIBUTING.md):
   export TVFEAST_NOW={tomorrow:%Y-%m-%dT%H:%MZ} TVFEAST_SCANNER_URL=http://127.0.0.1:8787
   .venv/bin/tvfeast replay-scanner &
   .venv/bin/tvfeast flow-data --candidates {candidates}

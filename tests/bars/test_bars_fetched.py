@@ -621,6 +621,9 @@ def test_an_unknown_source_is_named_with_those_that_there_are(world: World) -> N
     result = world.fetch(COIN, source="yours")
     assert result.exit_code == 2
     assert str(result.exception) == "there is no bar source 'yours'; there are mine"
+    near = world.fetch(COIN, source="mien")
+    assert near.exit_code == 2
+    assert "no bar source 'mien' (did you mean mine?); there are mine" in str(near.exception)
 
 
 def test_a_source_of_other_exchanges_is_not_asked(world: World) -> None:

@@ -287,7 +287,7 @@ class _Import:
             note(
                 "foreign_symbols",
                 "symbols that the scanner never named, and that TradingView may write otherwise "
-                "(then give --symbol-map)",
+                "(of files, --symbol-map translates them; a bar source takes TradingView's)",
                 sorted(foreign),
             )
         note(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.base.wording import did_you_mean
 from ingestion.catalog import Catalog
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
@@ -117,7 +118,8 @@ def _make(
         if request.features:
             wanted = _named(project.catalog, request.features)
         elif chosen not in services:
-            raise InputError(f'no service "{chosen}"; there are {", ".join(services)}')
+            near = did_you_mean(chosen, services)
+            raise InputError(f'no service "{chosen}"{near}; there are {", ".join(services)}')
         else:
             wanted = services[chosen]
         require_data(project, {reference.view for reference in wanted})
