@@ -434,7 +434,8 @@ def universe_text(result: UniverseIngestResult) -> str:
         for names, what in ((result.joined, "new"), (result.left, "left"))
         if names
     )
-    unusable = f", {len(result.unusable):,} names are no symbols" if result.unusable else ""
+    names = some_of(result.unusable, 3)
+    unusable = f", {len(result.unusable):,} names are no symbols ({names})" if names else ""
     if result.short is not None:
         return f"{result.short}; {len(result.members):,} members of {minute(result.members_of)}"
     return f"{result.listed:,} members of {result.universe}{changes}{unusable}\n{result.receipt}"

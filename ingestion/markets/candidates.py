@@ -51,7 +51,8 @@ def read_candidates(path: Path) -> Candidates:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CandidatesError(f"the candidates file {path} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise CandidatesError(f"the candidates file {path} cannot be read: {why}") from None
     is_json = text.lstrip()[:1] in ("[", "{") or ":" not in text
     try:
         if is_json:

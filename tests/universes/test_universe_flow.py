@@ -150,3 +150,14 @@ def test_a_universe_that_was_only_imported_is_to_be_declared_before_a_run(
     assert getattr(result.exception, "exit_code", None) == 2
     assert "declare it in feature_repo/universes/mine.toml" in str(result.exception)
     assert scanner.requests == []
+
+
+def test_entries_of_a_file_that_are_no_symbols_are_named(declared: Project, scanner: ReplayScanner):
+    folder = declared.feast_repository / "universes"
+    (folder / "mine.toml").write_text('symbols = "mine.json"\n')
+    missing = CliRunner().invoke(cli, ["feature-ingest", "--universe", "mine"])
+    assert "mine.json cannot be read: No such file or directory" in str(missing.exception)
+    (folder / "mine.json").write_text('["NASDAQ:AAPL", "AAPL", "NYSE:GE"]')
+    result = CliRunner().invoke(cli, ["feature-ingest", "--universe", "mine"])
+    assert result.exit_code == 0, result.output
+    assert "1 names are no symbols (entry 2: 'AAPL'" in result.stderr
