@@ -169,7 +169,13 @@ class Membership:
         codes = set((self.listed[valid[of_answer]] % max(1, len(self.names))).tolist())
         code, begins, ends = self.spans
         begins, ends = np.maximum(begins, self.imported[0]), np.minimum(ends, self.imported[1])
-        codes |= set(code[(begins <= end) & (ends > start) & (begins < ends)].tolist())
+        # What was imported counts where no answer decides: after one has ended, before the next.
+        opens = np.append(start, np.maximum(self._ends_of_answers(), start))
+        closes = np.minimum(np.append(self.answered, _NEVER), end + 1)
+        for opened, closed in zip(opens.tolist(), closes.tolist(), strict=True):
+            if opened < closed:
+                inside = np.maximum(begins, opened) < np.minimum(ends, closed)
+                codes |= set(code[inside].tolist())
         return set(self.names.take(pa.array(sorted(codes), pa.int64())).to_pylist())
 
     def _ends_of_answers(self) -> NDArray[np.int64]:

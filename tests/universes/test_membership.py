@@ -143,7 +143,10 @@ def test_members_of_a_span_are_those_of_its_instants(
 ):
     first, last = sorted(span)
     membership = Membership.of(rows(answers, stays, imported_at))
-    seen = (membership.members_at(hour(n)) or [] for n in range(first, last + 1))
+    whole = [hour(n) for n in range(first, last + 1)]
+    # All begins and ends are whole hours, or a microsecond later.
+    instants = [*whole, *(each + timedelta(microseconds=1) for each in whole[:-1])]
+    seen = (membership.members_at(instant) or [] for instant in instants)
     assert membership.members_between(hour(first), hour(last)) == set[str]().union(*seen)
 
 
