@@ -19,6 +19,7 @@ from ingestion.catalog.bar_source import (
     SplitTable,
     TimesMean,
 )
+from ingestion.catalog.cadence import AskedWhile, Cadence
 from ingestion.catalog.catalog import Catalog
 from ingestion.catalog.datasets import (
     ABSENCES,
@@ -55,9 +56,11 @@ __all__ = [
     "UNIVERSE_MEMBERS",
     "UPDATE_MODE",
     "WITHDRAWN",
+    "AskedWhile",
     "BarRequest",
     "BarSource",
     "BarTable",
+    "Cadence",
     "Catalog",
     "Column",
     "Condition",

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ingestion.base.errors import CatalogError
+from ingestion.catalog.cadence import AskedWhile, Cadence
 from ingestion.catalog.quality import Quality
 
 if TYPE_CHECKING:
@@ -198,11 +199,14 @@ class FeatureGroup(Dataset):
         Columns; in a group that is computed from bars, names of formulas.
     quality
         What rows must fulfil to be published.
+    cadence, market_hours
+        How often it is worth asking for a symbol, and in what hours of its market, both by name:
+        ``cadence="daily", market_hours="closed"``.
 
     Raises
     ------
     CatalogError
-        If a name cannot be used, or stands there twice.
+        If a name cannot be used, or stands there twice, or rows expire before the next ones come.
 
     Examples
     --------
@@ -232,6 +236,10 @@ class FeatureGroup(Dataset):
     """Names of formulas that were given in place of columns; see :meth:`bound`."""
     by_choice: bool = False
     """Whether it runs only in a project whose ``groups.toml`` names it."""
+    cadence: Cadence = Cadence.EACH_RUN
+    """How often the scanner is worth asking: ``each run``, ``hourly``, ``daily``, ``weekly``."""
+    market_hours: AskedWhile = AskedWhile.ANY
+    """In what hours of a symbol's market: ``any``, ``open``, ``closed``."""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -239,6 +247,9 @@ class FeatureGroup(Dataset):
         if not _NAME.fullmatch(self.name):
             raise CatalogError(f"{self.name!r} cannot be a group's name: use a-z, 0-9 and _")
         set_(self, "ttl", _duration(self, self.ttl))
+        set_(self, "cadence", Cadence.of(self.cadence))
+        set_(self, "market_hours", AskedWhile.of(self.market_hours))
+        self._check_cadence()
         names = tuple(each for each in self.features if isinstance(each, str))
         set_(self, "formulas", names)
         if names:
@@ -251,6 +262,40 @@ class FeatureGroup(Dataset):
         set_(self, "columns", columns)
         set_(self, "quality", self.source.judged(self.quality))
         self._check_names()
+
+    def _check_cadence(self) -> None:
+        if not self.is_asked_always and self.source.command != "flow-data":
+            raise CatalogError(
+                f"{self.name} has a cadence or market hours, and nobody is asked for its rows: "
+                "take them out"
+            )
+        period = self.cadence.period or timedelta()
+        if self.max_age < period * 5 / 4:
+            raise CatalogError(
+                f"{self.name} is asked {self.cadence}, and its rows count as current for "
+                f"{self.max_age} only: give it a ttl of at least {period * 5 / 4}"
+            )
+
+    @property
+    def is_asked_always(self) -> bool:
+        """Whether each run asks for all symbols, whatever the hour."""
+        return self.cadence is Cadence.EACH_RUN and self.market_hours is AskedWhile.ANY
+
+    @property
+    def asked(self) -> str:
+        """How often it is asked and when, for people.
+
+        Examples
+        --------
+        >>> from ingestion.catalog import Column, Scanner
+        >>> FeatureGroup(
+        ...     name="mine", meaning="…", source=Scanner(), ttl="4d", features=[Column("RSI")],
+        ...     cadence="hourly", market_hours="open",
+        ... ).asked
+        'hourly, market open'
+        """
+        hours = "" if self.market_hours is AskedWhile.ANY else f", market {self.market_hours}"
+        return f"{self.cadence}{hours}"
 
     def _check_names(self) -> None:
         seen: set[str] = set()

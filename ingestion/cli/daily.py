@@ -18,6 +18,7 @@ from ingestion.cli.checks import online_text, validate_text
 from ingestion.cli.group import candidates_of, cli
 from ingestion.cli.options import (
     NAME,
+    NAMES,
     RHYTHM,
     json_option,
     resume_options,
@@ -195,12 +196,16 @@ def symbols_text(result: MetaIngestResult) -> str:
 def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch one snapshot from the scanner and append it to the lakehouse."""
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
+    from ingestion.jobs.ingest.needed import NotDue
 
     project, group = Project.from_environment(), arguments["group"]
     if group and not arguments["candidates"] and not arguments["universe"]:
         arguments["universe"] = project.catalog.group(group).source.own_market
     with _about_members(project, FeatureIngestRequest, arguments) as request:
-        show(as_json, feature_ingest(project, request, progress()), ingest_text)
+        try:
+            show(as_json, feature_ingest(project, request, progress()), ingest_text)
+        except NotDue as why:
+            show(as_json, {"not_due": str(why)}, lambda told: f"nothing to add: {told['not_due']}")
 
 
 def ingest_text(result: FeatureIngestResult) -> str:
@@ -304,13 +309,22 @@ def rebuild_text(result: RebuildResult) -> str:
     type=RHYTHM,
     help="How often it is to start, as 1d or 1h [the median of its last five starts].",
 )
+@click.option(
+    "--groups",
+    type=NAMES,
+    help="Groups of the scanner to ask for where they are due, as NAME,NAME [all].",
+)
 @resume_options
 @scanner_options
 @json_option
 def flow_data_command(
-    as_json: bool, profile: str | None, every: timedelta | None, **arguments: Any
+    as_json: bool,
+    profile: str | None,
+    every: timedelta | None,
+    groups: tuple[str, ...] | None,
+    **arguments: Any,
 ) -> None:
-    """Run the daily flow: bars, symbols, snapshot, local features, checks, online store."""
+    """Run the daily flow: bars, symbols, snapshots that are due, local features, online store."""
     from ingestion.jobs.flow import flow_data
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
     from ingestion.jobs.profiles import default_name
@@ -320,7 +334,15 @@ def flow_data_command(
     request = _request(FeatureIngestRequest, arguments)
     universe = _declared(project, named)
     name = profile or default_name(project, source)
-    result = flow_data(project, request, progress(), profile=name, every=every, universe=universe)
+    result = flow_data(
+        project,
+        request,
+        progress(),
+        profile=name,
+        every=every,
+        universe=universe,
+        groups=groups,
+    )
     show(as_json, result, flow_text)
     if result.error:
         raise result.error

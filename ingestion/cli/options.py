@@ -100,6 +100,10 @@ def _name(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_name(each) for each in text.split(",")))
+
+
 def between(low: float, high: float) -> Parsed[float]:
     """Return the type of a number inside bounds; not-a-number would pass any comparison."""
 
@@ -125,6 +129,8 @@ HEADER = Parsed("header", _header)
 """``Name: value``."""
 NAME = Parsed("name", _name)
 """A name that fits into one line."""
+NAMES = Parsed("names", _names)
+"""Names with a comma between them."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -155,7 +161,7 @@ _RESUME = (
         type=DURATION,
         default="2h",
         show_default=True,
-        help="Skip symbols with a row younger than this.",
+        help="Skip symbols with a row younger than this, in groups that each run asks for.",
     ),
     click.option("--refresh", is_flag=True, help="Fetch those too."),
 )

@@ -28,9 +28,12 @@ from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
     FeatureIngestResult,
     feature_ingest,
+    needed_of,
+    scanned_group,
     tables_of,
 )
 from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
+from ingestion.jobs.ingest.needed import Needed, NotDue
 from ingestion.jobs.ingest.scan import Progress, Scans, Spent
 from ingestion.jobs.ingest.universe_ingest import (
     UniverseIngestResult,
@@ -141,6 +144,7 @@ def flow_data(
     profile: str | None = None,
     every: timedelta | None = None,
     universe: Universe | None = None,
+    groups: Sequence[str] | None = None,
 ) -> FlowResult:
     """Run the chain; a step that fails stops those that need it, and no other.
 
@@ -153,10 +157,13 @@ def flow_data(
     profile
         Under which name ``status`` knows this flow; that of its candidates or market if None.
     every
-        How often it is to start; what its last starts show if None.
+        How often it is to start; what its last starts show if None. The resume window is then at
+        most three quarters of it.
     universe
         Whose members the flow is about, in place of the source of the request: they are asked for
         first, and recorded.
+    groups
+        The groups of the scanner that it asks for, where they are due; all if None.
 
     Raises
     ------
@@ -164,13 +171,19 @@ def flow_data(
         If another run is writing.
     FeastRepositoryError
         If the registry describes other definitions or another lakehouse; nothing is published.
+    InputError
+        If the scanner is not where a group's rows come from, or there is no such group.
     """
+    if every is not None:
+        request = replace(request, resume_window=min(request.resume_window, every * 3 / 4))
+    asked = _asked(project, groups)
     name, started = profile or request.source.profile, clock.now()
     with Run.open(project, "flow-data", request, file=RECEIPT_FILE) as run:
-        chain, scans = _chain(project, request, progress, run, name, universe)
+        chain, scans = _chain(project, request, asked, progress, run, name, universe)
         steps = [StepOutcome(step.name, Status.NOT_RUN, step.group) for step in chain]
         profiles = with_run(known_profiles(project.lakehouse), name, run.id)
-        run.tell(profile=name, every=every, profiles=profiles)
+        names = [group.name for group in asked]
+        run.tell(profile=name, every=every, profiles=profiles, groups=names)
         _tell(run, steps)
         run.write()
         check_registry(project)  # before anything is published
@@ -178,8 +191,9 @@ def flow_data(
         for number, (step, failure) in enumerate(_run(chain)):
             steps[number] = step
             failures += [failure] if failure else []
-            if isinstance(step.result, FeatureIngestResult) and step.result.part:
-                run.tell(profiles=profiles | {name: profiles[name].fetched(started)})
+            if isinstance(step.result, FeatureIngestResult) and step.result.part and step.group:
+                profiles[name] = profiles[name].fetched(started, step.group)
+                run.tell(profiles=profiles)
             _tell(run, steps)
             run.write()
         run.tell(after_last_answer=_since(scans().answered))
@@ -241,6 +255,14 @@ def _error(
     return kind(f"{news}; {some_of(failures)}; {receipt} says what became of each step")
 
 
+def _asked(project: Project, names: Sequence[str] | None) -> tuple[FeatureGroup, ...]:
+    """Return the groups of the scanner that a flow asks for, in the catalog's order."""
+    chosen = None if names is None else {scanned_group(project, name).name for name in names}
+    return tuple(
+        group for group in project.catalog.scanned if chosen is None or group.name in chosen
+    )
+
+
 def _ingest_step(project: Project, group: FeatureGroup) -> str:
     """Return the name of the step that fetches a group."""
     is_pulse = group == project.catalog.pulse
@@ -262,18 +284,23 @@ class _Step(NamedTuple):
 def _chain(
     project: Project,
     request: FeatureIngestRequest,
+    groups: Sequence[FeatureGroup],
     progress: Progress | None,
     run: Run,
     profile: str,
     universe: Universe | None,
 ) -> tuple[tuple[_Step, ...], Callable[[], Scans]]:
-    groups = project.catalog.scanned
-    snapshots = [table for group in groups for table in tables_of(project, request, group)]
     asked = request
 
     @cache
+    def needed(group: FeatureGroup) -> Needed:
+        return needed_of(project, asked, group)
+
+    @cache
     def scans() -> Scans:
-        tables = [BARS, METADATA, *snapshots]
+        tables = [BARS, METADATA]
+        for group in groups:
+            tables += tables_of(project, asked, group, needed(group))
         return Scans(project, asked, tables, progress, _import_libraries)
 
     def members(universe: Universe) -> UniverseIngestResult:
@@ -285,7 +312,10 @@ def _chain(
 
     def snapshot(group: FeatureGroup) -> FeatureIngestResult:
         of_group = replace(asked, group=group.name)
-        return feature_ingest(project, of_group, progress, run, scans())
+        try:
+            return feature_ingest(project, of_group, progress, run, scans(), needed(group))
+        except NotDue as why:
+            raise _NothingToDo(str(why)) from None
 
     def compute() -> object:
         if not list_parts(project.lakehouse, OHLCV_1D):

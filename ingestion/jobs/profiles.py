@@ -9,7 +9,7 @@ flow; until then its own record says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,20 @@ class Profile:
 
     A run that failed, or that found nothing to do, is a repetition and says nothing of the rhythm.
     """
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    """By group of the scanner, the last run that fetched a snapshot of it."""
 
     @property
     def is_expected(self) -> bool:
         """Whether it has run often enough to be missed."""
         return len(self.starts) >= EXPECTED_AFTER
 
-    def fetched(self, started: datetime) -> Profile:
-        """Return it after a run that fetched a snapshot."""
-        return replace(self, starts=(*self.starts, Start(self.run_id, started))[-KEPT:])
+    def fetched(self, started: datetime, group: str | None = None) -> Profile:
+        """Return it after its newest run fetched a snapshot, of one group and then of others."""
+        earlier = tuple(each for each in self.starts if each.run_id != self.run_id)
+        starts = (*earlier, Start(self.run_id, started))[-KEPT:]
+        of_group = {group: self.run_id} if group else {}
+        return replace(self, starts=starts, snapshots={**self.snapshots, **of_group})
 
 
 def default_name(project: Project, source: Path | str) -> str:
@@ -134,6 +139,7 @@ def _told(receipt: dict[str, Any]) -> tuple[str, Table] | None:
             name,
             str(told["run_id"]),
             tuple(Start(str(each["run_id"]), parse_instant(each["at"])) for each in told["starts"]),
+            dict(told.get("snapshots", {})),
         )
         for name, told in profiles.items()
     }

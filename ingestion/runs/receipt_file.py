@@ -20,6 +20,9 @@ _SNAPSHOT = "feature_ingest.{}.json"
 _FORMER_SNAPSHOT = "feature_ingest_coverage.json"
 """Written by version 0.1.0, which had one group of the scanner."""
 
+PUBLISH, NOTHING = "publish", "nothing to add"
+"""The verdicts of snapshots whose answer was complete: with rows to publish, and with none."""
+
 Told = TypeVar("Told")
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from ingestion.base.errors import ClockError, InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import FEEDS, UPDATE_MODE, FeatureGroup
 from ingestion.jobs.ingest.joined import joined, key_of, pairs_table
+from ingestion.jobs.ingest.needed import Needed, NotDue
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
     Progress,
@@ -36,7 +37,7 @@ from ingestion.markets.universe import not_shown
 from ingestion.project import Project
 from ingestion.quality.check import CheckReport
 from ingestion.quality.gate import check_at_door, refuse_unless_accepted
-from ingestion.runs.receipt_file import snapshot_file
+from ingestion.runs.receipt_file import NOTHING, snapshot_file
 from ingestion.runs.run import Run
 from ingestion.scanner import Snapshot, Table
 
@@ -72,8 +73,9 @@ def feature_ingest(
     progress: Progress | None = None,
     run: Run | None = None,
     scans: Scans | None = None,
+    needed: Needed | None = None,
 ) -> FeatureIngestResult:
-    """Fetch a snapshot and publish it.
+    """Fetch a snapshot of the symbols for which the group is due, and publish it.
 
     The receipt is written first, then the part appears at one stroke. A run that died before that
     has published nothing; the next one fetches what is missing.
@@ -82,9 +84,13 @@ def feature_ingest(
     ----------
     scans
         Those of the run that this job is a part of; it makes its own if None.
+    needed
+        What that run needs of the group.
 
     Raises
     ------
+    NotDue
+        If the group is due for no symbol; nothing is asked, and no receipt is left.
     LakehouseLocked
         If another run is writing.
     NothingFetched
@@ -94,24 +100,27 @@ def feature_ingest(
     ClockError
         If the lakehouse already has rows of this very second.
     """
-    group = _group(project, request)
+    group = scanned_group(project, request.group)
+    needed = needed or needed_of(project, request, group)
+    if not needed.is_asked:
+        raise NotDue(f"{group.name} is not due: it is asked {group.asked}")
     with Run.open(
         project, "feature-ingest", request, file=snapshot_file(group), step_of=run
     ) as run:
         run.tell(group=group.name)
-        tables, key = tables_of(project, request, group), key_of(group)
+        tables, key = tables_of(project, request, group, needed), key_of(group)
         scans = scans or Scans(project, request, tables, progress)
         without: Mapping[str, int] = {}
         if key is None:
             scanned = scans.table(group.name)
         else:
             scanned, without = joined(scans, group, key)
-        snapshot, resumed = _without_recent(scanned, tables[-1].recent)
+        snapshot, resumed, not_due = _without_idle(scanned, needed)
         rows, known_at = rows_of(group, snapshot, scanned.known_at), scanned.known_at
         scanned = scanned._replace(snapshot=snapshot)
-        report = CoverageReport.of(run.id, request, scanned, resumed)
+        report = CoverageReport.of(run.id, request, scanned, resumed, not_due)
         if key is not None and not report.asked:
-            run.tell(without=without)
+            run.tell(**plain(report) | {"verdict": NOTHING}, without=without)
             return FeatureIngestResult(report, run.receipt, None, None, Notes(without=without))
         feeds = Feeds(project.lakehouse)
         news = feeds.news({} if key else _modes(snapshot), known_at)
@@ -142,17 +151,17 @@ def feature_ingest(
     return FeatureIngestResult(report, run.receipt, part, checked, notes)
 
 
-def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
-    """Return the group to fetch.
+def scanned_group(project: Project, name: str | None) -> FeatureGroup:
+    """Return the group to fetch; the one that says which symbols are current if none is named.
 
     Raises
     ------
     InputError
         If there is none of that name, or the scanner is not where its rows come from.
     """
-    if request.group is None:
+    if name is None:
         return project.catalog.pulse
-    group = project.catalog.group(request.group)
+    group = project.catalog.group(name)
     if group not in project.catalog.scanned:
         raise InputError(
             f"the rows of {group.name} do not come from the scanner: `tvfeast "
@@ -161,12 +170,23 @@ def _group(project: Project, request: FeatureIngestRequest) -> FeatureGroup:
     return group
 
 
-def tables_of(
-    project: Project, request: FeatureIngestRequest, group: FeatureGroup
-) -> tuple[Table, ...]:
-    """Return what a group needs of the run's scans; the last one is of the run's symbols."""
+def needed_of(project: Project, request: FeatureIngestRequest, group: FeatureGroup) -> Needed:
+    """Return what a run needs of a group now."""
     window = None if request.refresh else request.resume_window
-    recent = frozenset(_recent(project.lakehouse, group, window) if window else ())
+    return Needed.of(project.lakehouse, group, request.source, window)
+
+
+def tables_of(
+    project: Project,
+    request: FeatureIngestRequest,
+    group: FeatureGroup,
+    needed: Needed | None = None,
+) -> tuple[Table, ...]:
+    """Return what a group needs of the run's scans; none if it is not due."""
+    needed = needed or needed_of(project, request, group)
+    if not needed.is_asked:
+        return ()
+    recent = needed.recent | needed.idle(request.source.symbols or ())
     market, place = group.source.own_market, project.catalog.place(group)
     columns = (*group.scanned, UPDATE_MODE)
     if (key := key_of(group)) is None:
@@ -175,27 +195,17 @@ def tables_of(
     return whole, pairs_table(group, key, recent)
 
 
-def _recent(lakehouse: Lakehouse, group: FeatureGroup, window: timedelta) -> dict[str, int]:
-    """Return the symbols that have a row inside the resume window, with its second.
-
-    The window reaches forward too: after a clock was set back a little, a retry still finds the
-    rows of the run that it completes.
-    """
-    now, reach = clock.now().timestamp(), window.total_seconds()
-    newest = newest_between(lakehouse, group, int(now - reach), int(now + reach) + 1)
-    return {symbol: second for symbol, second in newest.items() if abs(now - second) < reach}
-
-
-def _without_recent(scanned: Scanned, recent: Collection[str]) -> tuple[Snapshot, int]:
-    """Return the snapshot of what is missing, and how many symbols are not.
+def _without_idle(scanned: Scanned, needed: Needed) -> tuple[Snapshot, int, int]:
+    """Return the snapshot of what is due and missing, and how many symbols are recent or not due.
 
     Of a market's symbols that no page has shown, those count as recent that may be of it.
     """
-    whole = scanned.snapshot
+    whole, symbols = scanned.snapshot, scanned.universe.symbols
     shown = whole.rows.keys() | whole.failed.keys() | set(whole.absent)
-    hidden = len(not_shown(scanned.universe, shown, recent))
-    resumed = len(shown.intersection(recent)) + min(hidden, whole.shortfall)
-    return whole.without(recent), resumed
+    hidden = len(not_shown(scanned.universe, shown, needed.recent))
+    resumed = len(shown.intersection(needed.recent)) + min(hidden, whole.shortfall)
+    idle = needed.idle(shown if symbols is None else symbols)
+    return whole.without(needed.recent | idle), resumed, len(idle)
 
 
 def _modes(snapshot: Snapshot) -> dict[str, str | None]:

@@ -260,6 +260,8 @@ class CoverageReport:
     """Symbols whose row cannot be used."""
     unknown_columns: tuple[str, ...] = ()
     """Optional columns that the scanner does not know; they are null in all rows."""
+    not_due: int = 0
+    """Symbols that are not among the asked: their group was not worth asking for them now."""
 
     @classmethod
     def of(
@@ -268,6 +270,7 @@ class CoverageReport:
         request: ScanRequest,
         scanned: Scanned,
         resumed: int = 0,
+        not_due: int = 0,
     ) -> CoverageReport:
         """Report on a snapshot of candidates, or of a market.
 
@@ -275,25 +278,28 @@ class CoverageReport:
         ----------
         resumed
             Symbols that are missing from the snapshot because they have a recent row.
+        not_due
+            Symbols that are missing from it because they were not to be asked for.
         """
         universe, snapshot, known_at = scanned
         return cls(
             run_id=run_id,
             profile=universe.profile,
             known_at=known_at,
-            asked=snapshot.asked,
+            asked=snapshot.asked - not_due,
             fetched=len(snapshot.rows),
             resumed=resumed,
             failed_symbols=snapshot.failed,
             absent=snapshot.absent,
             invalid_symbols=universe.problems,
-            shortfall=max(0, snapshot.shortfall - resumed),
+            shortfall=max(0, snapshot.shortfall - resumed - not_due),
             lost_pages=snapshot.lost_pages,
             duplicates=snapshot.duplicates,
             unasked=snapshot.unasked,
             attempts=snapshot.attempts,
             min_coverage=request.min_coverage,
             unknown_columns=snapshot.unknown,
+            not_due=not_due,
         )
 
     @property
@@ -336,7 +342,9 @@ class CoverageReport:
 
     def __str__(self) -> str:
         missing = f", {self.missing}" if self.missing else ""
-        return f"coverage {self.coverage:.1%} ({self.covered:,} of {self.asked:,} symbols{missing})"
+        rest = f"; {self.not_due:,} not due" if self.not_due else ""
+        share = f"{self.covered:,} of {self.asked:,} symbols"
+        return f"coverage {self.coverage:.1%} ({share}{missing}){rest}"
 
 
 def refuse_unless_enough(report: CoverageReport, run: Run) -> None:

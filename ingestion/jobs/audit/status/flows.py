@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import Any
 
 from ingestion.base.clock import parse_instant
-from ingestion.catalog import Catalog
+from ingestion.catalog import Catalog, FeatureGroup
 from ingestion.jobs.audit.status.wanted import PassedOver, first_snapshot, symbols_wanted
 from ingestion.jobs.profiles import FLOW_FILE, Profile, known_profiles
 from ingestion.lakehouse import Lakehouse, run_file
@@ -85,6 +85,8 @@ class ProfileStatus:
     """Of the newest snapshot of each of the scanner's groups that it has one of."""
     wanted: frozenset[str] = field(repr=False)
     """The symbols that it fetches."""
+    groups: frozenset[str]
+    """The groups of the scanner that it asks for."""
 
     @property
     def _verb(self) -> str:
@@ -158,13 +160,18 @@ def _flow(
     started = parse_instant(receipt["started"])
     asked = read_universe(receipt["request"]["source"]).symbols
     fetched = [start.run_id for start in reversed(profile.starts)]
-    pulse = catalog.pulse
+    names = receipt.get("groups")  # None in a receipt from before flows had groups of their own
+    groups = [each for each in catalog.scanned if names is None or each.name in names]
+    main = catalog.pulse if catalog.pulse in groups or not groups else groups[0]
     wanted = symbols_wanted(
-        lakehouse, pulse, asked, first_snapshot(lakehouse, pulse, fetched, passed_over), seen
+        lakehouse, main, asked, first_snapshot(lakehouse, main, fetched, passed_over), seen
     )
     runs = [profile.run_id, *fetched]
     newest = {
-        group.name: first_snapshot(lakehouse, group, runs, passed_over) for group in catalog.scanned
+        group.name: first_snapshot(
+            lakehouse, group, dict.fromkeys([*runs, *_last(profile, group)]), passed_over
+        )
+        for group in groups
     }
     declared = timedelta(seconds=receipt["every"]) if receipt["every"] is not None else None
     every = declared or rhythm([start.at for start in profile.starts])
@@ -184,7 +191,14 @@ def _flow(
         symbols=len(wanted),
         coverage={name: each.coverage for name, each in newest.items() if each},
         wanted=wanted,
+        groups=frozenset(group.name for group in groups),
     )
+
+
+def _last(profile: Profile, group: FeatureGroup) -> list[str]:
+    """Return the run that has last fetched a group, which may be seldom due."""
+    last = profile.snapshots.get(group.name)
+    return [] if last is None else [last]
 
 
 def _missed_from(

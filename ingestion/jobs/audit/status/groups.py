@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ingestion.base.arrow import to_numpy
 from ingestion.base.instants import from_micros
-from ingestion.catalog import FeatureGroup
+from ingestion.catalog import FeatureGroup, Scanner
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
 from ingestion.lakehouse import Lakehouse, list_dates, parts_of, read_part
+from ingestion.markets.due import Due
 from ingestion.markets.symbols import exchange_of
 from ingestion.runs.quarantine import quarantined
 
@@ -42,6 +43,10 @@ class GroupStatus:
     """Those among them without any row in the last 90 days."""
     quarantined: int
     """Rows that the newest snapshot's run kept back."""
+    asked_when: str
+    """How often the scanner is asked, and while which market hours."""
+    is_due: bool
+    """Whether newer rows of any symbol that is wanted are to be had; else it is not late."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Demand:
     missing: tuple[str, ...]
     coverage: float | None
     wanted: frozenset[str] = field(repr=False)
+    due: int
+    """Symbols among the asked that are to have a newer row."""
 
     @property
     def late(self) -> int:
@@ -77,8 +84,11 @@ def demands(
     bars: BarsStatus,
     max_ages: Mapping[str, timedelta],
     at: datetime,
+    asked_groups: Collection[str] | None = None,
 ) -> Iterator[Demand]:
     """Yield of each group what one flow wants of it.
+
+    A symbol for which a group is not due is neither stale nor missing.
 
     Of the recomputed group it wants the symbols with bars; those whose market is imported alone are
     as fresh as they can be.
@@ -87,14 +97,22 @@ def demands(
     ----------
     coverage
         Of the newest snapshot, by the name of its group.
+    asked_groups
+        The groups of the scanner that the flow asks for; all if None.
     """
     for group in groups:
+        is_scanned = isinstance(group.source, Scanner)
+        if is_scanned and asked_groups is not None and group.name not in asked_groups:
+            continue
         rows, asked, may_be_old = newest[group.name], wanted, frozenset[str]()
         if not group.source.has_all:  # those without a row may have none
             asked = wanted & rows.keys()
         if group.source.of_closed_bars:
             asked = wanted & bars.newest.keys()
             may_be_old = frozenset(s for s in asked if exchange_of(s) in bars.imported)
+        if not group.is_asked_always:
+            due = Due(group, at)
+            may_be_old = frozenset(s for s in asked if not _is_owed(due, s, rows.get(s)))
         old = {s for s in asked & rows.keys() if at - rows[s] > max_ages[group.name]}
         yield Demand(
             flow=flow,
@@ -104,7 +122,15 @@ def demands(
             missing=tuple(sorted(asked - rows.keys() - may_be_old)),
             coverage=coverage.get(group.name),
             wanted=asked,
+            due=len(asked) - len(may_be_old),
         )
+
+
+def _is_owed(due: Due, symbol: str, newest: datetime | None) -> bool:
+    """Return whether a symbol was to have a newer row by now, or a first one is to be asked for."""
+    if newest is None:
+        return due.is_due(symbol, None)
+    return due.is_behind(symbol, int(newest.timestamp()))
 
 
 def group_status(
@@ -130,6 +156,8 @@ def group_status(
         stale=_union(each.stale for each in demand),
         missing=_union(each.missing for each in demand),
         quarantined=quarantined(lakehouse, snapshot.run_id)[group.name] if snapshot else 0,
+        asked_when=group.asked,
+        is_due=group.is_asked_always or not demand or any(each.due for each in demand),
     )
 
 

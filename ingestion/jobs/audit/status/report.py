@@ -268,10 +268,12 @@ def status(
     }
     demand = tuple(
         each
-        for flow, symbols, coverage in _wanted(
+        for flow, symbols, coverage, asked in _wanted(
             lakehouse, pulse, profiles, snapshots, newest, profile
         )
-        for each in demands(catalog.groups, flow, symbols, coverage, newest, stored, max_ages, at)
+        for each in demands(
+            catalog.groups, flow, symbols, coverage, newest, stored, max_ages, at, asked
+        )
     )
     groups = tuple(
         group_status(
@@ -330,8 +332,8 @@ def _wanted(
     snapshots: Mapping[str, Snapshot],
     newest: Newest,
     asking: str | None,
-) -> Iterator[tuple[str | None, frozenset[str], Mapping[str, float]]]:
-    """Yield who wants which symbols, and what its newest snapshots cover.
+) -> Iterator[tuple[str | None, frozenset[str], Mapping[str, float], frozenset[str] | None]]:
+    """Yield who wants which symbols, what its newest snapshots cover, and which groups it asks for.
 
     Each flow that is expected does, and the newest run whatever it is: it may be a snapshot that no
     flow took.
@@ -339,13 +341,13 @@ def _wanted(
     last = max((each.run_id for each in profiles), default="")
     for each in profiles:
         if each.is_expected or each.run_id == last or each.name == asking:
-            yield each.name, each.wanted, each.coverage
+            yield each.name, each.wanted, each.coverage, each.groups
     seen, snapshot = newest[pulse.name], snapshots.get(pulse.name)
     if snapshot is None and not profiles:
-        yield None, frozenset(seen), {}
+        yield None, frozenset(seen), {}, None
     elif snapshot is not None and snapshot.run_id > last:
         wanted = symbols_wanted(lakehouse, pulse, snapshot.symbols, snapshot, seen)
-        yield None, wanted, {name: each.coverage for name, each in snapshots.items()}
+        yield None, wanted, {name: each.coverage for name, each in snapshots.items()}, None
 
 
 def _held_back(receipt: dict[str, Any]) -> tuple[dict[str, Any], ...] | None:
@@ -397,6 +399,8 @@ def _is_history(group: Unpromoted, report: StatusReport) -> bool:
 
 def _group_problems(group: GroupStatus, stored: BarsStatus) -> Iterator[str]:
     recomputed = group.of_closed_bars
+    if not group.is_due:
+        return
     if group.age is None:
         if not recomputed or stored.first is not None:
             yield f"{group.view} has no rows: run `tvfeast {group.command}`"

@@ -18,6 +18,7 @@ from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.markets.symbols import exchange_of
 from ingestion.markets.universe import read_universe
 from ingestion.runs.receipt_file import (
+    NOTHING,
     ended_before,
     is_of_group,
     receipt_told,
@@ -109,6 +110,8 @@ def _snapshot(
     lakehouse: Lakehouse, group: FeatureGroup, receipt: dict[str, Any]
 ) -> Snapshot | None:
     if ended_before(receipt, "coverage") or not is_of_group(receipt, group):
+        return None
+    if receipt.get("verdict") == NOTHING:  # none of its symbols can have a row
         return None
     universe, coverage = read_universe(receipt["request"]["source"]), float(receipt["coverage"])
     if not 0 <= coverage <= 1:  # not-a-number would be inside any limit
