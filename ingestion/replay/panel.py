@@ -271,7 +271,8 @@ class Panel:
         """
         rows: dict[str, int] = {}
         found: dict[int, int] = {}
-        for each in (self._coins if market == COIN else self._instruments).values():
+        coins = self._coins.values() if market == COIN else ()
+        for each in (*self._instruments.values(), *coins):
             if market is not None and each.market != market:
                 continue
             if each.first not in found:  # aliases share their original's bars
