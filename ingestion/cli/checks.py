@@ -237,24 +237,41 @@ def data_docs_text(result: DataDocsResult) -> str:
     show_default=True,
     help="Name differences beyond this share of a column's scale.",
 )
+@click.option(
+    "--max-vote-share",
+    type=between(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Exit 3 if a vote of a rating is served otherwise, since a date, on so many more bars.",
+)
 @json_option
-def parity_command(as_json: bool, first: date | None, last: date | None, tolerance: float) -> None:
+def parity_command(
+    as_json: bool,
+    first: date | None,
+    last: date | None,
+    tolerance: float,
+    max_vote_share: float,
+) -> None:
     """Compare served technicals with those recomputed from the bars.
+
+    Where the ratings of a whole market differ since a date, the vote whose rule has changed is
+    named, and the exit code is 3.
 
     That takes longer with each stored snapshot; --from and --to limit it.
     """
     from ingestion.jobs.compute.parity import ParityRequest, parity
 
-    request = ParityRequest(first or date.min, last or date.max, tolerance)
+    request = ParityRequest(first or date.min, last or date.max, tolerance, max_vote_share)
     bar = progress("parity", "parts of snapshots")
     result = parity(Project.from_environment(), request, progress=bar)
     show(as_json, result, lambda result: parity_text(result.report))
+    demand_all(result)
 
 
 def parity_text(report: ParityReport) -> str:
     """Return a comparison as a table, with the largest differences below it."""
     named = [line for column in report.columns for line in _named(column)]
-    return "\n".join([parity_table(report), *named])
+    return "\n".join([parity_table(report), *named, *map(str, report.broken)])
 
 
 def parity_table(report: ParityReport) -> str:

@@ -43,6 +43,8 @@ class Vote(NamedTuple):
     """1 buy, -1 sell, 0 neutral or undefined."""
     defined: Mask
     """Whether all that the member reads is defined; where not, it leaves the denominator."""
+    reads: tuple[Matrix, ...] = ()
+    """What decides it."""
 
 
 @formula(
@@ -145,9 +147,10 @@ def rating(votes: Iterable[Vote]) -> Matrix:
     >>> rating([buys, sells]).T
     array([[0., 1.]])
     """
-    first, *others = votes
+    following = iter(votes)
+    first = next(following)
     total, count = first.value.copy(), first.defined.astype(np.int8)
-    for vote in others:
+    for vote in following:
         total += vote.value
         count += vote.defined.view(np.int8)
     return ratio(total.astype(np.float64), count.astype(np.float64))
@@ -157,7 +160,7 @@ def _vote(buy: Mask, sell: Mask, *reads: Matrix) -> Vote:
     defined = ~np.isnan(reads[0])
     for matrix in reads[1:]:
         defined &= ~np.isnan(matrix)
-    return Vote((buy & defined).view(np.int8) - (sell & defined).view(np.int8), defined)
+    return Vote((buy & defined).view(np.int8) - (sell & defined).view(np.int8), defined, reads)
 
 
 def average_vote(close: Matrix, average: Matrix) -> Vote:

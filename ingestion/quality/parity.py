@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.catalog import Column
+from ingestion.quality.votes import VoteBreak
 
 PARITY_FILE = "parity.json"
 NAMED = 20
@@ -83,6 +84,8 @@ class ParityReport:
     unmatched: int
     """Finished bars without a recomputed row."""
     columns: tuple[ColumnParity, ...]
+    broken: tuple[VoteBreak, ...] = ()
+    """Ratings whose served values follow other rules since a date."""
 
     @property
     def beyond(self) -> int:

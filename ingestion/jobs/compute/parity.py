@@ -20,6 +20,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,6 +29,8 @@ from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula, compute
+from ingestion.formulas.ratings import recommendation
+from ingestion.jobs.compute.rating_votes import RATINGS, vote_breaks
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (
@@ -43,6 +46,7 @@ from ingestion.markets.feeds import Feeds
 from ingestion.markets.hours import BarState, bar_close, bar_state
 from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ColumnParity, ParityReport, compare_column
+from ingestion.quality.votes import VoteBreak
 from ingestion.runs.run import Run
 
 TOLERANCE = 0.01
@@ -57,6 +61,8 @@ A symbol without a bar in between is taken for one that began after.
 _TIMES = ["symbol", "timestamp", "bar_timestamp"]
 _KEYS = ["symbol", "bar_close"]
 _RECOMPUTED = " recomputed"
+_AGREES = "agrees"
+_MEANS_OF_RATINGS = {recommendation.name}
 _LONGEST_BAR = 26 * 3_600
 """Seconds, and an hour more than a dealer's day in which clocks go back."""
 
@@ -71,6 +77,11 @@ class ParityRequest:
     """UTC date of the last snapshots, included."""
     tolerance: float = TOLERANCE
     """Differences beyond this share of a column's scale are named."""
+    max_vote_share: float = 0.05
+    """By how much the share of a vote that is served otherwise may rise from one date to the next.
+
+    A share of the bars on which it is cast.
+    """
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,17 @@ class ParityResult:
 
     report: ParityReport
     receipt: RunFile
+    max_vote_share: float
+
+    @property
+    def refusal(self) -> str | None:
+        """Which votes follow another rule, in a market as a whole; None if none does."""
+        past = [
+            str(broken)
+            for broken in self.report.broken
+            if broken.is_told and broken.share_after - broken.share_before > self.max_vote_share
+        ]
+        return "; ".join(past) or None
 
 
 def parity(
@@ -114,6 +136,7 @@ def parity(
         compared: list[ColumnParity] = []
         dates: list[date] = []
         lacking: list[InputError] = []
+        broken: list[VoteBreak] = []
         for twins in _twins(project):
             try:
                 snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
@@ -124,10 +147,12 @@ def parity(
                     _pair(project.lakehouse, twins, snapshots, columns, own, progress)
                     if not own["compared"]:
                         raise InputError(_nothing(twins, own))
-                    compared += [
-                        compare_column(twins.columns[number], pairs, request.tolerance)
-                        for number, pairs in columns.drain()
-                    ]
+                    for number, pairs in columns.drain():
+                        column = twins.columns[number]
+                        compared.append(compare_column(column, pairs, request.tolerance))
+                        formula = project.formulas[column.name]
+                        if formula in RATINGS:
+                            broken += vote_breaks(project.lakehouse, formula, pairs)
             except InputError as error:  # of a group that was chosen today there is nothing yet
                 lacking.append(error)
                 continue
@@ -147,9 +172,10 @@ def parity(
             unknown=counts[BarState.UNKNOWN],
             unmatched=counts["unmatched"],
             columns=tuple(compared),
+            broken=tuple(broken),
         )
         run.tell(**plain(report))
-    return ParityResult(report, run.receipt)
+    return ParityResult(report, run.receipt, request.max_vote_share)
 
 
 class _Twins(NamedTuple):
@@ -247,10 +273,28 @@ def _pair(
         if pairs.num_rows:
             if twins.by_clock:
                 pairs = _at_the_snapshot(lakehouse, pairs, twins.by_clock)
+            pairs = pairs.append_column(_AGREES, _others_agree(pairs, twins))
             for number, name in enumerate(twins.names):
-                column = pairs.select([*_KEYS, name, name + _RECOMPUTED])
-                columns.append(number, column.rename_columns([*_KEYS, "served", "recomputed"]))
+                own = [name, name + _RECOMPUTED]
+                column = pairs.select([*_KEYS, "known_at", _AGREES, *own])
+                columns.append(
+                    number,
+                    column.rename_columns([*_KEYS, "known_at", _AGREES, "served", "recomputed"]),
+                )
         progress.advance(len(month))
+
+
+def _others_agree(pairs: pa.Table, twins: _Twins) -> pa.Array:
+    """Return of which bars all columns agree, except ratings and what follows the clock."""
+    agrees = np.ones(pairs.num_rows, dtype=np.bool_)
+    apart = {each.name for each in (*RATINGS, *twins.by_clock)} | _MEANS_OF_RATINGS
+    for name in twins.names:
+        if name not in apart:
+            served, recomputed = (pairs[each].to_numpy() for each in (name, name + _RECOMPUTED))
+            size = np.maximum(np.abs(served), np.abs(recomputed))
+            same = np.abs(served - recomputed) <= TOLERANCE * size
+            agrees &= same | (np.isnan(served) & np.isnan(recomputed))
+    return pa.array(agrees)
 
 
 def _final(

@@ -1,0 +1,145 @@
+"""The votes behind the differences of a rating, from the stored bars.
+
+Only bars whose other columns agree are looked at: where those differ too, the bars do, and no rule
+needs to have changed. Votes are computed anew, and only where a rating differs at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingestion.base.instants import DAY
+from ingestion.formulas import BarFormula, Bars, shift
+from ingestion.formulas.panel import read_panel
+from ingestion.formulas.ratings import (
+    Vote,
+    average_rating,
+    average_votes,
+    oscillator_rating,
+    oscillator_votes,
+)
+from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
+from ingestion.lakehouse import Lakehouse
+from ingestion.markets.symbols import exchange_of
+from ingestion.quality.votes import VoteBreak, VoteRows, find_break
+
+Votes = Callable[[Bars], Iterator[tuple[str, Vote]]]
+
+RATINGS: Mapping[BarFormula, Votes] = {
+    average_rating: average_votes,
+    oscillator_rating: oscillator_votes,
+}
+"""The formulas that are a mean of votes, and their votes."""
+
+_WHOLE = 0.01
+"""How far from a whole number a sum of votes may be."""
+_MOST_READS = 4
+"""Of a vote that reads more, the bar before is among them already."""
+
+
+def vote_breaks(lakehouse: Lakehouse, formula: BarFormula, pairs: pa.Table) -> list[VoteBreak]:
+    """Return which votes of a rating have followed another rule since when, by market.
+
+    Parameters
+    ----------
+    pairs
+        One row per bar: ``symbol``, ``bar_close``, ``known_at`` (Unix s), ``served``,
+        ``recomputed`` and ``agrees``, whether the other columns do.
+    """
+    pairs = pairs.filter(pairs["agrees"])
+    usable = pc.and_(pc.is_valid(pairs["served"]), pc.is_valid(pairs["recomputed"]))
+    pairs = pairs.filter(usable)
+    error = pc.abs(pc.subtract(pairs["served"], pairs["recomputed"]))
+    if not pairs.num_rows or not pc.any(pc.greater(error, _WHOLE)).as_py():
+        return []
+    names, rows = _rows(lakehouse, RATINGS[formula], pairs)
+    markets = np.array([exchange_of(name) for name in names.to_pylist()])[rows.symbol]
+    differing = np.unique(markets[rows.difference != 0]).tolist()
+    found = [
+        broken
+        for market in differing
+        if (broken := find_break(formula.name, market, rows[markets == market]))
+    ]
+    # A vote that is seldom cast shows in several markets together what it does not in each.
+    pool = [broken.market for broken in found] or differing
+    if len(pool) > 1:
+        together = find_break(formula.name, ", ".join(pool), rows[np.isin(markets, pool)])
+        if together is not None:
+            others = (each for each in found if not set(each.votes) & set(together.votes))
+            found = [together, *others]
+    return found
+
+
+def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRows]:
+    """Return the names of the symbols, and the votes of the bars."""
+    encoded = pairs["symbol"].combine_chunks().dictionary_encode()
+    names, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+    closes, served = pairs["bar_close"].to_numpy(), pairs["served"].to_numpy()
+    keys = _keys(codes, closes)
+    order = np.argsort(keys)
+    day = pc.cast(pairs["known_at"], pa.int64()).to_numpy() // DAY
+    last = date(1970, 1, 1) + timedelta(days=int(closes.max()) // DAY)
+    bars = read_bars(lakehouse, date.min, last, names.to_pylist(), FORMULA_COLUMNS)
+    place = bars.column_names.index("symbol")
+    bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
+    seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
+    bars = bars.drop_columns(["event_timestamp"]).append_column("close_timestamp", seconds)
+    panel = read_panel(bars)
+    of_panel = pc.index_in(panel.symbol.cast(pa.string()), names).to_numpy().astype(np.int64)
+    panel_keys = _keys(of_panel, panel.closed)
+    found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []
+    for rows, block, layout in panel.blocks():
+        at = np.searchsorted(keys[order], panel_keys[rows])
+        at = np.minimum(at, len(keys) - 1)
+        asked = keys[order][at] == panel_keys[rows]
+        cut: dict[str, Vote] = {}
+        for name, vote in votes(block):
+            before = shift(vote.value.astype(np.float64), 1)
+            earlier = [shift(each, 1) for each in vote.reads[:_MOST_READS]]
+            reads = [*vote.reads, before, *(earlier if len(vote.reads) <= _MOST_READS else ())]
+            cut[name] = Vote(
+                layout.rows(vote.value.astype(np.int64))[asked].astype(np.int8),
+                layout.rows(vote.defined.astype(np.int64))[asked].astype(np.bool_),
+                tuple(layout.rows(each)[asked] for each in reads),
+            )
+        found.append((order[at[asked]], cut))
+    place_of = np.concatenate([rows for rows, _ in found])
+    cast = {
+        name: np.concatenate([each[name].value for _, each in found]).astype(np.int64)
+        for name in found[0][1]
+    }
+    count = sum(
+        np.concatenate([each[name].defined for _, each in found]).astype(np.int64) for name in cast
+    )
+    total = sum(cast.values())
+    difference = served[place_of] * count - total
+    whole = np.rint(difference)
+    is_whole = np.abs(difference - whole) < _WHOLE
+    # Bars that were restated since the features were computed give other votes.
+    stored = pairs["recomputed"].to_numpy()[place_of]
+    is_whole &= np.abs(stored * count - total) < _WHOLE
+    every = VoteRows(
+        codes[place_of],
+        day[place_of],
+        whole.astype(np.int64),
+        cast,
+        {
+            name: [
+                np.concatenate([each[name].reads[number] for _, each in found])
+                for number in range(len(found[0][1][name].reads))
+            ]
+            for name in cast
+        },
+    )
+    return names, every[is_whole]
+
+
+def _keys(codes: NDArray[np.int64], closes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number per symbol and close."""
+    return codes * (1 << 36) + closes
