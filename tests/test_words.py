@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIMITS: dict[str, int] = {
+    "ingestion/quality": 1,
     "ingestion/runs": 1,
 }
 

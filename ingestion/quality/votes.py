@@ -1,4 +1,4 @@
-"""Which vote of a rating disagrees, and since when: a changed rule, told from bad bars.
+"""Which vote of a rating disagrees, and since when: a changed rule, or bad bars.
 
 A rating is the mean of its votes, so a difference times their number is the difference of the
 votes' sum. Where one vote's rule has changed, the differences follow from what this vote reads and

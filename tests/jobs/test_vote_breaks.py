@@ -133,12 +133,8 @@ def test_a_clean_replay_names_no_vote(project: Project) -> None:
     ("rule", "name"),
     [
         ("momentum_vote", "Mom"),
-        ("macd_vote", "MACD"),
         ("adx_vote", "ADX"),
-        ("awesome_vote", "AO"),
-        ("stochastic_vote", "Stoch"),
         ("cci_vote", "CCI20"),
-        ("bull_bear_vote", "BBPower"),
     ],
 )
 def test_a_changed_rule_is_named_with_its_date(
@@ -183,7 +179,7 @@ def test_missing_and_wrong_bars_name_no_vote(
     """A session that is missing, and another close: of some symbols, from the date on."""
     at(WRITTEN + timedelta(days=1))
     opened = np.array(bars["timestamp"])
-    close, high = np.array(bars["close"]), np.array(bars["high"])
+    close, high = np.array(bars["close"].to_pylist()), np.array(bars["high"].to_pylist())
     names = np.array(bars["symbol"].to_pylist())
     is_wrong = np.isin(names, ["NASDAQ:AAPL", "NYSE:JPM", "NYSE:KO", "NASDAQ:MSFT"])
     is_wrong &= opened // 86_400 == (CHANGED - date(1970, 1, 1)).days
