@@ -107,7 +107,7 @@ class Panel:
     columns
         By name, a JSON value a row.
     coins
-        What the market ``coin`` lists; no other market does.
+        What the market ``coin`` lists beside the instruments of it; no other market does.
     """
 
     def __init__(
