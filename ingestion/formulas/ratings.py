@@ -87,7 +87,15 @@ def average_rating(bars: Bars) -> Matrix:
 
 
 def average_votes(bars: Bars) -> Iterator[tuple[str, Vote]]:
-    """Yield the members of ``Recommend.MA``, each with its name."""
+    """Yield the members of ``Recommend.MA``, each with its name.
+
+    Examples
+    --------
+    >>> rising = np.arange(300.0)
+    >>> bars = Bars(**dict.fromkeys(("open", "high", "low", "close", "volume"), rising))
+    >>> {name: int(vote.value[-1, 0]) for name, vote in average_votes(bars)}["SMA200"]
+    1
+    """
     exponential = oscillators.exponential_averages(bars)
     lengths = oscillators.AVERAGES
     for n, average in zip(lengths, smas(bars.close, lengths), strict=True):
@@ -119,7 +127,15 @@ def oscillator_rating(bars: Bars) -> Matrix:
 
 
 def oscillator_votes(bars: Bars) -> Iterator[tuple[str, Vote]]:
-    """Yield the members of ``Recommend.Other``, each with its name."""
+    """Yield the members of ``Recommend.Other``, each with its name.
+
+    Examples
+    --------
+    >>> rising = np.arange(100.0)
+    >>> bars = Bars(**dict.fromkeys(("open", "high", "low", "close", "volume"), rising))
+    >>> [name for name, vote in oscillator_votes(bars) if vote.value[-1, 0] == 1]
+    ['UO']
+    """
     high, low, close = bars.high, bars.low, bars.close
     averages = oscillators.exponential_averages(bars)
     rsi = oscillators.rsi(bars)
