@@ -327,6 +327,7 @@ def _difference(difference: Difference) -> str:
     return (
         f"{difference.symbol}, bar closed {minute(difference.bar_close)}: served "
         f"{difference.served:.6g}, recomputed {difference.recomputed:.6g}"
+        + (f" ({difference.cause})" if difference.cause else "")
     )
 
 

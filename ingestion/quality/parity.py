@@ -8,7 +8,9 @@ infinite error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -33,6 +35,8 @@ class Difference:
     bar_close: datetime
     served: float
     recomputed: float
+    cause: str = ""
+    """What the data show of the reason."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class ColumnParity:
     """Bars that differ by more than the tolerance times the scale."""
     worst: tuple[Difference, ...]
     """The first :data:`NAMED` of those, the largest share of the scale first."""
+    causes: Mapping[str, int] = field(default_factory=dict)
+    """By cause, how many of them."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,13 @@ class ParityReport:
         return sum(column.beyond for column in self.columns)
 
 
-def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnParity:
+Causes = Callable[[pa.Table], list[str]]
+"""The cause of each difference, of its pairs."""
+
+
+def compare_column(
+    column: Column, pairs: pa.Table, tolerance: float, causes: Causes | None = None
+) -> ColumnParity:
     """Compare one column.
 
     Parameters
@@ -105,6 +117,8 @@ def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnP
         ``served`` and ``recomputed`` (double, null where a side has no value).
     tolerance
         Largest difference that is not named, as a share of the column's scale.
+    causes
+        Says why values differ; called with the rows of those beyond the tolerance.
     """
     served, recomputed = pairs["served"].to_numpy(), pairs["recomputed"].to_numpy()
     both = ~(np.isnan(served) | np.isnan(recomputed))
@@ -115,6 +129,7 @@ def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnP
     error = np.abs(served - recomputed)
     scale = _scale(column, pairs["symbol"], recomputed)
     beyond = np.flatnonzero(error > tolerance * scale)
+    found = causes(pairs.take(pa.array(beyond))) if causes and len(beyond) else [""] * len(beyond)
     return ColumnParity(
         feature=column.name,
         n=n,
@@ -125,7 +140,8 @@ def compare_column(column: Column, pairs: pa.Table, tolerance: float) -> ColumnP
         sign_agreement=float(np.mean(np.sign(served) == np.sign(recomputed))) if n else None,
         rank_correlation=rank_correlation(served, recomputed),
         beyond=len(beyond),
-        worst=_worst(pairs, beyond, error, scale),
+        worst=_worst(pairs, beyond, error, scale, found),
+        causes=dict(Counter(each for each in found if each)),
     )
 
 
@@ -168,17 +184,24 @@ def _scale(column: Column, symbols: pa.ChunkedArray, recomputed: Values) -> Valu
 
 
 def _worst(
-    pairs: pa.Table, beyond: NDArray[np.intp], error: Values, scale: Values
+    pairs: pa.Table,
+    beyond: NDArray[np.intp],
+    error: Values,
+    scale: Values,
+    causes: list[str],
 ) -> tuple[Difference, ...]:
     with np.errstate(divide="ignore"):
         share = error[beyond] / scale[beyond]
-    chosen = beyond[np.argsort(-share, kind="stable")[:NAMED]]
+    largest = np.argsort(-share, kind="stable")[:NAMED]
     return tuple(
         Difference(
             row["symbol"],
             datetime.fromtimestamp(row["bar_close"], UTC),
             row["served"],
             row["recomputed"],
+            causes[number],
         )
-        for row in pairs.take(pa.array(chosen)).to_pylist()
+        for number, row in zip(
+            largest, pairs.take(pa.array(beyond[largest])).to_pylist(), strict=True
+        )
     )

@@ -20,6 +20,7 @@ from ingestion.base.errors import GateRefused
 from ingestion.cli.commands import cli
 from ingestion.formulas import SHIPPED, compute, ratings
 from ingestion.formulas.ratings import Vote
+from ingestion.jobs.compute.causes import Cause
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, ParityResult, parity
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
@@ -200,3 +201,40 @@ def test_a_range_before_the_change_shows_none(project: Project, bars: pa.Table) 
     serve_otherwise(project, bars, "momentum_vote", reversed_("momentum_vote"))
     before = parity(project, ParityRequest(last=CHANGED - timedelta(days=1)))
     assert before.report.broken == ()
+
+
+def test_each_difference_has_its_cause(project: Project, bars: pa.Table) -> None:
+    """Of 290 bars, RSI has forgotten the first one, and the ratings' slowest average has not."""
+    serve_otherwise(project, bars, "momentum_vote", reversed_("momentum_vote"))
+    (part, *_) = list_parts(project.lakehouse, TV_TECHNICALS_1D)
+    rows = read_current([part], TV_TECHNICALS_1D)
+    (row,) = (row for row in rows.to_pylist() if row["symbol"] == "NYSE:KO")
+    row |= {"RSI": 1.0, "Recommend.MA": -row["Recommend.MA"], "created_timestamp": WRITTEN}
+    table = pa.Table.from_pylist([row], schema=rows.schema)
+    append_part(project.lakehouse, TV_TECHNICALS_1D, table, "wrong")
+    columns = {each.feature: each for each in parity(project).report.columns}
+    other = columns["Recommend.Other"]
+    assert other.causes == {Cause.RULE: other.beyond}
+    assert {each.cause for each in other.worst} == {Cause.RULE}
+    assert columns["RSI"].causes == {Cause.SOURCE: 1}
+    assert columns["Recommend.MA"].causes == {Cause.HISTORY: 1}
+
+
+def test_a_bar_without_trades_in_the_window_is_a_cause(
+    project: Project, bars: pa.Table, tmp_path: Path, at
+) -> None:
+    at(WRITTEN + timedelta(days=1))
+    opened, volume = (np.array(bars[name].to_pylist()) for name in ("timestamp", "volume"))
+    names = np.array(bars["symbol"].to_pylist())
+    is_quiet = (names == "NYSE:KO") & (opened // 86_400 == (CHANGED - date(1970, 1, 1)).days)
+    close = np.array(bars["close"].to_pylist())
+    flat = bars.filter(pa.array(is_quiet))
+    prices = {name: pa.array(close[is_quiet] * 1.1) for name in ("open", "high", "low", "close")}
+    for name, values in {**prices, "volume": pa.array(0 * volume[is_quiet])}.items():
+        flat = flat.set_column(flat.column_names.index(name), name, values)
+    pq.write_table(flat, tmp_path / "flat.parquet")
+    import_bars(project, ImportRequest((tmp_path / "flat.parquet",)))
+    local_features(project)
+    columns = {each.feature: each for each in parity(project).report.columns}
+    assert columns["RSI"].beyond > 0
+    assert set(columns["RSI"].causes) == {Cause.NO_TRADES}

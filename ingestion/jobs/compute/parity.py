@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula, compute
 from ingestion.formulas.ratings import recommendation
+from ingestion.jobs.compute.causes import Cause, StoredBars
 from ingestion.jobs.compute.rating_votes import RATINGS, vote_breaks
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
@@ -137,6 +139,7 @@ def parity(
         dates: list[date] = []
         lacking: list[InputError] = []
         broken: list[VoteBreak] = []
+        stored = StoredBars(project.lakehouse)
         for twins in _twins(project):
             try:
                 snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
@@ -149,10 +152,15 @@ def parity(
                         raise InputError(_nothing(twins, own))
                     for number, pairs in columns.drain():
                         column = twins.columns[number]
-                        compared.append(compare_column(column, pairs, request.tolerance))
                         formula = project.formulas[column.name]
-                        if formula in RATINGS:
-                            broken += vote_breaks(project.lakehouse, formula, pairs)
+                        own_breaks = (
+                            vote_breaks(project.lakehouse, formula, pairs)
+                            if formula in RATINGS
+                            else []
+                        )
+                        broken += own_breaks
+                        causes = partial(_causes, stored, formula, own_breaks)
+                        compared.append(compare_column(column, pairs, request.tolerance, causes))
             except InputError as error:  # of a group that was chosen today there is nothing yet
                 lacking.append(error)
                 continue
@@ -282,6 +290,21 @@ def _pair(
                     column.rename_columns([*_KEYS, "known_at", _AGREES, "served", "recomputed"]),
                 )
         progress.advance(len(month))
+
+
+def _causes(
+    stored: StoredBars, formula: BarFormula, broken: list[VoteBreak], pairs: pa.Table
+) -> list[str]:
+    """Return why values differ, of bars that both sides have."""
+    since = min((each.since for each in broken), default=date.max)
+    rows = pairs.to_pylist()
+    stored.read(row["symbol"] for row in rows)
+    return [
+        Cause.RULE
+        if row["agrees"] and utc_date(row["known_at"]) >= since
+        else stored.cause(row["symbol"], row["bar_close"], formula)
+        for row in rows
+    ]
 
 
 def _others_agree(pairs: pa.Table, twins: _Twins) -> pa.Array:

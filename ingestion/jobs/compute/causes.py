@@ -1,0 +1,79 @@
+"""Why a served value differs from the recomputed one, where the stored bars show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from enum import StrEnum
+from math import log
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingestion.catalog.formula import Formula
+from ingestion.jobs.serve.targets import read_bars
+from ingestion.lakehouse import Lakehouse
+
+_SEED = 0.01
+"""Weight of a recursion's first value, below which it does not matter."""
+_COLUMNS = ("timestamp", "symbol", "volume", "event_timestamp")
+
+
+class Cause(StrEnum):
+    """What the data show of a difference."""
+
+    RULE = "another rule of a vote"
+    HISTORY = "history too short for the recursion"
+    NO_TRADES = "bars without trades in the window"
+    SOURCE = "source of the bars"
+
+
+class StoredBars:
+    """How many bars there are before a bar, and which had no trades; read when first asked for."""
+
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self._lakehouse = lakehouse
+        self._of: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+
+    def read(self, symbols: Iterable[str]) -> None:
+        """Read the bars of those symbols that were not read yet, together."""
+        unknown = sorted(set(symbols) - self._of.keys())
+        if not unknown:
+            return
+        bars = read_bars(self._lakehouse, date.min, date.max, unknown, _COLUMNS)
+        names = np.array(bars["symbol"].to_pylist(), dtype=np.str_)
+        closes = pc.divide(bars["event_timestamp"].cast("int64"), 1_000_000).to_numpy()
+        order = np.lexsort((closes, names))
+        names, closes, quiet = names[order], closes[order], bars["volume"].to_numpy()[order] == 0
+        for name in unknown:
+            own = slice(np.searchsorted(names, name), np.searchsorted(names, name, side="right"))
+            self._of[name] = closes[own], quiet[own]
+
+    def cause(self, symbol: str, bar_close: int, formula: Formula) -> Cause:
+        """Return why a value of a formula differs, of a finished bar that both sides have.
+
+        TradingView leaves out bars without trades, and an exchange may deliver them.
+        """
+        self.read([symbol])
+        closes, quiet = self._of[symbol]
+        count = int(np.searchsorted(closes, bar_close, side="right"))
+        back = formula.look_back if isinstance(formula.look_back, int) else 0
+        if quiet[max(count - back - 1, 0) : count].any():
+            return Cause.NO_TRADES
+        if count < _needed(formula):
+            return Cause.HISTORY
+        return Cause.SOURCE
+
+
+def _needed(formula: Formula) -> int:
+    """Return after how many bars what a symbol's first bar weighs no longer matters.
+
+    Wilder's average of n bars, the slowest, forgets 1 / n of itself with each.
+    """
+    if not isinstance(formula.look_back, int):
+        return 0
+    back = formula.look_back + 1
+    if not formula.recursive or back < 2:
+        return back
+    return back + round(log(_SEED) / log(1 - 1 / back))
