@@ -282,6 +282,8 @@ def _story(story: Story) -> Iterator[str]:
         )
     if story.bar is not None:
         yield f"  {_bar(story.bar)}"
+    if story.difference is not None:
+        yield f"  {story.difference}"
     for each in story.missing[:_MOST_SESSIONS]:
         state = f"accepted on {each.accepted}" if each.accepted else "open: the value is null"
         yield f"  session {each.session} is missing in its window, {state}"

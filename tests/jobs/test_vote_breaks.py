@@ -20,6 +20,7 @@ from ingestion.base.errors import GateRefused
 from ingestion.cli.commands import cli
 from ingestion.formulas import SHIPPED, compute, ratings
 from ingestion.formulas.ratings import Vote
+from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.causes import Cause
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, ParityResult, parity
@@ -238,3 +239,20 @@ def test_a_bar_without_trades_in_the_window_is_a_cause(
     columns = {each.feature: each for each in parity(project).report.columns}
     assert columns["RSI"].beyond > 0
     assert set(columns["RSI"].causes) == {Cause.NO_TRADES}
+
+
+def test_explain_says_why_one_value_differs(project: Project, bars: pa.Table) -> None:
+    serve_otherwise(project, bars, "momentum_vote", reversed_("momentum_vote"))
+
+    def told_of(feature: str, as_of: datetime) -> str | None:
+        request = ExplainRequest("NYSE:KO", f"{TV_TECHNICALS_1D.name}:{feature}", as_of, False)
+        (story,) = explain(project, request).stories
+        return story.difference
+
+    late, early = datetime(2021, 4, 12, 22, tzinfo=UTC), datetime(2021, 3, 30, 22, tzinfo=UTC)
+    said = told_of("Recommend.Other", late)
+    assert said is not None
+    assert said.startswith("differs from local_1d: ")
+    assert said.endswith(f"cause: {Cause.RULE}")
+    assert told_of("RSI", late) is None
+    assert told_of("Recommend.Other", early) is None

@@ -19,6 +19,7 @@ from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup, Files
 from ingestion.catalog.sources import DAILY
 from ingestion.formulas import definition_marks
+from ingestion.jobs.audit.differing import difference_of
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
 from ingestion.jobs.compute.definitions import definition_in, difference
@@ -119,6 +120,7 @@ def _story(
     deciding, before, after = next(earlier, []), next(earlier, []), next(later, [])
     since = deciding[0].values[group.event] if deciding else None
     known = [row for row in deciding if row.values[_CREATED] <= as_of]
+    bar = _bar(lakehouse, group, symbol, deciding[-1].values) if deciding else None
     computed_by = project.formulas.get(column.name) if group.source.of_closed_bars else None
     mark = definition_marks([computed_by])[column.name] if computed_by else None
 
@@ -133,7 +135,7 @@ def _story(
         versions=tuple(_version(records, group, column, row, mark) for row in reversed(deciding)),
         expired=since is not None and since + group.ttl < as_of,
         recorded=last(known),
-        bar=_bar(lakehouse, group, symbol, deciding[-1].values) if deciding else None,
+        bar=bar,
         supersedes=last(before),
         superseded_by=last(after),
         missing=(
@@ -152,6 +154,9 @@ def _story(
             if (event := row[group.event]) <= as_of and (since is None or event > since)
         ),
         online=None,
+        difference=difference_of(project, group, column, deciding[-1].values, bar)
+        if deciding
+        else None,
     )
 
 

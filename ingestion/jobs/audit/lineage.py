@@ -108,6 +108,9 @@ class Story:
     """Rows since that one, up to that time, that broke a rule; the newest first."""
     online: Online | str | None
     """What is served now; a text why that is not known; None if not asked."""
+    difference: str | None = None
+    """How it differs from the value that the stored bars give, and why; None if it does not, or if
+    nothing is computed from bars under this name."""
 
 
 @dataclass(frozen=True)
