@@ -105,4 +105,5 @@ GROUP = FeatureGroup(
         max_still_share=PerColumn(None),
     ),
     by_choice=True,
+    cadence="daily",
 )

@@ -86,10 +86,17 @@ def _groups_table(groups: Iterable[GroupListing], title: str) -> str:
     from tabulate import tabulate
 
     rows = [
-        [group.name, group.source, len(group.features), f"{group.ttl.days} d", group.meaning]
+        [
+            group.name,
+            group.source,
+            group.asked,
+            len(group.features),
+            f"{group.ttl.days} d",
+            group.meaning,
+        ]
         for group in groups
     ]
-    return tabulate(rows, [title, "rows from", "features", "ttl", "meaning"])
+    return tabulate(rows, [title, "rows from", "asked", "features", "ttl", "meaning"])
 
 
 def check_text(checked: CheckedCatalog) -> str:

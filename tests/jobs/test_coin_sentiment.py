@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from ingestion.cli.daily import ingest_text
 from ingestion.jobs.audit.status import status
+from ingestion.jobs.audit.validate import validate
 from ingestion.jobs.ingest.feature_ingest import (
     FeatureIngestRequest,
     FeatureIngestResult,
@@ -124,3 +126,16 @@ def test_a_flow_reads_the_market_of_coins_once_and_whole(chosen: Project):
             feature_ingest(project, replace(request, group=group.name), scans=scans)
     asked = [each.path for each in scanner.requests]
     assert (asked.count("/coin/scan"), asked.count("/global/scan")) == (1, 1)
+
+
+def test_stocks_without_any_coin_leave_the_gate_and_the_coverage_of_pairs_as_they_are(
+    chosen: Project, at
+):
+    ingest(chosen, ASKED)
+    at(MONDAY + timedelta(minutes=5))
+    ingest(chosen, Candidates("stocks.json", ("NASDAQ:AAPL",), (), 0))
+    assert validate(chosen).refused == {}
+    report = status(chosen)
+    assert [problem for problem in report.problems if "does not say" in problem] == []
+    (group,) = [each for each in report.groups if each.view == GROUP]
+    assert group.coverage == 1

@@ -30,6 +30,8 @@ class GroupListing:
     ttl: timedelta
     features: tuple[str, ...]
     storage: str
+    asked: str
+    """How often the scanner is asked, and while which market hours; empty for other groups."""
     rules: Mapping[str, str]
     """By feature, the rule set of its source by which it is computed, where there are several."""
 
@@ -145,6 +147,7 @@ def _listing(group: FeatureGroup, whole: Set[str]) -> GroupListing:
         ttl=group.ttl,
         features=tuple(column.name for column in group.features if not column.retired),
         storage=group.storage,
+        asked=group.asked if isinstance(group.source, Scanner) else "",
         rules={column.name: column.rules for column in group.features if column.rules},
     )
 
