@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.instants import DAY
-from ingestion.formulas import BarFormula, Bars, shift
+from ingestion.formulas import BarFormula, Bars, Matrix, shift
 from ingestion.formulas.panel import read_panel
 from ingestion.formulas.ratings import (
     Vote,
@@ -76,6 +76,13 @@ def vote_breaks(lakehouse: Lakehouse, formula: BarFormula, pairs: pa.Table) -> l
     return found
 
 
+def readings(vote: Vote) -> list[Matrix]:
+    """Return what a rule of a vote may read: what today's reads, and both a bar before."""
+    before = shift(vote.value.astype(np.float64), 1)
+    is_short = len(vote.reads) <= _MOST_READS
+    return [*vote.reads, before, *(shift(each, 1) for each in vote.reads if is_short)]
+
+
 def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRows]:
     """Return the names of the symbols, and the votes of the bars."""
     encoded = pairs["symbol"].combine_chunks().dictionary_encode()
@@ -100,13 +107,10 @@ def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array
         asked = keys[order][at] == panel_keys[rows]
         cut: dict[str, Vote] = {}
         for name, vote in votes(block):
-            before = shift(vote.value.astype(np.float64), 1)
-            earlier = [shift(each, 1) for each in vote.reads[:_MOST_READS]]
-            reads = [*vote.reads, before, *(earlier if len(vote.reads) <= _MOST_READS else ())]
             cut[name] = Vote(
                 layout.rows(vote.value.astype(np.int64))[asked].astype(np.int8),
                 layout.rows(vote.defined.astype(np.int64))[asked].astype(np.bool_),
-                tuple(layout.rows(each)[asked] for each in reads),
+                tuple(layout.rows(each)[asked] for each in readings(vote)),
             )
         found.append((order[at[asked]], cut))
     place_of = np.concatenate([rows for rows, _ in found])
