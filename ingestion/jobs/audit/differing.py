@@ -8,8 +8,7 @@ from typing import Any
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.audit.lineage import Bar
-from ingestion.jobs.compute.causes import Cause, StoredBars
-from ingestion.jobs.compute.parity import TOLERANCE
+from ingestion.jobs.compute.causes import TOLERANCE, Cause, StoredBars
 from ingestion.jobs.compute.rating_votes import RATINGS
 from ingestion.lakehouse import parts_of
 from ingestion.lakehouse.history import versions_of

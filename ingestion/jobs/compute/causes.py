@@ -8,15 +8,18 @@ from enum import StrEnum
 from math import log
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import to_numpy
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.serve.targets import read_bars
 from ingestion.lakehouse import Lakehouse
 
 _SEED = 0.01
 """Weight of a recursion's first value, below which it does not matter."""
+TOLERANCE = 0.01
+"""Share of a column's scale; a single vote that differs moves a rating by more."""
 _COLUMNS = ("timestamp", "symbol", "volume", "event_timestamp")
 
 
@@ -43,9 +46,9 @@ class StoredBars:
             return
         bars = read_bars(self._lakehouse, date.min, date.max, unknown, _COLUMNS)
         names = np.array(bars["symbol"].to_pylist(), dtype=np.str_)
-        closes = pc.divide(bars["event_timestamp"].cast("int64"), 1_000_000).to_numpy()
+        closes = to_numpy(bars["event_timestamp"].cast(pa.int64())) // 1_000_000
         order = np.lexsort((closes, names))
-        names, closes, quiet = names[order], closes[order], bars["volume"].to_numpy()[order] == 0
+        names, closes, quiet = names[order], closes[order], to_numpy(bars["volume"])[order] == 0
         for name in unknown:
             own = slice(np.searchsorted(names, name), np.searchsorted(names, name, side="right"))
             self._of[name] = closes[own], quiet[own]

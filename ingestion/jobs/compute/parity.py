@@ -31,7 +31,7 @@ from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula, compute
 from ingestion.formulas.ratings import recommendation
-from ingestion.jobs.compute.causes import Cause, StoredBars
+from ingestion.jobs.compute.causes import TOLERANCE, Cause, StoredBars
 from ingestion.jobs.compute.rating_votes import RATINGS, vote_breaks
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
@@ -50,9 +50,6 @@ from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ColumnParity, ParityReport, compare_column
 from ingestion.quality.votes import VoteBreak
 from ingestion.runs.run import Run
-
-TOLERANCE = 0.01
-"""Share of a column's scale; a single vote that differs moves a rating by more."""
 
 REACH = timedelta(days=90)
 """How much longer than the longest window by the clock the bars are searched for its reference.
