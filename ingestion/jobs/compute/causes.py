@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
 from enum import StrEnum
 from math import log
 
@@ -12,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.base.arrow import to_numpy
+from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
-from ingestion.jobs.serve.targets import read_bars
-from ingestion.lakehouse import Lakehouse
+from ingestion.lakehouse import Lakehouse, arrow_schema, by_date, list_parts, read_current_of
 
 _SEED = 0.01
 """Weight of a recursion's first value, below which it does not matter."""
@@ -44,7 +43,13 @@ class StoredBars:
         unknown = sorted(set(symbols) - self._of.keys())
         if not unknown:
             return
-        bars = read_bars(self._lakehouse, date.min, date.max, unknown, _COLUMNS)
+        days = [
+            read_current_of(parts, OHLCV_1D, unknown, list(_COLUMNS))
+            for parts in by_date(list_parts(self._lakehouse, OHLCV_1D)).values()
+        ]
+        bars = pa.concat_tables(
+            days or [arrow_schema(OHLCV_1D).empty_table().select(list(_COLUMNS))]
+        )
         names = np.array(bars["symbol"].to_pylist(), dtype=np.str_)
         closes = to_numpy(bars["event_timestamp"].cast(pa.int64())) // 1_000_000
         order = np.lexsort((closes, names))
