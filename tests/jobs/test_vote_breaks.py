@@ -21,7 +21,7 @@ from ingestion.cli.commands import cli
 from ingestion.formulas import SHIPPED, compute, ratings
 from ingestion.formulas.ratings import Vote
 from ingestion.jobs.audit.explain import ExplainRequest, explain
-from ingestion.jobs.compute.causes import Cause
+from ingestion.jobs.compute.causes import Cause, StoredBars, cause_at
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, ParityResult, parity
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
@@ -239,6 +239,23 @@ def test_a_bar_without_trades_in_the_window_is_a_cause(
     columns = {each.feature: each for each in parity(project).report.columns}
     assert columns["RSI"].beyond > 0
     assert set(columns["RSI"].causes) == {Cause.NO_TRADES}
+
+
+def test_the_newest_bars_tell_the_cause_that_all_bars_tell(
+    project: Project, bars: pa.Table
+) -> None:
+    stored, found = StoredBars(project.lakehouse), set()
+    for symbol in ("NASDAQ:AAPL", "NYSE:GE", "NYSE:NONE"):
+        opens = bars.filter(pc.equal(bars["symbol"], symbol))["timestamp"].to_pylist()
+        stored.read([symbol])
+        for opened in [*opens[10:40:10], *opens[-1:], int(WRITTEN.timestamp())]:
+            close = datetime.fromtimestamp(opened, UTC) + timedelta(hours=8)
+            for name in ("RSI", "ADX", "Volatility.D", "Recommend.All"):
+                formula = SHIPPED[name]
+                told = cause_at(project.lakehouse, symbol, close, formula)
+                assert told == stored.cause(symbol, int(close.timestamp()), formula)
+                found.add(told)
+    assert found == {Cause.HISTORY, Cause.SOURCE}
 
 
 def test_explain_says_why_one_value_differs(project: Project, bars: pa.Table) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.audit.lineage import Bar
-from ingestion.jobs.compute.causes import TOLERANCE, Cause, StoredBars
+from ingestion.jobs.compute.causes import TOLERANCE, Cause, cause_at
 from ingestion.jobs.compute.rating_votes import RATINGS
 from ingestion.lakehouse import parts_of
 from ingestion.lakehouse.history import versions_of
@@ -69,9 +69,7 @@ def difference_of(
     differing = {name for name in shared if not _same(values[name], recomputed[name])}
     if column.name not in differing:
         return None
-    cause = StoredBars(project.lakehouse).cause(
-        values["symbol"], int(bar.close.timestamp()), formula
-    )
+    cause = cause_at(project.lakehouse, values["symbol"], bar.close, formula)
     # Equal bars give equal values: where ratings alone differ, their rules do.
     if column.name in _RATINGS and differing <= _RATINGS and cause is not Cause.NO_TRADES:
         cause = Cause.RULE

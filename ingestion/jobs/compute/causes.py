@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 from math import log
 
@@ -10,10 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import to_numpy
+from ingestion.base.arrow import empty_table, to_numpy, to_objects
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
-from ingestion.lakehouse import Lakehouse, arrow_schema, by_date, list_parts, read_current_of
+from ingestion.lakehouse import (
+    Lakehouse,
+    arrow_schema,
+    by_date,
+    list_dates,
+    list_parts,
+    parts_of,
+    read_current_of,
+)
 
 _SEED = 0.01
 """Weight of a recursion's first value, below which it does not matter."""
@@ -48,7 +57,7 @@ class StoredBars:
             for parts in by_date(list_parts(self._lakehouse, OHLCV_1D)).values()
         ]
         bars = pa.concat_tables(
-            days or [arrow_schema(OHLCV_1D).empty_table().select(list(_COLUMNS))]
+            days or [empty_table(arrow_schema(OHLCV_1D)).select(list(_COLUMNS))]
         )
         names = np.array(bars["symbol"].to_pylist(), dtype=np.str_)
         closes = to_numpy(bars["event_timestamp"].cast(pa.int64())) // 1_000_000
@@ -59,19 +68,47 @@ class StoredBars:
             self._of[name] = closes[own], quiet[own]
 
     def cause(self, symbol: str, bar_close: int, formula: Formula) -> Cause:
-        """Return why a value of a formula differs, of a finished bar that both sides have.
-
-        TradingView leaves out bars without trades, and an exchange may deliver them.
-        """
+        """Return why a value of a formula differs, of a finished bar that both sides have."""
         self.read([symbol])
         closes, quiet = self._of[symbol]
-        count = int(np.searchsorted(closes, bar_close, side="right"))
-        back = formula.look_back if isinstance(formula.look_back, int) else 0
-        if quiet[max(count - back - 1, 0) : count].any():
-            return Cause.NO_TRADES
-        if count < _needed(formula):
-            return Cause.HISTORY
-        return Cause.SOURCE
+        return cause_of(quiet[: np.searchsorted(closes, bar_close, side="right")], formula)
+
+
+def cause_at(lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Formula) -> Cause:
+    """Return the same of one value; from its bar on back, bars are read until they decide."""
+    quiet: list[bool] = []
+    for day in reversed(list_dates(lakehouse, OHLCV_1D)):
+        if len(quiet) >= max(_window(formula), _needed(formula)):
+            break
+        if day <= bar_close.date() and (parts := parts_of(lakehouse, OHLCV_1D, day)):
+            rows = read_current_of(parts, OHLCV_1D, [symbol], list(_COLUMNS))
+            bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
+            by_close = sorted(bars, reverse=True)
+            quiet += [volume == 0 for close, volume in by_close if close <= bar_close]
+    return cause_of(np.array(quiet[::-1], dtype=bool), formula)
+
+
+def cause_of(quiet: NDArray[np.bool_], formula: Formula) -> Cause:
+    """Return why a value differs.
+
+    TradingView leaves out bars without trades, and an exchange may deliver them.
+
+    Parameters
+    ----------
+    quiet
+        Of the value's bar and those before it, oldest first, whether there were no trades; so many
+        of the newest as decide are enough.
+    """
+    if quiet[-_window(formula) :].any():
+        return Cause.NO_TRADES
+    if len(quiet) < _needed(formula):
+        return Cause.HISTORY
+    return Cause.SOURCE
+
+
+def _window(formula: Formula) -> int:
+    """Return in how many bars, its own among them, a value is looked for bars without trades."""
+    return 1 + (formula.look_back if isinstance(formula.look_back, int) else 0)
 
 
 def _needed(formula: Formula) -> int:
