@@ -45,6 +45,7 @@ from ingestion.lakehouse import (
     Part,
     RunFile,
     list_parts,
+    newest_part,
     read_metadata,
     read_part,
     utc_date,
@@ -170,7 +171,8 @@ def local_features(project: Project, run: Run | None = None) -> LocalFeaturesRes
     with Run.open(project, "local-features", file=RECEIPT_FILE, step_of=run) as run:
         refuse_half_imports(project.lakehouse)
         mark_definitions(project, run, refuse=True)
-        _require_bars(project.lakehouse)
+        if newest_part(project.lakehouse, OHLCV_1D) is None:
+            raise _no_bars(project.lakehouse)
         publication = Publication(project, run)
         try:
             with FormulaState(project.lakehouse) as state:
@@ -266,8 +268,12 @@ def _is_news(part: Part, seen_by: str) -> bool:
 def _require_bars(lakehouse: Lakehouse) -> list[Part]:
     parts = list_parts(lakehouse, OHLCV_1D)
     if not parts:
-        raise InputError(f"{lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
+        raise _no_bars(lakehouse)
     return parts
+
+
+def _no_bars(lakehouse: Lakehouse) -> InputError:
+    return InputError(f"{lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
 
 
 def _compute_all(

@@ -21,10 +21,9 @@ from ingestion.jobs.compute.transpose import Names, stamped
 from ingestion.lakehouse import (
     Part,
     append_parts,
-    by_date,
     created_after,
     created_at,
-    list_parts,
+    parts_of,
     read_current,
 )
 from ingestion.project import Project
@@ -104,7 +103,6 @@ class _Group:
         self._project, self._run, self._group = project, run, group
         self._changed_formulas, self._reports = changed, reports
         self._began = clock.now()
-        self._stored = by_date(list_parts(project.lakehouse, group))
         self._likely: tuple[str, ...] = ()
 
     def counts(self) -> GroupRows:
@@ -134,7 +132,7 @@ class _Group:
 
     def _changes(self, days: dict[date, pa.Table]) -> dict[date, Changes]:
         """Return what is to be written of the rows of some dates."""
-        stored = [part for day in days for part in self._stored.get(day, [])]
+        stored = [part for day in days for part in self._stored(day)]
         new = pa.concat_tables(days.values())
         changes = changes_of(self._group, new, stored, self._changed_formulas, self._likely)
         self._likely = changes.likely
@@ -165,6 +163,9 @@ class _Group:
                 self.rows_defined += rows.num_rows
                 self.defined.append(part)
 
+    def _stored(self, day: date) -> list[Part]:
+        return parts_of(self._project.lakehouse, self._group, day)
+
     def _accepted(
         self, changed: dict[date, pa.Table], served: date | None, holes: OpenHoles
     ) -> Iterator[tuple[date, pa.Table]]:
@@ -182,7 +183,7 @@ class _Group:
             for day, rows in history.items():
                 yield day, screen(group, rows).accepted if stopped.num_rows else rows
         if served in changed and changed[served].num_rows:
-            rows, beside = changed[served], read_current(self._stored.get(served, []), group)
+            rows, beside = changed[served], read_current(self._stored(served), group)
             replaced = set(row_keys(rows))
             stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
             beside = beside.filter(stays)
