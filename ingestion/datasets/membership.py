@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ingestion.base.arrow import from_numpy, text, to_numpy
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.datasets.series import INSTANT
+from ingestion.datasets.universe import codes_in, last_before
 from ingestion.lakehouse import IMPORTED
 
 _NEVER = np.iinfo(np.int64).max
@@ -131,8 +132,7 @@ class Membership:
         times
             Shape ``(n,)``.
         """
-        found = pc.index_in(names.cast(pa.string()), value_set=self.names)
-        own = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)[codes]
+        own = codes_in(self.names, names)[codes]
         number = np.searchsorted(self.answered, times, side="right") - 1
         keys = number * len(self.names) + own
         at = np.searchsorted(self.listed, keys)
@@ -213,16 +213,8 @@ class Membership:
 
     def _is_in_span(self, own: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.bool_]:
         code, start, end = self.spans
-        if not len(code):
-            return np.zeros(len(times), dtype=bool)
-        # Ranks of times, so that (symbol, time) fits into one number to search for.
-        instants = np.unique(start)
-        width = len(instants) + 1
-        keys = code * width + np.searchsorted(instants, start) + 1
-        ranks = np.searchsorted(instants, times, side="right")
-        at = np.searchsorted(keys, own * width + ranks, side="right") - 1
-        inside = np.maximum(at, 0)
-        found: NDArray[np.bool_] = (at >= 0) & (code[inside] == own) & (times < end[inside])
+        at = last_before(code, start, own, times)
+        found: NDArray[np.bool_] = (at >= 0) & (times < np.append(end, 0)[at])
         return found
 
 

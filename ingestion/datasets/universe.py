@@ -86,17 +86,51 @@ class Universe:
         times
             Shape ``(n,)``: Unix µs.
         """
-        if not len(self.codes):
-            return np.zeros(len(codes), dtype=bool)
-        found = pc.index_in(names.cast(pa.string()), value_set=self.names)
-        own = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)[codes]
-        instants = np.unique(self.since)
-        # Ranks of times, so that (symbol, time) fits into one number to search for.
-        ranks = np.searchsorted(instants, times, side="right")
-        span = len(instants) + 1
-        keys = self.codes * span + np.searchsorted(instants, self.since) + 1
-        at = np.searchsorted(keys, own * span + ranks, side="right") - 1
-        inside = np.maximum(at, 0)
-        known = (own >= 0) & (at >= 0) & (self.codes[inside] == own)
-        active: NDArray[np.bool_] = known & self.active[inside]
+        at = last_before(self.codes, self.since, codes_in(self.names, names)[codes], times)
+        active: NDArray[np.bool_] = (at >= 0) & np.append(self.active, False)[at]
         return active
+
+
+def codes_in(known: pa.Array, names: pa.Array) -> NDArray[np.int64]:
+    """Return where names, of whatever string type, are among known ones; -1 if they are not.
+
+    Examples
+    --------
+    >>> codes_in(pa.array(["NYSE:A", "NYSE:B"]), pa.array(["NYSE:B", "NYSE:C"]))
+    array([ 1, -1])
+    """
+    found = pc.fill_null(pc.index_in(names.cast(pa.string()), value_set=known), -1)
+    codes: NDArray[np.int64] = found.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
+
+
+def last_before(
+    codes: NDArray[np.int64],
+    since: NDArray[np.int64],
+    own: NDArray[np.int64],
+    times: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the last row of each symbol that begins at or before a time; -1 if there is none.
+
+    Parameters
+    ----------
+    codes, since
+        Symbol and beginning of each row, shape ``(n,)``; sorted by both, in this order.
+    own, times
+        What is looked for, shape ``(m,)``.
+
+    Examples
+    --------
+    >>> codes, since = np.array([0, 0, 1]), np.array([10, 20, 15])
+    >>> last_before(codes, since, np.array([0, 0, 1, 2]), np.array([9, 25, 15, 30]))
+    array([-1,  1,  2, -1])
+    """
+    if not len(codes):
+        return np.full(len(own), -1)
+    # Ranks of times, so that (symbol, time) fits into one number to search for.
+    instants = np.unique(since)
+    width = len(instants) + 1
+    keys = codes * width + np.searchsorted(instants, since) + 1
+    ranks = np.searchsorted(instants, times, side="right")
+    at = np.searchsorted(keys, own * width + ranks, side="right") - 1
+    return np.where((at >= 0) & (codes[np.maximum(at, 0)] == own), at, -1)
