@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ingestion.base.errors import demand_all
 from ingestion.cli.group import cli
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
@@ -25,11 +26,11 @@ def import_features_command(group: str, files: tuple[Path, ...], as_json: bool) 
 
     Exit 3 if a row was refused or quarantined; the others are stored.
     """
-    from ingestion.jobs.ingest.import_features import import_features, refuse_unless_all
+    from ingestion.jobs.ingest.import_features import import_features
 
     result = import_features(Project.from_environment(), group, files)
     show(as_json, result, import_text)
-    refuse_unless_all(result)
+    demand_all(result)
 
 
 def import_text(result: ImportFeaturesResult) -> str:

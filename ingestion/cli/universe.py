@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ingestion.base.errors import GateRefused
+from ingestion.base.errors import GateRefused, demand_all
 from ingestion.cli.group import Jobs, cli
 from ingestion.cli.options import DAY, INSTANT, Parsed, json_option
 from ingestion.cli.output import minute, show
@@ -102,11 +102,11 @@ def show_command(as_json: bool, name: str, as_of: date | datetime | None) -> Non
 
     Exit 3 if that is not known.
     """
-    from ingestion.jobs.serve.show_universe import refuse_unless_known, show_universe
+    from ingestion.jobs.serve.show_universe import show_universe
 
     shown = show_universe(Project.from_environment(), name, as_of)
     show(as_json, shown, members_text)
-    refuse_unless_known(shown)
+    demand_all(shown)
 
 
 def members_text(shown: UniverseMembers) -> str:

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.errors import GateRefused, InputError, demand_all
 from ingestion.cli.features import import_text
 from ingestion.jobs.audit.validate import validate
-from ingestion.jobs.ingest.import_features import import_features, refuse_unless_all
+from ingestion.jobs.ingest.import_features import import_features
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import list_parts, read_current
@@ -111,7 +111,7 @@ def test_each_bad_row_is_refused_with_its_reason_and_the_others_are_stored(
     assert f"{file}, row 3: event_timestamp is in the future" in told
     assert "1 of 12 rows written to mine, 11 refused" in import_text(result)
     with pytest.raises(GateRefused, match="11 of 12 rows were not taken"):
-        refuse_unless_all(result)
+        demand_all(result)
 
 
 def test_a_row_that_breaks_a_bound_is_quarantined(project: Project, tmp_path: Path):

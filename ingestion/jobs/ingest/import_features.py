@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
-from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import Column, Dtype, FeatureGroup, Files
 from ingestion.jobs.compute.changes import changes_of
-from ingestion.lakehouse import Part, RunFile, append_part, arrow_schema, by_date, list_parts
+from ingestion.lakehouse import Part, RunFile, append_parts, arrow_schema, by_date, list_parts
 from ingestion.lakehouse.writer import created_after, created_at
 from ingestion.markets.symbols import symbol_problem
 from ingestion.project import Project
@@ -60,7 +60,16 @@ class ImportFeaturesResult:
     @property
     def verdict(self) -> str:
         """Whether all rows were taken."""
-        return "refused" if self.refused or self.quarantined else "done"
+        return "done" if self.refusal is None else "refused"
+
+    @property
+    def refusal(self) -> str | None:
+        """How many rows were not taken, and the first reason; None if all were."""
+        lost = self.refused + self.quarantined
+        if not lost:
+            return None
+        first = self.refused_rows[0] if self.refused_rows else "the quarantine has them"
+        return f"{lost:,} of {self.read:,} rows were not taken: {first}; see {self.receipt}"
 
 
 def import_features(project: Project, name: str, files: Sequence[Path]) -> ImportFeaturesResult:
@@ -122,22 +131,6 @@ def import_features(project: Project, name: str, files: Sequence[Path]) -> Impor
     return result
 
 
-def refuse_unless_all(result: ImportFeaturesResult) -> None:
-    """Stop where a row was not taken.
-
-    Raises
-    ------
-    GateRefused
-        If one was refused, or quarantined.
-    """
-    lost = result.refused + result.quarantined
-    if lost:
-        first = result.refused_rows[0] if result.refused_rows else "the quarantine has them"
-        raise GateRefused(
-            f"{lost:,} of {result.read:,} rows were not taken: {first}; see {result.receipt}"
-        )
-
-
 def _publish(
     project: Project,
     group: FeatureGroup,
@@ -149,7 +142,7 @@ def _publish(
     of_day: dict[date, list[Row]] = {}
     for row in rows.values():
         of_day.setdefault(row["event_timestamp"].date(), []).append(row)
-    parts: list[Part] = []
+    tables: list[pa.Table] = []
     counts = {"written": 0, "unchanged": 0, "quarantined": 0}
     schema = arrow_schema(group)
     for day in sorted(of_day):
@@ -163,8 +156,8 @@ def _publish(
         counts["unchanged"] += parted.accepted.num_rows - changes.rows.num_rows
         counts["written"] += changes.rows.num_rows
         if changes.rows.num_rows:
-            fresh = created_at(changes.rows, created_after(clock.now(), changes.newest))
-            parts.append(append_part(project.lakehouse, group, fresh, run.id))
+            tables.append(created_at(changes.rows, created_after(clock.now(), changes.newest)))
+    parts = append_parts(project.lakehouse, group, tables, run.id) if tables else []
     return parts, counts
 
 

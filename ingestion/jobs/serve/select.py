@@ -9,11 +9,11 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ingestion.base import clock
-from ingestion.base.errors import InputError
+from ingestion.base.errors import InputError, demand_all
 from ingestion.catalog import FeatureGroup, Service
 from ingestion.jobs.serve.ranked_features import Wanted
 from ingestion.jobs.serve.rows_to_rank import Row, rows_as_of, served_rows
-from ingestion.jobs.serve.show_universe import refuse_unless_known, show_universe
+from ingestion.jobs.serve.show_universe import show_universe
 from ingestion.lakehouse import list_dates, newest_between, parts_of
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_length
@@ -212,7 +212,7 @@ def _symbols(
         return list(dict.fromkeys(request.symbols))
     if request.universe is not None:
         shown = show_universe(project, request.universe, at)
-        refuse_unless_known(shown)
+        demand_all(shown)
         if not shown.symbols:
             raise InputError(f"nobody was in {request.universe} at {at:%Y-%m-%d %H:%M} UTC")
         return list(shown.symbols)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base import clock
-from ingestion.base.errors import GateRefused, InputError
+from ingestion.base.errors import InputError
 from ingestion.base.wording import did_you_mean
 from ingestion.datasets import Membership
 from ingestion.lakehouse import read_members, recorded_universes
@@ -33,6 +33,25 @@ class UniverseMembers:
     """What says so: ``scan``, ``symbolset``, ``symbols`` or ``import``; empty if unknown."""
     answered: datetime | None
     """When the last complete answer came; None before any."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it is not known who was in, and what to do; None if it is known."""
+        if self.is_known:
+            return None
+        last = (
+            f"the last complete answer before is of {self.answered:%Y-%m-%d %H:%M} UTC, which is "
+            "too old"
+            if self.answered
+            else "there is no complete answer before, and nothing imported"
+        )
+        at = self.as_of
+        when = f"{at:%Y-%m-%d %H:%M} UTC" if isinstance(at, datetime) else f"{at}"
+        return (
+            f"it is not known who was in {self.universe} at {when}: {last}; `tvfeast universe "
+            f"import` loads dated membership; `tvfeast flow-data --universe {self.universe}` "
+            "records the members from now on, where a file of feature_repo/universes/ declares it"
+        )
 
 
 @dataclass(frozen=True)
@@ -137,33 +156,6 @@ def show_universe(
         symbols=tuple(members or ()),
         source=source,
         answered=answer,
-    )
-
-
-def refuse_unless_known(shown: UniverseMembers) -> None:
-    """Say that it is not known who was in a universe.
-
-    Raises
-    ------
-    GateRefused
-        If it is not.
-    """
-    if not shown.is_known:
-        raise GateRefused(unknown_text(shown.universe, shown.as_of, shown.answered))
-
-
-def unknown_text(name: str, at: date | datetime, answered: datetime | None) -> str:
-    """Return why it is not known who was in a universe, and what to do."""
-    last = (
-        f"the last complete answer before is of {answered:%Y-%m-%d %H:%M} UTC, which is too old"
-        if answered
-        else "there is no complete answer before, and nothing imported"
-    )
-    when = f"{at:%Y-%m-%d %H:%M} UTC" if isinstance(at, datetime) else f"{at}"
-    return (
-        f"it is not known who was in {name} at {when}: {last}; `tvfeast universe import` loads "
-        f"dated membership; `tvfeast flow-data --universe {name}` records the members from now on, "
-        "where a file of feature_repo/universes/ declares it"
     )
 
 
