@@ -66,7 +66,7 @@ def generate(lakehouse: Path, symbols: int, days: int, ahead: int = 0) -> None:
 
 
 def bars_ahead(lakehouse: Path) -> list[Part]:
-    """Return the bars that were put aside, a part a session."""
+    """Return the bars that were put aside, one part per session."""
     return list_parts(LocalDisk(_aside(lakehouse)), OHLCV_1D)
 
 
