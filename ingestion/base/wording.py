@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -36,6 +35,8 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     >>> did_you_mean("elsewhere", ["mine"])
     ''
     """
+    import difflib  # most commands have nobody to correct
+
     written = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(word.casefold(), written, n=most)
     return f" (did you mean {' or '.join(written[each] for each in near)}?)" if near else ""

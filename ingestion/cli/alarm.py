@@ -8,11 +8,8 @@ it, the job's exit code stays.
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -67,6 +64,9 @@ def given_command(arguments: Sequence[str]) -> list[str]:
 
 def ring(words: Sequence[str], document: dict[str, Any], secrets: Redaction) -> None:
     """Run the alarm command; whatever is wrong with it is said on stderr."""
+    import json
+    import subprocess
+
     name = secrets.hide(words[0])
     content = json.dumps(_hidden(document, secrets), ensure_ascii=False)
     environment = {key: text for key, text in os.environ.items() if key != _SECRET_VARIABLE}
@@ -94,6 +94,8 @@ def ring(words: Sequence[str], document: dict[str, Any], secrets: Redaction) -> 
 
 
 def _words(text: str) -> list[str]:
+    import shlex
+
     try:
         return shlex.split(text)
     except ValueError:  # a quote is not closed

@@ -11,10 +11,9 @@ import click
 
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import some_of
-from ingestion.cli.group import candidates_of, cli
+from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, between, json_option
 from ingestion.cli.output import minute, progress, show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.bars.refusals import Reason
@@ -32,7 +31,6 @@ max_return_option = click.option(
     "--max-return",
     type=between(0.001, 1e9),
     default=5.0,
-    show_default=True,
     help="Refuse, or hold back, bars whose one-day return is larger, as a fraction; a fall is "
     "limited to the same ratio.",
 )
@@ -45,12 +43,18 @@ duplicates_option = click.option(
     "--duplicates",
     type=click.Choice(["refuse", "first", "last"]),
     default="refuse",
-    show_default=True,
     help="Which row to take of a session whose rows disagree in prices.",
 )
 
 
-@cli.command("import-bars")
+@cli.command(
+    "import-bars",
+    **examples(
+        "import-bars history/*.parquet",
+        "import-bars AAPL.csv --exchange NASDAQ --splits splits.csv",
+        "import-bars bars.csv --date-format %d/%m/%Y --adjusted",
+    ),
+)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--exchange", help="Exchange of bare tickers.")
 @click.option(
@@ -78,16 +82,16 @@ duplicates_option = click.option(
 )
 @json_option
 def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> None:
-    """Load daily bars from vendors' FILES: CSV or Parquet, of one symbol each or of many.
+    """Load daily bars from vendors' files, CSV or Parquet.
 
-    Exit 3 if more than 5 % of the files or rows were refused, or the bars of a symbol were refused
-    or held back because of its splits.
+    A file is of one symbol, or of many. Exit 3 if more than 5 % of the files or rows were refused,
+    or the bars of a symbol were refused or held back because of its splits.
     """
     from ingestion.bars.duplicates import Duplicates
     from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 
     result = import_bars(
-        Project.from_environment(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
+        this_project(), ImportRequest(**arguments, duplicates=Duplicates(duplicates))
     )
     show(as_json, result, import_text)
     demand_all(result)
@@ -95,7 +99,13 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
         click.get_current_context().exit(3)
 
 
-@cli.command("fetch-bars")
+@cli.command(
+    "fetch-bars",
+    **examples(
+        "fetch-bars --source my_vendor --candidates portfolio_candidates.json",
+        "fetch-bars --source my_vendor --universe us_large --from 2015-01-01",
+    ),
+)
 @click.option("--source", required=True, help="Bar source, as `tvfeast catalog` lists them.")
 @click.option(
     "--candidates",
@@ -107,9 +117,12 @@ def import_bars_command(as_json: bool, duplicates: str, **arguments: Any) -> Non
     "--from",
     "first",
     type=DAY,
-    help="Session of the first bar [where the last fetch ended; all there is for a new symbol].",
+    show_default="where the last fetch ended; all there is for a new symbol",
+    help="Session of the first bar.",
 )
-@click.option("--to", "last", type=DAY, help="Session of the last bar, included [today].")
+@click.option(
+    "--to", "last", type=DAY, show_default="today", help="Session of the last bar, included."
+)
 @max_return_option
 @restate_option
 @duplicates_option
@@ -121,16 +134,16 @@ def fetch_bars_command(
     duplicates: str,
     **arguments: Any,
 ) -> None:
-    """Load daily bars from a bar source of feature_repo/sources/.
+    """Load daily bars from a bar source of your own.
 
-    Run again, it goes on where it was. Exit 3 if a request failed, rows were refused, or symbols
-    have no bars there; exit 4 if nothing came.
+    A source is a file of feature_repo/sources/. Run again, it goes on where it was. Exit 3 if a
+    request failed, rows were refused, or symbols have no bars there; exit 4 if nothing came.
     """
     from ingestion.bars.duplicates import Duplicates
     from ingestion.jobs.ingest.fetch_bars import FetchRequest, fetch_bars
     from ingestion.jobs.serve.show_universe import members_so_far
 
-    project = Project.from_environment()
+    project = this_project()
     project.catalog.source(arguments["source"])
     if candidates and not universe:
         symbols = candidates_of(candidates).symbols
@@ -221,30 +234,42 @@ def _doubts(result: ImportResult) -> Iterator[str]:
         )
 
 
-@cli.command("local-features")
+@cli.command(
+    "local-features",
+    **examples(
+        "local-features",
+        "local-features --json",
+    ),
+)
 @json_option
 def local_features_command(as_json: bool) -> None:
     """Compute the features of the bars that are new."""
     from ingestion.jobs.compute.local_features import local_features
 
-    result = local_features(Project.from_environment())
+    result = local_features(this_project())
     show(as_json, result, local_text)
 
 
-@cli.command("backfill")
+@cli.command(
+    "backfill",
+    **examples(
+        "backfill --from 2015-01-01 --to 2026-01-16",
+        "backfill --from 2021-03-01 --to 2021-03-31 --plan   # only says how much it will write",
+    ),
+)
 @click.option("--from", "first", type=DAY, required=True, help="First date of bars' closes, UTC.")
 @click.option("--to", "last", type=DAY, required=True, help="Last date, included.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say how much it will write, and stop.")
 @json_option
 def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) -> None:
-    """Compute the features of a span of history; writes only what differs.
+    """Compute the features of a span of history.
 
-    Says first about how many bytes it will write. A column that was added to the group is filled
-    so; the receipt has `definition` as the reason of these rows.
+    Writes only what differs. Says first about how many bytes it will write. A column that was added
+    to the group is filled so; the receipt has `definition` as the reason of these rows.
     """
     from ingestion.jobs.compute.local_features import backfill, plan_backfill
 
-    project = Project.from_environment()
+    project = this_project()
     if only_plan:
         show(as_json, plan_backfill(project, first, last), plan_text)
         return
@@ -285,22 +310,31 @@ def _group_text(rows: GroupRows) -> str:
     return f"{rows.group}: {rows.written:,} rows written, {rows.unchanged:,} unchanged{stopped}"
 
 
-@cli.command("withdraw-bars")
+@cli.command(
+    "withdraw-bars",
+    **examples(
+        'withdraw-bars NASDAQ:AAPL 2021-04-12 --reason "wrong close, says the vendor"',
+        'withdraw-bars --listed --reason "doubles that verify lists"',
+    ),
+)
 @click.argument("symbol", required=False)
 @click.argument("first", metavar="[SESSION]", type=DAY, required=False)
-@click.option("--to", "last", type=DAY, help="Last session, included [SESSION alone].")
+@click.option(
+    "--to", "last", type=DAY, show_default="SESSION alone", help="Last session, included."
+)
 @click.option("--close", type=INSTANT, help="Which bar, where a session has two.")
 @click.option("--listed", is_flag=True, help="All bars that `tvfeast verify` lists.")
 @click.option("--reason", required=True, help="What is wrong with the bars, and who says so.")
 @json_option
 def withdraw_bars_command(as_json: bool, **arguments: Any) -> None:
-    """Take back the stored bar of SYMBOL and SESSION, a local date; nothing is deleted.
+    """Take back stored bars that are wrong; deletes nothing.
 
-    With --listed instead: the bars of no session, and of two in one the one that came later.
+    The bar of SYMBOL and SESSION, a local date. With --listed instead: the bars of no session, and
+    of two in one the one that came later.
     """
     from ingestion.jobs.ingest.withdraw import WithdrawRequest, withdraw_bars
 
-    result = withdraw_bars(Project.from_environment(), WithdrawRequest(**arguments))
+    result = withdraw_bars(this_project(), WithdrawRequest(**arguments))
     show(as_json, result, withdrawn_text)
 
 

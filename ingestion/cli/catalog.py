@@ -8,34 +8,50 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused
-from ingestion.cli.group import cli
+from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.jobs.audit.catalog_check import CatalogListing, CheckedCatalog, GroupListing
 
 
-@cli.group("catalog", invoke_without_command=True)
+@cli.group(
+    "catalog",
+    cls=Jobs,
+    invoke_without_command=True,
+    **examples(
+        "catalog",
+        "catalog check   # what is wrong with the declarations, by file and line",
+        "catalog --json",
+    ),
+)
 @json_option
 @click.pass_context
 def catalog_command(context: click.Context, as_json: bool) -> None:
-    """List the groups, services, universes and bar sources, and groups that can be chosen."""
+    """List the groups, services, universes and bar sources.
+
+    The groups that can be chosen in groups.toml are listed too.
+    """
     from ingestion.jobs.audit.catalog_check import list_catalog
 
     if context.invoked_subcommand is None:
-        project = Project.from_environment()
+        project = this_project()
         show(as_json, list_catalog(project.catalog, project.formulas), catalog_text)
 
 
-@catalog_command.command("check")
+@catalog_command.command(
+    "check",
+    **examples(
+        "catalog check",
+    ),
+)
 @json_option
 def check_command(as_json: bool) -> None:
     """Say what is wrong with the project's declarations; fails if anything is."""
     from ingestion.jobs.audit.catalog_check import check_catalog
 
-    checked = check_catalog(Project.from_environment())
+    checked = check_catalog(this_project())
     show(as_json, checked, check_text)
     if checked.problems:
         found = "1 problem" if len(checked.problems) == 1 else f"{len(checked.problems)} problems"

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused, InputError, demand_all
-from ingestion.cli.group import cli
+from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, between, json_option
 from ingestion.cli.output import minute, progress, show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +29,15 @@ _MOST_OF_COLUMN = 3
 """How many differences of a column `parity` names."""
 
 
-@cli.command("verify")
+@cli.command(
+    "verify",
+    **examples(
+        "verify",
+        "verify --since 2021-04-01",
+        "verify --online   # what is served, against the lakehouse",
+        "verify --lookahead",
+    ),
+)
 @click.option("--lookahead", is_flag=True, help="Prove that no feature of a bar looks past it.")
 @click.option("--online", is_flag=True, help="Compare the online store with the lakehouse.")
 @click.option(
@@ -41,7 +48,9 @@ _MOST_OF_COLUMN = 3
     help="Record why a part or receipt, or all of a folder, is gone.",
 )
 @click.option("--reason", help="What became of it, and who says so.")
-@click.option("--since", type=DAY, help="Check parts and runs of this UTC date or later [all].")
+@click.option(
+    "--since", type=DAY, show_default="all", help="Check parts and runs of this UTC date or later."
+)
 @click.option("--all", "anew", is_flag=True, help="Read again receipts that are as they were.")
 @json_option
 def verify_command(
@@ -53,11 +62,11 @@ def verify_command(
     reason: str | None,
     since: date | None,
 ) -> None:
-    """Check the files of the lakehouse; exit 3 if one is wrong.
+    """Check the files of the lakehouse.
 
-    Without an option, every file: its hash, schema, order, keys, date and values, and the receipts.
-    That takes longer with each part; --since limits it. Receipts whose files are as an earlier
-    check has left them are not read again; --all reads them.
+    Exit 3 if one is wrong. Without an option, every file: its hash, schema, order, keys, date and
+    values, and the receipts. That takes longer with each part; --since limits it. Receipts whose
+    files are as an earlier check has left them are not read again; --all reads them.
     """
     if lookahead + online + bool(accepted) > 1:
         raise InputError("verify one thing at a time: --lookahead, --online or --accept")
@@ -65,7 +74,7 @@ def verify_command(
         raise InputError("--reason goes with --accept")
     if (since or anew) and (lookahead or online or accepted):
         raise InputError("--since and --all are of the check of files alone")
-    project = Project.from_environment()
+    project = this_project()
     if accepted:
         from ingestion.jobs.audit.verify_lakehouse import accept_losses
 
@@ -122,14 +131,22 @@ def _caches_text(caches: CachesChecked) -> Iterator[str]:
         yield f"  caches: {caches.files:,} files; not compared with the bars: {caches.unfit}"
 
 
-@cli.command("upgrade")
+@cli.command(
+    "upgrade",
+    **examples(
+        "upgrade --check",
+    ),
+)
 @click.option("--check", is_flag=True, required=True, help="Look, and change nothing.")
 @json_option
 def upgrade_command(as_json: bool, check: bool) -> None:
-    """Show what a lakehouse of an earlier version needs; exit 3 if it needs something."""
+    """Show what a lakehouse of an earlier version needs.
+
+    Exit 3 if it needs something.
+    """
     from ingestion.jobs.audit.upgrade import check_upgrade
 
-    report = check_upgrade(Project.from_environment())
+    report = check_upgrade(this_project())
     show(as_json, report, upgrade_text)
     if not report.is_ready:
         raise GateRefused(f"the lakehouse needs {len(report.needs)} steps")
@@ -185,13 +202,22 @@ def online_text(report: OnlineReport) -> str:
     return "\n".join([f"{verdict} at {minute(report.at)}: {views}", *named])
 
 
-@cli.command("validate")
+@cli.command(
+    "validate",
+    **examples(
+        "validate",
+        "validate --json",
+    ),
+)
 @json_option
 def validate_command(as_json: bool) -> None:
-    """Decide whether the newest rows may be served; exit 3 if not."""
+    """Decide whether the newest rows may be served.
+
+    Exit 3 if not.
+    """
     from ingestion.jobs.audit.validate import validate
 
-    result = validate(Project.from_environment())
+    result = validate(this_project())
     show(as_json, result, validate_text)
     demand_all(result)
 
@@ -212,13 +238,21 @@ def validate_text(result: ValidateResult) -> str:
     return "\n".join([*lines, str(result.receipt)])
 
 
-@cli.command("data-docs")
+@cli.command(
+    "data-docs",
+    **examples(
+        "data-docs",
+    ),
+)
 @json_option
 def data_docs_command(as_json: bool) -> None:
-    """Build the HTML site of the latest checks, and print its path."""
+    """Build the HTML site of the latest checks.
+
+    Its path is printed.
+    """
     from ingestion.jobs.audit.validate import data_docs
 
-    result = data_docs(Project.from_environment())
+    result = data_docs(this_project())
     show(as_json, result, data_docs_text)
 
 
@@ -227,21 +261,29 @@ def data_docs_text(result: DataDocsResult) -> str:
     return "\n".join([*map(str, result.reports), str(result.index)])
 
 
-@cli.command("parity")
-@click.option("--from", "first", type=DAY, help="UTC date of the first snapshots [all].")
-@click.option("--to", "last", type=DAY, help="UTC date of the last snapshots, included.")
+@cli.command(
+    "parity",
+    **examples(
+        "parity",
+        "parity --from 2021-04-01 --tolerance 0.001",
+    ),
+)
+@click.option(
+    "--from", "first", type=DAY, show_default="all", help="UTC date of the first snapshots."
+)
+@click.option(
+    "--to", "last", type=DAY, show_default="all", help="UTC date of the last snapshots, included."
+)
 @click.option(
     "--tolerance",
     type=between(0, 1),
     default=0.01,
-    show_default=True,
     help="Name differences beyond this share of a column's scale.",
 )
 @click.option(
     "--max-vote-share",
     type=between(0, 1),
     default=0.05,
-    show_default=True,
     help="Exit 3 if a vote of a rating is served otherwise, since a date, on so many more bars.",
 )
 @json_option
@@ -252,7 +294,7 @@ def parity_command(
     tolerance: float,
     max_vote_share: float,
 ) -> None:
-    """Compare served technicals with those recomputed from the bars.
+    """Compare served technicals with those of the bars.
 
     Where the ratings of a whole market differ since a date, the vote whose rule has changed is
     named, and the exit code is 3.
@@ -263,7 +305,7 @@ def parity_command(
 
     request = ParityRequest(first or date.min, last or date.max, tolerance, max_vote_share)
     bar = progress("parity", "parts of snapshots")
-    result = parity(Project.from_environment(), request, progress=bar)
+    result = parity(this_project(), request, progress=bar)
     show(as_json, result, lambda result: parity_text(result.report))
     demand_all(result)
 

@@ -4,28 +4,6 @@ Results go to stdout, as text or with ``--json`` as one JSON object; progress an
 stderr. Commands import their job when they run, so that ``--help`` answers at once.
 """
 
-from ingestion.cli import (
-    bars,
-    catalog,
-    checks,
-    daily,
-    features,
-    replay,
-    serving,
-    tracing,
-    universe,
-)
-from ingestion.cli.group import cli
+from ingestion.cli.group import TASKS, cli
 
-__all__ = [
-    "bars",
-    "catalog",
-    "checks",
-    "cli",
-    "daily",
-    "features",
-    "replay",
-    "serving",
-    "tracing",
-    "universe",
-]
+__all__ = ["TASKS", "cli"]

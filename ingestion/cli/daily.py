@@ -12,10 +12,9 @@ import click
 
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import did_you_mean, some_of
-from ingestion.catalog.scanner_vocabulary import MARKETS
 from ingestion.cli.bars import local_text
 from ingestion.cli.checks import online_text, validate_text
-from ingestion.cli.group import candidates_of, cli
+from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import (
     NAME,
     NAMES,
@@ -28,7 +27,6 @@ from ingestion.cli.options import (
     source_options,
 )
 from ingestion.cli.output import minute, progress, show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.catalog import Universe
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from ingestion.jobs.serve.materialize import MaterializeResult, ViewLoad
     from ingestion.jobs.serve.rebuild import RebuildResult
     from ingestion.markets.universe import Universe as Source
+    from ingestion.project import Project
 
 
 RequestT = TypeVar("RequestT", bound="ScanRequest")
@@ -50,12 +49,18 @@ _NAMED = 20
 """How many symbols of a kind are named."""
 
 
-@cli.command("data-ingest")
+@cli.command(
+    "data-ingest",
+    **examples(
+        "data-ingest --candidates portfolio_candidates.json",
+        "data-ingest --universe america --json",
+    ),
+)
 @source_options
 @scanner_options
 @json_option
 def data_ingest_command(as_json: bool, **arguments: Any) -> None:
-    """Fetch the current daily bars and append those that have closed.
+    """Fetch the daily bars and append those that have closed.
 
     Exit 3 while a session is missing.
     """
@@ -63,7 +68,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.missing_sessions import refuse_if_missing
     from ingestion.jobs.ingest.scan import ScanRequest
 
-    project = Project.from_environment()
+    project = this_project()
     with _about_members(project, ScanRequest, arguments) as request:
         result = data_ingest(project, request, progress())
         show(as_json, result, bars_text)
@@ -149,7 +154,13 @@ def assumed_text(assumed: Mapping[str, int]) -> str:
     )
 
 
-@cli.command("meta-ingest")
+@cli.command(
+    "meta-ingest",
+    **examples(
+        "meta-ingest --candidates portfolio_candidates.json",
+        "meta-ingest --universe america",
+    ),
+)
 @source_options
 @scanner_options
 @json_option
@@ -158,7 +169,7 @@ def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.ingest.meta_ingest import meta_ingest
     from ingestion.jobs.ingest.scan import ScanRequest
 
-    project = Project.from_environment()
+    project = this_project()
     with _about_members(project, ScanRequest, arguments) as request:
         show(as_json, meta_ingest(project, request, progress()), symbols_text)
 
@@ -187,18 +198,26 @@ def symbols_text(result: MetaIngestResult) -> str:
     return "\n".join([*lines, str(result.report), str(result.receipt)])
 
 
-@cli.command("feature-ingest")
+@cli.command(
+    "feature-ingest",
+    **examples(
+        "feature-ingest --candidates portfolio_candidates.json",
+        "feature-ingest --universe crypto --group tv_technicals_1h --refresh",
+    ),
+)
 @source_options
 @resume_options
 @scanner_options
-@click.option("--group", help="Group of the scanner to fetch [that of the selection].")
+@click.option(
+    "--group", show_default="that of the selection", help="Group of the scanner to fetch."
+)
 @json_option
 def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
-    """Fetch one snapshot from the scanner and append it to the lakehouse."""
+    """Fetch one snapshot from the scanner and append it."""
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
     from ingestion.jobs.ingest.needed import NotDue
 
-    project, group = Project.from_environment(), arguments["group"]
+    project, group = this_project(), arguments["group"]
     if group and not arguments["candidates"] and not arguments["universe"]:
         arguments["universe"] = project.catalog.group(group).source.own_market
     with _about_members(project, FeatureIngestRequest, arguments) as request:
@@ -250,13 +269,18 @@ def _unknown(columns: Sequence[str], consequence: str) -> str:
     return f"; the scanner does not know {', '.join(columns)}: {consequence}" if columns else ""
 
 
-@cli.command("materialize")
+@cli.command(
+    "materialize",
+    **examples(
+        "materialize",
+    ),
+)
 @json_option
 def materialize_command(as_json: bool) -> None:
     """Load the newest valid rows into the online store."""
     from ingestion.jobs.serve.materialize import materialize
 
-    result = materialize(Project.from_environment())
+    result = materialize(this_project())
     show(as_json, result, materialize_text)
 
 
@@ -272,13 +296,21 @@ def _load_text(load: ViewLoad) -> str:
     return f"{load.view} {counts} from {load.new_parts} new parts{late}"
 
 
-@cli.command("rebuild")
+@cli.command(
+    "rebuild",
+    **examples(
+        "rebuild",
+    ),
+)
 @json_option
 def rebuild_command(as_json: bool) -> None:
-    """Make registry and online store anew, from the definitions and the lakehouse."""
+    """Make registry and online store anew.
+
+    They are made from the definitions and the lakehouse.
+    """
     from ingestion.jobs.serve.rebuild import rebuild
 
-    result = rebuild(Project.from_environment())
+    result = rebuild(this_project())
     show(as_json, result, rebuild_text)
     demand_all(result.report)
 
@@ -297,22 +329,32 @@ def rebuild_text(result: RebuildResult) -> str:
     return text
 
 
-@cli.command("flow-data")
+@cli.command(
+    "flow-data",
+    **examples(
+        "flow-data --candidates portfolio_candidates.json",
+        "flow-data --universe us_large --profile large --every 1d",
+        "flow-data --universe america --min-coverage 0.9 --json",
+    ),
+)
 @source_options
 @click.option(
     "--profile",
     type=NAME,
-    help="Name under which `status` knows this flow [its candidates file, universe or market].",
+    show_default="its candidates file, universe or market",
+    help="Name under which `status` knows this flow.",
 )
 @click.option(
     "--every",
     type=RHYTHM,
-    help="How often it is to start, as 1d or 1h [the median of its last five starts].",
+    show_default="the median of its last five starts",
+    help="How often it is to start, as 1d or 1h.",
 )
 @click.option(
     "--groups",
     type=NAMES,
-    help="Groups of the scanner to ask for where they are due, as NAME,NAME [all].",
+    show_default="all",
+    help="Groups of the scanner to ask for where they are due, as NAME,NAME.",
 )
 @resume_options
 @scanner_options
@@ -324,12 +366,17 @@ def flow_data_command(
     groups: tuple[str, ...] | None,
     **arguments: Any,
 ) -> None:
-    """Run the daily flow: bars, symbols, snapshots that are due, local features, online store."""
+    """Run the daily flow, from the scanner to the online store.
+
+    Bars, symbols, the snapshots that are due, local features, the gate, the online store, and what
+    it serves compared with the lakehouse. Exit 3 if a step was refused; the last lines say what was
+    published.
+    """
     from ingestion.jobs.flow import flow_data
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
     from ingestion.jobs.profiles import default_name
 
-    project, source = Project.from_environment(), arguments["candidates"] or arguments["universe"]
+    project, source = this_project(), arguments["candidates"] or arguments["universe"]
     named = dict(arguments)
     request = _request(FeatureIngestRequest, arguments)
     universe = _declared(project, named)
@@ -399,6 +446,8 @@ def _declared(project: Project, arguments: dict[str, Any]) -> Universe | None:
     InputError
         If it is neither a universe that is declared nor a market that the scanner is known to have.
     """
+    from ingestion.catalog.scanner_vocabulary import MARKETS
+
     name, catalog = arguments["universe"], project.catalog
     if arguments["candidates"] or not name:
         return None
@@ -411,6 +460,7 @@ def _declared(project: Project, arguments: dict[str, Any]) -> Universe | None:
 
 def _neither(project: Project, name: str) -> str:
     """Return what to do about a name that is neither a declared universe nor a market."""
+    from ingestion.catalog.scanner_vocabulary import MARKETS
     from ingestion.lakehouse import recorded_universes
 
     if name in recorded_universes(project.lakehouse):

@@ -10,12 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -26,9 +23,8 @@ from ingestion.base.errors import InputError, TvfeastError
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.base.settings import variable
 from ingestion.cli.alarm import RINGS_FOR, given_command, ring
-from ingestion.cli.commands import cli
+from ingestion.cli.group import cli, this_project
 from ingestion.cli.output import Output
-from ingestion.project import Project
 
 _INTERRUPTED = 130
 """128 and the number of the signal, as shells have it."""
@@ -80,6 +76,8 @@ def _say(line: str, exit_code: int, output: Output) -> NoReturn:
 
 def _end(line: str, exit_code: int, output: Output) -> NoReturn:
     if _is_json_wanted(sys.argv[1:]) and not output.is_json:
+        import json
+
         document = {"error": line, "exit_code": exit_code}
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps(document, ensure_ascii=False))
@@ -105,11 +103,13 @@ def _ring(line: str, exit_code: int, output: Output) -> None:
 
 def _command() -> str:
     """Return the command alone: its arguments may be secret."""
-    return next((word for word in sys.argv[1:2] if word in cli.commands), "")
+    return next((word for word in sys.argv[1:2] if word in cli.list_commands()), "")
 
 
 def _internal(error: Exception, output: Output) -> NoReturn:
     """Say that it is our fault and where the traceback is, without the secrets it may repeat."""
+    import traceback
+
     secrets = _redaction()
     text = secrets.hide("".join(traceback.format_exception(error)))
     path = _append(f"--- {datetime.now().astimezone().isoformat()} tvfeast {_command()}\n{text}")
@@ -122,11 +122,13 @@ def _internal(error: Exception, output: Output) -> NoReturn:
 def _append(entry: str) -> Path | None:
     """Append to the log, its owner's alone, or to a new temporary file; none if neither can be."""
     with contextlib.suppress(TvfeastError, OSError):
-        folder = Project.from_environment().log_folder
+        folder = this_project().log_folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "tvfeast.log"
         _write(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), entry)
         return path
+    import tempfile
+
     with contextlib.suppress(OSError):
         # A name that nobody can have laid a link under.
         descriptor, name = tempfile.mkstemp(prefix="tvfeast-", suffix=".log")

@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import demand_all
-from ingestion.cli.group import cli
+from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.jobs.ingest.import_features import ImportFeaturesResult
 
 
-@cli.command("import-features")
+@cli.command(
+    "import-features",
+    **examples(
+        "import-features my_scores scores.parquet",
+    ),
+)
 @click.argument("group")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def import_features_command(group: str, files: tuple[Path, ...], as_json: bool) -> None:
-    """Read rows that others computed (symbol, event_timestamp, values) into GROUP.
+    """Load rows that others computed into a group.
 
-    Exit 3 if a row was refused or quarantined; the others are stored.
+    FILES have the columns symbol, event_timestamp and the values. Exit 3 if a row was refused or
+    quarantined; the others are stored.
     """
     from ingestion.jobs.ingest.import_features import import_features
 
-    result = import_features(Project.from_environment(), group, files)
+    result = import_features(this_project(), group, files)
     show(as_json, result, import_text)
     demand_all(result)
 

@@ -1,9 +1,13 @@
-"""What all commands share."""
+"""What all commands share, and which there are, by task.
+
+A command is imported when it is asked for, so that ``--help`` of one costs nothing of the others.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,14 +15,60 @@ from ingestion.cli.alarm import CommandLine
 
 if TYPE_CHECKING:
     from ingestion.markets.candidates import Candidates
+    from ingestion.project import Project
+
+TASKS: dict[str, dict[str, str]] = {
+    "Start": {
+        "demo": "replay",
+        "replay-scanner": "replay",
+        "catalog": "catalog",
+    },
+    "Every day": {
+        "flow-data": "daily",
+        "status": "tracing",
+        "select": "serving",
+        "explain": "tracing",
+    },
+    "Steps of the daily flow": {
+        "data-ingest": "daily",
+        "meta-ingest": "daily",
+        "feature-ingest": "daily",
+        "local-features": "bars",
+        "validate": "checks",
+        "materialize": "daily",
+    },
+    "History and training": {
+        "import-bars": "bars",
+        "fetch-bars": "bars",
+        "import-features": "features",
+        "universe": "universe",
+        "backfill": "bars",
+        "training-set": "serving",
+    },
+    "Checks": {
+        "verify": "checks",
+        "parity": "checks",
+        "data-docs": "checks",
+        "accept-hole": "tracing",
+        "withdraw-bars": "bars",
+    },
+    "Upkeep": {
+        "compact": "tracing",
+        "prune": "tracing",
+        "rebuild": "daily",
+        "upgrade": "checks",
+    },
+}
+"""By task the commands, each with the module of this package that it is in."""
+_NO_JOBS = frozenset({"catalog", "demo", "replay-scanner", "universe"})
 
 
 class Jobs(click.Group):
-    """The commands; each that runs a job has ``--on-alarm``."""
+    """Commands; each that runs a job has ``--on-alarm``."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, and the option to it."""
-        if (name or cmd.name) not in NO_JOBS:
+        if (name or cmd.name) not in _NO_JOBS:
             cmd.params.append(
                 click.Option(
                     ["--on-alarm"],
@@ -29,14 +79,78 @@ class Jobs(click.Group):
             )
         super().add_command(cmd, name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names; a word that is none is refused."""
+        word, known = args[0], self.list_commands(ctx)
+        if word not in known and not word.startswith("-") and not ctx.resilient_parsing:
+            from ingestion.base.wording import did_you_mean
 
-NO_JOBS = frozenset({"catalog", "demo", "replay-scanner", "universe"})
+            near = did_you_mean(word, known)
+            raise click.UsageError(f"there is no command {word!r}{near}", ctx)
+        return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Jobs, context_settings={"help_option_names": ["-h", "--help"]})
+class Tasks(Jobs):
+    """The commands of :data:`TASKS`, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context | None = None) -> list[str]:
+        """Return the names, in the order of the tasks."""
+        return [name for commands in TASKS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, whose module is imported if that was not done before."""
+        for commands in TASKS.values():
+            if cmd_name in commands and cmd_name not in self.commands:
+                import_module(f"ingestion.cli.{commands[cmd_name]}")
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by task, each with its first line, whole."""
+        width = max(map(len, self.list_commands(ctx)))
+        for task, names in TASKS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(task):
+                formatter.write_dl(
+                    [
+                        (f"{name:{width}}", each.get_short_help_str(limit=1_000))
+                        for name, each in commands
+                        if each is not None
+                    ]
+                )
+
+
+@click.group(
+    cls=Tasks,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
+)
 @click.version_option(package_name="tvfeast")
 def cli() -> None:
     """TradingView screener signals as point-in-time features, served by Feast."""
+
+
+def examples(*lines: str) -> dict[str, Any]:
+    """Return the settings that put examples below a command's help; each is run by a test.
+
+    Examples
+    --------
+    >>> examples("status   # how fresh everything is")["epilog"].splitlines()[-1]
+    '  tvfeast status   # how fresh everything is'
+    """
+    # Click keeps the lines of a paragraph that begins with this character.
+    return {"epilog": "\n".join(["\b", "Examples:", *(f"  tvfeast {line}" for line in lines)])}
+
+
+def this_project() -> Project:
+    """Return the project that the environment names."""
+    from ingestion.project import Project
+
+    return Project.from_environment()
 
 
 def candidates_of(path: Path) -> Candidates:

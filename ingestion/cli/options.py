@@ -150,7 +150,6 @@ _SOURCE = (
         "--min-coverage",
         type=between(0, 1),
         default=0.95,
-        show_default=True,
         help="Publish nothing below this share of symbols.",
     ),
 )
@@ -160,30 +159,41 @@ _RESUME = (
         "--resume-window",
         type=DURATION,
         default="2h",
-        show_default=True,
         help="Skip symbols with a row younger than this, in groups that each run asks for.",
     ),
     click.option("--refresh", is_flag=True, help="Fetch those too."),
 )
 
 _SCANNER = (
-    click.option("--batch-size", type=click.IntRange(1, 5000), help="Symbols per request [500]."),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1, 5000),
+        show_default="500",
+        help="Symbols per request.",
+    ),
     click.option(
         "--max-columns",
         type=click.IntRange(10, 1000),
-        help="Columns per request [91]; a wider request is cut.",
+        show_default="91",
+        help="Columns per request; a wider request is cut.",
     ),
-    click.option("--in-flight", type=click.IntRange(1, 16), help="Requests at once [2]."),
+    click.option(
+        "--in-flight", type=click.IntRange(1, 16), show_default="2", help="Requests at once."
+    ),
     click.option(
         "--read-timeout",
         type=between(0.01, 600),
-        help="Longest silence of an answer, in s [30].",
+        show_default="30",
+        help="Longest silence of an answer, in seconds.",
     ),
-    click.option("--retries", type=click.IntRange(0), help="Rounds without a new row [8]."),
+    click.option(
+        "--retries", type=click.IntRange(0), show_default="8", help="Rounds without a new row."
+    ),
     click.option(
         "--backoff",
         type=between(0, 600),
-        help="Seconds to wait after the first such round [1]; they double.",
+        show_default="1",
+        help="Seconds to wait after the first such round; they double.",
     ),
     click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),
     click.option(

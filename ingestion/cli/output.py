@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +30,8 @@ class Output:
 
 def show(as_json: bool, result: ResultT, text: Callable[[ResultT], str]) -> None:
     """Print a result, as one JSON object (see :func:`~ingestion.base.plain.plain`) or as text."""
+    import json
+
     document = plain(result)
     click.echo(json.dumps(document, ensure_ascii=False) if as_json else text(result))
     output = click.get_current_context().find_object(Output)

@@ -7,17 +7,21 @@ from typing import Any
 
 import click
 
-from ingestion.cli.group import cli, sample_folder
+from ingestion.cli.group import cli, examples, sample_folder, this_project
 from ingestion.cli.options import between
-from ingestion.project import Project
 
 
-@cli.command("replay-scanner")
+@cli.command(
+    "replay-scanner",
+    **examples(
+        "replay-scanner   # then: export TVFEAST_SCANNER_URL=http://127.0.0.1:8787",
+        "replay-scanner --port 0 --fail empty:3   # the next three answers have no rows",
+    ),
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8787,
-    show_default=True,
     help="Port on 127.0.0.1; 0 for a free one.",
 )
 @click.option(
@@ -43,7 +47,10 @@ from ingestion.project import Project
 def replay_scanner_command(
     port: int, bars: Path | None, recordings: tuple[str, ...], latency: float, faults: Any
 ) -> None:
-    """Stand in for TradingView's scanner on this machine, over recorded bars or answers."""
+    """Stand in for TradingView's scanner on this machine.
+
+    It answers from recorded bars, or with recorded answers.
+    """
     from ingestion.replay import serve
 
     serve(
@@ -55,19 +62,24 @@ def replay_scanner_command(
     )
 
 
-@cli.command("demo")
+@cli.command(
+    "demo",
+    **examples(
+        "demo",
+        "demo --folder /tmp/demo   # somewhere else",
+    ),
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
     default="data/demo",
-    show_default=True,
     help="Where to build it, relative to the project; replaced if it is an earlier demo.",
 )
 def demo_command(folder: Path) -> None:
-    """Replay a week of real bars through the whole flow, then train and select."""
+    """Replay a week of real bars, then train and select."""
     from ingestion.cli.checks import parity_table
     from ingestion.cli.serving import selection_text
     from ingestion.jobs.demo import Tables, demo
 
-    beside = Project.from_environment().folder
+    beside = this_project().folder
     demo(beside / folder, sample_folder(), click.echo, Tables(parity_table, selection_text))

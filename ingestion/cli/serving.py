@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +10,29 @@ import click
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.cli.group import candidates_of, cli
+from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
 from ingestion.cli.output import age, figure, minute, show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.jobs.serve.select import Selected, Selection
     from ingestion.jobs.serve.targets import TrainingLabels
     from ingestion.jobs.serve.training_set import TrainingSetResult
+    from ingestion.project import Project
 
 
-@cli.command("select")
-@click.option("--by", help="Feature to rank by, FEATURE or GROUP:FEATURE [the service's own].")
+@cli.command(
+    "select",
+    **examples(
+        "select",
+        "select --by RSI --ascending --top 5",
+        "select --min ADX=25 --max RSI=70 --closed-only",
+        "select --as-of 2021-03-05T22:00Z --by momentum_60d",
+    ),
+)
+@click.option(
+    "--by", show_default="the service's own", help="Feature to rank by: FEATURE or GROUP:FEATURE."
+)
 @click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25.")
 @click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70.")
 @click.option(
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Show this feature too, of any group: FEATURE or GROUP:FEATURE.",
 )
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Rows to list.")
+@click.option("--top", type=click.IntRange(1), default=20, help="Rows to list.")
 @click.option("--ascending", is_flag=True, help="Smallest first.")
 @click.option(
     "--candidates",
@@ -44,7 +53,6 @@ if TYPE_CHECKING:
     "--max-bar-age",
     type=DURATION,
     default="4d",
-    show_default=True,
     help="Leave out rows whose bar opened longer ago.",
 )
 @click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move.")
@@ -52,14 +60,14 @@ if TYPE_CHECKING:
 @click.option(
     "--from-group",
     "group",
-    help="Whose rows to rank [the snapshots; what is computed where there was none by then].",
+    show_default="the snapshots; what is computed where there was none by then",
+    help="Whose rows to rank.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json"]),
     default="table",
-    show_default=True,
     help="How to print the ranking.",
 )
 @json_option
@@ -80,7 +88,7 @@ def select_command(
     request = SelectRequest(
         symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
     )
-    selection = select(Project.from_environment(), request)
+    selection = select(this_project(), request)
     if form == "csv" and not as_json:
         click.echo(selection_csv(selection), nl=False)
         click.echo(selection_footer(selection), err=True)
@@ -90,6 +98,8 @@ def select_command(
 
 def selection_csv(selection: Selection) -> str:
     """Return a ranking as CSV: all features, ages in seconds."""
+    import csv
+
     out = io.StringIO()
     known = _known(selection)
     times = [known, f"{known}_age_s", "bar_open", "bar_age_s", "bar_state"]
@@ -177,7 +187,14 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     return "none" if known is None else age(selection.at - known)
 
 
-@cli.command("training-set")
+@cli.command(
+    "training-set",
+    **examples(
+        "training-set --labels labels.parquet",
+        "training-set --target fwd_return_5d --from 2021-03-01 --to 2021-03-31",
+        "training-set --labels labels.csv --feature RSI --feature momentum_60d --ages",
+    ),
+)
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
@@ -190,7 +207,6 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     "--entry",
     type=click.Choice(["open", "close"]),
     default="open",
-    show_default=True,
     help="Where the position is entered: the next open, or the decision's own close.",
 )
 @click.option("--candidates", type=click.Path(path_type=Path), help="Label only these symbols.")
@@ -206,10 +222,13 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     "--out",
     type=click.Path(path_type=Path),
     default="training_set.parquet",
-    show_default=True,
     help="Parquet file to write.",
 )
-@click.option("--service", help="Feature service [the catalog's default for --labels or --target].")
+@click.option(
+    "--service",
+    show_default="the catalog's for --labels or --target",
+    help="Feature service to join.",
+)
 @click.option(
     "--feature",
     "features",
@@ -234,7 +253,7 @@ def training_set_command(
 
     span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
     service = arguments.pop("service")
-    project = Project.from_environment()
+    project = this_project()
     made: TrainingLabels | None = None
     told: dict[str, Any] | None = None
     if service and arguments["features"]:

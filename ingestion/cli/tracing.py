@@ -11,10 +11,9 @@ import click
 
 from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.wording import some_of
-from ingestion.cli.group import cli
+from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
 from ingestion.cli.output import age, minute, show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.jobs.audit.compact import CompactResult
@@ -30,14 +29,23 @@ _MOST_SESSIONS = 10
 """How many missing sessions `explain` names."""
 
 
-@cli.command("compact")
-@click.option("--before", type=DAY, help="First UTC date to leave alone [today].")
+@cli.command(
+    "compact",
+    **examples(
+        "compact",
+        "compact --before 2021-04-01",
+    ),
+)
+@click.option("--before", type=DAY, show_default="today", help="First UTC date to leave alone.")
 @json_option
 def compact_command(as_json: bool, before: date | None) -> None:
-    """Merge the parts of dates that are over; no answer changes."""
+    """Merge the parts of dates that are over.
+
+    No answer changes.
+    """
     from ingestion.jobs.audit.compact import compact
 
-    result = compact(Project.from_environment(), before)
+    result = compact(this_project(), before)
     show(as_json, result, compact_text)
     if result.left:
         raise GateRefused(f"{len(result.left)} dates were left as they are")
@@ -53,17 +61,24 @@ def compact_text(result: CompactResult) -> str:
     return "\n".join([line, *(f"  left alone: {reason}" for reason in result.left)])
 
 
-@cli.command("prune")
-@click.option(
-    "--older-than", type=DURATION, default="90d", show_default=True, help="Look at these runs."
+@cli.command(
+    "prune",
+    **examples(
+        "prune --plan",
+        "prune --older-than 180d",
+    ),
 )
+@click.option("--older-than", type=DURATION, default="90d", help="Look at these runs.")
 @click.option("--plan", is_flag=True, help="Only show what would go, and why the rest stays.")
 @json_option
 def prune_command(as_json: bool, older_than: timedelta, plan: bool) -> None:
-    """Remove the folders of old runs that nothing needs any more; no answer changes."""
+    """Remove the folders of old runs that nothing needs.
+
+    No answer changes.
+    """
     from ingestion.jobs.audit.prune import prune
 
-    show(as_json, prune(Project.from_environment(), older_than, plan=plan), prune_text)
+    show(as_json, prune(this_project(), older_than, plan=plan), prune_text)
 
 
 def prune_text(result: PruneResult) -> str:
@@ -75,22 +90,30 @@ def prune_text(result: PruneResult) -> str:
     return "\n".join([line, *ids, *stay, f"  {result.younger:,} are younger"])
 
 
-@cli.command("accept-hole")
+@cli.command(
+    "accept-hole",
+    **examples(
+        'accept-hole XNYS 2012-10-29 --to 2012-10-30 --reason "hurricane, says the exchange"',
+    ),
+)
 @click.argument("market")
 @click.argument("session", type=DAY)
-@click.option("--to", "last", type=DAY, help="Last session, included [SESSION alone].")
+@click.option(
+    "--to", "last", type=DAY, show_default="SESSION alone", help="Last session, included."
+)
 @click.option("--reason", required=True, help="Why there are no bars, and who says so.")
 @json_option
 def accept_hole_command(
     as_json: bool, market: str, session: date, last: date | None, reason: str
 ) -> None:
-    """Accept that MARKET has no bars of SESSION, a local date; `status` names what is missing.
+    """Accept that a market has no bars of a session.
 
-    MARKET is an exchange code, or the name of a calendar for all its exchanges.
+    SESSION is a local date; `tvfeast status` names those that are missing. MARKET is an exchange
+    code, or the name of a calendar for all its exchanges.
     """
     from ingestion.jobs.ingest.missing_sessions import accept_hole
 
-    result = accept_hole(Project.from_environment(), market, session, last, reason)
+    result = accept_hole(this_project(), market, session, last, reason)
     show(as_json, result, accepted_text)
 
 
@@ -100,26 +123,37 @@ def accepted_text(result: AcceptedHoles) -> str:
     return "\n".join([*lines, "run `tvfeast local-features` to compute the values over it"])
 
 
-@cli.command("status")
+@cli.command(
+    "status",
+    **examples(
+        "status",
+        "status --max-age 36h --max-stale-share 0.1 --json",
+        "status --forget large   # this flow is expected no more",
+    ),
+)
 @click.option(
-    "--max-age", type=DURATION, help="Of the newest rows and the online store [the catalog's]."
+    "--max-age",
+    type=DURATION,
+    show_default="the catalog's",
+    help="Of the newest rows and the online store.",
 )
 @click.option(
     "--min-coverage",
     type=between(0, 1),
     default=0.95,
-    show_default=True,
     help="Of the newest snapshot.",
 )
 @click.option(
     "--max-stale-share",
     type=between(0, 1),
     default=0.05,
-    show_default=True,
     help="Stale and missing symbols among those asked for.",
 )
 @click.option(
-    "--max-held-back", type=click.IntRange(0), help="Symbols that wait for a split [any number]."
+    "--max-held-back",
+    type=click.IntRange(0),
+    show_default="any number",
+    help="Symbols that wait for a split.",
 )
 @click.option(
     "--forget",
@@ -130,15 +164,18 @@ def accepted_text(result: AcceptedHoles) -> str:
 )
 @json_option
 def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
-    """Report how fresh and complete everything is; exit 3 past a limit."""
+    """Report how fresh and complete everything is.
+
+    Exit 3 past a limit.
+    """
     from ingestion.jobs.audit.status import StatusLimits, status
     from ingestion.jobs.profiles import forget_profiles
 
     if forgotten:
-        receipt = forget_profiles(Project.from_environment(), forgotten)
+        receipt = forget_profiles(this_project(), forgotten)
         show(as_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
         return
-    report = status(Project.from_environment(), StatusLimits(**arguments))
+    report = status(this_project(), StatusLimits(**arguments))
     show(as_json, report, status_text)
     demand_all(report)
 
@@ -236,22 +273,30 @@ def _store_line(report: StatusReport) -> str:
     return f"{line}: {'; '.join(views) or 'no rows'}"
 
 
-@cli.command("explain")
+@cli.command(
+    "explain",
+    **examples(
+        "explain NASDAQ:AAPL RSI",
+        "explain NASDAQ:AAPL local_1d:RSI --as-of 2021-03-05T22:00Z",
+    ),
+)
 @click.argument("symbol")
 @click.argument("feature")
-@click.option("--as-of", type=INSTANT, help="The value that counted then [now].")
+@click.option("--as-of", type=INSTANT, show_default="now", help="The value that counted then.")
 @click.option(
     "--online/--no-online",
     default=True,
-    show_default=True,
     help="Look into the online store.",
 )
 @json_option
 def explain_command(as_json: bool, **arguments: Any) -> None:
-    """Show where a value comes from: FEATURE, or GROUP:FEATURE, of SYMBOL."""
+    """Show where a value of a symbol comes from.
+
+    FEATURE is a name, or GROUP:FEATURE for the one of a group.
+    """
     from ingestion.jobs.audit.explain import ExplainRequest, explain
 
-    result = explain(Project.from_environment(), ExplainRequest(**arguments))
+    result = explain(this_project(), ExplainRequest(**arguments))
     show(as_json, result, explain_text)
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused, demand_all
-from ingestion.cli.group import Jobs, cli
+from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, Parsed, json_option
 from ingestion.cli.output import minute, show
-from ingestion.project import Project
 
 if TYPE_CHECKING:
     from ingestion.jobs.ingest.import_universe import ImportUniverseResult
@@ -31,18 +30,30 @@ def _day_or_instant(text: str) -> date | datetime:
 _AS_OF: Parsed[date | datetime] = Parsed("date or instant", _day_or_instant)
 
 
-@cli.group("universe", cls=Jobs)
+@cli.group(
+    "universe",
+    cls=Jobs,
+    **examples(
+        "universe list",
+        "universe show us_large --as-of 2021-04-12",
+    ),
+)
 def universe_group() -> None:
     """Import and show who was in a universe."""
 
 
-@universe_group.command("import")
+@universe_group.command(
+    "import",
+    **examples(
+        "universe import members.csv --name my_index",
+    ),
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the universe.")
 @click.option(
     "--replace",
     is_flag=True,
-    help="Symbols that the file does not name never were members [they stay as they are].",
+    help="Symbols that the file does not name never were members; else they stay as they are.",
 )
 @json_option
 def import_command(as_json: bool, file: Path, name: str, replace: bool) -> None:
@@ -53,7 +64,7 @@ def import_command(as_json: bool, file: Path, name: str, replace: bool) -> None:
     from ingestion.jobs.ingest.import_universe import ImportUniverseRequest, import_universe
 
     request = ImportUniverseRequest(file, name, replace)
-    result = import_universe(Project.from_environment(), request)
+    result = import_universe(this_project(), request)
     show(as_json, result, import_text)
     if result.refused:
         line, why = next(iter(result.refused.items()))
@@ -89,12 +100,19 @@ def import_text(result: ImportUniverseResult) -> str:
     return "\n".join([*lines, str(result.receipt)])
 
 
-@universe_group.command("show")
+@universe_group.command(
+    "show",
+    **examples(
+        "universe show us_large",
+        "universe show us_large --as-of 2021-04-12T21:30Z --json",
+    ),
+)
 @click.argument("name")
 @click.option(
     "--as-of",
     type=_AS_OF,
-    help="Instant; or date, which is over at each symbol's own exchange [now].",
+    show_default="now",
+    help="Instant; or date, which is over at each symbol's own exchange.",
 )
 @json_option
 def show_command(as_json: bool, name: str, as_of: date | datetime | None) -> None:
@@ -104,7 +122,7 @@ def show_command(as_json: bool, name: str, as_of: date | datetime | None) -> Non
     """
     from ingestion.jobs.serve.show_universe import show_universe
 
-    shown = show_universe(Project.from_environment(), name, as_of)
+    shown = show_universe(this_project(), name, as_of)
     show(as_json, shown, members_text)
     demand_all(shown)
 
@@ -124,13 +142,18 @@ def members_text(shown: UniverseMembers) -> str:
     )
 
 
-@universe_group.command("list")
+@universe_group.command(
+    "list",
+    **examples(
+        "universe list",
+    ),
+)
 @json_option
 def list_command(as_json: bool) -> None:
     """List the universes that are declared or recorded."""
     from ingestion.jobs.serve.show_universe import list_universes
 
-    show(as_json, list_universes(Project.from_environment()), universes_text)
+    show(as_json, list_universes(this_project()), universes_text)
 
 
 def universes_text(listing: UniverseList) -> str:
