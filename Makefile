@@ -67,10 +67,15 @@ format: setup ## Format the code
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 
+$(VENV)/.docs-ready: $(VENV)/.ready requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-docs.lock
+	@touch $@
+
 .PHONY: docs
-docs: setup ## Generate docs/lakehouse_schema_registry.md from the catalog, docs/feast_surface.md from tests
+docs: setup $(VENV)/.docs-ready ## Write the generated documents anew, and build the site: build/site/index.html
 	$(BIN)/python -m ingestion.cli.schema_registry > docs/lakehouse_schema_registry.md
 	$(BIN)/python -m tests.feast_surface.document > docs/feast_surface.md
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/site
 
 .PHONY: apply
 apply: setup ## Register the feature definitions with Feast
@@ -217,6 +222,8 @@ bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows agai
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --upgrade -o requirements.lock
+	$(BIN)/uv pip compile --group docs -c requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet --upgrade -o requirements-docs.lock
 
 .PHONY: clean
 clean: ## Remove .venv and .venv-3.*, caches and the demo; leaves the lakehouse alone

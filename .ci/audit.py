@@ -1,4 +1,4 @@
-"""Look up known vulnerabilities of what requirements.lock pins; ``make audit``, part of lint.
+"""Look up known vulnerabilities of what the two locks pin; ``make audit``, part of lint.
 
 ``pip-audit`` asks OSV. Its exit code alone would not do: it also passes what its service does not
 know. Where the service cannot be reached, nothing is audited: that is said, and is no failure, for
@@ -18,7 +18,8 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 _AUDIT = (
-    *(sys.executable, "-m", "pip_audit", "--requirement", "requirements.lock", "--require-hashes"),
+    *(sys.executable, "-m", "pip_audit", "--requirement", "requirements.lock"),
+    *("--requirement", "requirements-docs.lock", "--require-hashes"),
     *("--disable-pip", "--progress-spinner=off", "--desc=off", "--format=json"),
     *("--vulnerability-service=osv", "--timeout=10"),
 )

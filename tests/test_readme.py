@@ -67,7 +67,7 @@ def test_history_is_imported_computed_trained_on_and_ranked(
 
 def test_crons_lines_write_into_a_folder_that_every_checkout_has():
     """The shell opens the log before the command could make its folder."""
-    logs = set(re.findall(r">> (\S+)", (ROOT / "docs" / "operations.md").read_text()))
+    logs = set(re.findall(r">> (\S+)", (ROOT / "docs" / "howto" / "run_daily.md").read_text()))
     assert logs == {"data/logs/flow.log"}
     for log in logs:
         assert (ROOT / log).parent.is_dir()

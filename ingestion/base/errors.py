@@ -19,7 +19,18 @@ and what to do, and carries the exit code of the command that it ends::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "an internal error, and where its log is",
+    2: "bad usage or input: which, where, and what to do",
+    3: "something was refused or is missing; the last line says what was published",
+    4: "no rows came from the scanner, and nothing new was published",
+    5: "another run is writing to the lakehouse",
+}
+"""What each exit code of a command means."""
 
 
 class TvfeastError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,31 @@ from urllib.parse import urlsplit
 from ingestion.base.errors import InputError
 
 TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
+VARIABLES: Mapping[str, tuple[str, str]] = {
+    "TVFEAST_PROJECT": (
+        "folder of a project, with its `feature_repo/` and `data/`",
+        "this checkout",
+    ),
+    "TVFEAST_LAKEHOUSE": (
+        "folder of the lakehouse; a relative path is relative to the project",
+        "`data/lakehouse`",
+    ),
+    "TVFEAST_SCANNER_URL": (
+        "the scanner to ask: https, or http on this machine (other http needs "
+        "`--allow-insecure`); an empty one is an error",
+        "TradingView's scanner",
+    ),
+    "TVFEAST_SESSION_ID": (
+        "session cookie of TradingView, for real-time data; it is never logged or stored",
+        "none: delayed data",
+    ),
+    "TVFEAST_NOW": (
+        'what "now" is, to replay a day: ISO 8601, UTC where it has no offset',
+        "the wall clock",
+    ),
+}
+"""The environment variables: what each is, and what counts where it is not set. A bar source of a
+project's may read others; errors hide the values of ``TVFEAST_…_KEY``, ``_TOKEN``, ``_SECRET``."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 """Host names of this machine."""
 _PLAIN = re.compile(r"[A-Za-z0-9:/._~%\[\]@-]+")

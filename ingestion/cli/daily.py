@@ -466,7 +466,7 @@ def _neither(project: Project, name: str) -> str:
     if name in recorded_universes(project.lakehouse):
         return (
             f"{name} has recorded members, but no file says which symbols it has today: declare it "
-            f"in feature_repo/universes/{name}.toml, as docs/universes.md shows"
+            f"in feature_repo/universes/{name}.toml, as docs/reference/universes.md shows"
         )
     names = [each.name for each in project.catalog.universes]
     near = did_you_mean(name, (*names, *sorted(MARKETS)), most=3)

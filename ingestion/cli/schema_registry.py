@@ -14,8 +14,8 @@ _PREFACE = """\
 
 Generated from `feature_repo/groups/` and `ingestion/catalog/` by `make docs`; do not edit. A file
 that is written now has all columns, in this order and with these types; an older one lacks those
-that were added since ([evolution](evolution.md)). Features may be null and are never NaN or
-infinite. Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
+that were added since ([evolution](reference/evolution.md)). Features may be null and are never NaN
+or infinite. Rows of a file are sorted by the dataset's key. `date=` is a UTC date.
 """
 
 

@@ -6,7 +6,7 @@ In ``feature_store.yaml``::
       type: ingestion.plugins.wide_sqlite.WideSqliteOnlineStore
       path: ../data/online.db
 
-``docs/online_store.md`` says what it promises and what it costs. The parts, in
+``docs/design/online_store.md`` says what it promises and what it costs. The parts, in
 ``ingestion/plugins/online/``:
 
 ``database``    the file: connections, transactions, what goes wrong with it

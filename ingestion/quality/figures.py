@@ -2,7 +2,7 @@
 
 A column that stands still, has one value, or is in another unit is found by comparing the batch
 with the previous rows of the same symbols. The limits leave room for every day of the sample, the
-crash of March 2020 among them; ``docs/quality.md`` has the figures.
+crash of March 2020 among them; ``docs/reference/quality.md`` has the figures.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def test_no_day_of_the_sample_is_refused(days: list[pa.Table]):
                 figure.value
             )
     assert len(seen["unit"]) > 7_000
-    # What docs/quality.md says of the distance to the limits.
+    # What docs/reference/quality.md says of the distance to the limits.
     assert 0.33 < min(seen["unit"]) < 0.34
     assert 4.7 < max(seen["unit"]) < 4.8
     assert max(seen["still share"]) == pytest.approx(43 / 60)

@@ -1,0 +1,52 @@
+"""How Sphinx builds the site: ``make docs``.
+
+The pages are Markdown, readable as files too. In the site, ``ingestion/cli/reference.py`` replaces
+each line ``<!-- from code: NAME -->`` by what it makes of the code, so it cannot be out of date.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+
+from sphinx.application import Sphinx
+
+from ingestion.cli.reference import with_code
+
+project = "tvfeast"
+author = "the authors of tvfeast"
+release = version = installed("tvfeast")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["_static"]
+nitpicky = False
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 4
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 80
+
+copybutton_prompt_text = "$ "  # and leave out what the command answers
+copybutton_only_copy_prompt_lines = True
+
+html_theme = "furo"
+html_title = "tvfeast"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+
+
+def _put_in(_: Sphinx, __: str, source: list[str]) -> None:
+    """Replace each line that names what is made from code."""
+    source[0] = with_code(source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx ask for what is made from code when it reads a page."""
+    app.connect("source-read", _put_in)
