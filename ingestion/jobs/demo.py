@@ -34,6 +34,13 @@ from ingestion.replay import Panel, ReplayScanner
 _FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 _DAYS = 8
 CANDIDATES = "portfolio_candidates.json"
+_GROUPS = ("tv_technicals_1d", "tv_technicals_1w", "tv_analyst_1d", "local_1d")
+_GROUPS_FILE = f"""\
+# which groups run; `tvfeast catalog` lists them
+groups = [{", ".join(f'"{name}"' for name in _GROUPS)}]
+"""
+_OTHERS = ("tv_technicals_1w:Recommend.All", "tv_analyst_1d:target_upside")
+"""What the selection shows of the other groups."""
 _UNIVERSE = "most_traded"
 _UNIVERSE_FILE = """\
 meaning = "the American shares of the day's largest volume"
@@ -76,6 +83,7 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
     for name in ("groups", "formulas", "universes"):  # for a newcomer's own files
         (folder / "feature_repo" / name).mkdir()
     (folder / "feature_repo" / "universes" / f"{_UNIVERSE}.toml").write_text(_UNIVERSE_FILE)
+    (folder / "feature_repo" / "groups.toml").write_text(_GROUPS_FILE)
     before = {name: os.environ.get(name) for name in (*_SETTINGS, "TVFEAST_LAKEHOUSE")}
     os.environ.pop("TVFEAST_LAKEHOUSE", None)
     os.environ["TVFEAST_PROJECT"] = str(folder)
@@ -95,10 +103,12 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
         f"tvfeast demo: {len(candidates.symbols)} candidates, {_DAYS} evenings from "
         f"{_FIRST:%d %B %Y}\n"
         "The scanner is a replay on this machine. No public recording has the technical columns\n"
-        "for many symbols, so it computes them from real daily bars by TradingView's formulas.\n"
+        "for many symbols, so it computes them from real daily bars by TradingView's formulas,\n"
+        "and draws what analysts say from recorded ranges.\n"
     )
     os.environ["TVFEAST_NOW"] = _FIRST.isoformat()
     say(f"  history    {_load_bars(project, sample)}")
+    say(f"  scanner    {', '.join(group.name for group in project.catalog.scanned)}")
     for evening in (_FIRST + timedelta(days=day) for day in range(_DAYS)):
         os.environ["TVFEAST_NOW"] = evening.isoformat()
         say(f"  {evening:%a %d %b}  {_evening(project, FeatureIngestRequest(candidates))}")
@@ -117,8 +127,11 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
         f"{_TRAINING[1]}, {trained.matched:,} with the\n{len(trained.features)} features of "
         f"{_computed(project)} as they were known at that close, and not later."
     )
-    request = SelectRequest(minimum={"ADX": 25}, top=8, closed_only=True)
-    say("\nSelection: strongest technical rating among clear trends (ADX ≥ 25)\n")
+    request = SelectRequest(minimum={"ADX": 25}, top=8, features=_OTHERS, closed_only=True)
+    say(
+        "\nSelection: strongest technical rating of the day among clear trends (ADX ≥ 25), beside\n"
+        "the week's rating and the analysts' upside in %\n"
+    )
     say(tables.selection(select(project, request)))
     say(
         f"\nSelection among the members of the universe {_UNIVERSE}, as they were on the first "
@@ -140,11 +153,10 @@ def _evening(project: Project, request: FeatureIngestRequest) -> str:
     flow = flow_data(project, request)
     if flow.error:
         raise flow.error
-    bars, snapshot, local = (
-        flow[step].result for step in ("data-ingest", "feature-ingest", "local-features")
-    )
+    bars, local = flow["data-ingest"].result, flow["local-features"].result
+    fetched = " + ".join(str(step.result.report.fetched) for step in flow.steps if step.group)
     return (
-        f"{bars.bars.written:2} closed bars, {snapshot.report.fetched} snapshot rows, "
+        f"{bars.bars.written:2} closed bars, {fetched} snapshot rows, "
         f"{local.rows_written:2} {_computed(project)} rows → checked → online → verified"
         + (f"; {_UNIVERSE}: {len(asked.joined)} in, {len(asked.left)} out" if asked else "")
     )
@@ -179,6 +191,9 @@ Go on from there:
   .venv/bin/tvfeast select --by RSI --ascending --top 5
   .venv/bin/tvfeast select --as-of {now - timedelta(days=4):%Y-%m-%dT%H:%MZ} --min ADX=25
   .venv/bin/tvfeast select --as-of 2021-03-05T22:00Z --by momentum_60d
+  .venv/bin/tvfeast select --by tv_technicals_1w:RSI --min Recommend.All=0.1 --top 5
+  .venv/bin/tvfeast select --by target_upside --min tv_technicals_1d:Recommend.All=0.3 --top 5
+  .venv/bin/tvfeast select --universe {_UNIVERSE} --feature tv_analyst_1d:recommendation_mark
   .venv/bin/tvfeast universe show {_UNIVERSE}
   .venv/bin/tvfeast explain NASDAQ:AAPL RSI
   .venv/bin/tvfeast status

@@ -68,11 +68,23 @@ def test_its_evenings_and_its_selection_are_told(told: str):
     assert "Selection among the members of the universe most_traded" in told
 
 
+def test_three_groups_of_the_scanner_run_each_evening_and_are_in_the_selection(told: str):
+    assert "scanner    tv_analyst_1d, tv_technicals_1d, tv_technicals_1w\n" in told
+    assert len(re.findall(r"\d+ closed bars, 12 \+ 12 \+ 12 snapshot rows", told)) == 2
+    table = told.partition("Selection: strongest")[2].partition("Selection among")[0].split("\n")
+    head, *rows = (re.split(" {2,}", line.strip()) for line in table if re.match(r" +[#\d]", line))
+    shown = [dict(zip(head, row, strict=True)) for row in rows]
+    assert shown
+    for name in ("tv_technicals_1w:Recommend.All", "tv_technicals_1w age", "tv_analyst_1d age"):
+        assert all(re.search(r"\d", row[name]) for row in shown), name
+    assert any(re.search(r"\d", row["target_upside"]) for row in shown)
+
+
 def test_every_command_that_it_prints_gives_something(told: str, monkeypatch: pytest.MonkeyPatch):
     lines = told.partition("Go on from there:")[2].split("\n")
     commands = [shlex.split(line) for line in lines if line.startswith("  ")]
     assert [words[1].partition("=")[0] for words in commands] == [
-        *("TVFEAST_PROJECT", "select", "select", "select", "universe", "explain", "status"),
+        *("TVFEAST_PROJECT", *["select"] * 6, "universe", "explain", "status"),
         *("TVFEAST_NOW", "replay-scanner", "flow-data", "select", "%1"),
     ]
     with ExitStack() as background:
@@ -89,7 +101,7 @@ def test_every_command_that_it_prints_gives_something(told: str, monkeypatch: py
                 if words[0] == "select":
                     assert done.stdout.splitlines()[2].split()[0] == "1", done.stdout  # first place
                 elif words[0] == "explain":
-                    assert done.stdout.count("served") == 2
+                    assert done.stdout.count(", served\n") == 3  # of each group that has it
                 elif words[0] == "flow-data":
                     assert "refused" not in done.stdout
 
