@@ -214,8 +214,10 @@ def _lunch(exchange: str, session: Session) -> tuple[int | None, int | None]:
 
 
 def _period(exchange: str, frame: str, label: date) -> list[Session]:
-    """Return the sessions of a date's week or month."""
+    """Return the sessions of a date's week or month; the date's own of the daily frame."""
     sessions = _sessions_around(exchange, label)
+    if frame == DAILY:
+        return [each for each in sessions if each.label == label]
     if frame == "1mo":
         first = label.replace(day=1)
         after = (first + timedelta(days=31)).replace(day=1)

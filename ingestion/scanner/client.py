@@ -245,7 +245,7 @@ class ScannerClient(AbstractContextManager["ScannerClient", None]):
     def _asker(self, market: str, reader: RowReader) -> Callable[[Tickers | Page], Answer]:
         scan, slug, widest = self._transport.scan, _checked(market), self._options.max_columns
         return lambda question: ask_in_pieces(
-            reader.names, widest, lambda names: scan(slug, question, names)
+            reader.names, widest, lambda names: scan(slug, question, names), reader.still
         )
 
 

@@ -57,11 +57,15 @@ class RowReader:
         The distinct ones, in their order.
     names
         What to ask for.
+    still
+        Those of them that no bar changes, by their type: texts, counts, dates.
     """
 
     def __init__(self, columns: Iterable[Column]) -> None:
         self.columns = tuple(dict.fromkeys(columns))
         self.names = tuple(dict.fromkeys(map(scanner_name, self.columns)))
+        measured = {scanner_name(each) for each in self.columns if each.dtype is Dtype.DOUBLE}
+        self.still = frozenset(self.names) - measured
         self._places = [self.names.index(scanner_name(column)) for column in self.columns]
 
     def read(self, values: list[Any]) -> tuple[Cell, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,17 @@ import requests
 
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.flow import flow_data
-from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
+from ingestion.jobs.ingest.data_ingest import BARS
+from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, tables_of
+from ingestion.jobs.ingest.meta_ingest import METADATA
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from ingestion.replay.drawn import RANGES
 from ingestion.replay.further import is_drawn
+from ingestion.scanner import ScannerClient, ScanPlan, Table
+from ingestion.scanner.values import scanner_name
 from tests.conftest import MONDAY, QUICK
 from tests.declared import BY_CHOICE
 from tests.jobs.test_chosen_groups import DEFAULT, choose
@@ -64,16 +69,48 @@ def test_one_flow_stores_every_shipped_group(flow):
         )
         assert steps[name].result.quality.quarantined.num_rows == 0
     scans = [path for path in paths if path.endswith("/scan")]
-    columns = len(
-        {
-            name
-            for g in project.catalog.scanned
-            if g.source.market is None
-            for name in (c.scanner for c in g.scanned)
-        }
-    )
     assert scans.count("/coin/scan") == 1
-    assert len(scans) - 1 <= -(-(columns + 25) // 91)
+    assert len(scans) - 1 == math.ceil(len(columns_of(project)) / 91)
+
+
+def tables(project: Project, request: FeatureIngestRequest) -> list[Table]:
+    """What a flow asks of its candidates."""
+    groups = project.catalog.scanned
+    found = [BARS, METADATA, *(t for g in groups for t in tables_of(project, request, g))]
+    return [table for table in found if table.market is None]
+
+
+def columns_of(project: Project) -> set[str]:
+    request = FeatureIngestRequest(Candidates("some.json", STOCKS, (), 0), refresh=True)
+    return {scanner_name(c) for table in tables(project, request) for c in table.columns}
+
+
+def test_a_scan_sends_a_request_for_each_batch_and_each_piece_of_its_columns(
+    settings: Project, sample_panel: Panel
+):
+    """⌈symbols ÷ batch⌉ × ⌈columns ÷ widest⌉, also where the last piece is full."""
+    choose(settings, [*DEFAULT, *BY_CHOICE])
+    request = FeatureIngestRequest(Candidates("some.json", (*STOCKS, *PAIRS), (), 0))
+    plan = ScanPlan.of(tables(settings, request))
+    count = len(columns_of(settings))
+    whole = None
+    widths = {
+        count,
+        count - 1,
+        *(math.ceil(count / n) + d for n in (2, 3, 5, 8) for d in (-1, 0, 1)),
+    }
+    with ReplayScanner(sample_panel) as scanner:
+        for number, widest in enumerate([10, 11, 91, *sorted(widths, reverse=True)]):
+            batch = 1 + number % 6
+            before = len(scanner.requests)
+            options = replace(QUICK, max_columns=widest, batch_size=batch)
+            with ScannerClient(scanner.url, options) as client:
+                found = client.fetch(request.source.symbols, plan.columns)
+            asked = scanner.requests[before:]
+            assert len(asked) == math.ceil(5 / batch) * math.ceil(count / widest), (widest, batch)
+            assert max(len(each.body["columns"]) for each in asked) <= widest
+            whole = whole or found.rows
+            assert found.rows == whole
 
 
 def part_columns(group) -> set[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -49,20 +53,44 @@ def test_a_market_cut_by_columns_brings_what_a_whole_one_does(start_scanner: Sta
     assert (cut_up.rows, cut_up.asked) == (whole.rows, whole.asked)
 
 
+SUFFIXES = ("", "|60", "|240", "|1W", "|1M")
+TIMES = tuple(f"{base}{suffix}" for suffix in SUFFIXES for base in ("time", "last_bar_update_time"))
+MOVING = tuple(f"c{number}{suffix}" for suffix in SUFFIXES for number in range(24))
+STILL = tuple(f"text{number}" for number in range(24))
+
+
 @given(
-    st.lists(st.sampled_from("abcdefghij"), unique=True, max_size=10),
-    st.sets(st.sampled_from(["time", "last_bar_update_time", "time|60"])),
-    st.integers(4, 12),
+    st.lists(st.sampled_from((*TIMES, *MOVING, *STILL)), unique=True, min_size=1, max_size=160),
+    st.integers(10, 60),
 )
-def test_every_column_is_in_a_piece_and_each_piece_has_the_times(
-    plain: list[str], times: set[str], widest: int
-) -> None:
-    names = [*plain, *sorted(times)]
-    pieces = cut(names, widest)
+def test_pieces_are_as_few_as_can_be_and_have_every_column(names: list[str], widest: int) -> None:
+    pieces = cut(names, widest, STILL)
+    assert len(pieces) == math.ceil(len(names) / widest)
+    assert all(len(set(piece)) == len(piece) <= widest for piece in pieces)
     assert {name for piece in pieces for name in piece} == set(names)
-    assert all(len(piece) <= widest and len(set(piece)) == len(piece) for piece in pieces)
-    assert pieces[0] == tuple(names[:widest])
-    assert all(times <= set(piece) for piece in pieces[1:])
+    repeated = Counter(name for piece in pieces for name in piece)
+    assert {name for name, count in repeated.items() if count > 1} <= set(TIMES)
+
+
+@given(
+    st.lists(st.sampled_from((*MOVING, *STILL)), unique=True, max_size=140),
+    st.integers(10, 60),
+    st.randoms(use_true_random=False),
+)
+def test_each_piece_says_of_which_bar_it_is_where_there_is_room(
+    plain: list[str], widest: int, random: Random
+) -> None:
+    names = [*plain, *TIMES]
+    random.shuffle(names)
+    pieces = cut(names, widest, STILL)
+    if -len(names) % widest >= 2 * (len(pieces) - 1):
+        for piece in pieces:
+            of_bars = {frame(name) for name in piece if name not in STILL}
+            assert {f"time{suffix}" for suffix in of_bars} <= set(piece)
+
+
+def frame(name: str) -> str:
+    return name[len(name.partition("|")[0]) :]
 
 
 def shown(
@@ -125,6 +153,22 @@ def test_a_running_bar_that_changes_between_the_pieces_is_taken_as_it_is() -> No
         snapshot = fetch(stub.url, ("BINANCE:BTCUSDT",), 14)
     assert len(stub.questions) == 2
     assert cell(snapshot, "BINANCE:BTCUSDT", "bar_update_timestamp") == (TICK + 1) * 1_000_000
+
+
+@pytest.mark.parametrize(("minutes", "requests"), [(-10, 2), (-4, 4), (4, 4), (10, 2)])
+def test_pieces_without_room_for_a_time_are_asked_again_where_a_bar_may_have_begun(
+    at: Callable[[Any], None], minutes: int, requests: int
+) -> None:
+    """New York's bar begins at 13:30; a delayed feed shows it 15 minutes later, about."""
+    columns = UNION[:20]
+    at(NOW.replace(hour=13, minute=45) + timedelta(minutes=minutes))
+    with (
+        stub_scanner(shown(lambda _: FRIDAY, lambda _: TICK)) as stub,
+        ScannerClient(stub.url, quick(max_columns=10)) as client,
+    ):
+        assert set(client.fetch(("NASDAQ:A",), columns).rows) == {"NASDAQ:A"}
+    assert ["time" in question["columns"] for question in stub.questions[:2]] == [True, False]
+    assert len(stub.questions) == requests
 
 
 def test_a_symbol_that_one_piece_leaves_out_is_asked_for_again() -> None:
