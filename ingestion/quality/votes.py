@@ -33,7 +33,7 @@ EXPLAINED = 0.8
 """Least share of the differences that the best vote explains; else it is no change of one rule."""
 _SIGNIFICANT = 5.0
 _FREQUENT = 0.2
-_DEPTH, _BINS = 5, 32
+_DEPTH, _BINS, _CLASSES = 5, 64, 5
 _EPOCH = date(1970, 1, 1)
 
 Ints = NDArray[np.int64]
@@ -145,10 +145,9 @@ def find_break(feature: str, market: str, rows: VoteRows) -> VoteBreak | None:
     if len(np.unique(rows.symbol[since & differs])) < SYMBOLS:
         return None
     after = rows[since]
-    trees = {name: _Tree(after, name) for name in rows.votes}
-    lengths = {name: tree.length for name, tree in trees.items()}
-    best = min(lengths, key=lambda name: lengths[name])
-    named = tuple(name for name in lengths if lengths[name] <= lengths[best] + TIE)
+    trees = _trees(after)
+    best = min(trees, key=lambda name: trees[name].length)
+    named = tuple(name for name in rows.votes if name in trees)
     expected = trees[best].expected(rows)
     explained = (expected != 0) & (rows.difference == expected)
     count = int((differs & since).sum())
@@ -222,27 +221,43 @@ def _log_likelihood(hits: Floats, of: Floats) -> Floats:
     return np.asarray(hit + missed, dtype=np.float64)
 
 
+def _trees(rows: VoteRows) -> dict[str, _Tree]:
+    """Return the trees of the votes that explain best, equally well.
+
+    A description is longer than its impossible bars alone, so most votes need no tree.
+    """
+    least = {name: _impossible(rows, name) * _cost(rows) for name in rows.votes}
+    trees: dict[str, _Tree] = {}
+    shortest = np.inf
+    for name in sorted(least, key=lambda name: least[name]):
+        if least[name] > shortest + TIE:
+            break
+        trees[name] = _Tree(rows, name)
+        shortest = min(shortest, trees[name].length)
+    return {name: tree for name, tree in trees.items() if tree.length <= shortest + TIE}
+
+
 class _Tree:
     """What a vote's value and readings say of the difference.
 
     Greedy: each node is split where that shortens the description most, by at least what the split
-    itself costs.
+    itself costs. Which quantity to split is seen from its bins, where to split it from its values.
     """
 
     def __init__(self, rows: VoteRows, vote: str) -> None:
         self._vote = vote
-        self._cost = np.log(max(len(rows.day), 2))
-        quantities = self._quantities(rows)
-        impossible = np.abs(rows.votes[vote] + rows.difference) > 1
+        self._cost = _cost(rows)
+        self._quantities = self._quantities_of(rows)
+        self._binned = [_binned(each) for each in self._quantities]
+        self._classes = np.clip(rows.difference, -2, 2) + 2
         self._leaves: list[tuple[list[_Split], int]] = []
-        self.length = float(impossible.sum() * self._cost)
+        self.length = float(_impossible(rows, vote) * self._cost)
         """Description length, nats."""
-        everything = np.arange(len(rows.day))
-        self._grow(quantities, np.clip(rows.difference, -2, 2) + 2, everything, [])
+        self._grow(np.arange(len(rows.day)), [])
 
     def expected(self, rows: VoteRows) -> Ints:
         """Return the most frequent difference of each bar's leaf; 0 where it is rare there."""
-        quantities = self._quantities(rows)
+        quantities = self._quantities_of(rows)
         found = np.zeros(len(rows.day), dtype=np.int64)
         for path, value in self._leaves:
             is_inside = np.ones(len(found), dtype=np.bool_)
@@ -251,7 +266,7 @@ class _Tree:
             found[is_inside] = value
         return found
 
-    def _quantities(self, rows: VoteRows) -> list[Floats]:
+    def _quantities_of(self, rows: VoteRows) -> list[Floats]:
         reads = [np.nan_to_num(each) for each in rows.reads[self._vote]]
         found = [rows.votes[self._vote].astype(np.float64), *reads]
         for one, other in combinations(reads, 2):
@@ -259,47 +274,63 @@ class _Tree:
             found.append((one - other) / np.where(size > 0, size, 1.0))
         return found
 
-    def _grow(
-        self,
-        quantities: list[Floats],
-        classes: Ints,
-        rows: Ints,
-        path: list[_Split],
-    ) -> None:
-        counts = np.bincount(classes[rows], minlength=5).astype(np.float64)
+    def _grow(self, rows: Ints, path: list[_Split]) -> None:
+        classes = self._classes[rows]
+        counts = np.bincount(classes, minlength=_CLASSES).astype(np.float64)
         own = float(_entropy(counts))
-        best = (self._cost, -1, 0.0)
-        if len(path) < _DEPTH and own > 0:
-            for number, quantity in enumerate(quantities):
-                gain, threshold = _best_split(quantity[rows], classes[rows], own)
-                if gain > best[0]:
-                    best = (gain, number, threshold)
-        _, number, threshold = best
-        if number < 0:
+        split = self._best_split(rows, classes, own) if len(path) < _DEPTH and own > 0 else None
+        if split is None:
             self.length += own
-            changed = np.where(np.arange(5) == 2, 0, counts)
+            changed = np.where(np.arange(_CLASSES) == 2, 0, counts)
             is_frequent = changed.max() >= _FREQUENT * counts.sum()
             self._leaves.append((path, int(np.argmax(changed)) - 2 if is_frequent else 0))
             return
-        self.length += float(self._cost)
-        above = quantities[number][rows] > threshold
+        number, threshold = split
+        self.length += self._cost
+        above = self._quantities[number][rows] > threshold
         for side in (False, True):
-            inside = rows[above == side]
-            self._grow(quantities, classes, inside, [*path, (number, threshold, side)])
+            self._grow(rows[above == side], [*path, (number, threshold, side)])
+
+    def _best_split(self, rows: Ints, classes: Ints, own: float) -> tuple[int, float] | None:
+        """Return which quantity to split, and above what; None if no split is worth its cost."""
+        gains = [_gains(binned[rows] * _CLASSES + classes, own).max() for binned in self._binned]
+        number = int(np.argmax(gains))
+        if gains[number] <= self._cost:
+            return None
+        values, place = np.unique(self._quantities[number][rows], return_inverse=True)
+        return number, float(values[np.argmax(_gains(place * _CLASSES + classes, own))])
 
 
-def _best_split(values: Floats, classes: Ints, own: float) -> tuple[float, float]:
-    """Return by how many nats the best threshold shortens a node, and that threshold."""
-    thresholds = np.unique(
-        np.append(np.quantile(values, np.linspace(0, 1, _BINS + 1)[:-1], method="lower"), 0.0)
-    )
-    place = np.searchsorted(thresholds, values, side="left")
-    table = np.bincount(place * 5 + classes, minlength=(len(thresholds) + 1) * 5)
-    below = np.cumsum(table.reshape(-1, 5), axis=0)[:-1].astype(np.float64)
-    above = table.reshape(-1, 5).sum(axis=0) - below
-    gains = own - _entropy(below) - _entropy(above)
-    best = int(np.argmax(gains))
-    return float(gains[best]), float(thresholds[best])
+def _cost(rows: VoteRows) -> float:
+    """Return what a split, or a bar that a vote cannot explain, adds to a description, nats."""
+    return float(np.log(max(len(rows.day), 2)))
+
+
+def _impossible(rows: VoteRows, vote: str) -> int:
+    """Return how many of the differences no rule of a vote can make: it casts -1, 0 or 1."""
+    return int((np.abs(rows.votes[vote] + rows.difference) > 1).sum())
+
+
+def _binned(values: Floats) -> Ints:
+    """Return the number of each value's bin; bins have equal counts, and one ends at 0."""
+    ends = np.quantile(values, np.linspace(0, 1, _BINS + 1)[:-1], method="lower")
+    return np.searchsorted(np.unique(np.append(ends, 0.0)), values, side="left")
+
+
+def _gains(cells: Ints, own: float) -> Floats:
+    """Return by how many nats a split after each bin shortens a node.
+
+    Parameters
+    ----------
+    cells
+        Of each bar the number of its bin times the number of classes, plus its class.
+    own
+        Nats of the node, not split.
+    """
+    table = np.bincount(cells, minlength=_CLASSES)
+    table = np.append(table, np.zeros(-len(table) % _CLASSES, dtype=table.dtype))
+    below = np.cumsum(table.reshape(-1, _CLASSES), axis=0).astype(np.float64)
+    return own - _entropy(below) - _entropy(below[-1] - below)
 
 
 def _entropy(counts: Floats) -> Floats:
