@@ -33,6 +33,11 @@ test: setup ## Run the tests, in two processes
 test-planted: setup ## Plant faults in five years of 500 symbols: PLANTED_BARS=FILE names their prices
 	$(BIN)/python -m pytest -s tests/bars/test_bars_planted.py
 
+.PHONY: test-votes
+test-votes: setup ## Change the rule of every vote in many ways, on 500 symbols; says what is found
+	TVFEAST_LONG_VOTES=1 $(BIN)/python -m pytest -s -q tests/quality/test_votes.py \
+		tests/jobs/test_vote_breaks.py $(ARGS)
+
 .PHONY: test-pythons
 test-pythons: ## Run the tests on each supported Python that the path or pyenv has
 	@$(PYTHON) .ci/test_pythons.py $(ARGS)

@@ -1,4 +1,4 @@
-"""Which vote of a rating disagrees, and since when: a changed rule, or bad bars.
+"""Which votes of a rating disagree, and since when: a changed rule, or bad bars.
 
 A rating is the mean of its votes, so a difference times their number is the difference of the
 votes' sum. Where one vote's rule has changed, the differences follow from what this vote reads and
@@ -6,22 +6,29 @@ from nothing else; what they follow from shows which vote it is.
 
 1. The date on which differences begin is where two shares, before and after it, explain the days
    best (a likelihood ratio).
-2. For each vote a small decision tree says from its value and its readings what the difference is.
-   Its description length, in nats, is that of the differences given the tree and of the tree
-   itself. The shortest one explains best; others are as good within :data:`TIE`.
-3. The date is looked for again, among the bars alone on which that tree expects a difference: a
-   vote is not cast every day.
+2. For each vote a :class:`~ingestion.quality.vote_tree.VoteTree` says from its value and its
+   readings what the difference is. A vote is -1, 0 or 1, so no rule of it makes some of the
+   differences; each of them lengthens its description. The shortest one explains best; others are
+   as good within :data:`TIE`.
+3. Where one vote does not explain them, several may have changed together: the one whose tree
+   shortens the description most is taken first, the next one explains what is left, and so on.
+4. The date is looked for again, among the bars alone on which a tree expects a difference: a vote
+   is not cast every day.
+
+Differences on few of the symbols that could show them are no changed rule, nor are ratings that are
+those of the bar before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ingestion.quality.vote_tree import Floats, Ints, VoteTree, split_cost
 
 ENOUGH = 30
 """How often a vote has to be cast on each side of a date to be named."""
@@ -30,16 +37,19 @@ SYMBOLS = 3
 TIE = 3.0
 """Nats; one bar that only one of two votes explains is worth more."""
 EXPLAINED = 0.8
-"""Least share of the differences that the best vote explains; else it is no change of one rule."""
+"""Least share of the differences that changed rules explain; else it is something else."""
+SPREAD = 0.5
+"""Least share of the symbols that would differ if all did alike, and do."""
 _SIGNIFICANT = 5.0
-_FREQUENT = 0.2
-_DEPTH, _BINS, _CLASSES = 5, 64, 5
+_FREQUENT, _MOSTLY, _EVER = 0.2, 0.5, 1e-9
+"""From what share of a leaf on a difference is expected there."""
+_SURPRISE = 30.0
+"""Nats by which a vote has to explain more than chance gives."""
+_IMPOSSIBLE = 0.01
+"""Share of differences that are other things, in spite of that."""
+_MOST_VOTES = 4
+"""How many votes are looked for that changed together."""
 _EPOCH = date(1970, 1, 1)
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-_Split = tuple[int, float, bool]
-"""The number of a quantity, a threshold, and whether the quantity is above it."""
 
 
 @dataclass(frozen=True)
@@ -117,69 +127,187 @@ class VoteRows:
     """UTC date of the snapshot, days since 1970."""
     difference: Ints
     """Sum of the votes as served, less that of the stored bars."""
+    late: Ints
+    """What the difference would be if the rating were that of the bar before."""
     votes: Mapping[str, Ints]
     """By name, 1, 0 or -1."""
     reads: Mapping[str, Sequence[Floats]]
     """By name, what the vote reads."""
+
+    def less(self, expected: Ints) -> VoteRows:
+        """Return the same without some differences."""
+        return replace(self, difference=self.difference - expected)
 
     def __getitem__(self, rows: NDArray[np.bool_]) -> VoteRows:
         return VoteRows(
             self.symbol[rows],
             self.day[rows],
             self.difference[rows],
+            self.late[rows],
             {name: each[rows] for name, each in self.votes.items()},
             {name: [read[rows] for read in each] for name, each in self.reads.items()},
         )
 
 
-def find_break(feature: str, market: str, rows: VoteRows) -> VoteBreak | None:
-    """Return since when a rating is served by other rules, and which vote explains it.
+def find_breaks(feature: str, market: str, rows: VoteRows) -> list[VoteBreak]:
+    """Return since when a rating is served by other rules, and which votes explain it.
 
-    None if it is not, or if what differs is no single vote.
+    Several if rules of several votes changed together; none if no rule did, as far as the
+    differences show.
     """
     differs = rows.difference != 0
     first = _change(rows.day, differs)
     if first is None:
-        return None
-    since = rows.day >= first
-    if len(np.unique(rows.symbol[since & differs])) < SYMBOLS:
-        return None
-    after = rows[since]
-    trees = _trees(after)
+        return []
+    after = rows[rows.day >= first]
+    differing = after.difference != 0
+    if len(np.unique(after.symbol[differing])) < SYMBOLS:
+        return []
+    if _share(differing, after.difference == after.late) >= EXPLAINED:
+        return []
+    trees = _best_trees(after)
     best = min(trees, key=lambda name: trees[name].length)
-    named = tuple(name for name in rows.votes if name in trees)
-    expected = trees[best].expected(rows)
-    explained = (expected != 0) & (rows.difference == expected)
-    count = int((differs & since).sum())
-    if (explained & since).sum() < EXPLAINED * count:
+    names = tuple(name for name in rows.votes if name in trees)
+    one = _one(feature, market, rows, after, names, (best, trees[best]))
+    if one and _impossible(after, best) <= _IMPOSSIBLE * differing.sum():
+        return one
+    return _several(feature, market, rows, after) or one
+
+
+def _one(
+    feature: str,
+    market: str,
+    rows: VoteRows,
+    after: VoteRows,
+    names: tuple[str, ...],
+    best: tuple[str, VoteTree],
+) -> list[VoteBreak]:
+    """Return the change of one vote, if it explains the differences."""
+    differing = after.difference != 0
+    is_only = _is_only_possible(after, best[0])
+    for frequent in (_FREQUENT, *([_EVER] if is_only else [])):
+        if _share(differing, after.difference == _possible(after, *best, frequent)) >= EXPLAINED:
+            found = _break(feature, market, rows, names, _possible(rows, *best, frequent))
+            return [] if found is None else [found]
+    return []
+
+
+def _several(feature: str, market: str, rows: VoteRows, after: VoteRows) -> list[VoteBreak]:
+    """Return the changes of several votes that explain the differences together."""
+    left, trees = after, dict[str, VoteTree]()
+    while len(trees) < _MOST_VOTES and (left.difference != 0).any():
+        grown = {name: _tree(left, name) for name in rows.votes if name not in trees}
+        best = min(grown, key=lambda name: grown[name].length)
+        expected = _possible(left, best, grown[best], _MOSTLY)
+        if grown[best].without - grown[best].length < _SURPRISE or not expected.any():
+            break
+        trees[best] = grown[best]
+        left = left.less(expected)
+    differing = after.difference != 0
+    if len(trees) < 2 or _share(differing, left.difference == 0) < EXPLAINED:
+        return []
+    since = rows.day >= after.day.min()
+    of_each = {name: _possible(rows, name, tree, _MOSTLY) for name, tree in trees.items()}
+    total = np.sum(list(of_each.values()), axis=0)
+    breaks = (
+        _break(feature, market, rows.less(np.where(since, total - own, 0)), (name,), own)
+        for name, own in of_each.items()
+    )
+    return [found for found in breaks if found is not None]
+
+
+def _possible(rows: VoteRows, name: str, tree: VoteTree, frequent: float) -> Ints:
+    """Return the differences that a tree expects, where the vote can make them."""
+    expected = tree.expected(rows.votes[name], rows.reads[name], frequent)
+    return np.where(np.abs(rows.votes[name] + expected) > 1, 0, expected)
+
+
+def _break(
+    feature: str, market: str, rows: VoteRows, names: tuple[str, ...], expected: Ints
+) -> VoteBreak | None:
+    """Return what is known of a changed rule; None if it is no market's as a whole.
+
+    Parameters
+    ----------
+    expected
+        By the first tree of the names, of each bar.
+    """
+    tried, differs = expected != 0, rows.difference != 0
+    explained = tried & (rows.difference == expected)
+    first = _change(rows.day[tried], explained[tried])
+    if first is None:
         return None
-    tried = expected != 0
-    again = _change(rows.day[tried], explained[tried])
-    first = first if again is None else again
-    agreed = rows.day[tried & ~differs & (rows.day < first)]
     is_before = rows.day < first
-    cast = [rows.votes[name] != 0 for name in named]
+    if not _is_spread(rows.symbol[tried & ~is_before], explained[tried & ~is_before]):
+        return None
+    agreed = rows.day[tried & ~differs & is_before]
+    cast = [rows.votes[name] != 0 for name in names]
     concerned = cast[0] | explained
-    days = tuple(_days(rows.day, concerned, explained))
-    before, later = ((concerned & side, explained & side) for side in (is_before, ~is_before))
     return VoteBreak(
         feature=feature,
         market=market,
-        votes=named,
+        votes=names,
         since=_date(first),
         agreed_until=_date(int(agreed.max())) if len(agreed) else None,
         cast_before=min(int((each & is_before).sum()) for each in cast),
         cast_after=min(int((each & ~is_before).sum()) for each in cast),
-        explained=int(later[1].sum()),
+        explained=int((explained & ~is_before).sum()),
         differing=int((differs & ~is_before).sum()),
-        share_before=_share(*before),
-        share_after=_share(*later),
-        days=days,
+        share_before=_share(concerned & is_before, explained),
+        share_after=_share(concerned & ~is_before, explained),
+        days=tuple(_days(rows.day, concerned, explained)),
     )
 
 
+def _is_spread(symbol: Ints, explained: NDArray[np.bool_]) -> bool:
+    """Return whether as many symbols differ as would if all did alike."""
+    tried = np.bincount(symbol)
+    differing = np.bincount(symbol, explained) > 0
+    alike = 1 - (1 - explained.mean()) ** tried
+    return bool(differing.sum() >= SPREAD * alike.sum())
+
+
+def _best_trees(rows: VoteRows) -> dict[str, VoteTree]:
+    """Return the trees of the votes that explain best, equally well.
+
+    A description is longer than its impossible bars alone, so most votes need no tree.
+    """
+    cost = split_cost(len(rows.day))
+    least = {name: _impossible(rows, name) * cost for name in rows.votes}
+    trees: dict[str, VoteTree] = {}
+    shortest = np.inf
+    for name in sorted(least, key=lambda name: least[name]):
+        if least[name] > shortest + TIE:
+            break
+        trees[name] = _tree(rows, name)
+        trees[name].length += least[name]
+        shortest = min(shortest, trees[name].length)
+    return {name: tree for name, tree in trees.items() if tree.length <= shortest + TIE}
+
+
+def _tree(rows: VoteRows, name: str) -> VoteTree:
+    return VoteTree(rows.votes[name], rows.reads[name], rows.difference)
+
+
+def _impossible(rows: VoteRows, name: str) -> int:
+    """Return how many of the differences no rule of a vote can make."""
+    return int((np.abs(rows.votes[name] + rows.difference) > 1).sum())
+
+
+def _is_only_possible(rows: VoteRows, name: str) -> bool:
+    """Return whether a vote can make the differences, and that is no chance.
+
+    So it is where its rule reads something else now, which its readings do not show.
+    """
+    differences, counts = np.unique(rows.difference[rows.difference != 0], return_counts=True)
+    of_chance = [(np.abs(rows.votes[name] + each) <= 1).mean() for each in differences]
+    surprise = -float(counts @ np.log(np.maximum(of_chance, _EVER)))
+    return surprise >= _SURPRISE and _impossible(rows, name) <= _IMPOSSIBLE * counts.sum()
+
+
 def _share(of: NDArray[np.bool_], those: NDArray[np.bool_]) -> float:
-    return float(those.sum() / of.sum()) if of.any() else 0.0
+    """Return which share of some bars are among others."""
+    return float(those[of].mean()) if of.any() else 0.0
 
 
 def _date(day: int) -> date:
@@ -219,123 +347,3 @@ def _log_likelihood(hits: Floats, of: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         hit, missed = (np.where(n > 0, n * np.log(n / of), 0.0) for n in (hits, misses))
     return np.asarray(hit + missed, dtype=np.float64)
-
-
-def _trees(rows: VoteRows) -> dict[str, _Tree]:
-    """Return the trees of the votes that explain best, equally well.
-
-    A description is longer than its impossible bars alone, so most votes need no tree.
-    """
-    least = {name: _impossible(rows, name) * _cost(rows) for name in rows.votes}
-    trees: dict[str, _Tree] = {}
-    shortest = np.inf
-    for name in sorted(least, key=lambda name: least[name]):
-        if least[name] > shortest + TIE:
-            break
-        trees[name] = _Tree(rows, name)
-        shortest = min(shortest, trees[name].length)
-    return {name: tree for name, tree in trees.items() if tree.length <= shortest + TIE}
-
-
-class _Tree:
-    """What a vote's value and readings say of the difference.
-
-    Greedy: each node is split where that shortens the description most, by at least what the split
-    itself costs. Which quantity to split is seen from its bins, where to split it from its values.
-    """
-
-    def __init__(self, rows: VoteRows, vote: str) -> None:
-        self._vote = vote
-        self._cost = _cost(rows)
-        self._quantities = self._quantities_of(rows)
-        self._binned = [_binned(each) for each in self._quantities]
-        self._classes = np.clip(rows.difference, -2, 2) + 2
-        self._leaves: list[tuple[list[_Split], int]] = []
-        self.length = float(_impossible(rows, vote) * self._cost)
-        """Description length, nats."""
-        self._grow(np.arange(len(rows.day)), [])
-
-    def expected(self, rows: VoteRows) -> Ints:
-        """Return the most frequent difference of each bar's leaf; 0 where it is rare there."""
-        quantities = self._quantities_of(rows)
-        found = np.zeros(len(rows.day), dtype=np.int64)
-        for path, value in self._leaves:
-            is_inside = np.ones(len(found), dtype=np.bool_)
-            for number, threshold, is_above in path:
-                is_inside &= (quantities[number] > threshold) == is_above
-            found[is_inside] = value
-        return found
-
-    def _quantities_of(self, rows: VoteRows) -> list[Floats]:
-        reads = [np.nan_to_num(each) for each in rows.reads[self._vote]]
-        found = [rows.votes[self._vote].astype(np.float64), *reads]
-        for one, other in combinations(reads, 2):
-            size = np.abs(one) + np.abs(other)
-            found.append((one - other) / np.where(size > 0, size, 1.0))
-        return found
-
-    def _grow(self, rows: Ints, path: list[_Split]) -> None:
-        classes = self._classes[rows]
-        counts = np.bincount(classes, minlength=_CLASSES).astype(np.float64)
-        own = float(_entropy(counts))
-        split = self._best_split(rows, classes, own) if len(path) < _DEPTH and own > 0 else None
-        if split is None:
-            self.length += own
-            changed = np.where(np.arange(_CLASSES) == 2, 0, counts)
-            is_frequent = changed.max() >= _FREQUENT * counts.sum()
-            self._leaves.append((path, int(np.argmax(changed)) - 2 if is_frequent else 0))
-            return
-        number, threshold = split
-        self.length += self._cost
-        above = self._quantities[number][rows] > threshold
-        for side in (False, True):
-            self._grow(rows[above == side], [*path, (number, threshold, side)])
-
-    def _best_split(self, rows: Ints, classes: Ints, own: float) -> tuple[int, float] | None:
-        """Return which quantity to split, and above what; None if no split is worth its cost."""
-        gains = [_gains(binned[rows] * _CLASSES + classes, own).max() for binned in self._binned]
-        number = int(np.argmax(gains))
-        if gains[number] <= self._cost:
-            return None
-        values, place = np.unique(self._quantities[number][rows], return_inverse=True)
-        return number, float(values[np.argmax(_gains(place * _CLASSES + classes, own))])
-
-
-def _cost(rows: VoteRows) -> float:
-    """Return what a split, or a bar that a vote cannot explain, adds to a description, nats."""
-    return float(np.log(max(len(rows.day), 2)))
-
-
-def _impossible(rows: VoteRows, vote: str) -> int:
-    """Return how many of the differences no rule of a vote can make: it casts -1, 0 or 1."""
-    return int((np.abs(rows.votes[vote] + rows.difference) > 1).sum())
-
-
-def _binned(values: Floats) -> Ints:
-    """Return the number of each value's bin; bins have equal counts, and one ends at 0."""
-    ends = np.quantile(values, np.linspace(0, 1, _BINS + 1)[:-1], method="lower")
-    return np.searchsorted(np.unique(np.append(ends, 0.0)), values, side="left")
-
-
-def _gains(cells: Ints, own: float) -> Floats:
-    """Return by how many nats a split after each bin shortens a node.
-
-    Parameters
-    ----------
-    cells
-        Of each bar the number of its bin times the number of classes, plus its class.
-    own
-        Nats of the node, not split.
-    """
-    table = np.bincount(cells, minlength=_CLASSES)
-    table = np.append(table, np.zeros(-len(table) % _CLASSES, dtype=table.dtype))
-    below = np.cumsum(table.reshape(-1, _CLASSES), axis=0).astype(np.float64)
-    return own - _entropy(below) - _entropy(below[-1] - below)
-
-
-def _entropy(counts: Floats) -> Floats:
-    """Return the nats of classes that are counted along the last axis."""
-    total = counts.sum(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(counts > 0, counts * np.log(counts / total), 0.0)
-    return np.asarray(-parts.sum(axis=-1), dtype=np.float64)

@@ -27,7 +27,7 @@ from ingestion.formulas.ratings import (
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import Lakehouse
 from ingestion.markets.symbols import exchange_of
-from ingestion.quality.votes import VoteBreak, VoteRows, find_break
+from ingestion.quality.votes import VoteBreak, VoteRows, find_breaks
 
 Votes = Callable[[Bars], Iterator[tuple[str, Vote]]]
 
@@ -39,6 +39,9 @@ RATINGS: Mapping[BarFormula, Votes] = {
 
 _WHOLE = 0.01
 """How far from a whole number a sum of votes may be."""
+_WITHOUT_UNIT = {"RSI", "Stoch", "CCI20", "ADX", "W.R", "UO"}
+_IN_MONEY = {"Stoch.RSI": 2}
+"""Of votes that read both, how many of the first readings are prices."""
 _MOST_READS = 4
 """Of a vote that reads more, the bar before is among them already."""
 
@@ -64,23 +67,32 @@ def vote_breaks(lakehouse: Lakehouse, formula: BarFormula, pairs: pa.Table) -> l
     found = [
         broken
         for market in differing
-        if (broken := find_break(formula.name, market, rows[markets == market]))
+        for broken in find_breaks(formula.name, market, rows[markets == market])
     ]
     # A vote that is seldom cast shows in several markets together what it does not in each.
-    pool = [broken.market for broken in found] or differing
+    pool = sorted({broken.market for broken in found}) or differing
     if len(pool) > 1:
-        together = find_break(formula.name, ", ".join(pool), rows[np.isin(markets, pool)])
-        if together is not None:
-            others = (each for each in found if not set(each.votes) & set(together.votes))
-            found = [together, *others]
+        together = find_breaks(formula.name, ", ".join(pool), rows[np.isin(markets, pool)])
+        named = {name for each in together for name in each.votes}
+        found = [*together, *(each for each in found if not named & set(each.votes))]
     return found
 
 
-def readings(vote: Vote) -> list[Matrix]:
-    """Return what a rule of a vote may read: what today's reads, and both a bar before."""
-    before = shift(vote.value.astype(np.float64), 1)
-    is_short = len(vote.reads) <= _MOST_READS
-    return [*vote.reads, before, *(shift(each, 1) for each in vote.reads if is_short)]
+def readings(name: str, vote: Vote, close: Matrix) -> list[Matrix]:
+    """Return what a rule of a vote may read: what today's reads, and both a bar before.
+
+    Money is divided by the bar's close: nothing then tells one symbol from another.
+    """
+    in_money = _IN_MONEY.get(name, 0 if name in _WITHOUT_UNIT else len(vote.reads))
+    reads = [
+        *vote.reads,
+        *(shift(each, 1) for each in vote.reads if len(vote.reads) <= _MOST_READS),
+    ]
+    relative = (
+        each / close if number % len(vote.reads) < in_money else each
+        for number, each in enumerate(reads)
+    )
+    return [shift(vote.value.astype(np.float64), 1), *relative]
 
 
 def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRows]:
@@ -101,18 +113,22 @@ def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array
     of_panel = pc.index_in(panel.symbol.cast(pa.string()), names).to_numpy().astype(np.int64)
     panel_keys = _keys(of_panel, panel.closed)
     found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []
+    befores: list[NDArray[np.float64]] = []
     for rows, block, layout in panel.blocks():
         at = np.searchsorted(keys[order], panel_keys[rows])
         at = np.minimum(at, len(keys) - 1)
         asked = keys[order][at] == panel_keys[rows]
         cut: dict[str, Vote] = {}
+        sums = np.zeros(block.close.shape)
         for name, vote in votes(block):
+            sums += vote.value
             cut[name] = Vote(
                 layout.rows(vote.value.astype(np.int64))[asked].astype(np.int8),
                 layout.rows(vote.defined.astype(np.int64))[asked].astype(np.bool_),
-                tuple(layout.rows(each)[asked] for each in readings(vote)),
+                tuple(layout.rows(each)[asked] for each in readings(name, vote, block.close)),
             )
         found.append((order[at[asked]], cut))
+        befores.append(np.nan_to_num(layout.rows(shift(sums, 1))[asked]))
     place_of = np.concatenate([rows for rows, _ in found])
     cast = {
         name: np.concatenate([each[name].value for _, each in found]).astype(np.int64)
@@ -132,6 +148,7 @@ def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array
         codes[place_of],
         day[place_of],
         whole.astype(np.int64),
+        np.concatenate(befores).astype(np.int64) - total,
         cast,
         {
             name: [
