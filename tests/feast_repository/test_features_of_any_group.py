@@ -114,6 +114,11 @@ def test_ages_are_those_of_the_newest_row_inside_the_time_to_live(week: Project)
     symbols = rng.choice([*{row[0] for row in rows}, "X:NONE"], 300).tolist()
     first = min(row[1] for row in rows) - timedelta(hours=3)
     instants = [first + timedelta(seconds=int(s)) for s in rng.integers(0, 12 * 86_400, 300)]
+    # The time to live ends between two microseconds, as in the join.
+    for symbol, event, _ in rows:
+        end = event + TV_TECHNICALS_1D.ttl
+        symbols += [symbol] * 3
+        instants += [end, end + timedelta(microseconds=1), event - timedelta(microseconds=1)]
     micros = np.array([int(each.timestamp() * 1_000_000) for each in instants], dtype=np.int64)
     for as_recorded in (False, True):
         found = ages_at(week.lakehouse, TV_TECHNICALS_1D, symbols, micros, as_recorded=as_recorded)

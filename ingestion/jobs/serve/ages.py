@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, time, timedelta
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import strings, to_numpy
+from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import Lakehouse, list_parts, read_part
+from ingestion.plugins.offline.join import AsOfJoin, Instants
+from ingestion.plugins.offline.lookup import Rows
 
 NEVER = -1
 """Stands for "no row"."""
-_SECOND = 1_000_000
-_BITS = 33
-"""Of a second of this millennium."""
+_SECOND, _DAY = map(to_micros, (timedelta(seconds=1), timedelta(days=1)))
 
 
 def ages_at(
@@ -30,6 +31,9 @@ def ages_at(
     as_recorded: bool = False,
 ) -> NDArray[np.int64]:
     """Return how old the row is that each question gets, in whole seconds; ``NEVER`` without one.
+
+    The search is the offline store's own, of keys and times alone: an age is always that of the row
+    whose values are joined.
 
     Parameters
     ----------
@@ -45,45 +49,30 @@ def ages_at(
     """
     if not len(instants):
         return np.empty(0, dtype=np.int64)
-    names = pa.array(symbols, pa.string()).dictionary_encode()
-    asked_of = names.indices.to_numpy().astype(np.int64)
-    first, last = (_date(int(each)) for each in (instants.min(), instants.max()))
+    asked = strings(symbols).dictionary_encode()
+    codes, known = to_numpy(asked.indices), asked.dictionary
+    questions, ttl = Instants(instants), to_micros(group.ttl)
+    earliest = from_micros(int(instants.min())) - group.ttl
 
-    def read() -> pa.Table:
-        columns = ["symbol", "timestamp", "created_timestamp"]
-        parts = list_parts(lakehouse, group, (first - group.ttl).date())
-        tables = [
-            rows.filter(pc.is_in(rows["symbol"], value_set=names.dictionary))
-            for rows in (
-                read_part(part, group, columns) for part in parts if part.date <= last.date()
-            )
-        ]
-        empty = pa.table({name: pa.array([], pa.int64()) for name in columns})
-        return pa.concat_tables(tables) if tables else empty
+    def read() -> NDArray[np.int64]:
+        join = AsOfJoin(codes, questions, ttl=ttl, as_recorded=as_recorded)
+        events, count = [], 0
+        for part in reversed(list_parts(lakehouse, group, earliest.date())):
+            midnight = to_micros(datetime.combine(part.date, time.min))
+            last = midnight + _DAY - 1
+            if not join.needs(midnight, last):
+                continue
+            table = read_part(part, group, ["symbol", group.event, "created_timestamp"])
+            key = pc.fill_null(pc.index_in(table["symbol"], known), -1)
+            event, created = (to_numpy(table[name]) for name in table.column_names[1:])
+            number = np.arange(count, count + len(event))
+            join.offer(Rows(to_numpy(key).astype(np.int64), event, created, number), last)
+            events.append(event)
+            count += len(event)
+        number = join.answers().number
+        if not events:
+            return np.full(len(instants), NEVER)
+        age = (instants - np.concatenate(events)[number]) // _SECOND
+        return np.where(number < 0, NEVER, age)
 
-    rows = reading_again(read)
-    found = np.full(len(instants), NEVER, dtype=np.int64)
-    if not rows.num_rows:
-        return found
-    code = pc.index_in(rows["symbol"], names.dictionary).to_numpy().astype(np.int64)
-    event, created = (
-        rows["timestamp"].to_numpy(),
-        rows["created_timestamp"].cast(pa.int64()).to_numpy(),
-    )
-    order = np.lexsort((created, event, code))
-    code, event, created = code[order], event[order], created[order]
-    seconds = instants // _SECOND
-    key, question = (code << _BITS) + event, (asked_of << _BITS) + seconds
-    at = np.searchsorted(key, question, side="right") - 1
-    while as_recorded:
-        unwritten = (at >= 0) & (code[at] == asked_of) & (created[at] > instants)
-        if not unwritten.any():
-            break
-        at = at - unwritten
-    age = seconds - event[at]
-    is_there = (at >= 0) & (code[at] == asked_of) & (age <= int(group.ttl.total_seconds()))
-    return np.where(is_there, age, NEVER)
-
-
-def _date(micros: int) -> datetime:
-    return datetime.fromtimestamp(micros // _SECOND, UTC)
+    return reading_again(read)
