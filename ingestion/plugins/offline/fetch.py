@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from ingestion.base.columns import Column
 from ingestion.plugins.offline.column_types import microseconds, one_chunk
 from ingestion.plugins.offline.files import SourceFile
-from ingestion.plugins.offline.lookup import NEVER, Compact, Integers
+from ingestion.plugins.offline.lookup import NEVER, Compact, Integers, in_groups, no_places
 from ingestion.plugins.offline.source import ParquetSource, Piece, stacked
-from ingestion.plugins.offline.threads import in_threads
+from ingestion.plugins.offline.threads import blocks_of, in_threads
 
 _ROW_BITS = 40
 _BLOCK = 1 << 17
@@ -79,36 +79,24 @@ class Chosen:
     """
 
     def __init__(self, numbers: Integers) -> None:
-        blocks = [slice(begin, begin + _BLOCK) for begin in range(0, len(numbers), _BLOCK)]
         files = int(numbers.max(initial=-1) >> _ROW_BITS) + 1
-
-        def count(block: slice) -> Integers:
-            return np.bincount((numbers[block] >> _ROW_BITS) + 1, minlength=files + 1)
-
-        counts = np.array([*in_threads(count, blocks)], np.int64).reshape(-1, files + 1)[:, 1:]
-        self.counts: Integers = counts.sum(axis=0)
-        """How many rows are wanted of each file, by its number."""
-        # Where each block's rows of each file begin: file by file, and of each block by block.
-        begins = counts.T.cumsum().reshape(counts.T.shape).T - counts
-        kind: Any = np.int32 if len(numbers) <= np.iinfo(np.int32).max else np.int64
-        self.rows: Compact = np.empty(int(self.counts.sum()), kind)
-        """Their places in their files, file by file."""
-        self.place: Compact = np.full(len(numbers), -1, kind)
+        self.place = no_places(len(numbers))
         """Of each question's row among these, shape ``(n,)``; −1 where there is none."""
-        # Integers of one or two bytes are sorted by radix.
-        narrow = np.min_scalar_type(files)
+        rows = np.empty_like(self.place)
+        none = int(np.count_nonzero(numbers < 0))
 
-        def place(number: int) -> None:
-            block, count = numbers[blocks[number]], counts[number]
-            by_file = np.argsort(((block >> _ROW_BITS) + 1).astype(narrow), kind="stable")
-            by_file = by_file[len(block) - count.sum() :]
-            place = np.repeat(begins[number] - count.cumsum() + count, count)
-            place += np.arange(len(place))
-            self.rows[place] = block[by_file] & ((1 << _ROW_BITS) - 1)
-            self.place[blocks[number]][by_file] = place
+        def file_of(block: slice) -> NDArray[np.unsignedinteger]:
+            """Return the file of each row, from 1 on; 0 is none."""
+            return ((numbers[block] >> _ROW_BITS) + 1).astype(np.min_scalar_type(files))
 
-        for _ in in_threads(place, range(len(blocks))):
-            pass
+        def put(block: slice, in_block: Integers, place: Integers) -> None:
+            rows[place] = numbers[block][in_block] & ((1 << _ROW_BITS) - 1)
+            self.place[block][in_block] = np.maximum(place - none, -1)
+
+        self.counts = in_groups(blocks_of(len(numbers), _BLOCK), files + 1, file_of, put)[1:]
+        """How many rows are wanted of each file, by its number."""
+        self.rows = rows[none:]
+        """Their places in their files, file by file."""
 
 
 def fetch(
@@ -184,9 +172,7 @@ class Gathered:
             array = one_chunk(table[values.name])
             values.put(which, array, rows)
             if array.null_count:
-                marks = _null_bits(array)
-                marks <<= number % _MARKS
-                null[number // _MARKS] |= marks
+                null[number // _MARKS] |= _null_bits(array, number % _MARKS)
         for waiting, marks in zip(self._null, null, strict=True):
             if marks.any():
                 waiting[which] = marks.take(rows, mode="clip")
@@ -250,8 +236,7 @@ class Gathered:
         return pa.chunked_array([pa.Array.from_buffers(values.type, len(null), buffers)])
 
     def _each_block(self, work: Callable[[slice], None]) -> None:
-        starts = range(0, len(self._place), _BLOCK)
-        blocks = [slice(start, start + _BLOCK) for start in starts]
+        blocks = blocks_of(len(self._place), _BLOCK)
         for _ in in_threads(work, blocks) if len(blocks) > 1 else map(work, blocks):
             pass
 
@@ -283,11 +268,11 @@ def _memory(size: int) -> pa.Buffer:
     return pa.py_buffer(np.empty(size, np.uint8))
 
 
-def _null_bits(array: pa.Array) -> NDArray[np.uint8]:
-    """Return one byte per value: whether it is null."""
-    valid = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
-    null = valid[array.offset : array.offset + len(array)]
-    null ^= 1
+def _null_bits(array: pa.Array, bit: int) -> NDArray[np.uint8]:
+    """Return one byte per value, in which a bit says whether it is null."""
+    bitmap = ~np.frombuffer(array.buffers()[0], np.uint8)
+    null = np.unpackbits(bitmap, bitorder="little")[array.offset : array.offset + len(array)]
+    null *= 1 << bit  # takes a fraction of the time of a shift
     return null
 
 

@@ -37,14 +37,21 @@ from ingestion.plugins.offline.lookup import (
     Rows,
     Sorted,
     compact,
+    in_groups,
+    no_places,
 )
-from ingestion.plugins.offline.threads import in_threads
+from ingestion.plugins.offline.threads import blocks_of, in_threads
 
 _BLOCK = 1 << 16
 """Questions that are asked at a time."""
 
 _MANY = 1 << 20
 """Rows that wait at most for a look at the questions, or an eighth of the open ones."""
+
+_SPAN_BITS = 16
+_SPANS = 6
+"""In bits. Questions of so many spans of time are one group; of years, a group is about a day."""
+_GROUPS = 1 << (_SPAN_BITS - _SPANS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Answers:
 
 
 class Instants:
-    """When questions are asked, and whether any is asked within a span.
+    """When questions are asked: their order in time, and whether any is asked within a span.
 
     Parameters
     ----------
@@ -67,22 +74,54 @@ class Instants:
     """
 
     def __init__(self, instant: Integers) -> None:
-        self.instant = instant
-        blocks = [instant[begin : begin + _BLOCK] for begin in range(0, len(instant), _BLOCK)]
-        ends = list(in_threads(_ends, blocks))
+        self._instant = instant
+        blocks = blocks_of(len(instant), _BLOCK)
+        ends = list(in_threads(lambda block: _ends(instant[block]), blocks))
         self._first = min((first for first, _ in ends), default=FOREVER)
         self._last = max((last for _, last in ends), default=NEVER)
-        self._shift = max((self._last - self._first).bit_length() - 16, 0)
-        used = np.zeros((1 << 16) + 1, dtype=bool)
+        self._shift = max((self._last - self._first).bit_length() - _SPAN_BITS, 0)
+        used = np.zeros((1 << _SPAN_BITS) + 1, dtype=bool)
+        self.order = no_places(len(instant))
+        """The questions, the newest first, as exactly as groups of instants are; ``NEVER`` last."""
 
-        def mark(block: Integers) -> None:
-            since = (np.maximum(block, self._first) - self._first).view(np.uint64)
-            used[(since >> np.uint64(self._shift)).view(np.int64)] = True
+        def group(block: slice) -> NDArray[np.uint16]:
+            """Mark the spans of questions, and number their groups, 0 for the last in time."""
+            span = self._span(instant[block])
+            used[span] = True
+            number = (_GROUPS - 1 - (span >> _SPANS)).astype(np.uint16)
+            number[instant[block] == NEVER] = _GROUPS
+            return number
 
-        if self._first <= self._last:
-            for _ in in_threads(mark, blocks):
-                pass
+        def put(block: slice, in_block: Integers, place: Integers) -> None:
+            self.order[place] = in_block + block.start
+
+        counts = in_groups(blocks, _GROUPS + 1, group, put)
+        self._begins = np.cumsum(counts) - counts
         self._used = np.concatenate([[0], np.cumsum(used)])
+
+    @property
+    def sorted(self) -> Integers:
+        """The instants in that order."""
+        instants: Integers = self._instant.take(self.order)
+        return instants
+
+    @property
+    def known(self) -> int:
+        """How many, from the first in order on, are instants."""
+        return int(self._begins[-1])
+
+    def since(self, instant: int) -> int:
+        """Return behind how many in order none is at or after an instant."""
+        if instant > self._last:
+            return 0
+        oldest = self._span(np.array([max(instant, self._first)]))[0] >> _SPANS
+        return int(self._begins[_GROUPS - oldest])
+
+    def _span(self, instant: Integers) -> Integers:
+        """Return which span of time each is in; ``NEVER`` in the first one."""
+        since = (np.maximum(instant, self._first) - self._first).view(np.uint64)
+        since >>= np.uint64(self._shift)
+        return since.view(np.int64)
 
     def any_between(self, first: int, last: int) -> bool:
         """Return whether there may be a question; False is certain."""
@@ -119,13 +158,18 @@ class AsOfJoin:
     ) -> None:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
-        self._key, self._instant = key, instants.instant
-        self._event = np.full(len(key), NEVER)
-        self._created = np.empty_like(self._event)  # looked at where there is an event alone
-        self._number = np.full(len(key), -1)
-        self._open = compact(np.flatnonzero((key >= 0) & (self._instant != NEVER)))
+        # In order of time: what is looked at together lies together, questions as well as rows.
+        self._key, self._instant = key.take(instants.order), instants.sorted
+        if (self._key < 0).any():  # asked at no time, they have no answer
+            self._instant = np.where(self._key < 0, NEVER, self._instant)
+            self._key = np.maximum(self._key, 0)
+        self._event = np.empty(len(key), np.int64)
+        self._created = np.empty_like(self._event)
+        self._number = np.empty_like(self._event)
+        self._asked = 0
+        self._open: Compact = np.empty(0, np.int32)  # of those that were asked
         self._keys = int(key.max(initial=-1)) + 1
-        self._latest = int(self._instant[self._open].max(initial=NEVER))
+        self._latest = int(self._instant.max(initial=NEVER))
         self._waiting: list[Rows] = []
         self._waiting_rows = 0
 
@@ -148,42 +192,62 @@ class AsOfJoin:
         self._waiting_rows += len(rows.key)
         # A look at the questions is worth it for as many rows. If these are many, they take too
         # much memory, and too much of a core's cache, to wait for more.
-        if self._waiting_rows >= min(len(self._open), max(len(self._open) // 8, _MANY)):
+        still = len(self._open) + self._instants.known - self._asked
+        if self._waiting_rows >= min(still, max(still // 8, _MANY)):
             self._look(newest_to_come)
 
     def answers(self) -> Answers:
         """Return the best rows of all that were offered; to be called once, at last."""
         self._look(NEVER)
+        self._number[self._asked :] = -1
+        answers = np.empty_like(self._number)
 
-        def count_later(begin: int) -> int:
-            block = slice(begin, begin + _BLOCK)
+        def count_later(block: slice) -> int:
             number, instant = self._number[block], self._instant[block]
             number[~self._reach(instant, self._event[block])] = -1
+            answers[self._instants.order[block]] = number
             return int(np.count_nonzero((number >= 0) & (self._created[block] > instant)))
 
-        later = in_threads(count_later, range(0, len(self._number), _BLOCK))
-        return Answers(self._number, sum(later))
+        later = in_threads(count_later, blocks_of(len(answers), _BLOCK))
+        return Answers(answers, sum(later))
 
     def _look(self, newest_to_come: int) -> None:
         """Ask the rows that wait, for each open question, and close those that are done."""
         lookup = self._lookup()
-        oldest = lookup.rows.event.min() if lookup is not None else FOREVER
         self._waiting, self._waiting_rows = [], 0
+        first = self._asked
+        if lookup is not None:
+            self._asked = max(first, self._instants.since(int(lookup.rows.event.min())))
 
-        def ask(begin: int) -> tuple[Compact, int]:
-            block = self._open[begin : begin + _BLOCK].astype(np.int64)
-            instant = self._instant.take(block)  # takes half the time of indexing
+        def ask(which: Integers) -> Compact:
+            """Ask for questions that may have a row."""
+            instant = self._instant.take(which)  # takes half the time of indexing
             if lookup is not None:
-                asked, then = _where(instant >= oldest, block, instant)
-                row = lookup.find(self._key.take(asked).astype(np.int64), then)
-                asked, row = _where(row >= 0, asked, row)
+                row = lookup.find(self._key.take(which).astype(np.int64), instant)
+                asked, row = _where(row >= 0, which, row)
                 self._keep_better(asked, lookup.rows, row)
-            still, then = _where(self._may_improve(block, instant, newest_to_come), block, instant)
-            return compact(still), int(then.max(initial=NEVER))
+            event = self._event.take(which)
+            return compact(which[self._may_improve(instant, event, newest_to_come)])
 
-        asked = list(in_threads(ask, range(0, len(self._open), _BLOCK)))
-        self._open = np.concatenate([self._open[:0], *(still for still, _ in asked)])
-        self._latest = max((latest for _, latest in asked), default=NEVER)
+        def ask_first(block: slice) -> Compact:
+            """Ask for questions that have none yet."""
+            block = slice(first + block.start, first + block.stop)
+            instant, event = self._instant[block], self._event[block]
+            if lookup is not None:
+                self._keep(
+                    block, lookup.rows, lookup.find(self._key[block].astype(np.int64), instant)
+                )
+            may = np.flatnonzero(self._may_improve(instant, event, newest_to_come))
+            return compact(may + block.start)
+
+        again = (self._open[block].astype(np.int64) for block in blocks_of(len(self._open), _BLOCK))
+        still = [*in_threads(ask, again)]
+        still += in_threads(ask_first, blocks_of(self._asked - first, _BLOCK))
+        self._open = np.concatenate([self._open[:0], *still])
+        to_ask = self._instant[self._asked : self._instants.known]
+        self._latest = max(
+            int(self._instant.take(self._open).max(initial=NEVER)), int(to_ask.max(initial=NEVER))
+        )
 
     def _lookup(self) -> Lookup | None:
         """Make the rows that wait ready; None if they answer nothing."""
@@ -205,6 +269,17 @@ class AsOfJoin:
             known &= (rows.created != NEVER) & (rows.created <= self._latest)
         return rows if known.all() else rows.where(known)
 
+    def _keep(self, block: slice, rows: Rows, row: Compact) -> None:
+        """Give questions that have no row yet the one that they found, or none."""
+        none = np.flatnonzero(row < 0)
+        for kept, of_rows, missing in (
+            (self._event, rows.event, NEVER),
+            (self._created, rows.created, NEVER),
+            (self._number, rows.number, -1),
+        ):
+            of_rows.take(row, mode="clip", out=kept[block])
+            kept[block][none] = missing
+
     def _keep_better(self, question: Integers, rows: Rows, row: Compact) -> None:
         """Give each question its row, unless it has a better one."""
         event, kept = rows.event.take(row), self._event.take(question)
@@ -222,10 +297,13 @@ class AsOfJoin:
         self._number[question] = rows.number.take(row)
 
     def _may_improve(
-        self, question: Integers, instant: Integers, newest_to_come: int
+        self, instant: Integers, event: Integers, newest_to_come: int
     ) -> NDArray[np.bool_]:
-        """Return for which questions a row to come may be an answer."""
-        return self._reach(instant, newest_to_come) & (self._event.take(question) <= newest_to_come)
+        """Return for which questions, that have rows of such events, one to come may be better."""
+        may = self._reach(instant, newest_to_come)
+        may &= event <= newest_to_come
+        may &= instant != NEVER
+        return may
 
     def _reach(self, instant: Integers, event: int | Integers) -> NDArray[np.bool_]:
         """Return which instants are at most the TTL after an event."""

@@ -5,12 +5,15 @@ Numbers alone: see :mod:`ingestion.plugins.offline.join`, which asks.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ingestion.plugins.offline.threads import in_threads
 
 Integers = NDArray[np.int64]
 Compact = NDArray[np.int32] | NDArray[np.int64]
@@ -25,6 +28,12 @@ def compact(numbers: Integers) -> Compact:
     """Return integers in four bytes each if they fit."""
     wide = len(numbers) and max(int(numbers.max()), -int(numbers.min())) > np.iinfo(np.int32).max
     return numbers if wide else numbers.astype(np.int32)
+
+
+def no_places(size: int) -> Compact:
+    """Return −1 for each of so many, to be replaced by places among them."""
+    is_wide = size > np.iinfo(np.int32).max
+    return np.full(size, -1, np.int64) if is_wide else np.full(size, -1, np.int32)
 
 
 _SPARSE = 4
@@ -208,3 +217,45 @@ def order_of(code: Integers) -> Integers:
         if (nearly[1:] < nearly[:-1]).any():
             return packed[np.argsort(nearly, kind="stable")]
     return packed
+
+
+def in_groups(
+    blocks: Sequence[slice],
+    groups: int,
+    group_of: Callable[[slice], NDArray[np.unsignedinteger]],
+    put: Callable[[slice, Integers, Integers], None],
+) -> Integers:
+    """Put many into the order of their groups, a block at a time, by all cores.
+
+    Integers of one or two bytes are sorted by radix; within a group the order stays.
+
+    Parameters
+    ----------
+    group_of
+        Returns the groups of a block, from 0 on.
+    put
+        Gets a block, the order of its members by group, and their places among all then.
+
+    Returns
+    -------
+    Integers
+        How many are in each group.
+    """
+
+    def count(block: slice) -> Integers:
+        return np.bincount(group_of(block), minlength=groups)
+
+    counts = np.array([*in_threads(count, blocks)], np.int64).reshape(-1, groups)
+    # Where each block's members of each group begin: group by group, and of each block by block.
+    begins = counts.T.cumsum().reshape(counts.T.shape).T - counts
+
+    def put_block(number: int) -> None:
+        count = counts[number]
+        place = np.repeat(begins[number] - count.cumsum() + count, count)
+        place += np.arange(len(place))
+        put(blocks[number], np.argsort(group_of(blocks[number]), kind="stable"), place)
+
+    for _ in in_threads(put_block, range(len(blocks))):
+        pass
+    sizes: Integers = counts.sum(axis=0)
+    return sizes

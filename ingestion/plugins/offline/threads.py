@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TypeVar
 
 import pyarrow as pa
@@ -16,13 +17,18 @@ Made = TypeVar("Made")
 def in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """Yield the results in order, made ahead by as many threads as there are cores.
 
-    An item is taken from its iterable only a few results before its own is due.
+    An item is taken from its iterable only a few results before its own is due. One alone is worth
+    no thread.
     """
-    threads = pa.cpu_count()
+    threads, items = pa.cpu_count(), iter(items)
+    first = list(islice(items, 2))
+    if len(first) < 2:
+        yield from map(work, first)
+        return
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Made]] = deque()
         try:
-            for item in items:
+            for item in chain(first, items):
                 ahead.append(pool.submit(work, item))
                 if len(ahead) > 2 * threads:
                     yield ahead.popleft().result()
@@ -31,3 +37,14 @@ def in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterato
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def blocks_of(size: int, block: int) -> list[slice]:
+    """Return a size in blocks, the last one perhaps smaller.
+
+    Examples
+    --------
+    >>> blocks_of(5, 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    return [slice(begin, min(begin + block, size)) for begin in range(0, size, block)]
