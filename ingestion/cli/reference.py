@@ -10,6 +10,7 @@ import click
 from ingestion.base.errors import EXIT_CODES, TvfeastError
 from ingestion.base.settings import VARIABLES
 from ingestion.cli.commands import cli
+from ingestion.cli.group import TASKS
 
 _WIDTH = 96
 _FROM_CODE = re.compile(r"^<!-- from code: (\w+) -->$", re.MULTILINE)
@@ -21,8 +22,14 @@ def with_code(page: str) -> str:
 
 
 def commands() -> str:
-    """Return one section for each command: the text of its ``--help``."""
-    return "\n".join(_sections(cli, click.Context(cli, info_name="tvfeast"), 2))
+    """Return one section for each command, by task: the text of its ``--help``."""
+    context = click.Context(cli, info_name="tvfeast")
+    lines = []
+    for task, names in TASKS.items():
+        lines.append(f"## {task}\n")
+        for name in names:
+            lines += _sections(cli, name, context, 3)
+    return "\n".join(lines)
 
 
 def settings() -> str:
@@ -45,14 +52,15 @@ def exit_codes() -> str:
     return "\n".join(["| code | means | errors |", "|---|---|---|", *rows])
 
 
-def _sections(group: click.Group, context: click.Context, level: int) -> Iterator[str]:
-    for name in sorted(group.commands):
-        command = group.commands[name]
-        inner = click.Context(command, info_name=name, parent=context)
-        inner.max_content_width = inner.terminal_width = _WIDTH
-        yield f"{'#' * level} `{inner.command_path}`\n\n```text\n{command.get_help(inner)}\n```\n"
-        if isinstance(command, click.Group):
-            yield from _sections(command, inner, level + 1)
+def _sections(group: click.Group, name: str, parent: click.Context, level: int) -> Iterator[str]:
+    command = group.get_command(parent, name)
+    assert command is not None  # noqa: S101 - the group has listed it
+    context = click.Context(command, info_name=name, parent=parent)
+    context.max_content_width = context.terminal_width = _WIDTH
+    yield f"{'#' * level} `{context.command_path}`\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            yield from _sections(command, inner, context, level + 1)
 
 
 def _kinds(error: type[TvfeastError]) -> Iterator[type[TvfeastError]]:
