@@ -44,8 +44,21 @@ from ingestion.cli.options import between
     metavar="FAULT",
     help="Misbehave: `empty:3` for the next three requests, `html@0.1` for one in ten.",
 )
+@click.option(
+    "--changed-vote",
+    "changed_votes",
+    multiple=True,
+    metavar="VOTE=RULE@DATE",
+    help="Cast a vote of the ratings by another rule from a date on: `Mom=reversed@2021-04-06`; "
+    "reversed, silent or turning.",
+)
 def replay_scanner_command(
-    port: int, bars: Path | None, recordings: tuple[str, ...], latency: float, faults: Any
+    port: int,
+    bars: Path | None,
+    recordings: tuple[str, ...],
+    latency: float,
+    faults: Any,
+    changed_votes: tuple[str, ...],
 ) -> None:
     """Stand in for TradingView's scanner on this machine.
 
@@ -59,6 +72,7 @@ def replay_scanner_command(
         latency=latency,
         fail=faults,
         recordings=recordings,
+        changed_votes=changed_votes,
     )
 
 

@@ -7,7 +7,7 @@ needs no cross, and the stochastic vote reads (8, 3, 3) although the ``Stoch.K``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ingestion.catalog.formula import RuleSet
 from ingestion.formulas import oscillators
-from ingestion.formulas.declaration import Bars, formula
+from ingestion.formulas.declaration import BarFormula, Bars, formula
 from ingestion.formulas.windows import Matrix, hma, ratio, shift, smas, vwma
 
 Mask = NDArray[np.bool_]
@@ -151,6 +151,15 @@ def oscillator_votes(bars: Bars) -> Iterator[tuple[str, Vote]]:
     bull, bear = high - averages[13], low - averages[13]
     yield "BBPower", bull_bear_vote(close, averages[50], bull, bear)
     yield "UO", ultimate_vote(oscillators.ultimate(close, low, oscillators.true_ranges(bars)))
+
+
+Votes = Callable[[Bars], Iterator[tuple[str, Vote]]]
+
+RATINGS: Mapping[BarFormula, Votes] = {
+    average_rating: average_votes,
+    oscillator_rating: oscillator_votes,
+}
+"""The formulas that are a mean of votes, and their votes."""
 
 
 def rating(votes: Iterable[Vote]) -> Matrix:

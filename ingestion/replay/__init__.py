@@ -9,11 +9,13 @@ publishes the technical columns of many symbols, columns computed from them by
 ``further``   columns of other frames, of companies and of coins: computed, or drawn from ranges
 ``drawn``     the ranges, and rows of them that fit together
 ``panel``     bars and their columns, and which of them are known at an instant
+``changed_votes``  ratings by another rule of a vote from a date on
 ``protocol``  from a request's body to an answer's document
 ``faults``    the ways to fail, and the plan that says when
 ``server``    HTTP
 """
 
+from ingestion.replay.changed_votes import ChangedVote
 from ingestion.replay.faults import FAULTS, FaultPlan
 from ingestion.replay.panel import Panel, asked_columns
 from ingestion.replay.recordings import read_recording, read_recordings
@@ -21,6 +23,7 @@ from ingestion.replay.server import ReplayScanner, serve
 
 __all__ = [
     "FAULTS",
+    "ChangedVote",
     "FaultPlan",
     "Panel",
     "ReplayScanner",

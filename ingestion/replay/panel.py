@@ -20,6 +20,7 @@ from ingestion.base.errors import InputError
 from ingestion.catalog import Catalog, Scanner
 from ingestion.formulas import LOCAL, SHIPPED, compute
 from ingestion.markets.hours import ClosingRule, bar_closes, hours_of, time_zone
+from ingestion.replay.changed_votes import ChangedVote, by_other_rules
 from ingestion.replay.further import drawn_cells, is_drawn, resampled_cells
 
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -135,8 +136,13 @@ class Panel:
         """By name as ``SYML:SP;SPX`` and by symbol, when it is a member: from, until; Unix s."""
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Panel:
+    def from_folder(cls, folder: Path, changes: Sequence[ChangedVote] = ()) -> Panel:
         """Read ``bars.parquet`` and ``symbols.csv``.
+
+        Parameters
+        ----------
+        changes
+            As of :meth:`from_bars`.
 
         Raises
         ------
@@ -149,10 +155,15 @@ class Panel:
                 symbols = {row["symbol"]: row for row in csv.DictReader(file)}
         except (OSError, KeyError, pa.ArrowException) as error:
             raise InputError(f"{folder} has no bars to replay: {error}") from None
-        return cls.from_bars(bars, symbols)
+        return cls.from_bars(bars, symbols, changes)
 
     @classmethod
-    def from_bars(cls, bars: pa.Table, symbols: Mapping[str, Mapping[str, str]]) -> Panel:
+    def from_bars(
+        cls,
+        bars: pa.Table,
+        symbols: Mapping[str, Mapping[str, str]],
+        changes: Sequence[ChangedVote] = (),
+    ) -> Panel:
         """Compute the columns of every bar.
 
         Parameters
@@ -162,6 +173,8 @@ class Panel:
         symbols
             By symbol: ``market``, ``type``, ``currency``, ``description``; where they are known,
             ``sector``, ``industry``, ``pricescale``, ``minmov``, ``timezone``.
+        changes
+            Votes whose rule changes on a date; the daily ratings follow.
 
         Raises
         ------
@@ -187,7 +200,7 @@ class Panel:
             ]
         )
         bars = bars.append_column("close_timestamp", pa.array(closes))
-        features = compute(bars, _TECHNICALS)
+        features = compute(bars, [by_other_rules(each, changes) for each in _TECHNICALS])
         columns = {name: bars[name].to_pylist() for name in _BAR_COLUMNS}
         columns |= {each.name: features[each.name].to_pylist() for each in _TECHNICALS}
         columns["change"] = _changes(bars, instruments)

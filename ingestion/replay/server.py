@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.replay import faults, protocol
+from ingestion.replay.changed_votes import ChangedVote
 from ingestion.replay.faults import FaultPlan
 from ingestion.replay.filters import BadQuestion
 from ingestion.replay.panel import Panel, asked_columns
@@ -116,6 +117,7 @@ def serve(
     latency: float,
     fail: Iterable[str],
     recordings: Iterable[str] = (),
+    changed_votes: Iterable[str] = (),
 ) -> None:
     """Serve a folder's bars until SIGINT or SIGTERM; say where on stderr.
 
@@ -123,16 +125,25 @@ def serve(
     ----------
     recordings
         Recorded answers to serve in their place; see :func:`read_recordings`.
+    changed_votes
+        Votes whose rule changes on a date; see :meth:`ChangedVote.parse`.
 
     Raises
     ------
     InputError
-        If the folder has no bars, a recording cannot be read, a fault has no such name, or the
-        port is taken.
+        If the folder has no bars, a recording cannot be read, a fault, vote or rule has no such
+        name, or the port is taken.
     """
     plan = FaultPlan.parse(fail)
     recorded = read_recordings(recordings)
-    panel = Panel.from_rows(recorded, asked_columns()) if recorded else Panel.from_folder(folder)
+    changes = [ChangedVote.parse(each) for each in changed_votes]
+    if recorded and changes:
+        raise InputError("a recorded answer has no votes: --changed-vote goes with --bars")
+    panel = (
+        Panel.from_rows(recorded, asked_columns())
+        if recorded
+        else Panel.from_folder(folder, changes)
+    )
     try:
         scanner = ReplayScanner(panel, latency=latency, plan=plan, port=port, record=False)
     except OSError as error:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
-from ingestion.formulas.ratings import recommendation
+from ingestion.formulas.ratings import RATINGS, recommendation
 from ingestion.jobs.audit.lineage import Bar
 from ingestion.jobs.compute.causes import TOLERANCE, Cause, cause_at
-from ingestion.jobs.compute.rating_votes import RATINGS
 from ingestion.lakehouse import parts_of
 from ingestion.lakehouse.history import versions_of
 from ingestion.markets.hours import BarState

@@ -30,9 +30,9 @@ from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula, compute
-from ingestion.formulas.ratings import recommendation
+from ingestion.formulas.ratings import RATINGS, recommendation
 from ingestion.jobs.compute.causes import TOLERANCE, Cause, StoredBars
-from ingestion.jobs.compute.rating_votes import RATINGS, vote_breaks
+from ingestion.jobs.compute.rating_votes import vote_breaks
 from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import (

@@ -6,7 +6,6 @@ needs to have changed. Votes are computed anew, and only where a rating differs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 
 import numpy as np
@@ -15,27 +14,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.instants import DAY
-from ingestion.formulas import BarFormula, Bars, Matrix, shift
+from ingestion.formulas import BarFormula, Matrix, shift
 from ingestion.formulas.panel import read_panel
-from ingestion.formulas.ratings import (
-    Vote,
-    average_rating,
-    average_votes,
-    oscillator_rating,
-    oscillator_votes,
-)
+from ingestion.formulas.ratings import RATINGS, Vote, Votes
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import Lakehouse
 from ingestion.markets.symbols import exchange_of
 from ingestion.quality.votes import VoteBreak, VoteRows, find_breaks
-
-Votes = Callable[[Bars], Iterator[tuple[str, Vote]]]
-
-RATINGS: Mapping[BarFormula, Votes] = {
-    average_rating: average_votes,
-    oscillator_rating: oscillator_votes,
-}
-"""The formulas that are a mean of votes, and their votes."""
 
 _WHOLE = 0.01
 """How far from a whole number a sum of votes may be."""
