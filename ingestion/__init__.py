@@ -16,6 +16,7 @@ The rooms, each importing only those above it (``tests/test_rooms.py`` proves it
 ``datasets``       forward returns, labels, universes
 ``replay``         a loopback server that speaks the scanner's protocol over recorded bars
 ``feast_objects``  Feast's entity, sources, views and services, built from the catalog
+``report``         the report's page: from plain figures to HTML
 ``jobs``           one function per job, and the daily flow
 ``cli``            the command line
 """

@@ -24,6 +24,7 @@ ROOMS = (
     ("ingestion.datasets",),
     ("ingestion.replay",),
     ("ingestion.feast_objects",),
+    ("ingestion.report",),
     ("ingestion.jobs",),
     ("ingestion.cli",),
     ("ingestion.local", "feature_repo"),

@@ -27,6 +27,7 @@ TASKS: dict[str, dict[str, str]] = {
         "flow-data": "daily",
         "status": "tracing",
         "select": "serving",
+        "report": "report",
         "explain": "tracing",
     },
     "Steps of the daily flow": {

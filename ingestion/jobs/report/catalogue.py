@@ -1,0 +1,169 @@
+"""Each group and feature: its meaning, its source, how it is distributed, and who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from ingestion.catalog import Column, FeatureGroup, Files, Scanner
+from ingestion.catalog.sources import DAILY
+from ingestion.jobs.report.distributions import Distribution, histogram
+from ingestion.lakehouse import list_dates, parts_of
+from ingestion.lakehouse.parts import read_schema
+from ingestion.project import Project
+from ingestion.report.contents import FeatureCard, GroupCard
+from ingestion.report.formats import age, counted, day, figure, instant, share
+
+
+def catalogue(
+    project: Project,
+    found: Mapping[str, list[Distribution]],
+    newest: Mapping[str, datetime | None],
+    at: datetime,
+) -> list[GroupCard]:
+    """Return all groups that run, with their features.
+
+    Parameters
+    ----------
+    found
+        By group, its features' distributions.
+    newest
+        By group, the event of its newest row.
+    """
+    return [_group(project, each, found.get(each.name, []), newest.get(each.name), at)
+            for each in project.catalog.groups]  # fmt: skip
+
+
+def _group(
+    project: Project,
+    group: FeatureGroup,
+    found: list[Distribution],
+    newest: datetime | None,
+    at: datetime,
+) -> GroupCard:
+    since = _since(project, group)
+    shapes = {each.column.name: each for each in found}
+    services = [each for each in project.catalog.services if group.name in each.groups]
+    facts = [
+        ("rows from", _rows_from(group)),
+        ("asked", group.asked if isinstance(group.source, Scanner) else "as its inputs come"),
+        ("since", day(list_dates(project.lakehouse, group)[0]) if since else "no row yet"),
+        ("newest row", f"{instant(newest)} ({age(at - newest)} ago)" if newest else "–"),
+        ("counts as current", f"for {age(group.ttl)} after its event"),
+        ("declared in", project.catalog.place(group).rpartition("feature_repo/")[2]),
+        ("stored in", f"`{group.storage}`"),
+        ("services", ", ".join(each.name for each in services) or "none"),
+        ("lineage", _lineage(project, group)),
+    ]
+    cards = [
+        _feature(
+            project, group, column, shapes.get(column.name), since.get(column.name), newest, at
+        )
+        for column in group.features
+    ]
+    return GroupCard(group.name, group.meaning, facts, cards)
+
+
+def _rows_from(group: FeatureGroup) -> str:
+    source = group.source
+    if isinstance(source, Scanner):
+        frame = "daily bars" if source.frame == DAILY else f"bars of {source.frame}"
+        return f"TradingView’s scanner, {frame}" + (
+            f", market {source.market}" if source.market else ""
+        )
+    return "files that others computed" if isinstance(source, Files) else "closed daily bars"
+
+
+def _lineage(project: Project, group: FeatureGroup) -> str:
+    if isinstance(group.source, Scanner):
+        began = "scanner → checks"
+    elif isinstance(group.source, Files):
+        began = "files → checks"
+    else:
+        began = "scanner and vendors → ohlcv_1d → formulas → checks"
+    return f"{began} → {group.name} → gate → online store and training sets"
+
+
+def _since(project: Project, group: FeatureGroup) -> dict[str, str]:
+    """Return by column the first date of rows that can have it: it may be newer than the group."""
+    days = list_dates(project.lakehouse, group)
+    if not days:
+        return {}
+
+    def names(number: int) -> set[str]:
+        return {
+            name
+            for part in parts_of(project.lakehouse, group, days[number])
+            for name in read_schema(part).names
+        }
+
+    found: dict[str, str] = {}
+    for column in group.columns:
+        low, high = 0, len(days) - 1
+        if column.name not in names(high):
+            continue
+        while low < high:  # columns are only ever added
+            middle = (low + high) // 2
+            low, high = (low, middle) if column.name in names(middle) else (middle + 1, high)
+        found[column.name] = day(days[low])
+    return found
+
+
+def _feature(
+    project: Project,
+    group: FeatureGroup,
+    column: Column,
+    shape: Distribution | None,
+    since: str | None,
+    newest: datetime | None,
+    at: datetime,
+) -> FeatureCard:
+    services = [
+        each.name
+        for each in project.catalog.services
+        if group.name in each.groups
+        and column.name in {one.name for one in project.catalog.columns_of(each, group)}
+    ]
+    facts = [
+        ("unit", column.unit or "none"),
+        ("bounds", column.bounds or "–"),
+        ("source", _source(project, group, column)),
+        *([("rules", column.rules)] if column.rules else []),
+        ("since", since or "no row yet"),
+        ("null", share(shape.nulls) + " of the newest rows" if shape else "–"),
+        *(
+            [
+                (
+                    "median now",
+                    f"{figure(float(shape.quantiles[-1][2]))} {column.unit}".strip()
+                    + f", of {counted(shape.values, 'value')}",
+                ),
+                ("stability", f"{shape.psi:.2f}" if shape.psi is not None else "too few values"),
+            ]
+            if shape
+            else []
+        ),
+        ("freshness", f"{age(at - newest)} old" if newest else "no row yet"),
+        ("services", ", ".join(services) or "none"),
+    ]
+    return FeatureCard(
+        group=group.name,
+        name=column.name,
+        meaning=column.meaning or "–",
+        facts=facts,
+        command=f"tvfeast explain SYMBOL {group.name}:{column.name}",
+        plot=histogram(group.name, shape) if shape else None,
+    )
+
+
+def _source(project: Project, group: FeatureGroup, column: Column) -> str:
+    if column.retired:
+        return "retired: only what was stored before is kept"
+    if column.scanner:
+        return f"TradingView’s scanner, column `{column.scanner}`"
+    if column.derived is not None:
+        return f"({column.derived.column} ÷ {column.derived.over} − 1) in %, of the same row"
+    formula = project.formulas.get(column.name) if group.source.of_closed_bars else None
+    if formula is None:
+        return "a file of `tvfeast import-features`"
+    return f"formula: {formula.description}"

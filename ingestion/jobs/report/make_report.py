@@ -1,0 +1,120 @@
+"""The whole report, into one file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ingestion.base import clock
+from ingestion.catalog import OHLCV_1D
+from ingestion.jobs.audit.status import StatusReport, status
+from ingestion.jobs.report.agreement import agreement_section
+from ingestion.jobs.report.catalogue import catalogue
+from ingestion.jobs.report.completeness import completeness, completeness_section
+from ingestion.jobs.report.distributions import distributions, drift_section
+from ingestion.jobs.report.feed_lag import feed_lag_section
+from ingestion.jobs.report.freshness import freshness_section, gaps_section, late_markets, verdict
+from ingestion.jobs.report.operation import (
+    growth_section,
+    read_runs,
+    stopped_section,
+    timings_section,
+)
+from ingestion.jobs.report.ranking import ranking_section
+from ingestion.jobs.report.revisions import revisions_section
+from ingestion.jobs.report.stored_rows import read_stored_rows
+from ingestion.project import Project
+from ingestion.report.contents import Report
+from ingestion.report.page import page
+
+FILE = "report.html"
+"""Below ``data/`` of the project, unless another place is named."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written, and its answer."""
+
+    path: Path
+    at: datetime
+    answer: str
+    reasons: tuple[str, ...]
+    size: int
+    """Bytes of the file."""
+
+
+def make_report(project: Project, out: Path | None = None) -> ReportResult:
+    """Write the report of what there is now; the lakehouse is only read.
+
+    Parameters
+    ----------
+    out
+        The file; ``data/report.html`` of the project if None. It is replaced as a whole.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+    """
+    path = out or project.folder / "data" / FILE
+    report = gather(project)
+    content = page(report).encode()
+    _replace(path, content)
+    told = report.verdict
+    return ReportResult(path, report.at, told.answer, tuple(told.reasons), len(content))
+
+
+def gather(project: Project) -> Report:
+    """Return the report of what there is now."""
+    at, lakehouse, catalog = clock.now(), project.lakehouse, project.catalog
+    found: StatusReport = status(project)
+    stored = {
+        dataset.name: read_stored_rows(lakehouse, dataset, at)
+        for dataset in (*catalog.groups, OHLCV_1D)
+    }
+    stored = {name: each for name, each in stored.items() if each.days}
+    shapes = {
+        group.name: distributions(stored[group.name])
+        for group in catalog.groups
+        if group.name in stored
+    }
+    complete = {name: completeness(each, at) for name, each in stored.items()}
+    late = late_markets(found)
+    runs = read_runs(lakehouse)
+    newest = {each.view: each.newest for each in found.groups}
+    sections = [
+        freshness_section(found, late, complete),
+        ranking_section(project, at),
+        completeness_section(complete),
+        stopped_section(runs, found.held_back),
+        drift_section(shapes),
+        agreement_section(project, at),
+        revisions_section(stored),
+        gaps_section(found),
+        feed_lag_section(stored),
+        timings_section(runs),
+        growth_section(lakehouse, catalog, runs),
+    ]
+    return Report(
+        title="tvfeast",
+        lakehouse=str(lakehouse),
+        at=at,
+        verdict=verdict(catalog, found, late),
+        sections=sections,
+        catalogue=catalogue(project, shapes, newest, at),
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,101 @@
+"""Today's selection, and what has moved since the snapshot before."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ingestion.base.errors import InputError, TvfeastError
+from ingestion.catalog import FeatureGroup
+from ingestion.jobs.serve.select import REASONS, Selection, SelectRequest, select
+from ingestion.lakehouse import list_dates
+from ingestion.project import Project
+from ingestion.quality.history import newest_rows
+from ingestion.report.contents import Cell, Mark, Note, Row, Section, Table
+from ingestion.report.formats import counted, figure, instant
+
+_TOP = 20
+
+
+def ranking_section(project: Project, at: datetime) -> Section:
+    """Return what ``tvfeast select`` ranks now, each with its place in the snapshot before."""
+    try:
+        now = select(project, SelectRequest(top=None))
+    except TvfeastError as error:
+        note = Note(f"Nothing can be ranked: {error}", Mark.BAD)
+        return Section("selection", "Today’s selection", "There is none.", [note], "tvfeast select")
+    group = project.catalog.group(now.group)
+    before_at, before = _before(project, group, now, at)
+    places = {name: place for place, name in enumerate(before, start=1)}
+    rows: list[Row] = []
+    for place, each in enumerate(now.rows[:_TOP], start=1):
+        former = places.get(each.symbol)
+        rows.append([
+            Cell(each.symbol, is_code=True), str(place), _moved(place, former),
+            *(_shown(each.features.get(name)) for name in now.shown),
+            *( [figure(each.features[now.by] - before[each.symbol])]
+               if each.symbol in before and isinstance(each.features.get(now.by), float)
+               else ["–"] ),
+            str(each.bar_state), instant(each.known_at),
+        ])  # fmt: skip
+    head = ("symbol", "place", "moved", *now.shown, f"change of {now.by}", "bar", "known at")
+    first = now.rows[:_TOP]
+    new = [each.symbol for each in first if places.get(each.symbol, _TOP + 1) > _TOP]
+    gone = [name for name in list(before)[:_TOP] if name not in {each.symbol for each in first}]
+    since = f"since {instant(before_at)}" if before_at else "; there is no snapshot before it"
+    lead = f"The first {len(first)} of {counted(len(now.rows), 'symbol')} by {now.by}" + (
+        f", and what has moved {since}." if before_at else f"{since}."
+    )
+    body: list[Table | Note] = [
+        Table("Ranked from what is served now", head, rows, frozenset(range(1, 4 + len(now.shown))))
+    ]
+    if before_at:
+        body.append(
+            Note(
+                f"New among the first {_TOP}: {', '.join(new) or 'none'}. "
+                f"No longer among them: {', '.join(gone) or 'none'}."
+            )
+        )
+    left = [
+        f"{REASONS[name]} {number:,}"
+        for name, number in now.left_out.items()
+        if name != "beyond_top"
+    ]
+    if left:
+        body.append(Note(f"Left out of {counted(now.asked, 'symbol')}: {'; '.join(left)}."))
+    return Section("selection", "Today’s selection", lead, body, "tvfeast select --top 20")
+
+
+def _before(
+    project: Project, group: FeatureGroup, now: Selection, at: datetime
+) -> tuple[datetime | None, dict[str, float]]:
+    """Return the values by which the snapshot of the date before was ranked, best first."""
+    newest = max((each.known_at for each in now.rows), default=at)
+    days = [day for day in list_dates(project.lakehouse, group) if day < newest.date()]
+    if not days:
+        return None, {}
+    last = datetime.combine(days[-1], newest.timetz().max.replace(tzinfo=newest.tzinfo))
+    try:
+        rows = newest_rows(project.lakehouse, group, last).rows
+    except InputError:
+        return None, {}
+    by = now.by.rpartition(":")[2]
+    if by not in rows.column_names or not rows.num_rows:
+        return None, {}
+    values = zip(rows["symbol"].to_pylist(), rows[by].to_pylist(), strict=True)
+    ranked = sorted((-float(value), name) for name, value in values if value is not None)
+    when = max(rows["event_timestamp"].to_pylist())
+    return when, {name: -value for value, name in ranked}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return figure(value)
+    return "–" if value is None else str(value)
+
+
+def _moved(place: int, former: int | None) -> str:
+    if former is None:
+        return "new"
+    if place == former:
+        return "="
+    return f"▲ {former - place}" if place < former else f"▼ {place - former}"
