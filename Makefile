@@ -119,6 +119,10 @@ flow-data: setup ## Run the daily flow (ARGS="--candidates FILE")
 rebuild: setup ## Make registry.db and online.db anew
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: report
+report: setup ## Write what there is as one HTML page (ARGS=…)
+	$(BIN)/tvfeast report $(ARGS)
+
 .PHONY: select
 select: setup ## Rank the candidates by a feature (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)

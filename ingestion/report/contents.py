@@ -41,10 +41,10 @@ class Axis:
     """What an axis or a colour says, and in which unit."""
 
     label: str
-    unit: str = ""
+    unit: str
 
     def __str__(self) -> str:
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        return f"{self.label} ({self.unit})"
 
 
 @dataclass(frozen=True)

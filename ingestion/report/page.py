@@ -78,8 +78,8 @@ def page(report: Report, *, refresh: int | None = None) -> str:
 </head>
 <body>
 {body}
-<script type="application/json" id="plots">{_json([_told(plot) for plot in plots])}</script>
-<script type="application/json" id="settings">{_json(settings)}</script>
+<script type="application/json" id="report-plots">{_json([_told(plot) for plot in plots])}</script>
+<script type="application/json" id="report-settings">{_json(settings)}</script>
 {"".join(f"<script>{script}</script>" for script in scripts)}
 </body>
 </html>

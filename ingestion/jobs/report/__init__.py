@@ -2,7 +2,7 @@
 
 ``make_report``   all of it, into one file
 ``freshness``     the verdict, and how fresh everything is
-``stored_rows``   one pass over the parts of the last year, for the four that follow
+``stored_rows``   the rows of the last year, read once for the four that follow
 ``completeness``  which symbols had a row on which date, by group and market
 ``distributions`` how each feature's values are distributed now, and were before
 ``revisions``     rows that were written again, and rows that came late

@@ -153,7 +153,7 @@ def _plots(found: Mapping[str, Completeness]) -> Iterator[Plot | Note]:
             title=f"{name}: symbols with a row, by day",
             kind=Kind.CALENDAR,
             x=Axis("week", "UTC dates"),
-            y=Axis("day of the week"),
+            y=Axis("day", "of the week"),
             columns={
                 "date": list(totals),
                 "value": [there / expected for expected, there in totals.values()],

@@ -1,4 +1,4 @@
-"""One pass over the newest year of a dataset: who had a row when, what was written again, and lag.
+"""The newest year of a dataset, read once: who had a row when, what was written again, and lag.
 
 Rows are read date by date and let go; what stays is counts, the values of the newest dates, and
 the few rows that were written more than once.

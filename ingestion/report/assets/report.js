@@ -2,8 +2,8 @@
 // Draws the plots from the figures beside them, and serves the switch, the search and the copying.
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const plots = new Map(read("plots").map((plot) => [plot.key, plot]));
-  const settings = read("settings");
+  const plots = new Map(read("report-plots").map((plot) => [plot.key, plot]));
+  const settings = read("report-settings");
   const colour = (name) => `var(--${name})`;
   const grey = colour("soft");
 
@@ -20,7 +20,17 @@
   const scale = (plot) => ({
     type: "threshold", domain: plot.steps, range: plot.palette.map(colour), unknown: colour("empty"),
   });
-  const room = (texts, size = 6.6) => Math.max(0, ...texts.map((text) => String(text).length)) * size;
+  // How wide a text will be, as the browser itself measures it.
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+  const long = (text) => pen.measureText(String(text)).width;
+  const room = (texts) => Math.max(0, ...texts.map(long));
+  const clip = (text, width) => {
+    let shown = String(text);
+    if (long(shown) <= width) return shown;
+    while (shown.length > 1 && long(`${shown}…`) > width) shown = shown.slice(0, -1);
+    return `${shown}…`;
+  };
   // Ticks of names that would run into each other are thinned out.
   const thinned = (names, width, space) => {
     const every = Math.max(1, Math.ceil((names.length * space) / Math.max(width, 1)));
@@ -207,10 +217,6 @@
         ],
       };
     },
-  };
-  const clip = (name, width) => {
-    const most = Math.max(4, Math.floor(width / 6.6));
-    return String(name).length > most ? `${String(name).slice(0, most - 1)}…` : String(name);
   };
 
   // The two axes say under and above the drawing what they are, so that no text is turned.
