@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The HTML file to write [data/report.html of the project].",
+    show_default="data/report.html of the project",
+    help="The HTML file to write.",
 )
 @json_option
 def report_command(as_json: bool, out: Path | None) -> None:
-    """Write what there is as one HTML page: fresh, stopped, drifted, ranked, and each feature."""
+    """Write the HTML page to look at each morning."""
     from ingestion.jobs.report.make_report import make_report
 
     show(as_json, make_report(this_project(), out), report_text)
