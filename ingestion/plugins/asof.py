@@ -158,9 +158,9 @@ class AsofOfflineStore(OfflineStore):
             keys = dict.fromkeys(name for name in entities.names if name != entities.event)
             _refuse_clashes(entities.names, tables)
 
-        def read() -> Retrieved:
+        def read(as_frame: bool) -> Retrieved:
             asked = entities if entities is not None else _found(tables, start, end)
-            return _join(asked, tables, feature_refs, filter_by_created_timestamp)
+            return _join(asked, tables, feature_refs, filter_by_created_timestamp, as_frame)
 
         return AsofRetrievalJob(
             read,
@@ -312,7 +312,11 @@ class AsofOfflineStore(OfflineStore):
 
 
 def _join(
-    entities: EntityRows, tables: list[ViewTable], refs: list[str], as_recorded: bool
+    entities: EntityRows,
+    tables: list[ViewTable],
+    refs: list[str],
+    as_recorded: bool,
+    as_frame: bool,
 ) -> Retrieved:
     """Join each view, and put the features into the order in which they were asked for."""
     codes: dict[tuple[tuple[str, pa.DataType | None], ...], KeyCodes] = {}
@@ -326,6 +330,8 @@ def _join(
                 columns_of = [entities.key(*key) for key in each.keys]
                 codes[each.keys] = KeyCodes(columns_of, len(entities.times))
         instants = ordered.result()
+    if as_frame:
+        entities.forget_columns()
     for each in tables:
         history = point_in_time(
             each.table, codes[each.keys], instants, ttl=each.ttl, as_recorded=as_recorded
@@ -382,7 +388,7 @@ def _pull(
         features=tuple(Column(name, None) for name in features),
     )
 
-    def read() -> Retrieved:
+    def read(as_frame: bool) -> Retrieved:
         rows = query(table, between)
         if not keys:  # Feast writes views without entities under a key of its own
             dummy = pa.repeat(DUMMY_ENTITY_VAL, rows.num_rows)

@@ -121,6 +121,26 @@ def test_instants_are_utc_in_whatever_form(store, times):
         assert str(joined["event_timestamp"].dt.tz) == "UTC"
 
 
+@pytest.mark.parametrize("as_table", [False, True])
+def test_a_frame_has_the_values_of_the_table_and_is_the_users_own(store, as_table):
+    days = [MONDAY + n * DAY for n in (0, 1, 2, -1, 1)]
+    given = frame(*zip("ABAAB", days, strict=True), weight=[0.1, None, 0.3, -0.0, 0.5])
+    given.index = [7, 7, 3, 1, 0]
+    before = given.copy()
+    asked = pa.Table.from_pandas(given, preserve_index=False) if as_table else given
+    job = store.get_historical_features(asked, ["signals:name_y", "signals:RSI"])
+    joined, expected = job.to_df(), job.to_arrow().to_pandas()
+    pd.testing.assert_frame_equal(joined, expected, check_dtype=False, check_exact=True)
+    assert joined["RSI"].tolist()[0::2][:2] == [1.0, 3.5]
+    assert joined["RSI"].dtype == np.float64
+    # A write goes to the answer alone.
+    joined.loc[:, "weight"] = 9.0
+    joined.loc[1, "symbol"] = "Z"
+    joined.loc[:, "RSI"] = joined["RSI"].fillna(8.0)
+    assert joined["RSI"].tolist() == [1.0, 8.0, 3.5, 8.0, 8.0]
+    pd.testing.assert_frame_equal(given, before)
+
+
 def test_arrow_goes_in_and_comes_out(store):
     given = pa.table(
         {"when": pa.array([MONDAY, None], pa.timestamp("ns", "UTC")), "symbol": ["A"] * 2}

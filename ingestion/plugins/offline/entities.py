@@ -116,6 +116,10 @@ class EntityRows:
             self._columns[name] = _arrow(self.given, name)
         return self._columns[name]
 
+    def forget_columns(self) -> None:
+        """Free what was converted to Arrow: as pandas, the columns come back as they were given."""
+        self._columns.clear()
+
     def frame(self) -> pd.DataFrame:
         """Return the given columns as pandas, numbered from 0; a frame's dtypes are kept."""
         if isinstance(self.given, pa.Table):

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from feast import OnDemandFeatureView
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
+from numpy.typing import NDArray
 
 from ingestion.plugins.offline.declared import locate
 from ingestion.plugins.offline.entities import EntityRows
@@ -33,7 +35,7 @@ class ViewCounts:
     but recorded later. None if the view's source has no created column."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Retrieved:
     """What was read."""
 
@@ -55,14 +57,36 @@ class Retrieved:
     def frame(self) -> pd.DataFrame:
         """Return all columns as pandas; those that a frame was given with, unchanged.
 
-        Arrow's memory of each column is free when pandas has it: what was read is used up.
+        Doubles stay where they were read to, and the memory of each other column is free when
+        pandas has it: what was read is used up.
         """
-        columns: pd.DataFrame = self.columns.to_pandas(self_destruct=True)
+        read, self.columns = self.columns, pa.table({})
         if self.entities is None:
-            return columns
-        parts = [self.entities.frame(), columns]
-        # The stubs are those of pandas 3, which copies only when somebody writes.
-        return pd.concat(parts, axis=1, copy=False)  # type: ignore[call-overload,no-any-return]
+            frame: pd.DataFrame = read.to_pandas(self_destruct=True)
+            return frame
+        names = read.column_names
+        columns = {name: found for name in names if (found := _doubles(read[name])) is not None}
+        others = read.drop_columns(list(columns))
+        del read
+        columns |= others.to_pandas(self_destruct=True).items()
+        # Unlike `concat`, this leaves each column where it is.
+        of_rows = dict(self.entities.frame().items())
+        return pd.DataFrame(of_rows | {name: columns[name] for name in names}, copy=False)
+
+
+def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
+    """Return doubles in their own memory, nulls as not a number; None if that cannot be."""
+    if column.type != pa.float64() or column.num_chunks != 1:
+        return None
+    array = column.chunk(0)
+    bits, memory = array.buffers()
+    if not memory.is_mutable:
+        return None
+    values = np.frombuffer(memory, np.float64)[array.offset : array.offset + len(array)]
+    if array.null_count:
+        valid = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
+        values[valid[array.offset : array.offset + len(array)] == 0] = np.nan
+    return values
 
 
 class AsofRetrievalJob(RetrievalJob):
@@ -70,7 +94,7 @@ class AsofRetrievalJob(RetrievalJob):
 
     def __init__(
         self,
-        read: Callable[[], Retrieved],
+        read: Callable[[bool], Retrieved],
         *,
         repo_path: str | None,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
@@ -140,13 +164,13 @@ class AsofRetrievalJob(RetrievalJob):
         save(location, self.to_arrow())
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._retrieved().frame()
+        return self._retrieved(as_frame=True).frame()
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._retrieved().table()
+        return self._retrieved(as_frame=False).table()
 
-    def _retrieved(self) -> Retrieved:
-        retrieved = self._read()
+    def _retrieved(self, *, as_frame: bool) -> Retrieved:
+        retrieved = self._read(as_frame)
         self._counts = retrieved.counts
         return retrieved
 
