@@ -34,6 +34,8 @@ class Cost(NamedTuple):
     cpu: float
     """Seconds of all threads together: what others do on the machine shows less in it."""
     peak_mb: float
+    answer_mb: float = 0.0
+    """Of the peak, what the answer has and the question had not; told of joins alone."""
 
 
 _GOALS = {
@@ -67,7 +69,8 @@ def measure(cases: dict[str, str], folder: Path, rows: int, repeat: int) -> dict
 
 def medians(runs: list[dict[str, Any]]) -> Cost:
     """Return the medians of a case's runs."""
-    return Cost(*(statistics.median(each[name] for each in runs) for name in Cost._fields))
+    names = [name for name in Cost._fields if name in runs[0]]
+    return Cost(**{name: statistics.median(each[name] for each in runs) for name in names})
 
 
 def run(name: str, folder: Path, rows: int) -> dict[str, Any]:

@@ -330,8 +330,17 @@ def main() -> None:
         taken.append((time.perf_counter() - began, time.process_time() - began_cpu))
     seconds, cpu = map(statistics.median, zip(*taken, strict=True))
     told: dict[str, Any] = {"seconds": seconds, "cpu": cpu, "peak_mb": (_peak() - before) / 2**10}
+    if name in ("pit ours", "pit arrow", "pit frame"):
+        told["answer_mb"] = _own_bytes(answer, shares_rows=name == "pit arrow") / 2**20
     told |= answer if isinstance(answer, dict) else {"answer": _gist(answer)}
     json.dump(told, stdout)
+
+
+def _own_bytes(answer: Any, *, shares_rows: bool) -> int:
+    """Return how large an answer is; an Arrow table's entity rows are in it without a copy."""
+    if shares_rows:
+        answer = answer.select(list(FEATURES))
+    return int(answer.nbytes if isinstance(answer, pa.Table) else answer.memory_usage().sum())
 
 
 def _gist(answer: Any) -> dict[str, list[float]]:
