@@ -37,6 +37,7 @@ from ingestion.lakehouse import (
     by_date,
     created_after,
     list_parts,
+    newest_part,
     read_current,
     read_current_of,
     read_symbols,
@@ -62,7 +63,7 @@ def may_split(lakehouse: Lakehouse, names: Iterable[str]) -> list[bool]:
     trade round the clock, that dealers quote, or that are indices.
     """
     types: dict[str, str | None] = {}
-    if list_parts(lakehouse, SYMBOLS):
+    if newest_part(lakehouse, SYMBOLS):
         rows = read_symbols(lakehouse)
         types = dict(zip(rows["symbol"].to_pylist(), rows["type"].to_pylist(), strict=True))
     return [

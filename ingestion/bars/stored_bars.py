@@ -344,9 +344,7 @@ class RecentBars:
 
         def read() -> RecentBars:
             symbols, days = SymbolTable(), list[BarsOfDay]()
-            for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first)).items():
-                if day > last:
-                    break
+            for day, parts in by_date(list_parts(lakehouse, OHLCV_1D, first, last)).items():
                 rows = _read(parts, _RECENT_COLUMNS)
                 if pc.any(is_withdrawn(rows)).as_py():  # seldom, and it takes another column
                     rows = without_withdrawn(_read(parts, [*_RECENT_COLUMNS, "timestamp"]))

@@ -149,8 +149,8 @@ def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iter
     written
         Takes what became of the bars, as far as it has come.
     """
-    parts = by_date(list_parts(lakehouse, OHLCV_1D))
     bars, names = incoming.bars, pa.array(incoming.names, pa.string())
+    parts = _stored_parts(lakehouse, incoming)
     present = {incoming.names[number] for number in np.unique(bars.symbol)}
     symbols = sorted(present.union(split.symbol for split in incoming.splits))
     nothing = StoredDay(_NO_ROWS, names)
@@ -172,6 +172,18 @@ def new_rows(lakehouse: Lakehouse, incoming: Incoming, written: Written) -> Iter
         )
         if rows.num_rows:
             yield NewRows(rows, stored.newest)
+
+
+def _stored_parts(lakehouse: Lakehouse, incoming: Incoming) -> dict[date, list[Part]]:
+    """Return the parts of the dates of what comes, and of the dates beside: twins may be there."""
+    days = {
+        *(incoming.bars.event // DAY).tolist(),
+        *(each.event // DAY for each in incoming.splits),
+    }
+    if not days:
+        return {}
+    first, last = date_of_day(min(days) - 1), date_of_day(max(days) + 1)
+    return by_date(list_parts(lakehouse, OHLCV_1D, first, last))
 
 
 def _by_day(

@@ -44,7 +44,7 @@ from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import check_registry, import_feast
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
-from ingestion.lakehouse import RunFile, list_parts
+from ingestion.lakehouse import RunFile, newest_part
 from ingestion.project import Project
 from ingestion.quality.engine import import_great_expectations
 from ingestion.runs.run import Outcome, Run, outcome_of, peak_memory_mb
@@ -318,7 +318,7 @@ def _chain(
             raise _NothingToDo(str(why)) from None
 
     def compute() -> object:
-        if not list_parts(project.lakehouse, OHLCV_1D):
+        if newest_part(project.lakehouse, OHLCV_1D) is None:
             raise _NothingToDo("no bars yet; `tvfeast import-bars` loads history")
         return local_features(project, run)
 

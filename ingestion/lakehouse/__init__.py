@@ -52,6 +52,7 @@ from ingestion.lakehouse.local_disk import LocalDisk
 from ingestion.lakehouse.members import IMPORTED, read_members, recorded_universes
 from ingestion.lakehouse.parts import (
     Part,
+    days_back,
     list_dates,
     list_parts,
     newest_part,
@@ -100,6 +101,7 @@ __all__ = [
     "created_after",
     "created_at",
     "current",
+    "days_back",
     "files_of_run",
     "foreign_files",
     "is_withdrawn",

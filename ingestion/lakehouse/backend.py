@@ -79,6 +79,13 @@ class Lakehouse(ABC):
             If it is not there.
         """
 
+    def names_state(self, folder: str) -> str:
+        """Return a text that is another one if there may be other names in a folder.
+
+        Empty where nobody knows, because something changed just now, or there is no such folder.
+        """
+        return "\n".join(sorted(self.names(folder)))
+
     def folder_state(self, key: str) -> str:
         """Return a text that is another one if files of a folder may be others, or more or fewer.
 
@@ -105,12 +112,11 @@ class Lakehouse(ABC):
         files = sorted(self.names(key))
         return Folder(key, files, replaced_in(key, files, self.open))
 
-    def folders(self, above: str, since: str = "") -> Iterator[Folder]:
-        """Yield the folders in another one, those whose names are not before ``since``."""
+    def folders(self, above: str) -> Iterator[Folder]:
+        """Yield the folders in another one."""
         for name in self.names(above):
-            if name >= since:
-                with suppress(NotADirectoryError):
-                    yield self.folder(f"{above}/{name}")
+            with suppress(NotADirectoryError):
+                yield self.folder(f"{above}/{name}")
 
     @abstractmethod
     def scratch_folder(self, name: str) -> Path:

@@ -19,7 +19,7 @@ from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy, to_
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, WITHDRAWN, Dataset, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
-from ingestion.lakehouse.parts import Part, list_parts, read_part, utc_date
+from ingestion.lakehouse.parts import Part, days_back, list_parts, read_part, utc_date
 from ingestion.lakehouse.schema import arrow_schema, ascends
 
 KEYS = ("symbol", "timestamp")
@@ -174,9 +174,7 @@ def newest_between(lakehouse: Lakehouse, dataset: Dataset, first: int, last: int
     def look() -> dict[str, int]:
         newest: dict[str, int] = {}
         later: tuple[date, pa.ChunkedArray] | None = None
-        for part in reversed(list_parts(lakehouse, dataset, utc_date(first))):
-            if part.date > utc_date(last):
-                continue
+        for part in reversed(list_parts(lakehouse, dataset, utc_date(first), utc_date(last))):
             rows = read_part(part, dataset, ["symbol", "timestamp"])
             if later and part.date < later[0] and rows["symbol"].equals(later[1]):
                 continue  # as most dates have: each symbol has a later row
@@ -227,14 +225,10 @@ def newest_known(
 
     def look() -> dict[str, Known]:
         newest: dict[str, Known] = {}
-        day: date | None = None
-        for part in reversed(list_parts(lakehouse, group, since)):
-            if part.date > at.date():
-                continue
-            if part.date != day and len(newest) == len(symbols):
+        for day, parts in days_back(lakehouse, group, at.date()):
+            if day < since or len(newest) == len(symbols):
                 break
-            day = part.date
-            rows = read_part(part, group, columns)
+            rows = pa.concat_tables([read_part(part, group, columns) for part in parts])
             for symbol, *times in zip(*map(to_objects, rows.columns), strict=True):
                 known = Known(*times)
                 was_written = known.created <= at or not as_recorded

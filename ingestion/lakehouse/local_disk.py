@@ -35,7 +35,7 @@ _A_MOMENT_S = 0.05
 _LONG_AGO_NS = 2_000_000_000
 """Longer than the clock of any file system stands still."""
 _MOST_FOUND = 1 << 16
-_found: dict[str, tuple[tuple[int, int], Folder]] = {}
+_found: dict[str, tuple[str, Folder]] = {}
 """What was in folders of which no file replaces another, with the states that they had."""
 _UNFINISHED = ".unfinished"
 """Ends the name of a file that is being written, or was when its run was killed."""
@@ -83,6 +83,16 @@ class LocalDisk(Lakehouse):
         status = os.stat(f"{self.root}/{key}")  # noqa: PTH116 - text, for many parts
         return f"{status.st_size} {status.st_mtime_ns}"
 
+    def names_state(self, folder: str) -> str:
+        try:
+            status = os.stat(f"{self.root}/{folder}")  # noqa: PTH116 - text, for many folders
+        except FileNotFoundError:
+            return ""
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        # Another change at the same instant would not be seen.
+        is_quiet = time.time_ns() - changed > _LONG_AGO_NS
+        return f"{status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}" if is_quiet else ""
+
     def folder_state(self, key: str) -> str:
         states, newest = [], 0
         with os.scandir(f"{self.root}/{key}") as entries:
@@ -108,21 +118,19 @@ class LocalDisk(Lakehouse):
 
     def folder(self, key: str) -> Folder:
         path = f"{self.root}/{key}"
+        state, found = self.names_state(key), _found.get(path)
+        if state and found is not None and found[0] == state:
+            return found[1]
         try:
-            status, now = os.stat(path), time.time_ns()  # noqa: PTH116 - text, as the names are
+            files = sorted(names_in(path))
         except FileNotFoundError:
             return Folder(key, (), frozenset())
-        state = status.st_ino, status.st_mtime_ns
-        found = _found.get(path)
-        if found is None or found[0] != state:
-            files = sorted(names_in(path))
-            found = state, Folder(key, files, replaced_in(path, files))
-            # Not if it was changed just now: a change at the same instant would not be seen.
-            if now - status.st_mtime_ns > _LONG_AGO_NS and not found[1].replaced:
-                if len(_found) >= _MOST_FOUND:
-                    _found.clear()
-                _found[path] = found
-        return found[1]
+        folder = Folder(key, files, replaced_in(path, files))
+        if state and not folder.replaced:
+            if len(_found) >= _MOST_FOUND:
+                _found.clear()
+            _found[path] = state, folder
+        return folder
 
     def scratch_folder(self, name: str) -> Path:
         # On the same file system, so that what is made there can be linked and moved.

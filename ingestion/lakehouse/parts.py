@@ -10,7 +10,7 @@ and never something else under their names.
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -28,7 +28,7 @@ from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Folder, Lakehouse
 from ingestion.lakehouse.schema import columns_to_read
 
-_PARTITION = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_PARTITION = "date="
 
 
 class StoredFile:
@@ -97,12 +97,29 @@ def partition_folder(dataset: Dataset, day: date) -> str:
     return f"{dataset.storage}/{partition_name(day)}"
 
 
-def list_parts(lakehouse: Lakehouse, dataset: Dataset, since: date = date.min) -> list[Part]:
-    """Return the parts of a dataset from a partition date on, oldest first.
+def list_parts(
+    lakehouse: Lakehouse, dataset: Dataset, since: date = date.min, until: date = date.max
+) -> list[Part]:
+    """Return the parts of a dataset from one partition date to another, oldest first.
 
-    Parts that a merged one replaces are left out, whether they are still there or not.
+    Both dates are included; the folders of others are not looked into. Parts that a merged one
+    replaces are left out, whether they are still there or not.
     """
-    return _listed(lakehouse, dataset, since, lambda folder: {*folder.files} - folder.replaced)
+    dates = list_dates(lakehouse, dataset)
+    within = dates[bisect_left(dates, since) : bisect_right(dates, until)]
+    return [part for day in within for part in parts_of(lakehouse, dataset, day)]
+
+
+def days_back(
+    lakehouse: Lakehouse, dataset: Dataset, last: date = date.max
+) -> Iterator[tuple[date, list[Part]]]:
+    """Yield partition dates up to one, and their parts, the newest first; a date without is none.
+
+    Of years of history, the dates that the caller does not come to are not looked into.
+    """
+    for day in reversed(list_dates(lakehouse, dataset)):
+        if day <= last and (parts := parts_of(lakehouse, dataset, day)):
+            yield day, parts
 
 
 def list_dates(lakehouse: Lakehouse, dataset: Dataset) -> list[date]:
@@ -116,15 +133,7 @@ def list_dates(lakehouse: Lakehouse, dataset: Dataset) -> list[date]:
 
 def parts_of(lakehouse: Lakehouse, dataset: Dataset, day: date) -> list[Part]:
     """Return the parts of one partition date, as :func:`list_parts` does."""
-    key = partition_folder(dataset, day)
-    with suppress(NotADirectoryError):
-        folder = lakehouse.folder(key)
-        return sorted(
-            Part(day, number, f"{key}/{name}", lakehouse)
-            for name in {*folder.files} - folder.replaced
-            if (number := part_number(name)) is not None
-        )
-    return []
+    return _parts_of(lakehouse, dataset, day, lambda folder: {*folder.files} - folder.replaced)
 
 
 def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
@@ -132,22 +141,24 @@ def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
 
     There are some while parts are being merged, and after that was interrupted.
     """
-    return _listed(lakehouse, dataset, date.min, lambda folder: folder.replaced)
+    return [
+        part
+        for day in list_dates(lakehouse, dataset)
+        for part in _parts_of(lakehouse, dataset, day, lambda folder: folder.replaced)
+    ]
 
 
-def _listed(
-    lakehouse: Lakehouse,
-    dataset: Dataset,
-    since: date,
-    wanted: Callable[[Folder], Collection[str]],
+def _parts_of(
+    lakehouse: Lakehouse, dataset: Dataset, day: date, wanted: Callable[[Folder], Collection[str]]
 ) -> list[Part]:
-    return sorted(
-        Part(day, number, f"{folder.key}/{name}", lakehouse)
-        for folder in lakehouse.folders(dataset.storage, partition_name(since))
-        if (day := partition_date(folder.key.rpartition("/")[2])) is not None
-        for name in wanted(folder)
-        if (number := part_number(name)) is not None
-    )
+    key = partition_folder(dataset, day)
+    with suppress(NotADirectoryError):
+        return sorted(
+            Part(day, number, f"{key}/{name}", lakehouse)
+            for name in wanted(lakehouse.folder(key))
+            if (number := part_number(name)) is not None
+        )
+    return []
 
 
 def newest_part(lakehouse: Lakehouse, dataset: Dataset) -> Part | None:
@@ -247,13 +258,15 @@ def utc_date(timestamp: int) -> date:
 
 def partition_name(day: date) -> str:
     """Return the name of the folder of a UTC day's parts."""
-    return f"date={day.isoformat()}"
+    return f"{_PARTITION}{day.isoformat()}"
 
 
 def partition_date(name: str) -> date | None:
     """Return the date in the name of a partition's folder; None for another name."""
-    match = _PARTITION.fullmatch(name)
+    prefix, text = name[: len(_PARTITION)], name[len(_PARTITION) :]
     try:
-        return date.fromisoformat(match[1]) if match else None
+        day = date.fromisoformat(text) if prefix == _PARTITION else None
     except ValueError:  # date=2026-02-31
         return None
+    # It reads 20260131 too, and the days of weeks.
+    return day if day is not None and day.isoformat() == text else None

@@ -1,86 +1,165 @@
 """Which parts something was made from, so that one knows later what is new, and what is gone.
 
 Parts are known by the run that wrote their rows and by their name then, as in the ledger: a merged
-part is what it was merged from. The footer of a file that is as it was is not read again.
+part is what it was merged from, and lies in the same partition. A folder whose names are those that
+it had is not listed again, and the footer of a file that is as it was is not read again: of years
+of history, a look takes two questions to the disk per date.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ingestion.base.errors import CorruptPart
+from ingestion.base.parts import part_number
 from ingestion.catalog import Dataset
+from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.origins import read_provenance
-from ingestion.lakehouse.parts import Part, partition_date, read_metadata, read_part
+from ingestion.lakehouse.parts import (
+    Part,
+    list_dates,
+    partition_date,
+    partition_folder,
+    parts_of,
+    read_metadata,
+    read_part,
+)
 
 Origin = tuple[str, str]
 """The run that wrote rows, and the name of its part; of another writer, the state of the file."""
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     state: str
     """Another one if its content may be another."""
     origins: tuple[Origin, ...]
 
 
-class SeenParts:
-    """The parts of a dataset at one time."""
+class _Folder(NamedTuple):
+    state: str
+    """Another one if there may be other names in it; empty where nobody knows."""
+    files: dict[str, _File]
+    """The parts, by name."""
 
-    def __init__(self, files: dict[str, _File]) -> None:
-        self._files = files
-        self.origins = {origin for file in files.values() for origin in file.origins}
+    @property
+    def origins(self) -> set[Origin]:
+        return {origin for file in self.files.values() for origin in file.origins}
+
+
+_NOTHING = _Folder("", {})
+
+
+class SeenParts:
+    """The parts of a dataset at one time.
+
+    Attributes
+    ----------
+    parts
+        Oldest first, if they were looked at.
+    """
+
+    def __init__(self, folders: dict[str, _Folder], parts: Sequence[Part] = ()) -> None:
+        self._folders, self.parts = folders, list(parts)
 
     @classmethod
-    def look(cls, parts: Iterable[Part], before: SeenParts | None = None) -> SeenParts:
-        """Look at parts; the footers of those that were seen before are not read."""
-        known = before._files if before else {}
-        files: dict[str, _File] = {}
+    def look(
+        cls, lakehouse: Lakehouse, dataset: Dataset, before: SeenParts | None = None
+    ) -> SeenParts:
+        """Look at the parts, at first at those that are not as they were seen before."""
+        known = before._folders if before else {}
+        folders: dict[str, _Folder] = {}
+        parts: list[Part] = []
+        for day in list_dates(lakehouse, dataset):
+            key = partition_folder(dataset, day)
+            old, state = known.get(key, _NOTHING), lakehouse.names_state(key)
+            if state and state == old.state:
+                numbers = ((part_number(name) or 0, name) for name in old.files)
+                of_day = [Part(day, number, f"{key}/{name}", lakehouse) for number, name in numbers]
+            else:
+                of_day = parts_of(lakehouse, dataset, day)
+            folders[key] = _looked_at(state, of_day, old)
+            parts += of_day
+        return cls(folders, parts)
+
+    def with_own(self, parts: Iterable[Part], run_id: str) -> SeenParts:
+        """Return the same with parts that a run has written since."""
+        folders = dict(self._folders)
         for part in parts:
-            state = part.lakehouse.state(part.key)
-            file = known.get(part.key)
-            if file is None or file.state != state:
-                file = _File(state, _origins(part, state))
-            files[part.key] = file
-        return cls(files)
+            key, _, name = part.key.rpartition("/")
+            file = _File(part.lakehouse.state(part.key), ((run_id, part.key),))
+            folders[key] = _Folder("", folders.get(key, _NOTHING).files | {name: file})
+        return SeenParts(folders)
 
     def of(self, parts: Iterable[Part]) -> SeenParts:
-        """Return what was seen of some of the parts."""
-        return SeenParts({part.key: self._files[part.key] for part in parts})
+        """Return what was seen of the dates of some parts."""
+        keys = dict.fromkeys(part.key.rpartition("/")[0] for part in parts)
+        return SeenParts({key: self._folders[key] for key in keys})
+
+    @cached_property
+    def origins(self) -> set[Origin]:
+        """Where all rows are from."""
+        return {origin for folder in self._folders.values() for origin in folder.origins}
+
+    def new_since(self, before: SeenParts) -> list[Part]:
+        """Return the parts that have rows that were not seen before."""
+        return [part for part in self.parts if self.is_new(part, before)]
 
     def is_new(self, part: Part, before: SeenParts) -> bool:
         """Return whether a part has rows that were not seen before."""
-        return not before.origins.issuperset(self._files[part.key].origins)
+        key, _, name = part.key.rpartition("/")
+        file, old = self._folders[key].files[name], before._folders.get(key, _NOTHING)
+        return file is not old.files.get(name) and not old.origins.issuperset(file.origins)
 
     def gone_since(self, before: SeenParts) -> set[date]:
         """Return the dates of parts that were seen before, and are not there, merged or not."""
-        return {_date(name) for _, name in before.origins - self.origins}
+        return {
+            partition_date(key.rpartition("/")[2]) or date.min
+            for key, old in before._folders.items()
+            if (now := self._folders.get(key, _NOTHING)) is not old and old.origins - now.origins
+        }
 
-    def document(self) -> list[Any]:
+    def document(self) -> dict[str, Any]:
         """Return them for JSON; :meth:`of_document` reads them again."""
-        return [[key, file.state, file.origins] for key, file in self._files.items()]
+        return self._folders
 
     @classmethod
-    def of_document(cls, document: list[Any]) -> SeenParts:
+    def of_document(cls, document: dict[str, Any]) -> SeenParts:
         """Read them out of JSON.
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError, TypeError, AttributeError
             If they are not there.
         """
         return cls(
             {
-                str(key): _File(str(state), tuple((str(run), str(name)) for run, name in origins))
-                for key, state, origins in document
+                key: _Folder(str(state), {name: _file(*told) for name, told in files.items()})
+                for key, (state, files) in document.items()
             }
         )
+
+
+def _file(state: str, origins: list[list[str]]) -> _File:
+    return _File(str(state), tuple((str(run), str(part)) for run, part in origins))
+
+
+def _looked_at(state: str, parts: Sequence[Part], old: _Folder) -> _Folder:
+    """Return a folder with some parts; the same object if nothing is new."""
+    files: dict[str, _File] = {}
+    for part in parts:
+        name, of_file = part.key.rpartition("/")[2], part.lakehouse.state(part.key)
+        file = old.files.get(name)
+        if file is None or file.state != of_file:
+            file = _File(of_file, _origins(part, of_file))
+        files[name] = file
+    is_same = state == old.state and files == old.files
+    return old if is_same else _Folder(state, files)
 
 
 def read_unseen(part: Part, dataset: Dataset, columns: Sequence[str], seen: SeenParts) -> pa.Table:
@@ -104,10 +183,3 @@ def _origins(part: Part, state: str) -> tuple[Origin, ...]:
     except (CorruptPart, ValueError):
         return ((state, part.key),)
     return tuple((each.run_id, each.part) for each in told.origins)
-
-
-def _date(name: str) -> date:
-    for folder in name.split("/"):
-        if day := partition_date(folder):
-            return day
-    return date.min

@@ -19,7 +19,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.formulas import SHIPPED
-from ingestion.lakehouse import Lakehouse, arrow_schema, by_date, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, arrow_schema, days_back, list_parts, read_part
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
@@ -81,11 +81,14 @@ def read_history(
     stamps, count = rows["timestamp"].to_numpy(), len(pc.unique(symbols))
 
     def read() -> pa.Table:
-        parts = by_date([part for part in list_parts(lakehouse, group) if part.date <= newest])
         found: list[pa.Table] = []
         names: list[pa.Array] = []
-        for day in list(reversed(parts))[: group.quality.compared_days + (newest in parts)]:
-            for part in parts[day]:
+        left = group.quality.compared_days
+        for day, parts in days_back(lakehouse, group, newest):
+            left -= day != newest
+            if left < 0:
+                break
+            for part in parts:
                 table = read_part(part, group, wanted)
                 place = pc.fill_null(pc.index_in(table["symbol"], symbols), -1).to_numpy()
                 earlier = (place >= 0) & (table["timestamp"].to_numpy() < stamps[place])
@@ -124,17 +127,17 @@ def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newe
         newest = LONG_AGO
         tables: list[pa.Table] = []
         sources: list[Part] = []
-        parts = [part for part in list_parts(lakehouse, group) if part.date <= at.date()]
-        for part in reversed(parts):
-            if newest > LONG_AGO and part.date < (newest - group.ttl).date():
+        for day, parts in days_back(lakehouse, group, at.date()):
+            if newest > LONG_AGO and day < (newest - group.ttl).date():
                 break
-            rows = read_part(part, group)
-            rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
-            if rows.num_rows:
-                newest = max(newest, pc.max(rows["event_timestamp"]).as_py())
-                number = pa.array([len(sources)] * rows.num_rows, pa.int32())
-                tables.append(rows.append_column(_PART, number))
-                sources.append(part)
+            for part in reversed(parts):
+                rows = read_part(part, group)
+                rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
+                if rows.num_rows:
+                    newest = max(newest, pc.max(rows["event_timestamp"]).as_py())
+                    number = pa.array([len(sources)] * rows.num_rows, pa.int32())
+                    tables.append(rows.append_column(_PART, number))
+                    sources.append(part)
         empty = arrow_schema(group).empty_table().append_column(_PART, pa.array([], pa.int32()))
         return pa.concat_tables([empty, *tables]), sources, newest
 
@@ -161,9 +164,7 @@ def newest_events(
 
     def read() -> dict[str, datetime]:
         symbols, newest = SymbolTable(), np.empty(0, dtype=np.int64)
-        for part in list_parts(lakehouse, dataset, since.date()):
-            if part.date > until.date():
-                break
+        for part in list_parts(lakehouse, dataset, since.date(), until.date()):
             rows = read_part(part, dataset, ["symbol", dataset.event])
             number, event = symbols.numbers(rows["symbol"]), to_numpy(rows[dataset.event])
             more = len(symbols.names) - len(newest)

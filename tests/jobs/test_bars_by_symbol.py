@@ -65,9 +65,8 @@ class Lake:
 
     def open(self) -> BarsBySymbol:
         """Return the bars by symbol, as a run finds them."""
-        parts = list_parts(self.disk, OHLCV_1D)
         scratch = self.disk.scratch_folder("scratch")
-        return BarsBySymbol(self.disk, parts, SeenParts.look(parts), scratch)
+        return BarsBySymbol(self.disk, SeenParts.look(self.disk, OHLCV_1D), scratch)
 
     def read(self, symbols: list[str] | None = None) -> dict[Key, tuple[float, str]]:
         """Return what it says of some symbols, or of all; every bar once."""
@@ -131,11 +130,10 @@ def test_months_that_are_over_are_read_from_their_files(lake: Lake, opened: set[
     assert lake.read() == lake.bars
     assert [*lake.files] == ["2021-01", "2021-02", "2021-03"]
     opened.clear()
-    parts = list_parts(lake.disk, OHLCV_1D)
-    seen = SeenParts.look(parts)
+    seen = SeenParts.look(lake.disk, OHLCV_1D)
     opened.clear()
     some = ["A:A", "B:C", "X:ABSENT"]
-    of_some = BarsBySymbol(lake.disk, parts, seen, lake.disk.root).months(parts, some)
+    of_some = BarsBySymbol(lake.disk, seen, lake.disk.root).months(seen.parts, some)
     assert sum(rows.num_rows for rows in of_some) == len(lake.of(some))
     assert opened == dates(lake, date(2021, 4, 1))
 

@@ -24,7 +24,7 @@ from ingestion.jobs.compute.bars_by_symbol import FOLDER, BarsBySymbol, read_by_
 from ingestion.jobs.compute.definitions import computed_formulas
 from ingestion.jobs.compute.formula_state import FILE, FormulaState, Unfit
 from ingestion.jobs.compute.transpose import BAR_COLUMNS, Names, features, numbered
-from ingestion.lakehouse import CacheFile, Part, SeenParts, list_parts
+from ingestion.lakehouse import CacheFile, SeenParts
 from ingestion.lakehouse.caches import UnreadableCache, cache_files
 from ingestion.project import Project
 
@@ -71,14 +71,13 @@ def check_caches(project: Project, *, values: bool = True) -> CachesChecked:
     are_of_bars = any(file.name.startswith((FOLDER, FILE)) for file in files)
     if not values or not are_of_bars or damaged:
         return CachesChecked(len(files), faults=tuple(damaged))
-    parts = list_parts(lakehouse, OHLCV_1D)
     try:
         with FormulaState(lakehouse) as state:
             head = state.head
             names = random.sample(head.symbols, min(_SYMBOLS, len(head.symbols)))
-            seen = SeenParts.look(parts, head.seen.of[OHLCV_1D.name])
-            bars = read_by_date(parts, sorted(names))
-            faults = list(_other_bars(project, parts, seen, bars, sorted(names)))
+            seen = SeenParts.look(lakehouse, OHLCV_1D, head.seen.bars)
+            bars = read_by_date(seen.parts, sorted(names))
+            faults = list(_other_bars(project, seen, bars, sorted(names)))
             _check_fit(project, state, seen)
             differs = _kept_otherwise(state, bars, names, _plan(project, state))
     except (Unfit, UnreadableCache) as unfit:
@@ -97,16 +96,16 @@ def _plan(project: Project, state: FormulaState) -> Plan:
 
 
 def _check_fit(project: Project, state: FormulaState, seen: SeenParts) -> None:
-    if seen.origins != state.head.seen.of[OHLCV_1D.name].origins:
+    if seen.origins != state.head.seen.bars.origins:
         raise Unfit("bars have changed since")
 
 
 def _other_bars(
-    project: Project, parts: list[Part], seen: SeenParts, bars: pa.Table, names: list[str]
+    project: Project, seen: SeenParts, bars: pa.Table, names: list[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield the months by symbol that have other bars than their dates."""
-    by_symbol = BarsBySymbol(project.lakehouse, parts, seen, project.lakehouse.scratch_folder(""))
-    found = pa.concat_tables([bars.slice(0, 0), *by_symbol.months(parts, names)])
+    by_symbol = BarsBySymbol(project.lakehouse, seen, project.lakehouse.scratch_folder(""))
+    found = pa.concat_tables([bars.slice(0, 0), *by_symbol.months(seen.parts, names)])
     month = _months(bars)
     theirs = _months(found)
     for each in np.unique(np.concatenate([month, theirs])):

@@ -22,7 +22,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
 from ingestion.jobs.ingest.missing_sessions import find_holes
-from ingestion.lakehouse import Lakehouse, Part, list_dates, parts_of, read_current_of
+from ingestion.lakehouse import Lakehouse, Part, days_back, parts_of, read_current_of
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
@@ -134,14 +134,12 @@ def _bars_back(
     """Return the closes of the bars that a formula reads, the newest first."""
     back = formula.look_back
     found = [event]
-    for day in reversed(list_dates(lakehouse, OHLCV_1D)):
-        if day > event.date():
-            continue
+    for _, parts in days_back(lakehouse, OHLCV_1D, event.date()):
         if isinstance(back, timedelta) and found[-1] < event - back:
             break
         if isinstance(back, int) and len(found) > back:
             break
-        closes = _closes(parts_of(lakehouse, OHLCV_1D, day), symbol)
+        closes = _closes(parts, symbol)
         found += sorted((close for close in closes if close < found[-1]), reverse=True)
     return found[: back + 1] if isinstance(back, int) else found
 

@@ -44,7 +44,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.caches import CacheReader, CacheWriter, UnreadableCache, cache_files
 
 FOLDER = "ohlcv_1d_by_symbol"
-_LAYOUT = 1
+_LAYOUT = 2
 _SYMBOLS_AT_ONCE = 512
 """Symbols whose bars of a month are read together."""
 _MANY = 12
@@ -60,19 +60,15 @@ class BarsBySymbol:
 
     Parameters
     ----------
-    parts
-        All parts of bars.
     seen
-        As they are now.
+        All parts of bars, as they are now.
     scratch
         A folder of this run, below the lakehouse's root; made when it is needed.
     """
 
-    def __init__(
-        self, lakehouse: Lakehouse, parts: Sequence[Part], seen: SeenParts, scratch: Path
-    ) -> None:
+    def __init__(self, lakehouse: Lakehouse, seen: SeenParts, scratch: Path) -> None:
         self._lakehouse, self._seen, self._scratch = lakehouse, seen, scratch
-        self._months = {month: list(each) for month, each in groupby(parts, _month)}
+        self._months = {month: list(each) for month, each in groupby(seen.parts, _month)}
         self._over = set(list(self._months)[:-1])
         self._unreadable: set[str] = set()
 

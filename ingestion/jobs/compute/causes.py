@@ -18,9 +18,8 @@ from ingestion.lakehouse import (
     Lakehouse,
     arrow_schema,
     by_date,
-    list_dates,
+    days_back,
     list_parts,
-    parts_of,
     read_current_of,
 )
 
@@ -77,14 +76,13 @@ class StoredBars:
 def cause_at(lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Formula) -> Cause:
     """Return the same of one value; from its bar on back, bars are read until they decide."""
     quiet: list[bool] = []
-    for day in reversed(list_dates(lakehouse, OHLCV_1D)):
+    for _, parts in days_back(lakehouse, OHLCV_1D, bar_close.date()):
         if len(quiet) >= max(_window(formula), _needed(formula)):
             break
-        if day <= bar_close.date() and (parts := parts_of(lakehouse, OHLCV_1D, day)):
-            rows = read_current_of(parts, OHLCV_1D, [symbol], list(_COLUMNS))
-            bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
-            by_close = sorted(bars, reverse=True)
-            quiet += [volume == 0 for close, volume in by_close if close <= bar_close]
+        rows = read_current_of(parts, OHLCV_1D, [symbol], list(_COLUMNS))
+        bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
+        by_close = sorted(bars, reverse=True)
+        quiet += [volume == 0 for close, volume in by_close if close <= bar_close]
     return cause_of(np.array(quiet[::-1], dtype=bool), formula)
 
 

@@ -11,7 +11,7 @@ not know the new bars, and the next run computes them again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -26,13 +26,13 @@ from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas.incremental import Kept, Plan
-from ingestion.lakehouse import CacheFile, Lakehouse, Part, SeenParts, list_parts
+from ingestion.lakehouse import CacheFile, Lakehouse, Part, SeenParts
 from ingestion.lakehouse.caches import CacheReader, CacheWriter
 from ingestion.project import Project
 
 FILE = "formula_state.zip"
 _SAID = (MISSED_BARS, ACCEPTED_HOLES)
-_LAYOUT = 1
+_LAYOUT = 2
 _SYMBOLS_AT_ONCE = 1_024
 """Symbols whose next bars are computed together."""
 _LONGEST_BAR = timedelta(days=7)
@@ -74,35 +74,31 @@ class Seen:
     ----------
     of
         By dataset.
-    bars
-        The parts of bars, oldest first, if they were looked at.
     """
 
-    def __init__(self, of: dict[str, SeenParts], bars: Sequence[Part] = ()) -> None:
-        self.of, self.bars = of, list(bars)
+    def __init__(self, of: dict[str, SeenParts]) -> None:
+        self.of = of
 
     @classmethod
     def look(cls, project: Project, before: Seen | None = None) -> Seen:
-        """Look at them; the footers of those that were seen before are not read."""
+        """Look at them, at first at those that are not as they were seen before."""
         known = before.of if before else {}
-        found, listed = {}, {}
-        for each in (OHLCV_1D, *_SAID, *project.catalog.computed):
-            listed[each] = list_parts(project.lakehouse, each)
-            found[each.name] = SeenParts.look(listed[each], known.get(each.name))
-        return cls(found, listed[OHLCV_1D])
+        return cls(
+            {
+                each.name: SeenParts.look(project.lakehouse, each, known.get(each.name))
+                for each in (OHLCV_1D, *_SAID, *project.catalog.computed)
+            }
+        )
 
-    def with_rows(self, project: Project) -> Seen:
-        """Return the same with the computed rows that are there now."""
-        now = {
-            each.name: SeenParts.look(list_parts(project.lakehouse, each), self.of[each.name])
-            for each in project.catalog.computed
-        }
-        return Seen(self.of | now, self.bars)
+    @property
+    def bars(self) -> SeenParts:
+        """Those of bars."""
+        return self.of[OHLCV_1D.name]
 
-    def new_bars(self, before: Seen) -> list[Part]:
-        """Return the parts of bars with rows that were not seen before."""
-        now, old = self.of[OHLCV_1D.name], before.of[OHLCV_1D.name]
-        return [part for part in self.bars if now.is_new(part, old)]
+    def with_own(self, rows: Mapping[str, Sequence[Part]], run_id: str) -> Seen:
+        """Return the same with the rows that a run has computed, by group."""
+        own = {name: self.of[name].with_own(parts, run_id) for name, parts in rows.items()}
+        return Seen(self.of | own)
 
     def says_more(self, before: Seen) -> bool:
         """Return whether more is said of missing bars and accepted holes."""
@@ -287,7 +283,7 @@ class StateWriter:
         Parameters
         ----------
         seen
-            What was there when bars were read.
+            What was there when bars were read, and the rows of the run.
         first
             The first date of ``attendance``.
         """
@@ -297,7 +293,7 @@ class StateWriter:
             marks=self._plan.marks,
             whole=sorted(self._plan.whole),
             sizes=list(self._sizes),
-            seen=seen.with_rows(project),
+            seen=seen,
             holes=holes,
             first=first,
             calendars=attendance.calendars(),

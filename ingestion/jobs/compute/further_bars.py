@@ -47,7 +47,7 @@ from ingestion.jobs.compute.transpose import (
     spill_by_month,
     spill_by_symbol,
 )
-from ingestion.lakehouse import Part, arrow_schema, current, read_unseen
+from ingestion.lakehouse import Part, SeenParts, arrow_schema, current, read_unseen
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
@@ -82,18 +82,16 @@ def compute_further(
     _check_formulas(plan, head.marks)
     seen = Seen.look(project, head.seen)
     seen.check(head.seen)
-    parts = seen.new_bars(head.seen)
+    parts = seen.bars.new_since(head.seen.bars)
     if not parts and not seen.says_more(head.seen):
         return None
-    everything = seen.bars
+    everything = seen.bars.parts
     if everything[0].date < head.first:
         raise Unfit("there are bars from before its first date", everything[0].date)
 
-    by_symbol = BarsBySymbol(
-        lakehouse, everything, seen.of[OHLCV_1D.name], run.scratch("by_symbol")
-    )
+    by_symbol = BarsBySymbol(lakehouse, seen.bars, run.scratch("by_symbol"))
     symbols = SymbolTable(head.symbols)
-    fresh = _read_unseen(parts, head.seen, symbols)
+    fresh = _read_unseen(parts, head.seen.bars, symbols)
     last = _padded(state.times(), len(symbols.names))
     attendance = state.attendance(everything[-1].date)
     again = _Again(len(symbols.names))
@@ -141,7 +139,8 @@ def compute_further(
             else:
                 writer.add(numbers, kept)
         publication.publish(everything[-1].date, months, names, holes)
-        writer.finish(project, run.id, seen, holes, attendance, head.first)
+        now = seen.with_own(publication.written, run.id)
+        writer.finish(project, run.id, now, holes, attendance, head.first)
     by_symbol.refresh(parts, _MONTHS_AT_ONCE)
     continued = len(np.unique(further["number"].to_numpy()))
     return Done(count, holes, StateUse(continued, int(again.which.sum()), again.reasons))
@@ -155,11 +154,10 @@ def _check_formulas(plan: Plan, marks: dict[str, str]) -> None:
         raise Unfit(f"other formulas: {', '.join(changed) or 'they keep something else'}")
 
 
-def _read_unseen(parts: list[Part], seen: Seen, symbols: SymbolTable) -> pa.Table:
+def _read_unseen(parts: list[Part], seen: SeenParts, symbols: SymbolTable) -> pa.Table:
     """Return the bars that were not seen yet, withdrawn ones too, with numbers."""
     columns = [*BAR_COLUMNS, "created_timestamp"]
-    already = seen.of[OHLCV_1D.name]
-    tables = [read_unseen(part, OHLCV_1D, columns, already) for part in parts]
+    tables = [read_unseen(part, OHLCV_1D, columns, seen) for part in parts]
     nothing = arrow_schema(OHLCV_1D).empty_table().select(columns)
     bars = current(pa.concat_tables([*tables, nothing]))
     return numbered(bars.drop_columns(["created_timestamp"]), symbols)

@@ -292,14 +292,14 @@ def _compute_all(
         Why the computation did not go on from what was kept.
     """
     lakehouse = project.lakehouse
-    everything = _require_bars(lakehouse)
+    seen = Seen.look(project)
+    everything = seen.bars.parts
+    if not everything:
+        raise _no_bars(lakehouse)
     bars = [part for part in everything if part.date <= last]
     # What is kept goes with the rows of all bars.
     keeps = last == date.max or (first <= everything[0].date and last >= everything[-1].date)
-    seen = Seen.look(project)
-    by_symbol = BarsBySymbol(
-        lakehouse, everything, seen.of[OHLCV_1D.name], run.scratch("by_symbol")
-    )
+    by_symbol = BarsBySymbol(lakehouse, seen.bars, run.scratch("by_symbol"))
     attendance, symbols = Attendance(everything[0].date, everything[-1].date), SymbolTable()
     plan = plan_of(computed_formulas(project), SHIPPED)
     with (
@@ -321,6 +321,7 @@ def _compute_all(
                 spill_by_month(computed, first, last, months)
             publication.publish(bars[-1].date, months, names, holes)
             if keeps:
-                writer.finish(project, run.id, seen, holes, attendance, everything[0].date)
+                now = seen.with_own(publication.written, run.id)
+                writer.finish(project, run.id, now, holes, attendance, everything[0].date)
     reasons = {because: len(symbols.names)} if because else {}
     return Done(count, holes, StateUse(recomputed=len(symbols.names), reasons=reasons))

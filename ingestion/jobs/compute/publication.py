@@ -62,6 +62,11 @@ class Publication:
             _Group(project, run, each, changed, reports) for each in project.catalog.computed
         ]
 
+    @property
+    def written(self) -> dict[str, list[Part]]:
+        """The parts that were written so far, by group."""
+        return {group.name: group.parts for group in self.groups}
+
     def publish(self, newest: date, months: Spill, names: Names, holes: OpenHoles) -> None:
         """Write what is not stored yet of the rows of some months.
 
@@ -100,6 +105,7 @@ class _Group:
         self.refused: CheckReport | None = None
         self.parts: list[Part] = []
         self.defined: list[Part] = []
+        self.name = group.name
         self._project, self._run, self._group = project, run, group
         self._changed_formulas, self._reports = changed, reports
         self._began = clock.now()

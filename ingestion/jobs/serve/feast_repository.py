@@ -20,7 +20,7 @@ from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.registered import Registered
-from ingestion.lakehouse import list_parts, read_part
+from ingestion.lakehouse import list_parts, newest_part, read_part
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def require_data(project: Project, views: Iterable[str]) -> None:
         If one of the groups has no part.
     """
     for group in project.catalog.groups:
-        if group.name in views and not list_parts(project.lakehouse, group):
+        if group.name in views and newest_part(project.lakehouse, group) is None:
             raise InputError(f"{project.lakehouse} has no {group.name}: run `tvfeast flow-data`")
 
 

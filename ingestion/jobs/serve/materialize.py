@@ -17,7 +17,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads
-from ingestion.lakehouse import Lakehouse, RunFile, by_date, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, RunFile, by_date, list_parts, newest_part, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -109,7 +109,7 @@ def load(
     groups
         What to load; the others' rows stay as they are.
     """
-    if not any(list_parts(project.lakehouse, group) for group in project.catalog.groups):
+    if not any(newest_part(project.lakehouse, group) for group in project.catalog.groups):
         raise InputError(f"{project.lakehouse} has no features yet: run `tvfeast feature-ingest`")
     groups = project.catalog.groups if groups is None else groups
     store = open_repository(into, apply_if_missing=True)
@@ -142,11 +142,7 @@ def _load(
     from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
 
     since = until - group.ttl
-    window = [
-        part
-        for part in list_parts(project.lakehouse, group, since.date())
-        if part.date <= until.date()
-    ]
+    window = list_parts(project.lakehouse, group, since.date(), until.date())
     names = {part.key: part.date for part in window}
     newest = reading_again(partial(_newest, project.lakehouse, group, since, until))
     view = store.get_feature_view(group.name)

@@ -34,6 +34,8 @@ from ingestion.lakehouse import (
     active_symbols,
     arrow_schema,
     by_date,
+    days_back,
+    list_dates,
     list_parts,
     read_current,
     read_current_of,
@@ -161,7 +163,7 @@ def _holes(
         return open_holes(lakehouse, attendance)
 
     def read() -> OpenHoles:  # a market lacks a session only if its other symbols do
-        parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+        parts = list_parts(lakehouse, OHLCV_1D, first, last)
         attendance = Attendance(parts[0].date, parts[-1].date)
         read_attendance(parts, attendance)
         return open_holes(lakehouse, attendance)
@@ -227,7 +229,7 @@ def _years(lakehouse: Lakehouse, first: date, last: date) -> Iterator[tuple[date
 
     What a year's decisions need of the next one is read twice.
     """
-    years = {part.date.year for part in list_parts(lakehouse, OHLCV_1D, first)}
+    years = {day.year for day in list_dates(lakehouse, OHLCV_1D) if day >= first}
     for year in sorted(year for year in years if year <= last.year):
         yield max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
 
@@ -236,8 +238,9 @@ def _newest_close(
     lakehouse: Lakehouse, first: date, last: date, symbols: Collection[str] | None
 ) -> datetime | None:
     """Return when the newest bar of a range of partition dates closed; None if there is none."""
-    days = {part.date for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last}
-    for day in sorted(days, reverse=True):
+    for day, _ in days_back(lakehouse, OHLCV_1D, last):
+        if day < first:
+            break
         closes = read_bars(
             lakehouse, day, day, symbols, ["symbol", "timestamp", "event_timestamp"]
         )["event_timestamp"]
@@ -279,7 +282,7 @@ def read_bars(
     """
 
     def read() -> pa.Table:
-        parts = [part for part in list_parts(lakehouse, OHLCV_1D, first) if part.date <= last]
+        parts = list_parts(lakehouse, OHLCV_1D, first, last)
         wanted = None if symbols is None else sorted(set(symbols))
         names = pa.array([], pa.string())
         tables = []

@@ -137,9 +137,8 @@ def newest_valid(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> pa.
     """
     since = at - group.ttl
     tables = [_none(group)]
-    for part in list_parts(lakehouse, group, since.date()):
-        if part.date <= at.date():
-            tables.append(_between(read_part(part, group, _columns(group)), since, at))
+    for part in list_parts(lakehouse, group, since.date(), at.date()):
+        tables.append(_between(read_part(part, group, _columns(group)), since, at))
     return newest_of_symbols(pa.concat_tables(tables), (_EVENT, _CREATED))
 
 

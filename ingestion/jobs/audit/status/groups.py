@@ -11,7 +11,7 @@ from ingestion.base.instants import from_micros
 from ingestion.catalog import FeatureGroup, Scanner
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
-from ingestion.lakehouse import Lakehouse, list_dates, parts_of, read_part
+from ingestion.lakehouse import Lakehouse, days_back, read_part
 from ingestion.markets.due import Due
 from ingestion.markets.symbols import exchange_of
 from ingestion.runs.quarantine import quarantined
@@ -167,10 +167,10 @@ def _union(names: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _newest_of_all(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> datetime | None:
     """Return the newest event of a history that ended long ago."""
-    for day in reversed(list_dates(lakehouse, group)):
+    for _, parts in days_back(lakehouse, group, at.date()):
         events = [
             event
-            for part in (parts_of(lakehouse, group, day) if day <= at.date() else ())
+            for part in parts
             for event in to_numpy(read_part(part, group, [group.event])[group.event]).tolist()
         ]
         if events:

@@ -13,7 +13,7 @@ from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import Lakehouse, list_parts, read_part, run_file, run_ids
+from ingestion.lakehouse import Lakehouse, parts_of, read_part, run_file, run_ids
 from ingestion.lakehouse.ledger import LEDGER_FILE, read_ledger
 from ingestion.markets.symbols import exchange_of
 from ingestion.markets.universe import read_universe
@@ -97,9 +97,7 @@ def _rows_of(lakehouse: Lakehouse, group: FeatureGroup, snapshot: Snapshot) -> f
         return frozenset()
     day, second = snapshot.known_at.date(), int(snapshot.known_at.timestamp())
     shown: set[str] = set()
-    for part in list_parts(lakehouse, group, day):
-        if part.date > day:
-            break
+    for part in parts_of(lakehouse, group, day):
         rows = read_part(part, group, ["symbol", "timestamp"])
         of_snapshot = rows.filter(from_numpy(to_numpy(rows["timestamp"]) == second))
         shown |= set(of_snapshot["symbol"].to_pylist())
