@@ -10,6 +10,7 @@ from typing import Any
 
 _SECRET = frozenset({"headers"})
 """Members of a request whose values may be secrets; only their names are written."""
+_PLAIN = (str, int, float, bool)
 
 
 def plain(value: object) -> Any:
@@ -25,6 +26,8 @@ def plain(value: object) -> Any:
     >>> plain({"age": timedelta(minutes=2), "names": ("A", "B")})
     {'age': 120.0, 'names': ['A', 'B']}
     """
+    if value is None or type(value) in _PLAIN:  # as most are
+        return value
     if callable(own := getattr(value, "document", None)) and not isinstance(value, type):
         return plain(own())
     if is_dataclass(value) and not isinstance(value, type):
@@ -42,7 +45,7 @@ def plain(value: object) -> Any:
         return value.total_seconds()
     if isinstance(value, (date, datetime)):
         return value.isoformat()
-    if isinstance(value, (str, int, float, bool, type(None))):
+    if isinstance(value, _PLAIN):
         return value
     rows = getattr(value, "num_rows", None)
     return str(value) if rows is None else rows

@@ -84,7 +84,8 @@ def inspect_part(lakehouse: Lakehouse, dataset: Dataset, part: Part, ledger: Led
     except pa.ArrowInvalid as error:  # an integer that no double equals
         faults.append(f"has a value that the declared type cannot contain: {_line(error)}")
         return Inspection(tuple(faults), bool(entries), provenance=provenance)
-    faults += value_faults(dataset, rows, part.date)
+    faults += value_faults(dataset, rows)
+    faults += date_faults(dataset, rows, part.date)
     faults += _seconds_faults(dataset, rows)
     faults += _order_faults(dataset, rows, provenance)
     return Inspection(tuple(faults), bool(entries), rows, provenance)
@@ -150,10 +151,8 @@ def _origin_faults(provenance: Provenance | None, ledger: Ledger) -> Iterator[st
                 )
 
 
-def value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
-    """Yield how rows of a part break what the catalog says of values, and of its date."""
-    if not rows.num_rows:
-        yield "has no rows"
+def value_faults(dataset: Dataset, rows: pa.Table) -> Iterator[str]:
+    """Yield how rows, of one part or of several, break what the catalog says of values."""
     for column in dataset.columns:
         if column.name not in rows.column_names:
             continue
@@ -165,6 +164,12 @@ def value_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
             infinite = pc.sum(pc.invert(pc.is_finite(values))).as_py()
             if infinite:
                 yield f"has {infinite} NaN or infinite values in {column.name}"
+
+
+def date_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
+    """Yield what is wrong with the dates of a part's rows."""
+    if not rows.num_rows:
+        yield "has no rows"
     events = rows[dataset.event]
     # No cast to seconds: instants before 1970 would be rounded towards it.
     others = pc.sum(pc.not_equal(events.cast(pa.date32()), pa.scalar(day))).as_py()

@@ -30,15 +30,18 @@ def arrow_schema(dataset: Dataset) -> pa.Schema:
 
 def columns_to_read(dataset: Dataset, names: Sequence[str] | None = None) -> list[Column]:
     """Return how some columns of a dataset are read, in the given order; all in the catalog's."""
-    columns = {
-        column.name: Column(
+    wanted = dataset.columns
+    if names is not None:
+        by_name = {column.name: column for column in dataset.columns}
+        wanted = tuple(by_name[name] for name in names)
+    return [
+        Column(
             column.name,
             _ARROW_TYPES[column.dtype],
             required=not (column.nullable or column.retired),
         )
-        for column in dataset.columns
-    }
-    return list(columns.values()) if names is None else [columns[name] for name in names]
+        for column in wanted
+    ]
 
 
 def misfits(dataset: Dataset, stored: pa.Schema, *, ordered: bool = True) -> list[str]:

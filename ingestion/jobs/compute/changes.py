@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.instants import date_of_day
+from ingestion.base.spill import runs
 from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.lakehouse import by_date, read_current, read_current_of
 from ingestion.lakehouse.history import lacking
@@ -48,10 +50,11 @@ class Changes:
     likely: tuple[str, ...] = ()
     """The columns that differ in most of the rows, where any does."""
 
-    def of_date(self, day: date) -> Changes:
-        """Return what is of a date."""
-        days = pc.floor_temporal(self.rows["event_timestamp"], unit="day").cast(pa.date32())
-        return replace(self, rows=self.rows.filter(pc.equal(days, day)))
+    def by_date(self) -> Iterator[tuple[date, Changes]]:
+        """Yield what is of each date; the rows are in the order of their dates."""
+        days = self.rows["event_timestamp"].cast(pa.date32()).cast(pa.int32()).to_numpy()
+        for day, start, end in runs(days):
+            yield date_of_day(day), replace(self, rows=self.rows.slice(start, end - start))
 
     def by_reason(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Divide some of the rows: the new and restated ones, then those for a definition."""

@@ -32,7 +32,9 @@ from ingestion.quality.gate import check_at_door, refuse_unless_accepted, screen
 from ingestion.runs.run import Run
 
 _ROWS_TOGETHER = 5_000
-"""Of several dates that are compared with stored rows at once."""
+"""Of several dates that are compared with stored rows at once, or wait to be written."""
+_PARTS_TOGETHER = 128
+"""That are written together, so that the disk is waited for once."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Publication:
             for group in self.groups:
                 group.publish(newest, of_month, names, holes)
         for group in self.groups:
+            group.append()
+        for group in self.groups:
             if group.refused:
                 refuse_unless_accepted(group.refused, self._run)
 
@@ -110,13 +114,16 @@ class _Group:
         self._changed_formulas, self._reports = changed, reports
         self._began = clock.now()
         self._likely: tuple[str, ...] = ()
+        self._waiting: list[tuple[pa.Table, datetime | None, bool]] = []
+        """Rows of one date that are to be written, when the newest that they may replace was
+        created, and whether they are written for a definition."""
 
     def counts(self) -> GroupRows:
         """Return how many rows it was so far."""
         return GroupRows(self._group.name, self.rows_written, self.rows_unchanged, self.quarantined)
 
     def publish(self, newest: date, of_month: pa.Table, names: Names, holes: OpenHoles) -> None:
-        """Write what is not stored yet of a month's rows.
+        """Write what is not stored yet of a month's rows; a few wait for :meth:`append`.
 
         If the date that will be served is refused, :attr:`refused` says why, and those before it
         are published.
@@ -127,14 +134,17 @@ class _Group:
         changed = {day: each.rows for day, each in found.items()}
         # The newest date, if it is young enough to be served; there is none in history alone.
         served = newest if self._began.date() - newest <= self._group.ttl else None
-        accepted_rows: list[tuple[pa.Table, datetime | None, bool]] = []
+        if served in changed:
+            self.append()  # what the served rows are compared with
         for day, accepted in self._accepted(changed, served, holes):
             self.quarantined += changed[day].num_rows - accepted.num_rows
             restated, defined = found[day].by_reason(accepted)
             for rows in (restated, defined):
                 if rows.num_rows:
-                    accepted_rows.append((rows, found[day].newest, rows is defined))
-        self._append(accepted_rows)
+                    self._waiting.append((rows, found[day].newest, rows is defined))
+        rows_waiting = sum(rows.num_rows for rows, _, _ in self._waiting)
+        if rows_waiting > _ROWS_TOGETHER or len(self._waiting) > _PARTS_TOGETHER:
+            self.append()
 
     def _changes(self, days: dict[date, pa.Table]) -> dict[date, Changes]:
         """Return what is to be written of the rows of some dates."""
@@ -144,19 +154,11 @@ class _Group:
         self._likely = changes.likely
         self.dates += len(days)
         self.rows_unchanged += new.num_rows - changes.rows.num_rows
-        if len(days) == 1:
-            return dict.fromkeys(days, changes)
-        return {day: changes.of_date(day) for day in days}
+        return dict(changes.by_date())
 
-    def _append(self, several: list[tuple[pa.Table, datetime | None, bool]]) -> None:
-        """Write a part for each of several tables: the disk is waited for once.
-
-        Parameters
-        ----------
-        several
-            Rows of one date, when the newest that they may replace was created, and whether they
-            are written for a definition.
-        """
+    def append(self) -> None:
+        """Write a part for each table that waits: the disk is waited for once."""
+        several, self._waiting = self._waiting, []
         if not several:
             return
         now = max(clock.now(), self._began)
