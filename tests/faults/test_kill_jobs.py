@@ -44,24 +44,41 @@ OFTEN = {
 Row = dict[str, object]
 
 
-def killed_runs(world: World, state: State, name: str, run: Callable[[], object]) -> Iterator[None]:
+@dataclass(frozen=True)
+class Whole:
+    """A run that nobody killed, from the state that killed ones begin in too."""
+
+    state: State
+    run: Callable[[], object]
+    touches: int
+    """How often it called what touches the disk."""
+    lasted: float
+
+
+def whole_run(world: World, state: State, run: Callable[[], object]) -> Whole:
+    """Run to the end, and leave the project as that does."""
+    log = world.settings.folder / "touches"
+    world.restore(state)
+    ended = world.call(run, arrange=AtTouch(log)).wait()
+    assert ended.code == 0, ended
+    touches = log.stat().st_size
+    assert touches > 10
+    return Whole(state, run, touches, ended.lasted)
+
+
+def killed_runs(world: World, name: str, whole: Whole) -> Iterator[None]:
     """Kill runs that begin in that state: by turns at an instant, and before a call
     that touches the disk."""
     log = world.settings.folder / "touches"
-    world.restore(state)
-    assert world.call(run, arrange=AtTouch(log)).wait().code == 0
-    touches = log.stat().st_size
-    assert touches > 10
-    world.restore(state)
-    span = world.call(run).wait().lasted
     chance, killed = random.Random(name), 0
-    while killed < sized(3, 200 if name in OFTEN else 50):
-        world.restore(state)
+    while killed < sized(2, 200 if name in OFTEN else 50):
+        world.restore(whole.state)
         if killed % 2:
-            ended = world.call(run, arrange=AtTouch(log, chance.randrange(touches))).wait()
+            at = chance.randrange(whole.touches)
+            ended = world.call(whole.run, arrange=AtTouch(log, at)).wait()
         else:
-            running = world.call(run)
-            running.sleep(chance.uniform(0, span))
+            running = world.call(whole.run)
+            running.sleep(chance.uniform(0, whole.lasted))
             running.kill()
             ended = running.wait()
         assert ended.code in (0, KILLED), ended
@@ -109,12 +126,11 @@ def backfilled(world: World, state: State) -> list[Row]:
 )
 def test_a_killed_job_is_completed_by_its_repetition(world: World, name: str):
     state, command = commands(world)[name]
-    world.restore(state)
-    assert world.call(command).wait().code == 0
+    whole = whole_run(world, state, command)
     undisturbed = content(world.settings)
     if name.startswith("local-features"):
         assert current_rows(world) == backfilled(world, state)
-    for _ in killed_runs(world, state, name, command):
+    for _ in killed_runs(world, name, whole):
         faults = [each.file for each in check_lakehouse(world.settings).faults]
         assert faults in ([], ["_caches/formula_state.zip"] if state is STALE else [])
         ended = world.call(command).wait()
@@ -133,7 +149,7 @@ def test_a_killed_import_is_history_as_a_whole_or_not_at_all(world: World):
     restate = Command("import-bars", world.restated)
     before, after = computed(), computed(restate)
     assert before != after
-    for _ in killed_runs(world, BARS, "import-bars", restate):
+    for _ in killed_runs(world, "import-bars", whole_run(world, BARS, restate)):
         assert check_lakehouse(world.settings).faults == []
         ended = world.run("local-features")
         if ended.code == 0:
@@ -177,21 +193,21 @@ def assert_whole_rows(now: Served, before: Served, after: Served) -> None:
         assert all(row in (old[symbol], new[symbol]) for symbol, row in mine.items())
 
 
-def before_and_after(world: World, load: Callable[[], object]) -> tuple[Served, Served]:
+def before_and_after(world: World, load: Callable[[], object]) -> tuple[Served, Served, Whole]:
     """Return what is served before a run that nobody kills, and after it."""
     world.restore(NEWS)
     before = served(world)
-    assert world.call(load).wait().code == 0
+    whole = whole_run(world, NEWS, load)
     after = served(world)
     for old, new in ((before.technicals, after.technicals), (before.returns, after.returns)):
         assert all(old[symbol] != new[symbol] for symbol in SYMBOLS)
-    return before, after
+    return before, after, whole
 
 
 @pytest.mark.parametrize("name", ["materialize", "rebuild"])
 def test_a_killed_load_serves_whole_rows_and_is_completed_by_materialize(world: World, name: str):
-    before, after = before_and_after(world, Command(name))
-    for _ in killed_runs(world, NEWS, name, Command(name)):
+    before, after, whole = before_and_after(world, Command(name))
+    for _ in killed_runs(world, name, whole):
         assert_whole_rows(served(world), before, after)
         world.done("materialize")
         world.done("verify", "--online")
@@ -201,8 +217,8 @@ def test_a_killed_load_serves_whole_rows_and_is_completed_by_materialize(world: 
 def test_a_killed_stock_materialize_serves_whole_rows_and_is_completed_by_ours(world: World):
     since = WEDNESDAY - timedelta(days=4)
     stock = StockMaterialize(world.settings.feast_repository, since, WEDNESDAY)
-    before, after = before_and_after(world, stock)
-    for _ in killed_runs(world, NEWS, "feast materialize", stock):
+    before, after, whole = before_and_after(world, stock)
+    for _ in killed_runs(world, "feast materialize", whole):
         assert_whole_rows(served(world), before, after)
         world.done("materialize")
         world.done("verify", "--online")

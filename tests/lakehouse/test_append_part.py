@@ -65,6 +65,15 @@ def test_a_part_never_overwrites_a_file_that_appears_under_its_number(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(("rows", "compression"), [(51, "ZSTD"), (50, "UNCOMPRESSED")])
+def test_a_few_rows_are_not_compressed(tmp_path: Path, rows: int, compression: str):
+    symbols = [f"A:{number}" for number in range(rows)]
+    part = append_part(LocalDisk(tmp_path), GROUP, technicals(symbols), "run-7")
+    with pq.ParquetFile(part.path) as file:
+        assert file.metadata.row_group(0).column(0).compression == compression
+        assert sorted(file.read(["symbol"])["symbol"].to_pylist()) == sorted(symbols)
+
+
 def test_the_file_says_which_run_wrote_it_and_which_columns_its_dataset_had(tmp_path: Path):
     part = append_part(LocalDisk(tmp_path), GROUP, technicals(["A:A"]), "run-7")
     metadata = pq.ParquetFile(part.path).schema_arrow.metadata
@@ -78,7 +87,6 @@ def test_the_file_says_which_run_wrote_it_and_which_columns_its_dataset_had(tmp_
     ]
     assert list(told) == [column.name for column in GROUP.columns]
     assert told["created_timestamp"] == "timestamp[us, tz=UTC]"
-    assert pq.ParquetFile(part.path).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
 def test_nothing_is_left_beside_the_part(tmp_path: Path):
