@@ -108,10 +108,7 @@ def write_parquet(rows: pa.Table, path: Path) -> None:
     """
     repeating = [field.name for field in rows.schema if not pa.types.is_floating(field.type)]
     compression = "zstd" if rows.num_rows > _FEW else "none"
-    # In memory first: that Arrow opens a file takes as long as to write a row.
-    content = pa.BufferOutputStream()
-    pq.write_table(rows, content, compression=compression, use_dictionary=repeating)
-    path.write_bytes(content.getvalue())
+    pq.write_table(rows, path, compression=compression, use_dictionary=repeating)
 
 
 def append_rows(
