@@ -38,6 +38,10 @@ test-votes: setup ## Change the rule of every vote in many ways, on 500 symbols;
 	TVFEAST_LONG_VOTES=1 $(BIN)/python -m pytest -s -q tests/quality/test_votes.py \
 		tests/jobs/test_vote_breaks.py $(ARGS)
 
+.PHONY: test-recordings
+test-recordings: setup ## Serve and store further recorded answers: RECORDINGS=FOLDER
+	$(BIN)/python -m pytest -q tests/replay/test_recordings.py $(ARGS)
+
 .PHONY: test-pythons
 test-pythons: ## Run the tests on each supported Python that the path or pyenv has
 	@$(PYTHON) .ci/test_pythons.py $(ARGS)

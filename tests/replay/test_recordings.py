@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,8 @@ from tests.declared import BY_CHOICE, GROUPS
 from tests.jobs.test_chosen_groups import DEFAULT, choose
 
 FOLDER = Path(__file__).resolve().parents[1] / "recordings"
+MORE = os.environ.get("RECORDINGS")
+"""A folder of further ones, to try them too: `make test-recordings`."""
 SCANS = FOLDER / "scans_2026"
 AAPL = "NASDAQ:AAPL"
 SCANNED = [each for each in (*GROUPS, *BY_CHOICE.values()) if each.scanned]
@@ -32,16 +35,29 @@ AT_ONCE = 19
 Rows = Mapping[str, Mapping[str, Any]]
 
 
+FRAMES = {"1m": "|1", "5m": "|5", "15m": "|15", "30m": "|30", "1h": "|60", "4h": "|240"}
+FRAMES |= {"1d": "", "1w": "|1W", "monthly": "|1M"}
+
+
+def rows_in(path: Path) -> Rows:
+    """The rows of a file; of one that has values alone, its name says the symbol and the frame."""
+    exchange, _, rest = path.stem.partition("_")
+    if exchange not in ("nasdaq", "binance"):
+        return read_recording(path)
+    symbol = f"{exchange}:{rest.partition('_')[0]}".upper()
+    suffix = FRAMES.get(path.stem.rpartition("_")[2], "")
+    row = read_recording(path, symbol)[symbol]
+    return {symbol: {f"{name}{suffix}": value for name, value in row.items()}}
+
+
 def recordings() -> dict[str, Rows]:
-    """The recordings by name; those of one frame under the frame's names."""
-    wire = ("aapl_1d_2022.response", "aapl_cmp_2019.response", "watakandai_2026.response")
-    found: dict[str, Rows] = {name: read_recording(FOLDER / f"{name}.json") for name in wire}
-    for path in sorted(SCANS.glob("*.json")):
-        symbol = AAPL if path.name.startswith("nasdaq_aapl") else None
-        found[path.stem] = read_recording(path, symbol)
-    for name, suffix in (("rsi_1h", "|60"), ("rsi_1w", "|1W")):
-        values = found[f"nasdaq_aapl_{name}"][AAPL]
-        found[f"nasdaq_aapl_{name}"] = {AAPL: {f"{each}{suffix}": values[each] for each in values}}
+    """The recordings by name: those that are shipped, and those of the further folder."""
+    shipped = [*FOLDER.glob("*.response.json"), *SCANS.glob("*.json")]
+    found = {path.name.removesuffix(".json"): rows_in(path) for path in shipped}
+    for path in sorted(Path(MORE).rglob("*.json")) if MORE else ():
+        is_answer = not path.name.endswith(("columns.json", "request.json"))
+        if is_answer and not path.parts[-2].startswith(("vocab", "metainfo")):
+            found[str(path.relative_to(str(MORE)))] = rows_in(path)
     return found
 
 
