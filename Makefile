@@ -38,6 +38,11 @@ test-votes: setup ## Change the rule of every vote in many ways, on 500 symbols;
 	TVFEAST_LONG_VOTES=1 $(BIN)/python -m pytest -s -q tests/quality/test_votes.py \
 		tests/jobs/test_vote_breaks.py $(ARGS)
 
+.PHONY: test-membership
+test-membership: setup ## Try who is in a universe over five years of 500 symbols, not one
+	TVFEAST_MEMBERSHIP_YEARS=5 $(BIN)/python -m pytest -q \
+		tests/universes/test_membership_oracle.py $(ARGS)
+
 .PHONY: test-recordings
 test-recordings: setup ## Serve and store further recorded answers: RECORDINGS=FOLDER
 	$(BIN)/python -m pytest -q tests/replay/test_recordings.py $(ARGS)

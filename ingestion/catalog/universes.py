@@ -22,7 +22,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,8 @@ class Universe:
     max_age: timedelta = timedelta(days=7)
     """How long what was found counts as known."""
     meaning: str = ""
+    place: str = field(default="", compare=False)
+    """The file that declares it, and the line of what is asked."""
 
     @property
     def summary(self) -> str:
@@ -225,7 +227,7 @@ class _File:
             )
         source = getattr(self, f"_{ways[0]}")(self._document[ways[0]])
         meaning = self._text_of(self._document, "meaning") if "meaning" in self._document else ""
-        return Universe(name, source, self._max_age(), meaning)
+        return Universe(name, source, self._max_age(), meaning, self._place(ways[0]))
 
     def _symbols(self, value: Any) -> Path:
         if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -344,8 +346,12 @@ class _File:
         if line is None and word is not None:
             line = self._line_of(word)
         text = " ".join(text.split())
-        at = f", line {line}" if line is not None else ""
-        return CatalogError(f"{self._path}{at}: {text}")
+        return CatalogError(f"{self._place(line)}: {text}")
+
+    def _place(self, at: str | int | None) -> str:
+        """Return the path with a line: that of a word, or its number."""
+        line = self._line_of(at) if isinstance(at, str) else at
+        return str(self._path) if line is None else f"{self._path}, line {line}"
 
     def _line_of(self, word: str) -> int | None:
         """Return the first line that has a word: the parser does not say where it found it."""

@@ -55,15 +55,20 @@ def universe_group() -> None:
     is_flag=True,
     help="Symbols that the file does not name never were members; else they stay as they are.",
 )
+@click.option(
+    "--new",
+    is_flag=True,
+    help="The name is of another universe, though it is near to a known one's.",
+)
 @json_option
-def import_command(as_json: bool, file: Path, name: str, replace: bool) -> None:
+def import_command(as_json: bool, file: Path, name: str, replace: bool, new: bool) -> None:
     """Load dated membership: symbol, from, to and, if it is known, announced.
 
     Exit 3 if lines were refused.
     """
     from ingestion.jobs.ingest.import_universe import ImportUniverseRequest, import_universe
 
-    request = ImportUniverseRequest(file, name, replace)
+    request = ImportUniverseRequest(file, name, replace, new)
     result = import_universe(this_project(), request)
     show(as_json, result, import_text)
     if result.refused:
@@ -85,7 +90,10 @@ def import_text(result: ImportUniverseResult) -> str:
         (len(result.refused), "refused"),
     )
     told = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing"
-    lines = [f"{result.universe}: {result.spans:,} spans of {result.symbols:,} symbols: {told}"]
+    new = ", a new universe" if result.is_new else ""
+    lines = [
+        f"{result.universe}{new}: {result.spans:,} spans of {result.symbols:,} symbols: {told}"
+    ]
     if result.moved:
         lines.append(f"{result.moved:,} dates have no session: the next one counts")
     if result.unknown_hours:

@@ -152,6 +152,20 @@ def test_a_universe_that_was_only_imported_is_to_be_declared_before_a_run(
     assert scanner.requests == []
 
 
+def test_a_symbolset_that_the_scanner_does_not_list_is_named_with_its_line(
+    declared: Project, scanner: ReplayScanner
+):
+    path = declared.feast_repository / "universes" / "odd.toml"
+    path.write_text('meaning = "an index"\nmax_age = "3d"\nsymbolset = "SYML:SP;SPY"\n')
+    for members in (None, {}):  # a set that the scanner rejects, and one that is empty
+        scanner.panel.symbolsets.pop("SYML:SP;SPY", None)
+        if members is not None:
+            scanner.panel.symbolsets["SYML:SP;SPY"] = members
+        result = CliRunner().invoke(cli, ["feature-ingest", "--universe", "odd"])
+        assert getattr(result.exception, "exit_code", None) in (2, 4)
+        assert f"{path}, line 3 asks for the symbols of SYML:SP;SPY" in str(result.exception)
+
+
 def test_entries_of_a_file_that_are_no_symbols_are_named(declared: Project, scanner: ReplayScanner):
     folder = declared.feast_repository / "universes"
     (folder / "mine.toml").write_text('symbols = "mine.json"\n')

@@ -248,6 +248,20 @@ def test_a_name_that_no_universe_can_have_is_refused(load, name: str):
         load(GOOD, name)
 
 
+def test_a_misspelt_name_is_refused_with_the_nearest_and_a_new_one_is_told(load):
+    assert load(GOOD).is_new
+    assert not load(GOOD).is_new
+    for name in ("sp50", "sp5000", "s_p500", "us_larg"):
+        with pytest.raises(InputError, match=r"did you mean (sp500|us_large)\?\); .* add --new"):
+            load(GOOD, name)
+    with pytest.raises(InputError, match=r"cannot be a universe's name.*did you mean sp500\?"):
+        load(GOOD, "SP500")
+    assert load(GOOD, "sp400").is_new  # digits tell indices apart
+    assert load(GOOD, "nasdaq").is_new
+    assert load(GOOD, "sp50", new=True).is_new
+    assert not load(GOOD, "us_large").is_new  # a file declares it
+
+
 def test_the_same_file_again_adds_nothing(settings: Project, load):
     load(GOOD)
     before = read_members(settings.lakehouse, "sp500")

@@ -227,7 +227,7 @@ def test_an_answer_without_symbols_is_a_fault_not_an_empty_universe(
 @pytest.mark.parametrize(
     ("listing", "said"),
     [
-        (Listing(symbolset="SYML:NO;SUCH"), "Unknown symbolset"),
+        (Listing(symbolset="SYML:NO;SUCH"), r"Unknown symbolset.*mine\.toml asks for .*SYML:NO;SU"),
         (Listing(market="uk"), 'has no market "uk"'),
         (Listing(market="america", sort_by="gone"), r'column "gone".*universes/mine\.toml'),
     ],

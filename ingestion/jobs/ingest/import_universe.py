@@ -7,6 +7,7 @@ row that ends where it begins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
+from ingestion.base.wording import did_you_mean
 from ingestion.catalog import UNIVERSE_MEMBERS
 from ingestion.catalog.universes import is_universe_name
 from ingestion.lakehouse import (
@@ -27,6 +29,7 @@ from ingestion.lakehouse import (
     append_rows,
     created_after,
     read_members,
+    recorded_universes,
 )
 from ingestion.markets.dated_membership import DatedMembership, read_dated_membership
 from ingestion.project import Project
@@ -43,6 +46,8 @@ class ImportUniverseRequest:
     name: str
     replace: bool = False
     """Whether symbols that the file does not name never were members."""
+    new: bool = False
+    """Whether it is no misspelt name, though it is near to a known universe's."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class ImportUniverseResult:
     SHOWN: ClassVar = ("refused_count",)
 
     universe: str
+    is_new: bool
+    """Whether nothing of it was recorded before, and no file declares it."""
     symbols: int
     """Symbols with a span that can be used."""
     spans: int
@@ -88,14 +95,12 @@ def import_universe(project: Project, request: ImportUniverseRequest) -> ImportU
     Raises
     ------
     InputError
-        If the file cannot be read or lacks a column, or the name cannot be a universe's.
+        If the file cannot be read or lacks a column, or the name cannot be a universe's, or is like
+        a misspelt one.
     LakehouseLocked
         If another run is writing.
     """
-    if not is_universe_name(request.name):
-        raise InputError(
-            f"{request.name!r} cannot be a universe's name: use a-z, 0-9 and _, and no market's"
-        )
+    is_new = _check_name(project, request)
     told = read_dated_membership(request.file)
     with Run.open(project, "universe import", request, file=RECEIPT_FILE) as run:
         rows = read_members(project.lakehouse, request.name)
@@ -119,6 +124,7 @@ def import_universe(project: Project, request: ImportUniverseRequest) -> ImportU
         )
         result = ImportUniverseResult(
             universe=request.name,
+            is_new=is_new,
             symbols=len({span.symbol for span in told.spans}),
             spans=len(told.spans),
             written=len(changed) - restated - len(gone),
@@ -135,6 +141,30 @@ def import_universe(project: Project, request: ImportUniverseRequest) -> ImportU
         )
         run.tell(**{name: value for name, value in plain(result).items() if name != "receipt"})
     return result
+
+
+def _check_name(project: Project, request: ImportUniverseRequest) -> bool:
+    """Return whether no universe of the request's name is known.
+
+    Names that differ by digits, as sp400 and sp500 do, are of different universes.
+    """
+    name = request.name
+    known = {each.name for each in project.catalog.universes}
+    known.update(recorded_universes(project.lakehouse))
+    near = did_you_mean(name, sorted(each for each in known if _shape(each) != _shape(name)))
+    if not is_universe_name(name):
+        raise InputError(
+            f"{name!r} cannot be a universe's name: use a-z, 0-9 and _, and no market's{near}"
+        )
+    if near and name not in known and not request.new:
+        raise InputError(
+            f"there is no universe {name!r} yet{near}; if it is to be another one, add --new"
+        )
+    return name not in known
+
+
+def _shape(name: str) -> str:
+    return re.sub(r"\d", "0", name)
 
 
 Key = tuple[str, datetime]

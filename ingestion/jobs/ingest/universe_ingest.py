@@ -124,7 +124,7 @@ def universe_ingest(
         last = before.last_answer(datetime.max.replace(tzinfo=UTC))
         earlier = before.listed_at(last) if last is not None else []
         found = sorted(listed.symbols)
-        short = _short(universe, listed) if refusal is None else str(refusal)
+        short = _short(project, universe, listed) if refusal is None else str(refusal)
         members, of = (found, known_at)
         if short is not None:
             before = Membership.of(read_members(project.lakehouse, universe.name))
@@ -172,24 +172,38 @@ def _listed(
         with ScannerClient(project.scanner_url, options, project.session_id) as client:
             return client.list_symbols(universe.source), source, None
     except ScannerRefused as error:
-        file = project.feast_repository / "universes" / f"{universe.name}.toml"
         if isinstance(error, UnknownColumn):
-            error = UnknownColumn(error.column, str(file))
+            error = UnknownColumn(error.column, _place(project, universe))
+        else:
+            error = ScannerRefused(f"{error}; {_asked(project, universe)}")
         return Listed((), (), 0, None, (), ()), source, error
 
 
-def _short(universe: Universe, listed: Listed) -> str | None:
+def _short(project: Project, universe: Universe, listed: Listed) -> str | None:
     """Return why an answer is not complete; None if it is."""
     if listed.is_complete or isinstance(universe.source, Path):
         return None
     why = f" ({listed.lost_pages[0]})" if listed.lost_pages else ""
     found = len(listed.symbols) + len(listed.unusable)
     if not listed.symbols:
-        return f"the universe {universe.name} is not recorded: the scanner lists no symbol{why}"
+        return (
+            f"the universe {universe.name} is not recorded: the scanner lists no symbol{why}; "
+            f"{_asked(project, universe)}"
+        )
     return (
         f"the universe {universe.name} is not recorded: its answer is not complete, {found:,} rows "
         f"of {listed.wanted:,}{why}, so nobody can say who has left"
     )
+
+
+def _asked(project: Project, universe: Universe) -> str:
+    """Return what was asked for, and by which file and line."""
+    return f"{_place(project, universe)} asks for {universe.summary}"
+
+
+def _place(project: Project, universe: Universe) -> str:
+    file = project.feast_repository / "universes" / f"{universe.name}.toml"
+    return universe.place or str(file)
 
 
 def _nothing_known(result: UniverseIngestResult) -> TvfeastError:
