@@ -101,6 +101,7 @@ class Table:
     numbers: frozenset[int] = frozenset()
     """Columns of numbers, which are written to the right."""
     command: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,13 @@ class Note:
 
 @dataclass(frozen=True)
 class Small:
-    """Small plots that stand beside each other, under one heading."""
+    """Small plots that stand beside each other, under one heading and with one legend."""
 
     title: str
     plots: Sequence[Plot]
     note: str = ""
+    is_wide: bool = False
+    """Whether they are half as wide as the page, and not a quarter."""
 
 
 @dataclass(frozen=True)

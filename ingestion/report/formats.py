@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from math import floor, log10
 
 NONE = "–"
 """What stands where there is no value."""
@@ -54,13 +56,35 @@ def figure(value: float | None) -> str:
     Examples
     --------
     >>> figure(0.012345), figure(1234.5), figure(-3.0), figure(None)
-    ('0.0123', '1,234', '-3', '–')
+    ('0.0123', '1,234', '−3', '–')
     """
     if value is None or value != value:
         return NONE
-    if abs(value) >= 1000:
-        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
-    return f"{value:.3g}"
+    if 1000 <= abs(value) < 1e9:
+        return _minus(f"{value:,.0f}")
+    return _minus(f"{value:.3g}")
+
+
+def column(values: Sequence[float | None], *, signed: bool = False) -> list[str]:
+    """Return the numbers of one column with the same decimals: three digits of the largest one.
+
+    Examples
+    --------
+    >>> column([0.4, 0.558, None]), column([59, 62.71, -7]), column([0.2, -0.1], signed=True)
+    (['0.400', '0.558', '–'], ['59.0', '62.7', '−7.0'], ['+0.200', '−0.100'])
+    """
+    there = [abs(value) for value in values if value is not None and value == value]
+    largest = max(there, default=0.0)
+    decimals = 0 if not largest else min(6, max(0, 2 - floor(log10(largest))))
+    sign = "+" if signed else ""
+    return [
+        NONE if value is None or value != value else _minus(f"{value:{sign},.{decimals}f}")
+        for value in values
+    ]
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−") if "e" not in text else text
 
 
 def age(duration: timedelta | None) -> str:
@@ -68,15 +92,15 @@ def age(duration: timedelta | None) -> str:
 
     Examples
     --------
-    >>> age(timedelta(hours=1, minutes=5)), age(timedelta(days=3, hours=17)), age(timedelta(0))
-    ('1 h 05 min', '3 d 17 h', '0 min')
+    >>> age(timedelta(hours=1, minutes=5)), age(timedelta(days=3, hours=17)), age(timedelta(days=4))
+    ('1 h 05 min', '3 d 17 h', '4 d')
     """
     if duration is None:
         return NONE
     minutes = int(abs(duration).total_seconds() // 60)
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:
-        return f"{days} d {hours:02} h"
+        return f"{days} d {hours:02} h" if hours else f"{days} d"
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 

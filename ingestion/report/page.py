@@ -193,7 +193,7 @@ def _verdict(verdict: Verdict) -> str:
 
 def _tile(tile: Tile) -> str:
     note = f'<dd class="note">{_prose(tile.note)}</dd>' if tile.note else ""
-    command = f'<dd class="note"><code>{escape(tile.command)}</code></dd>' if tile.command else ""
+    command = f'<dd class="says"><code>{escape(tile.command)}</code></dd>' if tile.command else ""
     return (
         f'<div class="tile"><dt>{escape(tile.label)}</dt>'
         f'<dd class="value">{_badge(tile.mark, tile.value)}</dd>{note}{command}</div>'
@@ -217,11 +217,13 @@ def _block(block: Table | Plot | Note | Small) -> str:
         return _plot(block)
     if isinstance(block, Note):
         return f'<p class="remark">{_badge(block.mark, block.text)}</p>'
-    figures = "".join(map(_plot, block.plots))
+    figures = "".join(_plot(plot, has_legend=False) for plot in block.plots)
     note = f"<p>{_prose(block.note)}</p>" if block.note else ""
+    legend = _legend(block.plots[0]) if block.plots else ""
+    size = "multiples two" if block.is_wide else "multiples"
     return (
-        f'<div class="multiples-head"><h3>{escape(block.title)}</h3>{note}</div>'
-        f'<div class="multiples">{figures}</div>'
+        f'<div class="multiples-head"><h3>{escape(block.title)}</h3>{note}{legend}</div>'
+        f'<div class="{size}">{figures}</div>'
     )
 
 
@@ -245,9 +247,10 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     label = escape(table.caption)
+    note = f'<span class="note">{_prose(table.note)}</span>' if table.note else ""
     return (
         f'<div class="table" role="region" aria-label="{label}" tabindex="0"><table>'
-        f"<caption>{_prose(table.caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<caption>{_prose(table.caption)}{note}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>{_command(table.command)}"
     )
 
@@ -259,15 +262,19 @@ def _cell(cell: str | Cell) -> str:
     return f'<span title="{escape(cell.title)}">{text}</span>' if cell.title else text
 
 
-def _plot(plot: Plot) -> str:
-    level = "h4" if plot.is_small else "h3"
+def _legend(plot: Plot) -> str:
     names = zip(plot.palette, plot.names, strict=False)
     legend = "".join(
         f'<li><span class="swatch" style="background:var(--{colour})"></span>{escape(name)}</li>'
         for colour, name in names
     )
     colours = f'<p class="colour">{escape(str(plot.colour))}</p>' if plot.colour else ""
-    legend = f'<div class="legend">{colours}<ul>{legend}</ul></div>' if legend else ""
+    return f'<div class="legend">{colours}<ul>{legend}</ul></div>' if legend else ""
+
+
+def _plot(plot: Plot, *, has_legend: bool = True) -> str:
+    level = "h4" if plot.is_small else "h3"
+    legend = _legend(plot) if has_legend else ""
     note = f'<p class="note">{_prose(plot.note)}</p>' if plot.note else ""
     size = "small" if plot.is_small else "wide"
     return f"""<figure class="plot {size}" id="plot-{plot.key}" data-key="{plot.key}">

@@ -225,12 +225,13 @@ def _table(receipt: dict[str, Any]) -> Table:
     ]
     head = ("column", "bars", "median error", "largest error", "same sign", "rank correlation",
             "beyond", "causes")  # fmt: skip
-    caption = (
-        f"The last comparison: {receipt['compared']:,} bars of snapshots from {receipt['first']} "
-        f"to {receipt['last']}, made at {instant(datetime.fromisoformat(receipt['started']))}; "
-        "errors in the column’s unit"
+    note = (
+        f"{receipt['compared']:,} bars of snapshots from {receipt['first']} to {receipt['last']}, "
+        f"made at {instant(datetime.fromisoformat(receipt['started']))}; errors are in the "
+        "column’s unit."
     )
-    return Table(caption, head, rows, frozenset(range(1, 7)), "tvfeast parity")
+    caption = "The last comparison"
+    return Table(caption, head, rows, frozenset(range(1, 7)), "tvfeast parity", note)
 
 
 def _votes(receipt: dict[str, Any]) -> Iterator[Table | Plot | Note]:

@@ -13,7 +13,7 @@ from ingestion.catalog import FeatureGroup
 from ingestion.jobs.report.stored_rows import StoredRows
 from ingestion.markets.hours import ClosingRule, hours_of_exchange
 from ingestion.markets.sessions import sessions_between
-from ingestion.report.contents import Axis, Kind, Note, Plot, Section
+from ingestion.report.contents import Axis, Kind, Plot, Section, Small
 from ingestion.report.formats import counted, share
 
 _GONE_AFTER = timedelta(days=30)
@@ -70,7 +70,11 @@ def completeness(found: StoredRows, at: datetime) -> Completeness:
     last[last >= newest - _GONE_AFTER.days] = at.date().toordinal()
     exchanges = sorted(set(found.names.exchanges))
     of_symbol = np.array([exchanges.index(each) for each in found.names.exchanges])
-    open_on = _dates_of_sessions(exchanges, days[0].day, at, found.dataset)
+    seen_on: dict[str, set[date]] = defaultdict(set)
+    for each in days:
+        for number in np.unique(of_symbol[each.symbols]).tolist():
+            seen_on[exchanges[number]].add(each.day)
+    open_on = _dates_of_sessions(exchanges, days[0].day, at, found.dataset, seen_on)
     present = {each.day: each.symbols for each in days}
     cells = []
     for day in sorted({*present, *(day for days in open_on.values() for day in days)}):
@@ -85,11 +89,17 @@ def completeness(found: StoredRows, at: datetime) -> Completeness:
 
 
 def _dates_of_sessions(
-    exchanges: Sequence[str], first: date, at: datetime, dataset: object
+    exchanges: Sequence[str],
+    first: date,
+    at: datetime,
+    dataset: object,
+    open_days: Mapping[str, set[date]],
 ) -> dict[str, set[date]]:
     """Return by market the UTC dates on which a row is expected: those of its sessions' closes."""
     closes = {
-        exchange: {
+        exchange: open_days.get(exchange, set())  # nothing says when it is open
+        if hours_of_exchange(exchange).rule is ClosingRule.DAY_AFTER_OPEN
+        else {
             datetime.fromtimestamp(session.closes, UTC).date()
             for session in sessions_between(exchange, first - timedelta(days=1), at.date())
             if session.closes <= at.timestamp()
@@ -142,50 +152,66 @@ def _totals(found: Completeness) -> list[tuple[date, int, int]]:
     ]
 
 
-def _plots(found: Mapping[str, Completeness]) -> Iterator[Plot | Note]:
-    for name, each in found.items():
-        if not each.cells:
-            continue
-        by_day = each.by_day()
-        totals = {day: (expected, there) for day, expected, there in _totals(each)}
-        yield Plot(
-            key=f"calendar-{name}",
-            title=f"{name}: symbols with a row, by day",
-            kind=Kind.CALENDAR,
-            x=Axis("week", "UTC dates"),
-            y=Axis("day", "of the week"),
-            columns={
-                "date": list(totals),
-                "value": [there / expected for expected, there in totals.values()],
-                "note": [
-                    f"{there:,} of {expected:,} symbols{lacking(by_day[day])}"
-                    for day, (expected, there) in totals.items()
-                ],
-            },
-            colour=Axis("symbols with a row", "% of those expected"),
-            steps=_STEPS,
-            palette=_PALETTE,
-            names=_NAMES,
+def _plots(found: Mapping[str, Completeness]) -> Iterator[Small]:
+    there = {name: each for name, each in found.items() if each.cells}
+    if there:
+        yield Small(
+            "Calendars",
+            [_calendar(name, each) for name, each in there.items()],
+            "One square for each day on which a market had a session.",
+            is_wide=True,
         )
-    for name, each in found.items():
-        days = sorted({cell.day for cell in each.cells})[-_MARKET_DATES:]
-        cells = [cell for cell in each.cells if days and cell.day >= days[0]]
-        if not cells:
-            continue
-        yield Plot(
-            key=f"markets-{name}",
-            title=f"{name}: symbols with a row, by market",
-            kind=Kind.MATRIX,
-            x=Axis("session's close", "UTC date"),
-            y=Axis("market", "TradingView code"),
-            columns={
-                "x": [cell.day for cell in cells],
-                "y": [cell.market for cell in cells],
-                "value": [cell.there / cell.expected for cell in cells],
-                "note": [f"{cell.there:,} of {cell.expected:,} symbols" for cell in cells],
-            },
-            colour=Axis("symbols with a row", "% of those expected"),
-            steps=_STEPS,
-            palette=_PALETTE,
-            names=_NAMES,
+        yield Small(
+            "By market",
+            [_markets(name, each) for name, each in there.items()],
+            f"The last {_MARKET_DATES} dates; a market without a session on a date is left grey.",
+            is_wide=True,
         )
+
+
+def _calendar(name: str, found: Completeness) -> Plot:
+    by_day = found.by_day()
+    totals = {day: (expected, there) for day, expected, there in _totals(found)}
+    return Plot(
+        key=f"calendar-{name}",
+        title=name,
+        kind=Kind.CALENDAR,
+        x=Axis("week", "UTC dates"),
+        y=Axis("day", "of the week"),
+        columns={
+            "date": list(totals),
+            "value": [there / expected for expected, there in totals.values()],
+            "note": [
+                f"{there:,} of {expected:,} symbols{lacking(by_day[day])}"
+                for day, (expected, there) in totals.items()
+            ],
+        },
+        colour=Axis("symbols with a row", "% of those expected"),
+        steps=_STEPS,
+        palette=_PALETTE,
+        names=_NAMES,
+        is_small=True,
+    )
+
+
+def _markets(name: str, found: Completeness) -> Plot:
+    days = sorted({cell.day for cell in found.cells})[-_MARKET_DATES:]
+    cells = [cell for cell in found.cells if cell.day >= days[0]]
+    return Plot(
+        key=f"markets-{name}",
+        title=name,
+        kind=Kind.MATRIX,
+        x=Axis("session’s close", "UTC date"),
+        y=Axis("market", "TradingView code"),
+        columns={
+            "x": [cell.day for cell in cells],
+            "y": [cell.market for cell in cells],
+            "value": [cell.there / cell.expected for cell in cells],
+            "note": [f"{cell.there:,} of {cell.expected:,} symbols" for cell in cells],
+        },
+        colour=Axis("symbols with a row", "% of those expected"),
+        steps=_STEPS,
+        palette=_PALETTE,
+        names=_NAMES,
+        is_small=True,
+    )

@@ -36,8 +36,11 @@ def feed_lag_section(found: Mapping[str, StoredRows]) -> Section:
     exchanges = sorted({exchange for exchange, _ in lags})
     worst = max(medians, key=lambda key: medians[key])
     lead = (
-        f"Half of the rows of {worst[0]} between {worst[1]:02}:00 and {worst[1]:02}:59 UTC were "
-        f"{figure(medians[worst])} min behind or more; that is the longest of "
+        f"No lag: in each of {counted(len(exchanges), 'market')}, the bars of half of the rows and "
+        "more had ticked to the end."
+        if not medians[worst]
+        else f"Half of the rows of {worst[0]} between {worst[1]:02}:00 and {worst[1]:02}:59 UTC "
+        f"were {figure(medians[worst])} min behind or more; that is the longest of "
         f"{counted(len(exchanges), 'market')}."
     )
     cells = sorted(lags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from ingestion.base.errors import InputError, TvfeastError
 from ingestion.catalog import FeatureGroup
@@ -11,7 +12,7 @@ from ingestion.lakehouse import list_dates
 from ingestion.project import Project
 from ingestion.quality.history import newest_rows
 from ingestion.report.contents import Cell, Mark, Note, Row, Section, Table
-from ingestion.report.formats import counted, figure, instant
+from ingestion.report.formats import column, counted, instant
 
 _TOP = 20
 
@@ -26,19 +27,28 @@ def ranking_section(project: Project, at: datetime) -> Section:
     group = project.catalog.group(now.group)
     before_at, before = _before(project, group, now, at)
     places = {name: place for place, name in enumerate(before, start=1)}
-    rows: list[Row] = []
-    for place, each in enumerate(now.rows[:_TOP], start=1):
-        former = places.get(each.symbol)
-        rows.append([
-            Cell(each.symbol, is_code=True), str(place), _moved(place, former),
-            *(_shown(each.features.get(name)) for name in now.shown),
-            *( [figure(each.features[now.by] - before[each.symbol])]
-               if each.symbol in before and isinstance(each.features.get(now.by), float)
-               else ["–"] ),
-            str(each.bar_state), instant(each.known_at),
-        ])  # fmt: skip
-    head = ("symbol", "place", "moved", *now.shown, f"change of {now.by}", "bar", "known at")
     first = now.rows[:_TOP]
+    columns = [_column([each.features.get(name) for each in first]) for name in now.shown]
+    changes = column(
+        [_change(each.features.get(now.by), before.get(each.symbol)) for each in first], signed=True
+    )
+    rows: list[Row] = [
+        [
+            Cell(
+                each.symbol,
+                is_code=True,
+                title=f"tvfeast explain {each.symbol} {now.group}:{now.by}",
+            ),
+            str(number + 1),
+            _moved(number + 1, places.get(each.symbol)),
+            *(of_column[number] for of_column in columns),
+            changes[number],
+            str(each.bar_state),
+            instant(each.known_at),
+        ]
+        for number, each in enumerate(first)
+    ]
+    head = ("symbol", "place", "moved", *now.shown, f"change of {now.by}", "bar", "known at")
     new = [each.symbol for each in first if places.get(each.symbol, _TOP + 1) > _TOP]
     gone = [name for name in list(before)[:_TOP] if name not in {each.symbol for each in first}]
     since = f"since {instant(before_at)}" if before_at else "; there is no snapshot before it"
@@ -87,10 +97,14 @@ def _before(
     return when, {name: -value for value, name in ranked}
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return figure(value)
-    return "–" if value is None else str(value)
+def _column(values: list[Any]) -> list[str]:
+    if all(isinstance(value, (float, int)) or value is None for value in values):
+        return column(values)
+    return ["–" if value is None else str(value) for value in values]
+
+
+def _change(now: Any, before: float | None) -> float | None:
+    return now - before if isinstance(now, float) and before is not None else None
 
 
 def _moved(place: int, former: int | None) -> str:

@@ -72,13 +72,14 @@
       const spaced = [];
       for (const week of months) {
         const x = weeks.indexOf(week) * side;
-        if (!spaced.length || x - spaced[spaced.length - 1].x >= 42) spaced.push({ week, x });
+        const fits = x + 38 <= side * weeks.length || !spaced.length;
+        if (fits && (!spaced.length || x - spaced[spaced.length - 1].x >= 46)) spaced.push({ week, x });
       }
       const names = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
       const full = left + side * weeks.length + 40;
       return {
-        width: Math.min(width, Math.max(full, 140)), height: 7 * side + 52,
-        marginLeft: left, marginTop: 4, marginBottom: 44,
+        width: Math.min(width, Math.max(full, 140)), height: 7 * side + 28,
+        marginLeft: left, marginTop: 4, marginBottom: 22,
         marginRight: Math.max(8, Math.min(width, Math.max(full, 140)) - left - side * weeks.length),
         x: { type: "band", domain: weeks, padding: 0, label: null },
         y: { type: "band", domain: d3.range(7), padding: 0, label: null },
@@ -87,7 +88,7 @@
           Plot.axisX(spaced.map((each) => each.week), { tickSize: 0, textAnchor: "start",
             dx: -side / 2, tickFormat: (week) => d3.utcFormat("%b %y")(new Date(week)), label: null,
             color: grey }),
-          Plot.axisY(side >= 9 ? [0, 1, 2, 3, 4, 5, 6] : [0, 2, 4], { tickSize: 0,
+          Plot.axisY(side >= 9 ? [0, 1, 2, 3, 4, 5, 6] : [0, 3, 6], { tickSize: 0,
             tickFormat: (i) => names[i], label: null, color: grey }),
           Plot.cell(cells, { x: "week", y: "weekday", fill: "value", inset: side > 8 ? 1 : 0.5,
             rx: 2, title: (row) => `${row.date}: ${row.note}` }),
@@ -104,8 +105,8 @@
       const wide = Math.min(width, left + side * domain.length + 30);
       const ticks = thinned(domain, side * domain.length, asDates ? 46 : 24);
       return {
-        width: Math.max(wide, Math.min(width, left + 90)), height: ys.length * 20 + 48,
-        marginLeft: left, marginTop: 4, marginBottom: 44,
+        width: Math.max(wide, Math.min(width, left + 90)), height: ys.length * 20 + 28,
+        marginLeft: left, marginTop: 4, marginBottom: 24,
         marginRight: Math.max(14, Math.max(wide, Math.min(width, left + 90)) - left - side * domain.length),
         x: { type: "band", domain, padding: 0, label: null },
         y: { type: "band", domain: ys, padding: 0, label: null }, color: scale(plot),
@@ -114,20 +115,22 @@
             tickFormat: asDates ? (at) => d3.utcFormat("%-d %b")(new Date(at)) : String }),
           Plot.axisY({ tickSize: 0, label: null, color: colour("ink"),
             tickFormat: (name) => clip(name, left - 10) }),
+          Plot.cell(d3.cross(domain, ys), { x: (each) => each[0], y: (each) => each[1],
+            fill: colour("raised"), inset: 0.75, rx: 2, ariaLabel: "rule of empty cells" }),
           Plot.cell(data, { x: "x", y: "y", fill: "value", inset: 0.75, rx: 2,
             title: (row) => `${row.y}, ${row.x}: ${row.note}` }),
         ],
       };
     },
     bands(plot, data, width) {
-      const left = 50, right = 14;
+      const left = 50, right = 24;
       const of = data.map((row) => ({ ...row, at: day(row.date) }));
       const title = (row) => `${row.date}: median ${number(row.p50)}, half between ` +
         `${number(row.p25)} and ${number(row.p75)}, nine in ten between ${number(row.p5)} and ${number(row.p95)}`;
       const one = of.length === 1;
       return {
-        width, height: plot.small ? 130 : 200, marginLeft: left, marginRight: right, marginTop: 8,
-        marginBottom: 30, x: { type: "utc", domain: dated(data), label: null }, y: { label: null },
+        width, height: plot.small ? 124 : 200, marginLeft: left, marginRight: right, marginTop: 8,
+        marginBottom: 22, x: { type: "utc", domain: dated(data), label: null }, y: { label: null },
         marks: [
           ...timeAxis(plot, data, width, left, right),
           Plot.axisY({ ticks: 4, tickFormat: number, label: null, color: grey, tickSize: 3 }),
@@ -142,10 +145,10 @@
       };
     },
     histogram(plot, data, width) {
-      const left = 42, right = 14;
+      const left = 42, right = 18;
       const steps = data.flatMap((row) => [{ x: row.low, y: row.now }, { x: row.high, y: row.now }]);
       return {
-        width, height: 120, marginLeft: left, marginRight: right, marginTop: 8, marginBottom: 28,
+        width, height: 120, marginLeft: left, marginRight: right, marginTop: 8, marginBottom: 22,
         x: { label: null }, y: { label: null, percent: true, zero: true },
         marks: [
           Plot.axisX({ ticks: Math.max(2, Math.floor((width - left) / 64)), tickFormat: number,
@@ -161,11 +164,11 @@
       };
     },
     lines(plot, data, width) {
-      const left = 56, right = 18;
+      const left = 56, right = 28;
       const of = data.map((row) => ({ ...row, at: day(row.date) }));
       const series = [...new Set(data.map((row) => row.series))];
       return {
-        width, height: 230, marginLeft: left, marginRight: right, marginTop: 10, marginBottom: 32,
+        width, height: 230, marginLeft: left, marginRight: right, marginTop: 10, marginBottom: 24,
         x: { type: "utc", domain: dated(data), label: null }, y: { label: null, zero: true },
         color: { type: "ordinal", domain: series, range: plot.palette.map(colour) },
         marks: [
@@ -183,7 +186,7 @@
       const xs = [...new Set(data.map((row) => row.x))];
       const series = [...new Set(data.map((row) => row.series))];
       return {
-        width, height: 230, marginLeft: left, marginRight: right, marginTop: 10, marginBottom: 32,
+        width, height: 230, marginLeft: left, marginRight: right, marginTop: 10, marginBottom: 24,
         x: { type: "band", domain: xs, label: null, padding: 0.25 }, y: { label: null },
         color: { type: "ordinal", domain: series, range: plot.palette.map(colour) },
         marks: [
@@ -201,7 +204,7 @@
       const left = Math.min(width * 0.45, room(data.map((row) => row.y)) + 14);
       return {
         width: Math.min(width, 760), height: data.length * 22 + 40, marginLeft: left,
-        marginRight: 24, marginTop: 4, marginBottom: 32,
+        marginRight: 24, marginTop: 4, marginBottom: 24,
         y: { type: "band", domain: data.map((row) => row.y), label: null, padding: 0.2 },
         x: { label: null, zero: true },
         marks: [
@@ -237,7 +240,11 @@
       fontFamily: "inherit", overflow: "visible" },
       ariaLabel: plot.title, ariaDescription: `${plot.x}; ${plot.y}; ${data.length} figures` });
     svg.setAttribute("role", "img");
-    place.replaceChildren(label(`↑ ${plot.y}`, "y"), svg, label(`${plot.x} →`, "x"));
+    const around = document.createElement("div");
+    around.className = "around";
+    around.style.width = `${options.width}px`;
+    around.append(label(`↑ ${plot.y}`, "y"), svg, label(`${plot.x} →`, "x"));
+    place.replaceChildren(around);
   };
   const figures = [...document.querySelectorAll("figure.plot")];
   const renderAll = () => new Promise((done) => {
