@@ -35,13 +35,15 @@ CATALOGUE = "catalogue"
 _DIGITS = 6
 
 
-def page(report: Report, *, refresh: int | None = None) -> str:
+def page(report: Report, *, refresh: int | None = None, state: str = "") -> str:
     """Return a report as one HTML document that loads nothing else.
 
     Parameters
     ----------
     refresh
         After so many seconds the page asks its server whether there is a newer one; never if None.
+    state
+        What the server answers to that as long as there is none.
     """
     plots = list(_plots(report))
     keys = [plot.key for plot in plots]
@@ -61,7 +63,7 @@ def page(report: Report, *, refresh: int | None = None) -> str:
         ]
     )
     scripts = [_text(name) for name in (*_LIBRARIES, "report.js")]
-    settings = {"refresh": refresh, "at": report.at.isoformat()}
+    settings = {"refresh": refresh, "state": state}
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -358,7 +358,7 @@
     setInterval(async () => {
       try {
         const answer = await fetch("/made", { cache: "no-store" });
-        if (answer.ok && (await answer.text()) !== document.body.dataset.made) location.reload();
+        if (answer.ok && (await answer.text()) !== settings.state) location.reload();
       } catch { /* the server is gone; the page stays as it is */ }
     }, settings.refresh * 1000);
   }
