@@ -1,4 +1,8 @@
-"""The ``feast`` command itself, on a copy of ``feature_repo/``, by the wall clock as it goes."""
+"""The ``feast`` command itself, on a copy of ``feature_repo/``, by the wall clock as it goes.
+
+Its servers are started as anybody starts them; its other commands, from a process that has imported
+Feast.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +24,21 @@ import requests
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import LocalDisk, append_part
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.former.served import FeastCommand
 from tests.lakehouse.technicals import technicals
+from tests.processes import Forge
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 FEAST = str(Path(sys.executable).parent / "feast")
 PATIENCE = 90
 
 
+Feast = Callable[..., str]
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository beside a lakehouse with an hour-old snapshot, applied."""
+    """A copy of the repository beside a lakehouse with an hour-old snapshot."""
     root = tmp_path_factory.mktemp("checkout")
     copy = shutil.copytree(
         CHECKOUT / "feature_repo", root / "feature_repo", ignore=shutil.ignore_patterns("__py*")
@@ -38,31 +47,30 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     known_at = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     rows = technicals(["NASDAQ:AAPL", "NYSE:IBM"], known_at, RSI=[61.5, None])
     append_part(LocalDisk(root / "data" / "lakehouse"), GROUP, rows, "run")
-    plan = feast(copy, "plan")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def feast(repository: Path, forge: Forge) -> Feast:
+    """Runs a command of Feast's, and gives what it prints; the repository is applied."""
+
+    def run(*words: str) -> str:
+        command = FeastCommand(repository.parent, words)
+        done = forge.start(command, environment(repository)).wait()
+        assert done.code == 0, done.err
+        return done.out
+
+    plan = run("plan")
     for name in ("tv_technicals_1d", "selection_v1", "served_history_v1", "symbol"):
         assert f"Created {'entity' if name == 'symbol' else 'feature'}" in plan
         assert name in plan
-    feast(copy, "apply")
-    return copy
+    run("apply")
+    return run
 
 
 def environment(repository: Path) -> dict[str, str]:
     lakehouse = repository.parent / "data" / "lakehouse"
     return {"PATH": os.environ["PATH"], "TVFEAST_LAKEHOUSE": str(lakehouse), "HOME": "/nonexistent"}
-
-
-def feast(repository: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [FEAST, *arguments],
-        cwd=repository,
-        env=environment(repository),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @contextmanager
@@ -97,8 +105,10 @@ def server(repository: Path, command: str) -> Iterator[Callable[..., requests.Re
             process.terminate()
 
 
-def test_incremental_materialization_and_the_feature_server_give_the_newest_row(repository: Path):
-    feast(repository, "materialize-incremental", datetime.now(UTC).isoformat())
+def test_incremental_materialization_and_the_feature_server_give_the_newest_row(
+    repository: Path, feast: Feast
+):
+    feast("materialize-incremental", datetime.now(UTC).isoformat())
     with server(repository, "serve") as ask:
         document = ask(
             "POST",
@@ -114,6 +124,7 @@ def test_incremental_materialization_and_the_feature_server_give_the_newest_row(
     assert served["AO"]["statuses"] == ["PRESENT", "PRESENT", "NOT_FOUND"]
 
 
+@pytest.mark.usefixtures("feast")
 def test_the_user_interface_comes_up(repository: Path):
     with server(repository, "ui") as ask:
         assert "<title>" in ask("GET", "/").text

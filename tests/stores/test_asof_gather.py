@@ -35,7 +35,7 @@ VALUES = pa.table(
 """The rows of each file; a file lies behind the one before in them, so that offsets are tried."""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=40),
     st.booleans(),
@@ -65,7 +65,7 @@ def test_each_question_gets_the_values_of_its_row(wanted, whole_files):
         ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.none() | st.tuples(st.integers(0, 300), st.integers(0, 2**31 - 1)), max_size=40),
     st.integers(1, 50),

@@ -14,7 +14,7 @@ from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Rows
 
 # `make test-join` asks for 10,000.
-CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "400"))
+CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "160"))
 
 
 @dataclass(frozen=True)
