@@ -2,6 +2,9 @@
 
 What is small stays in memory. Beyond :data:`BYTES_IN_MEMORY` it goes to files, one per number,
 which are open only while they are written: there may be more numbers than a process may open files.
+
+Numbers and instants without nulls are written as they are in memory, which takes half of the time
+that Arrow's format takes; so are they read. All others are written in that format.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +37,7 @@ class Spill:
         self._folder = folder
         self._waiting: dict[int, list[pa.Table]] = {}
         self._bytes = 0
-        self._written: set[int] = set()
+        self._written: dict[int, list[_Piece]] = {}
 
     def __enter__(self) -> Spill:
         return self
@@ -69,9 +72,8 @@ class Spill:
         self._bytes -= sum(rows.nbytes for rows in tables)
         if number in self._written:
             path = self._folder / str(number)
-            tables = [*_read(path), *tables]
+            tables = [*_read(path, self._written.pop(number)), *tables]
             path.unlink()
-            self._written.remove(number)
         return tables
 
     def drain(self) -> Iterator[tuple[int, pa.Table]]:
@@ -82,15 +84,28 @@ class Spill:
     def _flush(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for number, tables in self._waiting.items():
-            rows = pa.concat_tables(tables).combine_chunks()
-            with (
-                (self._folder / str(number)).open("ab") as file,
-                pa.ipc.new_stream(file, rows.schema) as stream,
-            ):
-                stream.write_table(rows)
-            self._written.add(number)
+            rows = pa.concat_tables(tables)
+            with (self._folder / str(number)).open("ab") as file:
+                is_plain = all(map(_is_plain, rows.columns))
+                if is_plain:
+                    file.writelines(_content(rows))
+                else:
+                    with pa.ipc.new_stream(file, rows.schema) as stream:
+                        stream.write_table(rows.combine_chunks())
+                piece = _Piece(file.tell(), rows.num_rows, rows.schema if is_plain else None)
+            self._written.setdefault(number, []).append(piece)
         self._waiting.clear()
         self._bytes = 0
+
+
+class _Piece(NamedTuple):
+    """What was added to a file at once."""
+
+    end: int
+    """Where it ends."""
+    rows: int
+    plain: pa.Schema | None
+    """Of columns that lie in the file as in memory; None if they are in Arrow's format."""
 
 
 def stable_order(numbers: NDArray[np.integer]) -> NDArray[np.intp]:
@@ -120,10 +135,43 @@ def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
         yield int(ordered[start]), start, end
 
 
-def _read(path: Path) -> Iterator[pa.Table]:
-    """Yield what was flushed, each time as a stream of its own."""
-    end = path.stat().st_size
-    with pa.OSFile(str(path)) as file:
-        while file.tell() < end:
-            with pa.ipc.open_stream(file) as stream:
-                yield stream.read_all()
+_ALIGNED = 8
+"""Bytes; columns begin at multiples of it."""
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    is_number = pa.types.is_primitive(kind) and not pa.types.is_boolean(kind)
+    return bool(is_number and not column.null_count)
+
+
+def _content(rows: pa.Table) -> Iterator[memoryview | bytes]:
+    """Yield the bytes of plain columns, one column after the other."""
+    for column in rows.columns:
+        width = column.type.byte_width
+        for chunk in column.chunks:
+            if len(chunk):
+                start = chunk.offset * width
+                yield memoryview(chunk.buffers()[1])[start : start + len(chunk) * width]
+        yield bytes(-width * rows.num_rows % _ALIGNED)
+
+
+def _read(path: Path, pieces: list[_Piece]) -> Iterator[pa.Table]:
+    content, start = pa.py_buffer(path.read_bytes()), 0
+    for piece in pieces:
+        own = content.slice(start, piece.end - start)
+        if piece.plain is None:
+            yield pa.ipc.open_stream(own).read_all()
+        else:
+            yield _table(piece.plain, piece.rows, own)
+        start = piece.end
+
+
+def _table(schema: pa.Schema, rows: int, content: pa.Buffer) -> pa.Table:
+    arrays, start = [], 0
+    for field in schema:
+        size = rows * field.type.byte_width
+        values = content.slice(start, size)
+        arrays.append(pa.Array.from_buffers(field.type, rows, [None, values]))
+        start += size + -size % _ALIGNED
+    return pa.table(arrays, schema=schema)

@@ -15,7 +15,7 @@ same in both, and so is the order of its operations.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -33,7 +33,7 @@ from ingestion.formulas.declaration import NO_GAP, NONE_MISSING, BarFormula, Bar
 from ingestion.formulas.evaluation import evaluate
 from ingestion.formulas.look_back import check_look_back
 from ingestion.formulas.mark import definition_marks
-from ingestion.formulas.panel import read_panel
+from ingestion.formulas.panel import Block, Layout, read_panel
 from ingestion.formulas.trial_bars import made_bars, reach
 
 SERIES = ("open", "high", "low", "close", "volume", "split")
@@ -178,6 +178,10 @@ class Plan:
             values[name] = np.take_along_axis(matrix, at, axis=0)
         return values, self._keep(kept, bars, carry)
 
+    def in_order(self, values: dict[str, Matrix]) -> dict[str, Matrix]:
+        """Return values by name in the order of the formulas."""
+        return {each.name: values[each.name] for each in self.formulas}
+
     @cached_property
     def marks(self) -> dict[str, str]:
         """Texts that are others if something else is computed, to the bit, or kept.
@@ -291,13 +295,16 @@ class Plan:
         return window, before
 
 
-def begin_table(
+def begin_blocks(
     bars: pa.Table, plan: Plan, keep: Callable[[pa.StringArray, Kept], object]
-) -> pa.Table:
-    """Compute formulas for a table of symbols' first bars; see :func:`ingestion.formulas.compute`.
+) -> Iterator[Block]:
+    """Compute formulas for a table of symbols' first bars, some symbols at a time.
 
     Parameters
     ----------
+    bars
+        As for :func:`ingestion.formulas.compute`. The rows of a block are those of the table once
+        it is sorted by symbol and timestamp.
     keep
         Is given what is kept, and of which symbols, in order.
 
@@ -308,22 +315,23 @@ def begin_table(
     >>> bars = pa.table({"timestamp": [0, 86_400], "symbol": ["X:A", "X:A"], **prices,
     ...                  "volume": [100.0, 100.0]})
     >>> plan, kept = Plan((SHIPPED["returns_1d"],)), []
-    >>> begin_table(bars, plan, lambda symbols, of_them: kept.append(of_them))["returns_1d"][1]
-    <pyarrow.DoubleScalar: 0.25>
+    >>> (block,) = begin_blocks(bars, plan, lambda symbols, of_them: kept.append(of_them))
+    >>> block.values["returns_1d"].T
+    array([[ nan, 0.25]])
     >>> plan.last(kept[0], "opened")
     array([86400])
     """
     panel = read_panel(bars)
-    results = {each.name: np.empty(len(panel.timestamp)) for each in plan.formulas}
+    if not len(panel.timestamp):
+        values = {each.name: np.empty((0, 0)) for each in plan.formulas}
+        yield Block(slice(0, 0), values, Layout(np.empty(0, dtype=np.int64)))
     for rows, block, layout in panel.blocks():
         values, kept = plan.begin(block)
-        for name, matrix in values.items():
-            results[name][rows] = layout.rows(matrix)
         keep(panel.symbols_of(rows), kept)
-    return panel.table(results)
+        yield Block(rows, plan.in_order(values), layout)
 
 
-def go_on_table(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[pa.Table, Kept]:
+def go_on_block(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[Block, Kept]:
     """Compute formulas for a table of further bars; returns what is kept of its symbols then, too.
 
     Parameters
@@ -343,15 +351,14 @@ def go_on_table(bars: pa.Table, plan: Plan, kept: Kept) -> tuple[pa.Table, Kept]
     ...     prices = dict.fromkeys(("open", "high", "low", "close"), [price])
     ...     return pa.table({"timestamp": [when], "symbol": ["X:A"], **prices, "volume": [1.0]})
     >>> plan, kept = Plan((SHIPPED["returns_1d"],)), []
-    >>> _ = begin_table(bars(0, 8.0), plan, lambda symbols, of_them: kept.append(of_them))
-    >>> go_on_table(bars(86_400, 10.0), plan, kept[0])[0]["returns_1d"][0]
-    <pyarrow.DoubleScalar: 0.25>
+    >>> _ = [*begin_blocks(bars(0, 8.0), plan, lambda symbols, of_them: kept.append(of_them))]
+    >>> go_on_block(bars(86_400, 10.0), plan, kept[0])[0].values["returns_1d"]
+    array([[0.25]])
     """
     panel = read_panel(bars)
     block, layout = panel.going_on(plan.before(kept))
     values, kept = plan.go_on(kept, block)
-    results = {each.name: layout.rows(values[each.name]) for each in plan.formulas}
-    return panel.table(results), kept
+    return Block(slice(0, len(panel.timestamp)), plan.in_order(values), layout), kept
 
 
 def plan_of(formulas: Iterable[BarFormula], trusted: Mapping[str, BarFormula]) -> Plan:

@@ -54,24 +54,51 @@ class Layout:
             return np.ascontiguousarray(values.reshape(len(self.lengths), -1).T)
         shape = (int(self.lengths.max()), len(self.lengths))
         matrix = np.full(shape, behind, dtype=values.dtype)
-        matrix.reshape(-1)[self._cells] = values
+        matrix.reshape(-1)[self.cells] = values
         return matrix
 
     def rows(self, matrix: NDArray[Number]) -> NDArray[Number]:
         """Return the values of a matrix by row."""
-        return matrix.T.reshape(-1) if self._is_even else matrix.reshape(-1)[self._cells]
+        return matrix.T.reshape(-1) if self._is_even else matrix.reshape(-1)[self.cells]
+
+    @property
+    def size(self) -> int:
+        """How many cells a matrix has."""
+        return int(self.lengths.max(initial=0)) * len(self.lengths)
 
     @cached_property
     def _is_even(self) -> bool:
         return bool((self.lengths == self.lengths[0]).all())
 
     @cached_property
-    def _cells(self) -> NDArray[np.int64]:
+    def cells(self) -> NDArray[np.int64]:
         """Where in a matrix, flattened, each row is."""
         symbols, starts = len(self.lengths), np.cumsum(self.lengths) - self.lengths
         column = np.repeat(np.arange(symbols), self.lengths)
         bar = np.arange(len(column)) - starts[column]
         return bar * symbols + column
+
+
+@dataclass(frozen=True)
+class Block:
+    """What formulas give for some of a panel's symbols."""
+
+    rows: slice
+    """The panel's rows that are in the block."""
+    values: Mapping[str, NDArray[np.float64]]
+    """Matrices by name; NaN or infinite where a value is undefined."""
+    layout: Layout
+
+    def in_order(self, order: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:
+        """Return the values of the block's rows in another order than the panel's.
+
+        By date, those of symbols that have bars of the same dates are not even copied.
+        """
+        cells = self.layout.cells[order]
+        flat = {name: matrix.reshape(-1) for name, matrix in self.values.items()}
+        if len(cells) == self.layout.size and (np.diff(cells) == 1).all():
+            return flat
+        return {name: values.take(cells) for name, values in flat.items()}
 
 
 @dataclass(frozen=True)

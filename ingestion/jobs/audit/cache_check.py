@@ -19,7 +19,7 @@ from ingestion.bars.arrays import SymbolTable
 from ingestion.base.wording import some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas import SHIPPED
-from ingestion.formulas.incremental import Kept, Plan, begin_table, plan_of
+from ingestion.formulas.incremental import Kept, Plan, begin_blocks, plan_of
 from ingestion.jobs.compute.bars_by_symbol import FOLDER, BarsBySymbol, read_by_date
 from ingestion.jobs.compute.definitions import computed_formulas
 from ingestion.jobs.compute.formula_state import FILE, FormulaState, Unfit
@@ -131,7 +131,10 @@ def _kept_otherwise(state: FormulaState, bars: pa.Table, names: list[str], plan:
 
     symbols = SymbolTable(names)
     rows = numbered(bars.select(BAR_COLUMNS), symbols)
-    features(rows, Names(names), state.head.holes, lambda each: begin_table(each, plan, keep))
+    for _ in features(
+        rows, Names(names), state.head.holes, lambda each: begin_blocks(each, plan, keep)
+    ):
+        pass
     found = []
     for numbers, kept in state.blocks():
         for at, number in enumerate(numbers.tolist()):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -24,7 +25,8 @@ from ingestion.base.instants import DAY
 from ingestion.base.spill import Spill
 from ingestion.catalog import OHLCV_1D
 from ingestion.formulas.carry import OtherReads
-from ingestion.formulas.incremental import Kept, Plan, begin_table, go_on_table
+from ingestion.formulas.incremental import Kept, Plan, begin_blocks, go_on_block
+from ingestion.formulas.panel import Block
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.jobs.compute.definitions import computed_formulas
 from ingestion.jobs.compute.formula_state import (
@@ -115,17 +117,19 @@ def compute_further(
             further = again.without(further)
         names = Names(symbols.names)
 
-        def begin(bars: pa.Table) -> pa.Table:
-            return begin_table(bars, plan, writer.keep)
+        def begin(bars: pa.Table) -> Iterable[Block]:
+            return begin_blocks(bars, plan, writer.keep)
 
         first = np.full(len(symbols.names), _EVER)
         first[names.place_of] = again.first_day
         for _, rows in of_symbols.drain():
-            spill_by_month(features(rows, names, holes, begin), first, date.max, months)
+            for computed in features(rows, names, holes, begin):
+                spill_by_month(computed, first, date.max, months)
         is_known = further["number"].to_numpy() < len(head.symbols)
         if not is_known.all():
             young = further.filter(pa.array(~is_known))
-            spill_by_month(features(young, names, holes, begin), first, date.max, months)
+            for computed in features(young, names, holes, begin):
+                spill_by_month(computed, first, date.max, months)
             further = further.filter(pa.array(is_known))
         for numbers, kept in state.blocks():
             stays = np.flatnonzero(~again.which[numbers])
@@ -134,8 +138,8 @@ def compute_further(
             if is_own.any():
                 own = further.filter(pa.array(is_own))
                 go_on = _GoingOn(numbers, kept, plan, names, writer)
-                computed = further_features(own, names, holes, go_on, last[1])
-                spill_by_month(computed, first, date.max, months)
+                for computed in further_features(own, names, holes, go_on, last[1]):
+                    spill_by_month(computed, first, date.max, months)
             else:
                 writer.add(numbers, kept)
         publication.publish(everything[-1].date, months, names, holes)
@@ -263,16 +267,16 @@ class _GoingOn:
         self._numbers, self._kept, self._plan = numbers, kept, plan
         self._names, self._writer = names, writer
 
-    def __call__(self, bars: pa.Table) -> pa.Table:
+    def __call__(self, bars: pa.Table) -> Iterable[Block]:
         symbols = pc.unique(bars["symbol"].cast(pa.string()))  # in order, as the bars are
         places = pc.index_in(symbols, self._names.ordered).to_numpy()
         at = np.argsort(self._names.place_of[self._numbers])
         at = at[np.searchsorted(self._names.place_of[self._numbers[at]], places)]
         try:
-            computed, kept = go_on_table(bars, self._plan, self._kept.take(at))
+            block, kept = go_on_block(bars, self._plan, self._kept.take(at))
         except OtherReads:
             raise Unfit("a formula reads otherwise than it did before") from None
         self._writer.add(self._numbers[at], kept)
         others = np.setdiff1d(np.arange(len(self._numbers)), at)
         self._writer.add(self._numbers[others], self._kept.take(others))
-        return computed
+        return [block]

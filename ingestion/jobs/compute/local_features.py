@@ -25,7 +25,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.spill import Spill
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas import SHIPPED
-from ingestion.formulas.incremental import begin_table, plan_of
+from ingestion.formulas.incremental import begin_blocks, plan_of
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
 from ingestion.jobs.compute.definitions import (
@@ -315,10 +315,10 @@ def _compute_all(
             first = min(first, _first_changed(lakehouse, holes))
         with StateWriter(run.scratch("state"), plan, symbols.names) as writer:
             for _, rows in of_symbols.drain():
-                computed = features(
-                    rows, names, holes, lambda bars: begin_table(bars, plan, writer.keep)
-                )
-                spill_by_month(computed, first, last, months)
+                for computed in features(
+                    rows, names, holes, lambda bars: begin_blocks(bars, plan, writer.keep)
+                ):
+                    spill_by_month(computed, first, last, months)
             publication.publish(bars[-1].date, months, names, holes)
             if keeps:
                 now = seen.with_own(publication.written, run.id)

@@ -7,14 +7,16 @@ More rows than fit in memory are turned around twice, on disk:
 3. read each month's rows, in the order of their dates
 
 On the way a symbol is the place of its name among all names in order: moving and sorting numbers
-costs a fraction of moving and sorting texts.
+costs a fraction of moving and sorting texts. And what is undefined is NaN until the rows are
+written: columns without nulls are moved as they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +26,11 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.spill import Spill, runs
+from ingestion.base.arrow import from_numpy
+from ingestion.base.instants import DAY, MICROSECONDS
+from ingestion.base.spill import Spill, runs, stable_order
 from ingestion.catalog import FeatureGroup
+from ingestion.formulas.panel import Block
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.lakehouse import Part, arrow_schema, is_withdrawn, read_metadata
 
@@ -33,7 +38,6 @@ ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
 WITHDRAWN = "withdrawn"
-_DAY = 86_400
 
 
 def spill_by_symbol(
@@ -63,8 +67,14 @@ def spill_by_symbol(
     for month in by_symbol.months(parts, names):
         bars = numbered(month.select(BAR_COLUMNS), symbols)
         count += note_attendance(bars, attendance, symbols)
-        spill.scatter(bars, bars["number"].to_numpy() % files)
+        spill.scatter(_whole_bytes(bars), bars["number"].to_numpy() % files)
     return count
+
+
+def _whole_bytes(bars: pa.Table) -> pa.Table:
+    """Return bars without columns of bits, which cannot be spilled as they are."""
+    at = bars.column_names.index(WITHDRAWN)
+    return bars.set_column(at, WITHDRAWN, bars[WITHDRAWN].cast(pa.uint8()))
 
 
 BAR_COLUMNS = ["timestamp", "symbol", *VALUES, "event_timestamp", "source"]
@@ -75,7 +85,7 @@ def numbered(bars: pa.Table, symbols: SymbolTable) -> pa.Table:
     """Return bars with a number for the symbol, and whether they are withdrawn for the source."""
     number, withdrawn = symbols.numbers(bars["symbol"]), is_withdrawn(bars)
     bars = bars.drop_columns(["source", "symbol"]).append_column(WITHDRAWN, withdrawn)
-    return bars.append_column("number", pa.array(number))
+    return bars.append_column("number", from_numpy(number))
 
 
 def note_attendance(bars: pa.Table, attendance: Attendance, symbols: SymbolTable) -> int:
@@ -100,20 +110,30 @@ class Names:
         return pa.DictionaryArray.from_arrays(places, self.ordered)
 
 
-Compute = Callable[[pa.Table], pa.Table]
-"""As :func:`ingestion.formulas.compute`, of some formulas."""
+Compute = Callable[[pa.Table], Iterable[Block]]
+"""As :func:`ingestion.formulas.incremental.begin_blocks`, of some formulas; or, of further bars,
+one block."""
 
 
-def features(rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute) -> pa.Table:
+def features(
+    rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute
+) -> Iterator[pa.Table]:
     """Compute formulas on some symbols' whole history, with the bars' closes.
 
     Where a bar was withdrawn, its row gets the values of the bar before: those that are valid then.
+
+    Yields
+    ------
+    pyarrow.Table
+        The rows of some of the symbols, by date; NaN or infinite where a value is undefined.
     """
-    if not pc.any(rows[WITHDRAWN]).as_py():
-        return _computed(rows.drop_columns([WITHDRAWN]), names, holes, compute, {})
-    withdrawn = rows.filter(rows[WITHDRAWN])
-    rows = rows.filter(pc.invert(rows[WITHDRAWN])).drop_columns([WITHDRAWN])
-    return _with_withdrawn(_computed(rows, names, holes, compute, {}), withdrawn, names)
+    is_gone = rows[WITHDRAWN].cast(pa.bool_())
+    own = rows.drop_columns([WITHDRAWN])
+    if not pc.any(is_gone).as_py():
+        yield from _computed(own, names, holes, compute, {})
+        return
+    computed = _computed(own.filter(pc.invert(is_gone)), names, holes, compute, {})
+    yield _with_withdrawn(pa.concat_tables(computed), rows.filter(is_gone), names)
 
 
 def further_features(
@@ -122,8 +142,8 @@ def further_features(
     holes: OpenHoles,
     compute: Compute,
     last_closes: NDArray[np.int64],
-) -> pa.Table:
-    """Compute formulas on some symbols' further bars, none of them withdrawn.
+) -> Iterator[pa.Table]:
+    """Compute formulas on some symbols' further bars, none of them withdrawn; yields as above.
 
     Parameters
     ----------
@@ -138,33 +158,43 @@ def further_features(
 
 def _computed(
     rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute, before: Mapping[int, int]
-) -> pa.Table:
+) -> Iterator[pa.Table]:
     places = names.place_of[rows["number"].to_numpy()]
-    order = np.lexsort((rows["timestamp"].to_numpy(), places))
-    rows, place = rows.take(pa.array(order)), pa.array(places[order])
-    closes = pa.array(close_seconds(rows))
+    order = _by_symbol(places, rows["timestamp"].to_numpy())
+    rows, places = rows.combine_chunks().take(from_numpy(order)), places[order]
+    closes, opens = close_seconds(rows), rows["timestamp"].to_numpy()
     bars = (
         rows.drop_columns(["number", "event_timestamp"])
-        .append_column("symbol", names.at(place))
-        .append_column("close_timestamp", closes)
+        .append_column("symbol", names.at(from_numpy(places)))
+        .append_column("close_timestamp", from_numpy(closes))
     )
     if holes:
         # A session may be missing between the bars before and these.
-        at = np.concatenate([[*before], places[order]]).astype(np.int64)
-        instants = np.concatenate([[*before.values()], closes.to_numpy()]).astype(np.int64)
+        at = np.concatenate([[*before], places]).astype(np.int64)
+        instants = np.concatenate([[*before.values()], closes]).astype(np.int64)
         by_bar = np.lexsort((instants, at))
         missing = np.empty(len(at), dtype=np.int64)
         missing[by_bar] = holes.missing_from(
             names.ordered.to_pylist(), at[by_bar], instants[by_bar]
         )
-        bars = bars.append_column("missing_from", pa.array(missing[len(before) :]))
-    computed = compute(bars)  # in the order of the bars, which is its own
-    return (
-        computed.drop_columns(["symbol", "timestamp"])
-        .append_column("place", place)
-        .append_column("bar_open", bars["timestamp"])
-        .append_column("timestamp", closes)
-    )
+        bars = bars.append_column("missing_from", from_numpy(missing[len(before) :]))
+    for block in compute(bars):
+        own = closes[block.rows]
+        by_date = stable_order(own // DAY)
+        columns = block.in_order(by_date) | {
+            "place": places[block.rows][by_date],
+            "bar_open": opens[block.rows][by_date],
+            "timestamp": own[by_date],
+        }
+        yield pa.table({name: from_numpy(values) for name, values in columns.items()})
+
+
+def _by_symbol(places: NDArray[np.int32], opens: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the order by place and open of bars, which mostly come by date."""
+    order = stable_order(places)
+    ordered, then = places[order], opens[order]
+    is_sorted = (ordered[1:] > ordered[:-1]) | (then[1:] >= then[:-1])
+    return order if is_sorted.all() else np.lexsort((opens, places))
 
 
 def _with_withdrawn(computed: pa.Table, withdrawn: pa.Table, names: Names) -> pa.Table:
@@ -212,7 +242,7 @@ def spill_by_month(
     )
     wanted = (days >= begins) & (days <= _day_number(last))
     if not wanted.all():
-        rows, days = rows.filter(pa.array(wanted)), days[wanted]
+        rows, days = rows.filter(from_numpy(wanted)), days[wanted]
     spill.scatter(rows, days // 30)
 
 
@@ -221,24 +251,42 @@ def stamped(
 ) -> Iterator[tuple[date, pa.Table]]:
     """Yield the rows of each date, in the group's schema and in the order of symbols.
 
-    A retired column, which is no longer computed, is null.
+    A retired column, which is no longer computed, is null, and so is what is not finite.
     """
     schema = arrow_schema(group)
-    rows = rows.take(pa.array(np.lexsort((rows["place"].to_numpy(), _days(rows)))))
-    columns = {name: rows[name] for name in rows.column_names} | {
-        "symbol": names.at(rows["place"].combine_chunks()),
-        "event_timestamp": pc.multiply(rows["timestamp"], 1_000_000),
+    place, days = rows["place"].to_numpy(), _days(rows)
+    order = np.argsort(days * len(names.ordered) + place, kind="stable")
+
+    def ordered(name: str) -> NDArray[Any]:
+        values: NDArray[Any] = rows[name].to_numpy().take(order)
+        return values
+
+    closes = ordered("timestamp")
+    columns = {
+        "timestamp": from_numpy(closes),
+        "symbol": names.at(from_numpy(place[order])),
+        "event_timestamp": from_numpy(closes * MICROSECONDS),
         "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
-        "bar_timestamp": pc.multiply(rows["bar_open"], 1_000_000),
+        "bar_timestamp": from_numpy(ordered("bar_open") * MICROSECONDS),
     }
     columns |= {c.name: pa.nulls(len(rows)) for c in group.columns if c.retired}
+    for name in schema.names:
+        if name not in columns:
+            columns[name] = _finite(ordered(name))
     table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
-    for number, start, end in runs(_days(table)):
-        yield datetime.fromtimestamp(number * _DAY, UTC).date(), table.slice(start, end - start)
+    for number, start, end in runs(days[order]):
+        yield datetime.fromtimestamp(number * DAY, UTC).date(), table.slice(start, end - start)
+
+
+def _finite(values: NDArray[np.float64]) -> pa.DoubleArray:
+    """Return values as a column, null where they are not finite."""
+    bits = np.packbits(np.isfinite(values), bitorder="little")
+    buffers = [pa.py_buffer(bits), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.float64(), len(values), buffers)
 
 
 def _days(rows: pa.Table) -> NDArray[np.int64]:
-    days: NDArray[np.int64] = rows["timestamp"].to_numpy() // _DAY
+    days: NDArray[np.int64] = rows["timestamp"].to_numpy() // DAY
     return days
 
 
