@@ -131,7 +131,7 @@ class SymbolTable:
 
     def numbers(self, symbols: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the number of each row of a column of symbols; the array is not to be changed."""
-        found = [self._numbers_of(chunk) for chunk in symbols.iterchunks()]
+        found = [self._numbers_of(chunk) for chunk in symbols.iterchunks() if len(chunk)]
         return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.int32), *found])
 
     def _numbers_of(self, symbols: pa.StringArray) -> NDArray[np.int32]:

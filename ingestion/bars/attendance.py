@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import SymbolTable, close_seconds
+from ingestion.base.spill import stable_order
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import Part, by_date, read_current
 from ingestion.markets.hours import ClosingRule, hours_of_exchange
@@ -161,7 +162,8 @@ class Attendance:
         self, market: _Market, numbers: NDArray[np.int32], sessions: NDArray[np.int64]
     ) -> None:
         if len(numbers) > 1 and not (numbers[1:] > numbers[:-1]).all():
-            order = np.lexsort((sessions, numbers))
+            is_by_session = (sessions[1:] >= sessions[:-1]).all()
+            order = stable_order(numbers) if is_by_session else np.lexsort((sessions, numbers))
             numbers, sessions = numbers[order], sessions[order]
         number, session = numbers.astype(np.int64), sessions
         # The other bars are of a session that was counted, or of none.
@@ -178,8 +180,9 @@ class Attendance:
         lengths = np.diff(np.append(starts, len(number)))
         place = np.arange(len(number)) - np.repeat(starts, lengths)
         place += self._bars[number]
-        gap = (before >= 0) & (session - before > 1)
-        self._gaps.append(np.column_stack([number, place, before, session])[gap])
+        gap = np.flatnonzero((before >= 0) & (session - before > 1))
+        gaps = [each[gap] for each in (number, place, before, session)]
+        self._gaps.append(np.column_stack(gaps))
         begins = number[starts][self._oldest[number[starts]] == _NO_SESSION]
         self._oldest[begins] = session[starts][self._oldest[number[starts]] == _NO_SESSION]
         last = starts + lengths - 1

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.errors import InputError
 from ingestion.base.instants import DAY
 from ingestion.formulas.declaration import NO_GAP, NONE_MISSING, Bars
@@ -146,8 +147,8 @@ class Panel:
 
     def symbols_of(self, rows: slice) -> pa.StringArray:
         """Return the symbols of some rows, in order."""
-        codes = self.symbol.indices.to_numpy()[rows]
-        return self.symbol.dictionary.take(pa.array(np.unique(codes)))
+        codes = to_numpy(self.symbol.indices)[rows]
+        return self.symbol.dictionary.take(from_numpy(np.unique(codes)))
 
     def table(self, values: Mapping[str, NDArray[np.float64]]) -> pa.Table:
         """Return a column per name beside the rows' keys; null where a value is not finite."""
@@ -228,7 +229,7 @@ def read_panel(bars: pa.Table) -> Panel:
     first_rows = np.flatnonzero(np.diff(keys.codes, prepend=-1))
     return Panel(
         timestamp=keys.timestamp,
-        symbol=pa.DictionaryArray.from_arrays(keys.codes, keys.names),
+        symbol=pa.DictionaryArray.from_arrays(from_numpy(keys.codes), keys.names),
         closed=closed,
         missing_from=missing_from,
         values={**values, "split_ratio": ratios},
@@ -305,11 +306,11 @@ def _symbols(bars: pa.Table) -> tuple[NDArray[np.int32], pa.StringArray]:
     encoded = column.unify_dictionaries().combine_chunks()
     if not isinstance(encoded, pa.DictionaryArray) or not _is_plain(encoded.dictionary):
         encoded = encoded.cast(pa.string()).dictionary_encode()
-    by_name = pc.sort_indices(encoded.dictionary).to_numpy()
+    by_name = to_numpy(pc.sort_indices(encoded.dictionary))
     rank = np.empty(len(by_name), dtype=np.int32)
     rank[by_name] = np.arange(len(by_name), dtype=np.int32)
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    return rank[codes], encoded.dictionary.take(pa.array(by_name))
+    codes = to_numpy(encoded.indices)
+    return rank[codes], encoded.dictionary.take(from_numpy(by_name.astype(np.int64)))
 
 
 def _is_plain(names: pa.Array) -> bool:
@@ -324,8 +325,7 @@ def _integers(bars: pa.Table, name: str) -> NDArray[np.int64]:
         raise InputError(f"bars: column {name} must be int64 Unix seconds, not {column.type}")
     if column.null_count:
         raise InputError(f"bars: column {name} is null in {column.null_count} rows")
-    values: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
-    return values
+    return to_numpy(column.cast(pa.int64()))
 
 
 def _numbers(bars: pa.Table, name: str) -> NDArray[np.float64]:
@@ -333,5 +333,6 @@ def _numbers(bars: pa.Table, name: str) -> NDArray[np.float64]:
     column = bars.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise InputError(f"bars: column {name} must be double, not {column.type}")
-    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    column = column.cast(pa.float64())
+    values: NDArray[np.float64] = column.to_numpy() if column.null_count else to_numpy(column)
     return values

@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import to_numpy
 from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
+from ingestion.base.instants import DAY, MICROSECONDS, day_of_date
 from ingestion.base.parts import part_number
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
@@ -170,9 +172,9 @@ def date_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
     """Yield what is wrong with the dates of a part's rows."""
     if not rows.num_rows:
         yield "has no rows"
-    events = rows[dataset.event]
-    # No cast to seconds: instants before 1970 would be rounded towards it.
-    others = pc.sum(pc.not_equal(events.cast(pa.date32()), pa.scalar(day))).as_py()
+    events = to_numpy(rows[dataset.event].drop_null())
+    begins = day_of_date(day) * DAY * MICROSECONDS
+    others = int(((events < begins) | (events >= begins + DAY * MICROSECONDS)).sum())
     if others:
         yield f"has {others} rows whose {dataset.event} is not of {day}"
 

@@ -15,10 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.base.columns import record
+from ingestion.base.instants import MICROSECONDS, to_micros, utc_date
 from ingestion.base.parts import content_hash, part_name, part_number, part_numbers
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Lakehouse
@@ -145,7 +148,7 @@ def created_at(rows: pa.Table, instant: datetime) -> pa.Table:
     """
     column = rows.column_names.index(_CREATED)
     field = rows.schema.field(column)
-    stamps = pa.repeat(pa.scalar(instant, field.type), rows.num_rows)
+    stamps = from_numpy(np.full(rows.num_rows, to_micros(instant))).cast(field.type)
     return rows.set_column(column, field, stamps)
 
 
@@ -198,8 +201,8 @@ def _checked_dates(dataset: Dataset, several: Sequence[pa.Table], schema: pa.Sch
     for rows in several:
         if not rows.schema.equals(schema):
             raise ValueError(f"rows are not in the schema of {dataset.name}: {rows.schema}")
-    firsts = [rows[dataset.event][:1].to_pylist() for rows in several]
-    days = [first[0].date() if first else date.min for first in firsts]
+    firsts = [to_numpy(rows[dataset.event][:1].drop_null()) for rows in several]
+    days = [utc_date(int(each[0]) // MICROSECONDS) if len(each) else date.min for each in firsts]
     # The values all at once: a look at a column costs more a call than a row.
     faults = chain(
         *(date_faults(dataset, rows, day) for rows, day in zip(several, days, strict=True)),

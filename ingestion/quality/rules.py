@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import from_numpy, to_numpy
 from ingestion.catalog import Dtype, FeatureGroup, Identity
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _MICROSECONDS = 1e6
 _ROUNDING = 1e-9
 FAILED = "failed"
 """Column of quarantined rows: the names of the checks that the row broke."""
+
+_FAILED_TYPE = pa.list_(pa.string())
 
 Mask = NDArray[np.bool_]
 
@@ -90,11 +93,23 @@ def within(column: str, low: float, high: float) -> Rule:
 
     def broken(rows: pa.Table) -> Mask:
         cells = rows[column]
+        if _are_inside(cells, low, high):
+            return np.zeros(rows.num_rows, dtype=bool)
         inside = pc.and_(pc.greater_equal(cells, low), pc.less_equal(cells, high))
-        return _mask(pc.fill_null(pc.invert(inside), False))
+        return _mask(pc.invert(inside))
 
     bounds = {"column": column, "min_value": low, "max_value": high}
     return Rule(f"{column} bounds", broken, "ExpectColumnValuesToBeBetween", bounds)
+
+
+def _are_inside(cells: pa.ChunkedArray, low: float, high: float) -> bool:
+    """Return whether all numbers of a column are; False also where that takes a closer look.
+
+    Most columns of history are, and this takes a fifth of the time that a mask takes.
+    """
+    least, most = pc.min_max(cells).as_py().values()  # which do not see NaN
+    total = pc.sum(cells).as_py()
+    return total is None or (math.isfinite(total) and low <= least and most <= high)
 
 
 def one_of(column: str, values: tuple[str, ...]) -> Rule:
@@ -134,7 +149,7 @@ def before(earlier: str, later: str) -> Rule:
     """Demand two instants in their order."""
     return Rule(
         f"{earlier} before {later}",
-        lambda rows: _mask(pc.fill_null(pc.greater_equal(rows[earlier], rows[later]), False)),
+        lambda rows: _mask(pc.greater_equal(rows[earlier], rows[later])),
         "ExpectColumnPairValuesAToBeGreaterThanB",
         {"column_A": later, "column_B": earlier, "ignore_row_if": "either_value_is_missing"},
     )
@@ -149,7 +164,7 @@ def unique(columns: tuple[str, ...]) -> Rule:
         keys = np.zeros(rows.num_rows, dtype=np.int64)
         for name in columns:
             encoded = rows[name].combine_chunks().dictionary_encode(null_encoding="encode")
-            keys = keys * len(encoded.dictionary) + encoded.indices.to_numpy()
+            keys = keys * len(encoded.dictionary) + to_numpy(encoded.indices)
         ordered = np.sort(keys)
         return np.isin(keys, ordered[1:][ordered[1:] == ordered[:-1]])
 
@@ -199,12 +214,13 @@ class Parted(NamedTuple):
 
 def part(rows: pa.Table, broken: Mapping[str, Mask]) -> Parted:
     """Part rows by whether they break anything."""
+    if not broken:
+        return Parted(rows, rows.slice(0, 0).append_column(FAILED, pa.nulls(0, _FAILED_TYPE)))
     masks = list(broken.values())
-    bad = np.logical_or.reduce(masks) if masks else np.zeros(rows.num_rows, dtype=bool)
-    names = np.array(list(broken))
+    bad, names = np.logical_or.reduce(masks), np.array(list(broken))
     failed = [names[list(row)].tolist() for row in zip(*(mask[bad] for mask in masks), strict=True)]
-    quarantined = _with_failed(rows.filter(pa.array(bad)), failed)
-    return Parted(rows.filter(pa.array(~bad)) if bad.any() else rows, quarantined)
+    quarantined = _with_failed(rows.filter(from_numpy(bad)), failed)
+    return Parted(rows.filter(from_numpy(~bad)), quarantined)
 
 
 def all_quarantined(parted: Parted, checks: Sequence[str]) -> pa.Table:
@@ -215,7 +231,7 @@ def all_quarantined(parted: Parted, checks: Sequence[str]) -> pa.Table:
 
 
 def _with_failed(rows: pa.Table, failed: list[list[str]]) -> pa.Table:
-    return rows.append_column(FAILED, pa.array(failed, pa.list_(pa.string())))
+    return rows.append_column(FAILED, pa.array(failed, _FAILED_TYPE))
 
 
 def numbers(rows: pa.Table, column: str) -> Numbers:
@@ -225,8 +241,10 @@ def numbers(rows: pa.Table, column: str) -> Numbers:
     valid = _mask(pc.is_valid(cells))
     if instants:
         cells = cells.cast(pa.int64())
-    filled = pc.fill_null(cells, 0) if cells.null_count else cells
-    values = filled.to_numpy().astype(np.float64, copy=False)
+    if cells.null_count:
+        zeros = np.zeros(len(cells), cells.type.to_pandas_dtype())
+        cells = pc.coalesce(cells, from_numpy(zeros))
+    values = to_numpy(cells).astype(np.float64, copy=False)
     return Numbers(values / _MICROSECONDS if instants else values, valid)
 
 
@@ -255,5 +273,7 @@ def _rules(group: FeatureGroup) -> Iterator[Rule]:
 
 
 def _mask(values: pa.ChunkedArray) -> Mask:
-    mask: Mask = values.to_numpy()
-    return mask
+    """Return truth values; null is false."""
+    if values.null_count:
+        values = pc.and_kleene(values, pc.is_valid(values))
+    return to_numpy(values)

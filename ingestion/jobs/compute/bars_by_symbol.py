@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import close_seconds
+from ingestion.base.arrow import empty_table, from_numpy, to_numpy
 from ingestion.base.instants import DAY, day_of_date
 from ingestion.base.spill import stable_order
 from ingestion.catalog import OHLCV_1D
@@ -149,13 +150,13 @@ class BarsBySymbol:
         encoded = rows["symbol"].combine_chunks().dictionary_encode()
         by_name = pc.sort_indices(encoded.dictionary)
         rank = np.empty(len(by_name), dtype=np.int32)
-        rank[by_name.to_numpy()] = np.arange(len(by_name), dtype=np.int32)
-        number = rank[encoded.indices.to_numpy()]
+        rank[to_numpy(by_name)] = np.arange(len(by_name), dtype=np.int32)
+        number = rank[to_numpy(encoded.indices)]
         order = stable_order(number)
         starts = np.append(0, np.cumsum(np.bincount(number, minlength=len(by_name))))
         code, shared = _coded(rows.select(_SHARED))
         code = code[order]
-        numbers = [rows[name].to_numpy()[order] for name in _NUMBERS]
+        numbers = [to_numpy(rows[name]).take(order) for name in _NUMBERS]
         self._scratch.mkdir(parents=True, exist_ok=True)
         path = self._scratch / "by_symbol.zip"
         with CacheWriter(path) as writer:
@@ -196,7 +197,7 @@ def read_by_date(parts: list[Part], symbols: Sequence[str] | None) -> pa.Table:
         else read_current_of(of_day, OHLCV_1D, symbols, _NAMES, withdrawn=True)
         for of_day in by_date(parts).values()
     ]
-    return pa.concat_tables([_SCHEMA.empty_table(), *tables])
+    return pa.concat_tables([empty_table(_SCHEMA), *tables])
 
 
 def _rows(reader: CacheReader, symbols: Sequence[str] | None) -> pa.Table:
@@ -257,11 +258,19 @@ def _with_changes(
 
 def _coded(rows: pa.Table) -> tuple[NDArray[np.int32], pa.Table]:
     """Return the number of each row among the different ones, and these."""
-    code = np.zeros(rows.num_rows, dtype=np.int64)
+    columns = [column.combine_chunks() for column in rows.columns]
+    begins = np.zeros(rows.num_rows, dtype=bool)
+    begins[:1] = True
+    for column in columns:  # neighbours are mostly alike
+        begins[1:] |= to_numpy(pc.not_equal(column[1:], column[:-1]))
+    heads = np.flatnonzero(begins)
+    rows = rows.take(from_numpy(heads))
+    code = np.zeros(len(heads), dtype=np.int64)
     for column in rows.columns:
         encoded = column.combine_chunks().dictionary_encode()
-        code = code * len(encoded.dictionary) + encoded.indices.to_numpy()
-        code = pa.array(code).dictionary_encode().indices.to_numpy()  # small again
+        code = code * len(encoded.dictionary) + to_numpy(encoded.indices)
+        code = to_numpy(from_numpy(code).dictionary_encode().indices)  # small again
     first = np.empty(int(code.max(initial=-1)) + 1, dtype=np.int64)
     first[code[::-1]] = np.arange(len(code))[::-1]
-    return code.astype(np.int32), rows.take(pa.array(first))
+    lengths = np.diff(np.append(heads, len(begins)))
+    return np.repeat(code.astype(np.int32), lengths), rows.take(from_numpy(first))

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.instants import date_of_day
+from ingestion.bars.arrays import close_seconds
+from ingestion.base.instants import DAY, date_of_day
 from ingestion.base.spill import runs
 from ingestion.catalog import Dataset, FeatureGroup
 from ingestion.lakehouse import by_date, read_current, read_current_of
@@ -52,8 +53,7 @@ class Changes:
 
     def by_date(self) -> Iterator[tuple[date, Changes]]:
         """Yield what is of each date; the rows are in the order of their dates."""
-        days = self.rows["event_timestamp"].cast(pa.date32()).cast(pa.int32()).to_numpy()
-        for day, start, end in runs(days):
+        for day, start, end in runs(close_seconds(self.rows) // DAY):
             yield date_of_day(day), replace(self, rows=self.rows.slice(start, end - start))
 
     def by_reason(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:

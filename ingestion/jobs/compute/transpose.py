@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import from_numpy
-from ingestion.base.instants import DAY, MICROSECONDS
+from ingestion.base.arrow import from_numpy, strings, to_numpy
+from ingestion.base.instants import DAY, MICROSECONDS, to_micros
 from ingestion.base.spill import Spill, runs, stable_order
 from ingestion.catalog import FeatureGroup
 from ingestion.formulas.panel import Block
@@ -36,6 +36,9 @@ from ingestion.lakehouse import Part, arrow_schema, is_withdrawn, read_metadata
 
 ROWS_AT_ONCE = 750_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
+
+_COUNTED = 100
+"""Parts whose rows are counted, to know about how many there are in all."""
 
 WITHDRAWN = "withdrawn"
 
@@ -58,16 +61,17 @@ def spill_by_symbol(
         The numbers of the symbols whose bars are wanted; all if not given.
     """
     if only is None:
-        total = sum(read_metadata(part).num_rows for part in parts)
+        some = parts[:: -(-len(parts) // _COUNTED)]
+        total = sum(read_metadata(part).num_rows for part in some) * len(parts) // len(some)
     else:
         total = len(only) * len(parts)
-    files = math.ceil(total / ROWS_AT_ONCE)
+    files = math.ceil(total / ROWS_AT_ONCE) or 1
     names = None if only is None else sorted(symbols.names[number] for number in only)
     count = 0
     for month in by_symbol.months(parts, names):
         bars = numbered(month.select(BAR_COLUMNS), symbols)
         count += note_attendance(bars, attendance, symbols)
-        spill.scatter(_whole_bytes(bars), bars["number"].to_numpy() % files)
+        spill.scatter(_whole_bytes(bars), to_numpy(bars["number"]) % files)
     return count
 
 
@@ -90,8 +94,8 @@ def numbered(bars: pa.Table, symbols: SymbolTable) -> pa.Table:
 
 def note_attendance(bars: pa.Table, attendance: Attendance, symbols: SymbolTable) -> int:
     """Note which sessions symbols have bars of; returns how many bars are not withdrawn."""
-    there = ~bars[WITHDRAWN].to_numpy()
-    number = bars["number"].to_numpy()
+    there = ~to_numpy(bars[WITHDRAWN])
+    number = to_numpy(bars["number"])
     attendance.add(number[there], close_seconds(bars)[there], symbols.names)
     return int(there.sum())
 
@@ -101,7 +105,7 @@ class Names:
 
     def __init__(self, symbols: list[str]) -> None:
         by_name = sorted(range(len(symbols)), key=symbols.__getitem__)
-        self.ordered = pa.array([symbols[number] for number in by_name], pa.string())
+        self.ordered = strings([symbols[number] for number in by_name])
         self.place_of = np.empty(len(symbols), dtype=np.int32)
         self.place_of[by_name] = np.arange(len(symbols), dtype=np.int32)
 
@@ -151,7 +155,7 @@ def further_features(
         By number, the close of the bar before these, Unix s.
     """
     rows = rows.drop_columns([WITHDRAWN])
-    numbers = np.unique(rows["number"].to_numpy())
+    numbers = np.unique(to_numpy(rows["number"]))
     before = dict(zip(names.place_of[numbers].tolist(), last_closes[numbers].tolist(), strict=True))
     return _computed(rows, names, holes, compute, before)
 
@@ -159,10 +163,10 @@ def further_features(
 def _computed(
     rows: pa.Table, names: Names, holes: OpenHoles, compute: Compute, before: Mapping[int, int]
 ) -> Iterator[pa.Table]:
-    places = names.place_of[rows["number"].to_numpy()]
-    order = _by_symbol(places, rows["timestamp"].to_numpy())
+    places = names.place_of[to_numpy(rows["number"])]
+    order = _by_symbol(places, to_numpy(rows["timestamp"]))
     rows, places = rows.combine_chunks().take(from_numpy(order)), places[order]
-    closes, opens = close_seconds(rows), rows["timestamp"].to_numpy()
+    closes, opens = close_seconds(rows), to_numpy(rows["timestamp"])
     bars = (
         rows.drop_columns(["number", "event_timestamp"])
         .append_column("symbol", names.at(from_numpy(places)))
@@ -237,9 +241,7 @@ def spill_by_month(
         The first of these dates; or, by place of the symbol, days from 1970-01-01.
     """
     days = _days(rows)
-    begins = (
-        first[rows["place"].to_numpy()] if isinstance(first, np.ndarray) else _day_number(first)
-    )
+    begins = first[to_numpy(rows["place"])] if isinstance(first, np.ndarray) else _day_number(first)
     wanted = (days >= begins) & (days <= _day_number(last))
     if not wanted.all():
         rows, days = rows.filter(from_numpy(wanted)), days[wanted]
@@ -254,19 +256,20 @@ def stamped(
     A retired column, which is no longer computed, is null, and so is what is not finite.
     """
     schema = arrow_schema(group)
-    place, days = rows["place"].to_numpy(), _days(rows)
+    place, days = to_numpy(rows["place"]), _days(rows)
     order = np.argsort(days * len(names.ordered) + place, kind="stable")
 
     def ordered(name: str) -> NDArray[Any]:
-        values: NDArray[Any] = rows[name].to_numpy().take(order)
-        return values
+        column = rows[name]
+        values = column.to_numpy() if column.null_count else to_numpy(column)
+        return np.asarray(values.take(order))
 
     closes = ordered("timestamp")
     columns = {
         "timestamp": from_numpy(closes),
         "symbol": names.at(from_numpy(place[order])),
         "event_timestamp": from_numpy(closes * MICROSECONDS),
-        "created_timestamp": pa.repeat(pa.scalar(created, pa.timestamp("us", "UTC")), len(rows)),
+        "created_timestamp": from_numpy(np.full(len(rows), to_micros(created))),
         "bar_timestamp": from_numpy(ordered("bar_open") * MICROSECONDS),
     }
     columns |= {c.name: pa.nulls(len(rows)) for c in group.columns if c.retired}
@@ -286,7 +289,7 @@ def _finite(values: NDArray[np.float64]) -> pa.DoubleArray:
 
 
 def _days(rows: pa.Table) -> NDArray[np.int64]:
-    days: NDArray[np.int64] = rows["timestamp"].to_numpy() // DAY
+    days: NDArray[np.int64] = to_numpy(rows["timestamp"]) // DAY
     return days
 
 
