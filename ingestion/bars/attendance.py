@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,13 @@ class Sessions:
 def market_of(symbol: str) -> str | None:
     """Return a symbol's market; None if its sessions are not known."""
     exchange = exchange_of(symbol)
+    return exchange if _has_known_hours(exchange) else None
+
+
+@cache
+def _has_known_hours(exchange: str) -> bool:
     # `INDEX` has symbols that never close, and others of unknown hours.
-    known = hours_of_exchange(exchange).rule is not ClosingRule.DAY_AFTER_OPEN
-    return exchange if known else None
+    return hours_of_exchange(exchange).rule is not ClosingRule.DAY_AFTER_OPEN
 
 
 def sessions_of_market(market: str, first: date, last: date) -> Sessions:

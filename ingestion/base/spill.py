@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.arrow import from_numpy
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ class Spill:
         """Add each row to the pile of its number; in a pile their order stays."""
         order = stable_order(numbers)
         if (np.diff(order) != 1).any():
-            rows, numbers = rows.take(pa.array(order)), numbers[order]
+            rows, numbers = rows.take(from_numpy(order)), numbers[order]
         for number, start, end in runs(numbers):
             self.append(number, rows.slice(start, end - start))
 

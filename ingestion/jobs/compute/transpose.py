@@ -283,9 +283,11 @@ def stamped(
 
 def _finite(values: NDArray[np.float64]) -> pa.DoubleArray:
     """Return values as a column, null where they are not finite."""
-    bits = np.packbits(np.isfinite(values), bitorder="little")
-    buffers = [pa.py_buffer(bits), pa.py_buffer(values)]
-    return pa.Array.from_buffers(pa.float64(), len(values), buffers)
+    is_finite = np.isfinite(values)
+    if is_finite.all():
+        return from_numpy(values)
+    bits = pa.py_buffer(np.packbits(is_finite, bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(values), [bits, pa.py_buffer(values)])
 
 
 def _days(rows: pa.Table) -> NDArray[np.int64]:
