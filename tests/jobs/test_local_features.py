@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.base import clock
+from ingestion.base import clock, spill
 from ingestion.base.errors import InputError
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.formulas import compute, compute_local_features
@@ -83,9 +84,10 @@ def load(
 ) -> None:
     run_id = run_id or new_run_id()
     days = np.asarray([stamp.date() for stamp in bars["event_timestamp"].to_pylist()])
-    for day in sorted(set(days)):
-        if after < day <= until:
-            append_part(settings.lakehouse, OHLCV_1D, bars.filter(pa.array(days == day)), run_id)
+    wanted = [day for day in sorted(set(days)) if after < day <= until]
+    several = [bars.filter(pa.array(days == day)) for day in wanted]
+    if several:
+        append_parts(settings.lakehouse, OHLCV_1D, several, run_id)
 
 
 def stored(settings: Project) -> pa.Table:
@@ -97,6 +99,26 @@ def every_version(settings: Project) -> int:
     return sum(read_file(part).num_rows for part in list_parts(settings.lakehouse, LOCAL_1D))
 
 
+@pytest.fixture(scope="module")
+def kept(bars: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lakehouses that tests copy: ``loaded`` has all bars, ``computed`` their features too."""
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        patch.setenv("TVFEAST_NOW", WRITTEN.isoformat())
+        project = Project.from_environment()
+        load(replace(project, lakehouse_at=folder / "loaded"), bars)
+        shutil.copytree(folder / "loaded", folder / "computed")
+        backfill(replace(project, lakehouse_at=folder / "computed"), *EVER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(kept: Path) -> pa.Table:
+    """What a backfill of all bars stores."""
+    return stored(replace(Project.from_environment(), lakehouse_at=kept / "computed"))
+
+
 @pytest.fixture
 def lakehouse(tmp_path: Path, at) -> Project:
     at(WRITTEN)
@@ -104,16 +126,27 @@ def lakehouse(tmp_path: Path, at) -> Project:
 
 
 @pytest.fixture
+def loaded(lakehouse: Project, kept: Path) -> Project:
+    shutil.copytree(kept / "loaded", lakehouse.lakehouse_at)
+    return lakehouse
+
+
+@pytest.fixture
+def computed(lakehouse: Project, kept: Path) -> Project:
+    shutil.copytree(kept / "computed", lakehouse.lakehouse_at)
+    return lakehouse
+
+
+@pytest.fixture
 def another(lakehouse: Project, tmp_path: Path) -> Project:
     return replace(lakehouse, lakehouse_at=tmp_path / "another")
 
 
-def test_a_backfill_stores_what_the_formulas_give(lakehouse: Project, bars: pa.Table):
-    load(lakehouse, bars)
-    result = backfill(lakehouse, *EVER)
+def test_a_backfill_stores_what_the_formulas_give(loaded: Project, bars: pa.Table):
+    result = backfill(loaded, *EVER)
     seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
     expected = compute_local_features(bars.append_column("close_timestamp", seconds))
-    rows = stored(lakehouse).sort_by([("symbol", "ascending"), ("bar_timestamp", "ascending")])
+    rows = stored(loaded).sort_by([("symbol", "ascending"), ("bar_timestamp", "ascending")])
     for column in LOCAL_1D.features:
         assert rows[column.name].to_pylist() == expected[column.name].to_pylist()
     opens = pc.divide(rows["bar_timestamp"].cast(pa.int64()), 1_000_000)
@@ -126,7 +159,7 @@ def test_a_backfill_stores_what_the_formulas_give(lakehouse: Project, bars: pa.T
 
 
 def test_days_computed_live_equal_the_same_days_of_a_backfill_bit_for_bit(
-    lakehouse: Project, another: Project, bars: pa.Table, at
+    lakehouse: Project, expected: pa.Table, bars: pa.Table, at
 ):
     start = date(2021, 4, 11)
     load(lakehouse, bars, until=start)
@@ -136,9 +169,7 @@ def test_days_computed_live_equal_the_same_days_of_a_backfill_bit_for_bit(
         at(datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=60))
         load(lakehouse, restamped(bars, day), after=day - timedelta(days=1), until=day)
         local_features(lakehouse)
-    load(another, bars)
-    backfill(another, *EVER)
-    assert stored(lakehouse).equals(stored(another))
+    assert stored(lakehouse).equals(expected)
     assert every_version(lakehouse) == bars.num_rows, "nothing was written twice"
 
 
@@ -150,19 +181,16 @@ def restamped(bars: pa.Table, day: date) -> pa.Table:
     return bars.set_column(place, "created_timestamp", column)
 
 
-def test_a_second_backfill_over_unchanged_bars_writes_nothing(lakehouse: Project, bars):
-    load(lakehouse, bars)
-    backfill(lakehouse, *EVER)
-    parts = list_parts(lakehouse.lakehouse, LOCAL_1D)
-    result = backfill(lakehouse, *EVER)
+def test_a_second_backfill_over_unchanged_bars_writes_nothing(computed: Project, bars):
+    parts = list_parts(computed.lakehouse, LOCAL_1D)
+    result = backfill(computed, *EVER)
     assert (result.rows_written, result.rows_unchanged) == (0, bars.num_rows)
-    assert list_parts(lakehouse.lakehouse, LOCAL_1D) == parts
+    assert list_parts(computed.lakehouse, LOCAL_1D) == parts
 
 
-def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Project, bars, at):
-    load(lakehouse, bars)
-    local_features(lakehouse)
-    before = stored(lakehouse)
+def test_a_restated_bar_restates_only_the_rows_that_differ(
+    computed: Project, expected: pa.Table, bars, at
+):
     at(WRITTEN + timedelta(days=1))
     aapl = pc.equal(bars["symbol"], "NASDAQ:AAPL")
     last = bars.filter(aapl).slice(bars.filter(aapl).num_rows - 3, 1)
@@ -171,38 +199,34 @@ def test_a_restated_bar_restates_only_the_rows_that_differ(lakehouse: Project, b
     place = last.column_names.index("created_timestamp")
     column = pa.array([WRITTEN + timedelta(days=1)], pa.timestamp("us", "UTC"))
     append_part(
-        lakehouse.lakehouse,
+        computed.lakehouse,
         OHLCV_1D,
         restated.set_column(place, "created_timestamp", column),
         "restatement",
     )
-    result = local_features(lakehouse)
-    after = stored(lakehouse)
-    changed = [
-        a["symbol"] for a, b in zip(after.to_pylist(), before.to_pylist(), strict=True) if a != b
-    ]
+    result = local_features(computed)
+    after = stored(computed).to_pylist()
+    changed = [a["symbol"] for a, b in zip(after, expected.to_pylist(), strict=True) if a != b]
     assert result.rows_written == len(changed) <= 3, "only volume's users can differ"
     assert set(changed) <= {"NASDAQ:AAPL"}
-    assert every_version(lakehouse) == bars.num_rows + len(changed)
+    assert every_version(computed) == bars.num_rows + len(changed)
 
 
 def test_a_restated_row_is_created_later_even_if_the_clock_is_not(
-    lakehouse: Project, another: Project, bars: pa.Table, at
+    computed: Project, another: Project, bars: pa.Table, at
 ):
     restated = bars
     for name, more in (("close", 0.01), ("created_timestamp", timedelta(microseconds=1))):
         place = bars.column_names.index(name)
         restated = restated.set_column(place, name, pc.add(bars[name], more))
-    load(lakehouse, bars)
     load(another, restated)
-    for settings in (lakehouse, another):
-        local_features(settings)
-    load(lakehouse, restated)
+    local_features(another)
+    load(computed, restated)
     at(WRITTEN - timedelta(days=1))
-    assert local_features(lakehouse).rows_written
-    assert stored(lakehouse).equals(stored(another))
-    assert local_features(lakehouse).rows_written == 0
-    assert check_lakehouse(lakehouse).faults == []
+    assert local_features(computed).rows_written
+    assert stored(computed).equals(stored(another))
+    assert local_features(computed).rows_written == 0
+    assert check_lakehouse(computed).faults == []
 
 
 def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
@@ -234,27 +258,20 @@ def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
     assert len(local_features(lakehouse).parts) > 2
 
 
-def test_how_the_rows_are_spilled_does_not_show(lakehouse, another, bars, monkeypatch):
-    for settings, at_once in ((lakehouse, 750_000), (another, 100)):
-        monkeypatch.setattr(turn, "ROWS_AT_ONCE", at_once)
-        load(settings, bars)
-        backfill(settings, *EVER)
-    assert stored(lakehouse).equals(stored(another))
+def test_how_the_rows_are_spilled_does_not_show(loaded, expected, monkeypatch):
+    monkeypatch.setattr(turn, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(spill, "BYTES_IN_MEMORY", 50_000)
+    backfill(loaded, *EVER)
+    assert stored(loaded).equals(expected)
 
 
-def test_only_the_wanted_dates_are_written(lakehouse: Project, bars: pa.Table):
-    load(lakehouse, bars)
-    backfill(lakehouse, date(2021, 2, 1), date(2021, 2, 28))
-    dates = [part.date for part in list_parts(lakehouse.lakehouse, LOCAL_1D)]
+def test_only_the_wanted_dates_are_written(loaded: Project, expected: pa.Table):
+    backfill(loaded, date(2021, 2, 1), date(2021, 2, 28))
+    dates = [part.date for part in list_parts(loaded.lakehouse, LOCAL_1D)]
     assert dates[0] == date(2021, 2, 1)
     assert dates[-1] == date(2021, 2, 28)
-    everything = replace(lakehouse, lakehouse_at=lakehouse.lakehouse_at.with_name("all"))
-    load(everything, bars)
-    backfill(everything, *EVER)
-    inside = pc.is_in(
-        stored(everything)["timestamp"], stored(lakehouse)["timestamp"].combine_chunks()
-    )
-    assert stored(everything).filter(inside).equals(stored(lakehouse))
+    inside = pc.is_in(expected["timestamp"], stored(loaded)["timestamp"].combine_chunks())
+    assert expected.filter(inside).equals(stored(loaded))
 
 
 KILLED = """
@@ -271,11 +288,10 @@ backfill(settings, date(1990, 1, 1), date(2100, 1, 1))
 """
 
 
-def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Project, another, bars):
-    load(lakehouse, bars)
+def test_a_killed_backfill_is_completed_by_the_next(loaded: Project, expected, bars):
     for pause in (0.1, 0.5, 0.9):
         with subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(lakehouse.lakehouse_at)],
+            [sys.executable, "-c", KILLED, str(loaded.lakehouse_at)],
             env={"TVFEAST_NOW": WRITTEN.isoformat()},
             stdout=subprocess.PIPE,
         ) as process:
@@ -283,12 +299,10 @@ def test_a_killed_backfill_is_completed_by_the_next(lakehouse: Project, another,
             process.stdout.readline()
             time.sleep(pause)
             process.kill()
-    backfill(lakehouse, *EVER)
-    load(another, bars)
-    backfill(another, *EVER)
-    assert stored(lakehouse).equals(stored(another))
-    assert every_version(lakehouse) == bars.num_rows
-    assert not list((lakehouse.lakehouse_at / "_tmp").iterdir())
+    backfill(loaded, *EVER)
+    assert stored(loaded).equals(expected)
+    assert every_version(loaded) == bars.num_rows
+    assert not list((loaded.lakehouse_at / "_tmp").iterdir())
 
 
 def test_without_bars_it_says_what_to_do(lakehouse: Project):
@@ -311,10 +325,9 @@ def test_nothing_new_looks_at_nothing(lakehouse: Project, bars: pa.Table, at):
 
 
 def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
-    lakehouse: Project, another: Project, bars: pa.Table, at, monkeypatch: pytest.MonkeyPatch
+    loaded: Project, expected: pa.Table, at, monkeypatch: pytest.MonkeyPatch
 ):
     """On a clock that moves on, the rows of the dead run are newer than all bars."""
-    load(lakehouse, bars)
     at(WRITTEN + timedelta(hours=1))
 
     def dying(place: Lakehouse, dataset: Dataset, several: list[pa.Table], run_id: str) -> Never:
@@ -324,21 +337,18 @@ def test_a_run_that_died_between_two_dates_is_completed_by_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(publication, "append_parts", dying)
         with pytest.raises(KeyboardInterrupt):
-            local_features(lakehouse)
+            local_features(loaded)
     at(WRITTEN + timedelta(hours=2))
-    local_features(lakehouse)
-    load(another, bars)
-    backfill(another, *EVER)
-    assert stored(lakehouse).equals(stored(another))
+    local_features(loaded)
+    assert stored(loaded).equals(expected)
 
 
-def test_a_backfill_of_a_span_hides_no_news(lakehouse: Project, bars: pa.Table, at):
-    load(lakehouse, bars)
+def test_a_backfill_of_a_span_hides_no_news(loaded: Project, bars: pa.Table, at):
     at(WRITTEN + timedelta(hours=1))
-    backfill(lakehouse, date(2021, 2, 1), date(2021, 2, 28))
+    backfill(loaded, date(2021, 2, 1), date(2021, 2, 28))
     at(WRITTEN + timedelta(hours=2))
-    local_features(lakehouse)
-    assert every_version(lakehouse) == bars.num_rows
+    local_features(loaded)
+    assert every_version(loaded) == bars.num_rows
 
 
 def test_a_formula_of_the_project_is_computed_beside_the_shipped_ones(
