@@ -162,6 +162,7 @@ def value_faults(dataset: Dataset, rows: pa.Table) -> Iterator[str]:
         values = rows[column.name]
         if not (column.nullable or column.retired) and values.null_count:
             yield f"has {values.null_count} nulls in {column.name}"
+        # A finite sum has finite summands only, and takes a third of the time.
         if column.dtype is Dtype.DOUBLE and not math.isfinite(pc.sum(values).as_py() or 0.0):
             infinite = pc.sum(pc.invert(pc.is_finite(values))).as_py()
             if infinite:
