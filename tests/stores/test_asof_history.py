@@ -118,7 +118,7 @@ def ask(path: Path, questions, *, ttl=None, as_recorded=False, dated=False) -> H
     )
 
 
-@settings(max_examples=CASES // 4, deadline=None)
+@settings(max_examples=CASES // 8, deadline=None)
 @given(
     files,
     foreign,
@@ -148,7 +148,7 @@ def test_every_question_gets_the_values_of_the_brute_force_search(
     )
 
 
-@settings(max_examples=CASES // 8, deadline=None)
+@settings(max_examples=CASES // 16, deadline=None)
 @given(files, instants, st.integers(0, 3))
 def test_the_newest_row_of_each_key_is_that_of_the_brute_force_search(files, start, days):
     span = to_micros(start), to_micros(start + days * DAY)

@@ -13,8 +13,9 @@ from ingestion.plugins.offline import join as joining
 from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Rows
 
-# `make test-join` asks for 10,000.
-CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "160"))
+# `make test-join` asks for 10,000. To make a history of a number takes a tenth of drawing one.
+CASES = int(os.environ.get("TVFEAST_JOIN_CASES", "400"))
+DRAWN = 60
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def cases(draw):
     return rows, questions, batches
 
 
-@settings(max_examples=CASES, deadline=None)
+@settings(max_examples=DRAWN, deadline=None)
 @given(cases(), ttls, st.booleans())
 def test_every_question_gets_the_row_of_the_brute_force_search(case, ttl, as_recorded):
     rows, questions, batches = case
@@ -106,7 +107,7 @@ def days(draw):
     return rows, questions, [list(batch) for batch in batches]
 
 
-@settings(max_examples=CASES, deadline=None)
+@settings(max_examples=DRAWN, deadline=None)
 @given(days(), ttls, st.booleans())
 def test_days_answer_as_any_rows_do(case, ttl, as_recorded):
     rows, questions, batches = case
@@ -114,7 +115,55 @@ def test_days_answer_as_any_rows_do(case, ttl, as_recorded):
     assert join(rows, questions, batches, ttl, as_recorded).number.tolist() == expected
 
 
-@settings(max_examples=CASES // 2, deadline=None)
+def numbered(number: int):
+    """Make the history and the questions of a number, like those of ``cases`` or of ``days``."""
+    rng = np.random.default_rng(number)
+
+    def instants(size: int) -> list[int]:
+        few = rng.integers(0, 4, size) if number % 4 == 0 else rng.integers(-3, 13, size)
+        kinds = [few, rng.integers(0, 3_000_001, size)]
+        kinds.append(rng.choice([NEVER, NEVER + 1, -(2**61), 2**61, FOREVER - 1], size))
+        return np.choose(rng.integers(0, 3, size) * (number % 3 == 0), kinds).tolist()
+
+    def keys(size: int) -> list[int]:
+        rare = rng.random(size) < (0 if number % 2 else 0.2)
+        return np.where(rare, rng.choice([50, 1_000], size), rng.integers(-1, 5, size)).tolist()
+
+    if number % 2:
+        rows, batches = [], []
+        for day in range(rng.integers(1, 7), 0, -1):
+            some = rng.permutation(np.arange(-1, 5))[: rng.integers(0, 7)].tolist()
+            batches.append([*range(len(rows), len(rows) + len(some))])
+            events = (day * 10 + rng.integers(-1, 9, len(some))).tolist()
+            rows += map(Row, some, events, instants(len(some)))
+        asked = zip(keys(30), rng.integers(-3, 73, 30).tolist(), strict=True)
+        return rows, [*asked][: rng.integers(1, 31)] * int(rng.choice([1, 5])), batches
+    size = int(rng.integers(0, 26))
+    rows = [*map(Row, keys(size), instants(size), instants(size))]
+    order = sorted(range(size), key=lambda n: -rows[n].event)
+    if rng.integers(2):
+        rng.shuffle(order)
+    edges = [0, *np.sort(rng.integers(0, size + 1, rng.integers(0, 7))).tolist(), size]
+    asked = int(rng.integers(0, 26))
+    questions = [*zip(keys(asked), instants(asked), strict=True)]
+    return rows, questions, [order[a:b] for a, b in pairwise(edges)]
+
+
+def test_every_numbered_history_is_joined_as_by_brute_force(monkeypatch: pytest.MonkeyPatch):
+    for number in range(CASES):
+        monkeypatch.setattr(joining, "_MANY", 1 if number % 4 < 2 else 1 << 20)
+        monkeypatch.setattr(joining, "_BLOCK", 8 if number % 8 < 2 else 1 << 16)
+        rows, questions, batches = numbered(number)
+        ttl = [None, None, 0, 2, 6, 10**6][number // 4 % 6]
+        expected = [
+            brute_force(rows, key, at, ttl, number % 5 == 0) if at != NEVER else -1
+            for key, at in questions
+        ]
+        found = join(rows, questions, batches, ttl, number % 5 == 0).number.tolist()
+        assert found == expected, f"history {number}"
+
+
+@settings(max_examples=DRAWN, deadline=None)
 @given(cases() | days(), ttls, st.booleans(), st.integers(1, 3), st.integers(1, 8))
 def test_neither_blocks_nor_looks_change_an_answer(case, ttl, as_recorded, block, many):
     rows, questions, batches = case
@@ -128,7 +177,7 @@ def test_neither_blocks_nor_looks_change_an_answer(case, ttl, as_recorded, block
     assert answers.number.tolist() == expected
 
 
-@settings(max_examples=CASES // 4, deadline=None)
+@settings(max_examples=DRAWN, deadline=None)
 @given(cases(), ttls, st.booleans())
 def test_rows_that_are_not_needed_change_nothing(case, ttl, as_recorded):
     rows, questions, batches = case
