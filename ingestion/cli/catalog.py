@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused
+from ingestion.base.wording import counted
 from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
@@ -54,7 +55,7 @@ def check_command(as_json: bool) -> None:
     checked = check_catalog(this_project())
     show(as_json, checked, check_text)
     if checked.problems:
-        found = "1 problem" if len(checked.problems) == 1 else f"{len(checked.problems)} problems"
+        found = counted(len(checked.problems), "problem")
         raise GateRefused(f"{found} in what the project declares")
 
 
@@ -129,5 +130,8 @@ def check_text(checked: CheckedCatalog) -> str:
             else ""
         )
         more = f"{universes}{sources}"
-        return f"{checked.groups} groups{more} and {checked.services} services are sound"
+        return (
+            f"{counted(checked.groups, 'group')}{more} and "
+            f"{counted(checked.services, 'service')} are sound"
+        )
     return "\n".join(checked.problems)

@@ -10,6 +10,7 @@ import click
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
+from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
 from ingestion.cli.output import age, figure, minute, show
@@ -148,7 +149,7 @@ def selection_footer(selection: Selection) -> str:
 
     left_out = [f"{count:,} {REASONS[reason]}" for reason, count in selection.left_out.items()]
     return (
-        f"{len(selection.rows):,} of {selection.asked:,} symbols by {selection.by}, "
+        f"{len(selection.rows):,} of {counted(selection.asked, 'symbol')} by {selection.by}, "
         f"{selection.group} of the {selection.source} at {minute(selection.at)}"
         + (f"; {later:,} of them written later" if (later := selection.written_later) else "")
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
@@ -316,7 +317,7 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
     dropped = f" ({result.outside:,} of others left out)" if result.outside else ""
     if made is not None:
         counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
-        dropped = f" of {made.labels.decisions:,} decisions"
+        dropped = f" of {counted(made.labels.decisions, 'decision')}"
         dropped += f" (dropped: {', '.join(counts)})" if counts else ""
     later = (
         f"{result.created_later:,} joined rows were written after their label's time: knowable "
@@ -326,5 +327,6 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
     )
     return (
         f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
-        f"their time ({len(result.features)} columns)\n{later}{result.out}\n{result.receipt}"
+        "their time "
+        f"({counted(len(result.features), 'column')})\n{later}{result.out}\n{result.receipt}"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingestion.base.errors import GateRefused, demand_all
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
 from ingestion.cli.output import age, minute, show
@@ -48,7 +48,7 @@ def compact_command(as_json: bool, before: date | None) -> None:
     result = compact(this_project(), before)
     show(as_json, result, compact_text)
     if result.left:
-        raise GateRefused(f"{len(result.left)} dates were left as they are")
+        raise GateRefused(f"{counted(len(result.left), 'date was', 'dates were')} left as they are")
 
 
 def compact_text(result: CompactResult) -> str:
@@ -56,7 +56,8 @@ def compact_text(result: CompactResult) -> str:
     if not result.merged and not result.left:
         return f"nothing to merge: no date before {result.before} has several parts"
     line = (
-        f"{result.replaced:,} parts became {len(result.merged):,}, {result.rows:,} rows, all kept"
+        f"{counted(result.replaced, 'part')} became {len(result.merged):,}, "
+        f"{counted(result.rows, 'row')}, all kept"
     )
     return "\n".join([line, *(f"  left alone: {reason}" for reason in result.left)])
 
@@ -84,7 +85,7 @@ def prune_command(as_json: bool, older_than: timedelta, plan: bool) -> None:
 def prune_text(result: PruneResult) -> str:
     """Return what went and why the other old runs stay, a line for each reason."""
     verb = "would go" if result.run_id is None else "are gone"
-    line = f"{len(result.retired):,} runs from before {minute(result.before)} {verb}"
+    line = f"{counted(len(result.retired), 'run')} from before {minute(result.before)} {verb}"
     ids = [f"  {run_id}" for run_id in result.retired if result.run_id is None]
     stay = [f"  {count:,} stay: {reason}" for reason, count in result.reasons.items()]
     return "\n".join([line, *ids, *stay, f"  {result.younger:,} are younger"])
@@ -247,7 +248,10 @@ def _every(every: timedelta | None) -> str:
 def _bars_lines(bars: BarsStatus) -> Iterator[str]:
     if bars.first is None:
         return
-    yield f"bars: {bars.symbols:,} symbols, {bars.first} to {bars.last}, {bars.dates:,} dates"
+    yield (
+        f"bars: {counted(bars.symbols, 'symbol')}, {bars.first} to {bars.last}, "
+        f"{counted(bars.dates, 'date')}"
+    )
     until: dict[date, list[str]] = {}
     for each in bars.markets:
         if each.is_imported:
@@ -266,7 +270,7 @@ def _store_line(report: StatusReport) -> str:
     if not stores.has_online:
         return f"{line}: {stores.online} IS MISSING"
     views = [
-        f"{each.view} {each.valid:,} of {each.rows:,} rows valid"
+        f"{each.view} {each.valid:,} of {counted(each.rows, 'row')} valid"
         + (f", newest {minute(each.newest)}" if each.newest else "")
         for each in stores.views
     ]

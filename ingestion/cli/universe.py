@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused, demand_all
+from ingestion.base.wording import counted
 from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, Parsed, json_option
 from ingestion.cli.output import minute, show
@@ -74,7 +75,8 @@ def import_command(as_json: bool, file: Path, name: str, replace: bool, new: boo
     if result.refused:
         line, why = next(iter(result.refused.items()))
         raise GateRefused(
-            f"{len(result.refused):,} lines of {file} were refused, the first one is line {line}: "
+            f"{counted(len(result.refused), f'line of {file} was', f'lines of {file} were')} "
+            f"refused, the first one is line {line}: "
             f"{why}; the others are imported"
         )
 
@@ -92,10 +94,13 @@ def import_text(result: ImportUniverseResult) -> str:
     told = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing"
     new = ", a new universe" if result.is_new else ""
     lines = [
-        f"{result.universe}{new}: {result.spans:,} spans of {result.symbols:,} symbols: {told}"
+        f"{result.universe}{new}: {counted(result.spans, 'span')} of "
+        f"{counted(result.symbols, 'symbol')}: {told}"
     ]
     if result.moved:
-        lines.append(f"{result.moved:,} dates have no session: the next one counts")
+        lines.append(
+            f"{counted(result.moved, 'date has', 'dates have')} no session: the next one counts"
+        )
     if result.unknown_hours:
         lines.append(
             f"the sessions of {', '.join(result.unknown_hours)} are not known: dates are UTC days"
@@ -146,7 +151,10 @@ def members_text(shown: UniverseMembers) -> str:
         else "import"
     )
     return "\n".join(
-        [f"{len(shown.symbols):,} members of {shown.universe} at {at}, by {by}", *shown.symbols]
+        [
+            f"{counted(len(shown.symbols), 'member')} of {shown.universe} at {at}, by {by}",
+            *shown.symbols,
+        ]
     )
 
 

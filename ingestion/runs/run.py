@@ -35,6 +35,7 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
+from ingestion.base.wording import counted
 from ingestion.catalog import Catalog
 from ingestion.lakehouse import RunFile, lakehouse_lock, run_file, write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
@@ -235,7 +236,7 @@ class Run:
 
 def row_counts(rows: Mapping[str, int]) -> str:
     """Return numbers of rows by dataset, for people."""
-    return ", ".join(f"{name} ({count:,} rows)" for name, count in rows.items())
+    return ", ".join(f"{name} ({counted(count, 'row')})" for name, count in rows.items())
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
