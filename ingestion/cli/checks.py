@@ -12,6 +12,7 @@ from ingestion.base.wording import counted
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, between, json_option
 from ingestion.cli.output import minute, progress, show
+from ingestion.cli.tables import Printing, Rows, rows_options, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -300,9 +301,9 @@ def data_docs_text(result: DataDocsResult) -> str:
     default=0.05,
     help="Exit 3 if a vote of a rating is served otherwise, since a date, on so many more bars.",
 )
-@json_option
+@rows_options
 def parity_command(
-    as_json: bool,
+    printing: Printing,
     first: date | None,
     last: date | None,
     tolerance: float,
@@ -320,8 +321,20 @@ def parity_command(
     request = ParityRequest(first or date.min, last or date.max, tolerance, max_vote_share)
     bar = progress("parity", "parts of snapshots")
     result = parity(this_project(), request, progress=bar)
-    show(as_json, result, lambda result: parity_text(result.report))
+    printing.show(
+        result, lambda result: parity_text(result.report), lambda result: parity_rows(result.report)
+    )
     demand_all(result)
+
+
+def parity_rows(report: ParityReport) -> Rows:
+    """Return a comparison, one row per feature."""
+    names = (
+        *("feature", "n", "median_error", "max_error", "sign_agreement", "rank_correlation"),
+        *("beyond", "served_only", "recomputed_only"),
+    )
+    values = [{name: getattr(column, name) for name in names} for column in report.columns]
+    return Rows(names, values, _footer(report))
 
 
 def parity_text(report: ParityReport) -> str:
@@ -332,8 +345,6 @@ def parity_text(report: ParityReport) -> str:
 
 def parity_table(report: ParityReport) -> str:
     """Return a comparison as a table, and which snapshots are in it."""
-    from tabulate import tabulate
-
     headers = [
         *("feature", "n", "median error", "largest", "same sign", "rank corr."),
         *("beyond", "one side null"),
@@ -351,9 +362,7 @@ def parity_table(report: ParityReport) -> str:
         ]
         for column in report.columns
     ]
-    align = ["left", *["right"] * (len(headers) - 1)]
-    table = tabulate(rows, headers, disable_numparse=True, colalign=align)
-    return f"{table}\n{_footer(report)}"
+    return f"{table(headers, rows, {0})}\n{_footer(report)}"
 
 
 def _footer(report: ParityReport) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from ingestion.base.plain import plain
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
-from ingestion.cli.output import age, figure, minute, show
+from ingestion.cli.output import age, minute, show
+from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
 if TYPE_CHECKING:
     from ingestion.jobs.serve.select import Selected, Selection
@@ -64,17 +64,9 @@ if TYPE_CHECKING:
     show_default="the snapshots; what is computed where there was none by then",
     help="Whose rows to rank.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    help="How to print the ranking.",
-)
-@json_option
+@rows_options
 def select_command(
-    as_json: bool,
-    form: str,
+    printing: Printing,
     candidates: Path | None,
     minimum: tuple[tuple[str, float], ...],
     maximum: tuple[tuple[str, float], ...],
@@ -89,39 +81,29 @@ def select_command(
     request = SelectRequest(
         symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
     )
-    selection = select(this_project(), request)
-    if form == "csv" and not as_json:
-        click.echo(selection_csv(selection), nl=False)
-        click.echo(selection_footer(selection), err=True)
-        return
-    show(as_json or form == "json", selection, selection_text)
+    printing.show(select(this_project(), request), selection_text, selection_rows)
 
 
-def selection_csv(selection: Selection) -> str:
-    """Return a ranking as CSV: all features, ages in seconds."""
-    import csv
-
-    out = io.StringIO()
+def selection_rows(selection: Selection) -> Rows:
+    """Return a ranking with all features; ages are durations."""
     known = _known(selection)
     times = [known, f"{known}_age_s", "bar_open", "bar_age_s", "bar_state"]
     others = [f"{name}_age_s" for name in _others(selection)]
-    names = ["symbol", *selection.features, *times, *others]
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_flat(row, selection) for row in selection.rows)
-    return out.getvalue()
+    return Rows(
+        ["symbol", *selection.features, *times, *others],
+        [_flat(row, selection) for row in selection.rows],
+        selection_footer(selection),
+    )
 
 
 def selection_text(selection: Selection) -> str:
     """Return a ranking as a table: the feature ranked by, and a few beside it."""
-    from tabulate import tabulate
-
     names = selection.shown
     rows = [
         [
-            place,
+            str(place),
             row.symbol,
-            *(figure(row.features.get(name)) for name in names),
+            *(cell(row.features.get(name)) for name in names),
             age(selection.at - row.known_at),
             *(_age_of(row, name, selection) for name in selection.groups),
             age(selection.at - row.bar_open) if row.bar_open else "unknown",
@@ -138,9 +120,8 @@ def selection_text(selection: Selection) -> str:
         "bar age",
         "bar",
     ]
-    align = ["right", "left", *["right"] * (len(names) + len(selection.groups) + 2), "left"]
-    table = tabulate(rows, headers, disable_numparse=True, colalign=align) if rows else ""
-    return f"{table}\n{selection_footer(selection)}".lstrip("\n")
+    shown = table(headers, rows, {1, len(headers) - 1}) + "\n" if rows else ""
+    return f"{shown}{selection_footer(selection)}"
 
 
 def selection_footer(selection: Selection) -> str:
@@ -166,15 +147,12 @@ def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
     return {
         "symbol": row.symbol,
         **row.features,
-        known: row.known_at.isoformat(),
-        f"{known}_age_s": int((at - row.known_at).total_seconds()),
-        "bar_open": row.bar_open.isoformat() if row.bar_open else None,
-        "bar_age_s": int((at - row.bar_open).total_seconds()) if row.bar_open else None,
-        "bar_state": row.bar_state.value,
-        **{
-            f"{name}_age_s": None if known is None else int((at - known).total_seconds())
-            for name, known in row.others.items()
-        },
+        known: row.known_at,
+        f"{known}_age_s": at - row.known_at,
+        "bar_open": row.bar_open,
+        "bar_age_s": at - row.bar_open if row.bar_open else None,
+        "bar_state": row.bar_state,
+        **{f"{name}_age_s": at - then if then else None for name, then in row.others.items()},
     }
 
 

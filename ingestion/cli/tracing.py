@@ -14,6 +14,7 @@ from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
 from ingestion.cli.output import age, minute, show
+from ingestion.cli.tables import Printing, Rows, rows_options, table, terminal_width
 
 if TYPE_CHECKING:
     from ingestion.jobs.audit.compact import CompactResult
@@ -163,8 +164,8 @@ def accepted_text(result: AcceptedHoles) -> str:
     multiple=True,
     help="Do not expect this flow until it runs again.",
 )
-@json_option
-def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
+@rows_options
+def status_command(printing: Printing, forgotten: tuple[str, ...], **arguments: Any) -> None:
     """Report how fresh and complete everything is.
 
     Exit 3 past a limit.
@@ -174,10 +175,10 @@ def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) 
 
     if forgotten:
         receipt = forget_profiles(this_project(), forgotten)
-        show(as_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
+        show(printing.is_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
         return
     report = status(this_project(), StatusLimits(**arguments))
-    show(as_json, report, status_text)
+    printing.show(report, status_text, status_rows)
     demand_all(report)
 
 
@@ -187,14 +188,33 @@ def forget_text(done: Mapping[str, Any]) -> str:
     return f"expected no more, until they run again: {names}\n{done['receipt']}"
 
 
+def status_rows(report: StatusReport) -> Rows:
+    """Return how fresh and complete each group is; what is past its limit is the footer."""
+    names = (*("group", "newest", "age_s", "coverage", "asked", "stale", "missing", "quarantined"),)
+    values = [
+        {
+            "group": group.view,
+            "newest": group.newest,
+            "age_s": group.age,
+            "coverage": group.coverage,
+            "asked": group.asked,
+            "stale": len(group.stale),
+            "missing": len(group.missing),
+            "quarantined": group.quarantined,
+        }
+        for group in report.groups
+    ]
+    return Rows(names, values, "\n".join(f"PAST ITS LIMIT: {each}" for each in report.problems))
+
+
 def status_text(report: StatusReport) -> str:
     """Return the status for people: tables, what waits, and which limits are passed."""
     headers = ["", "newest", "age", "coverage", "asked", "stale", "missing", "quarantined"]
     rows = [_group_row(group) for group in report.groups]
-    lines = [_table(headers, rows, left=2)]
+    lines = [table(headers, rows, {0, 1})]
     if report.profiles:
         headers = ["flow", "symbols", "started", "ago", "every", "state"]
-        lines.append(_table(headers, [_flow_row(report, each) for each in report.profiles], left=1))
+        lines.append(table(headers, [_flow_row(report, each) for each in report.profiles], {0}))
     for group in report.groups:
         for kind, symbols in (("stale", group.stale), ("missing", group.missing)):
             if symbols:
@@ -209,13 +229,6 @@ def status_text(report: StatusReport) -> str:
     lines += [line for section in report.sections for line in section.lines]
     lines += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join([*lines, *(f"PAST ITS LIMIT: {problem}" for problem in report.problems)])
-
-
-def _table(headers: list[str], rows: list[list[str]], left: int) -> str:
-    from tabulate import tabulate
-
-    align = [*["left"] * left, *["right"] * (len(headers) - left)]
-    return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
 def _group_row(group: GroupStatus) -> list[str]:
@@ -292,8 +305,8 @@ def _store_line(report: StatusReport) -> str:
     default=True,
     help="Look into the online store.",
 )
-@json_option
-def explain_command(as_json: bool, **arguments: Any) -> None:
+@rows_options
+def explain_command(printing: Printing, **arguments: Any) -> None:
     """Show where a value of a symbol comes from.
 
     FEATURE is a name, or GROUP:FEATURE for the one of a group.
@@ -301,7 +314,27 @@ def explain_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.audit.explain import ExplainRequest, explain
 
     result = explain(this_project(), ExplainRequest(**arguments))
-    show(as_json, result, explain_text)
+    printing.show(result, explain_text, explain_rows)
+
+
+def explain_rows(result: Explanation) -> Rows:
+    """Return the rows of a value's history, and what is served."""
+    names = ("group", "what", "value", "known_at", "created", "run_id", "part")
+    values: list[dict[str, Any]] = []
+    for story in result.stories:
+        superseded = ["superseded"] * (len(story.versions) - 1)
+        told = [*zip(["counts", *superseded], story.versions, strict=False)]
+        told += [(what, each) for what, each in (
+            ("before", story.supersedes), ("after", story.superseded_by),
+        ) if each]  # fmt: skip
+        for what, each in told:
+            cells = (story.view, what, each.value, each.event, each.created, each.run_id, each.part)
+            values.append(dict(zip(names, cells, strict=True)))
+        if story.online is not None and not isinstance(story.online, str):
+            served = story.online
+            of_row = (story.view, "online", served.value, served.event, served.created)
+            values.append(dict(zip(names, of_row, strict=False)))
+    return Rows(names, values)
 
 
 def explain_text(result: Explanation) -> str:
@@ -313,7 +346,9 @@ def explain_text(result: Explanation) -> str:
 def _story(story: Story) -> Iterator[str]:
     yield ""
     yield f"{story.view}: {story.meaning}"
-    yield from textwrap.wrap(story.source, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    yield from textwrap.wrap(
+        story.source, terminal_width() or _WIDTH, initial_indent="  ", subsequent_indent="    "
+    )
     if not story.versions:
         yield "  no row"
     for number, version in enumerate(story.versions):
