@@ -63,7 +63,7 @@ def read_configuration(settings: Settings) -> dict[str, Any]:
         content = _parsed(os.path.expandvars(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise FeastRepositoryError(
-            f"{path} is missing; TVFEAST_PROJECT names the project's folder"
+            f"{path} is missing; TVFEAST_PROJECT, or the working folder, says which project it is"
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FeastRepositoryError(f"{path} cannot be read: {error}") from error
