@@ -17,7 +17,8 @@ TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
 VARIABLES: Mapping[str, tuple[str, str]] = {
     "TVFEAST_PROJECT": (
         "folder of a project, with its `feature_repo/` and `data/`",
-        "this checkout",
+        "the nearest folder with `feature_repo/feature_store.yaml`, from the working folder "
+        "upwards; else this checkout",
     ),
     "TVFEAST_LAKEHOUSE": (
         "folder of the lakehouse; a relative path is relative to the project",
