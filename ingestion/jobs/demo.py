@@ -21,6 +21,7 @@ from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.universe_ingest import universe_ingest
+from ingestion.jobs.report.make_report import make_report
 from ingestion.jobs.serve.select import Selection, SelectRequest, select
 from ingestion.jobs.serve.targets import training_labels
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
@@ -139,6 +140,8 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
     )
     request = SelectRequest(universe=_UNIVERSE, top=5, as_of=_FIRST)
     say(tables.selection(select(project, request)))
+    report = make_report(project)
+    say(f"\nReport: {report.answer}\n  {report.path}, for your browser")
     say(_where(project, clock.now()))
 
 
@@ -184,7 +187,7 @@ Built in {folder}:
   data/lakehouse         Parquet parts by date      feature_repo/formulas  your formulas
   training_set.parquet   labels and features        feature_repo/universes your universes
                                                     data/registry.db       what Feast knows
-                                                    data/online.db         what is served now
+  data/report.html       what to look at first      data/online.db         what is served now
 
 Go on from there:
   export TVFEAST_PROJECT={shlex.quote(str(folder))} TVFEAST_NOW={now:%Y-%m-%dT%H:%MZ}

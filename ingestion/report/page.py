@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from html import escape
@@ -33,6 +34,7 @@ _SYMBOLS = {Mark.GOOD: "✓", Mark.CARE: "!", Mark.BAD: "✕"}
 CATALOGUE = "catalogue"
 """Key of the catalogue, beside those of the sections."""
 _DIGITS = 6
+_WHEN = re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?\b")
 
 
 def page(report: Report, *, refresh: int | None = None, state: str = "") -> str:
@@ -145,10 +147,11 @@ def _command(command: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return a text in which what stands between backticks is code."""
-    pieces = escape(text).split("`")
+    """Return a text in which what stands between backticks is code, and dates are not broken."""
+    text = _WHEN.sub(r'<span class="when">\g<0></span>', escape(text))
+    pieces = text.split("`")
     if len(pieces) % 2 == 0:  # a backtick without its other one
-        return escape(text)
+        return text
     return "".join(
         f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces)
     )

@@ -2,8 +2,9 @@
 
 ``python -m tests.report.eventful FOLDER`` builds one to look at. What happens:
 
-- the scanner fails on the whole of ``FAILED``, and the flow of that day publishes nothing;
-- on ``CORRECTED`` a vendor's corrected prices of three symbols are imported: their bars of the five
+- the scanner fails on the whole of ``failed``, and the flow of that day publishes nothing; the bars
+  that it would have brought are imported two days later;
+- on ``corrected`` a vendor's corrected prices of three symbols are imported: their bars of the five
   sessions before are restated, and so are the features that follow from them;
 - in the last weeks prices crash (it is March 2020), and distributions are no longer what they were;
 - on the last evening the scanner has no bar of that day for the New York Stock Exchange.
@@ -13,8 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ingestion.base import clock
+from ingestion.base.instants import day_of_date
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import parity
 from ingestion.jobs.flow import flow_data
@@ -42,12 +44,9 @@ SYMBOLS = [
     *(f"NYSE:{name}" for name in ("CVX", "DUK", "GS", "HD", "JNJ", "JPM", "KO", "LIN", "MCD")),
     "NYSE:UPS",
 ]
-FIRST, LAST = date(2019, 12, 16), date(2020, 3, 16)
-FAILED, CORRECTED = date(2020, 2, 18), date(2020, 3, 4)
+LAST = date(2020, 3, 16)
 RESTATED = ("NASDAQ:AAPL", "NASDAQ:MSFT", "NYSE:KO")
 LATE = "NYSE"
-FLOWS = 5
-"""How many of the last evenings run the whole flow; the others run the steps that bring rows."""
 _QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.02, retries=1, read_timeout=5)
 
 
@@ -56,7 +55,18 @@ def now() -> datetime:
     return _evening(LAST)
 
 
-def build(folder: Path, first: date = FIRST, flows: int = FLOWS) -> Project:
+@dataclass(frozen=True)
+class Course:
+    """When what happens."""
+
+    first: date = date(2019, 12, 16)
+    failed: date = date(2020, 2, 18)
+    corrected: date = date(2020, 3, 4)
+    flows: int = 7
+    """Of the last evenings run the whole flow; the others run the steps that bring rows."""
+
+
+def build(folder: Path, course: Course = Course()) -> Project:
     """Make the lakehouse in a workspace of its own; ``TVFEAST_NOW`` is that of the last evening."""
     os.environ["TVFEAST_PROJECT"] = str(make_workspace(folder))
     bars = pq.read_table(SAMPLE / "bars.parquet")
@@ -69,28 +79,45 @@ def build(folder: Path, first: date = FIRST, flows: int = FLOWS) -> Project:
     request = FeatureIngestRequest(read_candidates(candidates), scanner=_QUICK)
     with ReplayScanner(panel) as scanner:
         project = replace(Project.from_environment(), scanner_url=scanner.url)
-        _at(first - timedelta(days=1))
-        seconds = int(datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp())
-        before = bars.filter(pc.less(bars["timestamp"], seconds - 3 * 86_400))
-        _import(project, folder / "history.parquet", before)
+        _at(course.first - timedelta(days=1))
+        _import(project, folder / "history.parquet", _between(bars, None, course.first))
         local_features(project)
-        days = list(_weekdays(first))
+        days = [course.first + timedelta(days=n) for n in range((LAST - course.first).days + 1)]
         for day in days:
             _at(day)
             scanner.panel = without if day == LAST else panel
-            if day == FAILED:
-                scanner.plan = FaultPlan(["server-error@1.0"])
-            if day == CORRECTED:
-                _correct(project, folder, bars)
-            if day == FAILED or day in days[-flows:]:
-                flow_data(project, request)
-            else:
-                data_ingest(project, request)
-                feature_ingest(project, request)
-                local_features(project)
+            if day == course.failed:
+                scanner.plan = FaultPlan(chances={"server-error": 1.0})
+            if day == course.corrected:
+                _correct(project, folder, bars, day)
+            if day == course.failed + timedelta(days=2):
+                missed = _between(bars, course.failed - timedelta(days=1), day)
+                _import(project, folder / "missed.parquet", missed)
+            _run(project, request, is_whole=day == course.failed or day in days[-course.flows :])
             scanner.plan = FaultPlan()
         parity(project)
     return project
+
+
+def _run(project: Project, request: FeatureIngestRequest, *, is_whole: bool) -> None:
+    if is_whole:
+        flow_data(project, request)
+        return
+    data_ingest(project, request)
+    if clock.now().weekday() < 5:
+        feature_ingest(project, request)
+        local_features(project)
+
+
+def _between(bars: pa.Table, first: date | None, end: date) -> pa.Table:
+    """Return the bars that open from one UTC date on, and before another."""
+    days = pc.floor(pc.divide(bars["timestamp"], 86_400))
+    rows = bars.filter(pc.less(days, day_of_date(end)))
+    if first is None:
+        return rows
+    return rows.filter(
+        pc.greater_equal(pc.floor(pc.divide(rows["timestamp"], 86_400)), day_of_date(first))
+    )
 
 
 def _evening(day: date) -> datetime:
@@ -101,17 +128,9 @@ def _at(day: date) -> None:
     os.environ["TVFEAST_NOW"] = _evening(day).isoformat()
 
 
-def _weekdays(first: date) -> Iterator[date]:
-    for number in range((LAST - first).days + 1):
-        day = first + timedelta(days=number)
-        if day.weekday() < 5:
-            yield day
-
-
 def _is_late(bars: pa.Table) -> pa.ChunkedArray:
-    begin = int(datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC).timestamp())
     is_of_market = pc.starts_with(bars["symbol"], f"{LATE}:")
-    return pc.and_(is_of_market, pc.greater_equal(bars["timestamp"], begin))
+    return pc.and_(is_of_market, pc.greater_equal(bars["timestamp"], 86_400 * day_of_date(LAST)))
 
 
 def _panel(folder: Path, bars: pa.Table) -> Panel:
@@ -128,16 +147,13 @@ def _import(project: Project, path: Path, bars: pa.Table) -> None:
     import_bars(project, ImportRequest((path,)))
 
 
-def _correct(project: Project, folder: Path, bars: pa.Table) -> None:
-    """Import other prices of some symbols' last sessions, all half a percent higher."""
-    end = int(datetime(CORRECTED.year, CORRECTED.month, CORRECTED.day, tzinfo=UTC).timestamp())
-    since = pc.greater_equal(bars["timestamp"], end - 7 * 86_400)
-    before = pc.less(bars["timestamp"], end)
-    own = pc.is_in(bars["symbol"], pa.array(RESTATED))
-    rows = bars.filter(pc.and_(own, pc.and_(since, before)))
-    for name in ("open", "high", "low", "close"):
-        place = rows.column_names.index(name)
-        rows = rows.set_column(place, name, pc.multiply(rows[name], 1.005))
+def _correct(project: Project, folder: Path, bars: pa.Table, day: date) -> None:
+    """Import other closes of some symbols' last sessions: half way to the middle of the day."""
+    rows = _between(bars, day - timedelta(days=7), day)
+    rows = rows.filter(pc.is_in(rows["symbol"], pa.array(RESTATED)))
+    middle = pc.divide(pc.add(rows["high"], rows["low"]), 2.0)
+    closes = pc.divide(pc.add(rows["close"], middle), 2.0)
+    rows = rows.set_column(rows.column_names.index("close"), "close", closes)
     _import(project, folder / "corrected.parquet", rows)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ingestion.base.wording import some_of
 from ingestion.catalog import Catalog
 from ingestion.jobs.audit.status import Demand, GroupStatus, StatusReport
-from ingestion.jobs.report.completeness import Completeness
 from ingestion.markets.hours import hours_of_exchange
 from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of
@@ -41,8 +42,12 @@ def verdict(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ve
         against.append("nothing is served yet: run `tvfeast materialize`")
     care = [*(str(each) for each in late), *others, *found.warnings]
     reasons = list(dict.fromkeys([*against, *care]))
+    if late and len(late) == sum(not each.is_imported for each in found.bars.markets):
+        against += map(str, late)
     if against:
         answer, mark = "No: not on today’s rows.", Mark.BAD
+    elif late:
+        answer, mark = f"Yes, but not in {some_of([e.market for e in late], 3)}.", Mark.CARE
     elif care:
         answer, mark = "Yes, with care: not everything is as it should be.", Mark.CARE
     else:
@@ -106,11 +111,17 @@ def _tiles(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ite
     )
 
 
+@dataclass(frozen=True)
 class LateMarket:
     """A market whose newest bar is not of its last session."""
 
-    def __init__(self, market: str, expected: datetime, newest: datetime, sessions: int) -> None:
-        self.market, self.expected, self.newest, self.sessions = market, expected, newest, sessions
+    market: str
+    expected: datetime
+    """Close of its last session."""
+    newest: datetime
+    """Close of its newest bar."""
+    sessions: int
+    """How many it is behind."""
 
     def __str__(self) -> str:
         return (
@@ -139,9 +150,7 @@ def late_markets(found: StatusReport) -> list[LateMarket]:
     return late
 
 
-def freshness_section(
-    found: StatusReport, late: list[LateMarket], complete: Mapping[str, Completeness]
-) -> Section:
+def freshness_section(found: StatusReport, late: list[LateMarket]) -> Section:
     """Return tables of how fresh everything is by group, market, flow and universe."""
     fresh = sum(not each.stale and not each.missing for each in found.groups)
     lead = f"{fresh} of {counted(len(found.groups), 'group')} have a fresh row of every symbol" + (

@@ -76,6 +76,7 @@ def gather(project: Project) -> Report:
         for dataset in (*catalog.groups, OHLCV_1D)
     }
     stored = {name: each for name, each in stored.items() if each.days}
+    began = stored.get(catalog.pulse.name)
     shapes = {
         group.name: distributions(stored[group.name])
         for group in catalog.groups
@@ -86,13 +87,13 @@ def gather(project: Project) -> Report:
     runs = read_runs(lakehouse)
     newest = {each.view: each.newest for each in found.groups}
     sections = [
-        freshness_section(found, late, complete),
+        freshness_section(found, late),
         ranking_section(project, at),
         completeness_section(complete),
         stopped_section(runs, found.held_back),
         drift_section(shapes),
         agreement_section(project, at),
-        revisions_section(stored),
+        revisions_section(stored, began.days[0].day if began else None),
         gaps_section(found),
         feed_lag_section(stored),
         timings_section(runs),

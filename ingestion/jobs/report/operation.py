@@ -21,6 +21,8 @@ from ingestion.runs.run import Outcome
 
 _FLOWS = 60
 """How many of the newest flows the timings show."""
+_LOOK_AT_ALL = "status"
+"""The step of a flow that stops nothing: it looks at the whole operation."""
 _RUNS = 800
 """How many of the newest runs are looked into."""
 _STOPPED = 25
@@ -98,11 +100,17 @@ def _run(receipt: dict[str, Any], rows: int, parts: Iterable[str]) -> RunTold:
 def stopped_section(runs: list[RunTold], held_back: Iterable[dict[str, Any]]) -> Section:
     """Return what was stopped, and why: refusals, failures, symbols that were kept back."""
     rows: list[Row] = [
-        [instant(run.started), run.job, Cell(what or "all", is_code=bool(what)),
-         Cell(run.outcome, _mark(run.outcome)), reason, Cell(run.run_id, is_code=True)]
+        [
+            instant(run.started),
+            run.job,
+            what,
+            Cell(run.outcome, _mark(run.outcome)),
+            reason,
+            Cell(run.run_id, is_code=True),
+        ]
         for run in reversed(runs)
         for what, reason in _reasons(run)
-    ]  # fmt: skip
+    ]
     waiting = [dict(each) for each in held_back]
     body: list[Table | Note] = []
     if rows:
@@ -122,7 +130,7 @@ def stopped_section(runs: list[RunTold], held_back: Iterable[dict[str, Any]]) ->
         body.append(Table(caption, names, lines, command="tvfeast status"))
     bad = sum(run.outcome != Outcome.DONE for run in runs)
     lead = (
-        f"{counted(bad, 'run')} of the last {len(runs):,} did not do all of their work; what was "
+        f"{counted(bad, 'run')} of the last {len(runs):,} did not do all that was asked; what was "
         "loaded before stays served."
         if bad
         else f"All of the last {counted(len(runs), 'run')} did what they were asked to."
@@ -131,13 +139,18 @@ def stopped_section(runs: list[RunTold], held_back: Iterable[dict[str, Any]]) ->
 
 
 def _reasons(run: RunTold) -> Iterator[tuple[str, str]]:
-    if run.refused:
-        yield from run.refused
-    elif run.outcome != Outcome.DONE:
-        failed = [
-            (name, why) for name, status, why, _ in run.steps if status in ("failed", "refused")
-        ]
-        yield from failed or [("", run.error or "it was killed, or still runs")]
+    """Yield what of a run was stopped, and why; the steps of one scan have one reason."""
+    found = list(run.refused)
+    if not found and run.outcome != Outcome.DONE:
+        failed = ("failed", "refused")
+        found = [(name, why) for name, status, why, _ in run.steps if status in failed]
+        found = found or [("all", run.error or "it was killed, or still runs")]
+    names: dict[str, list[str]] = {}
+    for what, why in found:
+        if what != _LOOK_AT_ALL or len(found) == 1:
+            names.setdefault(why.partition("; see ")[0], []).append(what)
+    for why, those in names.items():
+        yield ", ".join(those), why
 
 
 def _mark(outcome: str) -> Mark:

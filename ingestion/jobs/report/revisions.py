@@ -9,24 +9,38 @@ import numpy as np
 
 from ingestion.jobs.report.stored_rows import StoredRows
 from ingestion.report.contents import Axis, Cell, Kind, Note, Plot, Row, Section, Table
-from ingestion.report.formats import count, counted, figure
+from ingestion.report.formats import count, counted, day, figure
 
 _DELAYS = ((1, "within an hour"), (24, "within a day"), (24 * 7, "within a week"))
 _LATER = "later"
 _MOST = 20
 
 
-def revisions_section(found: Mapping[str, StoredRows]) -> Section:
-    """Return a vendor's statistics of revision, over the last year's rows."""
+def revisions_section(found: Mapping[str, StoredRows], since: date | None) -> Section:
+    """Return a vendor's statistics of revision, over the last year's rows.
+
+    Parameters
+    ----------
+    since
+        Date of the first snapshot: what is of an earlier event was imported, and is not late.
+    """
     again = {name: sum(each.rows for each in rows.revised) for name, rows in found.items()}
-    late = {name: sum(each.late for each in rows.days) for name, rows in found.items()}
-    total, of = sum(again.values()), sum(day.rows for rows in found.values() for day in rows.days)
+    late = {
+        name: sum(each.late for each in rows.days if since and each.day >= since)
+        for name, rows in found.items()
+    }
+    total, of = sum(again.values()), sum(each.rows for rows in found.values() for each in rows.days)
     lead = (
         f"{counted(total, 'row')} of {of:,} of the last year were written again with other values; "
         "the version before stays readable."
         if total
         else f"None of {counted(of, 'row')} of the last year was written again with other values."
     )
+    if came_late := sum(late.values()):
+        lead += (
+            f" {counted(came_late, 'row')} since the first snapshot ({day(since)}) came more than "
+            "a day after the event."
+        )
     body: list[Table | Plot | Note] = [_overview(found, again, late)]
     if total:
         body += [*_by_week(found), *_by_feature(found)]
@@ -44,7 +58,7 @@ def _overview(
         "written again",
         *(text for _, text in _DELAYS),
         _LATER,
-        "written over a day after their event",
+        "late by over a day",
     )
     rows: list[Row] = []
     for name, each in found.items():
@@ -55,11 +69,14 @@ def _overview(
             spread.append(count(until - before))
             before = until
         rows.append([
-            Cell(name, is_code=True), count(sum(day.rows for day in each.days)),
+            Cell(name, is_code=True), count(sum(one.rows for one in each.days)),
             count(again[name]), *spread, count(len(hours) - before), count(late[name]),
         ])  # fmt: skip
-    caption = "Rows of the last year, and how long after the first version the next one came"
-    return Table(caption, head, rows, frozenset(range(1, len(head))))
+    note = (
+        "How long after the version before it each new one came. Late rows are counted since the "
+        "first snapshot, by their first version; imported history is not late."
+    )
+    return Table("Rows of the last year", head, rows, frozenset(range(1, len(head))), note=note)
 
 
 def _by_week(found: Mapping[str, StoredRows]) -> Iterator[Plot]:

@@ -62,7 +62,7 @@ class Day:
     rows: int
     """Current rows."""
     late: int
-    """Those among them that were written more than a day after their event."""
+    """Those among them whose first version was written more than a day after their event."""
     values: Floats | None
     """Shape ``(rows, columns)`` of the newest dates; NaN where a value is null."""
 
@@ -127,7 +127,8 @@ def read_stored_rows(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> St
                 rows = _rows(lakehouse, dataset, day, columns, at)
             revised.append(_revised(day, rows, columns))
         values = _matrix(latest, columns) if has_values else None
-        lag = to_numpy(latest[_CREATED]) - to_numpy(latest[dataset.event])
+        first = _first(rows) if latest.num_rows < rows.num_rows else latest
+        lag = to_numpy(first[_CREATED]) - to_numpy(first[dataset.event])
         late = int((lag > to_micros(timedelta(days=1))).sum())
         days.append(Day(day, names.of(latest["symbol"]), latest.num_rows, late, values))
         if _UPDATE in latest.column_names:
@@ -182,6 +183,16 @@ def _matrix(rows: pa.Table, columns: tuple[Column, ...]) -> Floats:
         return np.empty((rows.num_rows, 0))
     found = (pc.cast(rows[column.name], pa.float64()) for column in columns)
     return np.column_stack([each.to_numpy() for each in found])
+
+
+def _first(rows: pa.Table) -> pa.Table:
+    """Return the first version of each row."""
+    order = [(name, "ascending") for name in (*_KEYS, _CREATED)]
+    rows = rows.take(pc.sort_indices(rows, order))
+    same = np.zeros(rows.num_rows, dtype=bool)
+    for_all = [rows[name].combine_chunks() for name in _KEYS]
+    same[1:] = np.logical_and.reduce([to_numpy(pc.equal(c[1:], c[:-1])) for c in for_all])
+    return rows.filter(from_numpy(~same))
 
 
 def _revised(day: date, rows: pa.Table, columns: tuple[Column, ...]) -> Revised:

@@ -101,13 +101,13 @@
       const domain = asDates ? [...xs].sort() : typeof xs[0] === "number"
         ? d3.range(Math.min(0, ...xs), Math.max(23, ...xs) + 1) : xs;
       const left = Math.min(width * 0.42, room(ys) + 14);
-      const side = Math.max(5, Math.min(26, (width - left - 14) / domain.length));
+      const side = Math.max(5, Math.min(26, (width - left - 24) / domain.length));
       const wide = Math.min(width, left + side * domain.length + 30);
       const ticks = thinned(domain, side * domain.length, asDates ? 46 : 24);
       return {
         width: Math.max(wide, Math.min(width, left + 90)), height: ys.length * 20 + 28,
         marginLeft: left, marginTop: 4, marginBottom: 24,
-        marginRight: Math.max(14, Math.max(wide, Math.min(width, left + 90)) - left - side * domain.length),
+        marginRight: Math.max(24, Math.max(wide, Math.min(width, left + 90)) - left - side * domain.length),
         x: { type: "band", domain, padding: 0, label: null },
         y: { type: "band", domain: ys, padding: 0, label: null }, color: scale(plot),
         marks: [
