@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,14 +44,51 @@ def test_each_pile_has_its_rows_in_their_order(
 
 
 def test_more_piles_than_open_files_are_allowed(tmp_path: Path) -> None:
-    numbers = np.arange(5_000)
+    numbers = np.arange(300)
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, allowed[1]))
+    try:
+        with Spill(tmp_path / "piles") as piles:
+            for _ in range(2):
+                piles.scatter(pa.table({"value": numbers}), numbers)
+                piles._flush()
+            found = [rows["value"].to_pylist() for _, rows in piles.drain()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert found == [[number, number] for number in range(300)]
+
+
+COLUMNS = {
+    "numbers": pa.array([1.5, float("nan"), -0.0, 2.5]),
+    "places": pa.array([3, 1, 2, 0], pa.int32()),
+    "bytes": pa.array([0, 1, 255, 7], pa.uint8()),
+    "instants": pa.array([0, 1, -1, 5], pa.timestamp("us", "UTC")),
+    "nulls": pa.array([1.0, None, None, 2.0]),
+    "truths": pa.array([True, False, True, True]),
+    "names": pa.array(["A", "", "é", "BB"]),
+}
+
+
+@pytest.mark.parametrize("names", [["numbers", "places", "bytes", "instants"], [*COLUMNS]])
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_columns_of_every_type_come_back_with_their_bits(
+    names: list[str], memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "BYTES_IN_MEMORY", memory)
+    rows = pa.table({name: COLUMNS[name] for name in names})
     with Spill(tmp_path / "piles") as piles:
-        for _ in range(2):
-            piles.scatter(pa.table({"value": numbers}), numbers)
-            piles._flush()
-        assert [rows["value"].to_pylist() for _, rows in piles.drain()] == [
-            [number, number] for number in range(5_000)
-        ]
+        for first, end in ((0, 3), (1, 4), (2, 2)):  # not from the first row on, too
+            piles.append(7, rows.slice(first, end - first))
+        piles.append(7, pa.concat_tables([rows.slice(0, 1), rows.slice(2, 2)]))  # in chunks
+        ((number, found),) = piles.drain()
+    expected = pa.concat_tables([rows.slice(0, 3), rows.slice(1, 3), rows.slice(0, 1), rows[2:]])
+    assert number == 7
+    assert found.schema == rows.schema
+    for name in names:
+        mine, theirs = (table[name].combine_chunks() for table in (found, expected))
+        if pa.types.is_floating(mine.type):
+            mine, theirs = (pc.fill_null(each, -7.0).view(pa.int64()) for each in (mine, theirs))
+        assert mine.equals(theirs)
 
 
 def test_a_pile_is_taken_once_and_may_grow_again(tmp_path: Path) -> None:
