@@ -1,8 +1,8 @@
 """Bars laid out by symbol: the cache ``ohlcv_1d_by_symbol``.
 
 Bars lie by date, so that to read a symbol's is to read everything. This has them once more, a file
-per month that is over, sorted by symbol: ``_caches/ohlcv_1d_by_symbol/2021-03.zip``. It may be
-deleted at any time; what it lacks is read by date, and the next run makes it anew.
+per month that is over, some symbols after the other: ``_caches/ohlcv_1d_by_symbol/2021-03.zip``. It
+may be deleted at any time; what it lacks is read by date, and the next run makes it anew.
 
 A file says which parts it was made from (:class:`~ingestion.lakehouse.seen.SeenParts`). Rows that
 were written since are read beside it, and dates of which a part is gone instead of it; so the bars
@@ -10,14 +10,14 @@ of the current month, and whatever happens to old ones, are never a reason to wr
 once. A run writes the few months again that have most of that.
 
 A row's prices are kept as they are; its other columns once for all rows that have the same, for
-most symbols open and close together. That takes 52 bytes per bar.
+most symbols open and close together. That takes 54 bytes per bar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import close_seconds
-from ingestion.base.arrow import empty_table, from_numpy, to_numpy
+from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, day_of_date
 from ingestion.base.spill import stable_order
 from ingestion.catalog import OHLCV_1D
@@ -45,7 +45,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.caches import CacheReader, CacheWriter, UnreadableCache, cache_files
 
 FOLDER = "ohlcv_1d_by_symbol"
-_LAYOUT = 2
+_LAYOUT = 3
 _SYMBOLS_AT_ONCE = 512
 """Symbols whose bars of a month are read together."""
 _MANY = 12
@@ -152,22 +152,23 @@ class BarsBySymbol:
         rank = np.empty(len(by_name), dtype=np.int32)
         rank[to_numpy(by_name)] = np.arange(len(by_name), dtype=np.int32)
         number = rank[to_numpy(encoded.indices)]
-        order = stable_order(number)
-        starts = np.append(0, np.cumsum(np.bincount(number, minlength=len(by_name))))
+        block = number // _SYMBOLS_AT_ONCE
+        # Inside a block the rows stay by date: neighbours are moved together.
+        order = stable_order(block)
+        starts = np.append(0, np.cumsum(np.bincount(block)))
         code, shared = _coded(rows.select(_SHARED))
-        code = code[order]
+        code, place = code.take(order), (number % _SYMBOLS_AT_ONCE).astype(np.uint16).take(order)
         numbers = [to_numpy(rows[name]).take(order) for name in _NUMBERS]
         self._scratch.mkdir(parents=True, exist_ok=True)
         path = self._scratch / "by_symbol.zip"
         with CacheWriter(path) as writer:
             writer.table("symbols", pa.table({"symbol": encoded.dictionary.take(by_name)}))
-            writer.array("starts", starts.astype(np.int64))
             writer.table("shared", shared)
-            for block in range(0, len(by_name), _SYMBOLS_AT_ONCE):
-                end = min(block + _SYMBOLS_AT_ONCE, len(by_name))
-                own = slice(int(starts[block]), int(starts[end]))
-                writer.array(f"{block}.numbers", np.stack([each[own] for each in numbers]))
-                writer.array(f"{block}.shared", code[own])
+            for at, (start, end) in enumerate(pairwise(starts.tolist())):
+                own = slice(start, end)
+                writer.array(f"{at}.numbers", np.stack([each[own] for each in numbers]))
+                writer.array(f"{at}.shared", code[own])
+                writer.array(f"{at}.place", place[own])
             seen = self._seen.of(self._months[month])
             writer.document({"layout": _LAYOUT, "seen": seen.document()})
         CacheFile(_name(month), self._lakehouse).put(path)
@@ -203,35 +204,27 @@ def read_by_date(parts: list[Part], symbols: Sequence[str] | None) -> pa.Table:
 def _rows(reader: CacheReader, symbols: Sequence[str] | None) -> pa.Table:
     """Return the rows of some symbols, or of all."""
     names = reader.table("symbols")["symbol"].combine_chunks()
-    starts, shared = reader.array("starts", np.int64), reader.table("shared")
-    if symbols is None:
-        wanted = np.arange(len(names))
-    else:
-        found = pc.index_in(pa.array(symbols, pa.string()), value_set=names).drop_null()
-        wanted = np.sort(found.to_numpy())
-    blocks = wanted // _SYMBOLS_AT_ONCE * _SYMBOLS_AT_ONCE
-    tables = [_SCHEMA.empty_table()]
-    for block in np.unique(blocks).tolist():
+    shared = reader.table("shared")
+    is_wanted = np.ones(len(names), dtype=bool)
+    if symbols is not None:
+        found = pc.index_in(strings(symbols), value_set=names).drop_null()
+        is_wanted[:] = False
+        is_wanted[to_numpy(found)] = True
+    tables = [empty_table(_SCHEMA)]
+    for block in np.unique(np.flatnonzero(is_wanted) // _SYMBOLS_AT_ONCE).tolist():
         numbers = reader.array(f"{block}.numbers", np.float64, (len(_NUMBERS), -1))
         code = reader.array(f"{block}.shared", np.int32)
-        own = wanted[blocks == block]
-        sizes = starts[own + 1] - starts[own]
-        of_row = np.repeat(np.arange(len(own)), sizes)
-        at = starts[own][of_row] - starts[block] + _places(sizes)
+        number = reader.array(f"{block}.place", np.uint16).astype(np.int64)
+        number += block * _SYMBOLS_AT_ONCE
+        at = np.flatnonzero(is_wanted[number])
         if len(at) < len(code):
-            numbers, code = numbers[:, at], code[at]
-        columns = dict(zip(_NUMBERS, map(pa.array, numbers), strict=True))
-        columns["symbol"] = names.take(pa.array(own[of_row]))
-        rest = shared.take(pa.array(code))
+            numbers, code, number = numbers[:, at], code[at], number[at]
+        columns = dict(zip(_NUMBERS, map(from_numpy, numbers), strict=True))
+        columns["symbol"] = names.take(from_numpy(number))
+        rest = shared.take(from_numpy(code))
         columns |= {name: rest[name] for name in _SHARED}
         tables.append(pa.table([columns[name] for name in _NAMES], schema=_SCHEMA))
     return pa.concat_tables(tables)
-
-
-def _places(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 0, 1, … for each of several runs of these lengths."""
-    ends = np.cumsum(sizes)
-    return np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
 
 
 def _with_changes(
