@@ -151,13 +151,14 @@ class BarsBySymbol:
         by_name = pc.sort_indices(encoded.dictionary)
         rank = np.empty(len(by_name), dtype=np.int32)
         rank[to_numpy(by_name)] = np.arange(len(by_name), dtype=np.int32)
-        number = rank[to_numpy(encoded.indices)]
-        block = number // _SYMBOLS_AT_ONCE
+        blocks, places = np.divmod(rank, _SYMBOLS_AT_ONCE)
+        code = to_numpy(encoded.indices)
+        block, place = blocks.take(code), places.astype(np.uint16).take(code)
         # Inside a block the rows stay by date: neighbours are moved together.
         order = stable_order(block)
         starts = np.append(0, np.cumsum(np.bincount(block)))
         code, shared = _coded(rows.select(_SHARED))
-        code, place = code.take(order), (number % _SYMBOLS_AT_ONCE).astype(np.uint16).take(order)
+        code, place = code.take(order), place.take(order)
         numbers = [to_numpy(rows[name]).take(order) for name in _NUMBERS]
         self._scratch.mkdir(parents=True, exist_ok=True)
         path = self._scratch / "by_symbol.zip"
