@@ -36,7 +36,7 @@ test-planted: setup ## Plant faults in five years of 500 symbols: PLANTED_BARS=F
 .PHONY: test-votes
 test-votes: setup ## Change the rule of every vote in many ways, on 500 symbols; says what is found
 	TVFEAST_LONG_VOTES=1 $(BIN)/python -m pytest -s -q tests/quality/test_votes.py \
-		tests/jobs/test_vote_breaks.py $(ARGS)
+		tests/jobs/test_changed_votes.py $(ARGS)
 
 .PHONY: test-membership
 test-membership: setup ## Try who is in a universe over five years of 500 symbols, not one
@@ -202,10 +202,6 @@ prune: setup ## Remove the folders of old runs that nothing needs (ARGS="--older
 
 .PHONY: parity
 parity: setup ## Compare served technicals with recomputed ones (ARGS=…)
-	$(BIN)/tvfeast $@ $(ARGS)
-
-.PHONY: init
-init: setup ## Make a project of your own (ARGS=FOLDER)
 	$(BIN)/tvfeast $@ $(ARGS)
 
 .PHONY: replay-scanner

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, dict[str, str]] = {
     "Start": {
-        "init": "start",
         "demo": "replay",
         "replay-scanner": "replay",
         "catalog": "catalog",
@@ -62,7 +61,7 @@ TASKS: dict[str, dict[str, str]] = {
     },
 }
 """By task the commands, each with the module of this package that it is in."""
-_NO_JOBS = frozenset({"catalog", "demo", "init", "replay-scanner", "universe"})
+_NO_JOBS = frozenset({"catalog", "demo", "replay-scanner", "universe"})
 
 
 class Jobs(click.Group):

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
-from ingestion.base.wording import counted
 
 MICROSECONDS = 1_000_000
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -83,7 +82,7 @@ def read_series(bars: pa.Table) -> Series:
         )
     for name in COLUMNS:
         if nulls := bars[name].null_count:
-            raise InputError(f"bars: column {name} is null in {counted(nulls, 'row')}")
+            raise InputError(f"bars: column {name} is null in {nulls} rows")
     codes, names = _codes(bars["symbol"])
     opened = _typed(bars, "timestamp", pa.types.is_integer, pa.int64()) * MICROSECONDS
     closed = _typed(bars, "event_timestamp", pa.types.is_timestamp, INSTANT).view(np.int64)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.formulas import LOCAL, compute_local_features
-from ingestion.jobs.compute import parity
+from ingestion.jobs.compute import by_clock
 
 DAY = 86_400
 BY_CLOCK = tuple(each for each in LOCAL.values() if each.follows_clock)
@@ -68,7 +68,7 @@ def by_hand(bars: pa.Table, day: int, known_at: int, window: int) -> float | Non
 
 
 def recomputed_at(bars: pa.Table, asked: pa.Table) -> pa.Table:
-    return parity.recomputed_at(bars, asked, BY_CLOCK)
+    return by_clock.recomputed_at(bars, asked, BY_CLOCK)
 
 
 def test_the_reference_follows_the_clock_and_not_the_bar():

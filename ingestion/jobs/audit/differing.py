@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
-from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
-from ingestion.formulas.ratings import RATINGS, recommendation
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.catalog import Column, Dtype, FeatureGroup
+from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.audit.lineage import Bar
 from ingestion.jobs.compute.causes import TOLERANCE, Cause, cause_at
-from ingestion.lakehouse import parts_of
-from ingestion.lakehouse.history import versions_of
+from ingestion.jobs.compute.pairs import (
+    NEIGHBOURS,
+    RATING_NAMES,
+    RECOMPUTED,
+    TIMES,
+    Seen,
+    Twins,
+    side_by_side,
+    twins_of,
+    with_open_bars,
+)
+from ingestion.lakehouse import list_dates, parts_of, read_current_of
 from ingestion.markets.hours import BarState
 from ingestion.project import Project
-
-_RATINGS = {each.name for each in (*RATINGS, recommendation)}
 
 
 def difference_of(
@@ -35,47 +47,83 @@ def difference_of(
     bar
         The bar that it describes.
     """
-    twins = (
-        each
-        for each in project.catalog.computed
-        if isinstance(each.source, FromBars) and each.source.twin == group.name
+    twins = next(
+        (
+            each
+            for each in twins_of(project)
+            if each.served.name == group.name and column.name in each.names
+        ),
+        None,
     )
-    twin = next((each for each in twins if column.name in {c.name for c in each.features}), None)
-    if twin is None or bar is None or column.name not in project.formulas:
+    if twins is None or bar is None or project.formulas[column.name].follows_clock:
         return None
-    formula = project.formulas[column.name]
-    if formula.follows_clock:
-        return None
+    twin = twins.recomputed.name
     if bar.state != BarState.CLOSED:
-        return f"not comparable with {twin.name}: the bar was {bar.state} by then"
-    of_day = parts_of(project.lakehouse, twin, bar.close.date())
-    rows = [
-        row.values
-        for row in versions_of(project.lakehouse, twin, of_day, values["symbol"])
-        if row.values[twin.event] == bar.close
-    ]
-    if not rows:
-        return f"not comparable with {twin.name}: it has no row of this bar"
-    shared = [
-        each.name
-        for each in twin.features
-        if each.dtype is Dtype.DOUBLE
-        and each.name in values
-        and each.name in project.formulas
-        and not project.formulas[each.name].follows_clock
-    ]
-    recomputed = rows[-1]
-    differing = {name for name in shared if not _same(values[name], recomputed[name])}
-    if column.name not in differing:
+        return f"not comparable with {twin}: the bar was {bar.state} by then"
+    pairs = _pair(project, twins, values, bar).to_pylist()
+    if not pairs:
+        return f"not comparable with {twin}: it has no row of this bar"
+    (pair,) = pairs
+    if _same(pair[column.name], pair[column.name + RECOMPUTED]):
         return None
-    cause = cause_at(project.lakehouse, values["symbol"], bar.close, formula)
-    # Equal bars give equal values: where ratings alone differ, their rules do.
-    if column.name in _RATINGS and differing <= _RATINGS and cause is not Cause.NO_TRADES:
-        cause = Cause.RULE
+    cause = _cause(project, twins, column, pair, bar)
     return (
-        f"differs from {twin.name}: {_text(values[column.name])} was served, and the bars give "
-        f"{_text(recomputed[column.name])}; cause: {cause}"
+        f"differs from {twin}: {_text(pair[column.name])} was served, and the bars give "
+        f"{_text(pair[column.name + RECOMPUTED])}; cause: {cause}"
     )
+
+
+def _pair(project: Project, twins: Twins, values: Mapping[str, Any], bar: Bar) -> pa.Table:
+    """Return a snapshot's row beside the recomputed one of its bar; no row if there is none."""
+    symbol, day = values["symbol"], bar.close.date()
+    names = {name: pa.array([values[name]], pa.float64()) for name in twins.names}
+    closes = pa.array([int(bar.close.timestamp())])
+    known_at = pa.array([values["timestamp"]], pa.int64())
+    served = pa.table(
+        {"symbol": pa.array([symbol]), "bar_close": closes, "known_at": known_at, **names}
+    )
+    later = _rows(project, twins.served, symbol, day)
+    is_of_bar = pc.equal(later["bar_timestamp"], pa.scalar(bar.open, later["bar_timestamp"].type))
+    later = later.filter(pc.and_(is_of_bar, pc.greater(later["timestamp"], known_at[0])))
+    later = later.append_column(
+        "bar_close", pa.array([closes[0].as_py()] * later.num_rows, pa.int64())
+    )
+    later = later.rename_columns({"timestamp": "known_at"}).select(served.column_names)
+    local = _rows(project, twins.recomputed, symbol, day)
+    return with_open_bars(side_by_side(served, local, twins), side_by_side(later, local, twins))
+
+
+def _rows(project: Project, group: FeatureGroup, symbol: str, day: date) -> pa.Table:
+    """Return a symbol's rows around a date."""
+    near = [each for each in list_dates(project.lakehouse, group) if abs(each - day) <= NEIGHBOURS]
+    parts = [part for each in near for part in parts_of(project.lakehouse, group, each)]
+    names = [each.name for each in group.features if each.dtype is Dtype.DOUBLE]
+    return read_current_of(parts, group, [symbol], [*TIMES, *names])
+
+
+def _cause(
+    project: Project, twins: Twins, column: Column, pair: Mapping[str, Any], bar: Bar
+) -> Cause:
+    """Return why a value differs.
+
+    Equal bars give equal values: where ratings alone differ, their rules do.
+    """
+    if pair["seen"] != Seen.UNCLEAR:
+        return Cause.OPEN if pair["seen"] == Seen.OPEN else Cause.ANOTHER
+    differing = [
+        name
+        for name in twins.names
+        if name in RATING_NAMES - {recommendation.name}
+        and not _same(pair[name], pair[name + RECOMPUTED])
+    ]
+    of_it = differing if column.name == recommendation.name else [column.name]
+    causes = [
+        cause_at(project.lakehouse, pair["symbol"], bar.close, project.formulas[name])
+        for name in of_it or [column.name]
+    ]
+    if pair["agrees"] and column.name in RATING_NAMES and Cause.SOURCE in causes:
+        return Cause.RULE
+    return causes[0]
 
 
 def _same(one: float | None, other: float | None) -> bool:

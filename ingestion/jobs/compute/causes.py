@@ -1,27 +1,27 @@
-"""Why a served value differs from the recomputed one, where the stored bars show it."""
+"""Why a served value differs from the recomputed one, where the data show it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable
+from datetime import date, datetime
 from enum import StrEnum
+from functools import partial
 from math import log
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import empty_table, to_numpy, to_objects
+from ingestion.base.arrow import to_objects
+from ingestion.base.instants import DAY
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
-from ingestion.lakehouse import (
-    Lakehouse,
-    arrow_schema,
-    by_date,
-    days_back,
-    list_parts,
-    read_current_of,
-)
+from ingestion.formulas.ratings import recommendation
+from ingestion.jobs.compute.pairs import Seen
+from ingestion.lakehouse import Lakehouse, by_date, days_back, list_parts, read_current_of
+from ingestion.markets.symbols import exchange_of
+from ingestion.quality.votes import VoteBreak
 
 _SEED = 0.01
 """Weight of a recursion's first value, below which it does not matter."""
@@ -31,46 +31,88 @@ _COLUMNS = ("timestamp", "symbol", "volume", "event_timestamp")
 
 
 class Cause(StrEnum):
-    """What the data show of a difference."""
+    """What the data show of a difference; the first that does counts."""
 
     RULE = "another rule of a vote"
-    HISTORY = "history too short for the recursion"
+    OPEN = "open bar"
+    ANOTHER = "another bar"
     NO_TRADES = "bars without trades in the window"
+    HISTORY = "history too short for the recursion"
     SOURCE = "source of the bars"
 
 
-class StoredBars:
-    """How many bars there are before a bar, and which had no trades; read when first asked for."""
+class Causes:
+    """Says why values differ, of finished bars that both sides have.
 
-    def __init__(self, lakehouse: Lakehouse) -> None:
-        self._lakehouse = lakehouse
-        self._of: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+    Parameters
+    ----------
+    symbols
+        Those of which something differs; their bars are read.
+    broken
+        The votes that follow another rule.
+    """
 
-    def read(self, symbols: Iterable[str]) -> None:
-        """Read the bars of those symbols that were not read yet, together."""
-        unknown = sorted(set(symbols) - self._of.keys())
-        if not unknown:
+    def __init__(
+        self, lakehouse: Lakehouse, symbols: Collection[str], broken: Iterable[VoteBreak]
+    ) -> None:
+        self._broken = list(broken)
+        names = sorted(symbols)
+        self._names = pa.array(names, pa.string())
+        days = by_date(list_parts(lakehouse, OHLCV_1D)).values() if names else ()
+        bars = [read_current_of(parts, OHLCV_1D, names, list(_COLUMNS)) for parts in days]
+        if not bars:
             return
-        days = [
-            read_current_of(parts, OHLCV_1D, unknown, list(_COLUMNS))
-            for parts in by_date(list_parts(self._lakehouse, OHLCV_1D)).values()
-        ]
-        bars = pa.concat_tables(
-            days or [empty_table(arrow_schema(OHLCV_1D)).select(list(_COLUMNS))]
-        )
-        names = np.array(bars["symbol"].to_pylist(), dtype=np.str_)
-        closes = to_numpy(bars["event_timestamp"].cast(pa.int64())) // 1_000_000
-        order = np.lexsort((closes, names))
-        names, closes, quiet = names[order], closes[order], to_numpy(bars["volume"])[order] == 0
-        for name in unknown:
-            own = slice(np.searchsorted(names, name), np.searchsorted(names, name, side="right"))
-            self._of[name] = closes[own], quiet[own]
+        codes = np.concatenate([pc.index_in(day["symbol"], self._names) for day in bars])
+        quiet = np.concatenate([day["volume"] for day in bars]) == 0
+        closes = np.concatenate([day["event_timestamp"].cast(pa.int64()) for day in bars])
+        keys = _keys(codes, closes // 1_000_000)
+        order = np.argsort(keys)
+        self._keys = keys[order]
+        self._quiet = np.r_[0, np.cumsum(quiet[order])]
+        self._starts = np.searchsorted(self._keys, _keys(np.arange(len(names)), 0))
 
-    def cause(self, symbol: str, bar_close: int, formula: Formula) -> Cause:
-        """Return why a value of a formula differs, of a finished bar that both sides have."""
-        self.read([symbol])
-        closes, quiet = self._of[symbol]
-        return cause_of(quiet[: np.searchsorted(closes, bar_close, side="right")], formula)
+    def of(self, formula: Formula) -> Callable[[pa.Table], list[str]]:
+        """Return what says it of a formula's values.
+
+        It takes ``symbol``, ``bar_close`` and the marks of :mod:`~ingestion.jobs.compute.pairs`.
+        """
+        return partial(self._of, formula)
+
+    def _of(self, formula: Formula, pairs: pa.Table) -> list[str]:
+        codes = pc.index_in(pairs["symbol"], self._names).to_numpy().astype(np.int64)
+        end = np.searchsorted(self._keys, _keys(codes, pairs["bar_close"].to_numpy()), side="right")
+        first = self._starts[codes]
+        start = np.maximum(first, end - _window(formula))
+        seen = pairs["seen"].to_numpy()
+        conditions = {
+            Cause.RULE: self._by_rule(formula, pairs),
+            Cause.OPEN: seen == Seen.OPEN,
+            Cause.ANOTHER: seen == Seen.ANOTHER,
+            Cause.NO_TRADES: self._quiet[end] > self._quiet[start],
+            Cause.HISTORY: end - first < _needed(formula),
+        }
+        found = np.select(
+            list(conditions.values()), np.arange(len(conditions)), default=len(conditions)
+        )
+        causes = [*conditions, Cause.SOURCE]
+        return [causes[each] for each in found]
+
+    def _by_rule(self, formula: Formula, pairs: pa.Table) -> NDArray[np.bool_]:
+        """Return which values follow another rule: the rating's own, or that of one below it."""
+        day = pairs["known_at"].cast(pa.int64()).to_numpy() // DAY
+        markets = np.array([exchange_of(name) for name in pairs["symbol"].to_pylist()], np.str_)
+        found = np.zeros(pairs.num_rows, dtype=np.bool_)
+        for each in self._broken:
+            if formula.name in (each.feature, recommendation.name):
+                since = (each.since - date(1970, 1, 1)).days
+                found |= (day >= since) & np.isin(markets, each.market.split(", "))
+        found &= pairs["agrees"].to_numpy()
+        return found
+
+
+def _keys(codes: NDArray[np.int64], closes: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Return one number per symbol and close, in their order."""
+    return codes.astype(np.int64) * (1 << 36) + closes
 
 
 def cause_at(lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Formula) -> Cause:

@@ -6,7 +6,7 @@ needs to have changed. Votes are computed anew, and only where a rating differs 
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ingestion.base.instants import DAY
 from ingestion.formulas import BarFormula, Matrix, shift
-from ingestion.formulas.panel import read_panel
+from ingestion.formulas.panel import Panel, read_panel
 from ingestion.formulas.ratings import RATINGS, Vote, Votes
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
-from ingestion.lakehouse import Lakehouse
+from ingestion.lakehouse import Lakehouse, utc_date
 from ingestion.markets.symbols import exchange_of
 from ingestion.quality.votes import VoteBreak, VoteRows, find_breaks
 
@@ -29,44 +29,72 @@ _IN_MONEY = {"Stoch.RSI": 2}
 """Of votes that read both, how many of the first readings are prices."""
 _MOST_READS = 4
 """Of a vote that reads more, the bar before is among them already."""
+_HISTORY = timedelta(days=1_200)
+"""How long before the first bar the stored ones are read.
+
+What a vote then still lacks of an older bar decides it rarely, and such bars are left out.
+"""
 
 
-def vote_breaks(lakehouse: Lakehouse, formula: BarFormula, pairs: pa.Table) -> list[VoteBreak]:
-    """Return which votes of a rating have followed another rule since when, by market.
+class RatedBars:
+    """The votes of stored bars; those are read when first asked for."""
 
-    Parameters
-    ----------
-    pairs
-        One row per bar: ``symbol``, ``bar_close``, ``known_at`` (Unix s), ``served``,
-        ``recomputed`` and ``agrees``, whether the other columns do.
-    """
-    pairs = pairs.filter(pairs["agrees"])
-    usable = pc.and_(pc.is_valid(pairs["served"]), pc.is_valid(pairs["recomputed"]))
-    pairs = pairs.filter(usable)
-    error = pc.abs(pc.subtract(pairs["served"], pairs["recomputed"]))
-    if not pairs.num_rows or not pc.any(pc.greater(error, _WHOLE)).as_py():
-        return []
-    names, rows = _rows(lakehouse, RATINGS[formula], pairs)
-    markets = np.array([exchange_of(name) for name in names.to_pylist()])[rows.symbol]
-    differing = np.unique(markets[rows.difference != 0]).tolist()
-    found = [
-        broken
-        for market in differing
-        for broken in find_breaks(formula.name, market, rows[markets == market])
-    ]
-    # A vote that is seldom cast shows in several markets together what it does not in each.
-    pool = sorted({broken.market for broken in found}) or differing
-    if len(pool) > 1:
-        together = find_breaks(formula.name, ", ".join(pool), rows[np.isin(markets, pool)])
-        named = {name for each in together for name in each.votes}
-        found = [*together, *(each for each in found if not named & set(each.votes))]
-    return found
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self._lakehouse = lakehouse
+        self._read: tuple[list[str], Panel] | None = None
+
+    def breaks(self, formula: BarFormula, pairs: pa.Table) -> list[VoteBreak]:
+        """Return which votes of a rating have followed another rule since when, by market.
+
+        Parameters
+        ----------
+        pairs
+            One row per bar: ``symbol``, ``bar_close``, ``known_at`` (Unix s), ``served``,
+            ``recomputed`` and ``agrees``, whether the other columns do.
+        """
+        error = pc.abs(pc.subtract(pairs["served"], pairs["recomputed"]))
+        compared = pc.and_(pairs["agrees"], pc.is_valid(error))
+        if not pc.any(pc.and_(compared, pc.greater(error, _WHOLE))).as_py():
+            return []
+        panel = self._panel(pairs)
+        pairs = pairs.filter(compared)
+        names, rows = _rows(panel, RATINGS[formula], pairs)
+        markets = np.array([exchange_of(name) for name in names.to_pylist()])[rows.symbol]
+        differing = np.unique(markets[rows.difference != 0]).tolist()
+        found = [
+            broken
+            for market in differing
+            for broken in find_breaks(formula.name, market, rows[markets == market])
+        ]
+        # A vote that is seldom cast shows in several markets together what it does not in each.
+        for pool in (differing, sorted({broken.market for broken in found})):
+            if len(pool) > 1:
+                together = find_breaks(formula.name, ", ".join(pool), rows[np.isin(markets, pool)])
+                named = {name for each in together for name in each.votes}
+                if named:
+                    return [*together, *(each for each in found if not named & set(each.votes))]
+        return found
+
+    def _panel(self, pairs: pa.Table) -> Panel:
+        """Return the bars of the symbols of some pairs, up to the last of those."""
+        symbols = sorted(pairs["symbol"].unique().to_pylist())
+        if self._read is None or self._read[0] != symbols:
+            ends = pc.min_max(pairs["bar_close"])
+            first, last = (utc_date(ends[end].as_py()) for end in ("min", "max"))
+            bars = read_bars(self._lakehouse, first - _HISTORY, last, symbols, FORMULA_COLUMNS)
+            place = bars.column_names.index("symbol")
+            bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
+            seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
+            bars = bars.drop_columns(["event_timestamp"])
+            self._read = symbols, read_panel(bars.append_column("close_timestamp", seconds))
+        return self._read[1]
 
 
 def readings(name: str, vote: Vote, close: Matrix) -> list[Matrix]:
     """Return what a rule of a vote may read: what today's reads, and both a bar before.
 
-    Money is divided by the bar's close: nothing then tells one symbol from another.
+    Money is divided by the close of the bar, so that the level of its prices does not show which
+    symbol it is.
     """
     in_money = _IN_MONEY.get(name, 0 if name in _WITHOUT_UNIT else len(vote.reads))
     reads = [
@@ -80,7 +108,7 @@ def readings(name: str, vote: Vote, close: Matrix) -> list[Matrix]:
     return [shift(vote.value.astype(np.float64), 1), *relative]
 
 
-def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRows]:
+def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRows]:
     """Return the names of the symbols, and the votes of the bars."""
     encoded = pairs["symbol"].combine_chunks().dictionary_encode()
     names, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
@@ -88,13 +116,6 @@ def _rows(lakehouse: Lakehouse, votes: Votes, pairs: pa.Table) -> tuple[pa.Array
     keys = _keys(codes, closes)
     order = np.argsort(keys)
     day = pc.cast(pairs["known_at"], pa.int64()).to_numpy() // DAY
-    last = date(1970, 1, 1) + timedelta(days=int(closes.max()) // DAY)
-    bars = read_bars(lakehouse, date.min, last, names.to_pylist(), FORMULA_COLUMNS)
-    place = bars.column_names.index("symbol")
-    bars = bars.set_column(place, "symbol", bars["symbol"].cast(pa.string()))
-    seconds = pc.divide(bars["event_timestamp"].cast(pa.int64()), 1_000_000)
-    bars = bars.drop_columns(["event_timestamp"]).append_column("close_timestamp", seconds)
-    panel = read_panel(bars)
     of_panel = pc.index_in(panel.symbol.cast(pa.string()), names).to_numpy().astype(np.int64)
     panel_keys = _keys(of_panel, panel.closed)
     found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []

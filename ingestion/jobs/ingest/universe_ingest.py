@@ -24,7 +24,6 @@ from ingestion.base.errors import (
     UnknownColumn,
 )
 from ingestion.base.plain import plain
-from ingestion.base.wording import counted
 from ingestion.catalog import UNIVERSE_MEMBERS, Universe
 from ingestion.datasets import Membership
 from ingestion.lakehouse import Part, RunFile, append_part, arrow_schema, read_members
@@ -192,8 +191,7 @@ def _short(project: Project, universe: Universe, listed: Listed) -> str | None:
             f"{_asked(project, universe)}"
         )
     return (
-        f"the universe {universe.name} is not recorded: its answer is not complete, "
-        f"{counted(found, 'row')} "
+        f"the universe {universe.name} is not recorded: its answer is not complete, {found:,} rows "
         f"of {listed.wanted:,}{why}, so nobody can say who has left"
     )
 
