@@ -33,7 +33,7 @@ from ingestion.bars.arrays import (
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, of_each_source
 from ingestion.base.arrow import to_numpy
-from ingestion.base.instants import day_of_date
+from ingestion.base.instants import date_of_day, day_of_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
@@ -41,7 +41,9 @@ from ingestion.lakehouse import (
     Part,
     by_date,
     is_withdrawn,
+    list_dates,
     list_parts,
+    parts_of,
     read_current_of,
     read_part,
     standing,
@@ -79,44 +81,44 @@ class StoredBars:
         self.names = names
         self.numbers = {name: number for number, name in enumerate(names)}
         self._names = pa.array(names, pa.string())
-        stored = by_date(list_parts(lakehouse, OHLCV_1D)).items()
-        self._parts = {day_of_date(day): parts for day, parts in stored}
+        self._lakehouse = lakehouse
+        self._dates = {day_of_date(day) for day in list_dates(lakehouse, OHLCV_1D)}
         reach, present = LOOKBACK.days, np.flatnonzero(extent.first <= extent.last)
         self._first, self._last = (np.full(len(names), each) for each in (NEVER, -NEVER))
         self._first[present] = extent.first[present] - reach
         self._last[present] = extent.last[present] + reach
         self._days = {day + n for day in extent.days for n in range(-reach, reach + 1)}
         if until_end and len(present):
-            end = max(self._parts, default=0)
+            end = max(self._dates, default=0)
             self._days |= set(range(int(self._last[present].min()), end + 1))
             self._last[present] = np.maximum(self._last[present], end)
         self._symbols = sorted(names[number] for number in present.tolist())
 
     def read(self) -> Iterator[Bars]:
         """Yield these bars, date by date."""
-        for day in self._parts:
-            if day in self._days:
-                bars = self._of_day(day, self._symbols)
-                near = (self._first[bars.symbol] <= day) & (day <= self._last[bars.symbol])
-                yield bars.take(near)
+        for day in sorted(self._dates & self._days):
+            bars = self._of_day(day, self._symbols)
+            near = (self._first[bars.symbol] <= day) & (day <= self._last[bars.symbol])
+            yield bars.take(near)
 
     def read_of(self, symbols_by_day: Mapping[int, Collection[int]]) -> Bars:
         """Return the bars of some dates, days from 1970-01-01, each of its own symbols."""
         several = [
             self._of_day(day, sorted(self.names[number] for number in symbols))
             for day, symbols in symbols_by_day.items()
-            if day in self._parts
+            if day in self._dates
         ]
         return Bars.concatenate(several)
 
     def has_read(self, number: int, days: Iterable[int]) -> bool:
         """Return whether a symbol's bars of all of these dates were read."""
-        stored = [day for day in days if day in self._parts]
+        stored = [day for day in days if day in self._dates]
         first, last = self._first[number], self._last[number]
         return all(day in self._days and first <= day <= last for day in stored)
 
     def _of_day(self, day: int, symbols: list[str]) -> Bars:
-        rows = read_current_of(self._parts[day], OHLCV_1D, symbols, _COLUMNS)
+        parts = parts_of(self._lakehouse, OHLCV_1D, date_of_day(day))
+        rows = read_current_of(parts, OHLCV_1D, symbols, _COLUMNS)
         return Bars(
             file=of_each_source(rows["source"], _file_number).astype(np.int32),
             row=np.zeros(rows.num_rows, dtype=np.int64),
