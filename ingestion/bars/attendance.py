@@ -148,16 +148,14 @@ class Attendance:
 
     def _meet(self, names: Sequence[str]) -> None:
         """Make room for symbols that are new."""
-        for symbol in names[len(self._market) :]:
-            if (market := market_of(symbol)) is not None and market not in self._markets:
+        of_new = [market_of(symbol) for symbol in names[len(self._market) :]]
+        for market in dict.fromkeys(of_new):
+            if market is not None and market not in self._markets:
                 sessions = sessions_of_market(market, self._first, self._last)
                 self._markets[market] = len(self._found)
                 present = np.zeros(len(sessions.labels), dtype=np.int64)
                 self._found.append(_Market(market, sessions, present))
-        new = [
-            self._markets.get(market_of(symbol) or "", _NO_SESSION)
-            for symbol in names[len(self._market) :]
-        ]
+        new = [self._markets.get(market or "", _NO_SESSION) for market in of_new]
         self._market = np.append(self._market, np.array(new, dtype=np.int32))
         self._oldest = np.append(self._oldest, np.full(len(new), _NO_SESSION))
         self._newest = np.append(self._newest, np.full(len(new), _NO_SESSION))

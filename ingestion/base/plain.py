@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
+from functools import cache
 from typing import Any
 
 _SECRET = frozenset({"headers"})
@@ -31,9 +32,7 @@ def plain(value: object) -> Any:
     if callable(own := getattr(value, "document", None)) and not isinstance(value, type):
         return plain(own())
     if is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in fields(value) if field.repr]
-        names += getattr(value, "SHOWN", ())
-        return {name: _member(name, getattr(value, name)) for name in names}
+        return {name: _member(name, getattr(value, name)) for name in _shown(type(value))}
     if isinstance(value, Mapping):
         return {str(plain(key)): _member(str(key), member) for key, member in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -49,6 +48,11 @@ def plain(value: object) -> Any:
         return value
     rows = getattr(value, "num_rows", None)
     return str(value) if rows is None else rows
+
+
+@cache
+def _shown(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind) if field.repr] + [*getattr(kind, "SHOWN", ())]
 
 
 def _member(name: str, value: object) -> Any:

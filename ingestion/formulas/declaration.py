@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,11 +172,14 @@ class Bars:
             raise OtherReads
         since = (self.opened if of_open else self.closed) - int(window.total_seconds())
         rows = np.empty(self.opened.shape, dtype=np.int64)
-        columns = zip(
-            np.ascontiguousarray(self.opened.T), np.ascontiguousarray(since.T), strict=True
-        )
-        for column, (starts, wanted) in enumerate(columns):
-            rows[:, column] = np.searchsorted(starts, wanted, side="right" if of_open else "left")
+        opened, wanted = np.ascontiguousarray(self.opened.T), np.ascontiguousarray(since.T)
+        # Most symbols of a block have bars of the same times, which are looked for once.
+        is_same = (opened == opened[:1]).all(axis=1) & (wanted == wanted[:1]).all(axis=1)
+        side: Literal["left", "right"] = "right" if of_open else "left"
+        if len(opened):
+            rows[:, is_same] = np.searchsorted(opened[0], wanted[0], side=side)[:, None]
+        for column in np.flatnonzero(~is_same).tolist():
+            rows[:, column] = np.searchsorted(opened[column], wanted[column], side=side)
         rows = np.maximum(rows - 1, 0)
         own = np.arange(len(rows), dtype=np.int64)[:, None]
         unusable = rows >= own

@@ -69,6 +69,8 @@ def check_at_door(
     """
     # A waiver that is expired or malformed waives nothing; the promotion gate says so.
     waivers = read_waivers(project.feast_repository, project.catalog.groups, clock.now())
+    if beside is not None and not beside.num_rows:
+        beside = None
     batch = rows if beside is None else pa.concat_tables([rows, beside])
     context = CheckContext(
         history=read_history(project.lakehouse, group, batch, holes, feeds, project.formulas),

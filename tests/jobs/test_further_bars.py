@@ -30,6 +30,7 @@ from ingestion.lakehouse import (
     append_part,
     arrow_schema,
     list_parts,
+    local_disk,
     read_current,
     read_part,
 )
@@ -37,6 +38,7 @@ from ingestion.markets.sessions import sessions_between
 from ingestion.project import Project
 from ingestion.runs.run import new_run_id
 from tests.declared import LOCAL_1D
+from tests.runs.test_records import QUIET_NS
 
 EVER = (date(1990, 1, 1), date(2100, 1, 1))
 FIRST = date(2023, 1, 2)
@@ -47,6 +49,12 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
+def folders_are_soon_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of history are, which nobody has touched for seconds."""
+    monkeypatch.setattr(local_disk, "_LONG_AGO_NS", QUIET_NS)
 
 
 class World:

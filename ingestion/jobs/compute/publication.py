@@ -192,9 +192,10 @@ class _Group:
                 yield day, screen(group, rows).accepted if stopped.num_rows else rows
         if served in changed and changed[served].num_rows:
             rows, beside = changed[served], read_current(self._stored(served), group)
-            replaced = set(row_keys(rows))
-            stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
-            beside = beside.filter(stays)
+            if beside.num_rows:
+                replaced = set(row_keys(rows))
+                stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
+                beside = beside.filter(stays)
             report = check_at_door(
                 self._project, group, rows, self._run.id, beside=beside, holes=holes
             )
