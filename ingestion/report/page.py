@@ -34,6 +34,8 @@ _SYMBOLS = {Mark.GOOD: "✓", Mark.CARE: "!", Mark.BAD: "✕"}
 CATALOGUE = "catalogue"
 """Key of the catalogue, beside those of the sections."""
 _DIGITS = 6
+_LONG, _LONGEST = 14, 36
+"""Letters from which on a cell takes two thirds of a phone's width, and all of it."""
 _WHEN = re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?\b")
 
 
@@ -233,19 +235,24 @@ def _block(block: Table | Plot | Note | Small) -> str:
 
 
 def _table(table: Table) -> str:
-    def aligned(number: int) -> str:
-        return ' class="number"' if number in table.numbers else ""
+    def aligned(number: int, cell: str | Cell = "") -> str:
+        text = cell if isinstance(cell, str) else cell.text
+        width = "longest" if len(text) > _LONGEST else "long" if len(text) > _LONG else ""
+        kind = " ".join(filter(None, ["number" if number in table.numbers else "", width]))
+        return f' class="{kind}"' if kind else ""
 
+    # The roles are those that the tags have: a phone's style makes blocks of them.
     head = "".join(
-        f'<th scope="col"{aligned(number)}>{escape(name)}</th>'
+        f'<th scope="col" role="columnheader"{aligned(number)}>{escape(name)}</th>'
         for number, name in enumerate(table.head)
     )
     rows = "".join(
-        "<tr>"
+        '<tr role="row">'
         + "".join(
-            f'<th scope="row">{_cell(cell)}</th>'
+            f'<th scope="row" role="rowheader">{_cell(cell)}</th>'
             if number == 0
-            else f"<td{aligned(number)}>{_cell(cell)}</td>"
+            else f'<td role="cell" data-name="{escape(table.head[number])}"{aligned(number, cell)}>'
+            f"{_cell(cell)}</td>"
             for number, cell in enumerate(row)
         )
         + "</tr>"
@@ -254,9 +261,10 @@ def _table(table: Table) -> str:
     label = escape(table.caption)
     note = f'<span class="note">{_prose(table.note)}</span>' if table.note else ""
     return (
-        f'<div class="table" role="region" aria-label="{label}" tabindex="0"><table>'
-        f"<caption>{_prose(table.caption)}{note}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>{_command(table.command)}"
+        f'<div class="table" role="region" aria-label="{label}" tabindex="0"><table role="table">'
+        f"<caption>{_prose(table.caption)}{note}</caption>"
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<tbody role="rowgroup">{rows}</tbody></table></div>{_command(table.command)}'
     )
 
 

@@ -166,4 +166,5 @@ def _source(project: Project, group: FeatureGroup, column: Column) -> str:
     formula = project.formulas.get(column.name) if group.source.of_closed_bars else None
     if formula is None:
         return "a file of `tvfeast import-features`"
-    return f"formula: {formula.description}"
+    where, _, text = formula.description.partition(": ")
+    return f"formula `{where}`: {text}" if text else f"formula: {where}"

@@ -8,10 +8,12 @@ from datetime import date
 
 import numpy as np
 
+from ingestion.base.wording import some_of
 from ingestion.catalog import Column
 from ingestion.jobs.report.stored_rows import Floats, StoredRows
 from ingestion.report.contents import Axis, Cell, Kind, Mark, Plot, Row, Section, Small, Table
-from ingestion.report.formats import count, counted, day, figure, share
+from ingestion.report.formats import column as number_column
+from ingestion.report.formats import count, counted, day, share
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _NAMES = ("p5", "p25", "p50", "p75", "p95")
@@ -161,7 +163,7 @@ def drift_section(found: Mapping[str, list[Distribution]]) -> Section:
     lead = (
         f"{counted(len(shifted), 'feature')} of {len(judged)} are distributed otherwise than in "
         f"the {_COMPARED} dates before (stability index above {_SHIFTED}): "
-        f"{', '.join(shifted[:6])}{' …' if len(shifted) > 6 else ''}."
+        f"{some_of(shifted, 6)}."
         if shifted
         else f"None of {counted(len(judged), 'feature')} is distributed otherwise than in the "
         f"{_COMPARED} dates before (stability index at most {_SHIFTED})."
@@ -170,8 +172,7 @@ def drift_section(found: Mapping[str, list[Distribution]]) -> Section:
         [
             Cell(f"{group}:{each.column.name}", is_code=True),
             Cell(f"{value:.2f}", _mark(value)),
-            figure(each.quantiles[-1][2]),
-            figure(float(np.median(each.quantiles[:-1, 2])) if len(each.quantiles) > 1 else None),
+            *number_column([float(each.quantiles[-1][2]), _median_before(each)]),
             each.column.unit or "–",
             count(each.values),
             share(each.nulls),
@@ -192,6 +193,11 @@ _NOTE = (
     "values, the lighter one nine in ten. Dates on which fewer than half of the symbols have a row "
     "are left out."
 )
+
+
+def _median_before(found: Distribution) -> float | None:
+    """Return the median of the medians of the dates before the newest one."""
+    return float(np.median(found.quantiles[:-1, 2])) if len(found.quantiles) > 1 else None
 
 
 def _mark(value: float) -> Mark:
