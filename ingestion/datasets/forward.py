@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias, get_args
 
@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
+from ingestion.base.instants import DAY, MICROSECONDS, to_micros
 from ingestion.datasets.membership import Choice
-from ingestion.datasets.series import INSTANT, MICROSECONDS, Series, read_series
+from ingestion.datasets.series import Series, read_series
 
 Entry: TypeAlias = Literal["open", "close"]
 """Where the position is entered: at the next session's open, or at the decision's own close."""
@@ -38,7 +40,7 @@ LONGEST = 9_999
 
 _NAME = re.compile(r"fwd_return_([1-9][0-9]{0,3})d")
 
-_DAY = 86_400 * MICROSECONDS
+_DAY = DAY * MICROSECONDS
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -321,11 +323,6 @@ def _midnight(day: date) -> int:
     return (day.toordinal() - _EPOCH) * _DAY
 
 
-def _microseconds(instant: datetime) -> int:
-    """Return Unix µs, without the detour of a double."""
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 def _has_gap(
     series: Series,
     first: NDArray[np.int64],
@@ -337,7 +334,7 @@ def _has_gap(
     if max_gap is None or not len(series):
         return np.zeros(len(first), dtype=bool)
     following = np.append(series.closed[1:], 0)
-    last = series.closed.max() if newest is None else _microseconds(newest)
+    last = series.closed.max() if newest is None else to_micros(newest)
     following[series.ends - 1] = last
     return _spans(following - series.closed > max_gap // timedelta(microseconds=1), first, stop)
 

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.arrow import from_numpy, text, to_numpy
+from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
-from ingestion.datasets.series import INSTANT
 from ingestion.datasets.universe import codes_in, last_before
 from ingestion.lakehouse import IMPORTED
 

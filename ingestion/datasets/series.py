@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
+from ingestion.base.instants import MICROSECONDS
 
-MICROSECONDS = 1_000_000
-INSTANT = pa.timestamp("us", tz="UTC")
 GAP = "missing_from"
 COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.datasets.series import INSTANT
+from ingestion.base.columns import INSTANT
 
 _ALWAYS = np.iinfo(np.int64).min
 

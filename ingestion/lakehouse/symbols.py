@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.reading import reading_again
 from ingestion.catalog import SYMBOLS
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
-
-_INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def read_symbols(lakehouse: Lakehouse) -> pa.Table:
@@ -31,7 +30,7 @@ def read_symbols(lakehouse: Lakehouse) -> pa.Table:
     )
     rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
     rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
-    until = pa.nulls(rows.num_rows, _INSTANT)
+    until = pa.nulls(rows.num_rows, INSTANT)
     if rows.num_rows > 1:
         following = pa.concat_arrays([_only_chunk(rows["valid_from"])[1:], until[:1]])
         until = pc.if_else(pa.array(~_is_last(rows)), following, until)
@@ -48,7 +47,7 @@ def symbols_at(lakehouse: Lakehouse, t: datetime) -> pa.Table:
         observed later is not there.
     """
     rows = read_symbols(lakehouse)
-    at = pa.scalar(t, _INSTANT)
+    at = pa.scalar(t, INSTANT)
     ended = pc.fill_null(pc.less_equal(rows["valid_until"], at), False)
     return rows.filter(pc.and_not(pc.less_equal(rows["valid_from"], at), ended))
 

@@ -32,9 +32,8 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.types import FeastType, Json, UnixTimestamp, from_feast_to_pyarrow_type
 from feast.utils import _convert_arrow_to_proto, _get_column_names
 
+from ingestion.base.columns import INSTANT
 from ingestion.plugins.offline.column_types import conform
-
-_INSTANT = pa.timestamp("us", "UTC")
 
 
 class ArrowComputeEngineConfig(FeastConfigBaseModel):
@@ -166,7 +165,7 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
         for field in (*view.entity_columns, *view.features)
     }
     times = (source.timestamp_field, source.created_timestamp_column)
-    wanted |= {name: _INSTANT for name in times if name}
+    wanted |= {name: INSTANT for name in times if name}
     columns = {}
     for name, dtype in wanted.items():
         if name not in rows.column_names:
@@ -188,7 +187,7 @@ def _typed(rows: pa.Table, view: FeatureView) -> pa.Table:
 def _arrow_type(declared: FeastType, stored: pa.DataType) -> pa.DataType | None:
     """Return the type of a column; None, as it is stored, where Feast has none for it."""
     if declared == UnixTimestamp:
-        return _INSTANT
+        return INSTANT
     if declared == Json and pa.types.is_nested(stored):
         return None
     try:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.holes import OpenHoles
 from ingestion.base.arrow import to_numpy
+from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Dataset, FeatureGroup
@@ -23,7 +24,6 @@ from ingestion.lakehouse import Lakehouse, arrow_schema, days_back, list_parts, 
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
-_INSTANT = pa.timestamp("us", "UTC")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NEVER = np.iinfo(np.int64).min
 _PART = "part"
@@ -186,4 +186,4 @@ def newest_of_symbols(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
 
 
 def _instant(value: datetime) -> pa.Scalar:
-    return pa.scalar(value, _INSTANT)
+    return pa.scalar(value, INSTANT)

@@ -10,8 +10,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestion.base.columns import INSTANT
 from ingestion.datasets import Membership
-from ingestion.datasets.series import INSTANT
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("NYSE:A", "NYSE:B", "NYSE:C")

@@ -38,9 +38,9 @@ from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
+from ingestion.base.instants import MICROSECONDS
 from ingestion.plugins.online.conversion import (
     FIELDS,
-    SECOND_US,
     make_protos,
     to_arrow,
     to_protos,
@@ -278,7 +278,7 @@ class ColumnarOnlineResponse(OnlineResponse):
             for name, values in view.values.items():
                 yield name, of_values(values)
                 if include_event_timestamps:
-                    yield name + TIMESTAMP_POSTFIX, of_seconds(view.event_us // SECOND_US)
+                    yield name + TIMESTAMP_POSTFIX, of_seconds(view.event_us // MICROSECONDS)
 
 
 def _to_pandas(values: Values) -> Any:
@@ -318,7 +318,7 @@ def _values_bytes(values: Values) -> bytes:
         content = values.data.astype(_FLOATS[values.type][1]).view(np.uint8)
         return _entries(values, content.reshape(len(values), -1), None)
     is_instant = values.type == "UNIX_TIMESTAMP"
-    return _entries(values, *_varints(values.data // SECOND_US if is_instant else values.data))
+    return _entries(values, *_varints(values.data // MICROSECONDS if is_instant else values.data))
 
 
 def rows_bytes(status: NDArray[np.int64], event_us: NDArray[np.int64]) -> bytes:
@@ -327,7 +327,7 @@ def rows_bytes(status: NDArray[np.int64], event_us: NDArray[np.int64]) -> bytes:
     events = event_us.tolist()  # mostly a few instants, a day's
     stamps = {
         us: _VECTOR(
-            event_timestamps=[Timestamp(seconds=us // SECOND_US, nanos=us % SECOND_US * 1000)]
+            event_timestamps=[Timestamp(seconds=us // MICROSECONDS, nanos=us % MICROSECONDS * 1000)]
         ).SerializeToString()
         for us in set(events)
     }

@@ -26,15 +26,13 @@ from feast.types import String
 from feast.value_type import ValueType
 from numpy.typing import NDArray
 
+from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
-from ingestion.base.instants import to_micros
+from ingestion.base.instants import MICROSECONDS, to_micros
 from ingestion.plugins.online.keys import decode_keys, encode_keys
 from ingestion.plugins.online.layout import Layout, Values, convert, is_float
 from ingestion.plugins.online.reading import View, table_name
 from ingestion.plugins.online.tables import NEVER, Rows
-
-SECOND_US = 1_000_000
-INSTANT = pa.timestamp("us", tz="UTC")
 
 _NO_INSTANT = -(2**63)  # what Feast's own conversion makes of a missing instant
 FIELDS = {
@@ -232,7 +230,7 @@ def from_protos(feature: str, value_type: str, protos: Sequence[Value | None]) -
         )
     items = [None if proto is None else getattr(proto, expected) for proto, _ in given]
     if value_type == "UNIX_TIMESTAMP":
-        items = [None if s is None or s == _NO_INSTANT else s * SECOND_US for s in items]
+        items = [None if s is None or s == _NO_INSTANT else s * MICROSECONDS for s in items]
     return Values.of(value_type, items)
 
 
@@ -252,7 +250,7 @@ def make_protos(value_type: str, items: Sequence[Any]) -> list[Value]:
 def to_python(values: Values) -> list[Any]:
     """Return the objects that Feast makes of the values, None for a null."""
     if values.type == "UNIX_TIMESTAMP":
-        whole = values.data // SECOND_US * SECOND_US
+        whole = values.data // MICROSECONDS * MICROSECONDS
         return Values(values.type, whole, values.valid).to_objects()
     if values.type in FIELDS:
         return values.to_objects()
@@ -263,7 +261,7 @@ def to_python(values: Values) -> list[Any]:
 def feast_items(values: Values) -> list[Any]:
     """Return the objects that a protobuf of their type has, None for a null."""
     if values.type == "UNIX_TIMESTAMP":
-        return Values(values.type, values.data // SECOND_US, values.valid).to_list()
+        return Values(values.type, values.data // MICROSECONDS, values.valid).to_list()
     return values.to_objects()
 
 
@@ -314,7 +312,7 @@ def to_arrow(values: Values) -> pa.Array:
 def keys_to_arrow(value_type: str, items: list[Any]) -> pa.Array:
     """Return a column of join keys, of their declared type."""
     if value_type == "UNIX_TIMESTAMP":
-        items = [seconds * SECOND_US for seconds in items]
+        items = [seconds * MICROSECONDS for seconds in items]
     return to_arrow(Values.of(value_type, items))
 
 
