@@ -146,7 +146,7 @@ def test_no_secret_reaches_it(project: Path, kept: Path, tmp_path: Path):
 
 
 def test_every_job_has_the_option():
-    assert without_alarm(cli) == {"catalog", "demo", "replay-scanner", "universe"}
+    assert without_alarm(cli) == {"catalog", "demo", "init", "replay-scanner", "universe"}
     universe = cli.get_command(click.Context(cli), "universe")
     assert isinstance(universe, click.Group)
     assert without_alarm(universe) == set()

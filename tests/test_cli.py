@@ -97,7 +97,7 @@ def test_bad_candidates_are_told_by_number_and_the_good_ones_fetched(run: Shell,
     done = run("feature-ingest", "--candidates", str(path))
     assert done.code == 0
     assert "mine.json, entry 2: 'aapl'" in done.err
-    assert "1 rows" in done.out
+    assert "1 row known at" in done.out
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_a_damaged_part_fails_verify_and_an_unloaded_store_fails_status(
     done = run("verify")
     assert done.code == 3
     assert f"{part.relative_to(settings.lakehouse_at)} cannot be read" in done.out
-    assert "1 files" in done.err
+    assert "1 file of the lakehouse is not sound" in done.err
 
 
 def test_scanner_options_reach_the_scanner(run: Shell, scanner: ReplayScanner):

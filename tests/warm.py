@@ -19,7 +19,6 @@ import feast.infra.registry.file
 import feast.monitoring.dqm_job_manager
 import feast.repo_operations
 import great_expectations
-import tabulate
 import tqdm
 
 import ingestion.cli
@@ -47,6 +46,5 @@ __all__ = [
     "feast",
     "great_expectations",
     "ingestion",
-    "tabulate",
     "tqdm",
 ]

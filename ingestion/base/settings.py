@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -16,7 +17,8 @@ TRADINGVIEW_SCANNER = "https://scanner.tradingview.com"
 VARIABLES: Mapping[str, tuple[str, str]] = {
     "TVFEAST_PROJECT": (
         "folder of a project, with its `feature_repo/` and `data/`",
-        "this checkout",
+        "the nearest folder with `feature_repo/feature_store.yaml`, from the working folder "
+        "upwards; else this checkout",
     ),
     "TVFEAST_LAKEHOUSE": (
         "folder of the lakehouse; a relative path is relative to the project",
@@ -50,6 +52,22 @@ def variable(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+def project_folder() -> tuple[Path, str]:
+    """Return the project's folder, and what says so.
+
+    It is the folder that ``TVFEAST_PROJECT`` names; else the nearest one, from the working folder
+    upwards, that has ``feature_repo/feature_store.yaml``; else the one that tvfeast runs from.
+    """
+    if named := variable("TVFEAST_PROJECT"):
+        return Path(named).resolve(), "TVFEAST_PROJECT"
+    with suppress(FileNotFoundError):  # the working folder was removed
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / "feature_repo" / "feature_store.yaml").is_file():
+                return folder.resolve(), "the working folder"
+    return _CHECKOUT, "the folder that tvfeast runs from"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Where things are and whom to ask.
@@ -58,7 +76,7 @@ class Settings:
     """
 
     folder: Path
-    """Folder of ``feature_repo/feature_store.yaml`` and ``data/`` (``TVFEAST_PROJECT``)."""
+    """Folder of ``feature_repo/feature_store.yaml`` and ``data/`` (:func:`project_folder`)."""
     lakehouse_at: Path
     """Where the lakehouse is (``TVFEAST_LAKEHOUSE``)."""
     scanner_url: str
@@ -73,7 +91,7 @@ class Settings:
         Parameters
         ----------
         folder
-            The project's folder, whatever ``TVFEAST_PROJECT`` says.
+            The project's folder; what :func:`project_folder` returns if None.
 
         Raises
         ------
@@ -81,7 +99,7 @@ class Settings:
             If the scanner's URL is no plain http or https URL, or the lakehouse's path contains
             characters that stores read as a pattern.
         """
-        folder = (folder or Path(variable("TVFEAST_PROJECT") or _CHECKOUT)).resolve()
+        folder = folder.resolve() if folder else project_folder()[0]
         lakehouse = folder / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
         lakehouse = lakehouse.resolve()
         if pattern := set("*?[") & set(str(lakehouse)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,16 +60,25 @@ def read_configuration(settings: Settings) -> dict[str, Any]:
 
     path = settings.feast_repository / "feature_store.yaml"
     try:
-        content = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
+        content = _parsed(os.path.expandvars(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise FeastRepositoryError(
-            f"{path} is missing; TVFEAST_PROJECT names the project's folder"
+            f"{path} is missing; TVFEAST_PROJECT, or the working folder, says which project it is"
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FeastRepositoryError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise FeastRepositoryError(f"{path} is no mapping of settings, such as `provider: local`")
     return content
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """Return what a YAML text contains; a command asks for it several times."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, loader)  # noqa: S506 - both loaders are safe
 
 
 def with_files(configuration: dict[str, Any], registry: Path, online: Path) -> dict[str, Any]:

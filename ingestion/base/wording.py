@@ -1,9 +1,27 @@
-"""Lists in messages: the first few and how many there are besides, and the nearest of them."""
+"""Lists and counts in messages: the first few of many, the nearest one, and how many there are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a count with what it counts.
+
+    Parameters
+    ----------
+    one, many
+        What stands after 1, and after other counts: ``one`` with an s if not given.
+
+    Examples
+    --------
+    >>> counted(1, "symbol"), counted(2_000, "symbol"), counted(0, "entry", "entries")
+    ('1 symbol', '2,000 symbols', '0 entries')
+    >>> counted(1, "bar is", "bars are")
+    '1 bar is'
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def some_of(things: Sequence[object], most: int = 1, between: str = ", ") -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ingestion.base.errors import CatalogError
 from ingestion.base.loading import declared_in, files_in, load_file, place
-from ingestion.base.wording import did_you_mean, some_of
+from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.catalog.bar_source import BarSource
 from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.formula import Formula
@@ -188,7 +188,9 @@ class Catalog:
         found = self.features(name)
         if len(found) > 1:
             names = " or ".join(f"{group.name}:{name}" for group, _ in found)
-            raise CatalogError(f"{len(found)} groups have {name!r}: write {names}")
+            raise CatalogError(
+                f"{counted(len(found), 'group has', 'groups have')} {name!r}: write {names}"
+            )
         return found[0]
 
     def features(self, name: str) -> list[tuple[FeatureGroup, Column]]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.base.errors import CatalogError
-from ingestion.base.wording import did_you_mean
+from ingestion.base.wording import counted, did_you_mean
 from ingestion.catalog.scanner_vocabulary import (
     COLUMN_AND_PERCENT,
     GLOBAL,
@@ -122,7 +122,7 @@ class Universe:
         by = f" by {self.source.sort_by}" if self.source.limit else ""
         first = f"the first {self.source.limit}{by}" if self.source.limit else "all"
         count = len(self.source.filter)
-        conditions = "1 condition" if count == 1 else f"{count} conditions"
+        conditions = counted(count, "condition")
         return f"{first} of the market {self.source.market}, {conditions}"
 
 

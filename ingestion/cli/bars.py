@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingestion.base.errors import InputError, demand_all
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, between, json_option
 from ingestion.cli.output import minute, progress, show
@@ -159,7 +159,7 @@ def fetch_bars_command(
 
 def fetch_text(result: FetchResult) -> str:
     """Return a fetch's outcome for people."""
-    lines = [f"{result.source} was asked for {result.symbols:,} symbols"]
+    lines = [f"{result.source} was asked for {counted(result.symbols, 'symbol')}"]
     lines += [f"  failed: {why}" for why in list(result.failed.values())[:_NAMED]]
     for what, symbols in (
         ("no bars came of", result.empty),
@@ -175,11 +175,13 @@ def import_text(result: ImportResult) -> str:
     """Return an import's outcome for people."""
     from ingestion.bars.refusals import HINTS
 
-    parts = f" in {len(result.parts):,} parts"
+    parts = f" in {counted(len(result.parts), 'part')}"
     lines = [
-        f"{result.read:,} rows read: {result.written:,} written{parts if result.written else ''}, "
+        f"{counted(result.read, 'row')} read: {result.written:,} "
+        f"written{parts if result.written else ''}, "
         f"{result.unchanged:,} there already, {result.refused:,} refused"
-        f"{f', {result.held:,} held back' if result.held else ''}; {result.symbols:,} symbols"
+        f"{f', {result.held:,} held back' if result.held else ''}; "
+        f"{counted(result.symbols, 'symbol')}"
     ]
     for why, count in result.refused_by_reason.items():
         hint = f" ({HINTS[why]})" if why in HINTS else ""
@@ -187,15 +189,16 @@ def import_text(result: ImportResult) -> str:
     if adjusted := result.still_adjusted:
         lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
     if result.splits_ahead:
-        lines.append(f"{result.splits_ahead:,} splits recorded ahead of their bars")
+        lines.append(f"{counted(result.splits_ahead, 'split')} recorded ahead of their bars")
     lines += map(str, result.findings)
     if refused := result.refused_files:
-        lines.append(f"{len(refused):,} files refused:")
+        lines.append(f"{counted(len(refused), 'file')} refused:")
         lines += [f"  {problem}" for problem in list(refused.values())[:10]]
         lines += ["  …"] if len(refused) > 10 else []
     if result.released:
         where = "" if result.written else parts
-        lines.append(f"{result.released:,} bars that were held back are stored now{where}")
+        held = counted(result.released, "bar that was held back is", "bars that were held back are")
+        lines.append(f"{held} stored now{where}")
     lines += _doubts(result)
     if result.refused_file:
         lines.append(f"every refused row: {result.refused_file}")
@@ -215,7 +218,10 @@ def _doubts(result: ImportResult) -> Iterator[str]:
     for what, lines in (
         (
             "prices contradict the split",
-            [f"{each.symbol}, {each.bars:,} bars: {each.told}" for each in found.contradictions],
+            [
+                f"{each.symbol}, {counted(each.bars, 'bar')}: {each.told}"
+                for each in found.contradictions
+            ],
         ),
         ("restated", [each.text for each in found.restatements]),
         (f"refused: {SCALED_PAST}", [each.text for each in found.scaled_pasts]),
@@ -286,11 +292,15 @@ def plan_text(planned: BackfillPlan) -> str:
     later = f", for {', '.join(planned.columns)}" if planned.columns else ""
     if planned.changed_columns:
         later += (
-            f"; of these, up to {planned.changed_rows:,} rows are stored, and the formulas of "
+            f"; of these, up to {counted(planned.changed_rows, 'row is', 'rows are')} "
+            "stored, and the formulas of "
             f"{', '.join(planned.changed_columns)} compute something else now"
         )
-    rows = ", ".join(f"{count:,} rows of {group}" for group, count in planned.rows.items())
-    return f"will write about {planned.bytes / 1e6:,.1f} MB: {planned.dates:,} dates, {rows}{later}"
+    rows = ", ".join(f"{counted(count, 'row')} of {group}" for group, count in planned.rows.items())
+    return (
+        f"will write about {planned.bytes / 1e6:,.1f} MB: "
+        f"{counted(planned.dates, 'date')}, {rows}{later}"
+    )
 
 
 def local_text(result: LocalFeaturesResult) -> str:
@@ -300,14 +310,17 @@ def local_text(result: LocalFeaturesResult) -> str:
     groups = "; ".join(map(_group_text, result.groups))
     columns = f"; {result.rows_defined:,} of the rows for columns that were declared later"
     return (
-        f"{result.bars:,} bars read, {result.dates:,} dates; {groups}"
-        f"{columns if result.rows_defined else ''}; {len(result.parts):,} parts"
+        f"{counted(result.bars, 'bar')} read, {counted(result.dates, 'date')}; {groups}"
+        f"{columns if result.rows_defined else ''}; {counted(len(result.parts), 'part')}"
     )
 
 
 def _group_text(rows: GroupRows) -> str:
     stopped = f", {rows.quarantined:,} quarantined" if rows.quarantined else ""
-    return f"{rows.group}: {rows.written:,} rows written, {rows.unchanged:,} unchanged{stopped}"
+    return (
+        f"{rows.group}: {counted(rows.written, 'row')} written, {rows.unchanged:,} "
+        f"unchanged{stopped}"
+    )
 
 
 @cli.command(
@@ -340,7 +353,8 @@ def withdraw_bars_command(as_json: bool, **arguments: Any) -> None:
 
 def withdrawn_text(result: WithdrawnBars) -> str:
     """Return what was taken back for people."""
-    lines = [f"{result.bars:,} bars of {result.symbols:,} symbols are withdrawn"]
+    be = "is" if result.bars == 1 else "are"
+    lines = [f"{counted(result.bars, 'bar')} of {counted(result.symbols, 'symbol')} {be} withdrawn"]
     lines += [
         f"  {split.symbol}: the bar that closes "
         f"{minute(datetime.fromtimestamp(split.event, UTC))} has the split ratio "

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused
+from ingestion.base.wording import counted
 from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
+from ingestion.cli.tables import Printing, Rows, paragraph, rows_options, table
 
 if TYPE_CHECKING:
     from ingestion.jobs.audit.catalog_check import CatalogListing, CheckedCatalog, GroupListing
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
         "catalog --json",
     ),
 )
-@json_option
+@rows_options
 @click.pass_context
-def catalog_command(context: click.Context, as_json: bool) -> None:
+def catalog_command(context: click.Context, printing: Printing) -> None:
     """List the groups, services, universes and bar sources.
 
     The groups that can be chosen in groups.toml are listed too.
@@ -37,7 +39,7 @@ def catalog_command(context: click.Context, as_json: bool) -> None:
 
     if context.invoked_subcommand is None:
         project = this_project()
-        show(as_json, list_catalog(project.catalog, project.formulas), catalog_text)
+        printing.show(list_catalog(project.catalog, project.formulas), catalog_text, catalog_rows)
 
 
 @catalog_command.command(
@@ -54,14 +56,23 @@ def check_command(as_json: bool) -> None:
     checked = check_catalog(this_project())
     show(as_json, checked, check_text)
     if checked.problems:
-        found = "1 problem" if len(checked.problems) == 1 else f"{len(checked.problems)} problems"
+        found = counted(len(checked.problems), "problem")
         raise GateRefused(f"{found} in what the project declares")
+
+
+def catalog_rows(listing: CatalogListing) -> Rows:
+    """Return all groups, also those that can be chosen."""
+    names = ("group", "runs", "rows_from", "asked", "features", "ttl_s", "meaning")
+    found = [
+        (group.name, runs, group.source, group.asked, len(group.features), group.ttl, group.meaning)
+        for groups, runs in ((listing.groups, True), (listing.others, False))
+        for group in groups
+    ]
+    return Rows(names, [dict(zip(names, each, strict=True)) for each in found])
 
 
 def catalog_text(listing: CatalogListing) -> str:
     """Return the groups, the services, the universes and the bar sources as tables."""
-    from tabulate import tabulate
-
     services = [
         [service.name, ", ".join(service.default_for), ", ".join(service.parts)]
         for service in listing.services
@@ -69,15 +80,15 @@ def catalog_text(listing: CatalogListing) -> str:
     universes = [[each.name, each.source, each.meaning] for each in listing.universes]
     tables = [
         _groups_table(listing.groups, "group"),
-        tabulate(services, ["service", "default for", "parts"]),
+        table(["service", "default for", "parts"], services, {0, 1, 2}),
     ]
     if universes:
-        tables.append(tabulate(universes, ["universe", "symbols from", "meaning"]))
+        tables.append(table(["universe", "symbols from", "meaning"], universes, {0, 1, 2}))
     if listing.sources:
         sources = [
             [
                 source.name,
-                source.priority,
+                str(source.priority),
                 "split-adjusted" if source.adjusted else "as traded",
                 ", ".join(source.exchanges) or "all",
                 source.meaning,
@@ -85,7 +96,7 @@ def catalog_text(listing: CatalogListing) -> str:
             for source in listing.sources
         ]
         head = ["bar source", "priority", "prices", "exchanges", "meaning"]
-        tables.append(tabulate(sources, head))
+        tables.append(table(head, sources, {0, 2, 3, 4}))
     if listing.others:
         tables.append(_groups_table(listing.others, "runs if groups.toml lists it"))
     ruled: dict[tuple[str, str], list[str]] = {}
@@ -93,26 +104,25 @@ def catalog_text(listing: CatalogListing) -> str:
         for feature, rules in group.rules.items():
             ruled.setdefault((group.name, rules), []).append(feature)
     tables += [
-        f"{', '.join(features)} of {name}: {rules}" for (name, rules), features in ruled.items()
+        paragraph(f"{', '.join(features)} of {name}: {rules}")
+        for (name, rules), features in ruled.items()
     ]
     return "\n\n".join(tables)
 
 
 def _groups_table(groups: Iterable[GroupListing], title: str) -> str:
-    from tabulate import tabulate
-
     rows = [
         [
             group.name,
             group.source,
             group.asked,
-            len(group.features),
+            str(len(group.features)),
             f"{group.ttl.days} d",
             group.meaning,
         ]
         for group in groups
     ]
-    return tabulate(rows, [title, "rows from", "asked", "features", "ttl", "meaning"])
+    return table([title, "rows from", "asked", "features", "ttl", "meaning"], rows, {0, 1, 2, 5})
 
 
 def check_text(checked: CheckedCatalog) -> str:
@@ -129,5 +139,8 @@ def check_text(checked: CheckedCatalog) -> str:
             else ""
         )
         more = f"{universes}{sources}"
-        return f"{checked.groups} groups{more} and {checked.services} services are sound"
+        return (
+            f"{counted(checked.groups, 'group')}{more} and "
+            f"{counted(checked.services, 'service')} are sound"
+        )
     return "\n".join(checked.problems)

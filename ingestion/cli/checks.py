@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused, InputError, demand_all
+from ingestion.base.wording import counted
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, between, json_option
 from ingestion.cli.output import minute, progress, show
+from ingestion.cli.tables import Printing, Rows, rows_options, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +87,9 @@ def verify_command(
         proof = verify_lakehouse(project)
         show(as_json, proof, lookahead_text)
         if not proof.passed:
-            raise GateRefused(f"{len(proof.leaks)} features look ahead")
+            raise GateRefused(
+                f"{counted(len(proof.leaks), 'feature looks', 'features look')} ahead"
+            )
     elif online:
         from ingestion.jobs.serve.verify_online import verify_online
 
@@ -100,7 +104,10 @@ def verify_command(
         show(as_json, report, verify_text)
         if not report.passed:
             files = len({fault.file for fault in report.faults})
-            raise GateRefused(f"{files} files of the lakehouse are not sound")
+            raise GateRefused(
+                f"{counted(files, 'file of the lakehouse is', 'files of the lakehouse are')} "
+                "not sound"
+            )
 
 
 def verify_text(report: LakehouseReport) -> str:
@@ -114,7 +121,10 @@ def verify_text(report: LakehouseReport) -> str:
         (report.unread, "runs as an earlier check has left them, not read again (--all)"),
     )
     left_out = "".join(f"; {count:,} {what}" for count, what in apart if count)
-    line = f"{verdict}: {report.parts:,} parts, {report.rows:,} rows, {report.receipts:,} receipts"
+    line = (
+        f"{verdict}: {counted(report.parts, 'part')}, {counted(report.rows, 'row')}, "
+        f"{counted(report.receipts, 'receipt')}"
+    )
     line += f" since {report.since}" * (report.since is not None)
     warnings = (f"  warning: {warning}" for warning in report.warnings)
     lines = [line + left_out, *(f"  {fault}" for fault in report.faults), *warnings]
@@ -124,11 +134,14 @@ def verify_text(report: LakehouseReport) -> str:
 def _caches_text(caches: CachesChecked) -> Iterator[str]:
     if caches.symbols:
         yield (
-            f"  caches: {caches.files:,} files; the bars of {caches.symbols:,} of {caches.of:,} "
+            f"  caches: {counted(caches.files, 'file')}; the bars of {caches.symbols:,} of "
+            f"{caches.of:,} "
             "symbols were computed anew, for comparison with what is kept of them"
         )
     elif caches.unfit:
-        yield f"  caches: {caches.files:,} files; not compared with the bars: {caches.unfit}"
+        yield (
+            f"  caches: {counted(caches.files, 'file')}; not compared with the bars: {caches.unfit}"
+        )
 
 
 @cli.command(
@@ -158,7 +171,7 @@ def upgrade_text(report: UpgradeReport) -> str:
     verdict = "nothing is needed" if report.is_ready else "TO DO"
     return "\n".join(
         [
-            f"{verdict}: {parts:,} parts of {len(report.datasets)} datasets",
+            f"{verdict}: {counted(parts, 'part')} of {counted(len(report.datasets), 'dataset')}",
             *(f"  {number}. {need}" for number, need in enumerate(report.needs, start=1)),
             *(f"  {note}" for note in report.notes),
         ]
@@ -168,7 +181,8 @@ def upgrade_text(report: UpgradeReport) -> str:
 def accept_text(result: AcceptResult) -> str:
     """Return what is accepted as gone, a line per file."""
     lines = [
-        f"  {entry.part}, {f'{entry.rows:,} rows ' * bool(entry.rows)}of run {entry.run_id}"
+        f"  {entry.part}, {counted(entry.rows, 'row') + ' ' if entry.rows else ''}of run "
+        f"{entry.run_id}"
         for entry in result.accepted
     ]
     return "\n".join([f"gone, and {result.receipt} says why:", *lines])
@@ -178,8 +192,9 @@ def lookahead_text(report: LookaheadReport) -> str:
     """Return a lookahead proof for people."""
     verdict = "no feature looks ahead" if report.passed else "FEATURES LOOK AHEAD"
     lines = [
-        f"{verdict}: {len(report.features)} features of {report.bars:,} bars, {report.symbols:,} "
-        f"symbols of {', '.join(report.exchanges)}; {report.rows_compared:,} rows of "
+        f"{verdict}: {counted(len(report.features), 'feature')} of "
+        f"{counted(report.bars, 'bar')}, {report.symbols:,} "
+        f"symbols of {', '.join(report.exchanges)}; {counted(report.rows_compared, 'row')} of "
         f"{report.recomputations} recomputations compared bit for bit"
     ]
     return "\n".join([*lines, *(f"  {leak}" for leak in report.leaks)])
@@ -193,7 +208,7 @@ def online_text(report: OnlineReport) -> str:
         else f"THE ONLINE STORE DIFFERS in {report.different:,} places"
     )
     views = "; ".join(
-        f"{view.view} {view.symbols:,} symbols, {view.values:,} values"
+        f"{view.view} {counted(view.symbols, 'symbol')}, {counted(view.values, 'value')}"
         + (f", {view.expired:,} expired" if view.expired else "")
         + (f", as loaded at {minute(view.as_of)}: not promoted since" if view.as_of else "")
         for view in report.views
@@ -286,9 +301,9 @@ def data_docs_text(result: DataDocsResult) -> str:
     default=0.05,
     help="Exit 3 if a vote of a rating is served otherwise, since a date, on so many more bars.",
 )
-@json_option
+@rows_options
 def parity_command(
-    as_json: bool,
+    printing: Printing,
     first: date | None,
     last: date | None,
     tolerance: float,
@@ -306,8 +321,20 @@ def parity_command(
     request = ParityRequest(first or date.min, last or date.max, tolerance, max_vote_share)
     bar = progress("parity", "parts of snapshots")
     result = parity(this_project(), request, progress=bar)
-    show(as_json, result, lambda result: parity_text(result.report))
+    printing.show(
+        result, lambda result: parity_text(result.report), lambda result: parity_rows(result.report)
+    )
     demand_all(result)
+
+
+def parity_rows(report: ParityReport) -> Rows:
+    """Return a comparison, one row per feature."""
+    names = (
+        *("feature", "n", "median_error", "max_error", "sign_agreement", "rank_correlation"),
+        *("beyond", "served_only", "recomputed_only"),
+    )
+    values = [{name: getattr(column, name) for name in names} for column in report.columns]
+    return Rows(names, values, _footer(report))
 
 
 def parity_text(report: ParityReport) -> str:
@@ -318,8 +345,6 @@ def parity_text(report: ParityReport) -> str:
 
 def parity_table(report: ParityReport) -> str:
     """Return a comparison as a table, and which snapshots are in it."""
-    from tabulate import tabulate
-
     headers = [
         *("feature", "n", "median error", "largest", "same sign", "rank corr."),
         *("beyond", "one side null"),
@@ -337,9 +362,7 @@ def parity_table(report: ParityReport) -> str:
         ]
         for column in report.columns
     ]
-    align = ["left", *["right"] * (len(headers) - 1)]
-    table = tabulate(rows, headers, disable_numparse=True, colalign=align)
-    return f"{table}\n{_footer(report)}"
+    return f"{table(headers, rows, {0})}\n{_footer(report)}"
 
 
 def _footer(report: ParityReport) -> str:
@@ -351,9 +374,9 @@ def _footer(report: ParityReport) -> str:
     )
     left_out = ", ".join(f"{count:,} {what}" for count, what in apart if count)
     return (
-        f"{report.compared:,} of {report.snapshots:,} snapshots from {report.first} to "
-        f"{report.last}, {report.beyond:,} values beyond {100 * report.tolerance:g} % of scale"
-        + (f"; left out: {left_out}" if left_out else "")
+        f"{report.compared:,} of {counted(report.snapshots, 'snapshot')} from {report.first} to "
+        f"{report.last}, {counted(report.beyond, 'value')} beyond "
+        f"{100 * report.tolerance:g} % of scale" + (f"; left out: {left_out}" if left_out else "")
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ingestion.base.errors import InputError, demand_all
-from ingestion.base.wording import did_you_mean, some_of
+from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.cli.bars import local_text
 from ingestion.cli.checks import online_text, validate_text
 from ingestion.cli.group import candidates_of, cli, examples, this_project
@@ -126,10 +126,11 @@ def bars_text(result: DataIngestResult) -> str:
         for each in suspects[:_NAMED]
     ]
     if bars.waiting:
-        lines.append(f"{bars.waiting:,} bars are held back in all")
+        lines.append(f"{counted(bars.waiting, 'bar is', 'bars are')} held back in all")
     if bars.held_by_import:
         lines.append(
-            f"{len(bars.held_by_import):,} symbols wait since an import for an answer to a "
+            f"{counted(len(bars.held_by_import), 'symbol waits', 'symbols wait')} since an "
+            "import for an answer to a "
             f"suspected split (`tvfeast import-bars --splits FILE`): "
             f"{some_of(bars.held_by_import, _NAMED)}"
         )
@@ -235,7 +236,8 @@ def ingest_text(result: FeatureIngestResult) -> str:
     if result.part is None:
         missing = f"; {report.missing}" if report.missing else ""
         return (
-            f"nothing to add: {report.resumed:,} of {report.asked:,} symbols had a row inside the "
+            f"nothing to add: {report.resumed:,} of {counted(report.asked, 'symbol')} had a "
+            "row inside the "
             f"resume window{missing}"
         )
     resumed = f", {report.resumed:,} had a row already" if report.resumed else ""
@@ -244,7 +246,8 @@ def ingest_text(result: FeatureIngestResult) -> str:
     unknown = _unknown(report.unknown_columns, "null in these rows")
     bars = _notes_text(result.notes)
     return (
-        f"{report.fetched:,} rows known at {minute(report.known_at)}{quarantined}{resumed}{unknown}"
+        f"{counted(report.fetched, 'row')} known at "
+        f"{minute(report.known_at)}{quarantined}{resumed}{unknown}"
         f"{bars}\n{report}\n{result.part}"
     )
 
@@ -292,7 +295,9 @@ def materialize_text(result: MaterializeResult) -> str:
 
 def _load_text(load: ViewLoad) -> str:
     late = f", {load.late_parts} of them late" if load.late_parts else ""
-    counts = f"{load.rows:,} rows, {load.changed:,} new" if load.rows is not None else "loaded"
+    counts = (
+        f"{counted(load.rows, 'row')}, {load.changed:,} new" if load.rows is not None else "loaded"
+    )
     return f"{load.view} {counts} from {load.new_parts} new parts{late}"
 
 
@@ -509,8 +514,14 @@ def universe_text(result: UniverseIngestResult) -> str:
     names = some_of(result.unusable, 3)
     unusable = f", {len(result.unusable):,} names are no symbols ({names})" if names else ""
     if result.short is not None:
-        return f"{result.short}; {len(result.members):,} members of {minute(result.members_of)}"
-    return f"{result.listed:,} members of {result.universe}{changes}{unusable}\n{result.receipt}"
+        return (
+            f"{result.short}; {counted(len(result.members), 'member')} of "
+            f"{minute(result.members_of)}"
+        )
+    return (
+        f"{counted(result.listed, 'member')} of "
+        f"{result.universe}{changes}{unusable}\n{result.receipt}"
+    )
 
 
 def _request(kind: Callable[..., RequestT], arguments: dict[str, Any]) -> RequestT:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import demand_all
+from ingestion.base.wording import counted
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
@@ -46,7 +47,7 @@ def import_text(result: ImportFeaturesResult) -> str:
         (result.refused, "refused"),
     )
     more = "".join(f", {count:,} {what}" for count, what in counts if count)
-    lines = [f"{result.written:,} of {result.read:,} rows written to {result.group}{more}"]
+    lines = [f"{result.written:,} of {counted(result.read, 'row')} written to {result.group}{more}"]
     if result.ignored_columns:
         lines.append(f"the group has no {', '.join(result.ignored_columns)}: left out")
     lines += [f"  refused {count:,}: {why}" for why, count in result.refused_by_reason.items()]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, dict[str, str]] = {
     "Start": {
+        "init": "start",
         "demo": "replay",
         "replay-scanner": "replay",
         "catalog": "catalog",
@@ -61,7 +62,7 @@ TASKS: dict[str, dict[str, str]] = {
     },
 }
 """By task the commands, each with the module of this package that it is in."""
-_NO_JOBS = frozenset({"catalog", "demo", "replay-scanner", "universe"})
+_NO_JOBS = frozenset({"catalog", "demo", "init", "replay-scanner", "universe"})
 
 
 class Jobs(click.Group):

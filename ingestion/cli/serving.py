@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,11 @@ import click
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
+from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
-from ingestion.cli.output import age, figure, minute, show
+from ingestion.cli.output import age, minute, show
+from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
 if TYPE_CHECKING:
     from ingestion.jobs.serve.select import Selected, Selection
@@ -63,17 +64,9 @@ if TYPE_CHECKING:
     show_default="the snapshots; what is computed where there was none by then",
     help="Whose rows to rank.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    help="How to print the ranking.",
-)
-@json_option
+@rows_options
 def select_command(
-    as_json: bool,
-    form: str,
+    printing: Printing,
     candidates: Path | None,
     minimum: tuple[tuple[str, float], ...],
     maximum: tuple[tuple[str, float], ...],
@@ -88,39 +81,29 @@ def select_command(
     request = SelectRequest(
         symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
     )
-    selection = select(this_project(), request)
-    if form == "csv" and not as_json:
-        click.echo(selection_csv(selection), nl=False)
-        click.echo(selection_footer(selection), err=True)
-        return
-    show(as_json or form == "json", selection, selection_text)
+    printing.show(select(this_project(), request), selection_text, selection_rows)
 
 
-def selection_csv(selection: Selection) -> str:
-    """Return a ranking as CSV: all features, ages in seconds."""
-    import csv
-
-    out = io.StringIO()
+def selection_rows(selection: Selection) -> Rows:
+    """Return a ranking with all features; ages are durations."""
     known = _known(selection)
     times = [known, f"{known}_age_s", "bar_open", "bar_age_s", "bar_state"]
     others = [f"{name}_age_s" for name in _others(selection)]
-    names = ["symbol", *selection.features, *times, *others]
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_flat(row, selection) for row in selection.rows)
-    return out.getvalue()
+    return Rows(
+        ["symbol", *selection.features, *times, *others],
+        [_flat(row, selection) for row in selection.rows],
+        selection_footer(selection),
+    )
 
 
 def selection_text(selection: Selection) -> str:
     """Return a ranking as a table: the feature ranked by, and a few beside it."""
-    from tabulate import tabulate
-
     names = selection.shown
     rows = [
         [
-            place,
+            str(place),
             row.symbol,
-            *(figure(row.features.get(name)) for name in names),
+            *(cell(row.features.get(name)) for name in names),
             age(selection.at - row.known_at),
             *(_age_of(row, name, selection) for name in selection.groups),
             age(selection.at - row.bar_open) if row.bar_open else "unknown",
@@ -137,9 +120,8 @@ def selection_text(selection: Selection) -> str:
         "bar age",
         "bar",
     ]
-    align = ["right", "left", *["right"] * (len(names) + len(selection.groups) + 2), "left"]
-    table = tabulate(rows, headers, disable_numparse=True, colalign=align) if rows else ""
-    return f"{table}\n{selection_footer(selection)}".lstrip("\n")
+    shown = table(headers, rows, {1, len(headers) - 1}) + "\n" if rows else ""
+    return f"{shown}{selection_footer(selection)}"
 
 
 def selection_footer(selection: Selection) -> str:
@@ -148,7 +130,7 @@ def selection_footer(selection: Selection) -> str:
 
     left_out = [f"{count:,} {REASONS[reason]}" for reason, count in selection.left_out.items()]
     return (
-        f"{len(selection.rows):,} of {selection.asked:,} symbols by {selection.by}, "
+        f"{len(selection.rows):,} of {counted(selection.asked, 'symbol')} by {selection.by}, "
         f"{selection.group} of the {selection.source} at {minute(selection.at)}"
         + (f"; {later:,} of them written later" if (later := selection.written_later) else "")
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
@@ -165,15 +147,12 @@ def _flat(row: Selected, selection: Selection) -> dict[str, Any]:
     return {
         "symbol": row.symbol,
         **row.features,
-        known: row.known_at.isoformat(),
-        f"{known}_age_s": int((at - row.known_at).total_seconds()),
-        "bar_open": row.bar_open.isoformat() if row.bar_open else None,
-        "bar_age_s": int((at - row.bar_open).total_seconds()) if row.bar_open else None,
-        "bar_state": row.bar_state.value,
-        **{
-            f"{name}_age_s": None if known is None else int((at - known).total_seconds())
-            for name, known in row.others.items()
-        },
+        known: row.known_at,
+        f"{known}_age_s": at - row.known_at,
+        "bar_open": row.bar_open,
+        "bar_age_s": at - row.bar_open if row.bar_open else None,
+        "bar_state": row.bar_state,
+        **{f"{name}_age_s": at - then if then else None for name, then in row.others.items()},
     }
 
 
@@ -316,7 +295,7 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
     dropped = f" ({result.outside:,} of others left out)" if result.outside else ""
     if made is not None:
         counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
-        dropped = f" of {made.labels.decisions:,} decisions"
+        dropped = f" of {counted(made.labels.decisions, 'decision')}"
         dropped += f" (dropped: {', '.join(counts)})" if counts else ""
     later = (
         f"{result.created_later:,} joined rows were written after their label's time: knowable "
@@ -326,5 +305,6 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
     )
     return (
         f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
-        f"their time ({len(result.features)} columns)\n{later}{result.out}\n{result.receipt}"
+        "their time "
+        f"({counted(len(result.features), 'column')})\n{later}{result.out}\n{result.receipt}"
     )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ingestion.base.errors import GateRefused, demand_all
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
 from ingestion.cli.output import age, minute, show
+from ingestion.cli.tables import Printing, Rows, rows_options, table, terminal_width
 
 if TYPE_CHECKING:
     from ingestion.jobs.audit.compact import CompactResult
@@ -48,7 +49,7 @@ def compact_command(as_json: bool, before: date | None) -> None:
     result = compact(this_project(), before)
     show(as_json, result, compact_text)
     if result.left:
-        raise GateRefused(f"{len(result.left)} dates were left as they are")
+        raise GateRefused(f"{counted(len(result.left), 'date was', 'dates were')} left as they are")
 
 
 def compact_text(result: CompactResult) -> str:
@@ -56,7 +57,8 @@ def compact_text(result: CompactResult) -> str:
     if not result.merged and not result.left:
         return f"nothing to merge: no date before {result.before} has several parts"
     line = (
-        f"{result.replaced:,} parts became {len(result.merged):,}, {result.rows:,} rows, all kept"
+        f"{counted(result.replaced, 'part')} became {len(result.merged):,}, "
+        f"{counted(result.rows, 'row')}, all kept"
     )
     return "\n".join([line, *(f"  left alone: {reason}" for reason in result.left)])
 
@@ -84,7 +86,7 @@ def prune_command(as_json: bool, older_than: timedelta, plan: bool) -> None:
 def prune_text(result: PruneResult) -> str:
     """Return what went and why the other old runs stay, a line for each reason."""
     verb = "would go" if result.run_id is None else "are gone"
-    line = f"{len(result.retired):,} runs from before {minute(result.before)} {verb}"
+    line = f"{counted(len(result.retired), 'run')} from before {minute(result.before)} {verb}"
     ids = [f"  {run_id}" for run_id in result.retired if result.run_id is None]
     stay = [f"  {count:,} stay: {reason}" for reason, count in result.reasons.items()]
     return "\n".join([line, *ids, *stay, f"  {result.younger:,} are younger"])
@@ -162,8 +164,8 @@ def accepted_text(result: AcceptedHoles) -> str:
     multiple=True,
     help="Do not expect this flow until it runs again.",
 )
-@json_option
-def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) -> None:
+@rows_options
+def status_command(printing: Printing, forgotten: tuple[str, ...], **arguments: Any) -> None:
     """Report how fresh and complete everything is.
 
     Exit 3 past a limit.
@@ -173,10 +175,10 @@ def status_command(as_json: bool, forgotten: tuple[str, ...], **arguments: Any) 
 
     if forgotten:
         receipt = forget_profiles(this_project(), forgotten)
-        show(as_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
+        show(printing.is_json, {"forgotten": forgotten, "receipt": receipt}, forget_text)
         return
     report = status(this_project(), StatusLimits(**arguments))
-    show(as_json, report, status_text)
+    printing.show(report, status_text, status_rows)
     demand_all(report)
 
 
@@ -186,14 +188,33 @@ def forget_text(done: Mapping[str, Any]) -> str:
     return f"expected no more, until they run again: {names}\n{done['receipt']}"
 
 
+def status_rows(report: StatusReport) -> Rows:
+    """Return how fresh and complete each group is; what is past its limit is the footer."""
+    names = (*("group", "newest", "age_s", "coverage", "asked", "stale", "missing", "quarantined"),)
+    values = [
+        {
+            "group": group.view,
+            "newest": group.newest,
+            "age_s": group.age,
+            "coverage": group.coverage,
+            "asked": group.asked,
+            "stale": len(group.stale),
+            "missing": len(group.missing),
+            "quarantined": group.quarantined,
+        }
+        for group in report.groups
+    ]
+    return Rows(names, values, "\n".join(f"PAST ITS LIMIT: {each}" for each in report.problems))
+
+
 def status_text(report: StatusReport) -> str:
     """Return the status for people: tables, what waits, and which limits are passed."""
     headers = ["", "newest", "age", "coverage", "asked", "stale", "missing", "quarantined"]
     rows = [_group_row(group) for group in report.groups]
-    lines = [_table(headers, rows, left=2)]
+    lines = [table(headers, rows, {0, 1})]
     if report.profiles:
         headers = ["flow", "symbols", "started", "ago", "every", "state"]
-        lines.append(_table(headers, [_flow_row(report, each) for each in report.profiles], left=1))
+        lines.append(table(headers, [_flow_row(report, each) for each in report.profiles], {0}))
     for group in report.groups:
         for kind, symbols in (("stale", group.stale), ("missing", group.missing)):
             if symbols:
@@ -208,13 +229,6 @@ def status_text(report: StatusReport) -> str:
     lines += [line for section in report.sections for line in section.lines]
     lines += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join([*lines, *(f"PAST ITS LIMIT: {problem}" for problem in report.problems)])
-
-
-def _table(headers: list[str], rows: list[list[str]], left: int) -> str:
-    from tabulate import tabulate
-
-    align = [*["left"] * left, *["right"] * (len(headers) - left)]
-    return tabulate(rows, headers, disable_numparse=True, colalign=align)
 
 
 def _group_row(group: GroupStatus) -> list[str]:
@@ -247,7 +261,10 @@ def _every(every: timedelta | None) -> str:
 def _bars_lines(bars: BarsStatus) -> Iterator[str]:
     if bars.first is None:
         return
-    yield f"bars: {bars.symbols:,} symbols, {bars.first} to {bars.last}, {bars.dates:,} dates"
+    yield (
+        f"bars: {counted(bars.symbols, 'symbol')}, {bars.first} to {bars.last}, "
+        f"{counted(bars.dates, 'date')}"
+    )
     until: dict[date, list[str]] = {}
     for each in bars.markets:
         if each.is_imported:
@@ -266,7 +283,7 @@ def _store_line(report: StatusReport) -> str:
     if not stores.has_online:
         return f"{line}: {stores.online} IS MISSING"
     views = [
-        f"{each.view} {each.valid:,} of {each.rows:,} rows valid"
+        f"{each.view} {each.valid:,} of {counted(each.rows, 'row')} valid"
         + (f", newest {minute(each.newest)}" if each.newest else "")
         for each in stores.views
     ]
@@ -288,8 +305,8 @@ def _store_line(report: StatusReport) -> str:
     default=True,
     help="Look into the online store.",
 )
-@json_option
-def explain_command(as_json: bool, **arguments: Any) -> None:
+@rows_options
+def explain_command(printing: Printing, **arguments: Any) -> None:
     """Show where a value of a symbol comes from.
 
     FEATURE is a name, or GROUP:FEATURE for the one of a group.
@@ -297,7 +314,27 @@ def explain_command(as_json: bool, **arguments: Any) -> None:
     from ingestion.jobs.audit.explain import ExplainRequest, explain
 
     result = explain(this_project(), ExplainRequest(**arguments))
-    show(as_json, result, explain_text)
+    printing.show(result, explain_text, explain_rows)
+
+
+def explain_rows(result: Explanation) -> Rows:
+    """Return the rows of a value's history, and what is served."""
+    names = ("group", "what", "value", "known_at", "created", "run_id", "part")
+    values: list[dict[str, Any]] = []
+    for story in result.stories:
+        superseded = ["superseded"] * (len(story.versions) - 1)
+        told = [*zip(["counts", *superseded], story.versions, strict=False)]
+        told += [(what, each) for what, each in (
+            ("before", story.supersedes), ("after", story.superseded_by),
+        ) if each]  # fmt: skip
+        for what, each in told:
+            cells = (story.view, what, each.value, each.event, each.created, each.run_id, each.part)
+            values.append(dict(zip(names, cells, strict=True)))
+        if story.online is not None and not isinstance(story.online, str):
+            served = story.online
+            of_row = (story.view, "online", served.value, served.event, served.created)
+            values.append(dict(zip(names, of_row, strict=False)))
+    return Rows(names, values)
 
 
 def explain_text(result: Explanation) -> str:
@@ -309,7 +346,9 @@ def explain_text(result: Explanation) -> str:
 def _story(story: Story) -> Iterator[str]:
     yield ""
     yield f"{story.view}: {story.meaning}"
-    yield from textwrap.wrap(story.source, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    yield from textwrap.wrap(
+        story.source, terminal_width() or _WIDTH, initial_indent="  ", subsequent_indent="    "
+    )
     if not story.versions:
         yield "  no row"
     for number, version in enumerate(story.versions):

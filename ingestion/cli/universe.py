@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion.base.errors import GateRefused, demand_all
+from ingestion.base.wording import counted
 from ingestion.cli.group import Jobs, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, Parsed, json_option
 from ingestion.cli.output import minute, show
+from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
 if TYPE_CHECKING:
     from ingestion.jobs.ingest.import_universe import ImportUniverseResult
@@ -74,7 +76,8 @@ def import_command(as_json: bool, file: Path, name: str, replace: bool, new: boo
     if result.refused:
         line, why = next(iter(result.refused.items()))
         raise GateRefused(
-            f"{len(result.refused):,} lines of {file} were refused, the first one is line {line}: "
+            f"{counted(len(result.refused), f'line of {file} was', f'lines of {file} were')} "
+            f"refused, the first one is line {line}: "
             f"{why}; the others are imported"
         )
 
@@ -92,10 +95,13 @@ def import_text(result: ImportUniverseResult) -> str:
     told = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing"
     new = ", a new universe" if result.is_new else ""
     lines = [
-        f"{result.universe}{new}: {result.spans:,} spans of {result.symbols:,} symbols: {told}"
+        f"{result.universe}{new}: {counted(result.spans, 'span')} of "
+        f"{counted(result.symbols, 'symbol')}: {told}"
     ]
     if result.moved:
-        lines.append(f"{result.moved:,} dates have no session: the next one counts")
+        lines.append(
+            f"{counted(result.moved, 'date has', 'dates have')} no session: the next one counts"
+        )
     if result.unknown_hours:
         lines.append(
             f"the sessions of {', '.join(result.unknown_hours)} are not known: dates are UTC days"
@@ -122,8 +128,8 @@ def import_text(result: ImportUniverseResult) -> str:
     show_default="now",
     help="Instant; or date, which is over at each symbol's own exchange.",
 )
-@json_option
-def show_command(as_json: bool, name: str, as_of: date | datetime | None) -> None:
+@rows_options
+def show_command(printing: Printing, name: str, as_of: date | datetime | None) -> None:
     """List who was in a universe, as it was known then.
 
     Exit 3 if that is not known.
@@ -131,8 +137,14 @@ def show_command(as_json: bool, name: str, as_of: date | datetime | None) -> Non
     from ingestion.jobs.serve.show_universe import show_universe
 
     shown = show_universe(this_project(), name, as_of)
-    show(as_json, shown, members_text)
+    printing.show(shown, members_text, members_rows)
     demand_all(shown)
+
+
+def members_rows(shown: UniverseMembers) -> Rows:
+    """Return the members; the line above their list is the footer."""
+    values = [{"universe": shown.universe, "symbol": symbol} for symbol in shown.symbols]
+    return Rows(("universe", "symbol"), values, members_text(shown).partition("\n")[0])
 
 
 def members_text(shown: UniverseMembers) -> str:
@@ -146,7 +158,10 @@ def members_text(shown: UniverseMembers) -> str:
         else "import"
     )
     return "\n".join(
-        [f"{len(shown.symbols):,} members of {shown.universe} at {at}, by {by}", *shown.symbols]
+        [
+            f"{counted(len(shown.symbols), 'member')} of {shown.universe} at {at}, by {by}",
+            *shown.symbols,
+        ]
     )
 
 
@@ -156,28 +171,37 @@ def members_text(shown: UniverseMembers) -> str:
         "universe list",
     ),
 )
-@json_option
-def list_command(as_json: bool) -> None:
+@rows_options
+def list_command(printing: Printing) -> None:
     """List the universes that are declared or recorded."""
     from ingestion.jobs.serve.show_universe import list_universes
 
-    show(as_json, list_universes(this_project()), universes_text)
+    printing.show(list_universes(this_project()), universes_text, universes_rows)
+
+
+def universes_rows(listing: UniverseList) -> Rows:
+    """Return the universes."""
+    names = ("universe", "members", "last_answer", "imported_spans", "symbols_from")
+    found = [
+        (each.name, each.members, each.answered, each.imported, each.declared)
+        for each in listing.universes
+    ]
+    return Rows(names, [dict(zip(names, each, strict=True)) for each in found])
 
 
 def universes_text(listing: UniverseList) -> str:
     """Return the universes as a table."""
-    from tabulate import tabulate
-
     if not listing.universes:
         return "no universe is declared or recorded"
     rows = [
         [
             each.name,
-            "unknown" if each.members is None else each.members,
-            minute(each.answered) if each.answered else "–",
-            each.imported or "–",
+            "unknown" if each.members is None else cell(each.members),
+            cell(each.answered),
+            cell(each.imported or None),
             each.declared or "not declared",
         ]
         for each in listing.universes
     ]
-    return tabulate(rows, ["universe", "members", "last answer", "imported spans", "symbols from"])
+    head = ["universe", "members", "last answer", "imported spans", "symbols from"]
+    return table(head, rows, {0, 4})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.base.instants import MICROSECONDS
+from ingestion.base.wording import counted
 
 GAP = "missing_from"
 COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
@@ -82,7 +83,7 @@ def read_series(bars: pa.Table) -> Series:
         )
     for name in COLUMNS:
         if nulls := bars[name].null_count:
-            raise InputError(f"bars: column {name} is null in {nulls} rows")
+            raise InputError(f"bars: column {name} is null in {counted(nulls, 'row')}")
     codes, names = _codes(bars["symbol"])
     opened = _typed(bars, "timestamp", pa.types.is_integer, pa.int64()) * MICROSECONDS
     closed = _typed(bars, "event_timestamp", pa.types.is_timestamp, INSTANT).view(np.int64)

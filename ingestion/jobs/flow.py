@@ -18,7 +18,7 @@ from ingestion.base.errors import (
     NothingFetched,
     TvfeastError,
 )
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup, Universe
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, validate
@@ -92,7 +92,7 @@ class Published:
 
     def __str__(self) -> str:
         online = f", {self.online:,} online" if self.online else ""
-        return f"{self.dataset} ({self.rows:,} rows{online})"
+        return f"{self.dataset} ({counted(self.rows, 'row')}{online})"
 
 
 @dataclass(frozen=True)

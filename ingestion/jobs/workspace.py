@@ -1,7 +1,7 @@
 """A project's folder: its own Feast repository, lakehouse and stores.
 
-The checkout is one. Others keep a demo or a test apart from the lakehouse that is traded on; point
-``TVFEAST_PROJECT`` at one to work in it.
+The checkout is one. Others keep a demo or a test apart from the lakehouse that is traded on; work
+in one from its folder, or point ``TVFEAST_PROJECT`` at it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ def make_workspace(folder: Path) -> Path:
     repository.mkdir(parents=True)
     (folder / "data").mkdir()
     (folder / _MARKER).touch()
-    for name in ("feature_store.yaml", ".feastignore", "definitions.py"):
-        shutil.copy(_CHECKOUT_REPOSITORY / name, repository)
+    copy_repository(repository)
     return folder
+
+
+def copy_repository(repository: Path) -> list[str]:
+    """Copy what each Feast repository has, to its folder; return the files below the project."""
+    names = ("feature_store.yaml", ".feastignore", "definitions.py")
+    for name in names:
+        shutil.copy(_CHECKOUT_REPOSITORY / name, repository)
+    return [f"{repository.name}/{name}" for name in names]

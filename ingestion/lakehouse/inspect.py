@@ -17,6 +17,7 @@ from ingestion.base.columns import damage
 from ingestion.base.errors import CorruptPart
 from ingestion.base.instants import DAY, MICROSECONDS, day_of_date
 from ingestion.base.parts import part_number
+from ingestion.base.wording import counted
 from ingestion.catalog import Dataset, Dtype, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.ledger import Ledger, read_ledger
@@ -76,7 +77,7 @@ def inspect_part(lakehouse: Lakehouse, dataset: Dataset, part: Part, ledger: Led
     if not entries and provenance is not None and provenance.run_id in ledger:
         faults.append(f"run {provenance.run_id} did not write it here")
     if written is not None and written.rows != rows.num_rows:
-        faults.append(f"has {rows.num_rows} rows, its run recorded {written.rows}")
+        faults.append(f"has {counted(rows.num_rows, 'row')}, its run recorded {written.rows}")
     faults += _origin_faults(provenance, ledger)
     if (fault := _schema_fault(dataset, rows.schema)) is not None:
         return Inspection((*faults, fault), bool(entries), provenance=provenance)
@@ -148,7 +149,8 @@ def _origin_faults(provenance: Provenance | None, ledger: Ledger) -> Iterator[st
         for entry in ledger.of(origin.part):
             if entry.sha256 == origin.sha256 and entry.rows != origin.rows:
                 yield (
-                    f"has {origin.rows} rows of {origin.part}, run {entry.run_id} recorded "
+                    f"has {counted(origin.rows, 'row')} of {origin.part}, run "
+                    f"{entry.run_id} recorded "
                     f"{entry.rows}"
                 )
 
@@ -177,7 +179,7 @@ def date_faults(dataset: Dataset, rows: pa.Table, day: date) -> Iterator[str]:
     begins = day_of_date(day) * DAY * MICROSECONDS
     others = int(((events < begins) | (events >= begins + DAY * MICROSECONDS)).sum())
     if others:
-        yield f"has {others} rows whose {dataset.event} is not of {day}"
+        yield f"has {counted(others, 'row')} whose {dataset.event} is not of {day}"
 
 
 def _seconds_faults(dataset: Dataset, rows: pa.Table) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.wording import counted
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import arrow_schema
 from ingestion.quality.engine import Broken, Engine
@@ -112,9 +113,9 @@ class CheckReport:
         return "refuse" if self.refused else "publish"
 
     def __str__(self) -> str:
-        state = "refused" if self.refused else f"{self.accepted.num_rows:,} rows accepted"
+        state = "refused" if self.refused else f"{counted(self.accepted.num_rows, 'row')} accepted"
         more = f", {self.quarantined.num_rows:,} quarantined" if self.quarantined.num_rows else ""
-        return f"{self.group}: {state}{more} by {self.checks} checks"
+        return f"{self.group}: {state}{more} by {counted(self.checks, 'check')}"
 
 
 def check_rows(

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.holes import OpenHoles
+from ingestion.base.wording import counted
 from ingestion.catalog import Dtype, FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.markets.hours import hours_of, known_bar_close
@@ -140,7 +141,7 @@ def _compared(
     checks = (f"{column} same share", f"{column} still share", f"{column} unit")
     if (count := int(both.sum())) < quality.compared_from:
         for check in checks:
-            yield Skipped(check, f"{count} values, judged from {quality.compared_from}")
+            yield Skipped(check, f"{counted(count, 'value')}, judged from {quality.compared_from}")
         return
     values, earlier = now.values[both], former.values[both]
     commonest = np.unique(values, return_counts=True)[1].max()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.wording import counted
 from ingestion.catalog import FeatureGroup
 from ingestion.catalog.quality import ParityLimits
 from ingestion.lakehouse import Lakehouse, RunFile, run_files, run_ids
@@ -160,7 +161,7 @@ def passed_gate(
             yield Skipped(each["check"], each["reason"])
     if not waived:
         rows = sum(verdict["accepted"] for verdict in verdicts.values())
-        yield Finding(group.name, "quality", True, f"{rows:,} rows passed the gate")
+        yield Finding(group.name, "quality", True, f"{counted(rows, 'row')} passed the gate")
 
 
 def age_of(group: FeatureGroup, rows: pa.Table, at: datetime) -> Iterator[Finding | Skipped]:
@@ -224,7 +225,7 @@ def _unreadable(group: FeatureGroup, check: str, file: RunFile, error: Exception
 def _coverage(group: FeatureGroup, receipt: dict[str, Any], there: int) -> Finding:
     asked, resumed, least = (receipt[key] for key in ("asked", "resumed", "min_coverage"))
     share = min(1.0, (there + resumed) / asked) if asked else 0.0
-    detail = f"{share:.1%} of {asked:,} symbols, least {least:.1%}"
+    detail = f"{share:.1%} of {counted(asked, 'symbol')}, least {least:.1%}"
     return Finding(group.name, "coverage", share >= least, detail)
 
 
@@ -234,9 +235,11 @@ def _parity(
     column, values = figures["feature"], figures["n"]
     check = f"{column} parity"
     if values < group.quality.judged_from:
-        return Skipped(check, f"{values} values, judged from {group.quality.judged_from}")
+        return Skipped(
+            check, f"{counted(values, 'value')}, judged from {group.quality.judged_from}"
+        )
     faults = _faults(column, figures, limits)
-    detail = "; ".join(faults) or f"{values:,} values compared"
+    detail = "; ".join(faults) or f"{counted(values, 'value')} compared"
     return Finding(group.name, check, not faults, detail)
 
 

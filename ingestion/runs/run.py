@@ -25,7 +25,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +34,7 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
+from ingestion.base.wording import counted
 from ingestion.catalog import Catalog
 from ingestion.lakehouse import RunFile, lakehouse_lock, run_file, write_run_file
 from ingestion.lakehouse.ledger import Entry, read_ledger
@@ -235,7 +235,7 @@ class Run:
 
 def row_counts(rows: Mapping[str, int]) -> str:
     """Return numbers of rows by dataset, for people."""
-    return ", ".join(f"{name} ({count:,} rows)" for name, count in rows.items())
+    return ", ".join(f"{name} ({counted(count, 'row')})" for name, count in rows.items())
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -272,6 +272,8 @@ def peak_memory_mb() -> int:
 @cache
 def code_version() -> dict[str, str | None]:
     """Return the package's version, and the checkout's revision where it is one."""
+    from importlib.metadata import PackageNotFoundError, version  # it takes 10 ms to import
+
     try:
         package: str | None = version("tvfeast")
     except PackageNotFoundError:

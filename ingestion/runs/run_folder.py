@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.wording import counted
 from ingestion.catalog import FeatureGroup
 from ingestion.lakehouse import Lakehouse, RunFile, files_of_run, run_file
 from ingestion.lakehouse.ledger import LEDGER_FILE, Entry, Key, RunLedger, read_run_ledger
@@ -48,10 +49,14 @@ class Snapshot:
     def faults(self, stored: int) -> Iterator[str]:
         """Compare it, which is written before the part appears, with the rows of its run."""
         if self.is_refused and stored:
-            yield f"says that nothing was published, and the lakehouse has {stored} rows of its run"
+            yield (
+                "says that nothing was published, and the lakehouse has "
+                f"{counted(stored, 'row')} of its run"
+            )
         elif stored and stored + self.kept_back != self.fetched:
             yield (
-                f"says that {self.fetched} rows were fetched; the lakehouse has {stored} of its "
+                f"says that {counted(self.fetched or 0, 'row was', 'rows were')} fetched; the "
+                f"lakehouse has {stored} of its "
                 f"run, and its quarantine {self.kept_back}"
             )
 

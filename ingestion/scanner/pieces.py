@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ingestion.base import clock
+from ingestion.base.wording import counted
 from ingestion.catalog.sources import FRAMES
 from ingestion.markets.frames import running_bar
 from ingestion.markets.hours import SETTLE, BarState, bar_state, feed_delay
@@ -152,7 +153,10 @@ def _joined(
     symbol = rows[0].symbol
     for piece, row in zip(pieces, rows, strict=True):
         if len(row.values) != len(piece):
-            return replace(rows[0], problem=f"{len(row.values)} values for {len(piece)} columns")
+            return replace(
+                rows[0],
+                problem=f"{counted(len(row.values), 'value')} for {counted(len(piece), 'column')}",
+            )
     cells: dict[str, Any] = {}
     problem, has_moved = None, False
     for piece, row in zip(pieces, rows, strict=True):

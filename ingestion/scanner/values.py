@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ingestion.base.wording import counted
 from ingestion.catalog import Column, Dtype
 
 _LARGEST_EXACT = 2**53
@@ -88,7 +89,9 @@ class RowReader:
             If the row has another width.
         """
         if len(values) != len(self.names):
-            raise BadRow(f"{len(values)} values for {len(self.names)} columns")
+            raise BadRow(
+                f"{counted(len(values), 'value')} for {counted(len(self.names), 'column')}"
+            )
         return tuple(
             None if values[place] is None else _read(column, values[place])
             for column, place in zip(self.columns, self._places, strict=True)

@@ -121,7 +121,7 @@ def test_text_says_what_came(world: World) -> None:
     candidates.write_text(json.dumps([COIN, A]))
     result = world.run("fetch-bars", "--source", "mine", "--candidates", str(candidates))
     assert result.exit_code == 0
-    assert "mine was asked for 1 symbols" in result.output
+    assert "mine was asked for 1 symbol" in result.output
     assert f"of exchanges that it does not know: {A}" in result.output
     assert "9 rows read: 9 written" in result.output
 

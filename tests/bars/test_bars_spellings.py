@@ -218,7 +218,7 @@ def test_bars_that_were_released_are_told_with_their_parts(run: Import, write: W
     held = run(write("a.csv", HEADER + lines))
     assert held.held == 3
     assert import_text(held).splitlines()[0] == (
-        "7 rows read: 4 written in 4 parts, 0 there already, 0 refused, 3 held back; 1 symbols"
+        "7 rows read: 4 written in 4 parts, 0 there already, 0 refused, 3 held back; 1 symbol"
     )
     released = run(splits=write("s.csv", "symbol,date,ratio\nNYSE:A,2021-03-05,4\n"))
     text = import_text(released)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.cli.serving import selection_csv, selection_text
+from ingestion.cli.serving import selection_rows, selection_text
+from ingestion.cli.tables import csv_text
 from ingestion.jobs.ingest.import_features import import_features
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.materialize import materialize
@@ -59,7 +60,8 @@ def test_a_ranking_shows_features_of_any_group_with_its_age(both: Project):
     assert chosen.groups == ("mine",)
     head = selection_text(chosen).splitlines()[0]
     assert "mine age" in head
-    rows = {row["symbol"]: row for row in csv.DictReader(io.StringIO(selection_csv(chosen)))}
+    printed = io.StringIO(csv_text(selection_rows(chosen)))
+    rows = {row["symbol"]: row for row in csv.DictReader(printed)}
     assert rows[A]["mine_age_s"] == str(int((chosen.at - THURSDAY).total_seconds()))
     assert rows[B]["mine_age_s"] == ""
 

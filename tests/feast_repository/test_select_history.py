@@ -15,7 +15,8 @@ import pytest
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.serving import selection_csv, selection_text
+from ingestion.cli.serving import selection_rows, selection_text
+from ingestion.cli.tables import csv_text
 from ingestion.jobs.compute.local_features import backfill
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.materialize import materialize
@@ -198,4 +199,4 @@ def test_texts_say_whose_rows_they_are(kept: Project):
     document = plain(selection)
     assert document["group"] == "local_1d"
     assert document["rows"][0]["bar_state"] == "closed"
-    assert "bar_close" in selection_csv(selection).splitlines()[0].split(",")
+    assert "bar_close" in csv_text(selection_rows(selection)).splitlines()[0].split(",")

@@ -239,7 +239,7 @@ def bad(folder: Path, frame: pd.DataFrame) -> Path:
     [
         (pd.DataFrame({"symbol": ["A:A"]}), "no column event_timestamp"),
         (pd.DataFrame({"symbol": [], "event_timestamp": []}), "no rows"),
-        (pd.DataFrame({"symbol": [None], "event_timestamp": [FRIDAY]}), "1 rows have no symbol"),
+        (pd.DataFrame({"symbol": [None], "event_timestamp": [FRIDAY]}), "1 row has no symbol"),
         (pd.DataFrame({"symbol": [7], "event_timestamp": [FRIDAY]}), "no text, but int64"),
         (pd.DataFrame({"symbol": ["A:A"], "event_timestamp": [1618500000]}), "is a number"),
         (

@@ -264,7 +264,7 @@ def test_younger_runs_stay_and_a_plan_changes_nothing(used: Project):
     assert (plan.run_id, plan.retired) == (None, (runs[2],))
     assert left(used)[:5] == runs
     text = prune_text(plan)
-    assert f"1 runs from before {plan.before:%Y-%m-%d %H:%M} UTC would go\n  {runs[2]}" in text
+    assert f"1 run from before {plan.before:%Y-%m-%d %H:%M} UTC would go\n  {runs[2]}" in text
     assert "  3 stay: it has written parts" in text
     assert plain(plan)["reasons"] == {
         "it has written parts": 3,

@@ -117,7 +117,7 @@ class TestSymbolsThatWaitSinceAnImport:
         assert counts(second.bars) == (0, 0, 3)
         assert second.bars.held_by_import == (IBM,)
         text = bars_text(second)
-        assert "1 symbols wait since an import for an answer to a suspected split" in text
+        assert "1 symbol waits since an import for an answer to a suspected split" in text
         assert IBM in text
         assert json.loads(second.receipt.path.read_bytes())["bars"]["held_by_import"] == [IBM]
         assert held.stored == held.series((40, 1))

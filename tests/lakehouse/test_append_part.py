@@ -111,7 +111,7 @@ def test_nothing_is_left_beside_the_part(tmp_path: Path):
             technicals(["A:A"]).set_column(1, "symbol", pa.array([None], pa.string())),
         ),
         (
-            "1 rows whose event_timestamp is not of 2026-01-16",
+            "1 row whose event_timestamp is not of 2026-01-16",
             pa.concat_tables(
                 [technicals(["A:A"]), technicals(["A:A"], EVENING + timedelta(days=1))]
             ),

@@ -237,7 +237,7 @@ def test_other_arguments_are_refused() -> None:
 @pytest.mark.parametrize(
     ("column", "values", "problem"),
     [
-        ("open", [1.0, None], "open is null in 1 rows"),
+        ("open", [1.0, None], "open is null in 1 row"),
         ("close", [1.0, float("nan")], "close is not a finite number"),
         ("open", ["1", "2"], "open must be double, not string"),
         ("split_ratio", [1.0, 0.0], "split_ratio is not above 0"),

@@ -238,6 +238,6 @@ def test_members_without_bars_are_named(stocked: Project, tmp_path: Path):
     import_universe(stocked, ImportUniverseRequest(path, "few"))
     made = training_labels(stocked, TARGET, FIRST, LAST, universe="few")
     assert any(
-        "1 members of few have no bars" in each and "NASDAQ:GONE" in each for each in made.warnings
+        "1 member of few has no bars" in each and "NASDAQ:GONE" in each for each in made.warnings
     )
     assert pc.unique(made.labels.table["symbol"]).to_pylist() == ["NASDAQ:S000"]

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, GateRefused, InputError
+from ingestion.base.wording import counted
 from ingestion.lakehouse import RunFile, by_date, list_parts
 from ingestion.lakehouse.compact import Merged, finish_merges, merge_parts
 from ingestion.lakehouse.ledger import Ledger
@@ -82,5 +83,7 @@ def compact(project: Project, before: date | None = None) -> CompactResult:
             left=left,
         )
         if left:
-            run.fail(GateRefused(f"{len(left)} dates were left as they are"))
+            run.fail(
+                GateRefused(f"{counted(len(left), 'date was', 'dates were')} left as they are")
+            )
     return CompactResult(run.id, before, tuple(merged), tuple(left), run.receipt)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ingestion.base.columns import damage, recorded
 from ingestion.base.errors import CorruptPart, FeastRepositoryError
 from ingestion.base.store_files import read_configuration
+from ingestion.base.wording import counted
 from ingestion.catalog import Dataset
 from ingestion.jobs.compute.definitions import changed_formulas
 from ingestion.jobs.serve.feast_repository import open_repository
@@ -83,7 +84,8 @@ def check_upgrade(project: Project) -> UpgradeReport:
     damaged = sum(len(state.damaged) for state in states)
     if damaged:
         needs.append(
-            f"{damaged} parts cannot be read: `tvfeast verify` names them; put them back from a "
+            f"{counted(damaged, 'part')} cannot be read: `tvfeast verify` names them; put "
+            "them back from a "
             "backup"
         )
     needs += map(str, changed_formulas(project))
@@ -137,7 +139,8 @@ def _notes(project: Project, states: list[DatasetState]) -> list[str]:
     without = sum(state.without_record for state in states)
     if without:
         notes.append(
-            f"{without:,} parts have no record of their columns, because version 0.1.0 or Feast "
+            f"{counted(without, 'part has', 'parts have')} no record of their columns, "
+            "because version 0.1.0 or Feast "
             "wrote them: they are read as they are, and stay"
         )
     for state in states:
@@ -153,7 +156,8 @@ def _notes(project: Project, states: list[DatasetState]) -> list[str]:
     ]
     if left:
         notes.append(
-            f"{len(left):,} parts are replaced by merged ones and still there: the next command "
+            f"{counted(len(left), 'part is', 'parts are')} replaced by merged ones and "
+            "still there: the next command "
             "that writes removes them; until then version 0.1.0 would count their rows twice"
         )
     return notes
@@ -172,7 +176,7 @@ def _going_back(beyond: list[DatasetState]) -> str:
             "version 0.1.0 can use this lakehouse as it is, after `feast apply` with its own "
             "feature_repo: it reads, extends, merges and verifies parts of this version"
         )
-    names = ", ".join(f"{state.dataset} ({state.beyond:,} parts)" for state in beyond)
+    names = ", ".join(f"{state.dataset} ({counted(state.beyond, 'part')})" for state in beyond)
     return (
         f"version 0.1.0 does not know all columns of {names}: it reads the columns that it knows, "
         "but its `verify` and `compact` refuse these parts"

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.jobs.audit.cache_check import CachesChecked, check_caches
 from ingestion.jobs.audit.waiting import waiting_for_answers
@@ -266,7 +266,8 @@ def _double(lakehouse: Lakehouse, since: date) -> list[Fault]:
     return [
         Fault(
             part,
-            f"has {len(double)} bars of sessions that are stored twice or in no session: "
+            f"has {counted(len(double), 'bar')} of sessions that are stored twice or in no "
+            "session: "
             f"{some_of(double, _NAMED, '; ')} "
             f"(also in {', '.join(_others(double)) or 'no other part'}): {_WITHDRAW}",
         )
@@ -305,7 +306,7 @@ def _inspect(
                 rows_of[dataset.name, origin.run_id] += origin.rows
     for number, times in _repeated(keys, names):
         (part,) = (part for part in parts if part.number == number)
-        reason = f"has {times} rows that are there twice ({', '.join(names)})"
+        reason = f"has {counted(times, 'row')} that are there twice ({', '.join(names)})"
         found.faults.append(Fault(part.key, reason))
     return found, rows_of
 

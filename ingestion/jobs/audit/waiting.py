@@ -17,7 +17,7 @@ from ingestion.bars.splits import splits_without_effect
 from ingestion.bars.stored_bars import as_withdrawn
 from ingestion.base.arrow import text, to_objects, to_rows
 from ingestion.base.reading import reading_again
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.jobs.audit.lineage import MissingSession
@@ -40,8 +40,10 @@ def waiting_for_answers(lakehouse: Lakehouse) -> Iterator[str]:
     held = reading_again(lambda: waiting_bars(lakehouse))
     symbols = held["symbol"].unique().to_pylist()
     if symbols:
+        be = "is" if held.num_rows == 1 else "are"
         yield (
-            f"{held.num_rows:,} bars of {len(symbols):,} symbols are held back until a suspected "
+            f"{counted(held.num_rows, 'bar')} of {counted(len(symbols), 'symbol')} {be} "
+            "held back until a suspected "
             f"split is recorded ({_ANSWER}): {some_of(symbols, _NAMED)}"
         )
     splits = reading_again(lambda: splits_without_effect(lakehouse))
@@ -69,8 +71,10 @@ def notes_on_bars(
     held = held.filter(pc.equal(held["symbol"], text(symbol)))
     closes = [each for each in to_objects(held["event_timestamp"]) if each <= as_of]
     if closes:
+        be = "is" if len(closes) == 1 else "are"
         yield (
-            f"{len(closes):,} bars since, from {min(closes):%Y-%m-%d} on, are held back until a "
+            f"{counted(len(closes), 'bar')} since, from {min(closes):%Y-%m-%d} on, {be} "
+            "held back until a "
             f"suspected split is recorded: {_ANSWER}"
         )
     for split in splits_without_effect(lakehouse):

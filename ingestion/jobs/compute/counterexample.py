@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.instants import utc
+from ingestion.base.wording import counted
 
 Compute = Callable[[pa.Table], pa.Table]
 """As :func:`~ingestion.formulas.compute_local_features`: bars in; one row per bar out, in order."""
@@ -163,7 +164,8 @@ def computed(compute: Compute, bars: pa.Table) -> pa.Table:
     keys = pa.schema([("symbol", pa.string()), ("timestamp", pa.int64())])
     if not result.select(KEYS).cast(keys).equals(bars.select(KEYS).cast(keys)):
         raise ValueError(
-            f"the result has {result.num_rows} rows for {bars.num_rows} bars, or other keys or "
+            f"the result has {counted(result.num_rows, 'row')} for "
+            f"{counted(bars.num_rows, 'bar')}, or other keys or "
             "another order: it must have one row per bar, sorted by symbol and timestamp"
         )
     return result

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.spill import Spill
+from ingestion.base.wording import counted
 from ingestion.catalog import FeatureGroup
 from ingestion.formulas.ratings import RATINGS
 from ingestion.jobs.compute.by_clock import at_the_snapshot
@@ -198,7 +199,8 @@ def _snapshot_parts(
 
 def _nothing(twins: Twins, counts: Counter[str]) -> str:
     return (
-        f"none of {counts.total():,} snapshots can be compared: {counts['unmatched']:,} of "
+        f"none of {counted(counts.total(), 'snapshot')} can be compared: "
+        f"{counts['unmatched']:,} of "
         f"finished bars without a row in {twins.recomputed.name}, {counts[BarState.OPEN]:,} of "
         f"bars still open, {counts[BarState.UNKNOWN]:,} of bars whose state is not known; load the "
         "bars of those days with `tvfeast import-bars FILE`, then run `tvfeast local-features`"

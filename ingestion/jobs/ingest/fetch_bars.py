@@ -23,7 +23,7 @@ from ingestion.bars.fetching import AnswerRows, ask_all
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked, NothingFetched
 from ingestion.base.instants import EPOCH
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarRequest, BarSource
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, take_bars
 from ingestion.jobs.ingest.scan import Progress
@@ -266,7 +266,12 @@ def _take(
             if result.nothing_accepted:
                 run.fail(InputError(result.nothing_accepted))
             elif again:
-                run.fail(GateRefused(f"{len(again):,} symbols are asked for again next time"))
+                run.fail(
+                    GateRefused(
+                        f"{counted(len(again), 'symbol is', 'symbols are')} asked for again "
+                        "next time"
+                    )
+                )
             return result
 
     until = time.monotonic() + _PATIENCE

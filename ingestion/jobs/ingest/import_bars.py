@@ -36,7 +36,7 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarSource
 from ingestion.catalog.bar_source import FILES_PRIORITY, SCANNER_PRIORITY
 from ingestion.jobs.ingest.import_report import FileCounts, ImportResult
@@ -460,7 +460,7 @@ class _Import:
         result, doubts, commonest = self.result, self.result.doubts, self.refusals.commonest
         if commonest is None:
             return some_of([*result.refused_files.values()])
-        text = f"not one of {result.read:,} rows was accepted"
+        text = f"not one of {counted(result.read, 'row')} was accepted"
         if doubts.contradictions:
             first = doubts.contradictions[0]
             text += f": {first.symbol}: {first.told}"

@@ -18,6 +18,7 @@ from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
+from ingestion.base.wording import counted
 from ingestion.catalog import Column, Dtype, FeatureGroup, Files
 from ingestion.jobs.compute.changes import changes_of
 from ingestion.lakehouse import Part, RunFile, append_parts, arrow_schema, by_date, list_parts
@@ -69,7 +70,10 @@ class ImportFeaturesResult:
         if not lost:
             return None
         first = self.refused_rows[0] if self.refused_rows else "the quarantine has them"
-        return f"{lost:,} of {self.read:,} rows were not taken: {first}; see {self.receipt}"
+        return (
+            f"{lost:,} of {counted(self.read, 'row was', 'rows were')} not taken: "
+            f"{first}; see {self.receipt}"
+        )
 
 
 def import_features(project: Project, name: str, files: Sequence[Path]) -> ImportFeaturesResult:

@@ -25,7 +25,7 @@ from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import MICROSECONDS, from_micros, utc
 from ingestion.base.reading import reading_again
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
     Lakehouse,
@@ -106,7 +106,7 @@ class MissingSession:
     """How many lack the bar."""
 
     def __str__(self) -> str:
-        symbols = f"{self.symbols:,} symbols" if self.symbols != 1 else "1 symbol"
+        symbols = counted(self.symbols, "symbol")
         return (
             f"{self.market} {self.session} is missing for {symbols}: import its bars (`tvfeast "
             "import-bars`), or accept that there are none (`tvfeast accept-hole "

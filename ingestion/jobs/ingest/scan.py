@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, NothingFetched, TvfeastError, UnknownColumn
+from ingestion.base.wording import counted
 from ingestion.catalog import Column
 from ingestion.markets.universe import Market, Universe
 from ingestion.project import Project
@@ -343,7 +344,7 @@ class CoverageReport:
     def __str__(self) -> str:
         missing = f", {self.missing}" if self.missing else ""
         rest = f"; {self.not_due:,} not due" if self.not_due else ""
-        share = f"{self.covered:,} of {self.asked:,} symbols"
+        share = f"{self.covered:,} of {counted(self.asked, 'symbol')}"
         return f"coverage {self.coverage:.1%} ({share}{missing}){rest}"
 
 

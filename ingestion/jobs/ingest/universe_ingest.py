@@ -24,6 +24,7 @@ from ingestion.base.errors import (
     UnknownColumn,
 )
 from ingestion.base.plain import plain
+from ingestion.base.wording import counted
 from ingestion.catalog import UNIVERSE_MEMBERS, Universe
 from ingestion.datasets import Membership
 from ingestion.lakehouse import Part, RunFile, append_part, arrow_schema, read_members
@@ -191,7 +192,8 @@ def _short(project: Project, universe: Universe, listed: Listed) -> str | None:
             f"{_asked(project, universe)}"
         )
     return (
-        f"the universe {universe.name} is not recorded: its answer is not complete, {found:,} rows "
+        f"the universe {universe.name} is not recorded: its answer is not complete, "
+        f"{counted(found, 'row')} "
         f"of {listed.wanted:,}{why}, so nobody can say who has left"
     )
 

@@ -30,6 +30,7 @@ from ingestion.bars.writing import PARTS_AT_ONCE
 from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.instants import EPOCH, date_of_day, utc_date
+from ingestion.base.wording import counted
 from ingestion.catalog import OHLCV_1D
 from ingestion.lakehouse import (
     Lakehouse,
@@ -252,7 +253,8 @@ def _chosen(stored: Mapping[date, list[Part]], request: WithdrawRequest) -> Gone
         if len(wanted) > 1:
             closes_at = ", ".join(f"{row['event_timestamp'].isoformat()}" for row in wanted)
             raise InputError(
-                f"{symbol} has {len(wanted)} bars of session {date_of_day(session)}: say "
+                f"{symbol} has {counted(len(wanted), 'bar')} of session "
+                f"{date_of_day(session)}: say "
                 f"which by its --close, one of {closes_at}"
             )
         for row in wanted:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ingestion.base.errors import InputError
+from ingestion.base.wording import counted
 from ingestion.catalog import Catalog, Dtype, Service
 from ingestion.jobs.serve.registered import Reference, references
 
@@ -62,7 +63,9 @@ class Wanted(NamedTuple):
                     raise InputError(f"{name} is a {column.dtype.value}: name a number")
                 return label
         both = [str(each) for each in self.references if each.feature == name]
-        raise InputError(f"{len(both)} groups have {name!r}: write {' or '.join(both)}")
+        raise InputError(
+            f"{counted(len(both), 'group has', 'groups have')} {name!r}: write {' or '.join(both)}"
+        )
 
     def shown(self, by: str, service: Service, more: Iterable[str] = ()) -> tuple[str, ...]:
         """Return what a table shows: what is ranked by, what the service has to say, and more."""

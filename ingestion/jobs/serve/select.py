@@ -6,22 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError, demand_all
 from ingestion.catalog import FeatureGroup, Service
 from ingestion.jobs.serve.ranked_features import Wanted
 from ingestion.jobs.serve.rows_to_rank import Row, rows_as_of, served_rows
-from ingestion.jobs.serve.show_universe import show_universe
 from ingestion.lakehouse import list_dates, newest_between, parts_of
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_length
 from ingestion.markets.hours import BarState
 from ingestion.project import Project
-
-if TYPE_CHECKING:
-    pass
 
 REASONS = {
     "unknown": "without a row",
@@ -211,6 +207,8 @@ def _symbols(
     if request.symbols is not None:
         return list(dict.fromkeys(request.symbols))
     if request.universe is not None:
+        from ingestion.jobs.serve.show_universe import show_universe
+
         shown = show_universe(project, request.universe, at)
         demand_all(shown)
         if not shown.symbols:

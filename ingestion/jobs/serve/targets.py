@@ -15,7 +15,7 @@ from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D
 from ingestion.datasets import (
     DropReason,
@@ -190,7 +190,8 @@ def _of_members(name: str, labels: Labels, without: Collection[str]) -> Iterator
         yield survivors_warning(name, labels.unknown, labels.decisions)
     if without:
         yield (
-            f"{len(without)} members of {name} have no bars in the range, so nothing of them is "
+            f"{counted(len(without), f'member of {name} has', f'members of {name} have')} "
+            "no bars in the range, so nothing of them is "
             f"labelled: {some_of(sorted(without), _NAMED)}; import the bars of those that were "
             "delisted, too: returns are too good without them"
         )
@@ -199,7 +200,8 @@ def _of_members(name: str, labels: Labels, without: Collection[str]) -> Iterator
 def survivors_warning(name: str, unknown: int, decisions: int) -> str:
     """Return the warning about decisions at which it is not known who was in a universe."""
     return (
-        f"survivors: who was in {name} is not known at {unknown:,} of {decisions:,} decisions "
+        f"survivors: who was in {name} is not known at {unknown:,} of "
+        f"{counted(decisions, 'decision')} "
         f"({unknown / decisions:.1%}); there all symbols count that the lakehouse has bars of "
         "today, what was delisted before is missing, and returns measured on them are too good: "
         "`tvfeast universe import` loads dated membership"
@@ -346,24 +348,28 @@ def _warnings(
         dropped = labels.dropped[DropReason.NOT_ACTIVE]
         warnings = [
             f"universe: which symbols were active is known from {known_since:%Y-%m-%d %H:%M} UTC "
-            f"on; {dropped} rows were dropped because their symbol was not active then, or not "
+            f"on; {counted(dropped, 'row was', 'rows were')} dropped because their symbol "
+            "was not active then, or not "
             "observed yet"
         ]
     if missing := sorted(set(symbols or ()) - decided):
         warnings.append(f"no bars in the range: {some_of(missing, _NAMED)}")
     if gaps := labels.dropped[DropReason.GAP_IN_WINDOW]:
         warnings.append(
-            f"{gaps} rows were dropped because their window has a gap: the symbol was halted or "
+            f"{counted(gaps, 'row was', 'rows were')} dropped because their window has a "
+            "gap: the symbol was halted or "
             "delisted, or its bars are missing; where it was, returns are too good without them"
         )
     if spoiled := labels.dropped[DropReason.SESSION_MISSING]:
         warnings.append(
-            f"{spoiled} rows were dropped because a session of their market is missing in their "
+            f"{counted(spoiled, 'row was', 'rows were')} dropped because a session of their "
+            "market is missing in their "
             "window: `tvfeast status` names it; import or accept it"
         )
     if early := labels.dropped[DropReason.ENTRY_BEFORE_DECISION]:
         warnings.append(
-            f"{early} rows were dropped because the next session opened before the decision's bar "
+            f"{counted(early, 'row was', 'rows were')} dropped because the next session "
+            "opened before the decision's bar "
             "was known to have closed: the hours of these exchanges are not known"
         )
     return warnings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.base.wording import did_you_mean
+from ingestion.base.wording import counted, did_you_mean
 from ingestion.catalog import Catalog
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
@@ -267,7 +267,7 @@ def _checked(origin: str, labels: pa.Table) -> pa.Table:
     if not labels.num_rows:
         raise InputError(f"{origin} has no rows")
     if missing := labels["symbol"].null_count:
-        raise InputError(f"{origin}: {missing} rows have no symbol")
+        raise InputError(f"{origin}: {counted(missing, 'row has', 'rows have')} no symbol")
     kind = labels.schema.field("symbol").type
     if kind not in (pa.string(), pa.large_string()):
         raise InputError(f"{origin}: symbol is no text, but {kind}")

@@ -25,6 +25,7 @@ from pyarrow import fs
 from ingestion.base.errors import InputError
 from ingestion.base.locks import folder_lock
 from ingestion.base.parts import content_hash, names_in, part_name, part_numbers, with_replaced
+from ingestion.base.wording import counted
 from ingestion.plugins.offline.files import HIVE_NULL, Location
 
 
@@ -111,7 +112,8 @@ def append(location: Location, table: pa.Table, event: str) -> None:
 def _by_day(table: pa.Table, event: str) -> Iterator[tuple[date, pa.Table]]:
     if table[event].null_count:
         raise InputError(
-            f"{table[event].null_count} rows have no {event}, which decides their partition"
+            f"{counted(table[event].null_count, 'row has', 'rows have')} no {event}, which "
+            "decides their partition"
         )
     days = pc.floor_temporal(table[event], unit="day")
     for day in pc.unique(days):

@@ -19,7 +19,7 @@ from ingestion.bars.stored_bars import RecentBars
 from ingestion.base import clock
 from ingestion.base.arrow import text
 from ingestion.base.errors import InputError
-from ingestion.base.wording import some_of
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
 from ingestion.datasets import Membership
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
@@ -155,7 +155,8 @@ def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Sec
             members, until = membership.listed_at(answered), membership.answered_until_of(answered)
             found.append(RecordedUniverse(name, answered, len(members), until))
     lines = [
-        f"universe {each.name}: {each.members:,} members of {each.answered:%Y-%m-%d %H:%M} UTC"
+        f"universe {each.name}: {counted(each.members, 'member')} of "
+        f"{each.answered:%Y-%m-%d %H:%M} UTC"
         for each in found
     ]
     warnings = [
@@ -382,7 +383,10 @@ def _problems(
         yield f"the online store is as of {report.load.age} ago, more than {max_age}"
     held_back = len(report.held_back)
     if limits.max_held_back is not None and held_back > limits.max_held_back:
-        yield f"{held_back} symbols are held back for a split that is to be recorded"
+        yield (
+            f"{counted(held_back, 'symbol is', 'symbols are')} held back for a split that "
+            "is to be recorded"
+        )
 
 
 def _warnings(report: StatusReport) -> Iterator[str]:
@@ -422,5 +426,5 @@ def _flow_problems(limits: StatusLimits, report: StatusReport) -> Iterator[tuple
             yield (
                 demand.flow,
                 f"{demand.label}: {len(demand.stale)} stale and {len(demand.missing)} missing of "
-                f"{demand.asked} symbols, more than {limits.max_stale_share:.1%}",
+                f"{counted(demand.asked, 'symbol')}, more than {limits.max_stale_share:.1%}",
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.instants import to_micros
 from ingestion.base.store_files import read_configuration, store_files
+from ingestion.base.wording import counted
 from ingestion.jobs.serve.loads import LastLoad
 from ingestion.plugins.online.reading import Window, look, table_name
 from ingestion.project import Project
@@ -121,7 +122,8 @@ def store_problems(loads: Mapping[str, LastLoad], stores: StoreStatus) -> Iterat
         brought = f"and the load of run {load.run_id} brought"
         if load.rows and there.rows < load.rows:
             yield (
-                f"{stores.online} has {there.rows:,} rows of {name}, {brought} {load.rows:,}: run "
+                f"{stores.online} has {counted(there.rows, 'row')} of {name}, {brought} "
+                f"{load.rows:,}: run "
                 "`tvfeast rebuild`"
             )
         elif load.newest and there.newest and there.newest < load.newest:
