@@ -138,7 +138,9 @@ class SymbolTable:
         # Most dates have the symbols of the date before.
         if self._last is None or not symbols.equals(self._last[0]):
             encoded = symbols.dictionary_encode()
-            met = np.array([self.number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+            known, names = self._numbers, encoded.dictionary.to_pylist()
+            found = [known[name] if name in known else self.number(name) for name in names]
+            met = np.array(found, np.int32)
             self._last = symbols, met[to_numpy(encoded.indices)]
         return self._last[1]
 

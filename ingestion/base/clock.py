@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from ingestion.base.errors import ClockError
 from ingestion.base.settings import variable
@@ -15,6 +16,7 @@ from ingestion.base.settings import variable
 _FIRST_YEAR, _LAST_YEAR = 1900, 2199  # beyond them, stores and time zones fail in their own ways
 
 
+@lru_cache(maxsize=64)  # a command asks for the time of each symbol
 def parse_instant(text: str) -> datetime:
     """Read an ISO 8601 instant; one without an offset is UTC.
 

@@ -109,6 +109,7 @@ def hours_of(symbol: str) -> MarketHours:
     return hours_of_exchange(exchange) if colon else _UNKNOWN_HOURS
 
 
+@lru_cache(maxsize=1024)
 def hours_of_exchange(exchange: str) -> MarketHours:
     """Return the market hours of a TradingView exchange code, which is upper case."""
     if (calendar := CALENDARS.get(exchange)) is not None:

@@ -6,6 +6,8 @@ import re
 
 _EXCHANGE = re.compile(r"[A-Z0-9_]{1,32}")
 _LONGEST_TICKER = 64
+_USUAL = re.compile(r"[A-Z0-9_]{1,32}:[A-Z0-9]{1,64}")
+"""Most symbols; whatever else is one is looked at character by character."""
 
 
 def symbol_problem(text: object) -> str | None:
@@ -16,6 +18,8 @@ def symbol_problem(text: object) -> str | None:
     in Chinese. It is upper case: how the scanner reads lower case is not known, and features are
     keyed by the exact text.
     """
+    if isinstance(text, str) and _USUAL.fullmatch(text):
+        return None
     if not isinstance(text, str):
         return f"a symbol is text, this is {type(text).__name__}"
     exchange, colon, ticker = text.partition(":")

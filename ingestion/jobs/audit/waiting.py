@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
-from ingestion.bars.attendance import market_of
+from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.given_splits import ratio_text
 from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.holes import read_accepted
@@ -26,6 +26,8 @@ from ingestion.lakehouse import Lakehouse, Part, days_back, parts_of, read_curre
 
 _NAMED = 10
 """Symbols, or splits, that are named one by one."""
+_FEW_BARS = 90
+"""So many bars of one symbol are read sooner than all bars of the days that may have holes."""
 _ANSWER = "`tvfeast import-bars --splits FILE`, with a ratio of 1 if there was none"
 
 
@@ -111,6 +113,11 @@ def missing_in_window(
     """
     if (market := market_of(symbol)) is None:  # nobody knows its sessions
         return ()
+    bars: list[datetime] = []
+    if isinstance(formula.look_back, int) and formula.look_back <= _FEW_BARS:
+        bars = _bars_back(lakehouse, symbol, formula, event)
+        if _has_each_session(market, bars):
+            return ()
     accepted = {
         each.closes: MissingSession(each.session, f"{each.accepted_at:%Y-%m-%d}: {each.reason}")
         for each in read_accepted(lakehouse)
@@ -123,13 +130,21 @@ def missing_in_window(
     }
     if not missing:
         return ()
-    bars = _bars_back(lakehouse, symbol, formula, event)
+    bars = bars or _bars_back(lakehouse, symbol, formula, event)
     first, stored = bars[-1], {int(each.timestamp()) for each in bars}
     return tuple(
         session
         for closes, session in sorted(missing.items())
         if first.timestamp() < closes < event.timestamp() and closes not in stored
     )
+
+
+def _has_each_session(market: str, bars: list[datetime]) -> bool:
+    """Return whether bars, the newest first, are of all sessions from the first to the last."""
+    first, last = bars[-1], bars[0]
+    closes = sessions_of_market(market, first.date(), last.date()).closes
+    inside = closes[(closes > first.timestamp()) & (closes < last.timestamp())]
+    return {int(each.timestamp()) for each in bars}.issuperset(inside.tolist())
 
 
 def _bars_back(

@@ -71,7 +71,10 @@ def served_rows(
     else:
         served = _read_own_store(project, *own, group, symbols, asked, at)
     seconds, _ = served[next(each for each in asked if each.view == group.name)]
-    others = {each.view: each for each in asked if each.view != group.name}
+    others = [
+        (project.catalog.group(each.view), served[each][0])
+        for each in {each.view: each for each in asked if each.view != group.name}.values()
+    ]
     columns = [_fresh(project.catalog, served[each], group, each, at) for each in wanted.references]
     cells = list(zip(*columns, strict=True))
     rows = {
@@ -79,10 +82,7 @@ def served_rows(
             datetime.fromtimestamp(seconds[i], UTC),
             _utc(served[bar][1][i]) if is_bar_served else None,
             dict(zip(wanted.labels, cells[i], strict=True)),
-            others={
-                name: _known_at(project.catalog.group(name), served[each][0][i], at)
-                for name, each in others.items()
-            },
+            others={other.name: _known_at(other, events[i], at) for other, events in others},
         )
         for i, symbol in enumerate(symbols)
         if seconds[i]
