@@ -204,6 +204,10 @@ prune: setup ## Remove the folders of old runs that nothing needs (ARGS="--older
 parity: setup ## Compare served technicals with recomputed ones (ARGS=…)
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: doctor
+doctor: setup ## Check whether the machine, the settings, the disk and the scanner are ready
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: init
 init: setup ## Make a project of your own (ARGS=FOLDER)
 	$(BIN)/tvfeast $@ $(ARGS)

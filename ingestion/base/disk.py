@@ -1,8 +1,10 @@
-"""Waiting until files are on the disk."""
+"""Waiting until files are on the disk, and whether one can write and lock there."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,3 +31,26 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def can_be_locked(folder: Path) -> bool:
+    """Write a small file to a folder and to its disk, and return whether a lock on it holds.
+
+    The file is gone afterwards. On some network file systems two programs get the same lock.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or there is no room.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".trial-") as file:
+        file.write(b"\0" * 4096)
+        file.flush()
+        os.fsync(file.fileno())
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with Path(file.name).open("rb") as second:
+            try:
+                fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False

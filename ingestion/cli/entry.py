@@ -42,7 +42,7 @@ def main() -> None:
     # Asked to end, as by systemd, a job leaves its receipt as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = cli(standalone_mode=False, obj=output)
+        status = cli(standalone_mode=False, obj=output, color=_colour())
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         _end("interrupted", _INTERRUPTED, output)
@@ -67,6 +67,11 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort: a line and where to look
         _internal(error, output)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _colour() -> bool | None:
+    """Return that there are none where ``NO_COLOR`` says so; else what is printed on decides."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _say(line: str, exit_code: int, output: Output) -> NoReturn:

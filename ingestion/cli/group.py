@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TASKS: dict[str, dict[str, str]] = {
     "Start": {
         "init": "start",
+        "doctor": "start",
         "demo": "replay",
         "replay-scanner": "replay",
         "catalog": "catalog",

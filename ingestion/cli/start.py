@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ingestion.base.errors import demand_all
 from ingestion.cli.group import cli, examples, sample_folder
 from ingestion.cli.options import json_option
 from ingestion.cli.output import show
 
 if TYPE_CHECKING:
+    from ingestion.jobs.audit.doctor import Diagnosis
     from ingestion.jobs.new_project import NewProject
 
 
@@ -41,6 +43,7 @@ Made {made.folder}:
 
 Go on from there:
   cd {shlex.quote(str(made.folder))}
+  tvfeast doctor                        # is everything ready?
   tvfeast flow-data --universe {UNIVERSE}     # from TradingView's scanner to the online store
   tvfeast select --top 5
 
@@ -53,6 +56,34 @@ Go on from there:
   tvfeast select --top 5
   tvfeast select --by {FEATURE} --top 5
   kill %1"""
+
+
+@cli.command("doctor", **examples("doctor", "doctor --json   # for a monitor"))
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Check whether everything is ready, and say what to do.
+
+    The machine, the settings, the project, the disk, the lakehouse, the stores, the scanner and
+    the clock. Nothing is changed. Exit 3 if something is wrong.
+    """
+    from ingestion.jobs.audit.doctor import diagnose
+
+    found = diagnose()
+    show(as_json, found, doctor_text)
+    demand_all(found)
+
+
+def doctor_text(found: Diagnosis) -> str:
+    """Return the findings, one line each, and below it what to do."""
+    width = max(len(each.about) for each in found.findings)
+    lines = []
+    for each in found.findings:
+        colour = {"ok": "green", "note": "yellow", "WRONG": "red"}[each.state.value]
+        state = click.style(f"{each.state.value:5}", fg=colour)
+        lines.append(f"{state}  {each.about:{width}}  {each.what}")
+        if each.remedy:
+            lines.append(f"{'':{width + 9}}→ {each.remedy}")
+    return "\n".join(lines)
 
 
 def _listing(files: tuple[str, ...]) -> str:

@@ -192,5 +192,9 @@ class Lakehouse(ABC):
         """
 
     @abstractmethod
+    def holder(self) -> str | None:
+        """Return who has the lock, for people; None if nobody has."""
+
+    @abstractmethod
     def is_writing(self, run_id: str) -> bool:
         """Return whether a run has the lock: one that was killed does not, whatever it has left."""

@@ -225,6 +225,15 @@ class LocalDisk(Lakehouse):
             finally:
                 file.truncate(0)
 
+    def holder(self) -> str | None:
+        try:
+            file = (self.root / _LOCK).open()
+        except FileNotFoundError:
+            return None
+        with file:
+            told = file.read().strip()
+            return None if not told or _taken(file, fcntl.LOCK_SH) else told
+
     def is_writing(self, run_id: str) -> bool:
         # Makes no file. Only who tries to take a lock learns from the kernel whether it is free: so
         # this does, for less than a millisecond and where that very run was the last to write.

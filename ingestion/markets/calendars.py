@@ -29,13 +29,13 @@ from datetime import date, datetime, timedelta
 from datetime import time as wall_time
 from functools import cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import TZPATH, ZoneInfo
 
 from ingestion.base import clock
 from ingestion.base.errors import InputError
+from ingestion.base.installed import installed_version
 from ingestion.base.settings import Settings, variable
 from ingestion.markets.cache import cached
 from ingestion.markets.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
@@ -203,7 +203,14 @@ def _loaded(calendar: str, until: int) -> Calendar:
 
     code = sha256(Path(__file__).read_bytes()).hexdigest()
     known_until = HOLIDAYS_KNOWN_UNTIL.get(calendar)
-    depends_on = (calendar, until, known_until, _version("exchange_calendars"), *tz_rules(), code)
+    depends_on = (
+        calendar,
+        until,
+        known_until,
+        installed_version("exchange_calendars"),
+        *tz_rules(),
+        code,
+    )
     found = cached(f"calendar {depends_on}", make)
     zone, ends = found.pop("time_zone").item(), found.pop("ends").item()
     return Calendar(**found, time_zone=zone, ends=date.fromisoformat(ends) if ends else None)
@@ -222,25 +229,7 @@ def tz_rules() -> list[str]:
         for name in ("tzdata.zi", "+VERSION"):
             with suppress(OSError), (folder / name).open("rb") as file:
                 found.append(file.readline(_LINE).decode("ascii", "replace").strip())
-    return [*found, _version("tzdata")]
-
-
-@cache
-def _version(package: str) -> str:
-    """Return a package's version; empty if it is not installed.
-
-    The name of the folder beside it has the version. To read it from the metadata takes longer than
-    all of a calendar.
-    """
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        return ""
-    beside = list(Path(spec.origin).parent.parent.glob(f"{package}-*.dist-info"))
-    if len(beside) == 1:
-        return beside[0].name
-    from importlib.metadata import version
-
-    return version(package)
+    return [*found, installed_version("tzdata")]
 
 
 def _computed(calendar: str, until: int) -> Calendar:

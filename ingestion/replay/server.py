@@ -289,6 +289,11 @@ class _Handler(BaseHTTPRequestHandler):
             faults.spoil_rows(fault, rows)
         return 200, document
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the header `Date`, by the clock that the replay goes by."""
+        at = clock.now().timestamp() if timestamp is None else timestamp
+        return super().date_time_string(at)
+
     def send(
         self,
         status: int,

@@ -17,7 +17,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -109,6 +112,8 @@ class Transport:
         _check_scheme(url, options.allow_insecure)
         self._url = url
         self._options = options
+        self.last_date: datetime | None = None
+        """What the scanner's clock said with its last answer, to the second."""
         self._session = _Session()
         self._session.headers["User-Agent"] = (
             f"Mozilla/5.0 (compatible; tvfeast/{version('tvfeast')})"
@@ -190,6 +195,8 @@ class Transport:
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                with suppress(KeyError, TypeError, ValueError):
+                    self.last_date = parsedate_to_datetime(response.headers["Date"])
                 return response.status_code, response.headers, self._read(response.raw)
 
         try:

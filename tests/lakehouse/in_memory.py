@@ -103,5 +103,8 @@ class InMemory(Lakehouse):
         finally:
             self._writer = ""
 
+    def holder(self) -> str | None:
+        return f"run {self._writer}" if self._writer else None
+
     def is_writing(self, run_id: str) -> bool:
         return self._writer == run_id

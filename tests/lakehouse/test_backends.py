@@ -150,10 +150,12 @@ def test_a_number_that_somebody_takes_meanwhile_is_not_used_twice(
 def test_a_second_writer_is_refused_and_a_look_is_not(lakehouse: Lakehouse):
     with lakehouse_lock(lakehouse, "one"):
         assert lakehouse.is_writing("one")
+        assert (lakehouse.holder() or "").startswith("run one")
         assert not lakehouse.is_writing("two")
         with pytest.raises(LakehouseLocked, match="one"), lakehouse_lock(lakehouse, "two"):
             pass
     assert not lakehouse.is_writing("one")
+    assert lakehouse.holder() is None
 
 
 def test_what_is_gone_damaged_or_foreign_is_told_apart(written: Lakehouse):
