@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _AT_ONCE = 8
@@ -20,6 +18,8 @@ def sync_all(paths: Collection[Path]) -> None:
     if len(paths) == 1:
         sync(*paths)
     elif paths:
+        from concurrent.futures import ThreadPoolExecutor  # who only reads does not need it
+
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(sync, paths))
 
@@ -43,6 +43,8 @@ def can_be_locked(folder: Path) -> bool:
     OSError
         If the folder cannot be written, or there is no room.
     """
+    import tempfile
+
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".trial-") as file:
         file.write(b"\0" * 4096)
         file.flush()
