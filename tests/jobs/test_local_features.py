@@ -54,13 +54,14 @@ def no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def bars() -> pa.Table:
-    """Eight months of four symbols, across a split of two of them, in the schema of the bars."""
+    """Eight months of three symbols, across a split of two of them, and three months of a coin."""
     table = pq.read_table(SAMPLE / "bars.parquet")
     wanted = pc.and_(
         pc.is_in(table["symbol"], pa.array(SYMBOLS)),
         pc.greater_equal(table["timestamp"], int(FIRST.timestamp())),
     )
-    table = table.filter(wanted)
+    old = pc.field("timestamp") < int(datetime(2021, 1, 20, tzinfo=UTC).timestamp())
+    table = table.filter(wanted).filter(~(old & (pc.field("symbol") == "BINANCE:BTCUSDT")))
     names = np.asarray(table["symbol"].to_pylist())
     closes = np.zeros(len(names), dtype=np.int64)
     for symbol in SYMBOLS:
