@@ -327,8 +327,9 @@ def _join(
         ordered = pool.submit(Instants, entities.instants)
         for each in tables:
             if each.keys not in codes:
-                columns_of = [entities.key(*key) for key in each.keys]
-                codes[each.keys] = KeyCodes(columns_of, len(entities.times))
+                codes[each.keys] = KeyCodes(
+                    [entities.key(*key) for key in each.keys], len(entities.times)
+                )
         instants = ordered.result()
     if as_frame:
         entities.forget_columns()

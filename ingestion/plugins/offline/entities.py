@@ -119,6 +119,7 @@ class EntityRows:
     def forget_columns(self) -> None:
         """Free what was converted to Arrow: as pandas, the columns come back as they were given."""
         self._columns.clear()
+        pa.default_memory_pool().release_unused()
 
     def frame(self) -> pd.DataFrame:
         """Return the given columns as pandas, numbered from 0; a frame's dtypes are kept."""
