@@ -232,10 +232,11 @@ def status_text(report: StatusReport) -> str:
 
 
 def _group_row(group: GroupStatus) -> list[str]:
+    old = age(group.age) if group.age is not None else "–"
     return [
         group.view,
         minute(group.newest) if group.newest else "–",
-        age(group.age) if group.age is not None else "–",
+        old if group.is_due else f"{old}, not due",
         f"{group.coverage:.1%}" if group.coverage is not None else "–",
         *(f"{n:,}" for n in (group.asked, len(group.stale), len(group.missing))),
         f"{group.quarantined:,}",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from scanned_rows import bar, showing
 
+from ingestion.cli.tracing import status_text
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.flow import FlowResult, Status, flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
@@ -141,6 +142,9 @@ def test_several_flows_a_day_take_what_is_due_of_their_own_candidates(several: P
         assert flow["verify --online"].status is Status.DONE
         if day == 20:
             report = status(several)
+            shown = {line.split()[0]: line for line in status_text(report).splitlines()[2:7]}
+            marked = {name for name, line in shown.items() if "not due" in line}
+            assert marked == {"evening", "seldom"}
     late = [each.label for each in report.demands if each.stale or each.missing]
     assert [label for label in late if "local_1d" not in label] == []
     shown = {(each.flow, each.view): each.coverage for each in report.demands}

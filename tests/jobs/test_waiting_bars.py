@@ -154,7 +154,7 @@ class TestSymbolsThatWaitSinceAnImport:
         held.evening(3, 10.4, 10.2)
         local_features(held.settings)
         (warning,) = check_lakehouse(held.settings).warnings
-        assert warning.startswith("3 bars of 1 symbols are held back until a suspected split")
+        assert warning.startswith("3 bars of 1 symbol are held back until a suspected split")
         assert "NYSE:IBM" in warning
         assert held.notes() == [
             "3 bars since, from 2021-03-02 on, are held back until a suspected split is recorded: "
