@@ -90,7 +90,7 @@ def bars_text(result: DataIngestResult) -> str:
         (bars.refused, "refused"),
     )
     told = "".join(f", {count:,} {what}" for count, what in counts if count)
-    lines = [f"{bars.written:,} closed bars written{told}"]
+    lines = [f"{counted(bars.written, 'closed bar')} written{told}"]
     if bars.never_closing:
         lines.append(
             f"{bars.never_closing:,} of markets that never close, whose row is always the running "
@@ -180,7 +180,8 @@ def symbols_text(result: MetaIngestResult) -> str:
     symbols = result.symbols
     unknown = _unknown(symbols.unknown_columns, "kept as before")
     lines = [
-        f"{symbols.new:,} new symbols, {symbols.changed:,} changed, {symbols.unchanged:,} as before"
+        f"{counted(symbols.new, 'new symbol')}, {symbols.changed:,} changed, "
+        f"{symbols.unchanged:,} as before"
         f"{unknown}"
     ]
     for names, what in (
@@ -190,7 +191,7 @@ def symbols_text(result: MetaIngestResult) -> str:
         if names:
             lines.append(f"{len(names):,} {what}: {some_of(names, _NAMED)}")
     if waiting := len(symbols.absent_days) - len(symbols.became_inactive):
-        lines.append(f"{waiting:,} active symbols absent so far")
+        lines.append(f"{counted(waiting, 'active symbol')} absent so far")
     if symbols.other_exchange:
         told = [f"{symbol} {exchange}" for symbol, exchange in symbols.other_exchange.items()]
         lines.append(
@@ -264,7 +265,10 @@ def _notes_text(notes: Notes) -> str:
     if not symbols:
         return bars
     values = sum(map(len, notes.restated.values()))
-    return f"{bars}; {values:,} reported values restated within their period: {some_of(symbols)}"
+    return (
+        f"{bars}; {counted(values, 'reported value')} restated within their period: "
+        f"{some_of(symbols)}"
+    )
 
 
 def _unknown(columns: Sequence[str], consequence: str) -> str:
@@ -298,7 +302,7 @@ def _load_text(load: ViewLoad) -> str:
     counts = (
         f"{counted(load.rows, 'row')}, {load.changed:,} new" if load.rows is not None else "loaded"
     )
-    return f"{load.view} {counts} from {load.new_parts} new parts{late}"
+    return f"{load.view} {counts} from {counted(load.new_parts, 'new part')}{late}"
 
 
 @cli.command(

@@ -298,13 +298,15 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
         dropped = f" of {counted(made.labels.decisions, 'decision')}"
         dropped += f" (dropped: {', '.join(counts)})" if counts else ""
     later = (
-        f"{result.created_later:,} joined rows were written after their label's time: knowable "
+        f"{counted(result.created_later, 'joined row was', 'joined rows were')} written "
+        "after their label's time: knowable "
         "then, recorded later (--as-recorded leaves them out)\n"
         if result.created_later
         else ""
     )
     return (
-        f"{result.rows:,} label rows{dropped}, {result.matched:,} of them with features known at "
+        f"{counted(result.rows, 'label row')}{dropped}, {result.matched:,} of them with "
+        "features known at "
         "their time "
         f"({counted(len(result.features), 'column')})\n{later}{result.out}\n{result.receipt}"
     )

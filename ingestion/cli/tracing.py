@@ -373,7 +373,7 @@ def _story(story: Story) -> Iterator[str]:
         state = f"accepted on {each.accepted}" if each.accepted else "open: the value is null"
         yield f"  session {each.session} is missing in its window, {state}"
     if (more := len(story.missing) - _MOST_SESSIONS) > 0:
-        yield f"  and {more:,} later sessions"
+        yield f"  and {counted(more, 'later session')}"
     yield from (f"  {note}" for note in story.notes)
     for label, other in (("before", story.supersedes), ("after", story.superseded_by)):
         if other is not None:

@@ -148,7 +148,9 @@ def _compared(
     yield Figure(checks[0], float(commonest / count), high=quality.max_same_share)
     moved = _moved(rows, before)[both]
     if (count := int(moved.sum())) < quality.compared_from:
-        yield Skipped(checks[1], f"{count} new bars, judged from {quality.compared_from}")
+        yield Skipped(
+            checks[1], f"{counted(count, 'new bar')}, judged from {quality.compared_from}"
+        )
     else:
         still = float(np.mean(values[moved] == earlier[moved]))
         yield Figure(checks[1], still, high=quality.max_still_share.of(column))

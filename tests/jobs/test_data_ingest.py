@@ -237,7 +237,7 @@ class TestSessionsAndHours:
         receipt = json.loads(result.receipt.path.read_text())
         assert (receipt["coverage"], receipt["verdict"]) == (0.5, "refuse")
         assert receipt["outcome"] == "refused"
-        with pytest.raises(GateRefused, match=r"50\.0% .*1 good bars were written.*no session"):
+        with pytest.raises(GateRefused, match=r"50\.0% .*1 good bar was written.*no session"):
             demand_all(result)
 
     def test_a_day_on_which_symbols_trade_and_the_calendar_says_closed_is_told(self, ingest):

@@ -40,6 +40,7 @@ from ingestion.bars.writing import Incoming, NewRows, Written, append_new, new_r
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused
 from ingestion.base.plain import plain
+from ingestion.base.wording import counted
 from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
 from ingestion.jobs.ingest.scan import (
@@ -153,8 +154,9 @@ class DataIngestResult:
             return None
         why = "; ".join(f"{count:,} {reason}" for reason, count in bars.refused_by_reason.items())
         return (
-            f"{report} is below --min-coverage {report.min_coverage:g}: {bars.written:,} good bars "
-            f"were written, the others refused ({why}); {self.receipt} says why, bar by bar"
+            f"{report} is below --min-coverage {report.min_coverage:g}: "
+            f"{counted(bars.written, 'good bar was', 'good bars were')} written, the others "
+            f"refused ({why}); {self.receipt} says why, bar by bar"
         )
 
 

@@ -175,7 +175,10 @@ def hole_messages(holes: Iterable[MissingSession]) -> list[str]:
     """Return a message per missing session, the newest first, each with what to do."""
     newest = list(holes)[::-1]
     more = len(newest) - _NAMED
-    rest = f"and {more:,} earlier sessions are missing: `tvfeast status --json` lists them"
+    rest = (
+        f"and {counted(more, 'earlier session is', 'earlier sessions are')} missing: "
+        "`tvfeast status --json` lists them"
+    )
     return [*map(str, newest[:_NAMED]), *([rest] if more > 0 else [])]
 
 

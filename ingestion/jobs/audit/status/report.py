@@ -83,7 +83,7 @@ def look_at_holes(project: Project, at: datetime, recent: RecentBars) -> Section
         for each in holes.accepted[-_NAMED:]
     ]
     if (more := len(holes.accepted) - _NAMED) > 0:
-        lines.append(f"  and {more:,} earlier sessions")
+        lines.append(f"  and {counted(more, 'earlier session')}")
     return Section("holes", holes, tuple(lines), tuple(hole_messages(holes.open)))
 
 
