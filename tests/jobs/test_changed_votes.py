@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +142,8 @@ def test_a_clean_replay_names_no_vote_and_the_command_rings_from_the_change_on(
     snapshots(project, MARKET, MARKET.panel(MARKET.table), AFTER[:-1])
     last = MARKET.day(AFTER[-1])
     change = ChangedVote("Mom", RULES["reversed"], last)
-    snapshots(project, MARKET, MARKET.panel(MARKET.table, change), AFTER[-1:])
+    saturday = datetime(2021, 5, 1, 8, tzinfo=UTC)  # another month, and Friday's bar again
+    snapshots(project, MARKET, MARKET.panel(MARKET.table, change), AFTER[-1:], [saturday])
     until = parity(project, ParityRequest(last=last - timedelta(days=1)))
     assert until.report.compared == len(MARKET.symbols) * (EVENINGS - 1)
     assert (until.report.broken, until.refusal, until.report.beyond) == ((), None, 0)

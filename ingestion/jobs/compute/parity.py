@@ -54,7 +54,7 @@ from ingestion.lakehouse import (
     utc_date,
 )
 from ingestion.markets.feeds import Feeds
-from ingestion.markets.hours import BarState, bar_close, bar_state
+from ingestion.markets.hours import BarState, MarketHours, bar_close, bar_state, hours_of
 from ingestion.project import Project
 from ingestion.quality.parity import PARITY_FILE, ColumnParity, ParityReport, compare_column
 from ingestion.quality.votes import VoteBreak
@@ -217,13 +217,13 @@ def _pair(
 ) -> None:
     """Spill the pairs of all snapshots by the number of their column, and count the rest."""
     compared: dict[str, int] = {}
-    feeds = Feeds(lakehouse)
+    states = _States(Feeds(lakehouse))
     recomputed = by_date(list_parts(lakehouse, twins.recomputed))
     for _, found in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
         month = list(found)
         of_days = [
             _final(
-                read_current(of_day, twins.served, [*TIMES, *twins.names]), compared, counts, feeds
+                read_current(of_day, twins.served, [*TIMES, *twins.names]), compared, counts, states
             )
             for of_day in by_date(month).values()
         ]
@@ -275,8 +275,28 @@ def _compare(
     return compared, broken
 
 
+class _States:
+    """Whether bars were final, and when they close; most symbols of a date share both."""
+
+    def __init__(self, feeds: Feeds) -> None:
+        self._feeds = feeds
+        self._hours: dict[str, MarketHours] = {}
+        self._known: dict[tuple[MarketHours, int | None, int, int], tuple[BarState, int]] = {}
+
+    def of(self, symbol: str, opened: int | None, known_at: int) -> tuple[BarState, int]:
+        """Return a bar's state in a snapshot, and its close where that is not unknown."""
+        hours = self._hours.get(symbol)
+        if hours is None:
+            hours = self._hours.setdefault(symbol, hours_of(symbol))
+        key = hours, opened, known_at, self._feeds.delay(symbol, known_at)
+        if key not in self._known:
+            state = bar_state(symbol, opened, known_at, key[-1])
+            self._known[key] = state, 0 if opened is None else bar_close(symbol, opened)
+        return self._known[key]
+
+
 def _final(
-    rows: pa.Table, compared: dict[str, int], counts: Counter[str], feeds: Feeds
+    rows: pa.Table, compared: dict[str, int], counts: Counter[str], states: _States
 ) -> tuple[pa.Table, pa.Table]:
     """Return the first final snapshot of each bar, and the later ones; count the others.
 
@@ -297,11 +317,10 @@ def _final(
     opens = pc.divide(rows["bar_timestamp"].cast(pa.int64()), 1_000_000)
     keys = (cells.to_pylist() for cells in (rows["symbol"], opens, rows["timestamp"]))
     for row, (symbol, opened, known_at) in enumerate(zip(*keys, strict=True)):
-        state = bar_state(symbol, opened, known_at, feeds.delay(symbol, known_at))
+        state, close = states.of(symbol, opened, known_at)
         if state is not BarState.CLOSED:
             counts[state] += 1
             continue
-        close = bar_close(symbol, opened)
         is_later = symbol in compared and close <= compared[symbol]
         counts["repeated"] += is_later
         if not is_later:
