@@ -209,11 +209,13 @@ def _tile(tile: Tile) -> str:
 
 def _section(section: Section) -> str:
     body = "\n".join(map(_block, section.body))
+    named = {getattr(each, "command", "") for each in section.body}
+    command = "" if section.command in named else _command(section.command)
     return f"""<section id="{section.key}" aria-labelledby="{section.key}-title">
 <h2 id="{section.key}-title">{escape(section.title)}</h2>
 <p class="lead">{_prose(section.lead)}</p>
 {body}
-{_command(section.command)}
+{command}
 </section>"""
 
 
