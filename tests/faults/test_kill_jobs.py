@@ -67,13 +67,13 @@ def whole_run(world: World, state: State, run: Callable[[], object]) -> Whole:
 
 
 def killed_runs(world: World, name: str, whole: Whole) -> Iterator[None]:
-    """Kill runs that begin in that state: by turns at an instant, and before a call
-    that touches the disk."""
+    """Kill runs that begin in that state: by turns before a call that touches the disk,
+    and at an instant."""
     log = world.settings.folder / "touches"
     chance, killed = random.Random(name), 0
-    while killed < sized(2, 200 if name in OFTEN else 50):
+    while killed < (sized(2, 200) if name in OFTEN else sized(1, 50)):
         world.restore(whole.state)
-        if killed % 2:
+        if killed % 2 == 0:
             at = chance.randrange(whole.touches)
             ended = world.call(whole.run, arrange=AtTouch(log, at)).wait()
         else:
