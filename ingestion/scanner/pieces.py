@@ -101,6 +101,7 @@ def ask_in_pieces(
         total=max(answer.total for answer in answers),
         rows=rows,
         illegible=max(answer.illegible for answer in answers),
+        requests=len(answers),
     )
 
 

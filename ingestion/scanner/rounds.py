@@ -134,7 +134,7 @@ def run_rounds(
             if outcome is None:
                 unsent.append(question)
                 continue
-            this.requests += 1
+            this.requests += outcome.requests if isinstance(outcome, Answer) else 1
             this.requested += len(question)
             still_open += _take(campaign, question, outcome, this)
             progress(campaign.settled - before)

@@ -122,13 +122,14 @@ class Answer:
 
     ``total`` counts the matches before paging, so it may exceed the rows. ``illegible`` counts the
     entries that carry no symbol and no list of values. ``asked_at`` is the instant before the
-    request.
+    request, of several ``requests`` before the first one.
     """
 
     total: int
     rows: list[RawRow]
     illegible: int = 0
     asked_at: datetime = _BEFORE_ALL
+    requests: int = 1
 
     @property
     def is_whole(self) -> bool:

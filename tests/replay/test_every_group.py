@@ -108,6 +108,7 @@ def test_a_scan_sends_a_request_for_each_batch_and_each_piece_of_its_columns(
                 found = client.fetch(request.source.symbols, plan.columns)
             asked = scanner.requests[before:]
             assert len(asked) == math.ceil(5 / batch) * math.ceil(count / widest), (widest, batch)
+            assert sum(attempt.requests for attempt in found.attempts) == len(asked)
             assert max(len(each.body["columns"]) for each in asked) <= widest
             whole = whole or found.rows
             assert found.rows == whole
