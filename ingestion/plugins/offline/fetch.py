@@ -111,6 +111,8 @@ def fetch(
     ----------
     files
         By their own numbers.
+    chosen
+        Its rows are used up.
 
     Returns
     -------
@@ -132,6 +134,7 @@ def fetch(
 
     for _ in in_threads(get, np.flatnonzero(chosen.counts).tolist() if columns else []):
         pass
+    chosen.rows = chosen.rows[:0].copy()  # memory that is needed now
     return answer.columns()
 
 

@@ -72,7 +72,7 @@ def point_in_time(
         del answers  # the join's memory is free before values are fetched
         return History(
             columns=fetch(table.source, files, chosen, table.features),
-            matched=len(chosen.rows),
+            matched=int(chosen.counts.sum()),
             created_later=None if table.created is None else created_later,
         )
 
