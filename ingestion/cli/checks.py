@@ -385,7 +385,11 @@ def _named(column: ColumnParity) -> list[str]:
         f"  {column.feature} of {_difference(each)}" for each in column.worst[:_MOST_OF_COLUMN]
     ]
     more = column.beyond - len(lines)
-    return [*lines, f"  {column.feature} of {more:,} more"] if more else lines
+    if not more:
+        return lines
+    counts = sorted(column.causes.items(), key=lambda each: -each[1])
+    causes = ", ".join(f"{cause} {count:,}" for cause, count in counts)
+    return [*lines, f"  {column.feature} of {more:,} more; all by cause: {causes}"]
 
 
 def _difference(difference: Difference) -> str:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ingestion.cli.checks import parity_text
 from ingestion.formulas import SHIPPED
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.compute.causes import Cause, Causes, cause_at
@@ -21,7 +22,7 @@ from ingestion.jobs.compute.parity import parity
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.lakehouse import append_part, list_parts, read_current
 from ingestion.project import Project
-from ingestion.quality.parity import ColumnParity
+from ingestion.quality.parity import ColumnParity, ParityReport
 from ingestion.replay import ChangedVote
 from tests.declared import TV_TECHNICALS_1D
 from tests.jobs.made_market import WRITTEN, MadeMarket, build, snapshots
@@ -68,8 +69,8 @@ def restate(project: Project, **values: object) -> None:
     append_part(project.lakehouse, TV_TECHNICALS_1D, table, "restated")
 
 
-def compared(project: Project) -> dict[str, ColumnParity]:
-    return {each.feature: each for each in parity(project).report.columns}
+def columns_of(report: ParityReport) -> dict[str, ColumnParity]:
+    return {each.feature: each for each in report.columns}
 
 
 def explained(project: Project, feature: str, day: int = DAY) -> str | None:
@@ -80,9 +81,10 @@ def explained(project: Project, feature: str, day: int = DAY) -> str | None:
     return story.difference
 
 
-def demand(project: Project, cause: Cause, *features: str) -> dict[str, ColumnParity]:
+def demand(project: Project, cause: Cause, *features: str) -> ParityReport:
     """Demand that both say the cause of the spoilt values; return the comparison."""
-    columns = compared(project)
+    report = parity(project).report
+    columns = columns_of(report)
     for feature in features:
         said = explained(project, feature)
         assert said is not None
@@ -95,14 +97,16 @@ def demand(project: Project, cause: Cause, *features: str) -> dict[str, ColumnPa
         )
         assert worst.cause == cause
         assert columns[feature].causes[cause] >= 1
-    return columns
+    return report
 
 
 def test_a_changed_rule_is_the_cause_of_its_rating_and_of_the_one_above(project: Project) -> None:
-    columns = demand(project, Cause.RULE, "Recommend.Other", "Recommend.All")
+    report = demand(project, Cause.RULE, "Recommend.Other", "Recommend.All")
+    columns, text = columns_of(report), parity_text(report)
     for name in ("Recommend.Other", "Recommend.All"):
         assert columns[name].beyond > 10
         assert columns[name].causes == {Cause.RULE: columns[name].beyond}
+        assert f"{name} of {columns[name].beyond - 3} more; all by cause: another rule" in text
     assert sum(each.beyond for each in columns.values()) == 2 * columns["Recommend.All"].beyond
     assert explained(project, "RSI") is None
     assert explained(project, "Recommend.MA") is None
@@ -158,8 +162,8 @@ def test_a_bar_without_trades_in_the_window_is_a_cause(
     pq.write_table(pa.Table.from_pylist([bar | flat]), tmp_path / "flat.parquet")
     import_bars(project, ImportRequest((tmp_path / "flat.parquet",)))
     local_features(project)
-    columns = demand(project, Cause.NO_TRADES, "RSI")
-    assert set(columns["RSI"].causes) == {Cause.NO_TRADES}
+    report = demand(project, Cause.NO_TRADES, "RSI")
+    assert set(columns_of(report)["RSI"].causes) == {Cause.NO_TRADES}
 
 
 def test_the_newest_bars_tell_the_cause_that_all_bars_tell(project: Project) -> None:
