@@ -64,7 +64,7 @@ def agreement_section(project: Project, at: datetime) -> Section:
                 beyond[f"{served.name}:{column.name}"] = float(last[number])
     told = newest_receipt(project.lakehouse, PARITY_FILE, _told)
     if told is not None:
-        body += [_table(told), *_votes(told)]
+        body += [_table(told), *told_votes(told)]
     else:
         body.append(Note("`tvfeast parity` was not run yet; it says why values differ."))
     if not pairs:
@@ -234,7 +234,8 @@ def _table(receipt: dict[str, Any]) -> Table:
     return Table(caption, head, rows, frozenset(range(1, 7)), "tvfeast parity", note)
 
 
-def _votes(receipt: dict[str, Any]) -> Iterator[Table | Plot | Note]:
+def told_votes(receipt: dict[str, Any]) -> Iterator[Table | Plot | Note]:
+    """Yield which votes follow another rule since when, as a comparison has found."""
     broken = receipt.get("broken") or []
     if not broken:
         yield Note("No vote of a rating follows another rule than the one declared.", Mark.GOOD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 
 from ingestion.catalog import Column, FeatureGroup, Files, Scanner
 from ingestion.catalog.sources import DAILY
@@ -90,6 +91,7 @@ def _since(project: Project, group: FeatureGroup) -> dict[str, str]:
     if not days:
         return {}
 
+    @cache
     def names(number: int) -> set[str]:
         return {
             name

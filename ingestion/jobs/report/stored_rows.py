@@ -29,6 +29,7 @@ VALUE_DATES = 63
 """Of how many newest dates the values are looked at: a quarter's sessions."""
 _CREATED = "created_timestamp"
 _KEYS = ("symbol", "timestamp")
+_NAN = from_numpy(np.array([np.nan]))[0]
 _PRICES = ("open", "high", "low", "close", "volume")
 
 Floats = NDArray[np.float64]
@@ -182,7 +183,7 @@ def _matrix(rows: pa.Table, columns: tuple[Column, ...]) -> Floats:
     if not columns:
         return np.empty((rows.num_rows, 0))
     found = (pc.cast(rows[column.name], pa.float64()) for column in columns)
-    return np.column_stack([each.to_numpy() for each in found])
+    return np.column_stack([to_numpy(pc.fill_null(each, _NAN)) for each in found])
 
 
 def _first(rows: pa.Table) -> pa.Table:
