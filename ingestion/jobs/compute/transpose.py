@@ -34,7 +34,7 @@ from ingestion.formulas.panel import Block
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.lakehouse import Part, arrow_schema, is_withdrawn, read_metadata
 
-ROWS_AT_ONCE = 750_000
+ROWS_AT_ONCE = 250_000
 """Bars whose features are computed together; about 150 bytes each in and out."""
 
 _COUNTED = 100
