@@ -42,7 +42,7 @@ COLUMNS = frozenset(
     )
 )
 """Every column that any panel serves."""
-UNLISTED = frozenset({"name", "description", "timezone"})
+UNLISTED = frozenset({"name", "description", "timezone", "typespecs"})
 """Those that the scanner's ``metainfo`` lacks though they are served."""
 
 
@@ -270,7 +270,7 @@ class Panel:
         """Return a column's type as ``metainfo`` gives it."""
         cells = (each.about[column] for each in self._instruments.values() if column in each.about)
         example = next((cell for cell in cells if cell is not None), None)
-        return {bool: "bool", str: "text"}.get(type(example), "number")
+        return {bool: "bool", str: "text", list: "set"}.get(type(example), "number")
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -352,11 +352,14 @@ def _market_of(symbol: str) -> str:
 def _instrument(symbol: str, about: Mapping[str, str], first: int, end: int) -> Instrument:
     exchange, _, ticker = symbol.partition(":")
     streams = hours_of(symbol).rule is ClosingRule.MIDNIGHT_UTC
-    values: dict[str, str | int | None] = {
+    kinds = {"stock": ["common"], "spot": ["crypto"]}
+    values: dict[str, Any] = {
         "name": ticker,
         "exchange": exchange,
         "description": about["description"],
         "type": about["type"],
+        "typespecs": kinds.get(about["type"], []),
+        "is_primary": True,
         "currency": about["currency"],
         "update_mode": "streaming" if streams else "delayed_streaming_900",
         "sector": about.get("sector") or None,

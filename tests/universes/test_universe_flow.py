@@ -171,6 +171,7 @@ def test_entries_of_a_file_that_are_no_symbols_are_named(declared: Project, scan
     (folder / "mine.toml").write_text('symbols = "mine.json"\n')
     missing = CliRunner().invoke(cli, ["feature-ingest", "--universe", "mine"])
     assert "mine.json cannot be read: No such file or directory" in str(missing.exception)
+    assert f"{folder / 'mine.toml'}, line 1 names it" in str(missing.exception)
     (folder / "mine.json").write_text('["NASDAQ:AAPL", "AAPL", "NYSE:GE"]')
     result = CliRunner().invoke(cli, ["feature-ingest", "--universe", "mine"])
     assert result.exit_code == 0, result.output

@@ -289,6 +289,22 @@ def test_names_that_are_no_symbols_are_no_members(
         ask(settings, Universe("odd", Listing(market="america")))
 
 
+def test_the_shipped_universe_is_the_largest_companies(settings: Project, sample_panel: Panel):
+    universe = settings.catalog.universe("us_large")
+    assert universe is not None
+    with ReplayScanner(sample_panel) as scanner:
+        project = replace(settings, scanner_url=scanner.url)
+        result = universe_ingest(project, universe, QUICK)
+        few = replace(universe, source=replace(universe.source, limit=5))
+        row = sample_panel.known(int(MONDAY.timestamp()))
+        caps = {s: sample_panel.values(s, row[s], ["market_cap_basic"])[0] for s in result.members}
+        largest = universe_ingest(replace(project, lakehouse_at=project.folder / "l"), few, QUICK)
+    shares = {s for s in sample_panel.symbols if s.startswith(("NASDAQ:", "NYSE:"))}
+    assert set(result.members) == shares
+    assert set(largest.members) == set(sorted(shares, key=lambda s: caps[s])[-5:])
+    assert (largest.listed, largest.short) == (5, None)
+
+
 def test_each_universe_has_its_own_members(settings: Project, scanner: ReplayScanner):
     ask(settings)
     ask(settings, Universe("crypto_all", Listing(market="crypto")))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ingestion.base import clock
 from ingestion.base.errors import (
+    CandidatesError,
     ClockError,
     GateRefused,
     NothingFetched,
@@ -165,7 +166,10 @@ def _listed(
 ) -> tuple[Listed, str, ScannerRefused | None]:
     """Return the symbols of a file or of the scanner, what was asked, and why it was rejected."""
     if isinstance(universe.source, Path):
-        candidates = read_candidates(universe.source)
+        try:
+            candidates = read_candidates(universe.source)
+        except CandidatesError as error:
+            raise CandidatesError(f"{error}; {_place(project, universe)} names it") from None
         symbols = candidates.symbols
         return Listed(symbols, candidates.problems, len(symbols), None, (), ()), "symbols", None
     source = "scan" if universe.source.symbolset is None else "symbolset"
