@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed
 
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config, NumpyDocstring
 
 from ingestion.cli.reference import with_code
 
@@ -16,7 +17,7 @@ project = "tvfeast"
 author = "the authors of tvfeast"
 release = version = installed("tvfeast")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_static"]
 nitpicky = False
 
@@ -26,9 +27,8 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
-napoleon_google_docstring = False
-napoleon_use_rtype = False
 python_maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
 
 copybutton_prompt_text = "$ "  # and leave out what the command answers
 copybutton_only_copy_prompt_lines = True
@@ -47,6 +47,18 @@ def _put_in(_: Sphinx, __: str, source: list[str]) -> None:
     source[0] = with_code(source[0])
 
 
+def _numpy_style(
+    app: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]
+) -> None:
+    """Read a docstring; an attribute's may have a colon in it, which Napoleon takes for a type."""
+    kind = "method" if what in {"attribute", "data", "property"} else what
+    read = NumpyDocstring(
+        lines, Config(napoleon_use_rtype=False), app, kind, name, documented, options
+    )
+    lines[:] = read.lines()
+
+
 def setup(app: Sphinx) -> None:
-    """Let Sphinx ask for what is made from code when it reads a page."""
+    """Let Sphinx ask for what is made from code when it reads a page or a docstring."""
     app.connect("source-read", _put_in)
+    app.connect("autodoc-process-docstring", _numpy_style)
