@@ -95,7 +95,7 @@ $(VENV)/.docs-ready: $(VENV)/.ready requirements-docs.lock
 docs: setup $(VENV)/.docs-ready ## Write the generated documents anew, and build the site: build/site/index.html
 	$(BIN)/python -m ingestion.cli.schema_registry > docs/lakehouse_schema_registry.md
 	$(BIN)/python -m tests.feast_surface.document > docs/feast_surface.md
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/site
+	$(BIN)/python -m sphinx --quiet --fresh-env --write-all --fail-on-warning --keep-going docs build/site
 
 .PHONY: apply
 apply: setup ## Register the feature definitions with Feast

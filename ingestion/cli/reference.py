@@ -12,7 +12,7 @@ from ingestion.base.settings import VARIABLES
 from ingestion.cli.commands import cli
 from ingestion.cli.group import TASKS
 
-_WIDTH = 96
+_WIDTH = 88
 _FROM_CODE = re.compile(r"^<!-- from code: (\w+) -->$", re.MULTILINE)
 
 

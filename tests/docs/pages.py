@@ -6,7 +6,7 @@ their order, as a reader does; ``--write`` writes what was printed into the page
 A block ``console`` has commands after ``$``, continued after ``>``, and below each what it prints,
 on stdout and stderr. Each must end with exit code 0, unless ``echo $?`` follows it. Another block
 whose first line is ``# FILE`` is written to that file first. What differs from run to run (run ids,
-hashes, seconds, the folder's place) is not compared.
+hashes, seconds, sizes, the folder's place) is not compared.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ _CHANGES = (
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{10}\b"), "20210416T213000Z-0123456789"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "0123456789abcdef" * 4),
     (re.compile(r"\b\d+\.\d s\b"), "0.5 s"),
+    (re.compile(r"\b\d+\.\d MB\b"), "0.8 MB"),
 )
 """What differs from run to run, and what stands in its place."""
 
@@ -161,6 +162,11 @@ class Shell:
         self._process.communicate("kill $(jobs -p) 2> /dev/null; wait\n", timeout=60)
 
 
+def kept(printed: str) -> str:
+    """Return what was printed as it is written into a page: whole lines, without spaces at ends."""
+    return "".join(f"{line.rstrip()}\n" for line in printed.rstrip().splitlines())
+
+
 def alike(text: str) -> str:
     """Return a text with the same in place of what differs from run to run."""
     for pattern, same in _CHANGES:
@@ -201,7 +207,7 @@ def run(page: Path, shell: Shell, write: bool) -> int:
             )
             print("\n".join(differ))
             begins, ends = step.span
-            new += [text[written_to:begins], alike(printed) + "\n" * bool(printed.strip())]
+            new += [text[written_to:begins], kept(printed)]
             written_to = ends
     if write and new:
         page.write_text("".join(new) + text[written_to:])
