@@ -25,7 +25,7 @@ NONE = np.array([], dtype=np.int64)
 
 
 def stored(*days: Day, columns: tuple[Column, ...] = (), **more: object) -> StoredRows:
-    found = {"updates": {}, **more}
+    found = {"updates": {}, "others": {}, **more}
     return StoredRows(OHLCV_1D, columns, NAMES, days, (), **found)
 
 

@@ -64,7 +64,7 @@ def agreement_section(project: Project, at: datetime) -> Section:
                 beyond[f"{served.name}:{column.name}"] = float(last[number])
     told = newest_receipt(project.lakehouse, PARITY_FILE, _told)
     if told is not None:
-        body += [_table(told), *told_votes(told)]
+        body += told
     else:
         body.append(Note("`tvfeast parity` was not run yet; it says why values differ."))
     if not pairs:
@@ -204,8 +204,10 @@ def _plot(served: FeatureGroup, recomputed: FeatureGroup, found: _Pairs) -> Plot
     )
 
 
-def _told(receipt: dict[str, Any]) -> dict[str, Any] | None:
-    return None if ended_before(receipt, "columns") else receipt
+def _told(receipt: dict[str, Any]) -> list[Table | Plot | Note] | None:
+    if ended_before(receipt, "columns"):
+        return None
+    return [_table(receipt), *told_votes(receipt)]
 
 
 def _table(receipt: dict[str, Any]) -> Table:

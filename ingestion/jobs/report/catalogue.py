@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 
+from ingestion.base.reading import reading_again
 from ingestion.catalog import Column, FeatureGroup, Files, Scanner
 from ingestion.catalog.sources import DAILY
-from ingestion.jobs.report.distributions import Distribution, histogram
+from ingestion.jobs.report.distributions import Distribution, categories, histogram
+from ingestion.jobs.report.stored_rows import StoredRows, Values
 from ingestion.lakehouse import list_dates, parts_of
 from ingestion.lakehouse.parts import read_schema
 from ingestion.project import Project
-from ingestion.report.contents import FeatureCard, GroupCard
+from ingestion.report.contents import FeatureCard, GroupCard, Plot
 from ingestion.report.formats import age, counted, day, figure, instant, share
 
 
 def catalogue(
     project: Project,
     found: Mapping[str, list[Distribution]],
+    stored: Mapping[str, StoredRows],
     newest: Mapping[str, datetime | None],
     at: datetime,
 ) -> list[GroupCard]:
@@ -28,22 +31,42 @@ def catalogue(
     ----------
     found
         By group, its features' distributions.
+    stored
+        By group, its rows.
     newest
         By group, the event of its newest row.
     """
-    return [_group(project, each, found.get(each.name, []), newest.get(each.name), at)
-            for each in project.catalog.groups]  # fmt: skip
+    return [
+        _group(project, each, _shapes(each, found, stored), newest.get(each.name), at)
+        for each in project.catalog.groups
+    ]
+
+
+Shape = Distribution | Values
+
+
+def _shapes(
+    group: FeatureGroup,
+    found: Mapping[str, list[Distribution]],
+    stored: Mapping[str, StoredRows],
+) -> dict[str, Shape]:
+    """Return by feature how its values are distributed; none of a group without rows."""
+    if group.name not in stored:
+        return {}
+    rows = stored[group.name]
+    empty: dict[str, Shape] = {column.name: Values(1.0, {}) for column in rows.columns}
+    numbers = {each.column.name: each for each in found.get(group.name, [])}
+    return {**empty, **rows.others, **numbers}
 
 
 def _group(
     project: Project,
     group: FeatureGroup,
-    found: list[Distribution],
+    shapes: Mapping[str, Shape],
     newest: datetime | None,
     at: datetime,
 ) -> GroupCard:
-    since = _since(project, group)
-    shapes = {each.column.name: each for each in found}
+    since = reading_again(lambda: _since(project, group))
     services = [each for each in project.catalog.services if group.name in each.groups]
     facts = [
         ("rows from", _rows_from(group)),
@@ -115,7 +138,7 @@ def _feature(
     project: Project,
     group: FeatureGroup,
     column: Column,
-    shape: Distribution | None,
+    shape: Shape | None,
     since: str | None,
     newest: datetime | None,
     at: datetime,
@@ -133,18 +156,7 @@ def _feature(
         *([("rules", column.rules)] if column.rules else []),
         ("since", since or "no row yet"),
         ("null", share(shape.nulls) + " of the newest rows" if shape else "–"),
-        *(
-            [
-                (
-                    "median now",
-                    f"{figure(float(shape.quantiles[-1][2]))} {column.unit}".strip()
-                    + f", of {counted(shape.values, 'value')}",
-                ),
-                ("stability", f"{shape.psi:.2f}" if shape.psi is not None else "too few values"),
-            ]
-            if shape
-            else []
-        ),
+        *(_numbers(column, shape) if isinstance(shape, Distribution) else ()),
         ("freshness", f"{age(at - newest)} old" if newest else "no row yet"),
         ("services", ", ".join(services) or "none"),
     ]
@@ -154,8 +166,20 @@ def _feature(
         meaning=column.meaning or "–",
         facts=facts,
         command=f"tvfeast explain SYMBOL {group.name}:{column.name}",
-        plot=histogram(group.name, shape) if shape else None,
+        plot=_plot(group, column, shape),
     )
+
+
+def _numbers(column: Column, shape: Distribution) -> Iterator[tuple[str, str]]:
+    median = f"{figure(float(shape.quantiles[-1][2]))} {column.unit}".strip()
+    yield "median now", f"{median}, of {counted(shape.values, 'value')}"
+    yield "stability", f"{shape.psi:.2f}" if shape.psi is not None else "too few values"
+
+
+def _plot(group: FeatureGroup, column: Column, shape: Shape | None) -> Plot | None:
+    if isinstance(shape, Distribution):
+        return histogram(group.name, shape)
+    return None if shape is None else categories(group.name, column.name, shape)
 
 
 def _source(project: Project, group: FeatureGroup, column: Column) -> str:

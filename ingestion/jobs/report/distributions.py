@@ -10,7 +10,7 @@ import numpy as np
 
 from ingestion.base.wording import some_of
 from ingestion.catalog import Column
-from ingestion.jobs.report.stored_rows import Floats, StoredRows
+from ingestion.jobs.report.stored_rows import Floats, StoredRows, Values
 from ingestion.report.contents import Axis, Cell, Kind, Mark, Plot, Row, Section, Small, Table
 from ingestion.report.formats import column as number_column
 from ingestion.report.formats import count, counted, day, share
@@ -20,6 +20,7 @@ _NAMES = ("p5", "p25", "p50", "p75", "p95")
 _BINS = 24
 _COMPARED = 20
 """Dates before the newest one that it is compared with."""
+_CATEGORIES = 8
 _ENOUGH = 20
 """Values from which on two distributions are compared."""
 _SHIFTED, _MOVED = 0.25, 0.1
@@ -143,6 +144,27 @@ def histogram(group: str, found: Distribution) -> Plot:
             "high": found.edges[1:].tolist(),
             "now": found.now.tolist(),
             "before": found.before.tolist(),
+        },
+        is_small=True,
+    )
+
+
+def categories(group: str, name: str, found: Values) -> Plot | None:
+    """Return how often each value of a text is there, as a plot; None where there is none."""
+    first = list(found.counts.items())[:_CATEGORIES]
+    if not first:
+        return None
+    more = len(found.counts) - len(first)
+    return Plot(
+        key=f"values-{group}-{name}",
+        title="Now" + (f": the first {len(first)} of {len(found.counts)} values" if more else ""),
+        kind=Kind.BARS,
+        x=Axis("rows", "count"),
+        y=Axis(name, "category"),
+        columns={
+            "y": [value for value, _ in first],
+            "value": [number for _, number in first],
+            "note": [counted(number, "row") for _, number in first],
         },
         is_small=True,
     )

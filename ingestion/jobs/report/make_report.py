@@ -105,7 +105,7 @@ def gather(project: Project) -> Report:
         at=at,
         verdict=verdict(catalog, found, late),
         sections=sections,
-        catalogue=catalogue(project, shapes, newest, at),
+        catalogue=catalogue(project, shapes, stored, newest, at),
     )
 
 

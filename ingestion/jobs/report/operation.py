@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
-from ingestion.catalog import Catalog
+from ingestion.base.reading import reading_again
+from ingestion.catalog import Catalog, Dataset
 from ingestion.jobs.profiles import FLOW_FILE
-from ingestion.lakehouse import Lakehouse, list_parts, receipts_of_run, run_ids
+from ingestion.lakehouse import Lakehouse, Part, list_parts, receipts_of_run, run_ids
 from ingestion.lakehouse.ledger import read_ledger
 from ingestion.report.contents import Axis, Cell, Kind, Mark, Note, Plot, Row, Section, Table
 from ingestion.report.formats import count, counted, instant, seconds, size
@@ -203,21 +205,23 @@ def _spent(run: RunTold, step: str) -> float:
     return sum(spent for name, _, _, spent in run.steps if _step(name) == step)
 
 
+def _sizes(lakehouse: Lakehouse, dataset: Dataset) -> dict[Part, int]:
+    return {part: lakehouse.size(part.key) for part in list_parts(lakehouse, dataset)}
+
+
 def growth_section(lakehouse: Lakehouse, catalog: Catalog, runs: list[RunTold]) -> Section:
     """Return how many bytes and rows there are, and when they came."""
     started = {part: run.started for run in runs for part in run.parts}
     totals: dict[str, tuple[int, int]] = {}
     added: dict[tuple[str, str], int] = {}
     for dataset in catalog.datasets:
-        parts = octets = 0
-        for part in list_parts(lakehouse, dataset):
-            own = lakehouse.size(part.key)
-            parts, octets = parts + 1, octets + own
+        sizes = reading_again(partial(_sizes, lakehouse, dataset))
+        for part, own in sizes.items():
             when = started[part.key].date() if part.key in started else part.date
             key = when.isoformat(), dataset.name
             added[key] = added.get(key, 0) + own
-        if parts:
-            totals[dataset.name] = parts, octets
+        if sizes:
+            totals[dataset.name] = len(sizes), sum(sizes.values())
     dates = sorted({each for each, _ in added})
     every = max(1, len(dates) // _POINTS)
     series, points, values = [], [], []

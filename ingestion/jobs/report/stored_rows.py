@@ -6,6 +6,7 @@ the few rows that were written more than once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -20,7 +21,7 @@ from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, Column, Dataset, Dtype, FeatureGroup, Scanner
 from ingestion.catalog.sources import DAILY
-from ingestion.lakehouse import Lakehouse, current, list_dates, parts_of, read_part
+from ingestion.lakehouse import Lakehouse, current, list_dates, parts_of, read_current, read_part
 from ingestion.markets.symbols import exchange_of
 
 DAYS = 366
@@ -83,6 +84,16 @@ class Revised:
 
 
 @dataclass(frozen=True)
+class Values:
+    """What a column of texts, truth values or instants has."""
+
+    nulls: float
+    """Share of the rows without a value."""
+    counts: Mapping[str, int]
+    """How often each value is there, the most frequent first; empty of instants."""
+
+
+@dataclass(frozen=True)
 class StoredRows:
     """What the parts of a dataset have shown."""
 
@@ -94,6 +105,8 @@ class StoredRows:
     revised: tuple[Revised, ...]
     updates: Mapping[str, tuple[Ints, Ints, Ints]]
     """By exchange, of snapshots: its event, its bar's open and last update, Unix s."""
+    others: Mapping[str, Values]
+    """By name, the features that are no numbers: their values of the newest date."""
 
     @property
     def values(self) -> list[Day]:
@@ -135,8 +148,32 @@ def read_stored_rows(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> St
         if _UPDATE in latest.column_names:
             updates.setdefault("", []).append(latest.select(["symbol", *_SEEN]))
     return StoredRows(
-        dataset, columns, names, tuple(days), tuple(revised), _by_exchange(updates.get("", []))
+        dataset,
+        columns,
+        names,
+        tuple(days),
+        tuple(revised),
+        _by_exchange(updates.get("", [])),
+        _others(lakehouse, dataset, days[-1].day) if days else {},
     )
+
+
+def _others(lakehouse: Lakehouse, dataset: Dataset, day: date) -> dict[str, Values]:
+    numbers = {column.name for column in _numbers(dataset)}
+    features = dataset.features if isinstance(dataset, FeatureGroup) else ()
+    names = [each.name for each in features if each.name not in numbers and not each.retired]
+    if not names:
+        return {}
+    rows = reading_again(
+        lambda: read_current(parts_of(lakehouse, dataset, day), dataset, [*_KEYS, *names])
+    )
+    found = {}
+    for name in names:
+        is_instant = pa.types.is_timestamp(rows.schema.field(name).type)
+        there = Counter() if is_instant else Counter(map(str, rows[name].drop_null().to_pylist()))
+        nulls = rows[name].null_count / rows.num_rows if rows.num_rows else 0.0
+        found[name] = Values(nulls, dict(there.most_common()))
+    return found
 
 
 _BAR, _UPDATE = "bar_timestamp", "bar_update_timestamp"

@@ -203,7 +203,7 @@
     bars(plot, data, width) {
       const left = Math.min(width * 0.45, room(data.map((row) => row.y)) + 14);
       return {
-        width: Math.min(width, 760), height: data.length * 22 + 40, marginLeft: left,
+        width: Math.min(width, 760), height: data.length * (plot.small ? 16 : 22) + 32, marginLeft: left,
         marginRight: 24, marginTop: 4, marginBottom: 24,
         y: { type: "band", domain: data.map((row) => row.y), label: null, padding: 0.2 },
         x: { label: null, zero: true },
