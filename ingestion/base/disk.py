@@ -34,9 +34,10 @@ def sync(path: Path) -> None:
 
 
 def can_be_locked(folder: Path) -> bool:
-    """Write a small file to a folder and to its disk, and return whether a lock on it holds.
+    """Write a small file to a folder, and return whether a lock on it keeps others out.
 
-    The file is gone afterwards. On some network file systems two programs get the same lock.
+    It is synced to the disk, and gone afterwards. On some network file systems two programs get the
+    same lock.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def installed_version(package: str) -> str:
-    """Return what tells a package's versions apart; empty if it is not installed.
+    """Return a text that differs between a package's versions; empty if it is not installed.
 
     That is the name of the folder beside it, which has the version: to read it from the metadata
     takes 10 ms more.

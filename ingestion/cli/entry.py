@@ -24,7 +24,7 @@ from ingestion.base.redaction import Redaction, session_header
 from ingestion.base.settings import variable
 from ingestion.cli.alarm import RINGS_FOR, given_command, ring
 from ingestion.cli.group import cli, this_project
-from ingestion.cli.output import Output
+from ingestion.cli.output import Output, bars_on_terminal
 
 _INTERRUPTED = 130
 """128 and the number of the signal, as shells have it."""
@@ -42,7 +42,8 @@ def main() -> None:
     # Asked to end, as by systemd, a job leaves its receipt as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = cli(standalone_mode=False, obj=output, color=_colour())
+        with bars_on_terminal():
+            status = cli(standalone_mode=False, obj=output, color=_colour())
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         _end("interrupted", _INTERRUPTED, output)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -66,6 +67,21 @@ def progress(what: str = "scanner", unit: str = "symbols") -> Progress:
                 self._bar.close()
 
     return Bar() if sys.stderr.isatty() else Progress()
+
+
+def bars_on_terminal() -> AbstractContextManager[None]:
+    """Show how far work is while it is done: count, rate and time left, on a terminal alone."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from ingestion.base.progress import showing
+
+    def show(things: Iterable[Any], total: int | None, what: str) -> Iterable[Any]:
+        from tqdm import tqdm
+
+        # Work of less than a second shows nothing.
+        return tqdm(things, total=total, desc=what, unit="", delay=1, leave=False, file=sys.stderr)
+
+    return showing(show)
 
 
 def age(duration: timedelta) -> str:

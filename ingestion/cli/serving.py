@@ -171,7 +171,7 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     **examples(
         "training-set --labels labels.parquet",
         "training-set --target fwd_return_5d --from 2021-03-01 --to 2021-03-31",
-        "training-set --labels labels.csv --feature RSI --feature momentum_60d --ages",
+        "training-set --labels labels.csv --feature local_1d:RSI --feature momentum_60d --ages",
     ),
 )
 @click.option(

@@ -22,6 +22,7 @@ from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.errors import InputError
+from ingestion.base.progress import watched
 from ingestion.base.spill import Spill
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas import SHIPPED
@@ -314,7 +315,10 @@ def _compute_all(
         if last == date.max:
             first = min(first, _first_changed(lakehouse, holes))
         with StateWriter(run.scratch("state"), plan, symbols.names) as writer:
-            for _, rows in of_symbols.drain():
+            piles = watched(
+                of_symbols.drain(), "piles of symbols computed", len(of_symbols.numbers)
+            )
+            for _, rows in piles:
                 for computed in features(
                     rows, names, holes, lambda bars: begin_blocks(bars, plan, writer.keep)
                 ):

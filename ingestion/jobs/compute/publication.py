@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
+from ingestion.base.progress import watched
 from ingestion.base.spill import Spill
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.compute.changes import Changes, changes_of, row_keys
@@ -83,7 +84,7 @@ class Publication:
             If the date that will be served is refused for a group; its earlier dates are published,
             and so are the other groups.
         """
-        for _, of_month in months.drain():
+        for _, of_month in watched(months.drain(), "months written", len(months.numbers)):
             for group in self.groups:
                 group.publish(newest, of_month, names, holes)
         for group in self.groups:

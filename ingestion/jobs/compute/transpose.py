@@ -28,6 +28,7 @@ from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
 from ingestion.base.arrow import from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS, to_micros
+from ingestion.base.progress import watched
 from ingestion.base.spill import Spill, runs, stable_order
 from ingestion.catalog import FeatureGroup
 from ingestion.formulas.panel import Block
@@ -68,7 +69,8 @@ def spill_by_symbol(
     files = math.ceil(total / ROWS_AT_ONCE) or 1
     names = None if only is None else sorted(symbols.names[number] for number in only)
     count = 0
-    for month in by_symbol.months(parts, names):
+    months = len({(part.date.year, part.date.month) for part in parts})
+    for month in watched(by_symbol.months(parts, names), "months of bars read", months):
         bars = numbered(month.select(BAR_COLUMNS), symbols)
         count += note_attendance(bars, attendance, symbols)
         spill.scatter(_whole_bytes(bars), to_numpy(bars["number"]) % files)

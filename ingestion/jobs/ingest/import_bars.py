@@ -36,6 +36,7 @@ from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import utc_date
 from ingestion.base.plain import plain
+from ingestion.base.progress import watched
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarSource
 from ingestion.catalog.bar_source import FILES_PRIORITY, SCANNER_PRIORITY
@@ -248,7 +249,8 @@ class _Import:
         )
         splits = self.splits.splits
         given = {split.symbol for split in splits}
-        for number, (each, counts) in enumerate(zip(self.inputs, self.result.files, strict=True)):
+        inputs = list(zip(self.inputs, self.result.files, strict=True))
+        for number, (each, counts) in enumerate(watched(inputs, "files read")):
             batches = (
                 read_answer(reader, number, each)
                 if isinstance(each, AnswerRows)
@@ -318,7 +320,7 @@ class _Import:
         of_symbol: dict[str, list[Split]] = {}
         for split in self.splits.splits:
             of_symbol.setdefault(split.symbol, []).append(split)
-        for numbers, bars, told, waiting, around in self.by_symbol.drain():
+        for numbers, bars, told, waiting, around in watched(self.by_symbol.drain(), "piles judged"):
             own = [split for n in numbers.tolist() for split in of_symbol.get(by.names[n], ())]
             prepared = judge_symbols(bars, told, own, by, waiting, NearbyBars(stored, around))
             self.result.add_prepared(prepared)
@@ -337,7 +339,7 @@ class _Import:
         barless: list[Split] = []
         assumed: Counter[str] = Counter()
         overruled: Counter[str] = Counter()
-        for bars, of_bars in good.drain(changes):
+        for bars, of_bars in watched(good.drain(changes), "piles of dates written"):
             incoming = Incoming(
                 bars,
                 by.names,

@@ -22,6 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.base.columns import Column
+from ingestion.base.progress import watched
 from ingestion.plugins.offline.column_types import microseconds, one_chunk
 from ingestion.plugins.offline.files import SourceFile
 from ingestion.plugins.offline.lookup import NEVER, Compact, Integers, in_groups, no_places
@@ -132,7 +133,8 @@ def fetch(
             else:
                 answer.put(begin + np.flatnonzero(here), table, rows[here] - first)
 
-    for _ in in_threads(get, np.flatnonzero(chosen.counts).tolist() if columns else []):
+    wanted = np.flatnonzero(chosen.counts).tolist() if columns else []
+    for _ in watched(in_threads(get, wanted), "files joined", len(wanted)):
         pass
     chosen.rows = chosen.rows[:0].copy()  # memory that is needed now
     return answer.columns()
