@@ -6,8 +6,8 @@ are found by their paths and run, never imported as a package. A project's file 
 file of the same name. Universes are the files of ``feature_repo/universes/``, see
 :mod:`ingestion.catalog.universes`.
 
-Which of the groups run is the project's choice: its ``groups.toml`` lists them. Without that file
-all run but those that are declared with ``by_choice``.
+Which of the groups run is the project's choice: its ``groups.toml`` lists them, or which ones
+``more`` than without that file. Without it all run but those that are declared with ``by_choice``.
 """
 
 from __future__ import annotations
@@ -297,9 +297,9 @@ class Catalog:
 
     def _chosen(self, repository: Path | None) -> Catalog:
         """Return the catalog with the groups that run apart from the others."""
-        wanted = _choice(repository, [group.name for group in self.groups])
+        wanted, is_all = _choice(repository, [group.name for group in self.groups])
         runs = {
-            group.name: not group.by_choice if wanted is None else group.name in wanted
+            group.name: group.name in wanted or not (is_all or group.by_choice)
             for group in self.groups
         }
         return replace(
@@ -345,19 +345,22 @@ class Catalog:
                 )
 
 
-def _choice(repository: Path | None, declared: list[str]) -> list[str] | None:
-    """Return the groups that a project lists; None if it does not say."""
+def _choice(repository: Path | None, declared: list[str]) -> tuple[list[str], bool]:
+    """Return the groups that a project lists, and whether no other ones run."""
     path = None if repository is None else repository / CHOICE
     if path is None or not path.is_file():
-        return None
+        return [], False
     try:
         text = path.read_text(encoding="utf-8")
         told = tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise CatalogError(f"{path} cannot be read: {error}") from None
-    names = told.get("groups")
-    if told.keys() - {"groups"} or not isinstance(names, list) or not names:
-        raise CatalogError(f'{path}: write one line, groups = ["{declared[0]}", …]')
+    names = told.get("groups", told.get("more"))
+    if told.keys() not in ({"groups"}, {"more"}) or not isinstance(names, list) or not names:
+        raise CatalogError(
+            f'{path}: write one line, groups = ["{declared[0]}", …] for all that run, or '
+            f'more = ["{declared[-1]}", …] for those that run beside the default ones'
+        )
     for name in names:
         if name not in declared:
             lines = enumerate(text.splitlines(), start=1)
@@ -369,7 +372,7 @@ def _choice(repository: Path | None, declared: list[str]) -> list[str] | None:
             )
         if names.count(name) > 1:
             raise CatalogError(f"{path} lists {name!r} twice: take one out")
-    return names
+    return names, "groups" in told
 
 
 def _has(group: FeatureGroup, feature: str) -> bool:

@@ -35,10 +35,9 @@ from ingestion.replay import Panel, ReplayScanner
 _FIRST = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 _DAYS = 8
 CANDIDATES = "portfolio_candidates.json"
-_GROUPS = ("tv_technicals_1d", "tv_technicals_1w", "tv_analyst_1d", "local_1d")
-_GROUPS_FILE = f"""\
-# which groups run; `tvfeast catalog` lists them
-groups = [{", ".join(f'"{name}"' for name in _GROUPS)}]
+_GROUPS_FILE = """\
+# which groups run beside tv_technicals_1d, local_1d and your own; `tvfeast catalog` lists all
+more = ["tv_technicals_1w", "tv_analyst_1d"]
 """
 _OTHERS = ("tv_technicals_1w:Recommend.All", "tv_analyst_1d:target_upside")
 """What the selection shows of the other groups."""

@@ -73,12 +73,27 @@ def test_a_list_of_groups_is_the_projects_choice(settings: Project):
     assert "agreement_v1" in {service.name for service in settings.catalog.services}
 
 
+def test_more_groups_run_beside_the_default_ones_and_ones_own(settings: Project):
+    folder = settings.feast_repository / "groups"
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.py").write_text(
+        "from ingestion.catalog import Column, FeatureGroup, Scanner\n"
+        "GROUP = FeatureGroup(name='mine', meaning='m', source=Scanner(), ttl='4d',\n"
+        "                     features=[Column('ATR', meaning='a')])\n"
+    )
+    (settings.feast_repository / "groups.toml").write_text('more = ["tv_technicals_1w"]\n')
+    names = {group.name for group in settings.catalog.groups}
+    assert names == {*DEFAULT, "tv_technicals_1w", "mine"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ('groups = ["tv_technicals_9h"]', "lists 'tv_technicals_9h', which no file declares"),
         ('groups = ["local_1d", "local_1d"]', "lists 'local_1d' twice"),
         ("groups = []", "write one line, groups ="),
+        ('groups = ["local_1d"]\nmore = ["tv_technicals_1w"]', "write one line, groups ="),
+        ('more = "tv_technicals_1w"', "more = .* beside the default ones"),
         ('group = ["local_1d"]', "write one line, groups ="),
         ("groups", "groups.toml cannot be read"),
         (
