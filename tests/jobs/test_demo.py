@@ -72,7 +72,9 @@ def test_three_groups_of_the_scanner_run_each_evening_and_are_in_the_selection(t
     assert "scanner    tv_analyst_1d, tv_technicals_1d, tv_technicals_1w\n" in told
     assert len(re.findall(r"\d+ closed bars, 12 \+ 12 \+ 12 snapshot rows", told)) == 2
     table = told.partition("Selection: strongest")[2].partition("Selection among")[0].split("\n")
-    head, *rows = (re.split(" {2,}", line.strip()) for line in table if re.match(r" +[#\d]", line))
+    head, *rows = (
+        re.split(" {2,}", line.strip()) for line in table if re.match(r" *[#\d]+  ", line)
+    )
     shown = [dict(zip(head, row, strict=True)) for row in rows]
     assert shown
     for name in ("tv_technicals_1w:Recommend.All", "tv_technicals_1w age", "tv_analyst_1d age"):
