@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "howto" / "start_a_project.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "projects.md"
 PROGRAM = Path(sys.executable).parent
 
 
