@@ -38,7 +38,7 @@ _DESCRIPTIVE = ("name", "description", "exchange", "type", "currency", "update_m
 COLUMNS = frozenset(
     (
         *(*_BAR_COLUMNS, *(each.name for each in _TECHNICALS), *_DESCRIPTIVE, *_METADATA),
-        *("change", "time", "last_bar_update_time", *_LATER),
+        *("change", "time", "last_bar_update_time", "bars_count", "first_bar_time", *_LATER),
     )
 )
 """Every column that any panel serves."""
@@ -206,6 +206,9 @@ class Panel:
         columns["change"] = _changes(bars, instruments)
         columns = {name: [_integral(value) for value in cells] for name, cells in columns.items()}
         columns |= {"time": opens.tolist(), "last_bar_update_time": closes.tolist()}
+        first = np.repeat(starts, np.subtract(ends, starts))
+        columns["bars_count"] = (np.arange(len(opens)) - first + 1).tolist()
+        columns["first_bar_time"] = opens[first].tolist()
         instruments, coins = _with_ids(instruments)
         return cls(instruments, closes, _Columns(columns, bars), coins)
 

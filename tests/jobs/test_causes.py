@@ -20,13 +20,16 @@ from ingestion.jobs.compute.causes import Cause, Causes, cause_at
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import parity
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, list_parts, read_current
 from ingestion.project import Project
 from ingestion.quality.parity import ColumnParity, ParityReport
 from ingestion.replay import ChangedVote
+from tests.conftest import SAMPLE
 from tests.declared import TV_TECHNICALS_1D
 from tests.jobs.made_market import WRITTEN, MadeMarket, build, snapshots
 
+SHIPPED_REPOSITORY = SAMPLE.parent.parent / "feature_repo"
 MARKET = MadeMarket.of({"NASDAQ": 6}, sessions=300, evenings=8)
 SYMBOL = "NASDAQ:S000"
 CHANGED = MARKET.day(4)
@@ -126,6 +129,29 @@ def test_an_average_that_still_remembers_its_first_bar_has_too_short_a_history(
     demand(project, Cause.HISTORY, "Recommend.MA")
 
 
+@pytest.mark.parametrize("column", ["bars_count", "first_bar_time"])
+def test_a_symbol_of_which_the_scanner_has_few_bars_has_too_short_a_history(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """A project that asks how many bars TradingView has, which has the last 60 of them."""
+    workspace = make_workspace(tmp_path / "workspace")
+    file = workspace / "feature_repo" / "groups" / "tv_technicals_1d.py"
+    text = (SHIPPED_REPOSITORY / "groups" / "tv_technicals_1d.py").read_text()
+    asked = f"features=[\n        Column({column!r}, Dtype.INT64, meaning='told', optional=True),"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        text.replace("features=[", asked, 1).replace("    Column,", "    Column,\n    Dtype,")
+    )
+    monkeypatch.setenv("TVFEAST_PROJECT", str(workspace))
+    own = replace(Project.from_environment(), lakehouse_at=project.lakehouse_at)
+    young = MARKET.table.filter(pc.greater(MARKET.table["timestamp"], int(MARKET.closes[-61])))
+    snapshots(own, MARKET, MARKET.panel(young), [7])
+    assert row_of(own, 7)["bar_timestamp"] is not None
+    report = parity(own).report
+    assert set(columns_of(report)["ADX"].causes) == {Cause.HISTORY}
+    assert str(explained(own, "ADX", 7)).endswith(f"cause: {Cause.HISTORY}")
+
+
 @pytest.mark.parametrize("step", [-1, 1])
 def test_values_of_the_bar_before_or_after_are_of_another_bar(project: Project, step: int) -> None:
     restate(project, **{name: row_of(project, DAY + step)[name] for name in NAMES})
@@ -176,12 +202,13 @@ def test_the_newest_bars_tell_the_cause_that_all_bars_tell(project: Project) -> 
                 "known_at": [close],
                 "agrees": [False],
                 "seen": pa.array([0], pa.int8()),
+                "bars": [1 << 30],
             }
         )
         for name in ("RSI", "Recommend.All"):
             formula = SHIPPED[name]
             (told,) = causes.of(formula)(pair)
             at_close = datetime.fromtimestamp(close, UTC)
-            assert cause_at(project.lakehouse, SYMBOL, at_close, formula) == told
+            assert cause_at(project.lakehouse, SYMBOL, at_close, formula, 1 << 30) == told
             found.add(told)
     assert found == {Cause.HISTORY, Cause.SOURCE}

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.catalog import Column, Dtype, FeatureGroup
+from ingestion.catalog import Column, FeatureGroup
 from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.audit.lineage import Bar
 from ingestion.jobs.compute.causes import TOLERANCE, Cause, cause_at
@@ -76,29 +76,33 @@ def difference_of(
 def _pair(project: Project, twins: Twins, values: Mapping[str, Any], bar: Bar) -> pa.Table:
     """Return a snapshot's row beside the recomputed one of its bar; no row if there is none."""
     symbol, day = values["symbol"], bar.close.date()
-    names = {name: pa.array([values[name]], pa.float64()) for name in twins.names}
+    names = {
+        name: pa.array([values[name]], pa.float64())
+        for name in (*twins.names, *twins.of_history.values())
+    }
     closes = pa.array([int(bar.close.timestamp())])
     known_at = pa.array([values["timestamp"]], pa.int64())
     served = pa.table(
         {"symbol": pa.array([symbol]), "bar_close": closes, "known_at": known_at, **names}
     )
-    later = _rows(project, twins.served, symbol, day)
+    later = _rows(project, twins.served, symbol, day, twins.read)
     is_of_bar = pc.equal(later["bar_timestamp"], pa.scalar(bar.open, later["bar_timestamp"].type))
     later = later.filter(pc.and_(is_of_bar, pc.greater(later["timestamp"], known_at[0])))
     later = later.append_column(
         "bar_close", pa.array([closes[0].as_py()] * later.num_rows, pa.int64())
     )
     later = later.rename_columns({"timestamp": "known_at"}).select(served.column_names)
-    local = _rows(project, twins.recomputed, symbol, day)
+    local = _rows(project, twins.recomputed, symbol, day, [*TIMES, *twins.names])
     return with_open_bars(side_by_side(served, local, twins), side_by_side(later, local, twins))
 
 
-def _rows(project: Project, group: FeatureGroup, symbol: str, day: date) -> pa.Table:
+def _rows(
+    project: Project, group: FeatureGroup, symbol: str, day: date, columns: list[str]
+) -> pa.Table:
     """Return a symbol's rows around a date."""
     near = [each for each in list_dates(project.lakehouse, group) if abs(each - day) <= NEIGHBOURS]
     parts = [part for each in near for part in parts_of(project.lakehouse, group, each)]
-    names = [each.name for each in group.features if each.dtype is Dtype.DOUBLE]
-    return read_current_of(parts, group, [symbol], [*TIMES, *names])
+    return read_current_of(parts, group, [symbol], columns)
 
 
 def _cause(
@@ -118,7 +122,7 @@ def _cause(
     ]
     of_it = differing if column.name == recommendation.name else [column.name]
     causes = [
-        cause_at(project.lakehouse, pair["symbol"], bar.close, project.formulas[name])
+        cause_at(project.lakehouse, pair["symbol"], bar.close, project.formulas[name], pair["bars"])
         for name in of_it or [column.name]
     ]
     if pair["agrees"] and column.name in RATING_NAMES and Cause.SOURCE in causes:

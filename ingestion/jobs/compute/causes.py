@@ -89,7 +89,7 @@ class Causes:
             Cause.OPEN: seen == Seen.OPEN,
             Cause.ANOTHER: seen == Seen.ANOTHER,
             Cause.NO_TRADES: self._quiet[end] > self._quiet[start],
-            Cause.HISTORY: end - first < _needed(formula),
+            Cause.HISTORY: np.minimum(end - first, pairs["bars"]) < _needed(formula),
         }
         found = np.select(
             list(conditions.values()), np.arange(len(conditions)), default=len(conditions)
@@ -115,7 +115,9 @@ def _keys(codes: NDArray[np.int64], closes: NDArray[np.int64] | int) -> NDArray[
     return codes.astype(np.int64) * (1 << 36) + closes
 
 
-def cause_at(lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Formula) -> Cause:
+def cause_at(
+    lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Formula, known: int
+) -> Cause:
     """Return the same of one value; from its bar on back, bars are read until they decide."""
     quiet: list[bool] = []
     for _, parts in days_back(lakehouse, OHLCV_1D, bar_close.date()):
@@ -125,10 +127,10 @@ def cause_at(lakehouse: Lakehouse, symbol: str, bar_close: datetime, formula: Fo
         bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
         by_close = sorted(bars, reverse=True)
         quiet += [volume == 0 for close, volume in by_close if close <= bar_close]
-    return cause_of(np.array(quiet[::-1], dtype=bool), formula)
+    return cause_of(np.array(quiet[::-1], dtype=bool), formula, known)
 
 
-def cause_of(quiet: NDArray[np.bool_], formula: Formula) -> Cause:
+def cause_of(quiet: NDArray[np.bool_], formula: Formula, known: int) -> Cause:
     """Return why a value differs.
 
     TradingView leaves out bars without trades, and an exchange may deliver them.
@@ -138,10 +140,12 @@ def cause_of(quiet: NDArray[np.bool_], formula: Formula) -> Cause:
     quiet
         Of the value's bar and those before it, oldest first, whether there were no trades; so many
         of the newest as decide are enough.
+    known
+        How many bars TradingView has at most.
     """
     if quiet[-_window(formula) :].any():
         return Cause.NO_TRADES
-    if len(quiet) < _needed(formula):
+    if min(len(quiet), known) < _needed(formula):
         return Cause.HISTORY
     return Cause.SOURCE
 

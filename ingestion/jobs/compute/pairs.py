@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.instants import DAY
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula
 from ingestion.formulas.ratings import RATINGS, recommendation
@@ -23,9 +24,10 @@ from ingestion.project import Project
 
 KEYS = ["symbol", "bar_close"]
 TIMES = ["symbol", "timestamp", "bar_timestamp"]
-MARKS = ["known_at", "agrees", "seen"]
+MARKS = ["known_at", "agrees", "seen", "bars"]
 """What each pair has beside its keys and values: the instant of its snapshot (Unix s), whether the
-columns apart from ratings are those of this bar, and :class:`Seen`."""
+columns apart from ratings are those of this bar, :class:`Seen`, and at most how many bars
+TradingView has of the symbol, as far as it was asked."""
 RECOMPUTED = " recomputed"
 RATING_NAMES = frozenset({each.name for each in RATINGS} | {recommendation.name})
 
@@ -33,6 +35,8 @@ _EQUAL = 1e-4
 """Relative; values of equal bars differ by rounding, and of a cent on 100 dollars by more."""
 NEIGHBOURS = timedelta(days=12)
 """How far the bar before or after may be."""
+_BARS_COUNT, _FIRST_BAR = "bars_count", "first_bar_time"
+_MANY = 1 << 30
 _LONGEST_BAR = 26 * 3_600
 """Seconds, and an hour more than a dealer's day in which clocks go back."""
 
@@ -61,6 +65,21 @@ class Twins:
     def names(self) -> tuple[str, ...]:
         """Their names."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def of_history(self) -> dict[str, str]:
+        """By the scanner's name, the served columns that tell how long TradingView's history is."""
+        return {
+            column.scanner: column.name
+            for column in self.served.features
+            if column.scanner in (_BARS_COUNT, _FIRST_BAR)
+            and column.dtype in (Dtype.DOUBLE, Dtype.INT64)
+        }
+
+    @property
+    def read(self) -> list[str]:
+        """What is read of a snapshot."""
+        return [*TIMES, *self.names, *self.of_history.values()]
 
     @property
     def of_the_bar(self) -> tuple[str, ...]:
@@ -133,8 +152,10 @@ def side_by_side(served: pa.Table, local: pa.Table, twins: Twins) -> pa.Table:
         late = same(ratings, -1) | same(ratings, 1)
         another = np.where(agrees, late & ~same(ratings, 0), another)
     seen = np.where(another, Seen.ANOTHER, Seen.UNCLEAR).astype(np.int8)
-    pairs = pairs.drop_columns(["place"]).append_column("agrees", pa.array(agrees))
-    pairs = pairs.append_column("seen", pa.array(seen))
+    bars = _known_bars(pairs, twins.of_history)
+    pairs = pairs.drop_columns(["place", *twins.of_history.values()])
+    for mark, cells in {"agrees": agrees, "seen": seen, "bars": bars}.items():
+        pairs = pairs.append_column(mark, pa.array(cells))
     for name in twins.names:
         pairs = pairs.append_column(name + RECOMPUTED, local[name].take(pa.array(place)))
     return pairs
@@ -154,6 +175,17 @@ def with_open_bars(pairs: pa.Table, later: pa.Table) -> pa.Table:
     seen = pairs["seen"].to_numpy().copy()
     seen[moved[~pairs["agrees"].to_numpy()[moved]]] = Seen.OPEN
     return pairs.set_column(pairs.column_names.index("seen"), "seen", pa.array(seen))
+
+
+def _known_bars(pairs: pa.Table, of_history: dict[str, str]) -> NDArray[np.int64]:
+    """Return at most how many bars TradingView has; there are no more of them than days."""
+    found = np.full(pairs.num_rows, _MANY, dtype=np.int64)
+    for scanner, name in of_history.items():
+        told = pc.fill_null(pairs[name].cast(pa.float64()), np.nan).to_numpy()
+        if scanner == _FIRST_BAR:
+            told = (pairs["bar_close"].to_numpy() - told) // DAY + 1
+        found = np.where(np.isnan(told), found, np.minimum(found, np.nan_to_num(told)))
+    return found.astype(np.int64)
 
 
 def _are_equal(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -222,9 +222,7 @@ def _pair(
     for _, found in groupby(snapshots, lambda part: (part.date.year, part.date.month)):
         month = list(found)
         of_days = [
-            _final(
-                read_current(of_day, twins.served, [*TIMES, *twins.names]), compared, counts, states
-            )
+            _final(read_current(of_day, twins.served, twins.read), compared, counts, states)
             for of_day in by_date(month).values()
         ]
         first, later = (pa.concat_tables(tables) for tables in zip(*of_days, strict=True))
