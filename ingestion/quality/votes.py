@@ -187,7 +187,8 @@ def _one(
     is_only = _is_only_possible(after, best[0])
     for frequent in (_FREQUENT, *([_EVER] if is_only else [])):
         if _share(differing, after.difference == _possible(after, *best, frequent)) >= EXPLAINED:
-            found = _break(feature, market, rows, names, _possible(rows, *best, frequent))
+            expected, often = (_possible(rows, *best, each) for each in (frequent, _FREQUENT))
+            found = _break(feature, market, rows, names, expected, often)
             return [] if found is None else [found]
     return []
 
@@ -210,7 +211,7 @@ def _several(feature: str, market: str, rows: VoteRows, after: VoteRows) -> list
     of_each = {name: _possible(rows, name, tree, _MOSTLY) for name, tree in trees.items()}
     total = np.sum(list(of_each.values()), axis=0)
     breaks = (
-        _break(feature, market, rows.less(np.where(since, total - own, 0)), (name,), own)
+        _break(feature, market, rows.less(np.where(since, total - own, 0)), (name,), own, own)
         for name, own in of_each.items()
     )
     return [found for found in breaks if found is not None]
@@ -223,7 +224,12 @@ def _possible(rows: VoteRows, name: str, tree: VoteTree, frequent: float) -> Int
 
 
 def _break(
-    feature: str, market: str, rows: VoteRows, names: tuple[str, ...], expected: Ints
+    feature: str,
+    market: str,
+    rows: VoteRows,
+    names: tuple[str, ...],
+    expected: Ints,
+    often: Ints,
 ) -> VoteBreak | None:
     """Return what is known of a changed rule; None if it is no market's as a whole.
 
@@ -231,6 +237,8 @@ def _break(
     ----------
     expected
         By the first tree of the names, of each bar.
+    often
+        The same, where it is often so; the symbols of these bars show whether all do alike.
     """
     tried, differs = expected != 0, rows.difference != 0
     explained = tried & (rows.difference == expected)
@@ -238,7 +246,8 @@ def _break(
     if first is None:
         return None
     is_before = rows.day < first
-    if not _is_spread(rows.symbol[tried & ~is_before], explained[tried & ~is_before]):
+    shown = (often != 0 if often.any() else tried) & ~is_before
+    if not _is_spread(rows.symbol[shown], explained[shown]):
         return None
     agreed = rows.day[tried & ~differs & is_before]
     cast = [rows.votes[name] != 0 for name in names]
@@ -263,6 +272,8 @@ def _is_spread(symbol: Ints, explained: NDArray[np.bool_]) -> bool:
     """Return whether as many symbols differ as would if all did alike."""
     tried = np.bincount(symbol)
     differing = np.bincount(symbol, explained) > 0
+    if not len(symbol):
+        return False
     alike = 1 - (1 - explained.mean()) ** tried
     return bool(differing.sum() >= SPREAD * alike.sum())
 

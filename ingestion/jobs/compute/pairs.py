@@ -68,7 +68,7 @@ class Twins:
 
     @property
     def of_history(self) -> dict[str, str]:
-        """By the scanner's name, the served columns that tell how long TradingView's history is."""
+        """By the scanner's name, the served columns that show how many bars TradingView has."""
         return {
             column.scanner: column.name
             for column in self.served.features
