@@ -35,10 +35,11 @@ Origin = tuple[str, str]
 """The run that wrote rows, and the name of its part; of another writer, the state of the file."""
 
 
-class _File(NamedTuple):
-    state: str
-    """Another one if its content may be another."""
-    origins: tuple[Origin, ...]
+_File = tuple[str, Sequence[Sequence[str]]]
+"""A part's state, which is another one if its content may be another, and its origins.
+
+Both are as JSON has them: of years of history, to make objects of them takes longer than to look.
+"""
 
 
 class _Folder(NamedTuple):
@@ -49,7 +50,11 @@ class _Folder(NamedTuple):
 
     @property
     def origins(self) -> set[Origin]:
-        return {origin for file in self.files.values() for origin in file.origins}
+        return {origin for file in self.files.values() for origin in _origins_of(file)}
+
+
+def _origins_of(file: _File) -> set[Origin]:
+    return {(run, part) for run, part in file[1]}
 
 
 _NOTHING = _Folder("", {})
@@ -92,7 +97,7 @@ class SeenParts:
         folders = dict(self._folders)
         for part in parts:
             key, _, name = part.key.rpartition("/")
-            file = _File(part.lakehouse.state(part.key), ((run_id, part.key),))
+            file = (part.lakehouse.state(part.key), ((run_id, part.key),))
             folders[key] = _Folder("", folders.get(key, _NOTHING).files | {name: file})
         return SeenParts(folders)
 
@@ -114,7 +119,7 @@ class SeenParts:
         """Return whether a part has rows that were not seen before."""
         key, _, name = part.key.rpartition("/")
         file, old = self._folders[key].files[name], before._folders.get(key, _NOTHING)
-        return file is not old.files.get(name) and not old.origins.issuperset(file.origins)
+        return file is not old.files.get(name) and not _origins_of(file) <= old.origins
 
     def gone_since(self, before: SeenParts) -> set[date]:
         """Return the dates of parts that were seen before, and are not there, merged or not."""
@@ -134,31 +139,22 @@ class SeenParts:
 
         Raises
         ------
-        ValueError, TypeError, AttributeError
+        TypeError, AttributeError
             If they are not there.
         """
-        return cls(
-            {
-                key: _Folder(str(state), {name: _file(*told) for name, told in files.items()})
-                for key, (state, files) in document.items()
-            }
-        )
-
-
-def _file(state: str, origins: list[list[str]]) -> _File:
-    return _File(str(state), tuple((str(run), str(part)) for run, part in origins))
+        return cls({key: _Folder(*told) for key, told in document.items()})
 
 
 def _looked_at(state: str, parts: Sequence[Part], old: _Folder) -> _Folder:
     """Return a folder with some parts; the same object if nothing is new."""
+    is_same = state == old.state and len(parts) == len(old.files)
     files: dict[str, _File] = {}
     for part in parts:
         name, of_file = part.key.rpartition("/")[2], part.lakehouse.state(part.key)
         file = old.files.get(name)
-        if file is None or file.state != of_file:
-            file = _File(of_file, _origins(part, of_file))
+        if file is None or file[0] != of_file:
+            file, is_same = (of_file, _origins(part, of_file)), False
         files[name] = file
-    is_same = state == old.state and files == old.files
     return old if is_same else _Folder(state, files)
 
 
