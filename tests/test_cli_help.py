@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from ingestion.cli.commands import TASKS, cli
-from ingestion.cli.options import scanner_options
 from ingestion.scanner import ScannerOptions
 
 _TERMINAL = 80
@@ -57,6 +56,15 @@ def test_the_commands_are_listed_by_task_each_on_one_line_of_a_small_terminal():
             assert len(line) <= _TERMINAL
 
 
+@pytest.mark.parametrize("group", ["universe", "catalog"])
+def test_the_commands_below_one_have_a_whole_line_too(group: str):
+    text = help_of(group)
+    for name, command in EVERY.items():
+        if name.startswith(f"{group} "):
+            first = (command.help or "").partition("\n")[0]
+            assert re.search(rf"^  {name.split()[1]} +{re.escape(first)}$", text, re.MULTILINE)
+
+
 def test_each_command_is_of_one_task():
     names = [name for names in TASKS.values() for name in names]
     assert len(names) == len(set(names))
@@ -97,10 +105,10 @@ def test_defaults_are_told_one_way(name: str):
 
 def test_the_scanners_defaults_are_those_that_it_has():
     options = EVERY["feature-ingest"].params
-    told = {option.name: getattr(option, "show_default", None) for option in options}
+    told = {option.name: option.default for option in options}
     own = ScannerOptions()
     for name in ("batch_size", "in_flight", "read_timeout", "retries", "backoff", "max_columns"):
-        assert told[name] == f"{getattr(own, name):g}", scanner_options
+        assert told[name] == getattr(own, name), name
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,10 @@ def catalog_command(context: click.Context, printing: Printing) -> None:
 )
 @json_option
 def check_command(as_json: bool) -> None:
-    """Say what is wrong with the project's declarations; fails if anything is."""
+    """Say what is wrong with the project's declarations.
+
+    Exit 3 if anything is.
+    """
     from ingestion.jobs.audit.catalog_check import check_catalog
 
     checked = check_catalog(this_project())

@@ -168,31 +168,27 @@ _SCANNER = (
     click.option(
         "--batch-size",
         type=click.IntRange(1, 5000),
-        show_default="500",
+        default=500,
         help="Symbols per request.",
     ),
     click.option(
         "--max-columns",
         type=click.IntRange(10, 1000),
-        show_default="91",
+        default=91,
         help="Columns per request; a wider request is cut.",
     ),
-    click.option(
-        "--in-flight", type=click.IntRange(1, 16), show_default="2", help="Requests at once."
-    ),
+    click.option("--in-flight", type=click.IntRange(1, 16), default=2, help="Requests at once."),
     click.option(
         "--read-timeout",
         type=between(0.01, 600),
-        show_default="30",
+        default=30,
         help="Longest silence of an answer, in seconds.",
     ),
-    click.option(
-        "--retries", type=click.IntRange(0), show_default="8", help="Rounds without a new row."
-    ),
+    click.option("--retries", type=click.IntRange(0), default=8, help="Rounds without a new row."),
     click.option(
         "--backoff",
         type=between(0, 600),
-        show_default="1",
+        default=1,
         help="Seconds to wait after the first such round; they double.",
     ),
     click.option("--header", "headers", type=HEADER, multiple=True, help="Send 'Name: value'."),

@@ -64,9 +64,10 @@ def universe_group() -> None:
 )
 @json_option
 def import_command(as_json: bool, file: Path, name: str, replace: bool, new: bool) -> None:
-    """Load dated membership: symbol, from, to and, if it is known, announced.
+    """Load the dated membership of an index from a file.
 
-    Exit 3 if lines were refused.
+    FILE has the columns symbol, from, to and, if it is known, announced. Exit 3 if lines were
+    refused.
     """
     from ingestion.jobs.ingest.import_universe import ImportUniverseRequest, import_universe
 
