@@ -6,12 +6,15 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from ingestion.jobs.audit.status import State, status
+from ingestion.jobs.report.freshness import LateMarket, verdict
 from ingestion.jobs.report.make_report import gather, make_report
 from ingestion.project import Project
 from ingestion.report.contents import Cell, Mark, Plot, Report, Section, Small, Table
@@ -99,6 +102,28 @@ def test_the_first_screen_names_the_late_market(world: World):
     assert by_market == {
         "NYSE": "1 session behind", "BINANCE": "up to date", "NASDAQ": "up to date",
     }  # fmt: skip
+
+
+def test_if_each_flow_has_failed_the_answer_is_no_and_of_several_it_is_care(world: World):
+    found, catalog = status(world.project), world.project.catalog
+    (flow,) = found.profiles
+    failed = replace(flow, state=State.FAILED, reason="data-ingest: no rows came")
+    problem = failed.problem
+    assert problem is not None
+    one = verdict(catalog, replace(found, profiles=(failed,), problems=(problem,)), [])
+    assert (one.mark, one.answer) == (Mark.BAD, "No: not on today’s rows.")
+    assert one.reasons == [problem]
+    several = verdict(catalog, replace(found, profiles=(failed, flow), problems=(problem,)), [])
+    assert several.mark is Mark.CARE
+    fine = verdict(catalog, replace(found, problems=(), warnings=()), [])
+    assert (fine.mark, fine.reasons) == (Mark.GOOD, [])
+
+
+def test_if_each_market_is_late_the_answer_is_no(world: World):
+    found = status(world.project)
+    behind = [LateMarket(each.exchange, now(), each.newest, 1) for each in found.bars.markets]
+    assert verdict(world.project.catalog, found, behind).mark is Mark.BAD
+    assert verdict(world.project.catalog, found, behind[:1]).mark is Mark.CARE
 
 
 def test_the_failed_day_is_empty_and_is_said_to_be_stopped(world: World):

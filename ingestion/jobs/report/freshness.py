@@ -32,8 +32,9 @@ _MOST = 6
 def verdict(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Verdict:
     """Answer whether today's rows may be traded on.
 
-    No, if what the selection reads is refused, too old or not served; with care, if a limit is
-    passed elsewhere or a market is late.
+    No, if what the selection reads is refused, too old or not served, or if each flow has failed or
+    did not run: then rows are of an earlier day. With care, if a limit is passed elsewhere, one of
+    several flows has failed, or a market is late.
     """
     reading = set(catalog.default_service("selection").groups)
     against = list(_against(found, reading))
@@ -42,6 +43,9 @@ def verdict(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ve
         against.append("nothing is served yet: run `tvfeast materialize`")
     care = [*(str(each) for each in late), *others, *found.warnings]
     reasons = list(dict.fromkeys([*against, *care]))
+    stopped = [each.problem for each in found.profiles if each.problem]
+    if stopped and len(stopped) == len(found.profiles):  # then nothing is of today
+        against += [each for each in stopped if each not in against]
     if late and len(late) == sum(not each.is_imported for each in found.bars.markets):
         against += map(str, late)
     if against:
