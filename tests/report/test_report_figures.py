@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
 from datetime import UTC, date, datetime
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+import ingestion.jobs.report.distributions
+import ingestion.report.formats
 from ingestion.catalog import OHLCV_1D, Column
 from ingestion.jobs.report.agreement import told_votes
 from ingestion.jobs.report.completeness import Cell, completeness
@@ -22,6 +26,13 @@ NAMES = Names(
     {"NYSE:A": 0, "NYSE:B": 1, "BINANCE:C": 2, "MINE:D": 3}, ["NYSE", "NYSE", "BINANCE", "MINE"]
 )
 NONE = np.array([], dtype=np.int64)
+
+
+@pytest.mark.parametrize("module", [ingestion.jobs.report.distributions, ingestion.report.formats])
+def test_the_examples_run(module: ModuleType):
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed
 
 
 def stored(*days: Day, columns: tuple[Column, ...] = (), **more: object) -> StoredRows:

@@ -112,7 +112,7 @@ def psi(now: Floats, before: Floats) -> float | None:
     --------
     >>> values = np.arange(100.0)
     >>> psi(values, values), round(psi(values + 50, values), 2)
-    (0.0, 3.27)
+    (0.0, 2.32)
     """
     if min(len(now), len(before)) < _ENOUGH:
         return None
