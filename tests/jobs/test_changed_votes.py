@@ -258,8 +258,11 @@ def quiet(table: pa.Table, session: int) -> pa.Table:
     return table
 
 
-def test_a_history_that_is_too_short_for_a_recursion_names_no_vote(project: Project) -> None:
-    """TradingView has a hundred bars more of these symbols than the lakehouse."""
+def test_a_history_that_is_too_short_for_a_recursion_does_not_ring(project: Project) -> None:
+    """TradingView has a hundred bars more of these symbols than the lakehouse, from the date on.
+
+    On 500 symbols that looks like another average of 200, which still remembers its first bar.
+    """
     table = MARKET.table
     longer = MadeMarket(tuple(PARTS), sessions=MARKET.sessions + 100, evenings=EVENINGS)
     first = int(MARKET.closes[0]) - SESSION
@@ -267,4 +270,5 @@ def test_a_history_that_is_too_short_for_a_recursion_names_no_vote(project: Proj
     snapshots(project, MARKET, MARKET.panel(pa.concat_tables([older, table])), AFTER)
     result = parity(project)
     assert result.report.beyond > 20
-    assert (told(result), result.refusal) == ([], None)
+    assert {votes for votes, _ in told(result)} <= {("EMA200",)}
+    assert result.refusal is None
