@@ -11,6 +11,7 @@ import pytest
 
 from ingestion.base.errors import GateRefused, InputError, demand_all
 from ingestion.cli.features import import_text
+from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import validate
 from ingestion.jobs.ingest.import_features import import_features
 from ingestion.jobs.serve.materialize import materialize
@@ -159,3 +160,28 @@ def test_imported_rows_are_judged_served_and_ranked_like_others(project: Project
     before = select(project, SelectRequest(by="mine:score", as_of=friday))
     assert [(row.symbol, row.features["score"]) for row in before.rows] == [("NYSE:B", 0.125)]
     assert before.written_later == 1
+
+
+def test_a_group_of_files_that_nobody_has_brought_yet_is_a_warning_and_an_old_one_is_late(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def told() -> list[list[str]]:
+        report = status(project)
+        return [
+            [each for each in texts if "mine" in each]
+            for texts in (
+                report.problems,
+                report.warnings,
+            )
+        ]
+
+    wanted = "mine has no rows yet: run `tvfeast import-features mine FILE`"
+    assert told() == [[], [wanted]]
+    file = tmp_path / "rows.csv"
+    file.write_text(f"symbol,event_timestamp,score,rank\nNYSE:A,{NOW},0.5,1\n")
+    import_features(project, "mine", [file])
+    assert told() == [[], []]
+    monkeypatch.setenv("TVFEAST_NOW", "2021-04-17T20:00Z")
+    problems, warnings = told()
+    assert problems == ["mine is 5 days, 0:00:00 old, more than 4 days, 0:00:00"]
+    assert warnings == []

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ingestion.base.arrow import to_numpy
 from ingestion.base.instants import from_micros
-from ingestion.catalog import FeatureGroup, Scanner
+from ingestion.catalog import FeatureGroup, Files, Scanner
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
 from ingestion.lakehouse import Lakehouse, days_back, read_part
@@ -27,6 +27,8 @@ class GroupStatus:
     view: str
     of_closed_bars: bool
     """Whether it is computed from bars, not fetched from the scanner."""
+    is_imported: bool
+    """Whether its rows are read from files that somebody brings, in no flow."""
     command: str
     """What brings rows: a command of ``tvfeast``."""
     newest: datetime | None
@@ -147,6 +149,7 @@ def group_status(
     return GroupStatus(
         view=group.name,
         of_closed_bars=group.source.of_closed_bars,
+        is_imported=isinstance(group.source, Files),
         command=group.source.command,
         newest=last,
         age=at - last if last else None,

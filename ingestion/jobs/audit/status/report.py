@@ -392,6 +392,9 @@ def _problems(
 def _warnings(report: StatusReport) -> Iterator[str]:
     if report.is_history and not any(group.newest for group in report.groups):
         yield "nothing is computed from the bars yet: run `tvfeast local-features`"
+    for group in report.groups:
+        if group.is_imported and group.newest is None:
+            yield f"{group.view} has no rows yet: run `tvfeast {group.command} {group.view} FILE`"
     yield from (str(each) for each in report.unpromoted if _is_history(each, report))
 
 
@@ -406,7 +409,7 @@ def _group_problems(group: GroupStatus, stored: BarsStatus) -> Iterator[str]:
     if not group.is_due:
         return
     if group.age is None:
-        if not recomputed or stored.first is not None:
+        if not group.is_imported and (not recomputed or stored.first is not None):
             yield f"{group.view} has no rows: run `tvfeast {group.command}`"
     elif group.age > group.max_age and not (recomputed and stored.is_imported):
         yield f"{group.view} is {group.age} old, more than {group.max_age}"
