@@ -79,9 +79,10 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     (array([1, 2, 3]), array([ True]))
     """
     if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # of no chunk
-        column = pa.nulls(0, column.type)
+        if column.num_chunks == 0:  # it would be combined by way of ``pyarrow.array``
+            column = pa.nulls(0, column.type)
+        else:
+            column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if column.null_count:
         raise ValueError("a column with nulls is no array of NumPy's")
     if pa.types.is_timestamp(column.type):

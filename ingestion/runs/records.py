@@ -94,7 +94,7 @@ def read_records(
     sound: _Known
     records, sound = Records(), {}
     for run_id in runs:
-        state = _state(lakehouse, run_id)
+        state = run_state(lakehouse, run_id)
         before = known.get(run_id)
         if before is not None and before[0] == state and not anew:
             folder, sound[run_id] = before[1], before
@@ -115,7 +115,8 @@ def read_records(
     return records
 
 
-def _state(lakehouse: Lakehouse, run_id: str) -> str:
+def run_state(lakehouse: Lakehouse, run_id: str) -> str:
+    """Return a text that is another one once a file of a run has changed; empty without a run."""
     try:
         return lakehouse.folder_state(run_file(lakehouse, run_id, "").key.rstrip("/"))
     except OSError:

@@ -82,10 +82,7 @@ def difference_of(
 def _is_as_recomputed(
     project: Project, group: FeatureGroup, column: Column, values: Mapping[str, Any], bar: Bar
 ) -> bool:
-    """Return whether the recomputed row of the bar has the value; most have.
-
-    To lay rows side by side, for a cause, takes longer than all else: it imports pandas.
-    """
+    """Return whether the recomputed row of the bar has the value; most have."""
     of_day = parts_of(project.lakehouse, group, bar.close.date())
     rows = [
         row.values
@@ -117,7 +114,7 @@ def _pair(project: Project, twins: Twins, values: Mapping[str, Any], bar: Bar) -
 
 
 def _double(value: float | None) -> pa.Array:
-    """Return an array of one value; Arrow's own way imports pandas first."""
+    """Return an array of one value."""
     return pa.nulls(1, pa.float64()) if value is None else from_numpy(np.array([value], float))
 
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.instants import DAY
+from ingestion.base.arrow import from_numpy, to_numpy
+from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula
 from ingestion.formulas.ratings import RATINGS, recommendation
@@ -39,6 +40,8 @@ _BARS_COUNT, _FIRST_BAR = "bars_count", "first_bar_time"
 _MANY = 1 << 30
 _LONGEST_BAR = 26 * 3_600
 """Seconds, and an hour more than a dealer's day in which clocks go back."""
+_CLOSE_BITS = 36
+"""Of a bar's key: Unix seconds need no more for a thousand years."""
 
 
 class Seen(IntEnum):
@@ -123,26 +126,27 @@ def side_by_side(served: pa.Table, local: pa.Table, twins: Twins) -> pa.Table:
         Ordered by :data:`KEYS`, with :data:`MARKS`, and each column twice.
     """
     # The row of a withdrawn bar has the values of a bar before: it describes no bar of its own.
-    opens = pc.divide(local["bar_timestamp"].cast(pa.int64()), 1_000_000)
-    is_own = pc.less_equal(pc.subtract(local["timestamp"], opens), _LONGEST_BAR)
-    local = local.append_column("bar_close", local["timestamp"]).filter(is_own)
-    local = local.sort_by([(key, "ascending") for key in KEYS])
-    places = local.select(KEYS).append_column("place", pa.array(np.arange(local.num_rows)))
-    # A join promises no order, and a receipt should not differ from run to run.
-    pairs = served.join(places, KEYS, join_type="inner").sort_by(
-        [(key, "ascending") for key in KEYS]
-    )
-    place = pairs["place"].to_numpy()
-    symbols = local["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
-    values = {name: local[name].to_numpy() for name in twins.names}
+    opened = to_numpy(local["bar_timestamp"]) // MICROSECONDS
+    is_own = to_numpy(local["timestamp"]) - opened <= _LONGEST_BAR
+    local = local.append_column("bar_close", local["timestamp"]).filter(from_numpy(is_own))
+    names = pc.unique(local["symbol"])
+    names = names.take(pc.array_sort_indices(names))
+    local, keys = _by_bar(local, names)
+    pairs, wanted = _by_bar(served, names)
+    place = np.searchsorted(keys, wanted)
+    found = keys[np.minimum(place, len(keys) - 1)] == wanted if len(keys) else wanted < 0
+    pairs, place = pairs.filter(from_numpy(found)), place[found]
+    symbols = keys >> _CLOSE_BITS
+    values = {name: _doubles(local[name]) for name in twins.names}
+    of_pairs = {name: _doubles(pairs[name]) for name in twins.names}
 
     def same(names: Sequence[str], step: int) -> NDArray[np.bool_]:
         """Return which snapshots have the values of the bar so many bars later."""
         at = np.clip(place + step, 0, max(len(symbols) - 1, 0))
-        found: NDArray[np.bool_] = (at == place + step) & (symbols[at] == symbols[place])
+        equal: NDArray[np.bool_] = (at == place + step) & (symbols[at] == symbols[place])
         for name in names:
-            found &= _are_equal(pairs[name].to_numpy(), values[name][at])
-        return found
+            equal &= _are_equal(of_pairs[name], values[name][at])
+        return equal
 
     of_the_bar = twins.of_the_bar
     agrees = same(of_the_bar, 0)
@@ -151,13 +155,14 @@ def side_by_side(served: pa.Table, local: pa.Table, twins: Twins) -> pa.Table:
     if ratings:
         late = same(ratings, -1) | same(ratings, 1)
         another = np.where(agrees, late & ~same(ratings, 0), another)
-    seen = np.where(another, Seen.ANOTHER, Seen.UNCLEAR).astype(np.int8)
+    seen = np.where(another, Seen.ANOTHER, Seen.UNCLEAR)
     bars = _known_bars(pairs, twins.of_history)
-    pairs = pairs.drop_columns(["place", *twins.of_history.values()])
+    pairs = pairs.drop_columns([*twins.of_history.values()])
     for mark, cells in {"agrees": agrees, "seen": seen, "bars": bars}.items():
-        pairs = pairs.append_column(mark, pa.array(cells))
+        pairs = pairs.append_column(mark, from_numpy(cells))
+    at_place = from_numpy(place)
     for name in twins.names:
-        pairs = pairs.append_column(name + RECOMPUTED, local[name].take(pa.array(place)))
+        pairs = pairs.append_column(name + RECOMPUTED, local[name].take(at_place))
     return pairs
 
 
@@ -169,21 +174,43 @@ def with_open_bars(pairs: pa.Table, later: pa.Table) -> pa.Table:
     later
         Pairs of the same bars, of later snapshots.
     """
-    rows = pairs.select(KEYS).append_column("row", pa.array(np.arange(pairs.num_rows)))
-    final = later.filter(later["agrees"]).select(KEYS)
-    moved = rows.join(final, KEYS, join_type="left semi")["row"].to_numpy()
-    seen = pairs["seen"].to_numpy().copy()
-    seen[moved[~pairs["agrees"].to_numpy()[moved]]] = Seen.OPEN
-    return pairs.set_column(pairs.column_names.index("seen"), "seen", pa.array(seen))
+    final = later.filter(later["agrees"])
+    names = pc.unique(final["symbol"])
+    moved = np.isin(_bar_keys(pairs, names), _bar_keys(final, names))
+    seen = np.where(moved & ~to_numpy(pairs["agrees"]), Seen.OPEN, to_numpy(pairs["seen"]))
+    return pairs.set_column(pairs.column_names.index("seen"), "seen", from_numpy(seen))
+
+
+def _by_bar(rows: pa.Table, names: pa.Array) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Return the rows of the named symbols in the order of their bars, and the bars' keys."""
+    keys = _bar_keys(rows, names)
+    order = np.argsort(keys, kind="stable")
+    order = order[np.searchsorted(keys[order], 0) :]
+    return rows.take(from_numpy(order)), keys[order]
+
+
+def _bar_keys(rows: pa.Table, names: pa.Array) -> NDArray[np.int64]:
+    """Return one number per row, in the order of symbols and closes; below 0 of other symbols."""
+    none = from_numpy(np.array([-1], np.int32))[0]
+    codes = to_numpy(pc.fill_null(pc.index_in(rows["symbol"], value_set=names), none))
+    # A close before 1970 is below zero, and stays among those of its symbol.
+    closes = to_numpy(rows["bar_close"]) + (1 << _CLOSE_BITS - 1)
+    return np.where(codes < 0, -1, (codes.astype(np.int64) << _CLOSE_BITS) + closes)
+
+
+def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column of numbers; NaN where it has none."""
+    nan = from_numpy(np.array([np.nan]))[0]
+    return to_numpy(pc.fill_null(column.cast(pa.float64()), nan))
 
 
 def _known_bars(pairs: pa.Table, of_history: dict[str, str]) -> NDArray[np.int64]:
     """Return at most how many bars TradingView has; there are no more of them than days."""
     found = np.full(pairs.num_rows, _MANY, dtype=np.int64)
     for scanner, name in of_history.items():
-        told = pc.fill_null(pairs[name].cast(pa.float64()), np.nan).to_numpy()
+        told = _doubles(pairs[name])
         if scanner == _FIRST_BAR:
-            told = (pairs["bar_close"].to_numpy() - told) // DAY + 1
+            told = (to_numpy(pairs["bar_close"]) - told) // DAY + 1
         found = np.where(np.isnan(told), found, np.minimum(found, np.nan_to_num(told)))
     return found.astype(np.int64)
 

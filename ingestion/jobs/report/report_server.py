@@ -18,6 +18,7 @@ from ingestion.jobs.report.make_report import gather
 from ingestion.lakehouse import run_ids
 from ingestion.project import Project
 from ingestion.report.page import page
+from ingestion.runs.records import run_state
 
 ADDRESS = "127.0.0.1"
 REFRESH = 15
@@ -62,7 +63,7 @@ class ReportServer(ThreadingHTTPServer):
         """Return a text that is another one once a run has begun or ended, or time has passed."""
         lakehouse = self._project.lakehouse
         newest = run_ids(lakehouse)[:1]
-        files = [lakehouse.folder_state(f"_runs/{run_id}") for run_id in newest]
+        files = [run_state(lakehouse, run_id) for run_id in newest]
         slot = int(clock.now().timestamp() // _AGES)
         return "\n".join([str(slot), *newest, *files])
 
