@@ -109,6 +109,7 @@ def test_what_cannot_be_used_is_refused_with_file_and_line(repository: Path, tex
     ("features", "source", "said"),
     [
         ("['nowhere']", "FromBars()", "mine names the formula 'nowhere', which is not declared"),
+        ("['RSII']", "FromBars()", r"'RSII', which is not declared \(did you mean RSI\?\); there "),
         ("['RSI']", "Scanner()", "mine names formulas, but its source is not FromBars"),
         ("['RSI']", "FromBars(twin='local_1d')", "has the twin 'local_1d', which is no group of t"),
     ],

@@ -36,6 +36,7 @@ from ingestion.bars.header import (
     names_index_alone,
 )
 from ingestion.base.errors import InputError
+from ingestion.base.wording import reason_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +105,7 @@ def recognise_layout(path: Path, needed: Sequence[Role] = NEEDED) -> Layout:
     try:
         return _of_csv(path, needed) if kind in CSV else _of_parquet(path, needed)
     except (pa.ArrowException, OSError, KeyError, UnicodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def _of_parquet(path: Path, needed: Sequence[Role]) -> Layout:
@@ -320,7 +321,7 @@ def read_tables(layout: Layout, wanted: Sequence[int]) -> Iterator[Table]:
         else:
             yield from _tables_of_csv(layout, layout.form, wanted)
     except (pa.ArrowException, OSError, KeyError, UnicodeError, csv.Error) as error:
-        raise InputError(f"{layout.path} cannot be read: {error}") from None
+        raise InputError(f"{layout.path} cannot be read: {reason_of(error)}") from None
 
 
 def _tables_of_parquet(layout: Layout, wanted: Sequence[int]) -> Iterator[Table]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ingestion.bars.file_names import name_in
 from ingestion.bars.refusals import Reason
 from ingestion.base.errors import InputError
-from ingestion.base.wording import some_of
+from ingestion.base.wording import reason_of, some_of
 from ingestion.markets.exchanges import (
     CALENDARS,
     FX_VENUES,
@@ -342,7 +342,7 @@ def _read_map(path: Path) -> dict[str, str]:
         else:
             pairs = [row[:2] for row in csv.reader(text.splitlines()) if any(row)]
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise InputError(f"the symbol map {path} cannot be read: {error}") from None
+        raise InputError(f"the symbol map {path} cannot be read: {reason_of(error)}") from None
     mapped: dict[str, str] = {}
     for number, pair in enumerate(pairs, start=1):
         problem = symbol_problem(pair[1]) if len(pair) == 2 else "not two columns"

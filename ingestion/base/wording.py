@@ -58,3 +58,16 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     written = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(word.casefold(), written, n=most)
     return f" (did you mean {' or '.join(written[each] for each in near)}?)" if near else ""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a file cannot be read or written, for a message that names it already.
+
+    Examples
+    --------
+    >>> reason_of(FileNotFoundError(2, "No such file or directory", "bars.csv"))
+    'No such file or directory'
+    >>> reason_of(ValueError("no header"))
+    'no header'
+    """
+    return getattr(error, "strerror", None) or str(error)

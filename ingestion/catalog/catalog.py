@@ -431,8 +431,8 @@ def _bind(declared: _Declared, formulas: Mapping[str, Formula]) -> FeatureGroup:
     for name in group.formulas:
         if name not in formulas:
             raise declared.error(
-                f"{group.name} names the formula {name!r}, which is not declared; there are "
-                f"{', '.join(formulas)}"
+                f"{group.name} names the formula {name!r}, which is not declared"
+                f"{did_you_mean(name, formulas)}; there are {some_of(list(formulas), 12)}"
             )
     return group.bound({name: _column(formulas[name]) for name in group.formulas})
 

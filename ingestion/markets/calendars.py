@@ -37,6 +37,7 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.installed import installed_version
 from ingestion.base.settings import Settings, variable
+from ingestion.base.wording import reason_of
 from ingestion.markets.cache import cached
 from ingestion.markets.exchanges import CALENDARS, HOLIDAYS_KNOWN_UNTIL
 
@@ -148,7 +149,7 @@ def read_sessions(path: Path) -> dict[str, dict[date, Hours]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     found: dict[str, dict[date, Hours]] = {}
     is_header = True
     for number, line in enumerate(lines, start=1):

@@ -21,6 +21,7 @@ from typing import Any
 
 from ingestion.base.clock import parse_instant
 from ingestion.base.errors import InputError
+from ingestion.base.wording import reason_of
 from ingestion.markets.calendars import calendar_of
 from ingestion.markets.hours import ClosingRule, hours_of_exchange
 from ingestion.markets.sessions import session_bounds
@@ -282,7 +283,7 @@ def _parquet(path: Path) -> Lines:
     try:
         table = pq.ParquetFile(path).read()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     names = [str(name) for name in table.column_names]
     wanted = {name: name.strip().lower() in (*COLUMNS, ANNOUNCED) for name in names}
     columns = [

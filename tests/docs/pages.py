@@ -163,7 +163,12 @@ class Shell:
 
 
 def kept(printed: str) -> str:
-    """Return what was printed as it is written into a page: whole lines, without spaces at ends."""
+    """Return what was printed as it is written into a page.
+
+    Whole lines, without spaces at their ends; run ids and hashes are the same each time.
+    """
+    for pattern, same in _CHANGES[:2]:
+        printed = pattern.sub(same, printed)
     return "".join(f"{line.rstrip()}\n" for line in printed.rstrip().splitlines())
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import OHLCV_1D
+from ingestion.catalog import OHLCV_1D, SYMBOLS
 from ingestion.cli.tracing import explain_text
 from ingestion.formulas import LOCAL, SHIPPED, compute_local_features
 from ingestion.jobs.audit.compact import compact
@@ -149,6 +149,14 @@ def test_a_symbol_without_a_row_is_refused_with_what_to_do(lakehouse: Project):
     with pytest.raises(InputError, match="NASDAQ:NONE has no row in tv_technicals_1d") as refused:
         story(lakehouse, symbol="NASDAQ:NONE")
     assert "candidates" in str(refused.value)
+
+
+def test_a_misspelt_symbol_is_refused_with_the_nearest_one(lakehouse: Project):
+    row = {"symbol": AAPL, "active": True, "valid_from": EVENING - DAY}
+    rows = pa.Table.from_pylist([row], schema=arrow_schema(SYMBOLS))
+    append_part(lakehouse.lakehouse, SYMBOLS, rows, "run-9")
+    with pytest.raises(InputError, match=r"NASDAQ:APPL \(did you mean NASDAQ:AAPL\?\) has no row"):
+        story(lakehouse, symbol="NASDAQ:APPL")
 
 
 def test_an_instant_before_the_first_row_is_refused_with_the_first_one(lakehouse: Project):

@@ -93,7 +93,8 @@ def test_the_first_screen_names_the_late_market(world: World):
     assert verdict.mark is Mark.CARE
     assert verdict.reasons[0] == (
         "NYSE is late: its newest bar closed at 2020-03-13 20:00 UTC, and its last session at "
-        "2020-03-16 20:00 UTC (1 session behind)"
+        "2020-03-16 20:00 UTC (1 session behind): run its flow again (`tvfeast flow-data`), or "
+        "import its bars (`tvfeast import-bars`)"
     )
     tiles = {tile.label: tile.value for tile in verdict.tiles}
     assert tiles["late markets"] == "1"

@@ -16,6 +16,7 @@ from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration, store_files
+from ingestion.base.wording import did_you_mean
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup, Files
 from ingestion.catalog.sources import DAILY
 from ingestion.formulas import definition_marks
@@ -27,6 +28,7 @@ from ingestion.lakehouse import Lakehouse, list_dates, parts_of, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import Entry, read_ledger
 from ingestion.lakehouse.run_files import RunFile
+from ingestion.lakehouse.symbols import symbols_at
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_close
 from ingestion.markets.hours import BarState, bar_close
@@ -95,9 +97,12 @@ def _no_row(project: Project, told: Explanation) -> str:
         f"its first one: --as-of {min(later).isoformat()}"
         if later
         else "look at its spelling, and whether it is among the candidates of `tvfeast flow-data`; "
-        f"{computed} needs its bars too, which `tvfeast import-bars` loads"
+        f"rows of {computed} need its bars too, which `tvfeast import-bars` loads"
     )
-    return f"{told.symbol} has no row in {views} up to {told.as_of.isoformat()}; {hint}"
+    known = symbols_at(project.lakehouse, told.as_of)["symbol"].to_pylist()
+    perhaps = "" if told.symbol in known else did_you_mean(told.symbol, known)
+    until = f"{told.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{told.symbol}{perhaps} has no row in {views} up to {until}; {hint}"
 
 
 def _story(

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, NothingFetched, TvfeastError, UnknownColumn
-from ingestion.base.wording import counted
+from ingestion.base.wording import counted, some_of
 from ingestion.catalog import Column
 from ingestion.markets.universe import Market, Universe
 from ingestion.project import Project
@@ -362,7 +362,9 @@ def refuse_unless_enough(report: CoverageReport, run: Run) -> None:
         reason = f"; mostly: {report.commonest_reason}" if report.commonest_reason else ""
         raise NothingFetched(f"no rows came from the scanner: {report}{reason}; see {run.receipt}")
     if not report.is_enough:
+        unknown = some_of(report.absent, 3)
         raise GateRefused(
             f"{report} is below --min-coverage {report.min_coverage:g}: {run.published_so_far()}; "
-            f"{run.receipt} says why, symbol by symbol"
+            + (f"the scanner does not know {unknown}; " if unknown else "")
+            + f"{run.receipt} says why, symbol by symbol"
         )

@@ -130,7 +130,8 @@ class LateMarket:
     def __str__(self) -> str:
         return (
             f"{self.market} is late: its newest bar closed at {instant(self.newest)}, and its last "
-            f"session at {instant(self.expected)} ({counted(self.sessions, 'session')} behind)"
+            f"session at {instant(self.expected)} ({counted(self.sessions, 'session')} behind): "
+            "run its flow again (`tvfeast flow-data`), or import its bars (`tvfeast import-bars`)"
         )
 
 

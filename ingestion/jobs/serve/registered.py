@@ -190,8 +190,8 @@ def _remedy(project: Project) -> str:
 
 def _missing(project: Project, name: str) -> FeastRepositoryError:
     return FeastRepositoryError(
-        f"{name} is not registered with Feast: {_remedy(project)}, or `tvfeast rebuild` if the "
-        "registry's file was lost"
+        f"{name} is not registered with Feast: the next `tvfeast flow-data` does that, and loads "
+        f"it. To do it now, {_remedy(project)}; if the registry's file was lost, `tvfeast rebuild`"
     )
 
 

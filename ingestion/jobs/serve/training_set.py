@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.base.wording import counted, did_you_mean
+from ingestion.base.wording import counted, did_you_mean, reason_of
 from ingestion.catalog import Catalog
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
@@ -253,7 +253,7 @@ def _read(path: Path) -> pa.Table:
             )
         return pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"the label file {path} cannot be read: {error}") from None
+        raise InputError(f"the label file {path} cannot be read: {reason_of(error)}") from None
 
 
 def _checked(origin: str, labels: pa.Table) -> pa.Table:
