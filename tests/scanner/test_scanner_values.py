@@ -138,7 +138,7 @@ def test_what_is_no_whole_number_costs_the_row_and_is_named(value: float) -> Non
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2, 3]])
 def test_a_row_of_another_width_is_refused(values: list[Any]) -> None:
-    with pytest.raises(BadRow, match=f"{len(values)} values for 2 columns"):
+    with pytest.raises(BadRow, match=f"{len(values)} values? for 2 columns"):
         read_row([NUMBER, TIME], values)
 
 

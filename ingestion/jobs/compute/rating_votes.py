@@ -116,7 +116,9 @@ def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRo
     keys = _keys(codes, closes)
     order = np.argsort(keys)
     day = pc.cast(pairs["known_at"], pa.int64()).to_numpy() // DAY
-    of_panel = pc.index_in(panel.symbol.cast(pa.string()), names).to_numpy().astype(np.int64)
+    # A symbol whose values cannot be compared has bars, and no name here.
+    known = pc.fill_null(pc.index_in(panel.symbol.cast(pa.string()), names), -1)
+    of_panel = known.to_numpy().astype(np.int64)
     panel_keys = _keys(of_panel, panel.closed)
     found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []
     befores: list[NDArray[np.float64]] = []

@@ -16,7 +16,8 @@ from ingestion.jobs.serve.rows_to_rank import Row, rows_as_of, served_rows
 from ingestion.lakehouse import list_dates, newest_between, parts_of
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_length
-from ingestion.markets.hours import BarState
+from ingestion.markets.hours import BarState, hours_of
+from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
 
 REASONS = {
@@ -135,10 +136,10 @@ def select(project: Project, request: SelectRequest) -> Selection:
         rows = rows_as_of(project, group, symbols, wanted, at)
     left_out = dict.fromkeys(REASONS, 0)
     kept: list[Selected] = []
-    feeds = Feeds(project.lakehouse)
+    states = _BarStates(group.source.frame, Feeds(project.lakehouse))
     for symbol in symbols:
         row = rows.get(symbol)
-        reason, chosen = _judge(symbol, row, group, by, limits, request, at, feeds)
+        reason, chosen = _judge(symbol, row, group, by, limits, request, at, states)
         if chosen is None:
             left_out[reason] += 1
         else:
@@ -237,6 +238,24 @@ def _is_inside(value: float | None, low: float, high: float) -> bool:
     return value is not None and low <= value <= high
 
 
+class _BarStates:
+    """Whether bars were final when they were shown; symbols of an exchange mostly share it."""
+
+    def __init__(self, frame: str, feeds: Feeds) -> None:
+        self._frame, self._feeds = frame, feeds
+        self._known: dict[tuple[object, ...], BarState] = {}
+
+    def of(self, symbol: str, row: Row) -> BarState:
+        known_at = int(row.known_at.timestamp())
+        delay = self._feeds.delay(symbol, known_at)
+        key = exchange_of(symbol), hours_of(symbol), row.bar_open, known_at, delay
+        if (state := self._known.get(key)) is None:
+            opened = None if row.bar_open is None else int(row.bar_open.timestamp())
+            state = bar_state_in(self._frame, symbol, opened, known_at, delay)
+            self._known[key] = state
+        return state
+
+
 def _judge(
     symbol: str,
     row: Row | None,
@@ -245,7 +264,7 @@ def _judge(
     limits: Limits,
     request: SelectRequest,
     at: datetime,
-    feeds: Feeds,
+    states: _BarStates,
 ) -> tuple[str, Selected | None]:
     """Return the row to list, or why it is not listed."""
     if row is None:
@@ -254,15 +273,12 @@ def _judge(
         return "future", None
     if at - row.known_at > group.ttl:
         return "expired", None
-    frame = group.source.frame
-    longest = request.max_bar_age + frame_length(frame)
+    longest = request.max_bar_age + frame_length(group.source.frame)
     if row.bar_open is not None and at - row.bar_open > longest:
         return "stale_bar", None
     state = BarState.CLOSED
     if not group.source.of_closed_bars:
-        opened = None if row.bar_open is None else int(row.bar_open.timestamp())
-        known_at = int(row.known_at.timestamp())
-        state = bar_state_in(frame, symbol, opened, known_at, feeds.delay(symbol, known_at))
+        state = states.of(symbol, row)
     if request.closed_only and state is not BarState.CLOSED:
         return "open_bar" if state is BarState.OPEN else "unsure_bar", None
     if row.features[by] is None:
