@@ -11,6 +11,7 @@ import pytest
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.store_files import StoreFiles, read_configuration, store_files, with_files
+from ingestion.jobs.serve.feast_repository import own_tables
 from ingestion.project import Project
 
 OURS = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
@@ -103,7 +104,7 @@ def test_above_a_linked_repository_is_where_the_link_leads(project, tmp_path):
 )
 def test_this_projects_online_store_is_told_from_feasts(project, text, is_own):
     written(project, text)
-    assert store_files(project).is_own is is_own
+    assert (own_tables(project) is not None) is is_own
 
 
 def test_other_places_leave_all_other_settings(project):
@@ -131,6 +132,6 @@ def test_feast_is_not_imported():
     ).stdout.splitlines()
     data = Path(__file__).resolve().parent.parent / "data"
     assert said == [
-        str(StoreFiles(data / "registry.db", data / "online.db", is_own=True)),
+        str(StoreFiles(data / "registry.db", data / "online.db")),
         "False False",
     ]

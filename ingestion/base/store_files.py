@@ -19,8 +19,6 @@ class StoreFiles(NamedTuple):
 
     registry: Path | None
     online: Path | None
-    is_own: bool
-    """Whether the online store is this project's, which can be looked into without Feast."""
 
 
 def store_files(settings: Settings) -> StoreFiles:
@@ -44,8 +42,18 @@ def store_files(settings: Settings) -> StoreFiles:
     return StoreFiles(
         registry=_file(settings, registry, "registry") if is_file else None,
         online=_file(settings, online, "online_store") if is_sqlite else None,
-        is_own=str(online["type"]).endswith(".WideSqliteOnlineStore"),
     )
+
+
+def online_settings(settings: Settings) -> dict[str, Any]:
+    """Return what ``feature_store.yaml`` says below ``online_store:``, with its type.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If it is missing or cannot be read.
+    """
+    return _section(read_configuration(settings), "online_store")
 
 
 def read_configuration(settings: Settings) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class AtTouch:
     kill_before: int | None = None
 
     def __call__(self) -> None:
-        import ingestion.plugins.online.database as database
+        import ingestion.plugins.online.sqlite_file as database
 
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         left = [-1 if self.kill_before is None else self.kill_before]

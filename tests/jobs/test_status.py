@@ -27,7 +27,8 @@ from ingestion.jobs.audit.status import report as report_module
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_part, arrow_schema, write_run_file
 from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.tables import Rows, make_table, upsert
+from ingestion.plugins.online.rows import Rows
+from ingestion.plugins.online.sqlite_tables import make_table, upsert
 from ingestion.project import Project
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP

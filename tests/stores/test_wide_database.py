@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from ingestion.base.errors import FeastRepositoryError
-from ingestion.plugins.online import database as online_database
-from ingestion.plugins.online.database import Database
+from ingestion.plugins.online import sqlite_file as online_database
 from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.tables import (
+from ingestion.plugins.online.sqlite_file import Database
+from ingestion.plugins.online.sqlite_tables import (
     Rows,
     is_empty,
     make_table,
@@ -362,7 +362,7 @@ def test_connections_that_nobody_has_any_more_are_closed_in_whatever_order_they_
     script = (
         "import gc, os, sys\n"
         "from pathlib import Path\n"
-        "from ingestion.plugins.online.database import Database\n"
+        "from ingestion.plugins.online.sqlite_file import Database\n"
         "class Holder: pass\n"
         "path = Path(sys.argv[1]) / 'online.db'\n"
         "for made in range(2):\n"

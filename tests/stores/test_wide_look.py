@@ -12,8 +12,9 @@ import pytest
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.reading import TableContent, look
-from ingestion.plugins.online.tables import Rows, make_table, upsert
+from ingestion.plugins.online.rows import Rows, TableContent
+from ingestion.plugins.online.sqlite_look import look
+from ingestion.plugins.online.sqlite_tables import make_table, upsert
 
 LAYOUT = Layout.of([("RSI", "DOUBLE")])
 EVENTS = [10, 20, 30]

@@ -21,16 +21,17 @@ from hypothesis import strategies as st
 from wide_tools import NOW, SYMBOL, online, repository, view
 
 from ingestion.base.errors import InputError
-from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
 from ingestion.plugins.online.reading import (
     NOT_FOUND,
     OUTSIDE_MAX_AGE,
     PRESENT,
+    Asked,
     View,
-    read_rows,
+    read_views,
     table_name,
 )
+from ingestion.plugins.online.sqlite import SqliteTables
 
 TTL = timedelta(days=4)
 NAMES = ["S0", "S1", "S2", "S3"]
@@ -99,8 +100,8 @@ def test_rows_and_values_are_those_that_feast_reads(at, store: FeatureStore, row
         None,
     )
     keys = encode_keys({"symbol": ("STRING", asked)})
-    with Database(path(store)).reading() as connection:
-        answer = read_rows(connection, View(table_name("p", "v"), TTL), keys, TYPES, NOW)
+    asked_of_view = Asked(View(table_name("p", "v"), TTL), TYPES, keys)
+    (answer,) = read_views(SqliteTables(path(store)), [asked_of_view], NOW)
     expected = online(store).online_read(
         store.config, feature_view, [symbol_key(symbol) for symbol in asked], list(TYPES)
     )
@@ -139,12 +140,11 @@ def _python(value: Value) -> Any:
 def test_a_column_that_the_table_lacks_and_a_table_that_the_file_lacks_are_null(store):
     online(store).update(store.config, [], [store.get_feature_view("v")], [], [], partial=True)
     keys = encode_keys({"symbol": ("STRING", ["S0"])})
-    with Database(path(store)).reading() as connection:
-        for table in ("v", "other"):
-            view = View(table_name("p", table), TTL)
-            answer = read_rows(connection, view, keys, {"later": "DOUBLE"}, NOW)
-            assert answer.values["later"].to_objects() == [None]
-    answer = read_rows(None, view, keys, {"later": "DOUBLE"}, NOW)
+    views = [View(table_name("p", table), TTL) for table in ("v", "other")]
+    asked = [Asked(each, {"later": "DOUBLE"}, keys) for each in views]
+    for answer in read_views(SqliteTables(path(store)), asked, NOW):
+        assert answer.values["later"].to_objects() == [None]
+    (answer,) = read_views(SqliteTables(path(store).with_name("none.db")), asked[:1], NOW)
     assert answer.status.tolist() == [NOT_FOUND]
 
 
@@ -156,10 +156,8 @@ def test_a_value_that_only_feast_can_read_is_refused_by_its_type(store):
         store.config, lists, [(symbol_key("S0"), {"x": value}, NOW, NOW)], None
     )
     keys = encode_keys({"symbol": ("STRING", ["S0"])})
-    with Database(path(store)).reading() as connection:
-        read = read_rows(
-            connection, View(table_name("p", "lists"), None), keys, {"x": "DOUBLE_LIST"}, NOW
-        )
+    asked = Asked(View(table_name("p", "lists"), None), {"x": "DOUBLE_LIST"}, keys)
+    (read,) = read_views(SqliteTables(path(store)), [asked], NOW)
     with pytest.raises(InputError, match="DOUBLE_LIST can be read through Feast alone"):
         read.values["x"].to_objects()
 

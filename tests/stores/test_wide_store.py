@@ -41,7 +41,7 @@ from wide_tools import (
 )
 
 from ingestion.base.errors import FeastRepositoryError, InputError
-from ingestion.plugins import wide_sqlite
+from ingestion.plugins.online import sqlite
 
 HOUR = timedelta(hours=1)
 TTL = timedelta(days=4)
@@ -87,15 +87,15 @@ def test_a_request_sees_all_its_views_at_one_instant(tmp_path: Path, monkeypatch
         write(into, rows(["A"], event, b=[value]), "w")
 
     load(store, NOW - HOUR, 1.0)
-    read_rows = wide_sqlite.read_rows
+    stored_rows = sqlite.stored_rows
 
     def beside_a_load(*args, **kwargs):
-        monkeypatch.setattr(wide_sqlite, "read_rows", read_rows)
-        answer = read_rows(*args, **kwargs)
+        monkeypatch.setattr(sqlite, "stored_rows", stored_rows)
+        answer = stored_rows(*args, **kwargs)
         load(FeatureStore(repo_path=str(tmp_path)), NOW, 2.0)
         return answer
 
-    monkeypatch.setattr(wide_sqlite, "read_rows", beside_a_load)
+    monkeypatch.setattr(sqlite, "stored_rows", beside_a_load)
     for value in (1.0, 2.0):
         response = way(store, features=["v:a", "w:b"], entity_rows=[{"symbol": "A"}]).to_dict()
         assert response == {"symbol": ["A"], "a": [value], "b": [value]}
@@ -357,7 +357,7 @@ def test_a_row_is_replaced_as_a_whole(store):
 
 def test_a_corrupt_file_is_told_with_its_path_and_the_remedy(store, tmp_path: Path):
     # A connection that is open still has the sound pages in its cache and in the log.
-    online(store)._databases.clear()
+    online(store)._files.clear()
     (tmp_path / "repo" / "online" / "online.db").write_bytes(b"\xff" * 5000)
     with pytest.raises(FeastRepositoryError, match=r"online\.db cannot be read.*materialize"):
         read(store, ["A"])

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.tables import (
-    NEVER,
-    Rows,
+from ingestion.plugins.online.rows import NEVER, Rows
+from ingestion.plugins.online.sqlite_file import Database
+from ingestion.plugins.online.sqlite_tables import (
     drop_table,
     make_table,
     read_all,

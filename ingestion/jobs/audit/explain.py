@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache, partial
-from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from ingestion.bars.source import Source
@@ -15,7 +14,7 @@ from ingestion.base import clock
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.reading import reading_again
-from ingestion.base.store_files import read_configuration, store_files
+from ingestion.base.store_files import read_configuration
 from ingestion.base.wording import did_you_mean
 from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup, Files
 from ingestion.catalog.sources import DAILY
@@ -24,6 +23,7 @@ from ingestion.jobs.audit.differing import difference_of
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
 from ingestion.jobs.compute.definitions import definition_in, difference
+from ingestion.jobs.serve.feast_repository import own_tables
 from ingestion.lakehouse import Lakehouse, list_dates, parts_of, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
 from ingestion.lakehouse.ledger import Entry, read_ledger
@@ -33,10 +33,9 @@ from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_close
 from ingestion.markets.hours import BarState, bar_close
 from ingestion.markets.symbols import symbol_problem
-from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
 from ingestion.plugins.online.reading import table_name
-from ingestion.plugins.online.tables import stored_rows
+from ingestion.plugins.online.rows import Read, Rows
 from ingestion.project import Project
 from ingestion.quality.rules import FAILED
 from ingestion.runs.quarantine import quarantined_rows
@@ -335,34 +334,28 @@ def _served(
     """
     views = [group.name for group, _ in wanted]
     try:
-        files = store_files(project)
         feast_project = str(read_configuration(project).get("project"))
-        if files.online is None or not files.is_own:
+        tables = own_tables(project)
+        if tables is None:
             return dict.fromkeys(views, "only this project's own online store can be looked into")
+        if tables.look({}) is None:
+            return dict.fromkeys(views, "there is no online store yet")
         (key,) = encode_keys({"symbol": ("STRING", [symbol])})
-        with Database(files.online).reading() as connection:
-            if connection is None:
-                return dict.fromkeys(views, "there is no online store yet")
-            return {
-                group.name: _online(
-                    connection, table_name(feast_project, group.name), key,
-                    group, column, now,
-                )
+        found = tables.read(
+            [
+                Read(table_name(feast_project, group.name), [column.name], [key])
                 for group, column in wanted
-            }  # fmt: skip
+            ]
+        )
+        return {
+            group.name: _online(row, group, column, now)
+            for row, (group, column) in zip(found, wanted, strict=True)
+        }
     except FeastRepositoryError as error:
         return dict.fromkeys(views, str(error))
 
 
-def _online(
-    connection: Connection,
-    table: str,
-    key: bytes,
-    group: FeatureGroup,
-    column: Column,
-    now: datetime,
-) -> Online:
-    row = stored_rows(connection, table, [column.name], [key])
+def _online(row: Rows, group: FeatureGroup, column: Column, now: datetime) -> Online:
     if row.keys == [None]:
         return Online(None, None, None, "none")
     event, created = (from_micros(int(micros[0])) for micros in (row.event_us, row.created_us))

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.store_files import read_configuration, store_files
+from ingestion.base.store_files import online_settings, read_configuration, store_files
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.registered import Registered
 from ingestion.lakehouse import list_parts, newest_part, read_part
+from ingestion.plugins.online.opening import open_tables
+from ingestion.plugins.online.rows import Tables
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -144,10 +146,21 @@ def read_online(store: FeatureStore, group: FeatureGroup) -> pa.Table:
     return online.online_read_table(store.config, store.get_feature_view(group.name))
 
 
-def own_stores(project: Project) -> tuple[Registered, Path] | None:
-    """Return what the registry says, and the online store's file, without Feast.
+def own_tables(project: Project) -> Tables | None:
+    """Return the online store's tables, to be read without Feast; None if it is not this project's.
 
-    None if either is no file, or the store is not this project's: then it takes Feast to read them.
+    Raises
+    ------
+    FeastRepositoryError
+        If there is no sound ``feature_store.yaml``.
+    """
+    return open_tables(online_settings(project), project.feast_repository)
+
+
+def own_stores(project: Project) -> tuple[Registered, Tables] | None:
+    """Return what the registry says, and the online store's tables, without Feast.
+
+    None if the registry is no file, or the store is not this project's: then it takes Feast.
 
     Raises
     ------
@@ -155,12 +168,12 @@ def own_stores(project: Project) -> tuple[Registered, Path] | None:
         If there is no sound ``feature_store.yaml``, the registry cannot be read, or it describes
         other definitions or another lakehouse than the configured ones.
     """
-    files = store_files(project)
-    if files.registry is None or files.online is None or not files.is_own:
+    registry, tables = store_files(project).registry, own_tables(project)
+    if registry is None or tables is None:
         return None
-    registered = _read(project, files.registry)
+    registered = _read(project, registry)
     registered.check(project)
-    return registered, files.online
+    return registered, tables
 
 
 def feast_project(project: Project) -> str:

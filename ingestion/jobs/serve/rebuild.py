@@ -77,7 +77,7 @@ class _Files(NamedTuple):
 
 
 def _files(project: Project) -> _Files:
-    registry, online, _ = store_files(project)
+    registry, online = store_files(project)
     if registry is None or online is None:
         raise FeastRepositoryError(
             f"{project.feast_repository / 'feature_store.yaml'} keeps its "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,10 +24,9 @@ from ingestion.jobs.serve.ranked_features import Wanted
 from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered
 from ingestion.lakehouse import newest_known
 from ingestion.lakehouse.current import Known
-from ingestion.plugins.online.database import Database
 from ingestion.plugins.online.keys import encode_keys
-from ingestion.plugins.online.reading import View, read_rows, table_name
-from ingestion.plugins.online.tables import stored_rows
+from ingestion.plugins.online.reading import Asked, View, read_views, table_name
+from ingestion.plugins.online.rows import Read, Tables
 from ingestion.project import Project
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ def served_rows(
 def _read_own_store(
     project: Project,
     registered: Registered,
-    online: Path,
+    tables: Tables,
     group: FeatureGroup,
     symbols: Sequence[str],
     asked: Sequence[Reference],
@@ -103,20 +101,21 @@ def _read_own_store(
     views = list(dict.fromkeys([group.name, *(each.view for each in asked)]))
     registered.check_servable(project, views)
     keys = encode_keys({"symbol": ("STRING", symbols)})
+    of_views = []
+    for name in views:
+        of_view = project.catalog.group(name)
+        types = {column.name: VALUE_TYPES[column.dtype] for column in of_view.served}
+        types = {each.feature: types[each.feature] for each in asked if each.view == name}
+        of_views.append(Asked(View(table_name(feast, name), of_view.ttl), types, keys))
+    answers = read_views(tables, of_views, at)
+    ranked = of_views[0].view.table
+    if not answers[0].event_us.any() and not tables.read([Read(ranked, [])])[0].keys:
+        raise _nothing_served(group)
     served: Served = {}
-    with Database(online).reading() as connection:
-        for name in views:
-            of_view = project.catalog.group(name)
-            types = {column.name: VALUE_TYPES[column.dtype] for column in of_view.served}
-            types = {each.feature: types[each.feature] for each in asked if each.view == name}
-            view = View(table_name(feast, name), of_view.ttl)
-            answer = read_rows(connection, view, keys, types, at)
-            seconds = (answer.event_us // 1_000_000).tolist()
-            for feature, values in answer.values.items():
-                served[Reference(name, feature)] = seconds, values.to_objects()
-            is_missing = name == group.name and not any(seconds)
-            if is_missing and not stored_rows(connection, view.table, []).keys:
-                raise _nothing_served(group)
+    for name, answer in zip(views, answers, strict=True):
+        seconds = (answer.event_us // 1_000_000).tolist()
+        for feature, values in answer.values.items():
+            served[Reference(name, feature)] = seconds, values.to_objects()
     return served
 
 

@@ -32,7 +32,7 @@ from ingestion.base.instants import MICROSECONDS, to_micros
 from ingestion.plugins.online.keys import decode_keys, encode_keys
 from ingestion.plugins.online.layout import Layout, Values, convert, is_float
 from ingestion.plugins.online.reading import View, table_name
-from ingestion.plugins.online.tables import NEVER, Rows
+from ingestion.plugins.online.rows import NEVER, Rows
 
 _NO_INSTANT = -(2**63)  # what Feast's own conversion makes of a missing instant
 FIELDS = {

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from ingestion.base import clock
 from ingestion.base.instants import from_micros
 from ingestion.plugins.online.conversion import KEY_VERSION, stored_view, to_protos, types_of
-from ingestion.plugins.online.database import Database
-from ingestion.plugins.online.reading import read_rows, served
-from ingestion.plugins.online.tables import stored_rows
+from ingestion.plugins.online.reading import served
+from ingestion.plugins.online.rows import Read, Tables
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +54,7 @@ class Found:
 
 
 class VectorSearch:
-    """What Feast calls the retrieval of documents, for a store in a file of SQLite's."""
+    """What Feast calls the retrieval of documents, for stores whose rows can all be read."""
 
     def retrieve_online_documents(
         self,
@@ -78,10 +77,9 @@ class VectorSearch:
         ValueError
             See :func:`nearest`.
         FeastRepositoryError
-            If the file cannot be read.
+            If the store cannot be read.
         """
-        database = self._database(config)
-        found = nearest(database, config, table, [], embedding, top_k, distance_metric)
+        found = nearest(self.tables(config), config, table, [], embedding, top_k, distance_metric)
         return [(each.event, each.key, each.vector, each.vector, each.distance) for each in found]
 
     def retrieve_online_documents_v2(
@@ -108,24 +106,25 @@ class VectorSearch:
         ValueError
             If words or filters are given; and see :func:`nearest`.
         FeastRepositoryError
-            If the file cannot be read.
+            If the store cannot be read.
         """
         if query_string is not None or filters is not None:
             raise ValueError(
-                "WideSqliteOnlineStore finds rows by their vector alone, not by words "
+                f"{type(self).__name__} finds rows by their vector alone, not by words "
                 "(query_string) or filters: give a query vector, or use another online store"
             )
-        database, query = self._database(config), embedding or []
-        found = nearest(database, config, table, requested_features, query, top_k, distance_metric)
+        tables, query = self.tables(config), embedding or []
+        found = nearest(tables, config, table, requested_features, query, top_k, distance_metric)
         found.sort(key=lambda each: [_value_of(value) for value in each.key.entity_values])
         return [(each.event, each.key, each.values) for each in found]
 
-    def _database(self, config: RepoConfig) -> Database:
+    def tables(self, config: RepoConfig) -> Tables:
+        """Return the tables that a configuration names."""
         raise NotImplementedError
 
 
 def nearest(
-    database: Database,
+    tables: Tables,
     config: RepoConfig,
     view: FeatureView,
     names: Sequence[str],
@@ -157,23 +156,21 @@ def nearest(
     if distance is None:
         raise ValueError(f"unknown distance {metric}: use L2, L1, cosine or inner_product")
     types, stored, now = types_of(view, [field.name]), stored_view(config, view), clock.now()
-    with database.reading() as connection:
-        rows = stored_rows(connection, stored.table, types)
-        vectors = to_protos(served(rows, stored, types, now).values[field.name])
-        known = [row for row, vector in enumerate(vectors) if vector.WhichOneof("val")]
-        if not known:
-            return []
-        matrix = _matrix(view, [vectors[row] for row in known], len(query))
-        distances = distance(matrix, np.array(query))
-        chosen = np.argsort(distances, kind="stable")[:top_k]
-        places = [known[row] for row in chosen]
-        keys = [key for key in (rows.keys[place] for place in places) if key is not None]
-        values = read_rows(connection, stored, keys, types_of(view, names), now).values
+    (rows,) = tables.read([Read(stored.table, [*types, *types_of(view, names)])])
+    vectors = to_protos(served(rows, stored, types, now).values[field.name])
+    known = [row for row, vector in enumerate(vectors) if vector.WhichOneof("val")]
+    if not known:
+        return []
+    matrix = _matrix(view, [vectors[row] for row in known], len(query))
+    distances = distance(matrix, np.array(query))
+    chosen = np.argsort(distances, kind="stable")[:top_k]
+    places = [known[row] for row in chosen]
+    values = served(rows.take(places), stored, types_of(view, names), now).values
     columns = {name: to_protos(column) for name, column in values.items()}
     return [
         Found(
             event=from_micros(int(rows.event_us[place])),
-            key=deserialize_entity_key(keys[at], KEY_VERSION),
+            key=deserialize_entity_key(rows.keys[place], KEY_VERSION),
             vector=vectors[place],
             distance=(away := Value(float_val=float(distances[chosen[at]]))),
             values={name: column[at] for name, column in columns.items()} | {"distance": away},

@@ -1,4 +1,4 @@
-"""What is served: the two files themselves, and whether they agree with the receipt of the load."""
+"""What is served: registry and online store, and whether they agree with the load's receipt."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.instants import to_micros
 from ingestion.base.store_files import read_configuration, store_files
 from ingestion.base.wording import counted
+from ingestion.jobs.serve.feast_repository import own_tables
 from ingestion.jobs.serve.loads import LastLoad
-from ingestion.plugins.online.reading import Window, look, table_name
+from ingestion.plugins.online.reading import table_name
+from ingestion.plugins.online.rows import Window
 from ingestion.project import Project
-
-_OWN = "WideSqliteOnlineStore"
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class ServedView:
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """The files that features are served from."""
+    """Where features are served from."""
 
     registry: Path | None
     """None if it is no file."""
     has_registry: bool
-    online: Path | None
-    """None if it is no file of this project's online store, which alone can be looked at."""
+    online: str | None
+    """Its file or server; None if it is not this project's, which alone can be looked at."""
     has_online: bool
     views: tuple[ServedView, ...]
     """Those that have a table."""
@@ -70,33 +70,31 @@ def last_load(loads: Mapping[str, LastLoad], at: datetime) -> Load | None:
 def look_at_stores(project: Project, at: datetime) -> StoreStatus:
     """Look at the registry's and the online store's file; without Feast, and making none."""
     try:
-        files, configuration = store_files(project), read_configuration(project)
+        registry, configuration = store_files(project).registry, read_configuration(project)
+        tables = own_tables(project)
     except FeastRepositoryError as error:
         return StoreStatus(None, False, None, False, (), str(error))
-    is_own = str((configuration.get("online_store") or {}).get("type", "")).endswith(_OWN)
-    online = files.online if is_own else None
-    registry = files.registry
     status = partial(
         StoreStatus,
         registry=registry,
         has_registry=registry is not None and registry.is_file() and registry.stat().st_size > 0,
-        online=online,
+        online=None if tables is None else tables.place,
     )
-    if online is None:
+    if tables is None:
         return status(has_online=False, views=())
     groups = project.catalog.groups
     feast_project = str(configuration.get("project"))
-    tables = {group.name: table_name(feast_project, group.name) for group in groups}
+    names = {group.name: table_name(feast_project, group.name) for group in groups}
     windows: dict[str, Window] = {
-        tables[group.name]: (to_micros(at - group.ttl), to_micros(at)) for group in groups
+        names[group.name]: (to_micros(at - group.ttl), to_micros(at)) for group in groups
     }
     try:
-        found = look(online, windows)
+        found = tables.look(windows)
     except FeastRepositoryError as error:
         return status(has_online=True, views=(), unreadable=str(error))
     views = tuple(
         ServedView(view, content.rows, content.inside, content.newest)
-        for view, table in tables.items()
+        for view, table in names.items()
         if (content := (found or {}).get(table)) is not None
     )
     return status(has_online=found is not None, views=views)

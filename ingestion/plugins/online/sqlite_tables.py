@@ -1,4 +1,4 @@
-"""The tables of the online store: one per view, with one row per entity.
+"""The tables of a SQLite file: one per view, with one row per entity.
 
 ``entity_key`` is the primary key (WITHOUT ROWID: the row lies at its key), ``event_us`` and
 ``created_us`` are microseconds since 1970 UTC, ``words`` and the ``value_…`` columns are described
@@ -10,45 +10,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ingestion.plugins.online.layout import Layout, Values, convert, layout_from_text
-
-NEVER = -(2**63)
-"""The created time of a row that has none: before all others."""
+from ingestion.plugins.online.layout import Layout, Values, layout_from_text
+from ingestion.plugins.online.rows import NEVER, Rows
 
 _KEYS_AT_ONCE = 10_000
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of a table.
-
-    Attributes
-    ----------
-    keys
-        None of a row that was asked for and is not there; all else of it is null then.
-    event_us, created_us
-        int64; ``NEVER`` where there is no such time.
-    values
-        Of the features that were asked for and that the table has.
-    """
-
-    keys: Sequence[bytes | None]
-    event_us: NDArray[np.int64]
-    created_us: NDArray[np.int64]
-    values: dict[str, Values]
-
-    @classmethod
-    def missing(cls, count: int) -> Rows:
-        """Return rows that are not there."""
-        never = np.full(count, NEVER)
-        return cls([None] * count, never, never, {})
 
 
 def stored_layout(connection: sqlite3.Connection, table: str) -> Layout | None:
@@ -89,12 +59,7 @@ def make_table(connection: sqlite3.Connection, table: str, layout: Layout) -> La
         + "".join(f", {column}" for column in layout.columns.values())
         + ") WITHOUT ROWID"
     )
-    count = len(rows.keys)
-    values = {
-        name: convert(rows.values.get(name, Values.nulls(value_type, count)), value_type)
-        for name, value_type in layout.types
-    }
-    upsert(connection, table, layout, Rows(rows.keys, rows.event_us, rows.created_us, values))
+    upsert(connection, table, layout, rows.laid_out(layout))
     return layout
 
 
