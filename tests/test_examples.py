@@ -32,7 +32,7 @@ PLUG_INS = [
     f"ingestion.plugins.{name}"
     for name in (
         *("asof", "engine", "registry_file", "wide_sqlite"),
-        *("online.database", "online.keys", "online.reading"),
+        *("online.sqlite_file", "online.keys", "online.reading"),
     )
 ]
 FINDER = doctest.DocTestFinder(exclude_empty=True)

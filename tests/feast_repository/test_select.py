@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
-from ingestion.jobs.serve import rows_to_rank
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_file
 from ingestion.markets.hours import BarState, bar_close
+from ingestion.plugins.online import sqlite
 from ingestion.project import Project
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.feast_repository.conftest import WEEK
@@ -58,17 +58,17 @@ def test_limits_and_top_leave_out_and_count(week: Project):
 def test_a_load_while_it_reads_is_seen_whole_or_not_at_all(writable_week: Project, monkeypatch):
     materialize(writable_week)
     symbols = list(snapshot(writable_week, FRIDAY))
-    read = rows_to_rank.read_rows
+    read = sqlite.stored_rows
 
     def then_a_load(*arguments):
-        monkeypatch.setattr(rows_to_rank, "read_rows", read)
+        monkeypatch.setattr(sqlite, "stored_rows", read)
         read(*arguments)
         restated = technicals(symbols, FRIDAY, created=FRIDAY + timedelta(1), RSI=[7.0] * 60)
         append_part(writable_week.lakehouse, GROUP, restated, "restated")
         materialize(writable_week)
         return read(*arguments)
 
-    monkeypatch.setattr(rows_to_rank, "read_rows", then_a_load)
+    monkeypatch.setattr(sqlite, "stored_rows", then_a_load)
     for restated in (False, True):
         rows = select(writable_week, SelectRequest(symbols=symbols, top=None)).rows
         assert [row.features["RSI"] == 7.0 for row in rows] == [restated] * 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from feast.types import FeastType, Float64, String
 
 NOW = datetime(2026, 1, 16, 21, 30, tzinfo=UTC)
 SYMBOL = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING)
+IN_A_FILE = {"path": "online/online.db"}
 WIDE = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
 
 
-def repository(folder: Path, store: str = WIDE) -> FeatureStore:
-    """Make an empty repository whose online store is ``online/online.db``."""
+def repository(folder: Path, store: str = WIDE, **settings: Any) -> FeatureStore:
+    """Make an empty repository; its online store is ``online/online.db`` unless settings differ."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "online").mkdir(exist_ok=True)  # Feast's own store makes no folder
     (folder / "feature_store.yaml").write_text(
         "project: p\nprovider: local\nregistry: data/registry.db\n"
-        f"online_store: {{type: {store}, path: online/online.db}}\n"
+        f"online_store: {json.dumps({'type': store} | (settings or IN_A_FILE))}\n"
         "offline_store: {type: dask}\nentity_key_serialization_version: 3\n"
     )
     return FeatureStore(repo_path=str(folder))
