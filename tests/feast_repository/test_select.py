@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.base.errors import InputError
+from ingestion.jobs.serve import rows_to_rank
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.lakehouse import append_part, list_parts, read_file

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ Place = dict[str, Any]
 
 
 @pytest.fixture(scope="module", params=["sqlite"])
-def kind(request: pytest.FixtureRequest, tmp_path_factory: object) -> Iterator[tuple[str, Place]]:
-    yield "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", {}
+def kind(request: pytest.FixtureRequest) -> tuple[str, Place]:
+    return "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", {}
 
 
 @pytest.fixture
