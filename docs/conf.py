@@ -6,8 +6,11 @@ each line ``<!-- from code: NAME -->`` by what it makes of the code, so it canno
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from importlib.metadata import version as installed
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import Config, NumpyDocstring
 
@@ -58,7 +61,40 @@ def _numpy_style(
     lines[:] = read.lines()
 
 
+_CONSOLE = re.compile(r'(<div class="highlight-console.*?<pre>)(.*?)(</pre>)', re.DOTALL)
+_RULE = re.compile(r"-+(  -+)+")
+"""The line below the names of a table's columns."""
+
+
+def _scrolling(block: str) -> str:
+    """Put each table that a command has printed into an element of its own, to be scrolled."""
+    lines = block.splitlines(keepends=True)
+    plain = [unescape(re.sub("<[^>]+>", "", line)).rstrip("\n") for line in lines]
+    for at, rule in enumerate(plain):
+        if at and _RULE.fullmatch(rule.rstrip()):
+            gaps = [gap.start() for gap in re.finditer("  ", rule)]
+            last = at
+            while last + 1 < len(plain) and _is_row(plain[last + 1], gaps, len(rule)):
+                last += 1
+            lines[at - 1] = f'<span class="table" tabindex="0">{lines[at - 1]}'
+            lines[last] += "</span>"
+    return "".join(lines)
+
+
+def _is_row(line: str, gaps: list[int], width: int) -> bool:
+    return 0 < len(line) <= width and all(line[gap : gap + 2].strip() == "" for gap in gaps)
+
+
+def _let_tables_scroll(
+    _: Sphinx, __: str, ___: str, context: dict[str, object], ____: nodes.document | None
+) -> None:
+    """Mark the tables of a page's consoles: the sentences around them wrap, which they cannot."""
+    if isinstance(body := context.get("body"), str):
+        context["body"] = _CONSOLE.sub(lambda at: at[1] + _scrolling(at[2]) + at[3], body)
+
+
 def setup(app: Sphinx) -> None:
     """Let Sphinx ask for what is made from code when it reads a page or a docstring."""
     app.connect("source-read", _put_in)
     app.connect("autodoc-process-docstring", _numpy_style)
+    app.connect("html-page-context", _let_tables_scroll)

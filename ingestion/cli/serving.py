@@ -57,7 +57,11 @@ if TYPE_CHECKING:
     help="Leave out rows whose bar opened longer ago.",
 )
 @click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move.")
-@click.option("--as-of", type=INSTANT, help="Rank what was known then, from the offline store.")
+@click.option(
+    "--as-of",
+    type=INSTANT,
+    help="Rank what was known then, from the offline store; a date is 00:00 UTC of it.",
+)
 @click.option(
     "--from-group",
     "group",

@@ -300,7 +300,12 @@ def _store_line(report: StatusReport) -> str:
 )
 @click.argument("symbol")
 @click.argument("feature")
-@click.option("--as-of", type=INSTANT, show_default="now", help="The value that counted then.")
+@click.option(
+    "--as-of",
+    type=INSTANT,
+    show_default="now",
+    help="The value that counted then; a date is 00:00 UTC of it.",
+)
 @click.option(
     "--online/--no-online",
     default=True,
