@@ -15,6 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 from ingestion.base.parts import replaced_in
 
+LAST = "\U0010ffff"
+"""A name that is after all others."""
+
 
 class Folder(NamedTuple):
     """What is in a folder."""
@@ -112,11 +115,12 @@ class Lakehouse(ABC):
         files = sorted(self.names(key))
         return Folder(key, files, replaced_in(key, files, self.open))
 
-    def folders(self, above: str) -> Iterator[Folder]:
-        """Yield the folders in another one."""
-        for name in self.names(above):
-            with suppress(NotADirectoryError):
-                yield self.folder(f"{above}/{name}")
+    def folders(self, above: str, first: str = "", last: str = LAST) -> Iterator[Folder]:
+        """Yield the folders in another one, from one name to another, in order of their names."""
+        for name in sorted(self.names(above)):
+            if first <= name <= last:
+                with suppress(NotADirectoryError):
+                    yield self.folder(f"{above}/{name}")
 
     @abstractmethod
     def scratch_folder(self, name: str) -> Path:

@@ -10,8 +10,7 @@ and never something else under their names.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -105,9 +104,8 @@ def list_parts(
     Both dates are included; the folders of others are not looked into. Parts that a merged one
     replaces are left out, whether they are still there or not.
     """
-    dates = list_dates(lakehouse, dataset)
-    within = dates[bisect_left(dates, since) : bisect_right(dates, until)]
-    return [part for day in within for part in parts_of(lakehouse, dataset, day)]
+    folders = lakehouse.folders(dataset.storage, partition_name(since), partition_name(until))
+    return [part for folder in folders for part in _parts_in(folder, lakehouse)]
 
 
 def days_back(
@@ -133,7 +131,9 @@ def list_dates(lakehouse: Lakehouse, dataset: Dataset) -> list[date]:
 
 def parts_of(lakehouse: Lakehouse, dataset: Dataset, day: date) -> list[Part]:
     """Return the parts of one partition date, as :func:`list_parts` does."""
-    return _parts_of(lakehouse, dataset, day, lambda folder: {*folder.files} - folder.replaced)
+    with suppress(NotADirectoryError):
+        return _parts_in(lakehouse.folder(partition_folder(dataset, day)), lakehouse)
+    return []
 
 
 def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
@@ -143,22 +143,23 @@ def replaced_parts(lakehouse: Lakehouse, dataset: Dataset) -> list[Part]:
     """
     return [
         part
-        for day in list_dates(lakehouse, dataset)
-        for part in _parts_of(lakehouse, dataset, day, lambda folder: folder.replaced)
+        for folder in lakehouse.folders(dataset.storage)
+        for part in _parts_in(
+            folder._replace(files=folder.replaced, replaced=frozenset()), lakehouse
+        )
     ]
 
 
-def _parts_of(
-    lakehouse: Lakehouse, dataset: Dataset, day: date, wanted: Callable[[Folder], Collection[str]]
-) -> list[Part]:
-    key = partition_folder(dataset, day)
-    with suppress(NotADirectoryError):
-        return sorted(
-            Part(day, number, f"{key}/{name}", lakehouse)
-            for name in wanted(lakehouse.folder(key))
-            if (number := part_number(name)) is not None
-        )
-    return []
+def _parts_in(folder: Folder, lakehouse: Lakehouse) -> list[Part]:
+    """Return the parts in a folder that no other one there replaces; none if it is of no date."""
+    day = partition_date(folder.key.rpartition("/")[2])
+    if day is None:
+        return []
+    return sorted(
+        Part(day, number, f"{folder.key}/{name}", lakehouse)
+        for name in {*folder.files} - folder.replaced
+        if (number := part_number(name)) is not None
+    )
 
 
 def newest_part(lakehouse: Lakehouse, dataset: Dataset) -> Part | None:
