@@ -73,3 +73,15 @@ def test_links_lead_to_pages_and_places_of_the_site():
             ):
                 lost.append(f"{path.relative_to(SITE)}: {to}")
     assert lost == []
+
+
+def test_tables_that_commands_print_scroll_and_sentences_do_not():
+    tables = re.findall(
+        r'<span class="table" tabindex="0">(.*?\n)</span>',
+        (SITE / "tutorial.html").read_text(),
+        re.DOTALL,
+    )
+    rows = [re.sub("<[^>]+>", "", table).splitlines() for table in tables]
+    assert [len(each) for each in rows] == [5, 3, 7, 5]
+    assert rows[1][0].split() == ["flow", "symbols", "started", "ago", "every", "state"]
+    assert rows[2][-1].split()[:2] == ["5", "NYSE:BRK.B"]
