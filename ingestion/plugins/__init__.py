@@ -1,5 +1,6 @@
-"""Feast plug-ins, by class path: ``asof`` (offline), ``wide_sqlite`` (online), ``engine`` (batch).
+"""Feast plug-ins, by class path.
 
-``registry_file`` writes Feast's registry whole. The first two are made of the packages ``offline``
-and ``online``. They know Feast, Arrow and files, and nothing of TradingView.
+``asof`` is an offline store, ``wide_sqlite`` and ``wide_redis`` are online ones, ``engine`` loads.
+``registry_file`` writes Feast's registry whole. The stores are made of the packages ``offline`` and
+``online``. They know Feast, Arrow and files, and nothing of TradingView.
 """

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from feast.types import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_wide_tables import LAYOUT, VERSIONS, Version, as_rows, as_versions, newest
+from online_servers import redis_server
 from wide_tools import (
     NOW,
     PRICES,
@@ -46,6 +46,7 @@ from wide_tools import (
     view,
     write,
 )
+from wide_versions import LAYOUT, VERSIONS, Version, as_rows, as_versions, newest
 
 from ingestion.plugins.online.layout import Layout
 from ingestion.plugins.online.opening import open_tables
@@ -59,9 +60,14 @@ Place = dict[str, Any]
 """The settings of an online store, with its type."""
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def kind(request: pytest.FixtureRequest) -> tuple[str, Place]:
-    return "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", {}
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def kind(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[tuple[str, Place]]:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "sqlite":
+        yield "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", {}
+    else:
+        with redis_server(folder) as url:
+            yield "ingestion.plugins.wide_redis.WideRedisOnlineStore", {"url": url}
 
 
 @pytest.fixture
@@ -118,6 +124,21 @@ def test_the_newest_event_then_the_newest_created_then_the_last_written_wins(
 ):
     written_in(tables, [versions[at : at + size] for at in range(0, len(versions), size)])
     assert stored(tables) == newest(versions)
+
+
+@reusing
+@given(
+    st.lists(VERSIONS, max_size=10, unique_by=lambda row: row[:3]).flatmap(
+        lambda versions: st.tuples(st.just(versions), st.permutations(versions))
+    ),
+    st.integers(1, 10),
+)
+def test_the_order_of_writes_does_not_matter(tables: Tables, orders, size):
+    one, other = orders
+    written_in(tables, [one])
+    first = stored(tables)
+    written_in(tables, [other[at : at + size] for at in range(0, len(other), size)])
+    assert stored(tables) == first
 
 
 @pytest.mark.parametrize("event", [-(2**63) + 1, -(2**33), -1, 0, 2**32, 2**53 + 1, 2**63 - 2])
@@ -205,8 +226,7 @@ def test_readers_see_all_tables_at_one_instant_while_others_write_and_change_the
     tables, done = opened(place), threading.Event()
 
     def number(at: int) -> Rows:
-        whole = as_rows([(key, at, at, float(at), "") for key in keys])
-        return Rows(whole.keys, whole.event_us, whole.created_us, whole.values)
+        return as_rows([(key, at, at, float(at), "") for key in keys])
 
     def write_on() -> None:
         for at in range(1, 40):

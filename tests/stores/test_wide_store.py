@@ -62,21 +62,6 @@ def store(tmp_path: Path) -> FeatureStore:
     return made
 
 
-def test_a_row_is_valid_to_the_microsecond_of_its_ttl_and_from_that_of_its_event(store, at_now):
-    write(store, rows(["A"], NOW, price=[2.0], size=[None]))
-    for now, price in (
-        (NOW - MICROSECOND, None),
-        (NOW, 2.0),
-        (NOW + TTL, 2.0),
-        (NOW + TTL + MICROSECOND, None),
-    ):
-        at_now(now)
-        response = read(store, ["A"])
-        assert response.to_dict()["price"] == [price]
-        expected = FieldStatus.OUTSIDE_MAX_AGE if price is None else FieldStatus.PRESENT
-        assert statuses(response) == {"symbol": [1], "price": [expected], "size": [expected]}
-
-
 @pytest.mark.parametrize("way", [FeatureStore.get_online_features, generic])
 def test_a_request_sees_all_its_views_at_one_instant(tmp_path: Path, monkeypatch, way):
     store = repository(tmp_path)

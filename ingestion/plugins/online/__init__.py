@@ -11,10 +11,15 @@ The same for all stores:
 ``search``      the rows whose vectors are nearest to one
 ``store``       the class that Feast calls; each store gives it its tables
 
+``packed``      a row's values as one text of bytes
+``opening``     the tables that ``feature_store.yaml`` names
+
 SQLite's own, for :mod:`ingestion.plugins.wide_sqlite`:
 
 ``sqlite``         its ``Tables``
 ``sqlite_file``    the file: connections, transactions, what goes wrong with it
 ``sqlite_tables``  the tables in it: made, changed, written, read
 ``sqlite_look``    a look that leaves no trace
+
+Redis's own, for :mod:`ingestion.plugins.wide_redis`: ``redis_tables``.
 """

@@ -9,6 +9,8 @@ from typing import Any
 from ingestion.plugins.online.rows import Tables
 from ingestion.plugins.online.sqlite import SqliteTables
 
+_REDIS = ("url", "prefix", "cluster", "timeout_s")
+
 
 def open_tables(online_store: Mapping[str, Any], repository: Path) -> Tables | None:
     """Return the tables that the settings of an online store name; None if they are not ours.
@@ -32,4 +34,9 @@ def open_tables(online_store: Mapping[str, Any], repository: Path) -> Tables | N
         return SqliteTables(
             (repository / str(online_store.get("path") or "data/online.db")).resolve()
         )
+    if kind == "WideRedisOnlineStore":
+        from ingestion.plugins.online.redis_tables import RedisTables
+
+        settings = {name: online_store[name] for name in _REDIS if name in online_store}
+        return RedisTables(**{"url": "redis://localhost:6379/0"} | settings)
     return None

@@ -127,6 +127,9 @@ class Tables(Protocol):
     def teardown(self, tables: Sequence[str]) -> None:
         """Drop tables, and what the store itself needs if nothing of anybody is left in it."""
 
+    def refill(self, drop: Sequence[str], contents: Mapping[str, tuple[Layout, Rows]]) -> None:
+        """Drop tables, and let others have these features and rows, and no others."""
+
     def look(self, windows: Mapping[str, Window]) -> dict[str, TableContent] | None:
         """Count rows, and change nothing.
 

@@ -59,6 +59,14 @@ class SqliteTables:
 
         self._database.drop(empty)
 
+    def refill(self, drop: Sequence[str], contents: Mapping[str, tuple[Layout, Rows]]) -> None:
+        """Make tables anew in one transaction."""
+        with self._database.writing() as connection:
+            for table in (*drop, *contents):
+                drop_table(connection, table)
+            for table, (layout, rows) in contents.items():
+                upsert(connection, table, make_table(connection, table, layout), rows)
+
     def look(self, windows: Mapping[str, Window]) -> dict[str, TableContent] | None:
         """Count rows; no file is made or changed."""
         return look(self._path, windows)
