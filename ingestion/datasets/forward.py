@@ -141,6 +141,7 @@ def forward_returns(
     --------
     Three sessions of one symbol; the third one is the ex-date of a split of 2 for 1:
 
+    >>> from datetime import UTC
     >>> opens = [datetime(2026, 1, day, 14, 30, tzinfo=UTC) for day in (5, 6, 7)]
     >>> closes = [each + timedelta(hours=6.5) for each in opens]
     >>> bars = pa.table({
@@ -257,6 +258,7 @@ class LabelCollection:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> collected = LabelCollection()
     >>> for day in (2, 1):
     ...     at = pa.array([datetime(2026, 1, day, 21, tzinfo=UTC)], INSTANT)
