@@ -252,7 +252,7 @@ bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows agai
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra redis --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra postgres --extra redis --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --upgrade -o requirements.lock
 	$(BIN)/uv pip compile --group docs -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --upgrade -o requirements-docs.lock

@@ -31,7 +31,7 @@ MODULES = [
 PLUG_INS = [
     f"ingestion.plugins.{name}"
     for name in (
-        *("asof", "engine", "registry_file", "wide_sqlite", "wide_redis"),
+        *("asof", "engine", "registry_file", "wide_sqlite", "wide_redis", "wide_postgres"),
         *("online.sqlite_file", "online.keys", "online.reading"),
     )
 ]

@@ -16,13 +16,18 @@ from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.plugins.online.reading import table_name
 from ingestion.project import Project
 from tests.feast_repository.conftest import WEEK
-from tests.stores.online_servers import redis_server
+from tests.stores.online_servers import postgres_server, redis_server
 
 
-@pytest.fixture(scope="module", params=["redis"])
+@pytest.fixture(scope="module", params=["redis", "postgres"])
 def settings_of_server(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[str]:
-    with redis_server(tmp_path_factory.mktemp(request.param)) as url:
-        yield f"type: ingestion.plugins.wide_redis.WideRedisOnlineStore\n  url: {url}"
+    if request.param == "redis":
+        with redis_server(tmp_path_factory.mktemp(request.param)) as url:
+            yield f"type: ingestion.plugins.wide_redis.WideRedisOnlineStore\n  url: {url}"
+    else:
+        with postgres_server() as conninfo:
+            kind = "ingestion.plugins.wide_postgres.WidePostgresOnlineStore"
+            yield f"type: {kind}\n  conninfo: {conninfo}"
 
 
 def test_all_commands_do_on_a_server_what_they_do_on_a_file(

@@ -31,7 +31,7 @@ from feast.types import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from online_servers import redis_server
+from online_servers import postgres_server, redis_server
 from wide_tools import (
     NOW,
     PRICES,
@@ -60,21 +60,29 @@ Place = dict[str, Any]
 """The settings of an online store, with its type."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
+@pytest.fixture(scope="module", params=["sqlite", "redis", "postgres"])
 def kind(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[tuple[str, Place]]:
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "sqlite":
         yield "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", {}
-    else:
+    elif request.param == "redis":
         with redis_server(folder) as url:
             yield "ingestion.plugins.wide_redis.WideRedisOnlineStore", {"url": url}
+    else:
+        with postgres_server() as conninfo:
+            yield (
+                "ingestion.plugins.wide_postgres.WidePostgresOnlineStore",
+                {"conninfo": conninfo},
+            )
 
 
 @pytest.fixture
 def place(kind: tuple[str, Place], tmp_path: Path) -> Place:
     """Settings of an empty store of each kind."""
     name, settings = kind
-    own = {"path": str(tmp_path / "online.db")} if not settings else {"prefix": tmp_path.name}
+    apart = {"WideSqliteOnlineStore": "path", "WideRedisOnlineStore": "prefix"}
+    setting = apart.get(name.rpartition(".")[2], "db_schema")
+    own = {setting: str(tmp_path / "online.db") if setting == "path" else tmp_path.name}
     return {"type": name, **settings, **own}
 
 

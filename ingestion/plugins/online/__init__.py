@@ -21,5 +21,6 @@ SQLite's own, for :mod:`ingestion.plugins.wide_sqlite`:
 ``sqlite_tables``  the tables in it: made, changed, written, read
 ``sqlite_look``    a look that leaves no trace
 
-Redis's own, for :mod:`ingestion.plugins.wide_redis`: ``redis_tables``.
+Redis's own, for :mod:`ingestion.plugins.wide_redis`: ``redis_tables``. PostgreSQL's, for
+:mod:`ingestion.plugins.wide_postgres`: ``postgres_tables``.
 """

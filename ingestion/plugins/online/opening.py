@@ -9,6 +9,7 @@ from typing import Any
 from ingestion.plugins.online.rows import Tables
 from ingestion.plugins.online.sqlite import SqliteTables
 
+_POSTGRES = ("conninfo", "db_schema", "timeout_s")
 _REDIS = ("url", "prefix", "cluster", "timeout_s")
 
 
@@ -39,4 +40,9 @@ def open_tables(online_store: Mapping[str, Any], repository: Path) -> Tables | N
 
         settings = {name: online_store[name] for name in _REDIS if name in online_store}
         return RedisTables(**{"url": "redis://localhost:6379/0"} | settings)
+    if kind == "WidePostgresOnlineStore":
+        from ingestion.plugins.online.postgres_tables import PostgresTables
+
+        settings = {name: online_store[name] for name in _POSTGRES if name in online_store}
+        return PostgresTables(**{"conninfo": ""} | settings)
     return None
