@@ -22,7 +22,7 @@ import time
 from ingestion.base.progress import watched
 from ingestion.cli.output import bars_on_terminal
 with bars_on_terminal():
-    for _ in watched(range(30), "months written"):
+    for _ in watched(range(50), "months written"):
         time.sleep(0.05)
     for _ in watched((each for each in range(3)), "short work"):
         pass
@@ -56,7 +56,7 @@ def test_a_terminal_shows_count_rate_and_time_left_of_work_that_takes_longer_tha
         os.close(ours)
     assert process.returncode == 0
     text = shown.decode()
-    assert re.search(r"months written: +\d+%.* \d+/30 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+/s\]", text)
+    assert re.search(r"months written: +\d+%.* \d+/50 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+/s\]", text)
     assert "short work" not in text
 
 

@@ -78,8 +78,17 @@ def bars_on_terminal() -> AbstractContextManager[None]:
     def show(things: Iterable[Any], total: int | None, what: str) -> Iterable[Any]:
         from tqdm import tqdm
 
-        # Work of less than a second shows nothing.
-        return tqdm(things, total=total, desc=what, unit="", delay=1, leave=False, file=sys.stderr)
+        # Work of less than a second shows nothing; few things that take long are each shown.
+        return tqdm(
+            things,
+            total=total,
+            desc=what,
+            unit="",
+            delay=1,
+            miniters=1,
+            leave=False,
+            file=sys.stderr,
+        )
 
     return showing(show)
 
