@@ -41,7 +41,7 @@ def test_the_registry_is_read_as_feast_reads_it(week: Project) -> None:
     found = own_stores(week)
     assert found is not None
     registered, online = found
-    assert online == week.folder / "data" / "online.db"
+    assert online.place == str(week.folder / "data" / "online.db")
     store = open_repository(week)
     views = {view.name: view for view in store.list_feature_views()}
     assert registered.views.keys() == views.keys()
