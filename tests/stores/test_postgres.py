@@ -22,6 +22,7 @@ ROW = Rows([b"a"], np.array([1]), np.array([1]), {"x": Values.of("DOUBLE", [1.0]
         (f"host=127.0.0.1 port={free_port()} user=u password=secret", "is the server running"),
         ("host=127.0.0.1 secret", "none of PostgreSQL's"),
     ],
+    ids=["no server", "no conninfo"],  # a port in a name would differ between test processes
 )
 def test_a_server_that_is_not_there_is_told_without_its_password(conninfo: str, words: str):
     with pytest.raises(FeastRepositoryError, match=words) as told:
