@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import PRICES_AND_VOLUME, Bars, Index, close_seconds, table_of
 from ingestion.bars.source import of_each_source
 from ingestion.base import clock
-from ingestion.base.arrow import empty_table, from_numpy
+from ingestion.base.arrow import codes_in, empty_table, from_numpy
 from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
@@ -185,7 +185,7 @@ def newly_held(
         "previous_close": pa.array(previous, from_pandas=True),
     }
     rows = table_of(columns, _HELD_SCHEMA)
-    number = pc.fill_null(pc.index_in(waiting["symbol"], value_set=symbols), -1).to_numpy()
+    number = codes_in(symbols, waiting["symbol"])
     at = Index(number, waiting["timestamp"].to_numpy()).find(bars.symbol, bars.timestamp)
     wait = np.flatnonzero(at >= 0)
     there = waiting.take(pa.array(at[wait]))

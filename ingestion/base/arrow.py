@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.base.instants import from_micros
 
@@ -94,6 +95,19 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise ValueError(f"{column.type} is no number of NumPy's")
     return np.from_dlpack(column)
+
+
+def codes_in(known: pa.Array, names: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return where names, of whatever string type, are among known ones; -1 if they are not.
+
+    Examples
+    --------
+    >>> codes_in(pa.array(["NYSE:A", "NYSE:B"]), pa.array(["NYSE:B", "NYSE:C"]))
+    array([ 1, -1])
+    """
+    absent = from_numpy(np.array([-1], np.int32))[0]
+    found = pc.fill_null(pc.index_in(names.cast(pa.string()), value_set=known), absent)
+    return to_numpy(found).astype(np.int64)
 
 
 def to_objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:

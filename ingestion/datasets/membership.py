@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import from_numpy, text, to_numpy
+from ingestion.base.arrow import codes_in, from_numpy, text, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
-from ingestion.datasets.universe import codes_in, last_before
+from ingestion.datasets.universe import last_before
 from ingestion.lakehouse import IMPORTED
 
 _NEVER = np.iinfo(np.int64).max

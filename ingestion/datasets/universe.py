@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import codes_in
 from ingestion.base.columns import INSTANT
 
 _ALWAYS = np.iinfo(np.int64).min
@@ -89,19 +90,6 @@ class Universe:
         at = last_before(self.codes, self.since, codes_in(self.names, names)[codes], times)
         active: NDArray[np.bool_] = (at >= 0) & np.append(self.active, False)[at]
         return active
-
-
-def codes_in(known: pa.Array, names: pa.Array) -> NDArray[np.int64]:
-    """Return where names, of whatever string type, are among known ones; -1 if they are not.
-
-    Examples
-    --------
-    >>> codes_in(pa.array(["NYSE:A", "NYSE:B"]), pa.array(["NYSE:B", "NYSE:C"]))
-    array([ 1, -1])
-    """
-    found = pc.fill_null(pc.index_in(names.cast(pa.string()), value_set=known), -1)
-    codes: NDArray[np.int64] = found.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes
 
 
 def last_before(

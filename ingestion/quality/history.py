@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import to_numpy
+from ingestion.base.arrow import codes_in, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
@@ -90,7 +90,7 @@ def read_history(
                 break
             for part in parts:
                 table = read_part(part, group, wanted)
-                place = pc.fill_null(pc.index_in(table["symbol"], symbols), -1).to_numpy()
+                place = codes_in(symbols, table["symbol"])
                 earlier = (place >= 0) & (table["timestamp"].to_numpy() < stamps[place])
                 found.append(table.filter(pa.array(earlier)))
                 names.append(pc.unique(found[-1]["symbol"]))

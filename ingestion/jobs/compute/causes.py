@@ -10,15 +10,14 @@ from math import log
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import to_objects
-from ingestion.base.instants import DAY
+from ingestion.base.arrow import codes_in, to_numpy, to_objects
+from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.catalog import OHLCV_1D
 from ingestion.catalog.formula import Formula
 from ingestion.formulas.ratings import recommendation
-from ingestion.jobs.compute.pairs import Seen
+from ingestion.jobs.compute.pairs import Seen, bar_keys
 from ingestion.lakehouse import Lakehouse, by_date, days_back, list_parts, read_current_of
 from ingestion.markets.symbols import exchange_of
 from ingestion.quality.votes import VoteBreak
@@ -62,14 +61,14 @@ class Causes:
         bars = [read_current_of(parts, OHLCV_1D, names, list(_COLUMNS)) for parts in days]
         if not bars:
             return
-        codes = np.concatenate([pc.index_in(day["symbol"], self._names) for day in bars])
+        codes = np.concatenate([codes_in(self._names, day["symbol"]) for day in bars])
         quiet = np.concatenate([day["volume"] for day in bars]) == 0
         closes = np.concatenate([day["event_timestamp"].cast(pa.int64()) for day in bars])
-        keys = _keys(codes, closes // 1_000_000)
+        keys = bar_keys(codes, closes // MICROSECONDS)
         order = np.argsort(keys)
         self._keys = keys[order]
         self._quiet = np.r_[0, np.cumsum(quiet[order])]
-        self._starts = np.searchsorted(self._keys, _keys(np.arange(len(names)), 0))
+        self._starts = np.searchsorted(self._keys, bar_keys(np.arange(len(names))))
 
     def of(self, formula: Formula) -> Callable[[pa.Table], list[str]]:
         """Return what says it of a formula's values.
@@ -79,8 +78,9 @@ class Causes:
         return partial(self._of, formula)
 
     def _of(self, formula: Formula, pairs: pa.Table) -> list[str]:
-        codes = pc.index_in(pairs["symbol"], self._names).to_numpy().astype(np.int64)
-        end = np.searchsorted(self._keys, _keys(codes, pairs["bar_close"].to_numpy()), side="right")
+        codes = codes_in(self._names, pairs["symbol"])
+        bars = bar_keys(codes, to_numpy(pairs["bar_close"]))
+        end = np.searchsorted(self._keys, bars, side="right")
         first = self._starts[codes]
         start = np.maximum(first, end - _window(formula))
         seen = pairs["seen"].to_numpy()
@@ -108,11 +108,6 @@ class Causes:
                 found |= (day >= since) & np.isin(markets, each.market.split(", "))
         found &= pairs["agrees"].to_numpy()
         return found
-
-
-def _keys(codes: NDArray[np.int64], closes: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """Return one number per symbol and close, in their order."""
-    return codes.astype(np.int64) * (1 << 36) + closes
 
 
 def cause_at(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import from_numpy, to_numpy
+from ingestion.base.arrow import codes_in, from_numpy, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
 from ingestion.formulas import BarFormula
@@ -42,6 +42,8 @@ _LONGEST_BAR = 26 * 3_600
 """Seconds, and an hour more than a dealer's day in which clocks go back."""
 _CLOSE_BITS = 36
 """Of a bar's key: Unix seconds need no more for a thousand years."""
+_BEFORE_ALL = -(1 << _CLOSE_BITS - 1)
+"""A close before that of any bar; bars of before 1970 have negative ones."""
 
 
 class Seen(IntEnum):
@@ -176,26 +178,41 @@ def with_open_bars(pairs: pa.Table, later: pa.Table) -> pa.Table:
     """
     final = later.filter(later["agrees"])
     names = pc.unique(final["symbol"])
-    moved = np.isin(_bar_keys(pairs, names), _bar_keys(final, names))
+    keys, final_keys = (
+        bar_keys(codes_in(names, rows["symbol"]), to_numpy(rows["bar_close"]))
+        for rows in (pairs, final)
+    )
+    moved = np.isin(keys, final_keys)
     seen = np.where(moved & ~to_numpy(pairs["agrees"]), Seen.OPEN, to_numpy(pairs["seen"]))
     return pairs.set_column(pairs.column_names.index("seen"), "seen", from_numpy(seen))
 
 
 def _by_bar(rows: pa.Table, names: pa.Array) -> tuple[pa.Table, NDArray[np.int64]]:
     """Return the rows of the named symbols in the order of their bars, and the bars' keys."""
-    keys = _bar_keys(rows, names)
+    keys = bar_keys(codes_in(names, rows["symbol"]), to_numpy(rows["bar_close"]))
     order = np.argsort(keys, kind="stable")
     order = order[np.searchsorted(keys[order], 0) :]
     return rows.take(from_numpy(order)), keys[order]
 
 
-def _bar_keys(rows: pa.Table, names: pa.Array) -> NDArray[np.int64]:
-    """Return one number per row, in the order of symbols and closes; below 0 of other symbols."""
-    none = from_numpy(np.array([-1], np.int32))[0]
-    codes = to_numpy(pc.fill_null(pc.index_in(rows["symbol"], value_set=names), none))
-    # A close before 1970 is below zero, and stays among those of its symbol.
-    closes = to_numpy(rows["bar_close"]) + (1 << _CLOSE_BITS - 1)
-    return np.where(codes < 0, -1, (codes.astype(np.int64) << _CLOSE_BITS) + closes)
+def bar_keys(
+    codes: NDArray[np.int64], closes: NDArray[np.int64] | int = _BEFORE_ALL
+) -> NDArray[np.int64]:
+    """Return one number per bar, in the order of symbols and closes; below 0 of a code of -1.
+
+    Parameters
+    ----------
+    codes, closes
+        The symbols' numbers, and when the bars closed, Unix s; without these, what is below the
+        keys of all bars of a symbol.
+
+    Examples
+    --------
+    >>> keys = bar_keys(np.array([0, 0, 1]), np.array([-60, 60, -60]))
+    >>> bool((np.diff(keys) > 0).all()), np.searchsorted(keys, bar_keys(np.array([0, 1])))
+    (True, array([0, 2]))
+    """
+    return (codes << _CLOSE_BITS) + (closes - _BEFORE_ALL)
 
 
 def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import codes_in
 from ingestion.base.instants import DAY
 from ingestion.formulas import BarFormula, Matrix, shift
 from ingestion.formulas.panel import Panel, read_panel
 from ingestion.formulas.ratings import RATINGS, Vote, Votes
+from ingestion.jobs.compute.pairs import bar_keys
 from ingestion.jobs.serve.targets import FORMULA_COLUMNS, read_bars
 from ingestion.lakehouse import Lakehouse, utc_date
 from ingestion.markets.symbols import exchange_of
@@ -113,13 +115,11 @@ def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRo
     encoded = pairs["symbol"].combine_chunks().dictionary_encode()
     names, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
     closes, served = pairs["bar_close"].to_numpy(), pairs["served"].to_numpy()
-    keys = _keys(codes, closes)
+    keys = bar_keys(codes, closes)
     order = np.argsort(keys)
     day = pc.cast(pairs["known_at"], pa.int64()).to_numpy() // DAY
     # A symbol whose values cannot be compared has bars, and no name here.
-    known = pc.fill_null(pc.index_in(panel.symbol.cast(pa.string()), names), -1)
-    of_panel = known.to_numpy().astype(np.int64)
-    panel_keys = _keys(of_panel, panel.closed)
+    panel_keys = bar_keys(codes_in(names, panel.symbol), panel.closed)
     found: list[tuple[NDArray[np.int64], dict[str, Vote]]] = []
     befores: list[NDArray[np.float64]] = []
     for rows, block, layout in panel.blocks():
@@ -167,8 +167,3 @@ def _rows(panel: Panel, votes: Votes, pairs: pa.Table) -> tuple[pa.Array, VoteRo
         },
     )
     return names, every[is_whole]
-
-
-def _keys(codes: NDArray[np.int64], closes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one number per symbol and close."""
-    return codes * (1 << 36) + closes

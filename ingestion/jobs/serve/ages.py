@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import strings, to_numpy
+from ingestion.base.arrow import codes_in, strings, to_numpy
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
@@ -63,10 +62,10 @@ def ages_at(
             if not join.needs(midnight, last):
                 continue
             table = read_part(part, group, ["symbol", group.event, "created_timestamp"])
-            key = pc.fill_null(pc.index_in(table["symbol"], known), -1)
+            key = codes_in(known, table["symbol"])
             event, created = (to_numpy(table[name]) for name in table.column_names[1:])
             number = np.arange(count, count + len(event))
-            join.offer(Rows(to_numpy(key).astype(np.int64), event, created, number), last)
+            join.offer(Rows(key, event, created, number), last)
             events.append(event)
             count += len(event)
         number = join.answers().number
