@@ -48,7 +48,9 @@ def test_a_terminal_shows_count_rate_and_time_left_of_work_that_takes_longer_tha
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, 90))
     command, shown = [sys.executable, "-c", WORK], b""
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs) as process:
+    # Whoever sets TQDM_DISABLE, as some CI machines do, sees no progress.
+    environment = {name: value for name, value in os.environ.items() if name[:5] != "TQDM_"}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         with suppress(OSError):  # the terminal's end
             while more := os.read(ours, 4096):
