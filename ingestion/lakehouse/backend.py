@@ -202,3 +202,18 @@ class Lakehouse(ABC):
     @abstractmethod
     def is_writing(self, run_id: str) -> bool:
         """Return whether a run has the lock: one that was killed does not, whatever it has left."""
+
+    def overtaken(self) -> list[str]:
+        """Return runs that have lost the lock to the present one and may still be there.
+
+        None on a local disk, where a lock ends with its process.
+        """
+        return []
+
+    def close(self, key: str) -> None:
+        """Let nobody add lines to a file any more that an overtaken run may add to."""
+        raise NotImplementedError
+
+    def seal(self, key: str) -> None:
+        """Let nobody create a file under a key any more; one that is there stays."""
+        raise NotImplementedError

@@ -30,7 +30,7 @@ from ingestion.base.parts import content_hash, part_name, part_numbers, with_rep
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Folder, Lakehouse
 from ingestion.lakehouse.inspect import inspect_part, version_keys
-from ingestion.lakehouse.ledger import Entry, Ledger, confirm, read_ledger
+from ingestion.lakehouse.ledger import Entry, Ledger, close, confirm, read_ledger
 from ingestion.lakehouse.origins import Provenance, merged_metadata
 from ingestion.lakehouse.parts import Part, list_parts, partition_folder
 from ingestion.lakehouse.schema import arrow_schema
@@ -130,6 +130,8 @@ def _sweep_staging(lakehouse: Lakehouse) -> None:
 
     Only while the lakehouse is locked.
     """
+    for run_id in lakehouse.overtaken():
+        close(lakehouse, run_id)
     for run_id in lakehouse.staged():
         with suppress(InputError):  # `verify` reports a ledger that cannot be read
             for entry in read_ledger(lakehouse, run_id):

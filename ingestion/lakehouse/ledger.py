@@ -168,6 +168,17 @@ def announce(lakehouse: Lakehouse, *entries: Entry) -> None:
     _append(lakehouse, entries[0].run_id, lines, durable=True)
 
 
+def close(lakehouse: Lakehouse, run_id: str) -> None:
+    """Let a run that was overtaken add nothing more, also if it was only frozen and wakes up.
+
+    Parts that it announced and that have appeared stay; the names of the others are sealed.
+    """
+    lakehouse.close(run_file(lakehouse, run_id, LEDGER_FILE).key)
+    for entry in read_ledger(lakehouse, run_id):
+        if not entry.confirmed:
+            lakehouse.seal(entry.part)
+
+
 def announce_file(lakehouse: Lakehouse, entry: Entry) -> None:
     """Record a file of the run's folder that is about to appear, or to change; on the disk too."""
     line = {"file": entry.part, "sha256": entry.sha256}
@@ -251,6 +262,8 @@ def _record(run_id: str, line: bytes) -> Entry | str | None:
         if "file" in record:
             entry = Entry(run_id, record["file"], record["sha256"], 0)
             is_one = _is_of_own_folder(entry)
+        elif "closed" in record:
+            return ""  # about no part: see `close`
         elif "confirmed" in record:
             return record["confirmed"] if isinstance(record["confirmed"], str) else None
         else:

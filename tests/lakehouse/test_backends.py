@@ -30,6 +30,7 @@ from ingestion.lakehouse import (
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.inspect import inspect_part
 from ingestion.lakehouse.ledger import Ledger, read_ledger
+from ingestion.lakehouse.object_store import ObjectStore
 from ingestion.lakehouse.run_files import remove_runs
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.in_memory import InMemory
@@ -40,15 +41,17 @@ FOLDER = f"{GROUP.storage}/date={DAY}"
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(params=["local disk", "in memory"])
+@pytest.fixture(params=["local disk", "in memory", "object store"])
 def lakehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakehouse]:
     if request.param == "local disk":
         yield LocalDisk(tmp_path / "lakehouse")
-        return
-    there = InMemory()
-    yield there
-    there.unstage()
-    shutil.rmtree(there.scratch_folder(""))
+    elif request.param == "object store":
+        yield ObjectStore(request.getfixturevalue("bucket"))
+    else:
+        there = InMemory()
+        yield there
+        there.unstage()
+        shutil.rmtree(there.scratch_folder(""))
 
 
 @pytest.fixture
