@@ -9,7 +9,8 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 ``files``         which files a source consists of, and which of them matter
 ``source``        reading them in the declared types, a bounded piece at a time
 ``column_types``  columns in the type that was declared, or that a source stores
-``entities``      who is asked about and when, and their keys as integers
+``entities``      who is asked about and when
+``key_codes``     their keys as integers
 ``queries``       the values as of many instants, or the rows between two
 ``join``          which row answers which question
 ``lookup``        rows ready to be asked what a key had at an instant
@@ -51,10 +52,11 @@ from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
 from ingestion.plugins.offline.column_types import readable, storable
 from ingestion.plugins.offline.declared import ViewTable, describe, locate, stored_names
-from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, KeyCodes, entity_rows_of
+from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Span
 from ingestion.plugins.offline.join import Instants
+from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.monitoring import (
     clear_baseline,
     compute_metrics,
@@ -70,12 +72,14 @@ from ingestion.plugins.offline.writing import add_file, append
 
 
 class AsofOfflineStoreConfig(FeastConfigBaseModel):
-    """Configuration of :class:`AsofOfflineStore`: nothing but its name."""
+    """Configuration of :class:`AsofOfflineStore`."""
 
     type: Literal[
         "ingestion.plugins.asof.AsofOfflineStore",
         "feature_repo.stores.asof.AsofOfflineStore",  # the former path
     ] = "ingestion.plugins.asof.AsofOfflineStore"
+    known_at: datetime | None = None
+    """Historical features are read as the files were then: rows created later are not there."""
 
 
 class AsofOfflineStore(OfflineStore):
@@ -142,7 +146,13 @@ class AsofOfflineStore(OfflineStore):
             _get_requested_on_demand_feature_views(feature_refs, project, registry),
         )
         tables = [
-            describe(view, names, full_feature_names, config.repo_path)
+            describe(
+                view,
+                names,
+                full_feature_names,
+                config.repo_path,
+                config.offline_store.known_at,
+            )
             for view, names in wanted.items()
         ]
         if entity_df is None:

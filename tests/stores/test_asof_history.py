@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import to_micros
 from ingestion.plugins.offline.column_types import microseconds
-from ingestion.plugins.offline.entities import KeyCodes
 from ingestion.plugins.offline.join import Instants
+from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.queries import History, newest_between, point_in_time, rows_between
 from ingestion.plugins.offline.source import ParquetSource
 from tests.stores.asof_lake import TYPES, feature_table, write
@@ -106,11 +107,16 @@ def write_newest_file(root: Path) -> None:
         write(root / folder / "part-0.parquet", [], TYPES)
 
 
-def ask(path: Path, questions, *, ttl=None, as_recorded=False, dated=False) -> History:
+def ask(
+    path: Path, questions, *, ttl=None, as_recorded=False, dated=False, known_at=None
+) -> History:
     keys = KeyCodes([pa.chunked_array([[k for k, _ in questions]], pa.string())], len(questions))
     times = microseconds(pa.chunked_array([[at for _, at in questions]], INSTANT))
     return point_in_time(
-        feature_table(path, dated=dated),
+        replace(
+            feature_table(path, dated=dated),
+            known_at=None if known_at is None else to_micros(known_at),
+        ),
         keys,
         Instants(times),
         ttl=None if ttl is None else to_micros(ttl),
@@ -126,14 +132,25 @@ def ask(path: Path, questions, *, ttl=None, as_recorded=False, dated=False) -> H
     st.sampled_from([None, TTL]),
     st.booleans(),
     st.booleans(),
+    st.none() | instants,
 )
 def test_every_question_gets_the_values_of_the_brute_force_search(
-    files, folder, questions, ttl, as_recorded, dated
+    files, folder, questions, ttl, as_recorded, dated, known_at
 ):
     with tempfile.TemporaryDirectory() as root:
         rows = write_files(Path(root), files, folder, dated)
         write_newest_file(Path(root))
-        history = ask(Path(root), questions, ttl=ttl, as_recorded=as_recorded, dated=dated)
+        history = ask(
+            Path(root),
+            questions,
+            ttl=ttl,
+            as_recorded=as_recorded,
+            dated=dated,
+            known_at=known_at,
+        )
+    if known_at is not None:
+        created = [row["created_timestamp"] for row in rows]
+        rows = [row for row, at in zip(rows, created, strict=True) if at and at <= known_at]
     expected = [
         best_row(rows, {"symbol": key}, at, ttl=ttl, as_recorded=as_recorded)
         for key, at in questions

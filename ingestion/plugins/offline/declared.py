@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,14 +67,19 @@ class ViewTable:
 
 
 def describe(
-    view: FeatureView, features: list[str], full_feature_names: bool, repo_path: str | Path | None
+    view: FeatureView,
+    features: list[str],
+    full_feature_names: bool,
+    repo_path: str | Path | None,
+    known_at: datetime | None = None,
 ) -> ViewTable:
-    """Describe some features of a view.
+    """Describe some features of a view, as its files were at an instant.
 
     Raises
     ------
     InputError
-        If the view has no source of Parquet files.
+        If the view has no source of Parquet files, or its source does not say when rows were
+        created and an instant is given.
     """
     source = view.batch_source
     if source is None:
@@ -89,6 +95,11 @@ def describe(
     features = list(dict.fromkeys(features))
     event, created = source.timestamp_field, source.created_timestamp_column
     event = stored.get(event, event)
+    if known_at is not None and not created:
+        raise InputError(
+            f"known_at is {known_at.isoformat()}, and the view {view.name} does not say when rows "
+            "were created: give its source a created_timestamp_column, or take known_at out"
+        )
     return ViewTable(
         name=name,
         table=FeatureTable(
@@ -99,6 +110,7 @@ def describe(
             features=tuple(
                 Column(stored.get(each, each), types.get(each), seconds=True) for each in features
             ),
+            known_at=None if known_at is None else to_micros(known_at),
         ),
         join_keys=tuple(view.projection.join_key_map.get(key, key) for key in keys),
         outputs={

@@ -1,4 +1,4 @@
-"""The entity rows of a historical retrieval, and their keys as integers for the join.
+"""The entity rows of a historical retrieval.
 
 They are given as a frame or a table, or found in the sources.
 
@@ -15,14 +15,12 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
-from numpy.typing import NDArray
 
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.plugins.offline.column_types import conform, microseconds
-from ingestion.plugins.offline.lookup import NEVER, Compact, Integers, compact
+from ingestion.plugins.offline.lookup import NEVER, Integers
 
 EVENT_TIMESTAMP = "event_timestamp"
 
@@ -187,85 +185,3 @@ def _arrow(given: pd.DataFrame | pa.Table, name: str) -> pa.ChunkedArray:
     except (pa.ArrowException, TypeError, ValueError, np.exceptions.DTypePromotionError) as error:
         raise InputError(f"entity_df's column {name} is not of one type: {error}") from None
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-
-
-class KeyCodes:
-    """The distinct keys of a table, numbered in their order.
-
-    Parameters
-    ----------
-    columns
-        The key's columns, of one length; none at all is one key for every row.
-    rows
-        That length.
-    """
-
-    codes: Compact
-    """The number of each row's key; −1 where a part of it is null. Shape ``(n,)``."""
-
-    def __init__(self, columns: Sequence[pa.ChunkedArray], rows: int) -> None:
-        self._values: list[pa.Array] = []
-        self._pairs: list[Integers] = []
-        self._encoded: tuple[Sequence[pa.ChunkedArray], Integers] = ((), np.zeros(0, np.int64))
-        self.codes = np.zeros(rows, dtype=np.int32)
-        for column in columns:
-            codes, values = _numbered(column)
-            self._values.append(values)
-            if len(self._values) == 1:
-                self.codes = codes
-                continue
-            pairs = _pair(self.codes, codes, len(values))
-            self._pairs.append(np.unique(pairs[pairs >= 0]))
-            self.codes = compact(_position(self._pairs[-1], pairs))
-
-    @property
-    def count(self) -> int:
-        """How many values of a column there are at most: what a look-up costs at least."""
-        return max((len(values) for values in self._values), default=0)
-
-    def encode(self, columns: Sequence[pa.ChunkedArray], rows: int) -> Integers:
-        """Return the numbers of other rows' keys, in the same types; −1 for unknown and null."""
-        # Day after day, a snapshot's file names the same keys in the same order.
-        before, codes = self._encoded
-        if len(codes) == rows and all(map(pa.ChunkedArray.equals, columns, before)):
-            return codes
-        codes = np.zeros(rows, dtype=np.int64)
-        for place, (column, values) in enumerate(zip(columns, self._values, strict=True)):
-            found = _plain(pc.index_in(column, value_set=values, skip_nulls=True))
-            if place == 0:
-                codes = found
-            else:
-                pairs = _pair(codes, found, len(values))
-                codes = _position(self._pairs[place - 1], pairs)
-        self._encoded = (columns, codes)
-        return codes
-
-
-def _numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
-    """Return each value's place among the sorted distinct ones, and those."""
-    encoded = column.dictionary_encode().unify_dictionaries()
-    if not encoded.num_chunks:
-        return np.zeros(0, dtype=np.int32), pa.array([], column.type)
-    values = encoded.chunk(0).dictionary
-    by_value = pc.array_sort_indices(values).to_numpy()
-    # One more for −1, the null. Arrow's codes have four bytes, too.
-    rank = np.full(len(values) + 1, -1, np.int32)
-    rank[by_value] = np.arange(len(values))
-    indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks])
-    return rank[pc.fill_null(indices, -1).to_numpy()], values.take(pa.array(by_value))
-
-
-def _plain(indices: pa.ChunkedArray | pa.Array) -> Integers:
-    numbers: Integers = pc.fill_null(indices, -1).to_numpy().astype(np.int64)
-    return numbers
-
-
-def _pair(first: Compact, second: Compact, size: int) -> Integers:
-    return np.where((first < 0) | (second < 0), -1, first.astype(np.int64) * size + second)
-
-
-def _position(known: Integers, pairs: Integers) -> Integers:
-    if not len(known):
-        return np.full(len(pairs), -1)
-    place = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
-    return np.where(known[place] == pairs, place, -1)

@@ -43,6 +43,8 @@ class FeatureTable:
     event: Column
     created: Column | None
     features: tuple[Column, ...]
+    known_at: int | None = None
+    """Rows that were created later are not there, Unix µs; None for all."""
 
     @property
     def ranking(self) -> tuple[Column, ...]:
@@ -62,6 +64,13 @@ class FeatureTable:
         if self.created is None:
             return np.full(rows.num_rows, NEVER)
         return microseconds(rows[self.created.name])
+
+    def is_known(self, created: Integers) -> NDArray[np.bool_] | bool:
+        """Return which rows are there, by when they were created."""
+        if self.known_at is None:
+            return True
+        known: NDArray[np.bool_] = (created != NEVER) & (created <= self.known_at)
+        return known
 
 
 def row_numbers(piece: Piece, rows: int) -> Integers:

@@ -17,10 +17,10 @@ import pyarrow as pa
 from ingestion.base.columns import Column
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
-from ingestion.plugins.offline.entities import KeyCodes
 from ingestion.plugins.offline.fetch import Chosen, FeatureTable, fetch, row_numbers
 from ingestion.plugins.offline.files import SourceFile, Span
 from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
+from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Integers, Rows
 from ingestion.plugins.offline.source import Piece, stacked
 from ingestion.plugins.offline.threads import in_threads
@@ -112,11 +112,11 @@ def _encoded(
     begin = 0
     for place, rows in read:
         following = pieces[place + 1 : place + 2]
-        key = codes[begin : begin + rows.num_rows]
+        key, created = codes[begin : begin + rows.num_rows], table.creations(rows)
         number = row_numbers(pieces[place], rows.num_rows)
         begin += rows.num_rows
         yield (
-            Rows(key, table.events(rows), table.creations(rows), number),
+            Rows(np.where(table.is_known(created), key, -1), table.events(rows), created, number),
             following[0].span[1] if following else NEVER,
         )
 
@@ -245,7 +245,7 @@ def _within(
 ) -> tuple[pa.Table, Integers]:
     rows = table.source.read(piece, columns)
     events = table.events(rows)
-    kept = (events >= span[0]) & (events <= span[1])
+    kept = (events >= span[0]) & (events <= span[1]) & table.is_known(table.creations(rows))
     numbers = row_numbers(piece, rows.num_rows)
     return (rows, numbers) if kept.all() else (rows.filter(pa.array(kept)), numbers[kept])
 
