@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.base.settings import Settings
 
-_FEAST_DEFAULTS = {"registry": "data/registry.db", "online_store": "data/online.db"}
+FEAST_DEFAULTS = {"registry": "data/registry.db", "online_store": "data/online.db"}
 """Below the repository, where the YAML names no path."""
 
 
@@ -35,7 +35,7 @@ def store_files(settings: Settings) -> StoreFiles:
     'online.db'
     """
     configuration = read_configuration(settings)
-    registry, online = (_section(configuration, name) for name in _FEAST_DEFAULTS)
+    registry, online = (_section(configuration, name) for name in FEAST_DEFAULTS)
     is_file = registry.get("registry_type", "file") == "file"
     # As Feast knows SQLite's stores, its own and those by class path, from the others.
     is_sqlite = str(online["type"]).lower().endswith(("sqlite", "sqliteonlinestore"))
@@ -109,5 +109,5 @@ def _section(configuration: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _file(settings: Settings, section: dict[str, Any], name: str) -> Path | None:
     """Return a path as Feast reads it, relative to the repository; None for ``s3://`` and such."""
-    path = str(section.get("path") or _FEAST_DEFAULTS[name])
+    path = str(section.get("path") or FEAST_DEFAULTS[name])
     return None if "://" in path else (settings.feast_repository / path).resolve()

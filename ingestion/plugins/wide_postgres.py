@@ -17,7 +17,8 @@ from feast import RepoConfig
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field, StrictStr
 
-from ingestion.plugins.online.postgres_tables import PostgresTables
+from ingestion.plugins.online.opening import place_of
+from ingestion.plugins.online.postgres_tables import PostgresPlace, PostgresTables
 from ingestion.plugins.online.store import WideOnlineStore
 
 
@@ -28,14 +29,14 @@ class WidePostgresOnlineStoreConfig(FeastConfigBaseModel):
         "ingestion.plugins.wide_postgres.WidePostgresOnlineStore"
     )
 
-    conninfo: StrictStr = Field("", repr=False)
+    conninfo: StrictStr = Field(PostgresPlace.conninfo, repr=False)
     """As libpq reads it. A password belongs in the environment (``PGPASSWORD``) or in
     ``~/.pgpass``; ``sslmode=verify-full`` asks for TLS."""
 
-    db_schema: StrictStr = "wide"
+    db_schema: StrictStr = PostgresPlace.db_schema
     """The schema of the tables; made if it is missing."""
 
-    timeout_s: float = 30.0
+    timeout_s: float = PostgresPlace.timeout_s
     """How long a statement may take, or wait for others."""
 
 
@@ -56,13 +57,11 @@ class WidePostgresOnlineStore(WideOnlineStore):
     """
 
     def __init__(self) -> None:
-        self._databases: dict[tuple[str, str, float], PostgresTables] = {}
+        self._databases: dict[PostgresPlace, PostgresTables] = {}
 
     def tables(self, config: RepoConfig) -> PostgresTables:
         """Return the tables of the configured database and schema."""
-        store = config.online_store
-        place = (store.conninfo, store.db_schema, store.timeout_s)
+        place = place_of(PostgresPlace, vars(config.online_store))
         if place not in self._databases:
-            tables = PostgresTables(*place[:2], timeout_s=store.timeout_s)
-            self._databases.setdefault(place, tables)
+            self._databases.setdefault(place, PostgresTables(place))
         return self._databases[place]

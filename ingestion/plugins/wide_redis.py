@@ -17,7 +17,8 @@ from feast import RepoConfig
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field, StrictBool, StrictStr
 
-from ingestion.plugins.online.redis_tables import RedisTables
+from ingestion.plugins.online.opening import place_of
+from ingestion.plugins.online.redis_tables import RedisPlace, RedisTables
 from ingestion.plugins.online.store import WideOnlineStore
 
 
@@ -28,18 +29,18 @@ class WideRedisOnlineStoreConfig(FeastConfigBaseModel):
         "ingestion.plugins.wide_redis.WideRedisOnlineStore"
     )
 
-    url: StrictStr = Field("redis://localhost:6379/0", repr=False)
+    url: StrictStr = Field(RedisPlace.url, repr=False)
     """``redis://``, ``rediss://`` for TLS, or ``unix://``. One with a password belongs in the
     environment: ``${REDIS_URL}``."""
 
-    prefix: StrictStr = "wide"
+    prefix: StrictStr = RedisPlace.prefix
     """Distinguishes these rows from those of another repository on the same server."""
 
-    cluster: StrictBool = False
+    cluster: StrictBool = RedisPlace.cluster
     """Whether the server is one of a cluster. All rows of a prefix are in one slot of it, and so
     on one server: a request sees all of its views at one instant."""
 
-    timeout_s: float = 30.0
+    timeout_s: float = RedisPlace.timeout_s
     """How long an answer may take."""
 
 
@@ -60,13 +61,11 @@ class WideRedisOnlineStore(WideOnlineStore):
     """
 
     def __init__(self) -> None:
-        self._servers: dict[tuple[str, str, bool, float], RedisTables] = {}
+        self._servers: dict[RedisPlace, RedisTables] = {}
 
     def tables(self, config: RepoConfig) -> RedisTables:
         """Return the tables of the configured server and prefix."""
-        store = config.online_store
-        place = (store.url, store.prefix, store.cluster, store.timeout_s)
+        place = place_of(RedisPlace, vars(config.online_store))
         if place not in self._servers:
-            tables = RedisTables(*place[:2], cluster=store.cluster, timeout_s=store.timeout_s)
-            self._servers.setdefault(place, tables)
+            self._servers.setdefault(place, RedisTables(place))
         return self._servers[place]

@@ -19,6 +19,7 @@ from feast import RepoConfig
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictStr
 
+from ingestion.base.store_files import FEAST_DEFAULTS
 from ingestion.plugins.online.sqlite import SqliteTables
 from ingestion.plugins.online.store import WideOnlineStore
 
@@ -31,7 +32,7 @@ class WideSqliteOnlineStoreConfig(FeastConfigBaseModel):
         "feature_repo.stores.wide_sqlite.WideSqliteOnlineStore",  # the former path
     ] = "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore"
 
-    path: StrictStr = "data/online.db"
+    path: StrictStr = FEAST_DEFAULTS["online_store"]
     """The file; a relative path is relative to the repository."""
 
 

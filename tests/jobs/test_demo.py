@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shlex
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +16,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from ingestion.cli.checks import parity_table
 from ingestion.cli.commands import cli
 from ingestion.cli.serving import selection_text
 from ingestion.jobs import demo as job
+from ingestion.jobs.audit.status.report import status
+from ingestion.jobs.report.make_report import make_report
+from ingestion.jobs.serve.feast_repository import own_tables
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.rebuild import rebuild
+from ingestion.jobs.serve.select import select
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.markets.candidates import read_candidates
+from ingestion.plugins.online.reading import table_name
+from ingestion.plugins.online.rows import Read
+from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import SAMPLE
+from tests.stores.online_servers import postgres_server, redis_server
 
 
 def fewer(folder: Path) -> Path:
@@ -48,8 +62,8 @@ def fewer(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What it says, from beginning to end."""
+def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder that it makes, and what it says from beginning to end."""
     said: list[str] = []
     folder = tmp_path_factory.mktemp("demo")
     sample = fewer(folder / "sample")
@@ -57,7 +71,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
         patch.setattr(job, "_DAYS", 2)
         tables = job.Tables(parity_table, selection_text)
         job.demo(folder / "a folder", sample, said.append, tables)
-    return "\n".join(said)
+    return folder / "a folder", "\n".join(said)
+
+
+@pytest.fixture
+def told(tour: tuple[Path, str]) -> str:
+    return tour[1]
 
 
 def test_its_evenings_and_its_selection_are_told(told: str):
@@ -113,3 +132,77 @@ def test_the_folder_has_what_a_newcomer_goes_on_with(told: str):
     assert read_candidates(folder / job.CANDIDATES).symbols
     for name in ("groups", "formulas"):
         assert list((folder / "feature_repo" / name).iterdir()) == []
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What ``feature_store.yaml`` says of an online store on a server."""
+    if request.param == "redis":
+        with redis_server(tmp_path) as url:
+            yield {"type": "ingestion.plugins.wide_redis.WideRedisOnlineStore", "url": url}
+    else:
+        with postgres_server() as conninfo:
+            kind = "ingestion.plugins.wide_postgres.WidePostgresOnlineStore"
+            yield {"type": kind, "conninfo": conninfo}
+
+
+@pytest.fixture
+def beside(tour: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Make a project on the same lakehouse, with an online store of its own."""
+
+    def make(name: str, online_store: dict[str, str]) -> Project:
+        shutil.copytree(tour[0] / "feature_repo", tmp_path / name / "feature_repo")
+        yaml_file = tmp_path / name / "feature_repo" / "feature_store.yaml"
+        settings = yaml.safe_load(yaml_file.read_text())
+        settings["online_store"] = online_store or settings["online_store"]
+        yaml_file.write_text(yaml.safe_dump(settings))
+        monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path / name))
+        monkeypatch.setenv("TVFEAST_LAKEHOUSE", str(tour[0] / "data" / "lakehouse"))
+        return Project.from_environment()
+
+    return make
+
+
+def bits(project: Project) -> dict[str, list[object]]:
+    """Return all that an online store has, by table: keys, times, and each column's bytes."""
+    layouts = {
+        table_name("tvfeast", group.name): [column.name for column in group.served]
+        for group in project.catalog.groups
+    }
+    found = own_tables(project).read([Read(*each) for each in layouts.items()])
+    return {
+        table: [rows.keys, rows.event_us.tolist(), rows.created_us.tolist()]
+        + [
+            (name, rows.values[name].type, rows.values[name].valid.tolist())
+            + ((data.tobytes(),) if data.dtype != object else tuple(data))
+            for name in names
+            for data in [rows.values[name].data]
+        ]
+        for (table, names), rows in zip(layouts.items(), found, strict=True)
+    }
+
+
+def test_its_online_store_on_a_server_is_that_in_a_file_bit_for_bit(
+    beside, server, at: Callable[[datetime], None]
+):
+    at(datetime(2021, 4, 13, 21, 30, tzinfo=UTC))
+    in_file, on_server = beside("file", {}), beside("server", server)
+    for each in (in_file, on_server):
+        materialize(each)
+        assert verify_online(each).passed
+    views = verify_online(in_file).views
+    assert [each.symbols for each in views] == [12, 12, 12, 12]
+    assert verify_online(on_server).views == views
+    assert bits(on_server) == bits(in_file)
+
+    request = job.SelectRequest(by="RSI", top=5, features=job._OTHERS)
+    assert select(on_server, request).rows == select(in_file, request).rows
+    assert status(on_server).stores.online == own_tables(on_server).place
+    assert status(on_server).stores.views == status(in_file).stores.views
+    assert make_report(on_server).answer == make_report(in_file).answer
+
+    own_tables(on_server).teardown([next(iter(bits(in_file)))])
+    assert not verify_online(on_server).passed
+    assert rebuild(on_server).report.passed
+    assert bits(on_server) == bits(in_file)
+    assert not (on_server.folder / "data" / "online.db").exists()

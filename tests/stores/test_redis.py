@@ -13,7 +13,7 @@ from online_servers import free_port, redis_server
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.plugins.online.layout import Layout, Values
-from ingestion.plugins.online.redis_tables import RedisTables
+from ingestion.plugins.online.redis_tables import RedisPlace, RedisTables
 from ingestion.plugins.online.rows import Read, Rows
 
 LAYOUT = Layout.of([("x", "DOUBLE"), ("s", "STRING")])
@@ -28,7 +28,7 @@ def rows(number: int, at: int = 1, text: str = "") -> Rows:
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
 def test_a_server_that_would_lose_rows_is_refused(tmp_path: Path, policy: str):
     with redis_server(tmp_path, "--maxmemory-policy", policy) as url:
-        tables = RedisTables(url)
+        tables = RedisTables(RedisPlace(url))
         for _ in range(2):
             with pytest.raises(
                 FeastRepositoryError, match=f"{policy}.*maxmemory-policy noeviction"
@@ -40,7 +40,7 @@ def test_a_server_that_would_lose_rows_is_refused(tmp_path: Path, policy: str):
 def test_a_full_server_refuses_a_write_whole_and_serves_on(tmp_path: Path, policy: str):
     limits = ("--maxmemory", "6mb", "--maxmemory-policy", policy)
     with redis_server(tmp_path, *limits) as url:
-        tables = RedisTables(url)
+        tables = RedisTables(RedisPlace(url))
         tables.write("t", LAYOUT, rows(12_000))
         refused = 0
         for at in range(2, 7):
@@ -59,26 +59,26 @@ def test_a_full_server_refuses_a_write_whole_and_serves_on(tmp_path: Path, polic
 def test_a_server_that_is_not_there_is_told_without_its_password():
     url = f"redis://user:secret@127.0.0.1:{free_port()}/0"
     with pytest.raises(FeastRepositoryError, match=r"redis://127.*is the server running") as told:
-        RedisTables(url).read([Read("t", [])])
+        RedisTables(RedisPlace(url)).read([Read("t", [])])
     assert "secret" not in str(told.value)
     with pytest.raises(FeastRepositoryError, match=r"http://cache .*is none of Redis's"):
-        RedisTables("http://user:secret@cache").look({})
+        RedisTables(RedisPlace("http://user:secret@cache")).look({})
 
 
 def test_a_password_is_asked_for_and_a_wrong_one_is_told(tmp_path: Path):
     with redis_server(tmp_path, "--requirepass", "secret") as url:
-        (tables,) = [RedisTables(url.replace("unix://", "unix://:secret@"))]
+        (tables,) = [RedisTables(RedisPlace(url.replace("unix://", "unix://:secret@")))]
         assert tables.write("t", LAYOUT, rows(3)) == 3
         for wrong in (url, url.replace("unix://", "unix://:other@")):
             with pytest.raises(FeastRepositoryError, match="may this user read and write") as told:
-                RedisTables(wrong).read([Read("t", [])])
+                RedisTables(RedisPlace(wrong)).read([Read("t", [])])
             assert "other" not in str(told.value)
 
 
 def test_a_server_that_was_restarted_is_used_again(tmp_path: Path):
     kept = ("--appendonly", "yes", "--appendfsync", "always")
     with redis_server(tmp_path, *kept) as url:
-        tables = RedisTables(url)
+        tables = RedisTables(RedisPlace(url))
         tables.write("t", LAYOUT, rows(3))
     with pytest.raises(FeastRepositoryError, match="is the server running"):
         tables.read([Read("t", [])])
@@ -88,7 +88,7 @@ def test_a_server_that_was_restarted_is_used_again(tmp_path: Path):
 
 def test_prefixes_are_kept_apart(tmp_path: Path):
     with redis_server(tmp_path) as url:
-        one, other = RedisTables(url, "one"), RedisTables(url, "other")
+        one, other = RedisTables(RedisPlace(url, "one")), RedisTables(RedisPlace(url, "other"))
         one.write("t", LAYOUT, rows(3))
         assert other.look({"t": (0, 9)}) == {}
         other.teardown(["t"])
@@ -114,10 +114,10 @@ def test_tls_is_used_and_a_certificate_of_nobody_is_refused(tmp_path: Path, cert
            "--tls-auth-clients", "no")  # fmt: skip
     with redis_server(tmp_path, *tls):
         url = f"rediss://localhost:{port}/0"
-        tables = RedisTables(f"{url}?ssl_ca_certs={made}")
+        tables = RedisTables(RedisPlace(f"{url}?ssl_ca_certs={made}"))
         assert tables.write("t", LAYOUT, rows(3)) == 3
         with pytest.raises(FeastRepositoryError, match="certificate"):
-            RedisTables(url).read([Read("t", [])])
+            RedisTables(RedisPlace(url)).read([Read("t", [])])
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_cluster_reads_and_changes_all_tables_at_one_instant(cluster: str):
-    tables = RedisTables(cluster, cluster=True)
+    tables = RedisTables(RedisPlace(cluster, cluster=True))
     for table in ("t", "u"):
         assert tables.write(table, LAYOUT, rows(12_000)) == 12_000
     found = tables.read([Read("t", ["x"]), Read("u", ["x"], [b"7", b"nobody"])])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from ingestion.base.store_files import FEAST_DEFAULTS
 from ingestion.plugins.online.rows import Tables
 from ingestion.plugins.online.sqlite import SqliteTables
 
-_POSTGRES = ("conninfo", "db_schema", "timeout_s")
-_REDIS = ("url", "prefix", "cluster", "timeout_s")
+Place = TypeVar("Place")
 
 
 def open_tables(online_store: Mapping[str, Any], repository: Path) -> Tables | None:
@@ -32,17 +33,20 @@ def open_tables(online_store: Mapping[str, Any], repository: Path) -> Tables | N
     """
     kind = str(online_store.get("type")).rpartition(".")[2]
     if kind == "WideSqliteOnlineStore":
-        return SqliteTables(
-            (repository / str(online_store.get("path") or "data/online.db")).resolve()
-        )
+        path = str(online_store.get("path") or FEAST_DEFAULTS["online_store"])
+        return SqliteTables((repository / path).resolve())
     if kind == "WideRedisOnlineStore":
-        from ingestion.plugins.online.redis_tables import RedisTables
+        from ingestion.plugins.online.redis_tables import RedisPlace, RedisTables
 
-        settings = {name: online_store[name] for name in _REDIS if name in online_store}
-        return RedisTables(**{"url": "redis://localhost:6379/0"} | settings)
+        return RedisTables(place_of(RedisPlace, online_store))
     if kind == "WidePostgresOnlineStore":
-        from ingestion.plugins.online.postgres_tables import PostgresTables
+        from ingestion.plugins.online.postgres_tables import PostgresPlace, PostgresTables
 
-        settings = {name: online_store[name] for name in _POSTGRES if name in online_store}
-        return PostgresTables(**{"conninfo": ""} | settings)
+        return PostgresTables(place_of(PostgresPlace, online_store))
     return None
+
+
+def place_of(kind: type[Place], settings: Mapping[str, Any]) -> Place:
+    """Return a place on a server; what the settings do not name is as its class has it."""
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: settings[name] for name in names if name in settings})

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -38,22 +39,24 @@ WHERE (excluded.event_us, excluded.created_us) > (stored.event_us, stored.create
 """
 
 
+@dataclass(frozen=True)
+class PostgresPlace:
+    """Where the tables are, and how long they are waited for."""
+
+    conninfo: str = ""
+    """``host=… dbname=…`` or ``postgresql://…``, as libpq reads it, which takes what is missing
+    from the environment (``PGHOST``, ``PGPASSWORD``, …)."""
+    db_schema: str = "wide"
+    """The schema of the tables; made if it is missing."""
+    timeout_s: float = 30.0
+    """How long a statement may take, and wait for others."""
+
+
 class PostgresTables:
-    """The tables of one schema of a database; nothing is asked before the first call.
+    """The tables of one schema of a database; nothing is asked before the first call."""
 
-    Parameters
-    ----------
-    conninfo
-        ``host=… dbname=…`` or ``postgresql://…``, as libpq reads it, which takes what is missing
-        from the environment (``PGHOST``, ``PGPASSWORD``, …).
-    db_schema
-        Where the tables are; made if it is missing.
-    timeout_s
-        How long a statement may take, and wait for others.
-    """
-
-    def __init__(self, conninfo: str, db_schema: str = "wide", *, timeout_s: float = 30) -> None:
-        self._conninfo, self._schema, self._timeout_s = conninfo, db_schema, timeout_s
+    def __init__(self, place: PostgresPlace) -> None:
+        self._at = place
         self._local = threading.local()
 
     @property
@@ -63,13 +66,13 @@ class PostgresTables:
             import psycopg
             from psycopg.conninfo import conninfo_to_dict
 
-            told = conninfo_to_dict(self._conninfo)
+            told = conninfo_to_dict(self._at.conninfo)
         except (ImportError, psycopg.ProgrammingError):
             return "of PostgreSQL"
         host = told.get("host") or os.environ.get("PGHOST", "localhost")
         port = told.get("port") or os.environ.get("PGPORT", "5432")
         name = told.get("dbname") or os.environ.get("PGDATABASE", "")
-        return f"postgresql://{host}:{port}/{name}/{self._schema}"
+        return f"postgresql://{host}:{port}/{name}/{self._at.db_schema}"
 
     def read(self, reads: Sequence[Read]) -> list[Rows]:
         """Read in one transaction that sees one state."""
@@ -203,7 +206,7 @@ class PostgresTables:
 
     @property
     def _quoted(self) -> str:
-        return '"' + self._schema.replace('"', '""') + '"'
+        return '"' + self._at.db_schema.replace('"', '""') + '"'
 
     def _connection(self, psycopg: Any) -> Any:
         """Return the connection of this thread of this process, opened anew if it broke."""
@@ -211,16 +214,16 @@ class PostgresTables:
         process, connection = getattr(self._local, "connection", (None, None))
         if process != os.getpid() or connection.closed or connection.broken:
             try:
-                psycopg.conninfo.conninfo_to_dict(self._conninfo)
+                psycopg.conninfo.conninfo_to_dict(self._at.conninfo)
             except psycopg.ProgrammingError:  # what it says may have a password in it
                 raise FeastRepositoryError(
                     "the conninfo of the online store is none of PostgreSQL's: it is "
                     "`host=… dbname=… user=…` or `postgresql://…`"
                 ) from None
             connection = _closing(psycopg).connect(
-                self._conninfo, connect_timeout=10, autocommit=True, application_name="tvfeast"
+                self._at.conninfo, connect_timeout=10, autocommit=True, application_name="tvfeast"
             )
-            millis = int(self._timeout_s * 1000)
+            millis = int(self._at.timeout_s * 1000)
             connection.execute(f"SET search_path TO {self._quoted}")
             connection.execute(f"SET statement_timeout TO {millis}")
             connection.execute(f"SET lock_timeout TO {millis}")

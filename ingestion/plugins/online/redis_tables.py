@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,33 +50,32 @@ return changed
 """Times are compared as numbers: Lua compares texts as the locale of the server sorts them."""
 
 
+@dataclass(frozen=True)
+class RedisPlace:
+    """Where the tables are, and how long they are waited for."""
+
+    url: str = "redis://localhost:6379/0"
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py reads it."""
+    prefix: str = "wide"
+    """Distinguishes these tables from others on the same server."""
+    cluster: bool = False
+    """Whether the server is one of a cluster."""
+    timeout_s: float = 30.0
+    """How long an answer may take."""
+
+
 class RedisTables:
-    """The tables of one prefix on a server; nothing is asked before the first call.
+    """The tables of one prefix on a server; nothing is asked before the first call."""
 
-    Parameters
-    ----------
-    url
-        ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py reads it.
-    prefix
-        Distinguishes these tables from others on the same server.
-    cluster
-        Whether the server is one of a cluster.
-    timeout_s
-        How long an answer may take.
-    """
-
-    def __init__(
-        self, url: str, prefix: str = "wide", *, cluster: bool = False, timeout_s: float = 30
-    ) -> None:
-        self._url, self._prefix = url, prefix
-        self._cluster, self._timeout_s = cluster, timeout_s
+    def __init__(self, place: RedisPlace) -> None:
+        self._at = place
         self._client: Any = None
         self._connecting = Lock()
 
     @property
     def place(self) -> str:
         """The server's address, without user and password."""
-        parts = urlsplit(self._url)
+        parts = urlsplit(self._at.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def read(self, reads: Sequence[Read]) -> list[Rows]:
@@ -165,7 +165,7 @@ class RedisTables:
         return None, _rows(read, pipe.hgetall(self._key(table)))
 
     def _key(self, table: str) -> str:
-        return f"{{{self._prefix}}}:{table}"
+        return f"{{{self._at.prefix}}}:{table}"
 
     @contextmanager
     def _calls(self) -> Iterator[Any]:
@@ -189,11 +189,13 @@ class RedisTables:
         with self._connecting:
             if self._client is None:
                 make: Callable[..., Any] = (
-                    redis.RedisCluster.from_url if self._cluster else redis.Redis.from_url
+                    redis.RedisCluster.from_url if self._at.cluster else redis.Redis.from_url
                 )
                 try:
                     client = make(
-                        self._url, socket_timeout=self._timeout_s, socket_connect_timeout=5.0
+                        self._at.url,
+                        socket_timeout=self._at.timeout_s,
+                        socket_connect_timeout=5.0,
                     )
                 except ValueError as error:
                     raise FeastRepositoryError(
