@@ -5,11 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import pty
-import subprocess
-import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.cli.tables import Printing, Rows, cell, csv_text, rows_options, table
+from tests.terminal import on_a_terminal
 
 AT = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 ROWS = Rows(
@@ -132,30 +128,15 @@ def test_values_are_written_one_way(value: object, text: str):
     assert cell(value) == text
 
 
-def on_a_terminal(columns: int, *words: str) -> tuple[int, str]:
-    """Run a command on a terminal of so many characters; return its exit code and what it shows."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "ingestion.cli", *words]
-    environment = os.environ | {"COLUMNS": str(columns), "LINES": "24"}
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # the terminal's end, when the process is gone
-            while more := os.read(ours, 4096):
-                shown += more
-        os.close(ours)
-    return process.returncode, shown.decode()
-
-
 def test_a_table_fits_the_terminal_that_it_is_printed_on():
-    code, shown = on_a_terminal(60, "catalog")
-    lines = shown.splitlines()
-    assert code == 0
+    shown = on_a_terminal("catalog", columns=60)
+    lines = shown.lines
+    assert shown.code == 0
     assert any(line.startswith("tv_technicals_1d") for line in lines[:5])
     assert max(map(len, lines)) <= 60
 
 
 def test_parquet_is_not_printed_on_a_terminal():
-    code, shown = on_a_terminal(80, "catalog", "--format", "parquet")
-    assert code == 2
-    assert "> rows.parquet" in shown
+    shown = on_a_terminal("catalog", "--format", "parquet")
+    assert shown.code == 2
+    assert "> rows.parquet" in shown.text

@@ -1,18 +1,44 @@
-"""How far long work is. Work says what it goes through; whoever runs it may show that."""
+"""How far long work is. Work says how much there is and is done; whoever runs it may show that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 ThingT = TypeVar("ThingT")
 
-Show = Callable[[Iterable[Any], int | None, str], Iterable[Any]]
-"""Takes things, how many there are if that is known, and what they are; gives them on."""
+
+class Progress:
+    """Where work reports how far it is; this one says nothing."""
+
+    def start(self, total: int | None) -> None:
+        """Take how much there is to do, once it is known and whenever it grows."""
+
+    def advance(self, number: int) -> None:
+        """Take how much was just done."""
+
+    def close(self) -> None:
+        """End the report, whether all was done or not."""
+
+
+Show = Callable[[str, str, bool], Progress]
+"""Takes what is done, the unit that is counted, and whether to show it at once."""
 
 _show: ContextVar[Show | None] = ContextVar("show", default=None)
+
+
+def progress(what: str, unit: str = "", *, at_once: bool = False) -> Progress:
+    """Return where to report how far some work is.
+
+    Parameters
+    ----------
+    at_once
+        Whether to show it before a second is over, of work that waits for another machine.
+    """
+    show = _show.get()
+    return Progress() if show is None else show(what, unit, at_once)
 
 
 def watched(things: Iterable[ThingT], what: str, total: int | None = None) -> Iterable[ThingT]:
@@ -23,10 +49,7 @@ def watched(things: Iterable[ThingT], what: str, total: int | None = None) -> It
     >>> list(watched([3, 4], "files"))
     [3, 4]
     """
-    show = _show.get()
-    if show is None:
-        return things
-    return show(things, total if total is not None else _length(things), what)
+    return things if _show.get() is None else _counting(things, what, total)
 
 
 @contextmanager
@@ -39,5 +62,9 @@ def showing(show: Show) -> Iterator[None]:
         _show.reset(token)
 
 
-def _length(things: Iterable[Any]) -> int | None:
-    return len(things) if isinstance(things, Sized) else None
+def _counting(things: Iterable[Any], what: str, total: int | None) -> Iterator[Any]:
+    with closing(progress(what)) as done:
+        done.start(len(things) if total is None and isinstance(things, Sized) else total)
+        for each in things:
+            yield each
+            done.advance(1)

@@ -13,7 +13,7 @@ from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, between, json_option
-from ingestion.cli.output import minute, progress, show
+from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
     from ingestion.bars.refusals import Reason
@@ -152,7 +152,7 @@ def fetch_bars_command(
     else:
         raise InputError("name either --candidates FILE or --universe NAME")
     request = FetchRequest(symbols=symbols, duplicates=Duplicates(duplicates), **arguments)
-    result = fetch_bars(project, request, progress(arguments["source"]))
+    result = fetch_bars(project, request)
     show(as_json, result, fetch_text)
     demand_all(result)
 

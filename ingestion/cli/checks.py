@@ -11,7 +11,7 @@ from ingestion.base.errors import GateRefused, InputError, demand_all
 from ingestion.base.wording import counted
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.options import DAY, between, json_option
-from ingestion.cli.output import minute, progress, show
+from ingestion.cli.output import minute, show
 from ingestion.cli.tables import Printing, Rows, rows_options, table
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ def verify_command(
     else:
         from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 
-        bar = progress("verify", "parts and runs")
-        report = check_lakehouse(project, since or date.min, bar, anew=anew)
+        report = check_lakehouse(project, since or date.min, anew=anew)
         show(as_json, report, verify_text)
         if not report.passed:
             files = len({fault.file for fault in report.faults})
@@ -319,8 +318,7 @@ def parity_command(
     from ingestion.jobs.compute.parity import ParityRequest, parity
 
     request = ParityRequest(first or date.min, last or date.max, tolerance, max_vote_share)
-    bar = progress("parity", "parts of snapshots")
-    result = parity(this_project(), request, progress=bar)
+    result = parity(this_project(), request)
     printing.show(
         result, lambda result: parity_text(result.report), lambda result: parity_rows(result.report)
     )

@@ -26,7 +26,7 @@ from ingestion.cli.options import (
     source_arguments,
     source_options,
 )
-from ingestion.cli.output import minute, progress, show
+from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
     from ingestion.catalog import Universe
@@ -70,7 +70,7 @@ def data_ingest_command(as_json: bool, **arguments: Any) -> None:
 
     project = this_project()
     with _about_members(project, ScanRequest, arguments) as request:
-        result = data_ingest(project, request, progress())
+        result = data_ingest(project, request)
         show(as_json, result, bars_text)
         demand_all(result)
         refuse_if_missing(result.missing)
@@ -172,7 +172,7 @@ def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
 
     project = this_project()
     with _about_members(project, ScanRequest, arguments) as request:
-        show(as_json, meta_ingest(project, request, progress()), symbols_text)
+        show(as_json, meta_ingest(project, request), symbols_text)
 
 
 def symbols_text(result: MetaIngestResult) -> str:
@@ -224,7 +224,7 @@ def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
         arguments["universe"] = project.catalog.group(group).source.own_market
     with _about_members(project, FeatureIngestRequest, arguments) as request:
         try:
-            show(as_json, feature_ingest(project, request, progress()), ingest_text)
+            show(as_json, feature_ingest(project, request), ingest_text)
         except NotDue as why:
             show(as_json, {"not_due": str(why)}, lambda told: f"nothing to add: {told['not_due']}")
 
@@ -393,7 +393,6 @@ def flow_data_command(
     result = flow_data(
         project,
         request,
-        progress(),
         profile=name,
         every=every,
         universe=universe,

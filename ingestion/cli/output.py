@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from ingestion.base.plain import plain
-
-if TYPE_CHECKING:
-    from ingestion.jobs.ingest.scan import Progress
+from ingestion.base.progress import Progress, showing
 
 ResultT = TypeVar("ResultT")
 
@@ -40,57 +38,44 @@ def show(as_json: bool, result: ResultT, text: Callable[[ResultT], str]) -> None
         output.is_json, output.document = as_json, document
 
 
-def progress(what: str = "scanner", unit: str = "symbols") -> Progress:
-    """Return a progress bar on a terminal, and silence elsewhere."""
-    from tqdm import tqdm
+class Bar(Progress):
+    """A progress bar on stderr: count, rate and time left; it goes when the work is done."""
 
-    from ingestion.jobs.ingest.scan import Progress
+    def __init__(self, what: str, unit: str, at_once: bool) -> None:
+        self._what, self._unit, self._delay = what, unit and f" {unit}", 0 if at_once else 1
+        self._bar: Any = None
 
-    class Bar(Progress):
-        """A progress bar on stderr."""
+    def start(self, total: int | None) -> None:
+        """Show it, if there is anything to do."""
+        from tqdm import tqdm
 
-        def __init__(self) -> None:
-            self._bar: Any = None
+        if self._bar is not None:
+            self._bar.total = total
+        elif total != 0:
+            self._bar = tqdm(
+                total=total,
+                desc=self._what,
+                unit=self._unit,
+                delay=self._delay,
+                miniters=1,  # few things that take long are each shown
+                leave=False,
+                file=sys.stderr,
+            )
 
-        def start(self, total: int) -> None:
-            if self._bar is not None:
-                self._bar.total = total
-            elif total:
-                self._bar = tqdm(total=total, unit=f" {unit}", desc=what, file=sys.stderr)
+    def advance(self, number: int) -> None:
+        """Draw it anew, unless that was done a moment ago."""
+        if self._bar is not None:
+            self._bar.update(number)
 
-        def advance(self, symbols: int) -> None:
-            if self._bar is not None:
-                self._bar.update(symbols)
-
-        def close(self) -> None:
-            if self._bar is not None:
-                self._bar.close()
-
-    return Bar() if sys.stderr.isatty() else Progress()
+    def close(self) -> None:
+        """Wipe it."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def bars_on_terminal() -> AbstractContextManager[None]:
-    """Show how far work is while it is done: count, rate and time left, on a terminal alone."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from ingestion.base.progress import showing
-
-    def show(things: Iterable[Any], total: int | None, what: str) -> Iterable[Any]:
-        from tqdm import tqdm
-
-        # Work of less than a second shows nothing; few things that take long are each shown.
-        return tqdm(
-            things,
-            total=total,
-            desc=what,
-            unit="",
-            delay=1,
-            miniters=1,
-            leave=False,
-            file=sys.stderr,
-        )
-
-    return showing(show)
+    """Show how far work is while it is done, on a terminal alone."""
+    return showing(Bar) if sys.stderr.isatty() else nullcontext()
 
 
 def age(duration: timedelta) -> str:

@@ -34,7 +34,7 @@ from ingestion.jobs.ingest.feature_ingest import (
 )
 from ingestion.jobs.ingest.meta_ingest import METADATA, meta_ingest
 from ingestion.jobs.ingest.needed import Needed, NotDue
-from ingestion.jobs.ingest.scan import Progress, Scans, Spent
+from ingestion.jobs.ingest.scan import Scans, Spent
 from ingestion.jobs.ingest.universe_ingest import (
     UniverseIngestResult,
     universe_ingest,
@@ -139,7 +139,6 @@ class FlowResult:
 def flow_data(
     project: Project,
     request: FeatureIngestRequest,
-    progress: Progress | None = None,
     *,
     profile: str | None = None,
     every: timedelta | None = None,
@@ -179,7 +178,7 @@ def flow_data(
     asked = _asked(project, groups)
     name, started = profile or request.source.profile, clock.now()
     with Run.open(project, "flow-data", request, file=RECEIPT_FILE) as run:
-        chain, scans = _chain(project, request, asked, progress, run, name, universe)
+        chain, scans = _chain(project, request, asked, run, name, universe)
         steps = [StepOutcome(step.name, Status.NOT_RUN, step.group) for step in chain]
         profiles = with_run(known_profiles(project.lakehouse), name, run.id)
         names = [group.name for group in asked]
@@ -285,7 +284,6 @@ def _chain(
     project: Project,
     request: FeatureIngestRequest,
     groups: Sequence[FeatureGroup],
-    progress: Progress | None,
     run: Run,
     profile: str,
     universe: Universe | None,
@@ -301,7 +299,7 @@ def _chain(
         tables = [BARS, METADATA]
         for group in groups:
             tables += tables_of(project, asked, group, needed(group))
-        return Scans(project, asked, tables, progress, _import_libraries)
+        return Scans(project, asked, tables, _import_libraries)
 
     def members(universe: Universe) -> UniverseIngestResult:
         nonlocal asked
@@ -313,7 +311,7 @@ def _chain(
     def snapshot(group: FeatureGroup) -> FeatureIngestResult:
         of_group = replace(asked, group=group.name)
         try:
-            return feature_ingest(project, of_group, progress, run, scans(), needed(group))
+            return feature_ingest(project, of_group, run, scans(), needed(group))
         except NotDue as why:
             raise _NothingToDo(str(why)) from None
 
@@ -349,13 +347,13 @@ def _chain(
             "data-ingest",
             None,
             needs,
-            lambda: data_ingest(project, asked, progress, run, scans()),
+            lambda: data_ingest(project, asked, run, scans()),
         ),
         _Step(
             "meta-ingest",
             None,
             needs,
-            lambda: meta_ingest(project, asked, progress, run, scans()),
+            lambda: meta_ingest(project, asked, run, scans()),
         ),
         *(
             _Step(_ingest_step(project, group), group.name, needs, partial(snapshot, group))

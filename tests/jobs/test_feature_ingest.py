@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pty
-import select
+import re
 import signal
 import subprocess
-import sys
-import termios
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,11 +21,11 @@ from ingestion.base.errors import (
     ScannerRefused,
     UnknownColumn,
 )
+from ingestion.base.progress import Progress, showing
 from ingestion.cli.daily import ingest_text
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.ingest import feature_ingest as job
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
-from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import lakehouse_lock, list_parts, read_file
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.markets.hours import bar_close, bar_closes
@@ -40,6 +35,7 @@ from ingestion.quality.gate import check_at_door
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, QUICK, SAMPLE
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.terminal import Shown, on_a_terminal
 
 ALL = read_candidates(SAMPLE / "portfolio_candidates.json")
 TEN = ALL.symbols[:10]
@@ -351,12 +347,12 @@ class Recorded(Progress):
     def __init__(self) -> None:
         self.total = self.settled = self.closed = 0
 
-    def start(self, total: int) -> None:
-        self.total = total
+    def start(self, total: int | None) -> None:
+        self.total = total or 0
 
-    def advance(self, symbols: int) -> None:
+    def advance(self, number: int) -> None:
         assert self.total
-        self.settled += symbols
+        self.settled += number
 
     def close(self) -> None:
         self.closed += 1
@@ -366,20 +362,22 @@ class TestProgress:
     def test_it_counts_rows_failures_and_unknown_symbols(self, settings, scanner):
         scanner.spoiled = {TEN[0]: "text-value"}
         shown = Recorded()
-        feature_ingest(settings, request(*TEN, "X:GONE", min_coverage=0.5, batch_size=6), shown)
+        with showing(lambda *_: shown):
+            feature_ingest(settings, request(*TEN, "X:GONE", min_coverage=0.5, batch_size=6))
         assert (shown.total, shown.settled, shown.closed) == (11, 11, 1)
 
     def test_it_counts_every_page_of_a_universe(self, settings):
         shown = Recorded()
         options = replace(QUICK, batch_size=20)
-        feature_ingest(settings, FeatureIngestRequest(Market("america"), scanner=options), shown)
+        with showing(lambda *_: shown):
+            feature_ingest(settings, FeatureIngestRequest(Market("america"), scanner=options))
         assert (shown.total, shown.settled, shown.closed) == (56, 56, 1)
 
     def test_it_counts_what_is_given_up(self, settings, scanner):
         scanner.plan = FaultPlan(chances={"empty": 1.0})
         shown = Recorded()
-        with pytest.raises(NothingFetched):
-            feature_ingest(settings, request(), shown)
+        with showing(lambda *_: shown), pytest.raises(NothingFetched):
+            feature_ingest(settings, request())
         assert (shown.settled, shown.closed) == (10, 1)
 
     @pytest.mark.parametrize("error", [UnknownColumn("RSI"), KeyboardInterrupt()])
@@ -389,72 +387,52 @@ class TestProgress:
 
         monkeypatch.setattr("ingestion.scanner.transport.Transport.scan", scan)
         shown = Recorded()
-        with pytest.raises(type(error)):
-            feature_ingest(settings, request(), shown)
+        with showing(lambda *_: shown), pytest.raises(type(error)):
+            feature_ingest(settings, request())
         assert shown.closed == 1
-
-
-def on_a_terminal(
-    settings: Project, *arguments: str, interrupted: ReplayScanner | None = None
-) -> list[str]:
-    """Run the command on a pseudo-terminal; return the lines that it leaves there."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "ingestion.cli", "feature-ingest", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={
-            "PATH": os.environ["PATH"],
-            "TVFEAST_PROJECT": str(settings.folder),
-            "TVFEAST_SCANNER_URL": settings.scanner_url,
-            "TVFEAST_NOW": MONDAY.isoformat(),
-        },
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
-        while select.select([ours], [], [], 60)[0] and (piece := os.read(ours, 65536)):
-            shown += piece
-            if interrupted and b"0/60" in shown:
-                while len(interrupted.requests) < 2 and child.poll() is None:
-                    time.sleep(0.05)
-                time.sleep(1)  # until the bar has been drawn again; the second page stalls
-                child.send_signal(signal.SIGINT)
-                interrupted = None
-    os.close(ours)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(10)
-    child.kill()
-    child.wait()
-    return [line.rpartition("\r")[2] for line in shown.decode().split("\r\n")]
 
 
 class TestBar:
     CANDIDATES = ("--candidates", str(SAMPLE / "portfolio_candidates.json"))
 
+    def shown(self, settings: Project, *words: str, **options) -> Shown:
+        environment = {
+            "TVFEAST_PROJECT": str(settings.folder),
+            "TVFEAST_SCANNER_URL": settings.scanner_url,
+            "TVFEAST_NOW": MONDAY.isoformat(),
+        }
+        return on_a_terminal("feature-ingest", *words, environment=environment, **options)
+
     @pytest.mark.parametrize(
         "source", [("--universe", "america", "--batch-size", "20"), CANDIDATES]
     )
-    def test_it_is_full_and_ends_its_line(self, settings, source):
-        bar, message, *_ = on_a_terminal(settings, *source)
-        assert "scanner: 100%" in bar
-        assert "rows known at" in message
-        assert "scanner:" not in message
+    def test_it_is_shown_at_once_and_goes_when_all_is_there(self, settings, source):
+        shown = self.shown(settings, *source)
+        assert re.search(r"scanner: +0%.* 0/\d\d \[", shown.text)
+        assert "rows known at" in shown.lines[0]
+        assert not any("scanner:" in line for line in shown.lines)
 
-    def test_it_ends_its_line_when_the_scanner_refuses(self, settings, scanner):
+    def test_it_goes_when_the_scanner_refuses(self, settings, scanner):
         scanner.plan = FaultPlan([None, "redirect"])
-        bar, message, *_ = on_a_terminal(settings, *self.CANDIDATES, "--batch-size", "20")
-        assert "scanner:" in bar
-        assert message.startswith("tvfeast: ")
+        shown = self.shown(settings, *self.CANDIDATES, "--batch-size", "20")
+        assert "scanner:" in shown.text
+        assert shown.lines[0].startswith("tvfeast: ")
 
-    def test_it_ends_its_line_on_ctrl_c(self, settings, scanner):
+    def test_it_goes_on_ctrl_c(self, settings, scanner):
         scanner.plan = FaultPlan([None], chances={"stall": 1.0})
-        options = ("--batch-size", "20", "--in-flight", "1")
-        bar, *messages = on_a_terminal(settings, *self.CANDIDATES, *options, interrupted=scanner)
-        assert "20/60" in bar
-        assert not any("scanner:" in message for message in messages)
+        options, sent = ("--batch-size", "20", "--in-flight", "1"), list[str]()
+
+        def interrupt(process: subprocess.Popen[bytes], text: str) -> None:
+            while "0/60" in text and len(scanner.requests) < 2 and process.poll() is None:
+                time.sleep(0.02)
+            if not sent and len(scanner.requests) == 2:  # it stalls
+                process.send_signal(signal.SIGINT)
+                sent.append(text)
+
+        shown = self.shown(settings, *self.CANDIDATES, *options, meanwhile=interrupt)
+        assert shown.code == 130
+        assert "interrupted" in shown.lines
+        assert not any("scanner:" in line for line in shown.lines)
 
 
 class TestText:

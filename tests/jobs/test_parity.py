@@ -20,11 +20,11 @@ import pytest
 
 from ingestion.base.errors import InputError, LakehouseLocked
 from ingestion.base.plain import plain
+from ingestion.base.progress import Progress, showing
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.compute.parity import ParityRequest, parity
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
-from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, read_current
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
@@ -120,13 +120,13 @@ class Told(Progress):
     """What a job says of its progress."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[str, int]] = []
+        self.said: list[tuple[str, int | None]] = []
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         self.said.append(("of", total))
 
-    def advance(self, symbols: int) -> None:
-        self.said.append(("done", symbols))
+    def advance(self, number: int) -> None:
+        self.said.append(("done", number))
 
     def close(self) -> None:
         self.said.append(("closed", 0))
@@ -139,11 +139,15 @@ def test_it_reads_the_snapshots_of_the_dates_alone_and_says_how_far_it_is(
     lakehouse: Project, days: tuple[date, date], parts: int
 ) -> None:
     told = Told()
-    parity(lakehouse, ParityRequest(*days), progress=told)
+    with showing(lambda *_: told):
+        parity(lakehouse, ParityRequest(*days))
     assert told.said == [("of", parts), ("done", parts), ("closed", 0)]
     empty = Told()
-    with pytest.raises(InputError, match="no snapshots in that range"):
-        parity(lakehouse, ParityRequest(date(2022, 1, 1)), progress=empty)
+    with (
+        showing(lambda *_: empty),
+        pytest.raises(InputError, match="no snapshots in that range"),
+    ):
+        parity(lakehouse, ParityRequest(date(2022, 1, 1)))
     assert empty.said == [("closed", 0)]
 
 

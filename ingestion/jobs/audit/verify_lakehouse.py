@@ -27,13 +27,13 @@ import pyarrow.compute as pc
 
 from ingestion.base import clock
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.base.progress import progress
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.jobs.audit.cache_check import CachesChecked, check_caches
 from ingestion.jobs.audit.waiting import waiting_for_answers
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
-from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.ingest.withdraw import DoubleSession, double_sessions
 from ingestion.lakehouse import (
     Lakehouse,
@@ -118,7 +118,6 @@ class LakehouseReport:
 def check_lakehouse(
     project: Project,
     since: date = date.min,
-    progress: Progress | None = None,
     *,
     anew: bool = False,
 ) -> LakehouseReport:
@@ -130,21 +129,19 @@ def check_lakehouse(
     ----------
     since
         Only parts of this UTC date or later, and what runs left that started then or later.
-    progress
-        Counts parts and runs.
     anew
         Whether to read also the files of runs that are as an earlier check has left them.
     """
     lakehouse, runs = project.lakehouse, run_ids(project.lakehouse, since)
     report = LakehouseReport(runs=len(runs), since=None if since == date.min else since)
-    progress = progress or Progress()
     rows_of: Counter[tuple[str, str]] = Counter()
     listed = {
         dataset: by_date(list_parts(lakehouse, dataset, since))
         for dataset in project.catalog.datasets
     }
-    progress.start(len(runs) + sum(len(each) for days in listed.values() for each in days.values()))
-    records = read_records(lakehouse, runs, project.catalog, progress.advance, anew=anew)
+    counter = progress("verify", "parts and runs")
+    counter.start(len(runs) + sum(len(each) for days in listed.values() for each in days.values()))
+    records = read_records(lakehouse, runs, project.catalog, counter.advance, anew=anew)
     ledger = records.ledger
     for dataset, dates in listed.items():
         for day, parts in dates.items():
@@ -157,7 +154,7 @@ def check_lakehouse(
             report.not_recorded += found.not_recorded
             report.faults += found.faults
             rows_of.update(written_by)
-            progress.advance(len(parts))
+            counter.advance(len(parts))
     others = (run_id for run_id in runs if run_id not in records.unread)
     report.faults += [
         Fault(name, _FOREIGN) for name in foreign_files(lakehouse, project.catalog.datasets, others)
@@ -165,7 +162,7 @@ def check_lakehouse(
     report.faults += reading_again(partial(_double, lakehouse, since))
     report.caches = reading_again(partial(_check_caches, project, since))
     report.faults += [Fault(*each) for each in report.caches.faults]
-    progress.close()
+    counter.close()
     report.receipts = sum(folder.receipts for folder in records.folders)
     report.unread = len(records.unread)
     report.faults += [Fault(*each) for folder in records.folders for each in folder.faults]

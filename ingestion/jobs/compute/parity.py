@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
+from ingestion.base.progress import Progress, progress
 from ingestion.base.spill import Spill
 from ingestion.base.wording import counted
 from ingestion.catalog import FeatureGroup
@@ -43,7 +44,6 @@ from ingestion.jobs.compute.pairs import (
     with_open_bars,
 )
 from ingestion.jobs.compute.rating_votes import RatedBars
-from ingestion.jobs.ingest.scan import Progress
 from ingestion.lakehouse import (
     Lakehouse,
     Part,
@@ -101,17 +101,11 @@ def parity(
     project: Project,
     request: ParityRequest | None = None,
     run: Run | None = None,
-    progress: Progress | None = None,
 ) -> ParityResult:
     """Compare each group of the scanner with its twin that is computed from bars; judges nothing.
 
     In memory are a month of snapshots, the bars that its performance columns need, and then one
     column of all pairs. The time grows with the snapshots that are asked for.
-
-    Parameters
-    ----------
-    progress
-        Counts parts of snapshots.
 
     Raises
     ------
@@ -120,10 +114,11 @@ def parity(
     LakehouseLocked
         If another run is writing.
     """
-    request, progress = request or ParityRequest(), progress or Progress()
+    request = request or ParityRequest()
+    counter = progress("parity", "parts of snapshots")
     counts: Counter[str] = Counter()
     with (
-        closing(progress),
+        closing(counter),
         Run.open(project, "parity", request, file=PARITY_FILE, step_of=run) as run,
     ):
         parts = 0
@@ -135,10 +130,10 @@ def parity(
             try:
                 snapshots = _snapshot_parts(project.lakehouse, twins.served, request)
                 parts += len(snapshots)
-                progress.start(parts)
+                counter.start(parts)
                 with Spill(run.scratch("columns")) as columns:
                     own: Counter[str] = Counter()
-                    _pair(project.lakehouse, twins, snapshots, columns, own, progress)
+                    _pair(project.lakehouse, twins, snapshots, columns, own, counter)
                     if not own["compared"]:
                         raise InputError(_nothing(twins, own))
                     found, broken_of = _compare(project, twins, columns, request.tolerance)
@@ -213,7 +208,7 @@ def _pair(
     snapshots: list[Part],
     columns: Spill,
     counts: Counter[str],
-    progress: Progress,
+    counter: Progress,
 ) -> None:
     """Spill the pairs of all snapshots by the number of their column, and count the rest."""
     compared: dict[str, int] = {}
@@ -241,7 +236,7 @@ def _pair(
                 columns.append(
                     number, column.rename_columns([*KEYS, *MARKS, "served", "recomputed"])
                 )
-        progress.advance(len(month))
+        counter.advance(len(month))
 
 
 def _compare(

@@ -45,7 +45,6 @@ from ingestion.catalog import SCANNED_BAR
 from ingestion.jobs.ingest.missing_sessions import MissingSession, find_holes
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
-    Progress,
     ScanRequest,
     Scans,
     refuse_unless_enough,
@@ -163,7 +162,6 @@ class DataIngestResult:
 def data_ingest(
     project: Project,
     request: ScanRequest,
-    progress: Progress | None = None,
     run: Run | None = None,
     scans: Scans | None = None,
 ) -> DataIngestResult:
@@ -191,7 +189,7 @@ def data_ingest(
     """
     lakehouse = project.lakehouse
     with Run.open(project, "data-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
-        scans = scans or Scans(project, request, [BARS], progress)
+        scans = scans or Scans(project, request, [BARS])
         brought = scans.table(BARS.name)
         report = CoverageReport.of(run.id, request, brought)
         run.tell(**plain(report))

@@ -17,7 +17,6 @@ from ingestion.jobs.ingest.joined import joined, key_of, pairs_table
 from ingestion.jobs.ingest.needed import Needed, NotDue
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
-    Progress,
     Scanned,
     ScanRequest,
     Scans,
@@ -70,7 +69,6 @@ class FeatureIngestResult:
 def feature_ingest(
     project: Project,
     request: FeatureIngestRequest,
-    progress: Progress | None = None,
     run: Run | None = None,
     scans: Scans | None = None,
     needed: Needed | None = None,
@@ -109,7 +107,7 @@ def feature_ingest(
     ) as run:
         run.tell(group=group.name)
         tables, key = tables_of(project, request, group, needed), key_of(group)
-        scans = scans or Scans(project, request, tables, progress)
+        scans = scans or Scans(project, request, tables)
         without: Mapping[str, int] = {}
         if key is None:
             scanned = scans.table(group.name)

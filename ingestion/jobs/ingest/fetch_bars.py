@@ -23,10 +23,10 @@ from ingestion.bars.fetching import AnswerRows, ask_all
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError, LakehouseLocked, NothingFetched
 from ingestion.base.instants import EPOCH
+from ingestion.base.progress import progress
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarRequest, BarSource
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, take_bars
-from ingestion.jobs.ingest.scan import Progress
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, fetched_name
 from ingestion.lakehouse import Lakehouse
 from ingestion.project import Project
@@ -129,9 +129,7 @@ class FetchResult:
         return f"{self.source}: {', '.join(found)}; the others are written" if found else None
 
 
-def fetch_bars(
-    project: Project, request: FetchRequest, progress: Progress | None = None
-) -> FetchResult:
+def fetch_bars(project: Project, request: FetchRequest) -> FetchResult:
     """Ask a bar source for bars, and take them into ``ohlcv_1d``.
 
     Raises
@@ -156,8 +154,8 @@ def fetch_bars(
     if request.first is not None and request.first > last:
         raise InputError(f"the first date, {request.first}, is after the last one, {last}")
     requests = list(_requests(source, _firsts(project.lakehouse, request, symbols, last), last))
-    progress = progress or Progress()
-    progress.start(len(symbols))
+    counter = progress(source.name, "symbols", at_once=True)
+    counter.start(len(symbols))
     imports: list[ImportResult] = []
     asked: list[AnswerRows] = []
     pending: list[AnswerRows] = []
@@ -166,13 +164,13 @@ def fetch_bars(
         for answer in ask_all(source, place, requests):
             asked.append(rows := AnswerRows.of(answer))
             pending.append(rows)
-            progress.advance(len(answer.request.symbols))
+            counter.advance(len(answer.request.symbols))
             is_late = time.monotonic() - since > _SECONDS_AT_ONCE
             if is_late or sum(map(len, pending)) > _ROWS_AT_ONCE:
                 imports.append(_take(project, source, request, pending))
                 pending, since = [], time.monotonic()
     finally:
-        progress.close()
+        counter.close()
     if pending:
         imports.append(_take(project, source, request, pending))
     result = _result(source, requests, asked, imports, elsewhere)

@@ -20,7 +20,6 @@ from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS, Column
 from ingestion.jobs.ingest.scan import (
     CoverageReport,
-    Progress,
     Scanned,
     ScanRequest,
     Scans,
@@ -89,7 +88,6 @@ class MetaIngestResult:
 def meta_ingest(
     project: Project,
     request: ScanRequest,
-    progress: Progress | None = None,
     run: Run | None = None,
     scans: Scans | None = None,
 ) -> MetaIngestResult:
@@ -121,7 +119,7 @@ def meta_ingest(
     lakehouse = project.lakehouse
     with Run.open(project, "meta-ingest", request, file=RECEIPT_FILE, step_of=run) as run:
         known = _known(lakehouse)
-        scans = scans or Scans(project, request, [METADATA], progress)
+        scans = scans or Scans(project, request, [METADATA])
         scanned = scans.table(METADATA.name)
         whole = scanned.snapshot
         # Of a column that the scanner does not have, what was known before is kept.

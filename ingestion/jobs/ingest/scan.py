@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, NothingFetched, TvfeastError, UnknownColumn
+from ingestion.base.progress import Progress, progress
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import Column
 from ingestion.markets.universe import Market, Universe
@@ -27,19 +28,6 @@ from ingestion.scanner import (
     Snapshot,
     Table,
 )
-
-
-class Progress:
-    """Where a job reports how far it is; this one says nothing."""
-
-    def start(self, total: int) -> None:
-        """Take the number of symbols to fetch, once it is known and whenever it grows."""
-
-    def advance(self, symbols: int) -> None:
-        """Take the number of symbols that were just settled: a row, a reason, or unknown."""
-
-    def close(self) -> None:
-        """End the report, whether all was fetched or not."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +83,10 @@ class Scans:
         project: Project,
         request: ScanRequest,
         tables: Iterable[Table],
-        progress: Progress | None = None,
         meanwhile: Callable[[Callable[[], bool]], object] = lambda _: None,
     ) -> None:
         self._project, self._request = project, request
         self._meanwhile = meanwhile
-        self._progress = progress or Progress()
         self._tables = {table.name: table for table in tables}
         self._made: dict[Universe, dict[str, Scanned | TvfeastError]] = {}
         self._beside: Thread | None = None
@@ -160,8 +146,9 @@ class Scans:
         self, universe: Universe, tables: Sequence[Table]
     ) -> dict[str, Scanned | TvfeastError]:
         plan = ScanPlan.of(tables, universe.symbols)
-        with closing(self._progress), self._client() as client:
-            plan, snapshot = _asked(client, universe, plan, self._progress, self._begin)
+        counter = progress("scanner", "symbols", at_once=True)
+        with closing(counter), self._client() as client:
+            plan, snapshot = _asked(client, universe, plan, counter, self._begin)
         known_at = clock.next_whole_second()
         parts = plan.split(snapshot)
         made: dict[str, Scanned | TvfeastError] = {}
@@ -179,20 +166,20 @@ def _asked(
     client: ScannerClient,
     universe: Universe,
     plan: ScanPlan,
-    progress: Progress,
+    counter: Progress,
     begin: Callable[[], None],
 ) -> tuple[ScanPlan, Snapshot]:
     """Ask for a plan's columns; return it without those that the scanner does not know."""
     plan = _without_unknown(client, universe, plan)
     while plan.tables:
         try:
-            return plan, _fetched(client, universe, plan, progress, begin)
+            return plan, _fetched(client, universe, plan, counter, begin)
         except UnknownColumn as error:
             smaller = plan.without(error.column)
             if smaller.columns == plan.columns:
                 raise
             plan = smaller
-    progress.start(0)
+    counter.start(0)
     return plan, Snapshot((), {})
 
 
@@ -212,7 +199,7 @@ def _fetched(
     client: ScannerClient,
     universe: Universe,
     plan: ScanPlan,
-    progress: Progress,
+    counter: Progress,
     begin: Callable[[], None],
 ) -> Snapshot:
     """Ask for what the plan needs.
@@ -221,12 +208,12 @@ def _fetched(
     """
     if isinstance(universe, Market):
         begin()
-        return client.fetch_market(universe.slug, plan.columns, progress.advance, progress.start)
+        return client.fetch_market(universe.slug, plan.columns, counter.advance, counter.start)
     symbols = [symbol for symbol in universe.symbols if symbol not in plan.skipped]
     if symbols:
         begin()
-    progress.start(len(symbols))
-    return client.fetch(symbols, plan.columns, progress.advance)
+    counter.start(len(symbols))
+    return client.fetch(symbols, plan.columns, counter.advance)
 
 
 @dataclass(frozen=True)
