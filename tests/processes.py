@@ -57,8 +57,14 @@ class Running:
         self._process = context.Process(
             target=_child, args=(run, dict(environment), self._out, self._err, arrange)
         )
-        self._began = time.monotonic()
         self._process.start()
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """Wait until the process is there and its own work begins: its time counts from now."""
+        while not self._err.exists() and self._process.is_alive():
+            time.sleep(0.001)
+        self._began = time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not for longer than it runs."""

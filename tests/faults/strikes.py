@@ -22,7 +22,7 @@ class AtTouch:
     """Count the calls that touch the disk, in a file; kill the process before the n-th."""
 
     log: Path
-    """Grows by a byte a call."""
+    """Grows by a byte per call: ``s`` for an fsync, by which something is on the disk for good."""
     kill_before: int | None = None
 
     def __call__(self) -> None:
@@ -31,11 +31,11 @@ class AtTouch:
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         left = [-1 if self.kill_before is None else self.kill_before]
 
-        def touch() -> None:
+        def touch(name: str) -> None:
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             left[0] -= 1
-            os.write(descriptor, b".")
+            os.write(descriptor, b"s" if name == "fsync" else b".")
 
         for owner, name in (
             *((os, "fsync"), (os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir")),
@@ -43,14 +43,16 @@ class AtTouch:
             *((Path, "replace"), (Path, "unlink"), (Path, "write_bytes"), (pq, "write_table")),
             (shutil, "rmtree"),
         ):
-            setattr(owner, name, _preceded(touch, getattr(owner, name)))
+            setattr(owner, name, _preceded(partial(touch, name), getattr(owner, name)))
 
         class Connection(sqlite3.Connection):
             pass
 
         for owner in (Connection, database.Sqlite):
             for name in ("execute", "executemany", "commit"):
-                setattr(owner, name, _preceded(touch, getattr(sqlite3.Connection, name)))
+                setattr(
+                    owner, name, _preceded(partial(touch, name), getattr(sqlite3.Connection, name))
+                )
         sqlite3.connect = partial(sqlite3.connect, factory=Connection)
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -50,41 +51,55 @@ class Whole:
 
     state: State
     run: Callable[[], object]
-    touches: int
-    """How often it called what touches the disk."""
+    touches: bytes
+    """What it called that touches the disk."""
     lasted: float
+    """Seconds of its own work."""
 
 
 def whole_run(world: World, state: State, run: Callable[[], object]) -> Whole:
     """Run to the end, and leave the project as that does."""
     log = world.settings.folder / "touches"
     world.restore(state)
-    ended = world.call(run, arrange=AtTouch(log)).wait()
+    running = world.call(run, arrange=AtTouch(log))
+    running.begin()
+    ended = running.wait()
     assert ended.code == 0, ended
-    touches = log.stat().st_size
-    assert touches > 10
+    touches = log.read_bytes()
+    assert len(touches) > 10
     return Whole(state, run, touches, ended.lasted)
 
 
 def killed_runs(world: World, name: str, whole: Whole) -> Iterator[None]:
     """Kill runs that begin in that state: by turns before a call that touches the disk,
-    and at an instant."""
+    and at an instant of their own time. What ends before that is no kill."""
     log = world.settings.folder / "touches"
     chance, killed = random.Random(name), 0
     while killed < (sized(2, 200) if name in OFTEN else sized(1, 50)):
         world.restore(whole.state)
         if killed % 2 == 0:
-            at = chance.randrange(whole.touches)
+            at = chance.randrange(len(whole.touches))
             ended = world.call(whole.run, arrange=AtTouch(log, at)).wait()
         else:
-            running = world.call(whole.run)
+            log.unlink()
+            running = world.call(whole.run, arrange=AtTouch(log))
+            running.begin()
             running.sleep(chance.uniform(0, whole.lasted))
             running.kill()
             ended = running.wait()
         assert ended.code in (0, KILLED), ended
-        killed += ended.code == KILLED
-        kills[name] += ended.code == KILLED
-        yield
+        if ended.code == KILLED:
+            killed += 1
+            kills[f"{name} {_when(log, whole)}"] += 1
+            yield
+
+
+def _when(log: Path, whole: Whole) -> str:
+    """Return where in its work a killed run was, by what it had put on the disk for good."""
+    kept = log.read_bytes().count(b"s") if log.exists() else 0
+    if kept == 0:
+        return "before its first write"
+    return "between" if kept < whole.touches.count(b"s") else "after its last"
 
 
 def commands(world: World) -> dict[str, tuple[State, Command]]:
