@@ -4,7 +4,8 @@ import json
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from ingestion.cli.commands import cli
-from ingestion.cli.options import DAY, DURATION, HEADER, INSTANT, LIMIT
+from ingestion.cli.options import AS_OF, DAY, DURATION, HEADER, INSTANT, LIMIT
 from ingestion.project import Project
 from ingestion.replay import FaultPlan, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
@@ -450,8 +451,27 @@ def test_option_values_are_read(kind: click.ParamType, text: str, value: object)
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2021-04-11", datetime(2021, 4, 11, 23, 59, 59, 999999, UTC)),
+        ("20210411", datetime(2021, 4, 11, 23, 59, 59, 999999, UTC)),
+        ("2021-04-12", MONDAY),
+        ("2021-04-13", datetime(2021, 4, 13, 23, 59, 59, 999999, UTC)),
+        ("2021-04-11T00:00", datetime(2021, 4, 11, tzinfo=UTC)),
+        ("2021-04-11T02:00+03:00", datetime(2021, 4, 10, 23, tzinfo=UTC)),
+    ],
+)
+def test_a_date_alone_is_its_end_or_now_while_it_is_not_over(
+    text: str, value: datetime, at: Callable[[datetime], None]
+):
+    at(MONDAY)
+    assert AS_OF.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
     ("kind", "text"),
     [
+        *((AS_OF, text) for text in ("noon", "0001-01-01", "2021-13-01")),
         *((DURATION, text) for text in ("", "2", "-2h", "2w", "9999999999d")),
         (INSTANT, "noon"),
         (DURATION, "999999d"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from ingestion.base import clock
 from ingestion.base.clock import parse_instant
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -71,6 +72,24 @@ def _day(text: str) -> date:
         raise ValueError(f"{text!r} is not a date such as 2026-01-16") from None
 
 
+def day_or_instant(text: str) -> date | datetime:
+    """Read a date alone, or an instant."""
+    instant = _instant(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return instant
+
+
+def _as_of(text: str) -> datetime:
+    """Read an instant; a date is the end of that UTC day, or now while it is not over."""
+    given = day_or_instant(text)
+    if isinstance(given, datetime):
+        return given
+    now = clock.now()
+    return now if given == now.date() else datetime.combine(given, time.max, UTC)
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -120,6 +139,7 @@ DURATION = Parsed("duration", _duration)
 RHYTHM = Parsed("duration", _rhythm)
 """A duration of at least a minute."""
 INSTANT = Parsed("instant", _instant)
+AS_OF = Parsed("date or instant", _as_of)
 """ISO 8601, UTC unless it has an offset."""
 DAY = Parsed("date", _day)
 """ISO 8601 date."""

@@ -11,7 +11,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import DAY, DURATION, INSTANT, LIMIT, json_option
+from ingestion.cli.options import AS_OF, DAY, DURATION, LIMIT, json_option
 from ingestion.cli.output import age, minute, show
 from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 @click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move.")
 @click.option(
     "--as-of",
-    type=INSTANT,
-    help="Rank what was known then, from the offline store; a date is 00:00 UTC of it.",
+    type=AS_OF,
+    help="Rank what was known then, from the offline store; a date is its end in UTC.",
 )
 @click.option(
     "--from-group",

@@ -12,7 +12,7 @@ import click
 from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import cli, examples, this_project
-from ingestion.cli.options import DAY, DURATION, INSTANT, between, json_option
+from ingestion.cli.options import AS_OF, DAY, DURATION, between, json_option
 from ingestion.cli.output import age, minute, show
 from ingestion.cli.tables import Printing, Rows, rows_options, table, terminal_width
 
@@ -302,9 +302,9 @@ def _store_line(report: StatusReport) -> str:
 @click.argument("feature")
 @click.option(
     "--as-of",
-    type=INSTANT,
+    type=AS_OF,
     show_default="now",
-    help="The value that counted then; a date is 00:00 UTC of it.",
+    help="The value that counted then; a date is its end in UTC.",
 )
 @click.option(
     "--online/--no-online",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import click
 from ingestion.base.errors import GateRefused, demand_all
 from ingestion.base.wording import counted
 from ingestion.cli.group import Jobs, cli, examples, this_project
-from ingestion.cli.options import DAY, INSTANT, Parsed, json_option
+from ingestion.cli.options import Parsed, day_or_instant, json_option
 from ingestion.cli.output import minute, show
 from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
@@ -24,12 +23,7 @@ _NAMED = 10
 """How many refused lines are named one by one."""
 
 
-def _day_or_instant(text: str) -> date | datetime:
-    is_day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", text)
-    return DAY.read(text) if is_day else INSTANT.read(text)
-
-
-_AS_OF: Parsed[date | datetime] = Parsed("date or instant", _day_or_instant)
+_AS_OF: Parsed[date | datetime] = Parsed("date or instant", day_or_instant)
 
 
 @cli.group(
@@ -127,7 +121,7 @@ def import_text(result: ImportUniverseResult) -> str:
     "--as-of",
     type=_AS_OF,
     show_default="now",
-    help="Instant; or date, which is over at each symbol's own exchange.",
+    help="Instant; or date: its end, at each symbol's own exchange.",
 )
 @rows_options
 def show_command(printing: Printing, name: str, as_of: date | datetime | None) -> None:
