@@ -250,6 +250,10 @@ bench-feast: setup ## Measure our Feast stores beside Feast's own, bare librarie
 bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows against its floor
 	$(BIN)/python -m benchmarks.join $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: setup ## Measure the online stores in Redis and PostgreSQL beside the file and Feast's own
+	$(BIN)/python -m benchmarks.scale $(ARGS)
+
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra postgres --extra redis --universal --python-version 3.11 \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def event(day: int) -> datetime:
     return FIRST + timedelta(days=day)
 
 
-def write_panel(folder: Path, count: int, days: int) -> None:
+def write_panel(folder: Path, count: int, days: int, features: Sequence[str] = FEATURES) -> None:
     """Write one row per symbol and day, one file per day; one value in a hundred is null."""
     rng = np.random.default_rng(SEED)
     names = pa.array(symbols(count))
@@ -46,7 +47,7 @@ def write_panel(folder: Path, count: int, days: int) -> None:
         written = pa.repeat(pa.scalar(event(day) + timedelta(seconds=5), _INSTANT), count)
         values = {
             name: pa.array(rng.normal(0, 10, count), mask=rng.random(count) < 0.01)
-            for name in FEATURES
+            for name in features
         }
         partition = folder / f"date={event(day):%Y-%m-%d}"
         partition.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,66 +23,138 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+class Server:
+    """A server's process, with those that it has started."""
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, answers: Callable[[], bool], user: str | None
+    ) -> None:
+        self._command, self._folder, self._answers, self._user = command, folder, answers, user
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again too, and wait until it answers."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, cwd=self._folder, user=self._user
+            )
+        until = time.monotonic() + 20
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise AssertionError((self._folder / "log").read_text()[-2000:])
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """Let it die as in a power cut, and all that it has started."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Keep it from doing anything; its sockets stay open."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it at once, and cleanly."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self._process.pid
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for each in [pid, *map(int, children)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, number)
+
+
+class RedisServer(Server):
+    """Redis, or Valkey, on a socket in a folder, or on a port too."""
+
+    def __init__(self, folder: Path, *settings: str, port: int = 0, program: str = "") -> None:
+        program = program or shutil.which("redis-server") or shutil.which("valkey-server") or ""
+        if not program:
+            pytest.skip("there is no redis-server and no valkey-server here: apt-get install one")
+        pytest.importorskip("redis", reason="its client is not installed: pip install '.[redis]'")
+        path = folder / "redis.sock"
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path)]
+        command += ["--dir", str(folder), "--save", "", *settings]
+        self.url, self.port = f"unix://{path}", port
+        super().__init__(command, folder, lambda: _has_loaded(path), None)
+
+
 @contextmanager
 def redis_server(folder: Path, *settings: str, port: int = 0) -> Iterator[str]:
-    """Run Redis, or Valkey, on a socket in a folder, or on a port too; give its URL."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("there is no redis-server and no valkey-server here: apt-get install one")
-    pytest.importorskip("redis", reason="its client is not installed: pip install '.[redis]'")
-    path = folder / "redis.sock"
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path)]
-    command += ["--dir", str(folder), "--save", "", *settings]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            _wait_for(path, server)
-            yield f"unix://{path}"
-        finally:
-            server.kill()
-            path.unlink(missing_ok=True)
+    """Run Redis, or Valkey; give its URL."""
+    server = RedisServer(folder, *settings, port=port)
+    try:
+        yield server.url
+    finally:
+        server.kill()
+
+
+class PostgresServer(Server):
+    """PostgreSQL, as its own user where this one is root, on a socket, or on a port too."""
+
+    def __init__(self, folder: Path, *settings: str, port: int = 0) -> None:
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        if not programs:
+            pytest.skip("there is no PostgreSQL server here: apt-get install postgresql")
+        pytest.importorskip(
+            "psycopg", reason="its client is not installed: pip install '.[postgres]'"
+        )
+        user = "postgres" if os.getuid() == 0 else None
+        if user:
+            shutil.chown(folder, user)
+        data, self.port = str(folder / "data"), port or 5432
+        subprocess.run(
+            [programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "feast", "--no-sync"],
+            check=True, user=user, stdout=subprocess.DEVNULL, cwd=folder,
+        )  # fmt: skip
+        where = "127.0.0.1" if port else ""
+        command = [str(programs[-1] / "postgres"), "-D", data, "-k", str(folder)]
+        command += ["-c", "fsync=off", "-c", f"listen_addresses={where}", "-p", str(self.port)]
+        self.conninfo = f"host={folder} port={self.port} dbname=postgres user=feast"
+        ready = [programs[-1] / "pg_isready", "-q", "-h", str(folder), "-p", str(self.port)]
+        super().__init__(
+            [*command, *(word for each in settings for word in ("-c", each))],
+            folder,
+            lambda: subprocess.run(ready, check=False).returncode == 0,
+            user,
+        )
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Run PostgreSQL, as its own user where this one is root, on a socket; give its conninfo."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        pytest.skip("there is no PostgreSQL server here: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="its client is not installed: pip install '.[postgres]'")
-    user = "postgres" if os.getuid() == 0 else None
+def short_folder() -> Iterator[Path]:
+    """Make a folder whose path is short enough for a socket, and that others may enter."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        folder = Path(name)
-        if user:
-            shutil.chown(folder, user)
-        run = {"user": user, "stdout": subprocess.DEVNULL, "cwd": folder}
-        data, quick = str(folder / "data"), ("-c", "fsync=off")
-        subprocess.run(
-            [programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "feast", "--no-sync"],
-            check=True, **run,
-        )  # fmt: skip
-        command = [programs[-1] / "postgres", "-D", data, "-k", str(folder), *quick]
-        command += ["-c", "listen_addresses=", "-c", "logging_collector=on"]
-        with subprocess.Popen(command, **run) as server:
-            try:
-                _wait_for(folder / ".s.PGSQL.5432", server)
-                while subprocess.run([programs[-1] / "pg_isready", "-q", "-h", folder]).returncode:
-                    assert server.poll() is None, "the server has ended"
-                    time.sleep(0.05)
-                yield f"host={folder} dbname=postgres user=feast"
-            finally:
-                server.send_signal(signal.SIGINT)  # at once, and cleanly
-                server.wait(20)
+        yield Path(name)
 
 
-def _wait_for(path: Path, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        assert server.poll() is None, "the server has ended"
+@contextmanager
+def postgres_server(*settings: str, port: int = 0) -> Iterator[str]:
+    """Run PostgreSQL; give its conninfo."""
+    with short_folder() as folder:
+        server = PostgresServer(folder, *settings, port=port)
         try:
-            with socket.socket(socket.AF_UNIX) as one:
-                one.connect(str(path))
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError("the server did not listen within 20 s")
+            yield server.conninfo
+        finally:
+            server.stop()
+
+
+def _has_loaded(path: Path) -> bool:
+    """Return whether Redis answers, with its content in memory; a password does not matter."""
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(path))
+            one.sendall(b"PING\r\n")
+            return one.recv(99).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
