@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, time, timedelta
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -42,7 +42,7 @@ def plain(value: object) -> Any:
         return plain(value.value)
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, (date, datetime)):
+    if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, _PLAIN):
         return value

@@ -47,6 +47,7 @@ TASKS: dict[str, dict[str, str]] = {
         "universe": "universe",
         "backfill": "bars",
         "training-set": "serving",
+        "panel": "research",
     },
     "Checks": {
         "verify": "checks",

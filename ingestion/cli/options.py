@@ -90,6 +90,13 @@ def _as_of(text: str) -> datetime:
     return now if given == now.date() else datetime.combine(given, time.max, UTC)
 
 
+def _time_of_day(text: str) -> time:
+    match = re.fullmatch(r"(\d\d):(\d\d)Z", text)
+    if match is None or int(match[1]) >= 24 or int(match[2]) >= 60:
+        raise ValueError(f"{text!r} is not a time of day in UTC such as 21:30Z")
+    return time(int(match[1]), int(match[2]), tzinfo=UTC)
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -143,6 +150,8 @@ AS_OF = Parsed("date or instant", _as_of)
 """ISO 8601, UTC unless it has an offset."""
 DAY = Parsed("date", _day)
 """ISO 8601 date."""
+TIME_OF_DAY = Parsed("time", _time_of_day)
+"""``21:30Z``."""
 LIMIT = Parsed("feature=number", _limit)
 """``FEATURE=NUMBER``."""
 HEADER = Parsed("header", _header)

@@ -1,12 +1,19 @@
-"""Training targets from daily bars: what happened after a decision.
+"""Data sets for research: what was known at each decision, and what happened after it. No Feast.
 
-A table of bars goes in, one row per decision comes out, with the target and the instants between
-which the position is open. No file, no clock, no Feast.
+Targets: a table of bars goes in, one row per decision comes out, with the target and the instants
+between which the position is open.
 
-``series``   the table's checks, and its way into sorted arrays
-``universe`` which symbols could be chosen when
+``series``     the table's checks, and its way into sorted arrays
+``universe``   which symbols could be chosen when
 ``membership`` who was in a universe when, as it was recorded
-``forward``  forward returns and their names; start reading there
+``forward``    forward returns and their names; start reading there
+
+Panels: a schedule and a choice of symbols go in, features as known at each decision come out.
+
+``schedule``   when decisions are made, by each exchange's calendar
+``questions``  who is asked about when, a slice of time after another
+``panel``      the answers; start reading there
+``set_file``   the file that they are written to
 """
 
 from ingestion.datasets.forward import (
@@ -21,19 +28,29 @@ from ingestion.datasets.forward import (
     target_sessions,
 )
 from ingestion.datasets.membership import Choice, Membership
+from ingestion.datasets.panel import Counts, Features, features_of, panel
+from ingestion.datasets.questions import Questions
+from ingestion.datasets.schedule import Every, Schedule
 from ingestion.datasets.universe import Universe
 
 __all__ = [
     "MAX_GAP",
     "Choice",
+    "Counts",
     "DropReason",
     "Entry",
+    "Every",
+    "Features",
     "LabelCollection",
     "Labels",
     "Membership",
+    "Questions",
+    "Schedule",
     "Universe",
+    "features_of",
     "forward_returns",
     "longest_window",
+    "panel",
     "target_name",
     "target_sessions",
 ]

@@ -39,6 +39,7 @@ PAGES = [
     "howto/restore_a_backup.md",
     "howto/move_a_version_up.md",
     "howto/add_a_store.md",
+    "howto/make_a_panel.md",
 ]
 """The pages with commands that are run; each goes on where the one before has ended."""
 PORT = "8787"

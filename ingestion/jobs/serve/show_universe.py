@@ -76,22 +76,33 @@ class UniverseList:
     universes: tuple[UniverseState, ...]
 
 
-def membership_of(project: Project, name: str, *, as_recorded: bool = False) -> Membership:
+def membership_of(
+    project: Project, name: str, *, as_recorded: bool = False, known_at: datetime | None = None
+) -> Membership:
     """Return who was in a universe when.
+
+    Parameters
+    ----------
+    as_recorded
+        Whether a row counts only from when it was written.
+    known_at
+        Rows that were written later are not there; None for all.
 
     Raises
     ------
     InputError
         If no file declares it and nothing of it is recorded.
     """
-    return Membership.of(_rows_of(project, name), as_recorded=as_recorded)
+    return Membership.of(_rows_of(project, name, known_at), as_recorded=as_recorded)
 
 
-def _rows_of(project: Project, name: str) -> pa.Table:
-    rows = read_members(project.lakehouse, name)
-    if not rows.num_rows and project.catalog.universe(name) is None:
-        declared = (each.name for each in project.catalog.universes)
-        names = sorted({*recorded_universes(project.lakehouse), *declared})
+def _rows_of(project: Project, name: str, known_at: datetime | None = None) -> pa.Table:
+    rows = read_members(project.lakehouse, name, known_at)
+    if rows.num_rows or project.catalog.universe(name) is not None:
+        return rows
+    declared = (each.name for each in project.catalog.universes)
+    names = sorted({*recorded_universes(project.lakehouse), *declared})
+    if name not in names:  # else it was recorded later
         there = f"there are {', '.join(names)}" if names else "there is none"
         near = did_you_mean(name, names)
         raise InputError(

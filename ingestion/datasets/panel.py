@@ -1,0 +1,204 @@
+"""Features of many symbols at many decisions, as they were known then; no Feast, no label file.
+
+The search is the offline store's own (:mod:`ingestion.plugins.offline.join`), a slice of questions
+at a time: of the lakehouse each slice reads the dates that it needs, and only one slice is in
+memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from ingestion.base import columns
+from ingestion.base.columns import INSTANT
+from ingestion.base.instants import to_micros
+from ingestion.catalog import FeatureGroup
+from ingestion.datasets.questions import SLICE, Questions, Slice
+from ingestion.lakehouse import Lakehouse, arrow_schema
+from ingestion.plugins.offline.fetch import FeatureTable
+from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.join import Instants
+from ingestion.plugins.offline.key_codes import KeyCodes
+from ingestion.plugins.offline.queries import point_in_time
+from ingestion.plugins.offline.source import ParquetSource
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one group, and what the answer calls them."""
+
+    group: FeatureGroup
+    outputs: Mapping[str, str]
+    """By the feature's name, its column."""
+
+
+@dataclass
+class Counts:
+    """What became of the questions so far."""
+
+    rows: int = 0
+    matched: int = 0
+    """Rows with at least one value."""
+    created_later: dict[str, int] = field(default_factory=dict)
+    """By group, the rows whose values were written after their decision."""
+
+
+def features_of(named: Sequence[tuple[FeatureGroup, str]]) -> list[Features]:
+    """Name the columns of an answer: plain names, or all with their group if two would be equal.
+
+    Examples
+    --------
+    >>> from ingestion.catalog import Column, Scanner
+    >>> one, two = (
+    ...     FeatureGroup(name=n, meaning="…", source=Scanner(), ttl="4d", features=[Column("RSI")])
+    ...     for n in ("one_1d", "two_1d")
+    ... )
+    >>> [dict(each.outputs) for each in features_of([(one, "RSI"), (two, "RSI")])]
+    [{'RSI': 'one_1d__RSI'}, {'RSI': 'two_1d__RSI'}]
+    """
+    full = len({name for _, name in named}) < len(named)
+    groups = {group.name: group for group, _ in named}
+    of_group: dict[str, dict[str, str]] = {name: {} for name in groups}
+    for group, name in named:
+        of_group[group.name][name] = f"{group.name}__{name}" if full else name
+    return [Features(groups[name], outputs) for name, outputs in of_group.items()]
+
+
+def panel(
+    lakehouse: Lakehouse,
+    features: Sequence[Features],
+    questions: Questions,
+    *,
+    known_at: datetime | None = None,
+    as_recorded: bool = False,
+    only_with_values: bool = False,
+    size: int = SLICE,
+    counts: Counts | None = None,
+) -> Iterator[pa.Table]:
+    """Yield the features of each member at each decision, in the order of time.
+
+    Parameters
+    ----------
+    known_at
+        Rows of the lakehouse that were created later are not there; None for all.
+    as_recorded
+        Whether a row counts only from when it was written, not from when it was knowable.
+    only_with_values
+        Whether rows without any value are left out.
+    size
+        About how many rows a table has.
+    counts
+        Takes down what became of the questions.
+
+    Yields
+    ------
+    pa.Table
+        ``symbol``, ``event_timestamp`` (the decision) and the features, sorted by decision and
+        symbol. A feature that was not known then, or whose row was older than its TTL, is null.
+
+    Raises
+    ------
+    CorruptPart
+        If a part cannot be read.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ingestion.catalog import Column, Files
+    >>> from ingestion.datasets import Schedule, Universe
+    >>> from ingestion.lakehouse import LocalDisk, append_rows
+    >>> group = FeatureGroup(
+    ...     name="mine", meaning="…", source=Files(), ttl="4d", features=[Column("RSI")]
+    ... )
+    >>> friday = datetime.fromisoformat("2021-03-05T21:00Z")
+    >>> row = {"symbol": "NYSE:KO", "timestamp": 1_614_956_400, "RSI": 61.5}
+    >>> row |= dict.fromkeys(("event_timestamp", "created_timestamp"), friday)
+    >>> week = Schedule(date(2021, 3, 4), date(2021, 3, 5))
+    >>> asked = Questions(pa.array(["NYSE:KO"]), week, Universe.fixed(["NYSE:KO"]), until=2**62)
+    >>> with TemporaryDirectory() as folder:
+    ...     lakehouse = LocalDisk(Path(folder))
+    ...     _ = append_rows(lakehouse, group, [row], "run")
+    ...     tables = list(panel(lakehouse, features_of([(group, "RSI")]), asked))
+    >>> tables[0]["RSI"].to_pylist()  # on Thursday it was not known yet
+    [None, 61.5]
+    """
+    counts = counts if counts is not None else Counts()
+    tables = [_table(lakehouse, each, known_at) for each in features]
+    for asked in questions.slices(size):
+        rows = _answered(asked, features, tables, as_recorded, counts)
+        there = _has_value(rows)
+        if only_with_values:
+            rows = rows.filter(there)
+        counts.matched += int(pc.sum(there).as_py() or 0)
+        counts.rows += rows.num_rows
+        if rows.num_rows:
+            yield rows
+
+
+def schema_of(features: Sequence[Features]) -> pa.Schema:
+    """Return the columns of a panel.
+
+    Examples
+    --------
+    >>> from ingestion.catalog import Column, Files
+    >>> group = FeatureGroup(
+    ...     name="mine", meaning="…", source=Files(), ttl="4d", features=[Column("RSI")]
+    ... )
+    >>> schema_of(features_of([(group, "RSI")])).names
+    ['symbol', 'event_timestamp', 'RSI']
+    """
+    keys = [("symbol", pa.string()), ("event_timestamp", INSTANT)]
+    stored = [(each, arrow_schema(each.group)) for each in features]
+    return pa.schema(
+        keys + [(out, of.field(n).type) for each, of in stored for n, out in each.outputs.items()]
+    )
+
+
+def _answered(
+    asked: Slice,
+    features: Sequence[Features],
+    tables: Sequence[FeatureTable],
+    as_recorded: bool,
+    counts: Counts,
+) -> pa.Table:
+    keys, instants = KeyCodes([asked.symbols], len(asked.codes)), Instants(asked.instants)
+    answer = asked.keys()
+    for each, table in zip(features, tables, strict=True):
+        ttl = to_micros(each.group.ttl)
+        history = point_in_time(table, keys, instants, ttl=ttl, as_recorded=as_recorded)
+        answer |= zip(each.outputs.values(), history.columns, strict=True)
+        name, later = each.group.name, history.created_later or 0
+        counts.created_later[name] = counts.created_later.get(name, 0) + later
+    return pa.table(answer)
+
+
+def _table(lakehouse: Lakehouse, features: Features, known_at: datetime | None) -> FeatureTable:
+    """Describe a group's parts to the join."""
+    group, types = features.group, arrow_schema(features.group)
+    place = lakehouse.location(group.storage)
+    is_remote = "://" in place
+    filesystem, path = fs.FileSystem.from_uri(place) if is_remote else (fs.LocalFileSystem(), place)
+    return FeatureTable(
+        source=ParquetSource(Location(filesystem, path, dated=True), group.event),
+        keys=(columns.Column("symbol", pa.string(), True),),
+        event=columns.Column(group.event, INSTANT, True),
+        created=columns.Column("created_timestamp", INSTANT),
+        features=tuple(columns.Column(name, types.field(name).type) for name in features.outputs),
+        known_at=None if known_at is None else to_micros(known_at),
+    )
+
+
+def _has_value(rows: pa.Table) -> pa.ChunkedArray:
+    """Return which rows have at least one feature's value."""
+    there = pc.is_valid(rows.column(2))
+    for column in rows.columns[3:]:
+        there = pc.or_(there, pc.is_valid(column))
+    return there

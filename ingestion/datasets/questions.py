@@ -1,0 +1,111 @@
+"""Who is asked about and when: each member of a choice, at each decision of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingestion.base.columns import INSTANT
+from ingestion.datasets.membership import Choice
+from ingestion.datasets.schedule import Schedule
+from ingestion.markets.sessions import by_hours
+
+SLICE = 1 << 19
+"""Questions of a slice: beside them their answers are in memory, each feature twice."""
+
+
+class Slice(NamedTuple):
+    """Questions that follow each other in time, by instant and then by symbol."""
+
+    codes: NDArray[np.int32]
+    """Positions of the symbols among all, shape ``(n,)``."""
+    instants: NDArray[np.int64]
+    """The decisions, Unix µs, shape ``(n,)``, ascending."""
+    names: pa.Array
+    """All symbols."""
+
+    @property
+    def symbols(self) -> pa.ChunkedArray:
+        """The symbols, as codes of a dictionary."""
+        return pa.chunked_array([pa.DictionaryArray.from_arrays(self.codes, self.names)])
+
+    def keys(self) -> dict[str, pa.ChunkedArray]:
+        """Return the columns that identify a row of the answer."""
+        times = pa.chunked_array([pa.array(self.instants).cast(INSTANT)])
+        return {"symbol": self.symbols.cast(pa.string()), "event_timestamp": times}
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions of a panel.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> from ingestion.datasets import Universe
+    >>> names = ["BINANCE:BTCUSDT", "NYSE:KO"]
+    >>> weekend = Schedule(date(2021, 3, 6), date(2021, 3, 8))
+    >>> asked = Questions(pa.array(names), weekend, Universe.fixed(names), until=2**62)
+    >>> [pa.table(each.keys()).to_pylist()[-1]["symbol"] for each in asked.slices()]
+    ['NYSE:KO']
+    >>> sum(len(each.codes) for each in asked.slices())  # three midnights and Monday's close
+    4
+    """
+
+    names: pa.Array
+    """The symbols that may be asked about, sorted, each once."""
+    schedule: Schedule
+    choice: Choice
+    """Who is asked about when; at times when that is not known, nobody is."""
+    until: int
+    """No decision is later, Unix µs."""
+
+    def decisions(self) -> NDArray[np.int64]:
+        """Return the instants of all decisions, ascending, each once."""
+        of_hours = (self._decisions(key) for key in by_hours(self.names.to_pylist()))
+        return np.unique(np.concatenate([np.empty(0, np.int64), *of_hours]))
+
+    def unknown(self) -> int:
+        """Return at how many decisions it is not known who could be chosen."""
+        return int(np.count_nonzero(~self.choice.is_known(self.decisions())))
+
+    def slices(self, size: int = SLICE) -> Iterator[Slice]:
+        """Yield the questions, in the order of time, about ``size`` at a time; none without any."""
+        groups = by_hours(self.names.to_pylist())
+        decisions = self.decisions()
+        asked = np.array([np.isin(decisions, self._decisions(key)) for key in groups], dtype=bool)
+        places = list(groups.values())
+        together: dict[bytes, NDArray[np.int32]] = {}
+        codes: list[NDArray[np.int32]] = []
+        instants: list[int] = []
+        count = 0
+        for number, instant in enumerate(decisions.tolist()):
+            who = asked[:, number]
+            if (key := who.tobytes()) not in together:
+                found = np.concatenate([places[n] for n in np.flatnonzero(who)])
+                together[key] = np.sort(found).astype(np.int32)
+            codes.append(together[key])
+            instants.append(instant)
+            count += len(codes[-1])
+            if count >= size:
+                yield from self._chosen(codes, instants)
+                codes, instants, count = [], [], 0
+        yield from self._chosen(codes, instants)
+
+    def _chosen(self, codes: list[NDArray[np.int32]], instants: list[int]) -> Iterator[Slice]:
+        if not codes:
+            return
+        times = np.repeat(np.array(instants, np.int64), [len(each) for each in codes])
+        whole = np.concatenate(codes)
+        kept = self.choice.was_active(self.names, whole, times) & self.choice.is_known(times)
+        if kept.any():
+            yield Slice(whole[kept], times[kept], self.names)
+
+    def _decisions(self, key: str) -> NDArray[np.int64]:
+        decisions = self.schedule.decisions(key)
+        return decisions[decisions <= self.until]
