@@ -11,7 +11,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, TIME_OF_DAY, json_option
-from ingestion.cli.output import show
+from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
     from ingestion.jobs.serve.panel import PanelResult
@@ -99,5 +99,5 @@ def panel_text(result: PanelResult) -> str:
         f"{counted(result.rows, 'row')} of {counted(result.symbols, 'symbol')} at "
         f"{counted(result.decisions, 'decision')}, {result.matched:,} of them with features known "
         f"then ({counted(len(result.features), 'column')}), as the lakehouse was at "
-        f"{result.known_at:%Y-%m-%d %H:%M:%S} UTC\n{later}{result.out}\n{result.receipt}"
+        f"{minute(result.known_at)}\n{later}{result.out}\n{result.receipt}"
     )
