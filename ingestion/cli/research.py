@@ -10,7 +10,7 @@ import click
 from ingestion.base.errors import InputError
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import DAY, INSTANT, TIME_OF_DAY, json_option
+from ingestion.cli.options import AS_OF, DAY, TIME_OF_DAY, json_option
 from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--known-at",
-    type=INSTANT,
+    type=AS_OF,
     show_default="now",
-    help="Read the lakehouse as it was then; a date is 00:00 UTC of it.",
+    help="Read the lakehouse as it was then; a date is the end of that UTC day.",
 )
 @click.option(
     "--as-recorded", is_flag=True, help="Read only rows that had been written by the decision."
