@@ -12,9 +12,13 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 ``entities``      who is asked about and when
 ``key_codes``     their keys as integers
 ``queries``       the values as of many instants, or the rows between two
+``historical``    the features that a retrieval asks of each entity row
 ``join``          which row answers which question
 ``lookup``        rows ready to be asked what a key had at an instant
 ``fetch``         the features of the rows that won, brought to the questions
+``slices``        entity rows in files, cut by time
+``executors``     what runs tasks: this process, Ray or Spark
+``answer_files``  a task for each slice, a file for each task
 ``retrieval``     the job
 ``writing``       saved datasets, logs, and rows appended to a source
 ``monitoring``    metrics of Feast's monitoring, measured and kept
@@ -23,17 +27,17 @@ Goes in: what Feast asks. Comes out: a job that answers when it is read. The par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import FeatureView, OnDemandFeatureView, RepoConfig
+from feast import FeatureView, FileSource, OnDemandFeatureView, RepoConfig
 from feast.data_source import DataSource
 from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
@@ -46,17 +50,19 @@ from feast.utils import (
     _get_requested_on_demand_feature_views,
     compute_non_entity_date_range,
 )
+from pydantic import PositiveInt, StrictStr
 
 from ingestion.base import clock
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
+from ingestion.plugins.offline.answer_files import Tasks
 from ingestion.plugins.offline.column_types import readable, storable
-from ingestion.plugins.offline.declared import ViewTable, describe, locate, stored_names
-from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
+from ingestion.plugins.offline.declared import describe, locate, stored_names
+from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows
+from ingestion.plugins.offline.executors import ExecutorName, require
 from ingestion.plugins.offline.fetch import FeatureTable
-from ingestion.plugins.offline.files import Span
-from ingestion.plugins.offline.join import Instants
-from ingestion.plugins.offline.key_codes import KeyCodes
+from ingestion.plugins.offline.files import Location, Span
+from ingestion.plugins.offline.historical import Retrieved, ViewCounts, Wanted
 from ingestion.plugins.offline.monitoring import (
     clear_baseline,
     compute_metrics,
@@ -65,8 +71,9 @@ from ingestion.plugins.offline.monitoring import (
     query_metrics,
     save_metrics,
 )
-from ingestion.plugins.offline.queries import newest_between, point_in_time, rows_between, span
-from ingestion.plugins.offline.retrieval import AsofRetrievalJob, Retrieved, ViewCounts
+from ingestion.plugins.offline.queries import newest_between, rows_between, span
+from ingestion.plugins.offline.retrieval import AsofRetrievalJob
+from ingestion.plugins.offline.slices import Questions
 from ingestion.plugins.offline.source import ParquetSource
 from ingestion.plugins.offline.writing import add_file, append
 
@@ -80,6 +87,16 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
     ] = "ingestion.plugins.asof.AsofOfflineStore"
     known_at: datetime | None = None
     """Historical features are read as the files were then: rows created later are not there."""
+
+    executor: ExecutorName = "local"
+    """What answers entity rows that are in files, or too many for one task."""
+
+    rows_per_task: PositiveInt = 1_000_000
+    """How many entity rows a task has at most: its memory goes by them."""
+
+    staging_location: StrictStr | None = None
+    """A folder, or its address, that all machines of the executor see. Entity rows in memory pass
+    to the tasks there, and ``to_remote_storage`` writes there."""
 
 
 class AsofOfflineStore(OfflineStore):
@@ -117,7 +134,7 @@ class AsofOfflineStore(OfflineStore):
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | pa.Table | str | None,
+        entity_df: pd.DataFrame | pa.Table | str | PathLike[str] | None,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
@@ -130,15 +147,16 @@ class AsofOfflineStore(OfflineStore):
         Parameters
         ----------
         entity_df
-            The rows; None for each key with an event from ``start_date`` to ``end_date``, as of the
-            latter.
+            The rows, or the address of a Parquet file, folder or glob of them, as of a source; None
+            for each key with an event from ``start_date`` to ``end_date``, as of the latter.
         filter_by_created_timestamp
             Let only rows count that had been created by the instant as well.
 
         Raises
         ------
         InputError
-            If the entity rows cannot be joined: which column, and why.
+            If the entity rows cannot be joined: which column, and why. If the executor is not
+            installed.
         """
         wanted, _ = _get_requested_feature_views_to_features_dict(
             feature_refs,
@@ -155,31 +173,47 @@ class AsofOfflineStore(OfflineStore):
             )
             for view, names in wanted.items()
         ]
-        if entity_df is None:
-            start, end = compute_non_entity_date_range(
+        asked, tasks = Wanted(tables, feature_refs, filter_by_created_timestamp), _tasks(config)
+        entities = _entities(entity_df, config)
+        if entities is None:
+            bounds = start, end = compute_non_entity_date_range(
                 feature_views, start_date=start_date, end_date=end_date or clock.now()
             )
-            entities, bounds = None, (start, end)
-            keys = dict.fromkeys(key for table in tables for key in table.join_keys)
-            _refuse_clashes([*keys, EVENT_TIMESTAMP], tables)
+            names, event = [*asked.join_keys, EVENT_TIMESTAMP], EVENT_TIMESTAMP
         else:
-            entities = EntityRows.of(entity_df)
-            bounds = entities.bounds
-            keys = dict.fromkeys(name for name in entities.names if name != entities.event)
-            _refuse_clashes(entities.names, tables)
+            bounds, names, event = entities.bounds, entities.names, entities.event
+        asked.refuse(names, event)
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        make_job = partial(
+            AsofRetrievalJob,
+            repo_path=config.repo_path,
+            on_demand_feature_views=on_demand,
+            full_feature_names=full_feature_names,
+            metadata=RetrievalMetadata(
+                feature_refs, [name for name in names if name != event], *bounds
+            ),
+        )
+
+        def rows() -> EntityRows:
+            if entities is None:
+                return asked.found(start, end)
+            return entities.rows() if isinstance(entities, Questions) else entities
 
         def read(as_frame: bool) -> Retrieved:
-            asked = entities if entities is not None else _found(tables, start, end)
-            return _join(asked, tables, feature_refs, filter_by_created_timestamp, as_frame)
+            return tasks.answer_here(rows(), asked, as_frame=as_frame)
 
-        return AsofRetrievalJob(
+        def write(folder: Location) -> Mapping[str, ViewCounts]:
+            finish = partial(_computed, make_job) if on_demand else Retrieved.table
+            if isinstance(entities, Questions):
+                return tasks.answer(entities, asked, finish, folder)
+            return tasks.answer_rows(rows(), asked, finish, folder)
+
+        in_files = isinstance(entities, Questions)
+        return make_job(
             read,
-            repo_path=config.repo_path,
-            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(
-                feature_refs, project, registry
-            ),
-            full_feature_names=full_feature_names,
-            metadata=RetrievalMetadata(feature_refs, list(keys), *bounds),
+            write=write if in_files or tasks.executor != "local" else None,
+            in_order=in_files,
+            staging=tasks.staging,
         )
 
     @staticmethod
@@ -321,60 +355,32 @@ class AsofOfflineStore(OfflineStore):
         return [(field.name, str(readable(field.type))) for field in source.schema()]
 
 
-def _join(
-    entities: EntityRows,
-    tables: list[ViewTable],
-    refs: list[str],
-    as_recorded: bool,
-    as_frame: bool,
-) -> Retrieved:
-    """Join each view, and put the features into the order in which they were asked for."""
-    codes: dict[tuple[tuple[str, pa.DataType | None], ...], KeyCodes] = {}
-    columns: dict[str, pa.ChunkedArray] = {}
-    counts: dict[str, ViewCounts] = {}
-    # Python's values become Arrow's on one core; instants are put in order on another.
-    with ThreadPoolExecutor(1) as pool:
-        ordered = pool.submit(Instants, entities.instants)
-        for each in tables:
-            if each.keys not in codes:
-                codes[each.keys] = KeyCodes(
-                    [entities.key(*key) for key in each.keys], len(entities.times)
-                )
-        instants = ordered.result()
-    if as_frame:
-        entities.forget_columns()
-    for each in tables:
-        history = point_in_time(
-            each.table, codes[each.keys], instants, ttl=each.ttl, as_recorded=as_recorded
-        )
-        columns |= dict(zip(each.outputs, history.columns, strict=True))
-        counts[each.name] = ViewCounts(history.matched, history.created_later)
-    names = {ref: name for each in tables for ref, name in each.outputs.items()}
-    features = {names[ref]: columns[ref] for ref in refs if ref in names}
-    return Retrieved(pa.table(features), entities, counts)
+def _entities(given: object, config: RepoConfig) -> EntityRows | Questions | None:
+    """Return who is asked about: rows, or the files of them that an address names."""
+    if isinstance(given, (str, PathLike)):
+        return Questions.at(locate(FileSource(path=str(given)), config.repo_path))
+    return None if given is None else EntityRows.of(given)
 
 
-def _refuse_clashes(names: list[str], tables: list[ViewTable]) -> None:
-    """Refuse two columns of one name."""
-    taken = set(names)
-    for each in tables:
-        for ref, name in each.outputs.items():
-            if name in taken:
-                raise InputError(
-                    f"the feature {ref} would be a second column {name}: rename that of the entity "
-                    "rows, or ask for full_feature_names"
-                )
-            taken.add(name)
+def _computed(make_job: Callable[..., AsofRetrievalJob], answer: Retrieved) -> pa.Table:
+    """Return an answer with what Feast computes of it, row by row."""
+    return make_job(lambda _: answer).to_arrow()
 
 
-def _found(tables: list[ViewTable], start: datetime, end: datetime) -> EntityRows:
-    """Ask about each key that has an event between two instants."""
-    found = []
-    for each in tables:
-        rows = newest_between(replace(each.table, features=()), span(start, end))
-        keys = [rows[column.name] for column in each.table.keys]
-        found.append(pa.table(keys, names=list(each.join_keys)))
-    return entity_rows_of(found, end)
+def _tasks(config: RepoConfig) -> Tasks:
+    """Return how the configuration answers.
+
+    Raises
+    ------
+    InputError
+        If its executor is not installed, or its staging location is of no known file system.
+    """
+    store = config.offline_store
+    require(store.executor)
+    staging = None
+    if store.staging_location is not None:
+        staging = locate(FileSource(path=store.staging_location), config.repo_path)
+    return Tasks(store.executor, store.rows_per_task, staging)
 
 
 def _pull(
@@ -406,7 +412,7 @@ def _pull(
             rows = rows.append_column(DUMMY_ENTITY_ID, dummy)
         return Retrieved(rows)
 
-    return AsofRetrievalJob(read, repo_path=config.repo_path)
+    return AsofRetrievalJob(read, staging=_tasks(config).staging, repo_path=config.repo_path)
 
 
 def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

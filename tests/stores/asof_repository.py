@@ -22,13 +22,15 @@ symbol = entity("symbol", String)
 ENGINE = "ingestion.plugins.engine.ArrowComputeEngine"
 
 
-def repository(folder: Path, *objects, store: str = ASOF, engine: str = "local") -> FeatureStore:
-    """Open a store in a folder and register objects there."""
+def repository(
+    folder: Path, *objects, store: str = ASOF, engine: str = "local", **offline
+) -> FeatureStore:
+    """Open a store in a folder and register objects there; `offline` are the offline store's."""
     config = RepoConfig(
         project="p",
         provider="local",
         registry=str(folder / "registry.db"),
-        offline_store={"type": store},
+        offline_store={"type": store} | offline,
         online_store={"type": "sqlite", "path": str(folder / "online.db")},
         batch_engine={"type": engine},
         entity_key_serialization_version=3,

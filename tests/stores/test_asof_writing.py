@@ -64,14 +64,14 @@ def test_two_that_add_to_a_single_file_at_once_lose_nothing(
     if there:
         writing.append(location(path), table(0), "x")
     meanwhile = Meanwhile(monkeypatch)
-    replace = writing._replace
+    replace = writing.write_whole
 
     def another_writes(where: Location, rows: pa.Table) -> None:
-        monkeypatch.setattr(writing, "_replace", replace)
+        monkeypatch.setattr(writing, "write_whole", replace)
         meanwhile(lambda: writing.append(location(path), table(2), "x"))
         replace(where, rows)
 
-    monkeypatch.setattr(writing, "_replace", another_writes)
+    monkeypatch.setattr(writing, "write_whole", another_writes)
     writing.append(location(path), table(1), "x")
     meanwhile.ended()
     assert rows(path) == [0, 1, 2][not there :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.instants import to_micros
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.historical import ViewTable
 from ingestion.plugins.offline.source import ParquetSource
 
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {
@@ -43,27 +43,6 @@ _ARROW_TYPES: dict[FeastType, pa.DataType] = {
     String: pa.string(),
     UnixTimestamp: INSTANT,
 }
-
-
-@dataclass(frozen=True)
-class ViewTable:
-    """A view, as much of it as is asked for."""
-
-    name: str
-    """Or its alias."""
-    table: FeatureTable
-    join_keys: tuple[str, ...]
-    """What the entity rows call the table's keys."""
-    outputs: dict[str, str]
-    """By reference, what each of the table's features is called in the answer, in their order."""
-    ttl: int | None
-    """µs; None is without limit."""
-
-    @property
-    def keys(self) -> tuple[tuple[str, pa.DataType | None], ...]:
-        """The entity rows' columns that are the table's keys, and of what type they are there."""
-        types = (key.type for key in self.table.keys)
-        return tuple(zip(self.join_keys, types, strict=True))
 
 
 def describe(

@@ -15,7 +15,6 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from feast.errors import EntityTimestampInferenceException, FeastEntityDFMissingColumnsError
 
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
@@ -37,8 +36,13 @@ class EntityRows:
     _columns: dict[str, pa.ChunkedArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, given: object) -> EntityRows:
+    def of(cls, given: object, event: str | None = None) -> EntityRows:
         """Check what a user gave.
+
+        Parameters
+        ----------
+        event
+            The column with the instants, where it is known.
 
         Raises
         ------
@@ -49,17 +53,16 @@ class EntityRows:
             cannot be read.
         """
         if not isinstance(given, (pd.DataFrame, pa.Table)):
-            what = "a SQL query" if isinstance(given, str) else f"a {type(given).__name__}"
             raise InputError(
-                f"entity_df is {what}, but this offline store reads files: give a pandas DataFrame "
-                "or a pyarrow Table"
+                f"entity_df is a {type(given).__name__}: give a pandas DataFrame, a pyarrow Table, "
+                "or the address of Parquet files"
             )
         names = _names(given)
         if other := [name for name in names if not isinstance(name, str)]:
             raise InputError(f"entity_df's column {other[0]!r} has no text for a name; rename it")
         if twice := {name for name in names if names.count(name) > 1}:
             raise InputError(f"entity_df has the column {min(twice)} more than once; rename one")
-        event = _event_column(given)
+        event = event or event_column(given)
         return cls(given, event, _instants(given, event))
 
     @property
@@ -92,6 +95,8 @@ class EntityRows:
             If its values are of another type.
         """
         if name not in self.names:
+            from feast.errors import FeastEntityDFMissingColumnsError
+
             raise FeastEntityDFMissingColumnsError({name, self.event}, {name})
         try:
             return conform(self._column(name), declared)
@@ -153,7 +158,14 @@ def _names(given: pd.DataFrame | pa.Table) -> list[str]:
     return list(given.columns)
 
 
-def _event_column(given: pd.DataFrame | pa.Table) -> str:
+def event_column(given: pd.DataFrame | pa.Table) -> str:
+    """Return which column has the instants.
+
+    Raises
+    ------
+    EntityTimestampInferenceException
+        If none is named ``event_timestamp`` and not exactly one other is a timestamp.
+    """
     names = _names(given)
     if EVENT_TIMESTAMP in names:
         return EVENT_TIMESTAMP
@@ -162,6 +174,8 @@ def _event_column(given: pd.DataFrame | pa.Table) -> str:
     else:
         times = [n for n in names if pd.api.types.is_datetime64_any_dtype(given[n].dtype)]
     if len(times) != 1:
+        from feast.errors import EntityTimestampInferenceException
+
         raise EntityTimestampInferenceException(EVENT_TIMESTAMP)
     return str(times[0])
 

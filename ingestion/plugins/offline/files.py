@@ -41,8 +41,18 @@ class Location:
     filesystem: fs.FileSystem
     path: str
     """A file, a folder or a glob, as the file system spells it."""
-    dated: bool
+    dated: bool = False
     """Whether folders ``date=YYYY-MM-DD`` contain the rows with events of that UTC day alone."""
+
+    def inside(self, name: str) -> Location:
+        """Return a file or folder of this folder."""
+        return Location(self.filesystem, f"{self.path}/{name}")
+
+    @property
+    def uri(self) -> str:
+        """The address as others write it: a local path as it is."""
+        scheme = {"s3": "s3://", "gcs": "gs://"}.get(self.filesystem.type_name, "")
+        return f"{scheme}{self.path}"
 
 
 @dataclass(frozen=True)

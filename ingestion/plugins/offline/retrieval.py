@@ -3,105 +3,56 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from feast import OnDemandFeatureView
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
-from numpy.typing import NDArray
 
+from ingestion.base.errors import InputError
 from ingestion.plugins.offline.declared import locate
-from ingestion.plugins.offline.entities import EntityRows
-from ingestion.plugins.offline.writing import exists, save
+from ingestion.plugins.offline.files import Location
+from ingestion.plugins.offline.historical import Retrieved, ViewCounts
+from ingestion.plugins.offline.writing import exists, files_in, filling, save
 
 if TYPE_CHECKING:
     from feast.saved_dataset import ValidationReference
 
 
-@dataclass(frozen=True)
-class ViewCounts:
-    """How a view answered."""
-
-    matched: int
-    """Entity rows that a row of the view is valid for."""
-    created_later: int | None
-    """Those whose row was created after the entity row's instant: knowable then by its event time,
-    but recorded later. None if the view's source has no created column."""
-
-
-@dataclass
-class Retrieved:
-    """What was read."""
-
-    columns: pa.Table
-    entities: EntityRows | None = None
-    """The rows that the columns belong beside, if any."""
-    counts: Mapping[str, ViewCounts] = field(default_factory=dict)
-    """By view."""
-
-    def table(self) -> pa.Table:
-        """Return all columns as Arrow."""
-        if self.entities is None:
-            return self.columns
-        table = self.entities.table()
-        for name, column in zip(self.columns.column_names, self.columns.columns, strict=True):
-            table = table.append_column(name, column)
-        return table
-
-    def frame(self) -> pd.DataFrame:
-        """Return all columns as pandas; those that a frame was given with, unchanged.
-
-        Doubles stay where they were read to, and the memory of each other column is free when
-        pandas has it: what was read is used up.
-        """
-        read, self.columns = self.columns, pa.table({})
-        if self.entities is None:
-            frame: pd.DataFrame = read.to_pandas(self_destruct=True)
-            return frame
-        names = read.column_names
-        columns = {name: found for name in names if (found := _doubles(read[name])) is not None}
-        others = read.drop_columns(list(columns))
-        del read
-        columns |= others.to_pandas(self_destruct=True).items()
-        # Unlike `concat`, this leaves each column where it is.
-        of_rows = dict(self.entities.frame().items())
-        return pd.DataFrame(of_rows | {name: columns[name] for name in names}, copy=False)
-
-
-def _doubles(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
-    """Return doubles in their own memory, nulls as not a number; None if that cannot be."""
-    if column.type != pa.float64() or column.num_chunks != 1:
-        return None
-    array = column.chunk(0)
-    bits, memory = array.buffers()
-    if not memory.is_mutable:
-        return None
-    values = np.frombuffer(memory, np.float64)[array.offset : array.offset + len(array)]
-    if array.null_count:
-        valid = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
-        values[valid[array.offset : array.offset + len(array)] == 0] = np.nan
-    return values
-
-
 class AsofRetrievalJob(RetrievalJob):
-    """A retrieval that reads when it is asked for its result, each time anew."""
+    """A retrieval that reads when it is asked for its result, each time anew.
+
+    Parameters
+    ----------
+    write
+        Answers into the files of an empty folder. None if what is read is written.
+    in_order
+        Whether what it writes is in the order of the entity rows, as far as these have one.
+    staging
+        Where answers in files are made that nobody named a place for.
+    """
 
     def __init__(
         self,
         read: Callable[[bool], Retrieved],
         *,
+        write: Callable[[Location], Mapping[str, ViewCounts]] | None = None,
+        in_order: bool = True,
+        staging: Location | None = None,
         repo_path: str | None,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         full_feature_names: bool = False,
         metadata: RetrievalMetadata | None = None,
     ) -> None:
         self._read = read
+        self._write = write
+        self._in_order = in_order
+        self._staging = staging
         self._repo_path = repo_path
         self._on_demand_feature_views = on_demand_feature_views or []
         self._full_feature_names = full_feature_names
@@ -151,6 +102,9 @@ class AsofRetrievalJob(RetrievalJob):
     ) -> None:
         """Write the result, on-demand features with it, to a Parquet file or folder.
 
+        Of entity rows in files, a folder gets one file for each task, and nothing passes through
+        this process.
+
         Raises
         ------
         SavedDatasetLocationAlreadyExists
@@ -161,7 +115,44 @@ class AsofRetrievalJob(RetrievalJob):
         location = locate(storage.to_data_source(), self._repo_path)
         if not allow_overwrite and exists(location):
             raise SavedDatasetLocationAlreadyExists(location.path)
-        save(location, self.to_arrow())
+        if self._write is None or not self._in_order or location.path.endswith(".parquet"):
+            save(location, self.to_arrow())
+        else:
+            self._fill(location, self._write)
+
+    def supports_remote_storage_export(self) -> bool:
+        """Return whether ``offline_store`` has a ``staging_location``."""
+        return self._staging is not None
+
+    def to_remote_storage(self) -> list[str]:
+        """Write the result to a new folder of the ``staging_location``, one file for each task.
+
+        Returns
+        -------
+        list of str
+            The files' addresses, in the order of time.
+
+        Raises
+        ------
+        InputError
+            If there is no ``staging_location``.
+        """
+        if self._staging is None:
+            raise InputError(
+                "to_remote_storage needs a place: set staging_location in offline_store"
+            )
+        folder = self._staging.inside(uuid.uuid4().hex)
+        if self._write is None:
+            save(folder, self.to_arrow())
+        else:
+            self._fill(folder, self._write)
+        return [Location(folder.filesystem, path).uri for path in files_in(folder)]
+
+    def _fill(
+        self, folder: Location, write: Callable[[Location], Mapping[str, ViewCounts]]
+    ) -> None:
+        with filling(folder) as made:
+            self._counts = write(made)
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         return self._retrieved(as_frame=True).frame()

@@ -150,7 +150,7 @@ class ParquetSource:
             files = list_files(self._location, lambda *_: True)
             return list(dict.fromkeys(in_threads(columns_of, files)))
 
-        schemas = reading_again(read)
+        schemas = reading_again(read) or [pa.schema([])]
         try:
             return pa.unify_schemas(schemas, promote_options="permissive")
         except pa.ArrowException as error:

@@ -9,9 +9,10 @@ that no other has. Who changes a file, or overwrites a folder, locks the folder 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date
 from functools import reduce
 from pathlib import Path
@@ -45,19 +46,78 @@ def save(location: Location, table: pa.Table) -> None:
     if _is_local(location):
         _overwrite(_behind_links(location), table)
         return
-    found = location.filesystem.get_file_info(
-        fs.FileSelector(location.path, allow_not_found=True, recursive=True)
-    )
+    found = files_in(location)
     _add(location, location.path, table)
     for old in found:
-        if old.type == fs.FileType.File:
-            location.filesystem.delete_file(old.path)
+        location.filesystem.delete_file(old)
+
+
+@contextmanager
+def filling(location: Location) -> Iterator[Location]:
+    """Give an empty folder; what it then contains becomes the only content of another folder.
+
+    On local disks at one stroke, or, where there is something to replace, at two: for a moment
+    there is nothing. Object stores have no strokes: the files get their names one after another,
+    and then the old ones are removed. An error meanwhile leaves everything as it was.
+    """
+    if _is_local(location):
+        target = _behind_links(location)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with scratch(Location(location.filesystem, str(target.parent))) as made:
+            yield made
+            _exchange(Path(made.path), target)
+        return
+    old = files_in(location)
+    with scratch(location) as made:
+        yield made
+        # Names that no older file has: nothing is written over.
+        name = uuid.uuid4().hex
+        for number, path in enumerate(files_in(made)):
+            location.filesystem.move(path, f"{location.path}/part-{number:05d}-{name}.parquet")
+        for path in old:
+            location.filesystem.delete_file(path)
+
+
+@contextmanager
+def scratch(folder: Location) -> Iterator[Location]:
+    """Give an empty folder in another one, that no reader takes for data; then delete it."""
+    made = folder.inside(f"_{uuid.uuid4().hex}.unfinished")
+    made.filesystem.create_dir(made.path)
+    try:
+        yield made
+    finally:
+        if exists(made):
+            made.filesystem.delete_dir(made.path)
+
+
+def files_in(folder: Location) -> list[str]:
+    """Return the files of a folder and those below it, by name; none if there is no folder."""
+    selector = fs.FileSelector(folder.path, allow_not_found=True, recursive=True)
+    found = folder.filesystem.get_file_info(selector)
+    return sorted(info.path for info in found if info.type == fs.FileType.File)
 
 
 def change(location: Location, content: Callable[[], pa.Table]) -> None:
     """Write one file anew, with what ``content`` returns while no other writer is at the file."""
     with _lock_around(location):
-        _replace(location, content())
+        write_whole(location, content())
+
+
+def write_whole(location: Location, table: pa.Table, row_group_size: int | None = None) -> None:
+    """Write one file, in place of one that is there; its folder is there."""
+    if not _is_local(location):
+        pq.write_table(
+            table,
+            location.path,
+            filesystem=location.filesystem,
+            compression="zstd",
+            row_group_size=row_group_size,
+        )
+        return
+    target = _behind_links(location)
+    unfinished = _unfinished(target.parent)
+    _write(unfinished, table, row_group_size)
+    unfinished.replace(target)
 
 
 def add_file(location: Location, table: pa.Table, partition_by: Sequence[str] = ()) -> None:
@@ -142,14 +202,15 @@ def _behind_links(location: Location) -> Path:
     return Path(location.path).resolve()
 
 
-def _replace(location: Location, table: pa.Table) -> None:
-    if not _is_local(location):
-        pq.write_table(table, location.path, filesystem=location.filesystem, compression="zstd")
+def _exchange(new: Path, target: Path) -> None:
+    if not target.exists():
+        new.rename(target)
         return
-    target = _behind_links(location)
-    unfinished = _unfinished(target.parent)
-    _write(unfinished, table)
-    unfinished.replace(target)
+    with folder_lock(target):
+        old = _unfinished(target.parent)
+        target.rename(old)
+        new.rename(target)
+    shutil.rmtree(old)
 
 
 def _overwrite(folder: Path, table: pa.Table) -> None:
@@ -194,8 +255,8 @@ def _unfinished(folder: Path) -> Path:
     return folder / f".{uuid.uuid4().hex}.unfinished"
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def _write(path: Path, table: pa.Table, row_group_size: int | None = None) -> None:
     with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", row_group_size=row_group_size)
         file.flush()
         os.fsync(file.fileno())
