@@ -40,6 +40,6 @@ def scan(
     url = start_replay().url
 
     def post(market: str = "global", **question: Any) -> requests.Response:
-        return http.post(f"{url}/{market}/scan", json=question, timeout=5)
+        return http.post(f"{url}/{market}/scan", json=question, timeout=60)
 
     return post

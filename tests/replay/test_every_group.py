@@ -180,9 +180,9 @@ def test_an_answer_names_the_columns_that_are_drawn(sample_panel: Panel):
     names = ["RSI", "SMA50", "RSI|60", "RSI|1M", "price_target_average", "close"]
     question = {"symbols": {"tickers": list(STOCKS)}, "columns": names, "range": [0, 3]}
     with ReplayScanner(sample_panel) as scanner:
-        answer = requests.post(f"{scanner.url}/global/scan", json=question, timeout=5)
+        answer = requests.post(f"{scanner.url}/global/scan", json=question, timeout=60)
         plain = requests.post(
-            f"{scanner.url}/global/scan", json={**question, "columns": ["RSI"]}, timeout=5
+            f"{scanner.url}/global/scan", json={**question, "columns": ["RSI"]}, timeout=60
         )
     assert answer.headers["X-Replay-Drawn"] == "RSI|60,price_target_average"
     assert "X-Replay-Drawn" not in plain.headers

@@ -39,7 +39,7 @@ def served_at(
 ) -> dict[str, dict[str, Any]]:
     question = {"columns": columns, "range": [0, 100]}
     url = start_replay(now=now).url
-    rows = http.post(f"{url}/global/scan", json=question, timeout=5).json()["data"]
+    rows = http.post(f"{url}/global/scan", json=question, timeout=60).json()["data"]
     return {row["s"]: dict(zip(columns, row["d"], strict=True)) for row in rows}
 
 
@@ -97,7 +97,7 @@ def test_a_symbol_is_unknown_until_its_first_bar_has_closed(
     assert len(before) == 59
     query = {"symbol": "BINANCE:ETHUSDT", "fields": "close", "no_404": "true"}
     url = start_replay(now=begin - timedelta(seconds=1)).url
-    assert http.get(f"{url}/symbol", params=query, timeout=5).json() == {}
+    assert http.get(f"{url}/symbol", params=query, timeout=60).json() == {}
 
 
 @pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "NASDAQ:TSLA", "NYSE:XOM", "BINANCE:BTCUSDT"])
@@ -153,7 +153,7 @@ def test_aliases_repeat_the_panel_under_other_names(
     assert aliases.symbols == tuple(f"BENCH:S{number:06}" for number in range(150))
     replay = start_replay(panel=aliases)
     question = {"columns": ["name", "exchange", "close", "RSI"], "range": [0, 200]}
-    rows = http.post(f"{replay.url}/global/scan", json=question, timeout=5).json()["data"]
+    rows = http.post(f"{replay.url}/global/scan", json=question, timeout=60).json()["data"]
     values = {row["s"]: row["d"] for row in rows}
     assert len(values) == 150
     assert values["BENCH:S000007"][:2] == ["S000007", "BENCH"]

@@ -104,7 +104,7 @@ def test_a_short_page_holds_fifty_rows_whatever_the_range(
     sizes = []
     for bounds in ([0, 60], [5, 60], [30, 40]):
         question = {"columns": ["close"], "range": bounds}
-        document = http.post(f"{replay.url}/global/scan", json=question, timeout=5).json()
+        document = http.post(f"{replay.url}/global/scan", json=question, timeout=60).json()
         sizes.append(len(document["data"]))
         assert document["totalCount"] == 60
     assert sizes == [50, 50, 30]

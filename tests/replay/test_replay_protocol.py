@@ -103,7 +103,7 @@ def test_rows_without_a_value_stand_together_at_one_end(
     replay = start_replay(now=datetime(2020, 1, 7, 12, tzinfo=UTC))  # ETHUSDT has six bars
     sort = {"sortBy": "RSI", "sortOrder": order, "nullsFirst": nulls_first}
     question = {"columns": ["RSI"], "sort": sort, "range": [0, 60]}
-    values = first_values(http.post(f"{replay.url}/crypto/scan", json=question, timeout=5))
+    values = first_values(http.post(f"{replay.url}/crypto/scan", json=question, timeout=60))
     assert len(values) == 4
     assert [value is None for value in values].index(True) == (0 if nulls_first else 3)
     numbers = [value for value in values if value is not None]
@@ -126,9 +126,9 @@ def test_an_answer_is_compressed_where_the_client_takes_it(
     start_replay: StartReplay, http: requests.Session
 ) -> None:
     url = f"{start_replay().url}/global/scan"
-    packed = http.post(url, json={"columns": ["close"]}, timeout=5)
+    packed = http.post(url, json={"columns": ["close"]}, timeout=60)
     plain = http.post(
-        url, json={"columns": ["close"]}, headers={"Accept-Encoding": "identity"}, timeout=5
+        url, json={"columns": ["close"]}, headers={"Accept-Encoding": "identity"}, timeout=60
     )
     assert packed.headers["Content-Encoding"] == "gzip"
     assert "Content-Encoding" not in plain.headers
@@ -155,7 +155,7 @@ def test_an_unknown_market_or_path_is_not_found(scan: Scan, market: str) -> None
 
 
 def test_only_a_post_scans(start_replay: StartReplay, http: requests.Session) -> None:
-    assert http.get(f"{start_replay().url}/america/scan", timeout=5).status_code == 404
+    assert http.get(f"{start_replay().url}/america/scan", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_what_the_replay_does_not_understand_is_rejected(
 def test_a_body_that_is_no_json_object_is_rejected(
     start_replay: StartReplay, http: requests.Session, body: bytes
 ) -> None:
-    assert http.post(f"{start_replay().url}/global/scan", data=body, timeout=5).status_code == 400
+    assert http.post(f"{start_replay().url}/global/scan", data=body, timeout=60).status_code == 400
 
 
 def test_what_clients_send_beside_is_passed_over(scan: Scan) -> None:
@@ -220,7 +220,7 @@ def test_a_ticker_that_spoils_requests_spoils_each_that_names_it(
 
     def ask(*tickers: str) -> requests.Response:
         question = {"symbols": {"tickers": tickers}, "columns": ["close"]}
-        return http.post(url, json=question, timeout=5)
+        return http.post(url, json=question, timeout=60)
 
     assert ask("NASDAQ:AAPL", "NYSE:XOM").json() == {
         "totalCount": 0,
@@ -234,13 +234,13 @@ def test_one_symbol_is_answered_flat(start_replay: StartReplay, http: requests.S
     replay = start_replay()
     fields = "close,RSI,RSI|3,name,nonsense"
     query = {"symbol": "NASDAQ:AAPL", "fields": fields, "no_404": "true"}
-    response = http.get(f"{replay.url}/symbol", params=query, timeout=5)
+    response = http.get(f"{replay.url}/symbol", params=query, timeout=60)
     assert list(response.json()) == fields.split(",")
     assert response.json()["name"] == "AAPL"
     assert response.json()["RSI|3"] is None
     assert response.json()["nonsense"] is None
     question = {"symbols": {"tickers": ["NASDAQ:AAPL"]}, "columns": ["close", "RSI"]}
-    (row,) = http.post(f"{replay.url}/global/scan", json=question, timeout=5).json()["data"]
+    (row,) = http.post(f"{replay.url}/global/scan", json=question, timeout=60).json()["data"]
     assert [response.json()["close"], response.json()["RSI"]] == row["d"]
 
 
@@ -249,32 +249,32 @@ def test_one_unknown_symbol_is_empty_or_not_found(
 ) -> None:
     url = f"{start_replay().url}/symbol"
     query = {"symbol": "NASDAQ:NOSUCH", "fields": "close"}
-    quiet = http.get(url, params={**query, "no_404": "true"}, timeout=5)
+    quiet = http.get(url, params={**query, "no_404": "true"}, timeout=60)
     assert (quiet.status_code, quiet.json()) == (200, {})
-    loud = http.get(url, params=query, timeout=5)
+    loud = http.get(url, params=query, timeout=60)
     assert loud.status_code == 404
     assert loud.json() == {"code": "symbol_not_exists", "errmsg": "empty response"}
-    assert http.get(url, timeout=5).status_code == 404
+    assert http.get(url, timeout=60).status_code == 404
 
 
 def test_metainfo_lists_the_columns_that_a_scan_serves(
     start_replay: StartReplay, http: requests.Session
 ) -> None:
     url = start_replay().url
-    by_get = http.get(f"{url}/america/metainfo", timeout=5)
-    assert by_get.json() == http.post(f"{url}/america/metainfo", json={}, timeout=5).json()
+    by_get = http.get(f"{url}/america/metainfo", timeout=60)
+    assert by_get.json() == http.post(f"{url}/america/metainfo", json={}, timeout=60).json()
     columns = [field["n"] for field in by_get.json()["fields"]]
     assert "RSI" in columns
     question = {"columns": columns, "range": [0, 60]}
-    rows = http.post(f"{url}/global/scan", json=question, timeout=5).json()["data"]
+    rows = http.post(f"{url}/global/scan", json=question, timeout=60).json()["data"]
     assert {len(row["d"]) for row in rows} == {len(columns)}
 
 
 def test_requests_are_kept_as_they_came(start_replay: StartReplay, http: requests.Session) -> None:
     replay = start_replay()
     question = {"columns": ["close"]}
-    http.post(f"{replay.url}/america/scan?x=1", json=question, headers={"X-A": "b"}, timeout=5)
-    http.get(f"{replay.url}/symbol?symbol=A:B", timeout=5)
+    http.post(f"{replay.url}/america/scan?x=1", json=question, headers={"X-A": "b"}, timeout=60)
+    http.get(f"{replay.url}/symbol?symbol=A:B", timeout=60)
     post, get = replay.requests
     assert (post.method, post.path, post.body) == ("POST", "/america/scan?x=1", question)
     assert post.headers["X-A"] == "b"
@@ -312,7 +312,7 @@ def test_metadata_of_a_folder_are_served_as_they_are(
     replay = start_replay(panel=Panel.from_bars(bars, {"NYSE:A": about}))
     columns = ["sector", "industry", "pricescale", "minmov", "timezone"]
     question = {"columns": columns}
-    (row,) = http.post(f"{replay.url}/america/scan", json=question, timeout=5).json()["data"]
+    (row,) = http.post(f"{replay.url}/america/scan", json=question, timeout=60).json()["data"]
     assert row["d"] == ["Energy", None, 10_000, 1, "Asia/Tokyo"]
 
 

@@ -49,7 +49,7 @@ def test_it_reads_its_clock_at_each_request(sample_panel: Panel, http: requests.
     with ReplayScanner(sample_panel, now=lambda: next(days)) as replay:
         question = {"symbols": {"tickers": ["NASDAQ:AAPL"]}, "columns": ["time"]}
         first, second = (
-            http.post(f"{replay.url}/global/scan", json=question, timeout=5).json()["data"][0]["d"]
+            http.post(f"{replay.url}/global/scan", json=question, timeout=60).json()["data"][0]["d"]
             for _ in range(2)
         )
     assert second[0] - first[0] == 86_400
@@ -83,7 +83,7 @@ def test_what_was_asked_is_kept_only_when_told_to(
 ) -> None:
     for record in (True, False):
         replay = start_replay(record=record)
-        http.post(f"{replay.url}/global/scan", json={"columns": ["close"]}, timeout=5)
+        http.post(f"{replay.url}/global/scan", json={"columns": ["close"]}, timeout=60)
         assert len(replay.requests) == int(record)
 
 
