@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import codes_in, to_numpy
+from ingestion.base.arrow import codes_in, empty_table, from_numpy, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
@@ -134,11 +134,11 @@ def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newe
                 rows = read_part(part, group)
                 rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
                 if rows.num_rows:
-                    newest = max(newest, pc.max(rows["event_timestamp"]).as_py())
-                    number = pa.array([len(sources)] * rows.num_rows, pa.int32())
+                    newest = max(newest, from_micros(int(to_numpy(rows["event_timestamp"]).max())))
+                    number = from_numpy(np.full(rows.num_rows, len(sources), np.int32))
                     tables.append(rows.append_column(_PART, number))
                     sources.append(part)
-        empty = arrow_schema(group).empty_table().append_column(_PART, pa.array([], pa.int32()))
+        empty = empty_table(arrow_schema(group).append(pa.field(_PART, pa.int32())))
         return pa.concat_tables([empty, *tables]), sources, newest
 
     rows, parts, newest = reading_again(read)
@@ -182,8 +182,8 @@ def newest_of_symbols(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
     rows = rows.sort_by([(key, "ascending") for key in ("symbol", *order)])
     symbols = rows["symbol"].combine_chunks()
     last = pc.not_equal(symbols[1:], symbols[:-1])
-    return rows.filter(pa.concat_arrays([last, pa.array([True][: len(rows)], pa.bool_())]))
+    return rows.filter(pa.concat_arrays([last, from_numpy(np.ones(min(1, len(rows)), dtype=bool))]))
 
 
 def _instant(value: datetime) -> pa.Scalar:
-    return pa.scalar(value, INSTANT)
+    return from_numpy(np.array([to_micros(value)])).cast(INSTANT)[0]

@@ -36,6 +36,7 @@ CATALOGUE = "catalogue"
 _DIGITS = 6
 _LONG, _LONGEST = 14, 36
 """Letters from which on a cell takes two thirds of a phone's width, and all of it."""
+_OPTION = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
 _WHEN = re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?\b")
 
 
@@ -143,19 +144,25 @@ def _command(command: str) -> str:
         return ""
     text = escape(command)
     return (
-        f'<p class="more">More: <code>{text}</code><button type="button" class="copy" '
+        f'<p class="more">More: {_code(command)}<button type="button" class="copy" '
         f'data-copy="{text}" aria-label="Copy the command {text}">copy</button></p>'
     )
 
 
+def _code(text: str) -> str:
+    """Return a command or a name, in which options are not broken at the end of a line."""
+    whole = _OPTION.sub(r'<span class="option">\g<0></span>', escape(text))
+    return f"<code>{whole}</code>"
+
+
 def _prose(text: str) -> str:
     """Return a text in which what stands between backticks is code, and dates are not broken."""
-    text = _WHEN.sub(r'<span class="when">\g<0></span>', escape(text))
     pieces = text.split("`")
     if len(pieces) % 2 == 0:  # a backtick without its other one
-        return text
+        pieces = [text]
     return "".join(
-        f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces)
+        _code(piece) if number % 2 else _WHEN.sub(r'<span class="when">\g<0></span>', escape(piece))
+        for number, piece in enumerate(pieces)
     )
 
 
@@ -200,7 +207,7 @@ def _verdict(verdict: Verdict) -> str:
 
 def _tile(tile: Tile) -> str:
     note = f'<dd class="note">{_prose(tile.note)}</dd>' if tile.note else ""
-    command = f'<dd class="says"><code>{escape(tile.command)}</code></dd>' if tile.command else ""
+    command = f'<dd class="says">{_code(tile.command)}</dd>' if tile.command else ""
     return (
         f'<div class="tile"><dt>{escape(tile.label)}</dt>'
         f'<dd class="value">{_badge(tile.mark, tile.value)}</dd>{note}{command}</div>'

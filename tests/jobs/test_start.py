@@ -89,6 +89,7 @@ def imported(environment: dict[str, str], *command: str) -> tuple[set[str], obje
         ("explain", "NASDAQ:AAPL", "momentum_60d"),
         ("status",),
         ("catalog",),
+        ("report",),
     ],
 )
 def test_a_command_that_looks_imports_nothing_heavy(

@@ -47,6 +47,8 @@ SYMBOLS = [
 LAST = date(2020, 3, 16)
 RESTATED = ("NASDAQ:AAPL", "NASDAQ:MSFT", "NYSE:KO")
 LATE = "NYSE"
+_HISTORY = timedelta(days=500)
+"""More than the year that the report looks at."""
 _QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.02, retries=1, read_timeout=5)
 
 
@@ -71,6 +73,7 @@ def build(folder: Path, course: Course = Course()) -> Project:
     os.environ["TVFEAST_PROJECT"] = str(make_workspace(folder))
     bars = pq.read_table(SAMPLE / "bars.parquet")
     bars = bars.filter(pc.is_in(bars["symbol"], pa.array(SYMBOLS)))
+    bars = _between(bars, course.first - _HISTORY, date.max)
     panel, without = (_panel(folder / name, rows) for name, rows in (
         ("panel", bars), ("late", bars.filter(pc.invert(_is_late(bars)))),
     ))  # fmt: skip

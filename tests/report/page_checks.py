@@ -89,7 +89,9 @@ _SCRIPT = r"""
     const text = figure.querySelectorAll("svg text");
     if (text.length < 2) bare.push(`${figure.dataset.key} has no ticks`);
   }
-  return { plots: plots.length, texts: boxes.length, faint, clipped, over, empty, bare,
+  const broken = [...document.querySelectorAll(".option")]
+    .filter((option) => option.getClientRects().length > 1).map((option) => option.textContent);
+  return { broken, plots: plots.length, texts: boxes.length, faint, clipped, over, empty, bare,
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
 })()
 """
@@ -100,7 +102,9 @@ def faults(page: Page) -> dict[str, Any]:
     found: dict[str, Any] = page.run(_SCRIPT)
     assert found["texts"] > 50
     wrong = {
-        kind: found[kind] for kind in ("faint", "clipped", "over", "empty", "bare") if found[kind]
+        kind: found[kind]
+        for kind in ("faint", "clipped", "over", "empty", "bare", "broken")
+        if found[kind]
     }
     if found["wide"] > 0:
         wrong["wider than the window"] = found["wide"]

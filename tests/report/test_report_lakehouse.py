@@ -16,6 +16,7 @@ import pytest
 from ingestion.jobs.audit.status import State, status
 from ingestion.jobs.report.freshness import LateMarket, verdict
 from ingestion.jobs.report.make_report import gather, make_report
+from ingestion.lakehouse import list_dates, parts_of
 from ingestion.project import Project
 from ingestion.report.contents import Cell, Mark, Plot, Report, Section, Small, Table
 from tests.report.browser import CHROMIUM, WHY_NOT, Page, browser
@@ -103,6 +104,39 @@ def test_the_first_screen_names_the_late_market(world: World):
     assert by_market == {
         "NYSE": "1 session behind", "BINANCE": "up to date", "NASDAQ": "up to date",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("ohlcv_1d", "No: a file of the newest rows cannot be read."), ("local_1d", None)],
+)
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_shown(
+    world: World, name: str, answer: str | None
+):
+    lakehouse = world.project.lakehouse
+    dataset = next(each for each in world.project.catalog.datasets if each.name == name)
+    day = list_dates(lakehouse, dataset)[-1 if answer else -30]
+    part = parts_of(lakehouse, dataset, day)[0].path
+    content = part.read_bytes()
+    part.write_bytes(content[:100])
+    try:
+        report = gather(world.project)
+    finally:
+        part.write_bytes(content)
+    verdict = report.verdict
+    assert verdict.answer == answer or world.report.verdict.answer
+    assert f"{part} cannot be read" in verdict.reasons[0]
+    assert {each.key for each in report.sections} == {each.key for each in world.report.sections}
+    for key in ("drift", "complete", "revisions", "parity", "lag", "growth"):
+        assert section(report, key).body
+    assert plots(report).keys() == plots(world.report).keys()
+    kept = {each["dataset"]: int(each["rows"].replace(",", ""))
+            for each in tables(report, "revisions")["Rows of the last year"]}  # fmt: skip
+    whole = {each["dataset"]: int(each["rows"].replace(",", ""))
+             for each in tables(world.report, "revisions")["Rows of the last year"]}  # fmt: skip
+    lost = {each: whole[each] - kept[each] for each in whole if whole[each] != kept[each]}
+    assert lost.keys() == {name}
+    assert 0 < lost[name] <= len(SYMBOLS)
 
 
 def test_if_each_flow_has_failed_the_answer_is_no_and_of_several_it_is_care(world: World):

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.base.arrow import to_numpy
+from ingestion.base.arrow import from_numpy, to_numpy
+from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Column, Dtype, FeatureGroup, FromBars
-from ingestion.jobs.report.stored_rows import VALUE_DATES, Floats
+from ingestion.jobs.report.stored_rows import VALUE_DATES, Floats, matrix
 from ingestion.lakehouse import Lakehouse, list_dates, parts_of, read_current
 from ingestion.markets.hours import hours_of
 from ingestion.project import Project
@@ -109,12 +110,17 @@ def _compare(
     compared: dict[str, int] = {}
     for each in days:
         near = [other for other in own if each - _BACK <= other <= each]
-        read = {
-            other: read.get(other) or _read(lakehouse, recomputed, other, wanted) for other in near
-        }
         if not near:
             continue
-        _add(found, each, _read(lakehouse, served, each, wanted), read, largest, compared)
+        try:
+            read = {
+                other: read.get(other) or _read(lakehouse, recomputed, other, wanted)
+                for other in near
+            }
+            snapshots = _read(lakehouse, served, each, wanted)
+        except CorruptPart:  # which the first screen names
+            continue
+        _add(found, each, snapshots, read, largest, compared)
     return found
 
 
@@ -132,18 +138,14 @@ def _add(
 ) -> None:
     """Compare the first final snapshot of each bar, of one date of snapshots."""
     rows = pa.concat_tables(recomputed.values())
-    opens = pc.fill_null(pc.divide(rows["bar_timestamp"].cast(pa.int64()), 1_000_000), -1)
     place = {
         key: number
-        for number, key in enumerate(
-            zip(rows["symbol"].to_pylist(), opens.to_pylist(), strict=True)
-        )
+        for number, key in enumerate(zip(rows["symbol"].to_pylist(), _opens(rows, -1), strict=True))
     }
     closes = to_numpy(rows["timestamp"])
-    theirs = pc.fill_null(pc.divide(snapshots["bar_timestamp"].cast(pa.int64()), 1_000_000), -2)
     keys = zip(
         snapshots["symbol"].to_pylist(),
-        theirs.to_pylist(),
+        _opens(snapshots, -2),
         snapshots["timestamp"].to_pylist(),
         strict=True,
     )
@@ -160,8 +162,7 @@ def _add(
         symbols.append(symbol)
     if not ours:
         return
-    a = np.column_stack([snapshots[c.name].to_numpy()[ours] for c in found.columns])
-    b = np.column_stack([rows[c.name].to_numpy()[matched] for c in found.columns])
+    a, b = matrix(snapshots, found.columns)[ours], matrix(rows, found.columns)[matched]
     scale = np.empty_like(b)
     for number, symbol in enumerate(symbols):
         before = largest.get(symbol, np.zeros(len(found.columns)))
@@ -176,6 +177,13 @@ def _add(
     found.dates.append(each)
     found.bars.append(len(ours))
     found.beyond.append(shares)
+
+
+def _opens(rows: pa.Table, missing: int) -> list[int]:
+    """Return the opens of bars, Unix s; a number that is none where it is not known."""
+    none = from_numpy(np.array([1_000_000 * missing]))[0]
+    micros = pc.fill_null(rows["bar_timestamp"].cast(pa.int64()), none)
+    return cast(list[int], (to_numpy(micros) // 1_000_000).tolist())
 
 
 def _plot(served: FeatureGroup, recomputed: FeatureGroup, found: _Pairs) -> Plot:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 
+from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Column, FeatureGroup, Files, Scanner
 from ingestion.catalog.sources import DAILY
-from ingestion.jobs.report.distributions import Distribution, categories, histogram
+from ingestion.jobs.report.distributions import ENOUGH, Distribution, categories, histogram
 from ingestion.jobs.report.stored_rows import StoredRows, Values
 from ingestion.lakehouse import list_dates, parts_of
 from ingestion.lakehouse.parts import read_schema
@@ -116,11 +118,11 @@ def _since(project: Project, group: FeatureGroup) -> dict[str, str]:
 
     @cache
     def names(number: int) -> set[str]:
-        return {
-            name
-            for part in parts_of(project.lakehouse, group, days[number])
-            for name in read_schema(part).names
-        }
+        found: set[str] = set()
+        for part in parts_of(project.lakehouse, group, days[number]):
+            with suppress(CorruptPart):  # which the first screen names
+                found |= set(read_schema(part).names)
+        return found
 
     found: dict[str, str] = {}
     for column in group.columns:
@@ -173,7 +175,9 @@ def _feature(
 def _numbers(column: Column, shape: Distribution) -> Iterator[tuple[str, str]]:
     median = f"{figure(float(shape.quantiles[-1][2]))} {column.unit}".strip()
     yield "median now", f"{median}, of {counted(shape.values, 'value')}"
-    yield "stability", f"{shape.psi:.2f}" if shape.psi is not None else "too few values"
+    few = min(shape.values, shape.values_before) < ENOUGH
+    why = f"fewer than {ENOUGH} values to compare" if few else "hardly any different values before"
+    yield "stability", f"{shape.psi:.2f}" if shape.psi is not None else why
 
 
 def _plot(group: FeatureGroup, column: Column, shape: Shape | None) -> Plot | None:

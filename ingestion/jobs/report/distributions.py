@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,7 +11,7 @@ import numpy as np
 from ingestion.base.wording import some_of
 from ingestion.catalog import Column
 from ingestion.jobs.report.stored_rows import Floats, StoredRows, Values
-from ingestion.report.contents import Axis, Cell, Kind, Mark, Plot, Row, Section, Small, Table
+from ingestion.report.contents import Axis, Cell, Kind, Mark, Note, Plot, Row, Section, Small, Table
 from ingestion.report.formats import column as number_column
 from ingestion.report.formats import count, counted, day, share
 
@@ -21,7 +21,7 @@ _BINS = 24
 _COMPARED = 20
 """Dates before the newest one that it is compared with."""
 _CATEGORIES = 8
-_ENOUGH = 20
+ENOUGH = 20
 """Values from which on two distributions are compared."""
 _SHIFTED, _MOVED = 0.25, 0.1
 """Of the index of population stability: from where on a distribution is another one, or moves."""
@@ -41,6 +41,8 @@ class Distribution:
     before: Floats
     values: int
     """Of the newest date."""
+    values_before: int
+    """Of the dates that it is compared with."""
     nulls: float
     """Share of the newest date's rows without a value."""
     psi: float | None
@@ -71,6 +73,7 @@ def distributions(found: StoredRows) -> list[Distribution]:
                 now=_shares(now, edges),
                 before=_shares(before, edges),
                 values=len(now),
+                values_before=len(before),
                 nulls=1 - len(now) / rows if rows else 0.0,
                 psi=psi(now, before),
             )
@@ -114,7 +117,7 @@ def psi(now: Floats, before: Floats) -> float | None:
     >>> psi(values, values), round(psi(values + 50, values), 2)
     (0.0, 2.32)
     """
-    if min(len(now), len(before)) < _ENOUGH:
+    if min(len(now), len(before)) < ENOUGH:
         return None
     edges = np.unique(np.quantile(before, np.linspace(0, 1, 11)))
     if len(edges) < 3:
@@ -183,13 +186,16 @@ def drift_section(found: Mapping[str, list[Distribution]]) -> Section:
     )
     shifted = [f"{group}:{each.column.name}" for value, group, each in judged if value > _SHIFTED]
     lead = (
-        f"{counted(len(shifted), 'feature')} of {len(judged)} are distributed otherwise than in "
-        f"the {_COMPARED} dates before (stability index above {_SHIFTED}): "
+        f"No feature has the {ENOUGH} values now and before that a comparison needs."
+        if not judged
+        else f"{counted(len(shifted), 'feature')} of {len(judged)} are distributed otherwise than "
+        f"in the {_COMPARED} dates before (stability index above {_SHIFTED}): "
         f"{some_of(shifted, 6)}."
         if shifted
         else f"None of {counted(len(judged), 'feature')} is distributed otherwise than in the "
         f"{_COMPARED} dates before (stability index at most {_SHIFTED})."
     )
+    body = list(_unjudged(found))
     rows: list[Row] = [
         [
             Cell(f"{group}:{each.column.name}", is_code=True),
@@ -207,7 +213,33 @@ def drift_section(found: Mapping[str, list[Distribution]]) -> Section:
     smalls = [
         Small(group, [_bands(group, each) for each in found[group]], _NOTE) for group in found
     ]
-    return Section("drift", "Drift", lead, [table, *smalls] if rows else smalls)
+    return Section("drift", "Drift", lead, [*([table] if rows else ()), *body, *smalls])
+
+
+def _unjudged(found: Mapping[str, list[Distribution]]) -> Iterator[Note]:
+    """Yield why features have no stability index, group by group."""
+    for group, of_group in found.items():
+        few = [
+            each.column.name
+            for each in of_group
+            if min(each.values, each.values_before) < ENOUGH and each.psi is None
+        ]
+        constant = [
+            each.column.name
+            for each in of_group
+            if each.psi is None and each.column.name not in few
+        ]
+        if few:
+            yield Note(
+                f"{counted(len(few), 'feature')} of {group} cannot be judged: an index needs "
+                f"{ENOUGH} values of the newest date and {ENOUGH} of the {_COMPARED} dates before "
+                f"it, and there are fewer of {some_of(few, 6)}."
+            )
+        if constant:
+            yield Note(
+                f"{counted(len(constant), 'feature')} of {group} had hardly any different values "
+                f"in the dates before, so that no index can be made: {some_of(constant, 6)}."
+            )
 
 
 _NOTE = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -29,19 +29,26 @@ from ingestion.report.formats import age, count, counted, day, instant, share
 _MOST = 6
 
 
-def verdict(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Verdict:
+def verdict(
+    catalog: Catalog, found: StatusReport, late: list[LateMarket], unread: Sequence[str] = ()
+) -> Verdict:
     """Answer whether today's rows may be traded on.
 
     No, if what the selection reads is refused, too old or not served, or if each flow has failed or
     did not run: then rows are of an earlier day. With care, if a limit is passed elsewhere, one of
-    several flows has failed, or a market is late.
+    several flows has failed, a market is late, or files of earlier rows cannot be read.
+
+    Parameters
+    ----------
+    unread
+        What is said of the files that cannot be read.
     """
     reading = set(catalog.default_service("selection").groups)
     against = list(_against(found, reading))
     others = [each for each in found.problems if each not in against]
     if found.load is None:
         against.append("nothing is served yet: run `tvfeast materialize`")
-    care = [*(str(each) for each in late), *others, *found.warnings]
+    care = [*unread, *(str(each) for each in late), *others, *found.warnings]
     reasons = list(dict.fromkeys([*against, *care]))
     stopped = [each.problem for each in found.profiles if each.problem]
     if stopped and len(stopped) == len(found.profiles):  # then nothing is of today
@@ -56,10 +63,25 @@ def verdict(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ve
         answer, mark = "Yes, with care: not everything is as it should be.", Mark.CARE
     else:
         answer, mark = "Yes: everything is fresh, complete and served.", Mark.GOOD
-    shown = reasons[:_MOST]
+    return Verdict(answer, mark, _first(reasons), list(_tiles(catalog, found, late)))
+
+
+def no_verdict(unread: Sequence[str]) -> Verdict:
+    """Answer no, as a file that says how fresh everything is cannot be read."""
+    return Verdict("No: a file of the newest rows cannot be read.", Mark.BAD, _first(unread), [])
+
+
+def untold(key: str, title: str, unread: Sequence[str]) -> Section:
+    """Return a section without its figures, as a file that has them cannot be read."""
+    body = [Note(each, Mark.BAD) for each in _first(unread)]
+    return Section(key, title, "A file that tells it cannot be read.", body, "tvfeast verify")
+
+
+def _first(reasons: Sequence[str]) -> list[str]:
+    shown = list(reasons[:_MOST])
     if len(reasons) > _MOST:
-        shown.append(f"and {len(reasons) - _MOST} more: `tvfeast status`")
-    return Verdict(answer, mark, shown, list(_tiles(catalog, found, late)))
+        shown.append(f"and {len(reasons) - _MOST} more: `tvfeast status`, `tvfeast verify`")
+    return shown
 
 
 def _against(found: StatusReport, reading: set[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ingestion.base import clock
+from ingestion.base.errors import CorruptPart
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.status import StatusReport, status
 from ingestion.jobs.report.agreement import agreement_section
@@ -16,7 +17,14 @@ from ingestion.jobs.report.catalogue import catalogue
 from ingestion.jobs.report.completeness import completeness, completeness_section
 from ingestion.jobs.report.distributions import distributions, drift_section
 from ingestion.jobs.report.feed_lag import feed_lag_section
-from ingestion.jobs.report.freshness import freshness_section, gaps_section, late_markets, verdict
+from ingestion.jobs.report.freshness import (
+    freshness_section,
+    gaps_section,
+    late_markets,
+    no_verdict,
+    untold,
+    verdict,
+)
 from ingestion.jobs.report.operation import (
     growth_section,
     read_runs,
@@ -53,11 +61,6 @@ def make_report(project: Project, out: Path | None = None) -> ReportResult:
     ----------
     out
         The file; ``data/report.html`` of the project if None. It is replaced as a whole.
-
-    Raises
-    ------
-    CorruptPart
-        If a part cannot be read.
     """
     path = out or project.folder / "data" / FILE
     report = gather(project)
@@ -68,13 +71,22 @@ def make_report(project: Project, out: Path | None = None) -> ReportResult:
 
 
 def gather(project: Project) -> Report:
-    """Return the report of what there is now."""
+    """Return the report of what there is now.
+
+    What cannot be read is named on the first screen, and the rest is shown.
+    """
     at, lakehouse, catalog = clock.now(), project.lakehouse, project.catalog
-    found: StatusReport = status(project)
+    found: StatusReport | None = None
+    unread: list[str] = []
+    try:
+        found = status(project)
+    except CorruptPart as error:
+        unread.append(str(error))
     stored = {
         dataset.name: read_stored_rows(lakehouse, dataset, at)
         for dataset in (*catalog.groups, OHLCV_1D)
     }
+    unread += [said for each in stored.values() for said in each.unread if said not in unread]
     stored = {name: each for name, each in stored.items() if each.days}
     began = stored.get(catalog.pulse.name)
     shapes = {
@@ -83,18 +95,18 @@ def gather(project: Project) -> Report:
         if group.name in stored
     }
     complete = {name: completeness(each, at) for name, each in stored.items()}
-    late = late_markets(found)
+    late = late_markets(found) if found else []
     runs = read_runs(lakehouse)
-    newest = {each.view: each.newest for each in found.groups}
+    newest = {each.view: each.newest for each in found.groups} if found else {}
     sections = [
-        freshness_section(found, late),
+        freshness_section(found, late) if found else untold("fresh", "Fresh and complete", unread),
         ranking_section(project, at),
         completeness_section(complete),
-        stopped_section(runs, found.held_back),
+        stopped_section(runs, found.held_back if found else ()),
         drift_section(shapes),
         agreement_section(project, at),
         revisions_section(stored, began.days[0].day if began else None),
-        gaps_section(found),
+        gaps_section(found) if found else untold("gaps", "Gaps in bars", unread),
         feed_lag_section(stored),
         timings_section(runs),
         growth_section(lakehouse, catalog, runs),
@@ -103,7 +115,7 @@ def gather(project: Project) -> Report:
         title="tvfeast",
         lakehouse=str(lakehouse),
         at=at,
-        verdict=verdict(catalog, found, late),
+        verdict=verdict(catalog, found, late, unread) if found else no_verdict(unread),
         sections=sections,
         catalogue=catalogue(project, shapes, stored, newest, at),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ingestion.base.arrow import to_objects
 from ingestion.base.errors import InputError, TvfeastError
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.select import REASONS, Selection, SelectRequest, select
@@ -93,7 +94,7 @@ def _before(
         return None, {}
     values = zip(rows["symbol"].to_pylist(), rows[by].to_pylist(), strict=True)
     ranked = sorted((-float(value), name) for name, value in values if value is not None)
-    when = max(rows["event_timestamp"].to_pylist())
+    when = max(to_objects(rows["event_timestamp"]))
     return when, {name: -value for value, name in ranked}
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.base.arrow import from_numpy, to_numpy
+from ingestion.base.errors import CorruptPart
 from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, Column, Dataset, Dtype, FeatureGroup, Scanner
@@ -107,6 +108,8 @@ class StoredRows:
     """By exchange, of snapshots: its event, its bar's open and last update, Unix s."""
     others: Mapping[str, Values]
     """By name, the features that are no numbers: their values of the newest date."""
+    unread: tuple[str, ...] = ()
+    """What is said of the files that cannot be read; their dates are left out."""
 
     @property
     def values(self) -> list[Day]:
@@ -117,22 +120,20 @@ class StoredRows:
 
 
 def read_stored_rows(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> StoredRows:
-    """Look at a dataset's rows of the year before an instant.
-
-    Raises
-    ------
-    CorruptPart
-        If a part of it cannot be read.
-    """
+    """Look at a dataset's rows of the year before an instant."""
     columns = _numbers(dataset)
     since = at.date() - timedelta(days=DAYS)
     dates = [day for day in list_dates(lakehouse, dataset) if since <= day <= at.date()]
-    names, days, revised = Names(), [], []
+    names, days, revised, unread = Names(), [], [], []
     updates: dict[str, list[pa.Table]] = {}
     first_with_values = dates[-VALUE_DATES] if len(dates) >= VALUE_DATES else date.min
     for day in dates:
         has_values = day >= first_with_values
-        rows = _rows(lakehouse, dataset, day, columns if has_values else (), at)
+        try:
+            rows = _rows(lakehouse, dataset, day, columns if has_values else (), at)
+        except CorruptPart as error:
+            unread.append(str(error))
+            continue
         if not rows.num_rows:
             continue
         latest = current(rows)
@@ -140,7 +141,7 @@ def read_stored_rows(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> St
             if not has_values:
                 rows = _rows(lakehouse, dataset, day, columns, at)
             revised.append(_revised(day, rows, columns))
-        values = _matrix(latest, columns) if has_values else None
+        values = matrix(latest, columns) if has_values else None
         first = _first(rows) if latest.num_rows < rows.num_rows else latest
         lag = to_numpy(first[_CREATED]) - to_numpy(first[dataset.event])
         late = int((lag > to_micros(timedelta(days=1))).sum())
@@ -155,6 +156,7 @@ def read_stored_rows(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> St
         tuple(revised),
         _by_exchange(updates.get("", [])),
         _others(lakehouse, dataset, days[-1].day) if days else {},
+        tuple(unread),
     )
 
 
@@ -216,7 +218,8 @@ def _shows_updates(dataset: Dataset) -> bool:
     )
 
 
-def _matrix(rows: pa.Table, columns: tuple[Column, ...]) -> Floats:
+def matrix(rows: pa.Table, columns: tuple[Column, ...]) -> Floats:
+    """Return the values of some columns, shape ``(rows, columns)``; NaN where one is null."""
     if not columns:
         return np.empty((rows.num_rows, 0))
     found = (pc.cast(rows[column.name], pa.float64()) for column in columns)
@@ -243,7 +246,7 @@ def _revised(day: date, rows: pa.Table, columns: tuple[Column, ...]) -> Revised:
         for place in range(1, len(symbols))
         if symbols[place] == symbols[place - 1] and stamps[place] == stamps[place - 1]
     ]
-    values, later = _matrix(rows, columns), np.array(again, dtype=np.int64)
+    values, later = matrix(rows, columns), np.array(again, dtype=np.int64)
     return Revised(
         day=day,
         rows=len({(symbols[place], int(stamps[place])) for place in again}),
@@ -262,7 +265,7 @@ def _by_exchange(tables: list[pa.Table]) -> dict[str, tuple[Ints, Ints, Ints]]:
     rows = rows.filter(known)
     encoded = rows["symbol"].combine_chunks().dictionary_encode()
     exchanges = np.array([exchange_of(name) for name in encoded.dictionary.to_pylist()], dtype=str)
-    of_row = exchanges[encoded.indices.to_numpy()] if rows.num_rows else exchanges[:0]
+    of_row = exchanges[to_numpy(encoded.indices)] if rows.num_rows else exchanges[:0]
     seconds = [to_numpy(rows[name]) // 1_000_000 for name in _SEEN]
     return {
         exchange: tuple(each[of_row == exchange] for each in seconds)
