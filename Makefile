@@ -66,6 +66,12 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/faults/test_kill_jobs.py \
 		-k "local-features" $(ARGS)
 
+.PHONY: test-scale
+test-scale: setup ## Try the online stores on real servers: killed, frozen, cut off, full; clusters, Valkey
+	TVFEAST_SCALE=1 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
+		tests/stores/test_postgres.py tests/stores/test_server_faults.py \
+		tests/feast_repository/test_online_server_faults.py $(ARGS)
+
 .PHONY: test-join
 test-join: setup ## Try 10,000 random histories on the point-in-time join
 	TVFEAST_JOIN_CASES=10000 $(BIN)/python -m pytest -q tests/stores/test_asof_join.py \

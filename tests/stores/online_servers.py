@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+at_length = pytest.mark.skipif("TVFEAST_SCALE" not in os.environ, reason="make test-scale runs it")
+"""Of tests that take longer than the whole suite has time for."""
+
 
 def free_port() -> int:
     with socket.socket() as one:
@@ -41,6 +44,7 @@ class Server:
         until = time.monotonic() + 20
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
                 raise AssertionError((self._folder / "log").read_text()[-2000:])
             time.sleep(0.02)
 
@@ -78,7 +82,9 @@ class Server:
 class RedisServer(Server):
     """Redis, or Valkey, on a socket in a folder, or on a port too."""
 
-    def __init__(self, folder: Path, *settings: str, port: int = 0, program: str = "") -> None:
+    def __init__(
+        self, folder: Path, *settings: str, port: int = 0, program: str = "", password: str = ""
+    ) -> None:
         program = program or shutil.which("redis-server") or shutil.which("valkey-server") or ""
         if not program:
             pytest.skip("there is no redis-server and no valkey-server here: apt-get install one")
@@ -86,8 +92,9 @@ class RedisServer(Server):
         path = folder / "redis.sock"
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path)]
         command += ["--dir", str(folder), "--save", "", *settings]
+        command += ["--requirepass", password] if password else []
         self.url, self.port = f"unix://{path}", port
-        super().__init__(command, folder, lambda: _has_loaded(path), None)
+        super().__init__(command, folder, lambda: _has_loaded(path, password), None)
 
 
 @contextmanager
@@ -103,7 +110,7 @@ def redis_server(folder: Path, *settings: str, port: int = 0) -> Iterator[str]:
 class PostgresServer(Server):
     """PostgreSQL, as its own user where this one is root, on a socket, or on a port too."""
 
-    def __init__(self, folder: Path, *settings: str, port: int = 0) -> None:
+    def __init__(self, folder: Path, *settings: str, port: int = 0, password: str = "") -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         if not programs:
             pytest.skip("there is no PostgreSQL server here: apt-get install postgresql")
@@ -114,8 +121,10 @@ class PostgresServer(Server):
         if user:
             shutil.chown(folder, user)
         data, self.port = str(folder / "data"), port or 5432
+        (folder / "password").write_text(password or "none")
+        how = ("-A", "scram-sha-256" if password else "trust", "--pwfile", folder / "password")
         subprocess.run(
-            [programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "feast", "--no-sync"],
+            [programs[-1] / "initdb", "-D", data, *how, "-U", "feast", "--no-sync"],
             check=True, user=user, stdout=subprocess.DEVNULL, cwd=folder,
         )  # fmt: skip
         where = "127.0.0.1" if port else ""
@@ -149,12 +158,15 @@ def postgres_server(*settings: str, port: int = 0) -> Iterator[str]:
             server.stop()
 
 
-def _has_loaded(path: Path) -> bool:
-    """Return whether Redis answers, with its content in memory; a password does not matter."""
+def _has_loaded(path: Path, password: str) -> bool:
+    """Return whether Redis answers, with its content in memory."""
     try:
         with socket.socket(socket.AF_UNIX) as one:
             one.connect(str(path))
-            one.sendall(b"PING\r\n")
-            return one.recv(99).startswith((b"+PONG", b"-NOAUTH"))
+            one.sendall(f"AUTH {password}\r\nPING\r\n".encode() if password else b"PING\r\n")
+            told = one.recv(99)
+            return (told.removeprefix(b"+OK\r\n") or one.recv(99)).startswith(
+                (b"+PONG", b"-NOAUTH")
+            )
     except OSError:
         return False

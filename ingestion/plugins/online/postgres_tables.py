@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ingestion.plugins.online.rows import NEVER, Read, Rows, TableContent, Windo
 _LOCK = 0x7766_6561_7374  # of writers among themselves; any number that others do not use
 _OF_TABLE = "SELECT entity_key, event_us, created_us, packed FROM wide_rows WHERE number = %s"
 _MISSING = (None, NEVER, NEVER, None)
+_MORE_S = 2.0
+"""How much longer than its own timeout the server is waited for: it may say what took so long."""
 
 _NEWEST_WINS = """
 INSERT INTO wide_rows AS stored (number, entity_key, event_us, created_us, packed)
@@ -76,9 +79,12 @@ class PostgresTables:
 
     def read(self, reads: Sequence[Read]) -> list[Rows]:
         """Read in one transaction that sees one state."""
-        with self._transaction("REPEATABLE READ, READ ONLY") as cursor:
-            stored = self._stored(cursor)
-            return [_rows(cursor, each, stored.get(each.table)) for each in reads]
+        try:
+            with self._transaction(writes=False) as cursor:
+                stored = self._stored(cursor)
+                return [_rows(cursor, each, stored.get(each.table)) for each in reads]
+        except _NoList:
+            return [Rows.missing(len(each.keys or [])) for each in reads]
 
     def write(self, table: str, layout: Layout, rows: Rows) -> int:
         """Write in one transaction."""
@@ -108,30 +114,25 @@ class PostgresTables:
 
     def look(self, windows: Mapping[str, Window]) -> dict[str, TableContent] | None:
         """Count rows; None if there is no list of tables yet."""
-        with self._transaction("REPEATABLE READ, READ ONLY") as cursor:
-            stored = self._stored(cursor)
-            if not stored and not self._has_list(cursor):
-                return None
-            found = {}
-            for table, window in windows.items():
-                if table in stored:
-                    cursor.execute(
-                        "SELECT count(*), max(event_us), "
-                        "count(*) FILTER (WHERE event_us BETWEEN %s AND %s) "
-                        "FROM wide_rows WHERE number = %s",
-                        (*window, stored[table][0]),
-                    )
-                    found[table] = TableContent(*cursor.fetchone())
-            return found
-
-    def _has_list(self, cursor: Any) -> bool:
-        cursor.execute("SELECT to_regclass('wide_layouts') IS NOT NULL")
-        return bool(cursor.fetchone()[0])
+        try:
+            with self._transaction(writes=False) as cursor:
+                stored = self._stored(cursor)
+                found = {}
+                for table, window in windows.items():
+                    if table in stored:
+                        cursor.execute(
+                            "SELECT count(*), max(event_us), "
+                            "count(*) FILTER (WHERE event_us BETWEEN %s AND %s) "
+                            "FROM wide_rows WHERE number = %s",
+                            (*window, stored[table][0]),
+                        )
+                        found[table] = TableContent(*cursor.fetchone())
+                return found
+        except _NoList:
+            return None
 
     def _stored(self, cursor: Any) -> dict[str, tuple[int, Layout]]:
         """Return the number and the layout of each table."""
-        if not self._has_list(cursor):
-            return {}
         cursor.execute("SELECT name, number, layout FROM wide_layouts")
         return {
             name: (number, layout_from_text(layout)) for name, number, layout in cursor.fetchall()
@@ -166,9 +167,10 @@ class PostgresTables:
     @contextmanager
     def _writing(self) -> Iterator[Any]:
         """Change the schema, one writer at a time, and readers see all of it or nothing."""
-        with self._transaction("READ COMMITTED, READ WRITE") as cursor:
+        with self._transaction(writes=True) as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            if not self._has_list(cursor):
+            cursor.execute("SELECT to_regclass('wide_layouts') IS NOT NULL")
+            if not cursor.fetchone()[0]:
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
                 cursor.execute(
                     "CREATE TABLE wide_layouts (name text PRIMARY KEY, "
@@ -184,8 +186,11 @@ class PostgresTables:
             yield cursor
 
     @contextmanager
-    def _transaction(self, mode: str) -> Iterator[Any]:
-        """Work in one transaction: an error of it says its address and what to do."""
+    def _transaction(self, *, writes: bool) -> Iterator[Any]:
+        """Work in one transaction: an error of it says its address and what to do.
+
+        One that only reads sees one state; one that writes sees what the writer before it did.
+        """
         try:
             import psycopg
         except ImportError as error:
@@ -193,13 +198,15 @@ class PostgresTables:
                 "an online store in PostgreSQL needs its client: pip install 'tvfeast[postgres]'"
             ) from error
         try:
-            connection = self._connection(psycopg)
+            connection, levels = self._connection(psycopg), psycopg.IsolationLevel
+            connection.read_only = not writes
+            connection.isolation_level = levels.READ_COMMITTED if writes else levels.REPEATABLE_READ
             with connection.transaction(), connection.cursor(binary=True) as cursor:
-                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {mode}")
                 yield cursor
         except psycopg.Error as error:
             told = " ".join(str(error).split())
-            raise FeastRepositoryError(
+            is_new = isinstance(error, psycopg.errors.UndefinedTable)
+            raise (_NoList if is_new else FeastRepositoryError)(
                 f"the online store {self.place} did not do it ({told}): is the server running, is "
                 "its address right, and may this user read and write?"
             ) from error
@@ -220,24 +227,49 @@ class PostgresTables:
                     "the conninfo of the online store is none of PostgreSQL's: it is "
                     "`host=… dbname=… user=…` or `postgresql://…`"
                 ) from None
-            connection = _closing(psycopg).connect(
-                self._at.conninfo, connect_timeout=10, autocommit=True, application_name="tvfeast"
+            connection = _class(psycopg).connect(
+                self._at.conninfo,
+                connect_timeout=min(10, max(2, round(self._at.timeout_s))),  # 2 is libpq's least
+                autocommit=True,
+                application_name="tvfeast",
             )
+            connection.patience_s = self._at.timeout_s + _MORE_S
             millis = int(self._at.timeout_s * 1000)
-            connection.execute(f"SET search_path TO {self._quoted}")
-            connection.execute(f"SET statement_timeout TO {millis}")
-            connection.execute(f"SET lock_timeout TO {millis}")
+            connection.execute(
+                f"SET search_path TO {self._quoted}; SET statement_timeout TO {millis}; "
+                f"SET lock_timeout TO {millis}"
+            )
             self._local.connection = os.getpid(), connection
         return connection
 
 
+class _NoList(FeastRepositoryError):
+    """There is no list of tables: nobody has written anything yet."""
+
+
 @cache
-def _closing(psycopg: Any) -> Any:
-    """Return a class of connections that are closed when nobody has them any more."""
+def _class(psycopg: Any) -> Any:
+    """Return a class of connections that do not wait for ever, and are closed when nobody has them.
+
+    One that a child process only inherits is the parent's to close.
+    """
     of_class: Any = psycopg.Connection
 
     class Connection(of_class):
-        """One that a child process only inherits is the parent's to close."""
+        patience_s: float | None = None
+
+        def wait(self, generator: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            """Wait for the server, but not for one that is frozen or behind a cut cable."""
+            began = time.monotonic()
+            try:
+                return super().wait(generator, interval, timeout or self.patience_s)
+            except psycopg.OperationalError:
+                if self.patience_s and time.monotonic() - began >= self.patience_s:
+                    self.close()  # what it may still send answers no later question
+                    raise psycopg.OperationalError(
+                        f"no answer within {self.patience_s:g} s"
+                    ) from None
+                raise
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)

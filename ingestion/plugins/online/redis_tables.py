@@ -8,6 +8,7 @@ of a cluster, so that one transaction reads or changes all of them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,8 +151,27 @@ class RedisTables:
                     _upsert(pipe, key, current or layout, rows[table])
 
         with self._calls() as client:
-            answers = client.transaction(change, *keys)
+            answers = self._transaction(client, change, keys)
         return sum(answers[len(answers) - _calls_for(rows) :])
+
+    def _transaction(self, client: Any, change: Callable[[Any], None], keys: list[str]) -> Any:
+        """Change tables that nobody else changes meanwhile; the client itself would try for ever.
+
+        The connection may be lost before it is told that all was done: to do it again changes
+        nothing then.
+        """
+        import redis
+
+        until = time.monotonic() + self._at.timeout_s
+        while True:
+            with client.pipeline(transaction=True) as pipe:
+                try:
+                    pipe.watch(*keys)
+                    change(pipe)
+                    return pipe.execute()
+                except redis.WatchError:
+                    if time.monotonic() > until:
+                        raise
 
     def _stored(self, pipe: Any, table: str, layout: Layout) -> tuple[Layout | None, Rows]:
         """Return a table's layout if it has these features, else the rows to be laid out anew."""
@@ -188,15 +208,20 @@ class RedisTables:
     def _connected(self, redis: Any) -> Any:
         with self._connecting:
             if self._client is None:
-                make: Callable[..., Any] = (
-                    redis.RedisCluster.from_url if self._at.cluster else redis.Redis.from_url
-                )
-                try:
-                    client = make(
-                        self._at.url,
-                        socket_timeout=self._at.timeout_s,
-                        socket_connect_timeout=5.0,
+                options: dict[str, Any] = {
+                    "socket_timeout": self._at.timeout_s,
+                    "socket_connect_timeout": min(5.0, self._at.timeout_s),
+                }
+                make: Callable[..., Any] = redis.RedisCluster.from_url
+                if not self._at.cluster:  # whose client waits for another server to take over
+                    make = redis.Redis.from_url
+                    # A connection of before a restart is opened anew; a slow server is not asked
+                    # a second time.
+                    options["retry"] = redis.retry.Retry(
+                        redis.backoff.NoBackoff(), 1, (redis.ConnectionError,)
                     )
+                try:
+                    client = make(self._at.url, **options)
                 except ValueError as error:
                     raise FeastRepositoryError(
                         f"the online store's url {self.place} is none of Redis's: {error}"
