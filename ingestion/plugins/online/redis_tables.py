@@ -157,8 +157,7 @@ class RedisTables:
     def _transaction(self, client: Any, change: Callable[[Any], None], keys: list[str]) -> Any:
         """Change tables that nobody else changes meanwhile; the client itself would try for ever.
 
-        The connection may be lost before it is told that all was done: to do it again changes
-        nothing then.
+        The connection may be lost after all was done: to do it again changes nothing then.
         """
         import redis
 
