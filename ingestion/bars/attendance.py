@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -363,7 +363,12 @@ def _is_many(lacking: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[
     return many
 
 
-def read_attendance(parts: list[Part], attendance: Attendance, names: Sequence[str] = ()) -> None:
+def read_attendance(
+    parts: list[Part],
+    attendance: Attendance,
+    names: Sequence[str] = (),
+    known_at: datetime | None = None,
+) -> None:
     """Read which sessions symbols have bars of.
 
     Parameters
@@ -372,8 +377,11 @@ def read_attendance(parts: list[Part], attendance: Attendance, names: Sequence[s
         Of bars, in the order of their dates.
     names
         The symbols that ``attendance`` knows already, by number.
+    known_at
+        Bars that were created later are not there; None for all.
     """
     symbols = SymbolTable(names)
     for of_day in by_date(parts).values():
-        rows = read_current(of_day, OHLCV_1D, ["symbol", "timestamp", "event_timestamp"])
+        columns = ["symbol", "timestamp", "event_timestamp"]
+        rows = read_current(of_day, OHLCV_1D, columns, known_at=known_at)
         attendance.add(symbols.numbers(rows["symbol"]), close_seconds(rows), symbols.names)

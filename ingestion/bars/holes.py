@@ -53,11 +53,12 @@ class Accepted:
     accepted_at: datetime
 
 
-def read_accepted(lakehouse: Lakehouse) -> list[Accepted]:
-    """Return what was accepted, in the order of the sessions, by the last entry of each."""
-    rows = _accepted_rows(lakehouse).sort_by(
-        [("timestamp", "ascending"), ("created_timestamp", "ascending")]
-    )
+def read_accepted(lakehouse: Lakehouse, known_at: datetime | None = None) -> list[Accepted]:
+    """Return what was accepted by an instant, in the order of the sessions, by their last entry."""
+    rows = _accepted_rows(lakehouse)
+    if known_at is not None:
+        rows = rows.filter(pc.less_equal(rows["created_timestamp"], known_at))
+    rows = rows.sort_by([("timestamp", "ascending"), ("created_timestamp", "ascending")])
     newest = {(row["market"], row["session"]): row for row in to_rows(rows)}
     return [
         Accepted(
@@ -118,9 +119,9 @@ class Missed:
     previous_close: float
 
 
-def read_missed(lakehouse: Lakehouse) -> list[Missed]:
-    """Return the bars that were ever found to be missed, imported since or not."""
-    rows = read_current(list_parts(lakehouse, MISSED_BARS), MISSED_BARS)
+def read_missed(lakehouse: Lakehouse, known_at: datetime | None = None) -> list[Missed]:
+    """Return the bars that were found to be missed by an instant, imported since or not."""
+    rows = read_current(list_parts(lakehouse, MISSED_BARS), MISSED_BARS, known_at=known_at)
     return [Missed(row["symbol"], row["timestamp"], row["previous_close"]) for row in to_rows(rows)]
 
 
@@ -256,30 +257,40 @@ class OpenHoles:
         return found
 
 
-def open_holes(lakehouse: Lakehouse, attendance: Attendance) -> OpenHoles:
-    """Return the holes that :class:`Attendance` has found, without the accepted ones."""
-    accepted = {(each.market, each.session) for each in read_accepted(lakehouse)}
+def open_holes(
+    lakehouse: Lakehouse, attendance: Attendance, known_at: datetime | None = None
+) -> OpenHoles:
+    """Return the holes that :class:`Attendance` has found, without the accepted ones.
+
+    Parameters
+    ----------
+    known_at
+        What was recorded or imported later is not there; None for all.
+    """
+    accepted = {(each.market, each.session) for each in read_accepted(lakehouse, known_at)}
     of_markets = [
         hole for hole in attendance.holes() if (hole.market, hole.session) not in accepted
     ]
     found = {(hole.market, hole.session) for hole in of_markets}
     of_symbols = [
         (each.symbol, hole)
-        for each in _not_imported(lakehouse, read_missed(lakehouse))
+        for each in _not_imported(lakehouse, read_missed(lakehouse, known_at), known_at)
         if (hole := _session_of_missed(each))
         and (hole.market, hole.session) not in accepted | found
     ]
     return OpenHoles(tuple(of_markets), tuple(of_symbols))
 
 
-def _not_imported(lakehouse: Lakehouse, missed: list[Missed]) -> Iterator[Missed]:
+def _not_imported(
+    lakehouse: Lakehouse, missed: list[Missed], known_at: datetime | None
+) -> Iterator[Missed]:
     """Yield the missed bars that are still not stored."""
     days: dict[date, list[Missed]] = {}
     for each in missed:
         days.setdefault(utc_date(each.closes), []).append(each)
     for day, of_day in sorted(days.items()):
         parts = parts_of(lakehouse, OHLCV_1D, day)
-        rows = read_current(parts, OHLCV_1D, ["symbol", "timestamp"])
+        rows = read_current(parts, OHLCV_1D, ["symbol", "timestamp"], known_at=known_at)
         stored = set(rows["symbol"].to_pylist())
         yield from (each for each in of_day if each.symbol not in stored)
 

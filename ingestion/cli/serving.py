@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +221,12 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
 )
 @click.option("--ages", is_flag=True, help="Add how old each group's row was, in seconds.")
 @click.option(
+    "--known-at",
+    type=AS_OF,
+    show_default="now",
+    help="Read the lakehouse as it was then; a date is the end of that UTC day.",
+)
+@click.option(
     "--as-recorded", is_flag=True, help="Join only rows that had been written by the label's time."
 )
 @json_option
@@ -233,6 +240,7 @@ def training_set_command(
 ) -> None:
     """Join labels to the features that were known at their time."""
     from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
+    from ingestion.runs.known_at import latest_known
 
     span = {name: arguments.pop(name) for name in ("first", "last", "entry", "universe_as_of")}
     service = arguments.pop("service")
@@ -251,18 +259,21 @@ def training_set_command(
         given: Any = labels
         service = service or project.catalog.default_service("labels").name
     elif target is not None and labels is None:
+        arguments["known_at"] = arguments["known_at"] or latest_known(project.lakehouse)
+        symbols = candidates_of(candidates).symbols if candidates else None
         made = _labels(
             project,
             target,
-            candidates,
+            symbols,
             universe=universe,
             as_recorded=arguments["as_recorded"],
+            known_at=arguments["known_at"],
             **span,
         )
         given = made.labels.table
         service = service or project.catalog.default_service("target").name
         told = {"target": target, "candidates": candidates, **span, **plain(made)}
-        told |= {"universe": universe}
+        told |= {"universe": universe, "symbols": symbols}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
     request = TrainingSetRequest(
@@ -282,12 +293,13 @@ def training_set_command(
     show(as_json, result, lambda result: training_text(result, made))
 
 
-def _labels(project: Project, target: str, candidates: Path | None, **span: Any) -> TrainingLabels:
+def _labels(
+    project: Project, target: str, symbols: Sequence[str] | None, **span: Any
+) -> TrainingLabels:
     from ingestion.jobs.serve.targets import training_labels
 
     if span["first"] is None or span["last"] is None:
         raise InputError("--target needs --from DATE and --to DATE")
-    symbols = candidates_of(candidates).symbols if candidates else None
     made = training_labels(project, target, **span, symbols=symbols)
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)

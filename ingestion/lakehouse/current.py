@@ -31,6 +31,7 @@ def read_current(
     columns: list[str] | None = None,
     *,
     withdrawn: bool = False,
+    known_at: datetime | None = None,
 ) -> pa.Table:
     """Read the current version of every row of some parts.
 
@@ -42,13 +43,15 @@ def read_current(
         Names to read, in that order; all if none are given. The keys must be among them.
     withdrawn
         Whether to return withdrawn bars too, as their last version has them.
+    known_at
+        Versions that were created later are not there; None for all.
 
     Returns
     -------
     pa.Table
         Unique on and sorted by (``symbol``, ``timestamp``).
     """
-    return _current_of(parts, dataset, columns, withdrawn, read_part)
+    return _current_of(parts, dataset, columns, withdrawn, known_at, read_part)
 
 
 def _current_of(
@@ -56,6 +59,7 @@ def _current_of(
     dataset: Dataset,
     columns: list[str] | None,
     withdrawn: bool,
+    known_at: datetime | None,
     read: Callable[[Part, Dataset, list[str]], pa.Table],
 ) -> pa.Table:
     names = columns or arrow_schema(dataset).names
@@ -63,7 +67,10 @@ def _current_of(
     wanted = list(dict.fromkeys([*names, *also]))
     if not parts:
         return empty_table(arrow_schema(dataset)).select(names)
-    rows = current(pa.concat_tables([read(part, dataset, wanted) for part in parts]))
+    versions = pa.concat_tables([read(part, dataset, wanted) for part in parts])
+    if known_at is not None:
+        versions = versions.filter(pc.less_equal(versions["created_timestamp"], known_at))
+    rows = current(versions)
     if dataset == OHLCV_1D and not withdrawn:
         rows = standing(rows)
     return rows.select(names)
@@ -106,6 +113,7 @@ def read_current_of(
     columns: list[str] | None = None,
     *,
     withdrawn: bool = False,
+    known_at: datetime | None = None,
 ) -> pa.Table:
     """Read the current version of some symbols' rows.
 
@@ -116,7 +124,7 @@ def read_current_of(
     ----------
     symbols
         In order.
-    columns, withdrawn
+    columns, withdrawn, known_at
         As of :func:`read_current`.
     """
     wanted = strings(symbols)
@@ -125,7 +133,7 @@ def read_current_of(
         rows = read_part(part, dataset, names, unless=lambda file: not _may_have(file, symbols))
         return rows.filter(pc.is_in(rows["symbol"], value_set=wanted)) if rows.num_rows else rows
 
-    return _current_of(parts, dataset, columns, withdrawn, read)
+    return _current_of(parts, dataset, columns, withdrawn, known_at, read)
 
 
 def _may_have(metadata: pq.FileMetaData, symbols: Sequence[str]) -> bool:

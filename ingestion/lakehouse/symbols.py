@@ -16,8 +16,8 @@ from ingestion.lakehouse.parts import list_parts, read_part
 from ingestion.lakehouse.schema import arrow_schema
 
 
-def read_symbols(lakehouse: Lakehouse) -> pa.Table:
-    """Read every version of every symbol.
+def read_symbols(lakehouse: Lakehouse, known_at: datetime | None = None) -> pa.Table:
+    """Read every version of every symbol that was created by an instant; all without one.
 
     Returns
     -------
@@ -29,6 +29,8 @@ def read_symbols(lakehouse: Lakehouse) -> pa.Table:
         lambda: [read_part(part, SYMBOLS) for part in list_parts(lakehouse, SYMBOLS)]
     )
     rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
+    if known_at is not None:
+        rows = rows.filter(pc.less_equal(rows["created_timestamp"], known_at))
     rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
     until = pa.nulls(rows.num_rows, INSTANT)
     if rows.num_rows > 1:

@@ -16,6 +16,8 @@ from ingestion.runs.run import run_instant
 
 _RUN = re.compile(r"run (\S+) ")
 _CREATED = "created_timestamp"
+_VERSIONS = timedelta(milliseconds=1)
+"""In which a clock that stands gives a thousand versions of a row."""
 
 
 def latest_known(lakehouse: Lakehouse) -> datetime:
@@ -26,7 +28,7 @@ def latest_known(lakehouse: Lakehouse) -> datetime:
     """
     now = clock.now()
     if clock.is_replayed():  # it stands, and each version of a row is created 1 µs after the last
-        return now + timedelta(milliseconds=1)
+        return now + _VERSIONS
     match = _RUN.match(lakehouse.holder() or "")
     if match is None:
         return now
@@ -45,7 +47,7 @@ def check_known(lakehouse: Lakehouse, datasets: Iterable[Dataset], at: datetime)
     InputError
         If the instant is in the future, or a dataset's first row was created later.
     """
-    if at > (now := clock.now()):
+    if at > (now := clock.now()) + _VERSIONS:
         raise InputError(f"--known-at {at.isoformat()} is in the future: it is {now.isoformat()}")
     for dataset in datasets:
         first = reading_again(partial(_first_created, lakehouse, dataset, at))

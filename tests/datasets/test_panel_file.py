@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from ingestion.base.errors import InputError
 from ingestion.catalog import UNIVERSE_MEMBERS
 from ingestion.cli.commands import cli
 from ingestion.datasets import Schedule
+from ingestion.datasets.fingerprint import fingerprint
+from ingestion.datasets.set_file import read_provenance
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
@@ -122,6 +125,47 @@ def test_members_are_those_of_each_decision_and_nobody_where_that_is_unknown(
     both = [(symbol, day) for day in (10, 11, 12, 15, 16) for symbol in OWN[1:]]
     assert of_dates == [*both, *((OWN[2], day) for day in (17, 18, 19, 22, 23, 24))]
     assert "not known at 12 of 23 decisions" in made.warnings[0]
+
+
+def test_the_file_says_where_its_rows_come_from(project: Project, tmp_path: Path):
+    made = write_panel(project, PanelRequest(MARCH, tmp_path / "panel.parquet", symbols=OWN))
+    told = read_provenance(made.out)
+    assert told == json.loads((tmp_path / "panel.parquet.json").read_text())
+    assert told["fingerprint"] == fingerprint([pq.read_table(made.out)])._asdict()
+    assert told["fingerprint"]["rows"] == made.fingerprint
+    assert (told["kind"], told["service"], told["symbols"]) == ("panel", "training_v1", OWN)
+    assert (told["known_at"], told["as_recorded"]) == (made.known_at.isoformat(), False)
+    assert told["created_later"] == {"local_1d": made.created_later}
+    assert [each["column"] for each in told["features"]] == [*made.features]
+    # Each part, by the bytes that are on the disk.
+    days = {key.split("/")[-2].partition("=")[2] for key in told["parts"]["local_1d"]}
+    assert min(days) >= "2021-02-17"
+    assert max(days) == "2021-03-31"
+    for key, sha256 in told["parts"]["local_1d"].items():
+        content = (project.lakehouse_at / key).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == sha256
+    with pytest.raises(InputError, match="does not say where its rows come from"):
+        read_provenance(SAMPLE / "bars.parquet")
+
+
+def test_a_training_set_is_read_as_of_the_instant_with_its_labels(project: Project, tmp_path: Path):
+    words = "training-set --target fwd_return_5d --from 2021-03-01 --to 2021-03-12 --ages --json"
+    before = NOW - timedelta(hours=1)
+    found = {}
+    for known_at in (before, NOW):
+        out = tmp_path / f"{known_at:%d}.parquet"
+        more = ["--known-at", known_at.isoformat(), "--out", str(out)]
+        result = CliRunner().invoke(cli, [*words.split(), *more])
+        assert result.exit_code == 0, result.output
+        found[known_at] = {*pq.read_table(out)["symbol"].to_pylist()}
+        told = read_provenance(out)
+        assert told["labels"]["target"] == "fwd_return_5d"
+        assert {*told["parts"]} == {"local_1d", "ohlcv_1d"}
+    assert found == {before: {*OWN[:2]}, NOW: {*OWN}}
+    early = ["--known-at", "2021-01-01", "--out", str(tmp_path / "early.parquet")]
+    result = CliRunner().invoke(cli, [*words.split(), *early])
+    assert isinstance(result.exception, InputError)
+    assert "any ohlcv_1d: its first row was created at 2021-04-11T21:35" in str(result.exception)
 
 
 def test_the_command_writes_weeks_without_feast(project: Project, tmp_path: Path):

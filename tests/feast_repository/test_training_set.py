@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestion.base.errors import InputError
-from ingestion.jobs.serve import training_set as job
+from ingestion.datasets import set_file
+from ingestion.datasets.set_file import json_beside
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
 from ingestion.lakehouse import append_part, list_parts, read_file
@@ -181,43 +182,42 @@ class TestOut:
     def test_two_runs_at_once_write_one_after_the_other(
         self, week: Project, request_of, monkeypatch: pytest.MonkeyPatch
     ):
-        write = pq.write_table
+        write = pq.ParquetWriter.write_table
 
         def beside(*arguments, **options):
             write(*arguments, **options)
-            monkeypatch.setattr(pq, "write_table", write)
+            monkeypatch.setattr(pq.ParquetWriter, "write_table", write)
             assert training_set(week, request_of(2)).rows == 2
             assert pq.read_metadata(request_of(2).out).num_rows == 2
 
-        monkeypatch.setattr(pq, "write_table", beside)
+        monkeypatch.setattr(pq.ParquetWriter, "write_table", beside)
         result = training_set(week, request_of(3))
         assert pq.read_metadata(result.out).num_rows == result.rows == 3
-        assert list(result.out.parent.iterdir()) == [result.out]
+        assert {*result.out.parent.iterdir()} == {result.out, json_beside(result.out)}
 
     def test_a_run_that_fails_leaves_what_was_there(
         self, week: Project, request_of, monkeypatch: pytest.MonkeyPatch
     ):
         out = training_set(week, request_of(2)).out
 
-        def torn(_: pa.Table, path: Path, **__: object) -> None:
-            path.write_bytes(b"PAR1")
+        def torn(*_: object) -> None:
             raise OSError("No space left on device")
 
-        monkeypatch.setattr(pq, "write_table", torn)
+        monkeypatch.setattr(pq.ParquetWriter, "write_table", torn)
         with pytest.raises(OSError, match="No space"):
             training_set(week, request_of(3))
         assert pq.read_metadata(out).num_rows == 2
-        assert list(out.parent.iterdir()) == [out]
+        assert {*out.parent.iterdir()} == {out, json_beside(out)}
 
     def test_it_is_on_the_disk_before_it_takes_its_place(
         self, week: Project, request_of, monkeypatch: pytest.MonkeyPatch
     ):
         out, synced = request_of(1).out, []
         monkeypatch.setattr(
-            job, "sync", lambda path: synced.append((path.is_dir(), out.exists())), raising=False
+            set_file, "sync", lambda path: synced.append((path.is_dir(), out.exists()))
         )
         training_set(week, request_of(1))
-        assert synced == [(False, False), (True, True)]
+        assert synced == [(False, False), (False, False), (True, True)]
 
 
 def test_labels_without_features_are_kept_and_counted(week: Project, tmp_path: Path):

@@ -28,6 +28,7 @@ def ages_at(
     instants: NDArray[np.int64],
     *,
     as_recorded: bool = False,
+    known_at: datetime | None = None,
 ) -> NDArray[np.int64]:
     """Return how old the row is that each question gets, in whole seconds; ``NEVER`` without one.
 
@@ -40,6 +41,8 @@ def ages_at(
         Shape ``(n,)``: whose row is asked for, and when, Unix µs.
     as_recorded
         Count only rows that had been written by then.
+    known_at
+        Rows that were written later than this are not there; None for all.
 
     Raises
     ------
@@ -64,6 +67,8 @@ def ages_at(
             table = read_part(part, group, ["symbol", group.event, "created_timestamp"])
             key = codes_in(known, table["symbol"])
             event, created = (to_numpy(table[name]) for name in table.column_names[1:])
+            if known_at is not None:
+                key = np.where(created <= to_micros(known_at), key, -1)
             number = np.arange(count, count + len(event))
             join.offer(Rows(key, event, created, number), last)
             events.append(event)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
 from ingestion.base.errors import InputError
-from ingestion.base.instants import EPOCH, to_micros
+from ingestion.base.instants import EPOCH, from_micros, to_micros
 from ingestion.base.progress import watched
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import counted, did_you_mean, some_of
-from ingestion.catalog import FeatureGroup
+from ingestion.catalog import UNIVERSE_MEMBERS, FeatureGroup
 from ingestion.datasets import Choice, Universe
 from ingestion.datasets.panel import Counts, features_of, panel, schema_of
 from ingestion.datasets.questions import Questions
 from ingestion.datasets.schedule import Schedule
-from ingestion.datasets.set_file import SetFile
+from ingestion.datasets.set_file import SetFile, json_beside
+from ingestion.jobs.serve.provenance import origin, parts_read, spans_of
 from ingestion.jobs.serve.registered import references
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import RunFile, list_parts, newest_part, read_part
@@ -70,6 +71,8 @@ class PanelResult:
     """Symbols that were asked about."""
     features: tuple[str, ...]
     known_at: datetime
+    fingerprint: str
+    """Of the rows in any order."""
     receipt: RunFile
     warnings: tuple[str, ...] = field(default=())
 
@@ -112,6 +115,11 @@ def _make(project: Project, request: PanelRequest, run: Run) -> PanelResult:
             f"{known_at:%Y-%m-%d %H:%M} UTC: give another --from or --to"
         )
     warnings = _warnings(request, asked, len(decisions))
+    first, last = from_micros(int(decisions[0])), from_micros(int(decisions[-1]))
+    spans = spans_of(groups, first, last)
+    if request.universe is not None:
+        spans.append((UNIVERSE_MEMBERS, date.min, date.max))
+    parts = parts_read(project.lakehouse, spans)
     counts, schema = Counts(), schema_of(features)
     slices = panel(
         project.lakehouse,
@@ -130,22 +138,37 @@ def _make(project: Project, request: PanelRequest, run: Run) -> PanelResult:
                 f"nobody to ask about at any of {counted(len(decisions), 'decision')}: "
                 f"{'; '.join(warnings) or 'no symbol had a value then'}"
             )
-    later = sum(counts.created_later.values())
-    result = PanelResult(
+        file.tell(
+            kind="panel",
+            **origin(project, run.id, features),
+            service=None if request.features else _service(project, request),
+            schedule=request.schedule,
+            universe=request.universe,
+            symbols=request.symbols,
+            known_at=known_at,
+            as_recorded=request.as_recorded,
+            parts=parts,
+            rows=counts.rows,
+            matched=counts.matched,
+            created_later=counts.created_later,
+            warnings=warnings,
+        )
+    run.tell(fingerprint=file.provenance["fingerprint"], provenance=str(json_beside(file.place)))
+    run.tell(rows=counts.rows, matched=counts.matched, created_later=counts.created_later)
+    run.tell(decisions=len(decisions), symbols=len(names), known_at=known_at, warnings=warnings)
+    return PanelResult(
         out=request.out,
         rows=counts.rows,
         matched=counts.matched,
-        created_later=later,
+        created_later=sum(counts.created_later.values()),
         decisions=len(decisions),
         symbols=len(names),
         features=tuple(schema.names[2:]),
         known_at=known_at,
+        fingerprint=file.provenance["fingerprint"]["rows"],
         receipt=run.receipt,
         warnings=tuple(warnings),
     )
-    run.tell(rows=counts.rows, matched=counts.matched, created_later=counts.created_later)
-    run.tell(decisions=len(decisions), symbols=len(names), known_at=known_at, warnings=warnings)
-    return result
 
 
 def _nobody(request: PanelRequest) -> str:
@@ -160,13 +183,17 @@ def _named(project: Project, request: PanelRequest) -> list[tuple[FeatureGroup, 
         found = [catalog.feature(name) for name in dict.fromkeys(request.features)]
         return [(group, column.name) for group, column in found]
     services = {each.name: each for each in catalog.services}
-    name = request.service or catalog.default_service("target").name
+    name = _service(project, request)
     if name not in services:
         near = did_you_mean(name, services)
         raise InputError(f'no service "{name}"{near}; there are {", ".join(services)}')
     return [
         (catalog.group(each.view), each.feature) for each in references(catalog, services[name])
     ]
+
+
+def _service(project: Project, request: PanelRequest) -> str:
+    return request.service or project.catalog.default_service("target").name
 
 
 def _choice(

@@ -42,6 +42,7 @@ from ingestion.lakehouse import (
     read_symbols,
 )
 from ingestion.project import Project
+from ingestion.runs.known_at import check_known
 
 LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
 """The columns of ``ohlcv_1d`` that forward returns need."""
@@ -77,6 +78,7 @@ def training_labels(
     universe: str | None = None,
     *,
     as_recorded: bool = False,
+    known_at: datetime | None = None,
 ) -> TrainingLabels:
     """Label the decisions of a date range by the current bars of the lakehouse.
 
@@ -97,6 +99,8 @@ def training_labels(
         not known, all symbols are, and a warning says at how many decisions.
     as_recorded
         Whether membership counts only from when it was recorded.
+    known_at
+        Bars, symbols and membership that were recorded later are not there; None for all.
 
     Raises
     ------
@@ -109,19 +113,21 @@ def training_labels(
     sessions = target_sessions(target)
     membership = None
     if universe is not None:
-        membership = membership_of(project, universe, as_recorded=as_recorded)
-    observed, known_since = _universe(project.lakehouse, universe_as_of)
+        membership = membership_of(project, universe, as_recorded=as_recorded, known_at=known_at)
+    observed, known_since = _universe(project.lakehouse, universe_as_of, known_at)
     if first > last:
         raise InputError(f"the first decision, {first}, is after the last, {last}")
     end = _end_of_windows(last, sessions)
+    if known_at is not None:
+        check_known(project.lakehouse, [OHLCV_1D], known_at)
     collection = LabelCollection()
     decided: set[str] = set()
     with whole_imports(project.lakehouse):
-        newest = _newest_close(project.lakehouse, first, end, symbols)
+        newest = _newest_close(project.lakehouse, first, end, symbols, known_at)
         for year_first, year_last in _years(project.lakehouse, first, last):
             year_end = _end_of_windows(year_last, sessions)
-            bars = read_bars(project.lakehouse, year_first, year_end, symbols)
-            holes = _holes(project.lakehouse, bars, year_first, year_end, symbols)
+            bars = read_bars(project.lakehouse, year_first, year_end, symbols, known_at=known_at)
+            holes = _holes(project.lakehouse, bars, year_first, year_end, symbols, known_at)
             decided |= _decided(bars, year_last)
             labels = forward_returns(
                 _with_gaps(bars, holes),
@@ -150,7 +156,12 @@ def training_labels(
 
 
 def _holes(
-    lakehouse: Lakehouse, bars: pa.Table, first: date, last: date, symbols: Collection[str] | None
+    lakehouse: Lakehouse,
+    bars: pa.Table,
+    first: date,
+    last: date,
+    symbols: Collection[str] | None,
+    known_at: datetime | None,
 ) -> OpenHoles:
     """Return the sessions that are missing among the bars of a span of dates."""
     if not bars.num_rows:
@@ -160,13 +171,13 @@ def _holes(
         attendance = Attendance(pc.min(closes).as_py(), pc.max(closes).as_py())
         names = bars["symbol"].unify_dictionaries().combine_chunks()
         attendance.add(names.indices.to_numpy(), close_seconds(bars), names.dictionary.to_pylist())
-        return open_holes(lakehouse, attendance)
+        return open_holes(lakehouse, attendance, known_at)
 
     def read() -> OpenHoles:  # a market lacks a session only if its other symbols do
         parts = list_parts(lakehouse, OHLCV_1D, first, last)
         attendance = Attendance(parts[0].date, parts[-1].date)
-        read_attendance(parts, attendance)
-        return open_holes(lakehouse, attendance)
+        read_attendance(parts, attendance, known_at=known_at)
+        return open_holes(lakehouse, attendance, known_at)
 
     return reading_again(read)
 
@@ -209,12 +220,12 @@ def survivors_warning(name: str, unknown: int, decisions: int) -> str:
 
 
 def _universe(
-    lakehouse: Lakehouse, as_of: bool | datetime
+    lakehouse: Lakehouse, as_of: bool | datetime, known_at: datetime | None
 ) -> tuple[Universe | None, datetime | None]:
     """Return which symbols could be chosen when, and since when that is known."""
     if as_of is False:
         return None, None
-    rows = read_symbols(lakehouse)
+    rows = read_symbols(lakehouse, known_at)
     since: datetime | None = pc.min(rows["valid_from"]).as_py()
     if since is None:
         raise InputError(
@@ -237,15 +248,19 @@ def _years(lakehouse: Lakehouse, first: date, last: date) -> Iterator[tuple[date
 
 
 def _newest_close(
-    lakehouse: Lakehouse, first: date, last: date, symbols: Collection[str] | None
+    lakehouse: Lakehouse,
+    first: date,
+    last: date,
+    symbols: Collection[str] | None,
+    known_at: datetime | None,
 ) -> datetime | None:
     """Return when the newest bar of a range of partition dates closed; None if there is none."""
     for day, _ in days_back(lakehouse, OHLCV_1D, last):
         if day < first:
             break
-        closes = read_bars(
-            lakehouse, day, day, symbols, ["symbol", "timestamp", "event_timestamp"]
-        )["event_timestamp"]
+        columns = ["symbol", "timestamp", "event_timestamp"]
+        bars = read_bars(lakehouse, day, day, symbols, columns, known_at=known_at)
+        closes = bars["event_timestamp"]
         if len(closes):
             newest: datetime = pc.max(closes).as_py()
             return newest
@@ -258,6 +273,8 @@ def read_bars(
     last: date,
     symbols: Collection[str] | None = None,
     columns: Sequence[str] = LABEL_COLUMNS,
+    *,
+    known_at: datetime | None = None,
 ) -> pa.Table:
     """Read the current bars of a range of partition dates, both inclusive.
 
@@ -269,6 +286,8 @@ def read_bars(
         Symbols to read; all if none are given.
     columns
         Columns of ``ohlcv_1d``, ``symbol`` and ``timestamp`` among them.
+    known_at
+        Bars that were created later are not there; None for all.
 
     Returns
     -------
@@ -290,9 +309,9 @@ def read_bars(
         tables = []
         for day in by_date(parts).values():
             if wanted is None:
-                rows = read_current(day, OHLCV_1D, list(columns))
+                rows = read_current(day, OHLCV_1D, list(columns), known_at=known_at)
             else:
-                rows = read_current_of(day, OHLCV_1D, wanted, list(columns))
+                rows = read_current_of(day, OHLCV_1D, wanted, list(columns), known_at=known_at)
             names = _extended(names, rows["symbol"])
             position = rows.column_names.index("symbol")
             codes = pc.index_in(rows["symbol"], value_set=names)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingestion.base.disk import sync
 from ingestion.base.errors import FeastRepositoryError, InputError
+from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
-from ingestion.catalog import Catalog
+from ingestion.catalog import OHLCV_1D, UNIVERSE_MEMBERS, Catalog, FeatureGroup
+from ingestion.datasets import Features, longest_window, target_sessions
+from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
+from ingestion.jobs.serve.provenance import origin as made_by
+from ingestion.jobs.serve.provenance import parts_read, spans_of
 from ingestion.jobs.serve.registered import Reference, Registered
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import RunFile
 from ingestion.project import Project
+from ingestion.runs.known_at import check_known, latest_known
 from ingestion.runs.run import Run
 
 if TYPE_CHECKING:
@@ -49,6 +55,8 @@ class TrainingSetRequest:
     universe: str | None = None
     """Keep only labels of symbols that were known to be in this universe at their time; all where
     that is unknown. None keeps all."""
+    known_at: datetime | None = None
+    """Read the lakehouse as it was then; None is now."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,9 @@ class TrainingSetResult:
     created_later: int
     """Joined rows that were written after their label's time: knowable then, recorded later."""
     features: tuple[str, ...]
+    known_at: datetime
+    fingerprint: str
+    """Of the rows in any order."""
     receipt: RunFile
     made: Mapping[str, object] | None
     """How labels that came as rows were made."""
@@ -97,7 +108,7 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     if request.features:
         asked |= {"service": None, "features": list(request.features)}
     asked |= {"as_recorded": request.as_recorded, "made": request.made}
-    asked |= {"universe": request.universe}
+    asked |= {"universe": request.universe, "known_at": request.known_at}
     with Run.open(project, "training-set", asked, file=RECEIPT_FILE, writes=False) as run:
         return _make(project, request, origin, chosen, run)
 
@@ -106,10 +117,11 @@ def _make(
     project: Project, request: TrainingSetRequest, origin: str, chosen: str, run: Run
 ) -> TrainingSetResult:
     given = request.labels
+    known_at = request.known_at or latest_known(project.lakehouse)
     labels = _checked(origin, _read(given) if isinstance(given, Path) else given)
     count, unknown = labels.num_rows, 0
     if request.universe is not None:
-        labels, unknown = _of_members(project, request.universe, request, origin, labels)
+        labels, unknown = _of_members(project, request.universe, request, origin, labels, known_at)
     outside = count - labels.num_rows
     store = open_repository(project, apply_if_missing=True)
     with feast_calls(project):
@@ -123,6 +135,10 @@ def _make(
         else:
             wanted = services[chosen]
         require_data(project, {reference.view for reference in wanted})
+        groups = {group.name: group for group in project.catalog.groups}
+        own = [groups[each.view] for each in wanted if each.view in groups]
+        if request.known_at is not None:
+            check_known(project.lakehouse, dict.fromkeys(own), known_at)
         names = [reference.feature for reference in wanted]
         # Views of one service may share a feature's name; then each has its view's before it.
         full = len(set(names)) < len(names)
@@ -132,6 +148,9 @@ def _make(
             raise InputError(f"{origin}: {clash[0]} is a feature's name; rename the column")
         keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
         keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
+        parts = _parts(project, request, dict.fromkeys(own), keys["event_timestamp"])
+        # Feast hands its configuration to the store, and nothing else that says as of when.
+        store.config.offline_store.known_at = known_at
         retrieval = store.get_historical_features(
             entity_df=keys,
             features=[str(each) for each in wanted]
@@ -149,18 +168,36 @@ def _make(
     for name in names:
         labels = labels.append_column(name, answer[name])
     if request.ages:
-        labels = _with_ages(project, labels, keys, wanted, request.as_recorded)
-    _write(labels, request.out, run.id)
+        labels = _with_ages(project, labels, keys, wanted, request.as_recorded, known_at)
     counts = retrieval.counts
     matched = _matched(answer.select(names))
+    with SetFile(request.out, labels.schema, run.id) as file:
+        file.write(labels)
+        file.tell(
+            kind="training set",
+            **made_by(project, run.id, _of_groups(groups, wanted, names)),
+            service=None if request.features else chosen,
+            labels=_told_labels(given, request),
+            universe=request.universe,
+            ages=request.ages,
+            known_at=known_at,
+            as_recorded=request.as_recorded,
+            parts=parts,
+            rows=labels.num_rows,
+            matched=matched,
+            created_later={name: view.created_later for name, view in counts.items()},
+        )
+    run.tell(fingerprint=file.provenance["fingerprint"], provenance=str(json_beside(file.place)))
     run.tell(rows=labels.num_rows, matched=matched, features=names, views=counts)
-    run.tell(outside=outside, unknown=unknown)
+    run.tell(outside=outside, unknown=unknown, known_at=known_at)
     return TrainingSetResult(
         out=request.out,
         rows=labels.num_rows,
         matched=matched,
         created_later=sum(view.created_later or 0 for view in counts.values()),
         features=tuple(names),
+        known_at=known_at,
+        fingerprint=file.provenance["fingerprint"]["rows"],
         receipt=run.receipt,
         made=request.made,
         outside=outside,
@@ -169,14 +206,53 @@ def _make(
     )
 
 
+def _of_groups(
+    groups: Mapping[str, FeatureGroup], wanted: Sequence[Reference], names: Sequence[str]
+) -> list[Features]:
+    """Put features of the catalog's groups together; Feast may have views of its own."""
+    outputs: dict[str, dict[str, str]] = {}
+    for each, name in zip(wanted, names, strict=True):
+        if each.view in groups:
+            outputs.setdefault(each.view, {})[each.feature] = name
+    return [Features(groups[name], of_group) for name, of_group in outputs.items()]
+
+
+def _told_labels(given: Path | pa.Table, request: TrainingSetRequest) -> Mapping[str, object]:
+    """Return what the labels are: a file with its hash, or how they were made."""
+    if isinstance(given, Path):
+        with given.open("rb") as file:
+            return {"file": given, "sha256": hash_of(file)}
+    return request.made or {"rows": given.num_rows}
+
+
+def _parts(
+    project: Project, request: TrainingSetRequest, groups: Iterable[FeatureGroup], times: pd.Series
+) -> Mapping[str, Mapping[str, str]]:
+    spans = spans_of(groups, times.min(), times.max())
+    target = (request.made or {}).get("target")
+    if target is not None:
+        window = longest_window(target_sessions(str(target)))
+        spans.append((OHLCV_1D, times.min().date(), (times.max() + window).date()))
+    if request.universe is not None or (request.made or {}).get("universe"):
+        spans.append((UNIVERSE_MEMBERS, date.min, date.max))
+    return parts_read(project.lakehouse, spans)
+
+
 def _of_members(
-    project: Project, universe: str, request: TrainingSetRequest, origin: str, labels: pa.Table
+    project: Project,
+    universe: str,
+    request: TrainingSetRequest,
+    origin: str,
+    labels: pa.Table,
+    known_at: datetime,
 ) -> tuple[pa.Table, int]:
     """Keep the labels of a universe's members; return how many are of times when it is unknown."""
     import numpy as np
     import pyarrow as pa
 
-    membership = membership_of(project, universe, as_recorded=request.as_recorded)
+    membership = membership_of(
+        project, universe, as_recorded=request.as_recorded, known_at=known_at
+    )
     instants = _instants(origin, labels.select(_KEYS).to_pandas()["event_timestamp"])
     times = np.asarray(instants.astype("int64"), dtype=np.int64)
     symbols = labels["symbol"].combine_chunks().cast(pa.string()).dictionary_encode()
@@ -201,6 +277,7 @@ def _with_ages(
     keys: pd.DataFrame,
     wanted: Sequence[Reference],
     as_recorded: bool,
+    known_at: datetime,
 ) -> pa.Table:
     """Add how old each group's row was at the label's time, in seconds; null without a row."""
     import numpy as np
@@ -210,25 +287,17 @@ def _with_ages(
     symbols = keys["symbol"].tolist()
     for name in dict.fromkeys(each.view for each in wanted):
         group = project.catalog.group(name)
-        ages = ages_at(project.lakehouse, group, symbols, instants, as_recorded=as_recorded)
+        ages = ages_at(
+            project.lakehouse,
+            group,
+            symbols,
+            instants,
+            as_recorded=as_recorded,
+            known_at=known_at,
+        )
         column = pa.array(ages, mask=ages == NEVER)
         labels = labels.append_column(f"{name}__age_s", column)
     return labels
-
-
-def _write(table: pa.Table, out: Path, run_id: str) -> None:
-    """Put a table in its place at one stroke; of two runs with one place, the last one counts."""
-    import pyarrow.parquet as pq
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{run_id}.unfinished")
-    try:
-        pq.write_table(table, unfinished, compression="zstd")
-        sync(unfinished)
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    sync(out.parent)
 
 
 def _matched(features: pa.Table) -> int:
