@@ -115,8 +115,8 @@ def _tiles(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ite
         )
     refused = {each.group for each in found.unpromoted}
     yield Tile(
-        "groups that passed the gate",
-        f"{len(found.groups) - len(refused)} of {len(found.groups)}",
+        "passed the gate",
+        f"{len(found.groups) - len(refused)} of {counted(len(found.groups), 'group')}",
         f"refused: {', '.join(sorted(refused))}" if refused else "none is refused",
         Mark.BAD if refused else Mark.GOOD,
         "tvfeast validate",
