@@ -30,10 +30,10 @@ class Project(Settings):
 
     @cached_property
     def lakehouse(self) -> Lakehouse:
-        """The lakehouse: the one place that chooses its backend."""
-        from ingestion.lakehouse import LocalDisk
+        """The lakehouse, wherever it is."""
+        from ingestion.lakehouse import open_lakehouse  # this imports Arrow
 
-        return LocalDisk(self.lakehouse_at)
+        return open_lakehouse(self.lakehouse_at)
 
     @cached_property
     def catalog(self) -> Catalog:

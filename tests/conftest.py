@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 from tests import feasts_connections, tally
 from tests.fuzzing import register_profiles, tried
+from tests.lakehouse.s3 import BUCKET, SERVER, environment, s3_server
 from tests.processes import Forge
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
@@ -97,3 +99,21 @@ def settings(tmp_path: Path, scanner: ReplayScanner, monkeypatch: pytest.MonkeyP
     """A workspace of its own, asking the replay scanner."""
     monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "workspace")))
     return replace(Project.from_environment(), scanner_url=scanner.url)
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """An S3 server of this process's tests."""
+    if not SERVER.exists():
+        pytest.skip("`make servers` installs the server")
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A prefix of its own, in a bucket whose server and credentials the environment names."""
+    for name, value in environment(s3_address).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return f"s3://{BUCKET}/{secrets.token_hex(4)}/tests=1"

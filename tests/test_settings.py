@@ -7,7 +7,7 @@ import pytest
 
 from ingestion.base import clock
 from ingestion.base.errors import ClockError, InputError
-from ingestion.base.settings import TRADINGVIEW_SCANNER, Settings
+from ingestion.base.settings import TRADINGVIEW_SCANNER, Settings, StoreUrl
 
 
 def test_defaults_are_the_checkouts_lakehouse_and_tradingview():
@@ -22,6 +22,30 @@ def test_a_relative_lakehouse_is_relative_to_the_project(monkeypatch, tmp_path: 
     monkeypatch.setenv("TVFEAST_LAKEHOUSE", "elsewhere/lake")
     monkeypatch.chdir("/")
     assert Settings.from_environment().lakehouse_at == tmp_path / "elsewhere" / "lake"
+
+
+@pytest.mark.parametrize("place", ["s3://lake", "s3://lake/a/b.c=1/", "s3://my.lake-1/a_b+c-d"])
+def test_a_lakehouse_may_be_in_an_object_store(monkeypatch, place: str):
+    monkeypatch.setenv("TVFEAST_LAKEHOUSE", place)
+    found = Settings.from_environment().lakehouse_at
+    assert (type(found), found) == (StoreUrl, place.rstrip("/"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("gs://lake/x", "az://lake", "S3://lake", "s3a://lake", "https://host/lake", "s3://"),
+        *("s3:///x", "s3://Lake", "s3://-lake", "s3://lake//x", "s3://lake/../x", "s3://lake/."),
+        *("s3://lake/a*", "s3://lake/a?x", "s3://lake/a b", "s3://lake/a#x", "s3://lake/ä"),
+        *("s3://key:s3cret@lake/x", "s3://lake/x?token=s3cret", "s3://lake/x#s3cret"),
+    ],
+)
+def test_no_other_address_is_one_and_no_secret_of_it_is_shown(monkeypatch, place: str):
+    monkeypatch.setenv("TVFEAST_LAKEHOUSE", place)
+    with pytest.raises(InputError, match="AWS_ENDPOINT_URL") as caught:
+        Settings.from_environment()
+    assert "s3cret" not in str(caught.value)
+    assert "key:" not in str(caught.value)
 
 
 def test_the_session_cookie_is_not_shown(monkeypatch):

@@ -21,7 +21,8 @@ VARIABLES: Mapping[str, tuple[str, str]] = {
         "upwards; else this checkout",
     ),
     "TVFEAST_LAKEHOUSE": (
-        "folder of the lakehouse; a relative path is relative to the project",
+        "folder of the lakehouse; a relative path is relative to the project; or its place in an "
+        "object store, `s3://bucket/prefix`",
         "`data/lakehouse`",
     ),
     "TVFEAST_SCANNER_URL": (
@@ -44,7 +45,17 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 """Host names of this machine."""
 _PLAIN = re.compile(r"[A-Za-z0-9:/._~%\[\]@-]+")
 """What a scanner's URL may contain: programs differ in how they read the rest."""
+_STORE_URL = re.compile(
+    r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/(?!\.\.?(/|$))[A-Za-z0-9_.=+-]+)*", re.ASCII
+)
+"""What all programs that read the lakehouse spell alike, and no store reads as a pattern."""
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+
+class StoreUrl(str):
+    """Where a lakehouse in an object store is: ``s3://bucket/prefix``, with no slash at its end."""
+
+    __slots__ = ()
 
 
 def variable(name: str) -> str | None:
@@ -77,8 +88,8 @@ class Settings:
 
     folder: Path
     """Folder of ``feature_repo/feature_store.yaml`` and ``data/`` (:func:`project_folder`)."""
-    lakehouse_at: Path
-    """Where the lakehouse is (``TVFEAST_LAKEHOUSE``)."""
+    lakehouse_at: Path | StoreUrl
+    """Where the lakehouse is (``TVFEAST_LAKEHOUSE``): a folder, or a place in an object store."""
     scanner_url: str
     """Scheme and host of the scanner, without a trailing slash (``TVFEAST_SCANNER_URL``)."""
     session_id: str | None = field(default=None, repr=False)
@@ -97,19 +108,12 @@ class Settings:
         ------
         InputError
             If the scanner's URL is no plain http or https URL, or the lakehouse's path contains
-            characters that stores read as a pattern.
+            characters that stores read as a pattern, or names no place in an object store.
         """
         folder = folder.resolve() if folder else project_folder()[0]
-        lakehouse = folder / (variable("TVFEAST_LAKEHOUSE") or "data/lakehouse")
-        lakehouse = lakehouse.resolve()
-        if pattern := set("*?[") & set(str(lakehouse)):
-            raise InputError(
-                f"the lakehouse's path {lakehouse} has {pattern.pop()!r}, which Feast's stores "
-                "read as a pattern; move it, or set TVFEAST_LAKEHOUSE"
-            )
         return cls(
             folder=folder,
-            lakehouse_at=lakehouse,
+            lakehouse_at=lakehouse_place(variable("TVFEAST_LAKEHOUSE") or "data/lakehouse", folder),
             # An empty one is a mistake: as unset it would send the session to TradingView.
             scanner_url=_scanner_url(os.environ.get("TVFEAST_SCANNER_URL", TRADINGVIEW_SCANNER)),
             session_id=variable("TVFEAST_SESSION_ID"),
@@ -126,6 +130,37 @@ class Settings:
         return self.folder / "data" / "logs"
 
 
+def lakehouse_place(text: str, folder: Path) -> Path | StoreUrl:
+    """Return where a lakehouse is, from what people say; a relative path is below a folder.
+
+    Raises
+    ------
+    InputError
+        If the path contains characters that stores read as a pattern, or the address is none of an
+        object store.
+    """
+    if "://" in text:
+        if _STORE_URL.fullmatch(text.rstrip("/")):
+            return StoreUrl(text.rstrip("/"))
+        raise InputError(
+            f"the lakehouse's place is {_harmless(text)!r}; in an object store it is "
+            "s3://bucket/prefix, with letters, digits and _.=+- between the slashes; credentials "
+            "are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the server is in AWS_ENDPOINT_URL"
+        )
+    place = (folder / text).resolve()
+    if pattern := set("*?[") & set(str(place)):
+        raise InputError(
+            f"the lakehouse's path {place} has {pattern.pop()!r}, which Feast's stores "
+            "read as a pattern; move it, or set TVFEAST_LAKEHOUSE"
+        )
+    return place
+
+
+def _harmless(url: str) -> str:
+    """Return a URL without a user's password and without a query's token."""
+    return re.split(r"[?#]", url.rpartition("@")[2])[0]
+
+
 def _scanner_url(text: str) -> str:
     """Return the URL if it has scheme, host, port and path, and nothing else.
 
@@ -137,10 +172,9 @@ def _scanner_url(text: str) -> str:
     except ValueError:  # an unclosed bracket, a port out of range
         sound = False
     if not sound or not _PLAIN.fullmatch(text) or "@" in parts.netloc:
-        # A user's password, or a query's token, is not shown.
-        harmless = re.split(r"[?#]", text.rpartition("@")[2])[0]
+        told = repr(_harmless(text)) if text else "empty"
         raise InputError(
-            f"TVFEAST_SCANNER_URL is {repr(harmless) if text else 'empty'}; it must be a URL "
+            f"TVFEAST_SCANNER_URL is {told}; it must be a URL "
             f"without user, query or fragment: https, such as {TRADINGVIEW_SCANNER}, or http on "
             "this machine (127.0.0.1); unset it to ask TradingView"
         )

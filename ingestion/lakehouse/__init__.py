@@ -30,9 +30,10 @@ and a run's file are known by their ``key`` below its root.
 ``seen``        which parts something was made from, and what is new since
 ``backend``     what a place for a lakehouse must be able to do
 ``local_disk``  the place that is a folder of this machine; only it changes files
+``object_store``  the place that is a bucket's prefix; ``lease`` is its lock
 """
 
-from ingestion.lakehouse.backend import Lakehouse
+from ingestion.lakehouse.backend import Lakehouse, open_lakehouse
 from ingestion.lakehouse.caches import CacheFile
 from ingestion.lakehouse.compact import lakehouse_lock
 from ingestion.lakehouse.current import (
@@ -111,6 +112,7 @@ __all__ = [
     "newest_between",
     "newest_known",
     "newest_part",
+    "open_lakehouse",
     "parts_of",
     "read_current",
     "read_current_of",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ingestion.base.parts import replaced_in
+from ingestion.base.settings import StoreUrl
 
 LAST = "\U0010ffff"
 """A name that is after all others."""
@@ -195,6 +196,13 @@ class Lakehouse(ABC):
             If another run has it; at once, except for the moment that a look may take.
         """
 
+    def looking(self) -> AbstractContextManager[None]:
+        """Let many looks be at one state of the lakehouse, where each one is a request.
+
+        What others add meanwhile may go unseen until it ends.
+        """
+        return nullcontext()
+
     @abstractmethod
     def holder(self) -> str | None:
         """Return who has the lock, for people; None if nobody has."""
@@ -217,3 +225,17 @@ class Lakehouse(ABC):
     def seal(self, key: str) -> None:
         """Let nobody create a file under a key any more; one that is there stays."""
         raise NotImplementedError
+
+
+def open_lakehouse(place: Path | StoreUrl) -> Lakehouse:
+    """Return the lakehouse at a place: the one function that chooses a backend.
+
+    Nothing is read or made yet.
+    """
+    if isinstance(place, StoreUrl):
+        from ingestion.lakehouse.object_store import ObjectStore  # its client takes time to import
+
+        return ObjectStore(place)
+    from ingestion.lakehouse.local_disk import LocalDisk
+
+    return LocalDisk(place)

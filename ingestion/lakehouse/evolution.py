@@ -37,9 +37,10 @@ def check_stored(lakehouse: Lakehouse, dataset: Dataset) -> list[str]:
     list of str
         Empty if they fit, or if nothing is stored.
     """
-    if _is_remembered(lakehouse, dataset):
+    content = _content(lakehouse, dataset)
+    if content == _declared(dataset):
         return []
-    remembered = _remembered(lakehouse, dataset)
+    remembered = _remembered(content)
     if remembered is not None and (found := misfits(dataset, remembered)):
         return [f"{dataset.name}: {each}" for each in found]
     newest = newest_part(lakehouse, dataset)
@@ -56,9 +57,10 @@ def remember_columns(lakehouse: Lakehouse, dataset: Dataset) -> None:
     InputError
         If they do not fit the stored parts.
     """
-    if _is_remembered(lakehouse, dataset):
+    content = _content(lakehouse, dataset)
+    if content == _declared(dataset):  # as the last part was written
         return
-    remembered = _remembered(lakehouse, dataset)
+    remembered = _remembered(content)
     found = (
         _misfits_of(dataset, list_parts(lakehouse, dataset))
         if remembered is None
@@ -97,13 +99,7 @@ def _declared(dataset: Dataset) -> bytes:
     return text.encode()
 
 
-def _is_remembered(lakehouse: Lakehouse, dataset: Dataset) -> bool:
-    """Return whether the last part was written with the declared columns."""
-    return _content(lakehouse, dataset) == _declared(dataset)
-
-
-def _remembered(lakehouse: Lakehouse, dataset: Dataset) -> pa.Schema | None:
-    content = _content(lakehouse, dataset)
+def _remembered(content: bytes | None) -> pa.Schema | None:
     try:
         return None if content is None else recorded(pa.schema([], {RECORD: content}))
     except ValueError:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from ingestion.base.errors import LakehouseLocked, StoreFailed
-from ingestion.lakehouse.objects import Objects
+from ingestion.base.objects import Objects
 
 KEY = "_lock"
 _CLOCK = "_clock"

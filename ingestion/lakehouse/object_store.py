@@ -11,27 +11,40 @@ and the names that it had announced before that and not used are taken by empty 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, TypeVar
 
 from ingestion.base.errors import StoreFailed
+from ingestion.base.objects import LONGEST_RETRY, Objects, Stored
 from ingestion.base.parts import part_number, replaced_in
 from ingestion.lakehouse.backend import Folder, Lakehouse
 from ingestion.lakehouse.lease import TTL_S, Lease, holder, lost
-from ingestion.lakehouse.objects import LONGEST_RETRY, Objects, Stored
+from ingestion.lakehouse.listing import Inside, Listing, area_of
 
 _IN_FLIGHT = 16
+_JUST_NOW = datetime.max.replace(tzinfo=UTC)
+_REMOVED = "_removed"
+"""Names the folders that are being removed."""
 _CLOSED = b'{"closed": true}\n'
 """The last line of a file to which nobody may add any more."""
 _MOST_FOUND = 1 << 16
+_KEPT = 128 << 20
+"""Bytes of files that a run keeps: it reads the footer, the times and the values of many."""
+_LARGE = 4 << 20
+"""Bytes of a file that is not kept."""
+_A_HABIT = 2
+"""Dates in a row after which the next ones are fetched ahead."""
 
 Answer = TypeVar("Answer")
 
@@ -56,6 +69,12 @@ class ObjectStore(Lakehouse):
         self._ends: dict[str, tuple[bytes, str]] = {}
         """Content and tag of the files to which this process added lines."""
         self._found: dict[str, tuple[tuple[Stored, ...], Folder]] = {}
+        self._listing, self._looks = Listing(), 0
+        self._kept: dict[str, tuple[str, bytes]] = {}
+        """Tag and content of files that were read under the lease, the one read last at the end."""
+        self._size, self._one = 0, Lock()
+        self._read: dict[str, tuple[int, int]] = {}
+        """By area, the place of the date that was read last, and how many were read in a row."""
         name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         self._scratch = Path(tempfile.gettempdir()) / f"tvfeast-{os.getuid()}-{name}"
 
@@ -74,62 +93,128 @@ class ObjectStore(Lakehouse):
         return f"{name}/".removeprefix(f"{self.uri}/").strip("/") or None
 
     def names(self, folder: str) -> list[str]:
-        folders, objects = self._objects.inside(folder)
-        names = [*folders, *(_name(each) for each in objects if not _is_seal(each))]
-        if not (folders or objects) and folder and self._is_object(folder):
-            raise NotADirectoryError(20, "Not a folder", self.location(folder))
-        return names
+        folders, objects = self._inside(folder)
+        return [*folders, *(_name(each) for each in objects if not _is_seal(each))]
+
+    def _listed(self, area: str) -> Listing | None:
+        """Return what is known of an area without a request; None where others may change it."""
+        if not (self._lease or self._looks) or not area:
+            return None
+        if not self._listing.knows(area):
+            self._listing.take(area, self._objects.below(area))
+        return self._listing
+
+    def _inside(self, folder: str) -> Inside:
+        listed = self._listed(area_of(folder))
+        return listed.inside(folder) if listed else self._objects.inside(folder)
+
+    def _object(self, key: str) -> Stored:
+        area = area_of(key)
+        listed = self._listed(area) if area != key else None
+        found = listed.get(key) if listed else None
+        if found is None and not (listed and self._lease):
+            return self._objects.head(key)
+        if found is None:
+            raise FileNotFoundError(2, "No such object", self.location(key))
+        return found
 
     def exists(self, key: str) -> bool:
         if self._is_object(key):
             return True
+        if self._lease and (listed := self._listed(area_of(key))):
+            return listed.has_files(key)
         return next(self._objects.below(key), None) is not None
 
     def _is_object(self, key: str) -> bool:
         try:
-            return not _is_seal(self._objects.head(key))
+            return not _is_seal(self._object(key))
         except FileNotFoundError:
             return False
 
     def having(self, folders: Iterable[str], name: str) -> Iterator[str]:
         left = iter(folders)
         while some := [*islice(left, _IN_FLIGHT)]:
-            there = _at_once(self._is_object, [f"{folder}/{name}" for folder in some])
+            keys = [f"{folder}/{name}" for folder in some]
+            self._listed(area_of(keys[0]))  # once, and not in each thread
+            there = _at_once(self._is_object, keys)
             yield from (folder for folder, is_there in zip(some, there, strict=True) if is_there)
 
     def size(self, key: str) -> int:
-        return self._objects.head(key).size
+        return self._object(key).size
 
     def state(self, key: str) -> str:
         self._say(key)
-        return self._objects.head(key).tag
+        return self._object(key).tag
 
     def folder_state(self, key: str) -> str:
         for each in [*self._unsaid]:
             self._say(each)
-        _, objects = self._objects.inside(key)
+        _, objects = self._inside(key)
         return "\n".join(f"{_name(each)} {each.tag}" for each in objects)
 
     def open(self, key: str) -> BinaryIO:
+        if key in self._ends:  # this run alone adds to it
+            return io.BytesIO(self._ends[key][0] + self._unsaid.get(key, "").encode())
         self._say(key)
-        return self._objects.open(key)
+        stored = self._object(key) if self._lease or self._looks else None
+        if stored is None or stored.size > _LARGE:
+            return self._objects.open(key)
+        if (kept := self._kept.get(key)) is None or kept[0] != stored.tag:
+            _at_once(self._fetch, [key, *self._following(key)])
+            kept = self._kept.get(key)
+        if kept is None:
+            self._forget()  # it was merged meanwhile: who reads again lists again
+            raise FileNotFoundError(2, "No such object", self.location(key))
+        return io.BytesIO(kept[1])
+
+    def _fetch(self, key: str) -> None:
+        """Fetch a file and keep it; those that were fetched first go."""
+        try:
+            content, stored = self._objects.get(key)
+        except FileNotFoundError:
+            return  # who reads it says so
+        with self._one:
+            before = self._kept.pop(key, None)
+            self._kept[key] = stored.tag, content
+            self._size += len(content) - (len(before[1]) if before else 0)
+            while self._size > _KEPT and len(self._kept) > _IN_FLIGHT:
+                self._size -= len(self._kept.pop(next(iter(self._kept)))[1])
+
+    def _following(self, key: str) -> list[str]:
+        """Return what is likely to be read next, where dates are read one after another."""
+        area, folder = area_of(key), key.rpartition("/")[0]
+        dates = [f"{area}/{name}" for name in self._listing.inside(area)[0]]
+        if folder not in dates:
+            return []
+        at = dates.index(folder)
+        before, in_a_row = self._read.get(area, (at, 0))
+        step = at - before
+        self._read[area] = at, in_a_row + 1 if step in (1, -1) else 0
+        if in_a_row < _A_HABIT or step not in (1, -1):
+            return []
+        ahead = dates[at + 1 : at + _IN_FLIGHT] if step == 1 else dates[max(at - 15, 0) : at]
+        found = [each for date in ahead for each in self._listing.inside(date)[1]]
+        return [
+            each.key
+            for each in found
+            if each.size <= _LARGE and not _is_seal(each) and each.key not in self._kept
+        ]
 
     def folder(self, key: str) -> Folder:
-        folders, objects = self._objects.inside(key)
-        if not (folders or objects) and self._is_object(key):
-            raise NotADirectoryError(20, "Not a folder", self.location(key))
-        return self._folder(key, folders, objects)
+        return self._folder(key, *self._inside(key))
 
     def folders(self, above: str, first: str = "", last: str = "\U0010ffff") -> Iterator[Folder]:
+        if listed := self._listed(above):
+            for name in listed.inside(above)[0]:
+                if first <= name <= last:
+                    yield self.folder(f"{above}/{name}")
+            return
         after = f"{above}/{first}" if first else ""
+        depth = above.count("/") + 1
         objects = (
-            each
-            for each in self._objects.below(above, after)
-            if each.key.count("/") > above.count("/") + 1
+            each for each in self._objects.below(above, after) if each.key.count("/") > depth
         )
-        for name, inside in groupby(
-            objects, lambda each: each.key.split("/")[above.count("/") + 1]
-        ):
+        for name, inside in groupby(objects, lambda each: each.key.split("/")[depth]):
             if name > last:
                 return
             key = f"{above}/{name}"
@@ -141,7 +226,9 @@ class ObjectStore(Lakehouse):
         if found is not None and found[0] == state and not folders:
             return found[1]
         files = sorted([*folders, *map(_name, state)])
-        folder = Folder(key, files, replaced_in(key, files, self._objects.open))
+        by_path = {each.key: each for each in state}
+        replaced = replaced_in(key, files, lambda path: self._objects.open_end(by_path[path]))
+        folder = Folder(key, files, replaced)
         if len(self._found) >= _MOST_FOUND:
             self._found.clear()
         self._found[key] = state, folder
@@ -172,18 +259,28 @@ class ObjectStore(Lakehouse):
         self._check()
 
         def put(key: str) -> str | None:
-            return self._objects.create(key, files[key].read_bytes())
+            content = files[key].read_bytes()
+            tag = self._objects.create(key, content)
+            self._changed(key, len(content), tag)
+            return tag
 
         tags = _at_once(put, files)
         return [key for key, tag in zip(files, tags, strict=True) if tag is None]
 
     def put(self, key: str, content: bytes | Path) -> None:
         self._check()
+        there = content.read_bytes() if isinstance(content, Path) else content
+        tag = self._objects.put(key, there)
+        self._changed(key, len(there), tag)
         if isinstance(content, Path):
-            self._objects.put(key, content.read_bytes())
             content.unlink()
-        else:
-            self._objects.put(key, content)
+
+    def _changed(self, key: str, size: int, tag: str | None) -> None:
+        """Take down what was written; None is the tag of a file that another one was faster at."""
+        if self._listing.knows(key):
+            self._listing.put(
+                self._objects.head(key) if tag is None else Stored(key, size, tag, _JUST_NOW)
+            )
 
     def append(self, key: str, text: str, *, durable: bool) -> None:
         self._check()
@@ -199,6 +296,7 @@ class ObjectStore(Lakehouse):
             )
             if new is not None:
                 self._ends[key] = content, new
+                self._changed(key, len(content), new)
                 return
             self._ends.pop(key, None)
 
@@ -223,10 +321,11 @@ class ObjectStore(Lakehouse):
                     return
                 done = self._objects.swap(key, content + _CLOSED, stored.tag)
             if done is not None:
+                self._changed(key, self._objects.head(key).size, done)
                 return
 
     def seal(self, key: str) -> None:
-        self._objects.create(key, b"")
+        self._changed(key, 0, self._objects.create(key, b""))
 
     def _say(self, key: str) -> None:
         """Add the lines that were not waited for."""
@@ -235,18 +334,33 @@ class ObjectStore(Lakehouse):
 
     def remove(self, folder: str, names: Collection[str]) -> None:
         self._check()
-        self._objects.delete([f"{folder}/{name}" for name in names])
+        self._delete([f"{folder}/{name}" for name in names])
 
     def remove_folders(self, folders: Collection[str]) -> None:
         self._check()
-        for folder in folders:
-            self._objects.delete([each.key for each in self._objects.below(folder)])
+        self._objects.put(_REMOVED, json.dumps(sorted(folders)).encode())
+        self._remove_the_rest(folders)
+
+    def _remove_the_rest(self, folders: Iterable[str]) -> None:
+        self._delete([each.key for folder in folders for each in self._objects.below(folder)])
+        self._objects.delete([_REMOVED])
+
+    def _finish_removal(self) -> None:
+        """Remove what a run that was killed had begun to."""
+        with suppress(FileNotFoundError):
+            self._remove_the_rest(json.loads(self._objects.get(_REMOVED)[0]))
+
+    def _delete(self, keys: Collection[str]) -> None:
+        self._objects.delete(keys)
+        self._listing.remove(keys)
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
         lease = Lease.take(self._objects, run_id, self._ttl)
         self._lease, self._run = lease, run_id
+        self._forget()
         try:
+            self._finish_removal()
             yield
             for key in [*self._unsaid]:
                 self._say(key)
@@ -254,8 +368,25 @@ class ObjectStore(Lakehouse):
             self._lease, self._run = None, ""
             self._unsaid.clear()
             self._ends.clear()
+            self._forget()
             with suppress(StoreFailed):  # then it is over by itself
                 lease.release()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        self._looks += 1
+        try:
+            yield
+        finally:
+            self._looks -= 1
+            if not self._looks and self._lease is None:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was listed and read."""
+        self._kept.clear()
+        self._read.clear()
+        self._listing, self._size = Listing(), 0
 
     def _check(self) -> None:
         if self._lease is not None:

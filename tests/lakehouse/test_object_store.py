@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ingestion.base.errors import LakehouseLocked, StoreFailed
+from ingestion.base.objects import Objects
 from ingestion.lakehouse import (
     append_part,
     lakehouse_lock,
@@ -22,7 +23,6 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.lease import KEY, Lease
 from ingestion.lakehouse.object_store import ObjectStore
-from ingestion.lakehouse.objects import Objects
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.technicals import EVENING, technicals
 

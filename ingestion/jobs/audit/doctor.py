@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ingestion.base import clock
 from ingestion.base.disk import can_be_locked
 from ingestion.base.errors import FeastRepositoryError, ScannerRefused, TvfeastError
-from ingestion.base.settings import VARIABLES, Settings, project_folder, variable
+from ingestion.base.settings import VARIABLES, Settings, StoreUrl, project_folder, variable
 from ingestion.project import Project
 
 _PYTHONS = (3, 11), (3, 13)
@@ -237,14 +238,17 @@ def _declarations(project: Project) -> Iterator[Finding]:
 
 
 def _disk(project: Project) -> Iterator[Finding]:
-    place = _existing(project.lakehouse_at)
+    in_store = isinstance(project.lakehouse_at, StoreUrl)  # then runs need room for their scratch
+    place = Path(tempfile.gettempdir()) if in_store else _existing(Path(project.lakehouse_at))
     free = shutil.disk_usage(place).free
-    locks = can_be_locked(place)
+    locks = in_store or can_be_locked(place)
     if not locks:
         remedy = "put the lakehouse on a local disk: TVFEAST_LAKEHOUSE"
         told = f"{place}: two programs may lock one file, so two runs could write at once"
         yield Finding("disk", State.WRONG, told, remedy)
-    what = f"{place} can be written and locked; {free / 1e9:,.1f} GB are free"
+    what = (
+        f"{place} can be written{'' if in_store else ' and locked'}; {free / 1e9:,.1f} GB are free"
+    )
     if free < _NO_ROOM:
         yield Finding("disk", State.WRONG, what, "make room: the next run may not fit")
     elif free < _LITTLE_ROOM:
@@ -261,10 +265,11 @@ def _existing(folder: Path) -> Path:
 def _lakehouse(project: Project) -> Iterator[Finding]:
     from ingestion.lakehouse import list_dates
 
-    if not project.lakehouse_at.exists():
+    at, lakehouse = project.lakehouse_at, project.lakehouse
+    if not (at.exists() if isinstance(at, Path) else lakehouse.exists("")):
         yield Finding("lakehouse", State.FINE, "it is not there yet: the first run makes it")
         return
-    if not project.lakehouse_at.is_dir():
+    if isinstance(at, Path) and not at.is_dir():
         remedy = "set TVFEAST_LAKEHOUSE to a folder"
         yield Finding("lakehouse", State.WRONG, f"{project.lakehouse_at} is no folder", remedy)
         return

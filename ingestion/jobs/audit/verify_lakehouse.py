@@ -132,6 +132,11 @@ def check_lakehouse(
     anew
         Whether to read also the files of runs that are as an earlier check has left them.
     """
+    with project.lakehouse.looking():
+        return _checked(project, since, anew=anew)
+
+
+def _checked(project: Project, since: date, *, anew: bool) -> LakehouseReport:
     lakehouse, runs = project.lakehouse, run_ids(project.lakehouse, since)
     report = LakehouseReport(runs=len(runs), since=None if since == date.min else since)
     rows_of: Counter[tuple[str, str]] = Counter()

@@ -115,8 +115,8 @@ def _tiles(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ite
         )
     refused = {each.group for each in found.unpromoted}
     yield Tile(
-        "passed the gate",
-        f"{len(found.groups) - len(refused)} of {counted(len(found.groups), 'group')}",
+        "groups that passed the gate",
+        f"{len(found.groups) - len(refused)} of {len(found.groups)}",
         f"refused: {', '.join(sorted(refused))}" if refused else "none is refused",
         Mark.BAD if refused else Mark.GOOD,
         "tvfeast validate",

@@ -75,6 +75,11 @@ def gather(project: Project) -> Report:
 
     What cannot be read is named on the first screen, and the rest is shown.
     """
+    with project.lakehouse.looking():
+        return _gathered(project)
+
+
+def _gathered(project: Project) -> Report:
     at, lakehouse, catalog = clock.now(), project.lakehouse, project.catalog
     found: StatusReport | None = None
     unread: list[str] = []
@@ -100,7 +105,7 @@ def gather(project: Project) -> Report:
     newest = {each.view: each.newest for each in found.groups} if found else {}
     sections = [
         freshness_section(found, late) if found else untold("fresh", "Fresh and complete", unread),
-        ranking_section(project, at, {each.market for each in late}),
+        ranking_section(project, at),
         completeness_section(complete),
         stopped_section(runs, found.held_back if found else ()),
         drift_section(shapes),

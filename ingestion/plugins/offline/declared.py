@@ -30,6 +30,7 @@ from ingestion.base.instants import to_micros
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.historical import ViewTable
+from ingestion.plugins.offline.object_files import objects_at
 from ingestion.plugins.offline.source import ParquetSource
 
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {
@@ -140,9 +141,12 @@ def locate(source: DataSource, repo_path: str | Path | None) -> Location:
     if "://" not in uri:
         return Location(fs.LocalFileSystem(), str(Path(uri).absolute()), dated)
     try:
-        if uri.startswith("s3://"):
+        credentials = source.resolve_credentials()
+        if uri.startswith("s3://") and not source.s3_endpoint_override and not credentials:
+            filesystem, path = objects_at(uri)
+        elif uri.startswith("s3://"):
             filesystem, path = FileSource.create_filesystem_and_path(
-                uri, source.s3_endpoint_override, source.resolve_credentials()
+                uri, source.s3_endpoint_override, credentials
             )
         else:
             filesystem, path = fs.FileSystem.from_uri(uri)

@@ -143,7 +143,7 @@ def fetch(
                 answer.put(begin + np.flatnonzero(here), table, rows[here] - first)
 
     wanted = np.flatnonzero(chosen.counts).tolist() if columns else []
-    for _ in watched(in_threads(get, wanted), "files joined", len(wanted)):
+    for _ in watched(source.at_once(get, wanted), "files joined", len(wanted)):
         pass
     chosen.rows = chosen.rows[:0].copy()  # memory that is needed now
     return answer.columns()

@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import cast
 from urllib.parse import unquote
 
 from pyarrow import fs
 
 from ingestion.base.errors import CorruptPart
 from ingestion.base.instants import to_micros
-from ingestion.base.parts import names_in, replaced_in
+from ingestion.base.parts import names_in, part_number, replaced_in
 from ingestion.plugins.offline.lookup import FOREVER, NEVER
+from ingestion.plugins.offline.object_files import State
+from ingestion.plugins.offline.threads import in_flight
 
 Span = tuple[int, int]
 """The first and the last event time that may be there, Unix µs, inclusive."""
 UNKNOWN: Span = (NEVER + 1, FOREVER)
-
-State = tuple[int | None, int | None]
-"""When a file was last written, Unix ns, and its size: another state is another content."""
 
 _SUFFIXES = ("", ".parquet", ".parq", ".pq")
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -91,6 +91,11 @@ def list_files(location: Location, needs: Callable[[int, int], bool]) -> list[So
     ]
 
 
+def is_local(filesystem: fs.FileSystem) -> bool:
+    """Return whether files are on this machine, rather than far away."""
+    return isinstance(filesystem, fs.LocalFileSystem)
+
+
 def state(info: fs.FileInfo) -> State:
     """Return what a file is now."""
     return info.mtime_ns, info.size
@@ -123,36 +128,64 @@ def _translated(part: str) -> str:
 def _walk(
     location: Location, root: str, needs: Callable[[int, int], bool]
 ) -> Iterator[tuple[fs.FileInfo, Span | None]]:
-    start = location.filesystem.get_file_info(root)
-    if start.type == fs.FileType.File:
-        yield start, None
-    if start.type != fs.FileType.Directory:
+    filesystem = location.filesystem
+    listed = _listing(filesystem, root)
+    if not listed(root):
+        start = filesystem.get_file_info(root)
+        if start.type == fs.FileType.File:
+            yield start, None
         return
+
+    def look(folder: tuple[str, Span | None]) -> tuple[list[fs.FileInfo], Span | None]:
+        return _entries(filesystem, folder[0], listed(folder[0])), folder[1]
+
     folders: list[tuple[str, Span | None]] = [(root, None)]
     while folders:
-        folder, span = folders.pop()
-        for entry in _entries(location.filesystem, folder):
-            if entry.type == fs.FileType.Directory:
-                inner = (_day(entry.base_name) if location.dated else None) or span
-                if inner is None or needs(*inner):
-                    folders.append((entry.path, inner))
-            else:
-                yield entry, span
+        looks = map(look, folders) if is_local(filesystem) else in_flight(look, folders)
+        folders = []
+        for entries, span in looks:
+            for entry in entries:
+                if entry.type == fs.FileType.Directory:
+                    inner = (_day(entry.base_name) if location.dated else None) or span
+                    if inner is None or needs(*inner):
+                        folders.append((entry.path, inner))
+                else:
+                    yield entry, span
 
 
-def _entries(filesystem: fs.FileSystem, folder: str) -> list[fs.FileInfo]:
-    """List a folder: the folders in it, and the files that are data and that no other replaces."""
-    if isinstance(filesystem, fs.LocalFileSystem):
-        # A selector leaves out what has gone before it was looked at, and would hide that a file
-        # was removed for another one.
-        names = [f"{folder}/{name}" for name in names_in(folder) if _is_visible(name)]
-        found = filesystem.get_file_info(names)
-    else:
-        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    entries = [info for info in found if _is_visible(info.base_name) and _belongs(info)]
+def _listing(filesystem: fs.FileSystem, root: str) -> Callable[[str], list[fs.FileInfo]]:
+    """Return what lists the folders from a root on: all by one request, if they are far away."""
+    if is_local(filesystem):
+
+        def listed(folder: str) -> list[fs.FileInfo]:
+            # A selector leaves out what has gone before it was looked at, and would hide that a
+            # file was removed for another one.
+            try:
+                names = [f"{folder}/{name}" for name in names_in(folder) if _is_visible(name)]
+            except (FileNotFoundError, NotADirectoryError):
+                if folder == root:
+                    return []
+                raise
+            return cast("list[fs.FileInfo]", filesystem.get_file_info(names))
+
+        return listed
+    found: dict[str, list[fs.FileInfo]] = {}
+    for info in filesystem.get_file_info(
+        fs.FileSelector(root, allow_not_found=True, recursive=True)
+    ):
+        if _is_visible(info.base_name):
+            found.setdefault(info.path.rpartition("/")[0], []).append(info)
+    return lambda folder: found.get(folder, [])
+
+
+def _entries(
+    filesystem: fs.FileSystem, folder: str, listed: list[fs.FileInfo]
+) -> list[fs.FileInfo]:
+    """Return the folders in a folder, and the files that are data and that no other replaces."""
+    entries = [info for info in listed if _belongs(info)]
     files = [info.base_name for info in entries if info.type == fs.FileType.File]
-    is_local = isinstance(filesystem, fs.LocalFileSystem)
-    replaced = replaced_in(folder, files, None if is_local else filesystem.open_input_file)
+    opened = None if is_local(filesystem) else filesystem.open_input_file
+    replaced = replaced_in(folder, files, opened)
     return [info for info in entries if info.base_name not in replaced]
 
 
@@ -174,6 +207,8 @@ def _belongs(info: fs.FileInfo) -> bool:
         return True
     if PurePosixPath(info.base_name).suffix.lower() not in _SUFFIXES:
         return False
+    if info.type == fs.FileType.File and not info.size and part_number(info.base_name) is not None:
+        return False  # a name that nobody may use any more, see ingestion.lakehouse.object_store
     if info.type == fs.FileType.NotFound:
         if Path(info.path).is_symlink():
             raise CorruptPart(f"{info.path} links nowhere: remove it, or bring back what it means")

@@ -23,7 +23,6 @@ from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
 from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Integers, Rows
 from ingestion.plugins.offline.source import Piece, stacked
-from ingestion.plugins.offline.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _batches(
     files.update((piece.file.number, piece.file) for piece in pieces)
     # Asked when its turn comes: by then, newer rows have answered more.
     needed = (place for place, piece in enumerate(pieces) if join.needs(*piece.span))
-    read = in_threads(lambda n: (n, table.source.read(pieces[n], table.ranking)), needed)
+    read = table.source.at_once(lambda n: (n, table.source.read(pieces[n], table.ranking)), needed)
     waiting: list[tuple[int, pa.Table]] = []
     size = 0
     for place, rows in read:
@@ -149,7 +148,9 @@ def rows_between(table: FeatureTable, span: Span, *, refuse_unknown: bool = True
         return stacked(
             [
                 _empty(columns),
-                *in_threads(lambda piece: _within(table, piece, columns, span)[0], pieces),
+                *table.source.at_once(
+                    lambda piece: _within(table, piece, columns, span)[0], pieces
+                ),
             ]
         )
 
@@ -181,7 +182,7 @@ def newest_between(table: FeatureTable, span: Span) -> pa.Table:
         pieces = table.source.pieces(_touches(span))
         best = _empty(table.ranking).append_column(_NUMBER, pa.array([], pa.int64()))
         batch, size = [best], 0
-        for rows in in_threads(lambda piece: _numbered(table, piece, span), pieces):
+        for rows in table.source.at_once(lambda piece: _numbered(table, piece, span), pieces):
             batch.append(rows)
             size += rows.num_rows
             if size >= max(best.num_rows, _LEAST_BATCH):

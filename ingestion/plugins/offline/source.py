@@ -9,16 +9,24 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.fs import LocalFileSystem
 
 from ingestion.base.columns import Column, read_columns
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
 from ingestion.plugins.offline.column_types import conform
-from ingestion.plugins.offline.files import UNKNOWN, Location, SourceFile, Span, list_files, state
+from ingestion.plugins.offline.files import (
+    UNKNOWN,
+    Location,
+    SourceFile,
+    Span,
+    is_local,
+    list_files,
+    state,
+)
 from ingestion.plugins.offline.lookup import Integers
-from ingestion.plugins.offline.threads import in_threads
+from ingestion.plugins.offline.object_files import object_files
+from ingestion.plugins.offline.threads import Given, Made, in_flight, in_threads
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,10 @@ class ParquetSource:
         self._event = event
         self._seen: set[str] = set()
 
+    def at_once(self, work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+        """Yield the results in order of what reads files of the source, made ahead by threads."""
+        return (in_threads if is_local(self._location.filesystem) else in_flight)(work, items)
+
     def pieces(self, needs: Callable[[int, int], bool]) -> list[Piece]:
         """List what may contain needed events, the newest last event first.
 
@@ -60,7 +72,7 @@ class ParquetSource:
         files = list_files(self._location, needs)
         undated = [file for file in files if file.span is None]
         pieces = [Piece(file, file.span, None, 0) for file in files if file.span is not None]
-        for found in in_threads(self._row_groups, undated):
+        for found in self.at_once(self._row_groups, undated):
             pieces.extend(piece for piece in found if needs(*piece.span))
         return sorted(pieces, key=lambda piece: piece.span[1], reverse=True)
 
@@ -148,7 +160,7 @@ class ParquetSource:
 
         def read() -> list[pa.Schema]:
             files = list_files(self._location, lambda *_: True)
-            return list(dict.fromkeys(in_threads(columns_of, files)))
+            return list(dict.fromkeys(self.at_once(columns_of, files)))
 
         schemas = reading_again(read) or [pa.schema([])]
         try:
@@ -171,14 +183,19 @@ class ParquetSource:
 
     @contextmanager
     def _opened(self, file: SourceFile) -> Iterator[pq.ParquetFile]:
+        filesystem = self._location.filesystem
         try:
+            if (objects := object_files(filesystem)) is not None:
+                with pq.ParquetFile(objects.listed(file.path, file.state)) as opened:
+                    yield opened
+                return
             with pq.ParquetFile(
                 file.path,
-                filesystem=self._location.filesystem,
+                filesystem=filesystem,
                 # Fetching columns ahead is for filesystems that are far away.
-                pre_buffer=not isinstance(self._location.filesystem, LocalFileSystem),
+                pre_buffer=not is_local(filesystem),
             ) as opened:
-                if state(self._location.filesystem.get_file_info(file.path)) != file.state:
+                if state(filesystem.get_file_info(file.path)) != file.state:
                     raise FileNotFoundError(errno.ENOENT, "replaced since it was listed", file.path)
                 yield opened
         except FileNotFoundError:

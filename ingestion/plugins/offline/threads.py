@@ -14,13 +14,23 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-def in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """Yield the results in order, made ahead by as many threads as there are cores.
+_IN_FLIGHT = 16
+
+
+def in_flight(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """Yield the results of what waits for another machine, as :func:`in_threads` does."""
+    return in_threads(work, items, _IN_FLIGHT)
+
+
+def in_threads(
+    work: Callable[[Given], Made], items: Iterable[Given], threads: int | None = None
+) -> Iterator[Made]:
+    """Yield the results in order, made ahead by threads: as many as there are cores, or given.
 
     An item is taken from its iterable only a few results before its own is due. One alone is worth
     no thread.
     """
-    threads, items = pa.cpu_count(), iter(items)
+    threads, items = threads or pa.cpu_count(), iter(items)
     first = list(islice(items, 2))
     if len(first) < 2:
         yield from map(work, first)

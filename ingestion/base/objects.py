@@ -8,6 +8,7 @@ Keys and access rights are never in an error's text, as the servers' own texts m
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
@@ -30,11 +31,18 @@ LONGEST_RETRY = timedelta(seconds=60)
 _SMALL = 32 << 20
 """Bytes; smaller objects are fetched whole: one request takes longer than their content."""
 _BUFFER = 4 << 20
+_END = 64 << 10
+"""Bytes; more than most Parquet footers have."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _TRIES = 5
 
 Answer = TypeVar("Answer")
+
+
+def environment_mark() -> int:
+    """Return a number that is another one where the environment names another store or user."""
+    return hash(frozenset(each for each in os.environ.items() if each[0].startswith("AWS_")))
 
 
 class Stored(NamedTuple):
@@ -93,15 +101,23 @@ class Objects:
         FileNotFoundError
             If there is none.
         """
+        return self.open_stored(key)[0]
 
-        def fetch() -> BinaryIO:
+    def open_stored(self, key: str) -> tuple[BinaryIO, Stored]:
+        """Open an object, as :meth:`open` does, and return what it is."""
+
+        def fetch() -> tuple[BinaryIO, Stored]:
             answer = obstore.get(self._store, key)
-            if answer.meta["size"] <= _SMALL:
-                return io.BytesIO(answer.bytes())
-            ranges = _Ranges(self, key, answer.meta["size"])
-            return io.BufferedReader(ranges, _BUFFER)
+            stored = _stored(answer.meta)
+            if stored.size <= _SMALL:
+                return io.BytesIO(answer.bytes()), stored
+            return io.BufferedReader(_Ranges(self, key, stored.size), _BUFFER), stored
 
         return self._told(key, fetch)
+
+    def open_end(self, stored: Stored) -> BinaryIO:
+        """Open an object that was listed, to read little of it, from its end."""
+        return io.BufferedReader(_Ranges(self, stored.key, stored.size), _END)
 
     def range(self, key: str, start: int, end: int) -> bytes:
         """Return bytes of an object."""
@@ -109,9 +125,9 @@ class Objects:
             key, lambda: bytes(obstore.get_range(self._store, key, start=start, end=end))
         )
 
-    def put(self, key: str, content: bytes) -> None:
-        """Give an object this content, wholly or not at all."""
-        self._told(key, lambda: obstore.put(self._store, key, content))
+    def put(self, key: str, content: bytes) -> str:
+        """Give an object this content, wholly or not at all, and return its tag."""
+        return self._told(key, lambda: obstore.put(self._store, key, content)["e_tag"] or "")
 
     def create(self, key: str, content: bytes) -> str | None:
         """Put an object where there is none, and return its tag; None if there is another one."""
