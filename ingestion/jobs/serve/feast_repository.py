@@ -222,6 +222,13 @@ def feast_calls(project: Project) -> Iterator[None]:
     except DecodeError as error:
         raise _unreadable(files.registry) from error
     except Exception as error:
+        sql = sys.modules.get("sqlalchemy.exc")  # Feast's registry in a database imports it
+        if sql is not None and isinstance(error, sql.SQLAlchemyError):
+            told = " ".join(str(getattr(error, "orig", None) or error).split())
+            raise FeastRepositoryError(
+                f"the registry's database did not do it ({told}): is its server running, is its "
+                "address right, and may this user read and write?"
+            ) from error
         duckdb = sys.modules.get("duckdb")  # Feast's own offline store alone imports it
         if duckdb is None or not isinstance(error, duckdb.Error):
             raise
