@@ -117,7 +117,12 @@ def test_stores_of_the_pages_are_classes_that_python_finds(
 def test_each_how_to_page_is_run():
     run = {DOCS / name for name in PAGES}
     pages = set((DOCS / "howto").glob("*.md")) | {DOCS / "tutorial.md"}
-    others = ("when_something_rings", "run_on_an_engine", "use_an_object_store", "use_your_own_servers")
+    others = (
+        "when_something_rings",
+        "run_on_an_engine",
+        "use_an_object_store",
+        "use_your_own_servers",
+    )
     assert pages - run == {DOCS / "howto" / f"{name}.md" for name in others}
     for page in run:
         assert any(not step.file for step in steps(page)), f"{page} has no command"
