@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import PRICES_AND_VOLUME, Bars, Index, close_seconds, table_of
 from ingestion.bars.source import of_each_source
 from ingestion.base import clock
-from ingestion.base.arrow import codes_in, empty_table, from_numpy
+from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest
 from ingestion.base.instants import DAY, MICROSECONDS
 from ingestion.base.spill import runs
 from ingestion.catalog import HELD_BARS, OHLCV_1D
@@ -192,7 +192,7 @@ def newly_held(
     new = np.ones(len(bars), dtype=bool)
     new[wait] = _rows_that_differ(rows.take(pa.array(wait)), there)
     if len(wait):
-        newest = pc.max(there["created_timestamp"]).as_py()
+        newest = latest(there["created_timestamp"])
         rows = created_at(rows, created_after(now, newest))
     chosen = np.flatnonzero(new)
     days = bars.event[chosen] // DAY

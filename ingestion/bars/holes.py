@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.attendance import Attendance, Hole, market_of, sessions_of_market
-from ingestion.base.arrow import empty_table, to_rows
+from ingestion.base.arrow import empty_table, latest, to_rows
 from ingestion.base.instants import utc, utc_date
 from ingestion.base.plain import plain
 from ingestion.base.reading import reading_again
@@ -86,7 +85,7 @@ def record_accepted(
     sessions
         Market, local date, and close in Unix s.
     """
-    created = created_after(now, pc.max(_accepted_rows(lakehouse)["created_timestamp"]).as_py())
+    created = created_after(now, latest(_accepted_rows(lakehouse)["created_timestamp"]))
     rows = (
         {
             "timestamp": closes,

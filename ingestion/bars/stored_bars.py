@@ -32,7 +32,7 @@ from ingestion.bars.arrays import (
 )
 from ingestion.bars.refusals import Reason
 from ingestion.bars.source import Source, of_each_source
-from ingestion.base.arrow import to_numpy
+from ingestion.base.arrow import latest, to_numpy
 from ingestion.base.instants import date_of_day, day_of_date
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
@@ -264,7 +264,7 @@ class StoredDay:
     """
 
     def __init__(self, rows: pa.Table, names: pa.Array) -> None:
-        self.newest: datetime | None = pc.max(rows["created_timestamp"]).as_py()
+        self.newest: datetime | None = latest(rows["created_timestamp"])
         """When the newest row was created; None if there are no rows."""
         self._withdrawn = [as_withdrawn(row) for row in rows.filter(is_withdrawn(rows)).to_pylist()]
         self.rows = rows = standing(rows)

@@ -10,6 +10,7 @@ Arrow's buffers. ``tests/test_start.py`` says which commands must not import pan
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +96,18 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise ValueError(f"{column.type} is no number of NumPy's")
     return np.from_dlpack(column)
+
+
+def latest(column: pa.ChunkedArray) -> datetime | None:
+    """Return the latest of a column of instants; None if there is none.
+
+    Examples
+    --------
+    >>> latest(pa.chunked_array([[1, None]]).cast(_MICROS)).isoformat()
+    '1970-01-01T00:00:00.000001+00:00'
+    """
+    micros = pc.max(column).value
+    return None if micros is None else from_micros(micros)
 
 
 def codes_in(known: pa.Array, names: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:

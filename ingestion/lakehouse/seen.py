@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import CorruptPart
 from ingestion.base.parts import part_number
 from ingestion.catalog import Dataset
@@ -169,7 +170,7 @@ def read_unseen(part: Part, dataset: Dataset, columns: Sequence[str], seen: Seen
     known = [(each.run_id, each.part) in seen.origins for each in told.origins]
     if not any(known):
         return rows
-    return rows.filter(pa.array(~np.array(known)[told.of_row]))
+    return rows.filter(from_numpy(~np.array(known)[told.of_row]))
 
 
 def _origins(part: Part, state: str) -> tuple[Origin, ...]:

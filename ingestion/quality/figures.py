@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.holes import OpenHoles
+from ingestion.base.arrow import from_numpy, to_numpy
+from ingestion.base.instants import from_micros
 from ingestion.base.wording import counted
 from ingestion.catalog import Dtype, FeatureGroup
 from ingestion.catalog.formula import Formula
@@ -103,8 +105,7 @@ def age(group: FeatureGroup, rows: pa.Table, at: datetime) -> Figure | Skipped:
 
 def newest(rows: pa.Table) -> datetime:
     """Return the newest event time of some rows."""
-    instant: datetime = pc.max(rows["event_timestamp"]).as_py()
-    return instant.astimezone(UTC)
+    return from_micros(pc.max(rows["event_timestamp"]).value)
 
 
 def _share(
@@ -123,10 +124,10 @@ def _lost(
     Those behind a missing session do not count: they are null until it is imported or accepted.
     """
     for column in group.features:
-        had = pc.is_valid(before[column.name]).to_numpy()
+        had = to_numpy(pc.is_valid(before[column.name]))
         if history.holes:
             had &= ~_spans_hole(rows, history.formulas[column.name], history.holes)
-        lost = had & pc.is_null(rows[column.name]).to_numpy()
+        lost = had & to_numpy(pc.is_null(rows[column.name]))
         check, limit = f"{column.name} lost share", group.quality.max_lost_share
         yield _share(check, int(lost.sum()), int(had.sum()), limit, group)
 
@@ -177,7 +178,7 @@ def _spans_hole(rows: pa.Table, formula: Formula, holes: OpenHoles) -> Mask:
     if isinstance(back, int):
         back = timedelta(days=back * _DAYS_PER_BAR)
     window = timedelta.max if back == "all" else back + _LONGEST_PAUSE
-    return holes.reach_into(rows["symbol"].to_pylist(), rows["timestamp"].to_numpy(), window)
+    return holes.reach_into(rows["symbol"].to_pylist(), to_numpy(rows["timestamp"]), window)
 
 
 def _unmoved(
@@ -190,9 +191,9 @@ def _unmoved(
     stalled = sum(
         _session_closed(symbol, int(opened), int(known_at) - _delay(history, symbol, known_at))
         for symbol, opened, known_at in zip(
-            rows["symbol"].take(pa.array(still)).to_pylist(),
+            rows["symbol"].take(from_numpy(still)).to_pylist(),
             former.values[still],
-            rows["timestamp"].take(pa.array(still)).to_pylist(),
+            rows["timestamp"].take(from_numpy(still)).to_pylist(),
             strict=True,
         )
     )

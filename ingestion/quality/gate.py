@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
+from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import GateRefused
 from ingestion.base.wording import some_of
 from ingestion.catalog import FeatureGroup
@@ -91,7 +93,7 @@ def _of(judged: pa.Table, rows: pa.Table) -> pa.Table:
     symbols, stamps = (rows[name].to_pylist() for name in ("symbol", "timestamp"))
     keys = set(zip(symbols, stamps, strict=True))
     theirs = zip(judged["symbol"].to_pylist(), judged["timestamp"].to_pylist(), strict=True)
-    return judged.filter(pa.array([key in keys for key in theirs], pa.bool_()))
+    return judged.filter(from_numpy(np.array([key in keys for key in theirs], dtype=bool)))
 
 
 def refuse_unless_accepted(report: CheckReport, run: Run) -> None:

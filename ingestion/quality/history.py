@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import codes_in, empty_table, from_numpy, to_numpy
+from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
@@ -47,7 +47,7 @@ class History:
     @classmethod
     def none(cls, group: FeatureGroup) -> History:
         """Return the history of a group that has none."""
-        return cls(arrow_schema(group).empty_table())
+        return cls(empty_table(arrow_schema(group)))
 
 
 def read_history(
@@ -75,10 +75,10 @@ def read_history(
     CorruptPart
         If a part cannot be read.
     """
-    newest = pc.max(rows["event_timestamp"]).as_py().date()
+    newest = _newest(rows).date()
     wanted = ["symbol", "timestamp", "created_timestamp", *(c.name for c in group.served)]
     symbols = rows["symbol"].combine_chunks()
-    stamps, count = rows["timestamp"].to_numpy(), len(pc.unique(symbols))
+    stamps, count = to_numpy(rows["timestamp"]), len(pc.unique(symbols))
 
     def read() -> pa.Table:
         found: list[pa.Table] = []
@@ -91,12 +91,12 @@ def read_history(
             for part in parts:
                 table = read_part(part, group, wanted)
                 place = codes_in(symbols, table["symbol"])
-                earlier = (place >= 0) & (table["timestamp"].to_numpy() < stamps[place])
-                found.append(table.filter(pa.array(earlier)))
+                earlier = (place >= 0) & (to_numpy(table["timestamp"]) < stamps[place])
+                found.append(table.filter(from_numpy(earlier)))
                 names.append(pc.unique(found[-1]["symbol"]))
             if len(pc.unique(pa.chunked_array(names, pa.string()))) == count:
                 break
-        empty = arrow_schema(group).empty_table().select(wanted)
+        empty = empty_table(arrow_schema(group)).select(wanted)
         return pa.concat_tables([empty, *found])
 
     previous = newest_of_symbols(reading_again(read), ("timestamp", "created_timestamp"))
@@ -134,7 +134,7 @@ def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newe
                 rows = read_part(part, group)
                 rows = rows.filter(pc.less_equal(rows["event_timestamp"], _instant(at)))
                 if rows.num_rows:
-                    newest = max(newest, from_micros(int(to_numpy(rows["event_timestamp"]).max())))
+                    newest = max(newest, _newest(rows))
                     number = from_numpy(np.full(rows.num_rows, len(sources), np.int32))
                     tables.append(rows.append_column(_PART, number))
                     sources.append(part)
@@ -183,6 +183,10 @@ def newest_of_symbols(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:
     symbols = rows["symbol"].combine_chunks()
     last = pc.not_equal(symbols[1:], symbols[:-1])
     return rows.filter(pa.concat_arrays([last, from_numpy(np.ones(min(1, len(rows)), dtype=bool))]))
+
+
+def _newest(rows: pa.Table) -> datetime:
+    return latest(rows["event_timestamp"]) or LONG_AGO
 
 
 def _instant(value: datetime) -> pa.Scalar:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import latest
 from ingestion.base.errors import CorruptPart, InputError
 from ingestion.base.wording import counted
 from ingestion.catalog import FeatureGroup
@@ -181,7 +182,7 @@ def coverage(
     rows
         The group's newest row of each symbol, up to the instant ``at``.
     """
-    newest = pc.max(rows["event_timestamp"]).as_py()
+    newest = latest(rows["event_timestamp"])
     newest_first = sorted(run_ids(lakehouse), reverse=True)
     for file in (each for run in newest_first for each in snapshot_receipts(lakehouse, run, group)):
         try:

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion.catalog import UNIVERSE_MEMBERS
+from ingestion.catalog import OHLCV_1D, UNIVERSE_MEMBERS
 from ingestion.jobs.flow import flow_data
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_rows
+from ingestion.lakehouse import LocalDisk, append_rows, list_parts, read_part
 from ingestion.markets.candidates import read_candidates
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
@@ -98,6 +98,25 @@ def test_a_command_that_looks_imports_nothing_heavy(
     heavy, answer = imported(flown, *command)
     assert heavy == set()
     assert answer
+
+
+def test_local_features_of_one_new_day_imports_nothing_heavy(flown: dict[str, str]) -> None:
+    lakehouse = LocalDisk(Path(flown["TVFEAST_PROJECT"]) / "data" / "lakehouse")
+    later = timedelta(days=1)
+    newest = list_parts(lakehouse, OHLCV_1D)[-1]
+    rows = [
+        row
+        | {"timestamp": row["timestamp"] + int(later.total_seconds())}
+        | {name: row[name] + later for name in ("event_timestamp", "created_timestamp")}
+        | {name: row[name] * (1 + at % 7 / 100) for name in ("open", "high", "low", "close")}
+        for at, row in enumerate(read_part(newest, OHLCV_1D).to_pylist())
+    ]
+    append_rows(lakehouse, OHLCV_1D, rows, new_run_id())
+    then = {"TVFEAST_NOW": (TUESDAY + later).isoformat()}
+    heavy, answer = imported(flown | then, "local-features")
+    assert heavy == set()
+    assert isinstance(answer, dict)
+    assert answer["rows_written"] == answer["state"]["continued"] == len(rows)
 
 
 def test_a_flow_that_fetches_no_row_imports_no_great_expectations(flown: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.bars.arrays import close_seconds
+from ingestion.base.arrow import from_numpy, latest, to_numpy
 from ingestion.base.instants import DAY, date_of_day
 from ingestion.base.spill import runs
 from ingestion.catalog import Dataset, FeatureGroup
@@ -60,8 +61,8 @@ class Changes:
         """Divide some of the rows: the new and restated ones, then those for a definition."""
         if not self.defined:
             return rows, rows.slice(0, 0)
-        is_defined = pa.array([key in self.defined for key in row_keys(rows)], pa.bool_())
-        return rows.filter(pc.invert(is_defined)), rows.filter(is_defined)
+        is_defined = np.array([key in self.defined for key in row_keys(rows)], dtype=bool)
+        return rows.filter(from_numpy(~is_defined)), rows.filter(from_numpy(is_defined))
 
 
 def changes_of(
@@ -92,7 +93,7 @@ def changes_of(
         old = read_current_of(stored, group, few)
     else:
         old = read_current(stored, group)
-    newest = max(filter(None, (newest, pc.max(old["created_timestamp"]).as_py())), default=None)
+    newest = max(filter(None, (newest, latest(old["created_timestamp"]))), default=None)
     if new.num_rows < old.num_rows:
         # To make keys takes longer than to look for symbols.
         old = old.filter(pc.is_in(old["symbol"], value_set=symbols))
@@ -100,26 +101,26 @@ def changes_of(
     places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
     is_new = places < 0
     changed, redefined = is_new.copy(), np.zeros(len(is_new), dtype=bool)
-    old = old.take(pa.array(np.maximum(places, 0))) if old.num_rows else new
+    old = old.take(from_numpy(np.maximum(places, 0))) if old.num_rows else new
     older, counts = _Older(group, stored, old), Counter[str]()
     for name in _compared(group):
         a, b = new[name].combine_chunks(), old[name].combine_chunks()
         same = pc.fill_null(pc.equal(a, b), False)
         same = pc.or_(same, pc.and_(pc.is_null(a), pc.is_null(b)))
-        differs = ~same.to_numpy(zero_copy_only=False) & ~is_new
+        differs = ~to_numpy(same) & ~is_new
         if name in changed_formulas:
             defined = differs
         else:
-            defined = older.than(name, differs & b.is_null().to_numpy(zero_copy_only=False))
+            defined = older.than(name, differs & to_numpy(b.is_null()))
         redefined |= defined
         changed |= differs & ~defined
         counts[name] = int((differs & ~defined).sum())
     redefined &= ~changed
     new = _with_retired(group, new, old, is_new)
-    keys = frozenset(row_keys(new.filter(pa.array(redefined))))
+    keys = frozenset(row_keys(new.filter(from_numpy(redefined))))
     if not is_likely:
         likely = [name for name, count in counts.most_common(_LIKELY) if count]
-    return Changes(new.filter(pa.array(changed | redefined)), keys, newest, tuple(likely))
+    return Changes(new.filter(from_numpy(changed | redefined)), keys, newest, tuple(likely))
 
 
 def _undecided(
@@ -135,13 +136,13 @@ def _undecided(
     places = np.array([position.get(key, -1) for key in row_keys(new)], dtype=np.int64)
     differs = np.zeros(len(places), dtype=bool)
     if old.num_rows:
-        beside = old.take(pa.array(np.maximum(places, 0)))
+        beside = old.take(from_numpy(np.maximum(places, 0)))
         for name in likely:
             other = pc.not_equal(new[name], beside[name])  # null where one of them is
             differs |= pc.fill_null(other, False).to_numpy()
     undecided = new.filter(pa.array(~(differs & (places >= 0))))["event_timestamp"]
     dates = {each.date() for each in undecided.to_pylist()}
-    newest: datetime | None = pc.max(old["created_timestamp"]).as_py()
+    newest: datetime | None = latest(old["created_timestamp"])
     return [part for part in stored if part.date in dates], newest
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import SymbolTable, close_seconds
 from ingestion.bars.attendance import Attendance, market_of
 from ingestion.bars.holes import OpenHoles, open_holes
+from ingestion.base.arrow import codes_in, empty_table, from_numpy, to_numpy
 from ingestion.base.instants import DAY
 from ingestion.base.spill import Spill
 from ingestion.catalog import OHLCV_1D
@@ -125,18 +126,18 @@ def compute_further(
         for _, rows in of_symbols.drain():
             for computed in features(rows, names, holes, begin):
                 spill_by_month(computed, first, date.max, months)
-        is_known = further["number"].to_numpy() < len(head.symbols)
+        is_known = to_numpy(further["number"]) < len(head.symbols)
         if not is_known.all():
-            young = further.filter(pa.array(~is_known))
+            young = further.filter(from_numpy(~is_known))
             for computed in features(young, names, holes, begin):
                 spill_by_month(computed, first, date.max, months)
-            further = further.filter(pa.array(is_known))
+            further = further.filter(from_numpy(is_known))
         for numbers, kept in state.blocks():
             stays = np.flatnonzero(~again.which[numbers])
             numbers, kept = numbers[stays], kept.take(stays)
-            is_own = np.isin(further["number"].to_numpy(), numbers)
+            is_own = np.isin(to_numpy(further["number"]), numbers)
             if is_own.any():
-                own = further.filter(pa.array(is_own))
+                own = further.filter(from_numpy(is_own))
                 go_on = _GoingOn(numbers, kept, plan, names, writer)
                 for computed in further_features(own, names, holes, go_on, last[1]):
                     spill_by_month(computed, first, date.max, months)
@@ -146,7 +147,7 @@ def compute_further(
         now = seen.with_own(publication.written, run.id)
         writer.finish(project, run.id, now, holes, attendance, head.first)
     by_symbol.refresh(parts, _MONTHS_AT_ONCE)
-    continued = len(np.unique(further["number"].to_numpy()))
+    continued = len(np.unique(to_numpy(further["number"])))
     return Done(count, holes, StateUse(continued, int(again.which.sum()), again.reasons))
 
 
@@ -162,7 +163,7 @@ def _read_unseen(parts: list[Part], seen: SeenParts, symbols: SymbolTable) -> pa
     """Return the bars that were not seen yet, withdrawn ones too, with numbers."""
     columns = [*BAR_COLUMNS, "created_timestamp"]
     tables = [read_unseen(part, OHLCV_1D, columns, seen) for part in parts]
-    nothing = arrow_schema(OHLCV_1D).empty_table().select(columns)
+    nothing = empty_table(arrow_schema(OHLCV_1D)).select(columns)
     bars = current(pa.concat_tables([*tables, nothing]))
     return numbered(bars.drop_columns(["created_timestamp"]), symbols)
 
@@ -184,7 +185,7 @@ class _Again:
 
     def without(self, bars: pa.Table) -> pa.Table:
         """Return the bars of the other symbols."""
-        return bars.filter(pa.array(~self.which[bars["number"].to_numpy()]))
+        return bars.filter(from_numpy(~self.which[to_numpy(bars["number"])]))
 
     def add_misplaced(
         self, bars: pa.Table, last: NDArray[np.int64], known: int, plan: Plan
@@ -200,8 +201,8 @@ class _Again:
         known
             How many symbols were known before; the others have no earlier bars.
         """
-        number, closes = bars["number"].to_numpy(), close_seconds(bars)
-        opens, withdrawn = bars["timestamp"].to_numpy(), bars[WITHDRAWN].to_numpy()
+        number, closes = to_numpy(bars["number"]), close_seconds(bars)
+        opens, withdrawn = to_numpy(bars["timestamp"]), to_numpy(bars[WITHDRAWN])
         order = np.lexsort((opens, number))
         same = np.diff(number[order], prepend=-1) == 0
         is_late = np.empty(len(number), dtype=bool)
@@ -269,7 +270,7 @@ class _GoingOn:
 
     def __call__(self, bars: pa.Table) -> Iterable[Block]:
         symbols = pc.unique(bars["symbol"].cast(pa.string()))  # in order, as the bars are
-        places = pc.index_in(symbols, self._names.ordered).to_numpy()
+        places = codes_in(self._names.ordered, symbols)
         at = np.argsort(self._names.place_of[self._numbers])
         at = at[np.searchsorted(self._names.place_of[self._numbers[at]], places)]
         try:

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
+from ingestion.base.arrow import from_numpy
 from ingestion.base.progress import watched
 from ingestion.base.spill import Spill
 from ingestion.catalog import FeatureGroup
@@ -195,8 +197,8 @@ class _Group:
             rows, beside = changed[served], read_current(self._stored(served), group)
             if beside.num_rows:
                 replaced = set(row_keys(rows))
-                stays = pa.array([key not in replaced for key in row_keys(beside)], pa.bool_())
-                beside = beside.filter(stays)
+                stays = np.array([key not in replaced for key in row_keys(beside)], dtype=bool)
+                beside = beside.filter(from_numpy(stays))
             report = check_at_door(
                 self._project, group, rows, self._run.id, beside=beside, holes=holes
             )

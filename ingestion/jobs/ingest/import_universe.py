@@ -14,9 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.compute as pc
-
 from ingestion.base import clock
+from ingestion.base.arrow import latest
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.wording import did_you_mean
@@ -104,7 +103,7 @@ def import_universe(project: Project, request: ImportUniverseRequest) -> ImportU
     told = read_dated_membership(request.file)
     with Run.open(project, "universe import", request, file=RECEIPT_FILE) as run:
         rows = read_members(project.lakehouse, request.name)
-        newest: datetime | None = pc.max(rows["created_timestamp"]).as_py()
+        newest: datetime | None = latest(rows["created_timestamp"])
         created = created_after(clock.now(), newest)
         before = {
             (row["symbol"], row["valid_from"]): (row["valid_until"], row["event_timestamp"])

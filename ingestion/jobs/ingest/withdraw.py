@@ -28,6 +28,7 @@ from ingestion.bars.source import Source
 from ingestion.bars.splits import record_splits
 from ingestion.bars.writing import PARTS_AT_ONCE
 from ingestion.base import clock
+from ingestion.base.arrow import latest
 from ingestion.base.errors import InputError
 from ingestion.base.instants import EPOCH, date_of_day, utc_date
 from ingestion.base.wording import counted
@@ -298,7 +299,7 @@ def _versions(
     """Return the new versions of a date's bars, created now and after what they restate."""
     symbols = sorted({*_symbols(gone), *(split.symbol for split in changed)})
     there = read_current_of(parts, OHLCV_1D, symbols, withdrawn=True)
-    created = created_after(clock.now(), pc.max(there["created_timestamp"]).as_py())
+    created = created_after(clock.now(), latest(there["created_timestamp"]))
     there = standing(there)
     taken = _of_keys(there, gone)
     place = taken.column_names.index("source")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from ingestion.base import clock
+from ingestion.base.arrow import latest
 from ingestion.base.errors import ClockError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
@@ -192,7 +193,7 @@ def _clamp_future_ends(store: FeatureStore, group: FeatureGroup, until: datetime
     view = store.get_feature_view(group.name)
     if not any(end > until for _, end in view.materialization_intervals):
         return
-    newest = pc.max(read_online(store, group)["event_timestamp"]).as_py()
+    newest = latest(read_online(store, group)["event_timestamp"])
     if newest is not None and newest > until:
         raise ClockError(
             f"the online store has rows of {newest:%Y-%m-%d %H:%M:%S} UTC, and it is only "
