@@ -70,6 +70,9 @@ class Sessions:
         A bar that closes late, as one of unknown hours does, is still of the last session that had
         opened.
         """
+        if len(closes) and closes.min() == closes.max():  # as those of most dates are
+            (at,) = np.searchsorted(self.opens, closes[:1], side="left") - 1
+            return np.full(len(closes), at)
         return np.searchsorted(self.opens, closes, side="left") - 1
 
 
@@ -148,6 +151,8 @@ class Attendance:
 
     def _meet(self, names: Sequence[str]) -> None:
         """Make room for symbols that are new."""
+        if len(names) == len(self._market):
+            return
         of_new = [market_of(symbol) for symbol in names[len(self._market) :]]
         for market in dict.fromkeys(of_new):
             if market is not None and market not in self._markets:

@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,6 +157,7 @@ def read_columns(
     row_groups: Sequence[int] | None = None,
     constants: Mapping[str, str | None] | None = None,
     stored: pa.Schema | None = None,
+    content: BinaryIO | None = None,
 ) -> pa.Table:
     """Read columns of a file in their declared types, in the order in which they are asked for.
 
@@ -170,6 +171,9 @@ def read_columns(
         Values of columns that the names of the file's folders say.
     stored
         The file's own schema, if the caller has it: to make it takes as long as to read a column.
+    content
+        The open file. Texts that lie in it as in the file before are not decoded a second time:
+        most dates have the symbols of the date before.
 
     Raises
     ------
@@ -184,7 +188,10 @@ def read_columns(
     present = set(stored.names)
     names = [column.name for column in columns if column.name in present]
     groups = range(file.num_row_groups) if row_groups is None else row_groups
-    table = file.read_row_groups(groups, columns=names, use_threads=False)
+    if content is not None and row_groups is None:
+        table = _read_with_texts(file, content, stored, names)
+    else:
+        table = file.read_row_groups(groups, columns=names, use_threads=False)
     if [(field.name, field.type) for field in table.schema] == [each[:2] for each in columns]:
         return table.replace_schema_metadata(None)
     return pa.table(
@@ -193,6 +200,57 @@ def read_columns(
             for column in dict.fromkeys(columns)
         }
     )
+
+
+_texts: dict[str, tuple[tuple[object, ...], pa.ChunkedArray]] = {}
+"""By name the column of texts that was read last: how it lies in its file, and what that is."""
+
+
+def _read_with_texts(
+    file: pq.ParquetFile, content: BinaryIO, stored: pa.Schema, names: Sequence[str]
+) -> pa.Table:
+    """Read columns of all row groups; those of texts only if they lie there otherwise than last.
+
+    A column that lies in the file in the same bytes, packed in the same way, is the same column.
+    """
+    texts = [
+        name
+        for name in names
+        if stored.field(name).type == pa.string() and stored.names.count(name) == 1
+    ]
+    lies = {name: _how_it_lies(file, content, name) for name in texts}
+    before = {name: _texts.get(name, (None, None)) for name in texts}
+    known = {name: before[name][1] for name in texts if lies[name] == before[name][0] is not None}
+    others = [name for name in names if name not in known]
+    groups = range(file.num_row_groups)
+    table = file.read_row_groups(groups, columns=others, use_threads=False)
+    for name in texts:
+        own = lies[name]
+        if own is not None and name not in known:
+            _texts[name] = own, table[name]
+    if not known:
+        return table
+    columns = [known[name] if name in known else table[name] for name in names]
+    return pa.Table.from_arrays(columns, schema=pa.schema([stored.field(n) for n in names]))
+
+
+def _how_it_lies(file: pq.ParquetFile, content: BinaryIO, name: str) -> tuple[object, ...] | None:
+    """Return a column's bytes in a file, and what else decides what they mean.
+
+    None where that is not compared: a file has mostly one row group.
+    """
+    if file.num_row_groups != 1:
+        return None
+    group, schema = file.metadata.row_group(0), file.schema
+    at = next((i for i in range(len(schema)) if schema.column(i).path == name), None)
+    if at is None:
+        return None
+    chunk, column = group.column(at), schema.column(at)
+    start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+    content.seek(start)
+    packed = content.read(chunk.total_compressed_size)
+    levels = column.max_definition_level, column.max_repetition_level
+    return packed, chunk.compression, chunk.num_values, chunk.physical_type, *levels
 
 
 def _column(

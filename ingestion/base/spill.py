@@ -124,6 +124,23 @@ def stable_order(numbers: NDArray[np.integer]) -> NDArray[np.intp]:
     return np.argsort(numbers, kind="stable")
 
 
+def distinct(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the numbers of an array, each once, in their order.
+
+    ``numpy.unique`` does the same and imports ``numpy.ma``, which takes 30 ms.
+
+    Examples
+    --------
+    >>> distinct(np.array([7, 3, 7]))
+    array([3, 7])
+    """
+    if len(numbers) and numbers.min() == numbers.max():  # as the closes of most dates are
+        return numbers[:1]
+    ordered = np.sort(numbers)
+    found: NDArray[np.integer] = ordered[np.diff(ordered, prepend=ordered[:1] - 1) != 0]
+    return found
+
+
 def runs(ordered: NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
     """Yield each number of a sorted array, with the bounds of the places that have it.
 

@@ -328,7 +328,7 @@ def _recursions(
     values = np.concatenate([each.values for each in seeds])
     before = np.concatenate([each.before for each in seeds])
     seeded_at = {
-        int(row): np.flatnonzero(seed_rows == row) for row in np.unique(seed_rows) if row >= 0
+        row: np.flatnonzero(seed_rows == row) for row in sorted({*seed_rows.tolist()}) if row >= 0
     }
     start = 0 if carry and not carry.is_first else min(seeded_at, default=bars)
     wide = np.concatenate(series, axis=1)

@@ -208,7 +208,7 @@ def read_part(
         parquet = pq.ParquetFile(file)
         if unless(parquet.metadata):
             return empty_table(pa.schema([(column.name, column.type) for column in wanted]))
-        return read_columns(parquet, str(part), wanted, widened)
+        return read_columns(parquet, str(part), wanted, widened, content=file)
 
 
 def read_file(file: StoredFile, columns: list[str] | None = None) -> pa.Table:

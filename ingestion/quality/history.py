@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -164,12 +164,18 @@ def newest_events(
 
     def read() -> dict[str, datetime]:
         symbols, newest = SymbolTable(), np.empty(0, dtype=np.int64)
-        for part in list_parts(lakehouse, dataset, since.date(), until.date()):
-            rows = read_part(part, dataset, ["symbol", dataset.event])
-            number, event = symbols.numbers(rows["symbol"]), to_numpy(rows[dataset.event])
+        later: tuple[date, pa.ChunkedArray] | None = None
+        for part in reversed(list_parts(lakehouse, dataset, since.date(), until.date())):
+            names = read_part(part, dataset, ["symbol"])["symbol"]
+            if later and part.date < later[0] and names.equals(later[1]):
+                continue  # as most dates have: each symbol has a later row
+            event = to_numpy(read_part(part, dataset, [dataset.event])[dataset.event])
+            number = symbols.numbers(names)
             more = len(symbols.names) - len(newest)
             newest = np.append(newest, np.full(more, _NEVER)) if more else newest
             inside = (event >= first) & (event <= last)
+            if inside.all():
+                later = part.date, names
             np.maximum.at(newest, number[inside], event[inside])
         pairs = zip(symbols.names, newest.tolist(), strict=True)
         return {symbol: from_micros(event) for symbol, event in pairs if event != _NEVER}

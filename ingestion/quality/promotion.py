@@ -190,7 +190,7 @@ def coverage(
             if ended_before(receipt, "verdict") or not is_of_group(receipt, group):
                 continue
             known_at = datetime.fromisoformat(receipt["known_at"])
-            if receipt["verdict"] == "publish" and newest <= known_at <= at:
+            if receipt["verdict"] == "publish" and newest and newest <= known_at <= at:
                 there = pc.sum(pc.equal(rows["timestamp"], int(known_at.timestamp()))).as_py()
                 if there or is_done(receipt):  # else the snapshot has never appeared
                     return _coverage(group, receipt, there)

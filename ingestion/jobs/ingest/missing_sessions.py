@@ -25,6 +25,7 @@ from ingestion.base.clock import parse_instant
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.instants import MICROSECONDS, from_micros, utc
 from ingestion.base.reading import reading_again
+from ingestion.base.spill import distinct
 from ingestion.base.wording import counted, some_of
 from ingestion.jobs.profiles import FLOW_FILE, known_profiles
 from ingestion.lakehouse import (
@@ -318,9 +319,8 @@ class _Recent:
         """Note how many bars of each market there are, and how long after the close they came."""
         for number, name in enumerate(markets):
             own = market == number
-            for close, is_scanned in set(
-                zip(bars.close[own].tolist(), bars.is_scanned[own].tolist(), strict=True)
-            ):
+            for key in distinct(bars.close[own] * 2 + bars.is_scanned[own]).tolist():
+                close, is_scanned = key >> 1, bool(key & 1)
                 those = own & (bars.close == close) & (bars.is_scanned == is_scanned)
                 instant = from_micros(close)
                 count = int(np.count_nonzero(np.bincount(bars.symbol[those])))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -214,6 +213,8 @@ def instants_in(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     >>> [each and each.isoformat() for each in instants_in(texts).unique().to_pylist()]
     ['2026-01-16T21:30:00+00:00', None]
     """
+    import pandas as pd  # here, for what reads no such texts does not wait for its import
+
     frame = texts.to_pandas().astype(object)
     try:
         # By this name pandas reads ISO 8601 alone, but a time without a zone in that of the row

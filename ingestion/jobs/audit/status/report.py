@@ -21,7 +21,6 @@ from ingestion.base.arrow import text
 from ingestion.base.errors import InputError
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup
-from ingestion.datasets import Membership
 from ingestion.jobs.audit.status.bars import BarsStatus, bars
 from ingestion.jobs.audit.status.flows import ProfileStatus, flows
 from ingestion.jobs.audit.status.groups import Demand, GroupStatus, Newest, demands, group_status
@@ -149,6 +148,8 @@ def look_at_universes(project: Project, at: datetime, recent: RecentBars) -> Sec
     """
     found, since = [], (at - _ANSWERED_WITHIN).date()
     for name in recorded_universes(project.lakehouse, since):
+        from ingestion.datasets import Membership  # most projects have none
+
         rows = read_members(project.lakehouse, name, since=since)
         membership = Membership.of(rows.filter(pc.not_equal(rows["source"], text(IMPORTED))))
         if (answered := membership.last_answer(at)) is not None:
