@@ -261,6 +261,10 @@ bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows agai
 bench-scale: setup ## Measure the online stores in Redis and PostgreSQL beside the file and Feast's own
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
+.PHONY: bench-engines
+bench-engines: setup ## Measure the join from files to files on Ray and Spark, if installed (ARGS="--executors local ray")
+	$(BIN)/python -m benchmarks.engines $(ARGS)
+
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra postgres --extra redis --universal --python-version 3.11 \

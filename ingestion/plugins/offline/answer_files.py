@@ -40,7 +40,7 @@ class Tasks:
     executor: ExecutorName
     rows_per_task: int
     staging: Location | None
-    """Where questions of this process lie while tasks answer them, and answers for it."""
+    """Where questions and answers lie on their way between this process and the tasks."""
 
     def answer(
         self, questions: Questions, wanted: Wanted, finish: Finish, folder: Location

@@ -1,0 +1,185 @@
+"""The point-in-time join from files to files, here and on engines: ``make bench-engines``.
+
+Questions × 14 features about 10,000 symbols × 500 days, TTL 3 days, in one file in the order of
+time (or in none), answered into one file for each task by this process, Ray and Spark on the cores
+of this machine. Each case runs in a process of its own, in turn with the others; medians. An engine
+has answered a few questions before it is measured: its start and its imports are not counted.
+Memory is the peak of the driver, and of that worker which needed most, both with their imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.feast_data import FEATURES, OURS, SEED, event, make_repository, symbols, write_panel
+
+_SYMBOLS, _DAYS, _TTL = 10_000, 500, timedelta(days=3)
+_CHUNK = 1 << 17
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--rows-per-task", type=int, default=500_000)
+    parser.add_argument("--executors", nargs="+", default=["local", "ray", "spark"])
+    parser.add_argument("--repeat", type=int, default=3, help="processes of each case")
+    parser.add_argument("--shuffled", action="store_true", help="questions in no order of time")
+    parser.add_argument("--folder", type=Path, help="where the files are, or are made and kept")
+    parser.add_argument("--case", nargs=2, metavar=("EXECUTOR", "ROWS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        executor, rows = arguments.case
+        name = _name(int(rows), arguments.shuffled)
+        print(json.dumps(_measured(arguments.folder, name, executor, arguments.rows_per_task)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        if not (folder / "ours").exists():
+            write_panel(folder / "panel", _SYMBOLS, _DAYS)
+            make_repository(folder / "ours", folder / "panel", OURS, _TTL)
+        for rows in arguments.rows:
+            name = _name(rows, arguments.shuffled)
+            for count in (rows, _CHUNK):
+                _write_questions(
+                    folder / _name(count, arguments.shuffled), count, name != str(rows)
+                )
+            found: dict[str, list[dict[str, float]]] = {who: [] for who in arguments.executors}
+            for _ in range(arguments.repeat):
+                for who in arguments.executors:
+                    found[who].append(_in_a_process(who, rows, folder, sys.argv[1:]))
+            print(f"\n{name} questions × 14, {arguments.rows_per_task:,} for each task at most")
+            for who, runs in found.items():
+                print(f"  {who:6} {_told(runs)}", flush=True)
+
+
+def _name(rows: int, shuffled: bool) -> str:
+    return f"{rows}-shuffled" if shuffled else str(rows)
+
+
+def _told(runs: Sequence[dict[str, float]]) -> str:
+    median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return (
+        f"{median['seconds']:7.2f} s, {median['cpu']:6.2f} CPU s, start {median['start']:5.1f} s,"
+        f" driver {median['driver_mb']:6,.0f} MB, worker {median['worker_mb']:6,.0f} MB,"
+        f" {median['files']:.0f} files, sum {median['sum']:.4f}"
+    )
+
+
+def _write_questions(path: Path, rows: int, shuffled: bool) -> None:
+    """Write random symbols at random microseconds, a row group at a time, with a label."""
+    if path.exists():
+        return
+    rng = np.random.default_rng(SEED + 1)
+    names = pa.array(symbols(_SYMBOLS))
+    begin, end = (int(event(day).timestamp() * 1e6) for day in (3, _DAYS - 1))
+    kind = pa.timestamp("us", "UTC")
+    schema = pa.schema({"symbol": pa.string(), "event_timestamp": kind, "label": pa.float64()})
+    path.mkdir(parents=True)
+    with pq.ParquetWriter(path / "part-0.parquet", schema, compression="zstd") as writer:
+        for first in range(0, rows, _CHUNK):
+            count = min(_CHUNK, rows - first)
+            span = (0, rows) if shuffled else (first, first + count)
+            low, high = (begin + (end - begin) * edge // rows for edge in span)
+            instants = rng.integers(low, high, count)
+            if not shuffled:
+                instants.sort()
+            asked = names.take(pa.array(rng.integers(0, _SYMBOLS, count)))
+            times, labels = pa.array(instants).view(kind), pa.array(rng.normal(size=count))
+            writer.write_table(pa.table([asked, times, labels], schema=schema))
+
+
+def _in_a_process(who: str, rows: int, folder: Path, given: Sequence[str]) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.engines", *given]
+    command += ["--folder", str(folder), "--case", who, str(rows)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _measured(folder: Path, name: str, executor: str, rows_per_task: int) -> dict[str, float]:
+    from feast import FeatureStore, RepoConfig
+    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+    from feast.repo_config import load_repo_config
+
+    config = load_repo_config(folder / "ours", folder / "ours" / "feature_store.yaml")
+    settings = {"type": OURS["offline_store"], "executor": executor, "rows_per_task": rows_per_task}
+    made = config.model_dump(by_alias=True) | {"offline_store": settings}
+    store = FeatureStore(config=RepoConfig(**made | {"repo_path": folder / "ours"}))
+    refs = [f"panel:{feature}" for feature in FEATURES]
+
+    def run(questions: str) -> tuple[float, Path]:
+        answers = folder / f"answers-{os.getpid()}"
+        job = store.get_historical_features(str(folder / questions), refs)
+        begin = time.perf_counter()
+        job.persist(SavedDatasetFileStorage(path=str(answers)), allow_overwrite=True)
+        return time.perf_counter() - begin, answers
+
+    start, _ = run(name.replace(name.split("-")[0], str(_CHUNK), 1))
+    before = sum(cpu for _, cpu in _costs())
+    seconds, answers = run(name)
+    memory, cpu = zip(*_costs(), strict=True)
+    files = sorted(answers.iterdir())
+    total = 0.0
+    for file in files:
+        for column in pq.read_table(file, columns=list(FEATURES)).columns:
+            total += float(np.nansum(column.to_numpy()))
+        file.unlink()
+    answers.rmdir()
+    found = {
+        "seconds": seconds,
+        "cpu": sum(cpu) - before,
+        "start": start,
+        "files": len(files),
+        "sum": total,
+    }
+    return found | {"driver_mb": memory[0], "worker_mb": max(memory[1:], default=0)}
+
+
+def _costs() -> list[tuple[float, float]]:
+    """Return the peak memory of this process and of each worker's in MB, and their CPU seconds."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        parents.setdefault(parent, []).append(int(status.parent.name))
+    below = [os.getpid()]
+    found: list[tuple[float, float]] = []
+    while below:
+        pid = below.pop(0)
+        below += parents.get(pid, [])
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            fields = Path(f"/proc/{pid}/status").read_text()
+            times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        except OSError:
+            continue
+        if (
+            pid == os.getpid()
+            or command.startswith("ray::")
+            or "pyspark" in command.split("java")[0]
+        ):
+            peak = next(line for line in fields.splitlines() if line.startswith("VmHWM"))
+            cpu = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+            found.append((int(peak.split()[1]) / 1024, cpu))
+    return found
+
+
+if __name__ == "__main__":
+    main()
