@@ -14,6 +14,11 @@ Panels: a schedule and a choice of symbols go in, features as known at each deci
 ``questions``  who is asked about when, a slice of time after another
 ``panel``      the answers; start reading there
 ``set_file``   the file that they are written to
+
+Splits: the spans of labels go in, rows of training and of test come out that share no label.
+
+``splits``          the splitters, which scikit-learn takes as ``cv``; start reading there
+``sample_weights``  weights of rows whose labels overlap
 """
 
 from ingestion.datasets.forward import (
@@ -30,27 +35,35 @@ from ingestion.datasets.forward import (
 from ingestion.datasets.membership import Choice, Membership
 from ingestion.datasets.panel import Counts, Features, features_of, panel
 from ingestion.datasets.questions import Questions
+from ingestion.datasets.sample_weights import return_weights, uniqueness
 from ingestion.datasets.schedule import Every, Schedule
+from ingestion.datasets.splits import CombinatorialPurged, LabelSpans, PurgedKFold, WalkForward
 from ingestion.datasets.universe import Universe
 
 __all__ = [
     "MAX_GAP",
     "Choice",
+    "CombinatorialPurged",
     "Counts",
     "DropReason",
     "Entry",
     "Every",
     "Features",
     "LabelCollection",
+    "LabelSpans",
     "Labels",
     "Membership",
+    "PurgedKFold",
     "Questions",
     "Schedule",
     "Universe",
+    "WalkForward",
     "features_of",
     "forward_returns",
     "longest_window",
     "panel",
+    "return_weights",
     "target_name",
     "target_sessions",
+    "uniqueness",
 ]
