@@ -51,6 +51,8 @@ TASKS: dict[str, dict[str, str]] = {
     },
     "Checks": {
         "verify": "checks",
+        "prove": "research",
+        "reproduce": "research",
         "parity": "checks",
         "data-docs": "checks",
         "accept-hole": "tracing",

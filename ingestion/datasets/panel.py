@@ -7,7 +7,7 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -131,9 +131,10 @@ def panel(
     [None, 61.5]
     """
     counts = counts if counts is not None else Counts()
-    tables = [_table(lakehouse, each, known_at) for each in features]
-    for asked in questions.slices(size):
-        rows = _answered(asked, features, tables, as_recorded, counts)
+    slices = questions.slices(size)
+    for rows in answers(
+        lakehouse, features, slices, known_at=known_at, as_recorded=as_recorded, counts=counts
+    ):
         there = _has_value(rows)
         if only_with_values:
             rows = rows.filter(there)
@@ -141,6 +142,32 @@ def panel(
         counts.rows += rows.num_rows
         if rows.num_rows:
             yield rows
+
+
+def answers(
+    lakehouse: Lakehouse,
+    features: Sequence[Features],
+    slices: Iterable[Slice],
+    *,
+    known_at: datetime | None = None,
+    as_recorded: bool = False,
+    counts: Counts | None = None,
+) -> Iterator[pa.Table]:
+    """Yield for each slice its keys and the features, a row for each question in its order.
+
+    Parameters and errors as of :func:`panel`, which has an example.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from ingestion.lakehouse import LocalDisk
+    >>> list(answers(LocalDisk(Path("nowhere")), [], []))
+    []
+    """
+    counts = counts if counts is not None else Counts()
+    tables = [_table(lakehouse, each, known_at) for each in features]
+    for asked in slices:
+        yield _answered(asked, features, tables, as_recorded, counts)
 
 
 def schema_of(features: Sequence[Features]) -> pa.Schema:

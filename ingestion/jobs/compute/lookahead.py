@@ -100,13 +100,17 @@ class LookaheadReport:
         return not self.leaks
 
 
-def verify_lakehouse(project: Project, most_symbols: int = 200) -> LookaheadReport:
+def verify_lakehouse(
+    project: Project, most_symbols: int = 200, formulas: Iterable[BarFormula] | None = None
+) -> LookaheadReport:
     """Prove all formulas of a project, on its own bars.
 
     Parameters
     ----------
     most_symbols
         Of how many symbols, spread over all exchanges.
+    formulas
+        Those to prove; all of the project if None.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def verify_lakehouse(project: Project, most_symbols: int = 200) -> LookaheadRepo
     )
     return verify_lookahead(
         bars.drop_columns(["event_timestamp"]).append_column("close_timestamp", closes),
-        computing(project.formulas.values()),
+        computing(project.formulas.values() if formulas is None else formulas),
     )
 
 

@@ -147,7 +147,7 @@ def _make(
         if clash := sorted(set(names) & set(labels.column_names)):
             raise InputError(f"{origin}: {clash[0]} is a feature's name; rename the column")
         keys = labels.select(_KEYS).to_pandas(ignore_metadata=True)
-        keys["event_timestamp"] = _instants(origin, keys["event_timestamp"])
+        keys["event_timestamp"] = instants_of(origin, keys["event_timestamp"])
         parts = _parts(project, request, dict.fromkeys(own), keys["event_timestamp"])
         # Feast hands its configuration to the store, and nothing else that says as of when.
         store.config.offline_store.known_at = known_at
@@ -253,7 +253,7 @@ def _of_members(
     membership = membership_of(
         project, universe, as_recorded=request.as_recorded, known_at=known_at
     )
-    instants = _instants(origin, labels.select(_KEYS).to_pandas()["event_timestamp"])
+    instants = instants_of(origin, labels.select(_KEYS).to_pandas()["event_timestamp"])
     times = np.asarray(instants.astype("int64"), dtype=np.int64)
     symbols = labels["symbol"].combine_chunks().cast(pa.string()).dictionary_encode()
     codes = symbols.indices.to_numpy()
@@ -343,7 +343,7 @@ def _checked(origin: str, labels: pa.Table) -> pa.Table:
     return labels
 
 
-def _instants(origin: str, times: pd.Series) -> pd.Series:
+def instants_of(origin: str, times: pd.Series) -> pd.Series:
     """Read times in whatever form; those without a zone are UTC."""
     import pandas as pd
 

@@ -1,0 +1,377 @@
+"""Prove that a data set has nothing but what was knowable at each decision."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.base.columns import INSTANT
+from ingestion.base.errors import TvfeastError
+from ingestion.base.instants import from_micros, to_micros
+from ingestion.base.wording import counted, some_of
+from ingestion.datasets import Membership, Questions, target_sessions
+from ingestion.datasets.fingerprint import Fingerprints, row_words
+from ingestion.datasets.panel import answers
+from ingestion.datasets.set_file import json_beside
+from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
+from ingestion.jobs.serve.provenance import feature_definitions
+from ingestion.jobs.serve.set_contents import SetContents, asked, instants
+from ingestion.jobs.serve.show_universe import membership_of
+from ingestion.lakehouse import newest_part
+from ingestion.project import Project
+
+_NAMED = 5
+"""How many cells or rows of a kind are named."""
+_MOST_SYMBOLS = 20
+"""Of how many symbols' bars the lookahead of formulas is proved."""
+
+
+class Finding(StrEnum):
+    """What a check has found."""
+
+    SOUND = "sound"
+    FAULT = "fault"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a data set."""
+
+    name: str
+    finding: Finding
+    told: str
+    """What was compared, or what is wrong, or why it was not checked."""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """All checks of a data set."""
+
+    SHOWN: ClassVar = ("passed",)
+
+    file: Path
+    rows: int
+    checks: tuple[Check, ...]
+    created_later: dict[str, int] = field(default_factory=dict)
+    """By group, rows whose values were written after their decision, as the set says."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check has found a fault."""
+        return all(each.finding is not Finding.FAULT for each in self.checks)
+
+
+def prove(project: Project, place: Path) -> Proof:
+    """Check a data set, with the lakehouse as far as it is at hand.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or does not say where its rows come from.
+    CorruptPart
+        If a part of the lakehouse cannot be read.
+    """
+    of_set = SetContents(project, place)
+    told = of_set.told
+    checks = [*_of_file(of_set)]
+    missing = [
+        each.group.name
+        for each in of_set.features
+        if newest_part(project.lakehouse, each.group) is None
+    ]
+    if missing or not of_set.features:
+        why = f"{project.lakehouse} has no {some_of(missing, _NAMED) or 'group of it'}"
+        checks.append(Check("cells", Finding.NOT_CHECKED, f"{why}: only the file was looked at"))
+    else:
+        checks += [_cells(of_set), *_members(of_set), *_targets(of_set), *_definitions(of_set)]
+    return Proof(place, told["rows"], tuple(checks), told["created_later"])
+
+
+def _found(name: str, faults: int, sound: str, fault: str, examples: list[str]) -> Check:
+    if not faults:
+        return Check(name, Finding.SOUND, sound)
+    return Check(name, Finding.FAULT, f"{faults:,} {fault}", tuple(examples[:_NAMED]))
+
+
+def _of_file(of_set: SetContents) -> Iterator[Check]:
+    """Yield what the file alone can show."""
+    found, rows, early, examples = Fingerprints(), 0, 0, []
+    has_labels = "label_start_timestamp" in of_set.columns
+    for batch in of_set.batches():
+        found.add(batch)
+        rows += batch.num_rows
+        if has_labels:
+            starts, decided = batch["label_start_timestamp"].cast(INSTANT), instants(batch)
+            bad = pc.fill_null(pc.less(starts, decided), True)
+            if "label_end_timestamp" in batch.column_names:
+                ends = batch["label_end_timestamp"].cast(INSTANT)
+                bad = pc.or_(bad, pc.fill_null(pc.less_equal(ends, decided), True))
+            wrong = batch.filter(bad)
+            early += wrong.num_rows
+            for row in wrong.slice(0, _NAMED).to_pylist():
+                examples.append(
+                    f"{row['symbol']}: decided {row['event_timestamp']}, label from "
+                    f"{row['label_start_timestamp']} to {row.get('label_end_timestamp')}"
+                )
+    said = of_set.told["fingerprint"]
+    same = found.result()._asdict() == said and rows == of_set.told["rows"]
+    yield _found(
+        "fingerprint",
+        not same,
+        f"{rows:,} rows are as they were written",
+        "set is not as it was written: a cell, a row or their order was changed",
+        [],
+    )
+    beside = json_beside(of_set.place)
+    try:
+        is_same = json.loads(beside.read_text()) == of_set.told
+        yield _found(
+            "provenance",
+            not is_same,
+            f"{beside.name} says the same as the file",
+            f"file, {beside.name}, says something else than the set's metadata",
+            [],
+        )
+    except (OSError, ValueError):
+        told = f"{beside.name} is not there or cannot be read; the set's metadata counts"
+        yield Check("provenance", Finding.NOT_CHECKED, told)
+    if has_labels:
+        yield _found(
+            "labels",
+            early,
+            "all labels begin at or after their decision and end after it",
+            "labels begin before their decision, or end by then: they are not shifted",
+            examples,
+        )
+    elif not of_set.is_panel:
+        told = "no column label_start_timestamp says when a label begins"
+        yield Check("labels", Finding.NOT_CHECKED, told)
+
+
+def _cells(of_set: SetContents) -> Check:
+    """Ask each question of the set again, and compare every cell."""
+    project, recorded = of_set.project, bool(of_set.told["as_recorded"])
+    columns = {column: (group, name) for column, group, name in of_set.named}
+    wanted = ["symbol", "event_timestamp", *columns]
+    batches = of_set.batches(wanted)
+    faults: Counter[str] = Counter()
+    examples: list[str] = []
+    cells = 0
+    for batch in batches:
+        slices = [asked(batch)]
+        [right] = answers(
+            project.lakehouse,
+            of_set.features,
+            slices,
+            known_at=of_set.known_at,
+            as_recorded=recorded,
+        )
+        for column, (group, name) in columns.items():
+            cells += batch.num_rows
+            for row in np.flatnonzero(differs(batch, right, column)).tolist():
+                faults[column] += 1
+                if faults[column] <= 2 and len(examples) < _NAMED:
+                    cell = Cell(
+                        batch["symbol"][row].as_py(),
+                        from_micros(int(slices[0].instants[row])),
+                        column,
+                        batch[column][row].as_py(),
+                        right[column][row].as_py(),
+                    )
+                    cause = cause_of(
+                        project.lakehouse, group, name, cell, of_set.known_at, as_recorded=recorded
+                    )
+                    examples.append(str(Cell(**{**vars(cell), "cause": cause})))
+    if of_set.gone:
+        examples.append(f"not declared any more, not checked: {some_of(of_set.gone, _NAMED)}")
+    return _found(
+        "cells",
+        faults.total(),
+        f"{cells:,} cells are the ones that were knowable",
+        f"of {cells:,} cells were not knowable ({', '.join(faults)})",
+        examples,
+    )
+
+
+def differs(one: pa.Table, other: pa.Table, column: str) -> Any:
+    """Return which cells of a column differ in any bit, shape ``(n,)``."""
+    kind = other[column].type
+    pair = (table.select([column]).cast(pa.schema([(column, kind)])) for table in (one, other))
+    first, second = (row_words(each.combine_chunks()) for each in pair)
+    return first != second
+
+
+def _members(of_set: SetContents) -> Iterator[Check]:
+    """Check that the rows are of those who could be chosen, as it was known then."""
+    told = of_set.told
+    universe = told["universe"] or (told.get("labels") or {}).get("universe")
+    if universe is None:
+        yield Check(
+            "members",
+            Finding.NOT_CHECKED,
+            "the set names no universe: whoever was delisted before its symbols were chosen is "
+            "missing",
+        )
+        return
+    try:
+        membership = membership_of(
+            of_set.project,
+            universe,
+            as_recorded=bool(told["as_recorded"]),
+            known_at=of_set.known_at,
+        )
+    except TvfeastError as error:
+        yield Check("members", Finding.NOT_CHECKED, str(error))
+        return
+    outside, rows, examples = 0, 0, []
+    for batch in of_set.batches(["symbol", "event_timestamp"]):
+        questions = asked(batch)
+        inside = membership.was_active(questions.names, questions.codes, questions.instants)
+        if of_set.is_panel:
+            inside &= membership.is_known(questions.instants)
+        wrong = np.flatnonzero(~inside)
+        outside += len(wrong)
+        rows += batch.num_rows
+        examples += [
+            f"{batch['symbol'][row].as_py()} at {from_micros(int(questions.instants[row]))}"
+            for row in wrong[:_NAMED].tolist()
+        ]
+    yield _found(
+        "members",
+        outside,
+        f"{rows:,} rows are of members of {universe} at their decision",
+        f"of {rows:,} rows are of symbols that were no members of {universe} at their decision, as "
+        "it was known then",
+        examples,
+    )
+    if of_set.is_panel:
+        yield _all_asked(of_set, membership, rows)
+
+
+def _all_asked(of_set: SetContents, membership: Membership, rows: int) -> Check:
+    """Check that no member at a decision is left out, such as who was delisted since."""
+    names = pa.array(sorted(membership.names.to_pylist()), pa.string())
+    questions = Questions(names, of_set.schedule, membership, to_micros(of_set.known_at))
+    wanted = sum(len(each.codes) for each in questions.slices())
+    return _found(
+        "all members",
+        abs(wanted - rows),
+        "each member at each decision has its row",
+        f"rows differ from the {counted(wanted, 'member')} of all decisions",
+        [],
+    )
+
+
+def _targets(of_set: SetContents) -> Iterator[Check]:
+    """Label the decisions again, and compare."""
+    made = of_set.told.get("labels") or {}
+    if of_set.is_panel:
+        return
+    if "target" not in made:
+        yield Check(
+            "targets",
+            Finding.NOT_CHECKED,
+            "the labels are of a file: how they were made is unknown",
+        )
+        return
+    right = labels_again(of_set).sort_by(
+        [("symbol", "ascending"), ("event_timestamp", "ascending")]
+    )
+    names = right.column_names
+    [own] = list(of_set.batches(names)) or [right.slice(0, 0)]
+    own = own.select(names).sort_by([("symbol", "ascending"), ("event_timestamp", "ascending")])
+    sessions = target_sessions(made["target"])
+    if own.num_rows != right.num_rows:
+        told = f"rows where the bars give {right.num_rows:,} labels of {sessions} sessions"
+        yield _found("targets", own.num_rows or 1, "", told, [])
+        return
+    wrong = np.zeros(own.num_rows, dtype=bool)
+    for name in names:
+        wrong |= differs(own, right, name)
+    target = made["target"]
+    examples = [
+        f"{target} of {own['symbol'][row].as_py()} at {own['event_timestamp'][row].as_py()} is "
+        f"{own[target][row].as_py()!r}, and the bars give {right[target][row].as_py()!r}"
+        for row in np.flatnonzero(wrong)[:_NAMED].tolist()
+    ]
+    yield _found(
+        "targets",
+        int(wrong.sum()),
+        f"{own.num_rows:,} labels are those that the bars give",
+        "labels are not those that the bars give",
+        examples,
+    )
+
+
+def labels_again(of_set: SetContents) -> pa.Table:
+    """Make a training set's labels again, as of the set's instant."""
+    from ingestion.jobs.serve.targets import training_labels
+
+    made = of_set.told["labels"]
+    as_of = made["universe_as_of"]
+    return training_labels(
+        of_set.project,
+        made["target"],
+        date.fromisoformat(made["first"]),
+        date.fromisoformat(made["last"]),
+        made["entry"],
+        as_of,
+        made["symbols"],
+        made["universe"],
+        as_recorded=bool(of_set.told["as_recorded"]),
+        known_at=of_set.known_at,
+    ).labels.table
+
+
+def _definitions(of_set: SetContents) -> Iterator[Check]:
+    """Compare the features' definitions, and prove that no formula looks ahead."""
+    project = of_set.project
+    changed = changed_definitions(of_set)
+    told = f"changed since the set was made: {some_of(changed, _NAMED)}"
+    same = Check("definitions", Finding.SOUND, "all features are declared as they were then")
+    yield Check("definitions", Finding.NOT_CHECKED, told) if changed else same
+    formulas = project.formulas
+    used = [
+        formulas[name]
+        for _, group, name in of_set.named
+        if group.source.command == "local-features" and name in formulas
+    ]
+    if not used:
+        return
+    from ingestion.jobs.compute.lookahead import verify_lakehouse
+
+    try:
+        report = verify_lakehouse(project, _MOST_SYMBOLS, used)
+    except TvfeastError as error:
+        yield Check("lookahead", Finding.NOT_CHECKED, str(error))
+        return
+    leaks = [str(each) for each in report.leaks]
+    yield _found(
+        "lookahead",
+        len(leaks),
+        f"{counted(len(used), 'formula')} of closed bars: no later bar moves a value",
+        "formulas look past their bar",
+        leaks,
+    )
+
+
+def changed_definitions(of_set: SetContents) -> list[str]:
+    """Return the columns whose features are declared otherwise than when the set was made."""
+    now = {
+        each["column"]: each["sha256"]
+        for each in feature_definitions(of_set.project, of_set.features)
+    }
+    then = {each["column"]: each["sha256"] for each in of_set.told["features"]}
+    return [name for name, sha256 in now.items() if then.get(name) != sha256]

@@ -1,0 +1,146 @@
+"""What a data set says of itself, and its rows as questions, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingestion.base.arrow import to_numpy
+from ingestion.base.columns import INSTANT
+from ingestion.base.errors import InputError
+from ingestion.catalog import FeatureGroup
+from ingestion.datasets import Features, Schedule
+from ingestion.datasets.questions import SLICE, Slice
+from ingestion.datasets.set_file import read_provenance
+from ingestion.project import Project
+
+
+@dataclass(frozen=True)
+class SetContents:
+    """A data set that says where it comes from.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or does not say it.
+    """
+
+    project: Project
+    place: Path
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """What it says."""
+        return read_provenance(self.place)
+
+    @property
+    def is_panel(self) -> bool:
+        """Whether it has no labels."""
+        return bool(self.told["kind"] == "panel")
+
+    @cached_property
+    def known_at(self) -> datetime:
+        """As of when the lakehouse was read."""
+        return datetime.fromisoformat(self.told["known_at"])
+
+    @property
+    def schedule(self) -> Schedule:
+        """The decisions of a panel."""
+        return schedule_of(self.told["schedule"])
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """All columns of the file."""
+        return list(pq.read_schema(self.place).names)
+
+    @cached_property
+    def named(self) -> list[tuple[str, FeatureGroup, str]]:
+        """The features that are still declared, in the file's order: column, group and name."""
+        groups = {group.name: group for group in self.project.catalog.groups}
+        found = {
+            each["column"]: (each["column"], groups[each["group"]], each["feature"])
+            for each in self.told["features"]
+            if each["group"] in groups
+            and any(each["feature"] == column.name for column in groups[each["group"]].columns)
+        }
+        return [found[name] for name in self.columns if name in found]
+
+    @property
+    def features(self) -> list[Features]:
+        """Those features, by group."""
+        outputs: dict[str, dict[str, str]] = {}
+        groups = {}
+        for column, group, name in self.named:
+            groups[group.name] = group
+            outputs.setdefault(group.name, {})[name] = column
+        return [Features(groups[name], of_group) for name, of_group in outputs.items()]
+
+    @property
+    def gone(self) -> list[str]:
+        """Features that are no longer declared."""
+        known = {column for column, *_ in self.named}
+        return [each["column"] for each in self.told["features"] if each["column"] not in known]
+
+    @property
+    def labels(self) -> list[str]:
+        """The columns that are neither features nor their ages."""
+        own = {each["column"] for each in self.told["features"]}
+        own |= {f"{each['group']}__age_s" for each in self.told["features"]}
+        return [name for name in self.columns if name not in own]
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows in their order, some at a time; a training set's all at once.
+
+        A panel is in the order of time, so some rows need some dates.
+
+        Raises
+        ------
+        InputError
+            If they cannot be read.
+        """
+        try:
+            with pq.ParquetFile(self.place) as file:
+                size = SLICE if self.is_panel else max(1, file.metadata.num_rows)
+                for batch in file.iter_batches(size, columns=columns):
+                    yield pa.Table.from_batches([batch])
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.place} cannot be read: {error}") from None
+
+
+def instants(rows: pa.Table) -> pa.ChunkedArray:
+    """Return the decisions of a set's rows, whatever a label file had given them as."""
+    times = rows["event_timestamp"]
+    if pa.types.is_timestamp(times.type):
+        return times.cast(INSTANT)
+    from ingestion.jobs.serve.training_set import instants_of
+
+    series = instants_of("the set", times.to_pandas())
+    return pa.chunked_array([pa.array(series)]).cast(INSTANT)
+
+
+def asked(rows: pa.Table) -> Slice:
+    """Return a set's rows as questions."""
+    symbols = rows["symbol"].cast(pa.string()).combine_chunks().dictionary_encode()
+    micros = to_numpy(instants(rows).cast(pa.int64())).astype(np.int64)
+    return Slice(to_numpy(symbols.indices), micros, symbols.dictionary)
+
+
+def schedule_of(told: dict[str, Any]) -> Schedule:
+    """Read a schedule as a set's provenance has it."""
+    from datetime import date, time
+
+    at = told["at"]
+    return Schedule(
+        date.fromisoformat(told["first"]),
+        date.fromisoformat(told["last"]),
+        every=told["every"],
+        at=None if at is None else time.fromisoformat(at),
+    )
