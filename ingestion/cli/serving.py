@@ -257,7 +257,7 @@ def training_set_command(
         project.catalog.feature(name)  # refused before labels are made, which takes longer
     if labels is not None and target is None:
         given: Any = labels
-        service = service or project.catalog.default_service("labels").name
+        use = "labels"
     elif target is not None and labels is None:
         arguments["known_at"] = arguments["known_at"] or latest_known(project.lakehouse)
         symbols = candidates_of(candidates).symbols if candidates else None
@@ -271,11 +271,13 @@ def training_set_command(
             **span,
         )
         given = made.labels.table
-        service = service or project.catalog.default_service("target").name
+        use = "target"
         told = {"target": target, "candidates": candidates, **span, **plain(made)}
         told |= {"universe": universe, "symbols": symbols}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
+    if not service and not arguments["features"]:
+        service = project.catalog.default_service(use).name
     request = TrainingSetRequest(
         labels=given,
         service=service,

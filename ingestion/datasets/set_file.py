@@ -90,7 +90,7 @@ class SetFile:
     ...     place = Path(folder, "set.parquet")
     ...     with SetFile(place, rows.schema, "run") as written:
     ...         written.write(rows)
-    ...         written.tell(kind="panel")
+    ...         written.record(kind="panel")
     ...     read_provenance(place)["kind"]
     'panel'
     """
@@ -116,8 +116,8 @@ class SetFile:
         self._writer.write_table(rows)
         self._fingerprints.add(rows)
 
-    def tell(self, **provenance: object) -> None:
-        """Say where the rows come from; what JSON can contain."""
+    def record(self, **provenance: object) -> None:
+        """Take down where the rows come from; what JSON can contain."""
         self.provenance |= {name: plain(value) for name, value in provenance.items()}
 
     def __enter__(self) -> SetFile:

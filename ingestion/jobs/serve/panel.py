@@ -138,7 +138,7 @@ def _make(project: Project, request: PanelRequest, run: Run) -> PanelResult:
                 f"nobody to ask about at any of {counted(len(decisions), 'decision')}: "
                 f"{'; '.join(warnings) or 'no symbol had a value then'}"
             )
-        file.tell(
+        file.record(
             kind="panel",
             **origin(project, run.id, features),
             service=None if request.features else _service(project, request),

@@ -19,7 +19,7 @@ from ingestion.base.columns import INSTANT
 from ingestion.base.errors import TvfeastError
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.wording import counted, some_of
-from ingestion.datasets import Membership, Questions, target_sessions
+from ingestion.datasets import Membership, Questions
 from ingestion.datasets.fingerprint import Fingerprints, row_words
 from ingestion.datasets.panel import answers
 from ingestion.datasets.set_file import json_beside
@@ -102,20 +102,20 @@ def prove(project: Project, place: Path) -> Proof:
 def _found(name: str, faults: int, sound: str, fault: str, examples: list[str]) -> Check:
     if not faults:
         return Check(name, Finding.SOUND, sound)
-    return Check(name, Finding.FAULT, f"{faults:,} {fault}", tuple(examples[:_NAMED]))
+    return Check(name, Finding.FAULT, fault, tuple(examples[:_NAMED]))
 
 
 def _of_file(of_set: SetContents) -> Iterator[Check]:
     """Yield what the file alone can show."""
     found, rows, early, examples = Fingerprints(), 0, 0, []
-    has_labels = "label_start_timestamp" in of_set.columns
+    has_labels = of_set.has_instants("label_start_timestamp")
     for batch in of_set.batches():
         found.add(batch)
         rows += batch.num_rows
         if has_labels:
             starts, decided = batch["label_start_timestamp"].cast(INSTANT), instants(batch)
             bad = pc.fill_null(pc.less(starts, decided), True)
-            if "label_end_timestamp" in batch.column_names:
+            if of_set.has_instants("label_end_timestamp"):
                 ends = batch["label_end_timestamp"].cast(INSTANT)
                 bad = pc.or_(bad, pc.fill_null(pc.less_equal(ends, decided), True))
             wrong = batch.filter(bad)
@@ -131,7 +131,7 @@ def _of_file(of_set: SetContents) -> Iterator[Check]:
         "fingerprint",
         not same,
         f"{rows:,} rows are as they were written",
-        "set is not as it was written: a cell, a row or their order was changed",
+        "the set is not as it was written: a cell, a row or their order was changed",
         [],
     )
     beside = json_beside(of_set.place)
@@ -141,7 +141,7 @@ def _of_file(of_set: SetContents) -> Iterator[Check]:
             "provenance",
             not is_same,
             f"{beside.name} says the same as the file",
-            f"file, {beside.name}, says something else than the set's metadata",
+            f"{beside.name} says something else than the set's metadata",
             [],
         )
     except (OSError, ValueError):
@@ -152,11 +152,12 @@ def _of_file(of_set: SetContents) -> Iterator[Check]:
             "labels",
             early,
             "all labels begin at or after their decision and end after it",
-            "labels begin before their decision, or end by then: they are not shifted",
+            f"{early:,} of {rows:,} labels begin before their decision, or end by then: they are "
+            "not shifted",
             examples,
         )
     elif not of_set.is_panel:
-        told = "no column label_start_timestamp says when a label begins"
+        told = "no column label_start_timestamp of instants says when a label begins"
         yield Check("labels", Finding.NOT_CHECKED, told)
 
 
@@ -200,7 +201,7 @@ def _cells(of_set: SetContents) -> Check:
         "cells",
         faults.total(),
         f"{cells:,} cells are the ones that were knowable",
-        f"of {cells:,} cells were not knowable ({', '.join(faults)})",
+        f"{faults.total():,} of {cells:,} cells were not knowable ({', '.join(faults)})",
         examples,
     )
 
@@ -252,8 +253,8 @@ def _members(of_set: SetContents) -> Iterator[Check]:
         "members",
         outside,
         f"{rows:,} rows are of members of {universe} at their decision",
-        f"of {rows:,} rows are of symbols that were no members of {universe} at their decision, as "
-        "it was known then",
+        f"{outside:,} of {rows:,} rows are of symbols that were no members of {universe} at their "
+        "decision, as it was known then",
         examples,
     )
     if of_set.is_panel:
@@ -269,7 +270,7 @@ def _all_asked(of_set: SetContents, membership: Membership, rows: int) -> Check:
         "all members",
         abs(wanted - rows),
         "each member at each decision has its row",
-        f"rows differ from the {counted(wanted, 'member')} of all decisions",
+        f"{counted(rows, 'row')}, and {counted(wanted, 'member')} at all decisions together",
         [],
     )
 
@@ -292,10 +293,9 @@ def _targets(of_set: SetContents) -> Iterator[Check]:
     names = right.column_names
     [own] = list(of_set.batches(names)) or [right.slice(0, 0)]
     own = own.select(names).sort_by([("symbol", "ascending"), ("event_timestamp", "ascending")])
-    sessions = target_sessions(made["target"])
     if own.num_rows != right.num_rows:
-        told = f"rows where the bars give {right.num_rows:,} labels of {sessions} sessions"
-        yield _found("targets", own.num_rows or 1, "", told, [])
+        told = f"{own.num_rows:,} rows, and the bars give {right.num_rows:,} labels"
+        yield Check("targets", Finding.FAULT, told)
         return
     wrong = np.zeros(own.num_rows, dtype=bool)
     for name in names:
@@ -310,7 +310,7 @@ def _targets(of_set: SetContents) -> Iterator[Check]:
         "targets",
         int(wrong.sum()),
         f"{own.num_rows:,} labels are those that the bars give",
-        "labels are not those that the bars give",
+        f"{int(wrong.sum()):,} of {own.num_rows:,} labels are not those that the bars give",
         examples,
     )
 
@@ -362,7 +362,7 @@ def _definitions(of_set: SetContents) -> Iterator[Check]:
         "lookahead",
         len(leaks),
         f"{counted(len(used), 'formula')} of closed bars: no later bar moves a value",
-        "formulas look past their bar",
+        f"{counted(len(leaks), 'formula looks', 'formulas look')} past the bar",
         leaks,
     )
 

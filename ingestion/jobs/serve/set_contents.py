@@ -61,6 +61,11 @@ class SetContents:
         """All columns of the file."""
         return list(pq.read_schema(self.place).names)
 
+    def has_instants(self, column: str) -> bool:
+        """Return whether there is a column of instants of that name."""
+        schema = pq.read_schema(self.place)
+        return column in schema.names and pa.types.is_timestamp(schema.field(column).type)
+
     @cached_property
     def named(self) -> list[tuple[str, FeatureGroup, str]]:
         """The features that are still declared, in the file's order: column, group and name."""

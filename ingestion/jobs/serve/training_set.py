@@ -103,7 +103,9 @@ def training_set(project: Project, request: TrainingSetRequest) -> TrainingSetRe
     origin = str(given) if isinstance(given, Path) else "the labels"
     if isinstance(given, Path) and given.resolve() == request.out.resolve():
         raise InputError(f"--out {request.out} is the label file itself; name another")
-    chosen = request.service or project.catalog.default_service("labels").name
+    chosen = request.service or ""
+    if not chosen and not request.features:
+        chosen = project.catalog.default_service("labels").name
     asked = {"labels": origin, "out": request.out, "service": chosen}
     if request.features:
         asked |= {"service": None, "features": list(request.features)}
@@ -173,7 +175,7 @@ def _make(
     matched = _matched(answer.select(names))
     with SetFile(request.out, labels.schema, run.id) as file:
         file.write(labels)
-        file.tell(
+        file.record(
             kind="training set",
             **made_by(project, run.id, _of_groups(groups, wanted, names)),
             service=None if request.features else chosen,
