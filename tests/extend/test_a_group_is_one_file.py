@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
+from tests.former.served import FeastCommand
+from tests.processes import Forge
 
 A, B, C = "NASDAQ:AAPL", "NASDAQ:AMZN", "NYSE:IBM"
 BIN = Path(sys.executable).parent
@@ -331,19 +333,23 @@ def copied(world: World, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return shutil.copytree(world.folder, tmp_path / "copy"), env
 
 
-def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path):
+@dataclass(frozen=True)
+class Seeing:
+    """Sees the modules of a folder before all others."""
+
+    folder: Path
+
+    def __call__(self) -> None:
+        sys.path.insert(0, str(self.folder))
+
+
+def test_feast_plans_and_applies_from_either_folder(world: World, tmp_path: Path, forge: Forge):
     """A module that is installed under the name of a folder changes nothing."""
-    folder, env = copied(world, tmp_path)
+    folder, _ = copied(world, tmp_path)
     for where, words in ((".", ["--chdir", "feature_repo", "plan"]), ("feature_repo", ["apply"])):
-        done = subprocess.run(
-            [str(BIN / "feast"), *words],
-            cwd=folder / where,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        command = FeastCommand(folder, tuple(words), where)
+        done = forge.start(command, {}, Seeing(tmp_path / "site")).wait()
+        assert done.code == 0, done.err[-2000:]
     from feast import FeatureStore
 
     store = FeatureStore(repo_path=str(folder / "feature_repo"))

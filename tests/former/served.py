@@ -19,11 +19,12 @@ class FeastCommand:
 
     project: Path
     words: tuple[str, ...]
+    where: str = "feature_repo"
 
     def __call__(self) -> None:
         from feast.cli.cli import cli
 
-        os.chdir(self.project / "feature_repo")
+        os.chdir(self.project / self.where)
         sys.argv = ["feast", *self.words]
         cli()
 

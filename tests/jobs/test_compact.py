@@ -39,7 +39,7 @@ LATER = EVENING + timedelta(days=DATES)
 # A child kills itself before its touch-th call of what touches the disk, which is also right after
 # each link and each removal of a part; or it is killed after a pause.
 SERVER = """
-import os, signal, sys, threading, time
+import os, signal, sys, tempfile, threading, time
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +49,8 @@ from ingestion.runs.run import code_version
 from ingestion.project import Project
 
 code_version()  # once for all children
+with tempfile.TemporaryDirectory() as nothing:  # and so what a first compaction imports
+    compact(Project(Path(nothing), Path(nothing), "https://scanner.invalid"))
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -155,7 +157,7 @@ class Reader:
         self._thread.start()
 
     def _run(self, root: Path, expected: Counter[tuple]) -> None:
-        while not self._stop.wait(0.002) and not self.wrong:
+        while not self._stop.wait(0.01) and not self.wrong:
             try:
                 found: object = rows_of(root)
             except Exception as error:  # noqa: BLE001 - told by the test

@@ -1,6 +1,6 @@
 """``kill -9`` while others read: they see whole parts only, and a repeated run completes.
 
-The commands start from nothing here, imports and all; ``tests/faults`` kills more of them, sooner.
+Those that are killed at random start from nothing, imports and all; ``tests/faults`` kills more.
 """
 
 from __future__ import annotations
@@ -28,40 +28,15 @@ from ingestion.project import Project
 from ingestion.replay import ReplayScanner
 from tests.conftest import MONDAY, SAMPLE
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.faults.strikes import AtTouch
 from tests.fuzzing import sized
+from tests.processes import KILLED, Command, Forge, project_of
 from tests.tally import kills
 
 pytestmark = pytest.mark.faults
 
 CANDIDATES = SAMPLE / "portfolio_candidates.json"
 COMMAND = ("feature-ingest", "--candidates", str(CANDIDATES), "--batch-size", "20")
-
-# Runs the command and kills its own process before the n-th call of whatever touches the disk.
-DIE_AT = """
-import os, signal, sys
-from pathlib import Path
-import pyarrow.parquet as pq
-import shutil
-
-left = [int(sys.argv.pop(1))]
-
-def deadly(function):
-    def call(*arguments, **named):
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
-        return function(*arguments, **named)
-    return call
-
-for owner, name in (
-    (os, "fsync"), (Path, "hardlink_to"), (Path, "mkdir"), (Path, "replace"),
-    (Path, "write_bytes"), (pq, "write_table"), (shutil, "rmtree"),
-):
-    setattr(owner, name, deadly(getattr(owner, name)))
-
-from ingestion.cli import main
-main()
-"""
 
 
 def whole_parts(settings: Project) -> list[tuple[str, int]]:
@@ -99,9 +74,9 @@ def reader(settings: Project) -> Iterator[None]:
     assert not failures
 
 
-def start(settings: Project, *python: str) -> subprocess.Popen[bytes]:
+def start(settings: Project) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, *python, *COMMAND],
+        [sys.executable, "-m", "ingestion.cli", *COMMAND],
         env={
             "PATH": "/usr/bin:/bin",
             "TVFEAST_PROJECT": str(settings.folder),
@@ -128,13 +103,13 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
     lasts = []
     for _ in range(2):
         began = time.monotonic()
-        assert start(settings, "-m", "ingestion.cli").wait() == 0
+        assert start(settings).wait() == 0
         lasts.append(time.monotonic() - began)
         at(clock.now() + timedelta(hours=3))
     instants = random.Random(20260116)
     snapshots, killed = 2, 0
     while killed < sized(3, 20):
-        process = start(settings, "-m", "ingestion.cli")
+        process = start(settings)
         time.sleep(instants.uniform(0, min(lasts)))
         process.kill()
         died = process.wait() == -9
@@ -147,16 +122,16 @@ def test_kills_at_random_lose_nothing_and_double_nothing(
 
 
 def test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing(
-    settings: Project, scanner: ReplayScanner, at, reader, tmp_path: Path
+    settings: Project, scanner: ReplayScanner, at, reader, tmp_path: Path, forge: Forge
 ):
-    script = tmp_path / "die_at.py"
-    script.write_text(DIE_AT)
+    command = Command(*COMMAND)
     for snapshots, touch in enumerate(count(step=sized(8, 1)), start=1):
         at(MONDAY + timedelta(hours=3 * snapshots))
-        status = start(settings, str(script), str(touch)).wait()
+        strike = AtTouch(tmp_path / "touches", touch)
+        ended = forge.start(command, project_of(settings, clock.now()), strike).wait()
         complete(settings, snapshots)
-        if status == 0:
+        if ended.code == 0:
             break
-        assert status == -9
+        assert ended.code == KILLED
         kills["feature-ingest, at each touch of the disk"] += 1
     assert touch > 10, "the run was to touch the disk more often"
