@@ -25,6 +25,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup ## Replay a week of real bars through the whole flow, then train and select
 	$(BIN)/tvfeast demo
 
+.PHONY: demo-scale
+demo-scale: setup servers ## Run the demo on SeaweedFS, Redis and PostgreSQL, started and stopped for it
+	$(BIN)/python -m tests.demo_scale
+
 .PHONY: test
 test: setup ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

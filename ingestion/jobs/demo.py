@@ -6,12 +6,14 @@ day, as if the daily job had run each evening. Everything else is what runs agai
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import dropwhile
 from pathlib import Path
 
 from ingestion.base import clock
@@ -64,7 +66,15 @@ class Tables:
     selection: Callable[[Selection], str]
 
 
-def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables) -> None:
+def demo(
+    folder: Path,
+    sample: Path,
+    say: Callable[[str], None],
+    tables: Tables,
+    *,
+    lakehouse: str | None = None,
+    online_store: Mapping[str, object] | None = None,
+) -> None:
     """Build a lakehouse, a Feast repository, a training set and a selection in a folder.
 
     Parameters
@@ -77,8 +87,14 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
         Takes each line of the story.
     tables
         Make the tables in it.
+    lakehouse
+        Where it is instead, as ``TVFEAST_LAKEHOUSE`` says; below the folder if None.
+    online_store
+        What ``feature_store.yaml`` says of it instead; a file below the folder if None.
     """
     folder = make_workspace(folder)
+    if online_store is not None:
+        _put_online_store(folder / "feature_repo" / "feature_store.yaml", online_store)
     shutil.copy(sample / CANDIDATES, folder)
     for name in ("groups", "formulas", "universes"):  # for a newcomer's own files
         (folder / "feature_repo" / name).mkdir()
@@ -86,15 +102,28 @@ def demo(folder: Path, sample: Path, say: Callable[[str], None], tables: Tables)
     (folder / "feature_repo" / "groups.toml").write_text(_GROUPS_FILE)
     before = {name: os.environ.get(name) for name in (*_SETTINGS, "TVFEAST_LAKEHOUSE")}
     os.environ.pop("TVFEAST_LAKEHOUSE", None)
+    if lakehouse is not None:
+        os.environ["TVFEAST_LAKEHOUSE"] = lakehouse
     os.environ["TVFEAST_PROJECT"] = str(folder)
     try:
         with ReplayScanner(Panel.from_folder(sample)) as scanner:
-            _tour(replace(Project.from_environment(), scanner_url=scanner.url), sample, say, tables)
+            project = replace(Project.from_environment(), scanner_url=scanner.url)
+            _tour(project, sample, say, tables)
+        if lakehouse is None and online_store is None:
+            say(_where(project, clock.now()))
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _put_online_store(file: Path, online_store: Mapping[str, object]) -> None:
+    """Name another online store; JSON is YAML too."""
+    before, _, after = file.read_text().partition("online_store:\n")
+    others = [line for line in after.splitlines(keepends=True) if line.strip()]
+    rest = dropwhile(lambda line: line.startswith((" ", "#")), others)
+    file.write_text(f"{before}online_store: {json.dumps(online_store)}\n{''.join(rest)}")
 
 
 def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Tables) -> None:
@@ -141,7 +170,6 @@ def _tour(project: Project, sample: Path, say: Callable[[str], None], tables: Ta
     say(tables.selection(select(project, request)))
     report = make_report(project)
     say(f"\nReport: {report.answer}\n  {report.path}, for your browser")
-    say(_where(project, clock.now()))
 
 
 def _evening(project: Project, request: FeatureIngestRequest) -> str:

@@ -1,0 +1,190 @@
+"""The demo's flow on servers of its own: ``make demo-scale``.
+
+Starts SeaweedFS (an S3 store), Redis and PostgreSQL on loopback, and runs the demo with its
+lakehouse in the first and its online store in the second. Then it loads the same rows into the
+third and into a file, and compares what all three serve with the lakehouse and with each other. All
+servers are stopped at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ingestion.cli.checks import parity_table
+from ingestion.cli.serving import selection_text
+from ingestion.jobs.demo import Tables, demo
+from ingestion.jobs.serve.feast_repository import own_tables
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.serve.verify_online import verify_online
+from ingestion.plugins.online.reading import table_name
+from ingestion.plugins.online.rows import Read
+from ingestion.project import Project
+from tests.lakehouse.s3 import BUCKET, environment, free_port
+from tests.stores.online_servers import postgres_server, redis_server, short_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+WEED = ROOT / ".venv-servers" / "bin" / "weed"
+LAST = "2021-04-19T21:30:00+00:00"
+"""The last evening of the demo."""
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[str]:
+    """Run SeaweedFS with an empty bucket; yield its address."""
+    keys = environment("")
+    identity = {
+        "name": "demo",
+        "credentials": [
+            {"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]}
+        ],
+        "actions": ["Admin", "Read", "Write", "List"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    (folder / "data").mkdir()
+    # It listens at ports that are 10,000 higher, too.
+    ports = [next(port for port in iter(free_port, 0) if port < 55_000) for _ in range(4)]
+    command = [
+        str(WEED), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        f"-master.port={ports[0]}", "-master.telemetry=false", f"-volume.port={ports[1]}",
+        "-filer", f"-filer.port={ports[2]}", "-s3", f"-s3.port={ports[3]}",
+        f"-s3.config={folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=256",
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    try:
+        address = f"http://127.0.0.1:{ports[3]}"
+        _wait(address, f"127.0.0.1:{ports[0]}", folder / "log")
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait(address: str, master: str, log: Path) -> None:
+    """Make the bucket, and wait until an object comes back as it was put: it takes seconds."""
+    from obstore.exceptions import BaseError
+    from obstore.store import S3Store
+
+    keys = environment(address)
+    store = S3Store(
+        BUCKET, endpoint=address, region=keys["AWS_REGION"],
+        access_key_id=keys["AWS_ACCESS_KEY_ID"], secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True}, retry_config={"max_retries": 0},
+    )  # fmt: skip
+    make = [str(WEED), "shell", f"-master={master}"]
+    for _ in range(60):
+        try:
+            words = f"s3.bucket.create -name {BUCKET}\n".encode()
+            subprocess.run(make, input=words, capture_output=True, timeout=20, check=False)
+            store.put("_ready", b"1")
+            if bytes(store.get("_ready").bytes()) == b"1":
+                store.delete("_ready")
+                return
+        except (BaseError, FileNotFoundError):
+            time.sleep(0.5)
+    raise SystemExit(f"SeaweedFS did not start:\n{log.read_text()[-2000:]}")
+
+
+def served(project: Project) -> tuple[dict[str, Any], float, int]:
+    """Return all that a store has, and the sum and the number of its values."""
+    features = {
+        table_name("tvfeast", group.name): [column.name for column in group.served]
+        for group in project.catalog.groups
+    }
+    found = own_tables(project).read([Read(*each) for each in features.items()])
+    bits, total, count = {}, 0.0, 0
+    for (table, names), rows in zip(features.items(), found, strict=True):
+        bits[table] = [list(rows.keys), rows.event_us.tolist(), rows.created_us.tolist()]
+        for name in names:
+            values = rows.values[name]
+            bits[table].append((name, values.type, values.valid.tobytes()))
+            bits[table].append(
+                values.to_list() if values.data.dtype == object else values.data.tobytes()
+            )
+            count += int(values.valid.sum())
+            if values.data.dtype == np.float64:
+                total += float(np.nansum(values.data[values.valid]))
+    return bits, total, count
+
+
+def beside(project: Project, folder: Path, online_store: dict[str, Any]) -> Project:
+    """Make a project on the same lakehouse with another online store, and load it."""
+    shutil.copytree(project.feast_repository, folder / "feature_repo")
+    file = folder / "feature_repo" / "feature_store.yaml"
+    file.write_text(
+        yaml.safe_dump(yaml.safe_load(file.read_text()) | {"online_store": online_store})
+    )
+    os.environ["TVFEAST_PROJECT"] = str(folder)
+    other = Project.from_environment()
+    materialize(other)
+    return other
+
+
+def main() -> None:
+    """Run it; exit code 1 if two stores differ, or one differs from the lakehouse."""
+    wide = "ingestion.plugins.wide_"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        address = stack.enter_context(seaweedfs(stack.enter_context(short_folder())))
+        url = stack.enter_context(redis_server(stack.enter_context(short_folder())))
+        conninfo = stack.enter_context(postgres_server())
+        os.environ |= environment(address)
+        lakehouse = f"s3://{BUCKET}/demo"
+        print(f"lakehouse: {lakehouse} at {address} (SeaweedFS)\nonline store: {url}\n")
+        at_redis = {"type": f"{wide}redis.WideRedisOnlineStore", "url": url}
+        demo(
+            folder / "demo", ROOT / "data" / "sample", print, Tables(parity_table, selection_text),
+            lakehouse=lakehouse, online_store=at_redis,
+        )  # fmt: skip
+        os.environ |= {"TVFEAST_LAKEHOUSE": lakehouse, "TVFEAST_NOW": LAST}
+        os.environ["TVFEAST_PROJECT"] = str(folder / "demo")
+        project = Project.from_environment()
+        projects = {
+            "Redis": project,
+            "PostgreSQL": beside(
+                project, folder / "postgres",
+                {"type": f"{wide}postgres.WidePostgresOnlineStore", "conninfo": conninfo},
+            ),
+            "a file": beside(
+                project, folder / "file",
+                {"type": f"{wide}sqlite.WideSqliteOnlineStore", "path": str(folder / "online.db")},
+            ),
+        }  # fmt: skip
+        print("\nWhat is served, compared with the lakehouse bit for bit, and its values' sum:")
+        failed, first = False, served(project)
+        ranked = select(project, SelectRequest(by="RSI", top=5)).rows
+        for name, each in projects.items():
+            report, found = verify_online(each), served(each)
+            same = (
+                found[0] == first[0] and select(each, SelectRequest(by="RSI", top=5)).rows == ranked
+            )
+            failed |= not (same and report.passed)
+            symbols = sum(view.symbols for view in report.views)
+            print(
+                f"  {name:10} {symbols:4} rows, {found[2]:,} values, sum {found[1]:.10g}, "
+                f"{report.different} differences from the lakehouse, "
+                f"{'equal to' if same else 'OTHERWISE THAN'} Redis"
+            )
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
