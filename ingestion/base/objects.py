@@ -170,6 +170,10 @@ class Objects:
         while page := self._told(folder, lambda: next(pages, None)):
             yield from map(_stored, page)
 
+    def copy(self, key: str, to: str) -> None:
+        """Give an object's content to another one; the store does it by itself."""
+        self._told(key, lambda: obstore.copy(self._store, key, to))
+
     def delete(self, keys: Collection[str]) -> None:
         """Delete objects; those that are not there are no error."""
         if keys:

@@ -26,6 +26,7 @@ from pyarrow import fs
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError, TvfeastError
 from ingestion.base.instants import to_micros
+from ingestion.base.objects import Objects
 from ingestion.plugins.offline import executors
 from ingestion.plugins.offline.answer_files import Tasks
 from ingestion.plugins.offline.entities import EntityRows
@@ -397,6 +398,26 @@ def test_an_answer_that_fails_leaves_what_was_there(tmp_path: Path):
             for n in (3, 4):
                 write_whole(made.inside(f"part-{n:05d}.parquet"), pa.table({"n": [n]}))
         assert read_all(folder) == [3, 4]
+
+
+def test_questions_and_answers_may_lie_in_an_object_store(store, bucket: str, tmp_path: Path):
+    objects = Objects(bucket)
+    for path in sorted((tmp_path / "questions").iterdir()):
+        objects.put(f"questions/{path.name}", path.read_bytes())
+    job = store.get_historical_features(f"{bucket}/questions", REFS)
+    expected = [row for some in in_slices(ASKED_ROWS, 4) for row in expected_of(some)]
+    storage = SavedDatasetFileStorage(path=f"{bucket}/saved")
+    for overwrite in (False, True):
+        job.persist(storage, allow_overwrite=overwrite)
+        keys = [each.key for each in objects.below("saved")]
+        assert len(keys) == 3
+        tables = [pq.read_table(pa.BufferReader(objects.get(key)[0])) for key in keys]
+        assert pa.concat_tables(tables).to_pylist() == expected
+    store.config.offline_store.staging_location = f"{bucket}/staging"
+    paths = store.get_historical_features("questions", REFS).to_remote_storage()
+    assert len(paths) == 3
+    assert all(path.startswith(f"{bucket}/staging/") for path in paths)
+    assert [each.key for each in objects.below("") if ".unfinished" in each.key] == []
 
 
 def half_filled(folder: Location) -> None:

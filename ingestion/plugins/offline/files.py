@@ -48,12 +48,6 @@ class Location:
         """Return a file or folder of this folder."""
         return Location(self.filesystem, f"{self.path}/{name}")
 
-    @property
-    def uri(self) -> str:
-        """The address as others write it: a local path as it is."""
-        scheme = {"s3": "s3://", "gcs": "gs://"}.get(self.filesystem.type_name, "")
-        return f"{scheme}{self.path}"
-
 
 @dataclass(frozen=True)
 class SourceFile:

@@ -141,10 +141,17 @@ class ObjectFiles(fs.FileSystemHandler):
     def create_dir(self, path: str, recursive: bool) -> None:
         """There are no folders."""
 
+    def delete_dir(self, path: str) -> None:
+        self._objects.delete([each.key for each in self._objects.below(self._key(path))])
+
+    def move(self, src: str, dest: str) -> None:
+        self._objects.copy(self._key(src), self._key(dest))
+        self.delete_file(src)
+
     def _refuse(self, *_: object) -> None:
         raise NotImplementedError("an object store does this for nobody here")
 
-    delete_dir = delete_dir_contents = delete_root_dir_contents = move = copy_file = _refuse
+    delete_dir_contents = delete_root_dir_contents = copy_file = _refuse
     open_append_stream = _refuse
 
 

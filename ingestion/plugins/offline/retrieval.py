@@ -146,7 +146,7 @@ class AsofRetrievalJob(RetrievalJob):
             save(folder, self.to_arrow())
         else:
             self._fill(folder, self._write)
-        return [Location(folder.filesystem, path).uri for path in files_in(folder)]
+        return files_in(folder)
 
     def _fill(
         self, folder: Location, write: Callable[[Location], Mapping[str, ViewCounts]]
