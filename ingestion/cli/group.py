@@ -33,9 +33,9 @@ TASKS: dict[str, dict[str, str]] = {
         "explain": "tracing",
     },
     "Steps of the daily flow": {
-        "data-ingest": "daily",
-        "meta-ingest": "daily",
-        "feature-ingest": "daily",
+        "data-ingest": "ingest",
+        "meta-ingest": "ingest",
+        "feature-ingest": "ingest",
         "local-features": "bars",
         "validate": "checks",
         "materialize": "daily",

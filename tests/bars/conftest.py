@@ -15,6 +15,7 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, import_bars
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
+from tests.bars import source_files
 
 
 @pytest.fixture
@@ -60,3 +61,14 @@ def stored(lakehouse: Project) -> Rows:
         return found
 
     return rows
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+) -> source_files.World:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    monkeypatch.setattr("ingestion.bars.fetching._BACKOFF", 0.0)
+    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
+    at(source_files.NOW)
+    return source_files.World(tmp_path)

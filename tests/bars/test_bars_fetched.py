@@ -3,99 +3,17 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from ingestion.base.errors import TvfeastError
-from ingestion.catalog import HELD_BARS, OHLCV_1D
-from ingestion.cli.commands import cli
+from ingestion.catalog import HELD_BARS
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
-
-NOW = datetime(2021, 6, 2, 10, tzinfo=UTC)
-A, B, COIN, OTHER = "NASDAQ:AAPL", "NYSE:IBM", "BINANCE:BTCUSDT", "BINANCE:ETHUSDT"
-HEAD = """
-from datetime import date, datetime, timedelta, timezone
-from ingestion.catalog import BarRequest, BarSource, BarTable, SourceBusy, SplitTable
-
-UTC = timezone.utc
-
-
-def bars(want, price=10.0, symbol=None, **more):
-    last = min(want.last, date(2021, 6, 2))
-    first = max(want.first, date(2021, 5, 24))
-    days = [first + timedelta(n) for n in range((last - first).days + 1)]
-    columns = {"time": [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in days]}
-    size = len(days)
-    columns |= {"open": [price] * size, "high": [price + 1] * size, "low": [price - 1] * size}
-    columns |= {"close": [price] * size, "volume": [5.0] * size}
-    columns |= {name: make(days) for name, make in more.items()}
-    return BarTable(columns, symbol=symbol)
-
-
-"""
-TAIL = "\nSOURCE = BarSource('mine', 'bars of mine', tables{})\n"
-
-Fetch = Callable[..., Result]
-
-
-class World:
-    """A project with one source, and the commands."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.sources = folder / "feature_repo" / "sources"
-        self.sources.mkdir(parents=True)
-
-    def write(self, body: str, options: str = "", name: str = "mine.py") -> Path:
-        path = self.sources / name
-        path.write_text(HEAD + textwrap.dedent(body) + TAIL.format(options))
-        return path
-
-    def fetch(self, *symbols: str, source: str = "mine", words: tuple[str, ...] = ()) -> Result:
-        candidates = self.folder / "candidates.json"
-        candidates.write_text(json.dumps({"symbols": symbols}))
-        return self.run(
-            "fetch-bars", "--source", source, "--candidates", str(candidates), "--json", *words
-        )
-
-    def run(self, *words: str) -> Result:
-        result = CliRunner().invoke(cli, words)
-        assert isinstance(result.exception, SystemExit | TvfeastError | None), result.exc_info
-        if isinstance(result.exception, TvfeastError):
-            result.exit_code = result.exception.exit_code
-        return result
-
-    def rows(self) -> list[dict[str, Any]]:
-        lakehouse = Project.from_environment().lakehouse
-        return read_current(list_parts(lakehouse, OHLCV_1D), OHLCV_1D).to_pylist()  # type: ignore[no-any-return]
-
-    def days(self, symbol: str) -> list[str]:
-        """Dates of opens."""
-        opens = [row["timestamp"] for row in self.rows() if row["symbol"] == symbol]
-        return [f"{datetime.fromtimestamp(each, UTC):%m-%d}" for each in sorted(opens)]
-
-
-@pytest.fixture
-def world(tmp_path: Path, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    monkeypatch.setattr("ingestion.bars.fetching._BACKOFF", 0.0)
-    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path))
-    at(NOW)
-    return World(tmp_path)
-
-
-GOOD = """
-    def tables(want):
-        yield bars(want)
-"""
+from tests.bars.source_files import COIN, GOOD, NOW, OTHER, A, B, World
 
 
 def test_one_file_brings_bars(world: World) -> None:
@@ -400,116 +318,6 @@ def test_a_leap_that_may_be_a_split_is_held_back_and_released_by_a_file_of_split
     assert {row["source"] for row in world.rows()} == {"fetch:mine"}
 
 
-def test_a_source_that_is_busy_is_asked_again(world: World) -> None:
-    count = world.folder / "count"
-    world.write(f"""
-        from pathlib import Path
-        COUNT = Path({str(count)!r})
-
-        def tables(want):
-            tries = int(COUNT.read_text()) + 1 if COUNT.exists() else 1
-            COUNT.write_text(str(tries))
-            if tries == 1:
-                raise SourceBusy("limit", wait=0.01)
-            if tries == 2:
-                raise ConnectionResetError("reset")
-            yield bars(want)
-    """)
-    result = world.fetch(COIN)
-    assert (result.exit_code, count.read_text()) == (0, "3"), result.output
-    assert len(world.days(COIN)) == 9
-
-
-def test_a_source_that_is_down_is_left_alone(world: World) -> None:
-    asked = world.folder / "asked"
-    world.write(f"""
-        def tables(want):
-            with open({str(asked)!r}, "a") as file:
-                print(want.symbol, file=file)
-            raise TimeoutError("no answer")
-    """)
-    symbols = [f"BINANCE:C{n}USDT" for n in range(9)]
-    result = world.fetch(*symbols)
-    assert result.exit_code == 4
-    assert "TimeoutError: no answer" in str(result.exception)
-    assert asked.read_text().split() == [each for each in symbols[:5] for _ in range(4)]
-
-
-def test_a_source_that_asks_for_a_long_pause_is_left_for_later(world: World) -> None:
-    world.write("""
-        def tables(want):
-            if want.symbol.endswith("ETHUSDT"):
-                raise SourceBusy("quota", wait=3600)
-            yield bars(want)
-    """)
-    result = world.fetch(COIN, OTHER, "BINANCE:XRPUSDT")
-    document = json.loads(result.stdout.splitlines()[0])
-    assert result.exit_code == 3
-    assert document["not_asked"] == ["BINANCE:XRPUSDT"]
-    assert len(world.days(COIN)) == 9
-
-
-def test_an_http_error_is_asked_again_only_if_its_status_says_so(world: World) -> None:
-    asked = world.folder / "asked"
-    world.write(f"""
-        import io
-        from urllib.error import HTTPError
-
-        def tables(want):
-            with open({str(asked)!r}, "a") as file:
-                print(want.symbol, file=file)
-            code = 404 if want.symbol.endswith("BTCUSDT") else 503
-            raise HTTPError("http://vendor.invalid", code, "no", {{}}, io.BytesIO())
-    """)
-    assert world.fetch(COIN, OTHER).exit_code == 4
-    assert asked.read_text().split() == [COIN, *[OTHER] * 4]
-
-
-def test_a_budget_ends_a_run_and_the_next_one_goes_on(world: World) -> None:
-    world.write(GOOD, ", budget=1")
-    result = world.fetch(COIN, OTHER)
-    assert result.exit_code == 3
-    assert json.loads(result.stdout.splitlines()[0])["not_asked"] == [OTHER]
-    assert world.fetch(OTHER).exit_code == 0
-    assert len(world.rows()) == 18
-
-
-def test_a_batch_asks_for_several_symbols_and_rows_of_others_are_refused(world: World) -> None:
-    world.write(
-        """
-        def tables(want):
-            table = bars(want)
-            size = len(table.columns["time"])
-            for symbol in (*want.symbols[:2], "BINANCE:XRPUSDT"):
-                yield BarTable({**table.columns, "symbol": [symbol] * size})
-        """,
-        ", batch=3",
-    )
-    result = world.fetch(COIN, OTHER, "BINANCE:DOGEUSDT")
-    document = json.loads(result.stdout.splitlines()[0])
-    assert result.exit_code == 3
-    assert document["empty"] == ["BINANCE:DOGEUSDT"]
-    assert document["refused"] == 10
-    assert len(world.days(COIN)) == len(world.days(OTHER)) == 9
-    assert not world.days("BINANCE:XRPUSDT")
-
-
-def test_a_ticker_alone_means_the_symbol_that_was_asked_for_if_there_is_one(world: World) -> None:
-    world.write(
-        """
-        def tables(want):
-            for name in ("aapl", "nyse:ibm", "BTCUSDT"):
-                yield bars(want, symbol=name)
-        """,
-        ", batch=9",
-    )
-    result = world.fetch(A, B, COIN, "KRAKEN:BTCUSDT")
-    assert result.exit_code == 3
-    assert {row["symbol"] for row in world.rows()} == {A, B}
-    document = json.loads(result.stdout.splitlines()[0])
-    assert document["empty"] == [COIN, "KRAKEN:BTCUSDT"]
-
-
 def test_a_stored_bar_of_a_file_stays_and_the_difference_is_counted(world: World) -> None:
     csv = world.folder / "prices.csv"
     # Not by one factor: a past that is scaled is refused as a whole.
@@ -553,91 +361,6 @@ def test_bars_that_a_fetch_brought_can_be_withdrawn_and_do_not_come_back(world: 
     assert result.exit_code == 3
     assert json.loads(result.stdout.splitlines()[0])["refused"] == 1
     assert "05-26" not in world.days(COIN)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("SOURCE = BarSource('My source', 'm', print)", "line 5: 'My source' cannot be a bar so"),
-        ("SOURCE = BarSource('mine', 'm', 7)", "line 5: mine: tables is not a function"),
-        ("SOURCE = BarSource('mine', 'm', print, times='noon')", "line 5: mine: times 'noon' is"),
-        ("SOURCE = BarSource('mine', 'm', print, priority=0)", "line 5: mine: priority 0 is no"),
-        ("SOURCE = BarSource('mine', 'm', print, batch=True)", "line 5: mine: batch True is no"),
-        ("SOURCE = BarSource('mine', 'm', print, budget=0)", "line 5: mine: budget 0 is no"),
-        ("SOURCE = BarSource('mine', 'm', print, pause=-1)", "line 5: mine: pause -1 is no"),
-        ("SOURCE = BarSource('mine', 'm', print, exchanges='NYSE')", "line 5: mine: exchanges is"),
-        ("1 / 0", "line 5: ZeroDivisionError: division by zero"),
-        ("def tables(:", "line 5: this is not Python"),
-        ("import no_such_package", "line 5: ModuleNotFoundError: No module named 'no_such_pack"),
-    ],
-)
-def test_a_wrong_declaration_is_reported_with_file_and_line(
-    world: World, text: str, said: str
-) -> None:
-    path = world.sources / "mine.py"
-    path.write_text(f"# a source\n\nfrom ingestion.catalog import BarSource\n\n{text}\n")
-    for command in (("catalog",), ("catalog", "check")):
-        result = world.run(*command)
-        assert result.exit_code != 0
-        assert f"{path}, {said}" in str(result.exception)
-
-
-def test_two_sources_of_one_name_are_refused_with_both_places(world: World) -> None:
-    first = world.write(GOOD, name="a.py")
-    second = world.write(GOOD, name="b.py")
-    result = world.run("catalog", "check")
-    line = len(first.read_text().splitlines())
-    assert str(result.exception) == (
-        f"{second}, line {line}: 'mine' is declared at {first}, line {line} already: "
-        "rename one of them"
-    )
-
-
-def test_the_catalog_lists_and_checks_sources(world: World) -> None:
-    path = world.write(GOOD, ", exchanges=['BINANCE', 'BINACNE'], adjusted=True")
-    (world.sources / "empty.py").write_text("VALUE = 1\n")
-    (source,) = json.loads(world.run("catalog", "--json").stdout)["sources"]
-    line = len(path.read_text().splitlines())
-    assert source == {
-        "name": "mine",
-        "meaning": "bars of mine",
-        "place": f"{path}, line {line}",
-        "adjusted": True,
-        "priority": 50,
-        "exchanges": ["BINANCE", "BINACNE"],
-    }
-    assert "split-adjusted" in world.run("catalog").stdout
-    problems = json.loads(world.run("catalog", "check", "--json").stdout.splitlines()[0])[
-        "problems"
-    ]
-    assert any(
-        each.startswith(f"{world.sources / 'empty.py'} declares no bar") for each in problems
-    )
-    assert any("mine has the exchange 'BINACNE'" in each for each in problems)
-
-
-def test_an_unknown_source_is_named_with_those_that_there_are(world: World) -> None:
-    world.write(GOOD)
-    result = world.fetch(COIN, source="yours")
-    assert result.exit_code == 2
-    assert str(result.exception) == "there is no bar source 'yours'; there are mine"
-    near = world.fetch(COIN, source="mien")
-    assert near.exit_code == 2
-    assert "no bar source 'mien' (did you mean mine?); there are mine" in str(near.exception)
-
-
-def test_a_source_of_other_exchanges_is_not_asked(world: World) -> None:
-    world.write(GOOD, ", exchanges=['KRAKEN']")
-    result = world.fetch(COIN)
-    assert result.exit_code == 2
-    assert "has bars of KRAKEN alone" in str(result.exception)
-
-
-def test_dates_in_the_wrong_order_are_refused(world: World) -> None:
-    world.write(GOOD)
-    result = world.fetch(COIN, words=("--from", "2021-06-01", "--to", "2021-05-01"))
-    assert result.exit_code == 2
-    assert date(2021, 6, 1).isoformat() in str(result.exception)
 
 
 def test_a_fetch_that_was_killed_while_it_wrote_is_completed_by_the_next_one(

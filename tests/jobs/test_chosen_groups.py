@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from ingestion.base.errors import CatalogError
 from ingestion.cli.commands import cli
-from ingestion.cli.daily import ingest_text
+from ingestion.cli.ingest import ingest_text
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest
 from ingestion.lakehouse import list_parts, read_part
 from ingestion.markets.candidates import Candidates

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.cli.daily import ingest_text
+from ingestion.cli.ingest import ingest_text
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import validate
 from ingestion.jobs.ingest.feature_ingest import (

@@ -14,7 +14,7 @@ from scanned_rows import bar, instant, unix
 from ingestion.base.errors import GateRefused, LakehouseLocked, NothingFetched, demand_all
 from ingestion.base.plain import plain
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.daily import bars_text
+from ingestion.cli.ingest import bars_text
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest

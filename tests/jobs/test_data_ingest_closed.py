@@ -8,7 +8,7 @@ import pytest
 from ingested import files, stored
 from scanned_rows import bar, instant, unix
 
-from ingestion.cli.daily import bars_text
+from ingestion.cli.ingest import bars_text
 
 pytestmark = pytest.mark.usefixtures("no_power_cuts")
 

@@ -12,7 +12,7 @@ from ingested import from_file, imported, recorded, sample, stored
 from scanned_rows import bar
 
 from ingestion.catalog import HELD_BARS, OHLCV_1D
-from ingestion.cli.daily import bars_text
+from ingestion.cli.ingest import bars_text
 from ingestion.jobs.ingest.data_ingest import DataIngestResult, data_ingest
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.ingest.scan import ScanRequest

@@ -22,7 +22,7 @@ from ingestion.base.errors import (
     UnknownColumn,
 )
 from ingestion.base.progress import Progress, showing
-from ingestion.cli.daily import ingest_text
+from ingestion.cli.ingest import ingest_text
 from ingestion.formulas import compute_local_features
 from ingestion.jobs.ingest import feature_ingest as job
 from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest, feature_ingest

@@ -13,7 +13,7 @@ from scanned_rows import instant, showing
 from ingestion.base.errors import ClockError, GateRefused, NothingFetched
 from ingestion.base.plain import plain
 from ingestion.catalog import ABSENCES, SYMBOLS
-from ingestion.cli.daily import symbols_text
+from ingestion.cli.ingest import symbols_text
 from ingestion.jobs.ingest.meta_ingest import MetaIngestResult, meta_ingest
 from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.lakehouse import active_symbols, list_parts, read_symbols, symbols_at

@@ -10,7 +10,7 @@ import pytest
 from scanned_rows import bar, instant
 
 from ingestion.catalog import MISSED_BARS
-from ingestion.cli.daily import bars_text
+from ingestion.cli.ingest import bars_text
 from ingestion.formulas import SHIPPED
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.data_ingest import DataIngestResult

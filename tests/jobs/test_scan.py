@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from ingestion.base.errors import GateRefused, UnknownColumn
 from ingestion.cli.commands import cli
-from ingestion.cli.daily import ingest_text
+from ingestion.cli.ingest import ingest_text
 from ingestion.jobs.flow import Status, flow_data
 from ingestion.jobs.ingest.data_ingest import data_ingest
 from ingestion.jobs.ingest.feature_ingest import (

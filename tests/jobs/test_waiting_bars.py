@@ -11,7 +11,7 @@ import pytest
 from scanned_rows import bar, instant, showing
 
 from ingestion.catalog import OHLCV_1D
-from ingestion.cli.daily import bars_text
+from ingestion.cli.ingest import bars_text
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.compute.local_features import local_features
