@@ -261,6 +261,10 @@ bench-feast: setup ## Measure our Feast stores beside Feast's own, bare librarie
 bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows against its floor
 	$(BIN)/python -m benchmarks.join $(ARGS)
 
+.PHONY: bench-datasets
+bench-datasets: setup ## Measure a panel of 10,000 symbols × a year against a scan of its columns
+	$(BIN)/python -m benchmarks.datasets $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: setup ## Measure the online stores in Redis and PostgreSQL beside the file and Feast's own
 	$(BIN)/python -m benchmarks.scale $(ARGS)

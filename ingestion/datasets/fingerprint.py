@@ -9,6 +9,7 @@ different cells. The integers find faults and changes; they are no defence again
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class Fingerprints:
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows."""
-        for batch in rows.to_batches(max_chunksize=1 << 16):  # what fits into a core's cache
+        for batch in rows.to_batches(max_chunksize=1 << 15):  # what fits into a core's cache
             words = row_words(batch)
             self._order.update(words.astype("<u8").tobytes())
             for number, lane in enumerate((words, _mixed(words ^ _OTHER))):
@@ -90,12 +91,15 @@ def row_words(rows: pa.RecordBatch | pa.Table) -> Words:
     4
     """
     words = np.zeros(rows.num_rows, np.uint64)
+    spare = np.empty_like(words)
     for name, column in zip(rows.schema.names, rows.columns, strict=True):
         kind, cells = _cells(column)
         seed = np.uint64(int.from_bytes(sha256(f"{name}\0{kind}".encode()).digest()[:8], "little"))
-        words ^= cells ^ seed
-        _mix(words)
-    return words
+        words ^= seed
+        words ^= cells
+        words *= _FIRST
+        words ^= np.right_shift(words, np.uint64(32), out=spare)
+    return _mixed(words)
 
 
 def _cells(column: pa.Array | pa.ChunkedArray) -> tuple[str, Words]:
@@ -124,22 +128,21 @@ def _cells(column: pa.Array | pa.ChunkedArray) -> tuple[str, Words]:
 def _texts(column: pa.Array) -> Words:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     texts = encoded.dictionary.to_pylist()
-    digests = (sha256((each or "").encode()).digest()[:8] for each in texts)
-    words = [int.from_bytes(each, "little") for each in digests]
-    known = np.array([*words, int(_NULL)], dtype=np.uint64)
+    known = np.array([*map(_word, texts), int(_NULL)], dtype=np.uint64)
     words_of: Words = known[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
     return words_of
 
 
+@lru_cache(maxsize=1 << 17)  # a panel names the same symbols again and again
+def _word(text: str | None) -> int:
+    return int.from_bytes(sha256((text or "").encode()).digest()[:8], "little")
+
+
 def _mixed(words: Words) -> Words:
-    _mix(words)
-    return words
-
-
-def _mix(words: Words) -> None:
     """Spread each integer's bits over all of its own, in place."""
     words ^= words >> np.uint64(30)
     words *= _FIRST
     words ^= words >> np.uint64(27)
     words *= _SECOND
     words ^= words >> np.uint64(31)
+    return words

@@ -82,6 +82,11 @@ class SetFile:
     run_id
         Names the file while it is unfinished.
 
+    Raises
+    ------
+    InputError
+        If there is a folder in its place.
+
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
@@ -96,6 +101,8 @@ class SetFile:
     """
 
     def __init__(self, place: Path, schema: pa.Schema, run_id: str) -> None:
+        if place.is_dir():
+            raise InputError(f"{place} is a folder; name a file in it")
         place.parent.mkdir(parents=True, exist_ok=True)
         self.place = place
         self.provenance: dict[str, Any] = {}

@@ -199,8 +199,9 @@ def test_the_command_writes_weeks_without_feast(project: Project, tmp_path: Path
             "has no tv_technicals_1d: run `tvfeast flow-data`",
         ),
         ({"known_at": NOW + timedelta(days=1)}, "is in the future"),
+        ({"out": SAMPLE}, "is a folder; name a file in it"),
     ],
-    ids=["service", "feature", "universe", "weekend", "nobody", "no-rows", "future"],
+    ids=["service", "feature", "universe", "weekend", "nobody", "no-rows", "future", "folder"],
 )
 def test_what_cannot_be_asked_leaves_no_file(
     project: Project, tmp_path: Path, arguments: dict, said: str
