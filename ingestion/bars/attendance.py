@@ -146,7 +146,9 @@ class Attendance:
         self._meet(names)
         for market, each in enumerate(self._found):
             own = self._market[numbers] == market
-            if own.any():
+            if own.all():
+                self._add_to_market(each, numbers, each.sessions.of_closes(closes))
+            elif own.any():
                 self._add_to_market(each, numbers[own], each.sessions.of_closes(closes[own]))
 
     def _meet(self, names: Sequence[str]) -> None:
@@ -176,21 +178,20 @@ class Attendance:
         number, session = numbers.astype(np.int64), sessions
         # The other bars are of a session that was counted, or of none.
         kept = session > self._newest[number]
-        kept[1:] &= (np.diff(number) != 0) | (np.diff(session) != 0)
-        number, session = number[kept], session[kept]
+        kept[1:] &= (number[1:] != number[:-1]) | (session[1:] != session[:-1])
+        if not kept.all():
+            number, session = number[kept], session[kept]
         if not len(number):
             return
         before = np.concatenate([[_NO_SESSION], session[:-1]])
-        first = np.diff(number, prepend=_NO_SESSION) != 0
-        before[first] = self._newest[number[first]]
+        starts = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
+        before[starts] = self._newest[number[starts]]
         market.present += np.bincount(session, minlength=len(market.present))
-        starts = np.flatnonzero(first)
         lengths = np.diff(np.append(starts, len(number)))
-        place = np.arange(len(number)) - np.repeat(starts, lengths)
-        place += self._bars[number]
         gap = np.flatnonzero((before >= 0) & (session - before > 1))
-        gaps = [each[gap] for each in (number, place, before, session)]
-        self._gaps.append(np.column_stack(gaps))
+        place = gap - starts[np.searchsorted(starts, gap, side="right") - 1]
+        place += self._bars[number[gap]]
+        self._gaps.append(np.column_stack([number[gap], place, before[gap], session[gap]]))
         begins = number[starts][self._oldest[number[starts]] == _NO_SESSION]
         self._oldest[begins] = session[starts][self._oldest[number[starts]] == _NO_SESSION]
         last = starts + lengths - 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,7 @@ from ingestion.base.arrow import from_numpy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BYTES_IN_MEMORY = 64 << 20
+BYTES_IN_MEMORY = 24 << 20
 
 
 class Spill:
@@ -176,7 +177,9 @@ def _content(rows: pa.Table) -> Iterator[memoryview | bytes]:
 
 
 def _read(path: Path, pieces: list[_Piece]) -> Iterator[pa.Table]:
-    content, start = pa.py_buffer(path.read_bytes()), 0
+    with path.open("rb") as file:  # its pages as they are: to copy them takes twice as long
+        content = pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
+    start = 0
     for piece in pieces:
         own = content.slice(start, piece.end - start)
         if piece.plain is None:

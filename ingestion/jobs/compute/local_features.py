@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.holes import OpenHoles, open_holes
+from ingestion.base.arrow import memory_of_the_system
 from ingestion.base.errors import InputError
 from ingestion.base.progress import watched
 from ingestion.base.spill import Spill
@@ -277,6 +278,7 @@ def _no_bars(lakehouse: Lakehouse) -> InputError:
     return InputError(f"{lakehouse} has no bars yet: run `tvfeast import-bars FILE`")
 
 
+@memory_of_the_system()
 def _compute_all(
     project: Project,
     run: Run,
