@@ -136,6 +136,26 @@ class Lease:
                 continue  # it is tried again until the lease is over, which `check` reports
 
 
+def demand_conditions(objects: Objects) -> None:
+    """Refuse a server on which two writers would not see each other.
+
+    Raises
+    ------
+    StoreFailed
+        If it ignores the condition of a request.
+    """
+    first, second = (
+        objects.create(_CLOCK, secrets.token_hex(8).encode()) is not None for _ in range(2)
+    )
+    swapped = objects.swap(_CLOCK, secrets.token_hex(8).encode(), f'"{"0" * 32}"') is not None
+    if (first and second) or swapped:
+        raise StoreFailed(
+            f"the server of {objects.uri} ignores conditions of writing ({'If-None-Match' * second}"
+            f"{' If-Match' * swapped}), so runs would write over each other's files: nothing was "
+            "written; use a server, or a version of it, that has conditional writes"
+        )
+
+
 def lost(uri: str, run_id: str) -> LakehouseLocked:
     """Return the error of a run that does not have the lease any more."""
     return LakehouseLocked(

@@ -29,7 +29,7 @@ from ingestion.base.errors import StoreFailed
 from ingestion.base.objects import LONGEST_RETRY, Objects, Stored
 from ingestion.base.parts import part_number, replaced_in
 from ingestion.lakehouse.backend import Folder, Lakehouse
-from ingestion.lakehouse.lease import TTL_S, Lease, holder, lost
+from ingestion.lakehouse.lease import TTL_S, Lease, demand_conditions, holder, lost
 from ingestion.lakehouse.listing import Inside, Listing, area_of
 
 _IN_FLIGHT = 16
@@ -63,6 +63,7 @@ class ObjectStore(Lakehouse):
         self._ttl = ttl
         self._objects = Objects(self.uri, retry_for)
         self._lease: Lease | None = None
+        self._is_safe = False
         self._run = ""
         self._unsaid: dict[str, str] = {}
         """Lines that need not be waited for, by key: they go with the next ones."""
@@ -356,6 +357,9 @@ class ObjectStore(Lakehouse):
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
+        if not self._is_safe:
+            demand_conditions(self._objects)
+            self._is_safe = True
         lease = Lease.take(self._objects, run_id, self._ttl)
         self._lease, self._run = lease, run_id
         self._forget()

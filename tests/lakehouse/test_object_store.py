@@ -196,6 +196,25 @@ def test_a_store_that_fails_is_told_as_that_and_never_as_damage(
     assert (failing.asked > 3) == (status == 503)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("ignored", ["If-None-Match", "If-Match"])
+def test_a_server_that_ignores_conditions_is_refused(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, ignored: str
+):
+    put_if = Objects._put_if
+
+    def put(self: Objects, key: str, content: bytes, mode: object) -> str | None:
+        ignores = (mode == "create") == (ignored == "If-None-Match")
+        return self.put(key, content) if ignores else put_if(self, key, content, mode)
+
+    monkeypatch.setattr(Objects, "_put_if", put)
+    with (
+        pytest.raises(StoreFailed, match=f"ignores .*{ignored}.*nothing was written"),
+        lakehouse_lock(ObjectStore(bucket), "run"),
+    ):
+        pytest.fail("it has the lock")
+    assert run_ids(ObjectStore(bucket)) == []
+
+
 def test_a_store_that_cannot_be_reached_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     objects = Objects(bucket, timedelta(seconds=0.5))
