@@ -61,6 +61,7 @@ TASKS: dict[str, dict[str, str]] = {
     "Upkeep": {
         "compact": "tracing",
         "prune": "tracing",
+        "copy": "tracing",
         "rebuild": "daily",
         "upgrade": "checks",
     },

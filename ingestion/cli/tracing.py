@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ingestion.jobs.audit.lineage import Bar, Explanation, Online, Story, Version
     from ingestion.jobs.audit.prune import PruneResult
     from ingestion.jobs.audit.status import BarsStatus, GroupStatus, ProfileStatus, StatusReport
+    from ingestion.jobs.copy_lakehouse import CopyResult
     from ingestion.jobs.ingest.missing_sessions import AcceptedHoles
 
 _WIDTH = 100
@@ -90,6 +91,36 @@ def prune_text(result: PruneResult) -> str:
     ids = [f"  {run_id}" for run_id in result.retired if result.run_id is None]
     stay = [f"  {count:,} stay: {reason}" for reason, count in result.reasons.items()]
     return "\n".join([line, *ids, *stay, f"  {result.younger:,} are younger"])
+
+
+@cli.command(
+    "copy",
+    **examples(
+        "copy data/lakehouse s3://my-bucket/tvfeast",
+        "copy s3://my-bucket/tvfeast /backup/lakehouse",
+    ),
+)
+@click.argument("source")
+@click.argument("target")
+@json_option
+def copy_command(as_json: bool, source: str, target: str) -> None:
+    """Copy a lakehouse to another place.
+
+    Each is a folder, or s3://bucket/prefix. Every file is read again and compared by its hash.
+    A copy that was interrupted goes on.
+    """
+    from ingestion.jobs.copy_lakehouse import copy
+
+    show(as_json, copy(source, target), copy_text)
+
+
+def copy_text(result: CopyResult) -> str:
+    """Return in a line what was copied."""
+    return (
+        f"{counted(result.copied, 'file was', 'files were')} copied, {result.size / 1e6:,.1f} MB; "
+        f"{result.target} has the {counted(result.files, 'file')} of {result.source}, "
+        "with equal hashes"
+    )
 
 
 @cli.command(

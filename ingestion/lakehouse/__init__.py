@@ -26,6 +26,7 @@ and a run's file are known by their ``key`` below its root.
 ``inspect``     whether a part is as its dataset says, and what is in the folder and is not ours
 ``compact``     the parts of a date become one; the lock, whose holder finishes killed merges
 ``history``     all versions of a symbol's rows, each with its run
+``copying``     the whole lakehouse goes to another place
 ``caches``      files that may be deleted at any time
 ``seen``        which parts something was made from, and what is new since
 ``backend``     what a place for a lakehouse must be able to do

@@ -58,6 +58,18 @@ class Lakehouse(ABC):
             If it cannot be read.
         """
 
+    def files(self, folder: str = "") -> Iterator[str]:
+        """Yield the keys of all files in a folder and in those in it; seen by their names alone.
+
+        Links are not followed.
+        """
+        for name in sorted(self.names(folder)):
+            key = f"{folder}/{name}" if folder else name
+            try:
+                yield from self.files(key)
+            except NotADirectoryError:
+                yield key
+
     @abstractmethod
     def exists(self, key: str) -> bool:
         """Return whether there is such a file or folder."""

@@ -97,6 +97,9 @@ class ObjectStore(Lakehouse):
         folders, objects = self._inside(folder)
         return [*folders, *(_name(each) for each in objects if not _is_seal(each))]
 
+    def files(self, folder: str = "") -> Iterator[str]:
+        return (each.key for each in self._objects.below(folder) if not _is_seal(each))
+
     def _listed(self, area: str) -> Listing | None:
         """Return what is known of an area without a request; None where others may change it."""
         if not (self._lease or self._looks) or not area:
@@ -236,20 +239,29 @@ class ObjectStore(Lakehouse):
         return folder
 
     def scratch_folder(self, name: str) -> Path:
-        return self._scratch / name
+        # Of each process: one that was frozen, and has lost its lease, may still write into it.
+        return self._scratch / str(os.getpid()) / name
 
     def stage(self, name: str) -> Path:
         folder = self.scratch_folder(name)
         self._scratch.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _clearable(self) -> list[Path]:
+        """Return the scratch folders of this process, and of those that are no more."""
+        folders = self._scratch.iterdir() if self._scratch.is_dir() else ()
+        return [each for each in folders if each.name == str(os.getpid()) or not _runs(each.name)]
+
     def staged(self) -> list[str]:
-        here = [path.name for path in self._scratch.iterdir()] if self._scratch.is_dir() else []
-        return [*here, *self.overtaken()]
+        return [
+            *(path.name for folder in self._clearable() for path in folder.iterdir()),
+            *self.overtaken(),
+        ]
 
     def unstage(self, name: str = "") -> None:
-        shutil.rmtree(self.scratch_folder(name), ignore_errors=True)
+        for folder in [self.scratch_folder(name)] if name else self._clearable():
+            shutil.rmtree(folder, ignore_errors=True)
         if not name and self._lease is not None:
             self._lease.settle()
 
@@ -403,6 +415,16 @@ class ObjectStore(Lakehouse):
     def is_writing(self, run_id: str) -> bool:
         found = holder(self._objects)
         return found is not None and found[0] == run_id
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _at_once(ask: Callable[[str], Answer], keys: Collection[str]) -> list[Answer]:
