@@ -213,6 +213,10 @@ universe: setup ## Import or show who was in a universe (ARGS="import FILE --nam
 compact: setup ## Merge the parts of dates that are over (ARGS="--before DATE")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: copy
+copy: setup ## Copy a lakehouse to another place (ARGS="data/lakehouse s3://my-bucket/tvfeast")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: prune
 prune: setup ## Remove the folders of old runs that nothing needs (ARGS="--older-than 90d --plan")
 	$(BIN)/tvfeast $@ $(ARGS)

@@ -25,6 +25,7 @@ from tests.test_cli_help import EVERY, examples_of
 
 OWN = ["NASDAQ:AAPL", "NYSE:KO", "NYSE:XOM"]
 NOT_RUN = {
+    "copy": "it is run by its own tests",
     "init": "it is run by test_new_project",
     "demo": "it is run by test_demo",
     "replay-scanner": "it serves until it is stopped",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -36,6 +37,7 @@ _END = 64 << 10
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _TRIES = 5
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
 
 Answer = TypeVar("Answer")
 
@@ -69,7 +71,7 @@ class Objects:
     """
 
     def __init__(self, uri: str, retry_for: timedelta = LONGEST_RETRY) -> None:
-        self.uri = uri.rstrip("/")
+        self.uri, self._retry_for = uri.rstrip("/"), retry_for
         self._store = self._told(
             "",
             lambda: from_url(
@@ -166,8 +168,20 @@ class Objects:
     def below(self, folder: str, after: str = "") -> Iterator[Stored]:
         """Yield the objects in a folder and all folders in it, by key: one request per 1,000."""
         within = f"{folder}/" if folder else None
-        pages = obstore.list(self._store, within, offset=after or None, chunk_size=1000)
-        while page := self._told(folder, lambda: next(pages, None)):
+        pages: Iterator[Any] | None = None
+
+        def next_page() -> Any:
+            nonlocal pages
+            if pages is None:  # a listing that broke off is at its end, so another one goes on
+                pages = obstore.list(self._store, within, offset=after or None, chunk_size=1000)
+            try:
+                return next(pages, None)
+            except BaseError:
+                pages = None
+                raise
+
+        while page := self._told(folder, next_page):
+            after = page[-1]["path"]
             yield from map(_stored, page)
 
     def copy(self, key: str, to: str) -> None:
@@ -180,15 +194,24 @@ class Objects:
             self._told(min(keys), lambda: obstore.delete(self._store, sorted(keys)))
 
     def _told(self, key: str, ask: Callable[[], Answer]) -> Answer:
-        """Ask; an error says what the store did, and nothing of the text that it sent."""
-        try:
-            return ask()
-        except (AlreadyExistsError, PreconditionError):
-            raise
-        except FileNotFoundError:
-            raise FileNotFoundError(2, "No such object", f"{self.uri}/{key}") from None
-        except BaseError as error:
-            raise StoreFailed(f"{self.uri}/{key}: {_what(error)}") from None
+        """Ask, again while there is no answer; an error says what the store did.
+
+        Nothing of the text that it sent is in it.
+        """
+        end, pause = time.monotonic() + self._retry_for.total_seconds(), _FIRST_PAUSE_S
+        while True:
+            try:
+                return ask()
+            except (AlreadyExistsError, PreconditionError):
+                raise
+            except FileNotFoundError:
+                raise FileNotFoundError(2, "No such object", f"{self.uri}/{key}") from None
+            except BaseError as error:
+                # The client itself makes requests again that got a 5xx, but not all without one.
+                if _STATUS.search(str(error)) or time.monotonic() + pause > end:
+                    raise StoreFailed(f"{self.uri}/{key}: {_what(error)}") from None
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_S)
 
 
 class _Ranges(io.RawIOBase):
