@@ -71,11 +71,11 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 		-k "local-features" $(ARGS)
 
 .PHONY: test-scale
-test-scale: setup servers ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3
-	TVFEAST_SCALE=1 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
+test-scale: setup servers ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; the join on Ray and Spark, if installed
+	TVFEAST_SCALE=1 TVFEAST_JOIN_CASES=2000 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
 		tests/stores/test_postgres.py tests/stores/test_server_faults.py \
 		tests/feast_repository/test_online_server_faults.py tests/feast_repository/test_sql_registry.py \
-		tests/jobs/test_object_store_flow.py $(ARGS)
+		tests/jobs/test_object_store_flow.py tests/stores/test_asof_tasks.py $(ARGS)
 
 .PHONY: test-join
 test-join: setup ## Try 10,000 random histories on the point-in-time join

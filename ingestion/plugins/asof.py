@@ -37,7 +37,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import FeatureView, FileSource, OnDemandFeatureView, RepoConfig
+from feast import FeatureView, OnDemandFeatureView, RepoConfig
 from feast.data_source import DataSource
 from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
@@ -55,11 +55,10 @@ from pydantic import PositiveInt, StrictStr
 from ingestion.base import clock
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.answer_files import Tasks
 from ingestion.plugins.offline.column_types import readable, storable
-from ingestion.plugins.offline.declared import describe, locate, stored_names
+from ingestion.plugins.offline.declared import describe, entities_of, locate, stored_names, tasks_of
 from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows
-from ingestion.plugins.offline.executors import ExecutorName, require
+from ingestion.plugins.offline.executors import ExecutorName
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location, Span
 from ingestion.plugins.offline.historical import Retrieved, ViewCounts, Wanted
@@ -173,8 +172,8 @@ class AsofOfflineStore(OfflineStore):
             )
             for view, names in wanted.items()
         ]
-        asked, tasks = Wanted(tables, feature_refs, filter_by_created_timestamp), _tasks(config)
-        entities = _entities(entity_df, config)
+        asked, tasks = Wanted(tables, feature_refs, filter_by_created_timestamp), tasks_of(config)
+        entities = entities_of(entity_df, config)
         if entities is None:
             bounds = start, end = compute_non_entity_date_range(
                 feature_views, start_date=start_date, end_date=end_date or clock.now()
@@ -355,32 +354,9 @@ class AsofOfflineStore(OfflineStore):
         return [(field.name, str(readable(field.type))) for field in source.schema()]
 
 
-def _entities(given: object, config: RepoConfig) -> EntityRows | Questions | None:
-    """Return who is asked about: rows, or the files of them that an address names."""
-    if isinstance(given, (str, PathLike)):
-        return Questions.at(locate(FileSource(path=str(given)), config.repo_path))
-    return None if given is None else EntityRows.of(given)
-
-
 def _computed(make_job: Callable[..., AsofRetrievalJob], answer: Retrieved) -> pa.Table:
     """Return an answer with what Feast computes of it, row by row."""
     return make_job(lambda _: answer).to_arrow()
-
-
-def _tasks(config: RepoConfig) -> Tasks:
-    """Return how the configuration answers.
-
-    Raises
-    ------
-    InputError
-        If its executor is not installed, or its staging location is of no known file system.
-    """
-    store = config.offline_store
-    require(store.executor)
-    staging = None
-    if store.staging_location is not None:
-        staging = locate(FileSource(path=store.staging_location), config.repo_path)
-    return Tasks(store.executor, store.rows_per_task, staging)
 
 
 def _pull(
@@ -412,7 +388,7 @@ def _pull(
             rows = rows.append_column(DUMMY_ENTITY_ID, dummy)
         return Retrieved(rows)
 
-    return AsofRetrievalJob(read, staging=_tasks(config).staging, repo_path=config.repo_path)
+    return AsofRetrievalJob(read, staging=tasks_of(config).staging, repo_path=config.repo_path)
 
 
 def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
 
 import pyarrow as pa
-from feast import FeatureView, FileSource
+from feast import FeatureView, FileSource, RepoConfig
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID
@@ -27,10 +28,14 @@ from pyarrow import fs
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
 from ingestion.base.instants import to_micros
+from ingestion.plugins.offline.answer_files import Tasks
+from ingestion.plugins.offline.entities import EntityRows
+from ingestion.plugins.offline.executors import require
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.historical import ViewTable
 from ingestion.plugins.offline.object_files import objects_at
+from ingestion.plugins.offline.slices import Questions
 from ingestion.plugins.offline.source import ParquetSource
 
 _ARROW_TYPES: dict[FeastType, pa.DataType] = {
@@ -101,6 +106,35 @@ def describe(
         },
         ttl=(to_micros(view.ttl) or None) if view.ttl else None,
     )
+
+
+def entities_of(given: object, config: RepoConfig) -> EntityRows | Questions | None:
+    """Return who is asked about: rows, the files of them that an address names, or nobody yet.
+
+    Raises
+    ------
+    InputError
+        If they are none.
+    """
+    if isinstance(given, (str, PathLike)):
+        return Questions.at(locate(FileSource(path=str(given)), config.repo_path))
+    return None if given is None else EntityRows.of(given)
+
+
+def tasks_of(config: RepoConfig) -> Tasks:
+    """Return how the configuration answers.
+
+    Raises
+    ------
+    InputError
+        If its executor is not installed, or its staging location is of no known file system.
+    """
+    store = config.offline_store
+    require(store.executor)
+    staging = None
+    if store.staging_location is not None:
+        staging = locate(FileSource(path=store.staging_location), config.repo_path)
+    return Tasks(store.executor, store.rows_per_task, staging)
 
 
 def stored_names(source: DataSource) -> dict[str, str]:
