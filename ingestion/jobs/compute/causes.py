@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 from math import log
 
 import numpy as np
@@ -115,13 +116,20 @@ def cause_at(
 ) -> Cause:
     """Return the same of one value; from its bar on back, bars are read until they decide."""
     quiet: list[bool] = []
-    for _, parts in days_back(lakehouse, OHLCV_1D, bar_close.date()):
-        if len(quiet) >= max(_window(formula), _needed(formula)):
-            break
-        rows = read_current_of(parts, OHLCV_1D, [symbol], list(_COLUMNS))
-        bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
-        by_close = sorted(bars, reverse=True)
-        quiet += [volume == 0 for close, volume in by_close if close <= bar_close]
+    days = days_back(lakehouse, OHLCV_1D, bar_close.date())
+
+    def read_until(wanted: int) -> None:
+        while several := list(islice(days, max(0, wanted - len(quiet)))):
+            parts = [part for _, of_day in several for part in of_day]
+            rows = read_current_of(parts, OHLCV_1D, [symbol], list(_COLUMNS))
+            bars = zip(to_objects(rows["event_timestamp"]), rows["volume"].to_pylist(), strict=True)
+            by_close = sorted(bars, reverse=True)
+            quiet.extend(volume == 0 for close, volume in by_close if close <= bar_close)
+
+    window, needed = _window(formula), _needed(formula)
+    read_until(window)
+    if not any(quiet[:window]) and known >= needed:
+        read_until(needed)  # where that does not decide, the number of bars does
     return cause_of(np.array(quiet[::-1], dtype=bool), formula, known)
 
 

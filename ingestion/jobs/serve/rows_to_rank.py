@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
-from ingestion.catalog import Catalog, FeatureGroup
+from ingestion.base.instants import MICROSECONDS, to_micros
+from ingestion.catalog import Catalog, Dtype, FeatureGroup
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import (
     feast_calls,
@@ -25,6 +26,7 @@ from ingestion.jobs.serve.registered import VALUE_TYPES, Reference, Registered
 from ingestion.lakehouse import newest_known
 from ingestion.lakehouse.current import Known
 from ingestion.plugins.online.keys import encode_keys
+from ingestion.plugins.online.layout import Values
 from ingestion.plugins.online.reading import Asked, View, read_views, table_name
 from ingestion.plugins.online.rows import Read, Tables
 from ingestion.project import Project
@@ -37,28 +39,35 @@ _KEYS_A_READ = 5_000
 """Feast's SQLite store binds one variable for each key, and SQLite has a limit."""
 
 
-class Row(NamedTuple):
-    """What there is of one symbol."""
+class Rows(NamedTuple):
+    """What there is of some symbols, one row each; all arrays are of shape ``(rows,)``."""
 
-    known_at: datetime
-    """Event of the ranked group's row."""
-    bar_open: datetime | None
-    """None where its bar is not known."""
-    features: dict[str, Any]
+    symbols: Sequence[str]
+    """All different, those with a row alone."""
+    known_at: NDArray[np.int64]
+    """Events of the ranked group's rows, Unix µs."""
+    bar_open: NDArray[np.int64]
+    """Unix µs; :data:`UNKNOWN` where a row's bar is not known."""
+    features: Mapping[str, Values]
     """By the names of :class:`Wanted`."""
-    written_later: bool = False
-    """Whether the row was written after the instant that it is read as of."""
-    others: Mapping[str, datetime | None] = MappingProxyType({})
-    """By further group, the event of the row that its features are of; None without one."""
+    written_later: NDArray[np.bool_]
+    """Whether a row was written after the instant that it is read as of."""
+    others: Mapping[str, NDArray[np.int64]]
+    """By further group, the event of the row that its features are of, Unix µs; :data:`UNKNOWN`
+    without one."""
 
 
-Served = dict[Reference, tuple[list[int], list[Any]]]
-"""By feature, one event for each symbol in seconds, 0 where it has no row, and one value."""
+UNKNOWN = np.iinfo(np.int64).min
+"""Stands for "no instant"."""
+
+Served = dict[Reference, tuple[NDArray[np.int64], Values]]
+"""By feature, one event for each symbol in whole seconds, as Unix µs, 0 where it has no row, and
+one value."""
 
 
 def served_rows(
     project: Project, group: FeatureGroup, symbols: Sequence[str], wanted: Wanted, at: datetime
-) -> dict[str, Row]:
+) -> Rows:
     """Read what is served; without Feast where the files of this project's own stores allow it."""
     bar = Reference(group.name, _BAR)
     is_bar_served = any(column.name == _BAR for column in group.served)
@@ -68,23 +77,28 @@ def served_rows(
         served = _read_through_feast(project, group, symbols, asked)
     else:
         served = _read_own_store(project, *own, group, symbols, asked, at)
-    seconds, _ = served[next(each for each in asked if each.view == group.name)]
-    others = [
-        (project.catalog.group(each.view), served[each][0])
+    known_at, _ = served[next(each for each in asked if each.view == group.name)]
+    has_row = known_at != 0
+    there = np.flatnonzero(has_row)
+    bars = np.full(len(symbols), UNKNOWN)
+    if is_bar_served:
+        _, opens = served[bar]
+        bars = np.where(opens.valid, opens.data, UNKNOWN)
+    others = {
+        each.view: _events_inside(project.catalog.group(each.view), served[each][0][there], at)
         for each in {each.view: each for each in asked if each.view != group.name}.values()
-    ]
-    columns = [_fresh(project.catalog, served[each], group, each, at) for each in wanted.references]
-    cells = list(zip(*columns, strict=True))
-    rows = {
-        symbol: Row(
-            datetime.fromtimestamp(seconds[i], UTC),
-            _utc(served[bar][1][i]) if is_bar_served else None,
-            dict(zip(wanted.labels, cells[i], strict=True)),
-            others={other.name: _known_at(other, events[i], at) for other, events in others},
-        )
-        for i, symbol in enumerate(symbols)
-        if seconds[i]
     }
+    rows = Rows(
+        symbols=[symbols[at] for at in there.tolist()],
+        known_at=known_at[there],
+        bar_open=bars[there],
+        features={
+            label: _fresh(project.catalog, served[each], group, each, at).take(there)
+            for label, each in wanted.by_label.items()
+        },
+        written_later=np.zeros(len(there), dtype=bool),
+        others=others,
+    )
     return rows if is_bar_served else _with_bars(project, group, rows, at)
 
 
@@ -113,9 +127,9 @@ def _read_own_store(
         raise _nothing_served(group)
     served: Served = {}
     for name, answer in zip(views, answers, strict=True):
-        seconds = (answer.event_us // 1_000_000).tolist()
+        events = answer.event_us // MICROSECONDS * MICROSECONDS
         for feature, values in answer.values.items():
-            served[Reference(name, feature)] = seconds, values.to_objects()
+            served[Reference(name, feature)] = events, values
     return served
 
 
@@ -123,7 +137,7 @@ def _read_through_feast(
     project: Project, group: FeatureGroup, symbols: Sequence[str], asked: Sequence[Reference]
 ) -> Served:
     store = open_repository(project)
-    served: Served = {each: ([], []) for each in asked}
+    found: dict[Reference, tuple[list[int], list[Any]]] = {each: ([], []) for each in asked}
     with feast_calls(project):
         Registered.of(store).check_servable(project, [each.view for each in asked])
         # All at once where the store can: a load between two reads would be mixed into the answer.
@@ -134,12 +148,27 @@ def _read_through_feast(
                 entity_rows=[{"symbol": symbol} for symbol in symbols[start : start + size]],
                 full_feature_names=True,
             ).to_dict(include_event_timestamps=True)
-            for each, (seconds, values) in served.items():
+            for each, (seconds, values) in found.items():
                 seconds += answer[f"{_full(each)}__ts"]
                 values += answer[_full(each)]
-        if not any(served[asked[0]][0]) and not read_online(store, group).num_rows:
+        if not any(found[asked[0]][0]) and not read_online(store, group).num_rows:
             raise _nothing_served(group)
-    return served
+    return {
+        each: (
+            np.array(seconds, dtype=np.int64) * MICROSECONDS,
+            _values(project.catalog, each, values),
+        )
+        for each, (seconds, values) in found.items()
+    }
+
+
+def _values(catalog: Catalog, each: Reference, objects: Sequence[Any]) -> Values:
+    """Return the values of a feature, as Feast and pandas give them: not-a-number is none."""
+    served = {column.name: column.dtype for column in catalog.group(each.view).served}
+    own = [None if value is None or value != value else value for value in objects]
+    if served[each.feature] is Dtype.TIMESTAMP:
+        own = [None if value is None else to_micros(value) for value in own]
+    return Values.of(VALUE_TYPES[served[each.feature]], own)
 
 
 def _nothing_served(group: FeatureGroup) -> InputError:
@@ -150,44 +179,44 @@ def _nothing_served(group: FeatureGroup) -> InputError:
     )
 
 
-def _with_bars(
-    project: Project, group: FeatureGroup, rows: Mapping[str, Row], at: datetime
-) -> dict[str, Row]:
+def _with_bars(project: Project, group: FeatureGroup, rows: Rows, at: datetime) -> Rows:
     """Look up in the lakehouse which bars the rows describe; a row that it lacks is of none."""
     since = (at - group.ttl).date()
-    known = newest_known(project.lakehouse, group, at, set(rows), False, since)
-    return {
-        symbol: row._replace(bar_open=known[symbol].bar)
-        if symbol in known and known[symbol].event.replace(microsecond=0) == row.known_at
-        else row
-        for symbol, row in rows.items()
-    }
+    known = newest_known(project.lakehouse, group, at, set(rows.symbols), False, since)
+    bars = rows.bar_open.copy()
+    for place, (symbol, event) in enumerate(zip(rows.symbols, rows.known_at.tolist(), strict=True)):
+        own = known.get(symbol)
+        if own is not None and to_micros(own.event.replace(microsecond=0)) == event:
+            bars[place] = _micros(own.bar)
+    return rows._replace(bar_open=bars)
+
+
+def _micros(instant: datetime | None) -> int:
+    return UNKNOWN if instant is None else to_micros(instant)
 
 
 def _fresh(
     catalog: Catalog,
-    served: tuple[list[int], list[Any]],
+    served: tuple[NDArray[np.int64], Values],
     group: FeatureGroup,
     each: Reference,
     at: datetime,
-) -> list[Any]:
+) -> Values:
     """Return values of the other views only inside their TTL, which Feast's own store may ignore.
 
     The age of the ranked group's row is judged, and counted, with that row.
     """
-    seconds, values = served
+    events, values = served
     if each.view == group.name:
         return values
-    oldest = (at - catalog.group(each.view).ttl).timestamp()
-    return [
-        value if second >= oldest else None for second, value in zip(seconds, values, strict=True)
-    ]
+    return values.where(events >= to_micros(at - catalog.group(each.view).ttl))
 
 
-def _known_at(group: FeatureGroup, seconds: int, at: datetime) -> datetime | None:
-    """Return a row's event if it is inside the TTL."""
-    known_at = datetime.fromtimestamp(seconds, UTC)
-    return known_at if seconds and at - known_at <= group.ttl else None
+def _events_inside(
+    group: FeatureGroup, events: NDArray[np.int64], at: datetime
+) -> NDArray[np.int64]:
+    """Return rows' events where they are inside the TTL."""
+    return np.where((events != 0) & (events >= to_micros(at - group.ttl)), events, UNKNOWN)
 
 
 def rows_as_of(
@@ -196,7 +225,7 @@ def rows_as_of(
     symbols: Sequence[str],
     wanted: Wanted,
     at: datetime,
-) -> dict[str, Row]:
+) -> Rows:
     """Read the newest rows that were known at an instant, from the offline store.
 
     The join does not give their times, which are read from the lakehouse. A row that appeared
@@ -219,28 +248,22 @@ def rows_as_of(
 
 def _with_others(
     project: Project,
-    rows: Mapping[str, Row],
+    rows: Rows,
     group: FeatureGroup,
     wanted: Wanted,
     at: datetime,
     as_recorded: bool,
-) -> dict[str, Row]:
+) -> Rows:
     """Look up when the rows of further groups were known."""
     names = dict.fromkeys(each.view for each in wanted.references if each.view != group.name)
-    symbols = list(rows)
-    instants = np.full(len(symbols), int(at.timestamp() * 1_000_000), dtype=np.int64)
-    events: dict[str, list[datetime | None]] = {}
+    instants = np.full(len(rows.symbols), to_micros(at.replace(microsecond=0)), dtype=np.int64)
+    asked_at = np.full(len(rows.symbols), to_micros(at), dtype=np.int64)
+    events: dict[str, NDArray[np.int64]] = {}
     for name in names:
         other = project.catalog.group(name)
-        ages = ages_at(project.lakehouse, other, symbols, instants, as_recorded=as_recorded)
-        second = at.replace(microsecond=0)
-        events[name] = [
-            None if age == NEVER else second - timedelta(seconds=age) for age in ages.tolist()
-        ]
-    return {
-        symbol: row._replace(others={name: of_all[i] for name, of_all in events.items()})
-        for i, (symbol, row) in enumerate(rows.items())
-    }
+        ages = ages_at(project.lakehouse, other, rows.symbols, asked_at, as_recorded=as_recorded)
+        events[name] = np.where(ages == NEVER, UNKNOWN, instants - ages * MICROSECONDS)
+    return rows._replace(others=events)
 
 
 def _join(
@@ -250,43 +273,36 @@ def _join(
     wanted: Wanted,
     at: datetime,
     as_recorded: bool,
-) -> dict[str, Row]:
+) -> Rows:
     import pandas as pd
 
     keys = [symbol for symbol in symbols if symbol in known]
-    if not keys:
-        return {}
     stamps = pd.Series([at] * len(keys)).astype("datetime64[us, UTC]")
-    frame = store.get_historical_features(
-        entity_df=pd.DataFrame({"symbol": keys, "event_timestamp": stamps}),
-        features=[str(each) for each in wanted.references],
-        full_feature_names=True,
-        filter_by_created_timestamp=as_recorded,
-    ).to_df()
-    return {
-        row["symbol"]: Row(
-            known[row["symbol"]].event,
-            known[row["symbol"]].bar,
-            {label: _value(row.get(_full(each))) for label, each in wanted.by_label.items()},
-            known[row["symbol"]].created > at,
-        )
-        for row in frame.to_dict("records")
-    }
+    columns: dict[str, list[Any]] = {"symbol": []}
+    if keys:
+        frame = store.get_historical_features(
+            entity_df=pd.DataFrame({"symbol": keys, "event_timestamp": stamps}),
+            features=[str(each) for each in wanted.references],
+            full_feature_names=True,
+            filter_by_created_timestamp=as_recorded,
+        ).to_df()
+        columns = {name: list(frame[name]) for name in frame.columns}
+    found = columns["symbol"]
+    nothing = [None] * len(found)
+    times = [known[symbol] for symbol in found]
+    return Rows(
+        symbols=found,
+        known_at=np.array([to_micros(each.event) for each in times], dtype=np.int64),
+        bar_open=np.array([_micros(each.bar) for each in times], dtype=np.int64),
+        features={
+            label: _values(wanted.catalog, each, columns.get(_full(each), nothing))
+            for label, each in wanted.by_label.items()
+        },
+        written_later=np.array([each.created > at for each in times], dtype=bool),
+        others={},
+    )
 
 
 def _full(each: Reference) -> str:
     """Return a feature's name as Feast spells it with its view."""
     return f"{each.view}__{each.feature}"
-
-
-def _utc(value: Any) -> datetime | None:
-    """Return an instant as Feast and pandas give it: naive is UTC, NaT is none."""
-    if value is None or value != value:
-        return None
-    instant = datetime.fromtimestamp(value.timestamp(), UTC) if value.tzinfo else value
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _value(value: Any) -> Any:
-    """Return a cell of a frame; None where it is missing."""
-    return None if value is None or value != value else value

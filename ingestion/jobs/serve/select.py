@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingestion.base import clock
 from ingestion.base.errors import InputError, demand_all
+from ingestion.base.instants import MICROSECONDS, from_micros, to_micros
 from ingestion.catalog import FeatureGroup, Service
 from ingestion.jobs.serve.ranked_features import Wanted
-from ingestion.jobs.serve.rows_to_rank import Row, rows_as_of, served_rows
+from ingestion.jobs.serve.rows_to_rank import UNKNOWN, Rows, rows_as_of, served_rows
 from ingestion.lakehouse import list_dates, newest_between, parts_of
 from ingestion.markets.feeds import Feeds
 from ingestion.markets.frames import bar_state_in, frame_length
@@ -134,19 +138,12 @@ def select(project: Project, request: SelectRequest) -> Selection:
         rows = served_rows(project, group, symbols, wanted, at)
     else:
         rows = rows_as_of(project, group, symbols, wanted, at)
-    left_out = dict.fromkeys(REASONS, 0)
-    kept: list[Selected] = []
-    states = _BarStates(group.source.frame, Feeds(project.lakehouse))
-    for symbol in symbols:
-        row = rows.get(symbol)
-        reason, chosen = _judge(symbol, row, group, by, limits, request, at, states)
-        if chosen is None:
-            left_out[reason] += 1
-        else:
-            kept.append(chosen)
-    kept.sort(key=lambda chosen: _rank(chosen, by, ascending=request.ascending))
-    listed = kept[: request.top]
-    left_out["beyond_top"] = len(kept) - len(listed)
+    states = _BarStates(group, rows, project)
+    kept, left_out = _kept(rows, group, by, limits, request, at, states)
+    left_out["unknown"] = len(symbols) - len(rows.symbols)
+    order = _ranked(rows, by, np.flatnonzero(kept), ascending=request.ascending)
+    listed = order[: request.top].tolist()
+    left_out["beyond_top"] = len(order) - len(listed)
     return Selection(
         at=at,
         source="online store" if request.as_of is None else "offline store",
@@ -157,9 +154,9 @@ def select(project: Project, request: SelectRequest) -> Selection:
         features=wanted.labels,
         shown=wanted.shown(by, service, request.features),
         groups=wanted.groups(wanted.shown(by, service, request.features), group.name),
-        rows=tuple(listed),
-        left_out={reason: count for reason, count in left_out.items() if count},
-        written_later=sum(rows[chosen.symbol].written_later for chosen in kept),
+        rows=tuple(_selected(rows, listed, states)),
+        left_out={reason: left_out[reason] for reason in REASONS if left_out.get(reason)},
+        written_later=int(np.count_nonzero(rows.written_later & kept)),
     )
 
 
@@ -234,60 +231,88 @@ def _limits(wanted: Wanted, request: SelectRequest) -> Limits:
     return least + [(wanted.label(name), -math.inf, top) for name, top in request.maximum.items()]
 
 
-def _is_inside(value: float | None, low: float, high: float) -> bool:
-    return value is not None and low <= value <= high
-
-
 class _BarStates:
     """Whether bars were final when they were shown; symbols of an exchange mostly share it."""
 
-    def __init__(self, frame: str, feeds: Feeds) -> None:
-        self._frame, self._feeds = frame, feeds
+    def __init__(self, group: FeatureGroup, rows: Rows, project: Project) -> None:
+        self._source, self._rows = group.source, rows
+        self._feeds = None if group.source.of_closed_bars else Feeds(project.lakehouse)
         self._known: dict[tuple[object, ...], BarState] = {}
 
-    def of(self, symbol: str, row: Row) -> BarState:
-        known_at = int(row.known_at.timestamp())
+    def of(self, row: int) -> BarState:
+        """Return that of a row."""
+        if self._feeds is None:
+            return BarState.CLOSED
+        symbol, rows = self._rows.symbols[row], self._rows
+        known_at = int(rows.known_at[row]) // MICROSECONDS
+        bar = int(rows.bar_open[row])
+        opened = None if bar == UNKNOWN else bar // MICROSECONDS
         delay = self._feeds.delay(symbol, known_at)
-        key = exchange_of(symbol), hours_of(symbol), row.bar_open, known_at, delay
+        key = exchange_of(symbol), hours_of(symbol), opened, known_at, delay
         if (state := self._known.get(key)) is None:
-            opened = None if row.bar_open is None else int(row.bar_open.timestamp())
-            state = bar_state_in(self._frame, symbol, opened, known_at, delay)
+            state = bar_state_in(self._source.frame, symbol, opened, known_at, delay)
             self._known[key] = state
         return state
 
 
-def _judge(
-    symbol: str,
-    row: Row | None,
+def _kept(
+    rows: Rows,
     group: FeatureGroup,
     by: str,
     limits: Limits,
     request: SelectRequest,
     at: datetime,
     states: _BarStates,
-) -> tuple[str, Selected | None]:
-    """Return the row to list, or why it is not listed."""
-    if row is None:
-        return "unknown", None
-    if row.known_at > at:
-        return "future", None
-    if at - row.known_at > group.ttl:
-        return "expired", None
-    longest = request.max_bar_age + frame_length(group.source.frame)
-    if row.bar_open is not None and at - row.bar_open > longest:
-        return "stale_bar", None
-    state = BarState.CLOSED
-    if not group.source.of_closed_bars:
-        state = states.of(symbol, row)
-    if request.closed_only and state is not BarState.CLOSED:
-        return "open_bar" if state is BarState.OPEN else "unsure_bar", None
-    if row.features[by] is None:
-        return "no_value", None
-    if not all(_is_inside(row.features[name], *both) for name, *both in limits):
-        return "filtered", None
-    return "", Selected(symbol, row.features, row.known_at, row.bar_open, state, row.others)
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Return which rows are ranked, and how many are not for which reason, the first that fits."""
+    kept, left_out = np.ones(len(rows.symbols), dtype=bool), dict.fromkeys(REASONS, 0)
+
+    def leave_out(reason: str, which: NDArray[np.bool_]) -> None:
+        left_out[reason] += int(np.count_nonzero(kept & which))
+        kept[which] = False
+
+    now, longest = to_micros(at), request.max_bar_age + frame_length(group.source.frame)
+    leave_out("future", rows.known_at > now)
+    leave_out("expired", rows.known_at < now - to_micros(group.ttl))
+    has_bar = rows.bar_open != UNKNOWN
+    leave_out("stale_bar", has_bar & (rows.bar_open < now - to_micros(longest)))
+    if request.closed_only:
+        found = {row: states.of(row) for row in np.flatnonzero(kept).tolist()}
+        is_open, is_closed = np.zeros_like(kept), np.ones_like(kept)
+        for row, state in found.items():
+            is_open[row], is_closed[row] = state is BarState.OPEN, state is BarState.CLOSED
+        leave_out("open_bar", is_open)
+        leave_out("unsure_bar", ~is_closed)
+    leave_out("no_value", ~rows.features[by].valid)
+    for name, low, high in limits:
+        cells = rows.features[name]
+        leave_out("filtered", ~(cells.valid & (low <= cells.data) & (cells.data <= high)))
+    return kept, left_out
 
 
-def _rank(chosen: Selected, by: str, *, ascending: bool) -> tuple[float, str]:
-    value = float(chosen.features[by] or 0)
-    return (value if ascending else -value), chosen.symbol
+def _ranked(rows: Rows, by: str, which: NDArray[np.intp], *, ascending: bool) -> NDArray[np.intp]:
+    """Return some rows in the order of their values, and of their symbols where those are equal."""
+    values = rows.features[by].data[which].astype(np.float64)
+    names = np.array([rows.symbols[row] for row in which.tolist()], dtype=np.str_)
+    return which[np.lexsort((names, values if ascending else -values))]
+
+
+def _selected(rows: Rows, listed: Sequence[int], states: _BarStates) -> Iterator[Selected]:
+    """Yield the rows that are listed, as Python has them."""
+    columns = {
+        name: values.take(np.array(listed, np.intp)).to_objects()
+        for name, values in rows.features.items()
+    }
+    for place, row in enumerate(listed):
+        bar = int(rows.bar_open[row])
+        yield Selected(
+            symbol=rows.symbols[row],
+            features={name: values[place] for name, values in columns.items()},
+            known_at=from_micros(int(rows.known_at[row])),
+            bar_open=None if bar == UNKNOWN else from_micros(bar),
+            bar_state=states.of(row),
+            others={
+                name: None if events[row] == UNKNOWN else from_micros(int(events[row]))
+                for name, events in rows.others.items()
+            },
+        )

@@ -87,6 +87,10 @@ class Values:
         """Return the same values, null where they are not to be kept."""
         return Values(self.type, self.data, self.valid & keep)
 
+    def take(self, rows: NDArray[np.integer]) -> Values:
+        """Return the values of some rows."""
+        return Values(self.type, self.data[rows], self.valid[rows])
+
     def to_list(self) -> list[Any]:
         """Return the values as ``data`` has them, None where there is none."""
         items: list[Any] = self.data.tolist()
