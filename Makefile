@@ -157,6 +157,18 @@ select: setup ## Rank the candidates by a feature (ARGS=…)
 training-set: setup ## Join labels to features (ARGS="--labels FILE")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: panel
+panel: setup ## Write features at each decision (ARGS="--from DATE --to DATE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: prove
+prove: setup ## Check that each cell of a data set was knowable (ARGS=FILE)
+	$(BIN)/tvfeast $@ $(ARGS)
+
+.PHONY: reproduce
+reproduce: setup ## Make a data set again, and compare (ARGS=FILE)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: import-bars
 import-bars: setup ## Load daily bars from vendors' files (ARGS="FILE…")
 	$(BIN)/tvfeast $@ $(ARGS)
