@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from ingestion.base.errors import LakehouseLocked, StoreFailed
 from ingestion.base.objects import Objects
 from ingestion.lakehouse import (
     append_part,
+    files_of_run,
     lakehouse_lock,
     list_parts,
     read_part,
@@ -23,7 +27,9 @@ from ingestion.lakehouse import (
 )
 from ingestion.lakehouse.lease import KEY, Lease
 from ingestion.lakehouse.object_store import ObjectStore
+from ingestion.lakehouse.run_files import remove_runs
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.lakehouse.flaky import flaky
 from tests.lakehouse.technicals import EVENING, technicals
 
 TTL_S = 1.0
@@ -213,6 +219,61 @@ def test_a_server_that_ignores_conditions_is_refused(
     ):
         pytest.fail("it has the lock")
     assert run_ids(ObjectStore(bucket)) == []
+
+
+def test_lost_cut_late_and_refused_answers_lose_nothing_and_double_nothing(
+    bucket: str, s3_address: str, monkeypatch: pytest.MonkeyPatch
+):
+    with flaky(s3_address) as (address, done):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        for number in range(4):
+            lakehouse = ObjectStore(bucket)
+            with lakehouse_lock(lakehouse, f"run-{number}"):
+                append_part(lakehouse, GROUP, technicals([f"A:{number}"], EVENING), f"run-{number}")
+        written = [f"A:{number}" for number in range(4)]
+        assert symbols(ObjectStore(bucket)) == written
+    assert min(done["503"], done["cut"], done["slow"], done["lost"]) > 0
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_address)
+    assert symbols(ObjectStore(bucket)) == written
+    assert sorted(ObjectStore(bucket).names(FOLDER)) == [f"part-{n}.parquet" for n in range(4)]
+
+
+def test_the_scratch_of_a_process_that_lives_is_left_to_it(bucket: str):
+    lakehouse = ObjectStore(bucket)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    frozen, gone, own = (
+        lakehouse._scratch / str(process) / "run"
+        for process in (os.getppid(), ended.pid, os.getpid())
+    )
+    for folder in (frozen, gone, own):
+        folder.mkdir(parents=True)
+    with lakehouse_lock(lakehouse, "run"):
+        assert [each.is_dir() for each in (frozen, gone, own)] == [True, False, False]
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next_run(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+):
+    class Killed(BaseException):
+        """The run is gone."""
+
+    def kill(self: Objects, keys: list[str]) -> None:
+        delete(self, keys[:1])
+        raise Killed
+
+    lakehouse, delete = ObjectStore(bucket), Objects.delete
+    with lakehouse_lock(lakehouse, "run-0"):
+        append_part(lakehouse, GROUP, technicals(["A:A"], EVENING), "run-0")
+        write_run_file(lakehouse, "run-0", "receipt.json", b"{}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "delete", kill)
+        with pytest.raises(Killed), lakehouse_lock(lakehouse, "run-1"):
+            remove_runs(lakehouse, ["run-0"])
+    assert len(files_of_run(lakehouse, "run-0")) == 1
+    with lakehouse_lock(lakehouse, "run-2"):
+        assert run_ids(lakehouse) == []
+        assert symbols(lakehouse) == ["A:A"]
 
 
 def test_a_store_that_cannot_be_reached_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch):

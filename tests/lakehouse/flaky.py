@@ -1,0 +1,73 @@
+"""A proxy before a server, which loses requests and answers: seeded chance decides which."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+KINDS = {"503": 0.1, "cut": 0.1, "slow": 0.1, "lost": 0.1}
+"""What happens to which share: the server is busy, the answer ends early, comes late, or never."""
+
+
+@contextmanager
+def flaky(address: str, seed: int = 7) -> Iterator[tuple[str, Counter[str]]]:
+    """Run a proxy; yield its address, and how many requests it has done what to."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    chance, done = random.Random(seed), Counter[str]()
+
+    def answer(client: socket.socket) -> None:
+        with client:
+            request = _request(client)
+            if request is None:
+                return
+            kind = chance.choices([*KINDS, "fine"], [*KINDS.values(), 1 - sum(KINDS.values())])[0]
+            done[kind] += 1
+            if kind == "503":
+                client.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n")
+                return
+            time.sleep(0.2 if kind == "slow" else 0)
+            with socket.create_connection((host, int(port))) as server:
+                server.sendall(request)
+                content = b"".join(iter(lambda: server.recv(1 << 16), b""))
+            if kind == "cut":
+                content = content[: len(content) * 2 // 3]
+            if kind != "lost":
+                client.sendall(content)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=_quietly, args=(answer, client), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", done
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def _quietly(answer: Callable[[socket.socket], None], client: socket.socket) -> None:
+    with suppress(OSError):  # the client, or the server, is gone
+        answer(client)
+
+
+def _request(client: socket.socket) -> bytes | None:
+    """Return a request as the only one of its connection."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (more := client.recv(1 << 16)):
+            return None
+        received += more
+    head, _, body = received.partition(b"\r\n\r\n")
+    found = re.search(rb"(?i)content-length: (\d+)", head)
+    while len(body) < int(found[1] if found else 0):
+        body += client.recv(1 << 16)
+    return head + b"\r\nConnection: close\r\n\r\n" + body
