@@ -9,6 +9,7 @@ a zone are UTC.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,7 +20,9 @@ import pyarrow as pa
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.plugins.offline.column_types import conform, microseconds
+from ingestion.plugins.offline.key_codes import KEYS_AT_ONCE
 from ingestion.plugins.offline.lookup import NEVER, Integers
+from ingestion.plugins.offline.threads import blocks_of, in_threads
 
 EVENT_TIMESTAMP = "event_timestamp"
 
@@ -105,6 +108,26 @@ class EntityRows:
                 f"entity_df's column {name} cannot be read as {declared}, the type of that join "
                 f"key: {error}"
             ) from None
+
+    def encoded_key(self, name: str, declared: pa.DataType | None) -> pa.ChunkedArray:
+        """Return what :meth:`key` does, as a dictionary of its distinct values if that is smaller.
+
+        A frame's objects are converted a block at a time: as Arrow they take more memory than the
+        answer has room for, and nobody wants them so.
+        """
+
+        def encode(values: pa.ChunkedArray) -> tuple[pa.DataType, pa.ChunkedArray]:
+            return values.type, conform(values, declared).dictionary_encode()
+
+        if isinstance(self.given, pd.DataFrame) and name in self.names:
+            objects = self.given[[name]]
+            blocks = blocks_of(len(objects), KEYS_AT_ONCE)
+            values = (_arrow(objects.iloc[block], name) for block in blocks)
+            with suppress(InputError, TypeError, ValueError):  # the whole column says which
+                encoded = [*in_threads(encode, values)]
+                if len({kind for kind, _ in encoded}) == 1:
+                    return pa.chunked_array([part for _, keys in encoded for part in keys.chunks])
+        return self.key(name, declared)
 
     def table(self) -> pa.Table:
         """Return the given columns as Arrow, the instants as UTC microseconds."""

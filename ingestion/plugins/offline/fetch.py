@@ -129,6 +129,7 @@ def fetch(
     list of pa.ChunkedArray
         For each column a value for each question.
     """
+    pa.default_memory_pool().release_unused()  # threads that have ended leave some behind
     ends = np.cumsum(chosen.counts)
     answer = Gathered(columns, chosen.place, len(chosen.rows))
 

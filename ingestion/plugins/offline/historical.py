@@ -86,6 +86,7 @@ class Retrieved:
         pandas has it: what was read is used up.
         """
         read, self.columns = self.columns, pa.table({})
+        pa.default_memory_pool().release_unused()  # of what was read by threads that have ended
         if self.entities is None:
             frame: pd.DataFrame = read.to_pandas(self_destruct=True)
             return frame
@@ -177,13 +178,14 @@ class Wanted:
         codes: dict[tuple[tuple[str, pa.DataType | None], ...], KeyCodes] = {}
         columns: dict[str, pa.ChunkedArray] = {}
         counts: dict[str, ViewCounts] = {}
+        key = entities.encoded_key if as_frame else entities.key
         # Python's values become Arrow's on one core; instants are put in order on another.
         with ThreadPoolExecutor(1) as pool:
             ordered = pool.submit(Instants, entities.instants)
             for each in self.tables:
                 if each.keys not in codes:
                     codes[each.keys] = KeyCodes(
-                        [entities.key(*key) for key in each.keys], len(entities.times)
+                        [key(*one) for one in each.keys], len(entities.times)
                     )
             instants = ordered.result()
         if as_frame:

@@ -39,6 +39,7 @@ from ingestion.plugins.offline.lookup import (
     compact,
     in_groups,
     no_places,
+    taken,
 )
 from ingestion.plugins.offline.threads import blocks_of, in_threads
 
@@ -102,8 +103,7 @@ class Instants:
     @property
     def sorted(self) -> Integers:
         """The instants in that order."""
-        instants: Integers = self._instant.take(self.order)
-        return instants
+        return taken(self._instant, self.order)
 
     @property
     def known(self) -> int:
@@ -159,7 +159,7 @@ class AsOfJoin:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
         # In order of time: what is looked at together lies together, questions as well as rows.
-        self._key, self._instant = key.take(instants.order), instants.sorted
+        self._key, self._instant = taken(key, instants.order), instants.sorted
         if (self._key < 0).any():  # asked at no time, they have no answer
             self._instant = np.where(self._key < 0, NEVER, self._instant)
             self._key = np.maximum(self._key, 0)

@@ -10,6 +10,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingestion.plugins.offline.lookup import Compact, Integers, compact
+from ingestion.plugins.offline.threads import blocks_of, in_threads
+
+KEYS_AT_ONCE = 1 << 20
 
 
 class KeyCodes:
@@ -18,7 +21,8 @@ class KeyCodes:
     Parameters
     ----------
     columns
-        The key's columns, of one length; none at all is one key for every row.
+        The key's columns, of one length, as they are or as dictionaries; none at all is one key
+        for every row.
     rows
         That length.
     """
@@ -66,16 +70,32 @@ class KeyCodes:
 
 def _numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Return each value's place among the sorted distinct ones, and those."""
-    encoded = column.dictionary_encode().unify_dictionaries()
+    encoded = _encoded(column).unify_dictionaries()
+    codes = np.empty(len(column), np.int32)
     if not encoded.num_chunks:
-        return np.zeros(0, dtype=np.int32), pa.array([], column.type)
+        return codes, pa.array([], encoded.type.value_type)
     values = encoded.chunk(0).dictionary
     by_value = pc.array_sort_indices(values).to_numpy()
     # One more for −1, the null. Arrow's codes have four bytes, too.
     rank = np.full(len(values) + 1, -1, np.int32)
     rank[by_value] = np.arange(len(values))
-    indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks])
-    return rank[pc.fill_null(indices, -1).to_numpy()], values.take(pa.array(by_value))
+    begin = 0
+    for chunk in encoded.chunks:
+        places = pc.fill_null(chunk.indices, -1).to_numpy()
+        rank.take(places, mode="wrap", out=codes[begin : begin + len(places)])
+        begin += len(places)
+    return codes, values.take(pa.array(by_value))
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as dictionaries, a block at a time by all cores."""
+    if pa.types.is_dictionary(column.type):
+        return column
+    blocks = blocks_of(len(column), KEYS_AT_ONCE)
+    parts = (column.slice(block.start, block.stop - block.start) for block in blocks)
+    encoded = in_threads(pa.ChunkedArray.dictionary_encode, parts)
+    chunks = [chunk for part in encoded for chunk in part.chunks]
+    return pa.chunked_array(chunks, pa.dictionary(pa.int32(), column.type))
 
 
 def _plain(indices: pa.ChunkedArray | pa.Array) -> Integers:

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.plugins.offline.threads import in_threads
+from ingestion.plugins.offline.threads import blocks_of, in_threads
 
 Integers = NDArray[np.int64]
 Compact = NDArray[np.int32] | NDArray[np.int64]
 """Integers of four bytes where that is enough: what is kept of each question counts."""
+
+Numbers = TypeVar("Numbers", bound=Compact)
 
 NEVER = int(np.iinfo(np.int64).min)
 """The instant of what has none: before all others."""
@@ -34,6 +36,23 @@ def no_places(size: int) -> Compact:
     """Return −1 for each of so many, to be replaced by places among them."""
     is_wide = size > np.iinfo(np.int32).max
     return np.full(size, -1, np.int64) if is_wide else np.full(size, -1, np.int32)
+
+
+_TAKEN = 1 << 17
+"""Values that are taken at a time."""
+
+
+def taken(values: Numbers, places: Compact) -> Numbers:
+    """Return the values at some places, a block at a time by all cores."""
+    found = np.empty_like(values, shape=len(places))
+
+    def take(block: slice) -> None:
+        # Without this mode NumPy makes a copy, lest a place that is none spoil what it was given.
+        values.take(places[block], mode="clip", out=found[block])
+
+    for _ in in_threads(take, blocks_of(len(places), _TAKEN)):
+        pass
+    return found
 
 
 _SPARSE = 4
