@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 PAGES = [
     "tutorial.md",
+    "howto/split_a_training_set.md",
     "howto/add_a_formula.md",
     "howto/add_a_group.md",
     "howto/add_a_universe.md",
