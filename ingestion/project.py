@@ -28,6 +28,12 @@ class Project(Settings):
     declarations: Path | None = None
     """The repository whose declarations count; the project's own if None."""
 
+    run_id: str | None = None
+    """The run in parts that a job is a step of; each job is a run of its own if None."""
+
+    is_last_step: bool = False
+    """Whether the run ends with that step."""
+
     @cached_property
     def lakehouse(self) -> Lakehouse:
         """The lakehouse, wherever it is."""

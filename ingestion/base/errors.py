@@ -15,7 +15,8 @@ and what to do, and carries the exit code of the command that it ends::
     ├── GateRefused             3  something was refused or is missing
     ├── NothingFetched          4  no rows came from the scanner
     ├── StoreFailed             2  the object store did not do what it was asked
-    └── LakehouseLocked         5  another run is writing
+    ├── LakehouseLocked         5  another run is writing
+    └── StepDone                0  a step of a run has been done before
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ class TvfeastError(Exception):
     """Root of the tree."""
 
     exit_code = 1
+
+
+class StepDone(TvfeastError):
+    """A step of a run in parts is done already, and is not done again."""
+
+    exit_code = 0
 
 
 class InputError(TvfeastError):

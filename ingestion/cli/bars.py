@@ -12,7 +12,7 @@ import click
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import counted, some_of
 from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import DAY, INSTANT, between, json_option
+from ingestion.cli.options import DAY, INSTANT, between, json_option, step_options
 from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
@@ -247,6 +247,7 @@ def _doubts(result: ImportResult) -> Iterator[str]:
         "local-features --json",
     ),
 )
+@step_options
 @json_option
 def local_features_command(as_json: bool) -> None:
     """Compute the features of the bars that are new."""

@@ -10,7 +10,7 @@ import click
 from ingestion.base.errors import GateRefused, InputError, demand_all
 from ingestion.base.wording import counted
 from ingestion.cli.group import cli, examples, this_project
-from ingestion.cli.options import DAY, between, json_option
+from ingestion.cli.options import DAY, between, json_option, step_options
 from ingestion.cli.output import minute, show
 from ingestion.cli.tables import Printing, Rows, rows_options, table
 
@@ -223,6 +223,7 @@ def online_text(report: OnlineReport) -> str:
         "validate --json",
     ),
 )
+@step_options
 @json_option
 def validate_command(as_json: bool) -> None:
     """Decide whether the newest rows may be served.

@@ -29,6 +29,7 @@ from ingestion.cli.options import (
     resume_options,
     scanner_options,
     source_options,
+    step_options,
 )
 from ingestion.cli.output import minute, show
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         "materialize",
     ),
 )
+@step_options
 @json_option
 def materialize_command(as_json: bool) -> None:
     """Load the newest valid rows into the online store."""

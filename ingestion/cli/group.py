@@ -5,6 +5,7 @@ A command is imported when it is asked for, so that ``--help`` of one costs noth
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +154,22 @@ def examples(*lines: str) -> dict[str, Any]:
     return {"epilog": "\n".join(["\b", "Examples:", *(f"  tvfeast {line}" for line in lines)])}
 
 
+RUN_ID, LAST = "tvfeast.run_id", "tvfeast.last"
+"""Where a command's context has which step of a run in parts it is."""
+
+
 def this_project() -> Project:
     """Return the project that the environment names."""
     from ingestion.project import Project
 
-    return Project.from_environment()
+    project = Project.from_environment()
+    context = click.get_current_context(silent=True)
+    run_id = context.meta.get(RUN_ID) if context else None
+    return (
+        project
+        if run_id is None
+        else replace(project, run_id=run_id, is_last_step=bool(context and context.meta.get(LAST)))
+    )
 
 
 def candidates_of(path: Path) -> Candidates:

@@ -19,6 +19,7 @@ from ingestion.cli.options import (
     scanner_options,
     source_arguments,
     source_options,
+    step_options,
 )
 from ingestion.cli.output import minute, show
 
@@ -49,6 +50,7 @@ _NAMED = 20
 )
 @source_options
 @scanner_options
+@step_options
 @json_option
 def data_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch the daily bars and append those that have closed.
@@ -155,6 +157,7 @@ def assumed_text(assumed: Mapping[str, int]) -> str:
 )
 @source_options
 @scanner_options
+@step_options
 @json_option
 def meta_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch the symbols' metadata and append what has changed."""
@@ -204,6 +207,7 @@ def symbols_text(result: MetaIngestResult) -> str:
 @click.option(
     "--group", show_default="that of the selection", help="Group of the scanner to fetch."
 )
+@step_options
 @json_option
 def feature_ingest_command(as_json: bool, **arguments: Any) -> None:
     """Fetch one snapshot from the scanner and append it."""

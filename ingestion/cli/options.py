@@ -14,6 +14,7 @@ import click
 
 from ingestion.base import clock
 from ingestion.base.clock import parse_instant
+from ingestion.cli.group import LAST, RUN_ID
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 ValueT = TypeVar("ValueT")
@@ -26,6 +27,44 @@ _UNITS = {
 }
 _LONGEST = timedelta(days=3653)
 _LONGEST_NAME = 200
+
+
+def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        context.meta[name] = value
+
+    return keep
+
+
+def step_options(command: CommandT) -> CommandT:
+    """Let a command be a step of a run in parts; the project that it gets says of which."""
+    for option in (
+        click.option(
+            "--last",
+            is_flag=True,
+            expose_value=False,
+            callback=_kept(LAST),
+            help="With --run-id: the run ends with this step, and others may write.",
+        ),
+        click.option(
+            "--run-id",
+            type=Parsed("id", _run_id),
+            expose_value=False,
+            callback=_kept(RUN_ID),
+            help="Be a step of this run, as 20260116T213000Z-000000abcd: it is done once.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(r"\d{8}T\d{6}Z-\d{6}[0-9a-f]{4}", text):
+        raise ValueError(
+            f"{text!r} is no run id such as 20260116T213000Z-000000abcd: the start in UTC, its "
+            "microseconds, and four digits (0 to f)"
+        )
+    return text
 
 
 class Parsed(click.ParamType[ValueT]):

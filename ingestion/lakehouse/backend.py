@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from ingestion.base.parts import replaced_in
 from ingestion.base.settings import StoreUrl
+from ingestion.lakehouse.lease import Step
 
 LAST = "\U0010ffff"
 """A name that is after all others."""
@@ -199,8 +200,8 @@ class Lakehouse(ABC):
         """
 
     @abstractmethod
-    def lock(self, run_id: str) -> AbstractContextManager[None]:
-        """Lock the lakehouse for one run; makes the root where it is missing.
+    def lock(self, run_id: str, step: Step | None = None) -> AbstractContextManager[None]:
+        """Lock the lakehouse for one run, or one step of it; makes the root where it is missing.
 
         Raises
         ------

@@ -30,6 +30,7 @@ from ingestion.base.parts import content_hash, part_name, part_numbers, with_rep
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Folder, Lakehouse
 from ingestion.lakehouse.inspect import inspect_part, version_keys
+from ingestion.lakehouse.lease import Step
 from ingestion.lakehouse.ledger import Entry, Ledger, close, confirm, read_ledger
 from ingestion.lakehouse.origins import Provenance, merged_metadata
 from ingestion.lakehouse.parts import Part, list_parts, partition_folder
@@ -110,8 +111,8 @@ def _remove_replaced(lakehouse: Lakehouse, folder: Folder) -> None:
 
 
 @contextmanager
-def lakehouse_lock(lakehouse: Lakehouse, run_id: str) -> Iterator[None]:
-    """Lock the lakehouse for one run; makes the root where it is missing.
+def lakehouse_lock(lakehouse: Lakehouse, run_id: str, step: Step | None = None) -> Iterator[None]:
+    """Lock the lakehouse for one run, or one step of it; makes the root where it is missing.
 
     Whoever gets the lock first finishes and removes what killed runs have left.
 
@@ -120,7 +121,7 @@ def lakehouse_lock(lakehouse: Lakehouse, run_id: str) -> Iterator[None]:
     LakehouseLocked
         If another run has it; at once, except for the moment that a look may take.
     """
-    with lakehouse.lock(run_id):
+    with lakehouse.lock(run_id, step):
         _sweep_staging(lakehouse)
         yield
 

@@ -18,16 +18,21 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from ingestion.base.disk import sync, sync_all
 from ingestion.base.errors import LakehouseLocked
 from ingestion.base.parts import names_in, replaced_in
 from ingestion.lakehouse.backend import Folder, Lakehouse
+from ingestion.lakehouse.lease import KEPT_S, KEY, Lease, Step
+
+if TYPE_CHECKING:
+    from ingestion.base.objects import Stored
 
 _SCRATCH = "_tmp"
-_LOCK = "_lock"
+_LOCK, _LEASE = "_lock", "_lease"
 _OWN_FILE = 0o600
 """Receipts and ledgers are for the user's own eyes."""
 _A_MOMENT_S = 0.05
@@ -206,7 +211,7 @@ class LocalDisk(Lakehouse):
         shutil.rmtree(away, ignore_errors=True)
 
     @contextmanager
-    def lock(self, run_id: str) -> Iterator[None]:
+    def lock(self, run_id: str, step: Step | None = None) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / _LOCK).open("a+") as file:
             if not _taken(file):
@@ -221,9 +226,28 @@ class LocalDisk(Lakehouse):
             file.write(f"run {run_id} (process {os.getpid()})")
             file.flush()
             try:
-                yield
+                with self._between_steps(run_id, step):
+                    yield
             finally:
                 file.truncate(0)
+
+    @contextmanager
+    def _between_steps(self, run_id: str, step: Step | None) -> Iterator[None]:
+        """Respect the lease of a run in parts, or have it; while the lakehouse is locked."""
+        leases = _Leases(self)
+        if step is None:
+            if self.exists(leases.name(KEY)):
+                Lease.take(leases, run_id, alone=True).release()
+                self.remove("", [name for name in self.names("") if name.startswith(_LEASE)])
+            yield
+            return
+        lease = Lease.take(leases, run_id, step=step, alone=True)
+        keep_s = KEPT_S  # of a step that fails: it may be tried again
+        try:
+            yield
+            keep_s = step.keep_s
+        finally:
+            lease.release(keep_s)
 
     def holder(self) -> str | None:
         try:
@@ -254,6 +278,41 @@ class LocalDisk(Lakehouse):
         for folder in new:
             folder.mkdir(parents=True, exist_ok=True)
         sync_all({folder.parent for folder in new})
+
+
+class _Leases:
+    """The file of a lease, where no other process can change it meanwhile."""
+
+    def __init__(self, disk: LocalDisk) -> None:
+        self._disk, self.uri = disk, str(disk)
+
+    @staticmethod
+    def name(key: str) -> str:
+        return f"{_LEASE}{key}"
+
+    def get(self, key: str) -> tuple[bytes, Stored]:
+        with self._disk.open(self.name(key)) as file:
+            return file.read(), self.head(key)
+
+    def head(self, key: str) -> Stored:
+        from ingestion.base.objects import Stored  # it imports the client of object stores
+
+        told = (self._disk.root / self.name(key)).stat()
+        changed = datetime.fromtimestamp(told.st_mtime, UTC)
+        return Stored(key, told.st_size, self._disk.state(self.name(key)), changed)
+
+    def put(self, key: str, content: bytes) -> str:
+        self._disk.put(self.name(key), content)
+        return self._disk.state(self.name(key))
+
+    def create(self, key: str, content: bytes) -> str | None:
+        return self.put(key, content)
+
+    def swap(self, key: str, content: bytes, tag: str) -> str | None:
+        try:
+            return self.put(key, content) if self._disk.state(self.name(key)) == tag else None
+        except FileNotFoundError:
+            return None
 
 
 def _taken(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:

@@ -29,7 +29,15 @@ from ingestion.base.errors import StoreFailed
 from ingestion.base.objects import LONGEST_RETRY, Objects, Stored
 from ingestion.base.parts import part_number, replaced_in
 from ingestion.lakehouse.backend import Folder, Lakehouse
-from ingestion.lakehouse.lease import TTL_S, Lease, demand_conditions, holder, lost
+from ingestion.lakehouse.lease import (
+    KEPT_S,
+    TTL_S,
+    Lease,
+    Step,
+    demand_conditions,
+    holder,
+    lost,
+)
 from ingestion.lakehouse.listing import Inside, Listing, area_of
 
 _IN_FLIGHT = 16
@@ -368,11 +376,12 @@ class ObjectStore(Lakehouse):
         self._listing.remove(keys)
 
     @contextmanager
-    def lock(self, run_id: str) -> Iterator[None]:
+    def lock(self, run_id: str, step: Step | None = None) -> Iterator[None]:
         if not self._is_safe:
             demand_conditions(self._objects)
             self._is_safe = True
-        lease = Lease.take(self._objects, run_id, self._ttl)
+        lease = Lease.take(self._objects, run_id, self._ttl, step)
+        keep_s = KEPT_S if step else 0.0  # also of a step that fails: it may be tried again
         self._lease, self._run = lease, run_id
         self._forget()
         try:
@@ -380,13 +389,14 @@ class ObjectStore(Lakehouse):
             yield
             for key in [*self._unsaid]:
                 self._say(key)
+            keep_s = step.keep_s if step else 0.0
         finally:
             self._lease, self._run = None, ""
             self._unsaid.clear()
             self._ends.clear()
             self._forget()
             with suppress(StoreFailed):  # then it is over by itself
-                lease.release()
+                lease.release(keep_s)
 
     @contextmanager
     def looking(self) -> Iterator[None]:

@@ -31,13 +31,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ingestion.base import clock
-from ingestion.base.errors import GateRefused, TvfeastError
+from ingestion.base.errors import GateRefused, StepDone, TvfeastError
 from ingestion.base.plain import plain
 from ingestion.base.redaction import Redaction, session_header
 from ingestion.base.wording import counted
 from ingestion.catalog import Catalog
 from ingestion.lakehouse import RunFile, lakehouse_lock, run_file, write_run_file
+from ingestion.lakehouse.lease import KEPT_S, Step
 from ingestion.lakehouse.ledger import Entry, read_ledger
+from ingestion.lakehouse.run_files import RUNS
 from ingestion.project import Project
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -128,14 +130,17 @@ class Run:
         ------
         LakehouseLocked
             If another process is writing; this leaves no receipt.
+        StepDone
+            If the project names a run in parts, which has done this job.
         """
         if step_of is not None:
             with step_of.child(job, request, file=file) as step:
                 yield step
             return
-        id_ = new_run_id()
+        id_ = project.run_id or new_run_id()
+        of_parts = None if project.run_id is None else _step(project, id_, job, file)
         with (
-            lakehouse_lock(project.lakehouse, id_) if writes else nullcontext(),
+            lakehouse_lock(project.lakehouse, id_, of_parts) if writes else nullcontext(),
             cls(project, id_, job, request, file=file) as run,
         ):
             yield run
@@ -231,6 +236,16 @@ class Run:
         text = self._secrets.hide(json.dumps(document, indent=2, ensure_ascii=False))
         lakehouse, content = self._project.lakehouse, text.encode(errors="replace")
         return write_run_file(lakehouse, self.id, self.file, content + b"\n")
+
+
+def _step(project: Project, id_: str, job: str, file: str) -> Step:
+    """Return which step of a run in parts a job is."""
+    lakehouse = project.lakehouse
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
+        if json.loads(run_file(lakehouse, id_, file).read())["outcome"] == Outcome.DONE:
+            raise StepDone(f"run {id_} has done {job} already, and does not do it again")
+    keep_s = 0 if project.is_last_step else KEPT_S
+    return Step(lakehouse.exists(f"{RUNS}/{id_}"), keep_s)
 
 
 def row_counts(rows: Mapping[str, int]) -> str:

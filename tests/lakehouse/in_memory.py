@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from ingestion.base.errors import LakehouseLocked
 from ingestion.lakehouse import Lakehouse
+from ingestion.lakehouse.lease import Step
 
 
 class InMemory(Lakehouse):
@@ -94,7 +95,7 @@ class InMemory(Lakehouse):
                 del self.objects[key]
 
     @contextmanager
-    def lock(self, run_id: str) -> Iterator[None]:
+    def lock(self, run_id: str, step: Step | None = None) -> Iterator[None]:
         if self._writer:
             raise LakehouseLocked(f"{self._writer} is writing to {self}; wait for it to end")
         self._writer = run_id

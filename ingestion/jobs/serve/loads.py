@@ -12,9 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from ingestion.base import clock
-from ingestion.base.errors import InputError
+from ingestion.base.errors import GateRefused, InputError
+from ingestion.catalog import FeatureGroup
+from ingestion.lakehouse.run_files import files_of_run, run_file
 from ingestion.project import Project
-from ingestion.runs.receipt_file import ended_before, newest_receipt, receipts_told, text
+from ingestion.runs.receipt_file import (
+    ended_before,
+    newest_receipt,
+    read_receipt,
+    receipts_told,
+    text,
+)
 
 LOAD_FILE, VERDICT_FILE = "materialize.json", "validate.json"
 
@@ -132,6 +140,28 @@ def unpromoted(
         for each in refused
         if each.served is None or each.served.run_id < each.run_id
     }
+
+
+def promoted_in(project: Project, run_id: str) -> list[FeatureGroup] | None:
+    """Return the groups that a run has promoted; None if it has not asked the gate.
+
+    Raises
+    ------
+    GateRefused
+        If it has promoted none.
+    """
+    file = run_file(project.lakehouse, run_id, VERDICT_FILE)
+    if file.name not in {each.name for each in files_of_run(project.lakehouse, run_id)}:
+        return None
+    told = read_receipt(file).get("groups", {})
+    promoted = [
+        group
+        for group in project.catalog.groups
+        if told.get(group.name, {}).get("verdict") == "promote"
+    ]
+    if not promoted:
+        raise GateRefused(f"run {run_id} has promoted no group: {file} says why")
+    return promoted
 
 
 def _is_ours(project: Project, receipt: dict[str, Any]) -> bool:

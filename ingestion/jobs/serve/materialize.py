@@ -17,7 +17,7 @@ from ingestion.base.errors import ClockError, InputError
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
-from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads
+from ingestion.jobs.serve.loads import LOAD_FILE, LastLoad, last_loads, promoted_in
 from ingestion.lakehouse import Lakehouse, RunFile, by_date, list_parts, newest_part, read_part
 from ingestion.lakehouse.ledger import Ledger
 from ingestion.project import Project
@@ -75,7 +75,7 @@ def materialize(
     ----------
     groups
         Those that the promotion gate has let pass; it is not asked here, and whoever names none
-        loads all.
+        loads all: in a run in parts, those that its step ``validate`` has let pass.
 
     Raises
     ------
@@ -88,6 +88,8 @@ def materialize(
     LakehouseLocked
         If another run is writing.
     """
+    if groups is None and project.run_id is not None:
+        groups = promoted_in(project, project.run_id)
     with Run.open(project, "materialize", file=LOAD_FILE, step_of=run) as run:
         result = load(run, project, project, groups)
         run.tell(**result.told)
