@@ -99,3 +99,13 @@ def test_a_pile_is_taken_once_and_may_grow_again(tmp_path: Path) -> None:
         assert piles.take(3) == []
         piles.append(3, rows)
         assert piles.numbers == [3]
+
+
+def test_a_pile_may_have_no_rows(tmp_path: Path) -> None:
+    rows = pa.table({"value": pa.array([1, 2], pa.int64())})
+    with Spill(tmp_path / "piles") as piles:
+        piles.append(1, rows.slice(0, 0))
+        piles.append(2, rows)
+        piles._flush()
+        found = {number: rows["value"].to_pylist() for number, rows in piles.drain()}
+    assert found == {1: [], 2: [1, 2]}

@@ -192,8 +192,8 @@ class Attendance:
         place = gap - starts[np.searchsorted(starts, gap, side="right") - 1]
         place += self._bars[number[gap]]
         self._gaps.append(np.column_stack([number[gap], place, before[gap], session[gap]]))
-        begins = number[starts][self._oldest[number[starts]] == _NO_SESSION]
-        self._oldest[begins] = session[starts][self._oldest[number[starts]] == _NO_SESSION]
+        begins = starts[self._oldest[number[starts]] == _NO_SESSION]
+        self._oldest[number[begins]] = session[begins]
         last = starts + lengths - 1
         self._newest[number[last]] = session[last]
         self._bars[number[last]] += lengths

@@ -178,7 +178,8 @@ def _content(rows: pa.Table) -> Iterator[memoryview | bytes]:
 
 def _read(path: Path, pieces: list[_Piece]) -> Iterator[pa.Table]:
     with path.open("rb") as file:  # its pages as they are: to copy them takes twice as long
-        content = pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
+        is_empty = not pieces[-1].end
+        content = pa.py_buffer(b"" if is_empty else mmap(file.fileno(), 0, access=ACCESS_READ))
     start = 0
     for piece in pieces:
         own = content.slice(start, piece.end - start)
