@@ -46,7 +46,6 @@ from ingestion.runs.run import new_run_id
 _CLI = ("-m", "ingestion.cli")
 _LOCAL = (*_CLI, "local-features", "--json")
 _IMPORTS = """
-import pandas  # as Arrow does when it converts the first array
 import ingestion.jobs.compute.local_features
 from ingestion.project import Project
 project = Project.from_environment()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -262,6 +263,7 @@ def partition_name(day: date) -> str:
     return f"{_PARTITION}{day.isoformat()}"
 
 
+@lru_cache(maxsize=1 << 14)
 def partition_date(name: str) -> date | None:
     """Return the date in the name of a partition's folder; None for another name."""
     prefix, text = name[: len(_PARTITION)], name[len(_PARTITION) :]

@@ -62,16 +62,10 @@ _NOTHING = _Folder("", {})
 
 
 class SeenParts:
-    """The parts of a dataset at one time.
+    """The parts of a dataset at one time."""
 
-    Attributes
-    ----------
-    parts
-        Oldest first, if they were looked at.
-    """
-
-    def __init__(self, folders: dict[str, _Folder], parts: Sequence[Part] = ()) -> None:
-        self._folders, self.parts = folders, list(parts)
+    def __init__(self, folders: dict[str, _Folder], looked_at: Lakehouse | None = None) -> None:
+        self._folders, self._lakehouse = folders, looked_at
 
     @classmethod
     def look(
@@ -80,18 +74,24 @@ class SeenParts:
         """Look at the parts, at first at those that are not as they were seen before."""
         known = before._folders if before else {}
         folders: dict[str, _Folder] = {}
-        parts: list[Part] = []
         for day in list_dates(lakehouse, dataset):
             key = partition_folder(dataset, day)
             old, state = known.get(key, _NOTHING), lakehouse.names_state(key)
-            if state and state == old.state:
-                numbers = ((part_number(name) or 0, name) for name in old.files)
-                of_day = [Part(day, number, f"{key}/{name}", lakehouse) for number, name in numbers]
-            else:
-                of_day = parts_of(lakehouse, dataset, day)
-            folders[key] = _looked_at(state, of_day, old)
-            parts += of_day
-        return cls(folders, parts)
+            if not (state and state == old.state and _are_as_they_were(lakehouse, key, old)):
+                old = _looked_at(state, parts_of(lakehouse, dataset, day), old)
+            folders[key] = old
+        return cls(folders, lakehouse)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Oldest first, if they were looked at."""
+        if self._lakehouse is None:
+            return []
+        return [
+            Part(_date_of(key), part_number(name) or 0, f"{key}/{name}", self._lakehouse)
+            for key, folder in self._folders.items()
+            for name in folder.files
+        ]
 
     def with_own(self, parts: Iterable[Part], run_id: str) -> SeenParts:
         """Return the same with parts that a run has written since."""
@@ -125,7 +125,7 @@ class SeenParts:
     def gone_since(self, before: SeenParts) -> set[date]:
         """Return the dates of parts that were seen before, and are not there, merged or not."""
         return {
-            partition_date(key.rpartition("/")[2]) or date.min
+            _date_of(key)
             for key, old in before._folders.items()
             if (now := self._folders.get(key, _NOTHING)) is not old and old.origins - now.origins
         }
@@ -144,6 +144,16 @@ class SeenParts:
             If they are not there.
         """
         return cls({key: _Folder(*told) for key, told in document.items()})
+
+
+def _date_of(key: str) -> date:
+    return partition_date(key.rpartition("/")[2]) or date.min
+
+
+def _are_as_they_were(lakehouse: Lakehouse, key: str, folder: _Folder) -> bool:
+    """Return whether the parts of a folder, all of which are there, have the states they had."""
+    state = lakehouse.state
+    return all(state(f"{key}/{name}") == file[0] for name, file in folder.files.items())
 
 
 def _looked_at(state: str, parts: Sequence[Part], old: _Folder) -> _Folder:
