@@ -149,6 +149,13 @@ def _command(command: str) -> str:
     )
 
 
+def _when(found: re.Match[str]) -> str:
+    """Return a date, or an instant that is broken before its time if it must be."""
+    date_, _, time = found[0].partition(" ")
+    time = f' <span class="when">{time}</span>' if time else ""
+    return f'<span class="instant"><span class="when">{date_}</span>{time}</span>'
+
+
 def _code(text: str) -> str:
     """Return a command or a name, in which options are not broken at the end of a line."""
     whole = _OPTION.sub(r'<span class="option">\g<0></span>', escape(text))
@@ -161,7 +168,7 @@ def _prose(text: str) -> str:
     if len(pieces) % 2 == 0:  # a backtick without its other one
         pieces = [text]
     return "".join(
-        _code(piece) if number % 2 else _WHEN.sub(r'<span class="when">\g<0></span>', escape(piece))
+        _code(piece) if number % 2 else _WHEN.sub(_when, escape(piece))
         for number, piece in enumerate(pieces)
     )
 

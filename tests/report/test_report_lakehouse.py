@@ -215,6 +215,9 @@ def test_the_selection_has_places_and_what_they_were_before(world: World):
     (ranked,) = tables(world.report, "selection").values()
     assert [row["place"] for row in ranked] == [str(number) for number in range(1, 21)]
     assert all(re.fullmatch(r"=|[▲▼] \d+|new", row["moved"]) for row in ranked)
+    bars = {row["symbol"].partition(":")[0]: row["bar"] for row in ranked}
+    assert bars.pop(LATE) == "2020-03-13 closed", "the bar of a late market is of another session"
+    assert bars["NASDAQ"] == "2020-03-16 closed"
 
 
 def test_every_feature_is_in_the_catalogue_with_what_is_known_of_it(world: World):

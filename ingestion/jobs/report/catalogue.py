@@ -153,7 +153,7 @@ def _feature(
     ]
     facts = [
         ("unit", column.unit or "none"),
-        ("bounds", column.bounds or "–"),
+        ("bounds", column.bounds.replace("-", "−") or "–"),
         ("source", _source(project, group, column)),
         *([("rules", column.rules)] if column.rules else []),
         ("since", since or "no row yet"),

@@ -232,8 +232,8 @@ def _unjudged(found: Mapping[str, list[Distribution]]) -> Iterator[Note]:
         if few:
             yield Note(
                 f"{counted(len(few), 'feature')} of {group} cannot be judged: an index needs "
-                f"{ENOUGH} values of the newest date and {ENOUGH} of the {_COMPARED} dates before "
-                f"it, and there are fewer of {some_of(few, 6)}."
+                f"{ENOUGH} values on the newest date and as many before it, and there are fewer "
+                f"of {some_of(few, 6)}."
             )
         if constant:
             yield Note(

@@ -115,7 +115,7 @@ def _tiles(catalog: Catalog, found: StatusReport, late: list[LateMarket]) -> Ite
         )
     refused = {each.group for each in found.unpromoted}
     yield Tile(
-        "groups that passed the gate",
+        "groups passed",
         f"{len(found.groups) - len(refused)} of {len(found.groups)}",
         f"refused: {', '.join(sorted(refused))}" if refused else "none is refused",
         Mark.BAD if refused else Mark.GOOD,

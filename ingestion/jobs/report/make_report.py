@@ -105,7 +105,7 @@ def _gathered(project: Project) -> Report:
     newest = {each.view: each.newest for each in found.groups} if found else {}
     sections = [
         freshness_section(found, late) if found else untold("fresh", "Fresh and complete", unread),
-        ranking_section(project, at),
+        ranking_section(project, at, {each.market for each in late}),
         completeness_section(complete),
         stopped_section(runs, found.held_back if found else ()),
         drift_section(shapes),

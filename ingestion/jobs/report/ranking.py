@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from ingestion.base.arrow import to_objects
 from ingestion.base.errors import InputError, TvfeastError
 from ingestion.catalog import FeatureGroup
-from ingestion.jobs.serve.select import REASONS, Selection, SelectRequest, select
+from ingestion.jobs.serve.select import REASONS, Selected, Selection, SelectRequest, select
 from ingestion.lakehouse import list_dates
+from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
 from ingestion.quality.history import newest_rows
 from ingestion.report.contents import Cell, Mark, Note, Row, Section, Table
-from ingestion.report.formats import column, counted, instant
+from ingestion.report.formats import column, counted, day, instant
 
 _TOP = 20
 
 
-def ranking_section(project: Project, at: datetime) -> Section:
-    """Return what ``tvfeast select`` ranks now, each with its place in the snapshot before."""
+def ranking_section(project: Project, at: datetime, late: Collection[str] = ()) -> Section:
+    """Return what ``tvfeast select`` ranks now, each with its place in the snapshot before.
+
+    Parameters
+    ----------
+    late
+        Markets whose last session is missing.
+    """
     try:
         now = select(project, SelectRequest(top=None))
     except TvfeastError as error:
@@ -44,7 +52,7 @@ def ranking_section(project: Project, at: datetime) -> Section:
             _moved(number + 1, places.get(each.symbol)),
             *(of_column[number] for of_column in columns),
             changes[number],
-            str(each.bar_state),
+            _bar(each, late),
             instant(each.known_at),
         ]
         for number, each in enumerate(first)
@@ -96,6 +104,13 @@ def _before(
     ranked = sorted((-float(value), name) for name, value in values if value is not None)
     when = max(to_objects(rows["event_timestamp"]))
     return when, {name: -value for value, name in ranked}
+
+
+def _bar(row: Selected, late: Collection[str]) -> Cell:
+    """Return when a row's bar opened, and whether it is closed; marked if its market is late."""
+    opened = f"{day(row.bar_open)} " if row.bar_open else ""
+    is_late = exchange_of(row.symbol) in late
+    return Cell(f"{opened}{row.bar_state}", Mark.CARE if is_late else Mark.NONE)
 
 
 def _column(values: list[Any]) -> list[str]:
