@@ -74,7 +74,7 @@ def no_verdict(unread: Sequence[str]) -> Verdict:
 def untold(key: str, title: str, unread: Sequence[str]) -> Section:
     """Return a section without its figures, as a file that has them cannot be read."""
     body = [Note(each, Mark.BAD) for each in _first(unread)]
-    return Section(key, title, "A file that tells it cannot be read.", body, "tvfeast verify")
+    return Section(key, title, "A file that it needs cannot be read.", body, "tvfeast verify")
 
 
 def _first(reasons: Sequence[str]) -> list[str]:
