@@ -43,9 +43,20 @@ class Tasks:
     """Where questions and answers lie on their way between this process and the tasks."""
 
     def answer(
-        self, questions: Questions, wanted: Wanted, finish: Finish, folder: Location
+        self,
+        questions: Questions,
+        wanted: Wanted,
+        finish: Finish,
+        folder: Location,
+        *,
+        lasting: bool = True,
     ) -> Counts:
         """Answer questions, each slice of them into a file of a folder that has none.
+
+        Parameters
+        ----------
+        lasting
+            Whether the files are kept.
 
         Raises
         ------
@@ -59,7 +70,7 @@ class Tasks:
         for some in run(self.executor, questions.days_of, blocks):
             counted += some
         slices = questions.cut(counted, self.rows_per_task)
-        answer = partial(_answer, questions, wanted, finish, folder)
+        answer = partial(_answer, questions, wanted, finish, folder, lasting)
         answers = run(self.executor, answer, slices)
         return reduce(_together, watched(answers, "slices answered", len(slices)))
 
@@ -92,7 +103,9 @@ class Tasks:
         asked = pa.table(keys | {rows.event: rows.times})
         order = np.argsort(rows.instants, kind="stable")
         with scratch(self._staged(len(order))) as folder:
-            counts = self._answer_table(asked, order, rows.event, wanted, Retrieved.table, folder)
+            counts = self._answer_table(
+                asked, order, rows.event, wanted, Retrieved.table, folder, lasting=False
+            )
             parts = [
                 pq.read_table(path, filesystem=folder.filesystem, columns=wanted.names)
                 for path in files_in(folder)
@@ -109,11 +122,14 @@ class Tasks:
         wanted: Wanted,
         finish: Finish,
         folder: Location,
+        *,
+        lasting: bool = True,
     ) -> Counts:
         with scratch(self._staged(len(order))) as staged:
             location = staged.inside("questions.parquet")
-            write_whole(location, table.take(pa.array(order)), row_group_size=_STAGED)
-            return self.answer(Questions.at(location, event), wanted, finish, folder)
+            write_whole(location, table.take(pa.array(order)), _STAGED, lasting=False)
+            asked = Questions.at(location, event)
+            return self.answer(asked, wanted, finish, folder, lasting=lasting)
 
     def _staged(self, rows: int) -> Location:
         if self.staging is None:
@@ -126,11 +142,16 @@ class Tasks:
 
 
 def _answer(
-    questions: Questions, wanted: Wanted, finish: Finish, folder: Location, slice_: Slice
+    questions: Questions,
+    wanted: Wanted,
+    finish: Finish,
+    folder: Location,
+    lasting: bool,
+    slice_: Slice,
 ) -> Counts:
     """Answer one slice; to do it again writes the same file again."""
     answer = wanted.answer(questions.rows_of(slice_), as_frame=False)
-    write_whole(folder.inside(f"part-{slice_.number:05d}.parquet"), finish(answer))
+    write_whole(folder.inside(f"part-{slice_.number:05d}.parquet"), finish(answer), lasting=lasting)
     return answer.counts
 
 

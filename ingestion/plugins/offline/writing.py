@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date
 from functools import reduce
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -103,20 +104,31 @@ def change(location: Location, content: Callable[[], pa.Table]) -> None:
         write_whole(location, content())
 
 
-def write_whole(location: Location, table: pa.Table, row_group_size: int | None = None) -> None:
-    """Write one file, in place of one that is there; its folder is there."""
+def write_whole(
+    location: Location,
+    table: pa.Table,
+    row_group_size: int | None = None,
+    *,
+    lasting: bool = True,
+) -> None:
+    """Write one file, in place of one that is there; its folder is there.
+
+    Parameters
+    ----------
+    lasting
+        Whether the file is kept. Otherwise no time is spent to make it small, or safe from a loss
+        of power.
+    """
+    how: dict[str, Any] = {"compression": "zstd"}
+    if not lasting:
+        how = {"compression": "none", "use_dictionary": False}
+    how["row_group_size"] = row_group_size
     if not _is_local(location):
-        pq.write_table(
-            table,
-            location.path,
-            filesystem=location.filesystem,
-            compression="zstd",
-            row_group_size=row_group_size,
-        )
+        pq.write_table(table, location.path, filesystem=location.filesystem, **how)
         return
     target = _behind_links(location)
     unfinished = _unfinished(target.parent)
-    _write(unfinished, table, row_group_size)
+    _write(unfinished, table, lasting=lasting, **how)
     unfinished.replace(target)
 
 
@@ -255,8 +267,9 @@ def _unfinished(folder: Path) -> Path:
     return folder / f".{uuid.uuid4().hex}.unfinished"
 
 
-def _write(path: Path, table: pa.Table, row_group_size: int | None = None) -> None:
+def _write(path: Path, table: pa.Table, *, lasting: bool = True, **how: Any) -> None:
     with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=row_group_size)
-        file.flush()
-        os.fsync(file.fileno())
+        pq.write_table(table, file, **{"compression": "zstd"} | how)
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
