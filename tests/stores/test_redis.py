@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from online_servers import free_port, redis_server
 
 from ingestion.base.errors import FeastRepositoryError
 from ingestion.plugins.online.layout import Layout, Values
 from ingestion.plugins.online.redis_tables import RedisPlace, RedisTables
 from ingestion.plugins.online.rows import Read, Rows
+from tests.stores.online_servers import (
+    free_port,
+    redis_cluster,
+    redis_server,
+    redis_with_tls,
+)
 
 LAYOUT = Layout.of([("x", "DOUBLE"), ("s", "STRING")])
 
@@ -95,47 +98,18 @@ def test_prefixes_are_kept_apart(tmp_path: Path):
         assert len(one.read([Read("t", [])])[0].keys) == 3
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [shutil.which("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", str(key), "-out", str(made), "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, made
-
-
-def test_tls_is_used_and_a_certificate_of_nobody_is_refused(tmp_path: Path, certificate):
-    key, made = certificate
-    port = free_port()
-    tls = ("--tls-port", str(port), "--tls-cert-file", str(made), "--tls-key-file", str(key),
-           "--tls-auth-clients", "no")  # fmt: skip
-    with redis_server(tmp_path, *tls):
-        url = f"rediss://localhost:{port}/0"
-        tables = RedisTables(RedisPlace(f"{url}?ssl_ca_certs={made}"))
-        assert tables.write("t", LAYOUT, rows(3)) == 3
+def test_tls_is_used_and_a_certificate_of_nobody_is_refused(tmp_path: Path):
+    with redis_with_tls(tmp_path) as url:
+        assert RedisTables(RedisPlace(url)).write("t", LAYOUT, rows(3)) == 3
         with pytest.raises(FeastRepositoryError, match="certificate"):
-            RedisTables(RedisPlace(url)).read([Read("t", [])])
+            RedisTables(RedisPlace(url.partition("?")[0])).read([Read("t", [])])
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server that has all slots of a cluster."""
-    port = free_port()
-    while port > 55_000:  # its servers talk to each other at a port 10,000 higher
-        port = free_port()
-    with redis_server(
-        tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes", port=port
-    ) as url:
-        import redis
-
-        with redis.Redis.from_url(url) as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                pass
-        yield f"redis://127.0.0.1:{port}"
+    with redis_cluster(tmp_path_factory.mktemp("cluster"), masters=1) as url:
+        yield url
 
 
 def test_a_cluster_reads_and_changes_all_tables_at_one_instant(cluster: str):

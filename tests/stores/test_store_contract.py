@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from feast.types import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from online_servers import postgres_server, redis_server
 from wide_tools import (
     NOW,
     PRICES,
@@ -51,6 +51,17 @@ from wide_versions import LAYOUT, VERSIONS, Version, as_rows, as_versions, newes
 from ingestion.plugins.online.layout import Layout
 from ingestion.plugins.online.opening import open_tables
 from ingestion.plugins.online.rows import NEVER, Read, Rows, TableContent, Tables
+from tests.stores.online_servers import (
+    RedisServer,
+    at_length,
+    postgres_server,
+    postgres_with_tls,
+    redis_cluster,
+    redis_server,
+    redis_with_tls,
+    short_folder,
+    valkey_program,
+)
 
 HOUR = timedelta(hours=1)
 TTL = timedelta(days=4)
@@ -60,20 +71,35 @@ Place = dict[str, Any]
 """The settings of an online store, with its type."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis", "postgres"])
-def kind(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[tuple[str, Place]]:
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "sqlite":
-        yield "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", {}
-    elif request.param == "redis":
-        with redis_server(folder) as url:
-            yield "ingestion.plugins.wide_redis.WideRedisOnlineStore", {"url": url}
-    else:
-        with postgres_server() as conninfo:
-            yield (
-                "ingestion.plugins.wide_postgres.WidePostgresOnlineStore",
-                {"conninfo": conninfo},
-            )
+AT_LENGTH = ("valkey", "redis cluster", "redis with TLS", "postgres with TLS")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["sqlite", "redis", "postgres", *(pytest.param(n, marks=at_length) for n in AT_LENGTH)],
+)
+def kind(request: pytest.FixtureRequest) -> Iterator[tuple[str, Place]]:
+    name: str = request.param
+    settings: Place = {}
+    with short_folder() as folder, ExitStack() as stack:
+        if name == "sqlite":
+            yield "ingestion.plugins.wide_sqlite.WideSqliteOnlineStore", settings
+        elif name.startswith("postgres"):
+            server = postgres_with_tls(folder) if "TLS" in name else postgres_server()
+            settings = {"conninfo": stack.enter_context(server)}
+            yield "ingestion.plugins.wide_postgres.WidePostgresOnlineStore", settings
+        else:
+            if name == "redis cluster":
+                settings = {"url": stack.enter_context(redis_cluster(folder)), "cluster": True}
+            elif name == "redis with TLS":
+                settings = {"url": stack.enter_context(redis_with_tls(folder))}
+            elif name == "valkey":
+                started = RedisServer(folder, program=valkey_program())
+                stack.callback(started.kill)
+                settings = {"url": started.url}
+            else:
+                settings = {"url": stack.enter_context(redis_server(folder))}
+            yield "ingestion.plugins.wide_redis.WideRedisOnlineStore", settings
 
 
 @pytest.fixture
