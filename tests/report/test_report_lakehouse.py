@@ -235,6 +235,7 @@ def test_every_feature_is_in_the_catalogue_with_what_is_known_of_it(world: World
                 "null",
                 "freshness",
                 "services",
+                "lineage",
             } <= facts.keys()
             assert feature.plot is not None
             assert sum(feature.plot.columns["now"]) == pytest.approx(1)
@@ -244,6 +245,15 @@ def test_every_feature_is_in_the_catalogue_with_what_is_known_of_it(world: World
     assert facts["since"] == "2020-03-09"
     assert facts["source"] == "TradingView’s scanner, column `RSI`"
     assert "selection_v1" in facts["services"]
+    assert facts["lineage"] == "scanner column `RSI` → checks → `tv_technicals_1d:RSI`"
+    local = {each.name: dict(each.facts)["lineage"] for each in world.report.catalogue[1].features}
+    assert local["RSI"] == (
+        "`ohlcv_1d` (all bars of the symbol up to this one) → formula → checks → `local_1d:RSI`; "
+        "`tvfeast parity` compares it with `tv_technicals_1d:RSI`"
+    )
+    assert local["returns_1d"] == (
+        "`ohlcv_1d` (this bar and 1 bar before it) → formula → checks → `local_1d:returns_1d`"
+    )
 
 
 def test_no_plot_is_empty(world: World):

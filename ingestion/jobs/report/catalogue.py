@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
 from ingestion.catalog import Column, FeatureGroup, Files, Scanner
+from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
 from ingestion.jobs.report.distributions import ENOUGH, Distribution, categories, histogram
 from ingestion.jobs.report.stored_rows import StoredRows, Values
@@ -161,6 +162,7 @@ def _feature(
         *(_numbers(column, shape) if isinstance(shape, Distribution) else ()),
         ("freshness", f"{age(at - newest)} old" if newest else "no row yet"),
         ("services", ", ".join(services) or "none"),
+        ("lineage", _lineage_of(project, group, column)),
     ]
     return FeatureCard(
         group=group.name,
@@ -170,6 +172,35 @@ def _feature(
         command=f"tvfeast explain SYMBOL {group.name}:{column.name}",
         plot=_plot(group, column, shape),
     )
+
+
+def _lineage_of(project: Project, group: FeatureGroup, column: Column) -> str:
+    """Return from what a feature is made, and with what its values are compared."""
+    formula = project.formulas.get(column.name) if group.source.of_closed_bars else None
+    if formula is not None:
+        made = f"`ohlcv_1d` ({_bars(formula)}) → formula"
+    elif column.derived is not None:
+        made = f"`{column.derived.column}` and `{column.derived.over}` of the same answer"
+    elif column.scanner:
+        made = f"scanner column `{column.scanner}`"
+    else:
+        made = "a file that others computed"
+    twin = getattr(group.source, "twin", None)
+    compared = (
+        f"; `tvfeast parity` compares it with `{twin}:{column.name}`"
+        if twin and formula is not None and formula.scanned
+        else ""
+    )
+    return f"{made} → checks → `{group.name}:{column.name}`{compared}"
+
+
+def _bars(formula: Formula) -> str:
+    back = formula.look_back
+    if formula.recursive or back == "all":
+        return "all bars of the symbol up to this one"
+    if isinstance(back, timedelta):
+        return f"this bar and those of {counted(back.days, 'day')} before it"
+    return f"this bar and {counted(back, 'bar')} before it" if back else "this bar"
 
 
 def _numbers(column: Column, shape: Distribution) -> Iterator[tuple[str, str]]:
