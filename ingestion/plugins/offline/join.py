@@ -75,35 +75,41 @@ class Instants:
     """
 
     def __init__(self, instant: Integers) -> None:
-        self._instant = instant
-        blocks = blocks_of(len(instant), _BLOCK)
-        ends = list(in_threads(lambda block: _ends(instant[block]), blocks))
+        self.instant = instant
+        self._blocks = blocks_of(len(instant), _BLOCK)
+        ends = list(in_threads(lambda block: _ends(instant[block]), self._blocks))
         self._first = min((first for first, _ in ends), default=FOREVER)
         self._last = max((last for _, last in ends), default=NEVER)
         self._shift = max((self._last - self._first).bit_length() - _SPAN_BITS, 0)
         used = np.zeros((1 << _SPAN_BITS) + 1, dtype=bool)
-        self.order = no_places(len(instant))
-        """The questions, the newest first, as exactly as groups of instants are; ``NEVER`` last."""
 
-        def group(block: slice) -> NDArray[np.uint16]:
-            """Mark the spans of questions, and number their groups, 0 for the last in time."""
-            span = self._span(instant[block])
-            used[span] = True
-            number = (_GROUPS - 1 - (span >> _SPANS)).astype(np.uint16)
-            number[instant[block] == NEVER] = _GROUPS
-            return number
+        def count(block: slice) -> Integers:
+            used[self._span(instant[block])] = True
+            return np.bincount(self._group(block), minlength=_GROUPS + 1)
 
-        def put(block: slice, in_block: Integers, place: Integers) -> None:
-            self.order[place] = in_block + block.start
-
-        counts = in_groups(blocks, _GROUPS + 1, group, put)
+        counts = sum(in_threads(count, self._blocks), np.zeros(_GROUPS + 1, np.int64))
         self._begins = np.cumsum(counts) - counts
         self._used = np.concatenate([[0], np.cumsum(used)])
 
-    @property
-    def sorted(self) -> Integers:
-        """The instants in that order."""
-        return taken(self._instant, self.order)
+    def in_order(self) -> Compact:
+        """Return the questions, newest first, as exactly as groups are; ``NEVER`` last.
+
+        It is made anew each time: to keep it takes memory that others need.
+        """
+        order = no_places(len(self.instant))
+
+        def put(block: slice, in_block: Integers, place: Integers) -> None:
+            order[place] = in_block + block.start
+
+        in_groups(self._blocks, _GROUPS + 1, self._group, put)
+        return order
+
+    def _group(self, block: slice) -> NDArray[np.uint16]:
+        """Return the groups of questions, 0 for the last in time."""
+        instant = self.instant[block]
+        number = (_GROUPS - 1 - (self._span(instant) >> _SPANS)).astype(np.uint16)
+        number[instant == NEVER] = _GROUPS
+        return number
 
     @property
     def known(self) -> int:
@@ -159,7 +165,9 @@ class AsOfJoin:
         self._ttl, self._as_recorded = ttl, as_recorded
         self._instants = instants
         # In order of time: what is looked at together lies together, questions as well as rows.
-        self._key, self._instant = taken(key, instants.order), instants.sorted
+        self._order = instants.in_order()
+        self._key = taken(key, self._order)
+        self._instant = taken(instants.instant, self._order)
         if (self._key < 0).any():  # asked at no time, they have no answer
             self._instant = np.where(self._key < 0, NEVER, self._instant)
             self._key = np.maximum(self._key, 0)
@@ -205,7 +213,7 @@ class AsOfJoin:
         def count_later(block: slice) -> int:
             number, instant = self._number[block], self._instant[block]
             number[~self._reach(instant, self._event[block])] = -1
-            answers[self._instants.order[block]] = number
+            answers[self._order[block]] = number
             return int(np.count_nonzero((number >= 0) & (self._created[block] > instant)))
 
         later = in_threads(count_later, blocks_of(len(answers), _BLOCK))
