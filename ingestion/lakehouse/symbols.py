@@ -17,7 +17,7 @@ from ingestion.lakehouse.schema import arrow_schema
 
 
 def read_symbols(lakehouse: Lakehouse, known_at: datetime | None = None) -> pa.Table:
-    """Read every version of every symbol that was created by an instant; all without one.
+    """Read every version of every symbol that was observed by an instant; all without one.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def read_symbols(lakehouse: Lakehouse, known_at: datetime | None = None) -> pa.T
     )
     rows = pa.concat_tables([arrow_schema(SYMBOLS).empty_table(), *tables])
     if known_at is not None:
-        rows = rows.filter(pc.less_equal(rows["created_timestamp"], known_at))
+        rows = rows.filter(pc.less_equal(rows["valid_from"], pa.scalar(known_at, INSTANT)))
     rows = rows.sort_by([(name, "ascending") for name in SYMBOLS.key]).combine_chunks()
     until = pa.nulls(rows.num_rows, INSTANT)
     if rows.num_rows > 1:

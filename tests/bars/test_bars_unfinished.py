@@ -157,8 +157,8 @@ def test_labels_of_bars_that_were_imported_meanwhile_are_not_given_out(
 ) -> None:
     read = targets.read_bars
 
-    def beside(*arguments: object) -> object:
-        bars = read(*arguments)  # type: ignore[arg-type]
+    def beside(*arguments: object, **named: object) -> object:
+        bars = read(*arguments, **named)  # type: ignore[arg-type]
         restate()
         return bars
 
@@ -177,8 +177,8 @@ def test_nor_are_those_beside_the_first_part_of_an_import_that_had_begun_before(
     (begun,) = (path for path in receipts if json.loads(path.read_bytes())["verdict"] == "writing")
     first, read = list_parts(lakehouse.lakehouse, OHLCV_1D)[0].path, targets.read_bars
 
-    def beside(*arguments: object) -> object:
-        bars = read(*arguments)  # type: ignore[arg-type]
+    def beside(*arguments: object, **named: object) -> object:
+        bars = read(*arguments, **named)  # type: ignore[arg-type]
         append_part(lakehouse.lakehouse, OHLCV_1D, pq.ParquetFile(first).read(), begun.parent.name)
         return bars
 

@@ -48,9 +48,9 @@ def test_a_part_of_other_symbols_is_not_read(
         )
     parts, read = list_parts(LocalDisk(tmp_path), GROUP), []
 
-    def noting(file: object, path: str, *arguments: object) -> object:
+    def noting(file: object, path: str, *arguments: object, **named: object) -> object:
         read.append(path)
-        return read_columns(file, path, *arguments)
+        return read_columns(file, path, *arguments, **named)
 
     monkeypatch.setattr("ingestion.lakehouse.parts.read_columns", noting)
     rows = read_current_of(parts, GROUP, ["A:B", "A:E"])

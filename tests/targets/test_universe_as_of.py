@@ -111,6 +111,24 @@ def test_an_instant_fixes_the_universe(lakehouse: Project) -> None:
         assert labels.table.num_rows == 32 * len(symbols)
 
 
+def test_what_was_observed_after_known_at_is_not_known(lakehouse: Project) -> None:
+    observe(lakehouse, "TEST:A", (close_of(5), True), (close_of(30), False))
+    observe(lakehouse, "TEST:B", (close_of(15), True))
+
+    def symbols(as_of: bool | datetime, known_at: datetime) -> set[str]:
+        made = training_labels(
+            lakehouse, "fwd_return_2d", *SPAN, universe_as_of=as_of, known_at=known_at
+        )
+        return set(made.labels.table["symbol"].to_pylist())
+
+    late = close_of(40)
+    assert symbols(close_of(31), late) == {"TEST:B"}
+    assert symbols(close_of(31), close_of(25)) == {"TEST:A", "TEST:B"}
+    assert symbols(close_of(31), close_of(14)) == {"TEST:A"}
+    assert symbols(True, late) == symbols(True, close_of(25)) == {"TEST:A", "TEST:B"}
+    assert symbols(True, close_of(14)) == {"TEST:A"}
+
+
 @pytest.mark.parametrize("n", [1, 5, 12])
 @pytest.mark.parametrize("entry", ["open", "close"])
 def test_year_by_year_is_all_at_once_bit_for_bit(lakehouse: Project, n: int, entry: str) -> None:

@@ -234,7 +234,8 @@ def _universe(
         )
     if as_of is True:
         return Universe.over_time(rows), since
-    return Universe.fixed(active_symbols(lakehouse, as_of)), since
+    known = as_of if known_at is None else min(as_of, known_at)
+    return Universe.fixed(active_symbols(lakehouse, known)), since
 
 
 def _years(lakehouse: Lakehouse, first: date, last: date) -> Iterator[tuple[date, date]]:

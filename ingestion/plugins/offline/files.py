@@ -176,7 +176,7 @@ def _entries(
     filesystem: fs.FileSystem, folder: str, listed: list[fs.FileInfo]
 ) -> list[fs.FileInfo]:
     """Return the folders in a folder, and the files that are data and that no other replaces."""
-    entries = [info for info in listed if _belongs(info)]
+    entries = [info for info in listed if _belongs(info, is_local(filesystem))]
     files = [info.base_name for info in entries if info.type == fs.FileType.File]
     opened = None if is_local(filesystem) else filesystem.open_input_file
     replaced = replaced_in(folder, files, opened)
@@ -187,7 +187,7 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and ("=" in name or not name.startswith("_"))
 
 
-def _belongs(info: fs.FileInfo) -> bool:
+def _belongs(info: fs.FileInfo, local: bool) -> bool:
     """Return whether an entry is a folder or a file of data.
 
     Raises
@@ -201,7 +201,8 @@ def _belongs(info: fs.FileInfo) -> bool:
         return True
     if PurePosixPath(info.base_name).suffix.lower() not in _SUFFIXES:
         return False
-    if info.type == fs.FileType.File and not info.size and part_number(info.base_name) is not None:
+    is_empty = info.type == fs.FileType.File and not info.size
+    if is_empty and not local and part_number(info.base_name) is not None:
         return False  # a name that nobody may use any more, see ingestion.lakehouse.object_store
     if info.type == fs.FileType.NotFound:
         if Path(info.path).is_symlink():
