@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest, to_numpy
+from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest, strings, to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
@@ -25,7 +25,6 @@ from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_NEVER = np.iinfo(np.int64).min
 _PART = "part"
 """Column of the number of the part that a row is from, while rows are being chosen."""
 
@@ -163,22 +162,25 @@ def newest_events(
     first, last = to_micros(since), to_micros(until)
 
     def read() -> dict[str, datetime]:
-        symbols, newest = SymbolTable(), np.empty(0, dtype=np.int64)
-        later: tuple[date, pa.ChunkedArray] | None = None
-        for part in reversed(list_parts(lakehouse, dataset, since.date(), until.date())):
-            names = read_part(part, dataset, ["symbol"])["symbol"]
-            if later and part.date < later[0] and names.equals(later[1]):
-                continue  # as most dates have: each symbol has a later row
-            event = to_numpy(read_part(part, dataset, [dataset.event])[dataset.event])
-            number = symbols.numbers(names)
-            more = len(symbols.names) - len(newest)
-            newest = np.append(newest, np.full(more, _NEVER)) if more else newest
-            inside = (event >= first) & (event <= last)
-            if inside.all():
-                later = part.date, names
-            np.maximum.at(newest, number[inside], event[inside])
-        pairs = zip(symbols.names, newest.tolist(), strict=True)
-        return {symbol: from_micros(event) for symbol, event in pairs if event != _NEVER}
+        newest: dict[str, int] = {}
+        found = strings([])  # those of later dates
+        parts = list_parts(lakehouse, dataset, since.date(), until.date())
+        for _, of_day in groupby(reversed(parts), key=lambda part: part.date):
+            more: dict[str, int] = {}
+            for part in of_day:
+                names = read_part(part, dataset, ["symbol"])["symbol"]
+                new = codes_in(found, names) < 0
+                if not new.any():
+                    continue  # as in most parts: each symbol has a row of a later date
+                event = to_numpy(read_part(part, dataset, [dataset.event])[dataset.event])
+                which = np.flatnonzero(new & (event >= first) & (event <= last))
+                of_which = names.take(from_numpy(which)).to_pylist()
+                for symbol, at in zip(of_which, event[which].tolist(), strict=True):
+                    more[symbol] = max(at, more.get(symbol, at))
+            if more:
+                newest |= more
+                found = strings(newest)
+        return {symbol: from_micros(event) for symbol, event in newest.items()}
 
     return reading_again(read)
 
