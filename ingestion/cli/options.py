@@ -265,6 +265,13 @@ _SCANNER = (
     ),
 )
 
+known_at_option = click.option(
+    "--known-at",
+    type=AS_OF,
+    show_default="now",
+    help="Read the lakehouse as it was then; a date is the end of that UTC day.",
+)
+
 
 def _adding(options: Sequence[Callable[[CommandT], CommandT]]) -> Callable[[CommandT], CommandT]:
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)

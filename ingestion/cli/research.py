@@ -10,7 +10,7 @@ import click
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import AS_OF, DAY, TIME_OF_DAY, json_option
+from ingestion.cli.options import DAY, TIME_OF_DAY, json_option, known_at_option
 from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
@@ -55,12 +55,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Write this feature, of any group, and no service: FEATURE or GROUP:FEATURE.",
 )
-@click.option(
-    "--known-at",
-    type=AS_OF,
-    show_default="now",
-    help="Read the lakehouse as it was then; a date is the end of that UTC day.",
-)
+@known_at_option
 @click.option(
     "--as-recorded", is_flag=True, help="Read only rows that had been written by the decision."
 )

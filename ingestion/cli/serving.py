@@ -12,7 +12,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import AS_OF, DAY, DURATION, LIMIT, json_option
+from ingestion.cli.options import AS_OF, DAY, DURATION, LIMIT, json_option, known_at_option
 from ingestion.cli.output import age, minute, show
 from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
@@ -220,12 +220,7 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     help="Join this feature, of any group, and no service: FEATURE or GROUP:FEATURE.",
 )
 @click.option("--ages", is_flag=True, help="Add how old each group's row was, in seconds.")
-@click.option(
-    "--known-at",
-    type=AS_OF,
-    show_default="now",
-    help="Read the lakehouse as it was then; a date is the end of that UTC day.",
-)
+@known_at_option
 @click.option(
     "--as-recorded", is_flag=True, help="Join only rows that had been written by the label's time."
 )

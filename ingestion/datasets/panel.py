@@ -63,11 +63,17 @@ def features_of(named: Sequence[tuple[FeatureGroup, str]]) -> list[Features]:
     [{'RSI': 'one_1d__RSI'}, {'RSI': 'two_1d__RSI'}]
     """
     full = len({name for _, name in named}) < len(named)
-    groups = {group.name: group for group, _ in named}
-    of_group: dict[str, dict[str, str]] = {name: {} for name in groups}
-    for group, name in named:
-        of_group[group.name][name] = f"{group.name}__{name}" if full else name
-    return [Features(groups[name], outputs) for name, outputs in of_group.items()]
+    return by_group((g, name, f"{g.name}__{name}" if full else name) for g, name in named)
+
+
+def by_group(named: Iterable[tuple[FeatureGroup, str, str]]) -> list[Features]:
+    """Put features together by group; each is given with its name and that of its column."""
+    groups: dict[str, FeatureGroup] = {}
+    outputs: dict[str, dict[str, str]] = {}
+    for group, name, column in named:
+        groups[group.name] = group
+        outputs.setdefault(group.name, {})[name] = column
+    return [Features(groups[name], of_group) for name, of_group in outputs.items()]
 
 
 def panel(

@@ -204,7 +204,11 @@ class ObjectStore(Lakehouse):
         self._read[area] = at, in_a_row + 1 if step in (1, -1) else 0
         if in_a_row < _A_HABIT or step not in (1, -1):
             return []
-        ahead = dates[at + 1 : at + _IN_FLIGHT] if step == 1 else dates[max(at - 15, 0) : at]
+        ahead = (
+            dates[at + 1 : at + _IN_FLIGHT]
+            if step == 1
+            else dates[max(at - _IN_FLIGHT + 1, 0) : at]
+        )
         found = [each for date in ahead for each in self._listing.inside(date)[1]]
         return [
             each.key

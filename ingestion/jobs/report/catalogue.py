@@ -12,6 +12,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import Column, FeatureGroup, Files, Scanner
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
+from ingestion.formulas import BarFormula
 from ingestion.jobs.report.distributions import ENOUGH, Distribution, categories, histogram
 from ingestion.jobs.report.stored_rows import StoredRows, Values
 from ingestion.lakehouse import list_dates, parts_of
@@ -176,7 +177,7 @@ def _feature(
 
 def _lineage_of(project: Project, group: FeatureGroup, column: Column) -> str:
     """Return from what a feature is made, and with what its values are compared."""
-    formula = project.formulas.get(column.name) if group.source.of_closed_bars else None
+    formula = _formula(project, group, column)
     if formula is not None:
         made = f"`ohlcv_1d` ({_bars(formula)}) → formula"
     elif column.derived is not None:
@@ -192,6 +193,10 @@ def _lineage_of(project: Project, group: FeatureGroup, column: Column) -> str:
         else ""
     )
     return f"{made} → checks → `{group.name}:{column.name}`{compared}"
+
+
+def _formula(project: Project, group: FeatureGroup, column: Column) -> BarFormula | None:
+    return project.formulas.get(column.name) if group.source.of_closed_bars else None
 
 
 def _bars(formula: Formula) -> str:
@@ -224,7 +229,7 @@ def _source(project: Project, group: FeatureGroup, column: Column) -> str:
         return f"TradingView’s scanner, column `{column.scanner}`"
     if column.derived is not None:
         return f"({column.derived.column} ÷ {column.derived.over} − 1) in %, of the same row"
-    formula = project.formulas.get(column.name) if group.source.of_closed_bars else None
+    formula = _formula(project, group, column)
     if formula is None:
         return "a file of `tvfeast import-features`"
     where, _, text = formula.description.partition(": ")

@@ -18,6 +18,7 @@ from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.datasets import Features, Schedule
+from ingestion.datasets.panel import by_group
 from ingestion.datasets.questions import SLICE, Slice
 from ingestion.datasets.set_file import read_provenance
 from ingestion.project import Project
@@ -81,12 +82,7 @@ class SetContents:
     @property
     def features(self) -> list[Features]:
         """Those features, by group."""
-        outputs: dict[str, dict[str, str]] = {}
-        groups = {}
-        for column, group, name in self.named:
-            groups[group.name] = group
-            outputs.setdefault(group.name, {})[name] = column
-        return [Features(groups[name], of_group) for name, of_group in outputs.items()]
+        return by_group((group, name, column) for column, group, name in self.named)
 
     @property
     def gone(self) -> list[str]:

@@ -13,6 +13,7 @@ from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
 from ingestion.catalog import OHLCV_1D, UNIVERSE_MEMBERS, Catalog, FeatureGroup
 from ingestion.datasets import Features, longest_window, target_sessions
+from ingestion.datasets.panel import by_group
 from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, require_data
@@ -212,11 +213,11 @@ def _of_groups(
     groups: Mapping[str, FeatureGroup], wanted: Sequence[Reference], names: Sequence[str]
 ) -> list[Features]:
     """Put features of the catalog's groups together; Feast may have views of its own."""
-    outputs: dict[str, dict[str, str]] = {}
-    for each, name in zip(wanted, names, strict=True):
-        if each.view in groups:
-            outputs.setdefault(each.view, {})[each.feature] = name
-    return [Features(groups[name], of_group) for name, of_group in outputs.items()]
+    return by_group(
+        (groups[each.view], each.feature, name)
+        for each, name in zip(wanted, names, strict=True)
+        if each.view in groups
+    )
 
 
 def _told_labels(given: Path | pa.Table, request: TrainingSetRequest) -> Mapping[str, object]:

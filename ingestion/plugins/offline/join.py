@@ -84,8 +84,9 @@ class Instants:
         used = np.zeros((1 << _SPAN_BITS) + 1, dtype=bool)
 
         def count(block: slice) -> Integers:
-            used[self._span(instant[block])] = True
-            return np.bincount(self._group(block), minlength=_GROUPS + 1)
+            span = self._span(instant[block])
+            used[span] = True
+            return np.bincount(self._group(block, span), minlength=_GROUPS + 1)
 
         counts = sum(in_threads(count, self._blocks), np.zeros(_GROUPS + 1, np.int64))
         self._begins = np.cumsum(counts) - counts
@@ -101,14 +102,16 @@ class Instants:
         def put(block: slice, in_block: Integers, place: Integers) -> None:
             order[place] = in_block + block.start
 
-        in_groups(self._blocks, _GROUPS + 1, self._group, put)
+        def group(block: slice) -> NDArray[np.uint16]:
+            return self._group(block, self._span(self.instant[block]))
+
+        in_groups(self._blocks, _GROUPS + 1, group, put)
         return order
 
-    def _group(self, block: slice) -> NDArray[np.uint16]:
-        """Return the groups of questions, 0 for the last in time."""
-        instant = self.instant[block]
-        number = (_GROUPS - 1 - (self._span(instant) >> _SPANS)).astype(np.uint16)
-        number[instant == NEVER] = _GROUPS
+    def _group(self, block: slice, span: Integers) -> NDArray[np.uint16]:
+        """Return the groups of questions by their spans, 0 for the last in time."""
+        number = (_GROUPS - 1 - (span >> _SPANS)).astype(np.uint16)
+        number[self.instant[block] == NEVER] = _GROUPS
         return number
 
     @property

@@ -28,7 +28,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.locks import folder_lock
 from ingestion.base.parts import content_hash, names_in, part_name, part_numbers, with_replaced
 from ingestion.base.wording import counted
-from ingestion.plugins.offline.files import HIVE_NULL, Location
+from ingestion.plugins.offline.files import HIVE_NULL, Location, is_local
 
 
 def exists(location: Location) -> bool:
@@ -44,7 +44,7 @@ def save(location: Location, table: pa.Table) -> None:
     if location.path.endswith(".parquet"):
         change(location, lambda: table)
         return
-    if _is_local(location):
+    if is_local(location.filesystem):
         _overwrite(_behind_links(location), table)
         return
     found = files_in(location)
@@ -61,7 +61,7 @@ def filling(location: Location) -> Iterator[Location]:
     there is nothing. Object stores have no strokes: the files get their names one after another,
     and then the old ones are removed. An error meanwhile leaves everything as it was.
     """
-    if _is_local(location):
+    if is_local(location.filesystem):
         target = _behind_links(location)
         target.parent.mkdir(parents=True, exist_ok=True)
         with scratch(Location(location.filesystem, str(target.parent))) as made:
@@ -123,7 +123,7 @@ def write_whole(
     if not lasting:
         how = {"compression": "none", "use_dictionary": False}
     how["row_group_size"] = row_group_size
-    if not _is_local(location):
+    if not is_local(location.filesystem):
         pq.write_table(table, location.path, filesystem=location.filesystem, **how)
         return
     target = _behind_links(location)
@@ -192,17 +192,13 @@ def _by_day(table: pa.Table, event: str) -> Iterator[tuple[date, pa.Table]]:
         yield day.as_py().astimezone(UTC).date(), table.filter(pc.equal(days, day))
 
 
-def _is_local(location: Location) -> bool:
-    return isinstance(location.filesystem, fs.LocalFileSystem)
-
-
 def _is_file(location: Location) -> bool:
     return bool(location.filesystem.get_file_info(location.path).type == fs.FileType.File)
 
 
 def _lock_around(location: Location) -> AbstractContextManager[None]:
     """Lock the folder around a file; object stores have nothing to lock."""
-    if not _is_local(location):
+    if not is_local(location.filesystem):
         return nullcontext()
     folder = _behind_links(location).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -238,7 +234,7 @@ def _overwrite(folder: Path, table: pa.Table) -> None:
 
 def _add(location: Location, folder: str, table: pa.Table) -> None:
     """Add a file under the next free number; object stores do not know which that is."""
-    if _is_local(location):
+    if is_local(location.filesystem):
         Path(folder).mkdir(parents=True, exist_ok=True)
         _link(Path(folder), table, Path(location.path).parent)
         return
