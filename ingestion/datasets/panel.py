@@ -67,7 +67,17 @@ def features_of(named: Sequence[tuple[FeatureGroup, str]]) -> list[Features]:
 
 
 def by_group(named: Iterable[tuple[FeatureGroup, str, str]]) -> list[Features]:
-    """Put features together by group; each is given with its name and that of its column."""
+    """Put features together by group; each is given with its name and that of its column.
+
+    Examples
+    --------
+    >>> from ingestion.catalog import Column, Scanner
+    >>> group = FeatureGroup(
+    ...     name="one_1d", meaning="…", source=Scanner(), ttl="4d", features=[Column("RSI")]
+    ... )
+    >>> [dict(each.outputs) for each in by_group([(group, "RSI", "rsi"), (group, "ADX", "adx")])]
+    [{'RSI': 'rsi', 'ADX': 'adx'}]
+    """
     groups: dict[str, FeatureGroup] = {}
     outputs: dict[str, dict[str, str]] = {}
     for group, name, column in named:
