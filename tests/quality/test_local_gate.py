@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,10 +25,20 @@ from tests.declared import LOCAL_1D
 FIRST, LAST = date(2021, 4, 1), date(2021, 4, 9)
 
 
+@pytest.fixture(scope="module")
+def bars_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's bars of the last eight weeks: enough for a newest date and many before it."""
+    since = datetime(2021, 2, 15, tzinfo=UTC).timestamp()
+    bars = pq.read_table(SAMPLE / "bars.parquet", filters=[("timestamp", ">=", int(since))])
+    path = tmp_path_factory.mktemp("bars") / "bars.parquet"
+    pq.write_table(bars, path)
+    return path
+
+
 @pytest.fixture
-def strict(settings: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+def strict(settings: Project, bars_file: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Bars, and a rule that real features break: the formulas keep to the catalog's."""
-    import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
+    import_bars(settings, ImportRequest(files=(bars_file,)))
     rules = (within("RSI", 0, 75),)
     for engine in ("rules", "check"):
         monkeypatch.setattr(f"ingestion.quality.{engine}.row_rules", lambda _: rules)
@@ -83,7 +93,7 @@ def test_a_refusal_says_which_earlier_dates_were_published_and_leaves_its_receip
     assert (done["outcome"], done["error"]) == ("done", None)
 
 
-def test_a_receipt_has_the_verdict_on_each_group(settings: Project):
+def test_a_receipt_has_the_verdict_on_each_group(settings: Project, bars_file: Path):
     folder = settings.feast_repository / "groups"
     folder.mkdir()
     (folder / "mine.py").write_text(
@@ -91,7 +101,7 @@ def test_a_receipt_has_the_verdict_on_each_group(settings: Project):
         "GROUP = FeatureGroup(name='mine', meaning='two', source=FromBars(), ttl='12d',\n"
         "                     features=['RSI', 'ADX'])\n"
     )
-    import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
+    import_bars(settings, ImportRequest(files=(bars_file,)))
     result = backfill(settings, LAST, LAST)
     assert result.receipt is not None
     quality = json.loads(result.receipt.path.read_text())["quality"]
@@ -106,11 +116,11 @@ def test_a_receipt_has_the_verdict_on_each_group(settings: Project):
 
 
 def test_restated_rows_of_the_newest_date_are_judged_as_the_date_will_be(
-    settings: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Project, bars_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Two of some 25 restated rows break a rule: too many of them, and few of the date's 60."""
-    bars = pq.read_table(SAMPLE / "bars.parquet")
-    import_bars(settings, ImportRequest(files=(SAMPLE / "bars.parquet",)))
+    bars = pq.read_table(bars_file)
+    import_bars(settings, ImportRequest(files=(bars_file,)))
     backfill(settings, LAST, LAST)
     (part,) = list_parts(settings.lakehouse, LOCAL_1D)
     stored = read_file(part).sort_by([("RSI", "descending")])
