@@ -91,5 +91,12 @@ def test_the_examples_work_one_after_another(project: Path):
 
 def _can_run(words: list[str]) -> bool:
     """Return whether an example asks for nothing that the small project has not."""
-    missing = {"labels.parquet", "AAPL.csv", "bars.csv", "history/*.parquet", "2015-01-01"}
+    missing = {
+        "labels.parquet",
+        "rank.txt",
+        "AAPL.csv",
+        "bars.csv",
+        "history/*.parquet",
+        "2015-01-01",
+    }
     return not missing.intersection(words) and "--universe" not in words

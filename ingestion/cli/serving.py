@@ -30,10 +30,22 @@ if TYPE_CHECKING:
         "select --by RSI --ascending --top 5",
         "select --min ADX=25 --max RSI=70 --closed-only",
         "select --as-of 2021-03-05T22:00Z --by momentum_60d",
+        "select --model rank.txt --trained-on weekly.parquet",
     ),
 )
 @click.option(
     "--by", show_default="the service's own", help="Feature to rank by: FEATURE or GROUP:FEATURE."
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Rank by the scores of this model instead: a file of LightGBM, or .onnx.",
+)
+@click.option(
+    "--trained-on",
+    type=click.Path(path_type=Path),
+    show_default="MODEL.json, a copy of the set's JSON file",
+    help="The training set or panel that the model was trained on.",
 )
 @click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25.")
 @click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70.")
@@ -77,7 +89,7 @@ def select_command(
     maximum: tuple[tuple[str, float], ...],
     **arguments: Any,
 ) -> None:
-    """Rank the candidates by a feature."""
+    """Rank the candidates by a feature, or by the scores of a model."""
     from ingestion.jobs.serve.select import SelectRequest, select
 
     if candidates and arguments["universe"]:
@@ -135,11 +147,18 @@ def selection_footer(selection: Selection) -> str:
 
     left_out = [f"{count:,} {REASONS[reason]}" for reason, count in selection.left_out.items()]
     return (
-        f"{len(selection.rows):,} of {counted(selection.asked, 'symbol')} by {selection.by}, "
+        f"{len(selection.rows):,} of {counted(selection.asked, 'symbol')} by {_by(selection)}, "
         f"{selection.group} of the {selection.source} at {minute(selection.at)}"
         + (f"; {later:,} of them written later" if (later := selection.written_later) else "")
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )
+
+
+def _by(selection: Selection) -> str:
+    model = selection.model
+    if model is None:
+        return selection.by
+    return f"{selection.by} of {model.file} ({model.kind}, {counted(model.inputs, 'feature')})"
 
 
 def _known(selection: Selection) -> str:

@@ -11,6 +11,9 @@ from ingestion.base.wording import counted
 from ingestion.catalog import Catalog, Dtype, Service
 from ingestion.jobs.serve.registered import Reference, references
 
+SCORE = "score"
+"""What a model's answers are called in it."""
+
 
 class Wanted(NamedTuple):
     """The features that are read, and what each is called in the ranking."""

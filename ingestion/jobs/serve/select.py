@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.instants import MICROSECONDS, from_micros, to_micros
 from ingestion.catalog import FeatureGroup, Service
-from ingestion.jobs.serve.ranked_features import Wanted
+from ingestion.jobs.serve.ranked_features import SCORE, Wanted
 from ingestion.jobs.serve.rows_to_rank import UNKNOWN, Rows, rows_as_of, served_rows
 from ingestion.lakehouse import list_dates, newest_between, parts_of
 from ingestion.markets.feeds import Feeds
@@ -23,6 +24,9 @@ from ingestion.markets.frames import bar_state_in, frame_length
 from ingestion.markets.hours import BarState, hours_of
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
+
+if TYPE_CHECKING:
+    from ingestion.jobs.serve.models import Model, ScoredBy
 
 REASONS = {
     "unknown": "without a row",
@@ -44,6 +48,10 @@ class SelectRequest:
 
     by: str | None = None
     """``FEATURE`` or ``GROUP:FEATURE``; what the service ranks by if None."""
+    model: Path | None = None
+    """In its place: the file of a model, whose scores are ranked."""
+    trained_on: Path | None = None
+    """The model's training set, if its metadata is not beside the model."""
     symbols: Sequence[str] | None = None
     """Candidates; all symbols with a row inside the TTL if none are given."""
     universe: str | None = None
@@ -61,8 +69,9 @@ class SelectRequest:
     closed_only: bool = False
     as_of: datetime | None = None
     group: str | None = None
-    """Whose rows are ranked. If None: the group that ``by`` names, or the only one that has it;
-    else the snapshots; or, where there was none by then, what is computed from bars."""
+    """Whose rows are ranked. If None: the group that ``by`` names, or the only one that has it, or
+    that of the model's first input; else the snapshots; or, where there was none by then, what is
+    computed from bars."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,11 @@ class Selection:
     of_closed_bars: bool
     """Whether those are computed from closed bars, and not snapshots."""
     by: str
+    model: ScoredBy | None
+    """What gave the scores that are ranked; None where a feature is."""
     asked: int
     features: tuple[str, ...]
-    """Names of the service's features, in its order."""
+    """Names of the service's features, in its order, a model's score before them."""
     shown: tuple[str, ...]
     """Those that a table shows, the one ranked by first."""
     groups: tuple[str, ...]
@@ -114,8 +125,8 @@ def select(project: Project, request: SelectRequest) -> Selection:
     Raises
     ------
     InputError
-        If a feature is not served, ``as_of`` lies in the future, there is no symbol to rank or no
-        such universe, or the online store is empty.
+        If a feature is not served, the model cannot be used, ``as_of`` lies in the future, there
+        is no symbol to rank or no such universe, or the online store is empty.
     GateRefused
         If it is not known who was in the universe.
     FeastRepositoryError
@@ -126,9 +137,11 @@ def select(project: Project, request: SelectRequest) -> Selection:
     at = request.as_of or now
     if at > now:
         raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
-    service = _service(project, request, at)
+    model = _model(project, request)
+    first = model.inputs[0] if model else request.by
+    service = _service(project, request, first, at)
     named = [*request.features, *request.minimum, *request.maximum]
-    named = [request.by, *named] if request.by else named
+    named = [*(model.inputs if model else ()), *([request.by] if request.by else ()), *named]
     wanted = Wanted.of(project.catalog, service, named)
     group = project.catalog.group(service.groups[0])
     by = wanted.label(request.by or service.rank_by or wanted.references[0].feature)
@@ -138,6 +151,11 @@ def select(project: Project, request: SelectRequest) -> Selection:
         rows = served_rows(project, group, symbols, wanted, at)
     else:
         rows = rows_as_of(project, group, symbols, wanted, at)
+    shown = wanted.shown(by, service, request.features)
+    if model is not None:
+        by = SCORE
+        scores = model.scores([rows.features[wanted.label(name)] for name in model.inputs])
+        rows = rows._replace(features={SCORE: scores, **rows.features})
     states = _BarStates(group, rows, project)
     kept, left_out = _kept(rows, group, by, limits, request, at, states)
     left_out["unknown"] = len(symbols) - len(rows.symbols)
@@ -150,28 +168,47 @@ def select(project: Project, request: SelectRequest) -> Selection:
         group=group.name,
         of_closed_bars=group.source.of_closed_bars,
         by=by,
+        model=model.told if model else None,
         asked=len(symbols),
-        features=wanted.labels,
-        shown=wanted.shown(by, service, request.features),
-        groups=wanted.groups(wanted.shown(by, service, request.features), group.name),
+        features=(*([by] if model else ()), *wanted.labels),
+        shown=(*([by] if model else ()), *shown),
+        groups=wanted.groups(shown, group.name),
         rows=tuple(_selected(rows, listed, states)),
         left_out={reason: left_out[reason] for reason in REASONS if left_out.get(reason)},
         written_later=int(np.count_nonzero(rows.written_later & kept)),
     )
 
 
-def _service(project: Project, request: SelectRequest, at: datetime) -> Service:
-    """Return what to read: the first group of it is the one whose rows are ranked."""
+def _model(project: Project, request: SelectRequest) -> Model | None:
+    if request.model is None:
+        if request.trained_on is not None:
+            raise InputError("a training set (--trained-on) is named without a model (--model)")
+        return None
+    if request.by is not None:
+        raise InputError("name a feature to rank by (--by) or a model (--model), not both")
+    from ingestion.jobs.serve.models import read_model
+
+    return read_model(project, request.model, request.trained_on)
+
+
+def _service(project: Project, request: SelectRequest, by: str | None, at: datetime) -> Service:
+    """Return what to read: the first group of it is the one whose rows are ranked.
+
+    Parameters
+    ----------
+    by
+        The feature whose group is meant if the request names none.
+    """
     catalog = project.catalog
     ranking = sorted(
         (each for each in catalog.services if each.rank_by is not None),
         key=lambda service: "selection" not in service.default_for,
     )
     name = request.group
-    if name is None and request.by is not None:
-        found = catalog.features(request.by)
+    if name is None and by is not None:
+        found = catalog.features(by)
         served = {group.name for group, _ in found}
-        if ":" in request.by or (
+        if ":" in by or (
             len(served) == 1 and not any(served & set(each.groups) for each in ranking)
         ):
             name = found[0][0].name
