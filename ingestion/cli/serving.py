@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ingestion.cli.output import age, minute, show
 from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
 if TYPE_CHECKING:
+    from ingestion.datasets import DropReason
     from ingestion.jobs.serve.select import Selected, Selection
     from ingestion.jobs.serve.targets import TrainingLabels
     from ingestion.jobs.serve.training_set import TrainingSetResult
@@ -195,6 +196,8 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     **examples(
         "training-set --labels labels.parquet",
         "training-set --target fwd_return_5d --from 2021-03-01 --to 2021-03-31",
+        "training-set --target fwd_return_20d --target barrier_10d,profit=2sd,loss=1sd "
+        "--from 2021-01-04 --to 2021-01-29",
         "training-set --labels labels.csv --feature local_1d:RSI --feature momentum_60d --ages",
     ),
 )
@@ -203,7 +206,13 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
     type=click.Path(path_type=Path),
     help="CSV or Parquet with symbol, event_timestamp and targets.",
 )
-@click.option("--target", help="Make the labels from the bars instead: fwd_return_5d.")
+@click.option(
+    "--target",
+    multiple=True,
+    help="Make this label from the bars instead: fwd_return_5d, total_return_20d, "
+    "excess_fwd_return_5d,benchmark=AMEX:SPY, scaled_…, sign_…, quantile_…, "
+    "barrier_10d,profit=5%,loss=2sd; repeat it for several.",
+)
 @click.option("--from", "first", type=DAY, help="Date of the first decision, for --target.")
 @click.option("--to", "last", type=DAY, help="Date of the last decision, for --target.")
 @click.option(
@@ -247,7 +256,7 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
 def training_set_command(
     as_json: bool,
     labels: Path | None,
-    target: str | None,
+    target: tuple[str, ...],
     candidates: Path | None,
     universe: str | None,
     **arguments: Any,
@@ -263,16 +272,16 @@ def training_set_command(
     told: dict[str, Any] | None = None
     if service and arguments["features"]:
         raise InputError("name --service or --feature, not both")
-    if span["universe_as_of"] and target is None:
+    if span["universe_as_of"] and not target:
         raise InputError("--universe-as-of goes with --target: the labels of a file are all kept")
     if span["universe_as_of"] and universe is not None:
         raise InputError("name --universe NAME or --universe-as-of, not both")
     for name in arguments["features"]:
         project.catalog.feature(name)  # refused before labels are made, which takes longer
-    if labels is not None and target is None:
+    if labels is not None and not target:
         given: Any = labels
         use = "labels"
-    elif target is not None and labels is None:
+    elif target and labels is None:
         arguments["known_at"] = arguments["known_at"] or latest_known(project.lakehouse)
         symbols = candidates_of(candidates).symbols if candidates else None
         made = _labels(
@@ -286,7 +295,7 @@ def training_set_command(
         )
         given = made.labels.table
         use = "target"
-        told = {"target": target, "candidates": candidates, **span, **plain(made)}
+        told = {"candidates": candidates, **span, **plain(made)}
         told |= {"universe": universe, "symbols": symbols}
     else:
         raise InputError("name either --labels FILE or --target fwd_return_5d")
@@ -310,7 +319,7 @@ def training_set_command(
 
 
 def _labels(
-    project: Project, target: str, symbols: Sequence[str] | None, **span: Any
+    project: Project, target: Sequence[str], symbols: Sequence[str] | None, **span: Any
 ) -> TrainingLabels:
     from ingestion.jobs.serve.targets import training_labels
 
@@ -324,11 +333,13 @@ def _labels(
 
 def training_text(result: TrainingSetResult, made: TrainingLabels | None = None) -> str:
     """Return a training set's outcome for people."""
-    dropped = f" ({result.outside:,} of others left out)" if result.outside else ""
+    dropped, by_target = f" ({result.outside:,} of others left out)" if result.outside else "", ""
     if made is not None:
-        counts = [f"{n:,} {reason.value}" for reason, n in made.labels.dropped.items() if n]
         dropped = f" of {counted(made.labels.decisions, 'decision')}"
-        dropped += f" (dropped: {', '.join(counts)})" if counts else ""
+        dropped += _counts("dropped", made.labels.dropped)
+        for target, lacking in made.labels.missing.items():
+            there = made.labels.decisions - sum(lacking.values())
+            by_target += f"  {target}: {there:,}{_counts('without', lacking)}\n"
     later = (
         f"{counted(result.created_later, 'joined row was', 'joined rows were')} written "
         "after their label's time: knowable "
@@ -340,5 +351,11 @@ def training_text(result: TrainingSetResult, made: TrainingLabels | None = None)
         f"{counted(result.rows, 'label row')}{dropped}, {result.matched:,} of them with "
         "features known at "
         "their time "
-        f"({counted(len(result.features), 'column')})\n{later}{result.out}\n{result.receipt}"
+        f"({counted(len(result.features), 'column')})\n{by_target}{later}{result.out}\n"
+        f"{result.receipt}"
     )
+
+
+def _counts(what: str, reasons: Mapping[DropReason, int]) -> str:
+    counts = [f"{n:,} {reason.value}" for reason, n in reasons.items() if n]
+    return f" ({what}: {', '.join(counts)})" if counts else ""

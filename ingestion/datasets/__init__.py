@@ -1,12 +1,13 @@
 """Data sets for research: what was known at each decision, and what happened after it. No Feast.
 
-Targets: a table of bars goes in, one row per decision comes out, with the target and the instants
+Targets: a table of bars goes in, one row per decision comes out, with labels and the instants
 between which the position is open.
 
 ``series``     the table's checks, and its way into sorted arrays
 ``universe``   which symbols could be chosen when
 ``membership`` who was in a universe when, as it was recorded
-``forward``    forward returns and their names; start reading there
+``labels``     all kinds of labels and their names; start reading there
+``forward``    forward returns alone
 
 Panels: a schedule and a choice of symbols go in, features as known at each decision come out.
 
@@ -22,15 +23,21 @@ Splits: the spans of labels go in, rows of training and of test come out that sh
 """
 
 from ingestion.datasets.forward import (
-    MAX_GAP,
-    DropReason,
-    Entry,
-    LabelCollection,
-    Labels,
     forward_returns,
     longest_window,
     target_name,
     target_sessions,
+)
+from ingestion.datasets.labels import (
+    MAX_GAP,
+    DropReason,
+    Entry,
+    Label,
+    LabelCollection,
+    Labels,
+    label_of,
+    labels_of,
+    make_labels,
 )
 from ingestion.datasets.membership import Choice, Membership
 from ingestion.datasets.panel import Counts, Features, features_of, panel
@@ -49,6 +56,7 @@ __all__ = [
     "Entry",
     "Every",
     "Features",
+    "Label",
     "LabelCollection",
     "LabelSpans",
     "Labels",
@@ -60,7 +68,10 @@ __all__ = [
     "WalkForward",
     "features_of",
     "forward_returns",
+    "label_of",
+    "labels_of",
     "longest_window",
+    "make_labels",
     "panel",
     "return_weights",
     "target_name",

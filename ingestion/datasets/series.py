@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +44,10 @@ class Series:
     """New shares for an old one on an ex-date, 1 on other days."""
     after_gap: NDArray[np.bool_]
     """Whether a session is missing between the symbol's bar before and this one."""
+    high: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """As traded; empty unless asked for."""
+    low: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """As traded; empty unless asked for."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -60,8 +64,13 @@ class Series:
         return self.names.take(pa.array(self.codes[rows])).cast(pa.string())
 
 
-def read_series(bars: pa.Table) -> Series:
+def read_series(bars: pa.Table, more: Sequence[str] = ()) -> Series:
     """Check and sort a table of bars.
+
+    Parameters
+    ----------
+    more
+        Further prices that are needed: ``high``, ``low``.
 
     Raises
     ------
@@ -77,11 +86,12 @@ def read_series(bars: pa.Table) -> Series:
     >>> read_series(pa.table(bars | {"split_ratio": [1.0], "event_timestamp": day})).close.tolist()
     [2.0]
     """
-    if missing := [name for name in COLUMNS if name not in bars.column_names]:
+    needed = (*COLUMNS, *more)
+    if missing := [name for name in needed if name not in bars.column_names]:
         raise InputError(
-            f"bars: missing column {', '.join(missing)}; needed are {', '.join(COLUMNS)}"
+            f"bars: missing column {', '.join(missing)}; needed are {', '.join(needed)}"
         )
-    for name in COLUMNS:
+    for name in needed:
         if nulls := bars[name].null_count:
             raise InputError(f"bars: column {name} is null in {counted(nulls, 'row')}")
     codes, names = _codes(bars["symbol"])
@@ -99,15 +109,15 @@ def read_series(bars: pa.Table) -> Series:
         after_gap=after_gap[order],
         **{
             name: _typed(bars, name, _is_number, pa.float64())[order]
-            for name in ("open", "close", "split_ratio")
+            for name in ("open", "close", "split_ratio", *more)
         },
     )
-    _check(series)
+    _check(series, more)
     return series
 
 
-def _check(series: Series) -> None:
-    for name in ("open", "close", "split_ratio"):
+def _check(series: Series, more: Sequence[str]) -> None:
+    for name in ("open", "close", "split_ratio", *more):
         values: NDArray[np.float64] = getattr(series, name)
         _refuse(series, ~np.isfinite(values), f"{name} is not a finite number")
     _refuse(series, series.split_ratio <= 0, "split_ratio is not above 0")

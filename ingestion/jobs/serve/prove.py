@@ -19,7 +19,7 @@ from ingestion.base.columns import INSTANT
 from ingestion.base.errors import TvfeastError
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.wording import counted, some_of
-from ingestion.datasets import Membership, Questions
+from ingestion.datasets import Membership, Questions, labels_of
 from ingestion.datasets.fingerprint import Fingerprints, row_words
 from ingestion.datasets.panel import answers
 from ingestion.datasets.set_file import json_beside
@@ -109,6 +109,8 @@ def _of_file(of_set: SetContents) -> Iterator[Check]:
     """Yield what the file alone can show."""
     found, rows, early, examples = Fingerprints(), 0, 0, []
     has_labels = of_set.has_instants("label_start_timestamp")
+    spans = (of_set.told.get("labels") or {}).get("spans") or {}
+    own_ends = [(target, end) for target, (_, end) in spans.items() if of_set.has_instants(end)]
     for batch in of_set.batches():
         found.add(batch)
         rows += batch.num_rows
@@ -118,6 +120,11 @@ def _of_file(of_set: SetContents) -> Iterator[Check]:
             if of_set.has_instants("label_end_timestamp"):
                 ends = batch["label_end_timestamp"].cast(INSTANT)
                 bad = pc.or_(bad, pc.fill_null(pc.less_equal(ends, decided), True))
+            for target, end in own_ends:  # a missing label has no end
+                ended = pc.greater(batch[end].cast(INSTANT), decided)
+                bad = pc.or_(
+                    bad, pc.not_equal(pc.fill_null(ended, False), pc.is_valid(batch[target]))
+                )
             wrong = batch.filter(bad)
             early += wrong.num_rows
             for row in wrong.slice(0, _NAMED).to_pylist():
@@ -300,11 +307,13 @@ def _targets(of_set: SetContents) -> Iterator[Check]:
     wrong = np.zeros(own.num_rows, dtype=bool)
     for name in names:
         wrong |= differs(own, right, name)
-    target = made["target"]
+    targets = [each.column for each in labels_of(made["target"])]
     examples = [
         f"{target} of {own['symbol'][row].as_py()} at {own['event_timestamp'][row].as_py()} is "
         f"{own[target][row].as_py()!r}, and the bars give {right[target][row].as_py()!r}"
         for row in np.flatnonzero(wrong)[:_NAMED].tolist()
+        for target in targets
+        if own[target][row].as_py() != right[target][row].as_py() or len(targets) == 1
     ]
     yield _found(
         "targets",

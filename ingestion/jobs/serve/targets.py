@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +21,13 @@ from ingestion.catalog import OHLCV_1D
 from ingestion.datasets import (
     DropReason,
     Entry,
+    Label,
     LabelCollection,
     Labels,
     Universe,
-    forward_returns,
+    labels_of,
     longest_window,
-    target_sessions,
+    make_labels,
 )
 from ingestion.jobs.ingest.unfinished_imports import whole_imports
 from ingestion.jobs.serve.show_universe import membership_of
@@ -45,7 +47,7 @@ from ingestion.project import Project
 from ingestion.runs.known_at import check_known
 
 LABEL_COLUMNS = ("timestamp", "symbol", "open", "close", "split_ratio", "event_timestamp")
-"""The columns of ``ohlcv_1d`` that forward returns need."""
+"""The columns of ``ohlcv_1d`` that every label needs."""
 
 FORMULA_COLUMNS = (
     *("timestamp", "symbol", "open", "high", "low", "close", "volume", "split_ratio"),
@@ -57,6 +59,30 @@ _NAMED = 5
 """How many symbols a message names."""
 
 
+class Reach(NamedTuple):
+    """How far labels look, from a decision's date."""
+
+    back: timedelta
+    ahead: timedelta
+
+    @classmethod
+    def of(cls, labels: Sequence[Label]) -> Reach:
+        """Take the farthest of some labels."""
+        back, ahead = (
+            longest_window(max(reaches))
+            for reaches in ([each.back for each in labels], [each.ahead for each in labels])
+        )
+        return cls(back, ahead)
+
+    def begin(self, first: date) -> date:
+        """Return from which date on bars decide about the labels of a date."""
+        return first - self.back if self.back <= first - date.min else date.min
+
+    def end(self, last: date) -> date:
+        """Return until which date."""
+        return last + self.ahead if self.ahead < date.max - last else date.max
+
+
 @dataclass(frozen=True)
 class TrainingLabels:
     """Labels, and what to know before believing in them."""
@@ -65,11 +91,15 @@ class TrainingLabels:
     symbols: int
     """Symbols with at least one decision in the range."""
     warnings: tuple[str, ...]
+    target: str
+    """The targets, with all of their options, as they are read again."""
+    spans: Mapping[str, tuple[str, str]]
+    """By target's column, the columns of its span: from when to when its position is open."""
 
 
 def training_labels(
     project: Project,
-    target: str,
+    target: str | Sequence[str],
     first: date,
     last: date,
     entry: Entry = "open",
@@ -85,7 +115,8 @@ def training_labels(
     Parameters
     ----------
     target
-        ``fwd_return_<n>d``.
+        Targets as :func:`~ingestion.datasets.label_of` reads them, such as ``fwd_return_5d``; of
+        one text, with spaces between them.
     first, last
         UTC dates of the first and last decision, both inclusive.
     entry
@@ -105,44 +136,57 @@ def training_labels(
     Raises
     ------
     InputError
-        No such target or universe; no bar closed in the range; ``universe_as_of``, and the
-        lakehouse does not know any symbol yet.
+        No such target or universe; no bar closed in the range, or none of a benchmark;
+        ``universe_as_of``, and the lakehouse does not know any symbol yet.
     GateRefused
         If an import of bars is half done, or wrote some meanwhile.
     """
-    sessions = target_sessions(target)
+    wanted = labels_of(target)
+    reach = Reach.of(wanted)
     membership = None
     if universe is not None:
         membership = membership_of(project, universe, as_recorded=as_recorded, known_at=known_at)
     observed, known_since = _universe(project.lakehouse, universe_as_of, known_at)
     if first > last:
         raise InputError(f"the first decision, {first}, is after the last, {last}")
-    end = _end_of_windows(last, sessions)
+    end = reach.end(last)
     if known_at is not None:
         check_known(project.lakehouse, [OHLCV_1D], known_at)
+    columns = [*LABEL_COLUMNS, *sorted({name for each in wanted for name in each.needs})]
+    benchmarks = frozenset[str]().union(*(each.benchmarks for each in wanted))
+    read = None if symbols is None else benchmarks.union(symbols)
     collection = LabelCollection()
     decided: set[str] = set()
+    seen: set[str] = set()
     with whole_imports(project.lakehouse):
         newest = _newest_close(project.lakehouse, first, end, symbols, known_at)
         for year_first, year_last in _years(project.lakehouse, first, last):
-            year_end = _end_of_windows(year_last, sessions)
-            bars = read_bars(project.lakehouse, year_first, year_end, symbols, known_at=known_at)
-            holes = _holes(project.lakehouse, bars, year_first, year_end, symbols, known_at)
-            decided |= _decided(bars, year_last)
-            labels = forward_returns(
+            begin, year_end = reach.begin(year_first), reach.end(year_last)
+            bars = read_bars(project.lakehouse, begin, year_end, read, columns, known_at=known_at)
+            holes = _holes(project.lakehouse, bars, begin, year_end, read, known_at)
+            found = _decided(bars, year_first, year_last)
+            seen |= found
+            decided |= found if symbols is None else found.intersection(symbols)
+            labels = make_labels(
                 _with_gaps(bars, holes),
-                sessions,
+                wanted,
                 entry=entry,
                 first=year_first,
                 last=year_last,
                 universe=membership or observed,
                 newest=newest,
+                symbols=symbols,
             )
             collection.add(labels)
     if not collection.decisions:
         raise InputError(
             f"no bar{'' if symbols is None else ' of these symbols'} in {project.lakehouse} "
             f"closed from {first} to {last}; load history with tvfeast import-bars"
+        )
+    if unknown := sorted(benchmarks - seen):
+        raise InputError(
+            f"the benchmark {unknown[0]} has no bar in {project.lakehouse} from {first} to {last}; "
+            "load its history with tvfeast import-bars, or name another"
         )
     labels = collection.merge()
     of_members = None
@@ -152,7 +196,9 @@ def training_labels(
         without = without if symbols is None else without.intersection(symbols)
         of_members = _of_members(universe, labels, without)
     warnings = _warnings(labels, decided, symbols, known_since, of_members)
-    return TrainingLabels(labels, len(decided), tuple(warnings))
+    return TrainingLabels(
+        labels, len(decided), tuple(warnings), " ".join(map(str, wanted)), labels.spans
+    )
 
 
 def _holes(
@@ -337,15 +383,11 @@ def _extended(names: pa.Array, symbols: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays([names, pc.unique(unknown)]) if len(unknown) else names
 
 
-def _end_of_windows(last: date, sessions: int) -> date:
-    reach = longest_window(sessions)
-    return last + reach if reach < date.max - last else date.max
-
-
-def _decided(bars: pa.Table, last: date) -> set[str]:
-    """Return the symbols with a bar that closed by the last decision's date."""
+def _decided(bars: pa.Table, first: date, last: date) -> set[str]:
+    """Return the symbols with a bar that closed between two dates, both included."""
     closed = bars["event_timestamp"].cast(pa.date32())
-    return set(bars["symbol"].filter(pc.less_equal(closed, last)).unique().to_pylist())
+    inside = pc.and_(pc.greater_equal(closed, first), pc.less_equal(closed, last))
+    return set(bars["symbol"].filter(inside).unique().to_pylist())
 
 
 def _warnings(
