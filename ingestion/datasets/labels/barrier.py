@@ -205,7 +205,8 @@ class Barrier(Label):
             held = held[~ended]
         full = rows + self.sessions < decisions.ends
         done &= full | marked_between(decisions.long_gaps, rows, decisions.ends)
-        done |= full & (missing | (decisions.price <= 0))
+        nothing = full & (missing | (decisions.price <= 0))
+        left[nothing], done[nothing] = rows[nothing] + self.sessions, True
         return Touch(classes, returns, left, done, missing)
 
 

@@ -76,8 +76,8 @@ class TotalReturn(Return):
 
     A dividend buys shares at the close of its ex-date. It counts from after the entry to the exit:
     who enters at the open of an ex-date has no right to it. Its amount is per share as traded on
-    the ex-date, after a split of that day. Source: CRSP's daily holding period return with
-    dividends, compounded.
+    the ex-date, after a split of that day. Source: CRSP's daily return with dividends (``RET``),
+    compounded.
 
     Examples
     --------
