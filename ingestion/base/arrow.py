@@ -63,6 +63,22 @@ def from_numpy(values: NDArray[Any]) -> pa.Array:
     )
 
 
+def finite(values: NDArray[np.float64]) -> pa.DoubleArray:
+    """Return doubles as an array, null where they are not finite.
+
+    Examples
+    --------
+    >>> finite(np.array([0.5, np.nan, np.inf])).to_pylist()
+    [0.5, None, None]
+    """
+    is_finite = np.isfinite(values)
+    if is_finite.all():
+        return from_numpy(values)
+    bits = pa.py_buffer(np.packbits(is_finite, bitorder="little"))
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.float64(), len(values), [bits, data])
+
+
 def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     """Return the numbers, truth values or instants of a column without nulls.
 

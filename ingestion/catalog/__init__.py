@@ -39,7 +39,7 @@ from ingestion.catalog.datasets import (
 from ingestion.catalog.model import Column, Dataset, Dtype, Excess, FeatureGroup
 from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 from ingestion.catalog.services import Service
-from ingestion.catalog.sources import Files, FromBars, Scanner
+from ingestion.catalog.sources import CrossSection, Files, FromBars, Scanner
 from ingestion.catalog.universes import Condition, Listing, Universe
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Catalog",
     "Column",
     "Condition",
+    "CrossSection",
     "Dataset",
     "Dtype",
     "Excess",

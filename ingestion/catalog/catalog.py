@@ -24,15 +24,16 @@ from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.catalog.bar_source import BarSource
 from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.formula import Formula
-from ingestion.catalog.model import Column, Dataset, FeatureGroup
+from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from ingestion.catalog.services import USES, Service
-from ingestion.catalog.sources import FromBars, Scanner
+from ingestion.catalog.sources import CrossSection, FromBars, Scanner
 from ingestion.catalog.universes import Universe, load_universes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
 """The repository beside the installed package, whose groups every project has."""
 CHOICE = "groups.toml"
 """The project's list of the groups that run, beside its ``feature_store.yaml``."""
+_NOT_COMPARED = (Dtype.BOOL, Dtype.TIMESTAMP)
 _MOST_NAMES = 12
 """Features that a message names."""
 
@@ -42,7 +43,7 @@ class Catalog:
     """What a project declares."""
 
     groups: tuple[FeatureGroup, ...]
-    """What runs, and Feast serves: what the scanner shows, then what is computed."""
+    """What runs, and Feast serves: what the scanner shows, what is computed, what is compared."""
     services: tuple[Service, ...] = ()
     """Those whose groups all run."""
     places: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
@@ -85,7 +86,7 @@ class Catalog:
             _refuse_clashes(kind)
         known = formulas() if any(each.value.formulas for each in groups) else {}
         bound = [_bind(each, known) for each in groups]
-        bound.sort(key=lambda group: (isinstance(group.source, FromBars), group.name))
+        bound.sort(key=lambda group: (_made_after(group), group.name))
         all_of_it = cls(
             tuple(bound),
             tuple(each.value for each in services),
@@ -101,7 +102,7 @@ class Catalog:
             all_of_it._check_service(each)
         for each in groups:
             all_of_it._check_twin(each)
-        return all_of_it._chosen(repository)
+        return all_of_it._chosen(repository)._with_cross_sections(groups)
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -117,6 +118,11 @@ class Catalog:
     def computed(self) -> tuple[FeatureGroup, ...]:
         """The groups that are computed from bars."""
         return tuple(each for each in self.groups if isinstance(each.source, FromBars))
+
+    @property
+    def cross_sections(self) -> tuple[FeatureGroup, ...]:
+        """The groups that compare the members of a universe."""
+        return tuple(each for each in self.groups if isinstance(each.source, CrossSection))
 
     def place(self, declared: FeatureGroup | BarSource) -> str:
         """Return where a group or a bar source is declared, for an error.
@@ -295,6 +301,49 @@ class Catalog:
         wanted = service.features_of(group.name)
         return tuple(each for each in group.features if not wanted or each.name in wanted)
 
+    def _with_cross_sections(self, declared: list[_Declared]) -> Catalog:
+        """Return the catalog with cross-sections that know the groups that they compare.
+
+        What those that run read must run too.
+        """
+        sources = {group.name: group.source for group in (*self.groups, *self.others)}
+        places = {each.value.name: each for each in declared}
+
+        def bound(group: FeatureGroup) -> FeatureGroup:
+            source = group.source
+            if not isinstance(source, CrossSection) or source.of_group not in sources:
+                return group
+            of = sources[source.of_group]
+            return replace(group, source=source.bound((of.frame, of.of_closed_bars)))
+
+        for group in self.cross_sections:
+            for name in getattr(group.source, "read", ()):
+                self._check_read(places[group.name], name)
+        groups, others = (tuple(map(bound, each)) for each in (self.groups, self.others))
+        return replace(self, groups=groups, others=others)
+
+    def _check_read(self, declared: _Declared, name: str) -> None:
+        """Refuse a column that a cross-section reads and that is not there, or is none to read."""
+        group_name, _, column_name = name.partition(":")
+        of, source = declared.value.name, declared.value.source
+        try:
+            group = self.group(group_name)
+        except CatalogError as error:
+            raise declared.error(f"{of}: {error}") from None
+        if isinstance(group.source, CrossSection):
+            raise declared.error(f"{of} compares {group_name}, which is a cross-section itself")
+        column = next((each for each in group.features if each.name == column_name), None)
+        if column is None:
+            near = did_you_mean(column_name, (each.name for each in group.features))
+            raise declared.error(f"{of}: {group_name} has no feature {column_name!r}{near}")
+        is_text = name == source.currency
+        if (column.dtype is Dtype.STRING) != is_text or column.dtype in _NOT_COMPARED:
+            kind = "no text" if is_text else "no number"
+            raise declared.error(f"{of}: {name} is a {column.dtype.value}, {kind}")
+        unit = source.unit
+        if unit and name in source.of and unit not in {each.name for each in group.columns}:
+            raise declared.error(f"{of}: {group_name} has no column {unit!r} to count members by")
+
     def _chosen(self, repository: Path | None) -> Catalog:
         """Return the catalog with the groups that run apart from the others."""
         wanted, is_all = _choice(repository, [group.name for group in self.groups])
@@ -435,6 +484,13 @@ def _bind(declared: _Declared, formulas: Mapping[str, Formula]) -> FeatureGroup:
                 f"{did_you_mean(name, formulas)}; there are {some_of(list(formulas), 12)}"
             )
     return group.bound({name: _column(formulas[name]) for name in group.formulas})
+
+
+def _made_after(group: FeatureGroup) -> int:
+    """Return after how many kinds of other groups a group's rows are made."""
+    if isinstance(group.source, CrossSection):
+        return 2
+    return 1 if isinstance(group.source, FromBars) else 0
 
 
 def _column(formula: Formula) -> Column:

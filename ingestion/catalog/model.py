@@ -196,7 +196,8 @@ class FeatureGroup(Dataset):
     ttl
         How long a row counts as current after its event time, inclusive: ``"4d"``, ``"2h"``.
     features
-        Columns; in a group that is computed from bars, names of formulas.
+        Columns; in a group that is computed from bars, names of formulas. Of a cross-section they
+        follow from its source.
     quality
         What rows must fulfil to be published.
     cadence, market_hours
@@ -228,7 +229,7 @@ class FeatureGroup(Dataset):
     columns: tuple[Column, ...] = field(init=False, default=())
     source: Source
     ttl: timedelta
-    features: tuple[Column, ...]
+    features: tuple[Column, ...] = ()
     served_times: tuple[Column, ...] = field(init=False, default=())
     """What is served with the features to say which bar they describe."""
     quality: Quality = field(default_factory=Quality)
@@ -254,7 +255,7 @@ class FeatureGroup(Dataset):
         set_(self, "formulas", names)
         if names:
             return
-        features = tuple(map(self.source.column, self.features))
+        features = self.source.features(self.features)
         served_times = self.source.served_times
         columns = self.source.columns(features)
         set_(self, "features", features)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import counted, some_of
+from ingestion.catalog import OHLCV_1D
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, between, json_option, step_options
 from ingestion.cli.output import minute, show
@@ -18,11 +20,13 @@ from ingestion.cli.output import minute, show
 if TYPE_CHECKING:
     from ingestion.bars.refusals import Reason
     from ingestion.jobs.compute.changes import BackfillPlan
+    from ingestion.jobs.compute.cross_sections import ComparedGroup, CrossSectionsResult
     from ingestion.jobs.compute.local_features import LocalFeaturesResult
     from ingestion.jobs.compute.publication import GroupRows
     from ingestion.jobs.ingest.fetch_bars import FetchResult
     from ingestion.jobs.ingest.import_bars import ImportResult
     from ingestion.jobs.ingest.withdraw import WithdrawnBars
+    from ingestion.project import Project
 
 _NAMED = 10
 """How many symbols are named one by one."""
@@ -250,11 +254,14 @@ def _doubts(result: ImportResult) -> Iterator[str]:
 @step_options
 @json_option
 def local_features_command(as_json: bool) -> None:
-    """Compute the features of the bars that are new."""
+    """Compute the features of the bars that are new.
+
+    Then the groups that compare the members of a universe, for the days that changed.
+    """
     from ingestion.jobs.compute.local_features import local_features
 
-    result = local_features(this_project())
-    show(as_json, result, local_text)
+    project = this_project()
+    _show_computed(as_json, project, lambda: local_features(project))
 
 
 @cli.command(
@@ -271,7 +278,7 @@ def local_features_command(as_json: bool) -> None:
 def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) -> None:
     """Compute the features of a span of history.
 
-    Writes only what differs. Says first about how many bytes it will write. A column that was added
+    Then the groups that compare the members of a universe. Writes only what differs. Says first about how many bytes it will write. A column that was added
     to the group is filled so; the receipt has `definition` as the reason of these rows.
     """
     from ingestion.jobs.compute.local_features import backfill, plan_backfill
@@ -285,7 +292,29 @@ def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) ->
         if not as_json:
             click.echo(plan_text(planned))
 
-    show(as_json, backfill(project, first, last, announce), local_text)
+    dates = first, last
+    _show_computed(as_json, project, lambda: backfill(project, *dates, announce), dates)
+
+
+def _show_computed(
+    as_json: bool,
+    project: Project,
+    compute: Callable[[], LocalFeaturesResult],
+    dates: tuple[date, date] | None = None,
+) -> None:
+    """Compute features of bars, and then compare members; show both as one result."""
+    if not project.catalog.cross_sections:
+        show(as_json, compute(), local_text)
+        return
+    from ingestion.jobs.compute.cross_sections import cross_sections
+    from ingestion.lakehouse import newest_part
+
+    local = None if newest_part(project.lakehouse, OHLCV_1D) is None else compute()
+    compared = cross_sections(project, dates=dates)
+    if local is None:  # what scans or files have brought can be compared without any bar
+        show(as_json, compared, cross_sections_text)
+    else:
+        show(as_json, replace(local, cross_sections=compared), local_text)
 
 
 def plan_text(planned: BackfillPlan) -> str:
@@ -306,14 +335,39 @@ def plan_text(planned: BackfillPlan) -> str:
 
 def local_text(result: LocalFeaturesResult) -> str:
     """Return a recomputation's outcome for people."""
+    compared = result.cross_sections
+    more = f"\n{cross_sections_text(compared)}" if compared else ""
     if not result.dates:
-        return "nothing new: no bar was written since features were computed"
+        return f"nothing new: no bar was written since features were computed{more}"
     groups = "; ".join(map(_group_text, result.groups))
     columns = f"; {result.rows_defined:,} of the rows for columns that were declared later"
     return (
         f"{counted(result.bars, 'bar')} read, {counted(result.dates, 'date')}; {groups}"
-        f"{columns if result.rows_defined else ''}; {counted(len(result.parts), 'part')}"
+        f"{columns if result.rows_defined else ''}; {counted(len(result.parts), 'part')}{more}"
     )
+
+
+def cross_sections_text(result: CrossSectionsResult) -> str:
+    """Return what became of cross-sections for people."""
+    return "\n".join(map(_compared_text, result.groups))
+
+
+def _compared_text(group: ComparedGroup) -> str:
+    if not group.days and not group.unknown_days:
+        return f"{group.group}: nothing new to compare"
+    told = [
+        f"{group.group}: {counted(group.days, 'day')} of {group.universe}",
+        f"{counted(group.written, 'row')} written",
+    ]
+    counts = (
+        (group.restated, "of them restated"),
+        (group.unchanged, "unchanged"),
+        (group.quarantined, "quarantined"),
+        (sum(group.nulls.values()), "values null"),
+        (group.without_values, "days without a value"),
+        (group.unknown_days, "days with unknown members"),
+    )
+    return ", ".join([*told, *(f"{count:,} {what}" for count, what in counts if count)])
 
 
 def _group_text(rows: GroupRows) -> str:

@@ -10,7 +10,7 @@ import click
 
 from ingestion.base.errors import demand_all
 from ingestion.base.wording import counted
-from ingestion.cli.bars import local_text
+from ingestion.cli.bars import cross_sections_text, local_text
 from ingestion.cli.checks import online_text, validate_text
 from ingestion.cli.group import cli, examples, this_project
 from ingestion.cli.ingest import (
@@ -201,6 +201,7 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     "meta-ingest": symbols_text,
     "feature-ingest": ingest_text,
     "local-features": local_text,
+    "cross-sections": cross_sections_text,
     "validate": validate_text,
     "materialize": materialize_text,
     "verify --online": online_text,

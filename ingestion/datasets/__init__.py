@@ -15,6 +15,7 @@ Panels: a schedule and a choice of symbols go in, features as known at each deci
 ``questions``  who is asked about when, a slice of time after another
 ``panel``      the answers; start reading there
 ``set_file``   the file that they are written to
+``universe_days``  when all members of a universe are compared with each other
 
 Splits: the spans of labels go in, rows of training and of test come out that share no label.
 

@@ -77,7 +77,7 @@ class Schedule:
         if first > last:
             return np.empty(0, np.int64)
         reach = timedelta(days=3), _REACH
-        sessions = self._last_of_each(_sessions(symbol, first - reach[0], last + reach[1]))
+        sessions = self._last_of_each(sessions_of(symbol, first - reach[0], last + reach[1]))
         instants = np.array([self._instant(each) for each in sessions], dtype=np.int64)
         begin, end = (day_of_date(day) * DAY * MICROSECONDS for day in (first, last))
         return instants[(instants >= begin) & (instants < end + DAY * MICROSECONDS)]
@@ -100,7 +100,20 @@ class Schedule:
         return int(at.timestamp()) * MICROSECONDS
 
 
-def _sessions(symbol: str, first: date, last: date) -> list[Session]:
+def sessions_of(symbol: str, first: date, last: date) -> list[Session]:
+    """Return the sessions of a symbol from one label to another, in order.
+
+    Parameters
+    ----------
+    symbol
+        Or what stands for all symbols of the same hours. Where hours are not known, each UTC day
+        counts as a session.
+
+    Examples
+    --------
+    >>> [str(each.label) for each in sessions_of("NYSE:", date(2021, 4, 1), date(2021, 4, 5))]
+    ['2021-04-01', '2021-04-05']
+    """
     exchange = symbol.partition(":")[0]
     if hours_of(symbol).rule not in (ClosingRule.MIDNIGHT_UTC, ClosingRule.DAY_AFTER_OPEN):
         return sessions_between(exchange, first, last)

@@ -22,6 +22,7 @@ from ingestion.base.wording import counted, some_of
 from ingestion.catalog import OHLCV_1D, FeatureGroup, Universe
 from ingestion.jobs.audit.status import status
 from ingestion.jobs.audit.validate import WAIVERS, ValidateResult, validate
+from ingestion.jobs.compute.cross_sections import cross_sections
 from ingestion.jobs.compute.local_features import local_features
 from ingestion.jobs.ingest.data_ingest import BARS, data_ingest
 from ingestion.jobs.ingest.feature_ingest import (
@@ -360,6 +361,11 @@ def _chain(
             for group in groups
         ),
         _Step("local-features", None, (), compute),
+        *(
+            [_Step("cross-sections", None, (), lambda: cross_sections(project, run))]
+            if project.catalog.cross_sections
+            else []
+        ),
         _Step("validate", None, (), gate),
         _Step("materialize", None, ("validate",), load),
         _Step("verify --online", None, ("materialize",), compare),

@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.catalog import Column
+from ingestion.formulas.cross_section import average_ranks
 from ingestion.quality.votes import VoteBreak
 
 PARITY_FILE = "parity.json"
@@ -160,16 +161,9 @@ def rank_correlation(a: Values, b: Values) -> float | None:
     """
     if len(a) < 2:
         return None
-    x, y = (ranks - ranks.mean() for ranks in (_average_ranks(a), _average_ranks(b)))
+    x, y = (ranks - ranks.mean() for ranks in (average_ranks(a), average_ranks(b)))
     variation = np.sqrt((x @ x) * (y @ y))
     return float(np.clip(x @ y / variation, -1, 1)) if variation else None
-
-
-def _average_ranks(values: Values) -> Values:
-    """Rank from 1; equal values share the mean of their ranks."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Values = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranks
 
 
 def _scale(column: Column, symbols: pa.ChunkedArray, recomputed: Values) -> Values:

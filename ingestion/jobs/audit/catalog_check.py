@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ingestion.base.errors import CandidatesError
 from ingestion.base.loading import declared_in, load_folder
-from ingestion.catalog import BarSource, Catalog, FeatureGroup, Files, Scanner
+from ingestion.catalog import BarSource, Catalog, CrossSection, FeatureGroup, Files, Scanner
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
 from ingestion.markets.candidates import read_candidates
@@ -234,5 +234,7 @@ def _source(group: FeatureGroup, whole: Set[str]) -> str:
         return f"scanner{market}{frame}"
     if isinstance(group.source, Files):
         return "files"
+    if isinstance(group.source, CrossSection):
+        return f"{group.source.of_group} among {group.source.universe}"
     reading_all = [each.name for each in group.features if each.name in whole and not each.retired]
     return f"bars; all of them for {', '.join(reading_all)}" if reading_all else "bars"

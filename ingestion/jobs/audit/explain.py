@@ -16,12 +16,13 @@ from ingestion.base.instants import from_micros
 from ingestion.base.reading import reading_again
 from ingestion.base.store_files import read_configuration
 from ingestion.base.wording import did_you_mean
-from ingestion.catalog import OHLCV_1D, Column, Dataset, FeatureGroup, Files
+from ingestion.catalog import OHLCV_1D, Column, CrossSection, Dataset, FeatureGroup, Files, FromBars
 from ingestion.catalog.sources import DAILY
 from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.differing import difference_of
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
+from ingestion.jobs.compute.comparison import Comparison
 from ingestion.jobs.compute.definitions import definition_in, difference
 from ingestion.jobs.serve.feast_repository import own_tables
 from ingestion.lakehouse import Lakehouse, list_dates, parts_of, receipts_of_run
@@ -125,7 +126,8 @@ def _story(
     since = deciding[0].values[group.event] if deciding else None
     known = [row for row in deciding if row.values[_CREATED] <= as_of]
     bar = _bar(lakehouse, group, symbol, deciding[-1].values) if deciding else None
-    computed_by = project.formulas.get(column.name) if group.source.of_closed_bars else None
+    is_computed = isinstance(group.source, FromBars)
+    computed_by = project.formulas.get(column.name) if is_computed else None
     mark = definition_marks([computed_by])[column.name] if computed_by else None
 
     def last(rows: list[StoredRow]) -> Version | None:
@@ -147,11 +149,7 @@ def _story(
             if since and computed_by
             else ()
         ),
-        notes=(
-            tuple(notes_on_bars(lakehouse, symbol, since, as_of))
-            if since and group.source.of_closed_bars
-            else ()
-        ),
+        notes=tuple(_notes(project, group, column, symbol, since, as_of)) if since else (),
         kept_back=tuple(
             KeptBack(row.get(column.name), event, tuple(row[FAILED]), run_id)
             for run_id, row in quarantined_rows(lakehouse, group.name, symbol)
@@ -281,11 +279,29 @@ def _source(project: Project, group: FeatureGroup, column: Column) -> str:
         read = column.derived
         equal = f", where {' and '.join(read.same)} are equal" if read.same else ""
         return f"{retired}({read.column} ÷ {read.over} − 1) in %, of the same row{equal}"
+    if isinstance(group.source, CrossSection):
+        return f"{retired}{column.meaning}"
     if isinstance(group.source, Files):
         return f"{retired}a file of `tvfeast import-features`"
     if column.name not in project.formulas:
         return f"{retired}its formula is not there any more"
     return retired + project.formulas[column.name].description
+
+
+def _notes(
+    project: Project,
+    group: FeatureGroup,
+    column: Column,
+    symbol: str,
+    event: datetime,
+    as_of: datetime,
+) -> Iterator[str]:
+    """Yield what else is known of a row: of its bars, or of those whom it is compared with."""
+    if isinstance(group.source, FromBars):
+        yield from notes_on_bars(project.lakehouse, symbol, event, as_of)
+    elif isinstance(group.source, CrossSection) and not column.retired:
+        comparison = Comparison(project.lakehouse, project.catalog, group)
+        yield from comparison.told(column.name, symbol, event)
 
 
 def _bar(

@@ -22,7 +22,7 @@ import pyarrow as pa
 from ingestion.base import clock
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import some_of
-from ingestion.catalog import FeatureGroup, Scanner
+from ingestion.catalog import FeatureGroup, FromBars, Scanner
 from ingestion.jobs.ingest.missing_sessions import known_holes
 from ingestion.jobs.serve.loads import VERDICT_FILE
 from ingestion.lakehouse import Lakehouse, RunFile
@@ -216,7 +216,7 @@ def check_newest(
     project: Project, group: FeatureGroup, rows: pa.Table, engine: Engine | None = None
 ) -> CheckReport:
     """Judge the newest rows of a group as the gate would, whatever it has said of them."""
-    holes = known_holes(project.lakehouse) if group.source.of_closed_bars else None
+    holes = known_holes(project.lakehouse) if isinstance(group.source, FromBars) else None
     history = read_history(project.lakehouse, group, rows, holes, formulas=project.formulas)
     return check_rows(group, rows, CheckContext(history), engine)
 

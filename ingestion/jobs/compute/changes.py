@@ -51,6 +51,8 @@ class Changes:
     """When the newest of the stored rows was created; None if there is none."""
     likely: tuple[str, ...] = ()
     """The columns that differ in most of the rows, where any does."""
+    restated: int = 0
+    """How many of the rows, of all dates together, are stored with other values."""
 
     def by_date(self) -> Iterator[tuple[date, Changes]]:
         """Yield what is of each date; the rows are in the order of their dates."""
@@ -120,7 +122,9 @@ def changes_of(
     keys = frozenset(row_keys(new.filter(from_numpy(redefined))))
     if not is_likely:
         likely = [name for name, count in counts.most_common(_LIKELY) if count]
-    return Changes(new.filter(from_numpy(changed | redefined)), keys, newest, tuple(likely))
+    restated = int((changed & ~is_new).sum())
+    rows = new.filter(from_numpy(changed | redefined))
+    return Changes(rows, keys, newest, tuple(likely), restated)
 
 
 def _undecided(

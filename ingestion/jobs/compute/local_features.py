@@ -30,6 +30,7 @@ from ingestion.formulas import SHIPPED
 from ingestion.formulas.incremental import begin_blocks, plan_of
 from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
 from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
+from ingestion.jobs.compute.cross_sections import CrossSectionsResult
 from ingestion.jobs.compute.definitions import (
     BACKFILL_FILE,
     changed_formulas,
@@ -91,6 +92,8 @@ class LocalFeaturesResult:
     """Of how many symbols new bars were computed from what was kept of the bars before."""
     receipt: RunFile | None = None
     """Where it is written down; None while the run goes on."""
+    cross_sections: CrossSectionsResult | None = None
+    """What was done to the groups that compare members; None where there are none."""
 
 
 def backfill(

@@ -64,7 +64,7 @@ class Publication:
         self._run = run
         reports: list[CheckReport] = []
         self.groups = [
-            _Group(project, run, each, changed, reports) for each in project.catalog.computed
+            GroupWriter(project, run, each, changed, reports) for each in project.catalog.computed
         ]
 
     @property
@@ -88,7 +88,7 @@ class Publication:
         """
         for _, of_month in watched(months.drain(), "months written", len(months.numbers)):
             for group in self.groups:
-                group.publish(newest, of_month, names, holes)
+                group.publish(newest, group.stamped(of_month, names), holes)
         for group in self.groups:
             group.append()
         for group in self.groups:
@@ -96,7 +96,7 @@ class Publication:
                 refuse_unless_accepted(group.refused, self._run)
 
 
-class _Group:
+class GroupWriter:
     """What a run writes of one group, and how much it was."""
 
     def __init__(
@@ -108,7 +108,7 @@ class _Group:
         reports: list[CheckReport],
     ) -> None:
         self.dates = self.rows_written = self.rows_unchanged = self.quarantined = 0
-        self.rows_defined = 0
+        self.rows_defined = self.rows_restated = 0
         self.refused: CheckReport | None = None
         self.parts: list[Part] = []
         self.defined: list[Part] = []
@@ -125,14 +125,27 @@ class _Group:
         """Return how many rows it was so far."""
         return GroupRows(self._group.name, self.rows_written, self.rows_unchanged, self.quarantined)
 
-    def publish(self, newest: date, of_month: pa.Table, names: Names, holes: OpenHoles) -> None:
-        """Write what is not stored yet of a month's rows; a few wait for :meth:`append`.
+    def stamped(self, of_month: pa.Table, names: Names) -> Iterator[tuple[date, pa.Table]]:
+        """Yield the rows of each date of a month, as the group has them."""
+        return stamped(self._group, of_month, names, self._began)
+
+    def publish(
+        self, newest: date, dated: Iterable[tuple[date, pa.Table]], holes: OpenHoles | None = None
+    ) -> None:
+        """Write what is not stored yet of some dates' rows; a few wait for :meth:`append`.
 
         If the date that will be served is refused, :attr:`refused` says why, and those before it
         are published.
+
+        Parameters
+        ----------
+        newest
+            The newest date of which there can be rows.
+        dated
+            The rows of each date, in the group's schema.
         """
         found: dict[date, Changes] = {}
-        for days in _together(stamped(self._group, of_month, names, self._began)):
+        for days in _together(dated):
             found |= self._changes(days)
         changed = {day: each.rows for day, each in found.items()}
         # The newest date, if it is young enough to be served; there is none in history alone.
@@ -155,6 +168,7 @@ class _Group:
         new = pa.concat_tables(days.values())
         changes = changes_of(self._group, new, stored, self._changed_formulas, self._likely)
         self._likely = changes.likely
+        self.rows_restated += changes.restated
         self.dates += len(days)
         self.rows_unchanged += new.num_rows - changes.rows.num_rows
         return dict(changes.by_date())
@@ -178,7 +192,7 @@ class _Group:
         return parts_of(self._project.lakehouse, self._group, day)
 
     def _accepted(
-        self, changed: dict[date, pa.Table], served: date | None, holes: OpenHoles
+        self, changed: dict[date, pa.Table], served: date | None, holes: OpenHoles | None
     ) -> Iterator[tuple[date, pa.Table]]:
         """Yield by date the rows that may be published; the others go to the run's quarantine.
 

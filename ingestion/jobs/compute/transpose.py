@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import VALUES, SymbolTable, close_seconds
 from ingestion.bars.attendance import Attendance
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import from_numpy, strings, to_numpy
+from ingestion.base.arrow import finite, from_numpy, strings, to_numpy
 from ingestion.base.instants import DAY, MICROSECONDS, to_micros
 from ingestion.base.progress import watched
 from ingestion.base.spill import Spill, runs, stable_order
@@ -277,19 +277,10 @@ def stamped(
     columns |= {c.name: pa.nulls(len(rows)) for c in group.columns if c.retired}
     for name in schema.names:
         if name not in columns:
-            columns[name] = _finite(ordered(name))
+            columns[name] = finite(ordered(name))
     table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema)
     for number, start, end in runs(days[order]):
         yield datetime.fromtimestamp(number * DAY, UTC).date(), table.slice(start, end - start)
-
-
-def _finite(values: NDArray[np.float64]) -> pa.DoubleArray:
-    """Return values as a column, null where they are not finite."""
-    is_finite = np.isfinite(values)
-    if is_finite.all():
-        return from_numpy(values)
-    bits = pa.py_buffer(np.packbits(is_finite, bitorder="little"))
-    return pa.Array.from_buffers(pa.float64(), len(values), [bits, pa.py_buffer(values)])
 
 
 def _days(rows: pa.Table) -> NDArray[np.int64]:

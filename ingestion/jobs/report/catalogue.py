@@ -9,7 +9,7 @@ from functools import cache
 
 from ingestion.base.errors import CorruptPart
 from ingestion.base.reading import reading_again
-from ingestion.catalog import Column, FeatureGroup, Files, Scanner
+from ingestion.catalog import Column, CrossSection, FeatureGroup, Files, FromBars, Scanner
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.sources import DAILY
 from ingestion.formulas import BarFormula
@@ -99,6 +99,8 @@ def _rows_from(group: FeatureGroup) -> str:
         return f"TradingView’s scanner, {frame}" + (
             f", market {source.market}" if source.market else ""
         )
+    if isinstance(source, CrossSection):
+        return f"`{source.of_group}`, the members of `{source.universe}` compared"
     return "files that others computed" if isinstance(source, Files) else "closed daily bars"
 
 
@@ -107,6 +109,8 @@ def _lineage(project: Project, group: FeatureGroup) -> str:
         began = "scanner → checks"
     elif isinstance(group.source, Files):
         began = "files → checks"
+    elif isinstance(group.source, CrossSection):
+        began = f"{group.source.of_group} and universe_members → comparison → checks"
     else:
         began = "scanner and vendors → ohlcv_1d → formulas → checks"
     return f"{began} → {group.name} → gate → online store and training sets"
@@ -184,6 +188,8 @@ def _lineage_of(project: Project, group: FeatureGroup, column: Column) -> str:
         made = f"`{column.derived.column}` and `{column.derived.over}` of the same answer"
     elif column.scanner:
         made = f"scanner column `{column.scanner}`"
+    elif (compared := _compared(group, column)) is not None:
+        made = f"`{compared}` of all members"
     else:
         made = "a file that others computed"
     twin = getattr(group.source, "twin", None)
@@ -196,7 +202,17 @@ def _lineage_of(project: Project, group: FeatureGroup, column: Column) -> str:
 
 
 def _formula(project: Project, group: FeatureGroup, column: Column) -> BarFormula | None:
-    return project.formulas.get(column.name) if group.source.of_closed_bars else None
+    is_computed = isinstance(group.source, FromBars)
+    return project.formulas.get(column.name) if is_computed else None
+
+
+def _compared(group: FeatureGroup, column: Column) -> str | None:
+    """Return the feature that a cross-section compares for a column."""
+    source = group.source
+    if not isinstance(source, CrossSection):
+        return None
+    made = {name: f"{source.of_group}:{feature}" for name, feature, _ in source.made_of()}
+    return made.get(column.name)
 
 
 def _bars(formula: Formula) -> str:
@@ -229,6 +245,8 @@ def _source(project: Project, group: FeatureGroup, column: Column) -> str:
         return f"TradingView’s scanner, column `{column.scanner}`"
     if column.derived is not None:
         return f"({column.derived.column} ÷ {column.derived.over} − 1) in %, of the same row"
+    if (compared := _compared(group, column)) is not None:
+        return f"`{compared}` among the members of a universe"
     formula = _formula(project, group, column)
     if formula is None:
         return "a file of `tvfeast import-features`"

@@ -19,6 +19,7 @@ from ingestion.base.columns import INSTANT
 from ingestion.base.errors import TvfeastError
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.wording import counted, some_of
+from ingestion.catalog import FromBars
 from ingestion.datasets import Membership, Questions, labels_of
 from ingestion.datasets.fingerprint import Fingerprints, row_words
 from ingestion.datasets.panel import answers
@@ -355,7 +356,7 @@ def _definitions(of_set: SetContents) -> Iterator[Check]:
     used = [
         formulas[name]
         for _, group, name in of_set.named
-        if group.source.command == "local-features" and name in formulas
+        if isinstance(group.source, FromBars) and name in formulas
     ]
     if not used:
         return

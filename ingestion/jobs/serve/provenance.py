@@ -10,7 +10,7 @@ from typing import Any
 
 from ingestion.base import clock
 from ingestion.base.plain import plain
-from ingestion.catalog import Dataset, FeatureGroup
+from ingestion.catalog import Dataset, FeatureGroup, FromBars
 from ingestion.datasets import Features
 from ingestion.lakehouse import Lakehouse, list_parts
 from ingestion.lakehouse.ledger import Ledger
@@ -43,7 +43,7 @@ def feature_definitions(project: Project, features: Sequence[Features]) -> list[
     found = []
     for each in features:
         group = each.group
-        formulas = project.formulas if group.source.command == "local-features" else {}
+        formulas = project.formulas if isinstance(group.source, FromBars) else {}
         marks = definition_marks([formulas[name] for name in each.outputs if name in formulas])
         declared = {column.name: column for column in group.columns}
         for name, column in each.outputs.items():

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ingestion.base.arrow import to_numpy
 from ingestion.base.instants import from_micros
-from ingestion.catalog import FeatureGroup, Files, Scanner
+from ingestion.catalog import FeatureGroup, Files, FromBars, Scanner
 from ingestion.jobs.audit.status.bars import BarsStatus
 from ingestion.jobs.audit.status.wanted import Snapshot
 from ingestion.lakehouse import Lakehouse, days_back, read_part
@@ -109,7 +109,7 @@ def demands(
         rows, asked, may_be_old = newest[group.name], wanted, frozenset[str]()
         if not group.source.has_all:  # those without a row may have none
             asked = wanted & rows.keys()
-        if group.source.of_closed_bars:
+        if isinstance(group.source, FromBars):
             asked = wanted & bars.newest.keys()
             may_be_old = frozenset(s for s in asked if exchange_of(s) in bars.imported)
         if not group.is_asked_always:
