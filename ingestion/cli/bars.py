@@ -278,8 +278,9 @@ def local_features_command(as_json: bool) -> None:
 def backfill_command(as_json: bool, only_plan: bool, first: date, last: date) -> None:
     """Compute the features of a span of history.
 
-    Then the groups that compare the members of a universe. Writes only what differs. Says first about how many bytes it will write. A column that was added
-    to the group is filled so; the receipt has `definition` as the reason of these rows.
+    Then the groups that compare the members of a universe. Writes only what differs. Says first
+    about how many bytes it will write. A column that was added to the group is filled so; the
+    receipt has `definition` as the reason of these rows.
     """
     from ingestion.jobs.compute.local_features import backfill, plan_backfill
 
