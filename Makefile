@@ -161,6 +161,10 @@ training-set: setup ## Join labels to features (ARGS="--labels FILE")
 panel: setup ## Write features at each decision (ARGS="--from DATE --to DATE")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: factor-report
+factor-report: setup ## Measure how features rank what follows (ARGS="FEATURE… --from DATE --to DATE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: prove
 prove: setup ## Check that each cell of a data set was knowable (ARGS=FILE)
 	$(BIN)/tvfeast $@ $(ARGS)

@@ -49,6 +49,7 @@ TASKS: dict[str, dict[str, str]] = {
         "backfill": "bars",
         "training-set": "serving",
         "panel": "research",
+        "factor-report": "factor",
     },
     "Checks": {
         "verify": "checks",

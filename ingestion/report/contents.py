@@ -148,12 +148,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to the question whether one may trade on today's rows."""
+    """The answer to the page's question: whether one may trade on today's rows, or another."""
 
     answer: str
     mark: Mark
     reasons: Sequence[str]
     tiles: Sequence[Tile]
+    question: str = "May I trade on today’s rows?"
+    link: str = "May I trade?"
+    """The same in few words, for the list of sections."""
 
 
 @dataclass(frozen=True)
@@ -190,3 +193,5 @@ class Report:
     verdict: Verdict
     sections: Sequence[Section]
     catalogue: Sequence[GroupCard] = field(default=())
+    command: str = "tvfeast report"
+    """What has made it."""

@@ -63,7 +63,7 @@ def page(report: Report, *, refresh: int | None = None, state: str = "") -> str:
             *map(_section, report.sections),
             _catalogue(report.catalogue),
             "</main>",
-            f"<footer><p>Made by <code>tvfeast report</code> at {instant(report.at)} from "
+            f"<footer><p>Made by {_code(report.command)} at {instant(report.at)} from "
             f"{escape(report.lakehouse)}. All instants are UTC.</p></footer>",
         ]
     )
@@ -192,7 +192,7 @@ def _header(report: Report) -> str:
 
 
 def _navigation(report: Report) -> str:
-    links = [("verdict", "May I trade?")]
+    links = [("verdict", report.verdict.link)]
     links += [(section.key, section.title) for section in report.sections]
     if report.catalogue:
         links.append((CATALOGUE, "Feature catalogue"))
@@ -204,7 +204,7 @@ def _verdict(verdict: Verdict) -> str:
     reasons = "".join(f"<li>{_prose(reason)}</li>" for reason in verdict.reasons)
     tiles = "".join(map(_tile, verdict.tiles))
     return f"""<section id="verdict" class="verdict {verdict.mark}" aria-labelledby="verdict-title">
-<p class="question" id="verdict-question">May I trade on today’s rows?</p>
+<p class="question" id="verdict-question">{escape(verdict.question)}</p>
 <h1 id="verdict-title"><span class="sign" aria-hidden="true">{_SYMBOLS.get(verdict.mark, "")}</span>
 {escape(verdict.answer)}</h1>
 {f'<ul class="reasons">{reasons}</ul>' if reasons else ""}

@@ -4,7 +4,7 @@ A run stays as long as somebody may ask for what its folder has:
 
 - it has written a part, so it is where rows come from, or others were merged by it;
 - it kept rows out at the gate, which ``explain`` shows;
-- it recorded why files are gone, or made a training set;
+- it recorded why files are gone or which features were tried, or made a training set;
 - it has the newest receipt of its kind: of one name, project, group, flow, candidates or imported
   file, outcome and members. Whoever looks for the newest receipt that says something finds the same
   one as before;
@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from ingestion.base.errors import CorruptPart, InputError
+from ingestion.jobs.factor.tries import RECEIPT_FILE as FACTOR_FILE
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE as IMPORT_FILE
 from ingestion.jobs.profiles import FLOW_FILE
 from ingestion.jobs.serve.training_set import RECEIPT_FILE as TRAINING_FILE
@@ -48,6 +49,7 @@ _LASTING = {
     QUARANTINE_FILE: "its rows in quarantine are shown by `explain`",
     ACCEPT_FILE: "its receipt says why files are gone",
     TRAINING_FILE: "its receipt says how a training set was made",
+    FACTOR_FILE: "its receipt says which features were tried",
 }
 """Files that nothing newer replaces."""
 

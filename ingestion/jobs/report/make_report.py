@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ingestion.base import clock
+from ingestion.base.disk import replace_file
 from ingestion.base.errors import CorruptPart
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.status import StatusReport, status
@@ -65,7 +64,7 @@ def make_report(project: Project, out: Path | None = None) -> ReportResult:
     path = out or project.folder / "data" / FILE
     report = gather(project)
     content = page(report).encode()
-    _replace(path, content)
+    replace_file(path, content)
     told = report.verdict
     return ReportResult(path, report.at, told.answer, tuple(told.reasons), len(content))
 
@@ -124,15 +123,3 @@ def _gathered(project: Project) -> Report:
         sections=sections,
         catalogue=catalogue(project, shapes, stored, newest, at),
     )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -83,6 +83,10 @@ class Reach(NamedTuple):
         return last + self.ahead if self.ahead < date.max - last else date.max
 
 
+class NoDecision(InputError):
+    """No bar closed in the range of dates."""
+
+
 @dataclass(frozen=True)
 class TrainingLabels:
     """Labels, and what to know before believing in them."""
@@ -136,8 +140,8 @@ def training_labels(
     Raises
     ------
     InputError
-        No such target or universe; no bar closed in the range, or none of a benchmark;
-        ``universe_as_of``, and the lakehouse does not know any symbol yet.
+        No such target or universe; no bar closed in the range (:class:`NoDecision`), or none of a
+        benchmark; ``universe_as_of``, and the lakehouse does not know any symbol yet.
     GateRefused
         If an import of bars is half done, or wrote some meanwhile.
     """
@@ -179,7 +183,7 @@ def training_labels(
             )
             collection.add(labels)
     if not collection.decisions:
-        raise InputError(
+        raise NoDecision(
             f"no bar{'' if symbols is None else ' of these symbols'} in {project.lakehouse} "
             f"closed from {first} to {last}; load history with tvfeast import-bars"
         )
