@@ -30,6 +30,7 @@ NOT_RUN = {
     "demo": "it is run by test_demo",
     "replay-scanner": "it serves until it is stopped",
     "report": "it is run by the report's own tests",
+    "factor-report": "likewise; three symbols are too few",
     "doctor": "it is run by test_doctor",
     "fetch-bars": "it needs a source",
     "import-features": "it needs a group of files",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @cli.command(
     "factor-report",
     **examples(
-        "factor-report RSI momentum_60d --from 2021-01-04 --to 2021-03-31",
+        "factor-report local_1d:RSI momentum_60d --from 2021-01-04 --to 2021-03-31",
         "factor-report local_1d:RSI --universe us_large --horizon 5 --from 2020-01-02 "
         "--to 2021-03-31",
     ),
