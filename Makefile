@@ -34,10 +34,11 @@ test: setup ## Run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-docs
-test-docs: docs ## Build the site, check its links, run each command of its pages (ARGS=--write: keep what they print)
+test-docs: docs ## Build the site with its notebooks, check its links, run each command of its pages (ARGS=--write: keep what they print)
 	TVFEAST_TEST_SITE=build/site $(BIN)/python -m pytest -q tests/docs
 	$(BIN)/python -m tests.docs.test_links
 	$(BIN)/python -m tests.docs.pages $(ARGS)
+	$(BIN)/python examples/own_feature.py > build/own_feature.txt
 
 .PHONY: test-planted
 test-planted: setup ## Plant faults in five years of 500 symbols: PLANTED_BARS=FILE names their prices

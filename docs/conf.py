@@ -20,8 +20,13 @@ project = "tvfeast"
 author = "the authors of tvfeast"
 release = version = installed("tvfeast")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_static"]
+
+nb_execution_mode = "force"  # the notebooks are kept without what they print
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]

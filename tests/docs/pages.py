@@ -30,6 +30,7 @@ DOCS = ROOT / "docs"
 PAGES = [
     "tutorial.md",
     "howto/split_a_training_set.md",
+    "howto/rank_by_a_model.md",
     "howto/add_a_formula.md",
     "howto/add_a_group.md",
     "howto/add_a_universe.md",

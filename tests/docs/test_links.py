@@ -82,13 +82,18 @@ def test_a_link_to_nothing_is_found(tmp_path: Path):
 
 def test_every_page_of_the_site_is_reached_from_its_index():
     index = ROOT / "docs" / "index.md"
+    notebooks = {place.resolve() for place in (index.parent / "notebooks").glob("*.ipynb")}
     listed = {
-        (index.parent / f"{line.strip()}.md").resolve()
+        (index.parent / f"{line.strip()}{_suffix(line)}").resolve()
         for block in re.findall(r"```\{toctree\}\n(.*?)```", index.read_text(), re.DOTALL)
         for line in block.splitlines()
         if line and not line.startswith(":")
     }
-    assert {page for page in PAGES if page.parent != ROOT} - {index} == listed
+    assert {page for page in PAGES if page.parent != ROOT} - {index} | notebooks == listed
+
+
+def _suffix(entry: str) -> str:
+    return ".ipynb" if entry.startswith("notebooks/") else ".md"
 
 
 if __name__ == "__main__":
