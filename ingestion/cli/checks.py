@@ -82,9 +82,9 @@ def verify_command(
 
         show(as_json, accept_losses(project, accepted, reason or ""), accept_text)
     elif lookahead:
-        from ingestion.jobs.compute.lookahead import verify_lakehouse
+        from ingestion.jobs.compute.cross_section_proof import verify_project
 
-        proof = verify_lakehouse(project)
+        proof = verify_project(project)
         show(as_json, proof, lookahead_text)
         if not proof.passed:
             raise GateRefused(
@@ -193,7 +193,10 @@ def lookahead_text(report: LookaheadReport) -> str:
     lines = [
         f"{verdict}: {counted(len(report.features), 'feature')} of "
         f"{counted(report.bars, 'bar')}, {report.symbols:,} "
-        f"symbols of {', '.join(report.exchanges)}; {counted(report.rows_compared, 'row')} of "
+        f"symbols of {', '.join(report.exchanges)}"
+        + f", and of {counted(report.days, 'day')} of cross-sections"
+        * bool(report.days)
+        + f"; {counted(report.rows_compared, 'row')} of "
         f"{report.recomputations} recomputations compared bit for bit"
     ]
     return "\n".join([*lines, *(f"  {leak}" for leak in report.leaks)])

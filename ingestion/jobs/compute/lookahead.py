@@ -67,12 +67,14 @@ class Leak:
     """How the bars were altered."""
     smallest: Counterexample | None = None
     """None if no single bar's values move it: it sees how many bars there are."""
+    what: str = "bar"
+    """What it is a value of: ``bar``, or ``day`` of a cross-section, ``timestamp`` being when."""
 
     def __str__(self) -> str:
         smallest = f"; smallest case: {self.smallest}" if self.smallest else ""
         return (
-            f"{self.feature} of {self.symbol}, bar of {instant_text(self.timestamp)}: "
-            f"{self.whole!r} with all bars, {self.altered!r} with {self.change}{smallest}"
+            f"{self.feature} of {self.symbol}, {self.what} of {instant_text(self.timestamp)}: "
+            f"{self.whole!r} with all {self.what}s, {self.altered!r} with {self.change}{smallest}"
         )
 
 
@@ -93,6 +95,8 @@ class LookaheadReport:
     """Rows of all recomputations together."""
     leaks: tuple[Leak, ...]
     """The first difference of each leaking feature, in the order of ``features``."""
+    days: int = 0
+    """Days of cross-sections that were compared again with all later days taken away."""
 
     @property
     def passed(self) -> bool:
