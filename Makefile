@@ -170,6 +170,10 @@ factor-report: setup ## Measure how features rank what follows (ARGS="FEATURE…
 prove: setup ## Check that each cell of a data set was knowable (ARGS=FILE)
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: replay-decision
+replay-decision: setup ## Show what moved since a selection was made, and why (ARGS=DATE)
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: reproduce
 reproduce: setup ## Make a data set again, and compare (ARGS=FILE)
 	$(BIN)/tvfeast $@ $(ARGS)

@@ -55,6 +55,7 @@ TASKS: dict[str, dict[str, str]] = {
         "verify": "checks",
         "prove": "research",
         "reproduce": "research",
+        "replay-decision": "decisions",
         "parity": "checks",
         "data-docs": "checks",
         "accept-hole": "tracing",

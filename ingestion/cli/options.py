@@ -273,15 +273,16 @@ known_at_option = click.option(
 )
 
 
-def _adding(options: Sequence[Callable[[CommandT], CommandT]]) -> Callable[[CommandT], CommandT]:
+def adding(options: Sequence[Callable[[CommandT], CommandT]]) -> Callable[[CommandT], CommandT]:
+    """Return a decorator that adds options to a command, in their order."""
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
-source_options = _adding(_SOURCE)
+source_options = adding(_SOURCE)
 """Adds the options that say what to fetch and when to be content."""
-resume_options = _adding(_RESUME)
+resume_options = adding(_RESUME)
 """Adds the options that say what is fresh enough to be left alone."""
-scanner_options = _adding(_SCANNER)
+scanner_options = adding(_SCANNER)
 """Adds the options that say how to ask the scanner."""
 
 

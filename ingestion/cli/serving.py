@@ -12,16 +12,90 @@ from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.wording import counted
 from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import AS_OF, DAY, DURATION, LIMIT, json_option, known_at_option
+from ingestion.cli.options import (
+    AS_OF,
+    DAY,
+    DURATION,
+    LIMIT,
+    adding,
+    json_option,
+    known_at_option,
+)
 from ingestion.cli.output import age, minute, show
 from ingestion.cli.tables import Printing, Rows, cell, rows_options, table
 
 if TYPE_CHECKING:
     from ingestion.datasets import DropReason
-    from ingestion.jobs.serve.select import Selected, Selection
+    from ingestion.jobs.serve.select import Selected, Selection, SelectRequest
     from ingestion.jobs.serve.targets import TrainingLabels
     from ingestion.jobs.serve.training_set import TrainingSetResult
     from ingestion.project import Project
+
+
+_CHOICE = (
+    click.option(
+        "--by",
+        show_default="the service's own",
+        help="Feature to rank by: FEATURE or GROUP:FEATURE.",
+    ),
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="Rank by the scores of this model instead: a file of LightGBM, or .onnx.",
+    ),
+    click.option(
+        "--trained-on",
+        type=click.Path(path_type=Path),
+        show_default="MODEL.json, a copy of the set's JSON file",
+        help="The training set or panel that the model was trained on.",
+    ),
+    click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25."),
+    click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70."),
+    click.option(
+        "--feature",
+        "features",
+        multiple=True,
+        help="Show this feature too, of any group: FEATURE or GROUP:FEATURE.",
+    ),
+    click.option("--top", type=click.IntRange(1), default=20, help="Rows to list."),
+    click.option("--ascending", is_flag=True, help="Smallest first."),
+    click.option(
+        "--candidates",
+        type=click.Path(path_type=Path),
+        help="Rank only the symbols of this file, instead of all with a fresh row.",
+    ),
+    click.option("--universe", help="Rank only the members of this universe, as known then."),
+    click.option(
+        "--max-bar-age",
+        type=DURATION,
+        default="4d",
+        help="Leave out rows whose bar opened longer ago.",
+    ),
+    click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move."),
+    click.option(
+        "--service", help="Rank by this service's features, those of its first group's rows."
+    ),
+    click.option(
+        "--from-group",
+        "group",
+        show_default="the snapshots; what is computed where there was none by then",
+        help="Whose rows to rank.",
+    ),
+)
+choice_options = adding(_CHOICE)
+"""Adds the options that say what to rank, and what to leave out."""
+
+
+def choice_of(arguments: dict[str, Any]) -> SelectRequest:
+    """Return what a command's arguments ask to be ranked."""
+    from ingestion.jobs.serve.select import SelectRequest
+
+    candidates = arguments.pop("candidates")
+    if candidates and arguments["universe"]:
+        raise InputError("name --candidates FILE or --universe NAME, not both")
+    limits: dict[str, Any] = {name: dict(arguments.pop(name)) for name in ("minimum", "maximum")}
+    symbols = candidates_of(candidates).symbols if candidates else None
+    return SelectRequest(symbols=symbols, **limits, **arguments)
 
 
 @cli.command(
@@ -31,75 +105,37 @@ if TYPE_CHECKING:
         "select --by RSI --ascending --top 5",
         "select --min ADX=25 --max RSI=70 --closed-only",
         "select --as-of 2021-03-05T22:00Z --by momentum_60d",
+        "select --as-of 2021-03-05T22:00Z --known-at 2021-04-12 --from-group local_1d",
         "select --model rank.txt --trained-on weekly.parquet",
     ),
 )
-@click.option(
-    "--by", show_default="the service's own", help="Feature to rank by: FEATURE or GROUP:FEATURE."
-)
-@click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    help="Rank by the scores of this model instead: a file of LightGBM, or .onnx.",
-)
-@click.option(
-    "--trained-on",
-    type=click.Path(path_type=Path),
-    show_default="MODEL.json, a copy of the set's JSON file",
-    help="The training set or panel that the model was trained on.",
-)
-@click.option("--min", "minimum", type=LIMIT, multiple=True, help="Lower limit, as ADX=25.")
-@click.option("--max", "maximum", type=LIMIT, multiple=True, help="Upper limit, as RSI=70.")
-@click.option(
-    "--feature",
-    "features",
-    multiple=True,
-    help="Show this feature too, of any group: FEATURE or GROUP:FEATURE.",
-)
-@click.option("--top", type=click.IntRange(1), default=20, help="Rows to list.")
-@click.option("--ascending", is_flag=True, help="Smallest first.")
-@click.option(
-    "--candidates",
-    type=click.Path(path_type=Path),
-    help="Rank only the symbols of this file, instead of all with a fresh row.",
-)
-@click.option("--universe", help="Rank only the members of this universe, as known then.")
-@click.option(
-    "--max-bar-age",
-    type=DURATION,
-    default="4d",
-    help="Leave out rows whose bar opened longer ago.",
-)
-@click.option("--closed-only", is_flag=True, help="Leave out rows whose bar may still move.")
+@choice_options
 @click.option(
     "--as-of",
     type=AS_OF,
     help="Rank what was known then, from the offline store; a date is its end in UTC.",
 )
 @click.option(
-    "--from-group",
-    "group",
-    show_default="the snapshots; what is computed where there was none by then",
-    help="Whose rows to rank.",
+    "--known-at",
+    type=AS_OF,
+    help="With --as-of: count only rows that were created by then; a date is its end in UTC.",
+)
+@click.option(
+    "--record", is_flag=True, help="Keep what is listed, for `replay-decision` to show it again."
 )
 @rows_options
-def select_command(
-    printing: Printing,
-    candidates: Path | None,
-    minimum: tuple[tuple[str, float], ...],
-    maximum: tuple[tuple[str, float], ...],
-    **arguments: Any,
-) -> None:
+def select_command(printing: Printing, record: bool, **arguments: Any) -> None:
     """Rank the candidates by a feature, or by the scores of a model."""
-    from ingestion.jobs.serve.select import SelectRequest, select
+    from ingestion.jobs.serve.select import select
 
-    if candidates and arguments["universe"]:
-        raise InputError("name --candidates FILE or --universe NAME, not both")
-    symbols = candidates_of(candidates).symbols if candidates else None
-    request = SelectRequest(
-        symbols=symbols, minimum=dict(minimum), maximum=dict(maximum), **arguments
-    )
-    printing.show(select(this_project(), request), selection_text, selection_rows)
+    request = choice_of(arguments)
+    if record:
+        from ingestion.jobs.serve.recorded_selection import select_and_record
+
+        selection = select_and_record(this_project(), request)
+    else:
+        selection = select(this_project(), request)
+    printing.show(selection, selection_text, selection_rows)
 
 
 def selection_rows(selection: Selection) -> Rows:
@@ -150,6 +186,7 @@ def selection_footer(selection: Selection) -> str:
     return (
         f"{len(selection.rows):,} of {counted(selection.asked, 'symbol')} by {_by(selection)}, "
         f"{selection.group} of the {selection.source} at {minute(selection.at)}"
+        + (f", as known at {minute(selection.known_at)}" if selection.known_at else "")
         + (f"; {later:,} of them written later" if (later := selection.written_later) else "")
         + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )

@@ -176,14 +176,30 @@ def by_date(parts: list[Part]) -> dict[date, list[Part]]:
     return dates
 
 
-def newest_between(lakehouse: Lakehouse, dataset: Dataset, first: int, last: int) -> dict[str, int]:
-    """Return each symbol's newest ``timestamp`` from ``first`` to ``last``, inclusive, Unix s."""
+def newest_between(
+    lakehouse: Lakehouse,
+    dataset: Dataset,
+    first: int,
+    last: int,
+    known_at: datetime | None = None,
+) -> dict[str, int]:
+    """Return each symbol's newest ``timestamp`` from ``first`` to ``last``, inclusive, Unix s.
+
+    Parameters
+    ----------
+    known_at
+        Rows that were created later are not there; None for all.
+    """
+    columns = ["symbol", "timestamp", *(["created_timestamp"] if known_at else [])]
 
     def look() -> dict[str, int]:
         newest: dict[str, int] = {}
         later: tuple[date, pa.ChunkedArray] | None = None
         for part in reversed(list_parts(lakehouse, dataset, utc_date(first), utc_date(last))):
-            rows = read_part(part, dataset, ["symbol", "timestamp"])
+            rows = read_part(part, dataset, columns)
+            if known_at is not None:
+                by_then = pc.less_equal(rows["created_timestamp"], pa.scalar(known_at))
+                rows = rows.filter(by_then).drop_columns("created_timestamp")
             if later and part.date < later[0] and rows["symbol"].equals(later[1]):
                 continue  # as most dates have: each symbol has a later row
             times = to_numpy(rows["timestamp"])
@@ -215,6 +231,7 @@ def newest_known(
     symbols: set[str],
     as_recorded: bool = True,
     since: date = date.min,
+    known_at: datetime | None = None,
 ) -> dict[str, Known]:
     """Return the times of each symbol's newest row at an instant.
 
@@ -228,6 +245,8 @@ def newest_known(
         was written later of an event that was knowable, as imported history is.
     since
         The first date of events to look at.
+    known_at
+        Rows that were created later are not there; None for all.
     """
     columns = ["symbol", group.event, "created_timestamp", "bar_timestamp"]
 
@@ -240,6 +259,8 @@ def newest_known(
             for symbol, *times in zip(*map(to_objects, rows.columns), strict=True):
                 known = Known(*times)
                 was_written = known.created <= at or not as_recorded
+                if known_at is not None and known.created > known_at:
+                    continue
                 if symbol in symbols and known.event <= at and was_written:
                     before = newest.get(symbol, known)
                     newest[symbol] = max(before, known, key=lambda each: each[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.base.arrow import text, to_objects, to_rows
+from ingestion.base.arrow import strings, to_objects, to_rows
 from ingestion.catalog import Dataset
 from ingestion.lakehouse.backend import Lakehouse
 from ingestion.lakehouse.inspect import version_keys
@@ -79,11 +80,19 @@ def versions_of(
     FileNotFoundError
         If a part is gone since it was listed.
     """
-    found, wanted = [], text(symbol)
+    return versions_by_symbol(dataset, parts, [symbol])[symbol]
+
+
+def versions_by_symbol(
+    dataset: Dataset, parts: list[Part], symbols: Iterable[str]
+) -> dict[str, list[StoredRow]]:
+    """Return the rows of some symbols, as :func:`versions_of` does of one; of any dates."""
+    found: dict[str, list[StoredRow]] = {symbol: [] for symbol in symbols}
+    wanted = strings(list(found))
     for part in parts:
         # Most parts on the way to a rare symbol do not have it.
-        symbols = read_part(part, dataset, ["symbol"])["symbol"]
-        places = pc.indices_nonzero(pc.equal(symbols, wanted))
+        own = read_part(part, dataset, ["symbol"])["symbol"]
+        places = pc.indices_nonzero(pc.is_in(own, value_set=wanted))
         if not len(places):
             continue
         rows, schema = read_part(part, dataset), read_schema(part)
@@ -92,9 +101,11 @@ def versions_of(
         for row, values in zip(places.to_pylist(), to_rows(rows.take(places)), strict=True):
             origin = provenance.origins[int(provenance.of_row[row])] if provenance else None
             lacks = frozenset(newer | {*(origin.lacks if origin else ())})
-            found.append(StoredRow(values, part.key, origin, lacks))
+            found[values["symbol"]].append(StoredRow(values, part.key, origin, lacks))
     created = version_keys(dataset)[-1]
-    return sorted(found, key=lambda each: (each.values[dataset.event], each.values[created]))
+    for rows_of in found.values():
+        rows_of.sort(key=lambda each: (each.values[dataset.event], each.values[created]))
+    return found
 
 
 def _provenance(part: Part, schema: pa.Schema, rows: pa.Table) -> Provenance | None:

@@ -50,7 +50,7 @@ def check_known(lakehouse: Lakehouse, datasets: Iterable[Dataset], at: datetime)
     if at > (now := clock.now()) + _VERSIONS:
         raise InputError(f"--known-at {at.isoformat()} is in the future: it is {now.isoformat()}")
     for dataset in datasets:
-        first = reading_again(partial(_first_created, lakehouse, dataset, at))
+        first = reading_again(partial(first_created, lakehouse, dataset, at))
         if first is not None and first > at:
             raise InputError(
                 f"--known-at {at.isoformat()} is before {lakehouse} had any {dataset.name}: its "
@@ -58,8 +58,8 @@ def check_known(lakehouse: Lakehouse, datasets: Iterable[Dataset], at: datetime)
             )
 
 
-def _first_created(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> datetime | None:
-    """Return when the first row was created, or any that was by then; None without rows."""
+def first_created(lakehouse: Lakehouse, dataset: Dataset, at: datetime) -> datetime | None:
+    """Return when a dataset's first row was created, or any that was by then; None without rows."""
     first: datetime | None = None
     for day in list_dates(lakehouse, dataset):
         for part in parts_of(lakehouse, dataset, day):

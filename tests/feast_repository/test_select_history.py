@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
-from ingestion.catalog import OHLCV_1D
+from ingestion.catalog import OHLCV_1D, UNIVERSE_MEMBERS
 from ingestion.cli.serving import selection_rows, selection_text
 from ingestion.cli.tables import csv_text
 from ingestion.jobs.compute.local_features import backfill
@@ -22,7 +23,7 @@ from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import Selection, SelectRequest, select
 from ingestion.jobs.workspace import make_workspace
-from ingestion.lakehouse import append_part, arrow_schema, list_parts, read_file
+from ingestion.lakehouse import append_part, append_rows, arrow_schema, list_parts, read_file
 from ingestion.markets.hours import BarState
 from ingestion.project import Project
 from tests.conftest import MONDAY, SAMPLE
@@ -147,6 +148,65 @@ def test_a_restated_row_is_the_one_that_is_ranked(history: Project):
     append_part(history.lakehouse, LOCAL_1D, table, "restated")
     (best,) = select(history, SelectRequest(by="RSI", as_of=FRIDAY, top=1)).rows
     assert (best.symbol, best.features["RSI"]) == ("NASDAQ:AAPL", 99.5)
+
+
+def test_rows_and_members_that_came_after_known_at_are_not_there(history: Project, at):
+    at(MONDAY + timedelta(days=1))
+    (old,) = [r for s, r in known(history, FRIDAY).items() if s == "NASDAQ:AAPL"]
+    restated = MONDAY + timedelta(seconds=1)
+    new = old | {"RSI": 99.5, "created_timestamp": restated}
+    table = pa.Table.from_pylist([new], arrow_schema(LOCAL_1D))
+    append_part(history.lakehouse, LOCAL_1D, table, "restated")
+    for created, last in ((MONDAY, 31), (restated, 2)):  # Apple had left, as is known later
+        member = {
+            "universe": "one",
+            "symbol": "NASDAQ:AAPL",
+            "valid_from": datetime(2021, 3, 1, tzinfo=UTC),
+            "valid_until": datetime(2021, 3, last, tzinfo=UTC),
+            "event_timestamp": datetime(2021, 3, 1, tzinfo=UTC),
+            "created_timestamp": created,
+            "source": "import",
+        }
+        other = member | {"symbol": "NYSE:XOM", "valid_until": datetime(2021, 3, 31, tzinfo=UTC)}
+        append_rows(history.lakehouse, UNIVERSE_MEMBERS, [member, other], f"members {last}")
+    asked = SelectRequest(by="RSI", as_of=FRIDAY, universe="one", top=None)
+    before = restated - timedelta(microseconds=1)
+    then = select(history, replace(asked, known_at=before))
+    assert {row.symbol: row.features["RSI"] for row in then.rows}["NASDAQ:AAPL"] == old["RSI"]
+    assert (then.known_at, len(then.rows)) == (before, 2)
+    assert [row.symbol for row in select(history, replace(asked, known_at=restated)).rows] == [
+        "NYSE:XOM"
+    ]
+    asked = replace(asked, universe=None, top=1)
+    assert select(history, replace(asked, known_at=restated)).rows[0].features["RSI"] == 99.5
+    assert select(history, replace(asked, known_at=before)).rows[0].features["RSI"] != 99.5
+
+
+def test_known_at_before_the_first_row_names_the_first_instant(kept: Project):
+    asked = SelectRequest(by="RSI", as_of=FRIDAY, known_at=FRIDAY)
+    created = min(
+        part_created
+        for part in list_parts(kept.lakehouse, LOCAL_1D)
+        for part_created in read_file(part)["created_timestamp"].to_pylist()
+    )
+    with pytest.raises(
+        InputError, match=f"first row was created at {re.escape(created.isoformat())}"
+    ) as e:
+        select(kept, asked)
+    assert "local_1d" in str(e.value)
+    with pytest.raises(InputError, match="known-at goes with --as-of"):
+        select(kept, replace(asked, as_of=None))
+    with pytest.raises(InputError, match="in the future"):
+        select(kept, replace(asked, known_at=MONDAY + timedelta(days=1)))
+    with pytest.raises(InputError, match="did you mean selection_v1"):
+        select(kept, SelectRequest(service="selectoin_v1"))
+
+
+def test_a_service_is_ranked_by_its_first_group(kept: Project):
+    asked = SelectRequest(as_of=FRIDAY, top=3, by="RSI")
+    assert select(kept, replace(asked, service="training_v1")) == select(kept, asked)
+    with pytest.raises(InputError, match="name --service or --from-group, not both"):
+        select(kept, replace(asked, service="training_v1", group="local_1d"))
 
 
 def test_snapshots_go_before_from_the_first_one_on(history: Project, at):

@@ -4,7 +4,8 @@ A run stays as long as somebody may ask for what its folder has:
 
 - it has written a part, so it is where rows come from, or others were merged by it;
 - it kept rows out at the gate, which ``explain`` shows;
-- it recorded why files are gone or which features were tried, or made a training set;
+- it recorded why files are gone or which features were tried, made a training set, or kept
+  a selection;
 - it has the newest receipt of its kind: of one name, project, group, flow, candidates or imported
   file, outcome and members. Whoever looks for the newest receipt that says something finds the same
   one as before;
@@ -28,6 +29,7 @@ from ingestion.base.errors import CorruptPart, InputError
 from ingestion.jobs.factor.tries import RECEIPT_FILE as FACTOR_FILE
 from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE as IMPORT_FILE
 from ingestion.jobs.profiles import FLOW_FILE
+from ingestion.jobs.serve.recorded_selection import RECEIPT_FILE as SELECTION_FILE
 from ingestion.jobs.serve.training_set import RECEIPT_FILE as TRAINING_FILE
 from ingestion.lakehouse import Lakehouse, files_of_run, list_parts, replaced_parts, run_ids
 from ingestion.lakehouse.ledger import read_ledger
@@ -50,6 +52,7 @@ _LASTING = {
     ACCEPT_FILE: "its receipt says why files are gone",
     TRAINING_FILE: "its receipt says how a training set was made",
     FACTOR_FILE: "its receipt says which features were tried",
+    SELECTION_FILE: "its receipt says what was selected",
 }
 """Files that nothing newer replaces."""
 

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,23 @@ def without_type_checks() -> Iterator[None]:
 def _unchecked(target: Any = None, **_: Any) -> Any:
     """Take typeguard's place: a decorator with or without options, which changes nothing."""
     return _unchecked if target is None else target
+
+
+def read_as_of(store: FeatureStore, known_at: datetime) -> None:
+    """Let a feature store's historical retrievals read the lakehouse as it was at an instant.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If the offline store is another than this project's, which cannot.
+    """
+    # Feast hands its configuration to the store, and nothing else that says as of when.
+    if not hasattr(store.config.offline_store, "known_at"):
+        raise FeastRepositoryError(
+            "the configured offline store cannot read the lakehouse as it was: this needs "
+            "ingestion.plugins.asof.AsofOfflineStore in feature_store.yaml"
+        )
+    store.config.offline_store.known_at = known_at
 
 
 def has_own_online_store(store: FeatureStore) -> bool:

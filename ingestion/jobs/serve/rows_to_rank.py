@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from ingestion.jobs.serve.feast_repository import (
     has_own_online_store,
     open_repository,
     own_stores,
+    read_as_of,
     read_online,
 )
 from ingestion.jobs.serve.ranked_features import Wanted
@@ -225,8 +226,11 @@ def rows_as_of(
     symbols: Sequence[str],
     wanted: Wanted,
     at: datetime,
+    known_at: datetime | None = None,
 ) -> Rows:
     """Read the newest rows that were known at an instant, from the offline store.
+
+    With ``known_at`` these are the newest of those that were created by then.
 
     The join does not give their times, which are read from the lakehouse. A row that appeared
     between the two readings would give its values an older one's time, so both are read again until
@@ -234,16 +238,18 @@ def rows_as_of(
     """
     # A snapshot is of when it was taken. What is recomputed from bars was knowable when they
     # closed, and is nearly always written later.
-    as_recorded = not group.source.is_history
-    look = (project.lakehouse, group, at, set(symbols), as_recorded)
+    as_recorded = known_at is None and not group.source.is_history
+    look = (project.lakehouse, group, at, set(symbols), as_recorded, date.min, known_at)
     store = open_repository(project, apply_if_missing=True)
+    if known_at is not None:
+        read_as_of(store, known_at)
     with feast_calls(project):
         known = newest_known(*look)
         while True:
             rows = _join(store, known, symbols, wanted, at, as_recorded)
             before, known = known, newest_known(*look)
             if known == before:
-                return _with_others(project, rows, group, wanted, at, as_recorded)
+                return _with_others(project, rows, group, wanted, at, as_recorded, known_at)
 
 
 def _with_others(
@@ -253,6 +259,7 @@ def _with_others(
     wanted: Wanted,
     at: datetime,
     as_recorded: bool,
+    known_at: datetime | None,
 ) -> Rows:
     """Look up when the rows of further groups were known."""
     names = dict.fromkeys(each.view for each in wanted.references if each.view != group.name)
@@ -261,7 +268,14 @@ def _with_others(
     events: dict[str, NDArray[np.int64]] = {}
     for name in names:
         other = project.catalog.group(name)
-        ages = ages_at(project.lakehouse, other, rows.symbols, asked_at, as_recorded=as_recorded)
+        ages = ages_at(
+            project.lakehouse,
+            other,
+            rows.symbols,
+            asked_at,
+            as_recorded=as_recorded,
+            known_at=known_at,
+        )
         events[name] = np.where(ages == NEVER, UNKNOWN, instants - ages * MICROSECONDS)
     return rows._replace(others=events)
 

@@ -2,76 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ingestion.base import clock
-from ingestion.base.errors import InputError, demand_all
-from ingestion.base.instants import MICROSECONDS, from_micros, to_micros
-from ingestion.catalog import FeatureGroup, Service
-from ingestion.jobs.serve.ranked_features import SCORE, Wanted
-from ingestion.jobs.serve.rows_to_rank import UNKNOWN, Rows, rows_as_of, served_rows
-from ingestion.lakehouse import list_dates, newest_between, parts_of
-from ingestion.markets.feeds import Feeds
-from ingestion.markets.frames import bar_state_in, frame_length
-from ingestion.markets.hours import BarState, hours_of
-from ingestion.markets.symbols import exchange_of
+from ingestion.base.instants import from_micros
+from ingestion.jobs.serve.ranking import REASONS, BarStates, Ranking, SelectRequest, rank
+from ingestion.jobs.serve.rows_to_rank import UNKNOWN, Rows
+from ingestion.markets.hours import BarState
 from ingestion.project import Project
 
 if TYPE_CHECKING:
-    from ingestion.jobs.serve.models import Model, ScoredBy
+    from ingestion.jobs.serve.models import ScoredBy
 
-REASONS = {
-    "unknown": "without a row",
-    "future": "known only later than that instant",
-    "expired": "known too long ago",
-    "stale_bar": "bar opened too long ago",
-    "open_bar": "bar still open",
-    "unsure_bar": "not known whether the bar is closed",
-    "no_value": "no value to rank by",
-    "filtered": "outside --min or --max",
-    "beyond_top": "beyond --top",
-}
-"""Why a symbol is not listed, in the order in which the checks are made."""
-
-
-@dataclass(frozen=True)
-class SelectRequest:
-    """What to rank, and what to leave out."""
-
-    by: str | None = None
-    """``FEATURE`` or ``GROUP:FEATURE``; what the service ranks by if None."""
-    model: Path | None = None
-    """In its place: the file of a model, whose scores are ranked."""
-    trained_on: Path | None = None
-    """The model's training set, if its metadata is not beside the model."""
-    symbols: Sequence[str] | None = None
-    """Candidates; all symbols with a row inside the TTL if none are given."""
-    universe: str | None = None
-    """In place of candidates: the symbols that were known to be in this universe."""
-    minimum: Mapping[str, float] = field(default_factory=dict)
-    maximum: Mapping[str, float] = field(default_factory=dict)
-    top: int | None = 20
-    features: Sequence[str] = ()
-    """Further features to show, of any group: ``FEATURE`` or ``GROUP:FEATURE``."""
-    ascending: bool = False
-    max_bar_age: timedelta = timedelta(days=4)
-    """Longest time since a bar's open; a halted symbol's last bar is stamped afresh every day.
-
-    A bar of a week or month may be older by its length."""
-    closed_only: bool = False
-    as_of: datetime | None = None
-    group: str | None = None
-    """Whose rows are ranked. If None: the group that ``by`` names, or the only one that has it, or
-    that of the model's first input; else the snapshots; or, where there was none by then, what is
-    computed from bars."""
+__all__ = ["REASONS", "SelectRequest", "Selected", "Selection", "select"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +59,8 @@ class Selection:
     left_out: dict[str, int]
     written_later: int
     """Rows among those ranked that were written after ``at``, as all of imported history is."""
+    known_at: datetime | None = None
+    """As of when the lakehouse was read, if that was asked."""
 
 
 def select(project: Project, request: SelectRequest) -> Selection:
@@ -120,221 +69,53 @@ def select(project: Project, request: SelectRequest) -> Selection:
     Without ``as_of`` the online store is read at ``clock.now()``. With it the offline store is, and
     the online store is not touched: snapshots that had been taken and written by then, or the rows
     of computed groups whose bars had closed by then, whenever they were computed. The TTL is
-    counted at that instant.
+    counted at that instant. With ``known_at`` too, only rows count that were created by then, of
+    whatever kind, and so does the universe's membership.
 
     Raises
     ------
     InputError
         If a feature is not served, the model cannot be used, ``as_of`` lies in the future, there
-        is no symbol to rank or no such universe, or the online store is empty.
+        is no symbol to rank or no such service or universe, or the online store is empty; if
+        ``known_at`` is without ``as_of``, in the future, or before the first row of a group that is
+        read.
     GateRefused
         If it is not known who was in the universe.
     FeastRepositoryError
         If the registry is missing, describes another lakehouse, or has a view that Feast does not
         serve.
     """
-    now = clock.now()
-    at = request.as_of or now
-    if at > now:
-        raise InputError(f"--as-of {at.isoformat()} is in the future: it is {now.isoformat()}")
-    model = _model(project, request)
-    first = model.inputs[0] if model else request.by
-    service = _service(project, request, first, at)
-    named = [*request.features, *request.minimum, *request.maximum]
-    named = [*(model.inputs if model else ()), *([request.by] if request.by else ()), *named]
-    wanted = Wanted.of(project.catalog, service, named)
-    group = project.catalog.group(service.groups[0])
-    by = wanted.label(request.by or service.rank_by or wanted.references[0].feature)
-    limits = _limits(wanted, request)
-    symbols = _symbols(project, group, request, at)
-    if request.as_of is None:
-        rows = served_rows(project, group, symbols, wanted, at)
-    else:
-        rows = rows_as_of(project, group, symbols, wanted, at)
-    shown = wanted.shown(by, service, request.features)
-    if model is not None:
-        by = SCORE
-        scores = model.scores([rows.features[wanted.label(name)] for name in model.inputs])
-        rows = rows._replace(features={SCORE: scores, **rows.features})
-    states = _BarStates(group, rows, project)
-    kept, left_out = _kept(rows, group, by, limits, request, at, states)
-    left_out["unknown"] = len(symbols) - len(rows.symbols)
-    order = _ranked(rows, by, np.flatnonzero(kept), ascending=request.ascending)
-    listed = order[: request.top].tolist()
-    left_out["beyond_top"] = len(order) - len(listed)
+    ranking = rank(project, request)
+    return listed(ranking, request)
+
+
+def listed(ranking: Ranking, request: SelectRequest) -> Selection:
+    """Return the first of a ranking, and how many are left out for which reason."""
+    first = ranking.order[: request.top].tolist()
+    beyond = len(ranking.order) - len(first)
+    wanted, group = ranking.wanted, ranking.group
+    shown = wanted.shown(ranking.by, ranking.service, request.features)
+    score = (ranking.by,) if ranking.model else ()
+    later = ranking.rows.written_later[ranking.order]
     return Selection(
-        at=at,
+        at=ranking.at,
         source="online store" if request.as_of is None else "offline store",
         group=group.name,
         of_closed_bars=group.source.of_closed_bars,
-        by=by,
-        model=model.told if model else None,
-        asked=len(symbols),
-        features=(*([by] if model else ()), *wanted.labels),
-        shown=(*([by] if model else ()), *shown),
+        by=ranking.by,
+        model=ranking.model,
+        asked=len(ranking.symbols),
+        features=(*score, *wanted.labels),
+        shown=(*score, *shown),
         groups=wanted.groups(shown, group.name),
-        rows=tuple(_selected(rows, listed, states)),
-        left_out={reason: left_out[reason] for reason in REASONS if left_out.get(reason)},
-        written_later=int(np.count_nonzero(rows.written_later & kept)),
+        rows=tuple(_selected(ranking.rows, first, ranking.states)),
+        left_out=ranking.counts | ({"beyond_top": beyond} if beyond else {}),
+        written_later=int(np.count_nonzero(later)),
+        known_at=request.known_at,
     )
 
 
-def _model(project: Project, request: SelectRequest) -> Model | None:
-    if request.model is None:
-        if request.trained_on is not None:
-            raise InputError("a training set (--trained-on) is named without a model (--model)")
-        return None
-    if request.by is not None:
-        raise InputError("name a feature to rank by (--by) or a model (--model), not both")
-    from ingestion.jobs.serve.models import read_model
-
-    return read_model(project, request.model, request.trained_on)
-
-
-def _service(project: Project, request: SelectRequest, by: str | None, at: datetime) -> Service:
-    """Return what to read: the first group of it is the one whose rows are ranked.
-
-    Parameters
-    ----------
-    by
-        The feature whose group is meant if the request names none.
-    """
-    catalog = project.catalog
-    ranking = sorted(
-        (each for each in catalog.services if each.rank_by is not None),
-        key=lambda service: "selection" not in service.default_for,
-    )
-    name = request.group
-    if name is None and by is not None:
-        found = catalog.features(by)
-        served = {group.name for group, _ in found}
-        if ":" in by or (
-            len(served) == 1 and not any(served & set(each.groups) for each in ranking)
-        ):
-            name = found[0][0].name
-    if name is not None:
-        catalog.group(name)
-        own = Service(name, [name])
-        return next((each for each in ranking if each.groups[0] == name), own)
-    if not ranking:
-        raise InputError("no service is declared for selection: name a group (--from-group)")
-    for each in ranking:
-        if _has_rows(project, catalog.group(each.groups[0]), at):
-            return each
-    # Snapshots that are merely too old are still what is asked for: the ranking says that they are.
-    return ranking[0]
-
-
-def _has_rows(project: Project, group: FeatureGroup, at: datetime) -> bool:
-    """Return whether any row of a group has an event at or before an instant."""
-    midnight = datetime.combine(at.date(), time(), UTC)
-    days, lakehouse = list_dates(project.lakehouse, group), project.lakehouse
-    first = next((day for day in days if parts_of(lakehouse, group, day)), None)
-    if first is None or first >= at.date():
-        seconds = int(midnight.timestamp()), int(at.timestamp())
-        return bool(newest_between(project.lakehouse, group, *seconds))
-    return True
-
-
-def _symbols(
-    project: Project, group: FeatureGroup, request: SelectRequest, at: datetime
-) -> list[str]:
-    if request.symbols is not None:
-        return list(dict.fromkeys(request.symbols))
-    if request.universe is not None:
-        from ingestion.jobs.serve.show_universe import show_universe
-
-        shown = show_universe(project, request.universe, at)
-        demand_all(shown)
-        if not shown.symbols:
-            raise InputError(f"nobody was in {request.universe} at {at:%Y-%m-%d %H:%M} UTC")
-        return list(shown.symbols)
-    oldest = int((at - group.ttl).timestamp())
-    symbols = sorted(newest_between(project.lakehouse, group, oldest, int(at.timestamp())))
-    if not symbols:
-        raise InputError(
-            f"{project.lakehouse} has no {group.name} of the {group.ttl.days} days before "
-            f"{at:%Y-%m-%d %H:%M} UTC: run `tvfeast {group.source.command}`, or name --candidates"
-        )
-    return symbols
-
-
-Limits = list[tuple[str, float, float]]
-"""By a feature's label its least and largest value, both included."""
-
-
-def _limits(wanted: Wanted, request: SelectRequest) -> Limits:
-    least = [(wanted.label(name), low, math.inf) for name, low in request.minimum.items()]
-    return least + [(wanted.label(name), -math.inf, top) for name, top in request.maximum.items()]
-
-
-class _BarStates:
-    """Whether bars were final when they were shown; symbols of an exchange mostly share it."""
-
-    def __init__(self, group: FeatureGroup, rows: Rows, project: Project) -> None:
-        self._source, self._rows = group.source, rows
-        self._feeds = None if group.source.of_closed_bars else Feeds(project.lakehouse)
-        self._known: dict[tuple[object, ...], BarState] = {}
-
-    def of(self, row: int) -> BarState:
-        """Return that of a row."""
-        if self._feeds is None:
-            return BarState.CLOSED
-        symbol, rows = self._rows.symbols[row], self._rows
-        known_at = int(rows.known_at[row]) // MICROSECONDS
-        bar = int(rows.bar_open[row])
-        opened = None if bar == UNKNOWN else bar // MICROSECONDS
-        delay = self._feeds.delay(symbol, known_at)
-        key = exchange_of(symbol), hours_of(symbol), opened, known_at, delay
-        if (state := self._known.get(key)) is None:
-            state = bar_state_in(self._source.frame, symbol, opened, known_at, delay)
-            self._known[key] = state
-        return state
-
-
-def _kept(
-    rows: Rows,
-    group: FeatureGroup,
-    by: str,
-    limits: Limits,
-    request: SelectRequest,
-    at: datetime,
-    states: _BarStates,
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Return which rows are ranked, and how many are not for which reason, the first that fits."""
-    kept, left_out = np.ones(len(rows.symbols), dtype=bool), dict.fromkeys(REASONS, 0)
-
-    def leave_out(reason: str, which: NDArray[np.bool_]) -> None:
-        left_out[reason] += int(np.count_nonzero(kept & which))
-        kept[which] = False
-
-    now, longest = to_micros(at), request.max_bar_age + frame_length(group.source.frame)
-    leave_out("future", rows.known_at > now)
-    leave_out("expired", rows.known_at < now - to_micros(group.ttl))
-    has_bar = rows.bar_open != UNKNOWN
-    leave_out("stale_bar", has_bar & (rows.bar_open < now - to_micros(longest)))
-    if request.closed_only:
-        found = {row: states.of(row) for row in np.flatnonzero(kept).tolist()}
-        is_open, is_closed = np.zeros_like(kept), np.ones_like(kept)
-        for row, state in found.items():
-            is_open[row], is_closed[row] = state is BarState.OPEN, state is BarState.CLOSED
-        leave_out("open_bar", is_open)
-        leave_out("unsure_bar", ~is_closed)
-    leave_out("no_value", ~rows.features[by].valid)
-    for name, low, high in limits:
-        cells = rows.features[name]
-        leave_out("filtered", ~(cells.valid & (low <= cells.data) & (cells.data <= high)))
-    return kept, left_out
-
-
-def _ranked(rows: Rows, by: str, which: NDArray[np.intp], *, ascending: bool) -> NDArray[np.intp]:
-    """Return some rows in the order of their values, and of their symbols where those are equal."""
-    values = rows.features[by].data[which].astype(np.float64)
-    names = np.array([rows.symbols[row] for row in which.tolist()], dtype=np.str_)
-    return which[np.lexsort((names, values if ascending else -values))]
-
-
-def _selected(rows: Rows, listed: Sequence[int], states: _BarStates) -> Iterator[Selected]:
+def _selected(rows: Rows, listed: Sequence[int], states: BarStates) -> Iterator[Selected]:
     """Yield the rows that are listed, as Python has them."""
     columns = {
         name: values.take(np.array(listed, np.intp)).to_objects()

@@ -132,7 +132,10 @@ def members_so_far(project: Project, name: str) -> tuple[str, ...]:
 
 
 def show_universe(
-    project: Project, name: str, as_of: date | datetime | None = None
+    project: Project,
+    name: str,
+    as_of: date | datetime | None = None,
+    known_at: datetime | None = None,
 ) -> UniverseMembers:
     """Return who was in a universe.
 
@@ -140,6 +143,8 @@ def show_universe(
     ----------
     as_of
         An instant, or a date: the end of that date at each symbol's exchange; now if None.
+    known_at
+        Rows that were written later are not there; None for all.
 
     Raises
     ------
@@ -147,7 +152,7 @@ def show_universe(
         If there is no such universe.
     """
     at = clock.now() if as_of is None else as_of
-    rows = _rows_of(project, name)
+    rows = _rows_of(project, name, known_at)
     membership = Membership.of(rows)
     if isinstance(at, datetime):
         members, instant = membership.members_at(at), at
