@@ -236,7 +236,7 @@ def test_a_symbol_without_any_input_has_no_score(
     week: Project, trained: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Of three symbols without values one has them all, one has one, and one has none."""
-    from ingestion.jobs.serve import select as job
+    from ingestion.jobs.serve import ranking as job
 
     read = job.served_rows
 

@@ -212,10 +212,9 @@ def _moves(differences: Sequence[Difference], reasons: Reasons, today: Ranking) 
 
     for each, why in sorted(found, key=place):
         kinds = {one.kind for one in why}
-        labels = each.labels or each.unserved
-        labels = [name for name in labels if name in today.wanted.by_label] or [
-            *today.wanted.labels
-        ]
+        of_features = today.wanted.by_label
+        differing = [name for name in each.labels or each.unserved if name in of_features]
+        labels = differing or [*of_features]
         label = today.by if today.by in labels else labels[0]
         more = []
         if kinds - {Kind.MEMBERSHIP}:
