@@ -2,9 +2,10 @@
 
 Questions × 14 features about 10,000 symbols × 500 days, TTL 3 days, in one file in the order of
 time (or in none), answered into one file for each task by this process, Ray and Spark on the cores
-of this machine. Each case runs in a process of its own, in turn with the others; medians. An engine
-has answered a few questions before it is measured: its start and its imports are not counted.
-Memory is the peak of the driver, and of that worker which needed most, both with their imports.
+of this machine; with ``--in-memory``, read before and answered into memory. Each case runs in a
+process of its own, in turn with the others; medians. An engine has answered a few questions on each
+core before it is measured: its start and its imports are not counted. Memory is the peak of the
+driver, and of that worker which needed most, both with their imports.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.feast_data import FEATURES, OURS, SEED, event, make_repository, symbols, write_panel
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
 _SYMBOLS, _DAYS, _TTL = 10_000, 500, timedelta(days=3)
 _CHUNK = 1 << 17
@@ -39,13 +45,16 @@ def main() -> None:
     parser.add_argument("--executors", nargs="+", default=["local", "ray", "spark"])
     parser.add_argument("--repeat", type=int, default=3, help="processes of each case")
     parser.add_argument("--shuffled", action="store_true", help="questions in no order of time")
+    parser.add_argument("--in-memory", action="store_true", help="answer Arrow tables")
     parser.add_argument("--folder", type=Path, help="where the files are, or are made and kept")
     parser.add_argument("--case", nargs=2, metavar=("EXECUTOR", "ROWS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         executor, rows = arguments.case
         name = _name(int(rows), arguments.shuffled)
-        print(json.dumps(_measured(arguments.folder, name, executor, arguments.rows_per_task)))
+        answer = _in_memory if arguments.in_memory else _in_files
+        per_task = arguments.rows_per_task
+        print(json.dumps(_measured(arguments.folder, name, executor, per_task, answer)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
@@ -62,7 +71,8 @@ def main() -> None:
             for _ in range(arguments.repeat):
                 for who in arguments.executors:
                     found[who].append(_in_a_process(who, rows, folder, sys.argv[1:]))
-            print(f"\n{name} questions × 14, {arguments.rows_per_task:,} for each task at most")
+            where = "in memory" if arguments.in_memory else "in files"
+            print(f"\n{name} questions × 14 {where}, {arguments.rows_per_task:,} for each task")
             for who, runs in found.items():
                 print(f"  {who:6} {_told(runs)}", flush=True)
 
@@ -111,43 +121,66 @@ def _in_a_process(who: str, rows: int, folder: Path, given: Sequence[str]) -> di
     return found
 
 
-def _measured(folder: Path, name: str, executor: str, rows_per_task: int) -> dict[str, float]:
+Answer = Callable[["FeatureStore", Path], tuple[float, int, float]]
+"""Answers a file of questions; returns how long it took, how many files it made, and the sum."""
+
+
+def _measured(
+    folder: Path, name: str, executor: str, rows_per_task: int, answer: Answer
+) -> dict[str, float]:
+    few = folder / name.replace(name.split("-")[0], str(_CHUNK), 1)
+    # So many tasks that each core has one.
+    start, _, _ = answer(_store(folder, executor, _CHUNK // (4 * (os.cpu_count() or 1))), few)
+    before = sum(cpu for _, cpu in _costs())
+    seconds, files, total = answer(_store(folder, executor, rows_per_task), folder / name)
+    memory, cpu = zip(*_costs(), strict=True)
+    found = {"seconds": seconds, "cpu": sum(cpu) - before, "start": start, "files": files}
+    return found | {
+        "sum": total, "driver_mb": memory[0], "worker_mb": max(memory[1:], default=0)
+    }  # fmt: skip
+
+
+def _store(folder: Path, executor: str, rows_per_task: int) -> FeatureStore:
     from feast import FeatureStore, RepoConfig
-    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
     from feast.repo_config import load_repo_config
 
     config = load_repo_config(folder / "ours", folder / "ours" / "feature_store.yaml")
-    settings = {"type": OURS["offline_store"], "executor": executor, "rows_per_task": rows_per_task}
-    made = config.model_dump(by_alias=True) | {"offline_store": settings}
-    store = FeatureStore(config=RepoConfig(**made | {"repo_path": folder / "ours"}))
-    refs = [f"panel:{feature}" for feature in FEATURES]
-
-    def run(questions: str) -> tuple[float, Path]:
-        answers = folder / f"answers-{os.getpid()}"
-        job = store.get_historical_features(str(folder / questions), refs)
-        begin = time.perf_counter()
-        job.persist(SavedDatasetFileStorage(path=str(answers)), allow_overwrite=True)
-        return time.perf_counter() - begin, answers
-
-    start, _ = run(name.replace(name.split("-")[0], str(_CHUNK), 1))
-    before = sum(cpu for _, cpu in _costs())
-    seconds, answers = run(name)
-    memory, cpu = zip(*_costs(), strict=True)
-    files = sorted(answers.iterdir())
-    total = 0.0
-    for file in files:
-        for column in pq.read_table(file, columns=list(FEATURES)).columns:
-            total += float(np.nansum(column.to_numpy()))
-        file.unlink()
-    answers.rmdir()
-    found = {
-        "seconds": seconds,
-        "cpu": sum(cpu) - before,
-        "start": start,
-        "files": len(files),
-        "sum": total,
+    settings = {
+        "type": OURS["offline_store"],
+        "executor": executor,
+        "rows_per_task": rows_per_task,
+        "staging_location": str(folder / "staging"),
     }
-    return found | {"driver_mb": memory[0], "worker_mb": max(memory[1:], default=0)}
+    made = config.model_dump(by_alias=True) | {"offline_store": settings}
+    return FeatureStore(config=RepoConfig(**made | {"repo_path": folder / "ours"}))
+
+
+_REFS = [f"panel:{feature}" for feature in FEATURES]
+
+
+def _in_files(store: FeatureStore, questions: Path) -> tuple[float, int, float]:
+    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+
+    answers = questions.parent / f"answers-{os.getpid()}"
+    job = store.get_historical_features(str(questions), _REFS)
+    begin = time.perf_counter()
+    job.persist(SavedDatasetFileStorage(path=str(answers)), allow_overwrite=True)
+    seconds = time.perf_counter() - begin
+    files = sorted(answers.iterdir())
+    total = sum(_sum(pq.read_table(file, columns=list(FEATURES))) for file in files)
+    shutil.rmtree(answers)
+    return seconds, len(files), total
+
+
+def _in_memory(store: FeatureStore, questions: Path) -> tuple[float, int, float]:
+    asked = pq.read_table(questions)
+    begin = time.perf_counter()
+    answer = store.get_historical_features(asked, _REFS).to_arrow()
+    return time.perf_counter() - begin, 0, _sum(answer.select(FEATURES))
+
+
+def _sum(table: pa.Table) -> float:
+    return sum(float(np.nansum(column.to_numpy())) for column in table.columns)
 
 
 def _costs() -> list[tuple[float, float]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +25,8 @@ from tests.processes import Forge
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 MONDAY = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 QUICK = ScannerOptions(backoff=0.01, longest_backoff=0.05, retries=3, read_timeout=5)
+
+ENGINES = ("ray", "spark")
 
 COUNTED = (tried, tally.kills, tally.faults)
 
@@ -117,3 +121,21 @@ def bucket(s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return f"s3://{BUCKET}/{secrets.token_hex(4)}/tests=1"
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    """An engine of two cores that is there for a module, if it is installed."""
+    if request.param == "ray":
+        ray = pytest.importorskip("ray")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield "ray"
+        ray.shutdown()
+    else:
+        sql = pytest.importorskip("pyspark.sql")
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+        builder = sql.SparkSession.builder.master("local[2,4]").config("spark.ui.enabled", False)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        yield "spark"
+        session.stop()

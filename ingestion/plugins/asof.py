@@ -55,10 +55,10 @@ from pydantic import PositiveInt, StrictStr
 from ingestion.base import clock
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
+from ingestion.base.executors import ROWS_PER_TASK, ExecutorName
 from ingestion.plugins.offline.column_types import readable, storable
 from ingestion.plugins.offline.declared import describe, entities_of, locate, stored_names, tasks_of
 from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows
-from ingestion.plugins.offline.executors import ExecutorName
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location, Span
 from ingestion.plugins.offline.historical import Retrieved, ViewCounts, Wanted
@@ -90,7 +90,7 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
     executor: ExecutorName = "local"
     """What answers entity rows that are in files, or too many for one task."""
 
-    rows_per_task: PositiveInt = 1_000_000
+    rows_per_task: PositiveInt = ROWS_PER_TASK
     """How many entity rows a task has at most: its memory goes by them."""
 
     staging_location: StrictStr | None = None

@@ -20,8 +20,7 @@ from ingestion.base.errors import InputError
 from ingestion.catalog import OHLCV_1D, Dataset
 from ingestion.formulas import compute, compute_local_features
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.jobs.compute import local_features as job
-from ingestion.jobs.compute import publication
+from ingestion.jobs.compute import all_bars, publication
 from ingestion.jobs.compute import transpose as turn
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.lakehouse import (
@@ -253,7 +252,7 @@ def test_a_row_says_when_it_was_written_and_not_when_its_run_began(
 
     at(bars["event_timestamp"][-1].as_py())  # young enough for the checks of what is served
     monkeypatch.setattr(publication, "append_parts", append)
-    for module, name in ((job, "spill_by_symbol"), (publication, "check_at_door")):
+    for module, name in ((all_bars, "spill_by_symbol"), (publication, "check_at_door")):
         monkeypatch.setattr(module, name, taking_a_minute(getattr(module, name)))
     load(lakehouse, bars, after=date(2021, 4, 1))
     assert len(local_features(lakehouse).parts) > 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -23,17 +22,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import fs
 
+from ingestion.base import executors
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError, TvfeastError
 from ingestion.base.instants import to_micros
 from ingestion.base.objects import Objects
-from ingestion.plugins.offline import executors
 from ingestion.plugins.offline.answer_files import Tasks
 from ingestion.plugins.offline.entities import EntityRows
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.historical import Retrieved, ViewTable, Wanted
 from ingestion.plugins.offline.slices import Questions
 from ingestion.plugins.offline.writing import files_in, filling, write_whole
+from tests.conftest import ENGINES
 from tests.stores.asof_lake import feature_table, write
 from tests.stores.asof_reference import best_row
 from tests.stores.asof_repository import repository, signals_view, symbol
@@ -49,28 +49,9 @@ from tests.stores.test_asof_history import (
 
 pytestmark = [pytest.mark.filterwarnings("ignore:.*experimental:RuntimeWarning")]
 
-ENGINES = ("ray", "spark")
 MONDAY = datetime(2021, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ASKED = {"symbol": pa.string(), "event_timestamp": INSTANT, "label": pa.int64()}
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request):
-    """An engine of two cores that is there for a module, if it is installed."""
-    if request.param == "ray":
-        ray = pytest.importorskip("ray")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        yield "ray"
-        ray.shutdown()
-    else:
-        sql = pytest.importorskip("pyspark.sql")
-        os.environ["PYSPARK_PYTHON"] = sys.executable
-        builder = sql.SparkSession.builder.master("local[2,4]").config("spark.ui.enabled", False)
-        session = builder.getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
-        yield "spark"
-        session.stop()
 
 
 def local(path: Path | str) -> Location:

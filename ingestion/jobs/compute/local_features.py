@@ -23,12 +23,11 @@ from ingestion.bars.attendance import Attendance, read_attendance
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.arrow import memory_of_the_system
 from ingestion.base.errors import InputError
-from ingestion.base.progress import watched
-from ingestion.base.spill import Spill
+from ingestion.base.executors import engine_of
 from ingestion.catalog import ACCEPTED_HOLES, MISSED_BARS, OHLCV_1D
 from ingestion.formulas import SHIPPED
-from ingestion.formulas.incremental import begin_blocks, plan_of
-from ingestion.jobs.compute.bars_by_symbol import BarsBySymbol
+from ingestion.formulas.incremental import plan_of
+from ingestion.jobs.compute.all_bars import Wanted, turn_of
 from ingestion.jobs.compute.changes import BackfillPlan, planned_writing
 from ingestion.jobs.compute.cross_sections import CrossSectionsResult
 from ingestion.jobs.compute.definitions import (
@@ -40,7 +39,7 @@ from ingestion.jobs.compute.definitions import (
 from ingestion.jobs.compute.formula_state import FormulaState, Seen, StateUse, StateWriter, Unfit
 from ingestion.jobs.compute.further_bars import Done, compute_further
 from ingestion.jobs.compute.publication import GroupRows, Publication
-from ingestion.jobs.compute.transpose import Names, features, spill_by_month, spill_by_symbol
+from ingestion.jobs.compute.transpose import Names
 from ingestion.jobs.ingest.missing_sessions import LOCAL_FEATURES_FILE, known_holes
 from ingestion.jobs.ingest.unfinished_imports import refuse_half_imports
 from ingestion.lakehouse import (
@@ -305,30 +304,19 @@ def _compute_all(
     bars = [part for part in everything if part.date <= last]
     # What is kept goes with the rows of all bars.
     keeps = last == date.max or (first <= everything[0].date and last >= everything[-1].date)
-    by_symbol = BarsBySymbol(lakehouse, seen.bars, run.scratch("by_symbol"))
     attendance, symbols = Attendance(everything[0].date, everything[-1].date), SymbolTable()
     plan = plan_of(computed_formulas(project), SHIPPED)
-    with (
-        Spill(run.scratch("symbols")) as of_symbols,
-        Spill(run.scratch("months")) as months,
-    ):
-        count = spill_by_symbol(bars, by_symbol, of_symbols, attendance, symbols)
-        names = Names(symbols.names)
+    with turn_of(project, run, engine_of(project), seen.bars) as turn:
+        count = turn.read(bars, attendance, symbols)
         # What came later shows, too, whether a session is missing.
         read_attendance(everything[len(bars) :], attendance, symbols.names)
         holes = open_holes(lakehouse, attendance)
         if last == date.max:
             first = min(first, _first_changed(lakehouse, holes))
         with StateWriter(run.scratch("state"), plan, symbols.names) as writer:
-            piles = watched(
-                of_symbols.drain(), "piles of symbols computed", len(of_symbols.numbers)
-            )
-            for _, rows in piles:
-                for computed in features(
-                    rows, names, holes, lambda bars: begin_blocks(bars, plan, writer.keep)
-                ):
-                    spill_by_month(computed, first, last, months)
-            publication.publish(bars[-1].date, months, names, holes)
+            wanted = Wanted(plan, symbols.names, holes, first, last)
+            months = turn.compute(wanted, writer.keep)
+            publication.publish(bars[-1].date, months, Names(symbols.names), holes)
             if keeps:
                 now = seen.with_own(publication.written, run.id)
                 writer.finish(project, run.id, now, holes, attendance, everything[0].date)

@@ -17,8 +17,8 @@ from ingestion.bars.holes import OpenHoles
 from ingestion.base import clock
 from ingestion.base.arrow import from_numpy
 from ingestion.base.progress import watched
-from ingestion.base.spill import Spill
 from ingestion.catalog import FeatureGroup
+from ingestion.jobs.compute.all_bars import Months
 from ingestion.jobs.compute.changes import Changes, changes_of, row_keys
 from ingestion.jobs.compute.transpose import Names, stamped
 from ingestion.lakehouse import (
@@ -72,7 +72,7 @@ class Publication:
         """The parts that were written so far, by group."""
         return {group.name: group.parts for group in self.groups}
 
-    def publish(self, newest: date, months: Spill, names: Names, holes: OpenHoles) -> None:
+    def publish(self, newest: date, months: Months, names: Names, holes: OpenHoles) -> None:
         """Write what is not stored yet of the rows of some months.
 
         Parameters

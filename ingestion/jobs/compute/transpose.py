@@ -14,7 +14,7 @@ written: columns without nulls are moved as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -68,13 +68,42 @@ def spill_by_symbol(
         total = len(only) * len(parts)
     files = math.ceil(total / ROWS_AT_ONCE) or 1
     names = None if only is None else sorted(symbols.names[number] for number in only)
-    count = 0
+    return sum(
+        read_bars(
+            parts,
+            by_symbol,
+            attendance,
+            symbols,
+            names,
+            lambda bars: spill.scatter(_whole_bytes(bars), to_numpy(bars["number"]) % files),
+        )
+    )
+
+
+def read_bars(
+    parts: list[Part],
+    by_symbol: BarsBySymbol,
+    attendance: Attendance,
+    symbols: SymbolTable,
+    names: Sequence[str] | None = None,
+    take: Callable[[pa.Table], object] = lambda bars: None,
+) -> Iterator[int]:
+    """Read bars by month, note who was there when, and yield how many bars there are.
+
+    Parameters
+    ----------
+    symbols
+        As for :func:`spill_by_symbol`.
+    names
+        The symbols whose bars are wanted, in order; all if not given.
+    take
+        Is given the bars, numbered.
+    """
     months = len({(part.date.year, part.date.month) for part in parts})
     for month in watched(by_symbol.months(parts, names), "months of bars read", months):
         bars = numbered(month.select(BAR_COLUMNS), symbols)
-        count += note_attendance(bars, attendance, symbols)
-        spill.scatter(_whole_bytes(bars), to_numpy(bars["number"]) % files)
-    return count
+        take(bars)
+        yield note_attendance(bars, attendance, symbols)
 
 
 def _whole_bytes(bars: pa.Table) -> pa.Table:

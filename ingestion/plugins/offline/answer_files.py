@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.base.errors import InputError
+from ingestion.base.executors import ExecutorName, run
 from ingestion.base.progress import watched
 from ingestion.plugins.offline.entities import EntityRows
-from ingestion.plugins.offline.executors import ExecutorName, run
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.historical import Retrieved, ViewCounts, Wanted
 from ingestion.plugins.offline.lookup import Integers

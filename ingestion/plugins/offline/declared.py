@@ -27,10 +27,10 @@ from pyarrow import fs
 
 from ingestion.base.columns import INSTANT, Column
 from ingestion.base.errors import InputError
+from ingestion.base.executors import require
 from ingestion.base.instants import to_micros
 from ingestion.plugins.offline.answer_files import Tasks
 from ingestion.plugins.offline.entities import EntityRows
-from ingestion.plugins.offline.executors import require
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
 from ingestion.plugins.offline.historical import ViewTable

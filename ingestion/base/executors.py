@@ -4,6 +4,9 @@ A task that fails on an engine is tried again by the engine; what would fail eac
 input is at fault, is not. Each engine is imported when it is asked for, and is the one that the
 process is connected to already, or else the one that the engine's own settings name
 (``RAY_ADDRESS``, ``spark-defaults.conf``, ``SPARK_REMOTE``), which without any is on this machine.
+
+Which one does the work of a project is said once, below ``offline_store`` in
+``feature_store.yaml``: Feast's retrievals, training sets and backfills go by it.
 """
 
 from __future__ import annotations
@@ -13,20 +16,68 @@ import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
 
-from ingestion.base.errors import InputError, TvfeastError
+from ingestion.base.errors import FeastRepositoryError, InputError, TvfeastError
+from ingestion.base.settings import Settings
+from ingestion.base.store_files import read_configuration
 
 Task = TypeVar("Task")
 Made = TypeVar("Made")
 
 ExecutorName = Literal["local", "ray", "spark"]
+ROWS_PER_TASK = 1_000_000
+"""Where nobody says another number."""
 
 _ATTEMPTS = 4
 """Of a task on Ray; Spark has a setting of its own for it, and that many by default."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What does the work of a project."""
+
+    executor: ExecutorName = "local"
+    rows_per_task: int = ROWS_PER_TASK
+    """How many rows a task has at most: its memory goes by them."""
+    staging: str | None = None
+    """A folder that all machines of the executor see, or its address."""
+
+
+def engine_of(settings: Settings) -> Engine:
+    """Read from ``feature_store.yaml`` what does the work; without one, this process does.
+
+    Raises
+    ------
+    FeastRepositoryError
+        If it cannot be read, or names no executor.
+    InputError
+        If the executor is not installed.
+
+    Examples
+    --------
+    >>> engine_of(Settings.from_environment()).executor
+    'local'
+    """
+    if not (settings.feast_repository / "feature_store.yaml").exists():
+        return Engine()
+    store = read_configuration(settings).get("offline_store")
+    said = store if isinstance(store, dict) else {}
+    executor, rows = said.get("executor", "local"), said.get("rows_per_task", ROWS_PER_TASK)
+    if executor not in get_args(ExecutorName) or not (isinstance(rows, int) and rows > 0):
+        raise FeastRepositoryError(
+            f"feature_store.yaml: offline_store has executor {executor} and rows_per_task {rows}; "
+            "the first is local, ray or spark, the second a whole number above 0"
+        )
+    require(executor)
+    staging = said.get("staging_location")
+    if staging is not None and "://" not in str(staging):
+        staging = (settings.feast_repository / str(staging)).resolve()
+    return Engine(executor, rows, None if staging is None else str(staging))
 
 
 def require(executor: ExecutorName) -> None:
