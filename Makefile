@@ -71,6 +71,11 @@ test-kills: setup ## Kill each way to compute features 200 times; the next run m
 	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/faults/test_kill_jobs.py \
 		-k "local-features" $(ARGS)
 
+.PHONY: test-object-store
+test-object-store: setup servers ## Run the tests of jobs with each lakehouse in a bucket, of SeaweedFS
+	$(BIN)/python -m pytest -n 2 --dist worksteal --lakehouse=bucket tests/jobs tests/runs tests/datasets \
+		tests/targets tests/universes tests/quality tests/report/test_report_lakehouse.py $(ARGS)
+
 .PHONY: test-scale
 test-scale: setup servers dagster ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; the join on Ray and Spark, if installed
 	TVFEAST_SCALE=1 TVFEAST_JOIN_CASES=2000 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \

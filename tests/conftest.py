@@ -19,7 +19,9 @@ from ingestion.replay import Panel, ReplayScanner
 from ingestion.scanner import ScannerOptions
 from tests import feasts_connections, tally
 from tests.fuzzing import register_profiles, tried
+from tests.lakehouse.in_a_bucket import move_all, only_in_a_folder
 from tests.lakehouse.s3 import BUCKET, SERVER, environment, s3_server
+from tests.lakehouse.seaweedfs import seaweedfs
 from tests.processes import Forge
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
@@ -34,9 +36,22 @@ register_profiles()
 feasts_connections.name_them()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say where the projects of the tests have their lakehouses."""
+    parser.addoption("--lakehouse", choices=("folder", "bucket"), default="folder")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare what ``make test-faults`` picks beside the fuzz tests."""
     config.addinivalue_line("markers", "faults: kills, damages or starves what it runs")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, where lakehouses are in a bucket, what only a folder can do."""
+    if config.getoption("--lakehouse") == "bucket":
+        for item in items:
+            if why := only_in_a_folder(item.nodeid):
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -61,6 +76,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"fuzz cases: {tried.total():,} in {len(tried)} tests")
     for line in tally.told():
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lakehouses_in_a_bucket(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """With ``--lakehouse=bucket``, the projects of all tests have their lakehouses there."""
+    if pytestconfig.getoption("--lakehouse") == "folder":
+        yield
+        return
+    if not SERVER.exists():
+        pytest.exit("`make servers` installs the server of the bucket", 2)
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    with seaweedfs(folder) as address, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(address).items():
+            patch.setenv(name, value)
+        move_all(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,11 @@ servers are stopped at the end.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,74 +29,13 @@ from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.plugins.online.reading import table_name
 from ingestion.plugins.online.rows import Read
 from ingestion.project import Project
-from tests.lakehouse.s3 import BUCKET, environment, free_port
+from tests.lakehouse.s3 import BUCKET, environment
+from tests.lakehouse.seaweedfs import seaweedfs
 from tests.stores.online_servers import postgres_server, redis_server, short_folder
 
 ROOT = Path(__file__).resolve().parent.parent
-WEED = ROOT / ".venv-servers" / "bin" / "weed"
 LAST = "2021-04-19T21:30:00+00:00"
 """The last evening of the demo."""
-
-
-@contextmanager
-def seaweedfs(folder: Path) -> Iterator[str]:
-    """Run SeaweedFS with an empty bucket; yield its address."""
-    keys = environment("")
-    identity = {
-        "name": "demo",
-        "credentials": [
-            {"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]}
-        ],
-        "actions": ["Admin", "Read", "Write", "List"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
-    # It listens at ports that are 10,000 higher, too.
-    ports = [next(port for port in iter(free_port, 0) if port < 55_000) for _ in range(4)]
-    command = [
-        str(WEED), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-master.port={ports[0]}", "-master.telemetry=false", f"-volume.port={ports[1]}",
-        "-filer", f"-filer.port={ports[2]}", "-s3", f"-s3.port={ports[3]}",
-        f"-s3.config={folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=256",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        address = f"http://127.0.0.1:{ports[3]}"
-        _wait(address, f"127.0.0.1:{ports[0]}", folder / "log")
-        yield address
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _wait(address: str, master: str, log: Path) -> None:
-    """Make the bucket, and wait until an object comes back as it was put: it takes seconds."""
-    from obstore.exceptions import BaseError
-    from obstore.store import S3Store
-
-    keys = environment(address)
-    store = S3Store(
-        BUCKET, endpoint=address, region=keys["AWS_REGION"],
-        access_key_id=keys["AWS_ACCESS_KEY_ID"], secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        client_options={"allow_http": True}, retry_config={"max_retries": 0},
-    )  # fmt: skip
-    make = [str(WEED), "shell", f"-master={master}"]
-    for _ in range(60):
-        try:
-            words = f"s3.bucket.create -name {BUCKET}\n".encode()
-            subprocess.run(make, input=words, capture_output=True, timeout=20, check=False)
-            store.put("_ready", b"1")
-            if bytes(store.get("_ready").bytes()) == b"1":
-                store.delete("_ready")
-                return
-        except (BaseError, FileNotFoundError):
-            time.sleep(0.5)
-    raise SystemExit(f"SeaweedFS did not start:\n{log.read_text()[-2000:]}")
 
 
 def served(project: Project) -> tuple[dict[str, Any], float, int]:

@@ -100,6 +100,7 @@ def project_of(settings: Project, now: datetime) -> dict[str, str]:
     """Return the variables that make a command work on a project, at a time."""
     return {
         "TVFEAST_PROJECT": str(settings.folder),
+        "TVFEAST_LAKEHOUSE": str(settings.lakehouse_at),
         "TVFEAST_SCANNER_URL": settings.scanner_url,
         "TVFEAST_NOW": now.isoformat(),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from ingestion.base.parts import replaced_in
@@ -41,9 +41,13 @@ class Lakehouse(ABC):
     def location(self, key: str) -> str:
         """Return where a file or a folder is, for people, for Feast and for other programs."""
 
-    @abstractmethod
     def key_of(self, name: str) -> str | None:
         """Return the key of a location, or of a key; None for the root, or a place elsewhere."""
+        own = name.removeprefix(f"{self}/")
+        if own.startswith("/") or "://" in own:
+            return None
+        key = PurePosixPath(own).as_posix()
+        return None if key == "." else key
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:

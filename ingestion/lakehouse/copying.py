@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ingestion.base.errors import CorruptPart, GateRefused
+from ingestion.base.fetched import at_once
 from ingestion.base.progress import progress
 from ingestion.base.wording import counted, some_of
 from ingestion.lakehouse.backend import Lakehouse
@@ -22,7 +22,6 @@ from ingestion.lakehouse.compact import lakehouse_lock
 from ingestion.lakehouse.run_files import RUNS
 
 _AT_ONCE = 64
-_IN_FLIGHT = 16
 _NOT_COPIED = frozenset({"_lock", "_clock", "_tmp", "_removed", CACHES})
 """What is of a place alone, or is made again."""
 
@@ -121,8 +120,7 @@ def _read(lakehouse: Lakehouse, keys: Sequence[str]) -> list[_File]:
         with lakehouse.open(key) as file:
             return _File(key, file.read())
 
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        return [*pool.map(read, keys)]
+    return at_once(read, keys)
 
 
 def _files(lakehouse: Lakehouse) -> Iterator[str]:

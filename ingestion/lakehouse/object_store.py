@@ -16,16 +16,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from pathlib import Path
-from threading import Lock
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from ingestion.base.errors import StoreFailed
+from ingestion.base.fetched import IN_FLIGHT, FetchedFiles, at_once
 from ingestion.base.objects import LONGEST_RETRY, Objects, Stored
 from ingestion.base.parts import part_number, replaced_in
 from ingestion.lakehouse.backend import Folder, Lakehouse
@@ -40,7 +39,6 @@ from ingestion.lakehouse.lease import (
 )
 from ingestion.lakehouse.listing import Inside, Listing, area_of
 
-_IN_FLIGHT = 16
 _JUST_NOW = datetime.max.replace(tzinfo=UTC)
 _REMOVED = "_removed"
 """Names the folders that are being removed."""
@@ -53,8 +51,6 @@ _LARGE = 4 << 20
 """Bytes of a file that is not kept."""
 _A_HABIT = 2
 """Dates in a row after which the next ones are fetched ahead."""
-
-Answer = TypeVar("Answer")
 
 
 class ObjectStore(Lakehouse):
@@ -79,11 +75,9 @@ class ObjectStore(Lakehouse):
         """Content and tag of the files to which this process added lines."""
         self._found: dict[str, tuple[tuple[Stored, ...], Folder]] = {}
         self._listing, self._looks = Listing(), 0
-        self._kept: dict[str, tuple[str, bytes]] = {}
-        """Tag and content of files that were read under the lease, the one read last at the end."""
-        self._size, self._one = 0, Lock()
+        self._kept = FetchedFiles(_KEPT)
         self._read: dict[str, tuple[int, int]] = {}
-        """By area, the place of the date that was read last, and how many were read in a row."""
+        """By area, the place of the date that was fetched last, and how often the next one was."""
         name = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         self._scratch = Path(tempfile.gettempdir()) / f"tvfeast-{os.getuid()}-{name}"
 
@@ -96,13 +90,10 @@ class ObjectStore(Lakehouse):
     def location(self, key: str) -> str:
         return f"{self.uri}/{key}" if key else self.uri
 
-    def key_of(self, name: str) -> str | None:
-        if "://" in name and not f"{name}/".startswith(f"{self.uri}/"):
-            return None
-        return f"{name}/".removeprefix(f"{self.uri}/").strip("/") or None
-
     def names(self, folder: str) -> list[str]:
         folders, objects = self._inside(folder)
+        if folder and not (folders or objects) and self._is_object(folder):
+            raise NotADirectoryError(20, "Not a folder", self.location(folder))
         return [*folders, *(_name(each) for each in objects if not _is_seal(each))]
 
     def files(self, folder: str = "") -> Iterator[str]:
@@ -131,6 +122,7 @@ class ObjectStore(Lakehouse):
         return found
 
     def exists(self, key: str) -> bool:
+        key = key.rstrip("/")
         if self._is_object(key):
             return True
         if self._lease and (listed := self._listed(area_of(key))):
@@ -145,10 +137,10 @@ class ObjectStore(Lakehouse):
 
     def having(self, folders: Iterable[str], name: str) -> Iterator[str]:
         left = iter(folders)
-        while some := [*islice(left, _IN_FLIGHT)]:
+        while some := [*islice(left, IN_FLIGHT)]:
             keys = [f"{folder}/{name}" for folder in some]
             self._listed(area_of(keys[0]))  # once, and not in each thread
-            there = _at_once(self._is_object, keys)
+            there = at_once(self._is_object, keys)
             yield from (folder for folder, is_there in zip(some, there, strict=True) if is_there)
 
     def size(self, key: str) -> int:
@@ -168,32 +160,32 @@ class ObjectStore(Lakehouse):
         if key in self._ends:  # this run alone adds to it
             return io.BytesIO(self._ends[key][0] + self._unsaid.get(key, "").encode())
         self._say(key)
-        stored = self._object(key) if self._lease or self._looks else None
-        if stored is None or stored.size > _LARGE:
+        if not (self._lease or self._looks):
             return self._objects.open(key)
-        if (kept := self._kept.get(key)) is None or kept[0] != stored.tag:
-            _at_once(self._fetch, [key, *self._following(key)])
-            kept = self._kept.get(key)
+        try:
+            stored = self._object(key)
+            if stored.size > _LARGE:
+                return self._objects.open(key)
+            if (kept := self._kept.get(key, stored.tag)) is None:
+                kept, *_ = at_once(self._fetch, [key, *self._following(key)])
+        except FileNotFoundError:
+            kept = None
         if kept is None:
             self._forget()  # it was merged meanwhile: who reads again lists again
             raise FileNotFoundError(2, "No such object", self.location(key))
-        return io.BytesIO(kept[1])
+        return io.BytesIO(kept)
 
-    def _fetch(self, key: str) -> None:
-        """Fetch a file and keep it; those that were fetched first go."""
+    def _fetch(self, key: str) -> bytes | None:
+        """Fetch a file and keep it; None if it is gone."""
         try:
             content, stored = self._objects.get(key)
         except FileNotFoundError:
-            return  # who reads it says so
-        with self._one:
-            before = self._kept.pop(key, None)
-            self._kept[key] = stored.tag, content
-            self._size += len(content) - (len(before[1]) if before else 0)
-            while self._size > _KEPT and len(self._kept) > _IN_FLIGHT:
-                self._size -= len(self._kept.pop(next(iter(self._kept)))[1])
+            return None
+        self._kept.put(key, stored.tag, content)
+        return content
 
     def _following(self, key: str) -> list[str]:
-        """Return what is likely to be read next, where dates are read one after another."""
+        """Return what is likely to be read next: of the same date, and where dates are in a row."""
         area, folder = area_of(key), key.rpartition("/")[0]
         dates = [f"{area}/{name}" for name in self._listing.inside(area)[0]]
         if folder not in dates:
@@ -201,20 +193,25 @@ class ObjectStore(Lakehouse):
         at = dates.index(folder)
         before, in_a_row = self._read.get(area, (at, 0))
         step = at - before
-        self._read[area] = at, in_a_row + 1 if step in (1, -1) else 0
-        if in_a_row < _A_HABIT or step not in (1, -1):
-            return []
-        ahead = (
-            dates[at + 1 : at + _IN_FLIGHT]
-            if step == 1
-            else dates[max(at - _IN_FLIGHT + 1, 0) : at]
-        )
-        found = [each for date in ahead for each in self._listing.inside(date)[1]]
-        return [
-            each.key
-            for each in found
-            if each.size <= _LARGE and not _is_seal(each) and each.key not in self._kept
-        ]
+        in_a_row = in_a_row + 1 if step in (1, -1) else 0
+        ahead = [at] if "/date=" in folder else []
+        if in_a_row > _A_HABIT:
+            ahead += range(at + step, at + step * IN_FLIGHT, step)
+        following, size = [], 0
+        for number in ahead:
+            if not 0 <= number < len(dates):
+                break
+            for each in self._listing.inside(dates[number])[1]:
+                if each.size > _LARGE or _is_seal(each) or self._kept.get(each.key, each.tag):
+                    continue
+                size += each.size
+                if each.key != key:
+                    following.append(each.key)
+            at = number
+            if size > _KEPT // 4:  # those that are read next must not be gone by then
+                break
+        self._read[area] = at, in_a_row
+        return following
 
     def folder(self, key: str) -> Folder:
         return self._folder(key, *self._inside(key))
@@ -225,7 +222,8 @@ class ObjectStore(Lakehouse):
                 if first <= name <= last:
                     yield self.folder(f"{above}/{name}")
             return
-        after = f"{above}/{first}" if first else ""
+        # SeaweedFS takes the name of a folder, to begin after, for all that is in the folder.
+        after = f"{above}/{first[:-1]}" if first else ""
         depth = above.count("/") + 1
         objects = (
             each for each in self._objects.below(above, after) if each.key.count("/") > depth
@@ -233,6 +231,8 @@ class ObjectStore(Lakehouse):
         for name, inside in groupby(objects, lambda each: each.key.split("/")[depth]):
             if name > last:
                 return
+            if name < first:
+                continue
             key = f"{above}/{name}"
             yield self._folder(key, [], [each for each in inside if _folder_of(each) == key])
 
@@ -289,7 +289,7 @@ class ObjectStore(Lakehouse):
             self._changed(key, len(content), tag)
             return tag
 
-        tags = _at_once(put, files)
+        tags = at_once(put, files)
         return [key for key, tag in zip(files, tags, strict=True) if tag is None]
 
     def put(self, key: str, content: bytes | Path) -> None:
@@ -320,7 +320,8 @@ class ObjectStore(Lakehouse):
                 self._objects.swap(key, content, tag) if tag else self._objects.create(key, content)
             )
             if new is not None:
-                self._ends[key] = content, new
+                if self._lease is not None:  # without it, others may add to the file
+                    self._ends[key] = content, new
                 self._changed(key, len(content), new)
                 return
             self._ends.pop(key, None)
@@ -416,7 +417,7 @@ class ObjectStore(Lakehouse):
         """Forget what was listed and read."""
         self._kept.clear()
         self._read.clear()
-        self._listing, self._size = Listing(), 0
+        self._listing = Listing()
 
     def _check(self) -> None:
         if self._lease is not None:
@@ -439,11 +440,6 @@ def _runs(process: str) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _at_once(ask: Callable[[str], Answer], keys: Collection[str]) -> list[Answer]:
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        return [*pool.map(ask, keys)]
 
 
 def _name(stored: Stored) -> str:

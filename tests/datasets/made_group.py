@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ingestion.catalog import Column, FeatureGroup, Files
-from ingestion.lakehouse import LocalDisk, append_rows
+from ingestion.lakehouse import Lakehouse, append_rows, open_lakehouse
+from tests.lakehouse.in_a_bucket import placed
 
 MONDAY = datetime(2021, 3, 1, tzinfo=UTC)
 SIGNALS = FeatureGroup(
@@ -33,9 +34,9 @@ def row(symbol: str, event: datetime, created: datetime, **values: object) -> di
     }
 
 
-def stocked(folder: Path, rows: Iterable[dict], group: FeatureGroup = SIGNALS) -> LocalDisk:
+def stocked(folder: Path, rows: Iterable[dict], group: FeatureGroup = SIGNALS) -> Lakehouse:
     """A lakehouse with rows; those of one key and event are versions, a part for each."""
-    lakehouse = LocalDisk(folder)
+    lakehouse = open_lakehouse(placed(folder))
     versions: dict[tuple, int] = {}
     batches: dict[int, list[dict]] = {}
     for each in sorted(rows, key=lambda one: one["created_timestamp"]):

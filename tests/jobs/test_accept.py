@@ -11,9 +11,10 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.verify_lakehouse import accept_losses, check_lakehouse
-from ingestion.lakehouse import LocalDisk, append_part
+from ingestion.lakehouse import append_part, open_lakehouse
 from ingestion.project import Project
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"
@@ -24,12 +25,12 @@ REASON = "delisted by mistake; A. Person"
 @pytest.fixture
 def settings(tmp_path: Path) -> Project:
     """A lakehouse that has lost Friday's two parts."""
-    root = tmp_path / "lakehouse"
+    root = placed(tmp_path / "lakehouse")
     for hour in range(2):
         late = EVENING + timedelta(hours=hour)
-        append_part(LocalDisk(root), GROUP, technicals(["A:A"], EVENING, late), f"run-{hour}")
+        append_part(open_lakehouse(root), GROUP, technicals(["A:A"], EVENING, late), f"run-{hour}")
     shutil.rmtree(root / FRIDAY)
-    return Project(root, root, "https://scanner.invalid")
+    return Project(tmp_path, root, "https://scanner.invalid")
 
 
 def lost(settings: Project) -> list[str]:

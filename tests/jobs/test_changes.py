@@ -12,8 +12,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ingestion.jobs.compute.changes import changes_of
-from ingestion.lakehouse import LocalDisk, append_part, list_parts
+from ingestion.lakehouse import append_part, list_parts, open_lakehouse
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import EVENING, technicals
 
 SYMBOLS = ("X:A", "X:B", "X:C")
@@ -36,7 +37,7 @@ def test_rows_are_the_same_whichever_columns_are_read_first(
 ):
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr("os.fsync", lambda _: None)
-        disk = LocalDisk(Path(folder))
+        disk = open_lakehouse(placed(Path(folder)))
         evenings = [EVENING + timedelta(days=day) for day in range(4)]
         rows = [technicals([*SYMBOLS], evening) for evening in evenings]
         whole = changed(pa.concat_tables(rows), before)

@@ -23,11 +23,12 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, list_parts, read_file
+from ingestion.lakehouse import append_part, lakehouse_lock, list_parts, open_lakehouse, read_file
 from ingestion.lakehouse.parts import replaced_parts
 from ingestion.project import Project
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import EVENING, technicals
 
 KILLS = int(os.environ.get("TVFEAST_KILLS", "15"))
@@ -119,19 +120,19 @@ def killed() -> Iterator[Kill]:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two dates of three parts; some of the rows are restated."""
-    root = tmp_path_factory.mktemp("template")
+    root: Path = placed(tmp_path_factory.mktemp("template"))
     for day in range(DATES):
         for number in range(PARTS):
             event = EVENING + timedelta(days=day, minutes=number // 2)
             rows = technicals(["A:A", "B:B"], event, event + timedelta(minutes=5 + number))
-            append_part(LocalDisk(root), GROUP, rows, f"run-{day}-{number}")
+            append_part(open_lakehouse(root), GROUP, rows, f"run-{day}-{number}")
     return root
 
 
 @pytest.fixture
 def settings(tmp_path: Path, template: Path, at) -> Project:
     at(LATER)
-    root = tmp_path / "lakehouse"
+    root = placed(tmp_path / "lakehouse")
     shutil.copytree(template, root)
     return Project(tmp_path, root, "https://scanner.invalid")
 
@@ -140,7 +141,7 @@ def rows_of(root: Path) -> Counter[tuple]:
     """Count the rows, each told by its key, its version and its values."""
 
     def read() -> Counter[tuple]:
-        tables = [read_file(part, COLUMNS) for part in list_parts(LocalDisk(root), GROUP)]
+        tables = [read_file(part, COLUMNS) for part in list_parts(open_lakehouse(root), GROUP)]
         return Counter(zip(*pa.concat_tables(tables).to_pydict().values(), strict=True))
 
     return reading_again(read)
@@ -183,12 +184,12 @@ def survive(kill: Callable[[], int], settings: Project) -> int:
         code = kill()
         report = check_lakehouse(settings)
         assert (report.faults, report.rows) == ([], ROWS)
-        left = replaced_parts(LocalDisk(root), GROUP)
+        left = replaced_parts(open_lakehouse(root), GROUP)
         assert [word.split()[0] for word in report.warnings if "unfinished" in word] == [
             part.path.relative_to(root).as_posix() for part in left
         ]
         compact(settings)
-        assert len(list_parts(LocalDisk(root), GROUP)) == DATES
+        assert len(list_parts(open_lakehouse(root), GROUP)) == DATES
         report = check_lakehouse(settings)
         assert (report.faults, report.rows) == ([], ROWS)
     finally:
@@ -255,7 +256,7 @@ def test_only_dates_that_are_over_are_merged(settings: Project, at):
 
 def test_a_date_with_a_damaged_part_is_left_alone_and_the_others_are_merged(settings: Project):
     damaged = list_parts(settings.lakehouse, GROUP)[0].path
-    damaged.write_bytes(b"")
+    damaged.write_bytes(b"PAR1")
     result = compact(settings)
     assert len(result.merged) == DATES - 1
     (reason,) = result.left
@@ -273,4 +274,4 @@ def test_an_empty_lakehouse_has_nothing_to_merge(tmp_path: Path, at):
     result = compact(Project(tmp_path, tmp_path / "none", "https://scanner.invalid"))
     assert result.merged == ()
     for dataset in (GROUP, LOCAL_1D, OHLCV_1D):
-        assert list_parts(LocalDisk(tmp_path / "none"), dataset) == []
+        assert list_parts(open_lakehouse(placed(tmp_path / "none")), dataset) == []

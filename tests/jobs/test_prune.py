@@ -36,7 +36,7 @@ from ingestion.jobs.ingest.scan import ScanRequest
 from ingestion.jobs.ingest.unfinished_imports import half_imports
 from ingestion.jobs.profiles import FLOW_FILE, forget_profiles, known_profiles, with_run
 from ingestion.jobs.serve.loads import last_loads, unpromoted
-from ingestion.lakehouse import LocalDisk, append_part, lakehouse_lock, run_ids
+from ingestion.lakehouse import append_part, lakehouse_lock, open_lakehouse, run_ids
 from ingestion.lakehouse.run_files import remove_runs
 from ingestion.markets.candidates import Candidates
 from ingestion.project import Project
@@ -200,7 +200,7 @@ def answers(project: Project, at: datetime) -> dict[str, Any]:
 
 
 def _judged(root: Path, group, rows, at: datetime) -> object:
-    return promotion.coverage(LocalDisk(root), group, rows, at)
+    return promotion.coverage(open_lakehouse(root), group, rows, at)
 
 
 @fuzz(
@@ -350,7 +350,7 @@ def test_a_killed_prune_leaves_each_run_whole_and_the_next_one_completes_it(
     shutil.copytree(used.lakehouse_at, untouched)
     contents = {
         run_id: sorted(path.name for path in (untouched / "_runs" / run_id).iterdir())
-        for run_id in run_ids(LocalDisk(untouched))
+        for run_id in run_ids(open_lakehouse(untouched))
     }
     going = prune(used, NONE, plan=True).retired
     assert len(going) == 5

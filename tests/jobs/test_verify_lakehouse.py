@@ -13,13 +13,21 @@ import pytest
 
 from ingestion.catalog import Dataset
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
-from ingestion.lakehouse import LocalDisk, append_part, by_date, list_parts, write_run_file
+from ingestion.lakehouse import (
+    Lakehouse,
+    append_part,
+    by_date,
+    list_parts,
+    open_lakehouse,
+    write_run_file,
+)
 from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.ledger import Entry, Ledger, announce
 from ingestion.project import Project
 from ingestion.runs import missing_files as losses
 from tests.declared import LOCAL_1D
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import EVENING, technicals
 
 FRIDAY = f"{GROUP.storage}/date=2026-01-16"
@@ -31,11 +39,13 @@ NAMES = ["A:A", "B:B", "C:C"]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two parts of Friday, one of Saturday."""
-    root = tmp_path / "lakehouse"
-    append_part(LocalDisk(root), GROUP, technicals(NAMES), "run-1")
+    root = placed(tmp_path / "lakehouse")
+    append_part(open_lakehouse(root), GROUP, technicals(NAMES), "run-1")
     later = technicals(NAMES, EVENING, EVENING + timedelta(hours=1))
-    append_part(LocalDisk(root), GROUP, later, "run-2")
-    append_part(LocalDisk(root), GROUP, technicals(NAMES, EVENING + timedelta(days=1)), "run-3")
+    append_part(open_lakehouse(root), GROUP, later, "run-2")
+    append_part(
+        open_lakehouse(root), GROUP, technicals(NAMES, EVENING + timedelta(days=1)), "run-3"
+    )
     return root
 
 
@@ -195,18 +205,18 @@ def test_a_partition_deleted_by_hand_is_named_part_by_part(root: Path):
 def test_a_deleted_part_is_named_even_if_another_run_took_its_number(root: Path):
     (root / LAST).unlink()
     rows = technicals(NAMES, EVENING, EVENING + timedelta(hours=2))
-    append_part(LocalDisk(root), GROUP, rows, "run-4")
+    append_part(open_lakehouse(root), GROUP, rows, "run-4")
     found = faults(root)
     assert list(found) == [LAST]
     assert "run run-2 wrote it" in found[LAST]
 
 
 def test_a_part_that_was_announced_and_never_appeared_is_no_fault(root: Path):
-    announce(LocalDisk(root), Entry("killed", f"{FRIDAY}/part-2.parquet", "00" * 32, 3))
+    announce(open_lakehouse(root), Entry("killed", f"{FRIDAY}/part-2.parquet", "00" * 32, 3))
     report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
     assert (report.faults, report.unpublished) == ([], 1)
     rows = technicals(NAMES, EVENING, EVENING + timedelta(hours=2))
-    append_part(LocalDisk(root), GROUP, rows, "run-4")  # under the same number
+    append_part(open_lakehouse(root), GROUP, rows, "run-4")  # under the same number
     assert faults(root) == {}
 
 
@@ -225,14 +235,18 @@ def test_a_part_replaced_by_another_sound_one_is_named(root: Path):
 def test_merged_parts_hold_and_those_that_they_replace_are_not_missing(root: Path):
     for turn in range(2):
         merge_parts(
-            LocalDisk(root), GROUP, EVENING.date(), Ledger.read(LocalDisk(root)), f"merge-{turn}"
+            open_lakehouse(root),
+            GROUP,
+            EVENING.date(),
+            Ledger.read(open_lakehouse(root)),
+            f"merge-{turn}",
         )
         report = check_lakehouse(Project(root, root, "https://scanner.invalid"))
         assert report.faults == []
         assert report.rows == 9 + turn * 3
         assert report.replaced == 2 + turn * 2
         late = technicals(NAMES, EVENING, EVENING + timedelta(hours=2 + turn))
-        append_part(LocalDisk(root), GROUP, late, f"late-{turn}")
+        append_part(open_lakehouse(root), GROUP, late, f"late-{turn}")
     merged = root / FRIDAY / "part-4.parquet"
     merged.unlink()
     assert list(faults(root)) == [f"{FRIDAY}/part-4.parquet"]
@@ -246,15 +260,19 @@ def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
     for day, minute in itertools.product(days, range(2)):
         event = EVENING + timedelta(days=day, minutes=minute)
         append_part(
-            LocalDisk(tmp_path), GROUP, technicals(NAMES, event, event), f"run-{day}-{minute}"
+            open_lakehouse(placed(tmp_path)),
+            GROUP,
+            technicals(NAMES, event, event),
+            f"run-{day}-{minute}",
         )
     listed, merged = losses.list_parts, []
 
-    def listed_after_a_merge(lakehouse: LocalDisk, dataset: Dataset):
+    def listed_after_a_merge(lakehouse: Lakehouse, dataset: Dataset):
         parts = by_date(listed(lakehouse, dataset))
         for day, of_day in parts.items():
             if len(of_day) > 1:
-                merge_parts(lakehouse, dataset, day, Ledger.read(lakehouse), "merge")
+                other = open_lakehouse(placed(tmp_path))  # as another process has it
+                merge_parts(other, dataset, day, Ledger.read(other), "merge")
                 merged.append(day)
                 break
         return listed(lakehouse, dataset)
@@ -263,13 +281,13 @@ def test_parts_that_are_merged_while_they_are_looked_for_are_not_missing(
     for count in range(1, 4):
         assert faults(tmp_path) == {}
         assert len(merged) == count
-    list_parts(LocalDisk(tmp_path), GROUP)[0].path.unlink()
+    list_parts(open_lakehouse(placed(tmp_path)), GROUP)[0].path.unlink()
     assert len(faults(tmp_path)) == 1
 
 
 def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):
     merged = merge_parts(
-        LocalDisk(root), GROUP, EVENING.date(), Ledger.read(LocalDisk(root)), "merge"
+        open_lakehouse(root), GROUP, EVENING.date(), Ledger.read(open_lakehouse(root)), "merge"
     )
     shutil.rmtree(root / "_runs")
     table = pq.ParquetFile(root / merged.part).read()
@@ -288,7 +306,7 @@ def test_a_merged_part_whose_rows_changed_their_origin_is_named(root: Path):
 )
 def test_a_snapshots_receipt_is_held_against_its_rows(root: Path, receipt, reason: str | None):
     name = "feature_ingest.tv_technicals_1d.json"
-    write_run_file(LocalDisk(root), "run-1", name, json.dumps(receipt).encode())
+    write_run_file(open_lakehouse(root), "run-1", name, json.dumps(receipt).encode())
     found = faults(root)
     assert list(found) == ([f"_runs/run-1/{name}"] if reason else [])
     assert reason is None or reason in found[f"_runs/run-1/{name}"]
@@ -296,7 +314,7 @@ def test_a_snapshots_receipt_is_held_against_its_rows(root: Path, receipt, reaso
 
 def test_a_receipt_of_a_run_that_died_before_it_published_holds(root: Path):
     content = json.dumps({"run_id": "dead", "fetched": 3, "verdict": "publish"}).encode()
-    write_run_file(LocalDisk(root), "dead", "feature_ingest.tv_technicals_1d.json", content)
+    write_run_file(open_lakehouse(root), "dead", "feature_ingest.tv_technicals_1d.json", content)
     assert faults(root) == {}
 
 
@@ -304,9 +322,11 @@ def test_rows_in_quarantine_count_as_fetched(root: Path):
     rows = pa.table({"dataset": [GROUP.name, LOCAL_1D.name], "symbol": ["D:D", "E:E"]})
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)
-    write_run_file(LocalDisk(root), "run-1", "quarantine.parquet", sink.getvalue().to_pybytes())
+    write_run_file(
+        open_lakehouse(root), "run-1", "quarantine.parquet", sink.getvalue().to_pybytes()
+    )
     content = json.dumps({"run_id": "run-1", "fetched": 4, "verdict": "publish"}).encode()
-    write_run_file(LocalDisk(root), "run-1", "feature_ingest.tv_technicals_1d.json", content)
+    write_run_file(open_lakehouse(root), "run-1", "feature_ingest.tv_technicals_1d.json", content)
     assert faults(root) == {}
 
 
@@ -329,7 +349,7 @@ def told(part: str) -> bytes:
 def test_a_receipt_that_contradicts_itself_or_the_ledger_is_named(
     root: Path, content: bytes, reason: str
 ):
-    write_run_file(LocalDisk(root), "run-1", "some_job.json", content)
+    write_run_file(open_lakehouse(root), "run-1", "some_job.json", content)
     assert reason in faults(root)["_runs/run-1/some_job.json"]
 
 
@@ -337,7 +357,7 @@ def test_a_loss_that_a_receipt_tells_of_is_named_though_its_ledger_lost_the_word
     ledger = root / "_runs" / "run-1" / "files.jsonl"
     record = json.loads(ledger.read_text().splitlines()[0])
     receipt = json.dumps({"run_id": "run-1", "parts": [record]}).encode()
-    write_run_file(LocalDisk(root), "run-1", "some_job.json", receipt)
+    write_run_file(open_lakehouse(root), "run-1", "some_job.json", receipt)
     first, _, *of_the_receipt = ledger.read_bytes().splitlines(keepends=True)
     ledger.write_bytes(b"".join((first, *of_the_receipt)))
     assert faults(root) == {}

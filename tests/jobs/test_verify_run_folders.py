@@ -10,7 +10,7 @@ import pytest
 
 from ingestion.base.errors import InputError
 from ingestion.jobs.audit.verify_lakehouse import accept_losses, check_lakehouse
-from ingestion.lakehouse import LocalDisk, append_part, write_run_file
+from ingestion.lakehouse import LocalDisk, append_part, open_lakehouse, write_run_file
 from ingestion.project import Project
 from ingestion.runs.run import Run
 from tests.declared import TV_TECHNICALS_1D as GROUP
@@ -76,7 +76,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_receipt_holds(
     root = settings.lakehouse_at
     if written:
         write_run_file(
-            LocalDisk(root), "killed", "some_job.json", b'{"run_id": "killed", "step": 1}'
+            open_lakehouse(root), "killed", "some_job.json", b'{"run_id": "killed", "step": 1}'
         )
 
     def killed(source: Path, target: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_receipt_holds(
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_run_file(
-            LocalDisk(root), "killed", "some_job.json", b'{"run_id": "killed", "step": 2}'
+            open_lakehouse(root), "killed", "some_job.json", b'{"run_id": "killed", "step": 2}'
         )
     assert (root / "_runs/killed/some_job.json.unfinished").exists()
     assert faults(settings) == []

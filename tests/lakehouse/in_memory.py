@@ -31,9 +31,6 @@ class InMemory(Lakehouse):
     def location(self, key: str) -> str:
         return f"memory://{self.bucket}/{key}".rstrip("/")
 
-    def key_of(self, name: str) -> str | None:
-        return f"{name}/".removeprefix(f"memory://{self.bucket}/").strip("/") or None
-
     def names(self, folder: str) -> list[str]:
         if folder in self.objects:
             raise NotADirectoryError(folder)
@@ -42,6 +39,7 @@ class InMemory(Lakehouse):
         return list(dict.fromkeys(key.partition("/")[0] for key in below))
 
     def exists(self, key: str) -> bool:
+        key = key.rstrip("/")
         return any(each == key or each.startswith(f"{key}/".lstrip("/")) for each in self.objects)
 
     def size(self, key: str) -> int:

@@ -177,7 +177,10 @@ def test_what_is_gone_damaged_or_foreign_is_told_apart(written: Lakehouse):
         "notes",
     ]
     assert written.key_of(str(first)) == written.key_of(first.key) == first.key
-    assert written.key_of(str(written)) is None
+    for no_key in (str(written), ".", "./", "/", "/elsewhere/part-0.parquet"):
+        assert written.key_of(no_key) is None, no_key
+    assert written.key_of(f"./{first.key}") == first.key
+    assert written.exists(f"{FOLDER}/")
 
 
 def test_a_column_that_would_break_stored_parts_is_refused(written: Lakehouse):

@@ -13,13 +13,14 @@ import pytest
 from quality_rows import good_rows, spoiled, technicals
 
 from ingestion.formulas import compute_local_features
-from ingestion.lakehouse import LocalDisk, append_part, arrow_schema
+from ingestion.lakehouse import Lakehouse, append_part, arrow_schema, open_lakehouse
 from ingestion.quality import history
 from ingestion.quality.figures import Figure, Skipped, against_history
 from ingestion.quality.history import History, newest_rows, read_history
 from ingestion.quality.rules import violations
 from tests.conftest import SAMPLE
 from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
+from tests.lakehouse.in_a_bucket import placed
 
 GROUP = TV_TECHNICALS_1D
 DAY = timedelta(days=1)
@@ -213,8 +214,8 @@ class TestHistory:
     EVENING = datetime(2021, 4, 12, 21, 30, tzinfo=UTC)
 
     @pytest.fixture
-    def lakehouse(self, tmp_path: Path) -> LocalDisk:
-        return LocalDisk(tmp_path)
+    def lakehouse(self, tmp_path: Path) -> Lakehouse:
+        return open_lakehouse(placed(tmp_path))
 
     def test_it_is_of_the_batchs_symbols_and_earlier_than_their_rows(self, lakehouse):
         for back in range(25, 0, -1):

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.lakehouse import LocalDisk, append_part
+from ingestion.lakehouse import append_part, open_lakehouse
 from ingestion.quality.history import newest_events
 from tests.declared import TV_TECHNICALS_1D as GROUP
+from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import EVENING, technicals
 
 SYMBOLS = st.sets(st.sampled_from([f"X:{letter}" for letter in "ABCD"]), min_size=1)
@@ -27,7 +28,7 @@ def test_it_is_that_of_all_rows(
     span: list[int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    root = LocalDisk(tmp_path_factory.mktemp("lakehouse"))
+    root = open_lakehouse(placed(tmp_path_factory.mktemp("lakehouse")))
     for n, (hours, symbols) in enumerate(parts):
         rows = technicals(sorted(symbols), EVENING + timedelta(hours=hours))
         append_part(root, GROUP, rows, f"run-{n}")

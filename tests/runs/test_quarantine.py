@@ -11,17 +11,18 @@ import pytest
 from hypothesis import strategies as st
 
 from ingestion.catalog import FeatureGroup
-from ingestion.lakehouse import LocalDisk, RunFile, lakehouse_lock, run_files
+from ingestion.lakehouse import Lakehouse, RunFile, lakehouse_lock, open_lakehouse, run_files
 from ingestion.quality.gate import write_quarantine
 from ingestion.runs.quarantine import DATASET, FILE, QUARANTINE_FILE, quarantined_rows
 from tests.declared import LOCAL_1D, TV_TECHNICALS_1D
 from tests.fuzzing import fuzz
+from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import technicals
 
 SYMBOLS = ("A:A", "B:B", "C:C")
 
 
-def plainly(lakehouse: LocalDisk, dataset: str, symbol: str) -> list[tuple[str, dict[str, Any]]]:
+def plainly(lakehouse: Lakehouse, dataset: str, symbol: str) -> list[tuple[str, dict[str, Any]]]:
     return [
         (file.run_id, row)
         for file in run_files(lakehouse, QUARANTINE_FILE)
@@ -30,11 +31,11 @@ def plainly(lakehouse: LocalDisk, dataset: str, symbol: str) -> list[tuple[str, 
     ]
 
 
-def keep_out(lakehouse: LocalDisk, run_id: str, group: FeatureGroup, *symbols: str) -> None:
+def keep_out(lakehouse: Lakehouse, run_id: str, group: FeatureGroup, *symbols: str) -> None:
     write_quarantine(lakehouse, group, technicals(symbols), run_id)
 
 
-def change(lakehouse: LocalDisk, what: str, chance: random.Random) -> None:
+def change(lakehouse: Lakehouse, what: str, chance: random.Random) -> None:
     cache = lakehouse.root / "_caches" / FILE
     run_id = f"run-{chance.randrange(4)}"
     if what == "keep out":
@@ -64,7 +65,10 @@ CHANGES = (
 def test_a_symbols_rows_are_those_of_all_files(
     tmp_path_factory: pytest.TempPathFactory, changes: list[str], seed: int
 ):
-    lakehouse, chance = LocalDisk(tmp_path_factory.mktemp("kept-out")), random.Random(seed)
+    lakehouse, chance = (
+        open_lakehouse(placed(tmp_path_factory.mktemp("kept-out"))),
+        random.Random(seed),
+    )
     keep_out(lakehouse, "run-0", TV_TECHNICALS_1D, "A:A", "B:B")
     for what in changes:
         change(lakehouse, what, chance)
@@ -75,7 +79,7 @@ def test_a_symbols_rows_are_those_of_all_files(
 
 
 def test_a_file_without_the_symbol_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    lakehouse = LocalDisk(tmp_path)
+    lakehouse = open_lakehouse(placed(tmp_path))
     for number in range(3):
         keep_out(lakehouse, f"run-{number}", TV_TECHNICALS_1D, SYMBOLS[number])
     read, opened = RunFile.read_table, []
@@ -93,7 +97,7 @@ def test_a_file_without_the_symbol_is_read_once(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_file_of_a_run_that_writes_is_read_each_time(tmp_path: Path):
-    lakehouse = LocalDisk(tmp_path)
+    lakehouse = open_lakehouse(placed(tmp_path))
     with lakehouse_lock(lakehouse, "run-0"):
         keep_out(lakehouse, "run-0", TV_TECHNICALS_1D, "A:A")
         assert len(list(quarantined_rows(lakehouse, TV_TECHNICALS_1D.name, "A:A"))) == 1

@@ -24,6 +24,7 @@ from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Sto
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
 from ingestion.jobs.compute.comparison import Comparison
 from ingestion.jobs.compute.definitions import definition_in, difference
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.feast_repository import own_tables
 from ingestion.lakehouse import Lakehouse, list_dates, parts_of, receipts_of_run
 from ingestion.lakehouse.history import StoredRow, versions_of
@@ -58,6 +59,7 @@ class ExplainRequest:
     """Whether to look into the online store."""
 
 
+@one_look
 def explain(project: Project, request: ExplainRequest) -> Explanation:
     """Say where a value comes from.
 

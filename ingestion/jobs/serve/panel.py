@@ -20,6 +20,7 @@ from ingestion.datasets.panel import Counts, features_of, panel, schema_of
 from ingestion.datasets.questions import Questions
 from ingestion.datasets.schedule import Schedule
 from ingestion.datasets.set_file import SetFile, json_beside
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.provenance import origin, parts_read, spans_of
 from ingestion.jobs.serve.registered import references
 from ingestion.jobs.serve.show_universe import membership_of
@@ -77,6 +78,7 @@ class PanelResult:
     warnings: tuple[str, ...] = field(default=())
 
 
+@one_look
 def write_panel(project: Project, request: PanelRequest) -> PanelResult:
     """Write the features of each member at each decision, as they were known then.
 

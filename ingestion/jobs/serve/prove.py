@@ -24,6 +24,7 @@ from ingestion.datasets import Membership, Questions, labels_of
 from ingestion.datasets.fingerprint import Fingerprints, row_words
 from ingestion.datasets.panel import answers
 from ingestion.datasets.set_file import json_beside
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
 from ingestion.jobs.serve.provenance import feature_definitions
 from ingestion.jobs.serve.set_contents import SetContents, asked, instants
@@ -74,6 +75,7 @@ class Proof:
         return all(each.finding is not Finding.FAULT for each in self.checks)
 
 
+@one_look
 def prove(project: Project, place: Path) -> Proof:
     """Check a data set, with the lakehouse as far as it is at hand.
 

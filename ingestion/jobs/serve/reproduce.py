@@ -15,6 +15,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.wording import counted, some_of
 from ingestion.datasets.set_file import read_provenance
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
 from ingestion.jobs.serve.prove import changed_definitions, differs, labels_again
@@ -49,6 +50,7 @@ class Reproduction:
         return self.fingerprint == self.fingerprint_again
 
 
+@one_look
 def reproduce(project: Project, place: Path, out: Path | None = None) -> Reproduction:
     """Make a data set again as of its own instant, and compare.
 

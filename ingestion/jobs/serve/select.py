@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingestion.base.instants import from_micros
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.ranking import REASONS, BarStates, Ranking, SelectRequest, rank
 from ingestion.jobs.serve.rows_to_rank import UNKNOWN, Rows
 from ingestion.markets.hours import BarState
@@ -63,6 +64,7 @@ class Selection:
     """As of when the lakehouse was read, if that was asked."""
 
 
+@one_look
 def select(project: Project, request: SelectRequest) -> Selection:
     """Rank candidates by a feature.
 

@@ -30,6 +30,7 @@ from ingestion.datasets import (
     make_labels,
 )
 from ingestion.jobs.ingest.unfinished_imports import whole_imports
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import (
     Lakehouse,
@@ -101,6 +102,7 @@ class TrainingLabels:
     """By target's column, the columns of its span: from when to when its position is open."""
 
 
+@one_look
 def training_labels(
     project: Project,
     target: str | Sequence[str],

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from ingestion.base import clock
 from ingestion.base.reading import reading_again
 from ingestion.catalog import FeatureGroup
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository, read_online
 from ingestion.jobs.serve.loads import LastLoad, last_loads, unpromoted
 from ingestion.lakehouse import Lakehouse, arrow_schema, list_parts, read_part
@@ -100,6 +101,7 @@ class OnlineReport:
         )
 
 
+@one_look
 def verify_online(project: Project) -> OnlineReport:
     """Compare what would be served now with the newest valid rows of the lakehouse.
 

@@ -8,13 +8,12 @@ whole addresses, ``s3://bucket/key``.
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
 from functools import lru_cache
-from threading import Lock
 
 import pyarrow as pa
 from pyarrow import fs
 
+from ingestion.base.fetched import FetchedFiles
 from ingestion.base.objects import LONGEST_RETRY, Objects, Stored, environment_mark
 
 _KEPT = 256 << 20
@@ -29,8 +28,7 @@ class ObjectFiles(fs.FileSystemHandler):
 
     def __init__(self, bucket: str) -> None:
         self.bucket = bucket
-        self._kept: OrderedDict[str, tuple[State, pa.Buffer]] = OrderedDict()
-        self._size, self._one = 0, Lock()
+        self._kept = FetchedFiles(_KEPT)
 
     def __reduce__(self) -> tuple[type[ObjectFiles], tuple[str]]:
         return ObjectFiles, (self.bucket,)
@@ -104,10 +102,8 @@ class ObjectFiles(fs.FileSystemHandler):
         FileNotFoundError
             If it is gone, or is another one now.
         """
-        with self._one:
-            kept = self._kept.get(path)
-        if kept is not None and kept[0] == state:
-            return pa.BufferReader(kept[1])
+        if (kept := self._kept.get(path, state)) is not None:
+            return pa.BufferReader(kept)
         file, now = self._open(path)
         if now != state:
             raise FileNotFoundError(2, "replaced since it was listed", path)
@@ -119,18 +115,9 @@ class ObjectFiles(fs.FileSystemHandler):
         state = info.mtime_ns, info.size
         if not isinstance(file, io.BytesIO):
             return pa.PythonFile(file, "r"), state
-        content = pa.py_buffer(file.getbuffer())
-        self._keep(path, state, content)
+        content = file.getvalue()
+        self._kept.put(path, state, content)
         return pa.BufferReader(content), state
-
-    def _keep(self, path: str, state: State, content: pa.Buffer) -> None:
-        with self._one:
-            before = self._kept.pop(path, None)
-            self._size += content.size - (before[1].size if before else 0)
-            self._kept[path] = state, content
-            while self._size > _KEPT:
-                _, (_, old) = self._kept.popitem(last=False)
-                self._size -= old.size
 
     def open_output_stream(self, path: str, metadata: object) -> pa.NativeFile:
         return pa.PythonFile(_Upload(self._objects, self._key(path)), "w")

@@ -10,16 +10,15 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from ingestion.base.fetched import IN_FLIGHT
+
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-_IN_FLIGHT = 16
-
-
 def in_flight(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """Yield the results of what waits for another machine, as :func:`in_threads` does."""
-    return in_threads(work, items, _IN_FLIGHT)
+    return in_threads(work, items, IN_FLIGHT)
 
 
 def in_threads(

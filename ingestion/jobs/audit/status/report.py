@@ -34,6 +34,7 @@ from ingestion.jobs.audit.status.served import (
 from ingestion.jobs.audit.status.wanted import Snapshot, newest_snapshot, symbols_wanted
 from ingestion.jobs.ingest.missing_sessions import find_holes, hole_messages
 from ingestion.jobs.ingest.unfinished_imports import half_imports
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.loads import LastLoad, Unpromoted, last_loads, unpromoted
 from ingestion.lakehouse import (
     IMPORTED,
@@ -234,6 +235,7 @@ class StatusReport:
         return self.bars.first is not None and not (is_used or has_snapshot)
 
 
+@one_look
 def status(
     project: Project, limits: StatusLimits | None = None, *, profile: str | None = None
 ) -> StatusReport:

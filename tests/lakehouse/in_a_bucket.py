@@ -1,0 +1,253 @@
+"""The tests' projects with their lakehouses in a bucket: ``pytest --lakehouse=bucket``.
+
+A project whose lakehouse would be the folder ``/a/b`` has it at ``s3://lake/a/b``, and a test that
+looks into that folder looks there: :class:`Place` can do what tests do with a path. What only a
+folder can do, or only a program that reads folders, is in :data:`FOLDERS_ALONE`, with the reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import wraps
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ingestion.base.objects import Objects, Stored
+from ingestion.base.settings import Settings, StoreUrl
+from ingestion.lakehouse.parts import StoredFile
+from ingestion.project import Project
+from tests.lakehouse.s3 import BUCKET
+
+_ROOT = f"s3://{BUCKET}"
+_is_moved = False
+
+
+class Place(StoreUrl):
+    """A file or a folder in the bucket, with the methods of a path that tests call."""
+
+    __slots__ = ()
+
+    @property
+    def _objects(self) -> Objects:
+        return Objects(_ROOT)
+
+    @property
+    def _key(self) -> str:
+        return self.removeprefix(_ROOT).strip("/")
+
+    @property
+    def name(self) -> str:
+        return self.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[0] or self.name
+
+    @property
+    def parent(self) -> Place:
+        return Place(self.rpartition("/")[0])
+
+    @property
+    def parents(self) -> list[Place]:
+        above = self.parent
+        return [] if above in (self, "s3:/") else [above, *above.parents]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.split("/"))
+
+    def __truediv__(self, name: object) -> Place:
+        return Place(f"{self}/{name}")
+
+    def with_name(self, name: str) -> Place:
+        return self.parent / name
+
+    def relative_to(self, other: str) -> Path:
+        return Path(self._key).relative_to(Place(other)._key)
+
+    def is_relative_to(self, other: str) -> bool:
+        return f"{self}/".startswith(f"{other}/")
+
+    def as_posix(self) -> str:
+        return str(self)
+
+    def _below(self) -> Iterator[Stored]:
+        return self._objects.below(self._key)
+
+    def is_file(self) -> bool:
+        try:
+            self._objects.head(self._key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        return next(self._below(), None) is not None
+
+    def exists(self) -> bool:
+        return self.is_file() or self.is_dir()
+
+    def stat(self) -> SimpleNamespace:
+        stored = self._objects.head(self._key)
+        return SimpleNamespace(st_size=stored.size, st_mtime=stored.changed.timestamp())
+
+    def read_bytes(self) -> bytes:
+        return self._objects.get(self._key)[0]
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        self._objects.put(self._key, content)
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        self.write_bytes(text.encode(encoding))
+
+    def touch(self) -> None:
+        self.write_bytes(b"")
+
+    def unlink(self, *, missing_ok: bool = False) -> None:
+        if not missing_ok:
+            self._objects.head(self._key)
+        self._objects.delete([self._key])
+
+    def rename(self, other: Place) -> Place:
+        other.write_bytes(self.read_bytes())
+        self.unlink()
+        return other
+
+    def mkdir(self, **_: object) -> None:
+        """There are no folders."""
+
+    def iterdir(self) -> Iterator[Place]:
+        folders, objects = self._objects.inside(self._key)
+        return (self / each for each in sorted({*folders, *(_name(one) for one in objects)}))
+
+    def rglob(self, pattern: str) -> Iterator[Place]:
+        return (each for each in self._inner() if fnmatch(each.name, pattern))
+
+    def glob(self, pattern: str) -> Iterator[Place]:
+        wanted = pattern.split("/")
+        if "**" in wanted:
+            return (each for each in self._inner() if fnmatch(each.name, wanted[-1]))
+        start = len(self) + 1
+        return (
+            each
+            for each in self._inner()
+            if len(names := each[start:].split("/")) == len(wanted)
+            and all(map(fnmatch, names, wanted))
+        )
+
+    def _inner(self) -> Iterator[Place]:
+        """Yield all files and folders."""
+        found = {
+            "/".join(names[:depth])
+            for stored in self._below()
+            for names in [stored.key.split("/")]
+            for depth in range(self._key.count("/") + 2, len(names) + 1)
+        }
+        return (Place(f"{_ROOT}/{key}") for key in sorted(found))
+
+
+def placed(folder: Path) -> Any:
+    """Return a folder for a lakehouse, or the place in the bucket that it has there."""
+    return place_of(folder) if _is_moved else folder
+
+
+def place_of(folder: Path | StoreUrl) -> Place:
+    """Return where a lakehouse is that would be in a folder."""
+    return Place(folder if isinstance(folder, StoreUrl) else f"{_ROOT}{folder}")
+
+
+def move_all(patch: pytest.MonkeyPatch) -> None:
+    """Let each project that is made have its lakehouse in the bucket."""
+    patch.setattr(f"{__name__}._is_moved", True)
+    for made in (Settings, Project):
+        patch.setattr(made, "__init__", _moved(made.__init__))
+    patch.setattr(StoredFile, "path", property(lambda file: Place(str(file))))
+    patch.setattr(shutil, "copy", _copy(shutil.copy))
+    patch.setattr(shutil, "rmtree", _rmtree(shutil.rmtree))
+    patch.setattr(shutil, "copytree", _copytree(shutil.copytree))
+
+
+def _moved(init: Any) -> Any:
+    @wraps(init)
+    def made(self: Settings, *args: Any, **named: Any) -> None:
+        init(self, *args, **named)
+        object.__setattr__(self, "lakehouse_at", place_of(self.lakehouse_at))
+
+    return made
+
+
+def _copy(copy: Any) -> Any:
+    @wraps(copy)
+    def copied(source: Any, target: Any) -> Any:
+        if not isinstance(source, Place):
+            return copy(source, target)
+        to = place_of(target)
+        to = to / source.name if to.is_dir() else to
+        to.write_bytes(source.read_bytes())
+        return to
+
+    return copied
+
+
+def _rmtree(remove: Any) -> Any:
+    @wraps(remove)
+    def rmtree(place: Any, *args: Any, **named: Any) -> None:
+        if not isinstance(place, Place):
+            return remove(place, *args, **named)
+        place._objects.delete([each.key for each in place._below()])
+
+    return rmtree
+
+
+def _copytree(copy: Any) -> Any:
+    @wraps(copy)
+    def copytree(source: Any, target: Any, *args: Any, **named: Any) -> Any:
+        if not isinstance(source, Place):
+            return copy(source, target, *args, **named)
+        to = place_of(target)
+        for each in source._below():
+            own = each.key[len(source._key) + 1 :]
+            (to / own).write_bytes(Place(f"{_ROOT}/{each.key}").read_bytes())
+        return to
+
+    return copytree
+
+
+def _name(stored: Stored) -> str:
+    return stored.key.rpartition("/")[2]
+
+
+_EMPTY = "an empty object under a part's name is a name that nobody may use, and no part"
+_LONG = "it reads the lakehouse a thousand times, which takes minutes"
+_A_DISK = "it kills, or spoils, what is done to the files of a disk"
+_VERIFY = "tests/jobs/test_verify_lakehouse.py::test_"
+_RUN_FOLDERS = "tests/jobs/test_verify_run_folders.py::test_"
+_COMPACT = "tests/jobs/test_compact.py::test_"
+FOLDERS_ALONE = {
+    f"{_COMPACT}a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing": _A_DISK,
+    f"{_COMPACT}kills_at_random_lose_nothing_and_double_nothing": _A_DISK,
+    "tests/jobs/test_kill.py": _A_DISK,
+    f"{_RUN_FOLDERS}a_run_that_was_killed_while_it_wrote_its_receipt_holds": _A_DISK,
+    f"{_RUN_FOLDERS}a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into": _A_DISK,
+    f"{_RUN_FOLDERS}a_run_folder_that_may_not_be_read_is_named": _A_DISK,
+    f"{_RUN_FOLDERS}nothing_is_accepted_while_a_ledger_cannot_be_read": _A_DISK,
+    f"{_VERIFY}any_changed_byte_is_found": _LONG,
+    f"{_VERIFY}a_part_that_cannot_be_read_is_named[True-empty]": _EMPTY,
+    f"{_VERIFY}a_part_that_cannot_be_read_is_named[False-empty]": _EMPTY,
+}
+"""By a test, a class or a module: why it is not tried on a bucket."""
+
+
+def only_in_a_folder(test: str) -> str | None:
+    """Return why a test is not tried on a bucket; None for one that is."""
+    name = test.partition("[")[0]
+    names = (test, name, name.rpartition("::")[0], test.partition("::")[0])
+    return next((FOLDERS_ALONE[each] for each in names if each in FOLDERS_ALONE), None)
