@@ -28,10 +28,10 @@ from ingestion.jobs.compute.counterexample import first_difference
 from ingestion.jobs.compute.lookahead import Leak, LookaheadReport, verify_lakehouse
 from ingestion.lakehouse import (
     Lakehouse,
-    LocalDisk,
     append_part,
     list_parts,
     newest_part,
+    open_lakehouse,
     read_part,
 )
 from ingestion.project import Project
@@ -94,7 +94,7 @@ def with_cross_section(
         if whole is None:
             continue
         with TemporaryDirectory() as folder:
-            earlier = LocalDisk(Path(folder))
+            earlier = open_lakehouse(Path(folder))
             for dataset, first in _read(project.catalog, group, instant):
                 _copy_until(project.lakehouse, earlier, dataset, first, instant)
             again = compare(earlier, project.catalog, group, instant)
@@ -134,7 +134,7 @@ def _read(catalog: Catalog, group: FeatureGroup, instant: int) -> Iterator[tuple
 
 
 def _copy_until(
-    lakehouse: Lakehouse, to: LocalDisk, dataset: Dataset, first: date, instant: int
+    lakehouse: Lakehouse, to: Lakehouse, dataset: Dataset, first: date, instant: int
 ) -> None:
     last = from_micros(instant).date()
     for part in list_parts(lakehouse, dataset, first, last):
