@@ -110,6 +110,7 @@ def rebuild_text(result: RebuildResult) -> str:
         "flow-data --universe america --min-coverage 0.9 --json",
     ),
 )
+@step_options
 @source_options
 @click.option(
     "--profile",
@@ -143,7 +144,7 @@ def flow_data_command(
 
     Bars, symbols, the snapshots that are due, local features, the gate, the online store, and what
     it serves compared with the lakehouse. Exit 3 if a step was refused; the last lines say what was
-    published.
+    published. With --run-id, what the run has done is not done again.
     """
     from ingestion.jobs.flow import flow_data
     from ingestion.jobs.ingest.feature_ingest import FeatureIngestRequest

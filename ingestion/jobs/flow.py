@@ -16,6 +16,7 @@ from ingestion.base.errors import (
     InputError,
     LakehouseLocked,
     NothingFetched,
+    StepDone,
     TvfeastError,
 )
 from ingestion.base.wording import counted, some_of
@@ -38,11 +39,13 @@ from ingestion.jobs.ingest.needed import Needed, NotDue
 from ingestion.jobs.ingest.scan import Scans, Spent
 from ingestion.jobs.ingest.universe_ingest import (
     UniverseIngestResult,
+    members_in,
     universe_ingest,
 )
 from ingestion.jobs.profiles import FLOW_FILE as RECEIPT_FILE
 from ingestion.jobs.profiles import known_profiles, with_run
 from ingestion.jobs.serve.feast_repository import check_registry, import_feast
+from ingestion.jobs.serve.loads import promoted_in
 from ingestion.jobs.serve.materialize import MaterializeResult, materialize
 from ingestion.jobs.serve.verify_online import OnlineReport, verify_online
 from ingestion.lakehouse import RunFile, newest_part
@@ -169,6 +172,9 @@ def flow_data(
     ------
     LakehouseLocked
         If another run is writing.
+    StepDone
+        If the project names a run in parts that is a flow, and is done. One that is not done goes
+        on with the steps that are not.
     FeastRepositoryError
         If the registry describes other definitions or another lakehouse; nothing is published.
     InputError
@@ -304,10 +310,15 @@ def _chain(
 
     def members(universe: Universe) -> UniverseIngestResult:
         nonlocal asked
-        result = universe_ingest(project, universe, request.scanner, run)
-        asked = replace(request, source=result.candidates)
-        run.tell(request=asked)
-        return result
+        try:
+            result = universe_ingest(project, universe, request.scanner, run)
+            asked = replace(request, source=result.candidates)
+            return result
+        except StepDone:
+            asked = replace(request, source=members_in(project, universe, run.id))
+            raise
+        finally:
+            run.tell(request=asked)
 
     def snapshot(group: FeatureGroup) -> FeatureIngestResult:
         of_group = replace(asked, group=group.name)
@@ -324,7 +335,11 @@ def _chain(
     promoted: list[FeatureGroup] = []
 
     def gate() -> ValidateResult:
-        verdict = validate(project, run)
+        try:
+            verdict = validate(project, run)
+        except StepDone:
+            promoted.extend(promoted_in(project, run.id) or ())
+            raise
         promoted.extend(group for group in project.catalog.groups if group.name in verdict.promoted)
         return verdict
 
@@ -402,7 +417,7 @@ def _run(chain: tuple[_Step, ...]) -> Iterator[tuple[StepOutcome, TvfeastError |
             result = step.run()
             if (refusal := getattr(result, "refusal", None)) is not None:
                 raise GateRefused(refusal)
-        except _NothingToDo as why:
+        except (_NothingToDo, StepDone) as why:
             state, reason = Status.SKIPPED, str(why)
         except LakehouseLocked:
             raise

@@ -146,7 +146,15 @@ class Run:
             yield run
 
     def child(self, job: str, request: object = None, *, file: str) -> Run:
-        """Return a step of this run: it has its id and its lock, and a receipt of its own."""
+        """Return a step of this run: it has its id and its lock, and a receipt of its own.
+
+        Raises
+        ------
+        StepDone
+            If the project names a run in parts, which has done this job.
+        """
+        if self._project.run_id is not None:
+            _refuse_done(self._project, self.id, job, file)
         return Run(self._project, self.id, job, request, file=file)
 
     def scratch(self, name: str) -> Path:
@@ -240,12 +248,17 @@ class Run:
 
 def _step(project: Project, id_: str, job: str, file: str) -> Step:
     """Return which step of a run in parts a job is."""
-    lakehouse = project.lakehouse
-    with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
-        if json.loads(run_file(lakehouse, id_, file).read())["outcome"] == Outcome.DONE:
-            raise StepDone(f"run {id_} has done {job} already, and does not do it again")
+    _refuse_done(project, id_, job, file)
     keep_s = 0 if project.is_last_step else KEPT_S
-    return Step(lakehouse.exists(f"{RUNS}/{id_}"), keep_s)
+    return Step(project.lakehouse.exists(f"{RUNS}/{id_}"), keep_s)
+
+
+def _refuse_done(project: Project, id_: str, job: str, file: str) -> None:
+    """Raise :class:`StepDone` if a run has done a job, as its receipt says."""
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
+        receipt = json.loads(run_file(project.lakehouse, id_, file).read())
+        if receipt["outcome"] == Outcome.DONE:
+            raise StepDone(f"run {id_} has done {job} already, and does not do it again")
 
 
 def row_counts(rows: Mapping[str, int]) -> str:

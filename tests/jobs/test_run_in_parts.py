@@ -98,6 +98,45 @@ def test_a_step_that_was_killed_is_done_by_its_next_try(
     assert code(run(["verify"])) == 0
 
 
+def test_a_flow_does_what_its_run_has_not_done(settings: Project, scan: list[str]):
+    assert code(run(["data-ingest", *scan, "--run-id", RUN])) == 0
+    receipt = settings.lakehouse_at / "_runs" / RUN / "data_ingest.json"
+    before = receipt.read_bytes()
+    flow = [*scan, "--run-id", RUN]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingestion.jobs.flow.materialize", killed)
+        assert code(run(["flow-data", *flow])) != 0
+    done = run(["flow-data", *flow])
+    assert code(done) == 0, (done.output, done.exception)
+    lines = done.output.splitlines()
+    assert [line.split()[0] for line in lines if "already" in line] == [
+        *("data-ingest", "meta-ingest", "feature-ingest", "local-features", "validate")
+    ]
+    assert receipt.read_bytes() == before
+    there = parts(settings)
+    again = run(["flow-data", *flow])
+    assert code(again) == 0
+    assert f"run {RUN} has done flow-data already" in str(again.exception)
+    assert parts(settings) == there
+    assert code(run(["local-features"])) == 5
+    assert code(run(["verify"])) == 0
+    assert code(run(["verify", "--online"])) == 0
+
+
+def test_a_flow_that_has_lost_its_lease_publishes_nothing_more(settings: Project, scan: list[str]):
+    assert code(run(["data-ingest", *scan, "--run-id", RUN, "--last"])) == 0
+    assert code(run(["local-features"])) == 0
+    there = parts(settings)
+    lost = run(["flow-data", *scan, "--run-id", RUN])
+    assert code(lost) == 5
+    assert "lost its lease" in str(lost.exception)
+    assert parts(settings) == there
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("wrong", ["mine", "20210412T213000Z", "../20210412T213000Z-000000abcd"])
 def test_a_run_id_is_a_time_and_four_digits(settings: Project, wrong: str):
     result = run(["local-features", "--run-id", wrong])

@@ -58,6 +58,26 @@ def test_a_flow_fetches_the_members_and_records_them(settings: Project, scanner:
     assert {each.dataset: each.rows for each in result.published}["universe_members"] == 12
 
 
+def test_a_killed_flow_goes_on_with_the_members_that_its_run_has_asked_for(
+    settings: Project, scanner: ReplayScanner, monkeypatch: pytest.MonkeyPatch
+):
+    settings = replace(settings, run_id="20210412T213000Z-000000abcd")
+    members = set(scanner.panel.symbols[:12])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ingestion.jobs.flow.data_ingest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            flow(settings)
+    scanner.panel.symbolsets[INDEX] = dict.fromkeys(scanner.panel.symbols[3:15], ALWAYS)
+    result = flow(settings)
+    assert result.error is None
+    assert "has done universe-ingest already" in result["universe"].reason
+    assert snapshot(settings, MONDAY) == members
+
+
 def test_after_a_short_answer_a_flow_is_about_the_last_members(
     settings: Project, scanner: ReplayScanner, at: Callable[[datetime], None]
 ):

@@ -28,9 +28,17 @@ from ingestion.base.plain import plain
 from ingestion.base.wording import counted
 from ingestion.catalog import UNIVERSE_MEMBERS, Universe
 from ingestion.datasets import Membership
-from ingestion.lakehouse import Part, RunFile, append_part, arrow_schema, read_members
+from ingestion.lakehouse import (
+    Part,
+    RunFile,
+    append_part,
+    arrow_schema,
+    read_members,
+    run_file,
+)
 from ingestion.markets.candidates import Candidates, read_candidates
 from ingestion.project import Project
+from ingestion.runs.receipt_file import read_receipt
 from ingestion.runs.run import Run
 from ingestion.scanner import Listed, ScannerClient, ScannerOptions
 
@@ -159,6 +167,14 @@ def universe_ingest(
             part = append_part(project.lakehouse, UNIVERSE_MEMBERS, rows, step.id)
             result = replace(result, part=part)
     return result
+
+
+def members_in(project: Project, universe: Universe, run_id: str) -> Candidates:
+    """Return whom a run is about that has done this job, as its receipt says."""
+    receipt = read_receipt(run_file(project.lakehouse, run_id, RECEIPT_FILE))
+    known = Membership.of(read_members(project.lakehouse, universe.name))
+    members = known.members_at(datetime.fromisoformat(receipt["members_of"])) or []
+    return Candidates(universe.name, tuple(members), (), 0)
 
 
 def _listed(
