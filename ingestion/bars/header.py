@@ -30,6 +30,8 @@ class Role(StrEnum):
     SPLIT_RATIO = "split_ratio"
     SPLIT_FROM = "split_from"
     SPLIT_TO = "split_to"
+    AMOUNT = "amount"
+    CURRENCY = "currency"
 
 
 PRICES = (Role.OPEN, Role.HIGH, Role.LOW, Role.CLOSE)
@@ -91,10 +93,26 @@ _SPELLED: dict[Role, str] = {
     Role.SPLIT_TO: "split to, to, numerator, after, new shares, new, to factor",
 }
 
+# Files of bars have a turnover called `amount`, so these count in files of dividends alone.
+# Adjusted amounts (`adjDividend`) are in no list, and of several dates the ex-date counts.
+_OF_DIVIDENDS: dict[Role, str] = {
+    Role.TIME: f"""
+        ex date, ex dividend date, ex div date, exdividend, ex or eff date, ex, exdate,
+        ex dividend, {_SPELLED[Role.TIME]}
+    """,
+    Role.AMOUNT: """
+        amount, cash amount, unadjusted value, unadjusted amount, dividend, dividends,
+        dividend amount, cash dividend, cash dividends, dividend per share, distribution, div cash,
+        divcash, dps, value, gross amount, div, cash, rate
+    """,
+    Role.CURRENCY: "currency, currency code, ccy, curr, dividend currency",
+}
+
 EXAMPLE_NAMES = {
     Role.TIME: "date, timestamp or datetime",
     Role.CLOSE: "close, last or price",
     Role.SPLIT_RATIO: "ratio or split, or be two columns split_to and split_from",
+    Role.AMOUNT: "amount or dividend",
 }
 
 
@@ -111,15 +129,20 @@ def plain_name(name: str) -> str:
     return "".join(letter for letter in letters if letter.isalnum())
 
 
-SPELLINGS: dict[Role, tuple[str, ...]] = {
-    role: tuple(plain_name(spelling) for spelling in spellings.split(","))
-    for role, spellings in _SPELLED.items()
-}
+def _plain_spellings(spelled: Mapping[Role, str]) -> dict[Role, tuple[str, ...]]:
+    return {
+        role: tuple(plain_name(spelling) for spelling in spellings.split(","))
+        for role, spellings in spelled.items()
+    }
+
+
+SPELLINGS = _plain_spellings(_SPELLED)
+_SPELLINGS_OF_DIVIDENDS = SPELLINGS | _plain_spellings(_OF_DIVIDENDS)
 _ROLE_OF = {spelling: role for role, several in SPELLINGS.items() for spelling in several}
 _VOLUME_OF_ASSET = re.compile(r"volume (?!ma\b|sma\b|usd|eur|from|to\b)\w+", re.IGNORECASE)
 
 
-def roles_of(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
+def roles_of(header: Sequence[str], needed: Sequence[Role] = NEEDED) -> dict[Role, tuple[int, ...]]:
     """Find the columns of a file by their names; case, blanks and punctuation do not matter.
 
     Columns that have no role (``Adj Close``, dividends and the like) are left out: the import takes
@@ -138,7 +161,8 @@ def roles_of(header: Sequence[str]) -> dict[Role, tuple[int, ...]]:
     names = [plain_name(name) for name in header]
     bare = [plain_name(re.sub(r"[(\[].*?[)\]]", "", name)) for name in header]
     found: dict[Role, tuple[int, ...]] = {}
-    for role, spellings in SPELLINGS.items():
+    spelled = _SPELLINGS_OF_DIVIDENDS if Role.AMOUNT in needed else SPELLINGS
+    for role, spellings in spelled.items():
         # Words in brackets are left out only if no column has the name otherwise.
         for spelling, among in ((each, cells) for cells in (names, bare) for each in spellings):
             if spelling in among:
@@ -196,9 +220,9 @@ _NO_SYMBOLS = frozenset(
 """Words beside a price's name that are no instrument, and units below one."""
 
 
-def header_of_line(names: Sequence[str]) -> Header:
+def header_of_line(names: Sequence[str], needed: Sequence[Role] = NEEDED) -> Header:
     """Return what one line of names says; columns without a role are left out."""
-    roles = roles_of(names)
+    roles = roles_of(names, needed)
     # The index of a data frame is the first column of a CSV, and the last of a Parquet file.
     index = [at for at in (0, -1) if names and _INDEX.fullmatch(names[at].strip())]
     if Role.TIME not in roles and index:

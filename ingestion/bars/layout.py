@@ -111,7 +111,7 @@ def recognise_layout(path: Path, needed: Sequence[Role] = NEEDED) -> Layout:
 def _of_parquet(path: Path, needed: Sequence[Role]) -> Layout:
     with path.open("rb") as source:
         names = pq.ParquetFile(source).schema_arrow.names
-    header = header_of_line(names)
+    header = header_of_line(names, needed)
     if problem := lacks(header, needed):
         raise InputError(f"{path} has {problem}")
     for series in header.series:
@@ -162,7 +162,8 @@ def _of_text(path: Path, head: bytes, encoding: str, needed: Sequence[Role]) -> 
                 names = tuple(f"column {number}" for number in range(1, len(cells) + 1))
                 return Layout(path, Header(names, (series,), 0), CsvForm(encoding, delimiter, at))
     # The line with the most known names was probably meant to be the header.
-    headers = [header_of_line(cells) for _, cells in rows if any(cells)] or [header_of_line([])]
+    headers = [header_of_line(cells, needed) for _, cells in rows if any(cells)]
+    headers = headers or [header_of_line([])]
     best = max(headers, key=lambda header: len(header.series[0].columns))
     numbers = sum(map(_is_number, best.names))
     if not best.series[0].columns and numbers * 2 > len(best.names):
@@ -186,7 +187,7 @@ def _header_at(
     lines = 1
     if below and len(below[0]) == len(cells) > 1 and names_index_alone(below[0]):
         cells, lines = [below[0][0], *cells[1:]], 2
-    header = header_of_line(cells)
+    header = header_of_line(cells, needed)
     return None if lacks(header, needed) else Header(header.names, header.series, lines)
 
 

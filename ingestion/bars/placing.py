@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -37,6 +37,7 @@ from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
 from ingestion.catalog import TimesMean
 from ingestion.markets.hours import ClosingRule, hours_of, known_bar_closes, known_calendar
 from ingestion.markets.sessions import (
+    Session,
     bars_by_hours,
     by_hours,
     running_closes,
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 NO_CLOSE = -1
 """The close of a time that is in no session."""
+_NEXT_SESSION = timedelta(days=14)
+"""The next session after an ex-date without one must be within this time."""
 
 
 def place_times(
@@ -90,6 +93,17 @@ def place_times(
         meant = _as_meant(symbol, times.take(rows), mean)
         opens[rows], closes[rows] = _place_times_of(symbol, meant)
     return opens, closes
+
+
+def next_session(times: Times, at: int, symbol: str) -> Session | None:
+    """Return the next session after a date without one; None where none is near."""
+    kind, seconds = times.kinds[at], int(times.seconds[at])
+    if kind == Kind.UNREADABLE or (kind == Kind.INSTANT and seconds % DAY):
+        return None
+    days = seconds // DAY if kind == Kind.INSTANT else int(times.days[at])
+    day = date_of_day(days)
+    sessions = sessions_between(exchange_of(symbol), day, day + _NEXT_SESSION)
+    return sessions[0] if sessions else None
 
 
 def _as_meant(symbol: str, times: Times, mean: TimesMean) -> Times:

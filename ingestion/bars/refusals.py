@@ -45,11 +45,16 @@ class Reason(StrEnum):
     SCALED = "past is scaled against the stored one"
     RETURN = "one-day return beyond the limit"
     ADJUSTED = "split of bars stored as split-adjusted"
+    AMOUNT = "dividend not a finite amount of 0 or more"
+    CURRENCY = "dividend in another currency than the price"
+    DIVIDENDS = "dividends of one ex-date that differ"
 
 
 HINTS = {
     Reason.TIME: f"{READABLE_DATES}; give --date-format for others",
     Reason.PRICE: "returns need prices above 0: yields and spreads at or below 0 are not stored",
+    Reason.CURRENCY: "convert the amounts, or write the price's currency (100 GBX are 1 GBP)",
+    Reason.DIVIDENDS: "if all of them were paid, write their sum in one row",
 }
 """What to do about refused rows, or why nothing can be done."""
 SETTLED = frozenset({Reason.UNASKED, Reason.TWICE, Reason.WITHDRAWN})

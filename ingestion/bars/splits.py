@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,9 @@ import pyarrow as pa
 
 from ingestion.bars.arrays import Bars, Index, Split, close_seconds, slices
 from ingestion.bars.bar_reader import name_rows
-from ingestion.bars.cells import Kind, Times
+from ingestion.bars.cells import Kind
 from ingestion.bars.header import Role
-from ingestion.bars.placing import NO_CLOSE, place_times, why_no_place
+from ingestion.bars.placing import NO_CLOSE, next_session, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.vendor_symbols import Naming
@@ -44,7 +44,6 @@ from ingestion.lakehouse import (
 )
 from ingestion.markets.exchanges import INDEX_CODES
 from ingestion.markets.hours import ClosingRule, hours_of
-from ingestion.markets.sessions import sessions_between
 from ingestion.markets.symbols import exchange_of
 
 if TYPE_CHECKING:
@@ -170,8 +169,6 @@ def splits_without_effect(lakehouse: Lakehouse) -> list[Split]:
 _NEEDED = (Role.TIME, Role.SPLIT_RATIO)
 SPLIT_ROLES = (*_NEEDED, Role.SPLIT_FROM, Role.SPLIT_TO, Role.SYMBOL)
 """What the columns of a table of splits mean."""
-_NEXT_SESSION = timedelta(days=14)
-"""The next session after an ex-date without one must be within this time."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,8 @@ def splits_of(
     for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios_of_file(file), strict=True)):
         symbol, close = named[which[at]].symbol, int(closes[at])
         if symbol is not None and close == NO_CLOSE:
-            close = _close_of_next_session(times, at, symbol)
+            later = next_session(times, at, symbol)
+            close = later.closes if later else NO_CLOSE
         if symbol is None:
             reason, detail = named[which[at]].reason, named[which[at]].problem
         elif times.kinds[at] == Kind.UNREADABLE:
@@ -241,17 +239,6 @@ def splits_of(
             yield Split(symbol, close, ratio, row)
             continue
         refusals.add(Refusal(str(file.path), row, symbol or "", reason, detail))
-
-
-def _close_of_next_session(times: Times, at: int, symbol: str) -> int:
-    """Return the close of the next session after a date without one; else ``NO_CLOSE``."""
-    kind, seconds = times.kinds[at], int(times.seconds[at])
-    if kind == Kind.UNREADABLE or (kind == Kind.INSTANT and seconds % DAY):
-        return NO_CLOSE
-    days = seconds // DAY if kind == Kind.INSTANT else int(times.days[at])
-    day = date_of_day(days)
-    sessions = sessions_between(exchange_of(symbol), day, day + _NEXT_SESSION)
-    return sessions[0].closes if sessions else NO_CLOSE
 
 
 def undo_adjustment(bars: Bars, names: Sequence[str], splits: Iterable[Split]) -> None:

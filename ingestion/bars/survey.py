@@ -69,7 +69,8 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
     InputError
         If the file cannot be read, its dates are of two orders, or columns of one name differ.
     """
-    roles = {Role.TIME, *PRICES, Role.VOLUME}
+    numbers = (*PRICES, Role.VOLUME, Role.AMOUNT)
+    roles = {Role.TIME, *numbers}
     wanted = {
         at
         for series in layout.series
@@ -88,7 +89,7 @@ def survey(layout: Layout, form: str | None = None) -> Survey:
             _compare_repeated(layout, series, table)
             if form is None:
                 dates |= distinct_matching(table.columns[series.columns[Role.TIME][0]], _YEAR_LAST)
-            for role in (*PRICES, Role.VOLUME):
+            for role in numbers:
                 if role not in series.columns:
                     continue
                 column = table.columns[series.columns[role][0]]

@@ -1,4 +1,4 @@
-"""The datasets of the lakehouse beside the feature groups: bars, splits, symbols, feeds, sessions.
+"""The datasets of the lakehouse beside the feature groups: bars, splits, dividends, symbols, ….
 
 Bars are closed daily bars, as traded: what formulas are computed from.
 """
@@ -132,6 +132,29 @@ SPLITS = Dataset(
     ),
 )
 
+DIVIDENDS = Dataset(
+    name="dividends",
+    meaning="what a share was paid, as traded at its ex-date: not adjusted for later splits",
+    storage="dividends",
+    columns=(
+        TIMESTAMP,
+        SYMBOL,
+        Column("ex_date", Dtype.STRING, "local date of the ex-date, ISO 8601", nullable=False),
+        Column(
+            "amount",
+            Dtype.DOUBLE,
+            "paid per share as it trades on the ex-date; 0: there was no dividend",
+            "price",
+            low=0,
+            nullable=False,
+        ),
+        Column("currency", Dtype.STRING, "currency of the amount; null: that of the price"),
+        replace(EVENT_TIMESTAMP, meaning="close of the ex-date's session"),
+        CREATED_TIMESTAMP,
+        Column("source", Dtype.STRING, "where the dividend comes from", nullable=False),
+    ),
+)
+
 SYMBOLS = Dataset(
     name="symbols",
     meaning="the symbols' metadata, one row per observed change; a row is valid until its symbol's "
@@ -232,6 +255,6 @@ UNIVERSE_MEMBERS = Dataset(
 
 DATASETS: tuple[Dataset, ...] = (
     *(OHLCV_1D, SYMBOLS, SPLITS, HELD_BARS, ABSENCES, FEEDS, MISSED_BARS, ACCEPTED_HOLES),
-    UNIVERSE_MEMBERS,
+    *(UNIVERSE_MEMBERS, DIVIDENDS),
 )
 """What the lakehouse contains beside the groups."""

@@ -57,6 +57,7 @@ duplicates_option = click.option(
         "import-bars history/*.parquet",
         "import-bars AAPL.csv --exchange NASDAQ --splits splits.csv",
         "import-bars bars.csv --date-format %d/%m/%Y --adjusted",
+        "import-bars --dividends dividends.csv",
     ),
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
@@ -71,7 +72,14 @@ duplicates_option = click.option(
     type=click.Path(path_type=Path),
     help="CSV or Parquet with symbol, ex-date and ratio; also without FILES.",
 )
-@click.option("--adjusted", is_flag=True, help="The files' prices are split-adjusted.")
+@click.option(
+    "--dividends",
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet with symbol, ex-date, amount and currency; also without FILES.",
+)
+@click.option(
+    "--adjusted", is_flag=True, help="The files' prices, and dividends, are split-adjusted."
+)
 @max_return_option
 @restate_option
 @duplicates_option
@@ -194,6 +202,12 @@ def import_text(result: ImportResult) -> str:
         lines.append(f"taken split-adjusted, for want of their splits: {', '.join(adjusted[:10])}")
     if result.splits_ahead:
         lines.append(f"{counted(result.splits_ahead, 'split')} recorded ahead of their bars")
+    if result.dividends:
+        restated = f", {result.dividends_restated:,} of them restated"
+        lines.append(
+            f"{counted(result.dividends, 'dividend')} recorded"
+            f"{restated if result.dividends_restated else ''}"
+        )
     lines += map(str, result.findings)
     if refused := result.refused_files:
         lines.append(f"{counted(len(refused), 'file')} refused:")

@@ -21,6 +21,14 @@ import pyarrow as pa
 from ingestion.bars.arrays import Bars, ByDate, BySymbol, Split, SymbolTable
 from ingestion.bars.bar_reader import BarReader, describe
 from ingestion.bars.cells import is_date_format
+from ingestion.bars.dividends import (
+    DividendsFile,
+    as_traded,
+    later_ratios,
+    price_currencies,
+    read_dividends,
+    record_dividends,
+)
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.fetching import AnswerRows, read_answer
 from ingestion.bars.held_bars import HeldByImports, hold_back, newly_held, waiting_bars
@@ -65,15 +73,17 @@ class ImportRequest:
     """Which files to import, and how to read them."""
 
     files: tuple[Path, ...] = ()
-    """Bars, CSV or Parquet; none to record splits alone."""
+    """Bars, CSV or Parquet; none to record splits or dividends alone."""
     exchange: str | None = None
     """Exchange of bare tickers."""
     symbol_map: Path | None = None
     """JSON object or two-column CSV: vendor name → unified symbol."""
     splits: Path | None = None
     """CSV or Parquet: symbol, ex-date, ratio."""
+    dividends: Path | None = None
+    """CSV or Parquet: symbol, ex-date, amount, currency."""
     adjusted: bool = False
-    """Whether the files' prices and volumes are split-adjusted."""
+    """Whether the files' prices, volumes and dividends are split-adjusted."""
     max_return: float = 5.0
     """Largest one-day return that is believed, as a fraction; a fall is limited as a ratio is."""
     restate: bool = False
@@ -96,8 +106,8 @@ class ImportRequest:
         InputError
             If no file is named, or an option makes no sense.
         """
-        if not self.files and self.splits is None:
-            raise InputError("name files of bars to import, or --splits FILE")
+        if not self.files and self.splits is None and self.dividends is None:
+            raise InputError("name files of bars to import, or --splits FILE, or --dividends FILE")
         if not self.max_return > 0:
             raise InputError(f"--max-return {self.max_return:g}: a return is limited above 0")
         if self.date_format is not None and not is_date_format(self.date_format):
@@ -109,11 +119,13 @@ class ImportRequest:
     def resolved(self) -> ImportRequest:
         """Name the files from the root: an import that is half done is known by them."""
         splits = self.splits.resolve() if self.splits else None
-        return replace(self, files=tuple(path.resolve() for path in self.files), splits=splits)
+        dividends = self.dividends.resolve() if self.dividends else None
+        files = tuple(path.resolve() for path in self.files)
+        return replace(self, files=files, splits=splits, dividends=dividends)
 
 
 def import_bars(project: Project, request: ImportRequest) -> ImportResult:
-    """Import bars, or record splits on stored ones.
+    """Import bars, or record splits on stored ones, or dividends.
 
     Good rows are kept whatever else is in a file, and good files whatever else is given; what is
     refused goes into the receipt. What the lakehouse already has is not written again, so a
@@ -123,8 +135,8 @@ def import_bars(project: Project, request: ImportRequest) -> ImportResult:
     Raises
     ------
     InputError
-        If the request names no file, its splits file cannot be read, or not a single row was
-        accepted; nothing is published then.
+        If the request names no file, its file of splits or dividends cannot be read, or not a
+        single row was accepted; nothing is published then.
     LakehouseLocked
         If another run is writing.
     """
@@ -156,7 +168,7 @@ def take_bars(
     Raises
     ------
     InputError
-        If the splits file, or the map of symbols, cannot be read.
+        If the file of splits or dividends, or the map of symbols, cannot be read.
     """
     # Not in the run's own staging folder, which is removed with each part written.
     with project.lakehouse.staging(f"{run.id}-bars") as staging:
@@ -193,6 +205,7 @@ class _Import:
         self.by_symbol = BySymbol(staging / "symbols", self.table, len(files))
         self.splits = SplitsFile(0, 0, [])
         self.split_rows = 0
+        self.dividends = DividendsFile(0, 0, [])
 
     def carry_out(self) -> ImportResult:
         """Read, judge, write and report.
@@ -200,7 +213,7 @@ class _Import:
         Raises
         ------
         InputError
-            If the splits file, or the map of symbols, cannot be read.
+            If the file of splits or dividends, or the map of symbols, cannot be read.
         """
         given = self._read_files()
         names, adjusted = self.table.names, self.request.adjusted
@@ -235,6 +248,14 @@ class _Import:
         naming = Naming.of(request.exchange, request.symbol_map)
         if request.splits is not None:
             self.splits = read_splits(request.splits, naming, self.refusals, request.date_format)
+        if request.dividends is not None:
+            self.dividends = read_dividends(
+                request.dividends,
+                naming,
+                self.refusals,
+                price_currencies(self.lakehouse),
+                request.date_format,
+            )
         reader = BarReader(
             naming,
             symbols,
@@ -391,6 +412,29 @@ class _Import:
                     self.lakehouse, several, str(source), clock.now(), self.run.id
                 )
 
+        self._write_dividends()
+
+    def _write_dividends(self) -> None:
+        """Record the dividends, as traded: the splits of this import are known by now."""
+        given, path = self.dividends.dividends, self.request.dividends
+        if path is None:
+            return
+        ratios = later_ratios(self.lakehouse, given)
+        split = [each for each in given if ratios[each] != 1 and each.amount]
+        if self.request.adjusted:
+            given = as_traded(given, ratios)
+        else:
+            self.findings.add(
+                "dividends_before_splits",
+                "dividends are from before a split, and are taken as paid per share then; if the "
+                "file is adjusted for splits, import it with --adjusted",
+                [f"{each.symbol} {each.ex_date} {each.amount:g}" for each in split],
+            )
+        source = replace(Source.imported(path.name), adjusted=self.request.adjusted)
+        self.result.dividends, self.result.dividends_restated = record_dividends(
+            self.lakehouse, given, str(source), clock.now(), self.run.id
+        )
+
     def _stays(self, stored: Source) -> bool:
         """Return whether a stored bar stays, because its source has a higher priority."""
         return self._priority(stored) > self._priority(self.origin)
@@ -437,6 +481,11 @@ class _Import:
             file = FileCounts(str(splits), self.splits.read, repeated=self.splits.repeated)
             file.accepted = file.read - file.repeated - refusals.by_file[file.file]
             file.written = self.split_rows + result.splits_ahead
+            result.files += (file,)
+        if (dividends := self.request.dividends) is not None:
+            paid = self.dividends
+            file = FileCounts(str(dividends), paid.read, len(paid.dividends), paid.repeated)
+            file.written = result.dividends
             result.files += (file,)
         for file in result.files:
             file.refused = refusals.by_file[file.file]

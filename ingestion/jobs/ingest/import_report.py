@@ -87,7 +87,7 @@ class ImportResult:
     run_id: str
     receipt: RunFile
     files: tuple[FileCounts, ...]
-    """The files of bars in the request's order, then the splits file."""
+    """The files of bars in the request's order, then those of splits and of dividends."""
     findings: Findings
     """Notes beside the counts."""
     restated: int = 0
@@ -109,6 +109,10 @@ class ImportResult:
     """Bars that an earlier import held back, and that are stored now."""
     splits_ahead: int = 0
     """Splits that wait for their bar, newly recorded."""
+    dividends: int = 0
+    """Dividends that were recorded, or restated."""
+    dividends_restated: int = 0
+    """Dividends among them of which another amount was recorded before."""
     parts: tuple[Part, ...] = ()
     nothing_accepted: str | None = field(default=None, repr=False)
     """Why nothing was accepted, if something came."""

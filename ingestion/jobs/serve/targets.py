@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import close_seconds
 from ingestion.bars.attendance import Attendance, read_attendance
+from ingestion.bars.dividends import read_paid
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
 from ingestion.base.wording import counted, some_of
-from ingestion.catalog import OHLCV_1D
+from ingestion.catalog import DIVIDENDS, OHLCV_1D, SYMBOLS, Dataset
 from ingestion.datasets import (
     DropReason,
     Entry,
@@ -40,6 +41,7 @@ from ingestion.lakehouse import (
     days_back,
     list_dates,
     list_parts,
+    newest_part,
     read_current,
     read_current_of,
     read_symbols,
@@ -58,6 +60,17 @@ FORMULA_COLUMNS = (
 
 _NAMED = 5
 """How many symbols a message names."""
+
+
+def label_spans(target: str, first: date, last: date) -> list[tuple[Dataset, date, date]]:
+    """Return what the labels of targets are made of: datasets, and the dates that are read."""
+    labels = labels_of(target)
+    reach = Reach.of(labels)
+    days = reach.begin(first), reach.end(last)
+    found = [(OHLCV_1D, *days)]
+    if any(each.with_dividends for each in labels):
+        found += [(DIVIDENDS, *days), (SYMBOLS, date.min, date.max)]
+    return found
 
 
 class Reach(NamedTuple):
@@ -156,14 +169,23 @@ def training_labels(
     if first > last:
         raise InputError(f"the first decision, {first}, is after the last, {last}")
     end = reach.end(last)
+    with_dividends = any(each.with_dividends for each in wanted)
+    if with_dividends and newest_part(project.lakehouse, DIVIDENDS) is None:
+        raise InputError(
+            f"a total return needs dividends, and {project.lakehouse} has none: load them with "
+            "tvfeast import-bars --dividends FILE"
+        )
     if known_at is not None:
-        check_known(project.lakehouse, [OHLCV_1D], known_at)
+        read_too = [OHLCV_1D, *([DIVIDENDS] if with_dividends else [])]
+        check_known(project.lakehouse, read_too, known_at)
     columns = [*LABEL_COLUMNS, *sorted({name for each in wanted for name in each.needs})]
     benchmarks = frozenset[str]().union(*(each.benchmarks for each in wanted))
     read = None if symbols is None else benchmarks.union(symbols)
     collection = LabelCollection()
     decided: set[str] = set()
     seen: set[str] = set()
+    payers: set[str] = set()
+    paid: pa.Table | None = None
     with whole_imports(project.lakehouse):
         newest = _newest_close(project.lakehouse, first, end, symbols, known_at)
         for year_first, year_last in _years(project.lakehouse, first, last):
@@ -173,6 +195,9 @@ def training_labels(
             found = _decided(bars, year_first, year_last)
             seen |= found
             decided |= found if symbols is None else found.intersection(symbols)
+            if with_dividends:
+                paid = read_paid(project.lakehouse, begin, year_end, known_at)
+                payers.update(paid["symbol"].unique().to_pylist())
             labels = make_labels(
                 _with_gaps(bars, holes),
                 wanted,
@@ -182,6 +207,7 @@ def training_labels(
                 universe=membership or observed,
                 newest=newest,
                 symbols=symbols,
+                dividends=paid,
             )
             collection.add(labels)
     if not collection.decisions:
@@ -201,7 +227,10 @@ def training_labels(
         without = membership.members_between(*span) - decided
         without = without if symbols is None else without.intersection(symbols)
         of_members = _of_members(universe, labels, without)
-    warnings = _warnings(labels, decided, symbols, known_since, of_members)
+    warnings = [
+        *_warnings(labels, decided, symbols, known_since, of_members),
+        *_warnings_of_kinds(labels, decided - payers if with_dividends else ()),
+    ]
     return TrainingLabels(
         labels, len(decided), tuple(warnings), " ".join(map(str, wanted)), labels.spans
     )
@@ -441,3 +470,33 @@ def _warnings(
             "was known to have closed: the hours of these exchanges are not known"
         )
     return warnings
+
+
+def _warnings_of_kinds(labels: Labels, without_dividends: Collection[str]) -> Iterator[str]:
+    """Yield what to know of labels that need more than the symbol's own bars after a decision."""
+    if without_dividends:
+        some = sorted(without_dividends)
+        yield (
+            f"dividends: {counted(len(some), 'symbol has', 'symbols have')} none recorded in the "
+            f"range and count as paying none: {some_of(some, _NAMED)}"
+        )
+    counts = labels.missing.values() or [labels.dropped]
+    for reason, why in (
+        (
+            DropReason.BENCHMARK_MISSING,
+            "the benchmark has no bar that opens or closes with theirs, or one is missing: it must "
+            "keep the hours of their exchange",
+        ),
+        (
+            DropReason.DIVIDEND_CURRENCY,
+            "a dividend in their window is in another currency than the price: import it again in "
+            "that of the price",
+        ),
+        (
+            DropReason.NO_VOLATILITY,
+            "the volatility before the decision is not known: too few bars, a gap or a missing "
+            "session among them, or no move",
+        ),
+    ):
+        if lost := sum(each[reason] for each in counts):
+            yield f"{counted(lost, 'label was', 'labels were')} dropped because {why}"

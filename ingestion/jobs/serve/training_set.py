@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ingestion.base.errors import FeastRepositoryError, InputError
 from ingestion.base.parts import hash_of
 from ingestion.base.wording import counted, did_you_mean, reason_of
-from ingestion.catalog import OHLCV_1D, UNIVERSE_MEMBERS, Catalog, FeatureGroup
-from ingestion.datasets import Features, labels_of
+from ingestion.catalog import UNIVERSE_MEMBERS, Catalog, FeatureGroup
+from ingestion.datasets import Features
 from ingestion.datasets.panel import by_group
 from ingestion.datasets.set_file import SetFile, json_beside
 from ingestion.jobs.serve.ages import NEVER, ages_at
@@ -21,7 +21,7 @@ from ingestion.jobs.serve.provenance import origin as made_by
 from ingestion.jobs.serve.provenance import parts_read, spans_of
 from ingestion.jobs.serve.registered import Reference, Registered
 from ingestion.jobs.serve.show_universe import membership_of
-from ingestion.jobs.serve.targets import Reach
+from ingestion.jobs.serve.targets import label_spans
 from ingestion.lakehouse import RunFile
 from ingestion.project import Project
 from ingestion.runs.known_at import check_known, latest_known
@@ -235,9 +235,7 @@ def _parts(
     spans = spans_of(groups, times.min(), times.max())
     target = (request.made or {}).get("target")
     if target is not None:
-        reach = Reach.of(labels_of(str(target)))
-        days = reach.begin(times.min().date()), reach.end(times.max().date())
-        spans.append((OHLCV_1D, *days))
+        spans += label_spans(str(target), times.min().date(), times.max().date())
     if request.universe is not None or (request.made or {}).get("universe"):
         spans.append((UNIVERSE_MEMBERS, date.min, date.max))
     return parts_read(project.lakehouse, spans)
