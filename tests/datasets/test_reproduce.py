@@ -16,11 +16,12 @@ from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import UNIVERSE_MEMBERS
 from ingestion.cli.commands import cli
 from ingestion.datasets import Schedule
+from ingestion.datasets.set_file import SetFile, read_provenance
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.compute.local_features import backfill, local_features
 from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
-from ingestion.jobs.serve.prove import prove
+from ingestion.jobs.serve.prove import Finding, prove
 from ingestion.jobs.serve.reproduce import reproduce
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import append_rows, list_parts
@@ -38,6 +39,12 @@ OWN = FeatureGroup(
     name="own_1d", meaning="…", source=FromBars(), ttl="12d", features=["returns_1d", "gap"]
 )
 """
+KINDS = (
+    "--target total_return_2d "
+    "--target quantile_excess_fwd_return_3d,benchmark=NASDAQ:AAPL,classes=2 "
+    "--target barrier_4d,profit=1sd,loss=1sd,volatility=10"
+)
+TARGETS = ("total_return_2d", "quantile_excess_fwd_return_3d", "barrier_4d")
 FORMULA = """
 from ingestion.formulas import formula, ratio, shift
 
@@ -63,6 +70,11 @@ def bars(folder: Path, name: str, since: int, until: int, factor: float = 1.0) -
     return ImportRequest((folder / name,), restate=True)
 
 
+def paid(folder: Path, name: str, amount: float) -> ImportRequest:
+    (folder / name).write_text(f"symbol,ex_date,amount\nNYSE:XOM,2021-03-09,{amount}\n")
+    return ImportRequest(dividends=folder / name)
+
+
 def set_formula(folder: Path, constant: str) -> None:
     place = folder / "feature_repo" / "formulas" / "own.py"
     place.parent.mkdir(exist_ok=True)
@@ -82,6 +94,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
         patch.setenv("TVFEAST_NOW", NOW.isoformat())
         project = Project.from_environment()
         import_bars(project, bars(folder, "first.parquet", 80, 1))
+        import_bars(project, paid(folder, "paid.csv", 0.87))
         local_features(project)
         append_rows(project.lakehouse, UNIVERSE_MEMBERS, members(NOW, 31), "members")
         yield folder, sets(project, folder)
@@ -122,6 +135,7 @@ def sets(project: Project, folder: Path) -> dict[str, Path]:
     more = ["--feature", "gap", "--feature", "own_1d:returns_1d", "--out"]
     for name, words in (
         ("targets", "--target fwd_return_2d --from 2021-03-01 --to 2021-03-19 --ages"),
+        ("kinds", f"{KINDS} --from 2021-03-01 --to 2021-03-19"),
         ("labels", f"--labels {labels}"),
     ):
         found[name] = folder / f"{name}.parquet"
@@ -148,6 +162,7 @@ def test_a_set_comes_again_after_restatements_backfills_compaction_and_more_hist
     # All prices are restated, features computed again, months added before, and a member leaves.
     import_bars(project, bars(folder, "restated.parquet", 60, 1, factor=1.5))
     import_bars(project, bars(folder, "before.parquet", 120, 80))
+    import_bars(project, paid(folder, "restated.csv", 8.7))
     backfill(project, date(2020, 1, 1), date(2021, 4, 30))
     append_rows(project.lakehouse, UNIVERSE_MEMBERS, members(LATER, 5), "left")
     before = len(list_parts(project.lakehouse, project.catalog.group("own_1d")))
@@ -193,6 +208,41 @@ def test_cells_that_cannot_come_again_are_listed_with_the_reason(
         for file, content in kept.items():
             file.write_bytes(content)
         set_formula(folder, "1")
+
+
+def planted(place: Path, folder: Path, column: str, value: object) -> Path:
+    """A set with another value in the first row that has one, and with fingerprints that fit."""
+    rows = rows_of(place)
+    values = rows[column].to_pylist()
+    values[next(n for n, each in enumerate(values) if each is not None)] = value
+    at = rows.column_names.index(column)
+    changed = rows.set_column(at, column, pa.array(values, rows[column].type))
+    with SetFile(folder / "planted.parquet", changed.schema, "planted") as file:
+        file.write(changed)
+        file.record(**read_provenance(place))
+    return file.place
+
+
+def test_each_kind_of_label_has_its_span_and_is_named_where_it_is_another_one(
+    project: Project, made: tuple[Path, dict[str, Path]], tmp_path: Path
+):
+    place = made[1]["kinds"]
+    labels = read_provenance(place)["labels"]
+    assert labels["target"].split() == [each for each in KINDS.split() if each != "--target"]
+    ends = [f"{name}__end_timestamp" for name in TARGETS]
+    assert labels["spans"] == {
+        name: ["label_start_timestamp", end] for name, end in zip(TARGETS, ends, strict=True)
+    }
+    rows = rows_of(place).to_pylist()
+    assert {row["symbol"] for row in rows if row[TARGETS[1]] is None} == {"BINANCE:BTCUSDT"}
+    assert {row[TARGETS[2]] for row in rows} >= {-1, 1}
+    assert {*read_provenance(place)["parts"]} >= {"ohlcv_1d", "dividends"}
+    decided = rows[0]["event_timestamp"]
+    for column, value, check in ((TARGETS[1], 7, "targets"), (ends[2], decided, "labels")):
+        proof = prove(project, planted(place, tmp_path, column, value))
+        faults = {each.name: each for each in proof.checks if each.finding is Finding.FAULT}
+        named = column if check == "targets" else rows[0]["symbol"]
+        assert any(named in each for each in faults[check].examples)
 
 
 def test_a_set_is_not_written_over_itself_nor_made_from_a_file_that_says_nothing(

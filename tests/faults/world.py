@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from ingestion.catalog import (
     ABSENCES,
     ACCEPTED_HOLES,
+    DIVIDENDS,
     FEEDS,
     HELD_BARS,
     MISSED_BARS,
@@ -220,6 +221,7 @@ class World:
         accepted = session | {"market": "TSE", "session": "2021-04-14", "reason": "by hand"}
         member = made | {"symbol": "NASDAQ:AAPL", "universe": "few", "valid_from": close}
         member["source"] = "import"
+        paid = split | {"ex_date": "2021-04-14", "amount": 0.5, "currency": "USD"}
         for dataset, row in (
             (SPLITS, split | {"timestamp": int(close.timestamp())}),
             (HELD_BARS, bar | {"timestamp": int(opened.timestamp())}),
@@ -228,6 +230,7 @@ class World:
             (MISSED_BARS, missed),
             (ACCEPTED_HOLES, accepted),
             (UNIVERSE_MEMBERS, member),
+            (DIVIDENDS, paid | {"timestamp": int(close.timestamp())}),
         ):
             rows = pa.Table.from_pylist([row], schema=arrow_schema(dataset))
             append_part(self.settings.lakehouse, dataset, rows, "20210414T200000Z-by-hand")
