@@ -62,6 +62,8 @@ def project(sample_panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (folder / "portfolio_candidates.json").write_text(str(OWN).replace("'", '"'))
     labels = "symbol,event_timestamp,y\nNASDAQ:AAPL,2021-04-09T21:30Z,1\n"
     (folder / "labels.csv").write_text(labels)
+    paid = "symbol,ex_date,amount,currency\nNASDAQ:AAPL,2021-02-05,0.205,USD\n"
+    (folder / "dividends.csv").write_text(paid)
     monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
     monkeypatch.setenv("TVFEAST_NOW", (MONDAY + timedelta(minutes=5)).isoformat())
     monkeypatch.chdir(folder)
