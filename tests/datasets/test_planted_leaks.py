@@ -191,6 +191,17 @@ def test_a_return_that_is_shifted_by_a_bar_or_misses_a_split(project: Project, l
         assert repr(value) in named["targets"]
 
 
+def test_a_label_that_is_there_twice_in_place_of_another(project: Project, labelled: Path):
+    def doubled(rows: pa.Table) -> pa.Table:
+        return pa.concat_tables([rows.slice(0, 1), rows.slice(0, 1), rows.slice(2)])
+
+    named = faults(prove(project, forged(labelled, doubled)))
+    assert "the set has none" in named["targets"]
+    # Another order is no other label.
+    reordered = forged(labelled, lambda rows: rows.take(pa.array(range(rows.num_rows)[::-1])))
+    assert faults(prove(project, reordered)) == {}
+
+
 def test_a_value_of_the_bar_that_was_open(project: Project, clean: Path):
     # Sorted by decision and symbol: three symbols later, or the day after, is the next bar.
     rows = pq.read_table(clean).filter(pc.field("symbol") == OWN[2])

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import from_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import TvfeastError
 from ingestion.base.instants import from_micros, to_micros
@@ -26,8 +27,9 @@ from ingestion.datasets.panel import answers
 from ingestion.datasets.set_file import json_beside
 from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
+from ingestion.jobs.serve.near_decisions import Places, asked, instants
 from ingestion.jobs.serve.provenance import feature_definitions
-from ingestion.jobs.serve.set_contents import SetContents, asked, instants
+from ingestion.jobs.serve.set_contents import SetContents
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import newest_part
 from ingestion.project import Project
@@ -176,11 +178,10 @@ def _cells(of_set: SetContents) -> Check:
     project, recorded = of_set.project, bool(of_set.told["as_recorded"])
     columns = {column: (group, name) for column, group, name in of_set.named}
     wanted = ["symbol", "event_timestamp", *columns]
-    batches = of_set.batches(wanted)
     faults: Counter[str] = Counter()
     examples: list[str] = []
     cells = 0
-    for batch in batches:
+    for batch in of_set.questions(wanted):
         slices = [asked(batch)]
         [right] = answers(
             project.lakehouse,
@@ -297,34 +298,51 @@ def _targets(of_set: SetContents) -> Iterator[Check]:
             "the labels are of a file: how they were made is unknown",
         )
         return
-    right = labels_again(of_set).sort_by(
-        [("symbol", "ascending"), ("event_timestamp", "ascending")]
-    )
-    names = right.column_names
-    [own] = list(of_set.batches(names)) or [right.slice(0, 0)]
-    own = own.select(names).sort_by([("symbol", "ascending"), ("event_timestamp", "ascending")])
-    if own.num_rows != right.num_rows:
-        told = f"{own.num_rows:,} rows, and the bars give {right.num_rows:,} labels"
+    right = labels_again(of_set)
+    if of_set.told["rows"] != right.num_rows:
+        told = f"{of_set.told['rows']:,} rows, and the bars give {right.num_rows:,} labels"
         yield Check("targets", Finding.FAULT, told)
         return
-    wrong = np.zeros(own.num_rows, dtype=bool)
-    for name in names:
-        wrong |= differs(own, right, name)
     targets = [each.column for each in labels_of(made["target"])]
-    examples = [
-        f"{target} of {own['symbol'][row].as_py()} at {own['event_timestamp'][row].as_py()} is "
-        f"{own[target][row].as_py()!r}, and the bars give {right[target][row].as_py()!r}"
-        for row in np.flatnonzero(wrong)[:_NAMED].tolist()
-        for target in targets
-        if own[target][row].as_py() != right[target][row].as_py() or len(targets) == 1
-    ]
+    places, seen = Places(right), np.zeros(right.num_rows, dtype=bool)
+    wrong, examples = 0, list[str]()
+    for own in of_set.batches(right.column_names):
+        at = places.of(own)
+        is_new = (at >= 0) & ~seen[at]
+        seen[at[at >= 0]] = True
+        again = right.take(from_numpy(np.maximum(at, 0)))
+        faulty = ~is_new
+        for name in right.column_names:
+            faulty |= differs(own, again, name)
+        wrong += int(faulty.sum())
+        for row in np.flatnonzero(faulty)[: _NAMED - len(examples)].tolist():
+            examples += _label_examples(own, again if is_new[row] else None, row, targets)
+    lacking = np.flatnonzero(~seen)
+    for row in lacking[: _NAMED - len(examples)].tolist():
+        who = f"{right['symbol'][row].as_py()} at {right['event_timestamp'][row].as_py()}"
+        examples.append(f"the bars give a label of {who}, and the set has none")
+    wrong = max(wrong, len(lacking))
     yield _found(
         "targets",
-        int(wrong.sum()),
-        f"{own.num_rows:,} labels are those that the bars give",
-        f"{int(wrong.sum()):,} of {own.num_rows:,} labels are not those that the bars give",
+        wrong,
+        f"{right.num_rows:,} labels are those that the bars give",
+        f"{wrong:,} of {right.num_rows:,} labels are not those that the bars give",
         examples,
     )
+
+
+def _label_examples(
+    own: pa.Table, again: pa.Table | None, row: int, targets: list[str]
+) -> Iterator[str]:
+    """Yield how a row's labels differ from those of the bars, which may give it none."""
+    who = f"{own['symbol'][row].as_py()} at {own['event_timestamp'][row].as_py()}"
+    if again is None:
+        yield f"the bars give no label of {who}, or the set has it twice"
+        return
+    for target in targets:
+        found, given = (table[target][row].as_py() for table in (own, again))
+        if found != given or len(targets) == 1:
+            yield f"{target} of {who} is {found!r}, and the bars give {given!r}"
 
 
 def labels_again(of_set: SetContents) -> pa.Table:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ingestion.base.arrow import from_numpy
 from ingestion.base.errors import InputError
 from ingestion.base.instants import from_micros
 from ingestion.base.wording import counted, some_of
-from ingestion.datasets.set_file import read_provenance
+from ingestion.datasets.panel import Counts, Features, answers, schema_of
+from ingestion.datasets.questions import SLICE
+from ingestion.datasets.set_file import SetFile, read_provenance
 from ingestion.jobs.looking import one_look
+from ingestion.jobs.serve.ages import NEVER, ages_at
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
+from ingestion.jobs.serve.near_decisions import NUMBER, asked, in_order, near
 from ingestion.jobs.serve.panel import PanelRequest, write_panel
 from ingestion.jobs.serve.prove import changed_definitions, differs, labels_again
-from ingestion.jobs.serve.set_contents import SetContents, asked
-from ingestion.jobs.serve.training_set import TrainingSetRequest, training_set
+from ingestion.jobs.serve.provenance import origin
+from ingestion.jobs.serve.set_contents import SetContents
+from ingestion.jobs.serve.show_universe import membership_of
+from ingestion.jobs.serve.training_set import RECEIPT_FILE
 from ingestion.project import Project
+from ingestion.runs.run import Run
 
 _NAMED = 5
 """How many cells are named."""
@@ -103,26 +113,105 @@ def _panel(of_set: SetContents, out: Path) -> dict[str, Any]:
 
 def _training_set(of_set: SetContents, out: Path) -> dict[str, Any]:
     """Join again: to labels made again from the bars, or to those of the set itself."""
-    told = of_set.told
-    made = told["labels"] if "target" in told["labels"] else None
-    if made is None:
-        [labels] = list(of_set.batches(of_set.labels)) or [None]
-        if labels is None:
-            raise InputError(f"{of_set.place} has no rows")
-    else:
-        labels = labels_again(of_set)
-    request = TrainingSetRequest(
-        labels=labels,
-        out=out,
-        features=_names(of_set),
-        ages=told["ages"],
-        as_recorded=told["as_recorded"],
-        made=made,
-        universe=told["universe"],
-        known_at=of_set.known_at,
+    told, project = of_set.told, of_set.project
+    is_made = "target" in told["labels"]
+    again = labels_again(of_set) if is_made else None
+    schema, lengths = None, []
+
+    def labels() -> Iterator[pa.Table]:
+        whole = of_set.batches(of_set.labels) if again is None else _pieces(again)
+        return _of_members(of_set, whole)
+
+    for each in labels():
+        schema = each.schema
+        lengths.append(each.num_rows)
+    if schema is None:
+        raise InputError(f"no row of {of_set.place} comes again")
+    counts = Counts()
+    request = {"set": str(of_set.place), "out": str(out), "known_at": of_set.known_at}
+    with Run.open(project, "training-set", request, file=RECEIPT_FILE, writes=False) as run:
+        joined = in_order(_joined(of_set, labels(), counts), lengths)
+        ages = [pa.field(_age(each), pa.int64()) for each in of_set.features if told["ages"]]
+        fields = {field.name: field for field in [*schema_of(of_set.features), *ages, *schema]}
+        whole = pa.schema([fields[name] for name in of_set.columns if name in fields])
+        with SetFile(out, whole, run.id) as file:
+            for own, found in zip(labels(), joined, strict=True):
+                columns = dict(zip(own.column_names, own.columns, strict=True))
+                columns |= dict(zip(found.column_names, found.columns, strict=True))
+                file.write(pa.table([columns[name] for name in whole.names], schema=whole))
+            file.record(
+                kind="training set",
+                **origin(project, run.id, of_set.features),
+                service=None,
+                labels=told["labels"],
+                universe=told["universe"],
+                ages=told["ages"],
+                known_at=of_set.known_at,
+                as_recorded=told["as_recorded"],
+                parts=told["parts"],
+                rows=sum(lengths),
+                matched=counts.matched,
+                created_later=counts.created_later,
+            )
+        run.tell(rows=sum(lengths), fingerprint=file.provenance["fingerprint"])
+    return file.provenance
+
+
+def _age(features: Features) -> str:
+    return f"{features.group.name}__age_s"
+
+
+def _pieces(rows: pa.Table) -> Iterator[pa.Table]:
+    for start in range(0, rows.num_rows, SLICE):
+        yield rows.slice(start, SLICE)
+
+
+def _of_members(of_set: SetContents, labels: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Leave out labels of a file whose symbols were no members."""
+    universe = of_set.told["universe"]
+    if universe is None:
+        yield from (rows for rows in labels if rows.num_rows)
+        return
+    recorded = bool(of_set.told["as_recorded"])
+    membership = membership_of(
+        of_set.project, universe, as_recorded=recorded, known_at=of_set.known_at
     )
-    training_set(of_set.project, request)
-    return read_provenance(out)
+    for rows in labels:
+        who = asked(rows)
+        kept = rows.filter(from_numpy(membership.was_active(who.names, who.codes, who.instants)))
+        if kept.num_rows:
+            yield kept
+
+
+def _joined(of_set: SetContents, labels: Iterable[pa.Table], counts: Counts) -> Iterator[pa.Table]:
+    """Yield the features of labels, and how old they were, with the numbers of the rows."""
+    told, lakehouse = of_set.told, of_set.project.lakehouse
+    recorded, known_at = bool(told["as_recorded"]), of_set.known_at
+    keys = (rows.select(["symbol", "event_timestamp"]) for rows in labels)
+    for rows in near(keys):
+        questions = asked(rows)
+        [found] = answers(
+            lakehouse,
+            of_set.features,
+            [questions],
+            known_at=known_at,
+            as_recorded=recorded,
+            counts=counts,
+        )
+        found = found.drop_columns(["symbol", "event_timestamp"])
+        there = reduce(pc.or_, map(pc.is_valid, found.columns))
+        counts.matched += int(pc.sum(there).as_py() or 0)
+        for each in of_set.features if told["ages"] else ():
+            ages = ages_at(
+                lakehouse,
+                each.group,
+                rows["symbol"].to_pylist(),
+                questions.instants,
+                as_recorded=recorded,
+                known_at=known_at,
+            )
+            found = found.append_column(_age(each), pa.array(ages, mask=ages == NEVER))
+        yield found.append_column(NUMBER, rows[NUMBER])
 
 
 def _differences(one: SetContents, other: SetContents) -> tuple[Counter[str], list[str]]:

@@ -9,18 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.base.arrow import to_numpy
-from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from ingestion.catalog import FeatureGroup
 from ingestion.datasets import Features, Schedule
 from ingestion.datasets.panel import by_group
-from ingestion.datasets.questions import SLICE, Slice
+from ingestion.datasets.questions import SLICE
 from ingestion.datasets.set_file import read_provenance
+from ingestion.jobs.serve.near_decisions import near, numbered
 from ingestion.project import Project
 
 
@@ -98,9 +96,7 @@ class SetContents:
         return [name for name in self.columns if name not in own]
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the rows in their order, some at a time; a training set's all at once.
-
-        A panel is in the order of time, so some rows need some dates.
+        """Yield the rows in their order, a bounded number at a time.
 
         Raises
         ------
@@ -109,29 +105,18 @@ class SetContents:
         """
         try:
             with pq.ParquetFile(self.place) as file:
-                size = SLICE if self.is_panel else max(1, file.metadata.num_rows)
-                for batch in file.iter_batches(size, columns=columns):
+                for batch in file.iter_batches(SLICE, columns=columns):
                     yield pa.Table.from_batches([batch])
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self.place} cannot be read: {error}") from None
 
+    def questions(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield some columns of the rows, those of near decisions together; with their numbers.
 
-def instants(rows: pa.Table) -> pa.ChunkedArray:
-    """Return the decisions of a set's rows, whatever a label file had given them as."""
-    times = rows["event_timestamp"]
-    if pa.types.is_timestamp(times.type):
-        return times.cast(INSTANT)
-    from ingestion.jobs.serve.training_set import instants_of
-
-    series = instants_of("the set", times.to_pandas())
-    return pa.chunked_array([pa.array(series)]).cast(INSTANT)
-
-
-def asked(rows: pa.Table) -> Slice:
-    """Return a set's rows as questions."""
-    symbols = rows["symbol"].cast(pa.string()).combine_chunks().dictionary_encode()
-    micros = to_numpy(instants(rows).cast(pa.int64())).astype(np.int64)
-    return Slice(to_numpy(symbols.indices), micros, symbols.dictionary)
+        A panel is in the order of time, so some rows need some dates of the lakehouse; the rows of
+        a training set are brought together by way of files.
+        """
+        return numbered(self.batches(columns)) if self.is_panel else near(self.batches(columns))
 
 
 def schedule_of(told: dict[str, Any]) -> Schedule:
