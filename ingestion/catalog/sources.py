@@ -438,6 +438,11 @@ class CrossSection(Source):
         return self.of[0].partition(":")[0]
 
     @property
+    def when(self) -> str:
+        """When the members are compared, for people."""
+        return "their last close of a day" if self.at == CLOSE else f"{self.at} UTC"
+
+    @property
     def read(self) -> tuple[str, ...]:
         """All columns that it reads of groups, as ``group:feature``."""
         return (*self.of, *filter(None, (self.size, self.currency)))

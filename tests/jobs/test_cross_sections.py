@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -18,7 +19,7 @@ from ingestion.base.arrow import to_rows
 from ingestion.base.errors import InputError
 from ingestion.catalog import SYMBOLS, UNIVERSE_MEMBERS
 from ingestion.datasets.panel import answers
-from ingestion.jobs.compute import comparison
+from ingestion.jobs.compute import comparison, cross_section_proof
 from ingestion.jobs.compute.cross_section_proof import verify_project
 from ingestion.jobs.compute.cross_sections import ComparedGroup, cross_sections
 from ingestion.jobs.workspace import make_workspace
@@ -81,14 +82,6 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     return set_now
 
 
-@pytest.fixture
-def project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: Callable[[datetime], None]
-) -> Project:
-    monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "workspace")))
-    return with_groups(Project.from_environment(), GROUPS)
-
-
 def with_groups(project: Project, text: str) -> Project:
     folder = project.feast_repository / "groups"
     folder.mkdir(exist_ok=True)
@@ -108,19 +101,14 @@ class World:
         self.spans: list[dict[str, Any]] = []
 
     def add(self, kind: str, *rows: dict[str, Any]) -> None:
-        datasets: dict[str, Any] = {
-            "scores": self.project.catalog.group("signals"),
-            "caps": self.project.catalog.group("caps"),
-            "symbols": SYMBOLS,
-            "spans": UNIVERSE_MEMBERS,
-        }
+        named = {"scores": "signals", "caps": "caps"}.get(kind)
+        others = {"symbols": SYMBOLS, "spans": UNIVERSE_MEMBERS}
+        dataset = self.project.catalog.group(named) if named else others[kind]
         self.created += timedelta(seconds=1)
         if kind != "symbols":
             rows = tuple({"created_timestamp": self.created, **row} for row in rows)
         getattr(self, kind).extend(rows)
-        append_rows(
-            self.project.lakehouse, datasets[kind], list(rows), f"run-{self.created:%H%M%S}"
-        )
+        append_rows(self.project.lakehouse, dataset, list(rows), f"run-{self.created:%H%M%S}")
 
     def score(self, symbol: str, event: datetime, score: float | None) -> dict[str, Any]:
         return {"symbol": symbol, **_stamps(event), "score": score}
@@ -245,38 +233,50 @@ def least_squares(
     return list(of - design @ np.linalg.lstsq(design, of, rcond=None)[0])
 
 
-@pytest.fixture
-def world(project: Project) -> World:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Nine sessions of 28 members: late scores, missing ones, leavers, sectors that change."""
-    world, chance = World(project), random.Random(7)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path_factory.mktemp("world"))))
+        world = World(with_groups(Project.from_environment(), GROUPS))
+    chance = random.Random(7)
     world.add("spans", *(world.member(each, LONG_AGO) for each in MEMBERS[3:]))
-    world.add("spans", *(world.member(each, moment(1), moment(4, 12)) for each in MEMBERS[:2]))
+    world.add("spans", *(world.member(each, LONG_AGO, moment(4, 12)) for each in MEMBERS[:2]))
     world.add("spans", world.member(MEMBERS[2], moment(9)))
-    sectors = {each: chance.choice(SECTORS) for each in MEMBERS}
-    world.add(
-        "symbols",
-        *(world.symbol(each, LONG_AGO, sectors[each]) for each in MEMBERS if "5" not in each),
-    )
+    sectors = {each: chance.choice(SECTORS) for each in MEMBERS if "5" not in each}
+    world.add("symbols", *(world.symbol(each, LONG_AGO, sectors[each]) for each in sectors))
     world.add("symbols", world.symbol(MEMBERS[6], moment(3, 12), "Retail"))
     world.add("symbols", world.symbol(MEMBERS[5], moment(9), "Energy"))  # it had none before
+    named = zip(MEMBERS, ["USD", "EUR", "USD"] * 10, strict=False)
+    sizes = {each: (chance.lognormvariate(20, 2), currency) for each, currency in named}
+    sized = LONG_AGO + timedelta(days=400)
     world.add(
-        "caps",
-        *(
-            world.cap(each, LONG_AGO + timedelta(days=400), chance.lognormvariate(20, 2), currency)
-            for each, currency in zip(MEMBERS, ["USD", "EUR", "USD"] * 10, strict=False)
-            if each != MEMBERS[9]
-        ),
+        "caps", *(world.cap(each, sized, *sizes[each]) for each in MEMBERS if "M09" not in each)
     )
     for close in NEW_YORK_CLOSES:
-        world.add(
-            "scores",
-            *(
-                world.score(each, close - timedelta(minutes=chance.choice([0, 0, 90])), score)
-                for each in MEMBERS
-                if chance.random() < 0.8
-                for score in [None if chance.random() < 0.1 else round(chance.gauss(0, 3))]
-            ),
-        )
+        scores = []
+        for each in MEMBERS:
+            event = close - timedelta(minutes=chance.choice([0, 0, 90]))
+            score = None if chance.random() < 0.1 else float(round(chance.gauss(0, 3)))
+            scores += [world.score(each, event, score)] if chance.random() < 0.8 else []
+        world.add("scores", *scores)
+    return world
+
+
+@pytest.fixture
+def world(
+    recorded: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    now: Callable[[datetime], None],
+) -> World:
+    """A copy that a test may add to."""
+    shutil.copytree(recorded.project.folder, tmp_path / "workspace")
+    monkeypatch.setenv("TVFEAST_PROJECT", str(tmp_path / "workspace"))
+    world = World(Project.from_environment())
+    world.created = recorded.created
+    for kind in ("scores", "caps", "symbols", "spans"):
+        getattr(world, kind).extend(getattr(recorded, kind))
     return world
 
 
@@ -410,9 +410,10 @@ def test_a_backfill_of_some_dates_looks_at_these_alone(world: World):
 def test_the_proof_names_what_is_known_too_early_and_nothing_on_the_clean_twin(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(cross_section_proof, "DAYS", 3)  # the 4th, 9th and 12th
     clean = verify_project(world.project)
     assert clean.passed
-    assert (clean.days, clean.features[0]) == (5, "ranked:score_rank")
+    assert (clean.days, clean.features[0]) == (3, "ranked:score_rank")
 
     def todays_members(lakehouse: Any, universe: str) -> pa.Table:
         rows = read_members(lakehouse, universe).to_pylist()
@@ -441,3 +442,151 @@ def test_the_proof_names_what_is_known_too_early_and_nothing_on_the_clean_twin(
             report = verify_project(world.project)
         assert leak in [each.feature for each in report.leaks], name
         assert "later days taken away" in str(report.leaks[0])
+
+
+SMALL = """
+from ingestion.catalog import Column, CrossSection, FeatureGroup, Files, Quality
+
+SIGNALS = FeatureGroup(
+    name="signals", meaning="scores", source=Files(), ttl="2d",
+    features=[Column("score"), Column("coin", "string")],
+)
+RANKED = FeatureGroup(
+    name="ranked", meaning="among the members", ttl="4d",
+    source=CrossSection(
+        of="signals:score", by=["rank", "zscore", "neutralised"], against="market",
+        universe="club", at="{at}",
+    ),
+)
+"""
+
+
+class SmallWorld(World):
+    """Another universe of few members, whose scores have a coin."""
+
+    def __init__(self, project: Project, at: str = "close") -> None:
+        super().__init__(with_groups(project, SMALL.replace("{at}", at)))
+
+    def value(self, symbol: str, event: datetime, score: float, coin: str | None = None) -> None:
+        self.add("scores", self.score(symbol, event, score) | {"coin": coin})
+
+    def events(self) -> dict[str, list[datetime]]:
+        found: dict[str, list[datetime]] = {}
+        for row in self.rows():
+            found.setdefault(row["symbol"], []).append(row["event_timestamp"])
+        return found
+
+    def cells(self, name: str) -> dict[str, float | None]:
+        return {row["symbol"]: row[name] for row in self.rows()}
+
+
+@pytest.fixture
+def empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: Callable[[datetime], None]
+) -> Project:
+    monkeypatch.setenv("TVFEAST_PROJECT", str(make_workspace(tmp_path / "workspace")))
+    return Project.from_environment()
+
+
+def test_a_day_of_several_exchanges_is_compared_at_its_last_close(
+    empty: Project, now: Callable[[datetime], None]
+):
+    now(moment(3, 6))
+    world = SmallWorld(empty)
+    for symbol in ("TSE:7203", "NYSE:KO"):
+        world.add("spans", world.member(symbol, LONG_AGO))
+    world.value("TSE:7203", moment(2, 6), 5)  # the close of Tokyo
+    world.value("NYSE:KO", moment(1, 21), 7)
+    world.value("NYSE:KO", moment(2, 21), 3)
+    world.made()
+    closes = [moment(1, 21), moment(2, 21)]
+    assert world.events() == {"TSE:7203": closes, "NYSE:KO": closes}
+    assert world.cells("score_rank") == {"TSE:7203": 2.0, "NYSE:KO": 1.0}
+
+
+def test_who_joins_between_two_closes_of_a_day_does_not_move_the_first(empty: Project):
+    world = SmallWorld(empty)
+    for symbol in ("TSE:7203", "TSE:6758"):
+        world.add("spans", world.member(symbol, LONG_AGO))
+        world.value(symbol, moment(11, 6), 5)
+    world.add("spans", world.member("NYSE:KO", moment(11, 12)))
+    world.value("NYSE:KO", moment(11, 21), 7)
+    (done,) = cross_sections(world.project).groups
+    assert done.quarantined == 0
+    of_day = [at for at in world.events()["TSE:7203"] if at.day == 11]
+    assert of_day == [moment(11, 6), moment(11, 21)]
+
+
+def test_a_time_of_day_counts_on_days_with_a_session(
+    empty: Project, now: Callable[[datetime], None]
+):
+    now(moment(9, 6))
+    world = SmallWorld(empty, at="20:30")
+    for symbol in ("NYSE:KO", "NYSE:XOM"):
+        world.add("spans", world.member(symbol, LONG_AGO))
+        world.value(symbol, moment(5, 21), 5)
+        world.value(symbol, moment(4, 20.5), len(symbol))
+        world.value(symbol, moment(5, 20.6), 9)
+    world.made()
+    # Friday's values are of after 20:30, and Monday's 20:30 is past their two days.
+    assert world.events()["NYSE:KO"] == [moment(4, 20.5), moment(5, 20.5)]
+    assert world.cells("score_rank") == {"NYSE:KO": 1.0, "NYSE:XOM": 2.0}
+
+
+def test_a_coin_counts_once_whatever_pairs_it_has(empty: Project, now: Callable[[datetime], None]):
+    now(moment(2, 1))
+    world = SmallWorld(empty)
+    pairs = {"BINANCE:BTCUSDT": "BTC", "COINBASE:BTCUSD": "BTC", "BINANCE:ETHUSDT": "ETH"}
+    for symbol, coin in pairs.items():
+        world.add("spans", world.member(symbol, LONG_AGO))
+        world.value(symbol, moment(1, 20), {"BTC": 1.0, "ETH": 3.0}[coin], coin)
+    world.value("COINBASE:BTCUSD", moment(1, 22), 7.0, "BTC")  # the newest row of the coin counts
+    world.made()
+    assert world.cells("universe_size") == dict.fromkeys(pairs, 2)
+    assert world.cells("score_rank") == {
+        "BINANCE:BTCUSDT": 2.0,
+        "COINBASE:BTCUSD": 2.0,
+        "BINANCE:ETHUSDT": 1.0,
+    }
+    assert world.cells("score_zscore")["BINANCE:BTCUSDT"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [
+        ({"NYSE:KO": 5.0}, "score_rank: nothing to compare"),
+        ({"NYSE:KO": 5.0, "NYSE:XOM": 5.0}, "score_zscore: nothing to compare"),
+    ],
+)
+def test_what_is_not_defined_is_null_and_counted(
+    empty: Project, now: Callable[[datetime], None], scores: dict[str, float], reason: str
+):
+    now(moment(2, 6))
+    world = SmallWorld(empty)
+    for symbol, score in scores.items():
+        world.add("spans", world.member(symbol, LONG_AGO))
+        world.value(symbol, moment(1, 21), score)
+    done = world.made()
+    assert done.nulls[reason] == len(scores)
+    assert done.nulls["score_neutralised: no market"] == len(scores)  # nobody recorded one
+    assert set(world.cells("score_zscore").values()) == {None}
+    assert done.quarantined == 0
+
+
+def test_days_whose_members_nobody_knows_have_no_rows_and_are_counted(
+    empty: Project, now: Callable[[datetime], None]
+):
+    now(moment(6))
+    world = SmallWorld(empty)
+    world.add("spans", world.member("NYSE:KO", moment(4)), world.member("NYSE:XOM", moment(4)))
+    for day in (1, 2, 3, 4, 5):
+        world.value("NYSE:KO", moment(day, 21), 1)
+    done = world.made()
+    assert done.unknown_days == 3
+    assert [at.day for at in world.events()["NYSE:XOM"]] == [4, 5]
+
+
+def test_a_universe_that_nobody_knows_is_an_error_with_what_to_do(empty: Project):
+    world = SmallWorld(empty)
+    with pytest.raises(InputError, match=r"no universe 'club'.*universe import"):
+        cross_sections(world.project)

@@ -282,7 +282,9 @@ def _source(project: Project, group: FeatureGroup, column: Column) -> str:
         equal = f", where {' and '.join(read.same)} are equal" if read.same else ""
         return f"{retired}({read.column} ÷ {read.over} − 1) in %, of the same row{equal}"
     if isinstance(group.source, CrossSection):
-        return f"{retired}{column.meaning}"
+        source, made = group.source, {name: of for name, of, _ in group.source.made_of()}
+        of = f"{source.of_group}:{made[column.name]} of " if column.name in made else ""
+        return f"{retired}{of}the members of {source.universe}, compared at {source.when}"
     if isinstance(group.source, Files):
         return f"{retired}a file of `tvfeast import-features`"
     if column.name not in project.formulas:

@@ -125,14 +125,16 @@ def _compare(
     made = _MadeFrom.look(comparison)
     now, counts = clock.now(), Compared()
     looked_at = made.affected(now.date()) if dates is None else [dates]
-    newest = _newest(comparison, now)
-    for first, last in _common(looked_at, comparison.available()):
+    newest, available = _newest(comparison, now), comparison.available()
+    for first, last in _common(looked_at, available):
         days = comparison.days(first, last, to_micros(now))
         found = watched(comparison.rows(days, counts, _ROWS_TOGETHER), f"dates of {group.name}")
         for together in _together(found):
             writer.publish(newest, together)
     writer.append()
-    if dates is None and writer.refused is None:
+    first, last = available
+    is_all = dates is None or (dates[0] <= first and min(last, now.date()) <= dates[1])
+    if is_all and writer.refused is None:
         made.keep(to_micros(now))
     return ComparedGroup(
         group=group.name,
