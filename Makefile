@@ -81,7 +81,12 @@ test-scale: setup servers dagster ## Try stores on real servers: killed, frozen,
 	TVFEAST_SCALE=1 TVFEAST_JOIN_CASES=2000 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
 		tests/stores/test_postgres.py tests/stores/test_server_faults.py \
 		tests/feast_repository/test_online_server_faults.py tests/feast_repository/test_sql_registry.py \
-		tests/jobs/test_object_store_flow.py tests/stores/test_asof_tasks.py $(ARGS)
+		tests/jobs/test_object_store_flow.py tests/lakehouse/test_object_store_faults.py \
+		tests/stores/test_asof_tasks.py $(ARGS)
+
+.PHONY: test-races
+test-races: setup servers ## Let two writers race 1,000 times for a lakehouse in a bucket
+	TVFEAST_RACES=1000 $(BIN)/python -m pytest -q tests/lakehouse/test_object_store_faults.py -k race $(ARGS)
 
 .PHONY: test-join
 test-join: setup ## Try 10,000 random histories on the point-in-time join

@@ -1,9 +1,10 @@
 """The demo's flow on servers of its own: ``make demo-scale``.
 
 Starts SeaweedFS (an S3 store), Redis and PostgreSQL on loopback, and runs the demo with its
-lakehouse in the first and its online store in the second. Then it loads the same rows into the
-third and into a file, and compares what all three serve with the lakehouse and with each other. All
-servers are stopped at the end.
+lakehouse in the first and its online store in the second. Then it runs the demo again on this
+machine's disk alone, and compares what the two lakehouses have, bit for bit. It loads the same rows
+into the third and into a file, and compares what all three serve with the lakehouse and with each
+other. All servers are stopped at the end.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from ingestion.cli.checks import parity_table
 from ingestion.cli.serving import selection_text
+from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
 from ingestion.jobs.demo import Tables, demo
 from ingestion.jobs.serve.feast_repository import own_tables
 from ingestion.jobs.serve.materialize import materialize
 from ingestion.jobs.serve.select import SelectRequest, select
 from ingestion.jobs.serve.verify_online import verify_online
+from ingestion.lakehouse import list_parts, read_file
 from ingestion.plugins.online.reading import table_name
 from ingestion.plugins.online.rows import Read
 from ingestion.project import Project
@@ -60,6 +66,39 @@ def served(project: Project) -> tuple[dict[str, Any], float, int]:
     return bits, total, count
 
 
+def stored(project: Project) -> dict[str, pa.Table]:
+    """Return all rows of all parts, in their order, by dataset."""
+    lakehouse = project.lakehouse
+    found = {each.name: list_parts(lakehouse, each) for each in project.catalog.datasets}
+    return {
+        name: pa.concat_tables(read_file(part).replace_schema_metadata() for part in parts)
+        for name, parts in found.items()
+        if parts
+    }
+
+
+def differs(project: Project, other: Project) -> bool:
+    """Print what two lakehouses have, by dataset, with the sum of all numbers of all columns."""
+    is_other = False
+    one, two = stored(project), stored(other)
+    for name in sorted({*one, *two}):
+        same = name in one and name in two and one[name].equals(two[name])
+        is_other |= not same
+        rows, total = one.get(name, two.get(name)), 0.0
+        for column in rows.columns:
+            if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+                total += pc.sum(column.cast(pa.float64()), min_count=0).as_py()
+        print(
+            f"  {name:20} {rows.num_rows:7,} rows, {rows.num_columns:2} columns, "
+            f"sum {total:.15g}, {'equal to' if same else 'OTHERWISE THAN'} the local one"
+        )
+    for each in (project, other):
+        report = check_lakehouse(each)
+        is_other |= bool(report.faults)
+        print(f"  verify: {report.parts} parts, {report.rows:,} rows, {len(report.faults)} faults")
+    return is_other
+
+
 def beside(project: Project, folder: Path, online_store: dict[str, Any]) -> Project:
     """Make a project on the same lakehouse with another online store, and load it."""
     shutil.copytree(project.feast_repository, folder / "feature_repo")
@@ -92,6 +131,15 @@ def main() -> None:
         os.environ |= {"TVFEAST_LAKEHOUSE": lakehouse, "TVFEAST_NOW": LAST}
         os.environ["TVFEAST_PROJECT"] = str(folder / "demo")
         project = Project.from_environment()
+        print("\nThe lakehouse, compared with that of the same demo on this machine's disk:")
+        demo(
+            folder / "local", ROOT / "data" / "sample", lambda _: None,
+            Tables(parity_table, selection_text),
+        )  # fmt: skip
+        at_home = replace(
+            project, folder=folder / "local", lakehouse_at=folder / "local" / "data" / "lakehouse"
+        )
+        failed = differs(project, at_home)
         projects = {
             "Redis": project,
             "PostgreSQL": beside(
@@ -104,7 +152,7 @@ def main() -> None:
             ),
         }  # fmt: skip
         print("\nWhat is served, compared with the lakehouse bit for bit, and its values' sum:")
-        failed, first = False, served(project)
+        first = served(project)
         ranked = select(project, SelectRequest(by="RSI", top=5)).rows
         for name, each in projects.items():
             report, found = verify_online(each), served(each)

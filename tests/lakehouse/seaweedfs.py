@@ -31,7 +31,8 @@ class SeaweedFS:
     """
 
     def __init__(self, folder: Path, volumes: int = 20, volume_mb: int = 256) -> None:
-        self._folder, self._volumes, self._volume_mb = folder, volumes, volume_mb
+        self._folder, self._volume_mb = folder, volume_mb
+        self.room(volumes)
         # It listens at ports that are 10,000 higher, too.
         self._ports = [next(port for port in iter(free_port, 0) if port < 55_000) for _ in range(4)]
         self.address = f"http://127.0.0.1:{self._ports[3]}"
@@ -46,6 +47,10 @@ class SeaweedFS:
         identity = {"name": "tests", "credentials": keys, "actions": actions}
         (self._folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         self._secret = secret
+
+    def room(self, volumes: int) -> None:
+        """Say how many volumes it may fill, from the next start on."""
+        self._volumes = volumes
 
     def start(self) -> None:
         """Start it, and wait until an object comes back as it was put: it takes seconds."""
@@ -72,7 +77,7 @@ class SeaweedFS:
         # A bucket is a folder of its file system.
         folder = f"http://127.0.0.1:{self._ports[2]}/buckets/{BUCKET}/"
         make = urllib.request.Request(folder, method="POST")
-        end = time.monotonic() + 60
+        end, why = time.monotonic() + 120, None
         while time.monotonic() < end:
             try:
                 with suppress(urllib.error.HTTPError):  # it is there
@@ -81,11 +86,12 @@ class SeaweedFS:
                 if bytes(store.get("_ready").bytes()) == b"1":
                     store.delete("_ready")
                     return
-            except (BaseError, OSError):
+            except (BaseError, OSError) as error:
+                why = error
                 time.sleep(0.2)
         self.kill()
         log = (self._folder / "log").read_text()
-        raise TimeoutError(f"SeaweedFS did not start:\n{log[-2000:]}")
+        raise TimeoutError(f"SeaweedFS did not start ({why}):\n{log[-2000:]}")
 
     def kill(self) -> None:
         """Kill it; what it has confirmed is on its disk."""
