@@ -30,6 +30,7 @@ from ingestion.base.reading import reading_again
 from ingestion.catalog import DIVIDENDS, OHLCV_1D
 from ingestion.lakehouse import (
     Lakehouse,
+    Part,
     append_rows,
     by_date,
     created_after,
@@ -200,13 +201,14 @@ def as_traded(dividends: Iterable[Dividend], ratios: Mapping[Dividend, float]) -
 
 def record_dividends(
     lakehouse: Lakehouse, dividends: Iterable[Dividend], source: str, now: datetime, run_id: str
-) -> tuple[int, int]:
+) -> tuple[list[Part], int, int]:
     """Append the dividends that are not recorded yet; the caller has the lakehouse's lock.
 
     Returns
     -------
-    tuple[int, int]
-        How many were appended, and how many of them restate an amount or a currency.
+    tuple[list[Part], int, int]
+        The parts, how many dividends are in them, and how many of these restate an amount or a
+        currency.
     """
     versions = read_current(list_parts(lakehouse, DIVIDENDS), DIVIDENDS).to_pylist()
     known = {(row["symbol"], row["timestamp"]): row for row in versions}
@@ -230,8 +232,7 @@ def record_dividends(
                 "source": source,
             }
         )
-    append_rows(lakehouse, DIVIDENDS, rows, run_id)
-    return len(rows), restated
+    return append_rows(lakehouse, DIVIDENDS, rows, run_id), len(rows), restated
 
 
 def read_paid(lakehouse: Lakehouse, first: date, last: date, known_at: datetime | None) -> pa.Table:

@@ -42,6 +42,7 @@ PAGES = [
     "howto/move_a_version_up.md",
     "howto/add_a_store.md",
     "howto/make_a_panel.md",
+    "howto/make_labels.md",
 ]
 """The pages with commands that are run; each goes on where the one before has ended."""
 PORT = "8787"

@@ -431,9 +431,10 @@ class _Import:
                 [f"{each.symbol} {each.ex_date} {each.amount:g}" for each in split],
             )
         source = replace(Source.imported(path.name), adjusted=self.request.adjusted)
-        self.result.dividends, self.result.dividends_restated = record_dividends(
+        parts, self.result.dividends, self.result.dividends_restated = record_dividends(
             self.lakehouse, given, str(source), clock.now(), self.run.id
         )
+        self.result.parts += tuple(parts)
 
     def _stays(self, stored: Source) -> bool:
         """Return whether a stored bar stays, because its source has a higher priority."""
