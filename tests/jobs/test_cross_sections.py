@@ -13,15 +13,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ingestion.base.arrow import to_rows
-from ingestion.base.errors import InputError
+from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import SYMBOLS, UNIVERSE_MEMBERS
+from ingestion.datasets import Schedule
 from ingestion.datasets.panel import answers
+from ingestion.jobs.audit.explain import ExplainRequest, explain
+from ingestion.jobs.audit.validate import validate
 from ingestion.jobs.compute import comparison, cross_section_proof
 from ingestion.jobs.compute.cross_section_proof import verify_project
 from ingestion.jobs.compute.cross_sections import ComparedGroup, cross_sections
+from ingestion.jobs.serve.materialize import materialize
+from ingestion.jobs.serve.panel import PanelRequest, write_panel
+from ingestion.jobs.serve.prove import Finding, prove
+from ingestion.jobs.serve.select import SelectRequest, select
+from ingestion.jobs.serve.verify_online import verify_online
 from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import (
     append_rows,
@@ -590,3 +599,62 @@ def test_a_universe_that_nobody_knows_is_an_error_with_what_to_do(empty: Project
     world = SmallWorld(empty)
     with pytest.raises(InputError, match=r"no universe 'club'.*universe import"):
         cross_sections(world.project)
+
+
+def test_rows_are_gated_served_selected_explained_and_joined(world: World, tmp_path: Path):
+    project = world.project
+    world.made()
+    close, expected = COMPARED[-1], world.oracle(COMPARED[-1])
+    assert "ranked" in validate(project).promoted
+    assert "ranked" in {load.view for load in materialize(project).loads}
+    online = verify_online(project)
+    assert online.passed
+    # Five features, the universe's size and its hash.
+    assert next(view for view in online.views if view.view == "ranked").values == 7 * len(expected)
+
+    ranks = {symbol: row["score_rank"] for symbol, row in expected.items()}
+    ranked = {symbol: rank for symbol, rank in ranks.items() if rank is not None}
+    best = sorted(ranked, key=lambda symbol: (-ranked[symbol], symbol))
+    for as_of in (None, close + timedelta(hours=1)):
+        asked = SelectRequest(by="score_rank", as_of=as_of, top=3, max_bar_age=timedelta(9))
+        chosen = select(project, asked)
+        assert [row.symbol for row in chosen.rows] == best[:3]
+
+    told = explain(project, ExplainRequest(best[0], "score_zscore", close + timedelta(hours=1)))
+    (story,) = told.stories
+    assert story.versions[0].value == pytest.approx(expected[best[0]]["score_zscore"])
+    valid = (world._valid(world.scores, each, close, 2) for each in expected)
+    scores = [row["score"] for row in valid if row and row["score"] is not None]
+    assert story.source.startswith("signals:score of the members of club, compared at their last")
+    assert story.notes[0].startswith(
+        f"compared: signals:score of 26 members of club, {len(scores)} with a value by 2021-03-12"
+    )
+    assert f"mean {np.mean(scores):.6g}, deviation {np.std(scores):.6g}" in story.notes[0]
+
+    days = Schedule(date(2021, 3, 1), date(2021, 3, 12))
+    out = tmp_path / "panel.parquet"
+    features = ("ranked:score_percentile", "score_neutralised")
+    write_panel(project, PanelRequest(days, out, features=features, universe="club"))
+    rows = to_rows(pq.read_table(out))
+    assert len(rows) == len(world.rows())
+    for row in rows:
+        cells = world.oracle(row["event_timestamp"])[row["symbol"]]
+        assert {name: row[name] for name in ("score_percentile", "score_neutralised")} == approx(
+            {name: cells[name] for name in ("score_percentile", "score_neutralised")}
+        )
+    proof = prove(project, out)
+    assert proof.passed
+    assert "later days" in [each.name for each in proof.checks if each.finding == Finding.SOUND]
+
+
+def test_what_the_gate_stops_is_not_published(world: World):
+    few = "    features=[Column('score_rank', low=1, high=9)],\n    source=CrossSection("
+    with_groups(world.project, GROUPS.replace("    source=CrossSection(", few))
+    with pytest.raises(GateRefused, match="quarantined share"):
+        cross_sections(world.project)
+    rows = world.rows()
+    assert max(row["event_timestamp"] for row in rows) == COMPARED[-2]  # the day to be served
+    assert max(row["score_rank"] or 0 for row in rows) <= 9
+    with_groups(world.project, GROUPS)
+    world.made()
+    check(world, COMPARED)

@@ -39,6 +39,8 @@ from ingestion.project import Project
 Compare = Callable[[Lakehouse, Catalog, FeatureGroup, int], pa.Table | None]
 """Returns the rows of a group at an instant, Unix µs, from a lakehouse; None if it has none."""
 
+NOTHING = LookaheadReport((), 0, 0, (), 0, 0, ())
+"""A report before anything was proven."""
 DAYS = 5
 """How many days are proven: the last one, and others evenly over history."""
 _DAY = timedelta(days=1)
@@ -54,7 +56,7 @@ def verify_project(project: Project) -> LookaheadReport:
         If the lakehouse contains no bars, and no cross-section has a day.
     """
     if newest_part(project.lakehouse, OHLCV_1D) is None and project.catalog.cross_sections:
-        report = LookaheadReport((), 0, 0, (), 0, 0, ())
+        report = NOTHING
     else:
         report = verify_lakehouse(project)
     for group in project.catalog.cross_sections:

@@ -20,7 +20,7 @@ from ingestion.base.columns import INSTANT
 from ingestion.base.errors import TvfeastError
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.wording import counted, some_of
-from ingestion.catalog import FromBars
+from ingestion.catalog import CrossSection, FromBars
 from ingestion.datasets import Membership, Questions, labels_of
 from ingestion.datasets.fingerprint import Fingerprints, row_words
 from ingestion.datasets.panel import answers
@@ -372,6 +372,7 @@ def _definitions(of_set: SetContents) -> Iterator[Check]:
     told = f"changed since the set was made: {some_of(changed, _NAMED)}"
     same = Check("definitions", Finding.SOUND, "all features are declared as they were then")
     yield Check("definitions", Finding.NOT_CHECKED, told) if changed else same
+    yield from _cross_sections(of_set)
     formulas = project.formulas
     used = [
         formulas[name]
@@ -394,6 +395,27 @@ def _definitions(of_set: SetContents) -> Iterator[Check]:
         f"{counted(len(used), 'formula')} of closed bars: no later bar moves a value",
         f"{counted(len(leaks), 'formula looks', 'formulas look')} past the bar",
         leaks,
+    )
+
+
+def _cross_sections(of_set: SetContents) -> Iterator[Check]:
+    """Prove that nothing of later days is in the cross-sections."""
+    groups = {
+        group.name: group for _, group, _ in of_set.named if isinstance(group.source, CrossSection)
+    }
+    if not groups:
+        return
+    from ingestion.jobs.compute.cross_section_proof import NOTHING, with_cross_section
+
+    report = NOTHING
+    for group in groups.values():
+        report = with_cross_section(report, of_set.project, group)
+    yield _found(
+        "later days",
+        len(report.leaks),
+        f"{', '.join(groups)} on {counted(report.days, 'day')}: equal with all later days away",
+        f"{counted(len(report.leaks), 'column has', 'columns have')} something of later days",
+        [str(each) for each in report.leaks],
     )
 
 
