@@ -333,6 +333,18 @@ dagster: .venv-dagster/.ready ## Install Dagster, which runs an example of the d
 	.venv-dagster/bin/python -m pip install --quiet 'dagster>=1.13,<2'
 	touch $@
 
+.PHONY: research-tools
+research-tools: .venv-research/.ready ## Install alphalens, vectorbt and Polars, which figures and frames are tried in, apart from the project
+
+.venv-research/.ready:
+	python3 -m venv .venv-research
+	.venv-research/bin/python -m pip install --quiet 'alphalens-reloaded>=0.5.1,<0.6' 'vectorbt>=1.2,<2' 'polars>=1.20' 'pyarrow>=20'
+	touch $@
+
+.PHONY: bench-factors
+bench-factors: setup ## Measure a factor report of 10,000 symbols × a year
+	$(BIN)/python -m benchmarks.factors $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv and .venv-3.*, caches and the demo; leaves the lakehouse alone
 	rm -rf $(VENV) .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis data/demo
