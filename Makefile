@@ -334,11 +334,11 @@ dagster: .venv-dagster/.ready ## Install Dagster, which runs an example of the d
 	touch $@
 
 .PHONY: research-tools
-research-tools: .venv-research/.ready ## Install alphalens, vectorbt and Polars, which figures and frames are tried in, apart from the project
+research-tools: setup .venv-research/.ready ## Install alphalens, vectorbt and Polars, which figures and frames are tried in, apart from the project
 
 .venv-research/.ready:
-	python3 -m venv .venv-research
-	.venv-research/bin/python -m pip install --quiet 'alphalens-reloaded>=0.5.1,<0.6' 'vectorbt>=1.2,<2' 'polars>=1.20' 'pyarrow>=20'
+	python3 -m venv --without-pip .venv-research
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-research/bin/python 'alphalens-reloaded>=0.5.1,<0.6' 'vectorbt>=1.2,<2' 'polars>=1.20' 'pyarrow>=20'
 	touch $@
 
 .PHONY: bench-factors

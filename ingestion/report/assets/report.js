@@ -101,9 +101,11 @@
       const domain = asDates ? [...xs].sort() : typeof xs[0] === "number"
         ? d3.range(Math.min(0, ...xs), Math.max(23, ...xs) + 1) : xs;
       const left = Math.min(width * 0.42, room(ys) + 14);
-      const side = Math.max(5, Math.min(26, (width - left - 24) / domain.length));
+      const space = asDates ? 46 : Math.max(24, room(domain) + 6);
+      const most = asDates ? 26 : Math.max(26, space);
+      const side = Math.max(5, Math.min(most, (width - left - 24) / domain.length));
       const wide = Math.min(width, left + side * domain.length + 30);
-      const ticks = thinned(domain, side * domain.length, asDates ? 46 : 24);
+      const ticks = thinned(domain, side * domain.length, space);
       return {
         width: Math.max(wide, Math.min(width, left + 90)), height: ys.length * 20 + 28,
         marginLeft: left, marginTop: 4, marginBottom: 24,
