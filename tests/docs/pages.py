@@ -43,6 +43,7 @@ PAGES = [
     "howto/add_a_store.md",
     "howto/make_a_panel.md",
     "howto/make_labels.md",
+    "howto/measure_a_feature.md",
 ]
 """The pages with commands that are run; each goes on where the one before has ended."""
 PORT = "8787"

@@ -244,9 +244,9 @@ def _chosen(symbols: Sequence[str] | None) -> str:
 def _warnings(request: FactorRequest, joined: JoinedRows) -> list[str]:
     if not request.universes:
         return [
-            "survivors: at each decision all symbols count that the lakehouse has bars of today; "
-            "what was delisted before is missing, and figures measured on them are too good: "
-            "--universe NAME studies the members at each decision"
+            "survivors: at each decision these symbols are studied, whichever could be chosen then: "
+            "what was delisted before is missing, and figures are too good; --universe NAME "
+            "studies the members at each decision"
         ]
     return [
         f"who was in {name} is not known at {counted(unknown, 'date')}, which have no rows: "
