@@ -244,8 +244,8 @@ def _chosen(symbols: Sequence[str] | None) -> str:
 def _warnings(request: FactorRequest, joined: JoinedRows) -> list[str]:
     if not request.universes:
         return [
-            "survivors: at each decision these symbols are studied, whichever could be chosen then: "
-            "what was delisted before is missing, and figures are too good; --universe NAME "
+            "survivors: at each decision these symbols are studied, whichever could be chosen "
+            "then: what was delisted before is missing, and figures are too good; --universe NAME "
             "studies the members at each decision"
         ]
     return [
