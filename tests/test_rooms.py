@@ -19,6 +19,7 @@ ROOMS = (
     ("ingestion.runs",),
     ("ingestion.scanner",),
     ("ingestion.bars",),
+    ("ingestion.sources",),
     ("ingestion.quality",),
     ("ingestion.plugins",),
     ("ingestion.datasets",),

@@ -360,6 +360,10 @@ class _SymbolsImport:
         texts = {number: each.text for number, each in refused.items()}
         by.refuse(self.bars, at_fault, Reason.SCALED, texts=texts)
         self.bars = self.bars.take(~at_fault)
+        # Splits that came with these prices may be what scaled them: they change no stored bar.
+        names = {by.names[number] for number in refused}
+        self.of_files = [split for split in self.of_files if split.symbol not in names]
+        self.known.forget_of_bars(names)
         restated = [each for number, each in found.items() if number not in refused]
         return restated, list(refused.values())
 

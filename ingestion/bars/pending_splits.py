@@ -122,6 +122,14 @@ class Known:
             key: ratio for key, ratio in self._of_splits_file.items() if key[0] not in symbols
         }
 
+    def forget_of_bars(self, symbols: Container[str]) -> None:
+        """Leave out what the files of bars give for some symbols, not what the splits file does."""
+        self.fresh = {
+            key: ratio
+            for key, ratio in self.fresh.items()
+            if key[0] not in symbols or key in self._of_splits_file
+        }
+
     def believe_files(self) -> None:
         """From now on, a file that says that there was no split overrules a recorded one."""
         self._files_are_right = True

@@ -34,6 +34,10 @@ VARIABLES: Mapping[str, tuple[str, str]] = {
         "session cookie of TradingView, for real-time data; it is never logged or stored",
         "none: delayed data",
     ),
+    "TVFEAST_YAHOO_URL": (
+        "the server that the bar source `yahoo` asks",
+        "Yahoo's",
+    ),
     "TVFEAST_NOW": (
         'what "now" is, to replay a day: ISO 8601, UTC where it has no offset',
         "the wall clock",

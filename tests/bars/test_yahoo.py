@@ -1,0 +1,258 @@
+"""Yahoo's chart endpoint, spoken by a server over real bars: what is stored is what was traded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from ingestion.bars import fetching
+from ingestion.base.errors import TvfeastError
+from ingestion.catalog import OHLCV_1D
+from ingestion.cli.commands import cli
+from ingestion.jobs.ingest.import_bars import ImportRequest, import_bars
+from ingestion.jobs.workspace import make_workspace
+from ingestion.lakehouse import list_parts, read_current
+from ingestion.project import Project
+from ingestion.replay.vendor import Fault
+from ingestion.replay.yahoo import NEW_YORK, ReplayYahoo, Series
+from ingestion.sources.yahoo import ticker
+from tests.conftest import SAMPLE
+
+SYMBOLS = ["NASDAQ:AAPL", "NASDAQ:ODFL", "NYSE:SHW", "NYSE:BRK.B", "NASDAQ:KHC"]
+AAPL = SYMBOLS[0]
+EVENING = datetime(2021, 4, 12, 22, tzinfo=UTC)
+PRICES = ("open", "high", "low", "close")
+
+
+@pytest.fixture(scope="module")
+def bars() -> pa.Table:
+    table = pq.read_table(SAMPLE / "bars.parquet")
+    return table.filter(pc.is_in(table["symbol"], pa.array(SYMBOLS)))
+
+
+def series_of(bars: pa.Table, symbol: str) -> Series:
+    rows = bars.filter(pc.equal(bars["symbol"], symbol)).to_pylist()
+    days = [datetime.fromtimestamp(row["timestamp"], ZoneInfo(NEW_YORK)).date() for row in rows]
+    listed = [
+        (day, *(row[name] for name in (*PRICES, "volume")))
+        for day, row in zip(days, rows, strict=True)
+    ]
+    splits = [
+        (day, row["split_ratio"] * 2, 2.0)  # 3 for 2 is 3:2
+        for day, row in zip(days, rows, strict=True)
+        if row["split_ratio"] != 1
+    ]
+    return Series(listed, splits)
+
+
+@pytest.fixture
+def yahoo(
+    bars: pa.Table, at: Callable[[datetime], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ReplayYahoo]:
+    at(EVENING)
+    monkeypatch.setattr(fetching, "_BACKOFF", 0.01)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with ReplayYahoo({ticker(each): series_of(bars, each) for each in SYMBOLS}) as server:
+        monkeypatch.setenv("TVFEAST_YAHOO_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    folder = make_workspace(tmp_path / "workspace")
+    monkeypatch.setenv("TVFEAST_PROJECT", str(folder))
+    return folder
+
+
+@pytest.fixture
+def fetch(folder: Path, yahoo: ReplayYahoo) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Run the command; its exit code, and its JSON or the error."""
+
+    def run(*symbols: str, since: str | None = "2021-02-01") -> tuple[int, dict[str, Any]]:
+        (folder / "c.json").write_text(json.dumps(symbols))
+        words = ["fetch-bars", "--source", "yahoo", "--candidates", str(folder / "c.json")]
+        words += ["--from", since] if since else []
+        result: Result = CliRunner().invoke(cli, [*words, "--json"])
+        told = json.loads(result.stdout) if result.stdout else {}
+        if isinstance(result.exception, TvfeastError):
+            return result.exception.exit_code, {**told, "error": str(result.exception)}
+        return result.exit_code, told
+
+    return run
+
+
+def stored() -> pa.Table:
+    lakehouse = Project.from_environment().lakehouse
+    rows = read_current(list_parts(lakehouse, OHLCV_1D), OHLCV_1D)
+    return rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+
+
+def test_bars_are_those_of_a_file_as_traded_with_their_splits(fetch, bars, folder, tmp_path):
+    code, told = fetch(*SYMBOLS, since=None)
+    assert (code, told["written"], told["refused"]) == (0, len(stored()), 0)
+    fetched = stored()
+    other = Project(tmp_path, tmp_path / "imported", "https://scanner.invalid")
+    pq.write_table(bars, tmp_path / "bars.parquet")
+    import_bars(other, ImportRequest((tmp_path / "bars.parquet",)))
+    rows = read_current(list_parts(other.lakehouse, OHLCV_1D), OHLCV_1D)
+    file = rows.sort_by([("symbol", "ascending"), ("timestamp", "ascending")])
+    for name in ("symbol", "timestamp", "split_ratio", "event_timestamp"):
+        assert fetched[name].equals(file[name]), name
+    for name in PRICES:  # divided by the splits to come, and multiplied again
+        assert fetched[name].to_pylist() == pytest.approx(file[name].to_pylist(), rel=1e-12)
+    assert fetched["volume"].to_pylist() == pytest.approx(file["volume"].to_pylist(), abs=2)
+    assert set(fetched["source"].to_pylist()) == {"fetch:yahoo"}
+    assert set(fetched.filter(pc.equal(fetched["symbol"], AAPL))["split_ratio"].to_pylist()) == {
+        1,
+        4,
+    }
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault("status", 429, "1")],
+        [Fault("status", 502), Fault("status", 503)],
+        [Fault("html")],
+        [Fault("empty")],
+        [Fault("cut")],
+        [Fault("reset"), Fault("cut"), Fault("html")],
+    ],
+    ids=lambda faults: "-".join(each.kind for each in faults),
+)
+def test_an_answer_that_fails_is_asked_for_again(fetch, yahoo: ReplayYahoo, faults):
+    yahoo.faults.extend(faults)
+    code, told = fetch(AAPL)
+    assert (code, told["failed"]) == (0, {})
+    assert len(yahoo.asked) == len(faults) + 1
+    assert len(stored()) == told["written"] > 40
+
+
+@pytest.mark.parametrize("kind", ["status", "html", "cut", "reset"])
+def test_a_server_that_stays_down_loses_nothing_but_time(fetch, yahoo: ReplayYahoo, kind: str):
+    yahoo.faults.extend([Fault(kind)] * 4)
+    code, told = fetch(AAPL, "NYSE:SHW")
+    assert code == 3
+    assert list(told["failed"]) == [f"yahoo {AAPL}"]
+    assert set(stored()["symbol"].to_pylist()) == {"NYSE:SHW"}
+    code, told = fetch(AAPL, "NYSE:SHW", since=None)  # it knows what is missing since when
+    assert code == 0
+    again = stored()
+    assert again.filter(pc.equal(again["symbol"], AAPL)).num_rows > 40
+
+
+def test_rows_of_nulls_are_no_bars_and_a_running_session_is_none_yet(
+    fetch, yahoo: ReplayYahoo, bars, at
+):
+    series = series_of(bars, AAPL)
+    days = list(series.bars)
+    holiday = (date(2021, 4, 2), None, None, None, None, None)
+    places = [place for place, row in enumerate(days) if row[0] > holiday[0]]
+    days.insert(places[0], holiday)
+    yahoo.series["AAPL"] = Series(days, series.splits)
+    yahoo.running = True
+    at(datetime(2021, 4, 12, 18, tzinfo=UTC))  # two hours before the close
+    code, told = fetch(AAPL)
+    assert (code, told["refused"]) == (0, 0)
+    last = max(stored()["timestamp"].to_pylist())
+    assert datetime.fromtimestamp(last, UTC).date() == date(2021, 4, 9)
+    at(EVENING)
+    assert fetch(AAPL, since=None)[0] == 0
+    last = max(stored()["timestamp"].to_pylist())
+    assert datetime.fromtimestamp(last, UTC).date() == date(2021, 4, 12)
+    assert (
+        datetime(2021, 4, 2, 13, 30, tzinfo=UTC).timestamp()
+        not in stored()["timestamp"].to_pylist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"symbol": "META"}, "about META in place of AAPL: was it renamed?"),
+        ({"dataGranularity": "1mo"}, "bars of 1mo in place of 1d"),
+        ({"exchangeTimezoneName": "Mars/Olympus"}, "an answer without a chart"),
+    ],
+)
+def test_an_answer_about_something_else_is_refused(fetch, yahoo, bars, extra, reason):
+    series = series_of(bars, AAPL)
+    yahoo.series["AAPL"] = Series(series.bars, series.splits, extra=extra)
+    code, told = fetch(AAPL)
+    assert code == 4
+    assert reason in told["error"]
+    assert len(stored()) == 0
+
+
+def test_a_symbol_that_yahoo_does_not_know_is_told(fetch, yahoo):
+    code, told = fetch(AAPL, "NASDAQ:GONE")
+    assert code == 3
+    assert told["empty"] == ["NASDAQ:GONE"]
+
+
+def test_a_split_that_yahoo_lists_and_does_not_apply_is_not_stored(fetch, yahoo):
+    """Its prices would leap twice: they are turned back by a split that they never had."""
+    yahoo.unadjusted = frozenset({"AAPL"})
+    code, told = fetch(AAPL, since="2020-08-01")
+    assert code == 2
+    assert "the split 4:1 of 2020-08-31 shows a leap of its ratio" in told["error"]
+    assert 4 not in stored()["split_ratio"].to_pylist()
+
+
+@pytest.mark.parametrize("day", [date(2021, 3, 1), date(2021, 4, 8)])
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_invented_split_does_not_change_what_is_stored(fetch, yahoo, bars, at, day, applied):
+    """Of bars that are not stored yet nothing shows it: they are smooth with it or without it."""
+    symbol = "NASDAQ:KHC"
+    assert fetch(symbol)[0] == 0
+    before = stored()
+    yahoo.series["KHC"] = Series(series_of(bars, symbol).bars, [(day, 10.0, 1.0)])
+    yahoo.unadjusted = frozenset() if applied else frozenset({"KHC"})
+    at(EVENING + timedelta(days=1))
+    assert fetch(symbol)[0] == 2
+    after = stored()
+    assert after.slice(0, len(before)).equals(before)
+    assert set(after["split_ratio"].to_pylist()) == {1}
+
+
+def test_a_changed_past_is_a_restatement_with_both_versions(fetch, yahoo, bars, at):
+    assert fetch("NYSE:SHW")[0] == 0
+    before = stored()
+    series = series_of(bars, "NYSE:SHW")
+    at(EVENING + timedelta(days=1))
+    changed = [
+        (*row[:4], row[4] + 0.01 if row[0] == date(2021, 4, 9) else row[4], row[5])
+        for row in series.bars
+    ]
+    yahoo.series["SHW"] = Series(changed, series.splits)
+    code, told = fetch("NYSE:SHW", since=None)
+    assert code == 0
+    assert told["imports"][0]["restated"] == 1
+    moved = set(stored()["close"].to_pylist()) - set(before["close"].to_pylist())
+    assert len(moved) == 2  # the bar of that Friday, and the one of the next evening
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("NASDAQ:AAPL", "AAPL"),
+        ("NYSE:BRK.B", "BRK-B"),
+        ("HKEX:700", "0700.HK"),
+        ("HKEX:9988", "9988.HK"),
+        ("TSE:7203", "7203.T"),
+        ("LSE:VOD", "VOD.L"),
+        ("TSX:BAM.A", "BAM-A.TO"),
+    ],
+)
+def test_yahoos_names(symbol: str, name: str):
+    assert ticker(symbol) == name
