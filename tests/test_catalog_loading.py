@@ -183,7 +183,7 @@ def test_a_sound_catalog_is_said_to_be_sound(project: Path):
     result = CliRunner().invoke(cli, ["catalog", "check"], catch_exceptions=False)
     assert (result.exit_code, result.stdout) == (
         0,
-        "2 groups, 1 universe and 4 services are sound\n",
+        "2 groups, 1 universe, 1 bar source and 4 services are sound\n",
     )
 
 
