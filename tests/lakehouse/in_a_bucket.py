@@ -159,9 +159,9 @@ def placed(folder: Path) -> Any:
     return place_of(folder) if _is_moved else folder
 
 
-def place_of(folder: Path | StoreUrl) -> Place:
+def place_of(folder: Path | str) -> Place:
     """Return where a lakehouse is that would be in a folder."""
-    return Place(folder if isinstance(folder, StoreUrl) else f"{_ROOT}{folder}")
+    return Place(folder if isinstance(folder, StoreUrl) else f"{_ROOT}{Path(folder).absolute()}")
 
 
 def move_all(patch: pytest.MonkeyPatch) -> None:
@@ -199,10 +199,13 @@ def _copy(copy: Any) -> Any:
 
 def _rmtree(remove: Any) -> Any:
     @wraps(remove)
-    def rmtree(place: Any, *args: Any, **named: Any) -> None:
-        if not isinstance(place, Place):
-            return remove(place, *args, **named)
-        place._objects.delete([each.key for each in place._below()])
+    def rmtree(folder: Any, *args: Any, **named: Any) -> None:
+        """Remove a folder, and what the lakehouses in it have in the bucket."""
+        place = place_of(folder)
+        keys = [each.key for each in place._below()]
+        place._objects.delete(keys)
+        if not isinstance(folder, Place) and (folder.exists() or not keys):
+            remove(folder, *args, **named)
 
     return rmtree
 
@@ -210,13 +213,15 @@ def _rmtree(remove: Any) -> Any:
 def _copytree(copy: Any) -> Any:
     @wraps(copy)
     def copytree(source: Any, target: Any, *args: Any, **named: Any) -> Any:
-        if not isinstance(source, Place):
-            return copy(source, target, *args, **named)
-        to = place_of(target)
-        for each in source._below():
-            own = each.key[len(source._key) + 1 :]
-            (to / own).write_bytes(Place(f"{_ROOT}/{each.key}").read_bytes())
-        return to
+        """Copy a folder, and what the lakehouses in it have in the bucket."""
+        place, to = place_of(source), place_of(target)
+        found = [*place._below()]
+        for each in found:
+            content = Place(f"{_ROOT}/{each.key}").read_bytes()
+            (to / each.key[len(place._key) + 1 :]).write_bytes(content)
+        if not isinstance(source, Place) and (source.exists() or not found):
+            copy(source, target, *args, **named)
+        return target
 
     return copytree
 
@@ -225,29 +230,45 @@ def _name(stored: Stored) -> str:
     return stored.key.rpartition("/")[2]
 
 
-_EMPTY = "an empty object under a part's name is a name that nobody may use, and no part"
-_LONG = "it reads the lakehouse a thousand times, which takes minutes"
-_A_DISK = "it kills, or spoils, what is done to the files of a disk"
-_VERIFY = "tests/jobs/test_verify_lakehouse.py::test_"
-_RUN_FOLDERS = "tests/jobs/test_verify_run_folders.py::test_"
-_COMPACT = "tests/jobs/test_compact.py::test_"
 FOLDERS_ALONE = {
-    f"{_COMPACT}a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing": _A_DISK,
-    f"{_COMPACT}kills_at_random_lose_nothing_and_double_nothing": _A_DISK,
-    "tests/jobs/test_kill.py": _A_DISK,
-    f"{_RUN_FOLDERS}a_run_that_was_killed_while_it_wrote_its_receipt_holds": _A_DISK,
-    f"{_RUN_FOLDERS}a_ledger_that_cannot_be_read_is_named_and_all_others_are_looked_into": _A_DISK,
-    f"{_RUN_FOLDERS}a_run_folder_that_may_not_be_read_is_named": _A_DISK,
-    f"{_RUN_FOLDERS}nothing_is_accepted_while_a_ledger_cannot_be_read": _A_DISK,
-    f"{_VERIFY}any_changed_byte_is_found": _LONG,
-    f"{_VERIFY}a_part_that_cannot_be_read_is_named[True-empty]": _EMPTY,
-    f"{_VERIFY}a_part_that_cannot_be_read_is_named[False-empty]": _EMPTY,
+    "it kills, or spoils, what is done to the files of a disk": (
+        "test_bars_by_symbol.py",
+        "test_compact.py::test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing",
+        "test_compact.py::test_kills_at_random_lose_nothing_and_double_nothing",
+        "test_kill.py",
+        "test_local_features.py::test_a_killed_backfill_is_completed_by_the_next",
+        "test_panel_answers.py::test_a_slice_reads_only_the_dates_that_it_needs",
+        "test_prune.py::test_a_killed_prune_leaves_each_run_whole_and_the_next_one_completes_it",
+        "test_targets_lakehouse.py::test_only_the_partitions_of_the_windows_are_read",
+        "test_verify_run_folders.py::test_a_ledger_that_cannot_be_read_is_named_"
+        "and_all_others_are_looked_into",
+        "test_verify_run_folders.py::test_a_run_folder_that_may_not_be_read_is_named",
+        "test_verify_run_folders.py::test_a_run_that_was_killed_while_it_wrote_its_receipt_holds",
+        "test_verify_run_folders.py::test_nothing_is_accepted_while_a_ledger_cannot_be_read",
+    ),
+    "an empty object under a part's name is a name that nobody may use, and no part": (
+        "test_verify_lakehouse.py::test_a_part_that_cannot_be_read_is_named[True-empty]",
+        "test_verify_lakehouse.py::test_a_part_that_cannot_be_read_is_named[False-empty]",
+    ),
+    "it reads the lakehouse a thousand times, which takes minutes": (
+        "test_verify_lakehouse.py::test_any_changed_byte_is_found",
+    ),
+    "it counts the files of a disk that a command opens": ("test_many_runs.py",),
+    "flock keeps runs out while a folder is copied; for a bucket, `tvfeast copy` does": (
+        "test_backup.py",
+    ),
+    "it looks at what a command imports, which the client of a bucket adds to": (
+        "test_start.py",
+        "test_validate.py::test_great_expectations_is_not_imported_where_the_gate_has_judged",
+    ),
 }
-"""By a test, a class or a module: why it is not tried on a bucket."""
+"""By the reason: the modules and tests that are not tried on a bucket."""
+_WHY = {each: why for why, names in FOLDERS_ALONE.items() for each in names}
 
 
 def only_in_a_folder(test: str) -> str | None:
     """Return why a test is not tried on a bucket; None for one that is."""
-    name = test.partition("[")[0]
-    names = (test, name, name.rpartition("::")[0], test.partition("::")[0])
-    return next((FOLDERS_ALONE[each] for each in names if each in FOLDERS_ALONE), None)
+    path, given, which = test.partition("[")
+    name = path.rpartition("/")[2]
+    names = (f"{name}{given}{which}", name, name.partition("::")[0])
+    return next((_WHY[each] for each in names if each in _WHY), None)
