@@ -16,6 +16,7 @@ import pytest
 
 from ingestion.base.errors import LakehouseLocked, StoreFailed
 from ingestion.base.objects import Objects
+from ingestion.base.reading import reading_again
 from ingestion.lakehouse import (
     append_part,
     files_of_run,
@@ -25,7 +26,9 @@ from ingestion.lakehouse import (
     run_ids,
     write_run_file,
 )
+from ingestion.lakehouse.compact import merge_parts
 from ingestion.lakehouse.lease import KEY, Lease
+from ingestion.lakehouse.ledger import Ledger
 from ingestion.lakehouse.object_store import ObjectStore
 from ingestion.lakehouse.run_files import remove_runs
 from tests.declared import TV_TECHNICALS_1D as GROUP
@@ -299,3 +302,62 @@ def test_many_dates_are_listed_by_one_request(bucket: str, monkeypatch: pytest.M
     assert len(asked) == 2  # the second finds that there is no further page
     within = list_parts(lakehouse, GROUP, dates[2], dates[4])
     assert [part.date for part in within] == dates[2:5]
+
+
+def many_dates(bucket: str, dates: int) -> None:
+    lakehouse = ObjectStore(bucket)
+    with lakehouse_lock(lakehouse, "run"):
+        for number in range(dates):
+            event = EVENING + timedelta(days=number)
+            append_part(lakehouse, GROUP, technicals([f"A:{number:02}"], event), "run")
+
+
+@pytest.mark.parametrize("kept", [1 << 20, 1])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_reader_without_the_lease_fetches_the_next_dates_ahead(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, kept: int, turn: int
+):
+    """However little is kept, all rows are read, and each file once where it is enough."""
+    many_dates(bucket, 12)
+    monkeypatch.setattr("ingestion.lakehouse.object_store._KEPT", kept)
+    lakehouse, get = ObjectStore(bucket), Objects.get
+    fetched: list[str] = []
+    now, most = [0], [0]
+
+    def noting(self: Objects, key: str) -> object:
+        fetched.append(key)
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        try:
+            return get(self, key)
+        finally:
+            now[0] -= 1
+
+    monkeypatch.setattr(Objects, "get", noting)
+    with lakehouse.looking():
+        parts = list_parts(lakehouse, GROUP)[::turn]
+        read = [read_part(part, GROUP)["symbol"][0].as_py() for part in parts]
+    assert read == [f"A:{number:02}" for number in range(12)][::turn]
+    if kept > 1:
+        assert len(fetched) == len({*fetched}) == 12
+        assert most[0] > 4
+
+
+def test_a_look_that_finds_a_part_merged_meanwhile_lists_again(bucket: str):
+    many_dates(bucket, 2)
+    lakehouse, other = ObjectStore(bucket), ObjectStore(bucket)
+    with lakehouse_lock(other, "more"):
+        append_part(other, GROUP, technicals(["B:B"], EVENING), "more")
+    merged: list[str] = []
+
+    def read() -> list[str]:
+        parts = list_parts(lakehouse, GROUP)
+        if not merged:
+            with lakehouse_lock(other, "merge"):
+                merge_parts(other, GROUP, EVENING.date(), Ledger.read(other), "merge")
+            merged.append("")
+        return [each for part in parts for each in read_part(part, GROUP)["symbol"].to_pylist()]
+
+    with lakehouse.looking():
+        assert sorted(reading_again(read)) == ["A:00", "A:01", "B:B"]
