@@ -231,10 +231,16 @@ def _name(stored: Stored) -> str:
 
 
 FOLDERS_ALONE = {
-    "it kills, or spoils, what is done to the files of a disk": (
+    "it is of a disk: it spoils or looks at its files, or kills between two touches of it": (
         "test_bars_by_symbol.py",
         "test_compact.py::test_a_kill_before_each_touch_of_the_disk_loses_nothing_and_doubles_nothing",
         "test_compact.py::test_kills_at_random_lose_nothing_and_double_nothing",
+        "test_doctor.py::test_a_disk_that_cannot_be_written_is_told",
+        "test_doctor.py::test_a_disk_with_little_room_and_a_full_one_are_told",
+        "test_doctor.py::test_a_lakehouse_that_is_a_file_is_told",
+        "test_doctor.py::test_where_nothing_is_wrong_each_thing_is_named_with_its_value",
+        "test_feature_ingest.py::test_the_stamp_is_taken_when_the_last_answer_has_come",
+        "test_feature_ingest.py::test_what_a_killed_run_left_in_staging_is_removed",
         "test_kill.py",
         "test_local_features.py::test_a_killed_backfill_is_completed_by_the_next",
         "test_panel_answers.py::test_a_slice_reads_only_the_dates_that_it_needs",
