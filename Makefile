@@ -26,7 +26,7 @@ demo: setup ## Replay a week of real bars through the whole flow, then train and
 	$(BIN)/tvfeast demo
 
 .PHONY: demo-scale
-demo-scale: setup servers ## Run the demo on SeaweedFS, Redis and PostgreSQL, started and stopped for it
+demo-scale: setup servers engines ## Run the demo on SeaweedFS, Redis and PostgreSQL, started and stopped for it; train on Ray and Spark
 	$(BIN)/python -m tests.demo_scale
 
 .PHONY: test
@@ -77,12 +77,17 @@ test-object-store: setup servers ## Run the tests of jobs with each lakehouse in
 		tests/targets tests/universes tests/quality tests/report/test_report_lakehouse.py $(ARGS)
 
 .PHONY: test-scale
-test-scale: setup servers dagster ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; the join on Ray and Spark, if installed
-	TVFEAST_SCALE=1 TVFEAST_JOIN_CASES=2000 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
+test-scale: setup servers dagster test-engines ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; Ray and Spark
+	TVFEAST_SCALE=1 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
 		tests/stores/test_postgres.py tests/stores/test_server_faults.py \
 		tests/feast_repository/test_online_server_faults.py tests/feast_repository/test_sql_registry.py \
 		tests/jobs/test_object_store_flow.py tests/lakehouse/test_object_store_faults.py \
-		tests/stores/test_asof_tasks.py $(ARGS)
+		tests/jobs/test_dagster.py $(ARGS)
+
+.PHONY: test-engines
+test-engines: setup engines ## Compare the join, panels and backfill on Ray and Spark with this process's, on random cases
+	TVFEAST_JOIN_CASES=2000 .venv-engines/bin/python -m pytest -q tests/stores/test_asof_tasks.py \
+		tests/jobs/test_backfill_on_engine.py tests/datasets/test_panel_answers.py $(ARGS)
 
 .PHONY: test-races
 test-races: setup servers ## Let two writers race 1,000 times for a lakehouse in a bucket
@@ -305,8 +310,8 @@ bench-scale: setup ## Measure the online stores in Redis and PostgreSQL beside t
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 .PHONY: bench-engines
-bench-engines: setup ## Measure the join from files to files on Ray and Spark, if installed (ARGS="--executors local ray")
-	$(BIN)/python -m benchmarks.engines $(ARGS)
+bench-engines: setup engines ## Measure the join from files to files on Ray and Spark (ARGS="--executors local ray", --in-memory)
+	.venv-engines/bin/python -m benchmarks.engines $(ARGS)
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
@@ -344,6 +349,17 @@ research-tools: setup .venv-research/.ready ## Install alphalens, vectorbt and P
 .PHONY: bench-factors
 bench-factors: setup ## Measure a factor report of 10,000 symbols × a year
 	$(BIN)/python -m benchmarks.factors $(ARGS)
+
+.PHONY: engines
+engines: .venv-engines/.ready ## Install Ray and Spark (which needs Java) beside the project, apart from it
+
+.venv-engines/.ready: | $(VENV)/.ready
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/python -m pip install --quiet 'ray>=2.50,<3' 'pyspark>=4,<5'
+	@# Their environment sees this checkout, and all that the project has.
+	{ pwd; $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; } \
+		> $$(.venv-engines/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth
+	touch $@
 
 .PHONY: clean
 clean: ## Remove .venv and .venv-3.*, caches and the demo; leaves the lakehouse alone

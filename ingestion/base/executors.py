@@ -6,7 +6,7 @@ process is connected to already, or else the one that the engine's own settings 
 (``RAY_ADDRESS``, ``spark-defaults.conf``, ``SPARK_REMOTE``), which without any is on this machine.
 
 Which one does the work of a project is said once, below ``offline_store`` in
-``feature_store.yaml``: Feast's retrievals, training sets and backfills go by it.
+``feature_store.yaml``: Feast's retrievals, training sets, panels and backfills go by it.
 """
 
 from __future__ import annotations

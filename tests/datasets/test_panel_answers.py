@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_group import MONDAY, OTHERS, SIGNALS, day, row, stocked
 
+from ingestion.base.executors import Engine
 from ingestion.base.instants import to_micros
 from ingestion.datasets import Counts, Questions, Schedule, Universe, features_of, panel
 from ingestion.datasets.panel import schema_of
+from ingestion.datasets.panel_tasks import panel_in_tasks
+from ingestion.plugins.offline.files import location_of
 from tests.stores.asof_reference import best_row
 
 NAMES = ("BINANCE:B", "LSE:L", "NYSE:A", "NYSE:C")
@@ -139,3 +142,55 @@ def test_no_decision_is_later_than_what_is_known():
         to_micros(datetime(2021, 3, 3, 21, tzinfo=UTC)),
     )
     assert len(asked.decisions()) == 3
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    st.lists(signals, min_size=3, max_size=25).map(of_a_version),
+    st.sampled_from(["session", "week", "month"]),
+    st.none() | st.sampled_from([time(0), time(16, 30), time(23, 59)]),
+    st.dates(date(2021, 2, 24), date(2021, 3, 1)),
+    st.dates(date(2021, 3, 1), date(2021, 4, 2)),
+    st.integers(1, 30),
+    st.booleans(),
+    st.booleans(),
+)
+def test_tasks_of_some_dates_answer_as_this_process_does(
+    of_signals, every, at, first, last, rows_per_task, as_recorded, only_with_values
+):
+    asked = Questions(
+        pa.array(NAMES), Schedule(first, last, every, at), Universe.fixed(NAMES), NEVER
+    )
+    options = {"as_recorded": as_recorded, "only_with_values": only_with_values}
+    here, there = Counts(), Counts()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as staging:
+        lakehouse = stocked(Path(folder), of_signals)
+        expected = [*panel(lakehouse, FEATURES, asked, counts=here, **options)]
+        engine, place = Engine("local", rows_per_task), location_of(staging)
+        tables = [
+            *panel_in_tasks(engine, place, lakehouse, FEATURES, asked, counts=there, **options)
+        ]
+        assert [*Path(staging).iterdir()] == []
+    empty = schema_of(FEATURES).empty_table()
+    assert pa.concat_tables([empty, *tables]).equals(pa.concat_tables([empty, *expected]))
+    assert there == here
+    assert len(tables) >= min(len(expected), 1)
+
+
+def test_an_engine_answers_a_panel_as_this_process_does(engine: str, tmp_path: Path):
+    of_signals = [
+        row(name, day(n), day(n + n % 3), score=float(n), grade=f"{name} {n}")
+        for n in range(20)
+        for name in NAMES
+    ]
+    lakehouse = stocked(tmp_path, of_signals)
+    who = Universe.fixed(NAMES)
+    asked = Questions(pa.array(NAMES), Schedule(date(2021, 3, 1), date(2021, 3, 19)), who, NEVER)
+    here, there = Counts(), Counts()
+    expected = pa.concat_tables(panel(lakehouse, FEATURES, asked, counts=here))
+    staging = location_of(str(tmp_path))
+    found = panel_in_tasks(Engine(engine, 20), staging, lakehouse, FEATURES, asked, counts=there)
+    tables = [*found]
+    assert len(tables) > 3
+    assert pa.concat_tables(tables).equals(expected)
+    assert there == here

@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow import fs
 
 from ingestion.bars.arrays import SymbolTable
 from ingestion.bars.attendance import Attendance
@@ -45,8 +44,7 @@ from ingestion.jobs.compute.transpose import (
     spill_by_symbol,
 )
 from ingestion.lakehouse import Part, SeenParts
-from ingestion.plugins.offline.files import Location
-from ingestion.plugins.offline.object_files import objects_at
+from ingestion.plugins.offline.files import Location, location_of
 from ingestion.plugins.offline.writing import scratch
 from ingestion.project import Project
 from ingestion.runs.run import Run
@@ -284,15 +282,10 @@ class _MonthFiles:
 
 def _staging(project: Project, run_: Run, engine: Engine) -> Location:
     """Return the folder in which tasks put their rows."""
-    if engine.staging is None:
-        folder = run_.scratch("tasks").parent
-        if "://" in str(project.lakehouse):
-            raise InputError(
-                f"the executor {engine.executor} computes features of {project.lakehouse} where "
-                "its tasks can leave them: set staging_location in offline_store, a folder or an "
-                "address that each of its machines sees"
-            )
-        return Location(fs.LocalFileSystem(), str(folder))
-    if "://" in engine.staging:
-        return Location(*objects_at(engine.staging))
-    return Location(fs.LocalFileSystem(), engine.staging)
+    if engine.staging is None and "://" in str(project.lakehouse):
+        raise InputError(
+            f"the executor {engine.executor} computes features of {project.lakehouse} where "
+            "its tasks can leave them: set staging_location in offline_store, a folder or an "
+            "address that each of its machines sees"
+        )
+    return location_of(engine.staging or str(run_.scratch("tasks").parent))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from ingestion.base.errors import InputError
+from ingestion.base.executors import engine_of
 from ingestion.base.instants import EPOCH, from_micros, to_micros
 from ingestion.base.progress import watched
 from ingestion.base.reading import reading_again
@@ -17,6 +19,7 @@ from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.catalog import UNIVERSE_MEMBERS, FeatureGroup
 from ingestion.datasets import Choice, Universe
 from ingestion.datasets.panel import Counts, features_of, panel, schema_of
+from ingestion.datasets.panel_tasks import panel_in_tasks
 from ingestion.datasets.questions import Questions
 from ingestion.datasets.schedule import Schedule
 from ingestion.datasets.set_file import SetFile, json_beside
@@ -27,6 +30,7 @@ from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import RunFile, list_parts, newest_part, read_part
 from ingestion.markets.hours import ClosingRule, hours_of
 from ingestion.markets.sessions import by_hours
+from ingestion.plugins.offline.files import location_of
 from ingestion.project import Project
 from ingestion.runs.known_at import check_known, latest_known
 from ingestion.runs.run import Run
@@ -123,7 +127,12 @@ def _make(project: Project, request: PanelRequest, run: Run) -> PanelResult:
         spans.append((UNIVERSE_MEMBERS, date.min, date.max))
     parts = parts_read(project.lakehouse, spans)
     counts, schema = Counts(), schema_of(features)
-    slices = panel(
+    engine = engine_of(project)
+    answer: Callable[..., Iterator[pa.Table]] = panel
+    if engine.executor != "local":
+        staging = location_of(engine.staging or str(request.out.absolute().parent))
+        answer = partial(panel_in_tasks, engine, staging)
+    slices = answer(
         project.lakehouse,
         features,
         asked,

@@ -19,7 +19,7 @@ from ingestion.plugins.offline.historical import Retrieved, ViewCounts, Wanted
 from ingestion.plugins.offline.lookup import Integers
 from ingestion.plugins.offline.slices import DayCounts, Questions, Slice
 from ingestion.plugins.offline.source import stacked
-from ingestion.plugins.offline.threads import blocks_of
+from ingestion.plugins.offline.threads import blocks_of, in_threads
 from ingestion.plugins.offline.writing import files_in, scratch, write_whole
 
 _COUNTED = 64
@@ -112,7 +112,9 @@ class Tasks:
             ]
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        return Retrieved(stacked(parts).combine_chunks().take(pa.array(place)), rows, counts)
+        answer = stacked(parts)
+        columns = in_threads(partial(_taken, pa.array(place)), answer.columns)
+        return Retrieved(pa.table([*columns], answer.column_names), rows, counts)
 
     def _answer_table(
         self,
@@ -153,6 +155,10 @@ def _answer(
     answer = wanted.answer(questions.rows_of(slice_), as_frame=False)
     write_whole(folder.inside(f"part-{slice_.number:05d}.parquet"), finish(answer), lasting=lasting)
     return answer.counts
+
+
+def _taken(places: pa.Array, column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks().take(places)
 
 
 def _together(some: Counts, more: Counts) -> Counts:

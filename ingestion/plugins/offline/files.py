@@ -22,7 +22,7 @@ from ingestion.base.errors import CorruptPart
 from ingestion.base.instants import to_micros
 from ingestion.base.parts import names_in, part_number, replaced_in
 from ingestion.plugins.offline.lookup import FOREVER, NEVER
-from ingestion.plugins.offline.object_files import State
+from ingestion.plugins.offline.object_files import State, objects_at
 from ingestion.plugins.offline.threads import in_flight
 
 Span = tuple[int, int]
@@ -47,6 +47,13 @@ class Location:
     def inside(self, name: str) -> Location:
         """Return a file or folder of this folder."""
         return Location(self.filesystem, f"{self.path}/{name}")
+
+
+def location_of(address: str) -> Location:
+    """Return where a path or an address, such as ``s3://bucket/key``, is."""
+    if "://" in address:
+        return Location(*objects_at(address))
+    return Location(fs.LocalFileSystem(), address)
 
 
 @dataclass(frozen=True)
