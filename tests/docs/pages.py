@@ -44,6 +44,7 @@ PAGES = [
     "howto/make_a_panel.md",
     "howto/make_labels.md",
     "howto/measure_a_feature.md",
+    "howto/compare_members.md",
 ]
 """The pages with commands that are run; each goes on where the one before has ended."""
 PORT = "8787"
