@@ -79,8 +79,13 @@ def finite(values: NDArray[np.float64]) -> pa.DoubleArray:
     return pa.Array.from_buffers(pa.float64(), len(values), [bits, data])
 
 
-def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
-    """Return the numbers, truth values or instants of a column without nulls.
+def to_numpy(column: pa.Array | pa.ChunkedArray, null: int | None = None) -> NDArray[Any]:
+    """Return the numbers, truth values or instants of a column.
+
+    Parameters
+    ----------
+    null
+        What a null becomes; if not given, there must be none.
 
     Returns
     -------
@@ -90,22 +95,26 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the column has a null, or is of another type.
+        If the column has a null and ``null`` is not given, or is of another type.
 
     Examples
     --------
     >>> to_numpy(pa.chunked_array([[1, 2], [3]])), to_numpy(pa.array([True]))
     (array([1, 2, 3]), array([ True]))
+    >>> to_numpy(pa.array([1, None]), null=-1)
+    array([ 1, -1])
     """
     if isinstance(column, pa.ChunkedArray):
         if column.num_chunks == 0:  # it would be combined by way of ``pyarrow.array``
             column = pa.nulls(0, column.type)
         else:
             column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if column.null_count:
-        raise ValueError("a column with nulls is no array of NumPy's")
     if pa.types.is_timestamp(column.type):
         column = column.view(pa.int64())
+    if column.null_count:
+        if null is None:
+            raise ValueError("a column with nulls is no array of NumPy's")
+        column = pc.fill_null(column, from_numpy(np.array([null]))[0].cast(column.type))
     if pa.types.is_boolean(column.type):
         bits = np.frombuffer(column.buffers()[1] or b"", np.uint8)
         end = column.offset + len(column)
@@ -135,9 +144,7 @@ def codes_in(known: pa.Array, names: pa.Array | pa.ChunkedArray) -> NDArray[np.i
     >>> codes_in(pa.array(["NYSE:A", "NYSE:B"]), pa.array(["NYSE:B", "NYSE:C"]))
     array([ 1, -1])
     """
-    absent = from_numpy(np.array([-1], np.int32))[0]
-    found = pc.fill_null(pc.index_in(names.cast(pa.string()), value_set=known), absent)
-    return to_numpy(found).astype(np.int64)
+    return to_numpy(pc.index_in(names.cast(pa.string()), value_set=known), null=-1).astype(np.int64)
 
 
 def to_objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:

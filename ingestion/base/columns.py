@@ -157,7 +157,7 @@ def read_columns(
     row_groups: Sequence[int] | None = None,
     constants: Mapping[str, str | None] | None = None,
     stored: pa.Schema | None = None,
-    content: BinaryIO | None = None,
+    content: BinaryIO | pa.NativeFile | None = None,
 ) -> pa.Table:
     """Read columns of a file in their declared types, in the order in which they are asked for.
 
@@ -186,7 +186,7 @@ def read_columns(
     if (fault := damage(stored)) is not None:
         raise CorruptPart(f"{path} {fault}; put the file back from a backup")
     present = set(stored.names)
-    names = [column.name for column in columns if column.name in present]
+    names = list(dict.fromkeys(column.name for column in columns if column.name in present))
     groups = range(file.num_row_groups) if row_groups is None else row_groups
     if content is not None and row_groups is None:
         table = _read_with_texts(file, content, stored, names)
@@ -207,7 +207,7 @@ _texts: dict[str, tuple[tuple[object, ...], pa.ChunkedArray]] = {}
 
 
 def _read_with_texts(
-    file: pq.ParquetFile, content: BinaryIO, stored: pa.Schema, names: Sequence[str]
+    file: pq.ParquetFile, content: BinaryIO | pa.NativeFile, stored: pa.Schema, names: Sequence[str]
 ) -> pa.Table:
     """Read columns of all row groups; those of texts only if they lie there otherwise than last.
 
@@ -234,7 +234,9 @@ def _read_with_texts(
     return pa.Table.from_arrays(columns, schema=pa.schema([stored.field(n) for n in names]))
 
 
-def _how_it_lies(file: pq.ParquetFile, content: BinaryIO, name: str) -> tuple[object, ...] | None:
+def _how_it_lies(
+    file: pq.ParquetFile, content: BinaryIO | pa.NativeFile, name: str
+) -> tuple[object, ...] | None:
     """Return a column's bytes in a file, and what else decides what they mean.
 
     None where that is not compared: a file has mostly one row group.
@@ -246,7 +248,9 @@ def _how_it_lies(file: pq.ParquetFile, content: BinaryIO, name: str) -> tuple[ob
     if at is None:
         return None
     chunk, column = group.column(at), schema.column(at)
-    start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+        start = min(start, chunk.dictionary_page_offset)
     content.seek(start)
     packed = content.read(chunk.total_compressed_size)
     levels = column.max_definition_level, column.max_repetition_level

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import from_numpy, strings, to_numpy
 from ingestion.base.columns import INSTANT
 
 Words = NDArray[np.uint64]
@@ -25,7 +25,9 @@ Words = NDArray[np.uint64]
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 """Multipliers of the finalizer of SplitMix64, https://prng.di.unimi.it/splitmix64.c"""
 _OTHER = np.uint64(0x9E3779B97F4A7C15)
-_NULL = np.uint64(0x6E756C6C6E756C6C)
+_NULL = 0x6E756C6C6E756C6C
+_BLOCK = 1 << 14
+"""Rows at a time: what is computed of them stays in a core's cache."""
 
 
 class Fingerprint(NamedTuple):
@@ -57,7 +59,7 @@ class Fingerprints:
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows."""
-        for batch in rows.to_batches(max_chunksize=1 << 15):  # what fits into a core's cache
+        for batch in rows.to_batches():
             words = row_words(batch)
             self._order.update(words.astype("<u8").tobytes())
             for number, lane in enumerate((words, _mixed(words ^ _OTHER))):
@@ -90,47 +92,47 @@ def row_words(rows: pa.RecordBatch | pa.Table) -> Words:
     >>> len(set(row_words(pa.table({"RSI": [0.0, -0.0, None, float("nan")]})).tolist()))
     4
     """
+    columns = [
+        _cells(name, column) for name, column in zip(rows.schema.names, rows.columns, strict=True)
+    ]
     words = np.zeros(rows.num_rows, np.uint64)
-    spare = np.empty_like(words)
-    for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        kind, cells = _cells(column)
-        seed = np.uint64(int.from_bytes(sha256(f"{name}\0{kind}".encode()).digest()[:8], "little"))
-        words ^= seed
-        words ^= cells
-        words *= _FIRST
-        words ^= np.right_shift(words, np.uint64(32), out=spare)
-    return _mixed(words)
+    spare = np.empty(_BLOCK, np.uint64)
+    for begin in range(0, len(words), _BLOCK):
+        block = words[begin : begin + _BLOCK]
+        shifted = spare[: len(block)]
+        for seed, cells in columns:
+            block ^= seed
+            block ^= to_numpy(cells.slice(begin, len(block)), null=_NULL).view(np.uint64)
+            block *= _FIRST
+            block ^= np.right_shift(block, np.uint64(32), out=shifted)
+        _mixed(block)
+    return words
 
 
-def _cells(column: pa.Array | pa.ChunkedArray) -> tuple[str, Words]:
-    """Return what a column's type is called, and its cells as integers."""
+def _cells(name: str, column: pa.Array | pa.ChunkedArray) -> tuple[np.uint64, pa.Array]:
+    """Return a column's name and type as an integer, and its cells as integers."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     kind = column.type
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "text", _texts(column)
-    if pa.types.is_timestamp(kind):
-        name, numbers = "instant", column.cast(INSTANT, safe=False).view(pa.int64())
+        told, cells = "text", _texts(column)
+    elif pa.types.is_timestamp(kind):
+        told, cells = "instant", column.cast(INSTANT, safe=False).view(pa.int64())
     elif pa.types.is_floating(kind):
-        name, numbers = "double", column.cast(pa.float64()).view(pa.int64())
+        told, cells = "double", column.cast(pa.float64()).view(pa.int64())
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        name, numbers = "integer", column.cast(pa.int64())
+        told, cells = "integer", column.cast(pa.int64())
     else:
-        texts = pa.array([str(each) for each in column.to_pylist()], pa.string())
-        return str(kind), _texts(texts)
-    words = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False).view(np.uint64)
-    if column.null_count:
-        words = words.copy()
-        words[pc.is_null(column).to_numpy(zero_copy_only=False)] = _NULL
-    return name, words
+        told, cells = str(kind), _texts(strings([str(each) for each in column.to_pylist()]))
+    seed = sha256(f"{name}\0{told}".encode()).digest()[:8]
+    return np.uint64(int.from_bytes(seed, "little")), cells
 
 
-def _texts(column: pa.Array) -> Words:
+def _texts(column: pa.Array) -> pa.Array:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     texts = encoded.dictionary.to_pylist()
-    known = np.array([*map(_word, texts), int(_NULL)], dtype=np.uint64)
-    words_of: Words = known[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
-    return words_of
+    known = np.array([*map(_word, texts), _NULL], dtype=np.uint64)
+    return from_numpy(known[to_numpy(encoded.indices, null=-1)].view(np.int64))
 
 
 @lru_cache(maxsize=1 << 17)  # a panel names the same symbols again and again

@@ -159,7 +159,7 @@ class Membership:
             return None
         codes = np.arange(len(self.names))
         is_in = self.was_member(self.names, codes, np.repeat(at, len(codes)))
-        return sorted(self.names.filter(pa.array(is_in, pa.bool_())).to_pylist())
+        return sorted(self.names.filter(from_numpy(is_in)).to_pylist())
 
     def members_between(self, first: datetime, last: datetime) -> set[str]:
         """Return who was known to be in at any instant between two, both included."""
@@ -176,7 +176,7 @@ class Membership:
             if opened < closed:
                 inside = np.maximum(begins, opened) < np.minimum(ends, closed)
                 codes |= set(code[inside].tolist())
-        return set(self.names.take(pa.array(sorted(codes), pa.int64())).to_pylist())
+        return set(self.names.take(from_numpy(np.array(sorted(codes), np.int64))).to_pylist())
 
     def _ends_of_answers(self) -> NDArray[np.int64]:
         """Return until when each answer decides: until the next one, or until it is too old."""

@@ -152,9 +152,10 @@ def panel(
         lakehouse, features, slices, known_at=known_at, as_recorded=as_recorded, counts=counts
     ):
         there = _has_value(rows)
-        if only_with_values:
+        matched = pc.sum(there).as_py() or 0
+        if only_with_values and matched < rows.num_rows:  # to keep all takes a copy of all
             rows = rows.filter(there)
-        counts.matched += int(pc.sum(there).as_py() or 0)
+        counts.matched += matched
         counts.rows += rows.num_rows
         if rows.num_rows:
             yield rows
@@ -216,7 +217,9 @@ def _answered(
     answer = asked.keys()
     for each, table in zip(features, tables, strict=True):
         ttl = to_micros(each.group.ttl)
-        history = point_in_time(table, keys, instants, ttl=ttl, as_recorded=as_recorded)
+        history = point_in_time(
+            table, keys, instants, ttl=ttl, as_recorded=as_recorded, read_once=True
+        )
         answer |= zip(each.outputs.values(), history.columns, strict=True)
         name, later = each.group.name, history.created_later or 0
         counts.created_later[name] = counts.created_later.get(name, 0) + later

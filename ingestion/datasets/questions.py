@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import from_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.datasets.membership import Choice
 from ingestion.datasets.schedule import Schedule
@@ -32,11 +33,13 @@ class Slice(NamedTuple):
     @property
     def symbols(self) -> pa.ChunkedArray:
         """The symbols, as codes of a dictionary."""
-        return pa.chunked_array([pa.DictionaryArray.from_arrays(self.codes, self.names)])
+        return pa.chunked_array(
+            [pa.DictionaryArray.from_arrays(from_numpy(self.codes), self.names)]
+        )
 
     def keys(self) -> dict[str, pa.ChunkedArray]:
         """Return the columns that identify a row of the answer."""
-        times = pa.chunked_array([pa.array(self.instants).cast(INSTANT)])
+        times = pa.chunked_array([from_numpy(self.instants).cast(INSTANT)])
         return {"symbol": self.symbols.cast(pa.string()), "event_timestamp": times}
 
 

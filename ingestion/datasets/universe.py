@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ingestion.base.arrow import codes_in
+from ingestion.base.arrow import codes_in, strings, to_numpy
 from ingestion.base.columns import INSTANT
 
 _ALWAYS = np.iinfo(np.int64).min
@@ -57,15 +57,15 @@ class Universe:
         names = pc.unique(rows["symbol"])
         return cls(
             names=names,
-            codes=pc.index_in(rows["symbol"], value_set=names).to_numpy().astype(np.int64),
-            since=rows["valid_from"].cast(INSTANT).cast(pa.int64()).to_numpy(),
-            active=rows["active"].to_numpy(),
+            codes=to_numpy(pc.index_in(rows["symbol"], value_set=names)).astype(np.int64),
+            since=to_numpy(rows["valid_from"].cast(INSTANT)),
+            active=to_numpy(rows["active"]),
         )
 
     @classmethod
     def fixed(cls, symbols: Iterable[str]) -> Universe:
         """Take symbols as active at all times, and no others."""
-        names = pa.array(sorted(set(symbols)), pa.string())
+        names = strings(sorted(set(symbols)))
         size = len(names)
         return cls(names, np.arange(size), np.full(size, _ALWAYS), np.ones(size, dtype=bool))
 

@@ -108,7 +108,14 @@ def write_newest_file(root: Path) -> None:
 
 
 def ask(
-    path: Path, questions, *, ttl=None, as_recorded=False, dated=False, known_at=None
+    path: Path,
+    questions,
+    *,
+    ttl=None,
+    as_recorded=False,
+    dated=False,
+    known_at=None,
+    read_once=False,
 ) -> History:
     keys = KeyCodes([pa.chunked_array([[k for k, _ in questions]], pa.string())], len(questions))
     times = microseconds(pa.chunked_array([[at for _, at in questions]], INSTANT))
@@ -121,6 +128,7 @@ def ask(
         Instants(times),
         ttl=None if ttl is None else to_micros(ttl),
         as_recorded=as_recorded,
+        read_once=read_once,
     )
 
 
@@ -133,9 +141,10 @@ def ask(
     st.booleans(),
     st.booleans(),
     st.none() | instants,
+    st.booleans(),
 )
 def test_every_question_gets_the_values_of_the_brute_force_search(
-    files, folder, questions, ttl, as_recorded, dated, known_at
+    files, folder, questions, ttl, as_recorded, dated, known_at, read_once
 ):
     with tempfile.TemporaryDirectory() as root:
         rows = write_files(Path(root), files, folder, dated)
@@ -147,6 +156,7 @@ def test_every_question_gets_the_values_of_the_brute_force_search(
             as_recorded=as_recorded,
             dated=dated,
             known_at=known_at,
+            read_once=read_once,
         )
     if known_at is not None:
         created = [row["created_timestamp"] for row in rows]
@@ -253,6 +263,25 @@ def test_a_reader_outlasts_a_compaction_of_many_dates(tmp_path: Path, monkeypatc
     span = (to_micros(MONDAY - 20 * DAY), to_micros(MONDAY))
     assert rows_between(table, span).num_rows == 20
     assert not left
+
+
+def test_a_date_that_is_read_once_is_opened_once(tmp_path: Path, monkeypatch):
+    """Saturday has no rows of its own: Friday answers, whose features were read already."""
+    days = [MONDAY - number * DAY for number in (3, 4, 5)]
+    for number, at in enumerate(days):
+        rows = [ROW | {"symbol": name, "event_timestamp": at, "RSI": number} for name in "AB"]
+        write(tmp_path / f"date={at:%Y-%m-%d}" / "part-0.parquet", rows)
+    opened, really = [], ParquetSource._opened
+    monkeypatch.setattr(
+        ParquetSource, "_opened", lambda self, file: opened.append(file.path) or really(self, file)
+    )
+    asked = [(name, at) for at in (days[2], days[0], MONDAY - 2 * DAY) for name in "AB"]
+    for read_once, times in ((True, 1), (False, 2)):
+        opened.clear()
+        history = ask(tmp_path, asked, ttl=2 * DAY, dated=True, read_once=read_once)
+        assert history.columns[0].to_pylist() == [2.0, 2.0, 0.0, 0.0, 0.0, 0.0]
+        newest = str(tmp_path / f"date={days[0]:%Y-%m-%d}")
+        assert sum(path.startswith(newest) for path in opened) == times
 
 
 def test_a_file_that_is_replaced_between_the_passes_is_read_again(tmp_path: Path, monkeypatch):

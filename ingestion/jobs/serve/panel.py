@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ingestion.base.arrow import strings
 from ingestion.base.errors import InputError
 from ingestion.base.executors import engine_of
 from ingestion.base.instants import EPOCH, from_micros, to_micros
@@ -215,13 +216,13 @@ def _choice(
         membership = membership_of(
             project, request.universe, as_recorded=request.as_recorded, known_at=known_at
         )
-        return pa.array(sorted(membership.names.to_pylist()), pa.string()), membership
+        return strings(sorted(membership.names.to_pylist())), membership
     symbols: Collection[str] = (
         reading_again(lambda: _with_rows(project, request, groups))
         if request.symbols is None
         else request.symbols
     )
-    return pa.array(sorted(set(symbols)), pa.string()), Universe.fixed(symbols)
+    return strings(sorted(set(symbols))), Universe.fixed(symbols)
 
 
 def _with_rows(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.base.arrow import to_numpy
 from ingestion.base.columns import INSTANT
 from ingestion.plugins.offline.lookup import NEVER, Integers
 
@@ -192,11 +193,7 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType, *, safe: bool = True) ->
 
 def microseconds(column: pa.ChunkedArray) -> Integers:
     """Return a column of the type ``INSTANT`` as integers, null as ``NEVER``."""
-    values = one_chunk(column).view(pa.int64())
-    if values.null_count:
-        values = pc.fill_null(values, NEVER)
-    integers: Integers = values.to_numpy()
-    return integers
+    return to_numpy(column, null=NEVER)
 
 
 def instants_in(texts: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -114,6 +114,7 @@ def fetch(
     files: dict[int, SourceFile],
     chosen: Chosen,
     columns: Sequence[Column],
+    ahead: dict[int, pa.Table] | None = None,
 ) -> list[pa.ChunkedArray]:
     """Read rows; each file once, and of it the row groups that are needed.
 
@@ -123,6 +124,8 @@ def fetch(
         By their own numbers.
     chosen
         Its rows are used up.
+    ahead
+        By the file's number, the columns of all rows, where they have been read; used up, too.
 
     Returns
     -------
@@ -130,13 +133,16 @@ def fetch(
         For each column a value for each question.
     """
     pa.default_memory_pool().release_unused()  # threads that have ended leave some behind
-    ends = np.cumsum(chosen.counts)
+    ends, ahead = np.cumsum(chosen.counts), ahead or {}
     answer = Gathered(columns, chosen.place, len(chosen.rows))
 
     def get(file: int) -> None:
         begin, end = ends[file] - chosen.counts[file], ends[file]
         rows = chosen.rows[begin:end].astype(np.int64)
-        for first, table in source.groups(files[file], rows, columns):
+        read = ahead.pop(file, None)
+        for first, table in (
+            source.groups(files[file], rows, columns) if read is None else [(0, read)]
+        ):
             here = (rows >= first) & (rows < first + table.num_rows)
             if here.all():
                 answer.put(slice(begin, end), table, rows - first)
@@ -208,6 +214,7 @@ class Gathered:
         return [columns.get(column.name, _nulls(size, column.type)) for column in self._columns]
 
     def _in_order(self) -> dict[str, pa.ChunkedArray]:
+        self._waits_in_order = _counts_up(self._place, self._count)
         null = np.empty((len(self._null), len(self._place)), np.uint8)
 
         def mark(block: slice) -> None:
@@ -234,19 +241,25 @@ class Gathered:
     def _ordered(
         self, number: int, values: _Values, spares: dict[int, pa.Buffer]
     ) -> pa.ChunkedArray:
-        """Return a column in order; where it waited becomes the spare of its width."""
+        """Return a column in order; where it waited becomes the spare of its width.
+
+        Questions in the order of time, that all have their rows, find them in order already.
+        """
         null, bit = self._null[number // _MARKS], 1 << number % _MARKS
         bits = np.empty(-(-len(null) // 8), np.uint8)
-        ordered = spares.pop(values.width, None) or _memory(values.buffer.size)
+        ordered = values.buffer
+        if not self._waits_in_order:
+            ordered = spares.pop(values.width, None) or _memory(values.buffer.size)
+            spares[values.width] = values.buffer
         words = values.words(ordered)
 
         def bring(block: slice) -> None:
-            values.waiting.take(self._place[block], mode="clip", out=words[block])
+            if not self._waits_in_order:
+                values.waiting.take(self._place[block], mode="clip", out=words[block])
             valid = np.packbits(null[block] & bit == 0, bitorder="little")
             bits[block.start // 8 :][: len(valid)] = valid
 
         self._each_block(bring)
-        spares[values.width] = values.buffer
         buffers = [pa.py_buffer(bits), ordered]
         return pa.chunked_array([pa.Array.from_buffers(values.type, len(null), buffers)])
 
@@ -254,6 +267,13 @@ class Gathered:
         blocks = blocks_of(len(self._place), _BLOCK)
         for _ in in_threads(work, blocks) if len(blocks) > 1 else map(work, blocks):
             pass
+
+
+def _counts_up(place: Compact, count: int) -> bool:
+    """Return whether places are 0, 1, …, as many as there are."""
+    if len(place) != count or place[0] != 0 or place[-1] != count - 1:
+        return False
+    return bool((place == np.arange(count, dtype=place.dtype)).all())
 
 
 class _Values:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ingestion.base.arrow import to_numpy
 from ingestion.plugins.offline.lookup import Compact, Integers, compact
 from ingestion.plugins.offline.threads import blocks_of, in_threads
 
@@ -58,7 +59,8 @@ class KeyCodes:
             return codes
         codes = np.zeros(rows, dtype=np.int64)
         for place, (column, values) in enumerate(zip(columns, self._values, strict=True)):
-            found = _plain(pc.index_in(column, value_set=values, skip_nulls=True))
+            found = pc.index_in(column, value_set=values, skip_nulls=True)
+            found = to_numpy(found, null=-1).astype(np.int64)
             if place == 0:
                 codes = found
             else:
@@ -73,18 +75,18 @@ def _numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     encoded = _encoded(column).unify_dictionaries()
     codes = np.empty(len(column), np.int32)
     if not encoded.num_chunks:
-        return codes, pa.array([], encoded.type.value_type)
+        return codes, pa.nulls(0, encoded.type.value_type)
     values = encoded.chunk(0).dictionary
-    by_value = pc.array_sort_indices(values).to_numpy()
+    by_value = pc.array_sort_indices(values)
     # One more for −1, the null. Arrow's codes have four bytes, too.
     rank = np.full(len(values) + 1, -1, np.int32)
-    rank[by_value] = np.arange(len(values))
+    rank[to_numpy(by_value)] = np.arange(len(values))
     begin = 0
     for chunk in encoded.chunks:
-        places = pc.fill_null(chunk.indices, -1).to_numpy()
+        places = to_numpy(chunk.indices, null=-1)
         rank.take(places, mode="wrap", out=codes[begin : begin + len(places)])
         begin += len(places)
-    return codes, values.take(pa.array(by_value))
+    return codes, values.take(by_value)
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -96,11 +98,6 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     encoded = in_threads(pa.ChunkedArray.dictionary_encode, parts)
     chunks = [chunk for part in encoded for chunk in part.chunks]
     return pa.chunked_array(chunks, pa.dictionary(pa.int32(), column.type))
-
-
-def _plain(indices: pa.ChunkedArray | pa.Array) -> Integers:
-    numbers: Integers = pc.fill_null(indices, -1).to_numpy().astype(np.int64)
-    return numbers
 
 
 def _pair(first: Compact, second: Compact, size: int) -> Integers:

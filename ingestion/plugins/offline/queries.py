@@ -7,7 +7,7 @@ and reading stops where no older row could. Then the features of the rows that w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,7 +38,13 @@ class History:
 
 
 def point_in_time(
-    table: FeatureTable, keys: KeyCodes, instants: Instants, *, ttl: int | None, as_recorded: bool
+    table: FeatureTable,
+    keys: KeyCodes,
+    instants: Instants,
+    *,
+    ttl: int | None,
+    as_recorded: bool,
+    read_once: bool = False,
 ) -> History:
     """Answer questions.
 
@@ -48,6 +54,9 @@ def point_in_time(
         The questions' keys, in the types and the order of the table's, a key for each instant.
     ttl, as_recorded
         As in :class:`~ingestion.plugins.offline.join.AsOfJoin`.
+    read_once
+        Whether a date that is the newest at some instant is read with its features at once, as most
+        of its rows will answer. These are in memory beside the answer, about as many as questions.
 
     Raises
     ------
@@ -58,19 +67,20 @@ def point_in_time(
     """
     as_recorded = as_recorded and table.created is not None
 
-    def answers_of(files: dict[int, SourceFile]) -> Answers:
+    def answers_of(files: dict[int, SourceFile], ahead: _Ahead) -> Answers:
         join = AsOfJoin(keys.codes, instants, ttl=ttl, as_recorded=as_recorded)
-        for rows, newest_to_come in _batches(table, keys, join, files):
+        for rows, newest_to_come in _batches(table, keys, join, files, ahead):
             join.offer(rows, newest_to_come)
         return join.answers()
 
     def read() -> History:
         files: dict[int, SourceFile] = {}
-        answers = answers_of(files)
+        ahead = _Ahead(instants, len(keys.codes) if read_once else 0)
+        answers = answers_of(files, ahead)
         chosen, created_later = Chosen(answers.number), answers.created_later
         del answers  # the join's memory is free before values are fetched
         return History(
-            columns=fetch(table.source, files, chosen, table.features),
+            columns=fetch(table.source, files, chosen, table.features, ahead.tables),
             matched=int(chosen.counts.sum()),
             created_later=None if table.created is None else created_later,
         )
@@ -80,15 +90,51 @@ def point_in_time(
     return history
 
 
+class _Ahead:
+    """Features that are read before it is known which rows answer.
+
+    Parameters
+    ----------
+    room
+        About how many rows there may be.
+    """
+
+    def __init__(self, instants: Instants, room: int) -> None:
+        self._instants, self._room = instants, room
+        self.tables: dict[int, pa.Table] = {}
+        """By the number of the file, all of its rows."""
+
+    def read(self, table: FeatureTable, pieces: Sequence[Piece], place: int) -> pa.Table:
+        """Read what decides of a piece; its features too if there is room and it may answer."""
+        piece, features = pieces[place], table.features
+        if self._room <= 0 or not self._is_newest(pieces, place):
+            return table.source.read(piece, table.ranking)
+        rows = table.source.read(piece, (*table.ranking, *features))
+        self._room -= rows.num_rows
+        self.tables[piece.file.number] = rows.select([column.name for column in features])
+        return rows.select([column.name for column in table.ranking])
+
+    def _is_newest(self, pieces: Sequence[Piece], place: int) -> bool:
+        """Return whether a piece is a date, and the newest one at some instant."""
+        first = pieces[place].span[0]
+        later = (piece.span[0] for piece in reversed(pieces[:place]) if piece.span[0] > first)
+        is_date = pieces[place].row_group is None
+        return is_date and self._instants.any_between(first, next(later, FOREVER) - 1)
+
+
 def _batches(
-    table: FeatureTable, keys: KeyCodes, join: AsOfJoin, files: dict[int, SourceFile]
+    table: FeatureTable,
+    keys: KeyCodes,
+    join: AsOfJoin,
+    files: dict[int, SourceFile],
+    ahead: _Ahead,
 ) -> Iterator[tuple[Rows, int]]:
     """Yield each piece's rows, and after what instant no row of a later one has its event."""
     pieces = table.source.pieces(join.needs)
     files.update((piece.file.number, piece.file) for piece in pieces)
     # Asked when its turn comes: by then, newer rows have answered more.
     needed = (place for place, piece in enumerate(pieces) if join.needs(*piece.span))
-    read = table.source.at_once(lambda n: (n, table.source.read(pieces[n], table.ranking)), needed)
+    read = table.source.at_once(lambda n: (n, ahead.read(table, pieces, n)), needed)
     waiting: list[tuple[int, pa.Table]] = []
     size = 0
     for place, rows in read:

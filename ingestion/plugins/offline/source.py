@@ -87,8 +87,8 @@ class ParquetSource:
             If a column is not of its declared type.
         """
         groups = None if piece.row_group is None else [piece.row_group]
-        with self._opened(piece.file) as file:
-            return self._read(file, piece.file, groups, columns)
+        with self._opened(piece.file) as (opened, content):
+            return self._read(opened, piece.file, groups, columns, content)
 
     def groups(
         self, file: SourceFile, rows: Integers, columns: Sequence[Column]
@@ -105,7 +105,7 @@ class ParquetSource:
         tuple
             Where a row group begins in the file, and its rows.
         """
-        with self._opened(file) as opened:
+        with self._opened(file) as (opened, _):
             footer, begin = opened.metadata, 0
             for group in range(footer.num_row_groups):
                 end = begin + footer.row_group(group).num_rows
@@ -131,7 +131,7 @@ class ParquetSource:
             files = list_files(self._location, lambda *_: True)
             file = max(files, key=lambda file: (file.span or UNKNOWN, file.number), default=None)
             if file is not None:
-                with self._opened(file) as opened:
+                with self._opened(file) as (opened, _):
                     self._seen |= {*opened.schema_arrow.names, *file.constants}
             return file
 
@@ -155,7 +155,7 @@ class ParquetSource:
         """
 
         def columns_of(file: SourceFile) -> pa.Schema:
-            with self._opened(file) as opened:
+            with self._opened(file) as (opened, _):
                 return opened.schema_arrow.remove_metadata()
 
         def read() -> list[pa.Schema]:
@@ -172,7 +172,7 @@ class ParquetSource:
             ) from None
 
     def _row_groups(self, file: SourceFile) -> list[Piece]:
-        with self._opened(file) as opened:
+        with self._opened(file) as (opened, _):
             footer, leaves = opened.metadata, range(len(opened.schema))
             column = next((n for n in leaves if opened.schema.column(n).path == self._event), None)
             pieces, first_row = [], 0
@@ -182,22 +182,23 @@ class ParquetSource:
             return pieces
 
     @contextmanager
-    def _opened(self, file: SourceFile) -> Iterator[pq.ParquetFile]:
+    def _opened(self, file: SourceFile) -> Iterator[tuple[pq.ParquetFile, pa.NativeFile | None]]:
+        """Open a file; its content is with it where it is at hand."""
         filesystem = self._location.filesystem
         try:
             if (objects := object_files(filesystem)) is not None:
                 with pq.ParquetFile(objects.listed(file.path, file.state)) as opened:
-                    yield opened
+                    yield opened, None
                 return
-            with pq.ParquetFile(
-                file.path,
-                filesystem=filesystem,
+            local = is_local(filesystem)
+            with (
+                filesystem.open_input_file(file.path) as content,
                 # Fetching columns ahead is for filesystems that are far away.
-                pre_buffer=not is_local(filesystem),
-            ) as opened:
+                pq.ParquetFile(content, pre_buffer=not local) as opened,
+            ):
                 if state(filesystem.get_file_info(file.path)) != file.state:
                     raise FileNotFoundError(errno.ENOENT, "replaced since it was listed", file.path)
-                yield opened
+                yield opened, content if local else None
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError) as error:
@@ -211,6 +212,7 @@ class ParquetSource:
         file: SourceFile,
         groups: list[int] | None,
         columns: Sequence[Column],
+        content: pa.NativeFile | None = None,
     ) -> pa.Table:
         stored = opened.schema_arrow
         self._seen |= {*stored.names, *file.constants}
@@ -222,6 +224,7 @@ class ParquetSource:
             row_groups=groups,
             constants=file.constants,
             stored=stored,
+            content=content,
         )
 
 
