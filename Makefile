@@ -298,7 +298,7 @@ bench-feast: setup ## Measure our Feast stores beside Feast's own, bare librarie
 	$(BIN)/python -m benchmarks.feast $(ARGS)
 
 .PHONY: bench-join
-bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows against its floor
+bench-join: setup ## Measure the point-in-time join of 1 to 10 million rows against its floor, and Feast's own store
 	$(BIN)/python -m benchmarks.join $(ARGS)
 
 .PHONY: bench-datasets

@@ -6,6 +6,9 @@ The floor reads the columns of the same files into one Arrow table. Every case r
 its own, in turn with the others; medians. Memory is the peak of a process beyond imports and entity
 rows. Of it the answer is the features, and the entity rows where they were given as pandas: the
 answer has a copy of them.
+
+Feast's own store (DuckDB) runs first, once, beside ours, bare libraries and the floor: on questions
+about the last fifth of the days, with a TTL of three. Without a TTL it fills the disk.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.feast import measure
+from benchmarks.feast import measure, point_in_time
 from benchmarks.feast_data import OURS, make_repository, write_panel
 
 _CASES = {
@@ -26,6 +29,9 @@ _CASES = {
     "pandas in and out": "pit frame",
     "floor": "pit floor",
 }
+
+_TTL_DAYS = 3
+"""Where Feast's own store is asked."""
 
 
 def main() -> None:
@@ -36,10 +42,14 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, nargs="+", default=[1_000_000, 4_500_000, 10_000_000], help="questions"
     )
+    parser.add_argument(
+        "--stock-rows", type=int, default=1_000_000, help="questions for Feast's own store too"
+    )
     parser.add_argument("--folder", type=Path, help="where the files are, or are made and kept")
     arguments = parser.parse_args()
     days = arguments.days
     with _data(arguments.folder, days) as folder:
+        point_in_time(folder, days, arguments.stock_rows, _TTL_DAYS, arguments.repeat)
         for rows in arguments.rows:
             costs = measure(_CASES, folder, rows, arguments.repeat)
             print(f"\n{rows:,} × 14 from {days:,} days of 10,000 symbols")

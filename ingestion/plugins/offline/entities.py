@@ -37,6 +37,8 @@ class EntityRows:
     times: pa.ChunkedArray
     """The instants, UTC."""
     _columns: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+    _encoded: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+    """Columns that are wanted as a key now, and as they are in the answer."""
 
     @classmethod
     def of(cls, given: object, event: str | None = None) -> EntityRows:
@@ -112,8 +114,8 @@ class EntityRows:
     def encoded_key(self, name: str, declared: pa.DataType | None) -> pa.ChunkedArray:
         """Return what :meth:`key` does, as a dictionary of its distinct values if that is smaller.
 
-        A frame's objects are converted a block at a time: as Arrow they take more memory than the
-        answer has room for, and nobody wants them so.
+        A frame's objects are converted a block at a time: as Arrow they take more memory than there
+        is while values are fetched.
         """
 
         def encode(values: pa.ChunkedArray) -> tuple[pa.DataType, pa.ChunkedArray]:
@@ -126,7 +128,10 @@ class EntityRows:
             with suppress(InputError, TypeError, ValueError):  # the whole column says which
                 encoded = [*in_threads(encode, values)]
                 if len({kind for kind, _ in encoded}) == 1:
-                    return pa.chunked_array([part for _, keys in encoded for part in keys.chunks])
+                    keys = pa.chunked_array([part for _, keys in encoded for part in keys.chunks])
+                    if keys.type.value_type == encoded[0][0]:
+                        self._encoded[name] = keys
+                    return keys
         return self.key(name, declared)
 
     def table(self) -> pa.Table:
@@ -139,12 +144,18 @@ class EntityRows:
     def _column(self, name: str) -> pa.ChunkedArray:
         """Convert a column once: it is wanted as a key and in the answer."""
         if name not in self._columns:
-            self._columns[name] = _arrow(self.given, name)
+            encoded = self._encoded.pop(name, None)
+            self._columns[name] = (
+                _arrow(self.given, name)
+                if encoded is None
+                else encoded.cast(encoded.type.value_type)
+            )
         return self._columns[name]
 
     def forget_columns(self) -> None:
         """Free what was converted to Arrow: as pandas, the columns come back as they were given."""
         self._columns.clear()
+        self._encoded.clear()
         pa.default_memory_pool().release_unused()
 
     def frame(self) -> pd.DataFrame:

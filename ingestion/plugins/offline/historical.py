@@ -178,14 +178,13 @@ class Wanted:
         codes: dict[tuple[tuple[str, pa.DataType | None], ...], KeyCodes] = {}
         columns: dict[str, pa.ChunkedArray] = {}
         counts: dict[str, ViewCounts] = {}
-        key = entities.encoded_key if as_frame else entities.key
         # Python's values become Arrow's on one core; instants are put in order on another.
         with ThreadPoolExecutor(1) as pool:
             ordered = pool.submit(Instants, entities.instants)
             for each in self.tables:
                 if each.keys not in codes:
                     codes[each.keys] = KeyCodes(
-                        [key(*one) for one in each.keys], len(entities.times)
+                        [entities.encoded_key(*one) for one in each.keys], len(entities.times)
                     )
             instants = ordered.result()
         if as_frame:
