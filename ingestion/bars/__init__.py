@@ -33,7 +33,8 @@ What judging and writing need:
 ``refusals``        reasons, refused rows, findings
 ``stored_bars``     stored bars around others, those of a date, those of the last days
 ``held_bars``       bars that wait until a split is recorded or denied
-``splits``          files of splits, recorded splits, undoing an adjustment
+``splits``          recorded splits, undoing an adjustment
+``split_files``     files of splits, as vendors write them
 ``pending_splits``  splits without a bar: they take effect at the next one
 ``given_splits``    what prices show of splits that are given
 ``leaps``           leaps of prices: bad bars, suspected splits

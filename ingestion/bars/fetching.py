@@ -31,7 +31,8 @@ from ingestion.bars.header import NEEDED, Role, header_of_line
 from ingestion.bars.layout import lacks, plain_column
 from ingestion.bars.reading import VendorFile
 from ingestion.bars.refusals import Reason
-from ingestion.bars.splits import SPLIT_ROLES, ratios_at, splits_of
+from ingestion.bars.split_files import SPLIT_ROLES, splits_of
+from ingestion.bars.splits import ratios_at
 from ingestion.bars.survey import Survey, has_value
 from ingestion.bars.vendor_symbols import NAMELESS, Named, Naming
 from ingestion.base import clock

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion.bars.arrays import Bars, slices
+from ingestion.bars.splits import ratio_text
 from ingestion.bars.stored_bars import LOOKBACK
 from ingestion.base.instants import utc_date
 
@@ -167,17 +167,3 @@ def contradiction(found: list[Evidence], *, adjusted: bool) -> str | None:
         f"{text}: the prices are split-adjusted already: give --adjusted; if there was no such "
         "split, a line in --splits FILE with ratio 1 says so"
     )
-
-
-def ratio_text(ratio: float) -> str:
-    """Return a ratio for people and for a splits file.
-
-    Examples
-    --------
-    >>> ratio_text(4.0), ratio_text(2 / 3), ratio_text(1.0485)
-    ('4:1', '2:3', '1.0485')
-    """
-    near = Fraction(ratio).limit_denominator(1000)
-    if min(near.numerator, near.denominator) <= 10 and abs(float(near) / ratio - 1) < 1e-9:
-        return f"{near.numerator}:{near.denominator}"
-    return f"{ratio:.6g}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -212,18 +213,21 @@ class OpenHoles:
                 found[own] |= (ago > 0) & (ago <= window // timedelta(seconds=1))
         return found
 
-    def _of_names(self, names: Sequence[str]) -> Iterator[tuple[list[int], list[Hole]]]:
+    def _of_names(self, names: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], list[Hole]]]:
         """Yield the holes of a market or symbol, with the positions of the names that lack them."""
-        places: dict[str | None, list[int]] = {}
-        for at, name in enumerate(names):
-            for owner in (name, market_of(name)):
-                places.setdefault(owner, []).append(at)
         holes: dict[str, list[Hole]] = {}
         for owner, hole in (*((hole.market, hole) for hole in self.of_markets), *self.of_symbols):
             holes.setdefault(owner, []).append(hole)
-        for owner, of_owner in holes.items():
-            if owner in places:
-                yield places[owner], sorted(of_owner)
+        if not holes:
+            return
+        places: dict[str, list[int]] = {owner: [] for owner in holes}
+        for at, name in enumerate(names):
+            for each in (name, market_of(name)):
+                if each in places:
+                    places[each].append(at)
+        for owner, own in places.items():
+            if own:
+                yield np.array(own, dtype=np.intp), sorted(holes[owner])
 
     def missing_from(
         self, names: Sequence[str], numbers: NDArray[np.integer], closes: NDArray[np.int64]
@@ -272,10 +276,11 @@ def open_holes(
         hole for hole in attendance.holes() if (hole.market, hole.session) not in accepted
     ]
     found = {(hole.market, hole.session) for hole in of_markets}
+    session_of = cache(_session_that_closes)  # many symbols miss the same one
     of_symbols = [
         (each.symbol, hole)
         for each in _not_imported(lakehouse, read_missed(lakehouse, known_at), known_at)
-        if (hole := _session_of_missed(each))
+        if (hole := session_of(market_of(each.symbol), each.closes))
         and (hole.market, hole.session) not in accepted | found
     ]
     return OpenHoles(tuple(of_markets), tuple(of_symbols))
@@ -295,15 +300,14 @@ def _not_imported(
         yield from (each for each in of_day if each.symbol not in stored)
 
 
-def _session_of_missed(missed: Missed) -> Hole | None:
-    """Return the session that a symbol has missed; None if no session closes then."""
-    day = utc_date(missed.closes)
-    market = market_of(missed.symbol)
+def _session_that_closes(market: str | None, closes: int) -> Hole | None:
+    """Return a market's session that a symbol has missed; None if none closes then."""
     if market is None:
         return None
+    day = utc_date(closes)
     sessions = sessions_of_market(market, day - timedelta(days=1), day + timedelta(days=1))
-    at = np.flatnonzero(sessions.closes == missed.closes)
+    at = np.flatnonzero(sessions.closes == closes)
     if not len(at):
         return None
     opens = int(sessions.opens[at[0]])
-    return Hole(missed.closes, market, sessions.labels[int(at[0])], opens, 1)
+    return Hole(closes, market, sessions.labels[int(at[0])], opens, 1)

@@ -29,13 +29,12 @@ from numpy.typing import NDArray
 from ingestion.bars.arrays import PRICES, Bars
 from ingestion.bars.attendance import market_of, sessions_of_market
 from ingestion.bars.bar_reader import check_values, describe
-from ingestion.bars.given_splits import ratio_text
 from ingestion.bars.holes import Missed
 from ingestion.bars.leaps import SuspectedSplit
 from ingestion.bars.placing import NO_CLOSE, TradingDays, closes_of
 from ingestion.bars.refusals import ACCEPTED, CODES, REASONS, Reason, Refusal
 from ingestion.bars.source import SCANNER
-from ingestion.bars.splits import read_recorded
+from ingestion.bars.splits import ratio_text, read_recorded
 from ingestion.bars.stored_bars import Before, NearbyBars
 from ingestion.base.instants import MICROSECONDS, utc, utc_date
 from ingestion.catalog import SCANNED_BAR

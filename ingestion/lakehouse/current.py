@@ -8,6 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
+from functools import cache
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.base.arrow import empty_table, from_numpy, strings, to_numpy, to_objects
+from ingestion.base.arrow import (
+    codes_in,
+    empty_table,
+    from_numpy,
+    strings,
+    to_numpy,
+    to_objects,
+)
+from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.reading import reading_again
 from ingestion.catalog import OHLCV_1D, WITHDRAWN, Dataset, FeatureGroup
 from ingestion.lakehouse.backend import Lakehouse
@@ -214,6 +224,46 @@ def newest_between(
         return newest
 
     return reading_again(look)
+
+
+def newest_events(
+    lakehouse: Lakehouse, dataset: Dataset, since: datetime, until: datetime
+) -> dict[str, datetime]:
+    """Return the newest event of each symbol with a row in a span of time, both ends included.
+
+    Raises
+    ------
+    CorruptPart
+        If a part of it cannot be read.
+    """
+    first, last = to_micros(since), to_micros(until)
+
+    def read() -> dict[str, datetime]:
+        newest: dict[str, int] = {}
+        found, all_found = strings([]), None  # those of later dates, and names of one of them
+        parts = list_parts(lakehouse, dataset, since.date(), until.date())
+        for _, of_day in groupby(reversed(parts), key=lambda part: part.date):
+            more: dict[str, int] = {}
+            for part in of_day:
+                names = read_part(part, dataset, ["symbol"])["symbol"]
+                if all_found is not None and names.equals(all_found):
+                    continue  # as in most parts: each symbol has a row of a later date
+                new = codes_in(found, names) < 0
+                if not new.any():
+                    all_found = names
+                    continue
+                event = to_numpy(read_part(part, dataset, [dataset.event])[dataset.event])
+                which = np.flatnonzero(new & (event >= first) & (event <= last))
+                of_which = names.take(from_numpy(which)).to_pylist()
+                for symbol, at in zip(of_which, event[which].tolist(), strict=True):
+                    more[symbol] = max(at, more.get(symbol, at))
+            if more:
+                newest |= more
+                found = strings(newest)
+        instant = cache(from_micros)  # most symbols have the same
+        return {symbol: instant(event) for symbol, event in newest.items()}
+
+    return reading_again(read)
 
 
 class Known(NamedTuple):

@@ -114,7 +114,13 @@ class SeenParts:
 
     def new_since(self, before: SeenParts) -> list[Part]:
         """Return the parts that have rows that were not seen before."""
-        return [part for part in self.parts if self.is_new(part, before)]
+        old, now = before._folders, self._folders
+        changed = {key for key, folder in now.items() if folder is not old.get(key)}
+        return [
+            part
+            for part in self.parts
+            if part.key.rpartition("/")[0] in changed and self.is_new(part, before)
+        ]
 
     def is_new(self, part: Part, before: SeenParts) -> bool:
         """Return whether a part has rows that were not seen before."""

@@ -59,7 +59,14 @@ def read_universe(told: Any) -> Universe:
         return Market(told)
     if "slug" in told:
         return Market(_text(told["slug"]))
-    return Candidates(_text(told["profile"]), tuple(map(_text, told["symbols"])), (), 0)
+    return Candidates(_text(told["profile"]), _texts(told["symbols"]), (), 0)
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    several = tuple(values)
+    if set(map(type, several)) - {str}:  # to ask each alone takes ten times as long
+        return tuple(map(_text, several))
+    return several
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.bars.holes import OpenHoles
-from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest, strings, to_numpy
+from ingestion.base.arrow import codes_in, empty_table, from_numpy, latest, to_numpy
 from ingestion.base.columns import INSTANT
-from ingestion.base.instants import from_micros, to_micros
+from ingestion.base.instants import to_micros
 from ingestion.base.reading import reading_again
-from ingestion.catalog import Dataset, FeatureGroup
+from ingestion.catalog import FeatureGroup
 from ingestion.catalog.formula import Formula
 from ingestion.formulas import SHIPPED
-from ingestion.lakehouse import Lakehouse, arrow_schema, days_back, list_parts, read_part
+from ingestion.lakehouse import Lakehouse, arrow_schema, days_back, read_part
 from ingestion.lakehouse.parts import Part
 from ingestion.markets.feeds import Feeds
 
@@ -147,42 +146,6 @@ def newest_rows(lakehouse: Lakehouse, group: FeatureGroup, at: datetime) -> Newe
     rows = newest_of_symbols(rows, ("event_timestamp", "created_timestamp"))
     parts = sorted(parts[number] for number in pc.unique(rows[_PART]).to_pylist())
     return Newest(rows.drop_columns([_PART]), tuple(parts))
-
-
-def newest_events(
-    lakehouse: Lakehouse, dataset: Dataset, since: datetime, until: datetime
-) -> dict[str, datetime]:
-    """Return the newest event of each symbol with a row in a span of time, both ends included.
-
-    Raises
-    ------
-    CorruptPart
-        If a part of it cannot be read.
-    """
-    first, last = to_micros(since), to_micros(until)
-
-    def read() -> dict[str, datetime]:
-        newest: dict[str, int] = {}
-        found = strings([])  # those of later dates
-        parts = list_parts(lakehouse, dataset, since.date(), until.date())
-        for _, of_day in groupby(reversed(parts), key=lambda part: part.date):
-            more: dict[str, int] = {}
-            for part in of_day:
-                names = read_part(part, dataset, ["symbol"])["symbol"]
-                new = codes_in(found, names) < 0
-                if not new.any():
-                    continue  # as in most parts: each symbol has a row of a later date
-                event = to_numpy(read_part(part, dataset, [dataset.event])[dataset.event])
-                which = np.flatnonzero(new & (event >= first) & (event <= last))
-                of_which = names.take(from_numpy(which)).to_pylist()
-                for symbol, at in zip(of_which, event[which].tolist(), strict=True):
-                    more[symbol] = max(at, more.get(symbol, at))
-            if more:
-                newest |= more
-                found = strings(newest)
-        return {symbol: from_micros(event) for symbol, event in newest.items()}
-
-    return reading_again(read)
 
 
 def newest_of_symbols(rows: pa.Table, order: tuple[str, ...]) -> pa.Table:

@@ -22,7 +22,6 @@ from ingestion.formulas import definition_marks
 from ingestion.jobs.audit.differing import difference_of
 from ingestion.jobs.audit.lineage import Bar, Explanation, KeptBack, Online, Story, Version
 from ingestion.jobs.audit.waiting import missing_in_window, notes_on_bars
-from ingestion.jobs.compute.comparison import Comparison
 from ingestion.jobs.compute.definitions import definition_in, difference
 from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.feast_repository import own_tables
@@ -304,6 +303,8 @@ def _notes(
     if isinstance(group.source, FromBars):
         yield from notes_on_bars(project.lakehouse, symbol, event, as_of)
     elif isinstance(group.source, CrossSection) and not column.retired:
+        from ingestion.jobs.compute.comparison import Comparison  # few groups need it
+
         comparison = Comparison(project.lakehouse, project.catalog, group)
         yield from comparison.told(column.name, symbol, event)
 

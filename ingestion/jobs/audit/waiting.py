@@ -9,11 +9,10 @@ import pyarrow.compute as pc
 
 from ingestion.bars.arrays import Split
 from ingestion.bars.attendance import market_of, sessions_of_market
-from ingestion.bars.given_splits import ratio_text
 from ingestion.bars.held_bars import waiting_bars
 from ingestion.bars.holes import read_accepted
 from ingestion.bars.source import Source
-from ingestion.bars.splits import splits_without_effect
+from ingestion.bars.splits import ratio_text, splits_without_effect
 from ingestion.bars.stored_bars import as_withdrawn
 from ingestion.base.arrow import text, to_objects, to_rows
 from ingestion.base.reading import reading_again

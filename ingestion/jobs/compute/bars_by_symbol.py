@@ -178,7 +178,7 @@ class BarsBySymbol:
 
 
 def _month(part: Part) -> str:
-    return f"{part.date:%Y-%m}"
+    return part.date.isoformat()[:7]
 
 
 def _name(month: str) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import islice
 from math import log
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,9 @@ from ingestion.formulas.ratings import recommendation
 from ingestion.jobs.compute.pairs import Seen, bar_keys
 from ingestion.lakehouse import Lakehouse, by_date, days_back, list_parts, read_current_of
 from ingestion.markets.symbols import exchange_of
-from ingestion.quality.votes import VoteBreak
+
+if TYPE_CHECKING:
+    from ingestion.quality.votes import VoteBreak
 
 _SEED = 0.01
 """Weight of a recursion's first value, below which it does not matter."""

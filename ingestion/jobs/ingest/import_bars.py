@@ -36,7 +36,8 @@ from ingestion.bars.judging import Judgement, judge_symbols
 from ingestion.bars.leaps import suspected_file
 from ingestion.bars.refusals import HINTS, Findings, Reason, Refusal, Refusals
 from ingestion.bars.source import Source
-from ingestion.bars.splits import SplitsFile, may_split, read_recorded, read_splits, record_splits
+from ingestion.bars.split_files import SplitsFile, read_splits
+from ingestion.bars.splits import may_split, read_recorded, record_splits
 from ingestion.bars.stored_bars import NearbyBars, StoredBars
 from ingestion.bars.vendor_symbols import Naming, looks_foreign, unknown_exchanges
 from ingestion.bars.writing import Incoming, write_bars

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cache
 
 import numpy as np
 
@@ -68,8 +69,9 @@ def bars(dates: Sequence[date], recent: RecentBars, at: datetime) -> BarsStatus:
         closed = each.close <= to_micros(at)
         np.maximum.at(newest, each.symbol[closed], each.close[closed])
         is_scanned[each.symbol[closed & each.is_scanned]] = True
+    instant = cache(from_micros)  # most symbols have the same
     events = {
-        name: from_micros(close)
+        name: instant(close)
         for name, close in zip(recent.names, newest.tolist(), strict=True)
         if close != _NEVER
     }

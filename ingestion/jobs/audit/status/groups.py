@@ -102,6 +102,7 @@ def demands(
     asked_groups
         The groups of the scanner that the flow asks for; all if None.
     """
+    imported = bars.imported
     for group in groups:
         is_scanned = isinstance(group.source, Scanner)
         if is_scanned and asked_groups is not None and group.name not in asked_groups:
@@ -111,7 +112,7 @@ def demands(
             asked = wanted & rows.keys()
         if isinstance(group.source, FromBars):
             asked = wanted & bars.newest.keys()
-            may_be_old = frozenset(s for s in asked if exchange_of(s) in bars.imported)
+            may_be_old = frozenset(s for s in asked if imported and exchange_of(s) in imported)
         if not group.is_asked_always:
             due = Due(group, at)
             may_be_old = frozenset(s for s in asked if not _is_owed(due, s, rows.get(s)))

@@ -40,13 +40,13 @@ from ingestion.lakehouse import (
     IMPORTED,
     Lakehouse,
     list_dates,
+    newest_events,
     read_members,
     recorded_universes,
 )
 from ingestion.markets.sessions import calendar_ends
 from ingestion.markets.symbols import exchange_of
 from ingestion.project import Project
-from ingestion.quality.history import newest_events
 from ingestion.runs.receipt_file import newest_receipt
 
 LOOKBACK = timedelta(days=90)

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.lakehouse import append_part, open_lakehouse
-from ingestion.quality.history import newest_events
+from ingestion.lakehouse import append_part, newest_events, open_lakehouse
 from tests.declared import TV_TECHNICALS_1D as GROUP
 from tests.lakehouse.in_a_bucket import placed
 from tests.lakehouse.technicals import EVENING, technicals
