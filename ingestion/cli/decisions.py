@@ -92,14 +92,14 @@ def replay_text(replayed: ReplayedDecision) -> str:
     )
     if not replayed.moves:
         return f"{head}\n{_footer(replayed)}"
-    names = ["then", "now", "symbol", f"{replayed.by} then", f"{replayed.by} now", "why"]
+    names = ["then", "now", "symbol", "was", "is", "why"]
     rows = [_cells(each) for each in replayed.moves]
     whole = [[*row, "; ".join(each.more)] for row, each in zip(rows, replayed.moves, strict=True)]
     wide = table([*names, "more"], whole, {2, 5, 6}, _WHOLE)
     width = terminal_width()
     if width is None or max(map(len, wide.splitlines())) <= width:
         return "\n".join([head, wide, _footer(replayed)])
-    more = [f"  {command}" for each in replayed.moves if each.reasons for command in each.more]
+    more = [f"  {command}" for each in replayed.moves for command in each.more]
     shown = table(names, rows, {2, 5})
     return "\n".join([head, shown, _footer(replayed), "more:", *more])
 

@@ -87,6 +87,10 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
     known_at: datetime | None = None
     """Historical features are read as the files were then: rows created later are not there."""
 
+    without_entity_rows: Literal["end", "events"] = "end"
+    """What a retrieval from ``start_date`` to ``end_date`` has: one row for each key that has an
+    event in that range, as of its end; or one row for each key and event, as of the event."""
+
     executor: ExecutorName = "local"
     """What answers entity rows that are in files, or too many for one task."""
 
@@ -147,7 +151,8 @@ class AsofOfflineStore(OfflineStore):
         ----------
         entity_df
             The rows, or the address of a Parquet file, folder or glob of them, as of a source; None
-            for each key with an event from ``start_date`` to ``end_date``, as of the latter.
+            for each key with an event from ``start_date`` to ``end_date``, as of the latter or, by
+            ``without_entity_rows``, as of each of its events.
         filter_by_created_timestamp
             Let only rows count that had been created by the instant as well.
 
@@ -195,7 +200,8 @@ class AsofOfflineStore(OfflineStore):
 
         def rows() -> EntityRows:
             if entities is None:
-                return asked.found(start, end)
+                each_event = config.offline_store.without_entity_rows == "events"
+                return asked.found(start, end, each_event=each_event)
             return entities.rows() if isinstance(entities, Questions) else entities
 
         def read(as_frame: bool) -> Retrieved:

@@ -257,6 +257,66 @@ def test_today_s_members_at_all_decisions(project: Project, tmp_path: Path):
     assert {*faults(prove(project, survivors))} == {"all members"}
 
 
+def test_a_row_that_is_there_twice_in_place_of_a_member_who_lost(project: Project, clean: Path):
+    def doubled(rows: pa.Table) -> pa.Table:
+        return pa.concat_tables([rows.slice(0, 1), rows.slice(0, 1), rows.slice(2)])
+
+    assert {*faults(prove(project, forged(clean, doubled)))} == {"all members"}
+    dropped = forged(clean, lambda rows: rows.filter(pc.field("symbol") != OWN[1]))
+    assert {*faults(prove(project, dropped))} == {"all members"}
+
+
+def test_a_scaler_that_was_fitted_on_the_whole_set(project: Project, clean: Path, labelled: Path):
+    def scaled(rows: pa.Table) -> pa.Array:
+        cells = rows["gap"]
+        spread = pc.stddev(cells).as_py()
+        return pc.divide(pc.subtract(cells, pc.mean(cells).as_py()), spread)
+
+    def in_place(rows: pa.Table) -> pa.Table:
+        return rows.set_column(rows.column_names.index("gap"), "gap", scaled(rows))
+
+    for place in (clean, labelled):
+        assert {*faults(prove(project, forged(place, in_place)))} == {"cells"}
+        beside = forged(place, lambda rows: rows.append_column("z_gap", scaled(rows)))
+        named = faults(prove(project, beside))
+        assert [*named] == ["columns"]
+        assert "z_gap" in named["columns"]
+
+
+@pytest.fixture(scope="module")
+def of_kinds(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training set of several kinds of labels, of a universe's members."""
+    out = tmp_path_factory.mktemp("kinds") / "set.parquet"
+    words = (
+        f"training-set --from 2021-03-01 --to 2021-03-26 --feature gap --universe two --out {out}"
+    )
+    words += "".join(
+        f" --target {each}"
+        for each in ("fwd_return_1d", "sign_fwd_return_3d", "barrier_3d,profit=2%,loss=2%")
+    )
+    environment = {"TVFEAST_PROJECT": str(workspace), "TVFEAST_NOW": NOW.isoformat()}
+    result = CliRunner().invoke(cli, words.split(), env=environment)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_each_kind_of_label_of_a_set_is_made_again(project: Project, of_kinds: Path):
+    assert faults(prove(project, of_kinds)) == {}
+    told = read_provenance(of_kinds)["labels"]
+    rows = pq.read_table(of_kinds)
+    assert len(told["spans"]) == 3
+    for target, (_, end) in told["spans"].items():
+        cells = rows[target].to_pylist()
+        row = next(n for n, each in enumerate(cells) if each is not None)
+        other = next(each for each in [*cells, 0.125] if each not in (None, cells[row]))
+        named = faults(prove(project, forged(of_kinds, with_cell(target, row, other))))
+        assert [*named] == ["targets"], target
+        assert target in named["targets"]
+        decided = rows["event_timestamp"][row].as_py()
+        ended = forged(of_kinds, with_cell(end, row, decided))
+        assert {*faults(prove(project, ended))} == {"labels", "targets"}, target
+
+
 @pytest.mark.parametrize("feature", ["peek", "scaled"])
 def test_a_formula_that_uses_what_came_later(project: Project, tmp_path: Path, feature: str):
     named = faults(prove(project, panel_of(project, tmp_path / "panel.parquet", feature)))

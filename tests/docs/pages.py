@@ -45,6 +45,7 @@ PAGES = [
     "howto/make_labels.md",
     "howto/measure_a_feature.md",
     "howto/compare_members.md",
+    "howto/replay_a_decision.md",
 ]
 """The pages with commands that are run; each goes on where the one before has ended."""
 PORT = "8787"

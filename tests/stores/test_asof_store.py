@@ -22,6 +22,7 @@ from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, Stri
 from ingestion.base.columns import INSTANT
 from ingestion.base.errors import InputError
 from tests.stores.asof_lake import TYPES, write
+from tests.stores.asof_reference import best_row
 from tests.stores.asof_repository import entity, file_source, repository, signals_view, symbol
 
 pytestmark = [
@@ -183,6 +184,58 @@ def test_without_entity_rows_every_key_of_the_range_is_asked_about_at_its_end(st
         {"symbol": "B", "event_timestamp": MONDAY + 2 * DAY, "RSI": None},
     ]
     assert job.metadata.min_event_timestamp == MONDAY
+
+
+def test_without_entity_rows_every_event_of_the_range_is_asked_about_if_that_is_set(
+    tmp_path: Path,
+):
+    """As Feast's PostgreSQL and Ray stores do, and by this store's own rules."""
+    chance = np.random.default_rng(5)
+    lakes: dict[str, list[dict]] = {"one": [], "other": []}
+    for view, rows in lakes.items():
+        for _ in range(40):
+            event = MONDAY + timedelta(hours=6 * int(chance.integers(0, 16)))
+            created = event + timedelta(hours=int(chance.integers(0, 30)))
+            value = None if chance.random() < 0.2 else float(chance.integers(0, 99))
+            rows.append(row("ABC"[int(chance.integers(0, 3))], event, value, created))
+        write(tmp_path / f"{view}.parquet", rows)
+    views = [
+        FeatureView(
+            name=view,
+            entities=[symbol],
+            ttl=ttl,
+            schema=[Field(name="symbol", dtype=String), Field(name="RSI", dtype=Float64)],
+            source=file_source(f"{view}.parquet"),
+        )
+        for view, ttl in (("one", DAY), ("other", timedelta(hours=6)))
+    ]
+    store = repository(tmp_path, symbol, *views, without_entity_rows="events")
+    start, end = MONDAY + DAY, MONDAY + 3 * DAY
+    events = {
+        (each["event_timestamp"], each["symbol"])
+        for rows in lakes.values()
+        for each in rows
+        if start <= each["event_timestamp"] <= end
+    }
+    for as_recorded in (False, True):
+        table = store.get_historical_features(
+            features=["one:RSI", "other:RSI"],
+            full_feature_names=True,
+            start_date=start,
+            end_date=end,
+            filter_by_created_timestamp=as_recorded,
+        ).to_arrow()
+        right = []
+        for event, name in sorted(events):
+            answer = {"symbol": name, "event_timestamp": event}
+            for view, ttl in (("one", DAY), ("other", timedelta(hours=6))):
+                best = best_row(
+                    lakes[view], {"symbol": name}, event, ttl=ttl, as_recorded=as_recorded
+                )
+                answer[f"{view}__RSI"] = best and best["RSI"]
+            right.append(answer)
+        assert table.to_pylist() == right
+    assert len(right) > 12
 
 
 @pytest.mark.parametrize(

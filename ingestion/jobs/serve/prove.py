@@ -21,7 +21,7 @@ from ingestion.base.errors import TvfeastError
 from ingestion.base.instants import from_micros, to_micros
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import CrossSection, FromBars
-from ingestion.datasets import Membership, Questions, labels_of
+from ingestion.datasets import Choice, Questions, Universe, labels_of
 from ingestion.datasets.fingerprint import Fingerprints, row_words
 from ingestion.datasets.panel import answers
 from ingestion.datasets.set_file import json_beside
@@ -100,7 +100,8 @@ def prove(project: Project, place: Path) -> Proof:
         why = f"{project.lakehouse} has no {some_of(missing, _NAMED) or 'group of it'}"
         checks.append(Check("cells", Finding.NOT_CHECKED, f"{why}: only the file was looked at"))
     else:
-        checks += [_cells(of_set), *_members(of_set), *_targets(of_set), *_definitions(of_set)]
+        checks += [*_columns(of_set), _cells(of_set), *_members(of_set), *_targets(of_set)]
+        checks += _definitions(of_set)
     return Proof(place, told["rows"], tuple(checks), told["created_later"])
 
 
@@ -173,6 +174,23 @@ def _of_file(of_set: SetContents) -> Iterator[Check]:
         yield Check("labels", Finding.NOT_CHECKED, told)
 
 
+def _columns(of_set: SetContents) -> Iterator[Check]:
+    """Name the columns of which the set does not say where they come from."""
+    made = of_set.told.get("labels") or {}
+    if not of_set.is_panel and "target" not in made:
+        return  # a file of labels may have any
+    labels = [] if of_set.is_panel else labels_of(made["target"])
+    spans = (name for pair in (made.get("spans") or {}).values() for name in pair)
+    known = {"symbol", "event_timestamp", "label_start_timestamp", "label_end_timestamp"}
+    known |= {*spans, *(each.column for each in labels)}
+    strange = [name for name in of_set.labels if name not in known]
+    if strange:
+        told = (
+            f"no feature and no label of the set, so nobody knows where from: {', '.join(strange)}"
+        )
+        yield Check("columns", Finding.FAULT, told)
+
+
 def _cells(of_set: SetContents) -> Check:
     """Ask each question of the set again, and compare every cell."""
     project, recorded = of_set.project, bool(of_set.told["as_recorded"])
@@ -236,6 +254,8 @@ def _members(of_set: SetContents) -> Iterator[Check]:
             "the set names no universe: whoever was delisted before its symbols were chosen is "
             "missing",
         )
+        if of_set.is_panel and told["symbols"] is not None:
+            yield _all_asked(of_set, sorted({*told["symbols"]}), Universe.fixed(told["symbols"]))
         return
     try:
         membership = membership_of(
@@ -269,19 +289,26 @@ def _members(of_set: SetContents) -> Iterator[Check]:
         examples,
     )
     if of_set.is_panel:
-        yield _all_asked(of_set, membership, rows)
+        yield _all_asked(of_set, sorted(membership.names.to_pylist()), membership)
 
 
-def _all_asked(of_set: SetContents, membership: Membership, rows: int) -> Check:
-    """Check that no member at a decision is left out, such as who was delisted since."""
-    names = pa.array(sorted(membership.names.to_pylist()), pa.string())
-    questions = Questions(names, of_set.schedule, membership, to_micros(of_set.known_at))
-    wanted = sum(len(each.codes) for each in questions.slices())
+def _all_asked(of_set: SetContents, symbols: list[str], choice: Choice) -> Check:
+    """Check that each decision has one row of each member, also of who was delisted since."""
+    names = pa.array(symbols, pa.string())
+    questions = Questions(names, of_set.schedule, choice, to_micros(of_set.known_at))
+    own, wanted, rows, members = Fingerprints(), Fingerprints(), 0, 0
+    for batch in of_set.batches(["symbol", "event_timestamp"]):
+        own.add(pa.table(asked(batch).keys()))
+        rows += batch.num_rows
+    for each in questions.slices():
+        wanted.add(pa.table(each.keys()))
+        members += len(each.codes)
     return _found(
         "all members",
-        abs(wanted - rows),
+        own.result().rows != wanted.result().rows,
         "each member at each decision has its row",
-        f"{counted(rows, 'row')}, and {counted(wanted, 'member')} at all decisions together",
+        f"{counted(rows, 'row')}, and {counted(members, 'member')} at all decisions together; a "
+        "member has no row, or a row is there twice or of no decision",
         [],
     )
 

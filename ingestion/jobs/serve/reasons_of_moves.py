@@ -13,6 +13,7 @@ from typing import Any
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.reading import reading_again
+from ingestion.base.wording import some_of
 from ingestion.catalog import FeatureGroup
 from ingestion.jobs.compute.definitions import definition_in, difference
 from ingestion.jobs.serve.ranked_features import SCORE
@@ -156,11 +157,13 @@ class Reasons:
             told = f"{was} of {self.universe} as known then, {is_now} as known now"
             found.append(Reason(Kind.MEMBERSHIP, told))
         if unserved := [name for name in each.unserved if name not in self.redefined]:
-            told = f"the lakehouse had other values of {', '.join(unserved)}"
+            told = f"the lakehouse had another value of {some_of(unserved)}"
             found.append(Reason(Kind.NOT_SERVED, told))
         by_label = self.would.wanted.by_label
         of_group: dict[str, list[str]] = {}
-        for label in (name for name in each.labels if name in by_label):
+        # What is ranked by comes first.
+        labels = sorted(each.labels, key=lambda name: name != self.would.by)
+        for label in (name for name in labels if name in by_label):
             of_group.setdefault(by_label[label].view, []).append(by_label[label].feature)
         if each.then.left_out != each.now.left_out:
             of_group.setdefault(self.would.group.name, []).append(_BAR)
@@ -171,7 +174,7 @@ class Reasons:
         is_ranked_otherwise = (each.then.rank is None) != (each.now.rank is None)
         changed = self.redefined if is_ranked_otherwise else self.redefined & set(each.labels)
         if changed and Kind.DEFINITION not in {why.kind for why in found}:
-            told = f"declared otherwise since: {', '.join(sorted(changed))}"
+            told = f"declared otherwise since: {some_of(sorted(changed))}"
             found.append(Reason(Kind.DEFINITION, told))
         yield from dict.fromkeys(found)
         if not found:
@@ -181,12 +184,15 @@ class Reasons:
         if each.labels == [SCORE]:
             return Reason(Kind.DEFINITION, "the model gives another score for the same values")
         if each.labels:
-            return Reason(Kind.UNEXPLAINED, f"{', '.join(each.labels)} differ without a new row")
+            told = f"another value of {some_of(each.labels)}, and no new row"
+            return Reason(Kind.UNEXPLAINED, told)
         then, now = each.then.left_out, each.now.left_out
         if then == now:
             return Reason(Kind.OTHERS, "")
-        told = [f"{when}: {REASONS[why]}" for when, why in (("then", then), ("now", now)) if why]
-        return Reason(Kind.LEFT_OUT, ", ".join(told))
+        views = (("then", then), ("now", now))
+        return Reason(
+            Kind.LEFT_OUT, ", ".join(f"{when}: {REASONS[why]}" for when, why in views if why)
+        )
 
     def _of_rows(
         self, group: FeatureGroup, symbol: str, columns: Sequence[str], rows: list[StoredRow]
@@ -238,13 +244,15 @@ class Reasons:
         )
         came, run_id = _minute(row.values[_CREATED]), row.origin.run_id if row.origin else None
         if marks or is_defined:
-            told = "; ".join(f"{name}: {how}" for name, how in marks.items())
-            told = f"{told or ', '.join(changed)}, computed again {came}"
+            told = some_of([f"{name}: {how}" for name, how in marks.items()])
+            told = f"{told or some_of(changed)}, computed again {came}"
             yield Reason(Kind.DEFINITION, told, run_id)
         if not is_defined:
-            values = ", ".join(
-                f"{name} {_value(before.values[name])} → {_value(row.values[name])}"
-                for name in changed
+            values = some_of(
+                [
+                    f"{name} {_value(before.values[name])} → {_value(row.values[name])}"
+                    for name in changed
+                ]
             )
             yield Reason(Kind.RESTATED, f"{values}, {came}", run_id)
 

@@ -13,6 +13,7 @@ from ingestion.base import clock
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.reading import reading_again
+from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.ranking import Ranking, SelectRequest, rank
 from ingestion.jobs.serve.reasons_of_moves import Difference, Kind, Reason, Reasons, Seen
 from ingestion.jobs.serve.recorded_selection import (
@@ -70,6 +71,7 @@ class ReplayedDecision:
         return {str(kind): count for kind, count in Counter(kinds).most_common()}
 
 
+@one_look
 def replay_decision(
     project: Project, at: datetime, request: SelectRequest, *, whole_day: bool = False
 ) -> ReplayedDecision:

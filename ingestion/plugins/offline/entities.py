@@ -170,19 +170,28 @@ class EntityRows:
 
 
 def entity_rows_of(tables: Sequence[pa.Table], end: datetime) -> EntityRows:
-    """Ask about each distinct key of some tables, at one instant.
+    """Ask about each distinct row of some tables; at one instant unless they have instants.
 
     Parameters
     ----------
     tables
-        Their columns are join keys; one that a table lacks is null.
+        Their columns are join keys, and perhaps ``event_timestamp``; a key that a table lacks is
+        null.
+    end
+        The instant.
     """
-    keys = pa.concat_tables(tables, promote_options="permissive")
-    if keys.num_columns:
-        keys = keys.group_by(keys.column_names, use_threads=False).aggregate([])
-    rows = keys.num_rows if keys.num_columns else 1
-    times = pa.chunked_array([pa.repeat(pa.scalar(end, INSTANT), rows)])
-    arrays = dict(zip(keys.column_names, keys.columns, strict=True)) | {EVENT_TIMESTAMP: times}
+    rows = pa.concat_tables(tables, promote_options="permissive")
+    if rows.num_columns:
+        rows = rows.group_by(rows.column_names, use_threads=False).aggregate([])
+    if EVENT_TIMESTAMP in rows.column_names:
+        names = [name for name in rows.column_names if name != EVENT_TIMESTAMP]
+        rows = rows.sort_by([(name, "ascending") for name in (EVENT_TIMESTAMP, *names)])
+        times = rows[EVENT_TIMESTAMP].cast(INSTANT)
+        rows = rows.select(names)
+    else:
+        count = rows.num_rows if rows.num_columns else 1
+        times = pa.chunked_array([pa.repeat(pa.scalar(end, INSTANT), count)])
+    arrays = dict(zip(rows.column_names, rows.columns, strict=True)) | {EVENT_TIMESTAMP: times}
     return EntityRows(pa.table(arrays), EVENT_TIMESTAMP, times)
 
 

@@ -16,11 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingestion.base.errors import InputError
-from ingestion.plugins.offline.entities import EntityRows, entity_rows_of
+from ingestion.plugins.offline.entities import EVENT_TIMESTAMP, EntityRows, entity_rows_of
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.join import Instants
 from ingestion.plugins.offline.key_codes import KeyCodes
-from ingestion.plugins.offline.queries import newest_between, point_in_time, span
+from ingestion.plugins.offline.queries import newest_between, point_in_time, rows_between, span
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,22 @@ class Wanted:
         features = {name: columns[name] for name in self.names}
         return Retrieved(pa.table(features), entities, counts)
 
-    def found(self, start: datetime, end: datetime) -> EntityRows:
-        """Ask about each key that has an event between two instants."""
-        found = []
+    def found(self, start: datetime, end: datetime, *, each_event: bool) -> EntityRows:
+        """Ask about each key that has an event between two instants, as of the later one.
+
+        Parameters
+        ----------
+        each_event
+            Whether each is asked about as of each of its events instead.
+        """
+        found, between = [], span(start, end)
         for each in self.tables:
-            rows = newest_between(replace(each.table, features=()), span(start, end))
-            keys = [rows[column.name] for column in each.table.keys]
-            found.append(pa.table(keys, names=list(each.join_keys)))
+            keys_alone = replace(each.table, features=())
+            of_view = (rows_between if each_event else newest_between)(keys_alone, between)
+            columns = [of_view[column.name] for column in each.table.keys]
+            names = list(each.join_keys)
+            if each_event:
+                columns.append(of_view[each.table.event.name])
+                names.append(EVENT_TIMESTAMP)
+            found.append(pa.table(columns, names=names).drop_null())
         return entity_rows_of(found, end)
