@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from random import Random
 
 import numpy as np
 import pytest
@@ -114,3 +115,19 @@ def test_equal_values_have_ranks_and_no_deviation(value: float, n: int):
 def test_a_size_that_all_share_takes_nothing_away():
     values = array([1, 2, 6])
     assert residuals(values, numbers=[np.full(3, 0.1)]) == pytest.approx([-2, -1, 3])
+
+
+@given(SEVERAL, st.randoms(use_true_random=False))
+def test_the_order_of_the_members_changes_no_result(values: list[float], chance: Random):
+    order = chance.sample(range(len(values)), len(values))
+    of, other = array(values), array([values[place] for place in order])
+    for compute in (ranks, percentiles, lambda one: winsorised(one, 0.2)):
+        assert compute(other).tolist() == compute(of)[order].tolist()
+    spread = max(np.ptp(of), 1e-9 * np.abs(of).max())
+    groups = np.arange(len(of)) % 2
+    if spread > 1e-6 * np.abs(of).max():
+        assert z_scores(other) == pytest.approx(z_scores(of)[order], abs=1e-6)
+    left, again = residuals(of, [groups]), residuals(other, [groups[order]])
+    assert again == pytest.approx(
+        left[order], abs=1e-9 * max(spread, np.abs(of).max()), nan_ok=True
+    )

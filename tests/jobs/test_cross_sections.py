@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import shutil
@@ -15,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from ingestion.base.arrow import to_rows
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.catalog import SYMBOLS, UNIVERSE_MEMBERS
+from ingestion.cli.commands import cli
 from ingestion.datasets import Schedule
 from ingestion.datasets.panel import answers
 from ingestion.jobs.audit.explain import ExplainRequest, explain
@@ -658,3 +661,17 @@ def test_what_the_gate_stops_is_not_published(world: World):
     with_groups(world.project, GROUPS)
     world.made()
     check(world, COMPARED)
+
+
+def test_the_commands_of_computed_features_bring_them_too(world: World):
+    def printed(*words: str) -> str:
+        result = CliRunner().invoke(cli, [*words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    # No bar is there, and none is needed.
+    span = ("--from", "2021-03-01", "--to", "2021-03-02")
+    assert printed("backfill", *span).startswith("ranked: 2 days of club, 54 rows written")
+    assert "ranked: 10 days of club, 206 rows written, 54 unchanged" in printed("local-features")
+    assert printed("local-features") == "ranked: nothing new to compare\n"
+    assert json.loads(printed("local-features", "--json"))["groups"][0]["written"] == 0
