@@ -86,6 +86,7 @@ def test_a_label_is_made_again_from_its_text(text: str):
         ("barrier_5d,loss=5%,both=none", 'both="none"'),
         ("fwd_return_5d,as=symbol", 'as="symbol" is no name'),
         ("fwd_return_5d,as=a b", "is no name"),
+        ("fwd_return_5d,as=fwd_return_1d__end_timestamp", "is no name"),
         ("fwd_return_5d,", '"" is no option'),
     ],
 )

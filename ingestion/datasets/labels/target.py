@@ -78,7 +78,7 @@ def label_of(text: str) -> Label:
         raise InputError(f'no target "{name}"; {_FORMS}')
     column = options.take("as", str, "")
     options.refuse_others()
-    if column and (not _COLUMN.fullmatch(column) or column in _RESERVED):
+    if column and (not _COLUMN.fullmatch(column) or column in _RESERVED or "__" in column):
         raise InputError(f'{text}: as="{column}" is no name for a label\'s column')
     return replace(label, renamed=column) if column else label
 
