@@ -65,7 +65,7 @@ def test_the_figures_are_those_of_alphalens_and_the_frames_are_taken(
     (tmp_path / "asked.json").write_text(json.dumps({"quantiles": 5, "lags": lags}))
     script = Path(__file__).with_name("with_alphalens.py")
     done = subprocess.run(
-        [PYTHON, script, tmp_path], capture_output=True, text=True, check=False, timeout=300
+        [PYTHON, script, tmp_path], capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = json.loads(done.stdout.splitlines()[-1])

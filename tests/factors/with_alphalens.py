@@ -57,7 +57,7 @@ def figures(factor: pd.Series, returns: pd.DataFrame, sectors: pd.Series, asked:
         "by_year": ic.groupby(ic.index.year).mean().to_dict(),
         "quantile_returns": plain.iloc[:, 0].tolist(),
         "quantile_excess": excess.iloc[:, 0].tolist(),
-        "spread": spread.iloc[:, 0].mean(),
+        "spread": 2 * spread.iloc[:, 0].mean(),  # it gives half of the money to each side
         "turnover": turnover,
         "rank_autocorrelation": performance.factor_rank_autocorrelation(data, horizon).mean(),
     }
@@ -79,7 +79,8 @@ def main(folder: Path) -> dict[str, Any]:
             name: figures(factor, returns[[name]].dropna(), sectors, asked) for name in returns
         },
         "own_returns": {
-            name: own[name].to_numpy().tolist() for name in utils.get_forward_returns_columns(own)
+            name: own[name].to_numpy().tolist()
+            for name in utils.get_forward_returns_columns(own.columns)
         },
         "own_index": [[str(day), asset] for day, asset in own.index],
         "trades": int(portfolio.trades.count().sum()),
