@@ -2,13 +2,14 @@
 
 For each length of history, on random walks with a fixed seed, each in a process of its own:
 
-- ``local-features`` of one new day; beside it the previous way, which computes the day from all
-  bars, and the floor: a process that reads the new bars and writes the new rows, with the same
-  writer;
+- ``local-features`` of one new day, the median of some; beside it the previous way, which computes
+  the day from all bars, and the floor: a process that reads the new bars and writes the new rows,
+  with the same writer;
 - ``local-features`` after one bar of one symbol was restated, two years before the end or halfway;
-- the second of two flows, as a shell pays for it, and each of its steps. The replay scanner runs
-  apart, and shows the next bar of each symbol. A step's CPU includes that of the threads beside it:
-  the libraries are imported while the scanner is asked, in the first step;
+- the flows of some sessions after the first, as a shell pays for them, and each of their steps: of
+  all the medians. The replay scanner runs apart, and shows the next bar of each symbol. A step's
+  CPU includes that of the threads beside it: the libraries are imported while the scanner is asked,
+  in the first step;
 - ``select``, ``explain`` and ``status``;
 - the flow of the next session and ``status``, after many runs were added to the lakehouse.
 
@@ -29,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,6 @@ from benchmarks.daily import floor
 floor(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 _RESTATED = timedelta(days=730)
-_AHEAD = 4
-"""Sessions after the history: one for ``local-features`` alone, and one for each flow."""
 _NEW, _RESTATE = "local-features, one new day *", "local-features, one bar restated *"
 _AFTER, _SHORT = "flow-data after the last answer", ("select", "explain", "status")
 _GOALS = {
@@ -131,16 +131,24 @@ def _evening(part: Part) -> None:
     os.environ["TVFEAST_NOW"] = f"{part.date}T21:30:00+00:00"
 
 
-def _features(figures: Figures, lakehouse: Path, new: Part) -> Cost:
-    """Measure one new day of features, and one restated bar; return what the imports take."""
+def _median(costs: Sequence[Cost]) -> Cost:
+    """Return the median of each figure: what else a machine does shows in single ones."""
+    return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+
+
+def _features(figures: Figures, lakehouse: Path, news: Sequence[Part]) -> Cost:
+    """Measure new days of features, and one restated bar; return what the imports take."""
     _evening(list_parts(LocalDisk(lakehouse), OHLCV_1D)[-1])
     whole, _ = measure(*_backfill("1990-01-01", "2100-01-01"), lakehouse=lakehouse)
     figures.add("backfill of all", whole)
-    append_part(LocalDisk(lakehouse), OHLCV_1D, read_part(new, OHLCV_1D), new_run_id())
-    _evening(new)
-    imports, _ = measure("-c", _IMPORTS, lakehouse=lakehouse)
+    imports = _median([measure("-c", _IMPORTS, lakehouse=lakehouse)[0] for _ in news])
     figures.add("imports of local-features", imports)
-    figures.add(_NEW, _beyond(imports, *_LOCAL, lakehouse=lakehouse))
+    days = []
+    for new in news:
+        append_part(LocalDisk(lakehouse), OHLCV_1D, read_part(new, OHLCV_1D), new_run_id())
+        _evening(new)
+        days.append(_beyond(imports, *_LOCAL, lakehouse=lakehouse))
+    figures.add(_NEW, _median(days))
     out = lakehouse.with_name("floor")
     cost, extra = measure("-c", _FLOOR, str(lakehouse), str(out), lakehouse=lakehouse)
     least = Cost(cost.wall - extra["wall"], cost.cpu - extra["cpu"], cost.peak_mb)
@@ -175,14 +183,28 @@ class Flows:
         self._candidates.write_text(json.dumps(self.symbols))
         os.environ["TVFEAST_PROJECT"] = str(self._folder)
 
-    def run(self, name: str, bars: Sequence[Part], *, steps: bool = False) -> Path:
-        """Run the flow of a session, whose bars and the bars before them are given.
+    def run(self, name: str, sessions: Sequence[Part], *, steps: bool = False) -> Path:
+        """Run the flows of sessions, whose bars are given after those of the session before.
 
         Returns
         -------
         Path
-            The folder of its run.
+            The folder of the last run.
         """
+        costs: dict[str, list[Cost]] = {}
+        for before, after in pairwise(sessions):
+            cost, receipt = self._run(after, before)
+            told = receipt["steps"] if steps else ()
+            costs.setdefault(f"flow-data{name}", []).append(cost)
+            for step in told:
+                costs.setdefault(f"    {step['step']}", []).append(_told(step))
+            costs.setdefault(f"{_AFTER}{name}", []).append(_told(receipt["after_last_answer"]))
+        for each, several in costs.items():
+            self._figures.add(each, _median(several))
+        return self._lakehouse / "_runs" / str(receipt["run_id"])
+
+    def _run(self, *bars: Part) -> tuple[Cost, dict[str, Any]]:
+        """Run the flow of a session; returns its cost and its receipt."""
         _evening(bars[0])
         now, paths = parse_instant(os.environ["TVFEAST_NOW"]), [part.path for part in bars]
         command = (*_CLI, "flow-data", "--candidates", str(self._candidates), "--json")
@@ -190,12 +212,7 @@ class Flows:
             os.environ["TVFEAST_SCANNER_URL"] = url
             cost, told = measure(*command, lakehouse=self._lakehouse)
             stop()
-        receipt = json.loads(Path(told["receipt"]).read_bytes())
-        self._figures.add(f"flow-data{name}", cost)
-        for step in receipt["steps"] if steps else ():
-            self._figures.add(f"    {step['step']}", _told(step))
-        self._figures.add(f"{_AFTER}{name}", _told(receipt["after_last_answer"]))
-        return Path(told["receipt"]).parent
+        return cost, json.loads(Path(told["receipt"]).read_bytes())
 
     def commands(self, names: Sequence[str], runs: int, after: str = "") -> None:
         """Measure short commands, the median of some runs each."""
@@ -206,8 +223,7 @@ class Flows:
         for name in names:
             command = (*_CLI, name, *arguments.get(name, []), "--json")
             costs = [measure(*command, lakehouse=self._lakehouse)[0] for _ in range(runs)]
-            median = Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
-            self._figures.add(f"{name}{after}", median)
+            self._figures.add(f"{name}{after}", _median(costs))
 
 
 def _told(told: dict[str, Any]) -> Cost:
@@ -237,19 +253,20 @@ def _measure(figures: Figures, folder: Path, days: int, arguments: argparse.Name
     figures.days.append(days)
     print(f"{arguments.symbols:,} symbols × {days:,} days", file=sys.stderr, flush=True)
     lakehouse = folder / "lakehouse"
-    apart(generate, lakehouse, arguments.symbols, days, _AHEAD)
-    new, *further = bars_ahead(lakehouse)
-    imports = _features(figures, lakehouse, new)
+    repeats = arguments.repeats
+    # Of each a session: new days alone, the first flow, flows, and flows after many runs.
+    apart(generate, lakehouse, arguments.symbols, days, 3 * repeats + 1)
+    ahead = bars_ahead(lakehouse)
+    imports = _features(figures, lakehouse, ahead[:repeats])
     flows = Flows(figures, lakehouse, arguments.symbols, arguments.latency)
-    first, second, third = further
-    flows.run(", the first", (first, new))
-    run = flows.run("", (second, first), steps=True)
-    flows.commands(_SHORT, arguments.repeats)
+    flows.run(", the first", ahead[repeats - 1 : repeats + 1])
+    run = flows.run("", ahead[repeats : 2 * repeats + 1], steps=True)
+    flows.commands(_SHORT, repeats)
     add_past_runs(run, arguments.runs)
     later = f", {arguments.runs:,} past runs"
-    flows.run(later, (third, second))
-    flows.commands(["status"], arguments.repeats, later)
-    _from_all_bars(figures, lakehouse, third.date, imports)
+    flows.run(later, ahead[2 * repeats :])
+    flows.commands(["status"], repeats, later)
+    _from_all_bars(figures, lakehouse, ahead[-1].date, imports)
 
 
 def main() -> None:
@@ -259,7 +276,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, nargs="+", default=[252, 2_520])
     parser.add_argument("--latency", type=float, default=0.3, help="seconds before each answer")
     parser.add_argument("--runs", type=int, default=5_000, help="past runs that are added")
-    parser.add_argument("--repeats", type=int, default=3, help="of select, explain and status")
+    parser.add_argument("--repeats", type=int, default=3, help="of what is measured")
     arguments = parser.parse_args()
     figures = Figures()
     for days in arguments.days:

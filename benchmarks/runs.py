@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.bars import bars_ahead, generate
@@ -47,12 +48,11 @@ def main() -> None:
         figures = Figures()
         figures.days.append(_DAYS)
         flows = Flows(figures, lakehouse, _SYMBOLS, latency=0.0)
-        run, there = flows.run(", the first", (sessions[0], before)), 0
-        for number, session in zip(arguments.runs, sessions[1:], strict=True):
+        run, there = flows.run(", the first", (before, sessions[0])), 0
+        for number, each in zip(arguments.runs, pairwise(sessions), strict=True):
             add_past_runs(run, number, there)
             there = number
-            flows.run(f", {number:,} past runs", (session, before))
-            before = session
+            flows.run(f", {number:,} past runs", each)
             for words in _COMMANDS:
                 command = [word.format(symbol=flows.symbols[0]) for word in words]
                 costs = [
