@@ -125,7 +125,7 @@ def choice_of(arguments: dict[str, Any]) -> SelectRequest:
 )
 @rows_options
 def select_command(printing: Printing, record: bool, **arguments: Any) -> None:
-    """Rank the candidates by a feature, or by the scores of a model."""
+    """Rank the candidates by a feature or by a model."""
     from ingestion.jobs.serve.select import select
 
     request = choice_of(arguments)
