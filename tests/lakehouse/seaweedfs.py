@@ -37,16 +37,16 @@ class SeaweedFS:
         self._ports = [next(port for port in iter(free_port, 0) if port < 55_000) for _ in range(4)]
         self.address = f"http://127.0.0.1:{self._ports[3]}"
         (folder / "data").mkdir()
-        self.allow()
+        keys = environment("")
+        identity = {
+            "name": "tests",
+            "credentials": [
+                {"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]}
+            ],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         self.start()
-
-    def allow(self, secret: str = environment("")["AWS_SECRET_ACCESS_KEY"]) -> None:
-        """Say what the secret of the only user is, from the next start on."""
-        keys = [{"accessKey": environment("")["AWS_ACCESS_KEY_ID"], "secretKey": secret}]
-        actions = ["Admin", "Read", "Write", "List"]
-        identity = {"name": "tests", "credentials": keys, "actions": actions}
-        (self._folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        self._secret = secret
 
     def room(self, volumes: int) -> None:
         """Say how many volumes it may fill, from the next start on."""
@@ -71,7 +71,8 @@ class SeaweedFS:
         keys = environment(self.address)
         store = S3Store(
             BUCKET, endpoint=self.address, region=keys["AWS_REGION"],
-            access_key_id=keys["AWS_ACCESS_KEY_ID"], secret_access_key=self._secret,
+            access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
             client_options={"allow_http": True}, retry_config={"max_retries": 0},
         )  # fmt: skip
         # A bucket is a folder of its file system.
