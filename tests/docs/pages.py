@@ -42,10 +42,10 @@ PAGES = [
     "howto/move_a_version_up.md",
     "howto/add_a_store.md",
     "howto/make_a_panel.md",
-    "howto/make_labels.md",
     "howto/measure_a_feature.md",
-    "howto/compare_members.md",
     "howto/replay_a_decision.md",
+    "howto/compare_members.md",
+    "howto/make_labels.md",  # goes to a project of its own
 ]
 """The pages with commands that are run; each goes on where the one before has ended."""
 PORT = "8787"
