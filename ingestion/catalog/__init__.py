@@ -21,6 +21,7 @@ from ingestion.catalog.bar_source import (
 )
 from ingestion.catalog.cadence import AskedWhile, Cadence
 from ingestion.catalog.catalog import Catalog
+from ingestion.catalog.cross_section import CrossSection
 from ingestion.catalog.datasets import (
     ABSENCES,
     ACCEPTED_HOLES,
@@ -40,7 +41,7 @@ from ingestion.catalog.datasets import (
 from ingestion.catalog.model import Column, Dataset, Dtype, Excess, FeatureGroup
 from ingestion.catalog.quality import Identity, ParityLimits, PerColumn, Quality
 from ingestion.catalog.services import Service
-from ingestion.catalog.sources import CrossSection, Files, FromBars, Scanner
+from ingestion.catalog.sources import Files, FromBars, Scanner
 from ingestion.catalog.universes import Condition, Listing, Universe
 
 __all__ = [

@@ -22,11 +22,12 @@ from ingestion.base.errors import CatalogError
 from ingestion.base.loading import declared_in, files_in, load_file, place
 from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.catalog.bar_source import BarSource
+from ingestion.catalog.cross_section import CrossSection
 from ingestion.catalog.datasets import DATASETS
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from ingestion.catalog.services import USES, Service
-from ingestion.catalog.sources import CrossSection, FromBars, Scanner
+from ingestion.catalog.sources import FromBars, Scanner
 from ingestion.catalog.universes import Universe, load_universes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"

@@ -30,7 +30,8 @@ from ingestion.base.instants import DAY, MICROSECONDS, date_of_day, to_micros
 from ingestion.base.spill import runs
 from ingestion.base.wording import counted
 from ingestion.catalog import Catalog, CrossSection, FeatureGroup
-from ingestion.catalog.sources import CLOSE, COIN, Standing, Trait
+from ingestion.catalog.cross_section import CLOSE, Standing, Trait
+from ingestion.catalog.sources import COIN
 from ingestion.datasets import Features, Membership
 from ingestion.datasets.panel import answers
 from ingestion.datasets.questions import SLICE, Slice
@@ -104,8 +105,8 @@ class Comparison:
     @cached_property
     def unit(self) -> str:
         """The column by which members count once."""
-        has_coins = any(column.name == COIN for column in self.of.columns)
-        return self.source.unit or (COIN if has_coins else "symbol")
+        has_coins = any(column.name == COIN.name for column in self.of.columns)
+        return self.source.unit or (COIN.name if has_coins else "symbol")
 
     @cached_property
     def reads_symbols(self) -> bool:
