@@ -277,22 +277,20 @@ class TestHistory:
         self, lakehouse, tmp_path, monkeypatch
     ):
         append_part(lakehouse, GROUP, technicals(4, at=self.EVENING - DAY), "run")
-        listed = history.list_parts
+        looked = history.days_back
+        moved: list[str] = []
 
-        def moved_once(root, group):
-            parts = listed(root, group)
-            if parts[0].number == 0:
-                path = tmp_path / parts[0].key
-                path.rename(path.with_name("part-1.parquet"))
-            return parts
+        def moved_once(*asked):
+            for day, parts in looked(*asked):
+                if not moved:
+                    path = tmp_path / parts[0].key
+                    moved.append(parts[0].key)
+                    path.rename(path.with_name(f"part-{parts[0].number + 1}.parquet"))
+                yield day, parts
 
-        def name_again():
-            (part,) = listed(lakehouse, GROUP)
-            path = tmp_path / part.key
-            path.rename(path.with_name("part-0.parquet"))
-
-        monkeypatch.setattr(history, "list_parts", moved_once)
+        monkeypatch.setattr(history, "days_back", moved_once)
         batch = technicals(4, at=self.EVENING)
         assert read_history(lakehouse, GROUP, batch).previous.num_rows == 4
-        name_again()
+        moved.clear()
         assert newest_rows(lakehouse, GROUP, self.EVENING).rows.num_rows == 4
+        assert moved
