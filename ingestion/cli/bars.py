@@ -12,7 +12,6 @@ import click
 
 from ingestion.base.errors import InputError, demand_all
 from ingestion.base.wording import counted, some_of
-from ingestion.catalog import OHLCV_1D
 from ingestion.cli.group import candidates_of, cli, examples, this_project
 from ingestion.cli.options import DAY, INSTANT, between, json_option, step_options
 from ingestion.cli.output import minute, show
@@ -321,6 +320,7 @@ def _show_computed(
     if not project.catalog.cross_sections:
         show(as_json, compute(), local_text)
         return
+    from ingestion.catalog import OHLCV_1D
     from ingestion.jobs.compute.cross_sections import cross_sections
     from ingestion.lakehouse import newest_part
 
