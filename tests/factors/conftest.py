@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def _observed(symbol: str, at: datetime, sector: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's folder."""
     folder = make_workspace(tmp_path_factory.mktemp("factors") / "workspace")
     groups = folder / "feature_repo" / "groups"
@@ -94,7 +93,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for name in NAMES
         ]
         append_rows(project.lakehouse, UNIVERSE_MEMBERS, members, "run-3")
-        yield folder
+    return folder
 
 
 @pytest.fixture
