@@ -21,20 +21,10 @@ SHORTER = {
 }
 
 
-def cells(place: Path) -> list[str]:
-    """Return the code of a notebook, as Python: a cell of the shell is a command that must work."""
-    found = []
-    for cell in json.loads(place.read_text())["cells"]:
-        text = "".join(cell["source"])
-        if cell["cell_type"] != "code":
-            continue
-        if text.startswith("%%bash\n"):
-            text = (
-                "import subprocess\n"
-                f"subprocess.run(['bash', '-c', {text.partition(chr(10))[2]!r}], check=True)"
-            )
-        found.append(text)
-    return found
+def code(place: Path) -> str:
+    """Return the code of a notebook."""
+    cells = json.loads(place.read_text())["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
 
 
 @pytest.mark.parametrize("place", NOTEBOOKS, ids=lambda place: place.stem)
@@ -45,7 +35,7 @@ def test_a_notebook_is_kept_without_what_it_prints(place: Path):
 
 
 def test_a_model_is_trained_and_asked_on_four_months(tmp_path: Path):
-    script = "\n\n".join(cells(EXAMPLES / "train_and_select.ipynb"))
+    script = code(EXAMPLES / "train_and_select.ipynb")
     for long, short in SHORTER.items():
         assert long in script
         script = script.replace(long, short)
