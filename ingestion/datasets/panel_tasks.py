@@ -23,7 +23,7 @@ from ingestion.datasets.questions import Questions
 from ingestion.lakehouse import Lakehouse, open_lakehouse
 from ingestion.markets.sessions import by_hours
 from ingestion.plugins.offline.files import Location
-from ingestion.plugins.offline.writing import scratch
+from ingestion.plugins.offline.writing import scratch, write_passing
 
 
 class _Span(NamedTuple):
@@ -129,17 +129,4 @@ def _of_span(task: _Task, span: _Span) -> tuple[str | None, Counts]:
     lakehouse = open_lakehouse(task.lakehouse)
     tables = panel(lakehouse, task.features, questions, counts=counts, **task.options)
     place = task.folder.inside(f"{uuid.uuid4().hex}.parquet")
-    writer: pq.ParquetWriter | None = None
-    for rows in tables:
-        writer = writer or pq.ParquetWriter(
-            place.path,
-            rows.schema,
-            filesystem=place.filesystem,
-            compression="none",
-            use_dictionary=False,
-        )
-        writer.write_table(rows, row_group_size=rows.num_rows)
-    if writer is None:
-        return None, counts
-    writer.close()
-    return place.path, counts
+    return place.path if write_passing(place, tables) else None, counts

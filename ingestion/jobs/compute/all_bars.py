@@ -45,7 +45,7 @@ from ingestion.jobs.compute.transpose import (
 )
 from ingestion.lakehouse import Part, SeenParts
 from ingestion.plugins.offline.files import Location, location_of
-from ingestion.plugins.offline.writing import scratch
+from ingestion.plugins.offline.writing import scratch, write_passing
 from ingestion.project import Project
 from ingestion.runs.run import Run
 
@@ -240,22 +240,15 @@ def _of_symbols(task: _Task, only: NDArray[np.int64]) -> _Made:
 
 
 def _write(place: Location, months: Spill) -> _File:
-    """Write piles as row groups, as fast as it goes: nobody keeps them."""
+    """Write each pile as a row group."""
     numbers: list[int] = []
-    writer: pq.ParquetWriter | None = None
-    for number, rows in months.drain():
-        writer = writer or pq.ParquetWriter(
-            place.path,
-            rows.schema,
-            filesystem=place.filesystem,
-            compression="none",
-            use_dictionary=False,
-            write_statistics=False,
-        )
-        writer.write_table(rows, row_group_size=rows.num_rows)
-        numbers.append(number)
-    if writer:
-        writer.close()
+
+    def piles() -> Iterator[pa.Table]:
+        for number, rows in months.drain():
+            numbers.append(number)
+            yield rows
+
+    write_passing(place, piles())
     return _File(place.path, numbers)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date
 from functools import reduce
@@ -29,6 +29,9 @@ from ingestion.base.locks import folder_lock
 from ingestion.base.parts import content_hash, names_in, part_name, part_numbers, with_replaced
 from ingestion.base.wording import counted
 from ingestion.plugins.offline.files import HIVE_NULL, Location, is_local
+
+_PASSING: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+"""How files are written that nobody keeps: as fast as it goes."""
 
 
 def exists(location: Location) -> bool:
@@ -121,7 +124,7 @@ def write_whole(
     """
     how: dict[str, Any] = {"compression": "zstd"}
     if not lasting:
-        how = {"compression": "none", "use_dictionary": False}
+        how = dict(_PASSING)
     how["row_group_size"] = row_group_size
     if not is_local(location.filesystem):
         pq.write_table(table, location.path, filesystem=location.filesystem, **how)
@@ -130,6 +133,25 @@ def write_whole(
     unfinished = _unfinished(target.parent)
     _write(unfinished, table, lasting=lasting, **how)
     unfinished.replace(target)
+
+
+def write_passing(place: Location, tables: Iterable[pa.Table]) -> bool:
+    """Write tables that only pass between tasks as the row groups of a file, nothing of it lasting.
+
+    Returns
+    -------
+    bool
+        Whether there is a file: there is none without a table.
+    """
+    writer: pq.ParquetWriter | None = None
+    for rows in tables:
+        writer = writer or pq.ParquetWriter(
+            place.path, rows.schema, filesystem=place.filesystem, **_PASSING
+        )
+        writer.write_table(rows, row_group_size=rows.num_rows)
+    if writer is not None:
+        writer.close()
+    return writer is not None
 
 
 def add_file(location: Location, table: pa.Table, partition_by: Sequence[str] = ()) -> None:
