@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from ingestion.cli import entry as cli
@@ -22,6 +23,13 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
+
+
+def materialize() -> click.Command:
+    """Return the command, which is imported when it is asked for."""
+    command = commands.get_command(click.Context(commands), "materialize")
+    assert command is not None
+    return command
 
 
 def others_may(path: Path) -> int:
@@ -43,7 +51,7 @@ def test_the_log_of_an_internal_error_is_its_owners_alone(
     def broken(**_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(commands.commands["materialize"], "callback", broken)
+    monkeypatch.setattr(materialize(), "callback", broken)
     monkeypatch.setattr(sys, "argv", ["tvfeast", "materialize"])
     for entries in (1, 2):
         with pytest.raises(SystemExit):
@@ -62,7 +70,7 @@ def test_a_log_that_cannot_be_written_goes_under_no_name_that_others_could_have_
     elsewhere.mkdir()
     (elsewhere / "tvfeast.log").symlink_to(tmp_path / "victim")
     monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
-    monkeypatch.setattr(commands.commands["materialize"], "callback", lambda **_: 1 / 0)
+    monkeypatch.setattr(materialize(), "callback", lambda **_: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["tvfeast", "materialize"])
     with pytest.raises(SystemExit):
         cli.main()
