@@ -12,7 +12,9 @@ publishes the technical columns of many symbols, columns computed from them by
 ``changed_votes``  ratings by another rule of a vote from a date on
 ``protocol``  from a request's body to an answer's document
 ``faults``    the ways to fail, and the plan that says when
+``loopback``  a server on this machine: sockets, whole answers, answers that are cut off
 ``server``    HTTP
+``vendor``    the same for vendors of bars; ``yahoo`` speaks Yahoo's chart endpoint
 """
 
 from ingestion.replay.changed_votes import ChangedVote

@@ -1,21 +1,15 @@
-"""HTTP: the replay scanner's sockets, on loopback only."""
+"""HTTP: what the replay scanner answers, and how it fails."""
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import json
 import signal
-import socket
-import socketserver
-import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,10 +20,10 @@ from ingestion.replay import faults, protocol
 from ingestion.replay.changed_votes import ChangedVote
 from ingestion.replay.faults import FaultPlan
 from ingestion.replay.filters import BadQuestion
+from ingestion.replay.loopback import Handler, Loopback
 from ingestion.replay.panel import Panel, asked_columns
 from ingestion.replay.recordings import read_recordings
 
-_LOOPBACK = "127.0.0.1"
 _UNKNOWN_FIELD_BODY = b'{"totalCount":0,"error":"Unknown field \\"RSI\\"","data":null}'
 
 
@@ -45,7 +39,7 @@ class Asked:
     """``time.monotonic()`` of its arrival."""
 
 
-class ReplayScanner:
+class ReplayScanner(Loopback):
     """A scanner on loopback; a context manager that serves from a thread of its own.
 
     Parameters
@@ -90,24 +84,7 @@ class ReplayScanner:
         self.metainfo = metainfo
         self.record = record
         self.requests: list[Asked] = []
-        self.stopping = threading.Event()
-        self._server = _Server((_LOOPBACK, port), _Handler, self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    @property
-    def url(self) -> str:
-        """What to set ``TVFEAST_SCANNER_URL`` to."""
-        return f"http://{_LOOPBACK}:{self._server.server_address[1]}"
-
-    def __enter__(self) -> ReplayScanner:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_Handler, port)
 
 
 def serve(
@@ -162,65 +139,17 @@ def serve(
         stop.wait()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
-    def __init__(
-        self, address: tuple[str, int], handler: type[_Handler], scanner: ReplayScanner
-    ) -> None:
-        self.scanner = scanner
-        self._connections: set[socket.socket] = set()
-        super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        """Bind without looking the host's name up, which may take seconds."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = _LOOPBACK, self.server_address[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        """Close the listening socket, and the connections that clients keep alive."""
-        super().server_close()
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that hang up; anything else is a fault of the replay itself."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-    # One packet an answer: headers and body apart wait for the client's delayed acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
+class _Handler(Handler):
+    @property
+    def scanner(self) -> ReplayScanner:
+        scanner: ReplayScanner = self.server.owner
+        return scanner
 
     def version_string(self) -> str:
         return "tv"
 
-    def log_message(self, *_: Any) -> None:
-        """Keep quiet: tests and the demo have their own say."""
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        scanner = self.server.scanner
+    def answer(self) -> None:
+        scanner = self.scanner
         arrived = time.monotonic()
         question = self._question()
         if scanner.record:
@@ -238,8 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
             drawn = scanner.panel.drawn(
                 question.get("columns") if isinstance(question, dict) else []
             )
-            told = {"X_Replay_Drawn": ",".join(drawn)} if drawn else {}
-            self.send(status, body[: len(body) // 2] if fault == "truncated" else body, **told)
+            told = {"X-Replay-Drawn": ",".join(drawn)} if drawn else {}
+            body = body[: len(body) // 2] if fault == "truncated" else body
+            self.send(status, body, more=told)
 
     def _question(self) -> Any:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -249,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
 
     def _document(self, question: Any, fault: str | None) -> tuple[int, Any]:
-        scanner = self.server.scanner
+        scanner = self.scanner
         now = int(scanner.now().timestamp())
         url = urlsplit(self.path)
         market, _, kind = url.path.strip("/").partition("/")
@@ -270,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._scan(market, question, now, fault)
 
     def _scan(self, market: str, question: Any, now: int, fault: str | None) -> tuple[int, Any]:
-        scanner = self.server.scanner
+        scanner = self.scanner
         try:
             if scanner.poison.intersection(_tickers(question)):
                 raise BadQuestion("Invalid symbol")
@@ -289,33 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
             faults.spoil_rows(fault, rows)
         return 200, document
 
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the header `Date`, by the clock that the replay goes by."""
-        at = clock.now().timestamp() if timestamp is None else timestamp
-        return super().date_time_string(at)
-
-    def send(
-        self,
-        status: int,
-        body: bytes,
-        content_type: str = "application/json; charset=utf-8",
-        **headers: str,
-    ) -> None:
-        """Send a whole answer, compressed where the client takes it."""
-        self.send_response(status)
-        if "gzip" in self.headers.get("Accept-Encoding", "") and len(body) > 256:
-            body = gzip.compress(body, 1)
-            self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
     def stall(self) -> None:
         """Keep the connection open and say nothing."""
-        self.server.scanner.stopping.wait()
+        self.scanner.stopping.wait()
         self.close_connection = True
 
     def trickle(self) -> None:
@@ -324,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", "1000000")
         self.end_headers()
-        while not self.server.scanner.stopping.wait(0.05):
+        while not self.scanner.stopping.wait(0.05):
             self.wfile.write(b" ")
             self.wfile.flush()
         self.close_connection = True
@@ -332,17 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
     def trickle_headers(self) -> None:
         """Send a header a letter at a time, and never its end."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        while not self.server.scanner.stopping.wait(0.05):
+        while not self.scanner.stopping.wait(0.05):
             self.wfile.write(b"y")
             self.wfile.flush()
         self.close_connection = True
-
-    def reset(self) -> None:
-        """Close so that the peer gets a reset: with nothing lingering."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.rfile.close()
-        self.connection.close()
 
 
 def _tickers(question: Any) -> list[str]:
@@ -354,14 +253,14 @@ def _tickers(question: Any) -> list[str]:
 _SPOILERS: dict[str | None, Callable[[_Handler], None]] = {
     "rate-limited": lambda handler: handler.send(429, b"Too many requests", "text/plain"),
     "rate-limited-retry-after": lambda handler: handler.send(
-        429, b"Too many requests", "text/plain", Retry_After="1"
+        429, b"Too many requests", "text/plain", {"Retry-After": "1"}
     ),
     "server-error": lambda handler: handler.send(502, faults.HTML, "text/html"),
     "forbidden-html": lambda handler: handler.send(403, faults.HTML, "text/html"),
     "html": lambda handler: handler.send(200, faults.HTML, "text/html"),
     "empty": lambda handler: handler.send(200, b""),
     "redirect": lambda handler: handler.send(
-        302, b"", "text/html", Location="https://elsewhere.example/scan"
+        302, b"", "text/html", {"Location": "https://elsewhere.example/scan"}
     ),
     "error-in-200": lambda handler: handler.send(200, _UNKNOWN_FIELD_BODY),
     "stall": _Handler.stall,
