@@ -19,7 +19,7 @@ from ingestion.base.errors import InputError
 from ingestion.base.wording import reason_of, some_of
 from ingestion.datasets.panel import by_group
 from ingestion.datasets.set_file import json_beside, read_provenance
-from ingestion.jobs.serve.provenance import feature_definitions
+from ingestion.jobs.serve.provenance import declared, definition_hashes
 from ingestion.plugins.online.layout import Values
 from ingestion.project import Project
 
@@ -163,16 +163,11 @@ def _check_names(place: Path, names: Sequence[str], columns: Sequence[str]) -> N
 
 
 def _check_definitions(project: Project, place: Path, told: Sequence[Mapping[str, str]]) -> None:
-    gone, named = [], []
-    for each in told:
-        group = next((g for g in project.catalog.groups if g.name == each["group"]), None)
-        if group is None or all(column.name != each["feature"] for column in group.columns):
-            gone.append(f"{each['group']}:{each['feature']}")
-        else:
-            named.append((group, each["feature"], each["column"]))
+    named, gone = declared(project.catalog, told)
     if gone:
-        raise InputError(f"{place} takes {some_of(gone, 5)}, which the catalog does not have")
-    now = {each["column"]: each["sha256"] for each in feature_definitions(project, by_group(named))}
+        names = some_of([f"{each['group']}:{each['feature']}" for each in gone], 5)
+        raise InputError(f"{place} takes {names}, which the catalog does not have")
+    now = definition_hashes(project, by_group(named))
     changed = [each["column"] for each in told if now[each["column"]] != each["sha256"]]
     if changed:
         raise InputError(

@@ -28,7 +28,7 @@ from ingestion.datasets.set_file import json_beside
 from ingestion.jobs.looking import one_look
 from ingestion.jobs.serve.causes_of_cells import Cell, cause_of
 from ingestion.jobs.serve.near_decisions import Places, asked, instants
-from ingestion.jobs.serve.provenance import feature_definitions
+from ingestion.jobs.serve.provenance import definition_hashes
 from ingestion.jobs.serve.set_contents import SetContents
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import newest_part
@@ -448,9 +448,6 @@ def _cross_sections(of_set: SetContents) -> Iterator[Check]:
 
 def changed_definitions(of_set: SetContents) -> list[str]:
     """Return the columns whose features are declared otherwise than when the set was made."""
-    now = {
-        each["column"]: each["sha256"]
-        for each in feature_definitions(of_set.project, of_set.features)
-    }
+    now = definition_hashes(of_set.project, of_set.features)
     then = {each["column"]: each["sha256"] for each in of_set.told["features"]}
     return [name for name, sha256 in now.items() if then.get(name) != sha256]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from ingestion.base import clock
 from ingestion.base.plain import plain
-from ingestion.catalog import Dataset, FeatureGroup, FromBars
+from ingestion.catalog import Catalog, Dataset, FeatureGroup, FromBars
 from ingestion.datasets import Features
 from ingestion.lakehouse import Lakehouse, list_parts
 from ingestion.lakehouse.ledger import Ledger
@@ -57,6 +57,31 @@ def feature_definitions(project: Project, features: Sequence[Features]) -> list[
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             found.append({"column": column, "group": group.name, "feature": name, "sha256": sha256})
     return found
+
+
+def definition_hashes(project: Project, features: Sequence[Features]) -> dict[str, str]:
+    """Return the hashes of :func:`feature_definitions` by column."""
+    return {each["column"]: each["sha256"] for each in feature_definitions(project, features)}
+
+
+Declared = tuple[FeatureGroup, str, str]
+"""A feature of a data set: its group, its name and its column."""
+
+
+def declared(
+    catalog: Catalog, told: Iterable[Mapping[str, str]]
+) -> tuple[list[Declared], list[Mapping[str, str]]]:
+    """Return which features of a data set the catalog has, and which it does not have."""
+    groups = {group.name: group for group in catalog.groups}
+    found: list[Declared] = []
+    gone: list[Mapping[str, str]] = []
+    for each in told:
+        group, name = groups.get(each["group"]), each["feature"]
+        if group is None or all(column.name != name for column in group.columns):
+            gone.append(each)
+        else:
+            found.append((group, name, each["column"]))
+    return found, gone
 
 
 def parts_read(lakehouse: Lakehouse, spans: Iterable[Span]) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.datasets.panel import by_group
-from ingestion.jobs.serve.provenance import feature_definitions
+from ingestion.jobs.serve.provenance import definition_hashes
 from ingestion.jobs.serve.ranking import Ranking, SelectRequest, rank
 from ingestion.jobs.serve.select import Selection, listed
 from ingestion.project import Project
@@ -71,7 +71,7 @@ def definitions_of(project: Project, ranking: Ranking) -> dict[str, str]:
         (project.catalog.group(each.view), each.feature, label)
         for label, each in ranking.wanted.by_label.items()
     )
-    return {each["column"]: each["sha256"] for each in feature_definitions(project, of_group)}
+    return definition_hashes(project, of_group)
 
 
 def recorded_selections(project: Project, day: date) -> Iterator[RecordedSelection]:

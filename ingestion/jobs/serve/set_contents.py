@@ -19,6 +19,7 @@ from ingestion.datasets.panel import by_group
 from ingestion.datasets.questions import SLICE
 from ingestion.datasets.set_file import read_provenance
 from ingestion.jobs.serve.near_decisions import near, numbered
+from ingestion.jobs.serve.provenance import declared
 from ingestion.project import Project
 
 
@@ -68,13 +69,8 @@ class SetContents:
     @cached_property
     def named(self) -> list[tuple[str, FeatureGroup, str]]:
         """The features that are still declared, in the file's order: column, group and name."""
-        groups = {group.name: group for group in self.project.catalog.groups}
-        found = {
-            each["column"]: (each["column"], groups[each["group"]], each["feature"])
-            for each in self.told["features"]
-            if each["group"] in groups
-            and any(each["feature"] == column.name for column in groups[each["group"]].columns)
-        }
+        several, _ = declared(self.project.catalog, self.told["features"])
+        found = {column: (column, group, name) for group, name, column in several}
         return [found[name] for name in self.columns if name in found]
 
     @property
