@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion.base.errors import InputError
 from ingestion.base.wording import counted
-from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import DAY, json_option, known_at_option
+from ingestion.cli.group import cli, examples, symbols_of, this_project
+from ingestion.cli.options import (
+    as_recorded_option,
+    decision_options,
+    entry_option,
+    json_option,
+    known_at_option,
+)
 from ingestion.cli.output import figure, minute, show
 from ingestion.cli.tables import table
 
@@ -27,8 +32,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("features", metavar="FEATURE...", nargs=-1, required=True)
-@click.option("--from", "first", type=DAY, required=True, help="UTC date of the first decision.")
-@click.option("--to", "last", type=DAY, required=True, help="UTC date of the last decision.")
+@decision_options
 @click.option(
     "--horizon",
     "horizons",
@@ -43,12 +47,7 @@ if TYPE_CHECKING:
     default="session",
     help="Decide at each session's close, or at the last of each week or month, by exchange.",
 )
-@click.option(
-    "--entry",
-    type=click.Choice(["open", "close"]),
-    default="open",
-    help="Where the position is entered: the next open, or the decision's own close.",
-)
+@entry_option
 @click.option(
     "--universe",
     "universes",
@@ -70,9 +69,7 @@ if TYPE_CHECKING:
     help="Leave out dates of fewer symbols with a label.",
 )
 @known_at_option
-@click.option(
-    "--as-recorded", is_flag=True, help="Read only rows that had been written by the decision."
-)
+@as_recorded_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -92,11 +89,9 @@ def factor_command(
     from ingestion.datasets import Schedule
     from ingestion.jobs.factor.factor_report import HORIZONS, FactorRequest, factor_report
 
-    if candidates and arguments["universes"]:
-        raise InputError("name --candidates FILE or --universe NAME, not both")
     schedule = Schedule(**{name: arguments.pop(name) for name in ("first", "last", "every")})
     arguments["universes"] = tuple(dict.fromkeys(arguments["universes"]))
-    symbols = candidates_of(candidates).symbols if candidates else None
+    symbols = symbols_of(candidates, arguments["universes"])
     request = FactorRequest(
         schedule=schedule,
         symbols=symbols,

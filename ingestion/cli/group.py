@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingestion.base.errors import InputError
 from ingestion.cli.alarm import CommandLine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingestion.markets.candidates import Candidates
     from ingestion.project import Project
 
@@ -182,6 +185,21 @@ def candidates_of(path: Path) -> Candidates:
     for problem in candidates.problems:
         click.echo(f"{path}, {problem}; left out", err=True)
     return candidates
+
+
+def symbols_of(path: Path | None, universes: object) -> Sequence[str] | None:
+    """Return the symbols of a candidates file; None without one.
+
+    Raises
+    ------
+    InputError
+        If a universe is named too, or the file cannot be read.
+    """
+    if path is None:
+        return None
+    if universes:
+        raise InputError("name --candidates FILE or --universe NAME, not both")
+    return candidates_of(path).symbols
 
 
 def sample_folder() -> Path:

@@ -272,6 +272,23 @@ known_at_option = click.option(
     help="Read the lakehouse as it was then; a date is the end of that UTC day.",
 )
 
+entry_option = click.option(
+    "--entry",
+    type=click.Choice(["open", "close"]),
+    default="open",
+    help="Where the position is entered: the next open, or the decision's own close.",
+)
+as_recorded_option = click.option(
+    "--as-recorded", is_flag=True, help="Read only rows that had been written by the decision."
+)
+
+_DECISIONS = (
+    click.option(
+        "--from", "first", type=DAY, required=True, help="UTC date of the first decision."
+    ),
+    click.option("--to", "last", type=DAY, required=True, help="UTC date of the last decision."),
+)
+
 
 def adding(options: Sequence[Callable[[CommandT], CommandT]]) -> Callable[[CommandT], CommandT]:
     """Return a decorator that adds options to a command, in their order."""
@@ -284,6 +301,8 @@ resume_options = adding(_RESUME)
 """Adds the options that say what is fresh enough to be left alone."""
 scanner_options = adding(_SCANNER)
 """Adds the options that say how to ask the scanner."""
+decision_options = adding(_DECISIONS)
+"""Adds the options that say from when to when decisions are made."""
 
 
 def source_arguments(arguments: dict[str, Any]) -> tuple[Path | None, str | None]:

@@ -9,8 +9,14 @@ import click
 
 from ingestion.base.errors import GateRefused, InputError
 from ingestion.base.wording import counted
-from ingestion.cli.group import candidates_of, cli, examples, this_project
-from ingestion.cli.options import DAY, TIME_OF_DAY, json_option, known_at_option
+from ingestion.cli.group import cli, examples, symbols_of, this_project
+from ingestion.cli.options import (
+    TIME_OF_DAY,
+    as_recorded_option,
+    decision_options,
+    json_option,
+    known_at_option,
+)
 from ingestion.cli.output import minute, show
 
 if TYPE_CHECKING:
@@ -26,8 +32,7 @@ if TYPE_CHECKING:
         "panel --from 2021-03-01 --to 2021-03-31 --every week --at 21:30Z --feature local_1d:RSI",
     ),
 )
-@click.option("--from", "first", type=DAY, required=True, help="UTC date of the first decision.")
-@click.option("--to", "last", type=DAY, required=True, help="UTC date of the last decision.")
+@decision_options
 @click.option(
     "--every",
     type=click.Choice(["session", "week", "month"]),
@@ -56,9 +61,7 @@ if TYPE_CHECKING:
     help="Write this feature, of any group, and no service: FEATURE or GROUP:FEATURE.",
 )
 @known_at_option
-@click.option(
-    "--as-recorded", is_flag=True, help="Read only rows that had been written by the decision."
-)
+@as_recorded_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -72,11 +75,9 @@ def panel_command(as_json: bool, candidates: Path | None, **arguments: Any) -> N
     from ingestion.jobs.serve.panel import PanelRequest, write_panel
 
     schedule = Schedule(**{name: arguments.pop(name) for name in ("first", "last", "every", "at")})
-    if candidates and arguments["universe"]:
-        raise InputError("name --candidates FILE or --universe NAME, not both")
     if arguments["service"] and arguments["features"]:
         raise InputError("name --service or --feature, not both")
-    symbols = candidates_of(candidates).symbols if candidates else None
+    symbols = symbols_of(candidates, arguments["universe"])
     request = PanelRequest(schedule=schedule, symbols=symbols, **arguments)
     result = write_panel(this_project(), request)
     for warning in result.warnings:

@@ -11,13 +11,14 @@ import click
 from ingestion.base.errors import InputError
 from ingestion.base.plain import plain
 from ingestion.base.wording import counted
-from ingestion.cli.group import candidates_of, cli, examples, this_project
+from ingestion.cli.group import candidates_of, cli, examples, symbols_of, this_project
 from ingestion.cli.options import (
     AS_OF,
     DAY,
     DURATION,
     LIMIT,
     adding,
+    entry_option,
     json_option,
     known_at_option,
 )
@@ -90,11 +91,8 @@ def choice_of(arguments: dict[str, Any]) -> SelectRequest:
     """Return what a command's arguments ask to be ranked."""
     from ingestion.jobs.serve.select import SelectRequest
 
-    candidates = arguments.pop("candidates")
-    if candidates and arguments["universe"]:
-        raise InputError("name --candidates FILE or --universe NAME, not both")
+    symbols = symbols_of(arguments.pop("candidates"), arguments["universe"])
     limits: dict[str, Any] = {name: dict(arguments.pop(name)) for name in ("minimum", "maximum")}
-    symbols = candidates_of(candidates).symbols if candidates else None
     return SelectRequest(symbols=symbols, **limits, **arguments)
 
 
@@ -252,12 +250,7 @@ def _age_of(row: Selected, group: str, selection: Selection) -> str:
 )
 @click.option("--from", "first", type=DAY, help="Date of the first decision, for --target.")
 @click.option("--to", "last", type=DAY, help="Date of the last decision, for --target.")
-@click.option(
-    "--entry",
-    type=click.Choice(["open", "close"]),
-    default="open",
-    help="Where the position is entered: the next open, or the decision's own close.",
-)
+@entry_option
 @click.option("--candidates", type=click.Path(path_type=Path), help="Label only these symbols.")
 @click.option(
     "--universe", help="Keep only labels of symbols that were in this universe at their time."
