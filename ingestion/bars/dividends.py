@@ -17,15 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import close_seconds
-from ingestion.bars.bar_reader import name_rows
-from ingestion.bars.cells import EMPTY_CELLS, Kind
+from ingestion.bars.cells import EMPTY_CELLS
+from ingestion.bars.ex_dates import on_ex_dates, undisputed
 from ingestion.bars.header import Role
-from ingestion.bars.placing import NO_CLOSE, next_session, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.splits import read_recorded
 from ingestion.bars.vendor_symbols import Naming
-from ingestion.base.instants import DAY, date_of_day, day_of_date, utc
+from ingestion.base.instants import DAY, date_of_day, utc
 from ingestion.base.reading import reading_again
 from ingestion.catalog import DIVIDENDS, OHLCV_1D
 from ingestion.lakehouse import (
@@ -97,16 +96,15 @@ def read_dividends(
         read += len(file) + len(file.broken)
         for each in _dividends_of(file, naming, refusals, currencies, is_first=number == 0):
             days.setdefault((each.symbol, each.close), []).append(each)
-    repeated = 0
-    for key, rows in list(days.items()):
-        if len({(each.amount, each.currency) for each in rows}) > 1:
-            del days[key]
-            for each in rows:
-                amount = f"{each.amount:g} on {each.ex_date}"
-                refusals.add(Refusal(str(path), each.row, each.symbol, Reason.DIVIDENDS, amount))
-        else:
-            repeated += len(rows) - 1
-    return DividendsFile(read, repeated, [rows[0] for rows in days.values()])
+
+    def refuse(each: Dividend) -> None:
+        amount = f"{each.amount:g} on {each.ex_date}"
+        refusals.add(Refusal(str(path), each.row, each.symbol, Reason.DIVIDENDS, amount))
+
+    dividends, repeated = undisputed(
+        days.values(), lambda each: (each.amount, each.currency), refuse
+    )
+    return DividendsFile(read, repeated, dividends)
 
 
 def _dividends_of(
@@ -118,34 +116,23 @@ def _dividends_of(
     is_first: bool,
 ) -> Iterator[Dividend]:
     """Yield the dividends of some rows, and refuse the other rows."""
-    named, which = name_rows(file, naming, refusals, is_first=is_first)
-    times = file.times()
-    _, closes = place_times(times, [each.symbol for each in named], which)
     amounts, unreadable = file.numbers(Role.AMOUNT)
     written = file.columns.get(Role.CURRENCY)
-    for at, row in enumerate(file.rows.tolist()):
-        symbol, close = named[which[at]].symbol, int(closes[at])
-        day = int(times.days[at])
-        if symbol is not None and close == NO_CLOSE and (later := next_session(times, at, symbol)):
-            close, day = later.closes, day_of_date(later.label)
-        price = currencies.get(symbol or "")
-        currency = _currency(None if written is None else written[at].as_py()) or price
-        if symbol is None:
-            reason, detail = named[which[at]].reason, named[which[at]].problem
-        elif times.kinds[at] == Kind.UNREADABLE:
-            reason, detail = Reason.TIME, f"{file.columns[Role.TIME][at]}"[:80]
-        elif unreadable[at] or not (np.isfinite(amounts[at]) and amounts[at] >= 0):
-            reason, detail = Reason.AMOUNT, f"{file.columns[Role.AMOUNT][at]}"[:80]
-        elif close == NO_CLOSE:
-            text = str(file.columns[Role.TIME][at])[:80]
-            reason, detail = Reason.SESSION, f"{text}: {why_no_place(times, at, symbol)}"
-        elif price is not None and currency != price:
-            reason, detail = Reason.CURRENCY, f"{currency}, and the price is in {price}"
+
+    def fault(at: int) -> tuple[Reason, str] | None:
+        if not unreadable[at] and np.isfinite(amounts[at]) and amounts[at] >= 0:
+            return None
+        return Reason.AMOUNT, f"{file.columns[Role.AMOUNT][at]}"[:80]
+
+    for each in on_ex_dates(file, naming, refusals, fault, is_first=is_first):
+        symbol, price = each.symbol, currencies.get(each.symbol)
+        currency = _currency(None if written is None else written[each.at].as_py()) or price
+        if price is None or currency == price:
+            amount = float(amounts[each.at])
+            yield Dividend(symbol, each.day, each.close, amount, currency, each.row)
         else:
-            amount = float(amounts[at])
-            yield Dividend(symbol, date_of_day(day), close, amount, currency, row)
-            continue
-        refusals.add(Refusal(str(file.path), row, symbol or "", reason, detail))
+            told = f"{currency}, and the price is in {price}"
+            refusals.add(Refusal(str(file.path), each.row, symbol, Reason.CURRENCY, told))
 
 
 def _currency(written: object) -> str | None:

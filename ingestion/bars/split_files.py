@@ -12,10 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from ingestion.bars.arrays import Split
-from ingestion.bars.bar_reader import name_rows
-from ingestion.bars.cells import Kind
+from ingestion.bars.ex_dates import on_ex_dates, undisputed
 from ingestion.bars.header import Role
-from ingestion.bars.placing import NO_CLOSE, next_session, place_times, why_no_place
 from ingestion.bars.reading import VendorFile, read_batches
 from ingestion.bars.refusals import Reason, Refusal, Refusals
 from ingestion.bars.vendor_symbols import Naming
@@ -55,16 +53,12 @@ def read_splits(
         read += len(file) + len(file.broken)
         for split in splits_of(file, naming, refusals, is_first=number == 0):
             days.setdefault((split.symbol, split.event), []).append(split)
-    repeated = 0
-    for (symbol, _), rows in list(days.items()):
-        if len({split.ratio for split in rows}) > 1:
-            del days[symbol, rows[0].event]
-            for each in rows:
-                ratio_of_row = f"ratio {each.ratio:g}"
-                refusals.add(Refusal(str(path), each.row, symbol, Reason.DUPLICATE, ratio_of_row))
-        else:
-            repeated += len(rows) - 1
-    splits = [rows[0] for rows in days.values()]
+
+    def refuse(split: Split) -> None:
+        ratio = f"ratio {split.ratio:g}"
+        refusals.add(Refusal(str(path), split.row, split.symbol, Reason.DUPLICATE, ratio))
+
+    splits, repeated = undisputed(days.values(), lambda split: split.ratio, refuse)
     return SplitsFile(read, repeated, splits)
 
 
@@ -72,27 +66,14 @@ def splits_of(
     file: VendorFile, naming: Naming, refusals: Refusals, *, is_first: bool
 ) -> Iterator[Split]:
     """Yield the splits of some rows, and refuse the other rows."""
-    named, which = name_rows(file, naming, refusals, is_first=is_first)
-    times = file.times()
-    _, closes = place_times(times, [each.symbol for each in named], which)
-    for at, (row, ratio) in enumerate(zip(file.rows.tolist(), _ratios_of_file(file), strict=True)):
-        symbol, close = named[which[at]].symbol, int(closes[at])
-        if symbol is not None and close == NO_CLOSE:
-            later = next_session(times, at, symbol)
-            close = later.closes if later else NO_CLOSE
-        if symbol is None:
-            reason, detail = named[which[at]].reason, named[which[at]].problem
-        elif times.kinds[at] == Kind.UNREADABLE:
-            reason, detail = Reason.TIME, f"{file.columns[Role.TIME][at]}"[:80]
-        elif not (np.isfinite(ratio) and ratio > 0):
-            reason, detail = Reason.SPLIT, _as_written(file, at)
-        elif close == NO_CLOSE:
-            text = str(file.columns[Role.TIME][at])[:80]
-            reason, detail = Reason.SESSION, f"{text}: {why_no_place(times, at, symbol)}"
-        else:
-            yield Split(symbol, close, ratio, row)
-            continue
-        refusals.add(Refusal(str(file.path), row, symbol or "", reason, detail))
+    ratios = _ratios_of_file(file)
+
+    def fault(at: int) -> tuple[Reason, str] | None:
+        is_ratio = np.isfinite(ratios[at]) and ratios[at] > 0
+        return None if is_ratio else (Reason.SPLIT, _as_written(file, at))
+
+    for each in on_ex_dates(file, naming, refusals, fault, is_first=is_first):
+        yield Split(each.symbol, each.close, ratios[each.at], each.row)
 
 
 def _ratios_of_file(file: VendorFile) -> list[float]:
