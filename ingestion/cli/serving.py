@@ -340,7 +340,7 @@ def training_set_command(
     )
     result = training_set(project, request)
     if result.unknown and result.of_members:
-        from ingestion.jobs.serve.targets import survivors_warning
+        from ingestion.jobs.serve.label_warnings import survivors_warning
 
         decided = result.rows + result.outside
         warning = survivors_warning(result.of_members, result.unknown, decided)

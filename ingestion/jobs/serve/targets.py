@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -17,10 +17,8 @@ from ingestion.bars.dividends import read_paid
 from ingestion.bars.holes import OpenHoles, open_holes
 from ingestion.base.errors import InputError
 from ingestion.base.reading import reading_again
-from ingestion.base.wording import counted, some_of
 from ingestion.catalog import DIVIDENDS, OHLCV_1D, SYMBOLS, Dataset
 from ingestion.datasets import (
-    DropReason,
     Entry,
     Label,
     LabelCollection,
@@ -32,6 +30,11 @@ from ingestion.datasets import (
 )
 from ingestion.jobs.ingest.unfinished_imports import whole_imports
 from ingestion.jobs.looking import one_look
+from ingestion.jobs.serve.label_warnings import (
+    warnings_of,
+    warnings_of_kinds,
+    warnings_of_members,
+)
 from ingestion.jobs.serve.show_universe import membership_of
 from ingestion.lakehouse import (
     Lakehouse,
@@ -57,9 +60,6 @@ FORMULA_COLUMNS = (
     "event_timestamp",
 )
 """Those that the formulas need."""
-
-_NAMED = 5
-"""How many symbols a message names."""
 
 
 def label_spans(target: str, first: date, last: date) -> list[tuple[Dataset, date, date]]:
@@ -226,10 +226,10 @@ def training_labels(
         span = (datetime.combine(day, time(), UTC) for day in (first, last + timedelta(days=1)))
         without = membership.members_between(*span) - decided
         without = without if symbols is None else without.intersection(symbols)
-        of_members = _of_members(universe, labels, without)
+        of_members = warnings_of_members(universe, labels, without)
     warnings = [
-        *_warnings(labels, decided, symbols, known_since, of_members),
-        *_warnings_of_kinds(labels, decided - payers if with_dividends else ()),
+        *warnings_of(labels, decided, symbols, known_since, of_members),
+        *warnings_of_kinds(labels, decided - payers if with_dividends else ()),
     ]
     return TrainingLabels(
         labels, len(decided), tuple(warnings), " ".join(map(str, wanted)), labels.spans
@@ -274,30 +274,6 @@ def _with_gaps(bars: pa.Table, holes: OpenHoles) -> pa.Table:
     names = symbols.dictionary.to_pylist()
     missing[order] = holes.missing_from(names, codes[order], closes[order])
     return bars.append_column("missing_from", pa.array(missing))
-
-
-def _of_members(name: str, labels: Labels, without: Collection[str]) -> Iterator[str]:
-    """Yield what to know of labels that are about the members of a universe."""
-    if labels.unknown:
-        yield survivors_warning(name, labels.unknown, labels.decisions)
-    if without:
-        yield (
-            f"{counted(len(without), f'member of {name} has', f'members of {name} have')} "
-            "no bars in the range, so nothing of them is "
-            f"labelled: {some_of(sorted(without), _NAMED)}; import the bars of those that were "
-            "delisted, too: returns are too good without them"
-        )
-
-
-def survivors_warning(name: str, unknown: int, decisions: int) -> str:
-    """Return the warning about decisions at which it is not known who was in a universe."""
-    return (
-        f"survivors: who was in {name} is not known at {unknown:,} of "
-        f"{counted(decisions, 'decision')} "
-        f"({unknown / decisions:.1%}); there all symbols count that the lakehouse has bars of "
-        "today, what was delisted before is missing, and returns measured on them are too good: "
-        "`tvfeast universe import` loads dated membership"
-    )
 
 
 def _universe(
@@ -423,80 +399,3 @@ def _decided(bars: pa.Table, first: date, last: date) -> set[str]:
     closed = bars["event_timestamp"].cast(pa.date32())
     inside = pc.and_(pc.greater_equal(closed, first), pc.less_equal(closed, last))
     return set(bars["symbol"].filter(inside).unique().to_pylist())
-
-
-def _warnings(
-    labels: Labels,
-    decided: set[str],
-    symbols: Collection[str] | None,
-    known_since: datetime | None,
-    of_members: Iterable[str] | None,
-) -> list[str]:
-    if of_members is not None:
-        warnings = list(of_members)
-    elif known_since is None:
-        warnings = [
-            f"survivors: these {len(decided)} symbols are those that the lakehouse has bars of "
-            "today, at all decisions (100 %); what was delisted before it was asked for is "
-            "missing, so returns measured on them are too good; --universe NAME uses the members "
-            "of a universe at each decision, --universe-as-of the symbols active then"
-        ]
-    else:
-        dropped = labels.dropped[DropReason.NOT_ACTIVE]
-        warnings = [
-            f"universe: which symbols were active is known from {known_since:%Y-%m-%d %H:%M} UTC "
-            f"on; {counted(dropped, 'row was', 'rows were')} dropped because their symbol "
-            "was not active then, or not "
-            "observed yet"
-        ]
-    if missing := sorted(set(symbols or ()) - decided):
-        warnings.append(f"no bars in the range: {some_of(missing, _NAMED)}")
-    if gaps := labels.dropped[DropReason.GAP_IN_WINDOW]:
-        warnings.append(
-            f"{counted(gaps, 'row was', 'rows were')} dropped because their window has a "
-            "gap: the symbol was halted or "
-            "delisted, or its bars are missing; where it was, returns are too good without them"
-        )
-    if spoiled := labels.dropped[DropReason.SESSION_MISSING]:
-        warnings.append(
-            f"{counted(spoiled, 'row was', 'rows were')} dropped because a session of their "
-            "market is missing in their "
-            "window: `tvfeast status` names it; import or accept it"
-        )
-    if early := labels.dropped[DropReason.ENTRY_BEFORE_DECISION]:
-        warnings.append(
-            f"{counted(early, 'row was', 'rows were')} dropped because the next session "
-            "opened before the decision's bar "
-            "was known to have closed: the hours of these exchanges are not known"
-        )
-    return warnings
-
-
-def _warnings_of_kinds(labels: Labels, without_dividends: Collection[str]) -> Iterator[str]:
-    """Yield what to know of labels that need more than the symbol's own bars after a decision."""
-    if without_dividends:
-        some = sorted(without_dividends)
-        yield (
-            f"dividends: {counted(len(some), 'symbol has', 'symbols have')} none recorded in the "
-            f"range and count as paying none: {some_of(some, _NAMED)}"
-        )
-    counts = labels.missing.values() or [labels.dropped]
-    for reason, why in (
-        (
-            DropReason.BENCHMARK_MISSING,
-            "the benchmark has no bar that opens or closes with theirs, or one is missing: it must "
-            "keep the hours of their exchange",
-        ),
-        (
-            DropReason.DIVIDEND_CURRENCY,
-            "a dividend in their window is in another currency than the price: import it again in "
-            "that of the price",
-        ),
-        (
-            DropReason.NO_VOLATILITY,
-            "the volatility before the decision is not known: too few bars, a gap or a missing "
-            "session among them, or no move",
-        ),
-    ):
-        if lost := sum(each[reason] for each in counts):
-            yield f"{counted(lost, 'label was', 'labels were')} dropped because {why}"
