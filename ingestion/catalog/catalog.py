@@ -12,28 +12,31 @@ Which of the groups run is the project's choice: its ``groups.toml`` lists them,
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from ingestion.base.errors import CatalogError
-from ingestion.base.loading import declared_in, files_in, load_file, place
 from ingestion.base.wording import counted, did_you_mean, some_of
 from ingestion.catalog.bar_source import BarSource
 from ingestion.catalog.cross_section import CrossSection
 from ingestion.catalog.datasets import DATASETS
+from ingestion.catalog.declarations import (
+    CHOICE,
+    SHIPPED,
+    Declared,
+    bind,
+    declarations,
+    groups_listed,
+    made_after,
+    refuse_clashes,
+)
 from ingestion.catalog.formula import Formula
 from ingestion.catalog.model import Column, Dataset, Dtype, FeatureGroup
 from ingestion.catalog.services import USES, Service
 from ingestion.catalog.sources import FromBars, Scanner
 from ingestion.catalog.universes import Universe, load_universes
 
-SHIPPED = Path(__file__).resolve().parents[2] / "feature_repo"
-"""The repository beside the installed package, whose groups every project has."""
-CHOICE = "groups.toml"
-"""The project's list of the groups that run, beside its ``feature_store.yaml``."""
 _NOT_COMPARED = (Dtype.BOOL, Dtype.TIMESTAMP)
 _MOST_NAMES = 12
 """Features that a message names."""
@@ -79,15 +82,15 @@ class Catalog:
         >>> [group.name for group in Catalog.load(formulas=lambda: FORMULAS).groups]
         ['tv_technicals_1d', 'local_1d']
         """
-        declared = list(_declarations(repository, "groups", FeatureGroup, Service))
+        declared = list(declarations(repository, "groups", FeatureGroup, Service))
         groups = [each for each in declared if isinstance(each.value, FeatureGroup)]
         services = [each for each in declared if isinstance(each.value, Service)]
-        sources = list(_declarations(repository, "sources", BarSource))
+        sources = list(declarations(repository, "sources", BarSource))
         for kind in (groups, services, sources):
-            _refuse_clashes(kind)
+            refuse_clashes(kind)
         known = formulas() if any(each.value.formulas for each in groups) else {}
-        bound = [_bind(each, known) for each in groups]
-        bound.sort(key=lambda group: (_made_after(group), group.name))
+        bound = [bind(each, known) for each in groups]
+        bound.sort(key=lambda group: (made_after(group), group.name))
         all_of_it = cls(
             tuple(bound),
             tuple(each.value for each in services),
@@ -302,7 +305,7 @@ class Catalog:
         wanted = service.features_of(group.name)
         return tuple(each for each in group.features if not wanted or each.name in wanted)
 
-    def _with_cross_sections(self, declared: list[_Declared]) -> Catalog:
+    def _with_cross_sections(self, declared: list[Declared]) -> Catalog:
         """Return the catalog with cross-sections that know the groups that they compare.
 
         What those that run read must run too.
@@ -323,7 +326,7 @@ class Catalog:
         groups, others = (tuple(map(bound, each)) for each in (self.groups, self.others))
         return replace(self, groups=groups, others=others)
 
-    def _check_read(self, declared: _Declared, name: str) -> None:
+    def _check_read(self, declared: Declared, name: str) -> None:
         """Refuse a column that a cross-section reads and that is not there, or is none to read."""
         group_name, _, column_name = name.partition(":")
         of, source = declared.value.name, declared.value.source
@@ -347,7 +350,7 @@ class Catalog:
 
     def _chosen(self, repository: Path | None) -> Catalog:
         """Return the catalog with the groups that run apart from the others."""
-        wanted, is_all = _choice(repository, [group.name for group in self.groups])
+        wanted, is_all = groups_listed(repository, [group.name for group in self.groups])
         runs = {
             group.name: group.name in wanted or not (is_all or group.by_choice)
             for group in self.groups
@@ -361,7 +364,7 @@ class Catalog:
             others=tuple(each for each in self.groups if not runs[each.name]),
         )
 
-    def _check_service(self, declared: _Declared) -> None:
+    def _check_service(self, declared: Declared) -> None:
         service: Service = declared.value
         for part in service.parts:
             try:
@@ -384,7 +387,7 @@ class Catalog:
                     f"{service.name} ranks by {service.rank_by!r}, which none of its parts has"
                 )
 
-    def _check_twin(self, declared: _Declared) -> None:
+    def _check_twin(self, declared: Declared) -> None:
         source = declared.value.source
         if isinstance(source, FromBars) and source.twin is not None:
             names = {group.name for group in self.scanned}
@@ -395,115 +398,8 @@ class Catalog:
                 )
 
 
-def _choice(repository: Path | None, declared: list[str]) -> tuple[list[str], bool]:
-    """Return the groups that a project lists, and whether no other ones run."""
-    path = None if repository is None else repository / CHOICE
-    if path is None or not path.is_file():
-        return [], False
-    try:
-        text = path.read_text(encoding="utf-8")
-        told = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"{path} cannot be read: {error}") from None
-    names = told.get("groups", told.get("more"))
-    if told.keys() not in ({"groups"}, {"more"}) or not isinstance(names, list) or not names:
-        raise CatalogError(
-            f'{path}: write one line, groups = ["{declared[0]}", …] for all that run, or '
-            f'more = ["{declared[-1]}", …] for those that run beside the default ones'
-        )
-    for name in names:
-        if name not in declared:
-            lines = enumerate(text.splitlines(), start=1)
-            line = next((number for number, each in lines if str(name) in each), 1)
-            near = did_you_mean(str(name), declared)
-            raise CatalogError(
-                f"{path}, line {line}: it lists {name!r}, which no file declares{near}; there are "
-                f"{', '.join(declared)}"
-            )
-        if names.count(name) > 1:
-            raise CatalogError(f"{path} lists {name!r} twice: take one out")
-    return names, "groups" in told
-
-
 def _has(group: FeatureGroup, feature: str) -> bool:
     return any(each.name == feature for each in group.features)
-
-
-class _Declared(NamedTuple):
-    """A group, a service or a bar source, and where it is declared."""
-
-    value: Any
-    place: str
-
-    def error(self, text: str) -> CatalogError:
-        return CatalogError(f"{self.place}: {text}")
-
-
-def _declarations(
-    repository: Path | None, folder_name: str, *kinds: type[Any]
-) -> Iterator[_Declared]:
-    """Yield what the files of a folder declare; one object that two files show counts once."""
-    files: dict[str, Path] = {}
-    for folder in (SHIPPED, repository):
-        if folder is not None:
-            files |= {path.name: path for path in files_in(folder / folder_name)}
-    seen: set[int] = set()
-    for path in files.values():
-        module = load_file(path)
-        for name, each in declared_in(module, *kinds):
-            if id(each) not in seen:
-                seen.add(id(each))
-                yield _Declared(each, place(module, name))
-
-
-def _refuse_clashes(declared: list[_Declared]) -> None:
-    by_name: dict[str, _Declared] = {}
-    for each in declared:
-        other = by_name.setdefault(each.value.name, each)
-        if other is not each:
-            raise each.error(
-                f"{each.value.name!r} is declared at {other.place} already: rename one of them"
-            )
-        is_group = isinstance(each.value, FeatureGroup)
-        if is_group and any(each.value.name == dataset.name for dataset in DATASETS):
-            raise each.error(f"{each.value.name!r} is a dataset of the lakehouse: rename the group")
-
-
-def _bind(declared: _Declared, formulas: Mapping[str, Formula]) -> FeatureGroup:
-    """Return a group whose features are columns, where it names formulas."""
-    group: FeatureGroup = declared.value
-    if not group.formulas:
-        if isinstance(group.source, FromBars):
-            raise declared.error(f"{group.name} is computed from bars: name formulas as features")
-        return group
-    if not isinstance(group.source, FromBars):
-        raise declared.error(f"{group.name} names formulas, but its source is not FromBars")
-    for name in group.formulas:
-        if name not in formulas:
-            raise declared.error(
-                f"{group.name} names the formula {name!r}, which is not declared"
-                f"{did_you_mean(name, formulas)}; there are {some_of(list(formulas), 12)}"
-            )
-    return group.bound({name: _column(formulas[name]) for name in group.formulas})
-
-
-def _made_after(group: FeatureGroup) -> int:
-    """Return after how many kinds of other groups a group's rows are made."""
-    if isinstance(group.source, CrossSection):
-        return 2
-    return 1 if isinstance(group.source, FromBars) else 0
-
-
-def _column(formula: Formula) -> Column:
-    low, high = formula.low, formula.high
-    return Column(
-        formula.name,
-        meaning=formula.meaning,
-        unit=formula.unit,
-        low=low,
-        high=high,
-        rules="" if formula.rules is None else str(formula.rules),
-    )
 
 
 __all__ = ["DATASETS", "USES", "Catalog"]

@@ -22,7 +22,7 @@ from ingestion.base.errors import (
     LakehouseLocked,
     demand_all,
 )
-from ingestion.catalog.catalog import SHIPPED
+from ingestion.catalog.declarations import SHIPPED
 from ingestion.cli.daily import rebuild_text
 from ingestion.jobs.serve.feast_repository import feast_calls, open_repository
 from ingestion.jobs.serve.materialize import materialize

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion.catalog import OHLCV_1D
-from ingestion.catalog.catalog import SHIPPED
+from ingestion.catalog.declarations import SHIPPED
 from ingestion.jobs.audit.compact import compact
 from ingestion.jobs.audit.explain import ExplainRequest, explain
 from ingestion.jobs.audit.verify_lakehouse import check_lakehouse
