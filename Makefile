@@ -315,7 +315,7 @@ bench-engines: setup engines ## Measure the join from files to files on Ray and 
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes and without any index's address
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra postgres --extra redis --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra exchanges --extra postgres --extra redis --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --upgrade -o requirements.lock
 	$(BIN)/uv pip compile --group docs -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --upgrade -o requirements-docs.lock

@@ -53,7 +53,7 @@ LONGEST_WAIT = 120.0
 MANY = 5
 """So many requests in a row that failed for the network's or the server's sake end the run."""
 _BACKOFF, _LONGEST_BACKOFF = 1.0, 30.0
-_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUS = frozenset({408, 418, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ def _may_pass(error: BaseException) -> tuple[bool, float]:
         return True, error.wait or 0.0
     if not isinstance(error, OSError):
         return False, 0.0
-    # Of urllib the error is the answer; of requests and httpx it has one.
-    response = getattr(error, "response", None) or error
+    # Of urllib the error is the answer. Of requests and httpx it has one, which may be false.
+    response = getattr(error, "response", None)
+    response = error if response is None else response
     status = getattr(response, "status_code", None) or getattr(response, "code", None)
     if isinstance(status, int) and status not in _TRANSIENT_STATUS:
         return False, 0.0

@@ -38,6 +38,10 @@ VARIABLES: Mapping[str, tuple[str, str]] = {
         "the server that the bar source `yahoo` asks",
         "Yahoo's",
     ),
+    "TVFEAST_BINANCE_URL": (
+        "the server that the bar source `binance` asks, in place of all of Binance's",
+        "Binance's",
+    ),
     "TVFEAST_NOW": (
         'what "now" is, to replay a day: ISO 8601, UTC where it has no offset',
         "the wall clock",

@@ -4,6 +4,7 @@ Each module asks one vendor and yields what :class:`~ingestion.catalog.BarSource
 repetition, placing, checking and storing are shared (:mod:`ingestion.bars.fetching`). The
 declarations are in ``feature_repo/sources/``, so that a project can replace them.
 
-``http``   one question to a vendor, in bounded memory and time
-``yahoo``  Yahoo Finance's chart endpoint
+``http``       one question to a vendor, in bounded memory and time
+``yahoo``      Yahoo Finance's chart endpoint
+``exchanges``  crypto exchanges, through ccxt
 """

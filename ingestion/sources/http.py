@@ -42,7 +42,7 @@ def get_json(
     SourceBusy
         If the answer is no JSON although its status says success, or is cut off or too long.
     requests.HTTPError
-        If the status says to come again later: 408, 425, 429 and 5xx.
+        If the status says to come again later: 408, 418 (a ban that ends), 425, 429 and 5xx.
     HttpFault
         If it has another status than success.
     OSError
@@ -56,7 +56,7 @@ def get_json(
             content += piece
             if len(content) > LARGEST:
                 raise SourceBusy(f"an answer of more than {LARGEST >> 20} MB from {url}")
-        if answer.status_code in (408, 425, 429) or answer.status_code >= 500:
+        if answer.status_code in (408, 418, 425, 429) or answer.status_code >= 500:
             answer.raise_for_status()
         try:
             document = json.loads(content)

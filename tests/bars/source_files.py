@@ -18,6 +18,9 @@ from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 
 NOW = datetime(2021, 6, 2, 10, tzinfo=UTC)
+SHIPPED = sorted(
+    path.stem for path in (Path(__file__).parents[2] / "feature_repo" / "sources").glob("*.py")
+)
 A, B, COIN, OTHER = "NASDAQ:AAPL", "NYSE:IBM", "BINANCE:BTCUSDT", "BINANCE:ETHUSDT"
 HEAD = """
 from datetime import date, datetime, timedelta, timezone

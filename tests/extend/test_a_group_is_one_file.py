@@ -35,6 +35,7 @@ from ingestion.jobs.workspace import make_workspace
 from ingestion.lakehouse import list_parts, read_current
 from ingestion.project import Project
 from ingestion.replay import Panel, ReplayScanner
+from tests.bars.source_files import SHIPPED
 from tests.conftest import MONDAY, SAMPLE
 from tests.former.served import FeastCommand
 from tests.processes import Forge
@@ -209,7 +210,7 @@ def test_the_formula_is_computed_for_all_of_history(world: World):
 def test_the_bars_are_of_the_source_and_the_scanner(world: World):
     rows = read_current(list_parts(world.project.lakehouse, OHLCV_1D), OHLCV_1D)
     assert set(rows["source"].to_pylist()) == {"fetch:mine", "scanner"}
-    assert {each["name"] for each in world.run("catalog")["sources"]} == {"mine", "yahoo"}
+    assert {each["name"] for each in world.run("catalog")["sources"]} == {"mine", *SHIPPED}
 
 
 def test_select_ranks_by_the_new_feature(world: World):

@@ -1,0 +1,22 @@
+"""Binance: daily bars of spot pairs and perpetual contracts, through ccxt."""
+
+from collections.abc import Iterator
+
+from ingestion.catalog import BarRequest, BarSource, BarTable
+
+
+def tables(want: BarRequest) -> Iterator[BarTable]:
+    """Yield the bars of the symbol."""
+    from ingestion.sources import exchanges  # here: every command loads this file
+
+    return exchanges.tables("binance", want)
+
+
+SOURCE = BarSource(
+    "binance",
+    "Binance's daily klines, through ccxt",
+    tables,
+    times="opens",
+    exchanges=["BINANCE"],
+    budget=2_000,
+)
