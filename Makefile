@@ -237,6 +237,10 @@ status: setup ## Tell how fresh and complete everything is; fails past a limit
 accept-hole: setup ## Accept that a market has no bars of a session (ARGS="MARKET SESSION --reason TEXT")
 	$(BIN)/tvfeast $@ $(ARGS)
 
+.PHONY: history
+history: setup ## Fetch years of bars, compute the ratings, write a page (ARGS="--candidates FILE")
+	$(BIN)/tvfeast $@ $(ARGS)
+
 .PHONY: fetch-bars
 fetch-bars: setup ## Fetch daily bars of a source (ARGS="--source NAME --candidates FILE")
 	$(BIN)/tvfeast $@ $(ARGS)

@@ -33,6 +33,7 @@ NOT_RUN = {
     "factor-report": "likewise; three symbols are too few",
     "doctor": "it is run by test_doctor",
     "fetch-bars": "it needs a source",
+    "history": "likewise; it is run by its own tests",
     "import-features": "it needs a group of files",
     "data-docs": "it takes seconds to import Great Expectations",
     "universe import": "it needs a file",

@@ -45,6 +45,7 @@ TASKS: dict[str, dict[str, str]] = {
         "materialize": "daily",
     },
     "History and training": {
+        "history": "history",
         "import-bars": "bars",
         "fetch-bars": "bars",
         "import-features": "features",

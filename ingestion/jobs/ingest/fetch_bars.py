@@ -13,10 +13,10 @@ bars; and from the first bar that there is if the source has never been asked fo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import ClassVar
 
 from ingestion.bars.duplicates import Duplicates
 from ingestion.bars.fetching import AnswerRows, ask_all
@@ -26,15 +26,13 @@ from ingestion.base.instants import EPOCH
 from ingestion.base.progress import progress
 from ingestion.base.wording import counted, some_of
 from ingestion.catalog import BarRequest, BarSource
+from ingestion.jobs.ingest.fetched_spans import OVERLAP, Span, asked_so_far
 from ingestion.jobs.ingest.import_bars import ImportRequest, ImportResult, take_bars
-from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict, fetched_name
+from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, fetched_name
 from ingestion.lakehouse import Lakehouse
 from ingestion.project import Project
-from ingestion.runs.receipt_file import receipts_told
 from ingestion.runs.run import Run
 
-OVERLAP = timedelta(days=7)
-"""How far before the end of the last fetch the next one begins."""
 _ROWS_AT_ONCE = 200_000
 _SECONDS_AT_ONCE = 300.0
 _PATIENCE, _STEP = 30.0, 1.0
@@ -56,6 +54,8 @@ class FetchRequest:
     restate: bool = False
     duplicates: Duplicates = Duplicates.REFUSE
     """As of :class:`~ingestion.jobs.ingest.import_bars.ImportRequest`."""
+    spans: Mapping[str, Span] = field(default_factory=dict)
+    """By symbol, the sessions to ask for in place of those from ``first`` to ``last``."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ def fetch_bars(project: Project, request: FetchRequest) -> FetchResult:
     last = request.last or clock.now().date()
     if request.first is not None and request.first > last:
         raise InputError(f"the first date, {request.first}, is after the last one, {last}")
-    requests = list(_requests(source, _firsts(project.lakehouse, request, symbols, last), last))
+    firsts = _firsts(project.lakehouse, request, set(symbols) - request.spans.keys(), last)
+    spans = {each: request.spans.get(each) or Span(firsts[each], last) for each in symbols}
+    requests = list(_requests(source, spans))
     counter = progress(source.name, "symbols", at_once=True)
     counter.start(len(symbols))
     imports: list[ImportResult] = []
@@ -179,48 +181,34 @@ def fetch_bars(project: Project, request: FetchRequest) -> FetchResult:
 
 
 def _firsts(
-    lakehouse: Lakehouse, request: FetchRequest, symbols: Sequence[str], last: date
+    lakehouse: Lakehouse, request: FetchRequest, symbols: Iterable[str], last: date
 ) -> dict[str, date]:
     """Return the first date to ask for, by symbol."""
     left = set(symbols)
-    firsts: dict[str, date] = {}
-
-    def read(receipt: dict[str, Any]) -> dict[str, tuple[date, date, bool]] | None:
-        asked = receipt["request"]
-        if asked.get("bar_source") != request.source:
-            return None
-        is_done = receipt.get("verdict") in (Verdict.PUBLISH, Verdict.REFUSE)
-        again = set(receipt.get("again", ()))
-        return {
-            symbol: (
-                date.fromisoformat(began),
-                date.fromisoformat(ended),
-                is_done and symbol not in again,
-            )
-            for symbol, (began, ended) in asked["asked"].items()
-        }
-
-    for spans in receipts_told(lakehouse, RECEIPT_FILE, read):
-        for symbol in left & spans.keys():
-            began, ended, is_done = spans[symbol]
-            firsts[symbol] = ended - OVERLAP if is_done else began
+    new = request.first or EPOCH
+    firsts = dict.fromkeys(left, min(new, last))
+    for run in asked_so_far(lakehouse, request.source) if left else ():
+        for symbol in left & run.keys():
+            (began, ended), is_done = run[symbol]
+            first = ended - OVERLAP if is_done else began
             if request.first is not None:  # what did not end well is asked for again all the same
-                firsts[symbol] = request.first if is_done else min(began, request.first)
-        left -= spans.keys()
+                first = request.first if is_done else min(began, request.first)
+            firsts[symbol] = min(first, last)
+        left -= run.keys()
         if not left:
             break
-    new = request.first or EPOCH
-    return {symbol: min(firsts.get(symbol, new), last) for symbol in symbols}
+    return firsts
 
 
-def _requests(source: BarSource, firsts: dict[str, date], last: date) -> Iterator[BarRequest]:
+def _requests(source: BarSource, spans: Mapping[str, Span]) -> Iterator[BarRequest]:
     """Yield the requests; symbols of one request begin on near dates."""
-    ordered = list(firsts)
+    ordered = list(spans)
     if source.batch > 1:
-        ordered.sort(key=lambda symbol: firsts[symbol])
+        ordered.sort(key=lambda symbol: spans[symbol])
     for at in range(0, len(ordered), source.batch):
         symbols = tuple(ordered[at : at + source.batch])
-        yield BarRequest(symbols, min(firsts[symbol] for symbol in symbols), last)
+        own = [spans[symbol] for symbol in symbols]
+        yield BarRequest(symbols, min(own).first, max(each.last for each in own))
 
 
 def _take(

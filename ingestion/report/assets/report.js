@@ -186,14 +186,15 @@
     stacked(plot, data, width) {
       const left = 50, right = 14;
       const xs = [...new Set(data.map((row) => row.x))];
+      const isLong = day(xs[xs.length - 1]) - day(xs[0]) > 300 * 86400e3;
       const series = [...new Set(data.map((row) => row.series))];
       return {
         width, height: 230, marginLeft: left, marginRight: right, marginTop: 10, marginBottom: 24,
         x: { type: "band", domain: xs, label: null, padding: 0.25 }, y: { label: null },
         color: { type: "ordinal", domain: series, range: plot.palette.map(colour) },
         marks: [
-          Plot.axisX(thinned(xs, width - left - right, 52), { label: null, color: grey, tickSize: 3,
-            tickFormat: (at) => d3.utcFormat("%-d %b")(day(at)) }),
+          Plot.axisX(thinned(xs, width - left - right, isLong ? 70 : 52), { label: null, color: grey, tickSize: 3,
+            tickFormat: (at) => d3.utcFormat(isLong ? "%b %Y" : "%-d %b")(day(at)) }),
           Plot.axisY({ ticks: 5, tickFormat: number, label: null, color: grey, tickSize: 3 }),
           Plot.gridY({ ticks: 5, stroke: colour("line"), strokeOpacity: 1 }),
           Plot.barY(data, { x: "x", y: "value", fill: "series",

@@ -1,0 +1,99 @@
+"""What bar sources were asked for so far, as the receipts of fetches say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from ingestion.jobs.ingest.unfinished_imports import RECEIPT_FILE, Verdict
+from ingestion.lakehouse import Lakehouse
+from ingestion.runs.receipt_file import receipts_told
+
+OVERLAP = timedelta(days=7)
+"""How far before the end of the last fetch the next one begins: vendors correct their last bars."""
+_DAY = timedelta(days=1)
+
+
+class Span(NamedTuple):
+    """Sessions from one date to another, both included."""
+
+    first: date
+    last: date
+
+
+class Asked(NamedTuple):
+    """What a source was asked for about a symbol."""
+
+    span: Span
+    is_done: bool
+    """Whether it ended well: nothing of it may come again."""
+
+
+def asked_so_far(lakehouse: Lakehouse, source: str) -> Iterator[dict[str, Asked]]:
+    """Yield what a source was asked for in each run, by symbol; the newest run first."""
+
+    def read(receipt: dict[str, Any]) -> dict[str, Asked] | None:
+        asked = receipt["request"]
+        if asked.get("bar_source") != source:
+            return None
+        is_done = receipt.get("verdict") in (Verdict.PUBLISH, Verdict.REFUSE)
+        again = set(receipt.get("again", ()))
+        return {
+            symbol: Asked(Span(*map(date.fromisoformat, span)), is_done and symbol not in again)
+            for symbol, span in asked["asked"].items()
+        }
+
+    return receipts_told(lakehouse, RECEIPT_FILE, read)
+
+
+def not_fetched(
+    lakehouse: Lakehouse, source: str, symbols: Collection[str], first: date, last: date
+) -> dict[str, Span]:
+    """Return what a source has still to be asked for, of sessions that have all closed.
+
+    Returns
+    -------
+    dict of str to Span
+        By symbol; those of which everything was fetched are not there.
+    """
+    wanted = Span(first, last)
+    left = dict.fromkeys(symbols, wanted)
+    done: dict[str, list[Span]] = {symbol: [] for symbol in symbols}
+    for run in asked_so_far(lakehouse, source):
+        for symbol in left.keys() & run.keys():
+            if run[symbol].is_done:
+                done[symbol].append(run[symbol].span)
+                rest = missing_of(wanted, done[symbol])
+                if rest is None:
+                    del left[symbol]
+                else:
+                    left[symbol] = rest
+        if not left:
+            break
+    return left
+
+
+def missing_of(wanted: Span, done: Iterable[Span]) -> Span | None:
+    """Return the shortest span that, with those done, covers a wanted one; None for none.
+
+    Where it goes on after the end of one that is done, it begins :data:`OVERLAP` before that end.
+
+    Examples
+    --------
+    >>> march = Span(date(2021, 3, 1), date(2021, 3, 31))
+    >>> str(missing_of(march, [Span(date(2021, 2, 1), date(2021, 3, 20))]).first)
+    '2021-03-13'
+    >>> missing_of(march, [march]) is None
+    True
+    """
+    first, last = wanted
+    for span in sorted(done):  # from the left on, as long as they leave no gap
+        if span.first <= first <= span.last:
+            first = span.last + _DAY
+    if first > last:
+        return None
+    for span in sorted(done, key=lambda each: each.last, reverse=True):
+        if span.first <= last <= span.last:
+            last = span.first - _DAY
+    return Span(first if first == wanted.first else max(wanted.first, first - _DAY - OVERLAP), last)
