@@ -59,10 +59,11 @@ class Fingerprints:
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows."""
-        for batch in rows.to_batches():
-            words = row_words(batch)
-            self._order.update(words.astype("<u8").tobytes())
-            for number, lane in enumerate((words, _mixed(words ^ _OTHER))):
+        words = row_words(rows)
+        self._order.update(words.astype("<u8", copy=False).data)
+        for begin in range(0, len(words), _BLOCK):
+            block = words[begin : begin + _BLOCK]
+            for number, lane in enumerate((block, _mixed(block ^ _OTHER))):
                 self._sums[number] = (self._sums[number] + int(lane.sum(dtype=np.uint64))) % 2**64
 
     def result(self) -> Fingerprint:
@@ -92,47 +93,63 @@ def row_words(rows: pa.RecordBatch | pa.Table) -> Words:
     >>> len(set(row_words(pa.table({"RSI": [0.0, -0.0, None, float("nan")]})).tolist()))
     4
     """
+    if isinstance(rows, pa.RecordBatch):
+        rows = pa.Table.from_batches([rows])
     columns = [
         _cells(name, column) for name, column in zip(rows.schema.names, rows.columns, strict=True)
     ]
+    seeds, names = [seed for seed, _ in columns], list(map(str, range(len(columns))))
+    cells = pa.Table.from_arrays([column for _, column in columns], names)
     words = np.zeros(rows.num_rows, np.uint64)
-    spare = np.empty(_BLOCK, np.uint64)
-    for begin in range(0, len(words), _BLOCK):
-        block = words[begin : begin + _BLOCK]
+    spare, begin = np.empty(_BLOCK, np.uint64), 0
+    # A batch ends where a chunk of any column ends: nothing is copied to put chunks together.
+    for batch in cells.to_batches(_BLOCK):
+        block = words[begin : begin + batch.num_rows]
         shifted = spare[: len(block)]
-        for seed, cells in columns:
+        begin += len(block)
+        for seed, column in zip(seeds, batch.columns, strict=True):
             block ^= seed
-            block ^= to_numpy(cells.slice(begin, len(block)), null=_NULL).view(np.uint64)
+            block ^= to_numpy(column, null=_NULL).view(np.uint64)
             block *= _FIRST
             block ^= np.right_shift(block, np.uint64(32), out=shifted)
         _mixed(block)
     return words
 
 
-def _cells(name: str, column: pa.Array | pa.ChunkedArray) -> tuple[np.uint64, pa.Array]:
+def _cells(name: str, column: pa.ChunkedArray) -> tuple[np.uint64, pa.ChunkedArray]:
     """Return a column's name and type as an integer, and its cells as integers."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
     kind = column.type
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         told, cells = "text", _texts(column)
     elif pa.types.is_timestamp(kind):
-        told, cells = "instant", column.cast(INSTANT, safe=False).view(pa.int64())
+        told, cells = "instant", _bits(column.cast(INSTANT, safe=False))
     elif pa.types.is_floating(kind):
-        told, cells = "double", column.cast(pa.float64()).view(pa.int64())
+        told, cells = "double", _bits(column.cast(pa.float64()))
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         told, cells = "integer", column.cast(pa.int64())
     else:
-        told, cells = str(kind), _texts(strings([str(each) for each in column.to_pylist()]))
+        texts = strings([str(each) for each in column.to_pylist()])
+        told, cells = str(kind), _texts(pa.chunked_array([texts]))
     seed = sha256(f"{name}\0{told}".encode()).digest()[:8]
     return np.uint64(int.from_bytes(seed, "little")), cells
 
 
-def _texts(column: pa.Array) -> pa.Array:
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    texts = encoded.dictionary.to_pylist()
-    known = np.array([*map(_word, texts), _NULL], dtype=np.uint64)
-    return from_numpy(known[to_numpy(encoded.indices, null=-1)].view(np.int64))
+def _bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of eight bytes as integers of the same bits."""
+    return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    is_encoded = pa.types.is_dictionary(column.type)
+    encoded = column if is_encoded else column.dictionary_encode()
+    chunks, words, before = [], np.empty(0, np.uint64), None
+    for chunk in encoded.chunks:
+        if before is None or not chunk.dictionary.equals(before):
+            before = chunk.dictionary
+            words = np.array([*map(_word, before.to_pylist()), _NULL], dtype=np.uint64)
+        found = words[to_numpy(chunk.indices, null=-1)]
+        chunks.append(from_numpy(found.view(np.int64)))
+    return pa.chunked_array(chunks, pa.int64())
 
 
 @lru_cache(maxsize=1 << 17)  # a panel names the same symbols again and again

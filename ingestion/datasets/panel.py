@@ -23,10 +23,10 @@ from ingestion.datasets.questions import SLICE, Questions, Slice
 from ingestion.lakehouse import Lakehouse, arrow_schema
 from ingestion.plugins.offline.fetch import FeatureTable
 from ingestion.plugins.offline.files import Location
-from ingestion.plugins.offline.join import Instants
 from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.queries import point_in_time
 from ingestion.plugins.offline.source import ParquetSource
+from ingestion.plugins.offline.sweep import decisions_of
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,8 @@ def _answered(
     as_recorded: bool,
     counts: Counts,
 ) -> pa.Table:
-    keys, instants = KeyCodes([asked.symbols], len(asked.codes)), Instants(asked.instants)
+    keys = KeyCodes([asked.symbols], len(asked.codes))
+    instants = decisions_of(asked.instants)
     answer = asked.keys()
     for each, table in zip(features, tables, strict=True):
         ttl = to_micros(each.group.ttl)

@@ -87,7 +87,11 @@ class Universe:
         times
             Shape ``(n,)``: Unix µs.
         """
-        at = last_before(self.codes, self.since, codes_in(self.names, names)[codes], times)
+        own = codes_in(self.names, names)
+        if self.active.all() and (self.since == _ALWAYS).all():
+            fixed: NDArray[np.bool_] = (own >= 0)[codes]
+            return fixed
+        at = last_before(self.codes, self.since, own[codes], times)
         active: NDArray[np.bool_] = (at >= 0) & np.append(self.active, False)[at]
         return active
 

@@ -7,10 +7,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import fs
 
 from ingestion.base.columns import Column
 from ingestion.plugins.offline import fetch
-from ingestion.plugins.offline.fetch import Chosen, Gathered
+from ingestion.plugins.offline.fetch import Chosen, Gathered, row_numbers
+from ingestion.plugins.offline.files import Location, SourceFile
+from ingestion.plugins.offline.source import ParquetSource, Piece
 
 MANY = {f"number {n}": pa.array([n, None, 2 * n, None, n + 1], pa.int64()) for n in range(9)}
 """More than share a byte for their nulls."""
@@ -84,3 +87,25 @@ def test_the_chosen_rows_wait_file_by_file_and_each_question_knows_where(wanted,
     ]
     files = [row[0] for row in wanted if row]
     assert chosen.counts.tolist() == [files.count(n) for n in range(max(files, default=-1) + 1)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=9)
+    | st.lists(st.integers(0, 2), unique=True).map(
+        lambda files: [(file, row) for file in sorted(files) for row in range(5)]
+    )
+)
+def test_files_that_were_read_whole_answer_as_any_rows_do(wanted):
+    numbers = np.array([_first_number(file) + row for file, row in wanted], np.int64)
+    read = dict.fromkeys(range(3), VALUES)
+    nowhere = ParquetSource(Location(fs.LocalFileSystem(), "nowhere"), "event")
+    columns = fetch.fetch(nowhere, {}, Chosen(numbers), COLUMNS, read)
+    for column, values in zip(COLUMNS, columns, strict=True):
+        expected = VALUES[column.name].take(pa.array([row for _, row in wanted], pa.int64()))
+        assert str(values.to_pylist()) == str(expected.to_pylist())  # NaN is NaN
+
+
+def _first_number(file: int) -> int:
+    of_file = SourceFile(file, "", {}, (0, 0), ("", 0))
+    return int(row_numbers(Piece(of_file, (0, 0), None, 0), 1)[0])

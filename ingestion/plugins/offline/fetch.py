@@ -92,6 +92,11 @@ class Chosen:
         files = int(numbers.max(initial=-1) >> _ROW_BITS) + 1
         self.place = no_places(len(numbers))
         """Of each question's row among these, shape ``(n,)``; −1 where there is none."""
+        if files and (numbers[0] >= 0) and (numbers[1:] > numbers[:-1]).all():
+            self.place[:] = np.arange(len(numbers))
+            self.counts = np.bincount(numbers >> _ROW_BITS, minlength=files)
+            self.rows = (numbers & ((1 << _ROW_BITS) - 1)).astype(self.place.dtype)
+            return
         rows = np.empty_like(self.place)
         none = int(np.count_nonzero(numbers < 0))
 
@@ -134,6 +139,8 @@ def fetch(
     """
     pa.default_memory_pool().release_unused()  # threads that have ended leave some behind
     ends, ahead = np.cumsum(chosen.counts), ahead or {}
+    if (read := _as_they_lie(chosen, columns, ahead)) is not None:
+        return read
     answer = Gathered(columns, chosen.place, len(chosen.rows))
 
     def get(file: int) -> None:
@@ -154,6 +161,28 @@ def fetch(
         pass
     chosen.rows = chosen.rows[:0].copy()  # memory that is needed now
     return answer.columns()
+
+
+def _as_they_lie(
+    chosen: Chosen, columns: Sequence[Column], ahead: dict[int, pa.Table]
+) -> list[pa.ChunkedArray] | None:
+    """Return the columns of rows that all were read, whole files in the questions' order.
+
+    Nothing is copied. None if the rows lie otherwise.
+    """
+    wanted = np.flatnonzero(chosen.counts).tolist()
+    tables = [ahead[file] for file in wanted if file in ahead]
+    sizes = np.array([table.num_rows for table in tables])
+    if len(tables) < len(wanted) or not (sizes == chosen.counts[wanted]).all():
+        return None
+    if not tables or not _counts_up(chosen.place, len(chosen.rows)):
+        return None
+    ends = sizes.cumsum()
+    lies = np.arange(len(chosen.rows)) - np.repeat(ends - sizes, sizes)
+    if not (chosen.rows == lies).all():
+        return None
+    together = stacked(tables)
+    return [together[column.name] for column in columns]
 
 
 _MARKS = 8

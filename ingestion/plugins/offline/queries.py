@@ -23,6 +23,7 @@ from ingestion.plugins.offline.join import Answers, AsOfJoin, Instants
 from ingestion.plugins.offline.key_codes import KeyCodes
 from ingestion.plugins.offline.lookup import FOREVER, NEVER, Integers, Rows
 from ingestion.plugins.offline.source import Piece, stacked
+from ingestion.plugins.offline.sweep import Decisions, Sweep
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class History:
 def point_in_time(
     table: FeatureTable,
     keys: KeyCodes,
-    instants: Instants,
+    instants: Instants | Decisions,
     *,
     ttl: int | None,
     as_recorded: bool,
@@ -68,7 +69,11 @@ def point_in_time(
     as_recorded = as_recorded and table.created is not None
 
     def answers_of(files: dict[int, SourceFile], ahead: _Ahead) -> Answers:
-        join = AsOfJoin(keys.codes, instants, ttl=ttl, as_recorded=as_recorded)
+        join = (
+            Sweep(keys.codes, instants, ttl=ttl, as_recorded=as_recorded)
+            if isinstance(instants, Decisions)
+            else AsOfJoin(keys.codes, instants, ttl=ttl, as_recorded=as_recorded)
+        )
         for rows, newest_to_come in _batches(table, keys, join, files, ahead):
             join.offer(rows, newest_to_come)
         return join.answers()
@@ -99,7 +104,7 @@ class _Ahead:
         About how many rows there may be.
     """
 
-    def __init__(self, instants: Instants, room: int) -> None:
+    def __init__(self, instants: Instants | Decisions, room: int) -> None:
         self._instants, self._room = instants, room
         self.tables: dict[int, pa.Table] = {}
         """By the number of the file, all of its rows."""
@@ -125,7 +130,7 @@ class _Ahead:
 def _batches(
     table: FeatureTable,
     keys: KeyCodes,
-    join: AsOfJoin,
+    join: AsOfJoin | Sweep,
     files: dict[int, SourceFile],
     ahead: _Ahead,
 ) -> Iterator[tuple[Rows, int]]:
