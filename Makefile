@@ -76,13 +76,17 @@ test-object-store: setup servers ## Run the tests of jobs with each lakehouse in
 	$(BIN)/python -m pytest -n 2 --dist worksteal --lakehouse=bucket tests/jobs tests/runs tests/datasets \
 		tests/targets tests/universes tests/quality tests/report/test_report_lakehouse.py $(ARGS)
 
-.PHONY: test-scale
-test-scale: setup servers dagster test-engines ## Try stores on real servers: killed, frozen, cut off, full; the daily work on S3; Ray and Spark
-	TVFEAST_SCALE=1 $(BIN)/python -m pytest -q tests/stores/test_store_contract.py tests/stores/test_redis.py \
-		tests/stores/test_postgres.py tests/stores/test_server_faults.py \
+.PHONY: test-servers
+test-servers: setup servers dagster ## Run the daily work on servers: Redis and PostgreSQL that die meanwhile, S3, Dagster
+	TVFEAST_SCALE=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/jobs/test_dagster.py \
 		tests/feast_repository/test_online_server_faults.py tests/feast_repository/test_sql_registry.py \
-		tests/jobs/test_object_store_flow.py tests/lakehouse/test_object_store_faults.py \
-		tests/jobs/test_dagster.py $(ARGS)
+		tests/jobs/test_object_store_flow.py $(ARGS)
+
+.PHONY: test-scale
+test-scale: test-servers test-engines ## Try all of it on real servers and engines: stores killed, frozen, cut off, full; Ray and Spark
+	TVFEAST_SCALE=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stores/test_store_contract.py \
+		tests/stores/test_redis.py tests/stores/test_postgres.py tests/stores/test_server_faults.py \
+		tests/lakehouse/test_object_store_faults.py $(ARGS)
 
 .PHONY: test-engines
 test-engines: setup engines ## Compare the join, panels and backfill on Ray and Spark with this process's, on random cases

@@ -3,6 +3,7 @@
 Redis and PostgreSQL run on loopback, each for our store and for Feast's. All stores load the same
 two views (14 + 17 doubles) and answer the same reads, in turn, in one process; medians count.
 Imports and the first connection are left out on all sides, and all answers must be the same.
+Feast's stores take most of the time, so they have one turn fewer, and one read in each.
 """
 
 from __future__ import annotations
@@ -185,6 +186,9 @@ def measure(
     for turn in range(repeat):
         answers: dict[str, Any] = {}
         for who, each in stores.items():
+            is_own = who in _OWN.values()
+            if is_own and turn and turn == repeat - 1:
+                continue
             store = each.emptied(panels)
             store.get_online_features(fourteen, {"symbol": keys[:1]}).to_df()  # it is connected
             began = time.perf_counter()
@@ -196,7 +200,7 @@ def measure(
                 return store.get_online_features(names, {"symbol": some}, full_feature_names=True)
 
             read(fourteen, keys).to_df()
-            for _ in range(reads if who not in _OWN.values() else 2):
+            for _ in range(1 if is_own else reads):
                 began = time.perf_counter()
                 frame = read(fourteen, keys).to_df()
                 taken[_READ][who].append(time.perf_counter() - began)
@@ -208,7 +212,7 @@ def measure(
                 read(fourteen, [key]).to_dict()
                 taken[_ONE][who].append(time.perf_counter() - began)
             answers[who] = _told(frame), _told(two)
-        if different := [who for who in stores if answers[who] != answers[_FILE]]:
+        if different := [who for who in answers if answers[who] != answers[_FILE]]:
             raise SystemExit(f"{different[0]} answers otherwise than {_FILE}")
     return {
         what: {who: statistics.median(each) for who, each in of_stores.items()}
@@ -230,7 +234,9 @@ def main() -> None:
     """Measure and print; exit code 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--symbols", type=int, default=10_000)
-    parser.add_argument("--repeat", type=int, default=4, help="loads of each store")
+    parser.add_argument(
+        "--repeat", type=int, default=4, help="turns; loads of the first do not count"
+    )
     parser.add_argument("--reads", type=int, default=5, help="reads after each load")
     arguments = parser.parse_args()
     os.environ["TVFEAST_NOW"], os.environ["TQDM_DISABLE"] = _NOW.isoformat(), "1"

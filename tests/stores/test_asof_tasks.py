@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from feast.errors import FeastEntityDFMissingColumnsError, SavedDatasetLocationA
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pyarrow import fs
 
@@ -148,27 +149,54 @@ def test_each_slice_is_a_file_of_the_answers_of_the_brute_force_search(
     assert counts["signals"].matched == sum(each is not None for each in best)
 
 
-@settings(max_examples=CASES // 20, deadline=None)
-@given(
-    st.lists(
-        st.tuples(files, questions.filter(lambda asked: len(asked) > 3), st.booleans()),
-        min_size=3,
-        max_size=3,
-    )
-)
-def test_an_engine_answers_as_this_process_does_row_for_row(engine, cases):
-    for history, asked, as_recorded in cases:
-        with tempfile.TemporaryDirectory() as temporary:
-            root = Path(temporary) / "lake"
-            write_files(root, history, "", dated=False)
-            write_newest_file(root)
-            what = wanted(root, TTL, as_recorded=as_recorded)
-            rows = EntityRows.of(pa.Table.from_pylist(asked_of(asked), pa.schema(ASKED)))
-            here = tasks("local", 3).answer_here(rows, what, as_frame=False)
-            there = tasks(engine, 3, Path(temporary)).answer_here(rows, what, as_frame=False)
-            assert there.table().equals(here.table())
-            assert there.counts == here.counts
-            assert [path.name for path in Path(temporary).iterdir()] == ["lake"]
+def random_cases(count: int) -> list[tuple[list, list]]:
+    """Histories, each with questions about it; the symbols of each are its own."""
+    found: list[tuple[list, list]] = []
+
+    @settings(max_examples=count, deadline=None, phases=[Phase.generate])
+    @given(files, questions)
+    def collect(history, asked):
+        case = len(found)
+        named = [
+            ([row | {"symbol": named_in(case, row["symbol"])} for row in rows], types)
+            for rows, types in history
+        ]
+        found.append((named, [(named_in(case, key), at) for key, at in asked]))
+
+    collect()
+    return found
+
+
+def named_in(case: int, name: str | None) -> str | None:
+    return name and f"{case}:{name}"
+
+
+@pytest.mark.parametrize("as_recorded", [False, True])
+def test_an_engine_answers_as_this_process_does_row_for_row(engine, as_recorded, tmp_path: Path):
+    """Some cases at a time: an engine takes about as long for one as for all of them."""
+    cases = random_cases(CASES // 2)
+    assert len(cases) == CASES // 2
+    for number, first in enumerate(range(0, len(cases), 50)):
+        some = cases[first : first + 50]
+        folder = tmp_path / str(number)
+        write_files(folder / "lake", [each for history, _ in some for each in history], "", False)
+        write_newest_file(folder / "lake")
+        what = wanted(folder / "lake", TTL, as_recorded=as_recorded)
+        asked = [
+            {"symbol": key, "event_timestamp": at, "label": case}
+            for case, (_, questions) in enumerate(some)
+            for key, at in questions
+        ]
+        rows = EntityRows.of(pa.Table.from_pylist(asked, pa.schema(ASKED)))
+        at_most = len(asked) // (2 + number % 7)
+        here = tasks("local", at_most).answer_here(rows, what, as_frame=False)
+        there = tasks(engine, at_most, folder).answer_here(rows, what, as_frame=False)
+        pairs = zip(there.table().to_pylist(), here.table().to_pylist(), strict=True)
+        assert [some[mine["label"]] for mine, other in pairs if mine != other] == []
+        assert there.table().equals(here.table())
+        assert there.counts == here.counts
+        assert [path.name for path in folder.iterdir()] == ["lake"]
+        shutil.rmtree(folder)
 
 
 def test_an_engine_writes_the_files_that_this_process_writes(engine, tmp_path: Path):
